@@ -1,0 +1,78 @@
+"""A message, as plugins see it whatever the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from errklein.chat.identifiers import Identifier, Person, Room
+
+
+class Message:
+    """Text on its way from somebody to somebody.
+
+    `body` is Markdown in messages of the bot, and what was typed in messages to it. `extras` holds what only some
+    networks have. `delayed` marks what was said before the bot came; `partial` a part of a message that was too long.
+    """
+
+    def __init__(
+        self,
+        body: str = "",
+        frm: Identifier | None = None,
+        to: Identifier | None = None,
+        parent: Message | None = None,
+        delayed: bool = False,
+        partial: bool = False,
+        extras: Mapping[str, Any] | None = None,
+        flow: Any = None,
+    ) -> None:
+        self.body = body
+        self.frm = frm
+        self.to = to
+        self.parent = parent
+        self.delayed = delayed
+        self.partial = partial
+        self.extras: dict[str, Any] = dict(extras or {})
+        self.flow = flow
+        self._ctx: dict[str, Any] = {}
+
+    @property
+    def ctx(self) -> dict[str, Any]:
+        """Values that the steps of a flow share; the message's own outside of flows."""
+        ctx: dict[str, Any] = self.flow.ctx if self.flow is not None else self._ctx
+        return ctx
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the message goes to one person."""
+        return isinstance(self.to, Person)
+
+    @property
+    def is_group(self) -> bool:
+        """Whether the message goes to a room."""
+        return isinstance(self.to, Room)
+
+    @property
+    def is_threaded(self) -> bool:
+        """Whether the message answers another one in a thread."""
+        return self.parent is not None
+
+    @property
+    def network(self) -> str:
+        """The network that the message belongs to, as its addresses tell."""
+        for identifier in (self.to, self.frm):
+            if identifier is not None and identifier.network:
+                return identifier.network
+        return ""
+
+    def clone(self) -> Message:
+        """A copy whose fields can be changed without touching this message."""
+        return Message(
+            self.body, self.frm, self.to, self.parent, self.delayed, self.partial, self.extras, self.flow
+        )
+
+    def __str__(self) -> str:
+        return self.body
+
+    def __repr__(self) -> str:
+        return f"<Message from {self.frm} to {self.to}: {self.body!r}>"

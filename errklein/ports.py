@@ -1,0 +1,144 @@
+"""The seams of errklein: what the floors ask of each other, as Protocols.
+
+Adapters (`backends/`, `storage/`, `web/`) implement or call these, and never each other. Unless a docstring says
+otherwise, everything is called on the reactor's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from errklein.chat import Identifier, Message, Presence, Room
+from errklein.webhooks import Hook
+
+
+class Backend(Protocol):
+    """A connection to one chat network."""
+
+    network: str
+    """The name that the configuration gives it."""
+
+    mode: str
+    """The kind of network, in lower case: "irc", "text", "test", "null"."""
+
+    message_size_limit: int
+    """How much of a message fits into one part, in the network's own unit."""
+
+    @property
+    def bot_identifier(self) -> Identifier | None:
+        """The bot itself; None until the network has told."""
+
+    def connect(self, events: BackendEvents) -> None:
+        """Begin to connect, and go on reconnecting until `disconnect`; what happens is told to `events`."""
+
+    def disconnect(self) -> Deferred[None]:
+        """Say good-bye; fires when the connection is gone and nothing is left running."""
+
+    def send_message(self, message: Message) -> Awaitable[None] | None:
+        """Accept `message` into the outbox, from any thread.
+
+        On the reactor this never waits: it returns an awaitable, which may be ignored, that finishes when the network
+        has the message, and raises OutboxFull at once if there is no room. In another thread it waits for room, at most
+        5 s, then raises OutboxFull; it returns None. Raises OutboxClosed after `disconnect`.
+        """
+
+    def build_identifier(self, text: str) -> Identifier:
+        """The person, occupant or room that `text` names on this network; raises ValueError for nonsense."""
+
+    def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
+        """An answer to `message`, addressed to where it came from or, if `private`, to its sender."""
+
+    def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
+        """Address the body of `message`, which goes to a room, to `identifier`."""
+
+    def is_from_self(self, message: Message) -> bool:
+        """Whether the bot itself said it."""
+
+    def rooms(self) -> Sequence[Room]:
+        """The rooms that the bot is in."""
+
+    def query_room(self, name: str) -> Room:
+        """The room of that name; raises RoomDoesNotExistError where the network knows better."""
+
+    def change_presence(self, status: str, message: str) -> None:
+        """Show others that the bot is `status`, with a word about it."""
+
+
+class BackendEvents(Protocol):
+    """What a backend tells. The bot implements it; every method is called on the reactor's thread."""
+
+    def backend_connected(self, backend: Backend) -> None:
+        """The network can be used now; called again after each reconnection."""
+
+    def backend_disconnected(self, backend: Backend, reason: str) -> None:
+        """The connection is gone; the backend is already trying again."""
+
+    def backend_ended(self, backend: Backend) -> None:
+        """There will be no more messages, as when standard input has come to its end."""
+
+    def message_received(self, backend: Backend, message: Message) -> None:
+        """Somebody said something."""
+
+    def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
+        """`people` are spoken of in `message`."""
+
+    def presence_changed(self, backend: Backend, presence: Presence) -> None:
+        """Somebody came, went or changed status."""
+
+    def room_joined(self, backend: Backend, room: Room, identifier: Identifier) -> None:
+        """`identifier`, perhaps the bot itself, is in `room` now."""
+
+    def room_left(self, backend: Backend, room: Room, identifier: Identifier) -> None:
+        """`identifier`, perhaps the bot itself, is no longer in `room`."""
+
+    def room_topic_changed(self, backend: Backend, room: Room) -> None:
+        """`room` has another topic."""
+
+
+class Store(Protocol):
+    """The values of one namespace. May be used from any thread; each call is one transaction."""
+
+    def get(self, key: str) -> Any:
+        """The value; raises KeyError."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep the value; when this returns it survives a crash of the process and of the machine."""
+
+    def remove(self, key: str) -> None:
+        """Forget the value; raises KeyError."""
+
+    def keys(self) -> Iterable[str]:
+        """The keys, as they are now."""
+
+    def len(self) -> int:
+        """How many values there are."""
+
+    def close(self) -> None:
+        """Give the namespace back; it can be opened again."""
+
+
+class Storage(Protocol):
+    """Where plugins' values are kept."""
+
+    def open(self, namespace: str) -> Store:
+        """The values of `namespace`, such as a plugin's name."""
+
+    def close(self) -> None:
+        """Release files and locks; every store is closed with it."""
+
+
+class WebEvents(Protocol):
+    """What the web server tells about plugins' handlers. The bot implements it."""
+
+    def handler_failed(self, hook: Hook, request_id: str, failure: Failure) -> None:
+        """The handler raised, or returned what can't be an answer. The web server has answered 500."""
+
+    def handler_overdue(self, hook: Hook, request_id: str, seconds: float) -> None:
+        """The sender got 504 after `seconds`; the handler still runs."""
+
+    def hook_shadowed(self, hook: Hook, by: Hook) -> None:
+        """`hook` has a URL and verb that `by`, which was there first, keeps."""

@@ -1,0 +1,104 @@
+"""Drives a coroutine that may await Deferreds and asyncio's futures alike.
+
+With an asyncio reactor the coroutine runs as an asyncio task, since libraries ask for the current task; each Deferred
+that it yields is turned into a future. With any other reactor it may await Deferreds only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Generator
+from types import coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+def loop_of(reactor: Any) -> asyncio.AbstractEventLoop | None:
+    """The event loop that `reactor` runs on; None if it is no asyncio reactor."""
+    loop = getattr(reactor, "_asyncioEventloop", None)
+    return loop if isinstance(loop, asyncio.AbstractEventLoop) else None
+
+
+def drive(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> Deferred[T]:
+    """Run the coroutine, from now on, on the reactor. The Deferred fires with its result and may be cancelled."""
+    if loop is None or not loop.is_running():
+        return Deferred.fromCoroutine(work)
+    bridged = _bridge(work, loop)
+    task: asyncio.Task[T]
+    if sys.version_info >= (3, 12):
+        task = asyncio.Task(bridged, loop=loop, eager_start=True)
+    else:
+        task = loop.create_task(bridged)
+    if task.done():
+        result: Deferred[T] = Deferred()
+    else:
+        result = Deferred(lambda _: task.cancel())
+    if task.done():
+        _settle(task, result)
+    else:
+        task.add_done_callback(lambda finished: _settle(finished, result))
+    return result
+
+
+def _settle(task: asyncio.Task[T], result: Deferred[T]) -> None:
+    if result.called:
+        return
+    if task.cancelled():
+        result.errback(Failure(asyncio.CancelledError()))
+        return
+    error = task.exception()
+    if error is None:
+        result.callback(task.result())
+    else:
+        result.errback(Failure(error))
+
+
+async def _bridge(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    return await _steps(work, loop)
+
+
+@coroutine
+def _steps(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Generator[Any, Any, T]:
+    error: BaseException | None = None
+    value: Any = None
+    while True:
+        try:
+            awaited = work.throw(error) if error is not None else work.send(value)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        error = value = None
+        try:
+            if isinstance(awaited, Deferred):
+                yield from _fired(awaited, loop).__await__()
+            else:
+                value = yield awaited
+        except GeneratorExit:
+            work.close()
+            raise
+        except BaseException as raised:
+            error = raised
+
+
+def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    """A future that is done when `deferred` has fired; the coroutine then takes the result from the Deferred itself."""
+    future: asyncio.Future[None] = loop.create_future()
+
+    def done(result: Any) -> Any:
+        if not future.done():
+            future.set_result(None)
+        return result
+
+    deferred.addBoth(done)
+
+    def cancelled(finished: asyncio.Future[None]) -> None:
+        if finished.cancelled():
+            deferred.cancel()
+
+    future.add_done_callback(cancelled)
+    return future

@@ -1,0 +1,193 @@
+"""A pool of worker threads with a bounded queue.
+
+Twisted's own pool has an unbounded queue, threads that keep a stopping process alive, and one wake-up of the reactor for
+each result. Here the queue lives on the reactor, where it can be counted, timed and refused; the threads are daemons;
+and results are collected, so that many finishing jobs cost one wake-up.
+
+Threads enter through two seams, `start_thread` and the reactor's `callFromThread`; tests replace both and have none.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+class Overloaded(Exception):
+    """A pool has neither a free thread nor room in its queue, or the job has waited there for too long."""
+
+    def __init__(self, pool: str, reason: str, retry_after: float) -> None:
+        super().__init__(f"the {pool} pool is overloaded: {reason}")
+        self.retry_after = retry_after
+        """After how many seconds it makes sense to ask again."""
+
+
+class PoolStopped(Exception):
+    """The pool takes no jobs any more, because the service is stopping."""
+
+
+class PoolReactor(Protocol):
+    """What a pool needs of a reactor."""
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None: ...
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall: ...
+
+    def seconds(self) -> float: ...
+
+
+StartThread = Callable[[Callable[[], None], str], None]
+
+
+def start_daemon_thread(target: Callable[[], None], name: str) -> None:
+    """Run `target` in a thread that doesn't keep the process alive."""
+    threading.Thread(target=target, name=name, daemon=True).start()
+
+
+class _Job:
+    __slots__ = ("deferred", "function", "prepare", "result", "since")
+
+    def __init__(self, prepare: Callable[[], Callable[[], Any]], since: float) -> None:
+        self.prepare = prepare
+        self.since = since
+        self.deferred: Deferred[Any] = Deferred()
+        self.function: Callable[[], Any] | None = None
+        self.result: Any = None
+
+
+class WorkerPool:
+    """At most `size` jobs run at once, in threads; at most `queue` wait, each for at most `wait` seconds.
+
+    `queue=None` and `wait=None` mean without limit. Threads are started when they are first needed.
+    """
+
+    def __init__(
+        self,
+        reactor: PoolReactor,
+        name: str,
+        size: int,
+        *,
+        queue: int | None = None,
+        wait: float | None = None,
+        start_thread: StartThread = start_daemon_thread,
+    ) -> None:
+        self.name = name
+        self.size = size
+        self.queue_limit = queue
+        self.wait_limit = wait
+        self._reactor = reactor
+        self._start_thread = start_thread
+        self._waiting: deque[_Job] = deque()
+        self._running = 0
+        self._threads = 0
+        self._inbox: SimpleQueue[_Job | None] = SimpleQueue()
+        self._outbox: deque[_Job] = deque()
+        self._collecting = False
+        self._expiry: IDelayedCall | None = None
+        self._stopped = False
+
+    @property
+    def running(self) -> int:
+        """How many jobs are in a thread now, the ones whose caller has given up included."""
+        return self._running
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a thread."""
+        return len(self._waiting)
+
+    def run(self, prepare: Callable[[], Callable[[], T]]) -> Deferred[T]:
+        """Call `prepare` on the reactor as soon as a thread is free, and what it returns in that thread.
+
+        So the job can be decided upon at the last moment. The Deferred fires on the reactor with the job's result, or
+        fails with what `prepare` or the job raised, with Overloaded, or with PoolStopped. It must not be cancelled:
+        a thread can't be stopped.
+        """
+        job = _Job(prepare, self._reactor.seconds())
+        if self._stopped:
+            job.deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
+        elif self._running < self.size and not self._waiting:
+            self._begin(job)
+        elif self.queue_limit is not None and len(self._waiting) >= self.queue_limit:
+            reason = f"{self._running} jobs run and {len(self._waiting)} wait"
+            job.deferred.errback(Failure(Overloaded(self.name, reason, self.wait_limit or 1.0)))
+        else:
+            self._waiting.append(job)
+            self._watch_queue()
+        return job.deferred
+
+    def stop(self) -> None:
+        """Refuse new jobs and fail those that wait. Running jobs go on; their threads end after them."""
+        self._stopped = True
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        while self._waiting:
+            self._waiting.popleft().deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
+        for _ in range(self._threads):
+            self._inbox.put(None)
+
+    def _begin(self, job: _Job) -> None:
+        try:
+            job.function = job.prepare()
+        except BaseException:
+            job.deferred.errback(Failure())
+            return
+        self._running += 1
+        if self._threads < self._running:
+            self._threads += 1
+            self._start_thread(self._work, f"errklein {self.name} {self._threads}")
+        self._inbox.put(job)
+
+    def _work(self) -> None:
+        while (job := self._inbox.get()) is not None:
+            assert job.function is not None
+            try:
+                job.result = job.function()
+            except BaseException:
+                job.result = Failure()
+            job.function = None
+            self._outbox.append(job)
+            # Only the thread that finds the flag down wakes the reactor. A result appended after the reactor has put
+            # the flag down again is found by the collecting that its own thread asks for.
+            if not self._collecting:
+                self._collecting = True
+                self._reactor.callFromThread(self._collect)
+            job = None
+
+    def _collect(self) -> None:
+        self._collecting = False
+        while self._outbox:
+            job = self._outbox.popleft()
+            self._running -= 1
+            while self._waiting and self._running < self.size:
+                self._begin(self._waiting.popleft())
+            if isinstance(job.result, Failure):
+                job.deferred.errback(job.result)
+            else:
+                job.deferred.callback(job.result)
+
+    def _watch_queue(self) -> None:
+        if self.wait_limit is None or self._expiry is not None or not self._waiting:
+            return
+        due = self._waiting[0].since + self.wait_limit
+        self._expiry = self._reactor.callLater(max(0.0, due - self._reactor.seconds()), self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        assert self.wait_limit is not None
+        latest = self._reactor.seconds() - self.wait_limit
+        while self._waiting and self._waiting[0].since <= latest:
+            job = self._waiting.popleft()
+            reason = f"no thread became free in {self.wait_limit:g} s"
+            job.deferred.errback(Failure(Overloaded(self.name, reason, self.wait_limit)))
+        self._watch_queue()
