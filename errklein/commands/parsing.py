@@ -1,0 +1,70 @@
+"""Finds the command in a message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass
+
+_WORD = re.compile(r"\S+")
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """What a message has to begin with to be a command.
+
+    `alternatives` are other prefixes, each of which may be followed by one of `separators`; with `ignore_case` they
+    match in either case. With `optional_in_direct` a direct message needs no prefix.
+    """
+
+    prefix: str = "!"
+    optional_in_direct: bool = False
+    alternatives: tuple[str, ...] = ()
+    separators: tuple[str, ...] = ()
+    ignore_case: bool = False
+
+
+def strip_prefix(body: str, prefixes: Prefixes, direct: bool) -> str | None:
+    """What follows the prefix, without white space around it; None if the message isn't meant as a command."""
+    rest = _strip_alternative(body, prefixes)
+    if rest is None:
+        if not (direct and prefixes.optional_in_direct) and not body.startswith(prefixes.prefix):
+            return None
+        rest = body
+    return rest.removeprefix(prefixes.prefix).strip()
+
+
+def _strip_alternative(body: str, prefixes: Prefixes) -> str | None:
+    compared = body.lower() if prefixes.ignore_case else body
+    longest = ""
+    for alternative in prefixes.alternatives:
+        if prefixes.ignore_case:
+            alternative = alternative.lower()
+        if compared.startswith(alternative) and len(alternative) > len(longest):
+            longest = alternative
+    if not longest:
+        return None
+    rest = body[len(longest) :]
+    for separator in prefixes.separators:
+        rest = rest.removeprefix(separator)
+    return rest
+
+
+def find_command(text: str, names: Container[str], most_words: int) -> tuple[str, str] | None:
+    """The longest command name that `text` begins with, and the arguments after it.
+
+    Words of the text may be joined by spaces or underscores where the name has underscores. `most_words` is how many
+    words the longest name has. Line breaks and spaces inside of the arguments stay as they are.
+    """
+    ends = []
+    words = []
+    for match in _WORD.finditer(text):
+        words.append(match.group())
+        ends.append(match.end())
+        if len(words) >= most_words:
+            break
+    for count in range(len(words), 0, -1):
+        name = "_".join(words[:count])
+        if name in names:
+            return name, text[ends[count - 1] :].lstrip()
+    return None
