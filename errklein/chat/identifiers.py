@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 
-class Identifier(ABC):
+class Identifier(ABC):  # noqa: B024 - a mark that backends' classes carry
     """Someone or something that a message can come from or go to.
 
     Two identifiers of the same thing are equal, and `str()` of one is text that `build_identifier` understands.

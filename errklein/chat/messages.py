@@ -67,9 +67,7 @@ class Message:
 
     def clone(self) -> Message:
         """A copy whose fields can be changed without touching this message."""
-        return Message(
-            self.body, self.frm, self.to, self.parent, self.delayed, self.partial, self.extras, self.flow
-        )
+        return Message(self.body, self.frm, self.to, self.parent, self.delayed, self.partial, self.extras, self.flow)
 
     def __str__(self) -> str:
         return self.body

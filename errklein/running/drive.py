@@ -34,10 +34,11 @@ def drive(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) 
         task = asyncio.Task(bridged, loop=loop, eager_start=True)
     else:
         task = loop.create_task(bridged)
-    if task.done():
-        result: Deferred[T] = Deferred()
-    else:
-        result = Deferred(lambda _: task.cancel())
+
+    def cancel(_: Deferred[T]) -> None:
+        task.cancel()
+
+    result: Deferred[T] = Deferred(cancel)
     if task.done():
         _settle(task, result)
     else:

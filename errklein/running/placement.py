@@ -58,7 +58,7 @@ def place(handler: Callable[..., Any]) -> Placement:
         function = handler.__func__
         owner = handler.__self__ if isinstance(handler.__self__, type) else type(handler.__self__)
     elif not isinstance(handler, types.FunctionType):
-        function = getattr(type(handler), "__call__", handler)
+        function = getattr(type(handler), "__call__", handler)  # noqa: B004 - it is wanted itself
         owner = type(handler)
     try:
         by_owner = _decided.setdefault(function, {})
@@ -149,9 +149,7 @@ def _named(code: types.CodeType, function: types.FunctionType, owner: type) -> I
                     value = value.__func__
                 if not isinstance(value, types.FunctionType):
                     value = None
-        elif instruction.opname == "IMPORT_NAME":
-            value = None
-        elif instruction.opname == "IMPORT_FROM":
+        elif instruction.opname in ("IMPORT_NAME", "IMPORT_FROM"):
             value = None
         else:
             continue

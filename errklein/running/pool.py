@@ -38,11 +38,14 @@ class PoolStopped(Exception):
 class PoolReactor(Protocol):
     """What a pool needs of a reactor."""
 
-    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None: ...
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        """Call the function on the reactor soon; safe in any thread."""
 
-    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall: ...
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
+        """Call the function after so many seconds."""
 
-    def seconds(self) -> float: ...
+    def seconds(self) -> float:
+        """The time on the reactor's clock."""
 
 
 StartThread = Callable[[Callable[[], None], str], None]

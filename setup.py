@@ -1,0 +1,76 @@
+"""Packages errklein. The settings of the tools are in pyproject.toml; everything else is here."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    """The version that `errklein/_version.py` states, without importing errklein."""
+    text = (HERE / "errklein" / "_version.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError("errklein/_version.py doesn't state a version")
+    return found.group(1)
+
+
+setup(
+    name="errklein",
+    version=version(),
+    description="A chat bot on Twisted that runs errbot plugins, with chat commands and webhooks on one reactor",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="errklein developers",
+    license="MIT",
+    license_files=["LICENSE"],
+    keywords="chat bot chatops webhook errbot twisted klein irc",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Environment :: No Input/Output (Daemon)",
+        "Framework :: Twisted",
+        "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Communications :: Chat",
+        "Topic :: Communications :: Chat :: Internet Relay Chat",
+        "Topic :: Internet :: WWW/HTTP",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.11",
+    install_requires=[
+        "Twisted[tls]>=26.10",
+        "klein>=24.8",
+        "treq>=26.7",
+        "service-identity",
+        "pyOpenSSL",
+        "Werkzeug>=3.1",
+        "Jinja2>=3.1",
+        "Markdown>=3.6",
+        # The conversation on a terminal: history, editing and a prompt that output doesn't run through.
+        "prompt_toolkit>=3.0",
+    ],
+    extras_require={
+        "test": ["hypothesis>=6.100"],
+        "lint": ["ruff>=0.17,<0.18", "mypy>=2.4,<2.5", "mypy-zope>=1.0.17", "types-Markdown", "types-pyOpenSSL"],
+        # The guides are written in Markdown, as the README is; myst-parser lets Sphinx read them.
+        "docs": ["Sphinx>=8", "myst-parser>=5"],
+    },
+    # There is no __init__.py in twisted/ or twisted/plugins/: Twisted finds the plugin beside its own. package_dir must
+    # be spelled out, or an editable install hides it.
+    packages=[*find_packages(include=["errklein", "errklein.*"]), "twisted.plugins"],
+    package_dir={"": "."},
+    package_data={
+        "errklein": ["py.typed", "**/*.plug", "**/*.sql", "**/*.md", "**/*.txt", "**/templates/*"],
+        "twisted.plugins": ["errklein_plugin.py"],
+    },
+    entry_points={"console_scripts": ["errklein = errklein.cli:main"]},
+    zip_safe=False,
+)
