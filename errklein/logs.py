@@ -1,0 +1,209 @@
+"""Where the log goes and what a line of it looks like.
+
+One event is one line: whatever strangers send is escaped, so that nobody can forge a line or talk to a terminal. Only
+tracebacks have more lines, each indented. What plugins and libraries say to the standard library's logging comes in
+through a bridge, one way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from twisted.logger import (
+    FileLogObserver,
+    ILogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    LogPublisher,
+    eventAsText,
+    formatTime,
+    globalLogPublisher,
+)
+from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+from zope.interface import implementer
+
+from errklein.running.context import request_id
+
+OBSERVER = "errklein.logs.observer"
+"""The dotted name by which twistd finds `observer`."""
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_LEVELS = {
+    LogLevel.debug: logging.DEBUG,
+    LogLevel.info: logging.INFO,
+    LogLevel.warn: logging.WARNING,
+    LogLevel.error: logging.ERROR,
+    LogLevel.critical: logging.CRITICAL,
+}
+
+
+def escape(text: str) -> str:
+    """The text without anything that could end its line, move a terminal's cursor or turn the direction of writing."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def format_line(event: LogEvent) -> str | None:
+    """The event as it is written to the log: a line, and for a failure the indented lines of its traceback."""
+    text = eventAsText(event, includeTimestamp=False, includeSystem=False, includeTraceback=False)
+    failure = event.get("log_failure")
+    if not text and failure is None:
+        return None
+    level = event.get("log_level")
+    system = event.get("log_system") or f"{event.get('log_namespace', '-')}#{level.name if level else '-'}"
+    request = request_id.get()
+    lines = [f"{formatTime(event.get('log_time'))} [{escape(str(system))}] "]
+    if request != "-":
+        lines[0] += f"({escape(request)}) "
+    lines[0] += escape(text) if text else "a failure"
+    if isinstance(failure, Failure):
+        lines += ["\t" + escape(line) for line in _traceback(failure).splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def _traceback(failure: Failure) -> str:
+    try:
+        return failure.getTraceback()
+    except Exception as error:
+        return f"(the traceback can't be shown: {type(error).__name__})"
+
+
+@implementer(ILogObserver)
+class LevelFilter:
+    """Passes on the events that are at least as grave as `level`, a number of the logging module."""
+
+    def __init__(self, observers: Iterable[ILogObserver], level: int) -> None:
+        self._passed_on = LogPublisher(*observers)
+        self._level = level
+
+    def __call__(self, event: LogEvent) -> None:
+        """Pass the event on, or not."""
+        if _LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO) >= self._level:
+            self._passed_on(event)
+
+
+class Destinations:
+    """Where this process logs to: any of "-" (standard output), "+" (standard error) and files' paths.
+
+    twistd makes an observer out of a name, so the choice is kept for the whole process.
+    """
+
+    def __init__(self) -> None:
+        self.level = logging.INFO
+        self.places: list[str] = ["-"]
+        self.rotated = True
+        """Whether a file is put away and a new one begun when it grows large, and on SIGUSR1, as twistd does it."""
+        self.prepare: Callable[[], None] = lambda: None
+        """Called before the log is opened."""
+        self.owner: tuple[int, int] | None = None
+        """Whose the files are to be: the user and group that the process will become."""
+        self._files: list[LogFile] = []
+
+    def observer(self) -> LevelFilter:
+        """Open the log, now."""
+        self.prepare()
+        streams: list[IO[Any]] = []
+        for place in self.places:
+            if place in {"-", "+"}:
+                streams.append(sys.stdout if place == "-" else sys.stderr)
+                continue
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+            file = LogFile.fromFullPath(place, rotateLength=1_000_000 if self.rotated else None)
+            if self.owner is not None:
+                os.chown(file.path, *self.owner)
+            self._files.append(file)
+            streams.append(file)
+        if self.rotated and self._files and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            signal.signal(signal.SIGUSR1, self._rotate)
+        return LevelFilter([FileLogObserver(stream, format_line) for stream in streams], self.level)
+
+    def reopen(self) -> None:
+        """Go on in new files, as after a log rotation; a file that can't be opened is gone on with as it is."""
+        for file in self._files:
+            try:
+                Path(file.path).open("ab").close()
+            except OSError as error:
+                Logger("errklein.logs").error(
+                    "{path} can't be opened again, the old file goes on: {error}", path=file.path, error=error
+                )
+            else:
+                file.reopen()
+
+    def _rotate(self, signal_number: int, frame: object) -> None:
+        from twisted.internet import reactor
+
+        for file in self._files:
+            reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
+
+
+destinations = Destinations()
+
+
+def observer() -> LevelFilter:
+    """What twistd logs to, by the name in OBSERVER."""
+    return destinations.observer()
+
+
+def places(
+    *,
+    daemon: bool,
+    chosen: str | None,
+    log_file: str | None,
+    data_dir: str,
+    text: bool,
+    terminal: bool,
+) -> list[str]:
+    """Where to log to.
+
+    `chosen` is twistd's --logfile, `log_file` the setting BOT_LOG_FILE; `text` says that the Text backend uses standard
+    output, which is then left to the conversation, `terminal` that standard input is a terminal.
+    """
+    if chosen:
+        return ["+"] if chosen == "-" and text else [chosen]
+    if daemon:
+        return [log_file or "twistd.log"]
+    also = [log_file] if log_file else []
+    if not text:
+        return ["-", *also]
+    if terminal:
+        return also or [str(Path(data_dir) / "errklein.log")]
+    return ["+", *also]
+
+
+class Bridge(logging.Handler):
+    """Hands what is said to the standard library's logging to Twisted's."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log what the record says, under the same name."""
+        try:
+            text = record.getMessage()
+        except Exception:
+            text = f"{record.msg!r} % {record.args!r}"
+        if record.stack_info:
+            text += "\n" + record.stack_info
+        level = LogLevel.debug
+        for candidate, number in _LEVELS.items():
+            if record.levelno >= number:
+                level = candidate
+        fields: dict[str, Any] = {"text": text}
+        if record.exc_info and record.exc_info[1] is not None:
+            kind, value, trace = record.exc_info
+            fields["log_failure"] = Failure(value, kind, trace)
+        Logger(namespace=record.name, observer=globalLogPublisher).emit(level, "{text}", **fields)
+
+
+def bridge_stdlib(level: int) -> None:
+    """From now on, the standard library's loggers say what is at least as grave as `level` in Twisted's log."""
+    root = logging.getLogger()
+    root.setLevel(level)
+    if not any(isinstance(handler, Bridge) for handler in root.handlers):
+        root.addHandler(Bridge())

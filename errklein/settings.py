@@ -1,0 +1,231 @@
+"""The settings of a config.py: what each is if it isn't given, and what it has to be if it is."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BACKENDS: Mapping[str, tuple[str, ...]] = {
+    "irc": ("nickname", "server"),
+    "null": (),
+    "test": (),
+    "text": (),
+}
+"""The backends that there are, in lower case, and the keys that each needs in BOT_IDENTITY."""
+
+LOCAL_BACKENDS = ("null", "test", "text")
+"""Backends whose only person is whoever started the bot; they need no administrator to be named."""
+
+BACKEND_NAMES = {"irc": "IRC", "null": "Null", "test": "Test", "text": "Text"}
+"""How each backend is written in a config.py."""
+
+
+class ConfigError(Exception):
+    """A configuration that can't be used; its text is one line: the setting, what is wrong, what is expected."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class Refused(Exception):
+    """What a value is expected to be, when it isn't that."""
+
+
+Check = Callable[[Any], Any]
+"""Takes a value as it was given, and returns it as it is used; raises Refused."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its value if none is given, and the check of what is given."""
+
+    default: Any
+    check: Check
+
+
+def _text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise Refused("a string")
+    return value
+
+
+def _optional(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
+
+
+def _flag(value: Any) -> Any:
+    if not isinstance(value, (bool, int)):
+        raise Refused("True or False")
+    return bool(value)
+
+
+def _whole(least: int) -> Check:
+    def check(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise Refused(f"a whole number, at least {least}")
+        return value
+
+    return check
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise Refused("a number of seconds, at least 0")
+    return float(value)
+
+
+def _some_seconds(value: Any) -> Any:
+    if value == 0:
+        raise Refused("a number of seconds, more than 0")
+    return _seconds(value)
+
+
+def _mapping(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise Refused("a dict")
+    return value
+
+
+def strings(value: Any) -> tuple[str, ...]:
+    """The value as a tuple of strings; a single string is a tuple of one."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, (tuple, list, set, frozenset)) or not all(isinstance(item, str) for item in value):
+        raise Refused("a tuple of strings")
+    return tuple(value)
+
+
+def _rooms(value: Any) -> Any:
+    # errbot also takes (room, nickname or password) pairs.
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, (tuple, list)) or not all(isinstance(item, (str, tuple, list)) for item in value):
+        raise Refused("a tuple of room names")
+    return tuple(value)
+
+
+def _path(value: Any) -> Any:
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise Refused("the path of a directory or file")
+    return str(Path(value).expanduser())
+
+
+def _directories(value: Any) -> Any:
+    """Directories that exist, as a list of paths."""
+    if value is None:
+        return []
+    given = [value] if isinstance(value, (str, os.PathLike)) else value
+    if not isinstance(given, (list, tuple)):
+        raise Refused("a directory, or a list of directories")
+    paths = [_path(item) for item in given]
+    for path in paths:
+        if not Path(path).is_dir():
+            raise Refused(f"directories that exist; there is no {path}")
+    return paths
+
+
+def _level(value: Any) -> Any:
+    if isinstance(value, str):
+        value = logging.getLevelNamesMapping().get(value.upper())
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Refused("a level of the logging module, such as logging.INFO")
+    return value
+
+
+def _backend(value: Any) -> Any:
+    name = value.lower() if isinstance(value, str) else None
+    if name not in BACKEND_NAMES:
+        raise Refused("one of " + ", ".join(BACKEND_NAMES.values()))
+    return BACKEND_NAMES[name]
+
+
+def _anything(value: Any) -> Any:
+    return value
+
+
+SETTINGS: Mapping[str, Setting] = {
+    # errbot's
+    "BACKEND": Setting("Text", _backend),
+    "STORAGE": Setting("Shelf", _text),
+    "STORAGE_CONFIG": Setting({}, _mapping),
+    "BOT_EXTRA_STORAGE_PLUGINS_DIR": Setting(None, _optional(_path)),
+    "BOT_DATA_DIR": Setting("errklein-data", _path),
+    "BOT_EXTRA_PLUGIN_DIR": Setting([], _directories),
+    "BOT_EXTRA_BACKEND_DIR": Setting([], _anything),
+    "BOT_PLUGIN_INDEXES": Setting("https://errbot.io/repos.json", _anything),
+    "CORE_PLUGINS": Setting(None, _optional(strings)),
+    "PLUGINS_CALLBACK_ORDER": Setting((None,), _anything),
+    "AUTOINSTALL_DEPS": Setting(True, _flag),
+    "BOT_LOG_FILE": Setting(None, _optional(_path)),
+    "BOT_LOG_LEVEL": Setting(logging.INFO, _level),
+    "BOT_LOG_FORMATTER": Setting(None, _anything),
+    "BOT_LOG_SENTRY": Setting(False, _flag),
+    "BOT_LOG_SENTRY_FLASK": Setting(False, _flag),
+    "BOT_ASYNC": Setting(True, _flag),
+    "BOT_ASYNC_POOLSIZE": Setting(10, _whole(1)),
+    "BOT_IDENTITY": Setting({}, _mapping),
+    "BOT_ADMINS": Setting((), strings),
+    "CHATROOM_PRESENCE": Setting((), _rooms),
+    "CHATROOM_FN": Setting("Errbot", _text),
+    "CHATROOM_RELAY": Setting({}, _anything),
+    "REVERSE_CHATROOM_RELAY": Setting({}, _anything),
+    "BOT_PREFIX": Setting("!", _text),
+    "BOT_PREFIX_OPTIONAL_ON_CHAT": Setting(False, _flag),
+    "BOT_ALT_PREFIXES": Setting((), strings),
+    "BOT_ALT_PREFIX_SEPARATORS": Setting((), strings),
+    "BOT_ALT_PREFIX_CASEINSENSITIVE": Setting(False, _flag),
+    "ACCESS_CONTROLS_DEFAULT": Setting({}, _mapping),
+    "ACCESS_CONTROLS": Setting({}, _mapping),
+    "HIDE_RESTRICTED_COMMANDS": Setting(False, _flag),
+    "HIDE_RESTRICTED_ACCESS": Setting(False, _flag),
+    "DIVERT_TO_PRIVATE": Setting((), strings),
+    "DIVERT_TO_THREAD": Setting((), strings),
+    "MESSAGE_SIZE_LIMIT": Setting(None, _optional(_whole(1))),
+    "GROUPCHAT_NICK_PREFIXED": Setting(False, _flag),
+    "SUPPRESS_CMD_NOT_FOUND": Setting(False, _flag),
+    "TEXT_DEMO_MODE": Setting(True, _flag),
+    "TEXT_COLOR_THEME": Setting("light", _text),
+    "XMPP_CA_CERT_FILE": Setting(None, _optional(_path)),
+    "XMPP_FEATURE_MECHANISMS": Setting({}, _mapping),
+    "XMPP_KEEPALIVE_INTERVAL": Setting(None, _optional(_some_seconds)),
+    "XMPP_USE_IPV6": Setting(None, _anything),
+    "XMPP_XHTML_IM": Setting(False, _flag),
+    "XMPP_SSL_VERSION": Setting(None, _anything),
+    "IRC_CHANNEL_RATE": Setting(1, _optional(_seconds)),
+    "IRC_PRIVATE_RATE": Setting(1, _optional(_seconds)),
+    "IRC_RECONNECT_ON_KICK": Setting(5, _optional(_seconds)),
+    "IRC_RECONNECT_ON_DISCONNECT": Setting(5, _optional(_seconds)),
+    "IRC_ACL_PATTERN": Setting("{nick}!{user}@{host}", _text),
+    # errklein's own
+    "BACKENDS": Setting({}, _mapping),
+    "WEBHOOK_TIMEOUT": Setting(60.0, _some_seconds),
+    "WEBHOOK_POOLSIZE": Setting(20, _whole(1)),
+    "WEBHOOK_QUEUE": Setting(200, _whole(0)),
+    "WEBHOOK_QUEUE_WAIT": Setting(10.0, _some_seconds),
+    "WEBHOOK_MAX_BODY": Setting(25 * 1024 * 1024, _whole(1)),
+    "GRACE_PERIOD": Setting(10.0, _seconds),
+    "OUTBOX_LIMIT": Setting(10_000, _whole(1)),
+}
+"""The settings that have a value even if none is given. COMPACT_OUTPUT, BOT_ADMINS_NOTIFICATIONS depend on others."""
+
+
+def checked(name: str, value: Any) -> Any:
+    """The value of a setting as it is used; raises ConfigError. What isn't a setting is taken as it is."""
+    setting = SETTINGS.get(name)
+    check = strings if name == "BOT_ADMINS_NOTIFICATIONS" else setting.check if setting is not None else _anything
+    try:
+        return check(value)
+    except Refused as expected:
+        raise ConfigError(f"{name}: expected {expected}, not {_shown(name, value)}") from None
+
+
+def _shown(name: str, value: Any) -> str:
+    """The value for an error message; of what may hold passwords, only its type."""
+    if isinstance(value, (str, int, float, bytes, type(None))) and name not in {"BOT_IDENTITY", "STORAGE_CONFIG"}:
+        return repr(value)
+    return f"a {type(value).__name__}"
