@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
@@ -16,6 +15,7 @@ from twisted.python.failure import Failure
 from errklein.running.drive import drive, loop_of
 from errklein.running.placement import Placement, place
 from errklein.running.pool import WorkerPool
+from errklein.running.tally import Tally
 
 Prepare = Callable[[], Callable[[], Any]]
 
@@ -30,17 +30,9 @@ class Runner:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._busy: Counter[Any] = Counter()
-        self._total = 0
-        self._waiters: list[tuple[Any, Deferred[None]]] = []
+        self._tally = Tally()
 
-    def run(
-        self,
-        handler: Callable[..., Any],
-        *args: Any,
-        pool: WorkerPool,
-        **kwargs: Any,
-    ) -> Deferred[Any]:
+    def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:
         """Call the handler with the arguments, on the reactor or in `pool`, and wait for what it returns.
 
         The Deferred fires on the reactor with the result (of the coroutine or Deferred, if the handler returned one),
@@ -50,9 +42,21 @@ class Runner:
             return self.call(handler, *args, **kwargs)
         return self.call_in(pool, lambda: partial(handler, *args, **kwargs))
 
+    def each(
+        self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any, pool: WorkerPool
+    ) -> Deferred[None]:
+        """As `run`, for a generator function, plain or `async`: `deliver` gets each item as soon as it is yielded.
+
+        `deliver` is called where the generator runs, in its context.
+        """
+        drain = _drain_async if inspect.isasyncgenfunction(_function(handler)) else _drain
+        if place(handler) is Placement.REACTOR:
+            return self.call(drain, handler, deliver, args)
+        return self.call_in(pool, lambda: partial(drain, handler, deliver, args))
+
     def call(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         """As `run`, for a handler that is known to be placed on the reactor."""
-        subject = getattr(handler, "__self__", None)
+        subject = _subject(partial(handler, *args) if handler in _DRAINS else handler)
         self._enter(subject)
         try:
             result = copy_context().run(self._start, handler, args, kwargs)
@@ -71,13 +75,14 @@ class Runner:
         handler can be chosen at the last moment.
         """
         context = copy_context()
-        entered: list[Any] = []
+        subject: Any = None
 
         def begin() -> Callable[[], Any]:
+            nonlocal subject
             job = prepare()
-            subject = getattr(job.func if isinstance(job, partial) else job, "__self__", None)
-            entered.append(subject)
-            self._enter(subject)
+            subject = _subject(job)
+            if subject is not None:
+                self._tally.enter(id(subject))
             return partial(context.run, job)
 
         def end(result: Any) -> Any:
@@ -85,29 +90,26 @@ class Runner:
                 self.log.warn(
                     "{plugin}: a handler that ran in a thread returned {result}, which is now continued on the "
                     "reactor; mark the handler with @on_reactor, or make it async def",
-                    plugin=type(entered[0]).__name__,
+                    plugin=type(subject).__name__,
                     result=type(result).__name__,
                 )
                 result = context.run(self._settle, result)
-            if entered and isinstance(result, Deferred):
-                return result.addBoth(self._left, entered[0])
-            if entered:
-                self._leave(entered[0])
+            if isinstance(result, Deferred):
+                return result.addBoth(self._left, subject)
+            self._leave(subject)
             return result
 
+        self._tally.enter()
         return pool.run(begin).addBoth(end)
 
     def running(self, subject: Any = None) -> int:
-        """How many handlers run now: of `subject`, a plugin's instance, or altogether."""
-        return self._total if subject is None else self._busy[id(subject)]
+        """How many handlers of `subject`, a plugin's instance, run now; without one, of all, those that wait for a
+        thread included."""
+        return self._tally.count(None if subject is None else id(subject))
 
     def when_idle(self, subject: Any = None) -> Deferred[None]:
-        """Fires as soon as no handler of `subject`, a plugin's instance, or none at all, is running."""
-        if not self.running(subject):
-            return succeed(None)
-        idle: Deferred[None] = Deferred()
-        self._waiters.append((subject, idle))
-        return idle
+        """Fires as soon as no handler of `subject`, a plugin's instance, or none at all, is running or waiting."""
+        return self._tally.when_none(None if subject is None else id(subject))
 
     def _start(self, handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return self._settle(handler(*args, **kwargs))
@@ -121,27 +123,42 @@ class Runner:
         return result
 
     def _enter(self, subject: Any) -> None:
-        self._total += 1
+        self._tally.enter()
         if subject is not None:
-            self._busy[id(subject)] += 1
+            self._tally.enter(id(subject))
 
     def _left(self, result: Any, subject: Any) -> Any:
         self._leave(subject)
         return result
 
     def _leave(self, subject: Any) -> None:
-        self._total -= 1
         if subject is not None:
-            left = self._busy[id(subject)] - 1
-            if left:
-                self._busy[id(subject)] = left
-            else:
-                del self._busy[id(subject)]
-        if self._waiters:
-            idle = [waiter for waiter in self._waiters if not self.running(waiter[0])]
-            self._waiters = [waiter for waiter in self._waiters if waiter not in idle]
-            for _, waiting in idle:
-                waiting.callback(None)
+            self._tally.leave(id(subject))
+        self._tally.leave()
+
+
+def _function(handler: Any) -> Any:
+    return handler.__func__ if inspect.ismethod(handler) else handler
+
+
+def _subject(job: Any) -> Any:
+    """The plugin's instance whose method the job is; None for anything else."""
+    while isinstance(job, partial):
+        job = job.args[0] if job.func in _DRAINS else job.func
+    return getattr(job, "__self__", None)
+
+
+def _drain(handler: Callable[..., Any], deliver: Callable[[Any], Any], args: Any) -> None:
+    for item in handler(*args):
+        deliver(item)
+
+
+async def _drain_async(handler: Callable[..., Any], deliver: Callable[[Any], Any], args: Any) -> None:
+    async for item in handler(*args):
+        deliver(item)
+
+
+_DRAINS = (_drain, _drain_async)
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

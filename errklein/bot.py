@@ -1,0 +1,296 @@
+"""The bot: what plugins see as `self._bot`, where messages, webhooks, plugins and networks meet."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
+from errklein.commands import CommandRegistry
+from errklein.dispatcher import Dispatcher, handling
+from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.plugins.manager import PluginManager
+from errklein.ports import Backend, Storage
+from errklein.running import Runner, WorkerPool
+from errklein.running.threads import on_reactor_soon
+from errklein.web import WebServer
+from errklein.webhooks import Hook
+
+_SECONDS_BETWEEN_WARNINGS = 60.0
+
+
+class Bot:
+    """Everything that runs, by name: `plugin_manager`, `commands`, `web`, `storage`, `runner` and the networks.
+
+    `backends` maps each network's name to its connection, the first being the default. `ended` is called when there will
+    be no more messages, nothing listens, and everything that was asked has its answer.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: Any,
+        *,
+        storage: Storage,
+        web: WebServer,
+        runner: Runner,
+        command_pool: WorkerPool,
+        plugin_pool: WorkerPool,
+        backends: Mapping[str, Backend],
+        plugin_roots: Iterable[Path] = (),
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.reactor = reactor
+        self.bot_config = config
+        self.storage = storage
+        self.web = web
+        self.runner = runner
+        self.command_pool = command_pool
+        self.plugin_pool = plugin_pool
+        self.backends = dict(backends)
+        self.commands = CommandRegistry()
+        self.startup_time = datetime.now()
+        self.plugin_manager = PluginManager(self)
+        self.dispatcher = Dispatcher(self)
+        self._plugin_roots = list(plugin_roots)
+        self._ended = ended
+        self._open_ended = set(self.backends)
+        self._stopping = False
+        self._warned: dict[tuple[str, object], float] = {}
+        web.events = self
+
+    # Life
+
+    async def start(self) -> None:
+        """Load and activate the plugins, then connect to the networks. Admins are told of plugins that don't work."""
+        problems = await self.plugin_manager.start(self._plugin_roots)
+        for problem in problems:
+            self.warn_admins(problem)
+        for backend in self.backends.values():
+            backend.connect(self)
+
+    async def stop(self, grace: float) -> None:
+        """Take nothing new, give what runs `grace` seconds to end, then deactivate plugins and disconnect."""
+        self._stopping = True
+        self.web.begin_stopping()
+        idle = DeferredList([self.runner.when_idle(), self.dispatcher.when_idle(), self.web.when_idle()])
+        await _at_most(self.reactor, grace, idle)
+        await self.plugin_manager.stop()
+        await DeferredList([backend.disconnect() for backend in self.backends.values()])
+        await self.web.close()
+        self.command_pool.stop()
+        self.plugin_pool.stop()
+        self.storage.close()
+
+    # What plugins use
+
+    @property
+    def backend(self) -> Backend:
+        """The network of the message that is being handled, else the first one."""
+        message = handling.get()
+        network = message.network if message is not None else ""
+        return self._backend_of(network)
+
+    @property
+    def mode(self) -> str:
+        """The kind of network of the message that is being handled, else of the first one."""
+        return self.backend.mode
+
+    @property
+    def prefix(self) -> str:
+        """What commands begin with, on the network of the message that is being handled."""
+        prefix: str = self.bot_config.networks[self.backend.network].BOT_PREFIX
+        return prefix
+
+    @property
+    def bot_identifier(self) -> Identifier | None:
+        """The bot itself, on the network of the message that is being handled."""
+        return self.backend.bot_identifier
+
+    def build_identifier(self, text: str) -> Identifier:
+        """Who or what `text` names: "network:name" on that network, else on the network of the message that is being
+        handled, else on the first. Raises ValueError if the network makes no sense of it."""
+        network, colon, name = text.partition(":")
+        if colon and network in self.backends:
+            return self.backends[network].build_identifier(name)
+        return self.backend.build_identifier(text)
+
+    def send(
+        self,
+        identifier: Identifier,
+        text: str,
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+    ) -> Awaitable[None] | None:
+        """Send Markdown text, from any thread; see `BotPlugin.send`."""
+        if not isinstance(identifier, Identifier):
+            raise ValueError(
+                f"send() needs an identifier, as build_identifier() makes of text, not {type(identifier).__name__}"
+            )
+        backend = self._backend_of(identifier.network)
+        message = Message(text, frm=backend.bot_identifier, to=identifier, parent=in_reply_to)
+        if groupchat_nick_reply and in_reply_to is not None and isinstance(in_reply_to.frm, RoomOccupant):
+            backend.prefix_groupchat_reply(message, in_reply_to.frm)
+        return self.deliver(backend, message)
+
+    def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+        """Hand a message to its network, from any thread, and show it to plugins."""
+        accepted = backend.send_message(message)
+        on_reactor_soon(self.reactor, self._tell_plugins, "callback_botmessage", message)
+        return accepted
+
+    def send_simple_reply(
+        self, message: Message, text: str, private: bool = False, threaded: bool = False
+    ) -> Awaitable[None] | None:
+        """Answer a message where it came from, or in private."""
+        backend = self._backend_of(message.network)
+        return self.deliver(backend, backend.build_reply(message, text, private, threaded))
+
+    def warn_admins(self, warning: str) -> None:
+        """Send the text to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log."""
+        self.log.warn("{warning}", warning=warning)
+        for name, backend in self.backends.items():
+            for admin in self.bot_config.networks[name].BOT_ADMINS_NOTIFICATIONS:
+                try:
+                    message = Message(warning, frm=backend.bot_identifier, to=backend.build_identifier(admin))
+                    self.deliver(backend, message)
+                except Exception as error:
+                    self.log.warn("{admin} on {network} could not be told: {error}", admin=admin, network=name,
+                                  error=str(error))
+
+    def change_presence(self, status: str, message: str) -> None:
+        """Show on every network that the bot is `status`."""
+        for backend in self.backends.values():
+            backend.change_presence(status, message)
+
+    def rooms(self) -> list[Room]:
+        """The rooms that the bot is in, on all networks."""
+        return [room for backend in self.backends.values() for room in backend.rooms()]
+
+    def query_room(self, name: str) -> Room:
+        """The room of that name; the network is chosen as in `build_identifier`."""
+        network, colon, rest = name.partition(":")
+        if colon and network in self.backends:
+            return self.backends[network].query_room(rest)
+        return self.backend.query_room(name)
+
+    def inject_commands_from(self, plugin: BotPlugin) -> None:
+        """Let the plugin's commands be given; admins are told of those that had to be renamed."""
+        for clash in self.commands.add(plugin.name, [handler for _, handler in handlers(plugin)]):
+            self.warn_admins(clash)
+
+    def remove_commands_from(self, plugin: BotPlugin) -> None:
+        """The plugin's commands can't be given any more."""
+        self.commands.remove(plugin.name)
+
+    # What networks tell
+
+    def backend_connected(self, backend: Backend) -> None:
+        """A network can be used: plugins get callback_connect."""
+        self.log.info("Connected to {network}", network=backend.network)
+        self._tell_plugins("callback_connect")
+
+    def backend_disconnected(self, backend: Backend, reason: str) -> None:
+        """A network is gone for now; plugins stay active."""
+        self.log.warn("Disconnected from {network}: {reason}", network=backend.network, reason=reason)
+
+    def backend_ended(self, backend: Backend) -> None:
+        """When the last network has ended and nothing listens, the bot ends after its last answer."""
+        self._open_ended.discard(backend.network)
+        if self._open_ended or self.web.listeners.open_now:
+            return
+        idle = DeferredList([self.runner.when_idle(), self.dispatcher.when_idle()])
+        idle.addCallback(lambda _: self.reactor.callLater(0, self._ended))
+
+    def message_received(self, backend: Backend, message: Message) -> None:
+        """Run the command in the message, if it is one, and show it to plugins."""
+        if self._stopping or message.delayed or backend.is_from_self(message):
+            return
+        self.dispatcher.dispatch(backend, message)
+        self._tell_plugins("callback_message", message)
+
+    def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
+        """Plugins get callback_mention."""
+        self._tell_plugins("callback_mention", message, people)
+
+    def presence_changed(self, backend: Backend, presence: Presence) -> None:
+        """Plugins get callback_presence."""
+        self._tell_plugins("callback_presence", presence)
+
+    def room_joined(self, backend: Backend, room: Room, identifier: Identifier) -> None:
+        """Plugins get callback_room_joined."""
+        self._tell_plugins("callback_room_joined", room, identifier)
+
+    def room_left(self, backend: Backend, room: Room, identifier: Identifier) -> None:
+        """Plugins get callback_room_left."""
+        self._tell_plugins("callback_room_left", room, identifier)
+
+    def room_topic_changed(self, backend: Backend, room: Room) -> None:
+        """Plugins get callback_room_topic."""
+        self._tell_plugins("callback_room_topic", room)
+
+    # What the web server tells
+
+    def handler_failed(self, hook: Hook, request_id: str, failure: Failure) -> None:
+        """Admins get one line, at most once a minute for each hook."""
+        self._warn_sometimes(
+            ("failed", hook.key),
+            f"The webhook {hook} ({hook.declaration.rule}) failed with {failure.type.__name__}; "
+            f"the log has the details under request {request_id}.",
+        )
+
+    def handler_overdue(self, hook: Hook, request_id: str, seconds: float) -> None:
+        """Admins get one line, at most once a minute for each hook."""
+        self._warn_sometimes(
+            ("overdue", hook.key),
+            f"The webhook {hook} ({hook.declaration.rule}) has not answered in {seconds:g} s: its sender got 504, and "
+            f"the handler still runs (request {request_id}).",
+        )
+
+    def hook_shadowed(self, hook: Hook, by: Hook) -> None:
+        """Admins learn which plugin keeps the URL."""
+        self.warn_admins(
+            f"{hook.owner} and {by.owner} both want {hook.declaration.rule}: {by} keeps it, and {hook} takes over when "
+            f"{by.owner} is deactivated."
+        )
+
+    def _backend_of(self, network: str) -> Backend:
+        if network in self.backends:
+            return self.backends[network]
+        return next(iter(self.backends.values()))
+
+    def _tell_plugins(self, callback: str, *args: Any) -> None:
+        for plugin, method in self.plugin_manager.callbacks(callback):
+            self.runner.run(method, *args, pool=self.plugin_pool).addErrback(
+                lambda failure, plugin=plugin: self.log.failure(
+                    "{plugin}: {callback} failed", failure, plugin=plugin, callback=callback
+                )
+            )
+
+    def _warn_sometimes(self, subject: tuple[str, object], warning: str) -> None:
+        now = self.reactor.seconds()
+        if now - self._warned.get(subject, float("-inf")) >= _SECONDS_BETWEEN_WARNINGS:
+            self._warned[subject] = now
+            self.warn_admins(warning)
+
+
+async def _at_most(reactor: Any, seconds: float, awaited: Deferred[Any]) -> None:
+    """Wait for the Deferred, but no longer than so many seconds; it isn't cancelled."""
+    done: Deferred[None] = Deferred()
+    timer = reactor.callLater(seconds, done.callback, None)
+
+    def finish(_: Any) -> None:
+        if timer.active():
+            timer.cancel()
+            done.callback(None)
+
+    awaited.addBoth(finish)
+    await done

@@ -1,0 +1,192 @@
+"""From a message to the answer: finds the command, asks whether it may be used, runs it, and sends what it returns."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.chat import Message, RoomOccupant
+from errklein.commands import (
+    Caller,
+    CommandError,
+    Denial,
+    Prefixes,
+    RegisteredCommand,
+    decide,
+    find_command,
+    strip_prefix,
+)
+from errklein.commands.access import matches
+from errklein.ports import Backend
+from errklein.running.tally import Tally
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+
+handling: ContextVar[Message | None] = ContextVar("handling", default=None)
+"""The message whose command or callback is running."""
+
+
+class Dispatcher:
+    """Answers messages."""
+
+    log = Logger()
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+        self._tally = Tally()
+        self._admin_lock = DeferredLock()
+        self._prefixes: dict[str, Prefixes] = {}
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires as soon as every message that was received has its answer."""
+        return self._tally.when_none()
+
+    def dispatch(self, backend: Backend, message: Message) -> None:
+        """Answer one message; never raises, and never waits."""
+        token = handling.set(message)
+        try:
+            self._dispatch(backend, message)
+        finally:
+            handling.reset(token)
+
+    def _dispatch(self, backend: Backend, message: Message) -> None:
+        text = strip_prefix(message.body, self._prefixes_of(backend), message.is_direct)
+        if text is None:
+            return
+        registry = self._bot.commands
+        found = find_command(text, registry, registry.most_words)
+        if found is None:
+            if not self._bot.bot_config.SUPPRESS_CMD_NOT_FOUND:
+                self._reply(backend, message, self._unknown(text))
+            return
+        command = registry.get(found[0])
+        if command is not None:
+            self._tally.enter()
+            self._run(backend, message, command, found[1]).addBoth(lambda _: self._tally.leave())
+
+    def _run(self, backend: Backend, message: Message, command: RegisteredCommand, text: str) -> Deferred[Any]:
+        config = self._bot.bot_config.networks[backend.network]
+        denial = self._denied(config, message, command, text)
+        if denial is not None:
+            self.log.info("{sender} may not use {command}: {reason}", sender=str(message.frm), command=command.name,
+                          reason=denial.reason)
+            if not config.HIDE_RESTRICTED_ACCESS:
+                self._reply(backend, message, denial.reason, command)
+            return succeed(None)
+        try:
+            args = command.declaration.split(text)
+        except Exception as error:
+            self._reply(backend, message, f"Sorry, I couldn't parse your arguments. {error}", command)
+            return succeed(None)
+
+        def deliver(item: Any) -> None:
+            if item:
+                self._reply(backend, message, str(item), command)
+
+        def run() -> Deferred[Any]:
+            runner, pool = self._bot.runner, self._bot.command_pool
+            if _yields(command.handler):
+                return runner.each(deliver, command.handler, message, args, pool=pool)
+            return runner.run(command.handler, message, args, pool=pool).addCallback(deliver)
+
+        running = self._admin_lock.run(run) if command.declaration.admin_only else run()
+        return running.addErrback(self._failed, backend, message, command).addErrback(self._lost)
+
+    def _denied(self, config: Any, message: Message, command: RegisteredCommand, text: str) -> Denial | None:
+        caller = Caller(
+            user=getattr(message.frm, "aclattr", ""),
+            room=_room_of(message),
+            is_admin=matches(getattr(message.frm, "aclattr", ""), config.BOT_ADMINS),
+        )
+        return decide(
+            command.owner,
+            command.name,
+            text,
+            caller,
+            admin_only=command.declaration.admin_only,
+            rules=config.ACCESS_CONTROLS,
+            default=config.ACCESS_CONTROLS_DEFAULT,
+        )
+
+    def _failed(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
+        if failure.check(CommandError):
+            self._reply(backend, message, str(failure.value), command)
+            return
+        self.log.failure(
+            "{plugin}: the command {command} failed for {sender}",
+            failure,
+            plugin=command.owner,
+            command=command.name,
+            sender=str(message.frm),
+        )
+        self._reply(
+            backend, message, f"Computer says nooo. See logs for details:\n{failure.getErrorMessage()}", command
+        )
+
+    def _lost(self, failure: Failure) -> None:
+        self.log.failure("A reply could not be sent", failure)
+
+    def _reply(
+        self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None = None
+    ) -> None:
+        """Answer the message, in private or in a thread where the settings divert the command."""
+        config = self._bot.bot_config.networks[backend.network]
+        reply = backend.build_reply(
+            message,
+            text,
+            private=_diverted(command, config.DIVERT_TO_PRIVATE),
+            threaded=_diverted(command, config.DIVERT_TO_THREAD),
+        )
+        if config.GROUPCHAT_NICK_PREFIXED and reply.is_group and message.frm is not None:
+            backend.prefix_groupchat_reply(reply, message.frm)
+        self._bot.deliver(backend, reply)
+
+    def _unknown(self, text: str) -> str:
+        """What somebody is told whose command there isn't."""
+        words = text.split()
+        shown = f'"{" ".join(words[:1])}"' + (f' / "{" ".join(words[:2])}"' if len(words) > 1 else "")
+        names = [command.name.replace("_", " ") for command in self._bot.commands]
+        near: list[str] = []
+        for attempt in (" ".join(words[:1]), " ".join(words[:2])):
+            near.extend(name for name in get_close_matches(attempt, names) if name not in near)
+        answer = f"Command {shown} not found."
+        if near:
+            prefix = self._bot.prefix
+            answer += "\nDid you mean " + " or ".join(f'"{prefix}{name}"' for name in near) + " ?"
+        return answer
+
+    def _prefixes_of(self, backend: Backend) -> Prefixes:
+        prefixes = self._prefixes.get(backend.network)
+        if prefixes is None:
+            config = self._bot.bot_config.networks[backend.network]
+            prefixes = self._prefixes[backend.network] = Prefixes(
+                prefix=config.BOT_PREFIX,
+                optional_in_direct=config.BOT_PREFIX_OPTIONAL_ON_CHAT,
+                alternatives=tuple(config.BOT_ALT_PREFIXES),
+                separators=tuple(config.BOT_ALT_PREFIX_SEPARATORS),
+                ignore_case=config.BOT_ALT_PREFIX_CASEINSENSITIVE,
+            )
+        return prefixes
+
+
+def _yields(handler: Callable[..., Any]) -> bool:
+    function = handler.__func__ if inspect.ismethod(handler) else handler
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _room_of(message: Message) -> str | None:
+    if isinstance(message.frm, RoomOccupant):
+        return message.frm.room.aclattr
+    return str(message.to) if message.is_group else None
+
+
+def _diverted(command: RegisteredCommand | None, names: Any) -> bool:
+    return command is not None and (command.name in names or "ALL_COMMANDS" in names)

@@ -1,0 +1,199 @@
+"""What plugins inherit from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from errklein.chat import ONLINE, Identifier, Message, Presence, Room
+from errklein.plugins.pollers import Pollers
+from errklein.plugins.store_mixin import StoreMixin
+from errklein.plugins.structure import recurse_check_structure
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+
+
+class BotPlugin(StoreMixin):
+    """A plugin: subclass it, and mark methods with `@botcmd` and `@webhook`.
+
+    A plugin is also a mapping whose values survive restarts: `self["key"] = value`. Storage can be used from `activate`
+    until `deactivate`. Every method that errklein calls may be plain, `async def`, or return a Deferred.
+    """
+
+    def __init__(self, bot: Bot, name: str | None = None) -> None:
+        super().__init__()
+        self._bot = bot
+        self._name = name or type(self).__name__
+        self.is_activated = False
+        self.dependencies: list[str] = []
+        self.config: Any = None
+        self.log = logging.getLogger(f"errbot.plugins.{self._name}")
+        self._pollers = Pollers(bot.reactor, bot.runner, bot.command_pool, self._name)
+
+    @property
+    def name(self) -> str:
+        """The plugin's name, from its .plug file."""
+        return self._name
+
+    @property
+    def mode(self) -> str:
+        """The kind of network that the message being handled came from, such as "irc"."""
+        return self._bot.mode
+
+    @property
+    def bot_config(self) -> Any:
+        """The settings, by attribute."""
+        return self._bot.bot_config
+
+    @property
+    def bot_identifier(self) -> Identifier | None:
+        """The bot itself, on the network of the message being handled."""
+        return self._bot.bot_identifier
+
+    @property
+    def current_pollers(self) -> list[Callable[..., Any]]:
+        """The methods that are being polled."""
+        return self._pollers.running
+
+    # What a plugin may override
+
+    def get_configuration_template(self) -> Any:
+        """An example of the plugin's configuration; None if there is nothing to configure."""
+        return None
+
+    def check_configuration(self, configuration: Any) -> Any:
+        """Raise ValidationException if the configuration can't be used; by default it must be built as the template."""
+        recurse_check_structure(self.get_configuration_template(), configuration)
+
+    def configure(self, configuration: Any) -> Any:
+        """Take the configuration, None if there is none. Called before each activation."""
+        self.config = configuration
+
+    def reconfigure(self, configuration: Any) -> Any:
+        """Take another configuration while active, without a gap; NotImplemented asks for a new activation instead."""
+        return NotImplemented
+
+    def activate(self) -> Any:
+        """Begin to work: storage opens, commands can be given. Overriding methods call this one."""
+        self.open_storage(self._bot.storage, self.name)
+        self._bot.inject_commands_from(self)
+        self.is_activated = True
+
+    def deactivate(self) -> Any:
+        """Stop working: pollers end, commands are gone. Overriding methods call this one.
+
+        Storage closes after the last handler of this plugin that is still running.
+        """
+        self._pollers.stop()
+        self._bot.remove_commands_from(self)
+        self.is_activated = False
+
+    def callback_connect(self) -> Any:
+        """The plugin was activated, or a network was connected."""
+
+    def callback_message(self, message: Message) -> Any:
+        """Somebody said something, to the bot or in a room; commands included."""
+
+    def callback_mention(self, message: Message, mentioned_people: Sequence[Identifier]) -> Any:
+        """Somebody was spoken of."""
+
+    def callback_presence(self, presence: Presence) -> Any:
+        """Somebody came, went or changed status."""
+
+    def callback_botmessage(self, message: Message) -> Any:
+        """The bot said something."""
+
+    def callback_room_joined(self, room: Room, identifier: Identifier | None = None, invited_by: Any = None) -> Any:
+        """Somebody, perhaps the bot, entered a room."""
+
+    def callback_room_left(self, room: Room, identifier: Identifier | None = None, kicked_by: Any = None) -> Any:
+        """Somebody, perhaps the bot, left a room."""
+
+    def callback_room_topic(self, room: Room) -> Any:
+        """A room has another topic."""
+
+    # What a plugin may call
+
+    def send(
+        self,
+        identifier: Identifier,
+        text: str,
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+    ) -> Awaitable[None] | None:
+        """Send Markdown text to a person or a room; it never waits for the network.
+
+        On the reactor it returns an awaitable that may be ignored; in a thread it returns None once the network's
+        outbox has the message. Raises ValueError if `identifier` isn't one (see `build_identifier`), and OutboxFull.
+        """
+        return self._bot.send(identifier, text, in_reply_to, groupchat_nick_reply)
+
+    def build_identifier(self, txt: str) -> Identifier:
+        """Who or what `txt` names: "network:name" chooses the network, a bare name is on that of the message being
+        handled, else on the first."""
+        return self._bot.build_identifier(txt)
+
+    def warn_admins(self, warning: str) -> None:
+        """Tell every admin, and the log."""
+        self._bot.warn_admins(warning)
+
+    def change_presence(self, status: str = ONLINE, message: str = "") -> None:
+        """Show on every network that the bot is `status`."""
+        self._bot.change_presence(status, message)
+
+    def rooms(self) -> list[Room]:
+        """The rooms that the bot is in, on all networks."""
+        return self._bot.rooms()
+
+    def query_room(self, room: str) -> Room:
+        """The room of that name; see `build_identifier` for the network. Raises RoomDoesNotExistError."""
+        return self._bot.query_room(room)
+
+    def start_poller(
+        self,
+        interval: float,
+        method: Callable[..., Any],
+        times: int | None = None,
+        args: tuple[Any, ...] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Call `method` each `interval` seconds, the first time after one interval; calls never overlap."""
+        self._pollers.start(interval, method, times, args, kwargs)
+
+    def stop_poller(
+        self,
+        method: Callable[..., Any] | None = None,
+        args: tuple[Any, ...] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Stop what `start_poller` started with the same method and arguments; without a method, all pollers."""
+        self._pollers.stop(method, args, kwargs)
+
+    def get_plugin(self, name: str) -> BotPlugin:
+        """Another plugin, which has to be named in DependsOn."""
+        if not self.is_activated:
+            raise RuntimeError(f"{self.name} can ask for {name} only while it is activated")
+        if name not in self.dependencies:
+            raise RuntimeError(f"{self.name} has to name {name} in DependsOn of its .plug file to use it")
+        return self._bot.plugin_manager.instance(name)
+
+
+def handlers(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The methods that the plugin adds to BotPlugin, inherited ones included, with their names, in alphabetical order.
+
+    Properties aren't evaluated.
+    """
+    static: dict[str, Any] = {}
+    for cls in reversed(type(plugin).__mro__):
+        if cls not in BotPlugin.__mro__:
+            static.update(vars(cls))
+    for name in sorted(static):
+        if not name.startswith("__") and callable(static[name]):
+            yield name, getattr(plugin, name)
+
+
+def overrides(plugin: BotPlugin, callback: str) -> bool:
+    """Whether the plugin has a `callback` of its own, so that calling it does something."""
+    return getattr(type(plugin), callback) is not getattr(BotPlugin, callback)

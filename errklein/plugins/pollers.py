@@ -1,0 +1,130 @@
+"""Methods of a plugin that are called again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.running import Runner, WorkerPool
+from errklein.running.threads import on_reactor_soon
+
+
+class _Poller:
+    def __init__(
+        self,
+        pollers: Pollers,
+        interval: float,
+        method: Callable[..., Any],
+        times: int | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.signature = (method, args, kwargs)
+        self._pollers = pollers
+        self._interval = interval
+        self._left = times
+        self._stopped = False
+        self._loop = LoopingCall(self._tick)
+        self._loop.clock = pollers.reactor
+
+    def begin(self) -> None:
+        if not self._stopped:
+            self._loop.start(self._interval, now=False)
+
+    def end(self) -> None:
+        self._stopped = True
+        if self._loop.running:
+            self._loop.stop()
+
+    def _tick(self) -> Any:
+        method, args, kwargs = self.signature
+        if self._left is not None:
+            self._left -= 1
+            if self._left <= 0:
+                self._pollers.forget(self)
+        running = self._pollers.runner.run(method, *args, pool=self._pollers.pool, **kwargs)
+        return running.addErrback(self._report)
+
+    def _report(self, failure: Failure) -> None:
+        self._pollers.log.failure(
+            "{plugin}: the poller {method} failed; it goes on",
+            failure,
+            plugin=self._pollers.owner,
+            method=getattr(self.signature[0], "__name__", repr(self.signature[0])),
+        )
+
+
+class Pollers:
+    """The pollers of one plugin.
+
+    The first call comes after one interval. Calls never overlap and don't drift: what takes longer than the interval
+    skips the ticks that it missed. May be used from any thread.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, runner: Runner, pool: WorkerPool, owner: str) -> None:
+        self.reactor = reactor
+        self.runner = runner
+        self.pool = pool
+        self.owner = owner
+        self._pollers: list[_Poller] = []
+
+    def start(
+        self,
+        interval: float,
+        method: Callable[..., Any],
+        times: int | None = None,
+        args: tuple[Any, ...] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Call `method` with the arguments each `interval` seconds, `times` times or until stopped.
+
+        A poller that is already running with the same method and arguments is replaced.
+        """
+        poller = _Poller(self, interval, method, times, tuple(args or ()), dict(kwargs or {}))
+        for running in self._with(poller.signature):
+            self._end(running)
+        self._pollers.append(poller)
+        on_reactor_soon(self.reactor, poller.begin)
+
+    def stop(
+        self,
+        method: Callable[..., Any] | None = None,
+        args: tuple[Any, ...] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Stop the poller that was started with the same method and arguments; without a method, all of them.
+
+        Raises ValueError if there is no such poller.
+        """
+        if method is None:
+            for poller in list(self._pollers):
+                self._end(poller)
+            return
+        found = self._with((method, tuple(args or ()), dict(kwargs or {})))
+        if not found:
+            raise ValueError(f"{self.owner}: no poller runs {method!r} with these arguments")
+        for poller in found:
+            self._end(poller)
+
+    def forget(self, poller: _Poller) -> None:
+        """Called by a poller whose last call has begun."""
+        self._end(poller)
+
+    @property
+    def running(self) -> list[Callable[..., Any]]:
+        """The methods that are being polled."""
+        return [poller.signature[0] for poller in self._pollers]
+
+    def _with(self, signature: tuple[Any, ...]) -> list[_Poller]:
+        return [poller for poller in self._pollers if poller.signature == signature]
+
+    def _end(self, poller: _Poller) -> None:
+        if poller in self._pollers:
+            self._pollers.remove(poller)
+        on_reactor_soon(self.reactor, poller.end)
