@@ -1,0 +1,113 @@
+"""A mapping whose items outlive the process: how plugins keep values, as `self["key"]`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any, TypeVar
+
+from errklein.ports import Storage, Store
+
+Self = TypeVar("Self", bound="StoreMixin")
+
+
+class StoreException(Exception):
+    """A plugin's store is not in the state that the call needs."""
+
+
+class StoreAlreadyOpenError(StoreException):
+    """The store was opened before and not closed."""
+
+
+class StoreNotOpenError(StoreException, AttributeError):
+    """The store is not open: a plugin's is so between `activate` and `deactivate`.
+
+    It is an AttributeError too, because that is what plugins written for errbot get and catch.
+    """
+
+
+class StoreMixin(MutableMapping[str, Any]):
+    """A mapping of strings to any values that pickle, each kept when it is assigned.
+
+    To change a value in place does not store it: assign it again, or use `mutable`. Reading, assigning and deleting
+    raise StoreNotOpenError while no storage is open, and what the storage raises, such as StorageError.
+    """
+
+    # On the class, so that a plugin that forgets to call super().__init__ still gets a clear error.
+    namespace: str | None = None
+    _store: Store | None = None
+
+    def open_storage(self, storage: Storage, namespace: str) -> None:
+        """Have the values of `namespace`; raises StoreAlreadyOpenError."""
+        if self._store is not None:
+            raise StoreAlreadyOpenError(f"the storage of {self.namespace} is already open")
+        self._store = storage.open(namespace)
+        self.namespace = namespace
+
+    def close_storage(self) -> None:
+        """Give the values back; raises StoreNotOpenError."""
+        store = self._opened()
+        self._store = None
+        store.close()
+
+    def is_open_storage(self) -> bool:
+        """Whether there is a storage between `open_storage` and `close_storage`."""
+        return self._store is not None
+
+    @contextmanager
+    def mutable(self, key: str, default: Any = None) -> Iterator[Any]:
+        """The value, or `default` if there is none, to change in place: it is stored if the block ends without error.
+
+        Nothing is locked: of two such blocks that overlap, in two threads or across an await, the last to end wins.
+        """
+        value = self.get(key, default)
+        yield value
+        self[key] = value
+
+    def clear(self) -> None:
+        """Forget all values, those that can't be read any more included."""
+        store = self._opened()
+        for key in store.keys():  # noqa: SIM118 - a Store is no mapping
+            # Another thread may have removed it meanwhile.
+            with suppress(KeyError):
+                store.remove(key)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._opened().get(key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._opened().set(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self._opened().remove(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._opened().keys())
+
+    def __len__(self) -> int:
+        return self._opened().len()
+
+    def __eq__(self, other: object) -> bool:
+        # Two plugins that happen to hold the same values are still two plugins, and live in sets by identity.
+        if isinstance(other, StoreMixin):
+            return self is other
+        return Mapping.__eq__(self, other)
+
+    __hash__ = object.__hash__
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close_storage()
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            owner = self.namespace or getattr(self, "name", None) or type(self).__name__
+            raise StoreNotOpenError(
+                f"the storage of {owner} is not open: a plugin's values can be used from activate() to deactivate()"
+            )
+        return self._store

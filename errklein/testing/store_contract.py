@@ -1,0 +1,191 @@
+"""What every storage must do, as tests: whoever writes one runs them on it.
+
+Mix `StoreContract` into a test case, of trial or unittest, and give it a `make_storage`.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from errklein.ports import Storage, Store
+from errklein.storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from unittest import TestCase as Base
+else:
+    # A test case here would be collected, without a storage, by every test module that imports this mixin.
+    Base = object
+
+AWKWARD_KEYS = ("", " ", "a/b", "\0", "ключ", "🙂", "\ud800", "a" * 10_000, "%", "'; DROP TABLE stored; --")
+
+
+class StoreContract(Base):
+    """The tests. A test case that mixes them in has `make_storage`."""
+
+    def make_storage(self) -> Storage:
+        """A new, empty storage; the tests close it."""
+        raise NotImplementedError
+
+    def open_store(self, namespace: str = "Greeter") -> Store:
+        """A store of a new storage, which is closed after the test."""
+        storage = self.make_storage()
+        self.addCleanup(storage.close)
+        return storage.open(namespace)
+
+    def test_set_then_get(self) -> None:
+        """A value that was set is what get returns."""
+        store = self.open_store()
+        store.set("seen", {"alice": [1, 2.5, None, True, "x", b"y"]})
+        self.assertEqual(store.get("seen"), {"alice": [1, 2.5, None, True, "x", b"y"]})
+
+    def test_set_replaces(self) -> None:
+        """The last value that was set is kept, once."""
+        store = self.open_store()
+        store.set("count", 1)
+        store.set("count", 2)
+        self.assertEqual((store.get("count"), store.len()), (2, 1))
+
+    def test_none_is_a_value(self) -> None:
+        """None is kept like any other value."""
+        store = self.open_store()
+        store.set("nothing", None)
+        self.assertEqual((store.get("nothing"), store.len()), (None, 1))
+
+    def test_missing_key(self) -> None:
+        """To get or remove a key that isn't there raises KeyError with the key."""
+        store = self.open_store()
+        for call in (store.get, store.remove):
+            with self.assertRaises(KeyError) as caught:
+                call("nobody")
+            self.assertEqual(caught.exception.args, ("nobody",))
+
+    def test_remove(self) -> None:
+        """A removed key is gone, the others stay."""
+        store = self.open_store()
+        store.set("a", 1)
+        store.set("b", 2)
+        store.remove("a")
+        self.assertRaises(KeyError, store.get, "a")
+        self.assertEqual((list(store.keys()), store.len(), store.get("b")), (["b"], 1, 2))
+
+    def test_keys_are_a_snapshot(self) -> None:
+        """The store may be changed while somebody walks through its keys."""
+        store = self.open_store()
+        for number in range(10):
+            store.set(str(number), number)
+        for key in store.keys():  # noqa: SIM118 - a Store is no mapping
+            store.remove(key)
+        self.assertEqual(store.len(), 0)
+
+    def test_any_string_is_a_key(self) -> None:
+        """Keys may be empty, long, or hold NUL, lone surrogates and every character."""
+        store = self.open_store()
+        for key in AWKWARD_KEYS:
+            store.set(key, key)
+        self.assertEqual(sorted(store.keys()), sorted(AWKWARD_KEYS))
+        self.assertEqual([store.get(key) for key in AWKWARD_KEYS], list(AWKWARD_KEYS))
+
+    def test_keys_are_case_sensitive(self) -> None:
+        """Keys that look alike are different keys."""
+        store = self.open_store()
+        for key in ("e", "E", "é", "e\u0301"):
+            store.set(key, key)
+        self.assertEqual([store.get(key) for key in ("e", "E", "é", "e\u0301")], ["e", "E", "é", "e\u0301"])
+
+    def test_other_keys_are_refused(self) -> None:
+        """A key that is no string raises a TypeError that shows it, and nothing is kept."""
+        store = self.open_store()
+        for call in (lambda: store.get(42), lambda: store.set(42, "x"), lambda: store.remove(42)):  # type: ignore[arg-type]
+            with self.assertRaises(TypeError) as caught:
+                call()
+            self.assertIn("42", str(caught.exception))
+        self.assertEqual(store.len(), 0)
+
+    def test_namespaces_are_apart(self) -> None:
+        """The same key in two namespaces is two values."""
+        storage = self.make_storage()
+        self.addCleanup(storage.close)
+        one, two = storage.open("one"), storage.open("two")
+        one.set("key", 1)
+        two.set("key", 2)
+        one.remove("key")
+        self.assertEqual((one.len(), list(two.keys()), two.get("key")), (0, ["key"], 2))
+
+    def test_open_again(self) -> None:
+        """A namespace that was closed and is opened again has its values still."""
+        storage = self.make_storage()
+        self.addCleanup(storage.close)
+        store = storage.open("Greeter")
+        store.set("key", "value")
+        store.close()
+        self.assertEqual(storage.open("Greeter").get("key"), "value")
+
+    def test_open_twice(self) -> None:
+        """Two stores of a namespace, as there are for a moment at a reload, see each other's changes."""
+        storage = self.make_storage()
+        self.addCleanup(storage.close)
+        old, new = storage.open("Greeter"), storage.open("Greeter")
+        old.set("key", "old")
+        self.assertEqual(new.get("key"), "old")
+        old.close()
+        new.set("key", "new")
+        self.assertEqual(new.get("key"), "new")
+
+    def test_closed_store(self) -> None:
+        """Every use of a closed store raises a StorageError that says so and names the namespace."""
+        store = self.open_store("Greeter")
+        store.set("key", 1)
+        store.close()
+        self.assert_closed(store, "Greeter")
+        store.close()
+
+    def test_closed_storage(self) -> None:
+        """With the storage its stores are closed, and it opens no others; to close it twice does no harm."""
+        storage = self.make_storage()
+        store = storage.open("Greeter")
+        storage.close()
+        storage.close()
+        self.assert_closed(store, "closed")
+        with self.assertRaises(StorageError) as caught:
+            storage.open("Other")
+        self.assertIn("closed", str(caught.exception))
+
+    def assert_closed(self, store: Store, named: str) -> None:
+        """Check that no call of `store` works, and that each error says "closed" and contains `named`."""
+        for call in (
+            lambda: store.get("key"),
+            lambda: store.set("key", 1),
+            lambda: store.remove("key"),
+            store.keys,
+            store.len,
+        ):
+            with self.assertRaises(StorageError) as caught:
+                call()
+            self.assertIn("closed", str(caught.exception))
+            self.assertIn(named, str(caught.exception))
+
+    def test_many_threads(self) -> None:
+        """Threads that write, read and remove at once lose nothing of each other's."""
+        store = self.open_store()
+        failures: list[BaseException] = []
+
+        def work(name: str) -> None:
+            try:
+                for number in range(25):
+                    key = f"{name}-{number}"
+                    store.set(key, number)
+                    assert store.get(key) == number
+                    assert key in store.keys()  # noqa: SIM118 - a Store is no mapping
+                    if number % 5:
+                        store.remove(key)
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(str(number),)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+        self.assertEqual(set(store.keys()), {f"{name}-{number}" for name in range(4) for number in range(0, 25, 5)})
