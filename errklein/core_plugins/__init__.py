@@ -1,1 +1,1 @@
-"""TBD"""
+"""The chat commands that come with the bot, each a plugin like any other."""

@@ -13,8 +13,9 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from errklein.plugins.botplugin import BotPlugin, handlers, overrides
+from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import find_plug_files
-from errklein.plugins.imports import load_module, plugin_class
+from errklein.plugins.imports import load_module
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.structure import ValidationException
 from errklein.webhooks import Hook, HookDeclaration

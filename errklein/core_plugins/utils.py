@@ -1,0 +1,31 @@
+"""`!echo` and `!whoami`."""
+
+from __future__ import annotations
+
+from errklein import BotPlugin, botcmd
+from errklein.chat import Message
+
+
+class Utils(BotPlugin):
+    """Small commands for finding out how messages arrive."""
+
+    @botcmd
+    async def echo(self, msg: Message, args: str) -> str:
+        """Say the same back."""
+        return args
+
+    @botcmd
+    async def whoami(self, msg: Message, args: str) -> str:
+        """Show who you are to the bot; with a name, who that is."""
+        who = self.build_identifier(args.strip()) if args.strip() else msg.frm
+        rows = ["| key | value |", "| --- | --- |"]
+        for name in ("person", "nick", "fullname", "client", "email", "aclattr", "room"):
+            if hasattr(who, name):
+                rows.append(f"| {name} | {_cell(getattr(who, name))} |")
+        rows.append(f"| network | {_cell(getattr(who, 'network', ''))} |")
+        rows.append(f"| string | {_cell(who)} |")
+        return "\n".join(rows)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

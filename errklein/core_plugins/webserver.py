@@ -1,0 +1,189 @@
+"""The Webserver plugin: what listens, `!webstatus`, `!webhook test` and `!generate certificate`."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_plus
+
+from twisted.internet.endpoints import quoteStringArgument
+
+from errklein import BotPlugin, ValidationException, botcmd, webhook
+from errklein.chat import Message
+from errklein.plugins.structure import recurse_check_structure
+from errklein.web import ListenError
+from errklein.web.tls import generate_certificate
+
+_TEMPLATE = {
+    "HOST": "0.0.0.0",
+    "PORT": 3141,
+    "SSL": {"enabled": False, "host": "0.0.0.0", "port": 3142, "certificate": "", "key": ""},
+    "ENDPOINTS": [],
+}
+
+
+class Webserver(BotPlugin):
+    """Serves the webhooks of plugins."""
+
+    def __init__(self, bot: Any, name: str | None = None) -> None:
+        super().__init__(bot, name)
+        self._opened: list[str] = []
+
+    def get_configuration_template(self) -> dict[str, Any]:
+        """HOST and PORT for HTTP, or SSL for HTTPS instead; ENDPOINTS opens more, as Twisted's endpoint strings."""
+        return {**_TEMPLATE, "SSL": dict(_TEMPLATE["SSL"]), "ENDPOINTS": []}  # type: ignore[call-overload]
+
+    def check_configuration(self, configuration: Any) -> None:
+        """Fill in what may be left out, and refuse what is of the wrong kind."""
+        if not isinstance(configuration, dict):
+            raise ValidationException(f"it should be a dictionary, as in {_TEMPLATE!r}")
+        template = self.get_configuration_template()
+        configuration["SSL"] = {**template["SSL"], **(configuration.get("SSL") or {})}
+        configuration.setdefault("ENDPOINTS", [])
+        recurse_check_structure(template, configuration)
+        for port in (configuration["PORT"], configuration["SSL"]["port"]):
+            if not 0 < port < 65536:
+                raise ValidationException(f"a port is a number from 1 to 65535, not {port}")
+        for description in configuration["ENDPOINTS"]:
+            if not isinstance(description, str):
+                raise ValidationException(f"ENDPOINTS holds strings such as 'tcp:8080', not {description!r}")
+
+    async def activate(self) -> None:
+        """Listen, and be active if that works; without a configuration nothing new listens."""
+        if self.config is None and not self._bot.web.listeners.open_now:
+            self.log.info("The Webserver plugin is not configured; nothing listens")
+            return
+        await self._listen(self.config)
+        super().activate()
+
+    async def reconfigure(self, configuration: Any) -> None:
+        """Open what is new, then close what isn't wanted any more; if something can't be opened all stays as it was."""
+        await self._listen(configuration)
+        self.config = configuration
+
+    async def deactivate(self) -> None:
+        """Stop listening where this plugin's configuration said so."""
+        super().deactivate()
+        await self._close(list(self._opened))
+
+    async def _listen(self, configuration: Mapping[str, Any] | None) -> None:
+        listeners = self._bot.web.listeners
+        wanted = endpoints(configuration) if configuration is not None else []
+        new = []
+        for description in wanted:
+            if description in listeners.open_now:
+                continue
+            try:
+                await listeners.open(description)
+            except ListenError as error:
+                await self._close(new)
+                raise ValidationException(str(error)) from error
+            new.append(description)
+            self._opened.append(description)
+        await self._close([description for description in self._opened if description not in wanted])
+
+    async def _close(self, descriptions: list[str]) -> None:
+        for description in descriptions:
+            await self._bot.web.listeners.close(description)
+            if description in self._opened:
+                self._opened.remove(description)
+
+    @webhook
+    async def echo(self, incoming_request: Any) -> str:
+        """Answer with what was understood of the request."""
+        return str(incoming_request)
+
+    @botcmd
+    async def webstatus(self, msg: Message, args: str) -> str:
+        """List the URLs that are served, and where."""
+        lines = ["Internal webserver URI mapping [URI Regexp -> endpoint]:", ""]
+        for route in self._bot.web.routes.hooks():
+            shadow = f" (shadowed by {route.shadowed_by})" if route.shadowed else ""
+            methods = ", ".join(sorted(route.hook.declaration.methods))
+            lines.append(f"- {html.escape(route.rule)} -> {route.hook} [{methods}]{shadow}")
+        opened = self._bot.web.listeners.open_now
+        lines += ["", "Listening on " + ", ".join(f"`{description}`" for description in opened) if opened
+                  else "Nothing listens."]
+        return "\n".join(lines)
+
+    @botcmd(admin_only=True)
+    async def webhook_test(self, msg: Message, args: str) -> str:
+        """Send a POST request to a URL of this bot: the URL, then the content, if any."""
+        url, _, content = args.partition(" ")
+        url = "/" + url.lstrip("/")
+        content_type = _guess_content_type(content)
+        answer = await self._bot.web.client().request(
+            "POST", url, headers={"Content-Type": content_type}, body=content.encode("utf-8", "surrogateescape")
+        )
+        headers = "\n".join(f"{name}: {value}" for name, value in answer.headers)
+        return (
+            "*** Test Report\n\n"
+            f"URL: {url}\n\n"
+            f"Content: {_fenced(content)}\n\n"
+            f"Detected your post as: {content_type}\n\n"
+            f"Status code: {answer.status} {answer.reason}\n\n"
+            f"Headers: {_fenced(headers)}\n\n"
+            f"Body: {_fenced(answer.text)}"
+        )
+
+    @botcmd(admin_only=True, split_args_with=None)
+    async def generate_certificate(self, msg: Message, args: list[str]) -> AsyncIterator[str]:
+        """Make a self-signed certificate for this machine, and for the host names and addresses given."""
+        yield "Generating a new private key and certificate."
+        configuration = self.config or self.get_configuration_template()
+        data = Path(self.bot_config.BOT_DATA_DIR)
+        key, certificate = data / "webserver_key.pem", data / "webserver_certificate.pem"
+        hosts = [*args, configuration["HOST"], configuration["SSL"]["host"]]
+        generate_certificate([host for host in hosts if host not in ("0.0.0.0", "::", "")], key, certificate)
+        yield f"Certificate successfully generated and saved in {data}."
+        yield "To enable SSL with this certificate, the following config is recommended:"
+        yield repr(
+            {
+                **configuration,
+                "SSL": {
+                    "enabled": True,
+                    "host": configuration["HOST"],
+                    "port": configuration["PORT"] + 1,
+                    "certificate": str(certificate),
+                    "key": str(key),
+                },
+            }
+        )
+
+
+def endpoints(configuration: Mapping[str, Any]) -> list[str]:
+    """Twisted's endpoint strings for a configuration: HTTPS instead of HTTP if SSL is enabled, then ENDPOINTS."""
+    quoted = quoteStringArgument
+    ssl = configuration["SSL"]
+    if ssl["enabled"]:
+        main = (
+            f"ssl:{ssl['port']}:privateKey={quoted(ssl['key'])}:certKey={quoted(ssl['certificate'])}"
+            f":interface={quoted(ssl['host'])}"
+        )
+    else:
+        main = f"tcp:{configuration['PORT']}:interface={quoted(configuration['HOST'])}"
+    return [main, *configuration["ENDPOINTS"]]
+
+
+def _guess_content_type(content: str) -> str:
+    for text, content_type in (
+        (content, "application/json"),
+        (unquote_plus(content.partition("=")[2]), "application/x-www-form-urlencoded"),
+    ):
+        try:
+            json.loads(text)
+        except ValueError:
+            continue
+        return content_type
+    return "text/plain"
+
+
+def _fenced(text: str) -> str:
+    """The text as a code block that it can't break out of."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"\n{fence}\n{text}\n{fence}"
