@@ -1,0 +1,102 @@
+"""Both storages keep the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.ports import Storage, Store
+from errklein.storage import MemoryStorage, SQLiteStorage
+from errklein.testing.store_contract import StoreContract
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+JSON_LIKE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | ANY_TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(ANY_TEXT, inner),
+    max_leaves=20,
+)
+FEW_KEYS = st.sampled_from(["a", "A", "b", "\0", "\ud800"])
+STEPS = st.lists(st.tuples(st.sampled_from(["set", "remove"]), FEW_KEYS, st.integers()), max_size=20)
+
+
+def contents(store: Store) -> dict[str, object]:
+    """All of the store's values."""
+    return {key: store.get(key) for key in store.keys()}  # noqa: SIM118 - a Store is no mapping
+
+
+class MemoryStorageTests(StoreContract, SynchronousTestCase):
+    def make_storage(self) -> Storage:
+        """A storage that only this test has."""
+        return MemoryStorage()
+
+    def test_values_by_reference(self) -> None:
+        """What get returns is the very object that was set."""
+        store = self.open_store()
+        value = [object()]
+        store.set("key", value)
+        self.assertIs(store.get("key"), value)
+
+
+class SQLiteStorageTests(StoreContract, SynchronousTestCase):
+    def make_storage(self) -> Storage:
+        """A storage on a file that only this test has."""
+        return SQLiteStorage(Path(self.mktemp()))
+
+    def test_values_by_copy(self) -> None:
+        """Changing what get returned, or what was set, changes nothing that is stored."""
+        store = self.open_store()
+        value = [1]
+        store.set("key", value)
+        value.append(2)
+        store.get("key").append(3)
+        self.assertEqual(store.get("key"), [1])
+
+
+class PropertyTests(SynchronousTestCase):
+    @settings(deadline=None, max_examples=50)
+    @given(st.dictionaries(ANY_TEXT, JSON_LIKE, max_size=5))
+    def check_round_trip(self, values: dict[str, object]) -> None:
+        """Store `values` in a namespace of their own and read them."""
+        self.examples += 1
+        namespace = str(self.examples)
+        store = self.storage.open(namespace)
+        for key, value in values.items():
+            store.set(key, value)
+        read = self.storage.open(namespace)
+        self.assertEqual(contents(read), values)
+
+    @settings(deadline=None, max_examples=50)
+    @given(STEPS)
+    def check_model(self, steps: list[tuple[str, str, int]]) -> None:
+        """Do `steps` to a store and to a dict."""
+        self.examples += 1
+        store = self.storage.open(str(self.examples))
+        model: dict[str, int] = {}
+        for what, key, value in steps:
+            if what == "set":
+                store.set(key, value)
+                model[key] = value
+            elif key in model:
+                store.remove(key)
+                del model[key]
+            else:
+                self.assertRaises(KeyError, store.remove, key)
+            self.assertEqual(contents(store), model)
+            self.assertEqual(store.len(), len(model))
+
+    def setUp(self) -> None:
+        """One storage; each example has a namespace of its own."""
+        self.examples = 0
+        self.storage = SQLiteStorage(Path(self.mktemp()))
+        self.addCleanup(self.storage.close)
+
+    def test_round_trip(self) -> None:
+        """Any dict of JSON-like values, lone surrogates included, comes back as it was."""
+        self.check_round_trip()
+
+    def test_model(self) -> None:
+        """After any sequence of set and remove the store holds what a dict would."""
+        self.check_model()

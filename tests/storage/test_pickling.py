@@ -1,0 +1,219 @@
+"""Instances of plugins' classes survive restarts, reloads and the move from errbot."""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.storage import SQLiteStorage, UnreadableValue, UnstorableValue
+from errklein.storage.pickling import loads
+
+MODULE = "errklein_plugins.greeter.greeter"
+
+CODE = """
+import enum
+from collections import namedtuple
+from dataclasses import dataclass
+
+VERSION = {version}
+
+@dataclass
+class Note:
+    text: str
+
+    def version(self):
+        return VERSION
+
+    class Tag(str):
+        pass
+
+class Mood(enum.Enum):
+    GOOD = 1
+    BAD = 2
+
+class Slotted:
+    __slots__ = ("text",)
+
+Point = namedtuple("Point", "x y")
+Mislabelled = namedtuple("Nowhere", "x")
+
+def greet():
+    return VERSION
+
+def local():
+    class Local:
+        pass
+    return Local()
+"""
+
+# What a plugin of errbot's has in its shelf for [Note("hello"), {1}]: protocol 2, with Python 2's names for builtins.
+ERRBOT_PICKLE = (
+    b"\x80\x02]q\x00(cerrbot.plugins.greeter\nNote\nq\x01)\x81q\x02}q\x03X\x04\x00\x00\x00textq\x04X\x05\x00\x00\x00helloq\x05sb"
+    b"c__builtin__\nset\nq\x06]q\x07K\x01a\x85q\x08Rq\te."
+)
+
+
+class PluginCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A store, and nothing of the plugin left afterwards."""
+        self.path = Path(self.mktemp())
+        self.storage = SQLiteStorage(self.path)
+        self.addCleanup(lambda: self.storage.close())
+        self.store = self.storage.open("Greeter")
+        for name in ("errklein_plugins", "errklein_plugins.greeter", MODULE):
+            self.addCleanup(sys.modules.pop, name, None)
+
+    def load(self, version: int, code: str = CODE) -> Any:
+        """Run the plugin's module as it is when it is loaded, or loaded again."""
+        for name in ("errklein_plugins", "errklein_plugins.greeter"):
+            sys.modules[name] = ModuleType(name)
+        module = ModuleType(MODULE)
+        sys.modules[MODULE] = module
+        exec(code.replace("{version}", str(version)), module.__dict__)
+        return module
+
+    def unload(self) -> None:
+        """Take the plugin's modules away."""
+        for name in (MODULE, "errklein_plugins.greeter", "errklein_plugins"):
+            del sys.modules[name]
+
+    def restart(self) -> None:
+        """Open the file anew."""
+        self.storage.close()
+        self.storage = SQLiteStorage(self.path)
+        self.store = self.storage.open("Greeter")
+
+
+class ReloadTests(PluginCase):
+    def test_restart(self) -> None:
+        """After a restart an instance is one of the class as the plugin has it now."""
+        self.store.set("note", self.load(1).Note("hello"))
+        self.restart()
+        self.load(2)
+        note = self.store.get("note")
+        self.assertEqual((note.text, note.version()), ("hello", 2))
+
+    def test_made_before_a_reload(self) -> None:
+        """An instance of the old class can be stored after the reload, and is one of the new class when read."""
+        old = self.load(1)
+        note, mood, point = old.Note("hello"), old.Mood.BAD, old.Point(1, 2)
+        slotted = old.Slotted()
+        slotted.text = "slot"
+        new = self.load(2)
+        self.store.set("all", [note, note, mood, point, slotted, old.Note.Tag("tag"), old.Note, old.greet])
+        read = self.store.get("all")
+        self.assertEqual(read[:4], [new.Note("hello"), new.Note("hello"), new.Mood.BAD, new.Point(1, 2)])
+        self.assertIs(read[0], read[1])
+        self.assertIs(read[2], new.Mood.BAD)
+        self.assertEqual((type(read[4]), read[4].text), (new.Slotted, "slot"))
+        self.assertEqual((type(read[5]), read[5]), (new.Note.Tag, "tag"))
+        self.assertEqual((read[6], read[7]()), (new.Note, 2))
+
+    def test_stored_while_the_plugin_is_away(self) -> None:
+        """A handler that outlives its plugin, or runs while it is reloaded, can store instances."""
+        note = self.load(1).Note("hello")
+        self.unload()
+        self.store.set("note", note)
+        self.load(2)
+        self.assertEqual(self.store.get("note").version(), 2)
+
+    def test_stored_by_name_alone(self) -> None:
+        """The bytes need nothing but importable modules: pickle itself can read them."""
+        self.store.set("note", self.load(1).Note("hello"))
+        self.load(2)
+        self.assertEqual(pickle.loads(stored_bytes(self.path)).version(), 2)
+
+    def test_nameless_classes_are_refused(self) -> None:
+        """What couldn't be found again by its name is refused when it is stored, not when it is read."""
+        module = self.load(1)
+        for value in (module.local(), module.Mislabelled(1), lambda: 1):
+            self.assertRaises(UnstorableValue, self.store.set, "key", value)
+        self.unload()
+        self.assertRaises(UnstorableValue, self.store.set, "key", module.local())
+        self.assertEqual(self.store.len(), 0)
+
+
+class GoneTests(PluginCase):
+    def check_unreadable(self, key: str, named: str) -> None:
+        """Check that get names what is wrong, and that nothing happened to the bytes."""
+        before = stored_bytes(self.path)
+        error = self.assertRaises(UnreadableValue, self.store.get, key)
+        self.assertNotIsInstance(error, KeyError)
+        for part in ("Greeter", repr(key), named):
+            self.assertIn(part, str(error))
+        self.assertNotIn("\n", str(error))
+        self.assertEqual((stored_bytes(self.path), list(self.store.keys())), (before, [key]))
+
+    def test_class_is_gone(self) -> None:
+        """A value whose class the plugin no longer has is named with it, stays, and is back with the class."""
+        self.store.set("note", self.load(1).Note("hello"))
+        self.load(2, "")
+        self.check_unreadable("note", f"{MODULE}.Note")
+        self.load(3)
+        self.assertEqual(self.store.get("note").text, "hello")
+
+    def test_plugin_is_gone(self) -> None:
+        """The same if the whole plugin is gone."""
+        self.store.set("note", self.load(1).Note("hello"))
+        self.unload()
+        self.check_unreadable("note", f"{MODULE}.Note")
+
+    def test_class_refuses(self) -> None:
+        """A KeyError out of a class's own code is not mistaken for a missing key."""
+        self.load(1, "class Note:\n    def __setstate__(self, state):\n        raise KeyError('colour')\n")
+        note = sys.modules[MODULE].Note()
+        note.text = "hello"
+        self.store.set("note", note)
+        self.check_unreadable("note", "colour")
+
+    def test_may_be_removed_and_replaced(self) -> None:
+        """What can't be read can still be removed or replaced."""
+        self.store.set("note", self.load(1).Note("hello"))
+        self.unload()
+        self.store.set("note", "new")
+        self.assertEqual(self.store.get("note"), "new")
+        self.store.set("note", self.load(1).Note("hello"))
+        self.unload()
+        self.store.remove("note")
+        self.assertEqual(self.store.len(), 0)
+
+
+class FindClassTests(PluginCase):
+    def test_names_of_errbot(self) -> None:
+        """Bytes of errbot's shelves, which name `errbot.plugins.<module>`, are read through the hook."""
+        module = self.load(1)
+        asked: list[tuple[str, str]] = []
+
+        def find_class(name: str, qualname: str) -> object:
+            asked.append((name, qualname))
+            return getattr(module, qualname) if name == "errbot.plugins.greeter" else None
+
+        self.assertEqual(loads(ERRBOT_PICKLE, find_class), [module.Note("hello"), {1}])
+        self.assertIn(("errbot.plugins.greeter", "Note"), asked)
+
+    def test_storage_asks(self) -> None:
+        """A storage asks its hook for each class, also for those that are stored by name alone."""
+        module = self.load(1)
+        self.store.set("note", module.Note("hello"))
+        self.storage.close()
+        asked: list[tuple[str, str]] = []
+        self.storage = SQLiteStorage(self.path, lambda name, qualname: asked.append((name, qualname)))
+        self.assertEqual(self.storage.open("Greeter").get("note"), module.Note("hello"))
+        self.assertEqual(asked, [(MODULE, "Note")])
+
+
+def stored_bytes(path: Path) -> bytes:
+    """The bytes of the one value in the file."""
+    connection = sqlite3.connect(path)
+    try:
+        ((data,),) = connection.execute("SELECT value FROM stored").fetchall()
+    finally:
+        connection.close()
+    assert isinstance(data, bytes)
+    return data

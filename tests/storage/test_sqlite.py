@@ -1,0 +1,289 @@
+"""The storage file: what it survives, and what it says when something is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+import errklein
+from errklein.storage import SQLiteStorage, StorageError, UnstorableValue, schema
+from errklein.storage import sqlite as sqlite_storage
+from tests.storage.crash import kill_during_assignments
+
+
+class SQLiteCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        """An empty directory."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.path = self.directory / "storage.db"
+
+    def open(self) -> SQLiteStorage:
+        """The storage on the file."""
+        storage = SQLiteStorage(self.path)
+        self.addCleanup(storage.close)
+        return storage
+
+    def error_of_opening(self) -> str:
+        """The message with which the file is refused; one line that names the file."""
+        message = str(self.assertRaises(StorageError, SQLiteStorage, self.path))
+        self.assertNotIn("\n", message)
+        self.assertIn(str(self.path), message)
+        return message
+
+    def execute(self, *statements: str) -> list[tuple[object, ...]]:
+        """Another program runs `statements` on the file; the rows of the last one."""
+        connection = sqlite3.connect(self.path)
+        try:
+            with connection:
+                for statement in statements:
+                    rows = connection.execute(statement).fetchall()
+            return rows
+        finally:
+            connection.close()
+
+
+class FileTests(SQLiteCase):
+    def test_kept_over_a_restart(self) -> None:
+        """Another storage on the same file has the values."""
+        storage = self.open()
+        storage.open("Greeter").set("seen", {"alice"})
+        storage.close()
+        self.assertEqual(self.open().open("Greeter").get("seen"), {"alice"})
+
+    def test_private(self) -> None:
+        """Nobody but the owner can read the file and what SQLite puts beside it, whatever the umask is."""
+        self.addCleanup(os.umask, os.umask(0))
+        self.open().open("Greeter").set("token", "secret")
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in self.directory.iterdir()}
+        self.assertEqual(modes, {"storage.db": 0o600, "storage.db-wal": 0o600, "storage.db-shm": 0o600})
+
+    def test_made_private(self) -> None:
+        """A file that others could read, as after a restore from a backup, is made private."""
+        self.open().close()
+        self.path.chmod(0o644)
+        self.open()
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+
+    def test_crash_safe_settings(self) -> None:
+        """The file is in WAL mode, and each transaction is on the disk when it ends."""
+        connected: list[sqlite3.Connection] = []
+        connect = sqlite3.connect
+        self.patch(
+            sqlite3, "connect", lambda *args, **kwargs: connected.append(connect(*args, **kwargs)) or connected[-1]
+        )
+        self.open()
+        self.assertEqual(self.execute("PRAGMA journal_mode"), [("wal",)])
+        full = 2
+        self.assertEqual(connected[0].execute("PRAGMA synchronous").fetchone(), (full,))
+
+    def test_readers_do_not_wait(self) -> None:
+        """While a write waits for its turn at the file, values can be read."""
+        storage = self.open()
+        store = storage.open("Greeter")
+        store.set("key", "old")
+        other = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        writing = threading.Thread(target=store.set, args=("key", "new"))
+        writing.start()
+        self.assertEqual([store.get("key"), *store.keys(), store.len()], ["old", "key", 1])
+        self.assertTrue(writing.is_alive())
+        other.execute("ROLLBACK")
+        writing.join()
+        self.assertEqual(store.get("key"), "new")
+
+    def test_held_by_another_program(self) -> None:
+        """A write that can't get at the file in time says so and changes nothing; the next one works."""
+        self.patch(sqlite_storage, "BUSY_TIMEOUT", 0)
+        store = self.open().open("Greeter")
+        store.set("key", "old")
+        other = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        self.assertIn("another program holds", str(self.assertRaises(StorageError, store.set, "key", "new")))
+        self.assertEqual(store.get("key"), "old")
+        other.execute("ROLLBACK")
+        store.set("key", "new")
+        self.assertEqual(store.get("key"), "new")
+
+
+class VersionTests(SQLiteCase):
+    def test_version_is_written(self) -> None:
+        """The file tells the version of its tables."""
+        self.open()
+        self.assertEqual(self.execute("PRAGMA user_version"), [(len(schema.STEPS),)])
+
+    def test_newer_file(self) -> None:
+        """A file of a newer errklein is refused, untouched, in a line that says what to do."""
+        self.execute("CREATE TABLE future (x)", "PRAGMA user_version = 99")
+        message = self.error_of_opening()
+        self.assertIn("newer errklein", message)
+        self.assertIn("schema 99", message)
+        self.assertEqual(self.execute("SELECT name FROM sqlite_master"), [("future",)])
+
+    def test_other_programs_file(self) -> None:
+        """A database that isn't errklein's is refused, untouched."""
+        self.execute("CREATE TABLE bookmarks (x)")
+        self.assertIn("another program", self.error_of_opening())
+        self.assertEqual(self.execute("SELECT name FROM sqlite_master"), [("bookmarks",)])
+
+    def upgrade(self, *steps: schema.Step) -> None:
+        """Bring the file to the version that `steps` lead to."""
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            schema.upgrade(connection, self.path, steps)
+        finally:
+            connection.close()
+
+    def test_upgrade_runs_only_what_is_missing(self) -> None:
+        """A file of version 1 gets the steps after the first, in order."""
+        first = ["CREATE TABLE t (a)", "INSERT INTO t VALUES (1)"]
+        self.upgrade(first)
+        self.upgrade(first, ["ALTER TABLE t ADD b"], ["UPDATE t SET b = 2"])
+        self.assertEqual(self.execute("SELECT a, b FROM t"), [(1, 2)])
+        self.assertEqual(self.execute("PRAGMA user_version"), [(3,)])
+
+    def test_failed_upgrade_changes_nothing(self) -> None:
+        """A step that fails undoes the ones before it."""
+        first = ["CREATE TABLE t (a)"]
+        self.upgrade(first)
+        with self.assertRaises(sqlite3.Error):
+            self.upgrade(first, ["ALTER TABLE t ADD b"], ["nonsense"])
+        self.assertEqual(self.execute("SELECT name FROM pragma_table_info('t')"), [("a",)])
+        self.assertEqual(self.execute("PRAGMA user_version"), [(1,)])
+
+
+class TroubleTests(SQLiteCase):
+    def test_no_database(self) -> None:
+        """A file full of something else is refused, untouched, and the line says what to do."""
+        content = b"my shopping list\n" * 1000
+        self.path.write_bytes(content)
+        message = self.error_of_opening()
+        self.assertIn("damaged or was not made by errklein", message)
+        self.assertIn("backup", message)
+        self.assertEqual(self.path.read_bytes(), content)
+
+    def test_damaged_in_the_middle(self) -> None:
+        """Reading from a file whose inside was overwritten raises the same line, not SQLite's error."""
+        storage = self.open()
+        store = storage.open("Greeter")
+        for number in range(200):
+            store.set(str(number), "x" * 1000)
+        storage.close()
+        size = self.path.stat().st_size
+        with self.path.open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xa5" * (size - 4096))
+        store = self.open().open("Greeter")
+        message = str(self.assertRaises(StorageError, store.get, "7"))
+        self.assertIn("damaged", message)
+        self.assertIn(str(self.path), message)
+
+    def test_no_directory(self) -> None:
+        """A directory that isn't there is said in one line."""
+        self.path = self.directory / "nowhere" / "storage.db"
+        self.assertIn("No such file", self.error_of_opening())
+
+    def test_a_directory(self) -> None:
+        """A directory in place of the file is said in one line."""
+        self.path.mkdir(mode=0o700)
+        self.assertIn("can't be opened", self.error_of_opening())
+
+    def test_row_61_kill_9_in_a_write(self) -> None:
+        """A process is killed in the middle of its assignments: each that had returned is there, the file is sound."""
+        outcome = kill_during_assignments(self.path, 3000, 1700)
+        self.assertGreaterEqual(outcome.returned, 1700)
+        self.assertEqual((outcome.lost, outcome.integrity), (0, "ok"))
+
+    def test_row_62_disk_full(self) -> None:
+        """When nothing more fits: a clear error, old values intact, and all goes on once there is room."""
+        self.open().close()
+        connected: list[sqlite3.Connection] = []
+        connect = sqlite3.connect
+
+        def connect_to_small_disk(*args: object, **kwargs: object) -> sqlite3.Connection:
+            connection = connect(*args, **kwargs)
+            connection.execute("PRAGMA max_page_count = 20")
+            connected.append(connection)
+            return connection
+
+        self.patch(sqlite3, "connect", connect_to_small_disk)
+        store = self.open().open("Greeter")
+        store.set("key", "old")
+        for value in ("x" * 1_000_000, "x" * 2_000_000):
+            message = str(self.assertRaises(StorageError, store.set, "key", value))
+            self.assertIn("the disk is full, nothing was changed", message)
+            self.assertIn(str(self.path), message)
+        self.assertEqual((store.get("key"), store.len()), ("old", 1))
+        store.set("key", "small")
+        connected[0].execute("PRAGMA max_page_count = 1000000")
+        store.set("key", "x" * 1_000_000)
+        self.assertEqual(len(store.get("key")), 1_000_000)
+
+    def test_row_62_disk_really_full(self) -> None:
+        """On a file system of 256 kB: a clear error, what was stored before is there, also after a restart."""
+        mount = 'mount -t tmpfs -o size=256k tmpfs "$0" && exec "$@"'
+        command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(self.directory)]
+        try:
+            subprocess.run([*command, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SkipTest("this machine lets nobody mount a small file system") from error
+        environment = {**os.environ, "PYTHONPATH": str(Path(errklein.__file__).parents[1])}
+        program = [sys.executable, "-c", FILL_THE_DISK, str(self.path)]
+        done = subprocess.run([*command, *program], capture_output=True, text=True, env=environment, check=False)
+        self.assertEqual((done.stdout, done.stderr), (f"{self.path}: the disk is full\nall there\nall there\n", ""))
+
+
+FILL_THE_DISK = """
+import sys
+from pathlib import Path
+from errklein.storage import SQLiteStorage, StorageError
+
+path = Path(sys.argv[1])
+storage = SQLiteStorage(path)
+store = storage.open("Greeter")
+stored = 0
+try:
+    while True:
+        store.set(str(stored), "x" * 1000)
+        stored += 1
+except StorageError as error:
+    print(str(error).partition(",")[0])
+
+def look(store):
+    values = {key: store.get(key) for key in store.keys()}
+    print("all there" if stored and values == {str(n): "x" * 1000 for n in range(stored)} else values)
+
+look(store)
+storage.close()
+look(SQLiteStorage(path).open("Greeter"))
+"""
+
+
+class ValueTests(SQLiteCase):
+    def test_unpicklable(self) -> None:
+        """A value that can't be pickled is refused by key and type, and the old one stays."""
+        store = self.open().open("Greeter")
+        store.set("lock", "old")
+        error = self.assertRaises(UnstorableValue, store.set, "lock", threading.Lock())
+        self.assertIsInstance(error, TypeError)
+        for part in ("Greeter", "'lock'", "_thread.lock", "nothing was changed"):
+            self.assertIn(part, str(error))
+        self.assertEqual(store.get("lock"), "old")
+
+    def test_endless_value(self) -> None:
+        """A value nested too deeply is refused like any other that can't be pickled."""
+        value: list[object] = []
+        for _ in range(100_000):
+            value = [value]
+        store = self.open().open("Greeter")
+        self.assertRaises(UnstorableValue, store.set, "deep", value)
+        self.assertEqual(store.len(), 0)
