@@ -1,0 +1,99 @@
+"""Modules that look like errbot's, made from the table of names when they are first imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from errklein.compat.names import ERRBOT, EXPORTED, FACADES
+
+_ERRBOT_HERE = FACADES["errbot"]
+
+
+class FacadeModule(ModuleType):
+    """A module whose names are found where errklein has them, each when it is first asked for."""
+
+    def __init__(self, name: str, errbot_name: str, names: Mapping[str, str]) -> None:
+        super().__init__(name, f"What errklein has of {errbot_name}.")
+        self._errbot_name = errbot_name
+        self._names = names
+        exported = EXPORTED.get(errbot_name)
+        self.__all__ = sorted(names if exported is None else exported)
+
+    def __getattr__(self, name: str) -> Any:
+        target = self._names.get(name)
+        if target is not None:
+            value = _resolve(target)
+        elif f"{self._errbot_name}.{name}" in ERRBOT:
+            value = import_module(f"{self.__name__}.{name}")
+        else:
+            raise AttributeError(f"errklein doesn't have {self._errbot_name}.{name} yet", name=name, obj=self)
+        setattr(self, name, value)
+        return value
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._names})
+
+
+def install(force: bool = False) -> None:
+    """Let all code in the process import `errbot` and `flask` from errklein.
+
+    Plugins don't need this; other libraries that import them do. What is really installed stays, unless `force`.
+    """
+    for name, ours in FACADES.items():
+        if force or not _is_there(name):
+            sys.modules[name] = import_module(ours)
+            if name == "errbot":
+                for module in ERRBOT:
+                    sys.modules[module] = import_module(ours + module.removeprefix("errbot"))
+
+
+def _is_there(name: str) -> bool:
+    return name in sys.modules or find_spec(name) is not None
+
+
+def _resolve(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name) if name else import_module(module)
+
+
+class _FacadeFinder(MetaPathFinder, Loader):
+    """Makes the modules `errklein.compat.errbot` and below, and says in plain words which of errbot's there aren't."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        name = _errbot_name(fullname)
+        if name is None:
+            return None
+        if name not in ERRBOT:
+            # Named as errbot names it: the import system passes over an error about the very name that it looked for,
+            # when that comes from `from errbot import name`, and would then say something less helpful.
+            raise ModuleNotFoundError(f"errklein doesn't have {name} yet", name=name)
+        # All are packages, so that the import system comes here for what they don't have.
+        return ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        name = _errbot_name(spec.name) or spec.name
+        return FacadeModule(spec.name, name, ERRBOT[name])
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is left to do: the names are found when they are asked for."""
+
+
+def _errbot_name(fullname: str) -> str | None:
+    """What errbot calls the module; None if `fullname` isn't one that errklein stands for."""
+    if fullname == _ERRBOT_HERE or fullname.startswith(_ERRBOT_HERE + "."):
+        return "errbot" + fullname.removeprefix(_ERRBOT_HERE)
+    if fullname.startswith("errbot.") and isinstance(sys.modules.get("errbot"), FacadeModule):
+        return fullname
+    return None
+
+
+sys.meta_path.append(_FacadeFinder())

@@ -1,0 +1,5 @@
+"""The logger that `errbot.log` is."""
+
+import logging
+
+log = logging.getLogger("errbot")

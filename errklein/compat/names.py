@@ -1,0 +1,85 @@
+"""The names of errbot and Flask that plugins import, and where errklein has each of them.
+
+A value is "module:name", or "module" for a module itself. What isn't here, errklein doesn't have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+FACADES: Mapping[str, str] = {
+    "errbot": "errklein.compat.errbot",
+    "flask": "errklein.compat.flask",
+}
+"""The packages that errklein stands for, and its modules for them."""
+
+ERRBOT: Mapping[str, Mapping[str, str]] = {
+    "errbot": {
+        "AWAY": "errklein.chat:AWAY",
+        "BotPlugin": "errklein.plugins.botplugin:BotPlugin",
+        "CommandError": "errklein.commands:CommandError",
+        "DND": "errklein.chat:DND",
+        "Message": "errklein.chat:Message",
+        "OFFLINE": "errklein.chat:OFFLINE",
+        "ONLINE": "errklein.chat:ONLINE",
+        "ValidationException": "errklein.plugins.structure:ValidationException",
+        "botcmd": "errklein.commands:botcmd",
+        "log": "errklein.compat.logs:log",
+        # Plugins take these from errbot too, which happens to import them.
+        "logging": "logging",
+        "update_wrapper": "functools:update_wrapper",
+        "webhook": "errklein.webhooks:webhook",
+    },
+    "errbot.backends": {},
+    "errbot.backends.base": {
+        "AWAY": "errklein.chat:AWAY",
+        "DND": "errklein.chat:DND",
+        "Identifier": "errklein.chat:Identifier",
+        "Message": "errklein.chat:Message",
+        "OFFLINE": "errklein.chat:OFFLINE",
+        "ONLINE": "errklein.chat:ONLINE",
+        "Person": "errklein.chat:Person",
+        "Presence": "errklein.chat:Presence",
+        "Room": "errklein.chat:Room",
+        "RoomDoesNotExistError": "errklein.chat.identifiers:RoomDoesNotExistError",
+        "RoomError": "errklein.chat.identifiers:RoomError",
+        "RoomNotJoinedError": "errklein.chat.identifiers:RoomNotJoinedError",
+        "RoomOccupant": "errklein.chat:RoomOccupant",
+        "UserDoesNotExistError": "errklein.chat.identifiers:UserDoesNotExistError",
+        "UserNotUniqueError": "errklein.chat.identifiers:UserNotUniqueError",
+    },
+    "errbot.botplugin": {
+        "BotPlugin": "errklein.plugins.botplugin:BotPlugin",
+        "CommandError": "errklein.commands:CommandError",
+        "ValidationException": "errklein.plugins.structure:ValidationException",
+        "recurse_check_structure": "errklein.plugins.structure:recurse_check_structure",
+    },
+    "errbot.core_plugins": {},
+    "errbot.core_plugins.webserver": {
+        "webhook": "errklein.webhooks:webhook",
+    },
+    "errbot.storage": {
+        "StoreAlreadyOpenError": "errklein.plugins.store_mixin:StoreAlreadyOpenError",
+        "StoreException": "errklein.plugins.store_mixin:StoreException",
+        "StoreMixin": "errklein.plugins.store_mixin:StoreMixin",
+        "StoreNotOpenError": "errklein.plugins.store_mixin:StoreNotOpenError",
+    },
+    "errbot.utils": {
+        "ON_WINDOWS": "errklein.compat.utils:ON_WINDOWS",
+        "PLUGINS_SUBDIR": "errklein.compat.utils:PLUGINS_SUBDIR",
+        "deprecated": "errklein.compat.utils:deprecated",
+        "format_timedelta": "errklein.compat.utils:format_timedelta",
+        "rate_limited": "errklein.compat.utils:rate_limited",
+        "split_string_after": "errklein.compat.utils:split_string_after",
+        "version2tuple": "errklein.compat.utils:version2tuple",
+    },
+    "errbot.version": {
+        "VERSION": "errklein.plugins.requirements:ERRBOT_VERSION",
+    },
+}
+"""For each module of errbot, its names."""
+
+EXPORTED: Mapping[str, tuple[str, ...]] = {
+    "errbot": ("BotPlugin", "CommandError", "botcmd", "webhook"),
+}
+"""What `from … import *` takes where it isn't everything."""

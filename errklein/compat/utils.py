@@ -1,0 +1,88 @@
+"""What `errbot.utils` offers to plugins."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from errklein.plugins.requirements import parse_errbot_version
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PLUGINS_SUBDIR = "plugins"
+ON_WINDOWS = sys.platform == "win32"
+
+_log = logging.getLogger("errbot.utils")
+
+
+def format_timedelta(duration: timedelta) -> str:
+    """The duration in words, in the two largest of hours, minutes and seconds: "2 hours and 3 minutes", "5 seconds"."""
+    minutes, seconds = divmod(int(duration.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours and minutes:
+        return f"{hours} hours and {minutes} minutes"
+    if hours:
+        return f"{hours} hours"
+    if minutes:
+        return f"{minutes} minutes"
+    return f"{seconds} seconds"
+
+
+def version2tuple(version: str) -> tuple[int, int, int, int]:
+    """A tuple that sorts as versions of errbot do; raises ValueError unless it is "x.y.z", "x.y.z-rc1" or such."""
+    return parse_errbot_version(version)
+
+
+def split_string_after(text: str, length: int) -> Iterator[str]:
+    """The text in parts of `length` characters; one empty part for an empty text."""
+    for start in range(0, max(len(text), 1), length):
+        yield text[start : start + length]
+
+
+def rate_limited(min_interval: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator that lets calls, from all threads together, begin at least `min_interval` seconds apart.
+
+    A call that comes too early waits, so it isn't for handlers that run on the reactor.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        lock = threading.Lock()
+        not_before = 0.0
+
+        @wraps(function)
+        def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+            nonlocal not_before
+            with lock:
+                now = time.monotonic()
+                start = max(now, not_before)
+                not_before = start + min_interval
+            time.sleep(start - now)
+            return function(*args, **kwargs)
+
+        return limited
+
+    return decorate
+
+
+def deprecated(new: Callable[..., R] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator that logs a warning at each call; with `new`, that function is called in place of the old one."""
+
+    def decorate(old: Callable[P, R]) -> Callable[P, R]:
+        @wraps(old)
+        def warning(*args: P.args, **kwargs: P.kwargs) -> R:
+            if new is None:
+                _log.warning("%s is deprecated", old.__qualname__)
+                return old(*args, **kwargs)
+            _log.warning("%s is deprecated, use %s", old.__qualname__, new.__qualname__)
+            return new(*args, **kwargs)
+
+        return warning
+
+    return decorate

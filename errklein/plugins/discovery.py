@@ -1,0 +1,125 @@
+"""Finds `.plug` files, in directories and in installed distributions."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+ENTRY_POINT_GROUPS = ("errbot.plugins", "errklein.plugins")
+
+
+@dataclass(frozen=True)
+class UnreadablePlace:
+    """A directory that could not be searched. `str()` is one line that says which and why."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}; expected a directory with plugins"
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a search found: the `.plug` files, in order, and where it couldn't look. Iterates over the files."""
+
+    files: tuple[Path, ...]
+    unreadable: tuple[UnreadablePlace, ...]
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self.files)
+
+
+def find_plug_files(roots: Iterable[str | Path]) -> Discovery:
+    """All `.plug` files in and under `roots`: root after root, each root's files sorted, each file once.
+
+    A root may also be a `.plug` file. Symbolic links are followed, once each; hidden directories and `__pycache__` are
+    left out.
+    """
+    search = _Search()
+    for root in roots:
+        search.root(Path(root))
+    return Discovery(tuple(search.files), tuple(search.unreadable))
+
+
+@dataclass
+class _Search:
+    files: list[Path] = field(default_factory=list)
+    unreadable: list[UnreadablePlace] = field(default_factory=list)
+    seen: set[tuple[int, int]] = field(default_factory=set)
+
+    def root(self, root: Path) -> None:
+        try:
+            is_directory = stat.S_ISDIR(root.stat().st_mode)
+        except FileNotFoundError:
+            self.unreadable.append(UnreadablePlace(root, "it doesn't exist"))
+        except OSError as error:
+            self.unreadable.append(UnreadablePlace(root, str(error.strerror)))
+        else:
+            if is_directory:
+                self.directory(root)
+            elif root.suffix == ".plug":
+                self.file(root)
+            else:
+                self.unreadable.append(UnreadablePlace(root, "it is no directory"))
+
+    def directory(self, directory: Path) -> None:
+        try:
+            if not self.is_new(directory):
+                return
+            entries = [(entry, entry.is_dir()) for entry in sorted(directory.iterdir())]
+        except OSError as error:
+            self.unreadable.append(UnreadablePlace(directory, str(error.strerror)))
+            return
+        for entry, is_directory in entries:
+            if is_directory:
+                if not entry.name.startswith(".") and entry.name != "__pycache__":
+                    self.directory(entry)
+            elif entry.suffix == ".plug":
+                self.file(entry)
+
+    def file(self, path: Path) -> None:
+        # A broken symbolic link is found too, so that reading it says what is wrong.
+        if not path.exists() or self.is_new(path):
+            self.files.append(path)
+
+    def is_new(self, path: Path) -> bool:
+        """Whether this file or directory wasn't met yet, by whatever path."""
+        status = path.stat()
+        identity = (status.st_dev, status.st_ino)
+        new = identity not in self.seen
+        self.seen.add(identity)
+        return new
+
+
+def entry_point_roots() -> list[Path]:
+    """Where installed distributions keep the plugins that they offer: roots for `find_plug_files`, sorted.
+
+    They offer them in the entry point groups `errbot.plugins` and `errklein.plugins`.
+    """
+    roots: set[Path] = set()
+    for group in ENTRY_POINT_GROUPS:
+        for entry_point in entry_points(group=group):
+            roots.update(_places(entry_point))
+    return sorted(roots)
+
+
+def _places(entry_point: EntryPoint) -> list[Path]:
+    """The directories of the package that the entry point names.
+
+    A single module lies among everything else that is installed, and a module can be missing; then the `.plug` files
+    that the distribution lists are taken themselves.
+    """
+    try:
+        spec = find_spec(entry_point.module)
+    except Exception:
+        # Finding a submodule runs its package, which may raise anything; the distribution's list still helps.
+        spec = None
+    if spec is not None and spec.submodule_search_locations:
+        return [Path(location) for location in spec.submodule_search_locations]
+    listed = (entry_point.dist and entry_point.dist.files) or []
+    return [Path(str(file.locate())) for file in listed if file.suffix == ".plug"]

@@ -1,0 +1,61 @@
+"""Changes where the import statements of a plugin's module lead, and nothing else about them.
+
+A plugin says `import helper` and means the file beside it, which is loaded under a name of the plugin's own; it says
+`from errbot import BotPlugin` and means errklein. Only the loader knows whose module it is compiling, so the statements
+are changed there: hooks that see an import when it runs can't tell who imports. Every statement still binds the names
+that it would have bound, and keeps its place, so that tracebacks show the line that the author wrote.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+
+Redirect = Callable[[str], str | None]
+"""The full name of what a top-level module's name stands for in this module; None: it stands for itself."""
+
+
+def rewrite_imports(tree: ast.Module, redirect: Redirect) -> None:
+    """Make the absolute imports in `tree`, wherever they are, lead where `redirect` says."""
+    # A stack rather than recursion, and no look into expressions: what compiles without us compiles with us, however
+    # deep it is.
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            children = getattr(node, name, None)
+            if isinstance(children, list):
+                children[:] = [new for child in children for new in _rewritten(child, redirect)]
+                waiting.extend(children)
+
+
+def _rewritten(node: ast.AST, redirect: Redirect) -> Iterator[ast.AST]:
+    """What stands in the place of `node`: itself, unless it is an import."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            for new in _imports(alias, redirect):
+                yield ast.copy_location(ast.Import([ast.copy_location(new, alias)]), node)
+        return
+    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+        node.module = _target(node.module, redirect)
+    yield node
+
+
+def _imports(alias: ast.alias, redirect: Redirect) -> Iterator[ast.alias]:
+    top = alias.name.partition(".")[0]
+    new_top = redirect(top)
+    if new_top is None:
+        yield alias
+    elif alias.asname is not None:
+        yield ast.alias(_target(alias.name, redirect), alias.asname)
+    else:
+        # `import helper.part` imports both and binds `helper`. Here a first statement binds it to the part, and a
+        # second one at once to the whole; if the part can't be imported, neither binds anything.
+        if alias.name != top:
+            yield ast.alias(_target(alias.name, redirect), top)
+        yield ast.alias(new_top, top)
+
+
+def _target(name: str, redirect: Redirect) -> str:
+    top, dot, rest = name.partition(".")
+    return (redirect(top) or top) + dot + rest

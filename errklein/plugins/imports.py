@@ -1,0 +1,215 @@
+"""Loads the Python code of plugins, each plugin's modules apart from all others.
+
+A plugin's modules live in a package of its own, `errklein_plugins.<slug of the plugin's name>`. The package is made here
+and has no file; modules in it are found beside the `.plug` file. Their names follow from the plugin's name alone, since
+stored objects remember them.
+
+What `import helper` means in a plugin is decided when the module that says it is compiled:
+
+- the standard library's modules are always themselves, as in errbot, where a plugin's directory comes last;
+- `errbot` and `flask` are errklein's own modules of these names, installed or not;
+- else a file or package beside the `.plug` file comes first. errbot takes what is installed, so that a plugin with a
+  `utils.py` breaks when any distribution brings a `utils` too. It differs for a plugin `jira.py` that says `import
+  jira`: no module needs itself, so what is installed is meant. The same goes for a mere directory, without
+  `__init__.py`, whose name happens to be that of something installed;
+- everything else is what it is for all other code.
+
+`importlib.import_module("helper")` isn't an import statement, and doesn't find what lies beside a plugin; with a dot and
+the package, `import_module(".helper", __package__)`, it does.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
+from importlib.util import find_spec, module_from_spec
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from errklein.compat.names import FACADES
+from errklein.plugins.classes import plugin_class
+from errklein.plugins.import_rewriting import rewrite_imports
+from errklein.plugins.load_errors import PluginLoadError
+from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.slugs import slug
+
+__all__ = ["PACKAGE", "PluginLoadError", "load_module", "plugin_class", "unload"]
+
+PACKAGE = "errklein_plugins"
+
+_NEVER_BESIDE = frozenset(sys.stdlib_module_names) | {"errklein", PACKAGE}
+
+# One load or unload at a time; it may wait for as long as a plugin's import takes.
+_lock = threading.RLock()
+
+
+def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
+    """The plugin's module, executed if it isn't there yet; `fresh` executes it and its helper modules again.
+
+    May block, and may be called in any thread. Raises PluginLoadError, whatever the code raises, SystemExit included;
+    what was loaded before is then still in place.
+    """
+    home = _Home(f"{PACKAGE}.{slug(plug.name)}", plug.directory, plug.module)
+    with _lock:
+        loaded = sys.modules.get(home.main)
+        if not fresh and loaded is not None and _finder.homes.get(home.package) == home:
+            return loaded
+        return _execute(plug, home)
+
+
+def unload(plug: PlugFile) -> None:
+    """Forget the plugin's modules. Code of it that still runs keeps what it has."""
+    package = f"{PACKAGE}.{slug(plug.name)}"
+    with _lock:
+        _finder.homes.pop(package, None)
+        for name in _modules_in(package):
+            del sys.modules[name]
+
+
+def _execute(plug: PlugFile, home: _Home) -> ModuleType:
+    if _finder not in sys.meta_path:
+        # In front, for the ordinary finder would find the files too, but not change their imports.
+        sys.meta_path.insert(0, _finder)
+        sys.modules[PACKAGE] = _package(PACKAGE, [])
+    homes = dict(_finder.homes)
+    before = _modules_in(home.package)
+    for name in before:
+        del sys.modules[name]
+    _finder.homes[home.package] = home
+    sys.modules[home.package] = _package(home.package, [str(home.directory)])
+    try:
+        return importlib.import_module(home.main)
+    except BaseException as error:
+        _finder.homes.clear()
+        _finder.homes.update(homes)
+        for name in _modules_in(home.package).keys() - before:
+            del sys.modules[name]
+        sys.modules.update(before)
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            # Somebody at the keyboard, not the plugin.
+            raise
+        raise PluginLoadError.of(plug, home.package, error) from error
+
+
+def _modules_in(package: str) -> dict[str, ModuleType]:
+    """A plugin's package and all modules in it."""
+    return {
+        name: module for name, module in sys.modules.copy().items() if name == package or name.startswith(package + ".")
+    }
+
+
+def _package(name: str, path: list[str]) -> ModuleType:
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = path
+    return module_from_spec(spec)
+
+
+@dataclass(frozen=True)
+class _Home:
+    """Where a plugin's modules are: the package's name, the directory, and which of them is the plugin itself."""
+
+    package: str
+    directory: Path
+    module: str
+
+    @property
+    def main(self) -> str:
+        return f"{self.package}.{self.module}"
+
+    def redirect(self, importer: str, name: str) -> str | None:
+        """What the top-level name `name` leads to in the module `importer`; None if nowhere else than usual."""
+        if name in FACADES:
+            return FACADES[name]
+        if name in _NEVER_BESIDE:
+            return None
+        target = f"{self.package}.{name}"
+        beside = _find_file(target, [str(self.directory)])
+        if beside is None:
+            return None
+        is_file = beside.submodule_search_locations is None
+        is_unlikely = beside.loader is None or target == self.main or (target == importer and is_file)
+        return None if is_unlikely and _is_installed(name, beside) else target
+
+
+class _PluginLoader(SourceFileLoader):
+    """Compiles a plugin's module from its source, always, since bytecode files hold what other code compiled."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+    def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:  # type: ignore[override]
+        home = _finder.home_of(self.name)
+        tree = ast.parse(data, path)
+        if home is not None:
+            beside = home
+            rewrite_imports(tree, cache(lambda name: beside.redirect(self.name, name)))
+        code: CodeType = compile(tree, path, "exec", dont_inherit=True, optimize=_optimize)
+        return code
+
+
+class _PluginFinder(MetaPathFinder):
+    """Finds modules by names that begin with the package of a loaded plugin, and no others."""
+
+    def __init__(self) -> None:
+        self.homes: dict[str, _Home] = {}
+
+    def home_of(self, fullname: str) -> _Home | None:
+        return self.homes.get(".".join(fullname.split(".", 2)[:2]))
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if self.home_of(fullname) is None:
+            return None
+        return _find_file(fullname, path or ())
+
+
+_finder = _PluginFinder()
+
+
+def _find_file(fullname: str, path: Iterable[str]) -> ModuleSpec | None:
+    """The module of that name in one of the directories, read from disk anew; see importlib's FileFinder."""
+    portions: list[str] = []
+    for directory in path:
+        found = FileFinder(
+            directory,
+            (ExtensionFileLoader, EXTENSION_SUFFIXES),
+            (_PluginLoader, SOURCE_SUFFIXES),
+            (SourcelessFileLoader, BYTECODE_SUFFIXES),
+        ).find_spec(fullname)
+        if found is not None and found.loader is not None:
+            return found
+        if found is not None:
+            portions.extend(found.submodule_search_locations or ())
+    if not portions:
+        return None
+    namespace = ModuleSpec(fullname, None, is_package=True)
+    namespace.submodule_search_locations = portions
+    return namespace
+
+
+def _is_installed(name: str, beside: ModuleSpec) -> bool:
+    """Whether `name` is a module for everybody, and another one than the one beside the plugin."""
+    module = sys.modules.get(name)
+    if module is not None:
+        return getattr(module, "__file__", None) != beside.origin
+    spec = find_spec(name)
+    return spec is not None and spec.loader is not None and spec.origin != beside.origin

@@ -1,0 +1,43 @@
+"""Why a plugin's code could not be loaded, in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from traceback import format_exception_only, walk_tb
+
+from errklein.plugins.plug_file import PlugFile
+
+_LONGEST = 500
+
+
+class PluginLoadError(Exception):
+    """A plugin's code could not be loaded. `str()` is one line: the plugin, the file and line, the error."""
+
+    @classmethod
+    def of(cls, plug: PlugFile, package: str, error: BaseException) -> PluginLoadError:
+        """The error to report when `error` came out of the plugin's code, whose modules live in `package`."""
+        path, line = _place(plug, error)
+        where = str(path) if line is None else f"{path}, line {line}"
+        # Without the package, the names are those that the plugin's author gave.
+        what = _what(error).replace(f"{package}.", "")
+        return cls(f"plugin {plug.name} could not be loaded: {where}: {what}")
+
+
+def _place(plug: PlugFile, error: BaseException) -> tuple[Path, int | None]:
+    """The last line of the plugin's own code that had a part in it."""
+    place: tuple[Path, int | None] = plug.module_path, None
+    for frame, line in walk_tb(error.__traceback__):
+        if Path(frame.f_code.co_filename).is_relative_to(plug.directory):
+            place = Path(frame.f_code.co_filename), line
+    if isinstance(error, SyntaxError) and Path(error.filename or "").is_relative_to(plug.directory):
+        place = Path(error.filename or ""), error.lineno
+    return place
+
+
+def _what(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        text = f"{type(error).__name__}: {error.msg}"
+    else:
+        text = format_exception_only(error)[0]
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

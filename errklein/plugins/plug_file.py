@@ -1,0 +1,171 @@
+"""`.plug` files: what a plugin is called, where its code is, and what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from configparser import (
+    ConfigParser,
+    DuplicateOptionError,
+    DuplicateSectionError,
+    MissingSectionHeaderError,
+    ParsingError,
+)
+from dataclasses import dataclass
+from pathlib import Path
+
+from errklein.plugins.requirements import (
+    errbot_refusal,
+    parse_errbot_version,
+    parse_python_version,
+    python_refusal,
+)
+
+
+class PlugError(Exception):
+    """A `.plug` file that can't be used. `str()` is one line: the file, what is wrong, what is expected."""
+
+    def __init__(self, path: Path, problem: str, expected: str) -> None:
+        super().__init__(path, problem, expected)
+        self.path = path
+        self.problem = problem
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"{self.path}: {' '.join(self.problem.split())}; expected {self.expected}"
+
+
+@dataclass(frozen=True)
+class PlugFile:
+    """What a `.plug` file says.
+
+    `name` identifies the plugin: its storage, templates and access rules go by it. `module` is the name of the Python
+    file beside `path`, without `.py`. The versions are as written, and known to be well-formed.
+    """
+
+    name: str
+    module: str
+    path: Path
+    depends_on: tuple[str, ...] = ()
+    description: str = ""
+    python_version: str | None = None
+    errbot_min: str | None = None
+    errbot_max: str | None = None
+    core: bool = False
+
+    @property
+    def directory(self) -> Path:
+        """Where the plugin's files are."""
+        return self.path.parent
+
+    @property
+    def module_path(self) -> Path:
+        """The Python file with the plugin's class."""
+        return self.directory / f"{self.module}.py"
+
+    def refusal(self) -> str | None:
+        """Why the plugin can't run here, by the versions that it asks for; None if it can."""
+        return python_refusal(self.python_version) or errbot_refusal(self.errbot_min, self.errbot_max)
+
+    @classmethod
+    def load(cls, path: Path) -> PlugFile:
+        """Read the file; raises PlugError, whatever is wrong with it."""
+        parser = _parse(path, _read(path))
+        if not parser.has_section("Core"):
+            raise PlugError(path, "it has no section [Core]", "[Core] with the keys Name and Module")
+        plug = cls(
+            name=_required(parser, path, "Name", "the plugin's name"),
+            module=_required(parser, path, "Module", "the name of the Python file beside it, without .py"),
+            path=path,
+            depends_on=_names(parser.get("Core", "DependsOn", fallback="")),
+            description=parser.get("Documentation", "Description", fallback=""),
+            python_version=_version(
+                parser, path, "Python", "Version", parse_python_version, "a version such as 3, 2+ or 3.11.2"
+            ),
+            errbot_min=_errbot_version(parser, path, "Min"),
+            errbot_max=_errbot_version(parser, path, "Max"),
+            core=_core(parser, path),
+        )
+        _check_module(plug)
+        return plug
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PlugError(path, f"byte {error.start} is not UTF-8", "text in UTF-8") from error
+    except OSError as error:
+        raise PlugError(path, f"it can't be read ({error.strerror})", "a readable file") from error
+
+
+def _parse(path: Path, text: str) -> ConfigParser:
+    parser = ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text)
+    except (MissingSectionHeaderError, DuplicateSectionError, DuplicateOptionError) as error:
+        what = {
+            MissingSectionHeaderError: "has no section above it",
+            DuplicateSectionError: "begins a section that was there before",
+            DuplicateOptionError: "has a key that was there before",
+        }[type(error)]
+        raise PlugError(path, f"line {error.lineno} {what}", "sections such as [Core], each with keys, once") from error
+    except ParsingError as error:
+        line = error.errors[0][0]
+        raise PlugError(path, f"line {line} can't be understood", "[Section], Key = value, or # comment") from error
+    return parser
+
+
+def _required(parser: ConfigParser, path: Path, key: str, meaning: str) -> str:
+    value = parser.get("Core", key, fallback="")
+    if not value:
+        raise PlugError(path, f"[Core] has no {key}", f"{key} = {meaning}")
+    if not value.isprintable():
+        raise PlugError(path, f"[Core] {key} is {value!r}", f"one line: {meaning}")
+    return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
+
+
+def _version(
+    parser: ConfigParser, path: Path, section: str, key: str, parse: Callable[[str], object], expected: str
+) -> str | None:
+    text = parser.get(section, key, fallback=None)
+    if text is None:
+        return None
+    try:
+        parse(text)
+    except ValueError as error:
+        raise PlugError(path, f"[{section}] {key} is {text!r}", expected) from error
+    return text
+
+
+def _errbot_version(parser: ConfigParser, path: Path, key: str) -> str | None:
+    return _version(parser, path, "Errbot", key, parse_errbot_version, "x.y.z, x.y.z-alpha, x.y.z-beta or x.y.z-rc1")
+
+
+def _core(parser: ConfigParser, path: Path) -> bool:
+    try:
+        return parser.getboolean("Core", "Core", fallback=False)
+    except ValueError as error:
+        raise PlugError(path, f"[Core] Core is {parser.get('Core', 'Core')!r}", "True or False") from error
+
+
+def _check_module(plug: PlugFile) -> None:
+    if plug.module != Path(plug.module).name or "\\" in plug.module:
+        raise PlugError(
+            plug.path, f"[Core] Module is {plug.module!r}, outside of the directory", "the name of a file beside it"
+        )
+    if "." in plug.module:
+        raise PlugError(plug.path, f"[Core] Module is {plug.module!r}", "a name without dots, and without .py")
+    if not _is_file(plug.module_path):
+        raise PlugError(plug.path, f"there is no file {plug.module_path.name} beside it", "the file that Module names")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # The name is too long, or the directory is closed to us.
+        return False

@@ -1,0 +1,22 @@
+"""Identifiers that stand for plugins' names."""
+
+from __future__ import annotations
+
+import keyword
+
+
+def slug(name: str) -> str:
+    """An identifier for a plugin's name: ASCII letters and digits stay, all else is `_<hex>_`, as in `My_20_Plugin`.
+
+    Two names never share one, since it can be read back. It begins with a letter or such a `_<hex>_`, and is no keyword.
+    """
+    written = "".join(
+        character if character.isascii() and character.isalnum() else _escaped(character) for character in name
+    )
+    if written[:1].isdigit() or keyword.iskeyword(written):
+        return _escaped(written[0]) + written[1:]
+    return written
+
+
+def _escaped(character: str) -> str:
+    return f"_{ord(character):x}_"
