@@ -53,9 +53,15 @@ class DataDirectory:
             return
         except OSError as error:
             raise self._error(f"it can't be made: {error.strerror}") from None
-        if os.geteuid() == 0 and self.uid is not None:
-            gid = self.gid if self.gid is not None else pwd.getpwuid(self.uid).pw_gid
-            os.chown(self.path, self.uid, gid)
+        owner = self.owner()
+        if owner is not None:
+            os.chown(self.path, *owner)
+
+    def owner(self) -> tuple[int, int] | None:
+        """The user and group that what the process makes must be given to; None if it is theirs anyway."""
+        if self.uid is None or os.geteuid() != 0:
+            return None
+        return self.uid, self.gid if self.gid is not None else pwd.getpwuid(self.uid).pw_gid
 
     def lock(self) -> None:
         """Keep every other process out, until `unlock` or the end of this one."""

@@ -12,7 +12,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +26,7 @@ from twisted.logger import (
     eventAsText,
     formatTime,
     globalLogPublisher,
+    textFileLogObserver,
 )
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
@@ -110,13 +111,16 @@ class Destinations:
 
     def observer(self) -> LevelFilter:
         """Open the log, now."""
+        return LevelFilter([FileLogObserver(stream, format_line) for stream in self.streams()], self.level)
+
+    def streams(self) -> list[IO[Any]]:
+        """Open what is to be written to, now."""
         self.prepare()
         streams: list[IO[Any]] = []
         for place in self.places:
             if place in {"-", "+"}:
                 streams.append(sys.stdout if place == "-" else sys.stderr)
                 continue
-            Path(place).parent.mkdir(parents=True, exist_ok=True)
             file = LogFile.fromFullPath(place, rotateLength=1_000_000 if self.rotated else None)
             if self.owner is not None:
                 os.chown(file.path, *self.owner)
@@ -124,7 +128,7 @@ class Destinations:
             streams.append(file)
         if self.rotated and self._files and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
             signal.signal(signal.SIGUSR1, self._rotate)
-        return LevelFilter([FileLogObserver(stream, format_line) for stream in streams], self.level)
+        return streams
 
     def reopen(self) -> None:
         """Go on in new files, as after a log rotation; a file that can't be opened is gone on with as it is."""
@@ -151,6 +155,18 @@ destinations = Destinations()
 def observer() -> LevelFilter:
     """What twistd logs to, by the name in OBSERVER."""
     return destinations.observer()
+
+
+def use_with_twist(launcher: MutableMapping[str, Any]) -> None:
+    """Have `twist`, whose options these are, write lines as twistd does, and not into a conversation.
+
+    twist opens the log itself and knows no observers by name, so this can't do more. The JSON that it writes when
+    nobody watches is left as it is: tools read it.
+    """
+    if launcher["logFile"] is sys.stdout and "-" not in destinations.places:
+        launcher["logFile"] = destinations.streams()[0]
+    if launcher["fileLogObserverFactory"] is textFileLogObserver:
+        launcher["fileLogObserverFactory"] = lambda stream: FileLogObserver(stream, format_line)
 
 
 def places(

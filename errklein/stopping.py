@@ -1,0 +1,61 @@
+"""The end of the process: it comes when it was promised, whatever threads of plugins do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def exit_signal(reactor: Any) -> int | None:
+    """The signal that stopped the reactor; None if it was stopped otherwise."""
+    number = getattr(reactor, "_exitSignal", None)
+    return int(number) if number is not None else None
+
+
+def remove_pid_file(pid_file: Path | None) -> None:
+    """Remove the file if it is this process's."""
+    try:
+        if pid_file is not None and int(pid_file.read_text()) == os.getpid():
+            pid_file.unlink()
+    except (OSError, ValueError):
+        return
+
+
+def end_process(number: int | None, pid_file: Path | None, status: int = 0) -> None:
+    """End the process now, as its signal would have done, or with the status if there was none."""
+    remove_pid_file(pid_file)
+    if sys.__stdout__ is not None:
+        with suppress(OSError, ValueError):
+            sys.__stdout__.flush()
+    if number is not None:
+        os.kill(os.getpid(), number)
+        # The first process of a container doesn't die of a signal that it doesn't handle.
+        threading.Event().wait(0.1)
+        status = 128 + number
+    os._exit(status)
+
+
+def let_signals_end_the_process() -> None:
+    """From now on SIGTERM and SIGINT mean: at once."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def end_after(seconds: float, end: Callable[[], None]) -> None:
+    """Call `end` in a thread of its own after so many seconds, unless the process is gone by then.
+
+    The thread needs neither the reactor nor any lock of the log: whatever is stuck, this isn't.
+    """
+    done = threading.Event()
+
+    def wait() -> None:
+        done.wait(seconds)
+        end()
+
+    threading.Thread(target=wait, name="errklein end", daemon=True).start()

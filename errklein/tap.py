@@ -1,0 +1,262 @@
+"""`twistd errklein`: reads the command line and the configuration, and puts the bot together. Nothing is decided here.
+
+Modules that import the reactor are imported late: which reactor it is, is the user's choice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from twisted.python import usage
+
+from errklein import logs
+from errklein.config import Config, ConfigError, load_config
+from errklein.data_dir import DataDirectory, DataDirectoryError
+
+if TYPE_CHECKING:
+    from twisted.application.service import IService
+
+    from errklein.ports import Backend, Storage
+    from errklein.service import Launch, Startable
+    from errklein.web import WebServer
+
+DEFAULT_ENDPOINT = "tcp:3141:interface=127.0.0.1"
+"""Where a bot without any configuration listens."""
+
+
+class Options(usage.Options):
+    """The command line of `twistd errklein`."""
+
+    synopsis = "[options]"
+    longdesc = "A chat bot with commands and webhooks that runs errbot's plugins."
+
+    optParameters: ClassVar = [
+        ["config", "c", None, "The config.py, as errbot's; ./config.py if it is there."],
+        ["backend", "b", None, "The chat network, instead of the configuration's: IRC, Text, Test or Null."],
+        ["data-dir", "d", None, "Where data is kept, instead of the configuration's BOT_DATA_DIR."],
+    ]
+    optFlags: ClassVar = [["reload", None, "Reload a plugin when one of its files changes."]]
+    compData = usage.Completions(
+        optActions={"config": usage.CompleteFiles("*.py"), "data-dir": usage.CompleteDirs()},
+        multiUse=["web", "plugin-dir"],
+    )
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self["web"] = []
+        self["plugin-dir"] = []
+
+    def opt_web(self, endpoint: str) -> None:
+        """Answer webhooks on this endpoint, such as tcp:3141:interface=127.0.0.1; may be given several times."""
+        self["web"].append(endpoint)
+
+    opt_w = opt_web
+
+    def opt_plugin_dir(self, directory: str) -> None:
+        """Look for plugins here as well; may be given several times."""
+        self["plugin-dir"].append(directory)
+
+    opt_p = opt_plugin_dir
+
+    def postOptions(self) -> None:
+        """Choose the reactor and the log, unless the user has."""
+        install_asyncio_reactor()
+        parent = self.launcher
+        if "logger" in parent and parent["logger"] is None and not parent.get("syslog"):
+            parent["logger"] = logs.OBSERVER
+
+    @property
+    def launcher(self) -> MutableMapping[str, Any]:
+        """The options of twistd or twist; without either, none."""
+        parent: Any = self.parent
+        return {} if parent is None else parent
+
+    @property
+    def config_file(self) -> Path | None:
+        """The configuration that is meant; None if there is none."""
+        if self["config"] is not None:
+            return Path(self["config"])
+        return Path("config.py") if Path("config.py").is_file() else None
+
+    def load(self) -> Config:
+        """The configuration, with what the command line says about it; raises ConfigError."""
+        overrides = {"BACKEND": self["backend"], "BOT_DATA_DIR": self["data-dir"]}
+        given = {name: value for name, value in overrides.items() if value is not None}
+        return load_config(self.config_file, given, plugin_dirs=self["plugin-dir"])
+
+
+def makeService(options: Options) -> IService:
+    """The bot that the options describe, to be started by twistd.
+
+    Raises SystemExit with one line for whatever is known to be wrong before anything starts.
+    """
+    try:
+        return _make_service(options)
+    except (ConfigError, DataDirectoryError) as error:
+        raise SystemExit(f"errklein: {error}") from None
+
+
+def _make_service(options: Options) -> IService:
+    from twisted.internet import reactor
+
+    from errklein.service import BotService
+
+    launch = launch_of(options.launcher)
+    config = options.load()
+    built_in = options.config_file is None
+    endpoints = options["web"] or ([DEFAULT_ENDPOINT] if built_in else [])
+    check_text_backend(config, launch)
+    uid, gid = options.launcher.get("uid"), options.launcher.get("gid")
+    data_directory = DataDirectory(Path(config.BOT_DATA_DIR), uid, gid)
+    if not options.launcher.get("chroot"):
+        data_directory.check()
+        check_endpoints(endpoints)
+    choose_log(options.launcher, config, data_directory, launch)
+    web, make_bot = wire(reactor, config, reload=bool(options["reload"]))
+    return BotService(
+        reactor,
+        data_directory=data_directory,
+        listeners=web.listeners,
+        endpoints=endpoints,
+        make_bot=make_bot,
+        grace=config.GRACE_PERIOD,
+        launch=launch,
+        reopen_log=logs.destinations.reopen,
+    )
+
+
+def wire(reactor: Any, config: Config, *, reload: bool = False) -> tuple[WebServer, Callable[[], Startable]]:
+    """Put the bot together: the web server, and what makes the rest once its data may be opened."""
+    from errklein.bot import Bot
+    from errklein.reloading import Reloading
+    from errklein.running import Runner, WorkerPool
+    from errklein.web import WebServer, WebSettings
+
+    runner = Runner(reactor)
+    webhook_pool = WorkerPool(
+        reactor,
+        "webhooks",
+        config.WEBHOOK_POOLSIZE,
+        queue=config.WEBHOOK_QUEUE,
+        wait=config.WEBHOOK_QUEUE_WAIT,
+    )
+    settings = WebSettings(timeout=config.WEBHOOK_TIMEOUT, max_body=config.WEBHOOK_MAX_BODY)
+    web = WebServer(reactor, runner, webhook_pool, settings=settings)
+
+    def make_bot() -> Startable:
+        bot = Bot(
+            reactor,
+            config,
+            storage=make_storage(config),
+            web=web,
+            runner=runner,
+            command_pool=WorkerPool(reactor, "commands", config.BOT_ASYNC_POOLSIZE),
+            plugin_pool=WorkerPool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE),
+            backends={name: make_backend(reactor, view) for name, view in config.networks.items()},
+            plugin_roots=[Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR],
+            ended=reactor.stop,
+        )
+        return Reloading(bot, reactor) if reload else bot
+
+    return web, make_bot
+
+
+def make_storage(config: Config) -> Storage:
+    """Where plugins' values are kept, in BOT_DATA_DIR unless STORAGE is Memory."""
+    from errklein.storage import MemoryStorage, SQLiteStorage
+
+    if config.STORAGE == "Memory":
+        return MemoryStorage()
+    return SQLiteStorage(Path(config.BOT_DATA_DIR) / "errklein.sqlite")
+
+
+def make_backend(reactor: Any, config: Config) -> Backend:
+    """The connection to the network of which `config` is the view."""
+    if config.BACKEND == "IRC":
+        from errklein.backends.irc import IRCBackend
+
+        return IRCBackend(reactor, config)
+    if config.BACKEND == "Text":
+        from errklein.backends.text import TextBackend
+
+        return TextBackend(reactor, config)
+    if config.BACKEND == "Test":
+        from errklein.backends.test import TestBackend
+
+        return TestBackend(reactor, config)
+    from errklein.backends.null import NullBackend
+
+    return NullBackend(reactor, config)
+
+
+def install_asyncio_reactor() -> None:
+    """Make the asyncio reactor the process's, unless it has one already."""
+    if "twisted.internet.reactor" in sys.modules:
+        return
+    from twisted.internet import asyncioreactor
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    asyncioreactor.install(loop)
+
+
+def launch_of(launcher: Mapping[str, Any]) -> Launch:
+    """How twistd or twist, whose options these are, runs the service."""
+    from errklein.service import Launch
+
+    daemon = "nodaemon" in launcher and not launcher["nodaemon"] and not launcher["debug"]
+    pid_file = launcher.get("pidfile")
+    return Launch(daemon, Path(pid_file).absolute() if pid_file else None)
+
+
+def check_text_backend(config: Config, launch: Launch) -> None:
+    """Raise ConfigError if a conversation is wanted of a daemon."""
+    for view in config.networks.values():
+        if view.BACKEND == "Text" and launch.daemon:
+            raise ConfigError(
+                "BACKEND: Text talks on the terminal, which a daemon doesn't have; "
+                "expected another backend, or the foreground: twistd -n errklein"
+            )
+
+
+def check_endpoints(endpoints: Sequence[str]) -> None:
+    """Raise ConfigError if one of the endpoints can't be listened on."""
+    from errklein.probe import BadEndpoint, check_endpoint
+
+    for endpoint in endpoints:
+        try:
+            check_endpoint(endpoint)
+        except BadEndpoint as error:
+            raise ConfigError(f"--web {error}") from None
+
+
+def choose_log(launcher: MutableMapping[str, Any], config: Config, data: DataDirectory, launch: Launch) -> None:
+    """Settle where the log goes, and have what plugins log come there; raises ConfigError for a file that can't be."""
+    log = logs.destinations
+    log.level = config.BOT_LOG_LEVEL
+    log.places = logs.places(
+        daemon=launch.daemon,
+        chosen=launcher.get("logfile"),
+        log_file=config.BOT_LOG_FILE,
+        data_dir=config.BOT_DATA_DIR,
+        text=any(view.BACKEND == "Text" for view in config.networks.values()),
+        terminal=sys.stdin is not None and sys.stdin.isatty(),
+    )
+    log.owner = data.owner()
+    for place in log.places:
+        path = Path(place).absolute()
+        if path.parent == data.path:
+            log.prepare = data.prepare
+        elif place not in {"-", "+"} and not os.access(path if path.exists() else path.parent, os.W_OK):
+            setting = "BOT_LOG_FILE" if place == config.BOT_LOG_FILE else "--logfile"
+            raise ConfigError(f"{setting}: {path}: expected a file that can be written to")
+    # Whoever names a file for the bot in errbot's way rotates it in his own.
+    log.rotated = config.BOT_LOG_FILE not in log.places
+    logs.bridge_stdlib(config.BOT_LOG_LEVEL)
+    if "logFile" in launcher:
+        logs.use_with_twist(launcher)

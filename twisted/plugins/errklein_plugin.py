@@ -1,0 +1,7 @@
+"""Lets `twistd errklein` and `twist errklein` find errklein, without importing it."""
+
+from twisted.application.service import ServiceMaker
+
+errklein = ServiceMaker(
+    "errklein", "errklein.tap", "A chat bot with commands and webhooks, for errbot's plugins.", "errklein"
+)
