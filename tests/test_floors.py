@@ -19,17 +19,16 @@ FLOORS = (
     ("chat", "text", "commands", "webhooks"),
     ("ports",),
     ("running",),
+    ("config", "settings", "logs", "data_dir"),
     ("backends", "web", "storage", "journal"),
-    ("bot", "plugins", "core_plugins", "compat", "testing", ""),
+    ("bot", "dispatcher", "plugins", "core_plugins", "compat", "testing", ""),
     ("service", "tap", "cli"),
 )
 """From the ground up. "" is the package errklein itself, which plugin authors import from."""
 
-ADAPTERS = 3
+FLOOR_OF = {member: floor for floor, members in enumerate(FLOORS) for member in members}
+ADAPTERS = FLOOR_OF["web"]
 """The floor whose members never import each other."""
-
-BESIDE = ("config", "logs", "data_dir")
-"""Import floor 0 and each other; may be imported from the adapters' floor upwards."""
 
 ANYWHERE = ("_version",)
 """Import nothing; may be imported by all."""
@@ -37,7 +36,6 @@ ANYWHERE = ("_version",)
 SHARED_BY_BACKENDS = ("outbox", "base")
 """Modules of `backends` that belong to no network."""
 
-FLOOR_OF = {member: floor for floor, members in enumerate(FLOORS) for member in members}
 REACTOR_LIBRARIES = ("twisted", "treq", "klein")
 
 
@@ -88,7 +86,7 @@ def _called(call: ast.Call) -> str:
 def member_of(module: str) -> str:
     """The member of errklein that `module` belongs to: "errklein.web.site" belongs to "web"."""
     first = module.split(".")[1] if "." in module else ""
-    known = first in FLOOR_OF or first in BESIDE or first in ANYWHERE
+    known = first in FLOOR_OF or first in ANYWHERE
     return first if known or (PACKAGE / first).is_dir() or (PACKAGE / f"{first}.py").exists() else ""
 
 
@@ -116,14 +114,9 @@ def complaint(module: str, imported: Import) -> str | None:
     if wanted in ANYWHERE:
         return None
     if importer in ANYWHERE:
-        return f"imports {target}, but may import nothing of errklein"
-    if importer in BESIDE:
-        fine = wanted in BESIDE or FLOOR_OF.get(wanted) == 0
-        return None if fine else f"stands beside the floors and imports {target}"
+        return f"may import nothing of errklein, and imports {target}"
     if floor is None:
         return f"is on no floor: {importer!r} is missing in FLOORS"
-    if wanted in BESIDE:
-        return None if floor >= ADAPTERS else f"is under the adapters and imports {target}"
     below = FLOOR_OF.get(wanted)
     if below is None:
         return f"imports {target}, which is on no floor"
@@ -202,10 +195,10 @@ class ComplaintTests(SynchronousTestCase):
         self.assertEqual(complain("from errklein.config import Config", "errklein.backends.irc.backend"), [])
         self.assertEqual(complain("from errklein._version import __version__", "errklein.config"), [])
 
-    def test_beside_the_floors(self) -> None:
-        """Configuration needs only the ground, and what is under the adapters doesn't know of it."""
+    def test_configuration(self) -> None:
+        """Configuration knows no adapter, and what is under it doesn't know of it."""
         self.assertTrue(complain("from errklein.config import Config", "errklein.running.pool"))
-        self.assertTrue(complain("from errklein.running import Runner", "errklein.config"))
+        self.assertTrue(complain("from errklein.web import WebServer", "errklein.config"))
         self.assertEqual(complain("from errklein.chat import Message", "errklein.config"), [])
 
     def test_the_ground_floor_is_pure(self) -> None:

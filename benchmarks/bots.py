@@ -1,0 +1,224 @@
+"""Starts errklein, errbot and other servers for the benchmarks, each in its own process on loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PLUGINS = HERE / "plugins"
+START_LIMIT = 60.0
+"""Seconds that a process may take until it answers."""
+
+CONFIG = """
+import logging
+
+BACKEND = {backend!r}
+BOT_IDENTITY = {{"username": "@bench"}}
+BOT_ADMINS = ("@admin",)
+BOT_DATA_DIR = {data!r}
+BOT_EXTRA_PLUGIN_DIR = {plugins!r}
+BOT_LOG_FILE = None
+BOT_LOG_LEVEL = logging.ERROR
+TEXT_DEMO_MODE = True
+CORE_PLUGINS = ("ACLs", "CommandNotFoundFilter", "Health", "Help", "Plugins", "Utils", "Webserver")
+"""
+
+
+@dataclass(frozen=True)
+class Bot:
+    """How to run a bot: its command line, and what is special in its environment."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def write_config(directory: Path, backend: str, plugins: Path) -> Path:
+    """A config.py in `directory`, with an empty data directory beside it, that both bots read."""
+    data = directory / "data"
+    data.mkdir(parents=True)
+    config = directory / "config.py"
+    config.write_text(CONFIG.format(backend=backend, data=str(data), plugins=str(plugins)), encoding="utf-8")
+    return config
+
+
+def errklein(directory: Path, backend: str, port: int | None = None, plugins: Path = PLUGINS) -> Bot:
+    """errklein of this checkout, set up in `directory`; with `port`, it serves webhooks there."""
+    config = write_config(directory, backend, plugins)
+    twistd = str(Path(sys.executable).with_name("twistd"))
+    command = [twistd, "-n", f"--pidfile={directory / 'twistd.pid'}", "errklein", "--config", str(config)]
+    if port is not None:
+        command += ["--web", f"tcp:{port}:interface=127.0.0.1"]
+    return Bot(command, {"PYTHONPATH": str(HERE.parent)})
+
+
+def errbot(directory: Path, python: Path, backend: str, port: int | None = None, plugins: Path = PLUGINS) -> Bot:
+    """errbot, as installed for `python`, set up in `directory`; with `port`, it serves webhooks there."""
+    config = write_config(directory, backend, plugins)
+    program = str(python.with_name("errbot"))
+    if port is not None:
+        ssl = {"enabled": False, "host": "127.0.0.1", "port": free_port(), "certificate": "", "key": ""}
+        configs = {"configs": {"Webserver": {"HOST": "127.0.0.1", "PORT": port, "SSL": ssl}}}
+        subprocess.run(
+            [program, "-c", str(config), "--storage-set", "core"],
+            input=repr(configs).encode(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+            timeout=START_LIMIT,
+        )
+    return Bot([program, "-c", str(config)], {})
+
+
+@contextmanager
+def errbot_python(given: Path | None) -> Iterator[Path]:
+    """The Python that errbot is installed for: the one given, else of a fresh virtualenv that goes afterwards."""
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="errbot-") as directory:
+        subprocess.run([sys.executable, "-m", "venv", directory], check=True)
+        python = Path(directory, "bin", "python")
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "errbot"], check=True)
+        yield python
+
+
+@contextmanager
+def serving(bot: Bot, port: int, log: Path) -> Iterator[int]:
+    """The process id of `bot`, which accepts connections on `port` from now to the end of the block."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            bot.command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **bot.environment},
+            cwd=log.parent,
+        )
+        try:
+            _await_port(process, port, log)
+            yield process.pid
+        finally:
+            _end(process)
+
+
+def _await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    last_words = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+    raise RuntimeError(f"{' '.join(map(str, process.args))} doesn't listen on {port}:\n{last_words}")  # type: ignore[arg-type]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+class Conversation:
+    """A bot whose Text backend reads lines from a pipe. Replies are counted by a word that stands in each of them."""
+
+    def __init__(self, bot: Bot, log: Path) -> None:
+        self.started = time.monotonic()
+        self._log = log
+        self._errors = log.open("wb")
+        self._process = subprocess.Popen(
+            bot.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, **bot.environment},
+            cwd=log.parent,
+        )
+        self._word = b"?"
+        self._found = 0
+        self._tail = b""
+        self._last = self.started
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def exchange(self, lines: Sequence[str], word: str, limit: float = 120.0) -> float:
+        """Send the lines as fast as the bot takes them, and wait for as many replies with `word` in them.
+
+        Returns the seconds from the first line's sending to the last reply. Raises RuntimeError if the replies don't
+        come within `limit` seconds or the bot ends.
+        """
+        with self._changed:
+            self._word, self._found, self._tail = word.encode(), 0, b""
+        data = "".join(line + "\n" for line in lines).encode()
+        began = time.monotonic()
+        threading.Thread(target=self._write, args=(data,), daemon=True).start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._found >= len(lines) or not self._reader.is_alive(), timeout=limit)
+            if self._found < len(lines):
+                log = self._log.read_text(encoding="utf-8", errors="replace")[-1500:]
+                tail = self._tail.decode(errors="replace")
+                raise RuntimeError(f"{self._found} of {len(lines)} replies with {word!r}; at last:\n{tail}\n{log}")
+            return self._last - began
+
+    def close(self) -> None:
+        """End the process."""
+        _end(self._process)
+        self._reader.join(timeout=5)
+        self._errors.close()
+
+    def _write(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+        self._process.stdin.flush()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        while chunk := os.read(self._process.stdout.fileno(), 65536):
+            now = time.monotonic()
+            with self._changed:
+                # A word may be cut by the end of a chunk, so the last bytes are looked at once more.
+                kept = self._tail[-(len(self._word) - 1) :] if len(self._word) > 1 else b""
+                self._found += (kept + chunk).count(self._word)
+                self._tail = (self._tail + chunk)[-500:]
+                self._last = now
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+
+def resident(pid: int) -> float:
+    """The resident memory of a process, in MB."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError(f"process {pid} has no memory")

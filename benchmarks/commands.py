@@ -1,0 +1,256 @@
+"""Commands per second, start-up, memory, and the activation of many plugins: errklein and errbot side by side.
+
+Both bots run the very same plugin file on their Text backend, each in its own process, with lines from a pipe:
+
+- commands per second: so many commands at once, from the first line's sending to the last reply, in turns;
+- start: from the start of the process to the reply to a line that was in the pipe from the beginning, in turns;
+- memory: resident, after the first reply and after all those commands;
+- activation: a start with 300 plugins of 3 routes each less a start without; and, for errklein alone, since errbot can't
+  add routes once it has served a request, `!plugin activate` for each of the 300 while it serves, with the longest wait
+  of another request meanwhile.
+
+    python benchmarks/commands.py [--rounds 5] [--commands 3000] [--errbot-python PYTHON] [--json FILE] [--check]
+
+errbot comes from the registry unless --errbot-python names an environment that has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bots import PLUGINS, Bot, Conversation, errbot, errbot_python, errklein, free_port, resident
+
+MANY = 300
+PLUG = "[Core]\nName = Many{number}\nModule = many{number}\n"
+MODULE = """from errbot import BotPlugin, webhook
+
+
+class Many{number}(BotPlugin):
+    @webhook("/many{number}/first")
+    def first(self, payload):
+        return "1"
+
+    @webhook("/many{number}/second/<name>")
+    def second(self, payload, name):
+        return name
+
+    @webhook("/many{number}/third", raw=True)
+    def third(self, request):
+        return "3"
+"""
+Launch = Callable[[Path, Path, int | None], Bot]
+"""Makes the bot from an empty directory, the directory of its plugins, and the port of its web server."""
+
+
+@contextmanager
+def talking(launch: Launch, plugins: Path = PLUGINS, port: int | None = None) -> Iterator[tuple[Conversation, float]]:
+    """A bot on a pipe, and the seconds from its start to its first reply."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        bot = launch(Path(directory, "bot"), plugins, port)
+        conversation = Conversation(bot, Path(directory, "log"))
+        try:
+            conversation.exchange(["!bench say first"], "said first")
+            yield conversation, time.monotonic() - conversation.started
+        finally:
+            conversation.close()
+
+
+def start_time(launch: Launch, plugins: Path = PLUGINS) -> float:
+    """Seconds from the start of the process to its first reply."""
+    with talking(launch, plugins, free_port()) as (_, seconds):
+        return seconds
+
+
+def commands_per_second(conversation: Conversation, command: str, number: int) -> float:
+    """How many commands a second are answered when `number` of them are sent at once."""
+    return number / conversation.exchange([f"!{command} {i}" for i in range(number)], "said ")
+
+
+def measure_commands(launches: dict[str, Launch], rounds: int, number: int) -> dict[str, dict[str, Any]]:
+    """Commands per second and memory: plain commands of every bot, and errklein's `async def` ones."""
+    results: dict[str, dict[str, Any]] = {}
+    with talking(launches["errklein"]) as (ours, _), talking(launches["errbot"]) as (theirs, _):
+        contenders = {
+            "errklein plain": (ours, "bench say"),
+            "errklein async def": (ours, "bench say async"),
+            "errbot": (theirs, "bench say"),
+        }
+        fresh = {name: resident(conversation.pid) for name, (conversation, _) in contenders.items()}
+        rates: dict[str, list[float]] = {name: [] for name in contenders}
+        for conversation, command in contenders.values():
+            commands_per_second(conversation, command, 200)
+        for _ in range(rounds):
+            for name, (conversation, command) in contenders.items():
+                rates[name].append(commands_per_second(conversation, command, number))
+        for name, (conversation, _) in contenders.items():
+            results[name] = {
+                "commands_per_second": median(rates[name]),
+                "rounds": rates[name],
+                "fresh_mb": fresh[name],
+                "resident_mb": resident(conversation.pid),
+            }
+    return results
+
+
+def write_plugins(directory: Path) -> Path:
+    """The benchmark's plugin and 300 others with three routes each."""
+    directory.mkdir()
+    for path in PLUGINS.glob("bench.*"):
+        (directory / path.name).write_bytes(path.read_bytes())
+    for number in range(MANY):
+        folder = directory / f"many{number}"
+        folder.mkdir()
+        (folder / f"many{number}.plug").write_text(PLUG.format(number=number), encoding="utf-8")
+        (folder / f"many{number}.py").write_text(MODULE.format(number=number), encoding="utf-8")
+    return directory
+
+
+def measure_activation(launch: Launch, plugins: Path) -> dict[str, float]:
+    """Seconds to activate 300 plugins by chat while serving, and the longest wait (s) of another request meanwhile."""
+    port = free_port()
+    names = [f"Many{number}" for number in range(MANY)]
+    with talking(launch, plugins, port) as (bot, _):
+        bot.exchange([f"!plugin deactivate {name}" for name in names], " deactivated")
+        quiet = longest_wait(port, lambda: time.sleep(1.0))
+        seconds = 0.0
+
+        def activate() -> None:
+            nonlocal seconds
+            seconds = bot.exchange([f"!plugin activate {name}" for name in names], " activated")
+
+        waited = longest_wait(port, activate)
+        for path in ("/many0/first", f"/many{MANY - 1}/second/x"):
+            if (status := post(http.client.HTTPConnection("127.0.0.1", port, timeout=10), path)) != 200:
+                raise RuntimeError(f"{path} answers {status} after the activation")
+    return {"activation_s": seconds, "longest_wait_s": waited, "longest_wait_when_quiet_s": quiet}
+
+
+def longest_wait(port: int, work: Callable[[], None]) -> float:
+    """The longest that a request to an `async def` hook, sent one after the other, waited while `work` ran."""
+    waits: list[float] = []
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        try:
+            while not done.is_set():
+                began = time.monotonic()
+                status = post(connection, "/bench_async")
+                waits.append(time.monotonic() - began)
+                if status != 200:
+                    raise RuntimeError(f"/bench_async answers {status}")
+                time.sleep(0.001)
+        except BaseException as failure:
+            failures.append(failure)
+        finally:
+            connection.close()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        work()
+    finally:
+        done.set()
+        asking.join()
+    if failures:
+        raise failures[0]
+    return max(waits)
+
+
+def post(connection: http.client.HTTPConnection, path: str) -> int:
+    """The status of the answer."""
+    connection.request("POST", path, body=b'{"count": 1}', headers={"Content-Type": "application/json"})
+    response = connection.getresponse()
+    response.read()
+    return response.status
+
+
+def measure(errbot_at: Path, rounds: int, number: int) -> dict[str, Any]:
+    """All figures."""
+    launches: dict[str, Launch] = {
+        "errklein": lambda directory, plugins, port: errklein(directory, "Text", port, plugins),
+        "errbot": lambda directory, plugins, port: errbot(directory, errbot_at, "Text", port, plugins),
+    }
+    results: dict[str, Any] = {"commands": measure_commands(launches, rounds, number)}
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        plugins = write_plugins(Path(directory, "plugins"))
+        starts: dict[str, list[float]] = {name: [] for name in launches}
+        with_many: dict[str, list[float]] = {name: [] for name in launches}
+        for _ in range(rounds):
+            for name, launch in launches.items():
+                starts[name].append(start_time(launch))
+        for _ in range(max(1, rounds // 2)):
+            for name, launch in launches.items():
+                with_many[name].append(start_time(launch, plugins))
+        results["start_s"] = {name: median(seconds) for name, seconds in starts.items()}
+        results["start_rounds"] = starts
+        results["start_with_300_plugins_s"] = {name: median(seconds) for name, seconds in with_many.items()}
+        results["activation"] = measure_activation(launches["errklein"], plugins)
+    return results
+
+
+def verdicts(results: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """What was wanted, what came of it, and whether that is enough."""
+    rate = {name: result["commands_per_second"] for name, result in results["commands"].items()}
+    for name, wanted in (("errklein plain", 1.5), ("errklein async def", 2.0)):
+        ratio = rate[name] / rate["errbot"]
+        yield f"commands per second, {name} ÷ errbot: {ratio:.2f}, wanted {wanted}", ratio >= wanted
+    start = results["start_s"]
+    yield (
+        f"start to first reply: {start['errklein']:.2f} s, errbot {start['errbot']:.2f} s",
+        (start["errklein"] <= start["errbot"]),
+    )
+    activation = results["activation"]
+    yield f"300 plugins activated in {activation['activation_s']:.2f} s, wanted < 2 s", activation["activation_s"] < 2
+    wait = activation["longest_wait_s"] * 1000
+    yield f"longest wait of another request meanwhile: {wait:.1f} ms, wanted < 50 ms", wait < 50
+
+
+def table(results: dict[str, Any]) -> str:
+    """The figures for people."""
+    lines = [f"{'':20}{'commands/s':>12}{'÷ errbot':>10}{'MB fresh':>10}{'MB after':>10}"]
+    baseline = results["commands"]["errbot"]["commands_per_second"]
+    for name, result in results["commands"].items():
+        rate = result["commands_per_second"]
+        memory = f"{result['fresh_mb']:>10.0f}{result['resident_mb']:>10.0f}"
+        lines.append(f"{name:20}{rate:>12.0f}{rate / baseline:>10.2f}{memory}")
+    lines.append(f"{'':20}{'start s':>12}{'with 300 plugins':>20}")
+    for name, seconds in results["start_s"].items():
+        lines.append(f"{name:20}{seconds:>12.2f}{results['start_with_300_plugins_s'][name]:>20.2f}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure, print, and with --check tell by the exit status whether the targets are met."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--commands", type=int, default=3000, help="in each round")
+    parser.add_argument("--errbot-python", type=Path, help="a Python that has errbot; default: a fresh virtualenv")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
+    options = parser.parse_args()
+    with errbot_python(options.errbot_python) as python:
+        results = measure(python, options.rounds, options.commands)
+    print(table(results))
+    judged = list(verdicts(results))
+    for text, met in judged:
+        print(f"{text}: {'met' if met else 'MISSED'}")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    return int(options.check and not all(met for _, met in judged))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

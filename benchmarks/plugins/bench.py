@@ -1,0 +1,26 @@
+from errbot import BotPlugin, botcmd, webhook
+
+
+class Bench(BotPlugin):
+    """Does as little as a handler can, in every way that one can be written."""
+
+    @webhook
+    def bench_plain(self, payload):
+        return "OK"
+
+    @webhook
+    async def bench_async(self, payload):
+        return "OK"
+
+    @webhook(raw=True)
+    def bench_raw(self, request):
+        request.get_json()
+        return "OK"
+
+    @botcmd
+    def bench_say(self, msg, args):
+        return "said " + args
+
+    @botcmd
+    async def bench_say_async(self, msg, args):
+        return "said " + args

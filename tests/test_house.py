@@ -1,0 +1,103 @@
+"""What holds the house together: the version, the twistd plugin, and tests that are really run."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import errklein
+from errklein._version import __version__
+
+ROOT = Path(errklein.__file__).parent.parent
+TESTS = Path(__file__).parent
+FIXTURES = "fixtures"
+
+
+class TwistdTests(SynchronousTestCase):
+    """errklein is a command of twistd."""
+
+    def test_twistd_knows_errklein(self) -> None:
+        """`twistd --help` lists errklein, although twisted/ here has no __init__.py."""
+        code = "import sys; from twisted.scripts.twistd import run; sys.argv = ['twistd', '--help']; run()"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", code]
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        self.assertIn(" errklein ", said.stdout, said.stderr)
+
+    def test_twisted_stays_a_folder(self) -> None:
+        """An __init__.py in twisted/ or twisted/plugins/ would hide Twisted itself."""
+        self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
+
+
+class VersionTests(SynchronousTestCase):
+    """The version is stated once."""
+
+    def test_installed_version(self) -> None:
+        """What is installed calls itself what the source says."""
+        try:
+            installed = metadata.version("errklein")
+        except metadata.PackageNotFoundError:
+            installed = __version__
+        self.assertEqual(installed, __version__)
+
+
+class CollectionTests(SynchronousTestCase):
+    """trial passes over tests that it doesn't find, without a word."""
+
+    def test_every_folder_is_a_package(self) -> None:
+        """Each folder with test modules has an __init__.py, all the way up."""
+        modules = list(test_modules())
+        self.assertGreater(len(modules), 1)
+        for module in modules:
+            for folder in [module.parent, *module.parents]:
+                if folder == TESTS.parent:
+                    break
+                self.assertTrue((folder / "__init__.py").exists(), f"{folder} is no package: {module} isn't run")
+
+    def test_every_test_is_collected(self) -> None:
+        """No test method is called just `test`, and none is hidden by another of the same name in its class."""
+        for module in test_modules():
+            for case in classes(module):
+                names = [function.name for function in functions(case)]
+                self.assertNotIn("test", names, f"{module}: {case.name}.test isn't collected")
+                tests = [name for name in names if name.startswith("test")]
+                self.assertEqual(sorted(tests), sorted(set(tests)), f"{module}: {case.name}")
+
+    def test_every_test_says_what_it_shows(self) -> None:
+        """Each test method has a docstring."""
+        silent = [
+            f"{module.relative_to(TESTS)}: {case.name}.{function.name}"
+            for module in test_modules()
+            for case in classes(module)
+            for function in functions(case)
+            if function.name.startswith("test_") and ast.get_docstring(function) is None
+        ]
+        self.assertEqual(silent, [])
+
+
+def test_modules() -> Iterator[Path]:
+    """Every test module."""
+    for path in sorted(TESTS.rglob("test_*.py")):
+        if FIXTURES not in path.parts:
+            yield path
+
+
+def classes(module: Path) -> Iterator[ast.ClassDef]:
+    """The classes of a module."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef):
+            yield node
+
+
+def functions(case: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The methods of a class."""
+    for node in case.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
