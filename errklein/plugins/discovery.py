@@ -37,12 +37,12 @@ class Discovery:
 def find_plug_files(roots: Iterable[str | Path]) -> Discovery:
     """All `.plug` files in and under `roots`: root after root, each root's files sorted, each file once.
 
-    A root may also be a `.plug` file. Symbolic links are followed, once each; hidden directories and `__pycache__` are
+    Their paths are absolute. A root may also be a `.plug` file. Symbolic links are followed, once each; hidden directories and `__pycache__` are
     left out.
     """
     search = _Search()
     for root in roots:
-        search.root(Path(root))
+        search.root(Path(root).absolute())
     return Discovery(tuple(search.files), tuple(search.unreadable))
 
 

@@ -69,6 +69,8 @@ class PlugFile:
     @classmethod
     def load(cls, path: Path) -> PlugFile:
         """Read the file; raises PlugError, whatever is wrong with it."""
+        # A daemon may change its working directory before it needs the files again.
+        path = path.absolute()
         parser = _parse(path, _read(path))
         if not parser.has_section("Core"):
             raise PlugError(path, "it has no section [Core]", "[Core] with the keys Name and Module")

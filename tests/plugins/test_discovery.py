@@ -1,0 +1,136 @@
+"""Where `.plug` files are found."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from errno import EACCES
+from pathlib import Path
+
+from errklein.plugins.discovery import entry_point_roots, find_plug_files
+from tests.plugins.plugin_files import PluginFilesTestCase
+
+
+class FindPlugFilesTests(PluginFilesTestCase):
+    """The search for `.plug` files."""
+
+    def names(self, *roots: str | Path) -> list[str]:
+        """The files found, relative to the test's directory."""
+        return [str(path.relative_to(self.directory)) for path in find_plug_files(roots)]
+
+    def test_below(self) -> None:
+        """Files are found at any depth, sorted, and nothing but .plug files."""
+        for path in ("b.plug", "a/z.plug", "a/b/c.plug", "c/d.plug", "c/d.py", "e.flow", "plug"):
+            self.write(path)
+        self.assertEqual(self.names(self.directory), ["a/b/c.plug", "a/z.plug", "b.plug", "c/d.plug"])
+
+    def test_passed_over(self) -> None:
+        """Hidden directories and caches hold no plugins; a root may be hidden all the same."""
+        self.write(".git/a.plug")
+        self.write("__pycache__/a.plug")
+        self.write("b.plug")
+        self.assertEqual(self.names(self.directory), ["b.plug"])
+        self.assertEqual(self.names(self.directory / ".git"), [".git/a.plug"])
+
+    def test_order_of_roots(self) -> None:
+        """Roots keep their order, so that the first of two plugins with one name is known."""
+        self.write("one/a.plug")
+        self.write("two/a.plug")
+        self.assertEqual(self.names(self.directory / "two", self.directory / "one"), ["two/a.plug", "one/a.plug"])
+
+    def test_once(self) -> None:
+        """A file is found once, however many ways lead to it."""
+        self.write("one/a.plug")
+        (self.directory / "again").symlink_to(self.directory / "one")
+        (self.directory / "one/b.plug").symlink_to(self.directory / "one/a.plug")
+        roots = (self.directory / "one", self.directory, self.directory / "one")
+        self.assertEqual(self.names(*roots), ["one/a.plug"])
+
+    def test_links_followed(self) -> None:
+        """Symbolic links to directories are followed, and circles end."""
+        self.write("real/a.plug")
+        self.write("root/here.plug")
+        (self.directory / "root/linked").symlink_to(self.directory / "real")
+        (self.directory / "root/round").symlink_to(self.directory / "root")
+        self.assertEqual(self.names(self.directory / "root"), ["root/here.plug", "root/linked/a.plug"])
+
+    def test_broken_link(self) -> None:
+        """A link to nowhere is found, for reading it says what is wrong."""
+        (self.directory / "a.plug").symlink_to(self.directory / "nowhere")
+        self.assertEqual(self.names(self.directory), ["a.plug"])
+
+    def test_root_is_a_file(self) -> None:
+        """A .plug file may be given itself."""
+        self.write("a.plug")
+        self.write("b.plug")
+        self.assertEqual(self.names(self.directory / "b.plug"), ["b.plug"])
+
+    def test_relative_root(self) -> None:
+        """A relative root gives absolute paths, and may be a string."""
+        self.write("a.plug")
+        self.assertEqual(list(find_plug_files([os.path.relpath(self.directory)])), [self.directory / "a.plug"])
+
+    def test_bad_roots(self) -> None:
+        """A root that is missing, or no directory, is told in one line, and the others are searched."""
+        self.write("good/a.plug")
+        text = self.write("text.txt")
+        found = find_plug_files([self.directory / "gone", text, self.directory / "good"])
+        self.assertEqual([path.name for path in found], ["a.plug"])
+        gone, no_directory = map(str, found.unreadable)
+        self.assertEqual(gone, f"{self.directory}/gone: it doesn't exist; expected a directory with plugins")
+        self.assertEqual(no_directory, f"{text}: it is no directory; expected a directory with plugins")
+
+    def test_closed_directory(self) -> None:
+        """A directory that may not be read is told, and the others are searched."""
+        self.write("closed/a.plug")
+        self.write("open/b.plug")
+        listed = Path.iterdir
+
+        def closed(path: Path) -> Iterator[Path]:
+            # Not by its mode: to root, who runs tests in containers, nothing is closed.
+            if path.name == "closed":
+                raise PermissionError(EACCES, os.strerror(EACCES), str(path))
+            return listed(path)
+
+        self.patch(Path, "iterdir", closed)
+        found = find_plug_files([self.directory])
+        self.assertEqual([path.name for path in found], ["b.plug"])
+        self.assertEqual(
+            list(map(str, found.unreadable)),
+            [f"{self.directory}/closed: Permission denied; expected a directory with plugins"],
+        )
+
+
+class EntryPointTests(PluginFilesTestCase):
+    """Plugins that installed distributions bring."""
+
+    def install(self, distribution: str, entry_points: str, *files: str) -> None:
+        """Make a distribution of that name, with files, in a directory on sys.path."""
+        for file in files:
+            self.write(f"site/{file}")
+        info = f"site/{distribution}-1.0.dist-info"
+        self.write(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        self.write(f"{info}/entry_points.txt", entry_points)
+        self.write(f"{info}/RECORD", "".join(f"{file},,\n" for file in files))
+        self.patch(sys, "path", [*sys.path, str(self.directory / "site")])
+
+    def test_package(self) -> None:
+        """A package's directory is a root, in errbot's group as in errklein's own."""
+        self.install("one", "[errbot.plugins]\none = plugs_one\n", "plugs_one/__init__.py")
+        self.install("two", "[errklein.plugins]\ntwo = plugs_two.inner:Thing\n", "plugs_two/inner/__init__.py")
+        site = self.directory / "site"
+        self.assertEqual(entry_point_roots(), [site / "plugs_one", site / "plugs_two/inner"])
+
+    def test_single_module(self) -> None:
+        """A module among all that is installed gives its .plug files, not everything's."""
+        self.install("three", "[errbot.plugins]\nthree = three_mod\n", "three_mod.py", "three.plug")
+        self.write("site/unrelated.plug")
+        self.assertEqual(entry_point_roots(), [self.directory / "site/three.plug"])
+        self.assertEqual(list(find_plug_files(entry_point_roots())), [self.directory / "site/three.plug"])
+
+    def test_broken(self) -> None:
+        """A package that can't be imported doesn't hide its .plug files, nor the others."""
+        self.install("four", "[errbot.plugins]\nfour = plugs_four.sub\n", "plugs_four/__init__.py", "plugs_four/4.plug")
+        self.write("site/plugs_four/__init__.py", "raise RuntimeError('broken')")
+        self.assertEqual(entry_point_roots(), [self.directory / "site/plugs_four/4.plug"])
