@@ -112,7 +112,10 @@ def _rooms(value: Any) -> Any:
 def _path(value: Any) -> Any:
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise Refused("the path of a directory or file")
-    return str(Path(value).expanduser())
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError:
+        raise Refused("a path whose ~ is somebody's home directory") from None
 
 
 def _directories(value: Any) -> Any:
