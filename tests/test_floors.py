@@ -22,7 +22,7 @@ FLOORS = (
     ("config", "settings", "logs", "data_dir"),
     ("backends", "web", "storage", "journal"),
     ("bot", "dispatcher", "plugins", "core_plugins", "compat", "testing", ""),
-    ("service", "tap", "cli"),
+    ("service", "stopping", "probe", "reloading", "tap", "cli"),
 )
 """From the ground up. "" is the package errklein itself, which plugin authors import from."""
 
