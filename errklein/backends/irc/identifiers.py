@@ -1,0 +1,244 @@
+r"""Who is who on IRC.
+
+A person is a nick, and as far as is known the user name and host behind it. Nicks and rooms are compared as RFC 1459,
+section 2.2, has it: without regard to case, {}|^ being the small letters of []\~.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from errklein.chat import Identifier, Person, Room, RoomOccupant
+
+_FOLD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ[]\\~", "abcdefghijklmnopqrstuvwxyz{}|^")
+
+# Servers differ in which characters beyond ASCII they allow; what would break a line or a list is never allowed. Controls
+# include NUL, CR and LF.
+_NICK = r"[^\s\x00-\x1f\x7f,!@/:#&+*?.$%~-][^\s\x00-\x1f\x7f,!@/:#&+*?.$]*"
+_MASK = rf"(?P<nick>{_NICK})(?:!(?P<user>[^\s\x00-\x1f\x7f!@]+)@(?P<host>[^\s\x00-\x1f\x7f!@]+))?"
+_ROOM_CHARACTER = r"[^\s\x00-\x1f\x7f,]"
+_ROOM = rf"[#&+!]{_ROOM_CHARACTER}{{1,199}}"
+
+_IS_NICK = re.compile(_NICK)
+_IS_MASK = re.compile(_MASK)
+_IS_ROOM = re.compile(_ROOM)
+_IS_OCCUPANT = re.compile(rf"(?P<room>[#&+!]{_ROOM_CHARACTER}{{1,199}}?)/{_MASK}")
+
+ACL_PATTERN = "{nick}!{user}@{host}"
+"""What access rules are matched against, unless IRC_ACL_PATTERN says otherwise."""
+
+
+def casefold(name: str) -> str:
+    """The nick or room, the same for all its spellings."""
+    return name.translate(_FOLD)
+
+
+def is_nick(text: str) -> bool:
+    """Whether `text` can be a nick."""
+    return _IS_NICK.fullmatch(text) is not None
+
+
+def is_room(text: str) -> bool:
+    """Whether `text` can be the name of a room."""
+    return _IS_ROOM.fullmatch(text) is not None
+
+
+class RoomActions(Protocol):
+    """What a room needs of the connection. Safe in any thread."""
+
+    def join_room(self, name: str, password: str | None) -> None:
+        """Enter the room, now and after each reconnection."""
+
+    def leave_room(self, name: str, reason: str | None) -> None:
+        """Leave it for good."""
+
+    def set_topic(self, name: str, topic: str) -> None:
+        """Ask the server for another topic."""
+
+    def invite_to(self, name: str, nick: str) -> None:
+        """Ask somebody in."""
+
+    def is_joined(self, name: str) -> bool:
+        """Whether the bot is in the room."""
+
+    def topic_of(self, name: str) -> str | None:
+        """The topic; raises RoomNotJoinedError."""
+
+    def occupants_of(self, name: str) -> Sequence[IRCRoomOccupant]:
+        """Who is there; raises RoomNotJoinedError."""
+
+
+class IRCPerson(Person):
+    """Somebody on IRC, by `nick` or `nick!user@host`. Raises ValueError for what can't be a nick.
+
+    Two of the same nick on the same network are equal, whatever is known of user and host.
+    """
+
+    def __init__(self, mask: str, *, network: str = "", acl_pattern: str = ACL_PATTERN) -> None:
+        match = _IS_MASK.fullmatch(mask)
+        if match is None:
+            raise ValueError(f"{mask!r} is neither a nick nor nick!user@host")
+        self.network = network
+        self._nick: str = match["nick"]
+        self.user: str = match["user"] or ""
+        self.host: str = match["host"] or ""
+        self._acl_pattern = acl_pattern
+
+    @property
+    def person(self) -> str:
+        """The nick."""
+        return self._nick
+
+    @property
+    def nick(self) -> str:
+        """The nick."""
+        return self._nick
+
+    @property
+    def client(self) -> str | None:
+        """user@host, if known."""
+        return f"{self.user}@{self.host}" if self.user else None
+
+    @property
+    def aclattr(self) -> str:
+        """nick!user@host, or as IRC_ACL_PATTERN says; what isn't known is empty."""
+        return self._acl_pattern.format(nick=self._nick, user=self.user, host=self.host)
+
+    @property
+    def fullname(self) -> str | None:
+        """None: IRC tells it only when asked."""
+        return None
+
+    def __str__(self) -> str:
+        return f"{self._nick}!{self.user}@{self.host}" if self.user else self._nick
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+    def _key(self) -> tuple[str, ...]:
+        return self.network, casefold(self._nick)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, IRCPerson) and other._key() == self._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+
+class IRCRoom(Room):
+    """A channel, such as #errklein. Raises ValueError for what can't be one."""
+
+    def __init__(self, name: str, *, network: str = "", actions: RoomActions | None = None) -> None:
+        if not is_room(name):
+            raise ValueError(f"{name!r} is not the name of a room; expected one such as #errklein")
+        self.network = network
+        self.room = name
+        self._actions = actions
+
+    @property
+    def _act(self) -> RoomActions:
+        if self._actions is None:
+            raise NotImplementedError(f"{self.room} was made without a connection; use query_room")
+        return self._actions
+
+    def join(self, username: str | None = None, password: str | None = None) -> None:
+        """Enter the room, now and after each reconnection; `username` means nothing here."""
+        self._act.join_room(self.room, password)
+
+    def leave(self, reason: str | None = None) -> None:
+        """Leave the room."""
+        self._act.leave_room(self.room, reason)
+
+    def create(self) -> None:
+        """Enter the room, which makes it."""
+        self.join()
+
+    def destroy(self) -> None:
+        """Raises NotImplementedError: a room on IRC goes when the last one leaves."""
+        raise NotImplementedError("a room on IRC goes when the last one leaves")
+
+    def invite(self, *args: Identifier | str) -> None:
+        """Ask each of `args`, persons or nicks, to come in."""
+        people = [one if isinstance(one, IRCPerson) else IRCPerson(str(one)) for one in args]
+        for person in people:
+            self._act.invite_to(self.room, person.nick)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the bot is in it, which is all that IRC tells."""
+        return self.joined
+
+    @property
+    def joined(self) -> bool:
+        """Whether the bot is in the room now."""
+        return self._act.is_joined(self.room)
+
+    @property
+    def topic(self) -> str | None:
+        """The topic, None if there is none; raises RoomNotJoinedError outside."""
+        return self._act.topic_of(self.room)
+
+    @topic.setter
+    def topic(self, topic: str) -> None:
+        self._act.set_topic(self.room, topic)
+
+    @property
+    def occupants(self) -> Sequence[RoomOccupant]:
+        """Who is in the room; raises RoomNotJoinedError outside."""
+        return self._act.occupants_of(self.room)
+
+    def __str__(self) -> str:
+        return self.room
+
+    def __repr__(self) -> str:
+        return f"<IRCRoom {self.room}>"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, IRCRoom) and other.network == self.network and casefold(other.room) == casefold(self.room)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.network, casefold(self.room)))
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # Plugins keep identifiers in their storage, where a connection has no place.
+        return _stored_room, (self.room, self.network)
+
+
+def _stored_room(name: str, network: str) -> IRCRoom:
+    return IRCRoom(name, network=network)
+
+
+class IRCRoomOccupant(IRCPerson, RoomOccupant):
+    """Somebody in a room. Written `#room/nick!user@host`."""
+
+    def __init__(self, mask: str, room: IRCRoom, *, acl_pattern: str = ACL_PATTERN) -> None:
+        super().__init__(mask, network=room.network, acl_pattern=acl_pattern)
+        self._room = room
+
+    @property
+    def room(self) -> IRCRoom:
+        """The room that the person was seen in."""
+        return self._room
+
+    @property
+    def as_person(self) -> IRCPerson:
+        """The same one, to be spoken to directly."""
+        return IRCPerson(super().__str__(), network=self.network, acl_pattern=self._acl_pattern)
+
+    def __str__(self) -> str:
+        return f"{self._room}/{super().__str__()}"
+
+    def _key(self) -> tuple[str, ...]:
+        return *super()._key(), casefold(self._room.room)
+
+
+def split_occupant(text: str) -> tuple[str, str] | None:
+    """The room and the mask of an occupant as `str` writes it, or None if it is something else."""
+    match = _IS_OCCUPANT.fullmatch(text)
+    if match is None:
+        return None
+    return match["room"], text[len(match["room"]) + 1 :]

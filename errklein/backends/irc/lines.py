@@ -1,0 +1,92 @@
+"""Text on its way into lines of IRC, and bytes on their way out of them.
+
+RFC 1459, section 2.3: a line has at most 512 bytes, CR LF included, and neither NUL nor CR nor LF within; the server
+puts the sender's mask in front of what others get, which counts.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LINE = 512
+"""How many bytes a line may have, CR LF included."""
+
+# A user name as servers cut it, with the "~" of those who aren't identified, and the longest host name of RFC 2812.
+_USER = 11
+_HOST = 63
+
+_NEWLINE = re.compile(r"\r\n|\r|\n")
+
+# Bold, colour, hex colour, reset, monospace, reverse, italics, strikethrough and underline stay. \x01 would make a CTCP
+# request of the text, \x10 is an old escape for line breaks; the others mean nothing in a chat.
+_CONTROLS = re.compile(r"[\x00\x01\x05-\x08\x0b\x0c\x0e\x10\x12-\x15\x17-\x1c\x7f]")
+
+_NO_BREAK_BEFORE = frozenset("\u200d\ufe0e\ufe0f")
+
+
+def decoded(line: bytes) -> str:
+    """The text of a line: UTF-8, or else Latin-1, in which every byte means something."""
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+def encoded(line: str) -> bytes:
+    """The line without its CR LF, of at most 510 bytes; whatever would end it before is taken out."""
+    line = line.replace("\r", "").replace("\n", " ").replace("\x00", "")
+    data = line.encode("utf-8", "replace")
+    if len(data) > LINE - 2:
+        data = data[: LINE - 2].decode("utf-8", "ignore").encode("utf-8")
+    return data
+
+
+def room_for_text(nick: str, user: str, command: str, target: str) -> int:
+    """How many bytes of text fit into a line that others get from `nick`, whatever host the server shows them."""
+    nick_size = len(nick.encode("utf-8"))
+    user_size = max(_USER, len(user.encode("utf-8")) + 1)
+    around = f":!@ {command} {target} :\r\n"
+    return LINE - nick_size - user_size - _HOST - len(around.encode("utf-8"))
+
+
+def text_lines(text: str, size: int) -> list[str]:
+    """The lines of `text`, none empty, each of at most `size` bytes in UTF-8.
+
+    Long ones are split after a space if that is not too far back, else between characters. A piece keeps its space, so
+    that the pieces joined are the line.
+    """
+    lines: list[str] = []
+    for line in _NEWLINE.split(text):
+        line = cleaned(line)
+        if line.strip():
+            lines.extend(_pieces(line, size))
+    return lines
+
+
+def cleaned(line: str) -> str:
+    """One line without anything that has a meaning for the protocol."""
+    line = _CONTROLS.sub("", _NEWLINE.sub(" ", line)).replace("\t", " ")
+    return line.encode("utf-8", "replace").decode("utf-8")
+
+
+def _pieces(line: str, size: int) -> list[str]:
+    pieces: list[str] = []
+    rest = line
+    while len(rest.encode("utf-8")) > size:
+        head = rest.encode("utf-8")[:size].decode("utf-8", "ignore")
+        cut = head.rfind(" ") + 1
+        if cut <= len(head) // 2 or not head[:cut].strip():
+            cut = _between_characters(rest, len(head))
+        pieces.append(rest[:cut])
+        rest = rest[cut:]
+    return [*pieces, rest]
+
+
+def _between_characters(text: str, cut: int) -> int:
+    """The last place up to `cut` where no accent, joiner or flag is torn off its letter; `cut` if that is far away."""
+    for place in range(cut, max(cut - 16, 0), -1):
+        following, before = text[place], text[place - 1]
+        if following not in _NO_BREAK_BEFORE and before != "\u200d" and not unicodedata.combining(following):
+            return place
+    return cut

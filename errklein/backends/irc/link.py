@@ -1,0 +1,129 @@
+"""Keeps a bot connected: connects, waits longer after each failure, connects again, and ends when told to."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.backends.irc.connection import Backoff, explained
+from errklein.backends.irc.settings import IRCSettings
+
+if TYPE_CHECKING:
+    from errklein.backends.irc.protocol import IRCEvents, IRCProtocol
+
+
+class Link:
+    """The connection of one bot to its server, there or not. `protocol` is None while it isn't.
+
+    A connection tells `events` what happens, and its end by `lost`, which passes it on to `ended`.
+    """
+
+    log = Logger()
+
+    STABLE_AFTER = 30.0
+    """How many seconds the bot must have been let in for a connection to count as a success."""
+
+    GOODBYE = 0.4
+    """How many seconds the server has to answer QUIT."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: IRCSettings,
+        endpoint: IStreamClientEndpoint,
+        backoff: Backoff,
+        events: IRCEvents,
+    ) -> None:
+        self.protocol: IRCProtocol | None = None
+        self._reactor = reactor
+        self._settings = settings
+        self._endpoint = endpoint
+        self._backoff = backoff
+        self._events = events
+        self._attempt: Deferred[Any] | None = None
+        self._timer: IDelayedCall | None = None
+        self._leaving = False
+        self._gone: Deferred[None] | None = None
+
+    def connect(self) -> None:
+        """Connect, as often as it takes."""
+        # Importing it imports the reactor, which may not have been chosen before.
+        from errklein.backends.irc.protocol import IRCProtocol
+
+        factory = Factory.forProtocol(partial(IRCProtocol, self._reactor, self._settings, self._events))
+        factory.noisy = False
+        self._attempt = self._endpoint.connect(factory)
+        self._attempt.addCallbacks(self._connected, self._failed)
+
+    def leave(self) -> None:
+        """Connect no more after the present connection."""
+        self._leaving = True
+        self._stop_timer()
+
+    def say_goodbye(self) -> Deferred[None]:
+        """Leave the server; fires when the connection is gone."""
+        self.leave()
+        if self._attempt is None and self.protocol is None:
+            return succeed(None)
+        gone: Deferred[None] = Deferred()
+        self._gone = gone
+        if self._attempt is not None:
+            self._attempt.cancel()
+        elif self.protocol is not None:
+            self.protocol.sendLine("QUIT :good-bye")
+            self._timer = self._reactor.callLater(self.GOODBYE, self.protocol.give_up, "the bot is leaving")
+        return gone
+
+    def ended(self, reason: Failure) -> str | None:
+        """The connection is gone: plan the next one. Returns why, or None if it was the bot that left."""
+        protocol, self.protocol = self.protocol, None
+        self._stop_timer()
+        if protocol is None or self._leaving:
+            self._tell_gone()
+            return None
+        why = protocol.reason or explained(reason)
+        let_in = protocol.signed_on_at
+        if let_in is not None and self._reactor.seconds() - let_in >= self.STABLE_AFTER:
+            self._backoff.reset()
+        self._try_later(why, longest=protocol.banned)
+        return why
+
+    def _connected(self, protocol: IRCProtocol) -> None:
+        self._attempt = None
+        self.protocol = protocol
+        if self._leaving:
+            protocol.give_up("the bot is leaving")
+
+    def _failed(self, failure: Failure) -> None:
+        self._attempt = None
+        if self._leaving:
+            self._tell_gone()
+        else:
+            self._try_later(explained(failure))
+
+    def _try_later(self, why: str, longest: bool = False) -> None:
+        delay = self._backoff.delay(longest)
+        self.log.warn(
+            "{network}: no connection to {server}:{port}: {reason}; next try in {delay:.0f} s",
+            network=self._settings.network,
+            server=self._settings.server,
+            port=self._settings.port,
+            reason=why,
+            delay=delay,
+        )
+        self._timer = self._reactor.callLater(delay, self.connect)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _tell_gone(self) -> None:
+        if self._gone is not None and not self._gone.called:
+            self._gone.callback(None)

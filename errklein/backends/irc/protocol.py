@@ -1,0 +1,295 @@
+"""One connection to an IRC server: logs in, says lines one by one, tells what happens. Importing it imports the reactor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+
+from errklein.backends.irc.client import MendedClient
+from errklein.backends.irc.identifiers import casefold
+from errklein.backends.irc.lines import encoded
+from errklein.backends.irc.outgoing import Line, Refused
+from errklein.backends.irc.settings import IRCSettings
+from errklein.backends.outbox import NotConfirmed
+
+_BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b", re.IGNORECASE)
+_FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
+
+# Answers that mean that nobody got what was said, or that a room can't be entered: RFC 1459, section 6.1, and newer.
+_NOT_SAID = frozenset({"401", "402", "403", "404", "407", "411", "412", "413", "414", "415", "477", "486", "531"})
+_NOT_ENTERED = frozenset({"403", "405", "407", "437", "471", "473", "474", "475", "476", "477", "489", "520"})
+
+
+class IRCEvents(Protocol):
+    """What a connection tells. A mask is nick!user@host, or a nick alone."""
+
+    def signed_on(self) -> None:
+        """The server has welcomed the bot."""
+
+    def lost(self, reason: Failure) -> None:
+        """The connection is gone."""
+
+    def said(self, sender: str, target: str, text: str, kind: str) -> None:
+        """`sender`, a mask, said something; `kind` is "message", "notice" or "action"."""
+
+    def entered(self, mask: str, room: str) -> None:
+        """Somebody, perhaps the bot, has joined the room."""
+
+    def not_entered(self, room: str, reason: str) -> None:
+        """The bot could not join the room."""
+
+    def left_room(self, mask: str, room: str) -> None:
+        """Somebody, perhaps the bot, has left the room."""
+
+    def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
+        """Somebody, perhaps the bot, was thrown out of the room."""
+
+    def quitted(self, mask: str) -> None:
+        """Somebody has left the network."""
+
+    def renamed(self, mask: str, nick: str) -> None:
+        """Somebody, perhaps the bot, has another nick now."""
+
+    def present(self, room: str, nicks: Sequence[str]) -> None:
+        """Some of those who are in the room."""
+
+    def topic_told(self, room: str, topic: str, changed: bool) -> None:
+        """The topic of the room; `changed` if somebody changed it just now."""
+
+    def invited(self, room: str) -> None:
+        """Somebody asks the bot to come in."""
+
+
+@dataclass
+class _UnderWay:
+    line: Line
+    token: str
+    since: float
+    confirmed: Deferred[None]
+
+
+def nicks(wanted: str) -> Iterator[str]:
+    """Nicks to try, in order. Later ones are shorter, because a server may allow as few as nine characters."""
+    yield wanted
+    yield f"{wanted}_"
+    yield f"{wanted}__"
+    yield f"{wanted[:8]}_"
+    for number in range(1, 10):
+        yield f"{wanted[:7]}_{number}"
+
+
+class IRCProtocol(MendedClient):
+    """A connection of the bot `settings` to its server.
+
+    `banned` says that the server won't have the bot, `flooded` that the bot was too fast for it.
+    """
+
+    REGAIN_EVERY = 60.0
+    """After how many seconds the bot tries again to get its nick."""
+
+    def __init__(self, reactor: IReactorTime, settings: IRCSettings, events: IRCEvents) -> None:
+        super().__init__(reactor)
+        self.settings = settings
+        self.nickname = settings.nickname
+        self.banned = False
+        self.flooded = False
+        self.signed_on_at: float | None = None
+        self._events = events
+        self._nicks = nicks(settings.nickname)
+        self._began = reactor.seconds()
+        self._regain = LoopingCall(self._try_nick)
+        self._regain.clock = reactor
+        self._under_way: _UnderWay | None = None
+        self._lines_said = 0
+
+    # The connection
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Fail what isn't confirmed, and tell."""
+        if self._regain.running:
+            self._regain.stop()
+        super().connectionLost(reason)
+        if self._under_way is not None:
+            self._settle(Failure(NotConfirmed("the connection is gone")))
+        self._events.lost(reason)
+
+    def check_alive(self) -> None:
+        """Give up also on a server that lives but doesn't let the bot in, or doesn't confirm."""
+        now = self.clock.seconds()
+        if self.signed_on_at is None and now - self._began >= self.DEAD_AFTER:
+            self.give_up(f"the server didn't let the bot in within {self.DEAD_AFTER:.0f} s")
+        elif self._under_way is not None and now - self._under_way.since >= self.DEAD_AFTER:
+            self.give_up(f"the server didn't confirm a line within {self.DEAD_AFTER:.0f} s")
+        else:
+            super().check_alive()
+
+    def irc_ERROR(self, prefix: str, params: list[str]) -> None:
+        """The server closes the connection, and says why."""
+        self.banned = self.banned or _BANNED.search(params[-1]) is not None
+        self.flooded = _FLOODED.search(params[-1]) is not None
+        self.reason = self.reason or params[-1]
+
+    # Logging in
+
+    def register(self, nickname: str, hostname: str = "0", servername: str = "*") -> None:
+        """Say who the bot is: RFC 1459, section 4.1."""
+        if self.settings.password:
+            self.sendLine(f"PASS :{self.settings.password}")
+        self.sendLine(f"NICK {next(self._nicks)}")
+        self.sendLine(f"USER {self.settings.username} {hostname} {servername} :{self.settings.realname}")
+
+    def irc_RPL_WELCOME(self, prefix: str, params: list[str]) -> None:
+        """The bot is in, under the nick that the server says."""
+        self.hostname = prefix
+        self.nickname = params[0]
+        self.signed_on_at = self.clock.seconds()
+        if not self._has_own_nick():
+            self.log.warn(
+                "{network}: the nick {wanted} is taken, the bot is {nick} until it gets it",
+                network=self.settings.network,
+                wanted=self.settings.nickname,
+                nick=self.nickname,
+            )
+            self._regain.start(self.REGAIN_EVERY, now=False)
+        if self.settings.nickserv_password:
+            # Not by way of the outbox: it is said before anything else.
+            request = "IDENTIFY" if self._has_own_nick() else f"REGAIN {self.settings.nickname}"
+            self.sendLine(f"PRIVMSG NickServ :{request} {self.settings.nickserv_password}")
+        self._events.signed_on()
+
+    def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
+        """The nick is taken or can't be had: try another one, unless the bot has one already."""
+        if self.signed_on_at is not None:
+            return
+        nick = next(self._nicks, None)
+        if nick is None:
+            self.give_up(f"no nick could be had: {params[-1]}")
+        else:
+            self.sendLine(f"NICK {nick}")
+
+    irc_ERR_ERRONEUSNICKNAME = irc_ERR_NICKNAMEINUSE
+    irc_ERR_NICKCOLLISION = irc_ERR_NICKNAMEINUSE
+
+    def irc_ERR_PASSWDMISMATCH(self, prefix: str, params: list[str]) -> None:
+        """The server's password is wrong."""
+        self.reason = f"the password of the server is wrong: {params[-1]}"
+        self.banned = True
+
+    def irc_ERR_YOUREBANNEDCREEP(self, prefix: str, params: list[str]) -> None:
+        """The server won't have the bot."""
+        self.reason = params[-1]
+        self.banned = True
+
+    def _has_own_nick(self) -> bool:
+        return casefold(self.nickname) == casefold(self.settings.nickname)
+
+    def _try_nick(self) -> None:
+        self.sendLine(f"NICK {self.settings.nickname}")
+
+    # Saying something
+
+    def say_line(self, line: Line) -> Deferred[None]:
+        """Write the line, and a PING right behind it.
+
+        A server answers in order, so its PONG says that it has dealt with the line, and a refusal comes before. Fails
+        with Refused, or with NotConfirmed if the connection goes first. One line at a time.
+        """
+        self._lines_said += 1
+        token = f"errklein-{self._lines_said}"
+        confirmed: Deferred[None] = Deferred()
+        self._under_way = _UnderWay(line, token, self.clock.seconds(), confirmed)
+        said = encoded(f"{line.command} {line.target} :{line.text}")
+        # One write, so that the server has both or neither: it mustn't die between the line and the PING.
+        self.write_lines(said, encoded(f"PING :{token}"))
+        return confirmed
+
+    def irc_PONG(self, prefix: str, params: list[str]) -> None:
+        """The server has dealt with everything before the PING."""
+        if self._under_way is not None and self._under_way.token in params:
+            self._settle(None)
+
+    def number_told(self, number: str, params: list[str]) -> None:
+        """Notice refusals."""
+        if len(params) < 2:
+            return
+        about, reason = params[1], params[-1]
+        saying = self._under_way is not None and (
+            len(params) == 2 or casefold(about) == casefold(self._under_way.line.target)
+        )
+        if saying and number in _NOT_SAID:
+            self._settle(Failure(Refused(f"{about}: {reason}")))
+        elif number in _NOT_ENTERED:
+            self._events.not_entered(about, reason)
+
+    def _settle(self, result: Failure | None) -> None:
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None and result is not None:
+            under_way.confirmed.errback(result)
+        elif under_way is not None:
+            under_way.confirmed.callback(None)
+
+    # What others do
+
+    def said(self, sender: str, target: str, text: str, kind: str) -> None:
+        """Somebody said something."""
+        self._events.said(sender, target, text, kind)
+
+    def irc_JOIN(self, prefix: str, params: list[str]) -> None:
+        """Somebody came into a room."""
+        self._events.entered(prefix, params[0])
+
+    def irc_PART(self, prefix: str, params: list[str]) -> None:
+        """Somebody left a room."""
+        self._events.left_room(prefix, params[0])
+
+    def irc_KICK(self, prefix: str, params: list[str]) -> None:
+        """Somebody was thrown out of a room."""
+        self._events.kicked(params[1], params[0], prefix.partition("!")[0], params[-1])
+
+    def irc_QUIT(self, prefix: str, params: list[str]) -> None:
+        """Somebody left the network. Whoever held the bot's nick may have."""
+        self._events.quitted(prefix)
+        self._freed(prefix)
+
+    def irc_NICK(self, prefix: str, params: list[str]) -> None:
+        """Somebody changed the nick."""
+        nick = prefix.partition("!")[0]
+        if casefold(nick) == casefold(self.nickname):
+            self.nickname = params[0]
+            if self._has_own_nick() and self._regain.running:
+                self._regain.stop()
+        self._events.renamed(prefix, params[0])
+        self._freed(prefix)
+
+    def irc_INVITE(self, prefix: str, params: list[str]) -> None:
+        """Somebody wants the bot in a room."""
+        self._events.invited(params[1])
+
+    def irc_RPL_NAMREPLY(self, prefix: str, params: list[str]) -> None:
+        """Who is in a room, each with marks such as "@" in front: RFC 1459, section 6.2, 353."""
+        marks = "".join(mark for mark, _ in self.supported.getFeature("PREFIX", {}).values()) + "~&@%+"
+        self._events.present(params[2], [name.lstrip(marks) for name in params[3].split()])
+
+    def irc_TOPIC(self, prefix: str, params: list[str]) -> None:
+        """Somebody changed the topic."""
+        self._events.topic_told(params[0], params[1], True)
+
+    def irc_RPL_TOPIC(self, prefix: str, params: list[str]) -> None:
+        """The topic, told on entering."""
+        self._events.topic_told(params[1], params[2], False)
+
+    def irc_RPL_NOTOPIC(self, prefix: str, params: list[str]) -> None:
+        """There is no topic."""
+        self._events.topic_told(params[1], "", False)
+
+    def _freed(self, mask: str) -> None:
+        if self._regain.running and casefold(mask.partition("!")[0]) == casefold(self.settings.nickname):
+            self._try_nick()

@@ -1,0 +1,111 @@
+"""What a config.py says about an IRC network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from errklein.backends.irc.identifiers import ACL_PATTERN, is_nick, is_room
+from errklein.settings import ConfigError
+
+
+@dataclass(frozen=True)
+class IRCSettings:
+    """Everything that the backend has to know. Times are in seconds; a rate is the time from one line to the next."""
+
+    network: str
+    nickname: str
+    server: str
+    port: int = 6667
+    username: str = ""
+    realname: str = ""
+    password: str = field(default="", repr=False)
+    nickserv_password: str = field(default="", repr=False)
+    tls: bool = False
+    tls_ca: Path | None = None
+    ipv6: bool = False
+    bind_address: tuple[str, int] | None = None
+    rooms: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Rooms to be in, each with its password or an empty string."""
+    channel_rate: float | None = None
+    private_rate: float | None = None
+    rejoin_after_kick: float | None = 5.0
+    acl_pattern: str = ACL_PATTERN
+    outbox_limit: int = 10_000
+
+    @classmethod
+    def read(cls, config: Any) -> IRCSettings:
+        """The settings in `config`, the view of one network; raises ConfigError."""
+        identity: Mapping[str, Any] = config.BOT_IDENTITY
+        nickname = _text(identity, "nickname")
+        if not is_nick(nickname):
+            raise ConfigError(f"BOT_IDENTITY: 'nickname' is {nickname!r}; expected a nick without spaces and the like")
+        username = _text(identity, "username") or nickname
+        if not username.isprintable() or any(character in username for character in " @!:"):
+            raise ConfigError(f"BOT_IDENTITY: 'username' is {username!r}; expected a word without '@', '!' and ':'")
+        ca = identity.get("ssl_ca")
+        if ca is not None and not Path(ca).is_file():
+            raise ConfigError(f"BOT_IDENTITY: 'ssl_ca' is {str(ca)!r}; expected a file with certificates in PEM format")
+        return cls(
+            network=config.network,
+            nickname=nickname,
+            server=_text(identity, "server"),
+            port=int(identity.get("port") or 6667),
+            username=username,
+            realname=_text(identity, "realname") or nickname,
+            password=_text(identity, "password"),
+            nickserv_password=_text(identity, "nickserv_password"),
+            tls=bool(identity.get("ssl")),
+            tls_ca=None if ca is None else Path(ca),
+            ipv6=bool(identity.get("ipv6")),
+            bind_address=_address(identity.get("bind_address")),
+            rooms=dict(_rooms(getattr(config, "CHATROOM_PRESENCE", ()))),
+            channel_rate=getattr(config, "IRC_CHANNEL_RATE", None),
+            private_rate=getattr(config, "IRC_PRIVATE_RATE", None),
+            rejoin_after_kick=getattr(config, "IRC_RECONNECT_ON_KICK", 5.0),
+            acl_pattern=_acl_pattern(getattr(config, "IRC_ACL_PATTERN", ACL_PATTERN)),
+            outbox_limit=getattr(config, "OUTBOX_LIMIT", 10_000),
+        )
+
+
+def _text(identity: Mapping[str, Any], key: str) -> str:
+    value = identity.get(key)
+    if value is None:
+        return ""
+    # The value isn't shown, because it may be a password.
+    if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
+        raise ConfigError(f"BOT_IDENTITY: {key!r} can't be used; expected a string of one line")
+    return value
+
+
+def _address(value: Any) -> tuple[str, int] | None:
+    if not value:
+        return None
+    if isinstance(value, str):
+        return value, 0
+    if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
+        return value[0], value[1]
+    raise ConfigError(f"BOT_IDENTITY: 'bind_address' is {value!r}; expected an address of this machine")
+
+
+def _rooms(entries: Iterable[Any]) -> Iterable[tuple[str, str]]:
+    for entry in entries:
+        name, password = (*entry, "")[:2] if isinstance(entry, (tuple, list)) and entry else (entry, "")
+        if not isinstance(name, str) or not is_room(name):
+            raise ConfigError(
+                f"CHATROOM_PRESENCE: {name!r}; expected a room such as '#errklein' or ('#room', 'password')"
+            )
+        if not isinstance(password, str) or any(character in password for character in " ,\r\n\0"):
+            raise ConfigError(f"CHATROOM_PRESENCE: the password of {name!r} can't be used; expected a word")
+        yield name, password
+
+
+def _acl_pattern(pattern: Any) -> str:
+    try:
+        pattern.format(nick="", user="", host="")
+    except (AttributeError, LookupError, ValueError):
+        expected = "a string in which {nick}, {user} and {host} may stand"
+        raise ConfigError(f"IRC_ACL_PATTERN is {pattern!r}; expected {expected}") from None
+    return str(pattern)

@@ -1,0 +1,302 @@
+"""What a bot has still to say on one network: ordered, bounded, at the network's pace, across reconnections.
+
+A backend cuts a message into parts, such as lines, and puts them here from any thread; the outbox hands one part at a
+time to the backend's `transmit`, and the next one when that part is confirmed. What isn't confirmed when a connection
+goes is handed out again, first, when the next one is ready. So nothing is lost, nothing overtakes, and only a part
+that the network had just taken when the connection broke may be said twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+P = TypeVar("P")
+Contra = TypeVar("Contra", contravariant=True)
+
+
+class OutboxFull(Exception):
+    """The network takes messages more slowly than they come, and as many as may wait are waiting."""
+
+
+class OutboxClosed(Exception):
+    """The network has been left; nothing more will be sent."""
+
+
+class NotConfirmed(Exception):
+    """The connection went before the network confirmed a part, which will be sent again."""
+
+
+class OutboxReactor(Protocol):
+    """What an outbox needs of a reactor."""
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        """Call the function on the reactor soon; safe in any thread."""
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
+        """Call the function after so many seconds."""
+
+    def seconds(self) -> float:
+        """The reactor's clock."""
+
+
+class Pace(Protocol[Contra]):
+    """How fast a network takes parts."""
+
+    def take(self, part: Contra) -> float:
+        """Zero if `part` may go now, which is then counted; else after how many seconds to ask again."""
+
+
+class TokenBucket:
+    """Lets `burst` parts go at once and one more each `interval` seconds. A pace for parts of any kind."""
+
+    def __init__(self, seconds: Callable[[], float], interval: float, burst: int) -> None:
+        self.interval = interval
+        self.burst = burst
+        self._seconds = seconds
+        self._tokens = float(burst)
+        self._since = seconds()
+
+    def take(self, part: object) -> float:
+        """Zero if a part may go now, else the seconds until the next may."""
+        now = self._seconds()
+        if self.interval > 0:
+            self._tokens = min(self.burst, self._tokens + (now - self._since) / self.interval)
+            self._since = now
+            # Sums of fractions come out a little short of one.
+            if self._tokens < 1 - 1e-6:
+                return (1 - self._tokens) * self.interval
+            self._tokens = max(0.0, self._tokens - 1)
+        return 0.0
+
+
+class Delivery(Deferred[None]):
+    """Fires when the network has a whole message; fails if it never will. May be ignored.
+
+    Cancelling stops the waiting, not the message.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watched = False
+        self._failed: Failure | None = None
+
+    def addCallbacks(self, *args: Any, **kwargs: Any) -> Any:
+        """As of any Deferred. A failure is kept until the first call, so that nobody is bothered with it before."""
+        self._watched = True
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            self.errback(failed)
+        return super().addCallbacks(*args, **kwargs)
+
+    def fail(self, failure: Failure) -> None:
+        """The message will never arrive."""
+        if self._watched:
+            self.errback(failure)
+        else:
+            self._failed = failure
+
+
+class _Entry(Generic[P]):
+    __slots__ = ("attempts", "delivery", "parts", "sent")
+
+    def __init__(self, parts: Sequence[P], delivery: Delivery | None) -> None:
+        self.parts = parts
+        self.delivery = delivery
+        self.sent = 0
+        self.attempts = 0
+
+
+class Outbox(Generic[P]):
+    """An ordered queue of at most `limit` messages, each a sequence of parts.
+
+    `transmit(part)` is called on the reactor while the network is ready; its Deferred fires when the network has the
+    part, fails with NotConfirmed if the connection went, and with anything else if the network refuses the part: then
+    the rest of its message is given up. A part on which `attempts` connections break is given up too, for it may well
+    be what breaks them. Other threads wait `patience` seconds for room. The thread that makes the outbox is the
+    reactor's.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: OutboxReactor,
+        network: str,
+        transmit: Callable[[P], Deferred[Any]],
+        pace: Pace[P],
+        *,
+        limit: int = 10_000,
+        patience: float = 5.0,
+        attempts: int = 5,
+    ) -> None:
+        self.network = network
+        self.limit = limit
+        self._reactor = reactor
+        self._transmit = transmit
+        self._pace = pace
+        self._patience = patience
+        self._attempts = attempts
+        self._home = threading.get_ident()
+        self._room = threading.Condition()
+        self._entries: deque[_Entry[P]] = deque()
+        self._closed = False
+        self._ready = False
+        self._underway: Deferred[Any] | None = None
+        self._timer: IDelayedCall | None = None
+        self._drained: Deferred[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, parts: Sequence[P]) -> Delivery | None:
+        """Accept a message, from any thread.
+
+        On the reactor: raises OutboxFull at once if there is no room; returns a Delivery, which may be ignored. In
+        another thread: waits for room, then raises OutboxFull; returns None. Raises OutboxClosed after `close`.
+        """
+        if threading.get_ident() == self._home:
+            delivery = Delivery()
+            with self._room:
+                self._check_open()
+                if len(self._entries) >= self.limit:
+                    raise self._full()
+                self._entries.append(_Entry(parts, delivery))
+            self._go_on()
+            return delivery
+        with self._room:
+            self._room.wait_for(lambda: self._closed or len(self._entries) < self.limit, self._patience)
+            self._check_open()
+            if len(self._entries) >= self.limit:
+                raise self._full()
+            self._entries.append(_Entry(parts, None))
+        self._reactor.callFromThread(self._go_on)
+        return None
+
+    def resume(self) -> None:
+        """The network is ready: begin with what isn't confirmed yet."""
+        self._ready = True
+        self._go_on()
+
+    def pause(self) -> None:
+        """The network is gone: keep everything until `resume`. The part under way has failed with NotConfirmed."""
+        self._ready = False
+        self._stop_timer()
+
+    def close(self, grace: float = 0.0) -> Deferred[None]:
+        """Refuse new messages, and fail the threads that wait for room.
+
+        What is queued may still go for `grace` seconds, if the network is ready; then the rest fails with
+        OutboxClosed. Fires when nothing is left.
+        """
+        with self._room:
+            self._closed = True
+            self._room.notify_all()
+        if not self._entries or not self._ready or not grace:
+            self._give_up()
+            return succeed(None)
+        if self._drained is None:
+            drained: Deferred[None] = Deferred()
+            too_late = self._reactor.callLater(grace, self._give_up)
+
+            def done(result: None) -> None:
+                if too_late.active():
+                    too_late.cancel()
+
+            self._drained = drained.addCallback(done)
+        return self._drained
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise OutboxClosed(f"{self.network} has been left, nothing more is sent there")
+
+    def _full(self) -> OutboxFull:
+        return OutboxFull(f"{len(self._entries)} messages wait to be sent to {self.network} already")
+
+    def _go_on(self) -> None:
+        """Hand out the next part, unless one is under way, the network isn't ready, or it is too early."""
+        self._stop_timer()
+        while self._ready and self._underway is None and self._entries:
+            entry = self._entries[0]
+            if entry.sent == len(entry.parts):
+                self._finish(None)
+                continue
+            part = entry.parts[entry.sent]
+            wait = self._pace.take(part)
+            if wait > 0:
+                self._timer = self._reactor.callLater(wait, self._go_on)
+                return
+            self._underway = underway = maybeDeferred(self._transmit, part)
+            if underway.called:
+                # Without this a network that confirms at once would recurse as deep as its queue is long.
+                underway.addBoth(self._settle, entry)
+            else:
+                underway.addBoth(self._settle, entry).addBoth(lambda _: self._go_on())
+
+    def _settle(self, result: Any, entry: _Entry[P]) -> None:
+        self._underway = None
+        if not self._entries or self._entries[0] is not entry:
+            return
+        if not isinstance(result, Failure):
+            entry.sent += 1
+            entry.attempts = 0
+            if entry.sent == len(entry.parts):
+                self._finish(None)
+        elif result.check(NotConfirmed):
+            self._ready = False
+            entry.attempts += 1
+            if entry.attempts >= self._attempts:
+                self.log.error(
+                    "{network}: the connection broke {attempts} times over the same message, which is given up",
+                    network=self.network,
+                    attempts=entry.attempts,
+                )
+                self._finish(result)
+        else:
+            self.log.warn(
+                "{network}: a message could not be sent: {reason}",
+                network=self.network,
+                reason=result.getErrorMessage(),
+            )
+            self._finish(result)
+
+    def _finish(self, failure: Failure | None) -> None:
+        """The first message is done with."""
+        with self._room:
+            entry = self._entries.popleft()
+            self._room.notify()
+        if entry.delivery is not None:
+            if failure is None:
+                entry.delivery.callback(None)
+            else:
+                entry.delivery.fail(failure)
+        if not self._entries:
+            self._tell_drained()
+
+    def _give_up(self) -> None:
+        self._stop_timer()
+        with self._room:
+            left = list(self._entries)
+            self._entries.clear()
+        if left:
+            self.log.warn("{network}: {count} messages were not sent", network=self.network, count=len(left))
+        for entry in left:
+            if entry.delivery is not None:
+                entry.delivery.fail(Failure(OutboxClosed(f"{self.network} was left before the message was sent")))
+        self._tell_drained()
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None and not self._drained.called:
+            self._drained.callback(None)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
