@@ -22,7 +22,7 @@ FLOORS = (
     ("config", "settings", "logs", "data_dir"),
     ("backends", "web", "storage", "journal"),
     ("bot", "dispatcher", "plugins", "core_plugins", "compat", "testing", ""),
-    ("service", "stopping", "probe", "reloading", "tap", "cli"),
+    ("service", "stopping", "probe", "reloading", "check", "tap", "cli", "__main__"),
 )
 """From the ground up. "" is the package errklein itself, which plugin authors import from."""
 
@@ -132,8 +132,10 @@ def complaint(module: str, imported: Import) -> str | None:
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    """Every module of errklein, by name and file."""
+    """Every module of errklein, by name and file. What lies in templates/ is written for users and never imported."""
     for path in sorted(PACKAGE.rglob("*.py")):
+        if "templates" in path.parts:
+            continue
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
