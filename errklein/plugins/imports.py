@@ -1,8 +1,8 @@
 """Loads the Python code of plugins, each plugin's modules apart from all others.
 
-A plugin's modules live in a package of its own, `errklein_plugins.<slug of the plugin's name>`. The package is made here
-and has no file; modules in it are found beside the `.plug` file. Their names follow from the plugin's name alone, since
-stored objects remember them.
+A plugin's modules live in a package of its own, `errklein_plugins.<slug of the plugin's name>`. The package has no file,
+not even an `__init__.py` that lies beside the plugin; modules in it are found beside the `.plug` file. Their names follow
+from the plugin's name alone, since stored objects remember them.
 
 What `import helper` means in a plugin is decided when the module that says it is compiled:
 
@@ -38,7 +38,7 @@ from importlib.machinery import (
     SourceFileLoader,
     SourcelessFileLoader,
 )
-from importlib.util import find_spec, module_from_spec
+from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -79,29 +79,26 @@ def unload(plug: PlugFile) -> None:
     package = f"{PACKAGE}.{slug(plug.name)}"
     with _lock:
         _finder.homes.pop(package, None)
-        for name in _modules_in(package):
-            del sys.modules[name]
+        _put_back(package, {})
 
 
 def _execute(plug: PlugFile, home: _Home) -> ModuleType:
     if _finder not in sys.meta_path:
         # In front, for the ordinary finder would find the files too, but not change their imports.
         sys.meta_path.insert(0, _finder)
-        sys.modules[PACKAGE] = _package(PACKAGE, [])
-    homes = dict(_finder.homes)
+    home_before = _finder.homes.get(home.package)
     before = _modules_in(home.package)
     for name in before:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
     _finder.homes[home.package] = home
-    sys.modules[home.package] = _package(home.package, [str(home.directory)])
     try:
         return importlib.import_module(home.main)
     except BaseException as error:
-        _finder.homes.clear()
-        _finder.homes.update(homes)
-        for name in _modules_in(home.package).keys() - before:
-            del sys.modules[name]
-        sys.modules.update(before)
+        if home_before is None:
+            del _finder.homes[home.package]
+        else:
+            _finder.homes[home.package] = home_before
+        _put_back(home.package, before)
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             # Somebody at the keyboard, not the plugin.
             raise
@@ -115,10 +112,18 @@ def _modules_in(package: str) -> dict[str, ModuleType]:
     }
 
 
-def _package(name: str, path: list[str]) -> ModuleType:
-    spec = ModuleSpec(name, None, is_package=True)
-    spec.submodule_search_locations = path
-    return module_from_spec(spec)
+def _put_back(package: str, modules: dict[str, ModuleType]) -> None:
+    """Let these be the package and the modules in it, and no others."""
+    sys.modules.update(modules)
+    for name in _modules_in(package).keys() - modules:
+        sys.modules.pop(name, None)
+    # Import statements look at the package's attributes first.
+    parent = sys.modules.get(PACKAGE)
+    name = package.removeprefix(f"{PACKAGE}.")
+    if parent is not None and package in modules:
+        setattr(parent, name, modules[package])
+    elif parent is not None:
+        vars(parent).pop(name, None)
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ class _PluginLoader(SourceFileLoader):
 
 
 class _PluginFinder(MetaPathFinder):
-    """Finds modules by names that begin with the package of a loaded plugin, and no others."""
+    """Finds the packages of loaded plugins and the modules in them, by their full names, and no others."""
 
     def __init__(self) -> None:
         self.homes: dict[str, _Home] = {}
@@ -177,8 +182,13 @@ class _PluginFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if self.home_of(fullname) is None:
+        if fullname == PACKAGE:
+            return _directories(fullname, [])
+        home = self.home_of(fullname)
+        if home is None:
             return None
+        if fullname == home.package:
+            return _directories(fullname, [str(home.directory)])
         return _find_file(fullname, path or ())
 
 
@@ -199,11 +209,14 @@ def _find_file(fullname: str, path: Iterable[str]) -> ModuleSpec | None:
             return found
         if found is not None:
             portions.extend(found.submodule_search_locations or ())
-    if not portions:
-        return None
-    namespace = ModuleSpec(fullname, None, is_package=True)
-    namespace.submodule_search_locations = portions
-    return namespace
+    return _directories(fullname, portions) if portions else None
+
+
+def _directories(fullname: str, path: list[str]) -> ModuleSpec:
+    """A package that is nothing but directories to search."""
+    spec = ModuleSpec(fullname, None, is_package=True)
+    spec.submodule_search_locations = path
+    return spec
 
 
 def _is_installed(name: str, beside: ModuleSpec) -> bool:

@@ -206,7 +206,7 @@ class RequirementTests(PluginFilesTestCase):
     def test_order(self) -> None:
         """alpha, beta, the candidates by number, then the version itself."""
         ordered = ["4.0.0", "4.0.1-alpha", "4.0.1-beta", "4.0.1-rc1", "4.0.1-rc2", "4.0.1-rc10", "4.0.1", "4.1.0"]
-        self.assertEqual(sorted(ordered[::-1], key=parse_errbot_version), ordered)
+        self.assertEqual(sorted(set(ordered), key=parse_errbot_version), ordered)
 
     @settings(deadline=None)
     @given(st.text())

@@ -1,0 +1,132 @@
+"""The modules that stand for errbot's, inside and outside of plugins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import errklein
+from errklein.chat import Message
+from errklein.compat import install
+from errklein.compat.names import FACADES
+
+
+def run(source: str) -> dict[str, Any]:
+    """What the source binds."""
+    namespace: dict[str, Any] = {}
+    exec(source, namespace)
+    return namespace
+
+
+class FacadeTests(SynchronousTestCase):
+    """What the modules are like."""
+
+    def test_submodules(self) -> None:
+        """Submodules are attributes without being imported, as in errbot."""
+        errbot = import_module("errklein.compat.errbot")
+        self.assertIs(errbot.backends.base.Message, Message)
+        self.assertEqual(errbot.version.VERSION, "6.2.1")
+
+    def test_missing_name(self) -> None:
+        """A missing name is told as errbot's; asking for it is no error."""
+        for module in ("errbot", "errbot.utils"):
+            statement = f"from errklein.compat.{module} import no_such_name"
+            error = self.assertRaises(ImportError, run, statement)
+            self.assertEqual(str(error), f"errklein doesn't have {module}.no_such_name yet")
+            self.assertFalse(hasattr(import_module(f"errklein.compat.{module}"), "no_such_name"))
+
+    def test_missing_module(self) -> None:
+        """A missing module is told too, and the rest is there afterwards."""
+        for statement in ("import errklein.compat.errbot.gone.too", "from errklein.compat.errbot.gone import x"):
+            error = self.assertRaises(ImportError, run, statement)
+            self.assertEqual(str(error), "errklein doesn't have errbot.gone yet")
+        self.assertIs(run("from errklein.compat.errbot import Message")["Message"], Message)
+
+    def test_star(self) -> None:
+        """A star takes what it takes from errbot, not everything."""
+        names = run("from errklein.compat.errbot import *")
+        self.assertIn("BotPlugin", names)
+        self.assertNotIn("logging", names)
+        self.assertIn("Person", run("from errklein.compat.errbot.backends.base import *"))
+
+    def test_dir(self) -> None:
+        """The names are listed, for people who look around."""
+        self.assertIn("format_timedelta", dir(import_module("errklein.compat.errbot.utils")))
+
+
+class InstallTests(SynchronousTestCase):
+    """`errbot` and `flask` for the whole process."""
+
+    def setUp(self) -> None:
+        """Let nothing of either be imported or installed, and everything be as it was in the end."""
+        # What errklein's own module needs is found while there is a path to find it on.
+        import_module("errklein.compat.flask")
+        modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] not in FACADES}
+        patched = mock.patch.dict(sys.modules, modules, clear=True)
+        patched.start()
+        self.addCleanup(patched.stop)
+        self.patch(sys, "path", [])
+        self.patch(sys, "meta_path", [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()])
+
+    def test_nothing_installed(self) -> None:
+        """Where neither is installed both are errklein's, submodules included, with the same classes."""
+        install()
+        self.assertIs(run("from errbot.backends.base import Message")["Message"], Message)
+        self.assertIs(sys.modules["errbot.backends.base"], sys.modules["errklein.compat.errbot.backends.base"])
+        self.assertIs(run("import flask")["flask"], import_module("errklein.compat.flask"))
+
+    def test_missing_module(self) -> None:
+        """What errbot has and errklein has not is told by errbot's name."""
+        install()
+        for statement in ("import errbot.gone", "from errbot import gone"):
+            self.assertEqual(
+                str(self.assertRaises(ImportError, run, statement)), "errklein doesn't have errbot.gone yet"
+            )
+
+    def test_real_ones_stay(self) -> None:
+        """What is installed, or imported already, stays."""
+        real = ModuleType("flask")
+        sys.modules["flask"] = real
+        site = Path(self.mktemp())
+        (site / "errbot").mkdir(parents=True)
+        (site / "errbot/__init__.py").write_text("real = True")
+        sys.path.append(str(site))
+        install()
+        self.assertIs(run("import flask")["flask"], real)
+        self.assertTrue(run("import errbot")["errbot"].real)
+
+    def test_force(self) -> None:
+        """With force even real ones give way."""
+        sys.modules["flask"] = sys.modules["errbot"] = ModuleType("real")
+        install(force=True)
+        self.assertIs(run("from errbot import Message")["Message"], Message)
+        self.assertIs(run("import flask")["flask"], import_module("errklein.compat.flask"))
+
+    def test_twice(self) -> None:
+        """Installing again changes nothing."""
+        install()
+        first = sys.modules["errbot"]
+        install()
+        self.assertIs(sys.modules["errbot"], first)
+
+
+class ImportCostTests(SynchronousTestCase):
+    """What importing the package costs."""
+
+    def test_light(self) -> None:
+        """The facade of errbot is there without a reactor, a web server or a plugin having been imported."""
+        code = (
+            "import sys; import errklein.compat.errbot.backends.base; "
+            "print([name for name in sys.modules if name in ('twisted.internet.reactor', 'klein', 'flask')])"
+        )
+        # From where errklein is, whether it is installed or not.
+        root = Path(errklein.__file__).parent.parent
+        done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+        self.assertEqual(done.stdout.strip(), "[]")

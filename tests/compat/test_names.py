@@ -1,0 +1,43 @@
+"""Each name in the table leads somewhere."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.compat.names import ERRBOT, EXPORTED, FACADES
+
+
+class NamesTests(SynchronousTestCase):
+    """The table of errbot's names."""
+
+    def test_every_name(self) -> None:
+        """Everything that the table promises can be imported."""
+        for module, names in ERRBOT.items():
+            facade = import_module("errklein.compat." + module)
+            for name in names:
+                self.assertTrue(hasattr(facade, name), f"{module}.{name}")
+
+    def test_parents(self) -> None:
+        """A module's parents are in the table too, or it could not be imported."""
+        for module in ERRBOT:
+            self.assertIn(module.rpartition(".")[0], ("", *ERRBOT))
+
+    def test_exported(self) -> None:
+        """What a star takes are names of the table."""
+        for module, names in EXPORTED.items():
+            self.assertLessEqual(set(names), set(ERRBOT[module]))
+
+    def test_facades(self) -> None:
+        """Both packages that errklein stands for can be imported."""
+        for module in FACADES.values():
+            self.assertEqual(import_module(module).__name__, module)
+
+    def test_chapter(self) -> None:
+        """What the webhooks chapter imports is errklein's own."""
+        import errklein
+        from errklein.compat import errbot
+
+        for name in ("BotPlugin", "webhook", "botcmd"):
+            self.assertIs(getattr(errbot, name), getattr(errklein, name))

@@ -1,0 +1,97 @@
+"""`errbot.utils`, as plugins know it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.compat import utils
+
+
+class UtilsTests(SynchronousTestCase):
+    """The functions of errbot.utils."""
+
+    def test_format_timedelta(self) -> None:
+        """Durations are worded as errbot words them."""
+        expected = {
+            timedelta(0): "0 seconds",
+            timedelta(seconds=5, microseconds=7): "5 seconds",
+            timedelta(seconds=61): "1 minutes",
+            timedelta(hours=1): "1 hours",
+            timedelta(days=2, hours=5, minutes=1, seconds=9): "53 hours and 1 minutes",
+        }
+        self.assertEqual({duration: utils.format_timedelta(duration) for duration in expected}, expected)
+
+    def test_version2tuple(self) -> None:
+        """Versions become tuples that sort; nonsense is a ValueError."""
+        versions = ["1.0.0-alpha", "1.0.0-beta", "1.0.0-rc1", "1.0.0-rc2", "1.0.0", "1.0.1"]
+        self.assertEqual(sorted(set(versions), key=utils.version2tuple), versions)
+        self.assertEqual(utils.version2tuple("4.3.0-rc2"), (4, 3, 0, 2))
+        self.assertRaises(ValueError, utils.version2tuple, "4.3")
+
+    @given(st.text(), st.integers(1, 20))
+    def test_split(self, text: str, length: int) -> None:
+        """The parts are the text again, none too long, and there is always one."""
+        parts = list(utils.split_string_after(text, length))
+        self.assertEqual("".join(parts), text)
+        self.assertTrue(parts)
+        self.assertTrue(all(len(part) == length for part in parts[:-1]) and len(parts[-1]) <= length)
+
+    def test_rate_limited(self) -> None:
+        """Calls begin the interval apart, the first at once, and idle time isn't saved up."""
+        now = [100.0]
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            now[0] += seconds
+
+        self.patch(utils.time, "monotonic", lambda: now[0])
+        self.patch(utils.time, "sleep", sleep)
+
+        @utils.rate_limited(2.0)
+        def call(value: int) -> int:
+            """Give it back."""
+            return value
+
+        self.assertEqual([call(1), call(2), call(3)], [1, 2, 3])
+        now[0] += 60
+        call(4)
+        call(5)
+        self.assertEqual(slept, [0.0, 2.0, 2.0, 0.0, 2.0])
+        self.assertEqual((call.__name__, call.__doc__), ("call", "Give it back."))
+
+    def test_rate_limited_waits_apart(self) -> None:
+        """A thread that waits for its turn doesn't keep a second function waiting."""
+        waiting, go_on = threading.Event(), threading.Event()
+
+        def sleep(seconds: float) -> None:
+            if seconds:
+                waiting.set()
+                go_on.wait(10)
+
+        self.patch(utils.time, "sleep", sleep)
+        slow = utils.rate_limited(1000.0)(lambda: None)
+        other = utils.rate_limited(1000.0)(lambda: "other")
+        slow()
+        thread = threading.Thread(target=slow)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(go_on.set)
+        self.assertTrue(waiting.wait(10))
+        self.assertEqual(other(), "other")
+
+    def test_deprecated(self) -> None:
+        """An old function warns, and gives way to the new one if there is one."""
+        with self.assertLogs(logging.getLogger("errbot.utils"), "WARNING") as logs:
+            self.assertEqual(utils.deprecated()(len)("abc"), 3)
+            self.assertEqual(utils.deprecated(str.upper)(str.lower)("Abc"), "ABC")
+        self.assertEqual(
+            [record.getMessage() for record in logs.records],
+            ["len is deprecated", "str.lower is deprecated, use str.upper"],
+        )

@@ -1,0 +1,467 @@
+"""Plugins' modules: loaded apart from each other, reloaded as a whole, and failing in one line."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pickle
+import sys
+import threading
+import traceback
+from types import ModuleType
+from typing import get_type_hints
+from unittest import mock
+
+from errklein.chat import Message
+from errklein.plugins.imports import PluginLoadError, load_module, unload
+from errklein.plugins.plug_file import PlugFile
+from tests.plugins.plugin_files import PluginFilesTestCase
+
+
+class LoadTests(PluginFilesTestCase):
+    """What a loaded module is like."""
+
+    def load(self, source: str, name: str = "Alpha", module: str = "main") -> ModuleType:
+        """The module of a plugin with that source."""
+        return load_module(self.plugin(name, source, module))
+
+    def test_name(self) -> None:
+        """A module's name follows from the plugin's name, and leads to the module."""
+        module = self.load("name = __name__", "My Plugin", "code")
+        self.assertEqual(module.name, "errklein_plugins.My_20_Plugin.code")
+        self.assertIs(sys.modules[module.name], module)
+        self.assertIs(importlib.import_module(module.name), module)
+
+    def test_any_file_name(self) -> None:
+        """A module may be called as no identifier can be, or as one of the standard library."""
+        self.assertEqual(self.load("x = 1", "Beta", "my-plugin 2").x, 1)
+        self.assertEqual(self.load("import json\nx = json.dumps(1)", "Gamma", "json").x, "1")
+
+    def test_once(self) -> None:
+        """Loading again gives the same module, and a changed file needs `fresh`."""
+        plug = self.plugin("Alpha", "x = 1")
+        module = load_module(plug)
+        self.plugin("Alpha", "x = 2")
+        self.assertIs(load_module(plug), module)
+        self.assertEqual(load_module(plug, fresh=True).x, 2)
+
+    def test_moved(self) -> None:
+        """A plugin of the same name in another directory is another plugin."""
+        self.assertEqual(load_module(self.plugin("Alpha", "x = 1", folder="one")).x, 1)
+        self.assertEqual(load_module(self.plugin("Alpha", "x = 2", folder="two")).x, 2)
+
+    def test_no_bytecode(self) -> None:
+        """Two versions of a file within one second are told apart, and nothing is written beside the plugin."""
+        for version in range(3):
+            plug = self.plugin("Alpha", f"x = {version}")
+            self.assertEqual(load_module(plug, fresh=True).x, version)
+        self.assertFalse((self.directory / "alpha/__pycache__").exists())
+
+    def test_package_file_is_not_run(self) -> None:
+        """An __init__.py beside a plugin, which test runners ask for, isn't run, as in errbot."""
+        self.write("alpha/__init__.py", "raise RuntimeError('not here')")
+        self.assertEqual(self.load("x = 1").x, 1)
+
+    def test_dataclass(self) -> None:
+        """Dataclasses and type hints work with postponed annotations: the module is in place as it runs."""
+        module = self.load(
+            """
+            from __future__ import annotations
+            from dataclasses import dataclass
+            from typing import ClassVar
+            from errbot import Message
+
+            @dataclass
+            class Note:
+                counter: ClassVar[int] = 0
+                message: Message
+            """
+        )
+        self.assertEqual(module.Note("hello").message, "hello")
+        self.assertIs(get_type_hints(module.Note)["message"], Message)
+
+    def test_pickle(self) -> None:
+        """Instances of a plugin's and its helpers' classes can be pickled, also after a reload."""
+        self.write("alpha/helper.py", "class Point:\n    x = 1\n")
+        source = "from helper import Point\nclass Note:\n    x = 2\n"
+        module = self.load(source)
+        data = pickle.dumps([module.Note(), module.Point()])
+        fresh = load_module(self.plugin("Alpha", source), fresh=True)
+        note, point = pickle.loads(data)
+        self.assertIs(type(note), fresh.Note)
+        self.assertIs(type(point), fresh.Point)
+
+    def test_source(self) -> None:
+        """The source of a function is the author's, rewritten imports or not."""
+        source = "def handler():\n    import helper, json\n    return helper\n"
+        self.write("alpha/helper.py")
+        self.assertEqual(inspect.getsource(self.load(source).handler), source)
+
+    def test_traceback(self) -> None:
+        """A traceback shows the author's lines."""
+        self.write("alpha/helper.py", "\n\ndef fail():\n    1 / 0\n")
+        module = self.load("import helper, json\nfrom errbot import BotPlugin\n\ndef run():\n    helper.fail()\n")
+        error = self.assertRaises(ZeroDivisionError, module.run)
+        frames = traceback.extract_tb(error.__traceback__)[-2:]
+        self.assertEqual([(frame.lineno, frame.line) for frame in frames], [(5, "helper.fail()"), (4, "1 / 0")])
+
+    def test_patched_builtins(self) -> None:
+        """A test that patches a builtin patches it for plugins too."""
+        module = self.load("def read():\n    with open('/nowhere') as file:\n        return file.read()\n")
+        with mock.patch("builtins.open", mock.mock_open(read_data="patched")):
+            self.assertEqual(module.read(), "patched")
+
+    def test_patched_by_name(self) -> None:
+        """What a plugin has can be patched by the module's name."""
+        module = self.load("value = 1\ndef read():\n    return value\n")
+        with mock.patch("errklein_plugins.Alpha.main.value", 2):
+            self.assertEqual(module.read(), 2)
+
+    def test_encoding(self) -> None:
+        """A file may declare its encoding, as Python allows."""
+        plug = self.plugin("Alpha", "")
+        plug.module_path.write_bytes("# -*- coding: latin-1 -*-\nx = 'ü'\n".encode("latin-1"))
+        self.assertEqual(load_module(plug).x, "ü")
+
+    def test_unload(self) -> None:
+        """An unloaded plugin leaves no module behind, and can be loaded again."""
+        self.write("alpha/helper.py")
+        plug = self.plugin("Alpha", "import helper")
+        unload(plug)
+        load_module(plug)
+        unload(plug)
+        self.assertEqual([name for name in sys.modules if name.startswith("errklein_plugins.Alpha")], [])
+        self.assertRaises(ModuleNotFoundError, importlib.import_module, "errklein_plugins.Alpha.main")
+        self.assertTrue(load_module(plug).helper)
+
+
+class HelperTests(PluginFilesTestCase):
+    """Modules beside a plugin, by their bare names."""
+
+    def test_every_form(self) -> None:
+        """Each way to import a helper works: bare, renamed, from, star, dotted, relative, late, and from each other."""
+        self.write("alpha/helper.py", "value = 'helper'\nimport main\n")
+        self.write("alpha/pkg/__init__.py", "from . import sub\nfrom helper import value as borrowed\n")
+        self.write("alpha/pkg/sub.py", "value = 'sub'\n")
+        self.write("alpha/stars.py", "one, _two = 1, 2\n")
+        self.write("alpha/space/part.py", "value = 'part'\n")
+        module = load_module(
+            self.plugin(
+                "Alpha",
+                """
+                import helper
+                import helper as h
+                import pkg.sub
+                import pkg.sub as ps
+                import space.part
+                from helper import value
+                from pkg import sub as s
+                from stars import *
+                from . import helper as relative
+                from .pkg.sub import value as sub_value
+
+                def late():
+                    import pkg.sub
+                    return pkg.sub.value
+                """,
+            )
+        )
+        self.assertIs(module.helper, module.h)
+        self.assertIs(module.helper, module.relative)
+        self.assertIs(module.helper.main, module)
+        self.assertIs(module.pkg.sub, module.ps)
+        self.assertIs(module.pkg.sub, module.s)
+        self.assertEqual(module.pkg.borrowed, "helper")
+        self.assertEqual((module.value, module.sub_value, module.late(), module.one), ("helper", "sub", "sub", 1))
+        self.assertEqual(module.space.part.value, "part")
+        self.assertFalse(hasattr(module, "_two"))
+
+    def test_own_copies(self) -> None:
+        """Two plugins with helpers of one name each see their own; two in one directory each have a copy."""
+        self.write("one/helper.py", "value = 'one'")
+        self.write("two/helper.py", "value = 'two'")
+        source = "import helper"
+        alpha = load_module(self.plugin("Alpha", source, folder="one"))
+        beta = load_module(self.plugin("Beta", source, folder="two"))
+        gamma = load_module(self.plugin("Gamma", source, module="other", folder="one"))
+        self.assertEqual([module.helper.value for module in (alpha, beta, gamma)], ["one", "two", "one"])
+        self.assertIsNot(alpha.helper, gamma.helper)
+        self.assertNotIn("helper", sys.modules)
+
+    def test_late_import_after_others(self) -> None:
+        """An import inside a function finds the plugin's own helper, whoever was loaded since."""
+        self.write("one/helper.py", "value = 'one'")
+        self.write("two/helper.py", "value = 'two'")
+        alpha = load_module(
+            self.plugin("Alpha", "def late():\n    import helper\n    return helper.value", folder="one")
+        )
+        load_module(self.plugin("Beta", "import helper", folder="two"))
+        self.assertEqual(alpha.late(), "one")
+
+    def test_standard_library(self) -> None:
+        """A file with the name of a standard module doesn't take its place, as in errbot."""
+        self.write("alpha/json.py", "raise RuntimeError('not this one')")
+        self.write("alpha/queue.py", "raise RuntimeError('not this one')")
+        module = load_module(self.plugin("Alpha", "import json\nfrom queue import Queue"))
+        self.assertIs(module.json, sys.modules["json"])
+
+    def test_installed(self) -> None:
+        """A helper comes before what is installed by that name, and only for this plugin."""
+        self.write("site/installed_too.py", "value = 'installed'")
+        self.patch(sys, "path", [*sys.path, str(self.directory / "site")])
+        self.addCleanup(sys.modules.pop, "installed_too", None)
+        self.write("alpha/installed_too.py", "value = 'helper'")
+        alpha = load_module(self.plugin("Alpha", "import installed_too"))
+        beta = load_module(self.plugin("Beta", "import installed_too"))
+        self.assertEqual([module.installed_too.value for module in (alpha, beta)], ["helper", "installed"])
+
+    def test_namesake(self) -> None:
+        """A plugin that is called like the library that it uses gets the library; so does such a helper."""
+        self.write("site/libraryx.py", "value = 'library x'")
+        self.write("site/libraryy.py", "value = 'library y'")
+        self.patch(sys, "path", [*sys.path, str(self.directory / "site")])
+        self.addCleanup(sys.modules.pop, "libraryx", None)
+        self.addCleanup(sys.modules.pop, "libraryy", None)
+        self.write("alpha/libraryy.py", "import libraryy as wrapped\nfrom libraryx import value\n")
+        plug = self.plugin("Alpha", "from libraryx import value\nimport libraryy as wrapper", module="libraryx")
+        for turn in ("first", "again, with both in sys.modules"):
+            module = load_module(plug, fresh=True)
+            self.assertEqual(module.value, "library x", turn)
+            self.assertEqual((module.wrapper.value, module.wrapper.wrapped.value), ("library x", "library y"), turn)
+
+    def test_on_the_path_too(self) -> None:
+        """A plugin's directory on sys.path, as that of config.py is, changes nothing."""
+        self.write("alpha/on_path.py", "import on_path\nvalue = 1")
+        self.patch(sys, "path", [str(self.directory / "alpha"), *sys.path])
+        module = load_module(self.plugin("Alpha", "import on_path, path_main", module="path_main"))
+        self.assertIs(module.path_main, module)
+        self.assertIs(module.on_path.on_path, module.on_path)
+        self.assertNotIn("on_path", sys.modules)
+
+    def test_vendored_package(self) -> None:
+        """A package beside the plugin that imports itself by name means itself, installed or not."""
+        self.write("site/vendored/__init__.py", "value = 'installed'")
+        self.patch(sys, "path", [*sys.path, str(self.directory / "site")])
+        self.write("alpha/vendored/__init__.py", "from vendored.part import value")
+        self.write("alpha/vendored/part.py", "value = 'beside'")
+        self.assertEqual(load_module(self.plugin("Alpha", "import vendored")).vendored.value, "beside")
+
+    def test_mere_directory(self) -> None:
+        """A directory of data whose name is that of something installed isn't taken for it."""
+        self.write("alpha/hypothesis/data.txt")
+        module = load_module(self.plugin("Alpha", "from hypothesis import given"))
+        self.assertIs(module.given, sys.modules["hypothesis"].given)
+
+    def test_missing(self) -> None:
+        """A helper that isn't there is missing under its bare name."""
+        error = self.assertRaises(PluginLoadError, load_module, self.plugin("Alpha", "import nowhere_at_all"))
+        self.assertIn("No module named 'nowhere_at_all'", str(error))
+
+
+class FacadeTests(PluginFilesTestCase):
+    """`errbot` and `flask` in plugins."""
+
+    def test_errbot(self) -> None:
+        """errbot's names are errklein's, whether or not errbot is installed, and for plugins alone."""
+        real = ModuleType("errbot")
+        with mock.patch.dict(sys.modules, {"errbot": real}):
+            module = load_module(
+                self.plugin(
+                    "Alpha",
+                    """
+                    import errbot.backends.base
+                    from errbot.backends.base import Message
+                    from errbot import ONLINE, backends
+                    """,
+                )
+            )
+            self.assertIs(sys.modules["errbot"], real)
+        self.assertIs(module.Message, Message)
+        self.assertIs(module.errbot.backends.base.Message, Message)
+        self.assertIs(module.backends, module.errbot.backends)
+        self.assertEqual(module.ONLINE, "online")
+
+    def test_flask(self) -> None:
+        """flask is errklein's for a plugin and its helpers, and the real one for everybody else."""
+        real, ours = ModuleType("flask"), ModuleType("errklein.compat.flask")
+        vars(ours).update(abort="ours")
+        self.write("alpha/helper.py", "import flask")
+        self.write("site/uses_flask.py", "import flask")
+        self.patch(sys, "path", [*sys.path, str(self.directory / "site")])
+        self.addCleanup(sys.modules.pop, "uses_flask", None)
+        with mock.patch.dict(sys.modules, {"flask": real, "errklein.compat.flask": ours}):
+            module = load_module(self.plugin("Alpha", "from flask import abort\nimport helper, uses_flask"))
+        self.assertEqual(module.abort, "ours")
+        self.assertIs(module.uses_flask.flask, real)
+        self.assertEqual(module.helper.flask.abort, "ours")
+
+    def test_file_of_that_name(self) -> None:
+        """A file beside the plugin that is called errbot.py takes nobody's place."""
+        self.write("alpha/errbot.py", "raise RuntimeError('not this one')")
+        self.assertIs(load_module(self.plugin("Alpha", "from errbot import Message")).Message, Message)
+
+    def test_missing_name(self) -> None:
+        """A name that errklein doesn't have is told as errbot's, with the plugin's line."""
+        plug = self.plugin("Alpha", "import json\nfrom errbot import Message, rendering\n")
+        error = self.assertRaises(PluginLoadError, load_module, plug)
+        self.assertEqual(
+            str(error),
+            f"plugin Alpha could not be loaded: {plug.module_path}, line 2: "
+            "ModuleNotFoundError: errklein doesn't have errbot.rendering yet",
+        )
+
+
+class ReloadTests(PluginFilesTestCase):
+    """Loading again, and failing to."""
+
+    def version(self, number: int, main: str = "import helper, pkg.sub\n") -> PlugFile:
+        """Write the plugin, its helper and its package with that version."""
+        self.write("alpha/helper.py", f"version = {number}")
+        self.write("alpha/pkg/__init__.py")
+        self.write("alpha/pkg/sub.py", f"version = {number}")
+        return self.plugin("Alpha", f"version = {number}\n{main}")
+
+    def test_all_of_it(self) -> None:
+        """A reload runs the plugin, its helpers and its packages again; the old ones keep what they had."""
+        old = load_module(self.version(1))
+        new = load_module(self.version(2), fresh=True)
+        self.assertEqual([old.version, old.helper.version, old.pkg.sub.version], [1, 1, 1])
+        self.assertEqual([new.version, new.helper.version, new.pkg.sub.version], [2, 2, 2])
+
+    def test_new_helper(self) -> None:
+        """A helper that has come since is found, and one that has gone is gone."""
+        load_module(self.version(1))
+        self.write("alpha/newcomer.py", "version = 2")
+        module = load_module(self.version(2, "import newcomer\n"), fresh=True)
+        self.assertEqual(module.newcomer.version, 2)
+        (self.directory / "alpha/newcomer.py").unlink()
+        self.assertRaises(PluginLoadError, load_module, self.version(3, "import newcomer\n"), fresh=True)
+
+    def test_failing(self) -> None:
+        """A reload that fails leaves the old modules in place, helpers included."""
+        plug = self.version(1)
+        old = load_module(plug)
+        failing = self.version(2, "import helper, pkg.sub\nimport newcomer\n1 / 0\n")
+        self.write("alpha/newcomer.py")
+        self.assertRaises(PluginLoadError, load_module, failing, fresh=True)
+        self.assertIs(load_module(plug), old)
+        self.assertIs(sys.modules["errklein_plugins.Alpha.helper"], old.helper)
+        self.assertIs(importlib.import_module("errklein_plugins.Alpha.pkg.sub"), old.pkg.sub)
+        self.assertNotIn("errklein_plugins.Alpha.newcomer", sys.modules)
+
+    def test_failing_at_first(self) -> None:
+        """A plugin that never loaded leaves nothing behind."""
+        self.assertRaises(PluginLoadError, load_module, self.version(1, "import helper\n1 / 0\n"))
+        self.assertEqual([name for name in sys.modules if name.startswith("errklein_plugins.Alpha")], [])
+
+    def test_failing_elsewhere(self) -> None:
+        """A failing plugin of the same name in another directory leaves the first where it was."""
+        self.write("one/helper.py", "value = 'one'")
+        self.write("two/helper.py", "value = 'two'")
+        plug = self.plugin("Alpha", "def late():\n    import helper\n    return helper.value", folder="one")
+        module = load_module(plug)
+        self.assertRaises(PluginLoadError, load_module, self.plugin("Alpha", "import helper, gone", folder="two"))
+        self.assertEqual(module.late(), "one")
+        self.assertIs(load_module(plug), module)
+
+
+class LoadErrorTests(PluginFilesTestCase):
+    """What is said of code that can't be loaded."""
+
+    def problem(self, source: str, **helpers: str) -> str:
+        """The one line about a plugin with that source, without what is the same for all."""
+        for name, text in helpers.items():
+            self.write(f"alpha/{name}.py", text)
+        message = str(self.assertRaises(PluginLoadError, load_module, self.plugin("Alpha", source)))
+        self.assertEqual(len(message.splitlines()), 1)
+        beginning = f"plugin Alpha could not be loaded: {self.directory}/alpha/"
+        self.assertTrue(message.startswith(beginning), message)
+        return message.removeprefix(beginning)
+
+    def test_exception(self) -> None:
+        """File, line and error, in one line whatever the error says."""
+        self.assertEqual(self.problem("\n\nraise ValueError('a\\nb')"), "main.py, line 3: ValueError: a b")
+
+    def test_inside_a_library(self) -> None:
+        """The line is the plugin's own, not that of the library it called."""
+        self.assertIn("main.py, line 2: json", self.problem("import json\njson.loads('{')\n"))
+
+    def test_in_a_helper(self) -> None:
+        """A helper's error is told with the helper's line, and names without the package."""
+        self.assertEqual(
+            self.problem("import helper", helper="\n1 / 0"), "helper.py, line 2: ZeroDivisionError: division by zero"
+        )
+        self.assertIn("cannot import name 'gone' from 'helper'", self.problem("from helper import gone", helper=""))
+
+    def test_syntax(self) -> None:
+        """A syntax error is told with its own line."""
+        self.assertEqual(self.problem("x = 1\ndef f(:\n"), "main.py, line 2: SyntaxError: invalid syntax")
+        self.assertIn("helper.py, line 1: SyntaxError", self.problem("import helper", helper="x ="))
+        self.assertIn("main.py, line 1: SyntaxError", self.problem("return 1"))
+
+    def test_not_text(self) -> None:
+        """Bytes that are no source are told too."""
+        plug = self.plugin("Alpha", "")
+        for data in (b"x = '\xff'", b"x = 1\0"):
+            plug.module_path.write_bytes(data)
+            self.assertIn("could not be loaded", str(self.assertRaises(PluginLoadError, load_module, plug)))
+
+    def test_exit(self) -> None:
+        """A plugin that exits, or raises whatever else, doesn't end the bot."""
+        self.assertEqual(self.problem("import sys\nsys.exit(3)"), "main.py, line 2: SystemExit: 3")
+        self.assertIn("GeneratorExit", self.problem("raise GeneratorExit"))
+
+    def test_keyboard(self) -> None:
+        """Ctrl-C during an import reaches whoever started the bot; in another thread nobody can have typed it."""
+        plug = self.plugin("Alpha", "raise KeyboardInterrupt")
+        self.assertRaises(KeyboardInterrupt, load_module, plug)
+        raised: list[BaseException] = []
+
+        def load() -> None:
+            try:
+                load_module(plug)
+            except BaseException as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        thread.join()
+        self.assertEqual([type(error) for error in raised], [PluginLoadError])
+
+    def test_error_that_cannot_be_printed(self) -> None:
+        """Not even an error whose text raises gets in the way."""
+        source = "class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Odd"
+        self.assertIn("main.py, line 4: ", self.problem(source))
+
+    def test_long(self) -> None:
+        """An error of any length is still a line that people can read."""
+        self.assertLess(len(self.problem("raise ValueError('x' * 100000)")), 700)
+
+    def test_file_gone(self) -> None:
+        """A file that has gone since the .plug file was read is told."""
+        plug = self.plugin("Alpha", "")
+        plug.module_path.unlink()
+        self.assertIn(str(plug.module_path), str(self.assertRaises(PluginLoadError, load_module, plug)))
+
+
+class ThreadTests(PluginFilesTestCase):
+    """Loading in threads."""
+
+    def test_many_at_once(self) -> None:
+        """Plugins load in several threads at once, also the same plugin, and each comes out whole."""
+        plugs = []
+        for number in range(4):
+            self.write(f"p{number}/helper.py", f"value = {number}")
+            plugs.append(self.plugin(f"P{number}", "import time, helper\ntime.sleep(0)\nvalue = helper.value"))
+        seen: list[tuple[int, int]] = []
+
+        def load(number: int) -> None:
+            for _ in range(20):
+                seen.append((number, load_module(plugs[number], fresh=True).value))
+
+        threads = [threading.Thread(target=load, args=(number,)) for number in (*range(4), *range(4))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(sorted(seen), sorted((number, number) for number in range(4) for _ in range(40)))
