@@ -20,7 +20,7 @@ class PluginLoadError(Exception):
         where = str(path) if line is None else f"{path}, line {line}"
         # Without the package, the names are those that the plugin's author gave.
         what = _what(error).replace(f"{package}.", "")
-        return cls(f"plugin {plug.name} could not be loaded: {where}: {what}")
+        return cls(f"{plug.name} could not be loaded: {where}: {what}")
 
 
 def _place(plug: PlugFile, error: BaseException) -> tuple[Path, int | None]:

@@ -306,7 +306,7 @@ class FacadeTests(PluginFilesTestCase):
         error = self.assertRaises(PluginLoadError, load_module, plug)
         self.assertEqual(
             str(error),
-            f"plugin Alpha could not be loaded: {plug.module_path}, line 2: "
+            f"Alpha could not be loaded: {plug.module_path}, line 2: "
             "ModuleNotFoundError: errklein doesn't have errbot.rendering yet",
         )
 
@@ -374,7 +374,7 @@ class LoadErrorTests(PluginFilesTestCase):
             self.write(f"alpha/{name}.py", text)
         message = str(self.assertRaises(PluginLoadError, load_module, self.plugin("Alpha", source)))
         self.assertEqual(len(message.splitlines()), 1)
-        beginning = f"plugin Alpha could not be loaded: {self.directory}/alpha/"
+        beginning = f"Alpha could not be loaded: {self.directory}/alpha/"
         self.assertTrue(message.startswith(beginning), message)
         return message.removeprefix(beginning)
 
