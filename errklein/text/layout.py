@@ -1,0 +1,223 @@
+"""A tree of Markdown laid out as lines of text, with marks where a network may show bold or colours."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from markdown.extensions.footnotes import NBSP_PLACEHOLDER
+from markdown.util import AMP_SUBSTITUTE, HTML_PLACEHOLDER_RE, STX
+
+from errklein.text import marks
+from errklein.text.markdown_tree import Code, Tree
+from errklein.text.printable import printable
+from errklein.text.tables import Row, boxed_table, compact_table
+
+NEWLINE = "\n"
+RULER = "─" * 80
+
+_ENTITY = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How blocks are set.
+
+    `exact` is errbot's plain text, space for space, since plugins' tests compare with it: paragraphs after the first
+    begin with a space, headings are indented, numbered lists have bullets, links repeat an address that is its own
+    label. Otherwise these are set as one would by hand. `compact` draws tables without borders.
+    """
+
+    exact: bool = False
+    compact: bool = False
+
+    @property
+    def indent(self) -> str:
+        """What a paragraph begins with."""
+        return " " if self.exact else ""
+
+
+def lay_out(tree: Tree, style: Style) -> str:
+    """The text of the tree, with marks; no white space at its end."""
+    return _Layout(tree, style).flow(tree.root).strip("\n").rstrip(" \n")
+
+
+class _Layout:
+    """Each block is text that ends with a newline."""
+
+    def __init__(self, tree: Tree, style: Style) -> None:
+        self._tree = tree
+        self._style = style
+        self._blocks: dict[str, Callable[[Element], str]] = {
+            "p": self._paragraph,
+            "h1": self._title,
+            "h2": self._heading,
+            "h3": self._heading,
+            "h4": self._heading,
+            "h5": self._heading,
+            "h6": self._heading,
+            "ul": self._list,
+            "ol": self._list,
+            "pre": self._preformatted,
+            "blockquote": self._quote,
+            "hr": lambda element: f"{RULER}\n",
+            "table": self._table,
+            "dl": self.flow,
+            "dt": lambda element: f"{self._line(element)}\n",
+            "dd": lambda element: self._hanging("  ", self.flow(element)),
+            "div": self.flow,
+        }
+        self._inlines: dict[str, Callable[[Element], str]] = {
+            "strong": lambda element: f"{marks.BOLD}{self._line(element)}{marks.BOLD_END}",
+            "em": lambda element: f"{marks.EMPHASIS}{self._line(element)}{marks.EMPHASIS_END}",
+            "code": lambda element: printable(_restored(element.text or "")),
+            "br": lambda element: "\n",
+            "a": self._link,
+            "img": lambda element: self._text(element.get("src", "")),
+        }
+
+    def flow(self, element: Element) -> str:
+        """What is inside of an element, blocks and text in any order, each on lines of its own."""
+        blocks: list[str] = []
+        line = self._text(element.text)
+        for child in element:
+            block = self._blocks.get(child.tag)
+            if block is None:
+                line += self._inline(child)
+            else:
+                if line.strip(" \n"):
+                    blocks.append(f"{line.rstrip(' ')}\n")
+                blocks.append(self._colored(child, block(child)))
+                line = ""
+            line += self._text(child.tail)
+        if line.strip(" \n"):
+            blocks.append(f"{line.rstrip(' ')}\n")
+        return "".join(blocks)
+
+    def _line(self, element: Element, first: Callable[[str], str] = str) -> str:
+        """What is inside of an element that holds no blocks. `first` is applied to the text up to the first child."""
+        text = first(self._text(element.text))
+        for child in element:
+            text += self._inline(child) + self._text(child.tail)
+        return text
+
+    def _inline(self, element: Element) -> str:
+        inline = self._inlines.get(element.tag, self._line)
+        return self._colored(element, inline(element))
+
+    def _link(self, element: Element) -> str:
+        kind = element.get("class", "")
+        if kind == "footnote-ref":
+            return f"[{self._line(element)}]"
+        if kind == "footnote-backref":
+            return ""
+        label = self._line(element)
+        address = self._text(element.get("href", ""))
+        if not self._style.exact and address in (label, f"mailto:{label}"):
+            return label
+        return f"{label} ({address})" if label else f"({address})"
+
+    def _paragraph(self, element: Element) -> str:
+        stashed = HTML_PLACEHOLDER_RE.fullmatch(element.text or "") if len(element) == 0 else None
+        if stashed:
+            raw = self._tree.raw[int(stashed[1])]
+            if isinstance(raw, Code):
+                code = printable(raw)
+                return f" {code}\n" if self._style.exact else code
+        return f"{self._style.indent}{self._line(element)}\n"
+
+    def _title(self, element: Element) -> str:
+        text = f"{marks.BOLD}{self._line(element, str.upper)}{marks.BOLD_END}"
+        return f"{text}\n\n" if self._style.exact else f"\n{text}\n"
+
+    def _heading(self, element: Element) -> str:
+        level = int(element.tag[1:])
+        text = self._line(element)
+        if level == 2:
+            text = f"{marks.BOLD}{text}{marks.BOLD_END}"
+        elif level == 3:
+            text = f"{marks.EMPHASIS}{text}{marks.EMPHASIS_END}"
+        return f"\n{'  ' * min(level - 1, 3)}{text}\n\n" if self._style.exact else f"\n{text}\n"
+
+    def _list(self, element: Element) -> str:
+        items = []
+        number = int(element.get("start", "1"))
+        for item in element:
+            bullet = f"{number}. " if element.tag == "ol" and not self._style.exact else "• "
+            items.append(self._colored(item, self._item(bullet, item)))
+            number += 1
+        return "".join(items)
+
+    def _item(self, bullet: str, item: Element) -> str:
+        content = self.flow(item)
+        if not self._style.exact or any(child.tag in ("ul", "ol") for child in item):
+            return self._hanging(bullet, content)
+        ends_with_block = len(item) > 0 and item[-1].tag in self._blocks
+        return f"{bullet}{content or NEWLINE}{NEWLINE if ends_with_block else ''}"
+
+    def _hanging(self, first: str, content: str) -> str:
+        """The content with `first` before its first line, and the other lines below the text of it."""
+        lines = content.strip("\n").split("\n")
+        below = " " * len(first)
+        return "".join(
+            f"{first if number == 0 else below if line else ''}{line}\n" for number, line in enumerate(lines)
+        )
+
+    def _preformatted(self, element: Element) -> str:
+        code = element.find("code")
+        text = printable(_restored((code if code is not None else element).text or ""))
+        return text.rstrip(" \n") + "\n"
+
+    def _quote(self, element: Element) -> str:
+        content = self.flow(element)
+        if self._style.exact:
+            return content
+        return "".join(f"> {line}\n" for line in content.strip("\n").split("\n"))
+
+    def _table(self, element: Element) -> str:
+        rows: list[Row] = [[self._cell(cell) for cell in row] for row in element.iter("tr")]
+        head = rows[0] if rows else []
+        draw = compact_table if self._style.compact else boxed_table
+        return draw(head, rows[1:])
+
+    def _cell(self, cell: Element) -> str:
+        return self._colored(cell, "\n".join(line.strip(" ") for line in self._line(cell).strip("\n").split("\n")))
+
+    def _colored(self, element: Element, text: str) -> str:
+        """The text between the colours that the element's attributes ask for; newlines at its end stay outside."""
+        if not element.attrib:
+            return text
+        body = text.rstrip("\n")
+        end = text[len(body) :]
+        ground = marks.background(element.get("bgcolor", ""))
+        if ground:
+            body = f"{ground}{body}{marks.BACKGROUND_END}"
+        ink = marks.color(element.get("color", ""))
+        if ink:
+            body = f"{ink}{body}{marks.COLOR_END}"
+        return body + end
+
+    def _text(self, text: str | None) -> str:
+        """Text of the tree as it was meant: placeholders filled in, entities turned back, nothing unprintable."""
+        if not text:
+            return ""
+        if STX in text:
+            text = (
+                HTML_PLACEHOLDER_RE.sub(self._stashed, text).replace(AMP_SUBSTITUTE, "&").replace(NBSP_PLACEHOLDER, "")
+            )
+        elif "&" not in text:
+            return text
+        return printable(_ENTITY.sub(lambda entity: html.unescape(entity[0]), text))
+
+    def _stashed(self, placeholder: re.Match[str]) -> str:
+        raw = self._tree.raw[int(placeholder[1])]
+        return "\n" if _BREAK.fullmatch(raw) else raw
+
+
+def _restored(code: str) -> str:
+    """The text of a code element, which Markdown keeps escaped for HTML."""
+    return code.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

@@ -1,0 +1,182 @@
+"""Markdown, as chat bots write it, turned into a tree of elements.
+
+It is Markdown Extra as errbot's plugins know it, without HTML: tags are text, except `<br>`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from markdown import Markdown
+from markdown.blockprocessors import OListProcessor
+from markdown.extensions.attr_list import AttrListTreeprocessor
+from markdown.extensions.def_list import DefListExtension
+from markdown.extensions.footnotes import FootnoteExtension
+from markdown.extensions.tables import TableExtension
+from markdown.inlinepatterns import (
+    IMAGE_LINK_RE,
+    IMAGE_REFERENCE_RE,
+    LINK_RE,
+    REFERENCE_RE,
+    ImageInlineProcessor,
+    ImageReferenceInlineProcessor,
+    LinkInlineProcessor,
+    ReferenceInlineProcessor,
+    ShortImageReferenceInlineProcessor,
+    ShortReferenceInlineProcessor,
+)
+from markdown.preprocessors import Preprocessor
+
+LINK_CAP = 2000
+"""Characters of a link's label, and of its address, that are looked at for the bracket that ends them."""
+
+BRACKETS_CAP = 500
+"""A paragraph with more opening brackets than this has no links: it isn't prose, and looking for links takes long."""
+
+
+class Code(str):
+    """Text of a fenced block, shown as it stands."""
+
+    __slots__ = ()
+
+
+class Tree:
+    """The elements of a text, and what placeholders in their texts stand for."""
+
+    def __init__(self, root: Element, raw: list[str]) -> None:
+        self.root = root
+        self.raw = raw
+
+
+def parse(text: str) -> Tree:
+    """The tree of `text`. May be called from many threads at once."""
+    try:
+        parser = _idle.pop()
+    except IndexError:
+        parser = _build()
+    try:
+        return _parse(parser, text)
+    finally:
+        parser.reset()
+        _idle.append(parser)
+
+
+# A parser takes milliseconds to build and is good for one text at a time.
+_idle: deque[Markdown] = deque()
+
+
+def _parse(parser: Markdown, text: str) -> Tree:
+    lines = text.split("\n")
+    for preprocessor in parser.preprocessors:
+        lines = preprocessor.run(lines)
+    root = parser.parser.parseDocument(lines).getroot()
+    assert root is not None
+    for treeprocessor in parser.treeprocessors:
+        changed = treeprocessor.run(root)
+        if changed is not None:
+            root = changed
+    return Tree(root, [raw for raw in parser.htmlStash.rawHtmlBlocks if isinstance(raw, str)])
+
+
+def _build() -> Markdown:
+    parser = Markdown(extensions=[TableExtension(), DefListExtension(), FootnoteExtension()])
+    numbered = parser.parser.blockprocessors["olist"]
+    assert isinstance(numbered, OListProcessor)
+    # A list begins with the number that was written.
+    numbered.LAZY_OL = False
+    parser.preprocessors.deregister("html_block")
+    parser.preprocessors.register(_Fences(parser), "fences", 25)
+    parser.preprocessors.register(_Abbreviations(parser), "abbreviations", 15)
+    parser.treeprocessors.register(_Attributes(parser), "attr_list", 8)
+    # It would put white space into the tree, for people who read HTML.
+    parser.treeprocessors.deregister("prettify")
+    for name, processor, pattern, priority in _LINKS:
+        parser.inlinePatterns.register(processor(pattern, parser), name, priority)
+    return parser
+
+
+class _Fences(Preprocessor):
+    """Takes fenced code out of the text before anything in it is understood as Markdown."""
+
+    FENCED = re.compile(
+        r"^(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<code>.*?)(?<=\n)(?P=fence)[ ]*$", re.MULTILINE | re.DOTALL
+    )
+
+    def run(self, lines: list[str]) -> list[str]:
+        text = "\n".join(lines)
+        if "```" not in text and "~~~" not in text:
+            return lines
+        stash = self.md.htmlStash
+        return self.FENCED.sub(lambda found: f"\n\n{stash.store(Code(found['code']))}\n\n", text).split("\n")
+
+
+class _Abbreviations(Preprocessor):
+    """Drops the lines that explain abbreviations, such as `*[HTML]: Hyper Text`: plain text has nowhere to show them."""
+
+    EXPLAINED = re.compile(r"\*\[[^\]\\]+\] ?:")
+
+    def run(self, lines: list[str]) -> list[str]:
+        return [line for line in lines if not self.EXPLAINED.match(line)]
+
+
+class _Attributes(AttrListTreeprocessor):
+    """Knows `{: color='red'}` only with its colon, or a line of JSON after a paragraph would vanish as attributes."""
+
+    # The stubs call these final; they are there to be changed.
+    BASE_RE = r"\{:[ ]*([^\}\n ][^\n]*)\}"  # type: ignore[misc]
+    HEADER_RE = re.compile(rf"[ ]+{BASE_RE}[ ]*$")  # type: ignore[misc]
+    BLOCK_RE = re.compile(rf"\n[ ]*{BASE_RE}[ ]*$")  # type: ignore[misc]
+    INLINE_RE = re.compile(rf"^{BASE_RE}")  # type: ignore[misc]
+
+
+class _Capped(LinkInlineProcessor):
+    """Gives up early. As it is in Markdown, each opening bracket makes it read to the end of the text."""
+
+    def handleMatch(self, m: re.Match[str], data: str) -> Any:  # type: ignore[override]
+        if data.count("[") > BRACKETS_CAP:
+            return None, None, None
+        return super().handleMatch(m, data)
+
+    def getText(self, data: str, index: int) -> Any:
+        return super().getText(data[: index + LINK_CAP], index)
+
+    def getLink(self, data: str, index: int) -> Any:
+        return super().getLink(data[: index + LINK_CAP], index)
+
+
+class _Link(_Capped):
+    pass
+
+
+class _Image(_Capped, ImageInlineProcessor):
+    pass
+
+
+class _Reference(_Capped, ReferenceInlineProcessor):
+    pass
+
+
+class _ShortReference(_Capped, ShortReferenceInlineProcessor):
+    pass
+
+
+class _ImageReference(_Capped, ImageReferenceInlineProcessor):
+    pass
+
+
+class _ShortImageReference(_Capped, ShortImageReferenceInlineProcessor):
+    pass
+
+
+_LINKS: tuple[tuple[str, type[_Capped], str, int], ...] = (
+    # The names, patterns and priorities are Markdown's own.
+    ("reference", _Reference, REFERENCE_RE, 170),
+    ("link", _Link, LINK_RE, 160),
+    ("image_link", _Image, IMAGE_LINK_RE, 150),
+    ("image_reference", _ImageReference, IMAGE_REFERENCE_RE, 140),
+    ("short_reference", _ShortReference, REFERENCE_RE, 130),
+    ("short_image_ref", _ShortImageReference, IMAGE_REFERENCE_RE, 125),
+)

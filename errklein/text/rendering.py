@@ -1,0 +1,79 @@
+"""Markdown rendered for those who read it: as plain text, for a terminal, and for IRC."""
+
+from __future__ import annotations
+
+import re
+
+from errklein.text.layout import Style, lay_out
+from errklein.text.markdown_tree import parse
+from errklein.text.marks import marks_as_ansi, marks_as_irc, without_marks
+from errklein.text.printable import printable
+
+MARKDOWN_CAP = 50_000
+"""Characters of the longest text that is read as Markdown. A longer one is shown as it is."""
+
+_PLAIN = {compact: Style(exact=True, compact=compact) for compact in (False, True)}
+_SET = {compact: Style(compact=compact) for compact in (False, True)}
+
+# Whatever Markdown might take for more than text; everything that isn't found here is only text, which the tests prove
+# by rendering both ways. `]:` begins definitions, without which brackets alone mean nothing.
+_SPECIAL = re.compile(
+    r"[*`\\|~]"
+    r"|(?<![^\W_])_|_(?![^\W_])"
+    r"|\]\(|\]\s?:"
+    r"|<[^\s\d=]|&[#\w]"
+    r"|\{:"
+    r"|[^\S \n]"
+    r"|  \n"
+    r"|^ *(?:[-+=:#>]|[0-9]+\.)"
+    r"|^ {4}",
+    re.MULTILINE,
+)
+_NEW_PARAGRAPH = re.compile(r"\n(?: *\n)+ *")
+
+
+def to_plain(markdown: str, *, compact: bool = False) -> str:
+    """The text alone: tables as boxes (columns without borders if `compact`), bullets, addresses after their labels.
+
+    It is what errbot's tests see of a message. Control characters other than tab and newline are removed.
+    """
+    markdown = printable(markdown)
+    if is_only_text(markdown):
+        return _paragraphs(markdown, " ").strip(" \n")
+    return without_marks(_laid_out(markdown, _PLAIN[compact])).strip(" \n")
+
+
+def to_ansi(markdown: str, *, compact: bool = False) -> str:
+    """The text for a terminal: bold, underlined and coloured by ECMA-48 sequences, all of which are errklein's own."""
+    markdown = printable(markdown)
+    if is_only_text(markdown):
+        return _paragraphs(markdown, "").strip(" \n")
+    return marks_as_ansi(_laid_out(markdown, _SET[compact]))
+
+
+def to_irc(markdown: str, *, compact: bool = True) -> str:
+    """The text for IRC, with its formatting codes, each line complete in itself. Lines are separated by newlines."""
+    markdown = printable(markdown)
+    if is_only_text(markdown):
+        return _paragraphs(markdown, "").strip(" \n")
+    return marks_as_irc(_laid_out(markdown, _SET[compact]))
+
+
+def is_only_text(markdown: str) -> bool:
+    """Whether Markdown has nothing to say about the text, so that it can be shown without being parsed."""
+    return not _SPECIAL.search(markdown)
+
+
+def _paragraphs(text: str, indent: str) -> str:
+    return _NEW_PARAGRAPH.sub("\n" + indent, text)
+
+
+def _laid_out(markdown: str, style: Style) -> str:
+    if len(markdown) > MARKDOWN_CAP:
+        return markdown
+    try:
+        return lay_out(parse(markdown), style)
+    except Exception:
+        # Markdown is nested by whoever wrote it, perhaps deeper than Python's stack. To see it as it was written is
+        # better than not to see it.
+        return markdown

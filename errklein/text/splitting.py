@@ -1,0 +1,116 @@
+"""Long messages, cut into parts that a network takes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+Length = Callable[[str], int]
+
+_FENCE = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
+_JOINERS = "\u200d\ufe0e\ufe0f"
+
+
+def split_message(text: str, limit: int, length: Length = len) -> list[str]:
+    """`text` in parts, each at most `limit` long as measured by `length`, such as in bytes; in order, nothing lost.
+
+    A part ends between paragraphs if one ends in its second half, else between lines, else between words, else
+    between characters. White space at a cut goes, and a fenced block of code that is cut is closed and opened again.
+    `length` counts each character as 1 or more, and of joined texts it is the sum of theirs. A character that is
+    longer than `limit` makes a part of its own. Raises ValueError if `limit` isn't positive.
+    """
+    if limit < 1:
+        raise ValueError(f"a message can't be cut to a length of {limit}")
+    parts = []
+    opener = ""
+    while len(text) > limit or length(text) > limit:
+        end = _cut(text, limit, length, len(opener))
+        fence = _open_fence(text[:end])
+        if fence:
+            closer = "\n" + _marker(fence)
+            room = limit - length(closer)
+            # Not where fences would take up most of a part.
+            if room > 2 * length(f"{fence}\n"):
+                end = _cut(text, room, length, len(opener))
+                fence = _open_fence(text[:end])
+            else:
+                fence = ""
+        part, rest = _trimmed(text, end, within_code=bool(fence))
+        opener = ""
+        if fence:
+            part += "\n" + _marker(fence)
+            opener = f"{fence}\n"
+        if part:
+            parts.append(part)
+        text = opener + rest
+        if not rest:
+            return parts
+    parts.append(text)
+    return parts
+
+
+def _cut(text: str, limit: int, length: Length, start: int) -> int:
+    """Where the best part of at most `limit` ends. It has at least one character after `start`."""
+    end = _longest(text, limit, length)
+    end = max(end, start + 1)
+    if end >= len(text):
+        return len(text)
+    half = max(start, end // 2)
+    for border in (
+        text.rfind("\n\n", half, end + 2),
+        text.rfind("\n", half, end + 1),
+        max(text.rfind(" ", start, end + 1), text.rfind("\n", start, end + 1)),
+    ):
+        if border > start and not text[start:border].isspace():
+            return border
+    return _between_characters(text, end, start)
+
+
+def _longest(text: str, limit: int, length: Length) -> int:
+    """How many characters from the beginning fit into `limit`."""
+    low, high = 0, min(limit, len(text))
+    if length(text[:high]) <= limit:
+        return high
+    while low < high - 1:
+        middle = (low + high) // 2
+        if length(text[:middle]) <= limit:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _between_characters(text: str, end: int, start: int) -> int:
+    """`end`, or the place up to 16 before it where no accent or part of an emoji is torn from what it belongs to."""
+    for place in range(end, max(start, end - 16), -1):
+        if not unicodedata.combining(text[place]) and text[place] not in _JOINERS and text[place - 1] != "\u200d":
+            return place
+    return end
+
+
+def _trimmed(text: str, end: int, within_code: bool) -> tuple[str, str]:
+    """The part up to `end` and the rest, without the white space between them; in code only a newline goes."""
+    part, rest = text[:end], text[end:]
+    if within_code:
+        return part, rest.removeprefix("\n")
+    if rest.startswith("\n"):
+        return part.rstrip(" \n"), rest.lstrip("\n")
+    return part.rstrip(" \n") if rest.startswith(" ") else part, rest.removeprefix(" ")
+
+
+def _open_fence(part: str) -> str:
+    """The line that opened the fenced block in which `part` ends; empty if it ends outside of any."""
+    opened = ""
+    for fence in _FENCE.finditer(part):
+        if not opened:
+            opened = fence[0]
+        elif fence[1].startswith(_marker(opened)) and not fence[2].strip():
+            opened = ""
+    return opened
+
+
+def _marker(opener: str) -> str:
+    fence = _FENCE.match(opener)
+    assert fence is not None
+    return fence[1]

@@ -1,0 +1,63 @@
+"""Tables drawn with box characters, or without borders where lines are dear."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from errklein.text.marks import without_marks
+
+Row = Sequence[str]
+"""One text for each cell, perhaps of several lines and with marks."""
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal one line of text takes: CJK and emoji take two, combining characters none."""
+    text = without_marks(text)
+    return len(text) if text.isascii() else sum(map(_width, text))
+
+
+def _width(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def boxed_table(head: Row, body: Sequence[Row]) -> str:
+    """The table in a box, the head in heavy lines. Ends with a newline."""
+    widths = _widths([head, *body])
+    bars = [width * "━" for width in (each + 2 for each in widths)]
+    thin = [bar.replace("━", "─") for bar in bars]
+    lines = [f"┏{'┳'.join(bars)}┓"]
+    lines += [f"┃ {' ┃ '.join(line)} ┃" for line in _lines(head, widths)]
+    lines.append(f"┡{'╇'.join(bars)}┩")
+    between = f"├{'┼'.join(thin)}┤"
+    for number, row in enumerate(body):
+        if number:
+            lines.append(between)
+        lines += [f"│ {' │ '.join(line)} │" for line in _lines(row, widths)]
+    lines.append(f"└{'┴'.join(thin)}┘")
+    return "\n".join(lines) + "\n"
+
+
+def compact_table(head: Row, body: Sequence[Row]) -> str:
+    """The columns side by side, two spaces apart. An empty head takes no line. Ends with a newline."""
+    rows = [row for row in (head, *body) if any(row)]
+    widths = _widths(rows)
+    return "".join("  ".join(line).rstrip(" ") + "\n" for row in rows for line in _lines(row, widths))
+
+
+def _widths(rows: Sequence[Row]) -> list[int]:
+    columns = max(map(len, rows), default=0)
+    return [
+        max((width(line) for row in rows if column < len(row) for line in row[column].split("\n")), default=0)
+        for column in range(columns)
+    ]
+
+
+def _lines(row: Row, widths: Sequence[int]) -> Iterator[list[str]]:
+    """The lines of one row, each a list of cells padded to their columns."""
+    cells = [cell.split("\n") for cell in row] + [[""]] * (len(widths) - len(row))
+    for number in range(max(map(len, cells), default=0)):
+        line = [cell[number] if number < len(cell) else "" for cell in cells]
+        yield [text + " " * (columns - width(text)) for text, columns in zip(line, widths, strict=True)]

@@ -1,0 +1,292 @@
+"""Markdown as people see it: on a terminal, in IRC, and as plain text."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.text import to_ansi, to_irc, to_plain
+from errklein.text.rendering import is_only_text
+
+RENDERERS = (to_plain, to_ansi, to_irc)
+
+TABLE = "Header | Other\n------ | -----\nA | X\nB | Y<br/>Z"
+
+ANYTHING = st.text(max_size=80)
+MARKDOWNISH = st.text(alphabet=" \n\tab1é漢*_`[](){}<>&;#:!|~=+-./\\\"'\x00\x1b\x9b\r\u202e", max_size=60)
+MOSTLY_TEXT = st.text(alphabet=" \nab1é漢_[]()<>&;#:!=+-.{}\"'/", max_size=40)
+
+
+class PlainTextTests(SynchronousTestCase):
+    """`to_plain` gives what tests of plugins written for errbot compare with."""
+
+    def assert_plain(self, markdown: str, expected: str) -> None:
+        """`markdown` is shown as `expected`."""
+        self.assertEqual(expected, to_plain(markdown))
+
+    def test_text_stays(self) -> None:
+        """Text without any Markdown is shown as it is."""
+        self.assert_plain("hello world", "hello world")
+        self.assert_plain("build #3 of my_repo: 2 < 3 & 4 > 1 [ok]", "build #3 of my_repo: 2 < 3 & 4 > 1 [ok]")
+
+    def test_marks_go(self) -> None:
+        """Bold, emphasis and code lose their marks."""
+        self.assert_plain("**x** *y* _z_ `code` ***bi***", "x y z code bi")
+
+    def test_paragraphs(self) -> None:
+        """A paragraph begins on a line of its own with a space; lines inside of one stay."""
+        self.assert_plain("a\nb\n\n\nc\n\n", "a\nb\n c")
+
+    def test_headings(self) -> None:
+        """A title is in capitals, lower headings are indented by their level."""
+        self.assert_plain("# One\n\n## two\n### three\ntext", "ONE\n\n\n  two\n\n\n    three\n\n text")
+
+    def test_title_keeps_addresses(self) -> None:
+        """Capitals don't break an address in a title."""
+        self.assert_plain("# see [it](http://h/aB)", "SEE it (http://h/aB)")
+
+    def test_bullets(self) -> None:
+        """Lists have bullets, numbered ones too."""
+        self.assert_plain("intro:\n\n* a\n* b\n\nafter", "intro:\n• a\n• b\n after")
+        self.assert_plain("1. a\n2. b", "• a\n• b")
+        self.assert_plain("* a\n\n* b\n\n    more\n\n* c", "•  a\n\n•  b\n more\n\n•  c")
+
+    def test_nested_bullets(self) -> None:
+        """A list in a list is indented."""
+        self.assert_plain("* a\n* b\n    * c\n    * d\n* e", "• a\n• b\n  • c\n  • d\n• e")
+
+    def test_links(self) -> None:
+        """A link shows its address after its label; an image is its address."""
+        self.assert_plain(
+            "[label](http://h/?b=c&d=e) ![alt](http://i/x.png)", "label (http://h/?b=c&d=e) http://i/x.png"
+        )
+        self.assert_plain("[x][1]\n\n[1]: http://h/", "x (http://h/)")
+
+    def test_address_with_entity_like_parameters(self) -> None:
+        """`&copy` in an address isn't taken for a copyright sign without its semicolon."""
+        self.assert_plain("[x](http://h/?a=1&copy=2)", "x (http://h/?a=1&copy=2)")
+
+    def test_ruler(self) -> None:
+        """A ruler is a line of 80."""
+        self.assert_plain("a\n\n---\n\nb", f"a\n{'─' * 80}\n b")
+
+    def test_fences(self) -> None:
+        """Fences of code are dropped, the code in between stays as it is."""
+        self.assert_plain("a\n\n```python\nif x < 1:\n    **y** &lt;\n```\n\nb", "a\n if x < 1:\n    **y** &lt;\n\n b")
+        self.assert_plain("a\n\n    x &amp; y\n      z\n\nb", "a\nx &amp; y\n  z\n b")
+
+    def test_entities(self) -> None:
+        """Entities, which templates make of special characters, are turned back; unknown ones stay."""
+        self.assert_plain("&lt;a&gt; &amp; &quot; &#39; &copy; &bogus;", "<a> & \" ' © &bogus;")
+
+    def test_html_is_text(self) -> None:
+        """Tags are shown, since people write <name> for what is to be filled in; only a break is one."""
+        self.assert_plain("!do <some_name_> <b>*x*</b><br/>y", "!do <some_name_> <b>x</b>\ny")
+
+    def test_table(self) -> None:
+        """A table is drawn as a box, cells may have many lines."""
+        self.assert_plain(
+            TABLE,
+            "┏━━━━━━━━┳━━━━━━━┓\n"
+            "┃ Header ┃ Other ┃\n"
+            "┡━━━━━━━━╇━━━━━━━┩\n"
+            "│ A      │ X     │\n"
+            "├────────┼───────┤\n"
+            "│ B      │ Y     │\n"
+            "│        │ Z     │\n"
+            "└────────┴───────┘",
+        )
+
+    def test_wide_characters_in_table(self) -> None:
+        """Columns stay straight with characters that are two columns wide or none."""
+        self.assert_plain("漢|b\n-|-\nxe\u0301|y", "┏━━━━┳━━━┓\n┃ 漢 ┃ b ┃\n┡━━━━╇━━━┩\n│ xe\u0301 │ y │\n└────┴───┘")
+
+    def test_compact_table(self) -> None:
+        """A compact table has no borders, and no line for an empty head."""
+        self.assertEqual("Header  Other\nA       X\nB       Y\n        Z", to_plain(TABLE, compact=True))
+        self.assertEqual("1  2", to_plain("| | |\n|-|-|\n| 1 | 2 |", compact=True))
+
+    def test_attributes_vanish(self) -> None:
+        """Colours are asked for in attributes, which aren't shown; JSON in braces is no attribute."""
+        self.assert_plain("`r`{: color='red' }\n{: color='blue'}", "r")
+        self.assert_plain('Answer of `x`:\n{"a": 1}', 'Answer of x:\n{"a": 1}')
+
+    def test_definitions_footnotes_abbreviations(self) -> None:
+        """The rest of Markdown Extra reads well as text."""
+        self.assert_plain("term\n:   meaning", "term\n  meaning")
+        self.assert_plain("text[^1]\n\n[^1]: note", f"text[1]\n{'─' * 80}\n•  note")
+        self.assert_plain("HTML\n\n*[HTML]: Hyper", "HTML")
+
+    def test_hard_break(self) -> None:
+        """Two spaces at the end of a line keep the break."""
+        self.assert_plain("**a**  \nb", "a\nb")
+
+
+class TerminalTests(SynchronousTestCase):
+    """`to_ansi` for a terminal."""
+
+    def test_marks(self) -> None:
+        """Bold and underlined."""
+        self.assertEqual("\x1b[1mx\x1b[22m \x1b[4my\x1b[24m", to_ansi("**x** _y_"))
+
+    def test_colours(self) -> None:
+        """Text, blocks and items in colours, which end where they should."""
+        self.assertEqual(
+            "\x1b[31mr\x1b[39m \x1b[1;32;46mb\x1b[22;39;49m",
+            to_ansi("`r`{: color='red'} **b**{: color='green' bgcolor='cyan'}"),
+        )
+        self.assertEqual("\x1b[34mpara\x1b[39m\nnext", to_ansi("para\n{: color='blue' }\n\nnext"))
+
+    def test_outer_colour_comes_back(self) -> None:
+        """A colour inside of another one gives way to it again."""
+        self.assertEqual("\x1b[34ma \x1b[31mb\x1b[34m c\x1b[39m", to_ansi("a `b`{: color='red'} c\n{: color='blue'}"))
+
+    def test_unknown_colour(self) -> None:
+        """A colour that no terminal knows is no colour."""
+        self.assertEqual("x", to_ansi("`x`{: color='red;41m\x1b[2J'}"))
+
+    def test_numbers_and_indentation(self) -> None:
+        """Numbered lists have numbers, paragraphs no space before them, an address isn't said twice."""
+        self.assertEqual("a\n3. x\n4. y\n   z\nhttp://h/", to_ansi("a\n\n3. x\n4. y\nz\n\n<http://h/>"))
+
+    def test_quote(self) -> None:
+        """A quotation is marked as one."""
+        self.assertEqual("> a\n> b\nc", to_ansi("> a\n> b\n\nc"))
+
+    def test_code_stays_aligned(self) -> None:
+        """The first line of code is where the others are."""
+        self.assertEqual("x:\n  a\n  b", to_ansi("x:\n```\n  a\n  b\n```"))
+
+
+class IrcTests(SynchronousTestCase):
+    """`to_irc` for IRC clients."""
+
+    def test_marks(self) -> None:
+        """Bold and italics, which a reset ends."""
+        self.assertEqual("\x02x\x0f \x1dy\x0f", to_irc("**x** _y_"))
+
+    def test_each_line_is_complete(self) -> None:
+        """Lines are sent one by one, so each begins its formatting anew."""
+        self.assertEqual("\x02a\x0f\n\x02b\x0f", to_irc("**a\nb**"))
+
+    def test_colours(self) -> None:
+        """Colours have two digits, so that digits after them are text, and a comma stays one, too."""
+        self.assertEqual("\x03045\x0f \x0399,11x\x0f", to_irc("`5`{: color='red'} `x`{: bgcolor='cyan'}"))
+        self.assertEqual("\x0304\x02\x02,5\x0f", to_irc("`,5`{: color='red'}"))
+
+    def test_tables_without_borders(self) -> None:
+        """A table takes one line for each row."""
+        self.assertEqual("Header  Other\nA       X\nB       Y\n        Z", to_irc(TABLE))
+
+
+class UntrustedTextTests(SynchronousTestCase):
+    """Whatever a message holds, it can't do more than be displayed."""
+
+    def test_row_57_terminal_escapes(self) -> None:
+        """Sequences that would clear the screen, set the title or colour the text are gone in every rendering."""
+        for render in RENDERERS:
+            for evil in (
+                "a\x1b[2J\x1b[31mb",
+                "a\x1b]0;owned\x07b",
+                "a\x1b]8;;http://x\x1b\\b",
+                "a\x00\x07\x08\x7f\x9bb",
+            ):
+                self.assertEqual("ab", render(evil))
+                self.assertTrue(render(f"**x** {evil}").endswith("ab"))
+
+    def test_row_57_escapes_as_entities(self) -> None:
+        """Control characters written as entities or hidden in links and tables are gone, too."""
+        for render in RENDERERS:
+            self.assertEqual("a[2Jb", render("a&#27;[2J&#x7f;b"))
+            self.assertEqual("l (http://h/[2J)", render("[l](http://h/&#27;[2J)"))
+            self.assertIn("a[2J", render("a&#27;[2J|b\n-|-\nc|d"))
+
+    def test_row_54_no_formatting_from_outside(self) -> None:
+        """IRC's own codes in a text are gone, newlines are the only way to another line."""
+        self.assertEqual("abcd\nQUIT", to_irc("a\x02b\x0304c\x01\x0fd\r\nQUIT").replace("04", ""))
+
+    def test_internal_marks_from_outside(self) -> None:
+        """The characters that stand for marks inside mean nothing in a text."""
+        self.assertEqual("ab", to_ansi("a\ufdd0b"))
+        self.assertEqual("ab", to_ansi("`a&#xfdd0;`b").replace("&#xfdd0;", ""))
+        self.assertEqual("ab", to_ansi("a&#xfdd0;b"))
+
+    def test_placeholders_from_outside(self) -> None:
+        """What the parser uses for itself can't be put into a text to confuse it."""
+        for render in RENDERERS:
+            self.assertEqual("wzxhzdk:7klzzwxh:3", render("\x02wzxhzdk:7\x03&#2;klzzwxh:3&#3;"))
+
+    def test_lone_surrogates(self) -> None:
+        """Text that no encoding can carry becomes text that can be sent."""
+        for render in RENDERERS:
+            render("a\ud800 **b**").encode()
+
+    def test_nested_too_deep(self) -> None:
+        """Text that is nested beyond reason is shown all the same."""
+        for deep in ("> " * 5000 + "x", "[" * 4000 + "x", "**_" * 3000 + "x"):
+            self.assertIn("x", to_plain(deep))
+
+    def test_long_text(self) -> None:
+        """A very long text is shown as it is, rather than that everybody waits for its formatting."""
+        long = "**x** [a](b)\n" * 10_000
+        self.assertEqual(long.strip(), to_plain(long))
+
+    @given(st.one_of(MARKDOWNISH, ANYTHING))
+    def test_no_control_characters(self, text: str) -> None:
+        """Nothing but printable text, tabs and newlines comes out, apart from errklein's own sequences."""
+        self.assertNotRegex(to_plain(text), r"[^\t\n -~\u00a0-\ud7ff\ue000-\ufdcf\ufdf0-\U0010ffff]")
+        self.assertEqual("", _without(to_ansi(text), r"\x1b\[[0-9;]+m"))
+        self.assertEqual("", _without(to_irc(text), r"\x03[0-9]{2}(,[0-9]{2})?|[\x02\x0f\x1d]"))
+
+
+class ShortCutTests(SynchronousTestCase):
+    """Text without Markdown isn't parsed, and nobody can tell."""
+
+    @given(st.one_of(MOSTLY_TEXT, ANYTHING))
+    @example("a\n\n\n   b \n c")
+    @example("__a_b c_")
+    @example("a\n \n b")
+    @example("[a]: b")
+    @example("a\n===")
+    def test_same_as_parsed(self, text: str) -> None:
+        """A text is rendered alike alone and before a paragraph that must be parsed."""
+        text = text.rstrip(" \n")
+        assume(is_only_text(text) and to_plain(text))
+        self.assertEqual(f"{to_plain(text)}\n x", to_plain(f"{text}\n\n**x**"))
+        self.assertEqual(f"{to_ansi(text)}\n\x1b[1mx\x1b[22m", to_ansi(f"{text}\n\n**x**"))
+        self.assertEqual(f"{to_irc(text)}\n\x02x\x0f", to_irc(f"{text}\n\n**x**"))
+
+    @given(st.text(alphabet="ab é漢!?,;()[]{}#+-=1.2_", min_size=1, max_size=40))
+    def test_words_are_kept(self, text: str) -> None:
+        """All of a line of text after a first word is shown, short cut or not."""
+        assume("_" not in text and "](" not in text)
+        self.assertEqual(f"x {text}".strip(), to_plain(f"x {text}"))
+
+
+class ThreadTests(SynchronousTestCase):
+    """Rendering is done in whichever thread sends."""
+
+    def test_many_threads(self) -> None:
+        """Texts rendered at the same time don't get mixed up."""
+        wrong: list[str] = []
+
+        def render(number: int) -> None:
+            for _ in range(30):
+                if to_plain(f"**{number}** [{number}](http://h/{number})") != f"{number} {number} (http://h/{number})":
+                    wrong.append(str(number))
+
+        threads = [threading.Thread(target=render, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual([], wrong)
+
+
+def _without(text: str, allowed: str) -> str:
+    """The control characters of `text` that aren't part of what is allowed."""
+    return re.sub(r"[\t\n -~\u00a0-\ud7ff\ue000-\ufdcf\ufdf0-\U0010ffff]", "", re.sub(allowed, "", text))
