@@ -77,7 +77,9 @@ class BotPlugin(StoreMixin):
 
     def activate(self) -> Any:
         """Begin to work: storage opens, commands can be given. Overriding methods call this one."""
-        self.open_storage(self._bot.storage, self.name)
+        # It is open still if a handler from before the last deactivation hasn't come to its end.
+        if not self.is_open_storage():
+            self.open_storage(self._bot.storage, self.name)
         self._bot.inject_commands_from(self)
         self.is_activated = True
 

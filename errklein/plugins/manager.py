@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from errklein.plugins.botplugin import BotPlugin, handlers, overrides
 from errklein.plugins.classes import plugin_class
-from errklein.plugins.discovery import find_plug_files
+from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.imports import load_module
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.structure import ValidationException
@@ -137,6 +137,10 @@ class PluginManager:
 
     # What can be done
 
+    def load(self, roots: Iterable[Path]) -> Deferred[list[str]]:
+        """Load all plugins below `roots`, and the core ones, and activate none; fires with what went wrong."""
+        return self._alone(partial(self._load_all, list(roots)))
+
     def start(self, roots: Iterable[Path]) -> Deferred[list[str]]:
         """Load all plugins below `roots`, and the core ones, and activate them; fires with what went wrong."""
         return self._alone(partial(self._start, list(roots)))
@@ -179,14 +183,18 @@ class PluginManager:
     def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
         return self._lock.run(lambda: Deferred.fromCoroutine(work()))
 
-    async def _start(self, roots: list[Path]) -> list[str]:
-        problems = []
-        found = await self._in_thread(lambda: list(find_plug_files([CORE_PLUGINS, *roots])))
+    async def _load_all(self, roots: list[Path]) -> list[str]:
+        found = await self._in_thread(lambda: find_plug_files([CORE_PLUGINS, *roots, *entry_point_roots()]))
+        problems = [str(place) for place in found.unreadable]
         for path in found:
             try:
                 problems.extend(await self._find(path))
             except Exception as error:
                 problems.append(str(error))
+        return problems
+
+    async def _start(self, roots: list[Path]) -> list[str]:
+        problems = await self._load_all(roots)
         for plugin in list(self._plugins.values()):
             if plugin.instance is None or self.is_blacklisted(plugin.name):
                 continue
@@ -205,6 +213,10 @@ class PluginManager:
         if plug.name in self._plugins:
             return [f"{path}: there is already a plugin named {plug.name}, in {self._plugins[plug.name].plug.path}"]
         plugin = self._plugins[plug.name] = Plugin(plug)
+        refusal = plug.refusal()
+        if refusal is not None:
+            plugin.problem = f"{plug.name}: {refusal}"
+            return [plugin.problem]
         warning = await self._load(plugin, fresh=False)
         return [warning] if warning else []
 

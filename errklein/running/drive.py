@@ -1,7 +1,8 @@
 """Drives a coroutine that may await Deferreds and asyncio's futures alike.
 
 With an asyncio reactor the coroutine runs as an asyncio task, since libraries ask for the current task; each Deferred
-that it yields is turned into a future. With any other reactor it may await Deferreds only.
+that it yields is turned into a future. With any other reactor it may await Deferreds only. Where the coroutine makes
+tasks of others, as `asyncio.gather` does, the loop's task factory lets those await Deferreds too.
 """
 
 from __future__ import annotations

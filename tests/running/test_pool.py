@@ -1,0 +1,130 @@
+"""Tests for the pool of worker threads, with threads that are a list of callables."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.running import Overloaded, PoolStopped, WorkerPool
+
+
+class PoolClock(Clock):
+    """A clock with `callFromThread`, whose calls happen in `turn`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wakeups: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        self.wakeups.put(lambda: callable(*args, **kwargs))
+
+    def turn(self) -> None:
+        """Wait until a thread wakes the reactor, and do what it asks for."""
+        self.wakeups.get(timeout=10)()
+
+
+class WorkerPoolTests(SynchronousTestCase):
+    """Jobs run in real threads; only time is not real."""
+
+    def pool(self, size: int = 2, queue: int | None = None, wait: float | None = None) -> WorkerPool:
+        """A pool that is stopped at the end of the test."""
+        self.clock = PoolClock()
+        pool = WorkerPool(self.clock, "test", size, queue=queue, wait=wait)
+        self.addCleanup(pool.stop)
+        return pool
+
+    def blocked(self, pool: WorkerPool, jobs: int) -> threading.Event:
+        """Let so many jobs run until the event is set."""
+        event = threading.Event()
+        self.addCleanup(event.set)
+        for _ in range(jobs):
+            pool.run(lambda: lambda: event.wait(10)).addErrback(lambda failure: failure.trap(PoolStopped))
+        return event
+
+    def test_a_job_runs_in_a_thread_of_the_pool(self) -> None:
+        """The result arrives, and it was made in a daemon thread with the pool's name."""
+        pool = self.pool()
+        result = pool.run(lambda: threading.current_thread)
+        self.assertNoResult(result)
+        self.clock.turn()
+        thread = self.successResultOf(result)
+        self.assertIn("test", thread.name)
+        self.assertTrue(thread.daemon)
+        self.assertNotEqual(thread, threading.current_thread())
+
+    def test_what_a_job_raises_arrives(self) -> None:
+        """Even SystemExit fails the Deferred and ends nothing else."""
+
+        def leave() -> None:
+            raise SystemExit(3)
+
+        pool = self.pool()
+        for _ in range(3):
+            result = pool.run(lambda: leave)
+            self.clock.turn()
+            self.failureResultOf(result, SystemExit)
+
+    def test_jobs_beyond_the_size_wait(self) -> None:
+        """No more jobs than threads run at once; the next begins when one has ended, chosen at that moment."""
+        pool = self.pool(size=2)
+        event = self.blocked(pool, 2)
+        chosen = ["too early"]
+        waiting = pool.run(lambda: lambda value=chosen[0]: value)
+        self.assertEqual((pool.running, pool.waiting), (2, 1))
+        chosen[0] = "at the last moment"
+        event.set()
+        while not waiting.called:
+            self.clock.turn()
+        self.assertEqual(self.successResultOf(waiting), "at the last moment")
+
+    def test_a_full_queue_refuses_at_once(self) -> None:
+        """The queue is bounded, and the error says when to come again."""
+        pool = self.pool(size=1, queue=1, wait=10)
+        self.blocked(pool, 2)
+        error = self.failureResultOf(pool.run(lambda: str), Overloaded).value
+        self.assertIn("1 jobs run and 1 wait", str(error))
+        self.assertEqual(error.retry_after, 10)
+
+    def test_waiting_is_bounded(self) -> None:
+        """A job that waits for too long is refused; the one after it has its own time."""
+        pool = self.pool(size=1, queue=10, wait=10)
+        self.blocked(pool, 1)
+        first = pool.run(lambda: str)
+        self.clock.advance(6)
+        second = pool.run(lambda: str)
+        self.clock.advance(4)
+        self.failureResultOf(first, Overloaded)
+        self.assertNoResult(second)
+        self.clock.advance(6)
+        self.failureResultOf(second, Overloaded)
+
+    def test_a_stopped_pool_refuses(self) -> None:
+        """Jobs that wait, and new ones, fail when the pool stops."""
+        pool = self.pool(size=1)
+        self.blocked(pool, 1)
+        waiting = pool.run(lambda: str)
+        pool.stop()
+        self.failureResultOf(waiting, PoolStopped)
+        self.failureResultOf(pool.run(lambda: str), PoolStopped)
+
+    def test_a_job_that_cannot_be_prepared_frees_its_place(self) -> None:
+        """What `prepare` raises fails that job alone."""
+        pool = self.pool(size=1)
+        self.failureResultOf(pool.run(lambda: 1 // 0), ZeroDivisionError)  # type: ignore[arg-type, return-value]
+        result = pool.run(lambda: lambda: "next")
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(result), "next")
+
+    def test_results_of_many_jobs_arrive_with_few_wakeups(self) -> None:
+        """Jobs that end together cost one wake-up of the reactor."""
+        pool = self.pool(size=4)
+        barrier = threading.Barrier(4)
+        results = [pool.run(lambda: lambda: barrier.wait(10)) for _ in range(4)]
+        while not all(result.called for result in results):
+            self.clock.turn()
+        self.assertEqual(sorted(self.successResultOf(result) for result in results), [0, 1, 2, 3])

@@ -1,0 +1,192 @@
+"""Tests for the one place that calls plugins' code, with a real reactor and real threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.python.threadable import isInIOThread
+from twisted.trial.unittest import SkipTest, TestCase
+
+from errklein.running import Runner, WorkerPool, on_reactor
+from errklein.running.drive import let_tasks_await_deferreds, loop_of
+
+colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
+
+
+class Plugin:
+    """Handlers of every kind; each says where it was run."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+        self.gate = threading.Event()
+
+    def plain(self, value: str = "") -> tuple[str, bool]:
+        return value + colour.get(), isInIOThread()
+
+    def waits(self) -> bool:
+        return self.gate.wait(10)
+
+    def raises(self) -> None:
+        raise RuntimeError("as it should")
+
+    def leaves(self) -> None:
+        raise SystemExit(1)
+
+    def items(self) -> Iterator[tuple[str, bool]]:
+        yield colour.get(), isInIOThread()
+        yield colour.get(), isInIOThread()
+
+    async def coroutine(self, value: str = "") -> tuple[str, bool]:
+        await deferLater(self.reactor, 0)
+        return value + colour.get(), isInIOThread()
+
+    async def async_items(self) -> AsyncIterator[tuple[str, bool]]:
+        await deferLater(self.reactor, 0)
+        yield colour.get(), isInIOThread()
+        yield colour.get(), isInIOThread()
+
+    def hidden_deferred(self) -> Any:
+        # Nothing here tells that the result is a Deferred.
+        return self.reactor.later()
+
+    @on_reactor
+    def deferred(self) -> Any:
+        return deferLater(self.reactor, 0, isInIOThread)
+
+
+class RunnerTests(TestCase):
+    """Handlers run where they are safe, in their caller's context."""
+
+    def setUp(self) -> None:
+        """A runner with a small pool."""
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.runner = Runner(reactor)
+        self.pool = WorkerPool(reactor, "test", 2)  # type: ignore[arg-type]
+        self.addCleanup(self.pool.stop)
+        self.plugin = Plugin(reactor)
+        self.addCleanup(self.plugin.gate.set)
+
+    async def run_it(self, handler: Any, *args: Any) -> Any:
+        """What the handler's result is."""
+        colour.set("green")
+        return await self.runner.run(handler, *args, pool=self.pool)
+
+    async def test_plain_handlers_run_in_a_thread(self) -> None:
+        """A plain handler sees its arguments and its caller's context, in a thread."""
+        self.assertEqual(await self.run_it(self.plugin.plain, "dark"), ("darkgreen", False))
+
+    async def test_coroutines_run_on_the_reactor(self) -> None:
+        """A coroutine may await Deferreds and keeps its context."""
+        self.assertEqual(await self.run_it(self.plugin.coroutine, "dark"), ("darkgreen", True))
+
+    async def test_deferreds_are_waited_for(self) -> None:
+        """A handler on the reactor that returns a Deferred has the Deferred's result."""
+        self.assertIs(await self.run_it(self.plugin.deferred), True)
+
+    async def test_errors_arrive(self) -> None:
+        """Whatever a handler raises fails the Deferred, SystemExit included."""
+        for handler, error in ((self.plugin.raises, RuntimeError), (self.plugin.leaves, SystemExit)):
+            await self.assertFailure(self.runner.run(handler, pool=self.pool), error)
+
+    async def test_a_deferred_out_of_a_thread_is_continued(self) -> None:
+        """A Deferred that nobody could foresee still gives its result; the log says what to change."""
+
+        class Source:
+            @staticmethod
+            def later() -> Any:
+                fired: Deferred[str] = Deferred()
+                fired.callback("late")
+                return fired
+
+        self.plugin.reactor = Source()
+        self.assertEqual(await self.run_it(self.plugin.hidden_deferred), "late")
+
+    async def test_generators_deliver_each_item(self) -> None:
+        """Items of both kinds of generators are delivered where the generator runs, in its context."""
+        colour.set("green")
+        for handler, expected in ((self.plugin.items, False), (self.plugin.async_items, True)):
+            items: list[Any] = []
+            where: list[bool] = []
+
+            def deliver(item: Any, items: list[Any] = items, where: list[bool] = where) -> None:
+                items.append(item)
+                where.append(isInIOThread())
+
+            await self.runner.each(deliver, handler, pool=self.pool)
+            self.assertEqual(items, [("green", expected)] * 2)
+            self.assertEqual(where, [expected] * 2)
+
+    async def test_knows_what_is_running(self) -> None:
+        """Handlers are counted for their plugin and altogether, waiting ones only altogether."""
+        jobs = [self.runner.run(self.plugin.waits, pool=self.pool) for _ in range(3)]
+        self.assertEqual((self.runner.running(self.plugin), self.runner.running()), (2, 3))
+        idle = self.runner.when_idle(self.plugin)
+        self.assertNoResult(idle)
+        self.plugin.gate.set()
+        await idle
+        for job in jobs:
+            await job
+        await self.runner.when_idle()
+        self.assertEqual((self.runner.running(self.plugin), self.runner.running()), (0, 0))
+
+    async def test_asyncio_and_deferreds_in_one_coroutine(self) -> None:
+        """With an asyncio reactor one coroutine awaits both, knows its task, and catches what either raises."""
+        if loop_of(self.reactor) is None:
+            raise SkipTest("needs --reactor=asyncio")
+
+        def divide() -> float:
+            return 1 / 0
+
+        async def both() -> list[str]:
+            seen = []
+            async with asyncio.timeout(5):
+                await asyncio.sleep(0)
+                seen.append("asyncio")
+            try:
+                await deferLater(self.reactor, 0, divide)
+            except ZeroDivisionError:
+                seen.append("deferred")
+            assert asyncio.current_task() is not None
+            return seen
+
+        self.assertEqual(await self.run_it(both), ["asyncio", "deferred"])
+
+    async def test_tasks_of_a_coroutine_await_deferreds(self) -> None:
+        """`gather`, `wait_for` and `create_task` work with coroutines that await Deferreds."""
+        loop = loop_of(self.reactor)
+        if loop is None:
+            raise SkipTest("needs --reactor=asyncio")
+        let_tasks_await_deferreds(loop)
+        self.addCleanup(loop.set_task_factory, None)
+
+        async def late(value: int) -> int:
+            await deferLater(self.reactor, 0)
+            return value
+
+        async def several() -> list[int]:
+            together = await asyncio.gather(late(1), late(2))
+            return [*together, await asyncio.wait_for(late(3), 5), await asyncio.create_task(late(4))]
+
+        self.assertEqual(await self.run_it(several), [1, 2, 3, 4])
+
+    async def test_cancelling_reaches_what_is_awaited(self) -> None:
+        """Cancelling the Deferred of a coroutine cancels the Deferred that it waits for."""
+        cancelled: list[bool] = []
+        endless: Deferred[None] = Deferred(lambda _: cancelled.append(True))
+
+        async def waits() -> None:
+            await endless
+
+        running = self.runner.run(waits, pool=self.pool)
+        running.cancel()
+        running.addErrback(lambda _: None)
+        await running
+        self.assertEqual(cancelled, [True])
