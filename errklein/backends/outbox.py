@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -77,37 +78,10 @@ class TokenBucket:
         return 0.0
 
 
-class Delivery(Deferred[None]):
-    """Fires when the network has a whole message; fails if it never will. May be ignored.
-
-    Cancelling stops the waiting, not the message.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._watched = False
-        self._failed: Failure | None = None
-
-    def addCallbacks(self, *args: Any, **kwargs: Any) -> Any:
-        """As of any Deferred. A failure is kept until the first call, so that nobody is bothered with it before."""
-        self._watched = True
-        if self._failed is not None:
-            failed, self._failed = self._failed, None
-            self.errback(failed)
-        return super().addCallbacks(*args, **kwargs)
-
-    def fail(self, failure: Failure) -> None:
-        """The message will never arrive."""
-        if self._watched:
-            self.errback(failure)
-        else:
-            self._failed = failure
-
-
 class _Entry(Generic[P]):
     __slots__ = ("attempts", "delivery", "parts", "sent")
 
-    def __init__(self, parts: Sequence[P], delivery: Delivery | None) -> None:
+    def __init__(self, parts: Sequence[P], delivery: Deferred[None] | None) -> None:
         self.parts = parts
         self.delivery = delivery
         self.sent = 0
@@ -156,14 +130,15 @@ class Outbox(Generic[P]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, parts: Sequence[P]) -> Delivery | None:
+    def put(self, parts: Sequence[P]) -> Deferred[None] | None:
         """Accept a message, from any thread.
 
-        On the reactor: raises OutboxFull at once if there is no room; returns a Delivery, which may be ignored. In
-        another thread: waits for room, then raises OutboxFull; returns None. Raises OutboxClosed after `close`.
+        On the reactor: raises OutboxFull at once if there is no room; returns a Deferred, which may be ignored, that
+        fires when the network has the whole message, and fails if it never will. In another thread: waits for room,
+        then raises OutboxFull; returns None. Raises OutboxClosed after `close`.
         """
         if threading.get_ident() == self._home:
-            delivery = Delivery()
+            delivery: Deferred[None] = Deferred()
             with self._room:
                 self._check_open()
                 if len(self._entries) >= self.limit:
@@ -276,7 +251,7 @@ class Outbox(Generic[P]):
             if failure is None:
                 entry.delivery.callback(None)
             else:
-                entry.delivery.fail(failure)
+                _fail_quietly(entry.delivery, failure)
         if not self._entries:
             self._tell_drained()
 
@@ -289,7 +264,9 @@ class Outbox(Generic[P]):
             self.log.warn("{network}: {count} messages were not sent", network=self.network, count=len(left))
         for entry in left:
             if entry.delivery is not None:
-                entry.delivery.fail(Failure(OutboxClosed(f"{self.network} was left before the message was sent")))
+                _fail_quietly(
+                    entry.delivery, Failure(OutboxClosed(f"{self.network} was left before the message was sent"))
+                )
         self._tell_drained()
 
     def _tell_drained(self) -> None:
@@ -300,3 +277,11 @@ class Outbox(Generic[P]):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
+
+
+def _fail_quietly(delivery: Deferred[None], failure: Failure) -> None:
+    """Fail the Deferred so that it isn't reported as unhandled if nobody ever looks at it: the log has it already."""
+    delivery.errback(failure)
+    # A failed Deferred that was iterated over, as `await` does, counts as handled, and keeps its result for others.
+    with suppress(Exception):
+        next(iter(delivery), None)

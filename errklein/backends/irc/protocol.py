@@ -20,7 +20,7 @@ from errklein.backends.irc.outgoing import Line, Refused
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import NotConfirmed
 
-_BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b", re.IGNORECASE)
+_BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
 _FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
 
 # Answers that mean that nobody got what was said, or that a room can't be entered: RFC 1459, section 6.1, and newer.

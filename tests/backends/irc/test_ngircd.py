@@ -1,0 +1,314 @@
+"""The backend against a real ngircd on loopback."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from errklein.backends.irc import IRCBackend
+from errklein.chat import Message
+from tests.backends.irc.listening import Listener, config, logged
+from tests.backends.irc.ngircd import Ngircd, Person, join
+
+
+class RealServer(TestCase):
+    """A server, a bot named errklein that is to be in #ops, and somebody else."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        """Nothing is started before a test says so."""
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.listener = Listener()
+
+    def serve(self, **settings: Any) -> Ngircd:
+        """A started server, gone after the test."""
+        self.server = Ngircd(**settings)
+        self.addCleanup(self.server.stop)
+        self.server.start()
+        return self.server
+
+    def bot(self, rooms: Any = ("#ops",), **settings: Any) -> IRCBackend:
+        """A bot that connects to the server, and leaves after the test."""
+        identity = {"server": "127.0.0.1", "port": self.server.port, **settings.pop("identity", {})}
+        backend = IRCBackend(self.reactor, config(rooms=rooms, identity=identity, **settings), chance=lambda: 0.0)
+        backend.connect(self.listener)
+        self.addCleanup(backend.disconnect)
+        return backend
+
+    async def person(self, nick: str = "alice", *rooms: str) -> Person:
+        """Somebody in the rooms."""
+        person = await join(self.reactor, self.server.port, nick, *rooms)
+        self.addCleanup(person.leave)
+        return person
+
+    def until(self, condition: Any) -> Deferred[None]:
+        """Fires when the condition holds."""
+
+        async def wait() -> None:
+            while not condition():
+                await deferLater(self.reactor, 0.01)
+
+        return Deferred.fromCoroutine(wait())
+
+
+class ConversationTests(RealServer):
+    """What people say to the bot, and the bot to them."""
+
+    async def test_room_and_private_both_ways(self) -> None:
+        """What is said in a room or privately arrives on the other side."""
+        await self.serve().wait_until_up(self.reactor)
+        alice = await self.person("alice", "#ops")
+        joined = self.listener.next("joined")
+        backend = self.bot()
+        await joined
+
+        heard, mentioned = self.listener.next("message"), self.listener.next("mention")
+        alice.send("PRIVMSG #ops :errklein: grüß dich")
+        message = (await heard)[1]
+        self.assertEqual(message.body, "errklein: grüß dich")
+        self.assertEqual(str(message.to), "#ops")
+        self.assertEqual(message.frm.nick, "alice")
+        self.assertTrue(message.is_group)
+        self.assertEqual((await mentioned)[2][0].partition("!")[0], "#ops/errklein")
+        await backend.send_message(backend.build_reply(message, "**hello** to the room"))
+        line = await alice.wait_for("PRIVMSG #ops", "hello")
+        self.assertEqual(line.nick, "errklein")
+
+        heard = self.listener.next("message")
+        alice.send("PRIVMSG errklein :psst")
+        message = (await heard)[1]
+        self.assertTrue(message.is_direct)
+        await backend.send_message(backend.build_reply(message, "what?"))
+        await alice.wait_for("PRIVMSG alice :what?")
+
+    async def test_rooms_have_topic_and_occupants(self) -> None:
+        """A room tells its topic and who is in it, joins and leaves."""
+        await self.serve().wait_until_up(self.reactor)
+        alice = await self.person("alice", "#dev")
+        joined = self.listener.next("joined")
+        backend = self.bot(rooms=())
+        await self.listener.next("connected")
+        room = backend.query_room("#dev")
+        self.assertFalse(room.joined)
+        room.join()
+        await joined
+        await self.until(lambda: len(room.occupants) == 2)
+        self.assertEqual(sorted(str(one) for one in room.occupants)[0], "#dev/alice")
+        topic = self.listener.next("topic")
+        alice.send("TOPIC #dev :all about it")
+        self.assertEqual(await topic, ("topic", "#dev", "all about it"))
+        left = self.listener.next("left")
+        room.leave("bye")
+        await left
+        self.assertFalse(room.joined)
+        self.assertEqual([str(one) for one in backend.rooms()], [])
+
+    async def test_bytes_that_are_not_utf8_survive(self) -> None:
+        """Latin-1 from an old client is text, and the connection stays."""
+        await self.serve().wait_until_up(self.reactor)
+        alice = await self.person("alice", "#ops")
+        joined = self.listener.next("joined")
+        self.bot()
+        await joined
+        heard = self.listener.next("message")
+        alice.send(b"PRIVMSG #ops :caf\xe9")
+        self.assertEqual((await heard)[1].body, "café")
+
+    async def test_row_54_no_line_of_its_own_from_outside(self) -> None:
+        """CR, LF and NUL in a message begin another message or vanish; no command comes of them."""
+        await self.serve().wait_until_up(self.reactor)
+        alice = await self.person("alice", "#ops")
+        joined = self.listener.next("joined")
+        backend = self.bot()
+        await joined
+        room = backend.query_room("#ops")
+        nasty = Message("x\r\nQUIT :gone\x00\nPRIVMSG alice :forged " + "ü" * 400 + "\rJOIN #evil", to=room)
+        await backend.send_message(nasty)
+        await backend.send_message(Message("still here", to=room))
+        await alice.wait_for("still here")
+        self.assertEqual(alice.said[:2], ["x", "QUIT :gone"])
+        self.assertTrue(all(len(line.text.encode()) <= 510 for line in alice.lines))
+        self.assertIn("ü" * 400, "".join(alice.said))
+        self.assertEqual({line.params[0] for line in alice.lines if line.command == "PRIVMSG"}, {"#ops"})
+
+
+class TroubleTests(RealServer):
+    """Row 64 of the faults: what servers and networks do to a bot."""
+
+    async def test_row_64_nick_taken_and_regained(self) -> None:
+        """With its nick taken the bot comes as nick_, and takes the nick when it is free."""
+        await self.serve().wait_until_up(self.reactor)
+        thief = await self.person("errklein", "#ops")
+        joined = self.listener.next("joined")
+        backend = self.bot()
+        await joined
+        self.assertEqual(backend.bot_identifier.nick, "errklein_")
+        await thief.wait_for("JOIN", "#ops", "errklein_")
+        await thief.leave()
+        await self.until(lambda: backend.bot_identifier.nick == "errklein")
+
+    async def test_row_64_server_killed_and_restarted(self) -> None:
+        """Over a crash of the server each message arrives once, in order, and the bot is in its room again."""
+        await self.serve().wait_until_up(self.reactor)
+        alice = await self.person("alice", "#ops")
+        joined = self.listener.next("joined")
+        backend = self.bot()
+        await joined
+        room = backend.query_room("#ops")
+        deliveries = [backend.send_message(Message(f"event {number}", to=room)) for number in range(24)]
+        await alice.wait_for("event 8")
+        gone = self.listener.next("disconnected")
+        self.server.kill()
+        await gone
+        before = alice.said
+        self.server.start()
+        await self.server.wait_until_up(self.reactor)
+        alice = await self.person("alice", "#ops")
+        for delivery in deliveries:
+            await delivery
+        await alice.wait_for("event 23")
+        self.assertEqual(before + alice.said, [f"event {number}" for number in range(24)])
+        self.assertTrue(room.joined)
+        self.assertEqual(self.listener.names().count("connected"), 2)
+
+    async def test_row_64_half_open_connection(self) -> None:
+        """A server that no longer answers is left, and a message said meanwhile arrives later."""
+        from errklein.backends.irc.client import MendedClient
+
+        self.patch(MendedClient, "PING_AFTER", 0.5)
+        self.patch(MendedClient, "DEAD_AFTER", 1.0)
+        await self.serve().wait_until_up(self.reactor)
+        alice = await self.person("alice", "#ops")
+        joined = self.listener.next("joined")
+        backend = self.bot()
+        await joined
+        gone = self.listener.next("disconnected")
+        self.server.freeze()
+        delivery = backend.send_message(Message("are you there?", to=backend.query_room("#ops")))
+        reason = (await gone)[1]
+        self.server.freeze(False)
+        self.assertIn("1 s", reason)
+        await delivery
+        await alice.wait_for("are you there?")
+
+    async def test_kicked_comes_back(self) -> None:
+        """Thrown out of a room the bot returns after IRC_RECONNECT_ON_KICK seconds."""
+        await self.serve().wait_until_up(self.reactor)
+        alice = await self.person("alice", "#ops")
+        joined = self.listener.next("joined")
+        self.bot(IRC_RECONNECT_ON_KICK=0.05)
+        await joined
+        left, joined = self.listener.next("left"), self.listener.next("joined")
+        alice.send("KICK #ops errklein :out")
+        await left
+        await joined
+        await alice.wait_for("KICK #ops errklein")
+
+    async def test_wrong_server_password(self) -> None:
+        """A wrong password is said in the log, and the bot doesn't hammer the server."""
+        await self.serve(password="right").wait_until_up(self.reactor)
+        lines = logged(self, "no connection")
+        self.bot(identity={"password": "hunter2"})
+        await self.until(lambda: lines)
+        self.assertIn("Bad password", lines[0])
+        self.assertIn("next try in 300 s", lines[0])
+        self.assertNotIn("hunter2", lines[0])
+
+    async def test_room_with_password_and_refused_room(self) -> None:
+        """A room that can't be entered is named in the log, and holds nothing else up."""
+        await self.serve().wait_until_up(self.reactor)
+        alice = await self.person("alice", "#open", "#locked", "#closed")
+        alice.send("MODE #locked +k sesame", "MODE #closed +i")
+        await alice.wait_for("MODE #closed +i")
+        lines = logged(self, "can't join")
+        backend = self.bot(rooms=("#closed", ("#locked", "sesame"), "#open"))
+        await backend.send_message(Message("hello", to=backend.query_room("#open")))
+        self.assertEqual(sorted(str(room) for room in backend.rooms()), ["#locked", "#open"])
+        self.assertEqual(len(lines), 1)
+        self.assertIn("#closed", lines[0])
+
+    async def test_nobody_there(self) -> None:
+        """A message to somebody who isn't there fails, in words; the next one goes."""
+        await self.serve().wait_until_up(self.reactor)
+        alice = await self.person("alice")
+        backend = self.bot(rooms=())
+        failed = backend.send_message(Message("hello?", to=backend.build_identifier("nobody")))
+        await backend.send_message(Message("hello!", to=backend.build_identifier("alice")))
+        with self.assertRaises(Exception) as caught:
+            await failed
+        self.assertIn("nobody", str(caught.exception))
+        await alice.wait_for("hello!")
+
+
+class TLSTests(RealServer):
+    """The server's certificate is verified."""
+
+    async def start_with_certificate(self, name: str) -> Path:
+        """A server whose certificate, for `name`, is its own CA; returns where the certificate is."""
+        certificate, key = self_signed(name)
+        await self.serve(tls=(certificate, key)).wait_until_up(self.reactor)
+        return self.server.directory / "cert.pem"
+
+    async def test_trusted(self) -> None:
+        """With the CA in BOT_IDENTITY the bot talks over TLS."""
+        ca = await self.start_with_certificate("localhost")
+        alice = await self.person("alice", "#ops")
+        identity = {"server": "localhost", "port": self.server.tls_port, "ssl": True, "ssl_ca": str(ca)}
+        backend = self.bot(identity=identity)
+        await backend.send_message(Message("encrypted", to=backend.query_room("#ops")))
+        await alice.wait_for("encrypted")
+
+    async def test_unknown_ca(self) -> None:
+        """Without it the bot doesn't log in, and one line says which server and why."""
+        await self.start_with_certificate("localhost")
+        lines = logged(self, "no connection")
+        self.bot(identity={"server": "localhost", "port": self.server.tls_port, "ssl": True})
+        await self.until(lambda: lines)
+        self.assertIn(f"localhost:{self.server.tls_port}", lines[0])
+        self.assertIn("not trusted", lines[0])
+        self.assertEqual(self.listener.told, [])
+
+    async def test_other_name(self) -> None:
+        """A trusted certificate for another name is no good either."""
+        ca = await self.start_with_certificate("elsewhere.example")
+        lines = logged(self, "no connection")
+        identity = {"server": "localhost", "port": self.server.tls_port, "ssl": True, "ssl_ca": str(ca)}
+        self.bot(identity=identity)
+        await self.until(lambda: lines)
+        self.assertIn("another name", lines[0])
+        self.assertEqual(self.listener.told, [])
+
+
+def self_signed(name: str) -> tuple[bytes, bytes]:
+    """A certificate for `name` and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
