@@ -27,14 +27,14 @@ def loop_of(reactor: Any) -> asyncio.AbstractEventLoop | None:
 
 def drive(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> Deferred[T]:
     """Run the coroutine, from now on, on the reactor. The Deferred fires with its result and may be cancelled."""
-    if loop is None or not loop.is_running():
+    if loop is None:
         return Deferred.fromCoroutine(work)
-    bridged = _bridge(work, loop)
     task: asyncio.Task[T]
-    if sys.version_info >= (3, 12):
-        task = asyncio.Task(bridged, loop=loop, eager_start=True)
+    if sys.version_info >= (3, 12) and loop.is_running():
+        # Without a turn of the loop for a coroutine that has nothing to wait for.
+        task = asyncio.Task(_bridge(work, loop), loop=loop, eager_start=True)
     else:
-        task = loop.create_task(bridged)
+        task = asyncio.Task(_bridge(work, loop), loop=loop)
 
     def cancel(_: Deferred[T]) -> None:
         task.cancel()
@@ -45,6 +45,15 @@ def drive(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) 
     else:
         task.add_done_callback(lambda finished: _settle(finished, result))
     return result
+
+
+def let_tasks_await_deferreds(loop: asyncio.AbstractEventLoop) -> None:
+    """Have every task that is made on the loop from now on able to await Deferreds."""
+
+    def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        return asyncio.Task(_bridge(work, loop) if asyncio.iscoroutine(work) else work, loop=loop, **options)
+
+    loop.set_task_factory(factory)
 
 
 def _settle(task: asyncio.Task[T], result: Deferred[T]) -> None:

@@ -186,7 +186,9 @@ class RunnerTests(TestCase):
             await endless
 
         running = self.runner.run(waits, pool=self.pool)
+        await deferLater(self.reactor, 0)
         running.cancel()
         running.addErrback(lambda _: None)
         await running
+        await deferLater(self.reactor, 0)
         self.assertEqual(cancelled, [True])
