@@ -1,1 +1,20 @@
-"""TBD"""
+"""The web server: from bytes on a socket to a plugin's hook, and back."""
+
+from errklein.web.listeners import ListenError, Listeners
+from errklein.web.memory_client import Answer, ConnectionBroken, MemoryClient
+from errklein.web.routes import RouteInfo, Routes, RuleError
+from errklein.web.server import WebServer
+from errklein.web.settings import WebSettings
+
+__all__ = [
+    "Answer",
+    "ConnectionBroken",
+    "ListenError",
+    "Listeners",
+    "MemoryClient",
+    "RouteInfo",
+    "Routes",
+    "RuleError",
+    "WebServer",
+    "WebSettings",
+]

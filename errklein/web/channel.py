@@ -1,0 +1,332 @@
+"""A connection: requests come in, one after the other, and answers go out."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+
+from errklein.web.http1 import MAX_HEAD, ChunkedBody, Head, LengthBody, Refused, parse_head
+from errklein.web.problems import Problem, problem_page, reason_of
+from errklein.web.sweeper import NEVER
+
+if TYPE_CHECKING:
+    from errklein.web.request import Request
+    from errklein.web.site import Site
+
+_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+_LARGEST_PIPELINE = 16 * 1024
+_LINGER = 2.0
+
+
+class _State(Enum):
+    HEAD = "a head is awaited or arriving"
+    BODY = "a body is arriving"
+    HANDLING = "a request waits for its answer"
+    CLOSING = "nothing that arrives matters any more"
+
+
+class Channel(HTTPChannel):
+    """One HTTP/1.1 connection, with deadlines for everything that a client could draw out.
+
+    Twisted's channel reads headers line by line, has no limit in time or size but an idle time-out that every byte
+    resets, and closes without a word on what it doesn't like. This one replaces the reading side, and keeps the writing
+    side, so that Twisted's requests and resources work on it.
+    """
+
+    site: Site
+    transport: Any
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.due = NEVER
+        self._received = b""
+        self._state = _State.HEAD
+        self._head_begun = False
+        self._body: LengthBody | ChunkedBody | None = None
+        self._advancing = False
+        self._choked = False
+        self._reading = True
+        self._produces = False
+        self._direct = False
+        self.plain = True
+        self._peer: IAddress | None = None
+        self._host: IAddress | None = None
+
+    def getPeer(self) -> IAddress:
+        """The client's address."""
+        if self._peer is None:
+            self._peer = cast(IAddress, self.transport.getPeer())
+        return self._peer
+
+    def getHost(self) -> IAddress:
+        """The address that the client has connected to."""
+        if self._host is None:
+            self._host = cast(IAddress, self.transport.getHost())
+        return self._host
+
+    # What Twisted tells.
+
+    def connectionMade(self) -> None:
+        """Called when the client has connected."""
+        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            set_no_delay(True)
+        self.plain = not self.isSecure()  # type: ignore[no-untyped-call]
+        self._direct = isinstance(self.transport, Connection) and self.plain
+        self.transport.registerProducer(self, True)
+        self._produces = True
+        self._wait(self.site.settings.idle_deadline)
+        self.site.channel_opened(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Called when the connection is gone."""
+        self._state = _State.CLOSING
+        self.due = NEVER
+        self.site.channel_closed(self)
+        for request in list(self.requests):
+            request.connectionLost(reason)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Called with whatever the client has sent."""
+        state = self._state
+        if state is _State.CLOSING:
+            return
+        self._received = self._received + data if self._received else data
+        if state is not _State.HANDLING and not self._choked:
+            self._advance()
+        elif len(self._received) > _LARGEST_PIPELINE:
+            self._read_on(False)
+
+    def pauseProducing(self) -> None:
+        """Called when the client doesn't read what was sent."""
+        self._choked = True
+        self._wait(self.site.settings.read_deadline)
+        if self._requestProducer is not None:
+            self._requestProducer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Called when the client has read what was sent."""
+        self._choked = False
+        if self._state is _State.HANDLING:
+            self.due = NEVER
+        elif self._state is not _State.CLOSING:
+            self._wait(self.site.settings.idle_deadline)
+        if self._requestProducer is not None:
+            self._requestProducer.resumeProducing()
+        elif self._received and not self._advancing and self._state is _State.HEAD:
+            self._advance()
+
+    def overdue(self) -> None:
+        """Called when the client has taken too long."""
+        if self._choked or self._state in (_State.CLOSING, _State.HANDLING):
+            self.abort()
+        elif self._state is _State.BODY:
+            self._refuse(Problem(408, "the body took too long to arrive"))
+        elif self._received:
+            self._refuse(Problem(408, "the headers took too long to arrive"))
+        else:
+            self.loseConnection()
+
+    # Reading.
+
+    def _advance(self) -> None:
+        """Read all that has arrived, as far as requests can be handled now."""
+        self._read_on(True)
+        self._advancing = True
+        try:
+            while not self._choked and (
+                (self._state is _State.HEAD and self._read_head()) or (self._state is _State.BODY and self._read_body())
+            ):
+                pass
+        except Refused as refused:
+            self._refuse(Problem(refused.status, refused.detail))
+        finally:
+            self._advancing = False
+
+    def _read_head(self) -> bool:
+        """Read a head, if it is there. Returns whether there may be more to read."""
+        received = self._received
+        if received[:2] == b"\r\n":
+            # RFC 9112, 2.2: old clients send an empty line after a body.
+            received = self._received = received[2:]
+        end = received.find(b"\r\n\r\n", 0, MAX_HEAD + 4)
+        if end >= 0:
+            self._head_begun = False
+            self._received = received[end + 4 :]
+            self._begin(parse_head(received[:end]))
+            return True
+        if len(received) > MAX_HEAD:
+            if b"\r\n" in received[:MAX_HEAD]:
+                raise Refused(431, f"the headers are longer than {MAX_HEAD} bytes")
+            raise Refused(414, f"the request line is longer than {MAX_HEAD} bytes")
+        if _BARE_LINE_FEED.search(received):
+            raise Refused(400, "a line doesn't end with CR LF")
+        if received and not self._head_begun:
+            self._head_begun = True
+            self._wait(self.site.settings.head_deadline)
+        return False
+
+    def _begin(self, head: Head) -> None:
+        site = self.site
+        self.persistent = head.keep_alive and not site.stopping
+        request = site.build_request(self, head)
+        self.requests.append(request)
+        if head.length == 0:
+            self._handle(request)
+            return
+        problem = site.gate.refusal(request, head.length, head.expects_continue)
+        if problem is not None:
+            self._refuse(problem)
+            return
+        if head.expects_continue and not self._received:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._body = ChunkedBody() if head.length is None else LengthBody(head.length)
+        self._state = _State.BODY
+        if len(self._received) != head.length:
+            self._wait(site.settings.body_deadline)
+
+    def _read_body(self) -> bool:
+        """Read what has arrived of a body. Returns whether there may be more to read."""
+        if not self._received:
+            return False
+        assert self._body is not None
+        data, rest = self._body.receive(self._received)
+        self._received = rest or b""
+        request: Request = self.requests[0]
+        if data and not request.receive_body(data):
+            raise Refused(413, f"the body is larger than {request.body_limit} bytes")
+        if rest is None:
+            return False
+        self._body = None
+        self._handle(request)
+        return True
+
+    def _handle(self, request: Request) -> None:
+        self._state = _State.HANDLING
+        self.due = NEVER
+        request.process()
+
+    def _read_on(self, on: bool) -> None:
+        if on is not self._reading:
+            self._reading = on
+            if on:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
+
+    def _wait(self, seconds: float) -> None:
+        self.due = self.site.now() + seconds
+
+    # Answering and closing.
+
+    def send(self, data: bytes) -> None:
+        """Send the bytes, at once if the socket takes them.
+
+        Twisted would wait for the socket to become writable, which costs two system calls and a turn of the reactor for
+        an answer that nearly always fits.
+        """
+        if self._direct and not self.transport.disconnecting:
+            sent = self.transport.writeSomeData(data)
+            if sent == len(data):
+                return
+            if isinstance(sent, int):
+                data = data[sent:]
+        self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Send the bytes in Twisted's time."""
+        # What goes this way may still be in Twisted's buffer when the next answer is ready.
+        self._direct = False
+        self.transport.write(data)
+
+    def writeSequence(self, iovec: Any) -> None:
+        """Send the byte strings in Twisted's time."""
+        self.write(b"".join(iovec))
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+        """Called by Twisted's requests."""
+        self._direct = False
+        super().writeHeaders(version, code, reason, headers)  # type: ignore[no-untyped-call]
+
+    def requestDone(self, request: Any) -> None:
+        """Called by a request when its answer has been written."""
+        self.requests.remove(request)
+        if self._state is _State.CLOSING:
+            self._close_gently()
+        elif not self.persistent:
+            self.loseConnection()
+        else:
+            self._state = _State.HEAD
+            if not self._choked:
+                self._wait(self.site.settings.idle_deadline)
+            if not self._advancing and not self._choked:
+                self._advance()
+
+    def close_if_idle(self) -> None:
+        """Close now, or after the request that is being received or answered."""
+        self.persistent = False
+        if self._state is _State.HEAD and not self._received:
+            self.loseConnection()
+
+    def loseConnection(self) -> None:
+        """Close when everything that was written has been sent."""
+        self._state = _State.CLOSING
+        self._received = b""
+        self._wait(self.site.settings.read_deadline)
+        self._stop_producing()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close now, whatever hasn't been sent."""
+        self._state = _State.CLOSING
+        self.due = NEVER
+        self.transport.abortConnection()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer with an error, and close. The client may not have sent everything yet."""
+        self.persistent = False
+        self._state = _State.CLOSING
+        self._received = b""
+        if self.requests:
+            request: Request = self.requests[0]
+            request.answer_problem(problem)
+            return
+        # Nothing is known of this client but that it can't speak, so it is answered in the simplest way.
+        request_id = self.site.next_request_id()
+        headers, body = problem_page(problem, request_id, False)
+        headers += [
+            (b"X-Request-Id", request_id.encode()),
+            (b"Content-Length", b"%d" % len(body)),
+            (b"Connection", b"close"),
+        ]
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        reason = reason_of(problem.status).encode()
+        self.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (problem.status, reason, lines, body))
+        self.site.log_refusal(self, problem, request_id)
+        self._close_gently()
+
+    def _close_gently(self) -> None:
+        """Close, but let the client read its answer first.
+
+        Closing a socket that holds unread bytes resets the connection, and the answer may be lost.
+        """
+        close_writing = getattr(self.transport, "loseWriteConnection", None)
+        if close_writing is None:
+            self.loseConnection()
+            return
+        self._wait(_LINGER)
+        self._stop_producing()
+        self._read_on(True)
+        close_writing()
+
+    def _stop_producing(self) -> None:
+        if self._produces:
+            self._produces = False
+            self.transport.unregisterProducer()

@@ -1,0 +1,354 @@
+"""One request on its way to its handler, and the answer on its way back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import klein
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.client import readBody
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+from twisted.web.resource import IResource
+from twisted.web.template import flattenString
+from werkzeug.exceptions import HTTPException
+
+from errklein.running import Overloaded, Placement, PoolStopped
+from errklein.web.facade.context import RequestContext
+from errklein.web.paths import BadPath
+from errklein.web.problems import Problem
+from errklein.web.replies import Later, Reply, reply_for
+from errklein.web.request import Request
+from errklein.web.routes import Match, NoRoute, Rebuilding, Route
+from errklein.web.streams import Stream
+from errklein.webhooks import Hook
+from errklein.webhooks.payload import BadPayload, decode_payload
+
+if TYPE_CHECKING:
+    from errklein.web.resource import WebhookResource
+
+_HTML = [(b"Content-Type", b"text/html; charset=utf-8")]
+
+
+class _Again(Exception):
+    """The routes have changed while the request waited for a thread."""
+
+
+class Delivery:
+    """Finds the hook for a request, runs it where it is safe, and answers.
+
+    Whatever happens, the sender gets one answer: the handler's, an error, or 504 when `due` has passed. A handler is
+    never stopped: it runs to its end when its sender has hung up or has been told 504.
+    """
+
+    log = Logger(namespace="errklein.web")
+
+    def __init__(self, web: WebhookResource, request: Request) -> None:
+        self.web = web
+        self.request = request
+        self.due = request.begun + web.settings.timeout
+        self.timeout = web.settings.timeout
+        self.answered = False
+        self.hook: Hook | None = None
+        """What handles the request; None until it has begun."""
+        self._route: Route | None = None
+        self._captures: Mapping[str, Any] = {}
+        self._context: RequestContext | None = None
+
+    def dispatch(self) -> None:
+        """Find the hook and run it, now or as soon as the routes can tell."""
+        if self.answered:
+            return
+        try:
+            match = self.web.match(self.request)
+        except Rebuilding as rebuilding:
+            rebuilding.until.addCallback(self._again)
+            return
+        except NoRoute as nowhere:
+            self._refuse_path(nowhere)
+            return
+        except BadPath as bad:
+            self._answer_problem(Problem(bad.status, bad.detail))
+            return
+        self._go(match)
+
+    def _again(self, _: object = None) -> None:
+        try:
+            self.dispatch()
+        except BaseException:
+            self._crashed(Failure())
+
+    def _go(self, match: Match) -> None:
+        routes = self.web.routes
+        if routes.held(match.route.owner):
+            routes.when_released(match.route.owner).addCallback(self._again)
+        else:
+            routes.run(self.request, match)
+
+    def run(self, route: Route, captures: Mapping[str, Any]) -> None:
+        """Called through the route: run its hook."""
+        hook = route.hook
+        assert hook is not None
+        self._route = route
+        self._captures = captures
+        request = self.request
+        declaration = hook.declaration
+        if declaration.timeout is not None:
+            self.timeout = declaration.timeout
+            self.due = request.begun + self.timeout
+        if declaration.max_body is not None and request.body_size > declaration.max_body:
+            self._answer_problem(Problem(413, f"the body is larger than {declaration.max_body} bytes"))
+            return
+        context = self._context = RequestContext(self.web, request, hook, captures)
+        runner = self.web.runner
+        if route.placement is Placement.THREAD:
+            with context.active():
+                running = runner.call_in(self.web.pool, self._prepare)
+        elif declaration.raw or len(context.body) <= self.web.settings.off_reactor_size:
+            self.hook = hook
+            try:
+                payload = _payload_for(context)
+            except BadPayload as bad:
+                self._answer_problem(Problem(bad.status, bad.detail))
+                return
+            with context.active():
+                running = runner.call(hook.handler, payload, **captures)
+        else:
+            running = runner.call_in(self.web.pool, lambda: lambda: _payload_for(context))
+            running.addCallback(self._run_with, context)
+        running.addCallbacks(self._returned, self._failed)
+        running.addErrback(self._crashed)
+
+    def _run_with(self, payload: object, context: RequestContext) -> Deferred[Any]:
+        """Run a handler on the reactor whose payload was decoded in a thread."""
+        hook = self._current_hook()
+        self.hook = context.hook = hook
+        with context.active():
+            return self.web.runner.call(hook.handler, payload, **self._captures)
+
+    def _prepare(self) -> Any:
+        """Called on the reactor when a thread is free: what to run there, by the routes as they are now."""
+        assert self._context is not None
+        hook = self._current_hook()
+        if self._route is None or self._route.placement is not Placement.THREAD:
+            raise _Again
+        self.hook = self._context.hook = hook
+        return _Job(self._context, hook, self._captures)
+
+    def _current_hook(self) -> Hook:
+        """The hook behind the matched route. Raises _Again if the request has to be matched anew."""
+        route = self._route
+        context = self._context
+        if self.answered or route is None or context is None or self.web.routes.held(route.owner):
+            raise _Again
+        hook = route.hook
+        if hook is None or hook.declaration != context.hook.declaration:
+            raise _Again
+        return hook
+
+    # Answering.
+
+    def _returned(self, value: Any) -> Any:
+        """Send what a handler returned."""
+        context = self._context
+        assert context is not None
+        if type(value) is not Reply:
+            if type(value) is Later:
+                value = value.value
+            with context.active():
+                value = reply_for(value, context)
+        if type(value) is Later:
+            return self._reply_later(value.value)
+        self._send(value)
+        return None
+
+    def _send(self, reply: Reply) -> None:
+        request = self.request
+        if reply.items is not None:
+            if self.answered or request.gone:
+                if reply.close is not None:
+                    reply.close()
+                self._over()
+                return
+            assert self._context is not None
+            # From here on it is the client's pace that is watched, not the handler's.
+            self.answered = True
+            Stream(request, reply, self._context, self.web.runner, self.web.pool, self._streamed).start()
+            return
+        if not self.answered:
+            request.answer(reply.status, reply.headers, reply.body)
+        self._over()
+
+    def _streamed(self, failure: Failure | None) -> None:
+        if failure is not None:
+            self._handler_failed(failure)
+        self._over()
+
+    def _reply_later(self, value: Any) -> Any:
+        """Answer with something that needs the reactor."""
+        if isinstance(value, Deferred):
+            return value.addCallback(self._returned)
+        if IResource.providedBy(value):
+            self._render(value)
+            return None
+        if isinstance(value, klein.Response):
+            headers = [
+                (name.lower(), item) for name, items in Headers(value.headers).getAllRawHeaders() for item in items
+            ]
+            return self._with_body(value.body, value.code, headers)
+        if IResponse.providedBy(value):
+            kinds = value.headers.getRawHeaders(b"Content-Type") or [b"application/octet-stream"]
+            return readBody(value).addCallback(self._proxied, value.code, [(b"Content-Type", kinds[0])])
+        return flattenString(self.request, value).addCallback(self._proxied, 200, _HTML)
+
+    def _proxied(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        context = self._context
+        assert context is not None
+        if context.after:
+            with context.active():
+                named = [(name.decode(), value.decode("latin-1")) for name, value in headers]
+                self._returned((body, status, named))
+        else:
+            self._send(Reply(status, headers, body))
+
+    def _with_body(self, body: Any, status: int, headers: list[tuple[bytes, bytes]]) -> Any:
+        if isinstance(body, (str, bytes)):
+            return self._proxied(body.encode() if isinstance(body, str) else body, status, headers)
+        return flattenString(self.request, body).addCallback(self._proxied, status, headers)
+
+    def _render(self, resource: Any) -> None:
+        request = self.request
+        if self.answered or request.gone:
+            self._over()
+            return
+        self.answered = True
+        request.content.seek(0)
+        request.notifyFinish().addBoth(lambda _: self._over())
+        request.render(resource)  # type: ignore[no-untyped-call]
+
+    # When something goes wrong.
+
+    def _failed(self, failure: Failure) -> Any:
+        error = failure.value
+        if isinstance(error, _Again):
+            self.hook = None
+            if self.answered:
+                self._over()
+            else:
+                self.dispatch()
+        elif isinstance(error, BadPayload):
+            self._answer_problem(Problem(error.status, error.detail))
+        elif isinstance(error, Overloaded) and self.hook is None:
+            self._unavailable(str(error), error.retry_after)
+        elif isinstance(error, PoolStopped) and self.hook is None:
+            self._unavailable("the service is stopping", 10.0)
+        elif isinstance(error, HTTPException):
+            return self._returned(error)
+        else:
+            self._handler_failed(failure)
+        return None
+
+    def _crashed(self, failure: Failure) -> None:
+        """The handler is done, but what it returned can't be sent, or failed to become something that can."""
+        if isinstance(failure.value, HTTPException):
+            try:
+                self._returned(failure.value)
+                return
+            except BaseException:
+                failure = Failure()
+        self._handler_failed(failure)
+
+    def _handler_failed(self, failure: Failure) -> None:
+        request = self.request
+        hook = self.hook
+        if hook is None and self._context is not None:
+            hook = self._context.hook
+        self.log.failure(
+            "{plugin}.{handler} failed on {method} {path} (request {request_id})",
+            failure=failure,
+            plugin="-" if hook is None else hook.owner,
+            handler="-" if hook is None else hook.name,
+            method=request.method.decode("ascii"),
+            path=request.path.decode("ascii", "backslashreplace"),
+            request_id=request.request_id,
+        )
+        if not self.answered or request.startedWriting or self._context is not None:
+            request.fail_with(Problem(500, "the handler failed; the log has the details under this request's id"))
+        self._over()
+        if hook is not None:
+            self.web.tell("handler_failed", hook, request.request_id, failure)
+
+    def overdue(self) -> None:
+        """Called when the sender has waited long enough."""
+        self.web.settled(self)
+        if self.answered:
+            return
+        self.answered = True
+        if self.hook is None:
+            self._unavailable(f"no handler could begin in {self.timeout:g} s", 10.0)
+            return
+        self.request.fail_with(Problem(504, f"the handler has taken more than {self.timeout:g} s, and still runs"))
+        self.web.tell("handler_overdue", self.hook, self.request.request_id, self.timeout)
+
+    def _refuse_path(self, nowhere: NoRoute) -> None:
+        request = self.request
+        if not nowhere.allowed:
+            self._answer_problem(Problem(404, "there is nothing at this path"))
+            return
+        allow = (b"Allow", ", ".join(sorted(nowhere.allowed | {"OPTIONS"})).encode())
+        if request.method == b"OPTIONS":
+            request.answer(200, [*_HTML, allow], b"")
+            self._over()
+        else:
+            method = request.method.decode("ascii")
+            self._answer_problem(Problem(405, f"{method} is not answered at this path", (allow,)))
+
+    def _unavailable(self, detail: str, retry_after: float) -> None:
+        seconds = b"%d" % max(1, math.ceil(retry_after))
+        self._answer_problem(Problem(503, detail, ((b"Retry-After", seconds),)))
+
+    def _answer_problem(self, problem: Problem) -> None:
+        self.request.fail_with(problem)
+        self._over()
+
+    def _over(self) -> None:
+        self.answered = True
+        self.web.settled(self)
+
+
+class _Job:
+    """What runs in a thread: decode the payload, call the handler, and make an answer of what it returns."""
+
+    def __init__(self, context: RequestContext, hook: Hook, captures: Mapping[str, Any]) -> None:
+        # The runner counts what runs by the object that the work belongs to.
+        self.__self__ = getattr(hook.handler, "__self__", None)
+        self._context = context
+        self._hook = hook
+        self._captures = captures
+
+    def __call__(self) -> Any:
+        payload = _payload_for(self._context)
+        try:
+            value = self._hook.handler(payload, **self._captures)
+        except HTTPException as error:
+            value = error
+        reply = reply_for(value, self._context)
+        # The runner continues a Deferred or a coroutine on the reactor.
+        return reply.value if type(reply) is Later else reply
+
+
+def _payload_for(context: RequestContext) -> Any:
+    declaration = context.hook.declaration
+    if declaration.raw:
+        return context.proxy()
+    incoming = context.incoming
+    return decode_payload(
+        context.body,
+        incoming.first_header(b"content-type").decode("latin-1"),
+        form_param=declaration.form_param,
+        content_encoding=incoming.first_header(b"content-encoding").decode("latin-1"),
+    )

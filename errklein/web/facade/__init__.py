@@ -1,0 +1,46 @@
+"""What Flask gives to handlers, made of Werkzeug alone."""
+
+from werkzeug.exceptions import abort
+
+from errklein.web.facade.app import Flask
+from errklein.web.facade.context import (
+    RequestContext,
+    current_app,
+    current_context,
+    g,
+    has_request_context,
+    request,
+)
+from errklein.web.facade.helpers import (
+    after_this_request,
+    copy_current_request_context,
+    redirect,
+    send_file,
+    send_from_directory,
+    stream_with_context,
+    url_for,
+)
+from errklein.web.facade.request import Request
+from errklein.web.facade.response import Response, jsonify, make_response
+
+__all__ = [
+    "Flask",
+    "Request",
+    "RequestContext",
+    "Response",
+    "abort",
+    "after_this_request",
+    "copy_current_request_context",
+    "current_app",
+    "current_context",
+    "g",
+    "has_request_context",
+    "jsonify",
+    "make_response",
+    "redirect",
+    "request",
+    "send_file",
+    "send_from_directory",
+    "stream_with_context",
+    "url_for",
+]

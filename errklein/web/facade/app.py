@@ -1,0 +1,60 @@
+"""The application that `current_app` stands for."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from errklein.web.facade import json_text
+from errklein.web.facade.request import Request
+from errklein.web.facade.response import Response, jsonify, make_response
+
+
+class Config(dict[str, Any]):
+    """Settings, as Flask's application has them."""
+
+    def from_mapping(self, *mappings: Any, **settings: Any) -> bool:
+        """Take over the settings with upper-case names."""
+        self.update({key: value for key, value in dict(*mappings, **settings).items() if key.isupper()})
+        return True
+
+
+class JSONProvider:
+    """How the application reads and writes JSON."""
+
+    dumps = staticmethod(json_text.dumps)
+    loads = staticmethod(json_text.loads)
+    response = staticmethod(jsonify)
+
+
+class Flask:
+    """What handlers may ask of `current_app`. It routes nothing: plugins' routes are made with `@webhook`."""
+
+    request_class = Request
+    response_class = Response
+    debug = False
+    testing = False
+
+    def __init__(self, import_name: str = "errklein", **_: Any) -> None:
+        self.import_name = self.name = import_name
+        self.root_path = str(Path.cwd())
+        self.config = Config(
+            DEBUG=False,
+            TESTING=False,
+            SECRET_KEY=None,
+            MAX_CONTENT_LENGTH=None,
+            MAX_COOKIE_SIZE=4093,
+            APPLICATION_ROOT="/",
+        )
+        self.logger = logging.getLogger("errklein.web")
+        self.json = JSONProvider()
+        self.extensions: dict[str, Any] = {}
+
+    make_response = staticmethod(make_response)
+
+    def route(self, *_: Any, **__: Any) -> Any:
+        """Refused: says what to use instead."""
+        raise RuntimeError("this is not a Flask application of its own; declare routes with errklein's @webhook")
+
+    run = add_url_rule = register_blueprint = route

@@ -1,0 +1,127 @@
+"""Which request the running code is about.
+
+Each request has a context. The code that handles it, in whichever thread, runs with that context as the current one,
+and `request`, `g` and `current_app` lead to it; so does everything that the handler starts, until it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from werkzeug.local import LocalProxy
+from werkzeug.routing import Rule
+
+from errklein.running.context import request_id
+from errklein.web.environ import make_environ
+from errklein.web.facade.request import Request, endpoint_of
+from errklein.webhooks import Hook
+
+if TYPE_CHECKING:
+    from errklein.web.facade.app import Flask
+    from errklein.web.request import Request as IncomingRequest
+
+_current: ContextVar[RequestContext | None] = ContextVar("errklein.web.context", default=None)
+
+
+class Globals:
+    """What a handler keeps for the time of a request."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of that name, or `default`."""
+        return self.__dict__.get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """Take the value of that name away and return it, or `default`; raises KeyError without one."""
+        return self.__dict__.pop(name, *default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """The value of that name, which is `default` if it had none."""
+        return self.__dict__.setdefault(name, default)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.__dict__
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__dict__)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+class Home(Protocol):
+    """What a context knows of the server."""
+
+    app: Flask
+
+    def url_for(self, hook: Hook, endpoint: str, values: Mapping[str, Any]) -> str:
+        """The path of the method that `endpoint` names, seen from `hook`. Raises LookupError if there is none."""
+
+
+class RequestContext:
+    """One request on its way through a handler. What Flask would make at once is made when it is asked for."""
+
+    def __init__(self, home: Home, incoming: IncomingRequest, hook: Hook, captures: Mapping[str, Any]) -> None:
+        self.home = home
+        self.incoming = incoming
+        self.hook = hook
+        self.captures = captures
+        self.body = incoming.body()
+        self.after: list[Callable[[Any], Any]] = []
+
+    @cached_property
+    def environ(self) -> dict[str, Any]:
+        """The request as WSGI describes it."""
+        return make_environ(self.incoming, self.body)
+
+    @cached_property
+    def request(self) -> Request:
+        """The request as Flask's handlers see it."""
+        request = Request(self.environ)
+        declaration = self.hook.declaration
+        request.url_rule = Rule(declaration.rule, endpoint=endpoint_of(self.hook), methods=declaration.methods)
+        request.view_args = dict(self.captures)
+        request.body_limit = self.incoming.body_limit
+        return request
+
+    @cached_property
+    def g(self) -> Globals:
+        """What the handler keeps for the time of the request."""
+        return Globals()
+
+    def proxy(self) -> Any:
+        """A stand-in for this very request, which works wherever it is taken to."""
+        return LocalProxy(lambda: self.request)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make this the current context for a `with` block."""
+        token = _current.set(self)
+        id_token = request_id.set(self.incoming.request_id)
+        try:
+            yield
+        finally:
+            request_id.reset(id_token)
+            _current.reset(token)
+
+
+def current_context(what: str = "this") -> RequestContext:
+    """The context of the request being handled. Raises RuntimeError, naming `what`, when none is."""
+    context = _current.get()
+    if context is None:
+        raise RuntimeError(f"{what} works only while a webhook's request is being handled")
+    return context
+
+
+def has_request_context() -> bool:
+    """Whether a request is being handled."""
+    return _current.get() is not None
+
+
+request: Request = LocalProxy(lambda: current_context("flask.request").request)  # type: ignore[assignment]
+g: Globals = LocalProxy(lambda: current_context("flask.g").g)  # type: ignore[assignment]
+current_app: Flask = LocalProxy(lambda: current_context("flask.current_app").home.app)  # type: ignore[assignment]

@@ -1,0 +1,185 @@
+"""HTTP/1.1 as it arrives (RFC 9112), without any input or output.
+
+`parse_head` reads a request's line and headers; `LengthBody` and `ChunkedBody` read what follows. All are strict: what
+two parsers could read in two ways is refused, since a proxy in front may have read it in the other one. In particular:
+
+- lines end with CR LF, and neither stands anywhere else; folded headers are refused;
+- one Content-Length of digits, or one `Transfer-Encoding: chunked`, never both, and the latter in HTTP/1.1 only;
+- an HTTP/1.1 request has exactly one Host header, with a host and perhaps a port.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_HEAD = 16 * 1024
+MAX_HEADERS = 500
+_MAX_CHUNK_LINE = 1024
+_MAX_TRAILERS = 16 * 1024
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])")
+_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}\.?)(?::[0-9]{0,5})?")
+_CHUNK_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,16})"
+    rb"(?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+    rb"(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*\"))?)*"
+)
+
+
+class Refused(Exception):
+    """The bytes are no request that can be answered; `status` says why to the client, `detail` to a person."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request's line and headers. `length` is the body's size in bytes, None if it comes in chunks."""
+
+    method: bytes
+    target: bytes
+    version: bytes
+    headers: list[tuple[bytes, bytes]]
+    length: int | None
+    keep_alive: bool
+    expects_continue: bool
+
+
+def parse_head(raw: bytes) -> Head:
+    """The head in `raw`, the bytes before the empty line. Raises Refused."""
+    line, *rest = raw.split(b"\r\n")
+    parts = _REQUEST_LINE.fullmatch(line)
+    if parts is None:
+        raise Refused(400, "the request line is malformed")
+    method, target, major, minor = parts.groups()
+    if major != b"1" or minor not in b"01":
+        raise Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    modern = minor == b"1"
+    if len(rest) > MAX_HEADERS:
+        raise Refused(431, f"there are more than {MAX_HEADERS} headers")
+    headers: list[tuple[bytes, bytes]] = []
+    length: int | None = 0
+    hosts = 0
+    sized = chunked = False
+    connection = expect = b""
+    for line in rest:
+        field = _HEADER.fullmatch(line)
+        if field is None:
+            raise Refused(400, "a header is malformed")
+        name = field[1].lower()
+        value = field[2].rstrip(b" \t")
+        headers.append((name, value))
+        if name == b"host":
+            hosts += 1
+            if _HOST.fullmatch(value) is None:
+                raise Refused(400, "the Host header is malformed")
+        elif name == b"content-length":
+            if sized or not value.isdigit() or len(value) > 18:
+                raise Refused(400, "Content-Length is malformed, or given twice")
+            sized = True
+            length = int(value)
+        elif name == b"transfer-encoding":
+            if chunked or not modern:
+                raise Refused(400, "Transfer-Encoding is given twice, or with HTTP/1.0")
+            if value.lower() != b"chunked":
+                raise Refused(501, "the only Transfer-Encoding understood is chunked")
+            chunked = True
+            length = None
+        elif name == b"connection":
+            connection += b"," + value.lower()
+        elif name == b"expect":
+            expect = value.lower()
+    if sized and chunked:
+        raise Refused(400, "Content-Length and Transfer-Encoding exclude each other")
+    if hosts > 1 or (modern and not hosts):
+        raise Refused(400, "exactly one Host header is needed")
+    if expect and expect != b"100-continue":
+        raise Refused(417, "the only expectation understood is 100-continue")
+    keep_alive = modern
+    if connection and modern:
+        keep_alive = b"close" not in [token.strip() for token in connection.split(b",")]
+    version = b"HTTP/1.1" if modern else b"HTTP/1.0"
+    return Head(method, target, version, headers, length, keep_alive, bool(expect) and modern)
+
+
+class LengthBody:
+    """Reads a body of `length` bytes."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """The part of `data` that belongs to the body, and, once the body is complete, what comes after it."""
+        if len(data) < self._left:
+            self._left -= len(data)
+            return data, None
+        return data[: self._left], data[self._left :]
+
+
+class ChunkedBody:
+    """Reads a body that comes in chunks (RFC 9112, 7.1). Extensions and trailers are checked and dropped."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._left = 0
+        self._trailers = -1
+
+    def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """The bytes of the body in `data`, and, once the body is complete, what comes after it. Raises Refused."""
+        buffer = self._buffer
+        buffer += data
+        body = bytearray()
+        while True:
+            if self._trailers >= 0:
+                return bytes(body), self._read_trailers()
+            if self._left > 2:
+                part = buffer[: self._left - 2]
+                body += part
+                del buffer[: len(part)]
+                self._left -= len(part)
+            if 0 < self._left <= 2:
+                # What is left of a chunk is the line end after it.
+                if not b"\r\n".startswith(buffer[:2]):
+                    raise Refused(400, "a chunk is longer than its size says")
+                if len(buffer) < 2:
+                    return bytes(body), None
+                del buffer[:2]
+                self._left = 0
+            if self._left:
+                return bytes(body), None
+            end = buffer.find(b"\r\n", 0, _MAX_CHUNK_LINE)
+            if end < 0:
+                if len(buffer) >= _MAX_CHUNK_LINE or b"\n" in buffer:
+                    raise Refused(400, "a chunk's size is malformed")
+                return bytes(body), None
+            size = _CHUNK_LINE.fullmatch(buffer, 0, end)
+            if size is None:
+                raise Refused(400, "a chunk's size is malformed")
+            length = int(size[1], 16)
+            del buffer[: end + 2]
+            if length:
+                self._left = length + 2
+            else:
+                self._trailers = 0
+
+    def _read_trailers(self) -> bytes | None:
+        buffer = self._buffer
+        while True:
+            end = buffer.find(b"\r\n")
+            if end == 0:
+                return bytes(buffer[2:])
+            size = len(buffer) if end < 0 else end + 2
+            if self._trailers + size > _MAX_TRAILERS:
+                raise Refused(431, "the trailers are too long")
+            line = bytes(buffer if end < 0 else buffer[:end])
+            if b"\n" in line or (end > 0 and _HEADER.fullmatch(line) is None):
+                raise Refused(400, "a trailer is malformed")
+            if end < 0:
+                return None
+            self._trailers += size
+            del buffer[:size]

@@ -1,0 +1,200 @@
+"""Where the web server listens, by Twisted's descriptions of endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
+from twisted.internet.endpoints import SSL4ServerEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.web.tls import CertificateError, ServerCertificate
+
+_POSITIONS = {
+    "tcp": ("port", "interface", "backlog"),
+    "tcp6": ("port", "backlog", "interface"),
+    "ssl": ("port", "privateKey", "certKey", "sslmethod", "interface", "backlog", "extraCertChain"),
+    "tls": ("path", "port", "backlog", "interface"),
+    "unix": ("address", "mode", "backlog", "lockfile"),
+    "systemd": ("domain", "index"),
+}
+_SSL_ARGUMENTS = frozenset(_POSITIONS["ssl"]) - {"sslmethod"}
+
+Endpoint = tuple[str, frozenset[tuple[str, str]]]
+
+
+class ListenError(Exception):
+    """An endpoint can't be opened; str() is one line with the endpoint and the reason."""
+
+    def __init__(self, description: str, reason: str) -> None:
+        super().__init__(f"can't listen on {description}: {' '.join(reason.split())}")
+
+
+class Listeners:
+    """The endpoints that are open, each by the description it was opened with.
+
+    `tcp:`, `unix:`, `systemd:`, `haproxy:` and `tls:` are as Twisted has them. `ssl:` takes Twisted's arguments too,
+    but offers only what is good practice, and its certificate can be read again.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, factory: IProtocolFactory) -> None:
+        self._reactor = reactor
+        self._factory = factory
+        self._ports: dict[Endpoint, tuple[str, IListeningPort]] = {}
+        self._opening: dict[Endpoint, Deferred[None]] = {}
+        self._certificates: dict[Endpoint, ServerCertificate] = {}
+
+    @property
+    def open_now(self) -> list[str]:
+        """The descriptions of what is open, in the order of opening."""
+        return [description for description, _ in self._ports.values()]
+
+    def addresses(self, description: str) -> list[IAddress]:
+        """The addresses that an open endpoint has, as when its port was left to the system; empty if it isn't open."""
+        found = self._ports.get(identify(description))
+        return [] if found is None else [found[1].getHost()]
+
+    def open(self, description: str) -> Deferred[None]:
+        """Listen there, unless it is open already. Fires when it is bound, or fails with ListenError."""
+        try:
+            endpoint = identify(description)
+        except ValueError as error:
+            return fail(ListenError(description, str(error)))
+        if endpoint in self._ports:
+            return succeed(None)
+        result: Deferred[None] = Deferred()
+        if endpoint in self._opening:
+            self._opening[endpoint].addBoth(lambda _: self.open(description).chainDeferred(result))
+            return result
+        opening: Deferred[None] = Deferred()
+        self._opening[endpoint] = opening
+
+        def opened(port: IListeningPort) -> None:
+            self._ports[endpoint] = (description, port)
+            self.log.info("listening on {endpoint}", endpoint=description)
+
+        def failed(failure: Failure) -> Failure:
+            self._certificates.pop(endpoint, None)
+            return Failure(ListenError(description, _reason(failure.value)))
+
+        def settled(outcome: Any) -> Any:
+            del self._opening[endpoint]
+            opening.callback(None)
+            return outcome
+
+        attempt = maybeDeferred(lambda: self._endpoint(description, endpoint).listen(self._factory))
+        attempt.addCallback(opened).addErrback(failed).addBoth(settled).chainDeferred(result)
+        return result
+
+    def close(self, description: str) -> Deferred[None]:
+        """Listen there no more; connections that are open stay. Does nothing if it isn't open."""
+        endpoint = identify(description)
+        self._certificates.pop(endpoint, None)
+        found = self._ports.pop(endpoint, None)
+        if found is None:
+            return succeed(None)
+        self.log.info("no longer listening on {endpoint}", endpoint=description)
+        return maybeDeferred(found[1].stopListening).addCallback(lambda _: None)
+
+    def close_all(self) -> Deferred[None]:
+        """Listen nowhere any more."""
+        return gatherResults([self.close(description) for description in self.open_now]).addCallback(lambda _: None)
+
+    def reload_certificates(self) -> None:
+        """Read the certificates of `ssl:` endpoints again; what can't be used is logged, and the old one stays.
+
+        `tls:` endpoints notice changes in their directories by themselves.
+        """
+        for endpoint, certificate in self._certificates.items():
+            description = self._ports[endpoint][0] if endpoint in self._ports else endpoint[0]
+            try:
+                certificate.reload()
+                self.log.info("read the certificate of {endpoint} again", endpoint=description)
+            except CertificateError as error:
+                self.log.error("{endpoint} keeps its certificate: {error}", endpoint=description, error=str(error))
+
+    def _endpoint(self, description: str, endpoint: Endpoint) -> IStreamServerEndpoint:
+        kind, named = endpoint
+        if kind != "ssl":
+            made: IStreamServerEndpoint = serverFromString(self._reactor, description)
+            return made
+        arguments = dict(named)
+        unknown = sorted(set(arguments) - _SSL_ARGUMENTS)
+        if unknown:
+            raise ValueError(f"ssl: has no argument {unknown[0]}")
+        if "port" not in arguments:
+            raise ValueError("ssl: needs a port")
+        key = arguments.get("privateKey", "server.pem")
+        chain = arguments.get("extraCertChain")
+        certificate = ServerCertificate(
+            Path(key), Path(arguments.get("certKey", key)), None if chain is None else Path(chain)
+        )
+        self._certificates[endpoint] = certificate
+        return SSL4ServerEndpoint(
+            self._reactor,
+            int(arguments["port"]),
+            certificate,
+            int(arguments.get("backlog", "50")),
+            arguments.get("interface", ""),
+        )
+
+
+def identify(description: str) -> Endpoint:
+    """What a description means, the same for each way to write it. Raises ValueError for what is no description."""
+    kind, *arguments = _split(description)
+    kind = kind.strip().lower()
+    if not kind or not arguments:
+        raise ValueError("an endpoint is written like tcp:3141:interface=127.0.0.1")
+    if kind == "haproxy":
+        return kind, frozenset({("endpoint", description.partition(":")[2])})
+    named = {}
+    positions = iter(_POSITIONS.get(kind, ()))
+    for number, argument in enumerate(arguments):
+        name, separator, value = argument.partition("=")
+        if separator and name.isidentifier():
+            named[name] = _unescape(value)
+        else:
+            named[next(positions, str(number))] = _unescape(argument)
+    return kind, frozenset(named.items())
+
+
+def _split(description: str) -> Sequence[str]:
+    return list(_parts(description))
+
+
+def _parts(description: str) -> Iterator[str]:
+    part = ""
+    characters = iter(description)
+    for character in characters:
+        if character == "\\":
+            part += character + next(characters, "")
+        elif character == ":":
+            yield part
+            part = ""
+        else:
+            part += character
+    yield part
+
+
+def _unescape(value: str) -> str:
+    result = ""
+    characters = iter(value)
+    for character in characters:
+        result += next(characters, "") if character == "\\" else character
+    return result
+
+
+def _reason(error: BaseException | None) -> str:
+    if isinstance(error, CannotListenError):
+        cause = error.socketError
+        return str(getattr(cause, "strerror", None) or cause)
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error) or type(error).__name__

@@ -1,0 +1,58 @@
+"""What a request's target says about its path."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from urllib.parse import unquote_to_bytes
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+class BadPath(Exception):
+    """The path is refused with `status`: 400 for what can be read in two ways, 404 for what can't exist."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+@lru_cache(512)
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """The path and query, still escaped, of a request target in origin or absolute form (RFC 9112, 3.2).
+
+    Raises BadPath.
+    """
+    if target[:1] != b"/":
+        scheme, separator, rest = target.partition(b"://")
+        if not separator or scheme.lower() not in (b"http", b"https"):
+            raise BadPath(400, "the request target must be a path")
+        target = b"/" + rest.partition(b"/")[2]
+    path, _, query = target.partition(b"?")
+    return path.partition(b"#")[0], query
+
+
+def clean_path(path: bytes) -> str:
+    """The unescaped path. Raises BadPath.
+
+    An escaped slash would become a separator that a proxy in front hasn't seen, so it is refused, as are control
+    characters, broken escapes and what isn't UTF-8. Doubled slashes and dot segments lead nowhere: routes have none.
+    """
+    if _BAD_ESCAPE.search(path):
+        raise BadPath(400, "the path has a broken escape")
+    unescaped = unquote_to_bytes(path)
+    if any(segment in (b".", b"..") for segment in unescaped.split(b"/")):
+        raise BadPath(404, "there is nothing at this path")
+    if b"%2f" in path.lower():
+        raise BadPath(400, "the path has an escaped slash")
+    if _CONTROL.search(unescaped):
+        raise BadPath(400, "the path has a control character")
+    try:
+        text = unescaped.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadPath(400, "the path is not UTF-8") from None
+    if "//" in text:
+        raise BadPath(404, "there is nothing at this path")
+    return text

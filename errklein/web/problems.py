@@ -1,0 +1,57 @@
+"""Error pages of errklein's own: `application/problem+json` (RFC 9457) for programs, HTML for people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from html import escape
+from http import HTTPStatus
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a request is refused: an HTTP status, and a sentence for the person who reads the answer."""
+
+    status: int
+    detail: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def problem_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Headers, bytes]:
+    """The headers and the body of the answer that tells the problem."""
+    title = reason_of(problem.status)
+    headers = list(problem.headers)
+    if as_json:
+        fields = {
+            "type": "about:blank",
+            "title": title,
+            "status": problem.status,
+            "detail": problem.detail,
+            "request_id": request_id,
+        }
+        headers.append((b"Content-Type", b"application/problem+json"))
+        return headers, json.dumps(fields).encode("ascii") + b"\n"
+    page = (
+        "<!doctype html>\n<html lang=en>\n"
+        f"<title>{problem.status} {title}</title>\n<h1>{title}</h1>\n"
+        f"<p>{escape(problem.detail)}</p>\n<p>Request {request_id}</p>\n"
+    )
+    headers.append((b"Content-Type", b"text/html; charset=utf-8"))
+    return headers, page.encode("utf-8", "replace")
+
+
+def wants_json(content_type: bytes, accept: bytes) -> bool:
+    """Whether a sender of `content_type` who accepts `accept` is a program that reads JSON."""
+    if b"json" in accept.lower():
+        return True
+    return b"json" in content_type.lower() and b"html" not in accept.lower()
+
+
+def reason_of(status: int) -> str:
+    """The standard phrase for a status; "Unknown" for one that has none."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"

@@ -1,0 +1,101 @@
+"""From what a handler returned to the bytes of an answer.
+
+The common kinds, text and values for JSON, go the short way; the rest becomes a Werkzeug response first, as does
+everything once `after_this_request` was used. What needs the reactor is passed on as it is, in a `Later`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import klein
+import werkzeug.wrappers
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IRenderable, IResponse
+from twisted.web.resource import IResource
+from twisted.web.template import Tag
+from werkzeug.exceptions import HTTPException
+
+from errklein.web.facade import json_text
+from errklein.web.facade.context import RequestContext
+from errklein.web.facade.response import Response, response_for
+
+Headers = list[tuple[bytes, bytes]]
+
+_HTML: Headers = [(b"Content-Type", b"text/html; charset=utf-8")]
+_JSON: Headers = [(b"Content-Type", b"application/json")]
+# Ours to say, not a handler's: they depend on the connection, or are written for every answer.
+_OURS = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "date", "x-request-id"})
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer ready to be sent. With `items` the body is what they give, one after the other, else `body`."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    items: Iterator[Any] | AsyncIterator[Any] | None = None
+    close: Callable[[], object] | None = None
+
+
+@dataclass(slots=True)
+class Later:
+    """Something that can be made an answer on the reactor only."""
+
+    value: Any
+
+
+def reply_for(value: Any, context: RequestContext) -> Reply | Later:
+    """The answer for what a handler returned or the HTTPException it raised.
+
+    Raises whatever says that it can't be one. Call it with the context active.
+    """
+    if not context.after:
+        kind = type(value)
+        if kind is str:
+            return Reply(200, _HTML, value.encode())
+        if value is None:
+            return Reply(200, _HTML, b"")
+        if kind is bytes:
+            return Reply(200, _HTML, value)
+        if kind is dict or kind is list:
+            return Reply(200, _JSON, json_text.dump_body(value).encode()) if value else Reply(200, _HTML, b"")
+    if _needs_reactor(value):
+        return Later(value)
+    if isinstance(value, AsyncIterator):
+        return _after(Response(), context, value)
+    if not isinstance(value, (HTTPException, werkzeug.wrappers.Response)) and not value:
+        value = ""
+    return _after(response_for(value), context)
+
+
+def _needs_reactor(value: Any) -> bool:
+    if isinstance(value, (Deferred, Awaitable, klein.Response, Tag)):
+        return True
+    return bool(IResource.providedBy(value) or IRenderable.providedBy(value) or IResponse.providedBy(value))
+
+
+def _after(response: Any, context: RequestContext, items: AsyncIterator[Any] | None = None) -> Reply:
+    for function in context.after:
+        changed = function(response)
+        # Flask wants the response back; the examples of errbot's documentation return nothing.
+        if changed is not None:
+            response = changed
+    headers = []
+    for name, value in response.get_wsgi_headers(context.environ):
+        if name.lower() not in _OURS:
+            headers.append((name.encode("latin-1"), value.encode("latin-1")))
+    status = response.status_code
+    if items is not None:
+        headers = [header for header in headers if header[0].lower() != b"content-length"]
+        return Reply(status, headers, b"", items)
+    if response.is_streamed or response.direct_passthrough:
+        source = response.response if response.direct_passthrough else response.iter_encoded()
+        return Reply(status, headers, b"", iter(source), response.close)
+    headers = [header for header in headers if header[0].lower() != b"content-length"]
+    body = response.get_data()
+    response.close()
+    return Reply(status, headers, body)

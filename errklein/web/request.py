@@ -1,0 +1,296 @@
+"""A request and its answer, as Twisted's resources know them, but lean: what nobody asks for is never made."""
+
+from __future__ import annotations
+
+import io
+import re
+from functools import cached_property
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import parse_qs
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.http import NO_BODY_CODES
+from twisted.web.http_headers import Headers
+
+from errklein.web.http1 import Head
+from errklein.web.paths import BadPath, split_target
+from errklein.web.problems import Problem, problem_page, reason_of, wants_json
+
+if TYPE_CHECKING:
+    from errklein.web.channel import Channel
+    from errklein.web.site import Site
+
+_KEPT_IN_MEMORY = 1024 * 1024
+_HEADER_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_UNSENDABLE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_REASONS = {code: reason_of(code).encode() for code in range(100, 600)}
+
+
+class UnsendableAnswer(Exception):
+    """A status, header or reason phrase that can't be put into an HTTP answer."""
+
+
+class Request(server.Request):
+    """One request. `answer` writes a whole answer; Twisted's own methods work too, for resources."""
+
+    channel: Channel | None  # type: ignore[assignment]
+    site: Site
+    defaultContentType = b"text/html; charset=utf-8"
+
+    def __init__(self, channel: Channel, site: Site, head: Head, request_id: str) -> None:
+        # Twisted's own initialisers make five objects, of which a webhook needs none; the properties below make them.
+        self.channel = channel
+        self.site = site
+        self.transport = channel.transport
+        self.queued = False
+        self.notifications: list[Deferred[None]] = []
+        self.cookies: list[bytes] = []
+        self._adapterCache: dict[Any, Any] = {}
+        self.head = head
+        self.method = head.method
+        self.uri = head.target
+        self.clientproto = head.version
+        self.request_id = request_id
+        self.begun = site.now()
+        self.body_limit = site.settings.max_body
+        self.body_size = 0
+        self._body: bytes | None = b""
+        # Asked now, since the connection may be gone when somebody wants to know.
+        self.secure = not channel.plain
+        self.bad_target: BadPath | None = None
+        try:
+            self.path, self.query = split_target(head.target)
+        except BadPath as bad:
+            self.bad_target = bad
+            self.path = self.query = b""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has hung up."""
+        return self._disconnected
+
+    @cached_property
+    def requestHeaders(self) -> Headers:  # type: ignore[override]
+        """The headers that the client has sent."""
+        headers = Headers()
+        for name, value in self.head.headers:
+            headers.addRawHeader(name, value)
+        return headers
+
+    @cached_property
+    def responseHeaders(self) -> Headers:  # type: ignore[override]
+        """The headers that go with what is written by Twisted's methods."""
+        headers = Headers()
+        headers.addRawHeader(b"Date", self.site.date())
+        headers.addRawHeader(b"X-Request-Id", self.request_id.encode())
+        if self.channel is not None and not self.channel.persistent:
+            headers.addRawHeader(b"Connection", b"close")
+        return headers
+
+    @cached_property
+    def received_cookies(self) -> dict[bytes, bytes]:  # type: ignore[override]
+        """The cookies that the client has sent."""
+        cookies = {}
+        for name, value in self.head.headers:
+            if name == b"cookie":
+                for cookie in value.split(b";"):
+                    key, separator, content = cookie.lstrip().partition(b"=")
+                    if separator:
+                        cookies[key] = content
+        return cookies
+
+    @cached_property
+    def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]
+        """The fields of the query."""
+        return parse_qs(self.query, keep_blank_values=True)
+
+    @cached_property
+    def client(self) -> IAddress:
+        """The client's address."""
+        assert self.channel is not None
+        return self.channel.getPeer()
+
+    @cached_property
+    def host(self) -> IAddress:
+        """The address that the client has connected to."""
+        assert self.channel is not None
+        return self.channel.getHost()
+
+    @cached_property
+    def content(self) -> BinaryIO:  # type: ignore[override]
+        """The body as a file."""
+        return io.BytesIO(self._body or b"")
+
+    def first_header(self, name: bytes) -> bytes:
+        """The value of the first header of that lower-case name; empty if there is none."""
+        for header, value in self.head.headers:
+            if header == name:
+                return value
+        return b""
+
+    # Receiving.
+
+    def receive_body(self, data: bytes) -> bool:
+        """Keep a part of the body. Returns False if it is more than may be."""
+        self.body_size += len(data)
+        if self.body_size > self.body_limit:
+            return False
+        if self.body_size == len(data) == self.head.length:
+            self._body = data
+            return True
+        if self._body is not None:
+            self._body = None
+            self.content = cast(BinaryIO, SpooledTemporaryFile(max_size=_KEPT_IN_MEMORY))  # noqa: SIM115
+        self.content.write(data)
+        return True
+
+    def body(self) -> bytes:
+        """The whole body. Call it before the request is finished."""
+        if self._body is None:
+            self.content.seek(0)
+            self._body = self.content.read()
+        return self._body
+
+    def process(self) -> None:
+        """Called by the channel when everything has arrived."""
+        if self._body is None:
+            self.content.seek(0)
+        self.prepath = []
+        self.postpath = []
+        try:
+            self.site.gate.handle(self)
+        except BaseException:
+            self.processingFailed(Failure())
+
+    # Answering.
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Write a whole answer. Raises UnsendableAnswer before anything is written; does nothing if the client is gone.
+
+        Connection, Date, X-Request-Id and Content-Length are added.
+        """
+        if self._disconnected or self.finished:
+            return
+        parts = self._head_lines(status, headers)
+        channel = self.channel
+        assert channel is not None
+        if status not in NO_BODY_CODES:
+            parts.append(b"Content-Length: %d\r\n\r\n" % len(body))
+            if self.method != b"HEAD":
+                parts.append(body)
+                self.sentLength = len(body)
+        else:
+            parts.append(b"\r\n")
+        self.startedWriting = 1
+        channel.send(b"".join(parts))
+        self._done()
+
+    def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Write the head of an answer whose length isn't known, or is among the headers. Raises UnsendableAnswer."""
+        parts = self._head_lines(status, headers)
+        sized = any(name.lower() == b"content-length" for name, _ in headers)
+        if status not in NO_BODY_CODES and not sized and self.clientproto == b"HTTP/1.1":
+            self.chunked = 1
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif not sized and self.channel is not None:
+            # HTTP/1.0 knows the end of such a body only by the end of the connection.
+            self.channel.persistent = False
+        parts.append(b"\r\n")
+        self.startedWriting = 1
+        if self.channel is not None:
+            self.channel.write(b"".join(parts))
+        if self.method == b"HEAD" or status in NO_BODY_CODES:
+            self.chunked = 0
+            self.write = lambda data: None  # type: ignore[method-assign]
+
+    def answer_problem(self, problem: Problem) -> None:
+        """Write an error page that the sender can read."""
+        as_json = wants_json(self.first_header(b"content-type"), self.first_header(b"accept"))
+        headers, body = problem_page(problem, self.request_id, as_json)
+        self.answer(problem.status, headers, body)
+
+    def _head_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
+        if type(status) is not int or not 200 <= status <= 599:
+            raise UnsendableAnswer(f"{status!r} is no status of an answer")
+        self.code = status
+        parts = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS[status]), self.site.date_line(), b"X-Request-Id: "]
+        parts += (self.request_id.encode(), b"\r\n")
+        if self.channel is not None and not self.channel.persistent:
+            parts.append(b"Connection: close\r\n")
+        for name, value in headers:
+            if not _HEADER_NAME.fullmatch(name):
+                raise UnsendableAnswer(f"{name!r} is no header name")
+            if _UNSENDABLE.search(value):
+                raise UnsendableAnswer(f"the header {name.decode()} has a control character in its value")
+            parts += (name, b": ", value, b"\r\n")
+        return parts
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        """Set the status of what is written by Twisted's methods. The reason phrase is the standard one, always.
+
+        Raises UnsendableAnswer for what is no status, since Twisted would find out when half of the answer is written.
+        """
+        if type(code) is not int or not 200 <= code <= 599:
+            raise UnsendableAnswer(f"{code!r} is no status of an answer")
+        super().setResponseCode(code, _REASONS[code])
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """Answer 500, or, if a part of another answer is out already, break the connection off."""
+        self._log.failure("request {request_id} failed", reason, request_id=self.request_id)
+        self.fail_with(Problem(500, "the request could not be processed"))
+        return reason
+
+    def fail_with(self, problem: Problem) -> None:
+        """Answer with an error, or, if a part of another answer is out already, break the connection off."""
+        if self._disconnected or self.finished:
+            return
+        if not self.startedWriting:
+            self.answer_problem(problem)
+        elif self.channel is not None:
+            self.code = problem.status
+            self.site.log_answer(self)
+            self.channel.abort()
+
+    def finish(self) -> None:
+        """End an answer that was written by Twisted's methods."""
+        if self._disconnected or self.finished:
+            return
+        if not self.startedWriting:
+            self.write(b"")  # type: ignore[no-untyped-call]
+        if self.chunked and self.channel is not None:
+            self.channel.write(b"0\r\n\r\n")
+        self._done()
+
+    def _done(self) -> None:
+        self.finished = 1
+        self.site.log_answer(self)
+        self._drop_body()
+        channel = self.channel
+        self.channel = None
+        if self.notifications:
+            for waiting in self.notifications:
+                waiting.callback(None)
+            self.notifications = []
+        if channel is not None:
+            channel.requestDone(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Called by the channel when the client has hung up."""
+        self._disconnected = True
+        self.channel = None
+        self.finished = 1
+        self._drop_body()
+        waiting, self.notifications = self.notifications, []
+        for notification in waiting:
+            notification.errback(reason)
+
+    def _drop_body(self) -> None:
+        if "content" in self.__dict__:
+            self.content.close()
+
+    def __hash__(self) -> int:
+        return id(self)

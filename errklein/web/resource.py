@@ -1,0 +1,149 @@
+"""The resource at the root of the site: every request, on its way to a plugin's hook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from errklein.ports import WebEvents
+from errklein.running import Runner, WorkerPool
+from errklein.web.delivery import Delivery
+from errklein.web.facade.app import Flask
+from errklein.web.facade.request import endpoint_of
+from errklein.web.paths import BadPath, clean_path
+from errklein.web.problems import Problem
+from errklein.web.request import Request
+from errklein.web.routes import Match, NoRoute, Rebuilding, Route, Routes
+from errklein.web.settings import WebSettings
+from errklein.web.sweeper import Sweeper
+from errklein.webhooks import Hook
+
+_STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
+
+
+@implementer(IResource)
+class WebhookResource:
+    """Answers requests by the hooks of the active plugins."""
+
+    isLeaf = True
+    log = Logger(namespace="errklein.web")
+
+    def __init__(self, reactor: Any, runner: Runner, pool: WorkerPool, settings: WebSettings, sweeper: Sweeper) -> None:
+        self.runner = runner
+        self.pool = pool
+        self.settings = settings
+        self.events: WebEvents | None = None
+        self.app = Flask("errklein")
+        self.routes = Routes(reactor, self._execute, lambda hook, by: self.tell("hook_shadowed", hook, by))
+        self.stopping = False
+        self._sweeper = sweeper
+        self._open: dict[Request, Delivery] = {}
+        self._idle: list[Deferred[None]] = []
+
+    # What the site asks.
+
+    def refusal(self, request: Request, length: int | None, expects: bool) -> Problem | None:
+        """Why the body of a request isn't wanted; see `site.Gate`."""
+        if self.stopping:
+            return _STOPPING
+        try:
+            match = self.match(request)
+        except (NoRoute, Rebuilding):
+            match = None
+            if expects:
+                return Problem(404, "nothing at this path takes a body like this")
+        except BadPath as bad:
+            return Problem(bad.status, bad.detail)
+        hook = None if match is None else match.route.hook
+        if hook is not None and hook.declaration.max_body is not None:
+            request.body_limit = hook.declaration.max_body
+        if length is not None and length > request.body_limit:
+            return Problem(413, f"the body is larger than {request.body_limit} bytes")
+        return None
+
+    def handle(self, request: Request) -> None:
+        """Answer a request; see `site.Gate`."""
+        if self.stopping:
+            request.answer_problem(_STOPPING)
+            return
+        delivery = self._open[request] = Delivery(self, request)
+        delivery.dispatch()
+        if not delivery.answered:
+            self._sweeper.watch(delivery)
+
+    def render(self, request: IRequest) -> int:
+        """Answer a request, as any resource does."""
+        assert isinstance(request, Request)
+        self.handle(request)
+        return NOT_DONE_YET
+
+    def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
+        """Itself: routes see the whole path."""
+        return self
+
+    def putChild(self, path: bytes, child: IResource) -> None:
+        """Refused: what is answered here is decided by the plugins."""
+        raise NotImplementedError("plugins declare what is answered, with @webhook")
+
+    # What deliveries ask.
+
+    def match(self, request: Request) -> Match:
+        """The route for a request. Raises BadPath, NoRoute or Rebuilding."""
+        match = self.routes.remembered(request.path, request.method)
+        if match is not None:
+            return match
+        if request.bad_target is not None:
+            if request.uri == b"*" and request.method == b"OPTIONS":
+                raise NoRoute(frozenset({"GET", "HEAD", "POST"}))
+            raise request.bad_target
+        return self.routes.match(request.path, clean_path(request.path), request.method)
+
+    def _execute(self, request: Request, route: Route, captures: Mapping[str, Any]) -> None:
+        self._open[request].run(route, captures)
+
+    def settled(self, delivery: Delivery) -> None:
+        """Called when a delivery has answered and needs nothing any more; may be called again."""
+        if self._open.pop(delivery.request, None) is None:
+            return
+        self._sweeper.forget(delivery)
+        if self._idle and not self._open:
+            waiting, self._idle = self._idle, []
+            for idle in waiting:
+                idle.callback(None)
+
+    def tell(self, event: str, *details: Any) -> None:
+        """Tell the bot, which must not be able to break an answer."""
+        if self.events is None:
+            return
+        try:
+            getattr(self.events, event)(*details)
+        except Exception:
+            self.log.failure("could not tell the bot about {event}", event=event)
+
+    def url_for(self, hook: Hook, endpoint: str, values: Mapping[str, Any]) -> str:
+        """The path of the method that `endpoint` names: of the same plugin, or "Plugin.method". Raises LookupError."""
+        infos = [info.hook for info in self.routes.hooks()]
+        mine = [other for other in infos if other.owner == hook.owner]
+        for candidate in (*mine, *infos):
+            if endpoint in (str(candidate), endpoint_of(candidate)) or (
+                candidate in mine and endpoint == candidate.name
+            ):
+                url = self.routes.url_for(candidate.key, values)
+                if url is not None:
+                    return url
+        raise LookupError(f"no webhook is named {endpoint!r}")
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires when every request that was taken has its answer."""
+        if not self._open:
+            return succeed(None)
+        idle: Deferred[None] = Deferred()
+        self._idle.append(idle)
+        return idle

@@ -1,0 +1,358 @@
+"""The route table: which plugin's hook answers which URL and verb, on a Klein application.
+
+Werkzeug's map can take a rule while it serves, but can't lose one, and the first of two equal rules wins in silence. So
+the table keeps the hooks itself, per plugin, and gives each URL and verb to the hook that claimed it first. Of a reloaded
+plugin, a route whose rule and verbs stay is the same route with another hook behind it. Other new routes are added to
+the application in place. For a route that has gone the application is built anew: at once if it is small, else in slices
+between which the reactor does its work. Until that is done a request for a route that has gone waits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from klein import Klein
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import RequestRedirect
+from werkzeug.routing.map import MapAdapter
+
+from errklein.running import Placement, place
+from errklein.webhooks import Hook
+
+_MEMORY = 1024
+_AT_ONCE = 24
+_SLICE = 12
+_VARIABLE = re.compile(r"<(?:([a-zA-Z_][a-zA-Z0-9_]*(?:\(.*?\))?):)?[a-zA-Z_][a-zA-Z0-9_]*>")
+
+Claim = tuple[str, str]
+
+
+class RuleError(ValueError):
+    """A hook has a rule that is no rule; str() is one line that names the hook."""
+
+
+@dataclass(frozen=True)
+class RouteInfo:
+    """What `hook` answers: `methods` at `rule`. `shadowed_by` has the other verbs that the hook declares."""
+
+    hook: Hook
+    rule: str
+    methods: tuple[str, ...]
+    shadowed_by: Hook | None
+
+    @property
+    def shadowed(self) -> bool:
+        """Whether another plugin's hook has the URL, wholly or for some verbs."""
+        return self.shadowed_by is not None
+
+
+class Route:
+    """A rule and some verbs, with the hook that answers them now; `hook` is None once the route has gone."""
+
+    def __init__(self, endpoint: str, hook: Hook, methods: frozenset[str]) -> None:
+        self.endpoint = endpoint
+        self.rule = hook.declaration.rule
+        self.methods = methods
+        self.owner = hook.owner
+        self.hook: Hook | None = hook
+        self.placement = place(hook.handler)
+
+    def take(self, hook: Hook) -> None:
+        """Be answered by `hook` from now on."""
+        self.hook = hook
+        self.placement = place(hook.handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The route for a request, and what the rule's variables captured."""
+
+    route: Route
+    captures: Mapping[str, Any]
+
+
+class NoRoute(Exception):
+    """No hook answers; `allowed` are the verbs that would be answered at this path."""
+
+    def __init__(self, allowed: frozenset[str]) -> None:
+        super().__init__()
+        self.allowed = allowed
+
+
+class Rebuilding(Exception):
+    """It can't be said yet; `until` fires when it can."""
+
+    def __init__(self, until: Deferred[None]) -> None:
+        super().__init__()
+        self.until = until
+
+
+class RoutesReactor(Protocol):
+    """What the table needs of a reactor."""
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall: ...
+
+
+Execute = Callable[[Any, Route, Mapping[str, Any]], Any]
+Shadowed = Callable[[Hook, Hook], None]
+
+
+class Routes:
+    """All routes of all plugins.
+
+    `execute` is called by the application's endpoints with the request, the route and the captures; `shadowed` with a
+    hook whose URL and verb another one has. `resume` is called with the owner when a hold ends.
+    """
+
+    def __init__(self, reactor: RoutesReactor, execute: Execute, shadowed: Shadowed) -> None:
+        self._reactor = reactor
+        self._execute = execute
+        self._shadowed = shadowed
+        self._hooks: dict[str, tuple[Hook, ...]] = {}
+        self._claims: dict[Claim, list[Hook]] = {}
+        self._routes: dict[str, Route] = {}
+        self._of_hook: dict[tuple[str, str], list[Route]] = {}
+        self._number = 0
+        self._app, self._adapter = _new_app()
+        self._memory: dict[tuple[bytes, bytes], Match] = {}
+        self._gone = 0
+        self._building: IDelayedCall | None = None
+        self._rebuilt: list[Deferred[None]] = []
+        self._held: dict[str, list[Deferred[None]]] = {}
+
+    # Changing.
+
+    def replace(self, owner: str, hooks: Sequence[Hook]) -> None:
+        """Make these all of the owner's hooks, in one step, and end a hold. Raises RuleError and changes nothing."""
+        for hook in hooks:
+            _check(hook)
+        old = self._hooks.get(owner, ())
+        # Of one plugin, the first hook by name has a URL; claims of hooks that stay keep their place in the queue.
+        places = {hook.key: hook for hook in hooks}
+        for hook in old:
+            renewed = places.get(hook.key)
+            for claim in _claims_of(hook):
+                queue = self._claims[claim]
+                if renewed is not None and claim in _claims_of(renewed):
+                    queue[queue.index(hook)] = renewed
+                else:
+                    queue.remove(hook)
+                    if not queue:
+                        del self._claims[claim]
+        for hook in hooks:
+            for claim in _claims_of(hook):
+                queue = self._claims.setdefault(claim, [])
+                if hook not in queue:
+                    queue.append(hook)
+        if hooks:
+            self._hooks[owner] = tuple(hooks)
+        else:
+            self._hooks.pop(owner, None)
+        touched = {claim for hook in (*old, *hooks) for claim in _claims_of(hook)}
+        self._settle(touched, {hook.key for hook in old} | set(places))
+        self._report(hooks, old)
+        self.release(owner)
+
+    def remove(self, owner: str) -> None:
+        """Forget the owner's hooks, and end a hold."""
+        self.replace(owner, ())
+
+    def hold(self, owner: str) -> None:
+        """Let requests for the owner's routes wait until `replace`, `remove` or `release`."""
+        self._held.setdefault(owner, [])
+
+    def release(self, owner: str) -> None:
+        """End a hold."""
+        for waiting in self._held.pop(owner, ()):
+            waiting.callback(None)
+
+    # Asking.
+
+    def held(self, owner: str) -> bool:
+        """Whether requests for the owner's routes have to wait."""
+        return owner in self._held
+
+    def when_released(self, owner: str) -> Deferred[None]:
+        """Fires when the owner's hold has ended."""
+        if owner not in self._held:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._held[owner].append(waiting)
+        return waiting
+
+    def hooks(self) -> Sequence[RouteInfo]:
+        """Every hook, by plugin in the order of activation, with what it answers now."""
+        return [self._info(hook) for hooks in self._hooks.values() for hook in hooks]
+
+    def remembered(self, path: bytes, method: bytes) -> Match | None:
+        """The match for an escaped path that was matched before and has no variable in its rule."""
+        return self._memory.get((path, method))
+
+    def match(self, raw_path: bytes, path: str, raw_method: bytes) -> Match:
+        """The route for a path and verb. Raises NoRoute or Rebuilding."""
+        method = raw_method.decode("ascii")
+        allowed: frozenset[str] = frozenset()
+        try:
+            endpoint, captures = self._adapter.match(path, method)
+            route = self._routes.get(endpoint)
+            if route is not None and route.hook is not None:
+                match = Match(route, captures)
+                if not captures:
+                    if len(self._memory) >= _MEMORY:
+                        self._memory.clear()
+                    self._memory[raw_path, raw_method] = match
+                return match
+        except MethodNotAllowed as refused:
+            allowed = frozenset(refused.valid_methods or ())
+        except (NotFound, RequestRedirect):
+            pass
+        if self._gone:
+            raise Rebuilding(self._when_rebuilt())
+        raise NoRoute(allowed)
+
+    def run(self, request: Any, match: Match) -> Any:
+        """Call the endpoint of a match, as Klein would."""
+        return self._app.execute_endpoint(match.route.endpoint, request, **match.captures)
+
+    def url_for(self, hook_key: tuple[str, str], values: Mapping[str, Any]) -> str | None:
+        """The path at which a hook answers, with the rule's variables filled in; None if it has none."""
+        for route in self._of_hook.get(hook_key, ()):
+            return self._adapter.build(route.endpoint, values)
+        return None
+
+    # How it works.
+
+    def _settle(self, touched: set[Claim], keys: set[tuple[str, str]]) -> None:
+        """Make the routes follow the claims."""
+        for claim in touched:
+            keys.update(hook.key for hook in self._claims.get(claim, ()))
+        current = {hook.key: hook for hooks in self._hooks.values() for hook in hooks if hook.key in keys}
+        added = []
+        for key in sorted(keys):
+            hook = current.get(key)
+            methods = frozenset() if hook is None else frozenset(self._verbs_of(hook))
+            kept = []
+            for route in self._of_hook.get(key, ()):
+                if hook is not None and route.rule == hook.declaration.rule and route.methods <= methods:
+                    route.take(hook)
+                    methods -= route.methods
+                    kept.append(route)
+                else:
+                    route.hook = None
+                    del self._routes[route.endpoint]
+                    self._gone += 1
+            if hook is not None and methods:
+                self._number += 1
+                route = Route(f"{hook}#{self._number}", hook, methods)
+                self._routes[route.endpoint] = route
+                kept.append(route)
+                added.append(route)
+            if kept:
+                self._of_hook[key] = kept
+            else:
+                self._of_hook.pop(key, None)
+        self._memory.clear()
+        if self._gone and len(self._routes) <= _AT_ONCE and self._building is None:
+            self._swap(self._build(list(self._routes.values())))
+        else:
+            for route in added:
+                self._add(self._app, route)
+            if self._gone and self._building is None:
+                self._building = self._reactor.callLater(0, self._build_slice, *self._begin_build())
+
+    def _verbs_of(self, hook: Hook) -> Iterator[str]:
+        for claim in _claims_of(hook):
+            if self._claims[claim][0] is hook:
+                yield claim[1]
+
+    def _info(self, hook: Hook) -> RouteInfo:
+        methods = []
+        by = None
+        for claim in _claims_of(hook):
+            first = self._claims[claim][0]
+            if first is hook:
+                methods.append(claim[1])
+            else:
+                by = first
+        return RouteInfo(hook, hook.declaration.rule, tuple(methods), by)
+
+    def _report(self, hooks: Sequence[Hook], old: Sequence[Hook]) -> None:
+        known = {hook.key for hook in old}
+        for hook in hooks:
+            by = self._info(hook).shadowed_by
+            if by is not None and hook.key not in known:
+                self._shadowed(hook, by)
+
+    def _add(self, app: Klein, route: Route) -> None:
+        def endpoint(request: Any, **captures: Any) -> Any:
+            return self._execute(request, route, captures)
+
+        methods = sorted(route.methods)
+        app.route(route.rule, methods=methods, endpoint=route.endpoint, strict_slashes=False)(endpoint)
+
+    def _build(self, routes: Sequence[Route]) -> tuple[Klein, MapAdapter]:
+        app, adapter = _new_app()
+        for route in routes:
+            self._add(app, route)
+        return app, adapter
+
+    def _begin_build(self) -> tuple[Klein, MapAdapter, set[str]]:
+        return (*_new_app(), set())
+
+    def _build_slice(self, app: Klein, adapter: MapAdapter, done: set[str]) -> None:
+        missing = [route for endpoint, route in self._routes.items() if endpoint not in done]
+        for route in missing[:_SLICE]:
+            self._add(app, route)
+            done.add(route.endpoint)
+        if len(missing) > _SLICE:
+            self._building = self._reactor.callLater(0, self._build_slice, app, adapter, done)
+            return
+        self._building = None
+        self._swap((app, adapter))
+        self._gone = len(done - set(self._routes))
+        if self._gone:
+            self._building = self._reactor.callLater(0, self._build_slice, *self._begin_build())
+
+    def _swap(self, built: tuple[Klein, MapAdapter]) -> None:
+        self._app, self._adapter = built
+        self._gone = 0
+        self._memory.clear()
+        waiting, self._rebuilt = self._rebuilt, []
+        for rebuilt in waiting:
+            rebuilt.callback(None)
+
+    def _when_rebuilt(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self._rebuilt.append(waiting)
+        return waiting
+
+
+def _new_app() -> tuple[Klein, MapAdapter]:
+    app = Klein()
+    return app, app.url_map.bind("")
+
+
+def _check(hook: Hook) -> None:
+    app = Klein()
+    try:
+        app.route(hook.declaration.rule, methods=list(hook.declaration.methods), endpoint="it")(lambda request: None)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise RuleError(f"{hook}: the rule {hook.declaration.rule!r} can't be used: {reason}") from error
+
+
+def _claims_of(hook: Hook) -> list[Claim]:
+    """The URL and verbs that a hook claims. Rules that differ in the names of their variables are the same URL."""
+    rule = _VARIABLE.sub(lambda variable: f"<{variable[1] or 'string'}>", hook.declaration.rule)
+    methods = list(dict.fromkeys(hook.declaration.methods))
+    if "GET" in methods and "HEAD" not in methods:
+        methods.append("HEAD")
+    return [(rule, method) for method in methods]
+
+
+__all__ = ["Match", "NoRoute", "Placement", "Rebuilding", "Route", "RouteInfo", "Routes", "RuleError"]

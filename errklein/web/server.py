@@ -1,0 +1,68 @@
+"""The web server, put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from errklein.ports import WebEvents
+from errklein.running import Runner, WorkerPool
+from errklein.web.listeners import Listeners
+from errklein.web.memory_client import MemoryClient
+from errklein.web.resource import WebhookResource
+from errklein.web.routes import Routes
+from errklein.web.settings import WebSettings
+from errklein.web.site import Site
+
+
+class WebServer:
+    """Everything between sockets and plugins' hooks. `events` may be given later, but before the first request."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        runner: Runner,
+        pool: WorkerPool,
+        settings: WebSettings | None = None,
+        events: WebEvents | None = None,
+    ) -> None:
+        settings = settings or WebSettings()
+        self.site = Site(reactor, settings)
+        self.resource = WebhookResource(reactor, runner, pool, settings, self.site.sweeper)
+        self.resource.events = events
+        self.site.serve(self.resource)
+        self.listeners = Listeners(reactor, self.site)
+        self._reactor = reactor
+
+    @property
+    def routes(self) -> Routes:
+        """Which hook answers what."""
+        return self.resource.routes
+
+    @property
+    def events(self) -> WebEvents | None:
+        """Who is told about plugins' handlers."""
+        return self.resource.events
+
+    @events.setter
+    def events(self, events: WebEvents | None) -> None:
+        self.resource.events = events
+
+    def client(self) -> MemoryClient:
+        """A client that reaches this server without a socket."""
+        return MemoryClient(self._reactor, self.site)
+
+    def begin_stopping(self) -> None:
+        """Refuse new requests with 503, and close each connection as soon as it owes no answer."""
+        self.resource.stopping = True
+        self.site.begin_stopping()
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires when every request that was taken has its answer."""
+        return self.resource.when_idle()
+
+    def close(self) -> Deferred[None]:
+        """Stop listening and break off every connection."""
+        self.site.drop_connections()
+        return self.listeners.close_all()

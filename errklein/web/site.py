@@ -1,0 +1,145 @@
+"""The factory of connections: limits, request ids and the access log."""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+from twisted.web import server
+from twisted.web.http import datetimeToString
+
+from errklein.web.channel import Channel
+from errklein.web.http1 import Head
+from errklein.web.problems import Problem
+from errklein.web.request import Request
+from errklein.web.settings import WebSettings
+from errklein.web.sweeper import Sweeper
+
+
+class Gate(Protocol):
+    """Decides about requests, before and after their body has come."""
+
+    def refusal(self, request: Request, length: int | None, expects: bool) -> Problem | None:
+        """Why a request's body of `length` bytes (None: not told) isn't wanted; None if it is.
+
+        With `expects` the client waits for the answer before it sends the body. Sets the request's `body_limit`.
+        """
+
+    def handle(self, request: Request) -> None:
+        """Answer a request that is complete."""
+
+
+class Site(server.Site):
+    """A web site with limits on everything a client can send or draw out, and one line in the log for each answer."""
+
+    log = Logger(namespace="errklein.web.access")  # type: ignore[assignment]
+    protocol = Channel  # type: ignore[assignment]
+    requestFactory = Request  # type: ignore[assignment]
+
+    gate: Gate
+
+    def __init__(self, reactor: Any, settings: WebSettings) -> None:
+        super().__init__(None, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
+        self.settings = settings
+        self.stopping = False
+        self.sweeper = Sweeper(reactor)
+        self.now = reactor.seconds
+        self._channels: set[Channel] = set()
+        self._prefix = os.urandom(5).hex()
+        self._numbers = count(1)
+        self._date_second = -1
+        self._date = self._date_line = b""
+
+    def serve(self, gate: Gate) -> None:
+        """Let `gate` answer the requests."""
+        self.gate = self.resource = gate
+
+    def startFactory(self) -> None:
+        """Called by Twisted for each port. Twisted's own access log, and its timer, aren't used."""
+
+    def stopFactory(self) -> None:
+        """Called by Twisted when a port is closed."""
+
+    def buildProtocol(self, addr: IAddress | None) -> Channel:  # type: ignore[override]
+        """A new connection."""
+        channel = Channel()
+        channel.site = self
+        channel.factory = self
+        return channel
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1 alone: senders of webhooks don't need HTTP/2, and Twisted's has known faults."""
+        return [b"http/1.1"]
+
+    def build_request(self, channel: Channel, head: Head) -> Request:
+        """The request that a head announces."""
+        return Request(channel, self, head, self.next_request_id())
+
+    def next_request_id(self) -> str:
+        """An id that no other request has, in this process or in an earlier one."""
+        return f"{self._prefix}-{next(self._numbers):06x}"
+
+    def date(self) -> bytes:
+        """The time of day as an HTTP date; made once a second."""
+        second = int(self.now())
+        if second != self._date_second:
+            self._date_second = second
+            self._date = datetimeToString()
+            self._date_line = b"Date: %b\r\n" % self._date
+        return self._date
+
+    def date_line(self) -> bytes:
+        """The Date header as a line."""
+        self.date()
+        return self._date_line
+
+    def channel_opened(self, channel: Channel) -> None:
+        """Called by a connection that begins."""
+        self._channels.add(channel)
+        self.sweeper.watch(channel)
+
+    def channel_closed(self, channel: Channel) -> None:
+        """Called by a connection that has ended."""
+        self._channels.discard(channel)
+        self.sweeper.forget(channel)
+
+    def begin_stopping(self) -> None:
+        """Close idle connections now, and every other one after the request that it is busy with."""
+        self.stopping = True
+        for channel in list(self._channels):
+            channel.close_if_idle()
+
+    def drop_connections(self) -> None:
+        """Break off whatever is still connected."""
+        for channel in list(self._channels):
+            channel.abort()
+
+    def log_answer(self, request: Request) -> None:
+        """Write the access log's line for a request that has been answered."""
+        self.log.info(
+            '{peer} "{method} {path}" {status} {size} {duration:.4f}s {request_id}',
+            peer=_host_of(request.client if request.channel is not None else None),
+            method=request.method.decode("ascii"),
+            path=request.path.decode("ascii", "backslashreplace"),
+            status=request.code,
+            size=request.sentLength,
+            duration=self.now() - request.begun,
+            request_id=request.request_id,
+        )
+
+    def log_refusal(self, channel: Channel, problem: Problem, request_id: str) -> None:
+        """Write the access log's line for bytes that were no request."""
+        self.log.info(
+            '{peer} "-" {status} {detail} {request_id}',
+            peer=_host_of(channel.getPeer()),
+            status=problem.status,
+            detail=problem.detail,
+            request_id=request_id,
+        )
+
+
+def _host_of(address: IAddress | None) -> str:
+    return str(getattr(address, "host", "-"))

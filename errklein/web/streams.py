@@ -1,0 +1,137 @@
+"""Sends the items of a generator, each when it is there, at the client's pace."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from errklein.web.replies import Reply
+from errklein.web.request import Request
+
+if TYPE_CHECKING:
+    from errklein.running import Runner, WorkerPool
+    from errklein.web.facade.context import RequestContext
+
+_END = object()
+
+
+@implementer(IPushProducer)
+class Stream:
+    """An answer that is being sent in pieces.
+
+    `ended` is called once, with None or with the Failure that broke the answer off. The status is sent together with
+    the first item, so that a generator that raises at once can still be answered with an error.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        reply: Reply,
+        context: RequestContext,
+        runner: Runner,
+        pool: WorkerPool,
+        ended: Callable[[Failure | None], None],
+    ) -> None:
+        self._request = request
+        self._reply = reply
+        self._context = context
+        self._runner = runner
+        self._pool = pool
+        self._ended = ended
+        self._open = True
+        self._paused = False
+        self._pulling = False
+
+    def start(self) -> None:
+        """Send all of it."""
+        self._run()
+
+    def pauseProducing(self) -> None:
+        """Called when the client doesn't keep up."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """Called when the client has caught up."""
+        self._paused = False
+        if not self._pulling:
+            self._run()
+
+    def stopProducing(self) -> None:
+        """Called when the client has gone."""
+        self._end(None)
+
+    def _run(self) -> None:
+        # A loop rather than a callback that calls itself: an asynchronous generator may have its next item at once.
+        while self._open and not self._paused:
+            self._pulling = True
+            pulled = self._pull()
+            pulled.addCallbacks(self._item, self._failed).addErrback(self._failed)
+            if self._pulling:
+                pulled.addCallback(lambda _: self._run())
+                return
+
+    def _pull(self) -> Deferred[Any]:
+        items: Any = self._reply.items
+        with self._context.active():
+            if isinstance(items, AsyncIterator):
+
+                async def following() -> Any:
+                    return await anext(items, _END)
+
+                return self._runner.call(following)
+            return self._runner.call_in(self._pool, lambda: lambda: next(items, _END))
+
+    def _item(self, item: Any) -> None:
+        self._pulling = False
+        if not self._open:
+            return
+        request = self._request
+        if item is _END:
+            if not request.startedWriting:
+                self._begin()
+            self._end(None)
+            return
+        data = item.encode() if isinstance(item, str) else bytes(item)
+        if not request.startedWriting:
+            self._begin()
+        if request.gone:
+            self._end(None)
+        elif data:
+            request.write(data)  # type: ignore[no-untyped-call]
+
+    def _begin(self) -> None:
+        self._request.start_stream(self._reply.status, self._reply.headers)
+        if not self._request.gone:
+            self._request.registerProducer(self, True)  # type: ignore[no-untyped-call]
+
+    def _failed(self, failure: Failure) -> None:
+        self._pulling = False
+        self._end(failure)
+
+    def _end(self, failure: Failure | None) -> None:
+        if not self._open:
+            return
+        self._open = False
+        request = self._request
+        if request.producer is self and request.channel is not None:
+            request.unregisterProducer()  # type: ignore[no-untyped-call]
+        self._close()
+        if failure is None:
+            request.finish()
+        self._ended(failure)
+
+    def _close(self) -> None:
+        """Let the generator, or the response it came in, clean up, where it runs."""
+        items: Any = self._reply.items
+        close = self._reply.close or getattr(items, "close", None)
+        with self._context.active():
+            if isinstance(items, AsyncIterator):
+                if hasattr(items, "aclose"):
+                    self._runner.call(items.aclose).addErrback(lambda _: None)
+            elif close is not None:
+                self._runner.call_in(self._pool, lambda: close).addErrback(lambda _: None)

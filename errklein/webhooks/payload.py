@@ -1,0 +1,189 @@
+"""From the body of a request to what the handler gets.
+
+| body | payload |
+|---|---|
+| empty, of whatever type | `''` |
+| a form, urlencoded or multipart | a dict of its fields; of a field given twice, the first value |
+| with `form_param`: that field | its value, decoded if it is JSON, else as it is |
+| JSON, whatever the media type says | the decoded value |
+| malformed, of media type `application/json` or `…+json` | BadPayload, 400, with the position |
+| anything else | the text |
+
+Text is decoded by the declared charset, by default UTF-8; a byte order mark is dropped. `NaN`, `Infinity` and lone
+surrogates are accepted, since senders send them; they must not be sent on as they are.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+from urllib.parse import parse_qsl
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
+
+MAX_DEPTH = 500
+"""How deep JSON may be nested. Python's own limit depends on its version and on the stack above the parser."""
+
+MAX_FIELDS = 1000
+"""How many fields a form may have."""
+
+_URLENCODED = "application/x-www-form-urlencoded"
+_MULTIPART = "multipart/form-data"
+# Not encodings of text, or with a decoder that takes quadratic time.
+_NO_CHARSETS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem"})
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+class BadPayload(Exception):
+    """The body isn't what it says; `status` is the HTTP status, `detail` a sentence for the sender."""
+
+    __slots__ = ("_detail", "_status")
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(status, detail)
+        self._status = status
+        self._detail = detail
+
+    @property
+    def status(self) -> int:
+        """400 or 415."""
+        return self._status
+
+    @property
+    def detail(self) -> str:
+        """What is wrong, and where."""
+        return self._detail
+
+    def __str__(self) -> str:
+        return self._detail
+
+
+def decode_payload(
+    body: bytes, content_type: str = "", *, form_param: str | None = None, content_encoding: str = ""
+) -> object:
+    """What a handler gets for a body, by the headers Content-Type and Content-Encoding. Raises BadPayload."""
+    if content_encoding and content_encoding.strip().lower() != "identity":
+        raise BadPayload(415, f"a body with Content-Encoding {content_encoding!a} is not accepted; send it as it is")
+    media_type, options = _read_content_type(content_type)
+    if media_type in (_URLENCODED, _MULTIPART):
+        fields = _read_form(body, media_type, options)
+        if form_param is None:
+            return fields if body else ""
+        if form_param not in fields:
+            raise BadPayload(400, f"the form has no field {form_param!a}")
+        return _json_or_text(fields[form_param], False)
+    if form_param is not None:
+        raise BadPayload(400, f"the body must be a form with the field {form_param!a}")
+    if not body:
+        return ""
+    is_json = media_type == "application/json" or media_type.endswith("+json")
+    return _json_or_text(_read_text(body, options.get("charset", "")), is_json)
+
+
+def _read_content_type(content_type: str) -> tuple[str, Mapping[str, str]]:
+    if content_type in ("", "application/json"):
+        return content_type, {}
+    media_type, options = parse_options_header(content_type)
+    return media_type.strip().lower(), options
+
+
+def _read_text(body: bytes, charset: str) -> str:
+    name = _charset_named(charset)
+    try:
+        text = body.decode(name)
+    except UnicodeError as error:
+        position = f" at byte {error.start}" if isinstance(error, UnicodeDecodeError) else ""
+        raise BadPayload(400, f"the body is not {name}{position}") from None
+    return text[1:] if text[:1] == "\ufeff" else text
+
+
+def _charset_named(charset: str) -> str:
+    if not charset:
+        return "utf-8"
+    try:
+        name = codecs.lookup(charset).name
+        "".encode(name)
+    except (LookupError, ValueError):
+        name = ""
+    if not name or name.replace("_", "-") in _NO_CHARSETS:
+        raise BadPayload(415, f"the charset {charset!a} is not known")
+    return name
+
+
+def _json_or_text(text: str, must_be_json: bool) -> object:
+    try:
+        value: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        if must_be_json:
+            where = f"line {error.lineno}, column {error.colno} (character {error.pos})"
+            raise BadPayload(400, f"the body is not JSON: {error.msg} at {where}") from None
+        return text
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError:
+        # Python refuses to convert integers of more than 4,300 digits, since that takes quadratic time.
+        raise BadPayload(400, "the JSON has a number with too many digits") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise _too_deep()
+    return value
+
+
+def _too_deep() -> BadPayload:
+    return BadPayload(400, f"the JSON is nested more than {MAX_DEPTH} levels deep")
+
+
+def _depth(text: str) -> int:
+    deepest = depth = 0
+    for token in _TOKENS.finditer(text):
+        first = token[0][0]
+        if first in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif first in "]}":
+            depth -= 1
+    return deepest
+
+
+def _read_form(body: bytes, media_type: str, options: Mapping[str, str]) -> dict[str, str]:
+    if media_type == _URLENCODED:
+        pairs = _read_urlencoded(body, options.get("charset", ""))
+    else:
+        pairs = _read_multipart(body, options)
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        fields.setdefault(name, value)
+    return fields
+
+
+def _read_urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
+    name = _charset_named(charset)
+    text = _read_text(body, charset)
+    try:
+        return parse_qsl(text, keep_blank_values=True, encoding=name, errors="strict", max_num_fields=MAX_FIELDS)
+    except UnicodeError:
+        raise BadPayload(400, f"a field of the form is not {name}") from None
+    except ValueError:
+        raise BadPayload(400, f"the form has more than {MAX_FIELDS} fields") from None
+
+
+def _read_multipart(body: bytes, options: Mapping[str, str]) -> list[tuple[str, str]]:
+    if not options.get("boundary"):
+        raise BadPayload(400, "the multipart body has no boundary")
+    # Files come with the raw request only, since their names are nothing to trust.
+    parser = FormDataParser(
+        stream_factory=lambda *args, **kwargs: BytesIO(),
+        max_form_memory_size=len(body),
+        max_form_parts=MAX_FIELDS,
+        silent=False,
+    )
+    try:
+        _, fields, _ = parser.parse(BytesIO(body), _MULTIPART, len(body), dict(options))
+    except (HTTPException, ValueError, LookupError):
+        raise BadPayload(400, f"the multipart body is malformed, or has more than {MAX_FIELDS} parts") from None
+    return list(fields.items(multi=True))
