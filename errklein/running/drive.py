@@ -109,6 +109,8 @@ def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.
 
     def cancelled(finished: asyncio.Future[None]) -> None:
         if finished.cancelled():
+            # The coroutine has got asyncio's CancelledError; nobody is left to take this one.
+            deferred.addErrback(lambda _: None)
             deferred.cancel()
 
     future.add_done_callback(cancelled)
