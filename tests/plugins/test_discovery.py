@@ -53,7 +53,11 @@ class FindPlugFilesTests(PluginFilesTestCase):
         self.write("root/here.plug")
         (self.directory / "root/linked").symlink_to(self.directory / "real")
         (self.directory / "root/round").symlink_to(self.directory / "root")
+        listed = []
+        iterdir = Path.iterdir
+        self.patch(Path, "iterdir", lambda path: listed.append(path.name) or iterdir(path))
         self.assertEqual(self.names(self.directory / "root"), ["root/here.plug", "root/linked/a.plug"])
+        self.assertEqual(listed, ["root", "linked"])
 
     def test_broken_link(self) -> None:
         """A link to nowhere is found, for reading it says what is wrong."""

@@ -52,6 +52,7 @@ class LoadTests(PluginFilesTestCase):
 
     def test_no_bytecode(self) -> None:
         """Two versions of a file within one second are told apart, and nothing is written beside the plugin."""
+        self.patch(sys, "dont_write_bytecode", False)
         for version in range(3):
             plug = self.plugin("Alpha", f"x = {version}")
             self.assertEqual(load_module(plug, fresh=True).x, version)
@@ -79,6 +80,10 @@ class LoadTests(PluginFilesTestCase):
         )
         self.assertEqual(module.Note("hello").message, "hello")
         self.assertIs(get_type_hints(module.Note)["message"], Message)
+
+    def test_annotations(self) -> None:
+        """Annotations are evaluated unless the author postpones them."""
+        self.assertEqual(self.load("def f(x: int): pass").f.__annotations__, {"x": int})
 
     def test_pickle(self) -> None:
         """Instances of a plugin's and its helpers' classes can be pickled, also after a reload."""
@@ -233,10 +238,15 @@ class HelperTests(PluginFilesTestCase):
         """A plugin's directory on sys.path, as that of config.py is, changes nothing."""
         self.write("alpha/on_path.py", "import on_path\nvalue = 1")
         self.patch(sys, "path", [str(self.directory / "alpha"), *sys.path])
-        module = load_module(self.plugin("Alpha", "import on_path, path_main", module="path_main"))
-        self.assertIs(module.path_main, module)
-        self.assertIs(module.on_path.on_path, module.on_path)
-        self.assertNotIn("on_path", sys.modules)
+        self.addCleanup(sys.modules.pop, "path_main", None)
+        self.addCleanup(sys.modules.pop, "on_path", None)
+        plug = self.plugin("Alpha", "import on_path, path_main", module="path_main")
+        for turn in ("first", "again, with a test having imported the plugin by itself"):
+            module = load_module(plug, fresh=True)
+            self.assertIs(module.path_main, module, turn)
+            self.assertIs(module.on_path.on_path, module.on_path, turn)
+            self.assertIsNot(module.on_path, sys.modules.get("on_path"), turn)
+            importlib.import_module("path_main")
 
     def test_vendored_package(self) -> None:
         """A package beside the plugin that imports itself by name means itself, installed or not."""
