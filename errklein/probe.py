@@ -17,6 +17,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from errklein.web.listeners import identify
+
 EXPECTED = "a Twisted endpoint such as tcp:3141:interface=127.0.0.1"
 
 
@@ -30,6 +32,7 @@ def check_endpoint(description: str) -> None:
     Sockets inherited from systemd are not touched: listening on one would use it up.
     """
     try:
+        check_certificates(description)
         endpoint = serverFromString(cast(Any, _Probe()), description)
         if "systemd" in description.split(":"):
             return
@@ -43,6 +46,14 @@ def check_endpoint(description: str) -> None:
         raise BadEndpoint(f"{description}: {place}{error.strerror or error}") from None
     except Exception as error:
         raise BadEndpoint(f"{description}: {_reason(error)}; expected {EXPECTED}") from None
+
+
+def check_certificates(description: str) -> None:
+    """Raise ValueError if a `tls:` endpoint names a directory without certificates; Twisted would find out later."""
+    kind, arguments = identify(description)
+    path = dict(arguments).get("path")
+    if kind == "tls" and path is not None and not any(Path(path).glob("*.pem")):
+        raise ValueError(f"{path} is no directory with certificates in files *.pem")
 
 
 def _reason(error: Exception) -> str:

@@ -17,9 +17,10 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.data_dir import DataDirectory
+from errklein.data_dir import DataDirectory, DataDirectoryError
 from errklein.running.drive import loop_of
 from errklein.stopping import end_after, end_process, exit_signal, let_signals_end_the_process, remove_pid_file
+from errklein.storage import StorageError
 
 
 class Startable(Protocol):
@@ -37,6 +38,12 @@ class Listening(Protocol):
 
     def open(self, description: str) -> Deferred[None]:
         """Listen on the endpoint; fails with an error whose text is one line."""
+
+    def pause(self) -> None:
+        """Let connections wait, until `resume`."""
+
+    def resume(self) -> None:
+        """Take the connections that wait."""
 
     def reload_certificates(self) -> None:
         """Read certificates and keys from disk again."""
@@ -106,6 +113,7 @@ class BotService(Service):
         let_signals_end_the_process()
         number, pid_file = exit_signal(self._reactor), self._launch.pid_file
         end_after(self._grace + 1, lambda: end_process(number, pid_file))
+        self.log.info("Stopping: what runs has {grace:g} s to end; a second signal means now", grace=self._grace)
         return Deferred.fromCoroutine(self._stop())
 
     def hang_up(self) -> None:
@@ -123,6 +131,8 @@ class BotService(Service):
     def _listen(self) -> None:
         self._listened = True
         self._data_directory.prepare()
+        # Whoever comes before the plugins are there waits, instead of being told that there is nothing.
+        self._listeners.pause()
         for endpoint in self._endpoints:
             opening = self._listeners.open(endpoint)
             failures: list[Failure] = []
@@ -136,7 +146,7 @@ class BotService(Service):
         self._on_terminal = is_terminal()
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.hang_up))
         self._bot = self._make_bot()
-        Deferred.fromCoroutine(self._bot.start()).addErrback(self._fail)
+        Deferred.fromCoroutine(self._bot.start()).addCallbacks(lambda _: self._listeners.resume(), self._fail)
 
     async def _stop(self) -> None:
         if self._bot is not None:
@@ -152,7 +162,10 @@ class BotService(Service):
             step()
         except Exception as error:
             text = " ".join(str(error).split()) or type(error).__name__
-            self.log.failure("errklein can't start: {reason}", reason=text)
+            if not isinstance(error, (CannotStart, DataDirectoryError, StorageError)):
+                self.log.failure("errklein can't start")
+            elif self._launch.daemon:
+                self.log.critical("errklein can't start: {reason}", reason=text)
             if self._launch.daemon:
                 raise CannotStart(text) from None
             remove_pid_file(self._launch.pid_file)

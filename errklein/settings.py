@@ -33,7 +33,11 @@ class ConfigError(Exception):
 
 
 class Refused(Exception):
-    """What a value is expected to be, when it isn't that."""
+    """What a value is expected to be, when it isn't that; `given` is the part that isn't, if only a part."""
+
+    def __init__(self, expected: str, given: str | None = None) -> None:
+        super().__init__(expected)
+        self.given = given
 
 
 Check = Callable[[Any], Any]
@@ -128,7 +132,7 @@ def _directories(value: Any) -> Any:
     paths = [_path(item) for item in given]
     for path in paths:
         if not Path(path).is_dir():
-            raise Refused(f"directories that exist; there is no {path}")
+            raise Refused("a directory that is there", path)
     return paths
 
 
@@ -223,8 +227,8 @@ def checked(name: str, value: Any) -> Any:
     check = strings if name == "BOT_ADMINS_NOTIFICATIONS" else setting.check if setting is not None else _anything
     try:
         return check(value)
-    except Refused as expected:
-        raise ConfigError(f"{name}: expected {expected}, not {_shown(name, value)}") from None
+    except Refused as refused:
+        raise ConfigError(f"{name}: expected {refused}, not {refused.given or _shown(name, value)}") from None
 
 
 def _shown(name: str, value: Any) -> str:

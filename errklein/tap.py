@@ -21,6 +21,7 @@ from errklein.data_dir import DataDirectory, DataDirectoryError
 if TYPE_CHECKING:
     from twisted.application.service import IService
 
+    from errklein.bot import Bot
     from errklein.ports import Backend, Storage
     from errklein.service import Launch, Startable
     from errklein.web import WebServer
@@ -104,6 +105,7 @@ def makeService(options: Options) -> IService:
 def _make_service(options: Options) -> IService:
     from twisted.internet import reactor
 
+    from errklein.reloading import Reloading
     from errklein.service import BotService
 
     launch = launch_of(options.launcher)
@@ -117,23 +119,26 @@ def _make_service(options: Options) -> IService:
         data_directory.check()
         check_endpoints(endpoints)
     choose_log(options.launcher, config, data_directory, launch)
-    web, make_bot = wire(reactor, config, reload=bool(options["reload"]))
+    web, make_bot = wire(reactor, config)
+
+    def make_startable() -> Startable:
+        return Reloading(make_bot(), reactor) if options["reload"] else make_bot()
+
     return BotService(
         reactor,
         data_directory=data_directory,
         listeners=web.listeners,
         endpoints=endpoints,
-        make_bot=make_bot,
+        make_bot=make_startable,
         grace=config.GRACE_PERIOD,
         launch=launch,
         reopen_log=logs.destinations.reopen,
     )
 
 
-def wire(reactor: Any, config: Config, *, reload: bool = False) -> tuple[WebServer, Callable[[], Startable]]:
+def wire(reactor: Any, config: Config) -> tuple[WebServer, Callable[[], Bot]]:
     """Put the bot together: the web server, and what makes the rest once its data may be opened."""
     from errklein.bot import Bot
-    from errklein.reloading import Reloading
     from errklein.running import Runner, WorkerPool
     from errklein.web import WebServer, WebSettings
 
@@ -148,8 +153,8 @@ def wire(reactor: Any, config: Config, *, reload: bool = False) -> tuple[WebServ
     settings = WebSettings(timeout=config.WEBHOOK_TIMEOUT, max_body=config.WEBHOOK_MAX_BODY)
     web = WebServer(reactor, runner, webhook_pool, settings=settings)
 
-    def make_bot() -> Startable:
-        bot = Bot(
+    def make_bot() -> Bot:
+        return Bot(
             reactor,
             config,
             storage=make_storage(config),
@@ -161,7 +166,6 @@ def wire(reactor: Any, config: Config, *, reload: bool = False) -> tuple[WebServ
             plugin_roots=[Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR],
             ended=reactor.stop,
         )
-        return Reloading(bot, reactor) if reload else bot
 
     return web, make_bot
 
@@ -172,7 +176,12 @@ def make_storage(config: Config) -> Storage:
 
     if config.STORAGE == "Memory":
         return MemoryStorage()
-    return SQLiteStorage(Path(config.BOT_DATA_DIR) / "errklein.sqlite")
+    return SQLiteStorage(database_of(config))
+
+
+def database_of(config: Config) -> Path:
+    """The file where plugins' values are kept."""
+    return Path(config.BOT_DATA_DIR) / "errklein.sqlite"
 
 
 def make_backend(reactor: Any, config: Config) -> Backend:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import SSL4ServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
@@ -50,6 +51,7 @@ class Listeners:
         self._ports: dict[Endpoint, tuple[str, IListeningPort]] = {}
         self._opening: dict[Endpoint, Deferred[None]] = {}
         self._certificates: dict[Endpoint, ServerCertificate] = {}
+        self._paused = False
 
     @property
     def open_now(self) -> list[str]:
@@ -78,6 +80,8 @@ class Listeners:
 
         def opened(port: IListeningPort) -> None:
             self._ports[endpoint] = (description, port)
+            if self._paused:
+                _accept(port, False)
             self.log.info("listening on {endpoint}", endpoint=description)
 
         def failed(failure: Failure) -> Failure:
@@ -106,6 +110,18 @@ class Listeners:
     def close_all(self) -> Deferred[None]:
         """Listen nowhere any more."""
         return gatherResults([self.close(description) for description in self.open_now]).addCallback(lambda _: None)
+
+    def pause(self) -> None:
+        """Let new connections wait in the system's queue until `resume`, those to endpoints opened meanwhile too."""
+        self._paused = True
+        for _, port in self._ports.values():
+            _accept(port, False)
+
+    def resume(self) -> None:
+        """Take the connections that wait, and new ones as they come."""
+        self._paused = False
+        for _, port in self._ports.values():
+            _accept(port, True)
 
     def reload_certificates(self) -> None:
         """Read the certificates of `ssl:` endpoints again; what can't be used is logged, and the old one stays.
@@ -144,6 +160,16 @@ class Listeners:
             int(arguments.get("backlog", "50")),
             arguments.get("interface", ""),
         )
+
+
+def _accept(port: IListeningPort, accept: bool) -> None:
+    """Take new connections or leave them waiting; ports without a socket, as tests have them, have nothing to leave."""
+    if not isinstance(port, FileDescriptor):
+        return
+    if accept:
+        port.startReading()
+    else:
+        port.stopReading()
 
 
 def identify(description: str) -> Endpoint:

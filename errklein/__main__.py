@@ -1,0 +1,7 @@
+"""`python -m errklein` is the command `errklein`."""
+
+import sys
+
+from errklein.cli import main
+
+sys.exit(main())

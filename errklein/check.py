@@ -1,0 +1,78 @@
+"""`errklein check`: loads what would run, activates none of it, and says what is there and what is wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from twisted.internet.defer import Deferred
+
+from errklein.commands import CommandDeclaration
+from errklein.config import Config, ConfigError
+from errklein.logs import escape
+from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.plugins.manager import State
+from errklein.running import Placement, place
+from errklein.tap import Options, database_of, install_asyncio_reactor, wire
+from errklein.webhooks import HookDeclaration
+
+_PLACES = {Placement.REACTOR: "on the reactor", Placement.THREAD: "in a thread"}
+
+_STATES = {
+    State.ACTIVE: "active",
+    State.INACTIVE: "can be activated",
+    State.BLACKLISTED: "blacklisted",
+    State.UNCONFIGURED: "waits for its configuration",
+    State.BROKEN: "broken",
+}
+
+
+def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None) -> NoReturn:
+    """Print each plugin with its state, commands and routes, and where each runs.
+
+    Ends the process by SystemExit, with status 1 if anything is wrong.
+    """
+    options = Options()
+    options["config"], options["data-dir"], options["plugin-dir"] = config_file, data_dir, list(plugin_dirs)
+    # The reactor must be chosen before anything imports it.
+    install_asyncio_reactor()
+    try:
+        config = options.load()
+    except ConfigError as error:
+        raise SystemExit(f"errklein: {error}") from None
+    from twisted.internet.task import react
+
+    react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config)))
+
+
+async def _check(reactor: Any, config: Config) -> None:
+    if not database_of(config).exists():
+        # What the bot has not stored yet can't be read, and a check leaves nothing behind.
+        config.STORAGE = "Memory"
+    _, make_bot = wire(reactor, config)
+    bot = make_bot()
+    problems = await bot.plugin_manager.load([Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR])
+    lines = [f"{config.path or 'no configuration'}: {', '.join(config.networks)}", ""]
+    for plugin in bot.plugin_manager.plugins:
+        lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.state(plugin)]}")
+        if plugin.instance is not None:
+            lines += [f"    {line}" for line in describe(plugin.instance)]
+    lines += ["", *(f"problem: {escape(problem)}" for problem in problems)] if problems else []
+    sys.stdout.write("\n".join(lines) + "\n")
+    bot.storage.close()
+    if problems:
+        raise SystemExit(1)
+
+
+def describe(plugin: BotPlugin) -> Iterator[str]:
+    """The plugin's commands and routes, each with the method and where it runs."""
+    for name, handler in handlers(plugin):
+        where = _PLACES[place(handler)]
+        command, hook = CommandDeclaration.of(handler), HookDeclaration.of(handler)
+        if command is not None:
+            admin = ", for administrators" if command.admin_only else ""
+            yield f"!{command.name.replace('_', ' ')}{admin}: {name}, {where}"
+        if hook is not None:
+            yield f"{', '.join(hook.methods)} {hook.rule}: {name}, {where}"

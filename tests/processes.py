@@ -1,0 +1,148 @@
+"""Starts the programs as users do, and waits for what they say, with a time limit on everything."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import errklein
+
+ROOT = Path(errklein.__file__).parent.parent
+
+LIMIT = 20.0
+"""Seconds that anything may take before the test fails."""
+
+TWISTD = [sys.executable, "-c", "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"]
+TWIST = [sys.executable, "-m", "twisted"]
+ERRKLEIN = [sys.executable, "-m", "errklein"]
+
+_SUBREAPER = 36
+
+
+def environment() -> dict[str, str]:
+    """The environment for a process that is to find this errklein."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": ""}
+
+
+def run(command: Sequence[str], *arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the program to its end."""
+    return subprocess.run(
+        [*command, *arguments],
+        cwd=cwd,
+        env=environment(),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+
+class Program:
+    """A program that is running in the foreground; its standard output and error are read together."""
+
+    def __init__(self, command: Sequence[str], *arguments: str, cwd: Path, stdin: Any = subprocess.DEVNULL) -> None:
+        self.process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=cwd,
+            env=environment(),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert self.process.stdout is not None
+        self.output = b""
+        self._stdout = self.process.stdout
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._stdout, selectors.EVENT_READ)
+
+    @property
+    def text(self) -> str:
+        """What it has said so far."""
+        return self.output.decode("utf-8", "replace")
+
+    def wait_for(self, words: str, times: int = 1) -> None:
+        """Wait until it has said the words; raises AssertionError if it ends or takes too long before."""
+        limit = time.monotonic() + LIMIT
+        while self.text.count(words) < times:
+            if not self._selector.select(limit - time.monotonic()):
+                raise AssertionError(f"{words!r} was not said {times} times in {LIMIT} s, but:\n{self.text}")
+            chunk = os.read(self._stdout.fileno(), 65536)
+            if not chunk:
+                raise AssertionError(f"the program ended before it said {words!r}:\n{self.text}")
+            self.output += chunk
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for its end; returns the exit status, negative for the signal that it died of."""
+        rest, _ = self.process.communicate(timeout=LIMIT)
+        self.output += rest
+        return self.process.returncode
+
+    def kill(self) -> None:
+        """Make sure that nothing is left of it."""
+        self._selector.close()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=LIMIT)
+
+
+@contextmanager
+def adopting_daemons() -> Iterator[None]:
+    """Become the parent of daemons that are started meanwhile, so that their exit status can be asked for."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(_SUBREAPER, 0, 0, 0, 0)
+
+
+def wait_for_daemon(pid: int) -> int:
+    """Wait for the end of an adopted daemon; returns its exit status as `Program.wait` does."""
+    with selectors.DefaultSelector() as selector:
+        process = os.pidfd_open(pid)
+        try:
+            selector.register(process, selectors.EVENT_READ)
+            if not selector.select(LIMIT):
+                os.kill(pid, signal.SIGKILL)
+                raise AssertionError(f"the daemon did not end in {LIMIT} s")
+        finally:
+            os.close(process)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def write_plugin(directory: Path, name: str, source: str, **settings: str) -> None:
+    """Write a plugin that is named `name`, with its .plug file, into a directory of its own."""
+    folder = directory / name.lower()
+    folder.mkdir(parents=True)
+    (folder / f"{name.lower()}.plug").write_text(f"[Core]\nName = {name}\nModule = {name.lower()}\n")
+    (folder / f"{name.lower()}.py").write_text(source)
+
+
+def write_config(directory: Path, settings: Mapping[str, object]) -> None:
+    """Write a config.py of a bot that talks to nobody, with these settings."""
+    all_settings = {"BACKEND": "Null", "BOT_ADMINS": ("@admin",), "BOT_DATA_DIR": str(directory / "data")} | settings
+    (directory / "config.py").write_text("".join(f"{name} = {value!r}\n" for name, value in all_settings.items()))

@@ -1,0 +1,310 @@
+"""errklein as a process: in the foreground and as a daemon, its signals, its log, its end."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import resource
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from textwrap import dedent
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.processes import (
+    TWIST,
+    TWISTD,
+    Program,
+    adopting_daemons,
+    free_port,
+    run,
+    wait_for_daemon,
+    write_config,
+    write_plugin,
+)
+
+CONNECTED = "Connected to null"
+"""What the log says when the bot works."""
+
+SLOW = """
+    import threading
+    from errklein import BotPlugin, webhook
+
+    class Slow(BotPlugin):
+        begun = threading.Semaphore(0)
+
+        @webhook
+        def short(self, request):
+            print("a handler begins")
+            threading.Event().wait(0.5)
+            return "done"
+
+        @webhook
+        def endless(self, request):
+            print("a handler begins")
+            threading.Event().wait()
+"""
+
+ENDLESS_THREADS = """
+    import threading
+    from errklein import BotPlugin
+
+    class Endless(BotPlugin):
+        def activate(self):
+            super().activate()
+            from twisted.internet import reactor
+            for _ in range(3):
+                threading.Thread(target=threading.Event().wait).start()
+                reactor.callFromThread(reactor.callInThread, threading.Event().wait)
+"""
+
+BOTH_KINDS_OF_ASYNC = """
+    import asyncio
+    from errklein import BotPlugin, webhook
+    from twisted.internet import reactor, task
+
+    class Both(BotPlugin):
+        @webhook
+        async def futures(self, request):
+            assert asyncio.get_event_loop() is asyncio.get_running_loop()
+            await asyncio.gather(asyncio.sleep(0.001), asyncio.sleep(0.002))
+            return "asyncio"
+
+        @webhook
+        async def deferreds(self, request):
+            return await task.deferLater(reactor, 0.001, lambda: "twisted")
+"""
+
+
+class ProcessCase(SynchronousTestCase):
+    """Has a directory with a config.py for a bot that talks to nobody."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        """Make the directory."""
+        self.directory = Path(self.mktemp()).absolute()
+        (self.directory / "plugins").mkdir(parents=True)
+        write_config(self.directory, {})
+
+    def configure(self, **settings: object) -> None:
+        """Write another config.py."""
+        write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory / "plugins")} | settings)
+
+    def plugin(self, name: str, source: str) -> None:
+        """Write a plugin."""
+        write_plugin(self.directory / "plugins", name, dedent(source))
+
+    def start(self, *arguments: str, command: list[str] = TWISTD) -> Program:
+        """Start errklein in the foreground and wait until it works."""
+        options = ["-n"] if command is TWISTD else ["--log-format=text"]
+        program = Program(command, *options, "errklein", *arguments, cwd=self.directory)
+        self.addCleanup(program.kill)
+        program.wait_for(CONNECTED)
+        return program
+
+    def daemon(self, *arguments: str) -> int:
+        """Start errklein in the background; returns the number of its process when it works."""
+        result = run(TWISTD, *arguments, cwd=self.directory)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        return int((self.directory / "twistd.pid").read_text())
+
+    @property
+    def log(self) -> str:
+        """What stands in twistd.log."""
+        return (self.directory / "twistd.log").read_text()
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    """Ask for a page; the status and the body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+class Foreground(ProcessCase):
+    """twistd -n errklein."""
+
+    def test_row_60_sigterm_and_sigint(self) -> None:
+        """Each ends the process at once if nothing runs, with the status of its signal and without a pid file."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            program = self.start()
+            program.signal(number)
+            self.assertEqual(program.wait(), -number, program.text)
+            self.assertFalse((self.directory / "twistd.pid").exists())
+            self.assertNotIn("Traceback", program.text)
+
+    def test_row_60_running_handlers_get_the_grace_period(self) -> None:
+        """Of 15 handlers 14 end and answer; for the one that never does the process waits no longer than it said."""
+        self.plugin("Slow", SLOW)
+        self.configure(GRACE_PERIOD=1.0)
+        port = free_port()
+        program = self.start("--web", f"tcp:{port}:interface=127.0.0.1")
+        with ThreadPoolExecutor(15) as clients:
+            endless = clients.submit(get, port, "/endless")
+            answers = [clients.submit(get, port, "/short") for _ in range(14)]
+            program.wait_for("a handler begins", times=15)
+            program.signal(signal.SIGTERM)
+            self.assertEqual([answer.result() for answer in answers], [(200, b"done")] * 14)
+            self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
+            self.assertIsInstance(endless.exception(), (OSError, http.client.HTTPException))
+
+    def test_row_60_threads_of_plugins_hold_nothing_up(self) -> None:
+        """Threads that never end, the reactor's among them, don't keep the process alive, nor change its status."""
+        self.plugin("Endless", ENDLESS_THREADS)
+        self.configure(GRACE_PERIOD=0.5)
+        program = self.start()
+        program.signal(signal.SIGTERM)
+        self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
+        self.assertFalse((self.directory / "twistd.pid").exists())
+
+    def test_row_60_second_signal(self) -> None:
+        """A second signal means now, whatever the grace period is."""
+        self.plugin("Slow", SLOW)
+        self.configure(GRACE_PERIOD=3600.0)
+        port = free_port()
+        program = self.start("--web", f"tcp:{port}:interface=127.0.0.1")
+        with ThreadPoolExecutor(1) as clients:
+            clients.submit(get, port, "/endless")
+            program.wait_for("a handler begins")
+            program.signal(signal.SIGTERM)
+            program.wait_for("a second signal means now")
+            program.signal(signal.SIGTERM)
+            self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
+
+    def test_sighup(self) -> None:
+        """SIGHUP begins a new log file of the old name, as log rotation wants it."""
+        log_file = self.directory / "bot.log"
+        self.configure(BOT_LOG_FILE=str(log_file))
+        program = self.start()
+        rotated = log_file.rename(self.directory / "bot.log.1")
+        program.signal(signal.SIGHUP)
+        program.wait_for("SIGHUP: the log file is reopened")
+        self.assertIn(CONNECTED, rotated.read_text())
+        self.assertNotIn(CONNECTED, log_file.read_text())
+        self.assertIn("SIGHUP", log_file.read_text())
+        program.signal(signal.SIGTERM)
+        self.assertEqual(program.wait(), -signal.SIGTERM)
+
+    def test_other_reactor(self) -> None:
+        """The asyncio reactor is used, unless the user asks for another."""
+        program = self.start()
+        self.assertIn("AsyncioSelectorReactor", program.text)
+        other = Program(TWISTD, "-n", "--pidfile=", "--reactor=epoll", "errklein", "-d", "other", cwd=self.directory)
+        self.addCleanup(other.kill)
+        other.wait_for(CONNECTED)
+        self.assertIn("EPollReactor", other.text)
+
+    def test_twist(self) -> None:
+        """`twist errklein` runs it too, ends as usual, and listens."""
+        port = free_port()
+        program = self.start("--web", f"tcp:{port}:interface=127.0.0.1", command=TWIST)
+        self.assertEqual(get(port, "/nothing-here")[0], 404)
+        program.signal(signal.SIGTERM)
+        self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
+
+
+class Daemon(ProcessCase):
+    """twistd errklein."""
+
+    def test_life(self) -> None:
+        """It writes pid file and log, answers, and ends with the status of its signal, its pid file removed."""
+        self.plugin("Both", BOTH_KINDS_OF_ASYNC)
+        self.configure()
+        port = free_port()
+        with adopting_daemons():
+            pid = self.daemon("errklein", "--web", f"tcp:{port}:interface=127.0.0.1")
+            # twistd's umask for daemons, and the data directory for its user alone.
+            self.assertEqual((self.directory / "data").stat().st_mode & 0o777, 0o700)
+            self.assertEqual(get(port, "/futures/"), (200, b"asyncio"), self.log)
+            self.assertEqual(get(port, "/deferreds/"), (200, b"twisted"), self.log)
+            os.kill(pid, signal.SIGTERM)
+            self.assertEqual(wait_for_daemon(pid), -signal.SIGTERM)
+        self.assertFalse((self.directory / "twistd.pid").exists())
+        self.assertIn(CONNECTED, self.log)
+
+    def test_row_60_threads_of_plugins_hold_no_daemon_up(self) -> None:
+        """A daemon, too, is gone soon after its grace period, its pid file removed."""
+        self.plugin("Endless", ENDLESS_THREADS)
+        self.configure(GRACE_PERIOD=0.5)
+        with adopting_daemons():
+            pid = self.daemon("errklein")
+            os.kill(pid, signal.SIGTERM)
+            self.assertEqual(wait_for_daemon(pid), -signal.SIGTERM)
+        self.assertFalse((self.directory / "twistd.pid").exists())
+
+    def test_what_is_found_out_too_late(self) -> None:
+        """What goes wrong after the fork is in the log; the command that started the daemon fails."""
+        (self.directory / "data").mkdir()
+        (self.directory / "data" / "errklein.sqlite").write_text("no database, but several pages long\n" * 1000)
+        result = run(TWISTD, "errklein", cwd=self.directory)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("errklein.sqlite", self.log)
+        self.assertFalse((self.directory / "twistd.pid").exists())
+        result = run(TWISTD, "-n", "errklein", cwd=self.directory)
+        self.assertEqual(result.returncode, 1)
+        [line] = result.stderr.splitlines()
+        self.assertIn("errklein.sqlite", line)
+        self.assertNotIn("Traceback", result.stdout)
+        self.assertFalse((self.directory / "twistd.pid").exists())
+
+    def test_second_of_one_data_directory(self) -> None:
+        """Another errklein on the same data is refused in one line that names the first; later it may have it."""
+        program = self.start()
+        result = run(TWISTD, "--pidfile=other.pid", "errklein", cwd=self.directory)
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        [line] = result.stderr.splitlines()
+        self.assertIn("BOT_DATA_DIR", line)
+        self.assertIn(f"process {program.process.pid},", line)
+        program.signal(signal.SIGTERM)
+        program.wait()
+        self.start()
+
+
+class WrongSettings(ProcessCase):
+    """What can't work is told at once, in one line, on the terminal."""
+
+    def refusal(self, *arguments: str) -> str:
+        """The line with which twistd refuses."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        result = run(TWISTD, *arguments, cwd=self.directory)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.assertEqual((result.returncode, result.stdout), (1, ""), result.stderr)
+        # In the processor's time, since a busy machine makes everything slow.
+        self.assertLess(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2.0)
+        self.assertFalse((self.directory / "twistd.pid").exists())
+        [line] = result.stderr.splitlines()
+        self.assertTrue(line.startswith("errklein: "), line)
+        return line
+
+    def test_row_63_port_in_use(self) -> None:
+        """A port in use is found before the daemon forks."""
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+            line = self.refusal("errklein", "--web", endpoint)
+            self.assertIn(endpoint, line)
+            self.assertIn("Address already in use", line)
+
+    def test_row_63_bad_configuration(self) -> None:
+        """A configuration that doesn't run is named with the line."""
+        (self.directory / "config.py").write_text("BACKEND = 'Null'\nBOT_ADMINS = (\n")
+        self.assertIn("config.py, line 2: ", self.refusal("errklein"))
+
+    def test_row_63_unreadable_key(self) -> None:
+        """A private key that isn't there is named."""
+        self.assertIn("/nowhere/key.pem", self.refusal("errklein", "--web", "ssl:0:privateKey=/nowhere/key.pem"))
+
+    def test_row_63_conversation_in_a_daemon(self) -> None:
+        """Without any configuration there would be a conversation, which a daemon can't have."""
+        (self.directory / "config.py").unlink()
+        line = self.refusal("errklein")
+        self.assertIn("BACKEND", line)
+        self.assertIn("twistd -n", line)
