@@ -1,7 +1,7 @@
 """Counts what trial's logs say: `tally.py LOG…` prints "PASSED FAILED SKIPPED" and complains on standard error.
 
 trial exits with 0 when it ran no test, and skips in silence. Here a log that shows no test counts as a failure, and so does
-a skipped test, unless its reason says that this Python or this reactor can't run it.
+a skipped test, unless its reason is this Python, this reactor, or that nothing can be mounted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 RAN = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
 RESULT = re.compile(r"^(PASSED|FAILED)(?: \((.*)\))?$", re.MULTILINE)
 SKIP = re.compile(r"^\[SKIPPED\]\n(.*?)\n\n", re.MULTILINE | re.DOTALL)
-FINE_SKIP = re.compile(r"(?i)\breactor\b|\bPython 3\b")
+FINE_SKIP = re.compile(r"(?i)\breactor\b|\bPython 3\b|\bmount\b")
 
 
 @dataclass
