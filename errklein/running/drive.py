@@ -70,7 +70,11 @@ def _settle(task: asyncio.Task[T], result: Deferred[T]) -> None:
 
 
 async def _bridge(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
-    return await _steps(work, loop)
+    try:
+        return await _steps(work, loop)
+    except (SystemExit, KeyboardInterrupt):
+        # Raised by a task, they would end the event loop. As its result they fail the Deferred, like any other error.
+        return Failure()  # type: ignore[return-value]
 
 
 @coroutine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import klein
 from twisted.internet.defer import Deferred
@@ -197,7 +197,9 @@ class Delivery:
             return None
         if isinstance(value, klein.Response):
             headers = [
-                (name.lower(), item) for name, items in Headers(value.headers).getAllRawHeaders() for item in items
+                (name.lower(), item)
+                for name, items in Headers(cast(dict[str, Any], value.headers)).getAllRawHeaders()
+                for item in items
             ]
             return self._with_body(value.body, value.code, headers)
         if IResponse.providedBy(value):
@@ -276,8 +278,7 @@ class Delivery:
             path=request.path.decode("ascii", "backslashreplace"),
             request_id=request.request_id,
         )
-        if not self.answered or request.startedWriting or self._context is not None:
-            request.fail_with(Problem(500, "the handler failed; the log has the details under this request's id"))
+        request.fail_with(Problem(500, "the handler failed; the log has the details under this request's id"))
         self._over()
         if hook is not None:
             self.web.tell("handler_failed", hook, request.request_id, failure)
@@ -296,16 +297,12 @@ class Delivery:
 
     def _refuse_path(self, nowhere: NoRoute) -> None:
         request = self.request
-        if not nowhere.allowed:
-            self._answer_problem(Problem(404, "there is nothing at this path"))
-            return
-        allow = (b"Allow", ", ".join(sorted(nowhere.allowed | {"OPTIONS"})).encode())
-        if request.method == b"OPTIONS":
-            request.answer(200, [*_HTML, allow], b"")
+        problem = problem_of(nowhere, request.method)
+        if request.method == b"OPTIONS" and nowhere.allowed:
+            request.answer(200, [*_HTML, *problem.headers], b"")
             self._over()
         else:
-            method = request.method.decode("ascii")
-            self._answer_problem(Problem(405, f"{method} is not answered at this path", (allow,)))
+            self._answer_problem(problem)
 
     def _unavailable(self, detail: str, retry_after: float) -> None:
         seconds = b"%d" % max(1, math.ceil(retry_after))
@@ -318,6 +315,14 @@ class Delivery:
     def _over(self) -> None:
         self.answered = True
         self.web.settled(self)
+
+
+def problem_of(nowhere: NoRoute, method: bytes) -> Problem:
+    """404, or 405 with the verbs that are answered."""
+    if not nowhere.allowed:
+        return Problem(404, "there is nothing at this path")
+    allow = ", ".join(sorted(nowhere.allowed | {"OPTIONS"})).encode()
+    return Problem(405, f"{method.decode('ascii')} is not answered at this path", ((b"Allow", allow),))
 
 
 class _Job:

@@ -44,6 +44,7 @@ class Request(server.Request):
     def __init__(self, channel: Channel, site: Site, head: Head, request_id: str) -> None:
         # Twisted's own initialisers make five objects, of which a webhook needs none; the properties below make them.
         self.channel = channel
+        self._connection = channel
         self.site = site
         self.transport = channel.transport
         self.queued = False
@@ -59,7 +60,6 @@ class Request(server.Request):
         self.body_limit = site.settings.max_body
         self.body_size = 0
         self._body: bytes | None = b""
-        # Asked now, since the connection may be gone when somebody wants to know.
         self.secure = not channel.plain
         self.bad_target: BadPath | None = None
         try:
@@ -111,14 +111,12 @@ class Request(server.Request):
     @cached_property
     def client(self) -> IAddress:
         """The client's address."""
-        assert self.channel is not None
-        return self.channel.getPeer()
+        return self._connection.getPeer()
 
     @cached_property
     def host(self) -> IAddress:
         """The address that the client has connected to."""
-        assert self.channel is not None
-        return self.channel.getHost()
+        return self._connection.getHost()
 
     @cached_property
     def content(self) -> BinaryIO:  # type: ignore[override]

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from errklein.ports import WebEvents
 from errklein.running import Runner, WorkerPool
-from errklein.web.delivery import Delivery
+from errklein.web.delivery import Delivery, problem_of
 from errklein.web.facade.app import Flask
 from errklein.web.facade.request import endpoint_of
 from errklein.web.paths import BadPath, clean_path
@@ -53,15 +53,17 @@ class WebhookResource:
         """Why the body of a request isn't wanted; see `site.Gate`."""
         if self.stopping:
             return _STOPPING
+        hook: Hook | None = None
         try:
-            match = self.match(request)
-        except (NoRoute, Rebuilding):
-            match = None
+            hook = self.match(request).route.hook
+        except Rebuilding:
+            pass
+        except NoRoute as nowhere:
             if expects:
-                return Problem(404, "nothing at this path takes a body like this")
+                return problem_of(nowhere, request.method)
         except BadPath as bad:
-            return Problem(bad.status, bad.detail)
-        hook = None if match is None else match.route.hook
+            if expects:
+                return Problem(bad.status, bad.detail)
         if hook is not None and hook.declaration.max_body is not None:
             request.body_limit = hook.declaration.max_body
         if length is not None and length > request.body_limit:

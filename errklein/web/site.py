@@ -121,7 +121,7 @@ class Site(server.Site):
         """Write the access log's line for a request that has been answered."""
         self.log.info(
             '{peer} "{method} {path}" {status} {size} {duration:.4f}s {request_id}',
-            peer=_host_of(request.client if request.channel is not None else None),
+            peer=_host_of(request.client),
             method=request.method.decode("ascii"),
             path=request.path.decode("ascii", "backslashreplace"),
             status=request.code,
@@ -141,5 +141,5 @@ class Site(server.Site):
         )
 
 
-def _host_of(address: IAddress | None) -> str:
+def _host_of(address: IAddress) -> str:
     return str(getattr(address, "host", "-"))
