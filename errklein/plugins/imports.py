@@ -27,7 +27,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import (
     BYTECODE_SUFFIXES,
     EXTENSION_SUFFIXES,
@@ -38,7 +38,7 @@ from importlib.machinery import (
     SourceFileLoader,
     SourcelessFileLoader,
 )
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -79,18 +79,14 @@ def unload(plug: PlugFile) -> None:
     package = f"{PACKAGE}.{slug(plug.name)}"
     with _lock:
         _finder.homes.pop(package, None)
-        _put_back(package, {})
+        _put(package, {})
 
 
 def _execute(plug: PlugFile, home: _Home) -> ModuleType:
-    if _finder not in sys.meta_path:
-        # In front, for the ordinary finder would find the files too, but not change their imports.
-        sys.meta_path.insert(0, _finder)
     home_before = _finder.homes.get(home.package)
     before = _modules_in(home.package)
-    for name in before:
-        sys.modules.pop(name, None)
     _finder.homes[home.package] = home
+    _put(home.package, {home.package: _empty_package(home)})
     try:
         return importlib.import_module(home.main)
     except BaseException as error:
@@ -98,11 +94,15 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
             del _finder.homes[home.package]
         else:
             _finder.homes[home.package] = home_before
-        _put_back(home.package, before)
+        _put(home.package, before)
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             # Somebody at the keyboard, not the plugin.
             raise
         raise PluginLoadError.of(plug, home.package, error) from error
+
+
+def _empty_package(home: _Home) -> ModuleType:
+    return module_from_spec(_directories(home.package, [str(home.directory)], _PackageLoader()))
 
 
 def _modules_in(package: str) -> dict[str, ModuleType]:
@@ -112,17 +112,17 @@ def _modules_in(package: str) -> dict[str, ModuleType]:
     }
 
 
-def _put_back(package: str, modules: dict[str, ModuleType]) -> None:
+def _put(package: str, modules: dict[str, ModuleType]) -> None:
     """Let these be the package and the modules in it, and no others."""
     sys.modules.update(modules)
     for name in _modules_in(package).keys() - modules:
         sys.modules.pop(name, None)
-    # Import statements look at the package's attributes first.
-    parent = sys.modules.get(PACKAGE)
+    # Import statements look at the attributes of the package's own package first.
+    parent = importlib.import_module(PACKAGE)
     name = package.removeprefix(f"{PACKAGE}.")
-    if parent is not None and package in modules:
+    if package in modules:
         setattr(parent, name, modules[package])
-    elif parent is not None:
+    else:
         vars(parent).pop(name, None)
 
 
@@ -151,6 +151,32 @@ class _Home:
         is_file = beside.submodule_search_locations is None
         is_unlikely = beside.loader is None or target == self.main or (target == importer and is_file)
         return None if is_unlikely and _is_installed(name, beside) else target
+
+
+class _Package(ModuleType):
+    """A plugin's package. Modules that it doesn't have yet are imported when they are asked for.
+
+    While a plugin is reloaded, its handlers go on and may be in the midst of an import statement, which has seen the old
+    package and now asks the new one for a helper.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        fullname = f"{self.__name__}.{name}"
+        if not name.startswith("__"):
+            try:
+                return importlib.import_module(fullname)
+            except ModuleNotFoundError as error:
+                if error.name != fullname:
+                    raise
+        raise AttributeError(f"there is no {fullname}", name=name, obj=self)
+
+
+class _PackageLoader(Loader):
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _Package(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """A package has no code."""
 
 
 class _PluginLoader(SourceFileLoader):
@@ -183,16 +209,18 @@ class _PluginFinder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname == PACKAGE:
-            return _directories(fullname, [])
+            return _directories(fullname, [], _PackageLoader())
         home = self.home_of(fullname)
         if home is None:
             return None
         if fullname == home.package:
-            return _directories(fullname, [str(home.directory)])
+            return _directories(fullname, [str(home.directory)], _PackageLoader())
         return _find_file(fullname, path or ())
 
 
 _finder = _PluginFinder()
+# In front, for the ordinary finder would find the files too, but not change their imports.
+sys.meta_path.insert(0, _finder)
 
 
 def _find_file(fullname: str, path: Iterable[str]) -> ModuleSpec | None:
@@ -212,9 +240,9 @@ def _find_file(fullname: str, path: Iterable[str]) -> ModuleSpec | None:
     return _directories(fullname, portions) if portions else None
 
 
-def _directories(fullname: str, path: list[str]) -> ModuleSpec:
+def _directories(fullname: str, path: list[str], loader: Loader | None = None) -> ModuleSpec:
     """A package that is nothing but directories to search."""
-    spec = ModuleSpec(fullname, None, is_package=True)
+    spec = ModuleSpec(fullname, loader, is_package=True)
     spec.submodule_search_locations = path
     return spec
 

@@ -347,6 +347,14 @@ class ReloadTests(PluginFilesTestCase):
         (self.directory / "alpha/newcomer.py").unlink()
         self.assertRaises(PluginLoadError, load_module, self.version(3, "import newcomer\n"), fresh=True)
 
+    def test_import_under_way(self) -> None:
+        """An import statement that a reload overtakes finds the helper in the new package."""
+        load_module(self.version(1))
+        load_module(self.version(2, ""), fresh=True)
+        package = sys.modules["errklein_plugins.Alpha"]
+        self.assertEqual(package.helper.version, 2)
+        self.assertFalse(hasattr(package, "nowhere"))
+
     def test_failing(self) -> None:
         """A reload that fails leaves the old modules in place, helpers included."""
         plug = self.version(1)
