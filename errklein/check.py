@@ -58,7 +58,7 @@ async def _check(reactor: Any, config: Config) -> None:
     for plugin in bot.plugin_manager.plugins:
         lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.state(plugin)]}")
         if plugin.instance is not None:
-            lines += [f"    {line}" for line in describe(plugin.instance)]
+            lines += [f"    {line}" for line in describe(plugin.instance, config.BOT_PREFIX)]
     lines += ["", *(f"problem: {escape(problem)}" for problem in problems)] if problems else []
     sys.stdout.write("\n".join(lines) + "\n")
     bot.storage.close()
@@ -66,13 +66,13 @@ async def _check(reactor: Any, config: Config) -> None:
         raise SystemExit(1)
 
 
-def describe(plugin: BotPlugin) -> Iterator[str]:
+def describe(plugin: BotPlugin, prefix: str) -> Iterator[str]:
     """The plugin's commands and routes, each with the method and where it runs."""
     for name, handler in handlers(plugin):
         where = _PLACES[place(handler)]
         command, hook = CommandDeclaration.of(handler), HookDeclaration.of(handler)
         if command is not None:
             admin = ", for administrators" if command.admin_only else ""
-            yield f"!{command.name.replace('_', ' ')}{admin}: {name}, {where}"
+            yield f"{prefix}{command.name.replace('_', ' ')}{admin}: {name}, {where}"
         if hook is not None:
             yield f"{', '.join(hook.methods)} {hook.rule}: {name}, {where}"

@@ -90,6 +90,7 @@ class Reloading:
         after = await self._pool.run(lambda: partial(snapshot, directories))
         before, self._before = self._before, after
         if before is None:
+            self.log.info("Watching {count} files of plugins for changes", count=len(after))
             return
         for name in affected(changed(before, after), plugs):
             try:

@@ -162,14 +162,13 @@ class Listeners:
         )
 
 
-def _accept(port: IListeningPort, accept: bool) -> None:
+def _accept(port: object, accept: bool) -> None:
     """Take new connections or leave them waiting; ports without a socket, as tests have them, have nothing to leave."""
-    if not isinstance(port, FileDescriptor):
-        return
-    if accept:
-        port.startReading()
-    else:
-        port.stopReading()
+    if isinstance(port, FileDescriptor):
+        if accept:
+            port.startReading()
+        else:
+            port.stopReading()
 
 
 def identify(description: str) -> Endpoint:

@@ -1,0 +1,186 @@
+"""The command `errklein`."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import cli
+from errklein._version import __version__
+from errklein.plugins.plug_file import PlugFile
+from errklein.reloading import affected, changed, snapshot
+from tests.processes import ERRKLEIN, Program, free_port, run, write_config, write_plugin
+from tests.test_daemon import CONNECTED, get
+
+VERSION = """
+    from errklein import BotPlugin, webhook
+
+    class Version(BotPlugin):
+        @webhook
+        async def version(self, request):
+            return "{}"
+"""
+
+
+class Commands(SynchronousTestCase):
+    """Without a process of its own."""
+
+    def setUp(self) -> None:
+        """Listen to what is printed."""
+        self.out = io.StringIO()
+        self.err = io.StringIO()
+        self.patch(sys, "stdout", self.out)
+        self.patch(sys, "stderr", self.err)
+        self.directory = Path(self.mktemp())
+
+    def test_init(self) -> None:
+        """A new folder has a config.py and a plugin, and the user is told what to do next."""
+        self.assertEqual(cli.main(["init", str(self.directory)]), 0)
+        self.assertTrue((self.directory / "config.py").is_file())
+        self.assertTrue((self.directory / "plugins" / "example" / "example.plug").is_file())
+        self.assertIn("errklein run", self.out.getvalue())
+
+    def test_init_overwrites_nothing(self) -> None:
+        """A folder that has one of the files already is left as it is."""
+        self.directory.mkdir()
+        (self.directory / "config.py").write_text("mine")
+        exit_ = self.assertRaises(SystemExit, cli.main, ["init", str(self.directory)])
+        self.assertIn("config.py is there already", str(exit_.code))
+        self.assertEqual([path.name for path in self.directory.iterdir()], ["config.py"])
+        self.assertEqual((self.directory / "config.py").read_text(), "mine")
+
+    def test_init_where_nothing_can_be_written(self) -> None:
+        """What can't be written is named."""
+        self.directory.write_text("a file")
+        exit_ = self.assertRaises(SystemExit, cli.main, ["init", str(self.directory)])
+        self.assertIn("can't be written", str(exit_.code))
+
+    def test_version_and_mistakes(self) -> None:
+        """--version says it; a command that there isn't, or an argument too many, is refused."""
+        self.assertEqual(self.assertRaises(SystemExit, cli.main, ["--version"]).code, 0)
+        self.assertEqual(self.out.getvalue(), f"errklein {__version__}\n")
+        for arguments in ([], ["dance"], ["init"], ["init", "a", "b"], ["check", "--dance"]):
+            self.assertEqual(self.assertRaises(SystemExit, cli.main, arguments).code, 2)
+
+    def test_run_is_twistd(self) -> None:
+        """`run` passes its arguments on to twistd, in the foreground and without a pid file."""
+        self.patch(sys, "argv", ["errklein"])
+        from twisted.scripts import twistd
+
+        ran: list[list[str]] = []
+        self.patch(twistd, "run", lambda: ran.append(list(sys.argv)))
+        cli.main(["run", "--reactor", "epoll", "--config", "x.py", "--web", "tcp:0", "--reload"])
+        cli.main(["run"])
+        arguments = ["--config", "x.py", "--web", "tcp:0", "--reload"]
+        common = ["twistd", "-n", "--pidfile="]
+        self.assertEqual(ran, [[*common, "--reactor=epoll", "errklein", *arguments], [*common, "errklein"]])
+
+
+class Processes(SynchronousTestCase):
+    """As users call it."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        """Make a directory."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+
+    def test_new_project_is_sound(self) -> None:
+        """What `init` writes passes `check`, which shows the plugin and leaves nothing behind."""
+        self.assertEqual(run(ERRKLEIN, "init", "project", cwd=self.directory).returncode, 0)
+        project = self.directory / "project"
+        result = run(ERRKLEIN, "check", cwd=project)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        lines = result.stdout.splitlines()
+        at = lines.index("Example: can be activated")
+        self.assertEqual(
+            lines[at + 1 : at + 3], ["    POST, GET /example: example, in a thread", "    !hello: hello, in a thread"]
+        )
+        self.assertFalse((project / "data").exists())
+
+    def test_check_finds_what_is_wrong(self) -> None:
+        """Each plugin that can't be loaded is told, the good ones are shown nevertheless, and the status tells."""
+        write_plugin(self.directory, "Good", dedent(VERSION))
+        write_plugin(self.directory, "Bad", "import a_module_that_is_not_there\n")
+        write_plugin(self.directory, "Worse", "def (\n")
+        write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
+        result = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("Good: can be activated\n    POST, GET /version: version, on the reactor\n", result.stdout)
+        self.assertIn("Bad: broken", result.stdout)
+        problems = [line for line in result.stdout.splitlines() if line.startswith("problem: ")]
+        self.assertEqual(len(problems), 2, result.stdout)
+        self.assertIn("a_module_that_is_not_there", "".join(problems))
+
+    def test_check_of_a_wrong_configuration(self) -> None:
+        """A wrong setting is one line."""
+        write_config(self.directory, {"WEBHOOK_POOLSIZE": 0})
+        result = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        [line] = result.stderr.splitlines()
+        self.assertIn("WEBHOOK_POOLSIZE", line)
+
+    def test_reload(self) -> None:
+        """`run --reload` takes each change of a plugin; a change that doesn't work leaves the old code at work."""
+        write_plugin(self.directory, "Version", dedent(VERSION).format("one"))
+        write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
+        port = free_port()
+        program = Program(ERRKLEIN, "run", "--reload", "--web", f"tcp:{port}:interface=127.0.0.1", cwd=self.directory)
+        self.addCleanup(program.kill)
+        program.wait_for(CONNECTED)
+        program.wait_for("Watching")
+        self.assertEqual(get(port, "/version"), (200, b"one"))
+        source = self.directory / "version" / "version.py"
+        source.write_text("def (\n")
+        program.wait_for("Version was changed and can't be reloaded")
+        self.assertEqual(get(port, "/version"), (200, b"one"))
+        source.write_text(dedent(VERSION).format("two"))
+        program.wait_for("Version was changed and is reloaded")
+        self.assertEqual(get(port, "/version"), (200, b"two"))
+        program.signal(signal.SIGINT)
+        self.assertEqual(program.wait(), -signal.SIGINT)
+
+
+class Changes(SynchronousTestCase):
+    """Which plugins a change of files is about."""
+
+    def setUp(self) -> None:
+        """Two plugins in one folder, one in another."""
+        self.root = Path(self.mktemp()).absolute()
+        self.plugs = [
+            PlugFile("A", "a", self.root / "both" / "a.plug"),
+            PlugFile("B", "b", self.root / "both" / "b.plug"),
+            PlugFile("C", "c", self.root / "c" / "c.plug"),
+        ]
+
+    def affected(self, *names: str) -> list[str]:
+        """The plugins to reload if these files change."""
+        return affected([self.root / name for name in names], self.plugs)
+
+    def test_affected(self) -> None:
+        """A plugin's own files are about it alone, files beside or below about all of the folder."""
+        self.assertEqual(self.affected("both/a.py"), ["A"])
+        self.assertEqual(self.affected("both/b.plug", "c/c.py"), ["B", "C"])
+        self.assertEqual(self.affected("both/helper.py"), ["A", "B"])
+        self.assertEqual(self.affected("c/package/module.py"), ["C"])
+        self.assertEqual(self.affected("elsewhere.py"), [])
+
+    def test_snapshots(self) -> None:
+        """Files that are written, made and removed are seen, files that are no code aren't."""
+        self.root.mkdir()
+        for name in ("kept.py", "written.py", "removed.plug"):
+            (self.root / name).write_text("")
+        before = snapshot([self.root])
+        os.utime(self.root / "written.py", ns=(1, 1))
+        (self.root / "removed.plug").unlink()
+        (self.root / "made.py").write_text("")
+        (self.root / "notes.txt").write_text("")
+        names = {path.name for path in changed(before, snapshot([self.root]))}
+        self.assertEqual(names, {"written.py", "removed.plug", "made.py"})
