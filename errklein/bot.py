@@ -30,6 +30,7 @@ class Bot:
 
     `backends` maps each network's name to its connection, the first being the default. `ended` is called when there will
     be no more messages, nothing listens, and everything that was asked has its answer.
+    Plugins are found below `plugin_roots`; `plugin_classes` are used as they are.
     """
 
     log = Logger()
@@ -46,6 +47,7 @@ class Bot:
         plugin_pool: WorkerPool,
         backends: Mapping[str, Backend],
         plugin_roots: Iterable[Path] = (),
+        plugin_classes: Iterable[type[BotPlugin]] = (),
         ended: Callable[[], None] = lambda: None,
     ) -> None:
         self.reactor = reactor
@@ -61,6 +63,7 @@ class Bot:
         self.plugin_manager = PluginManager(self)
         self.dispatcher = Dispatcher(self)
         self._plugin_roots = list(plugin_roots)
+        self._plugin_classes = list(plugin_classes)
         self._ended = ended
         self._open_ended = set(self.backends)
         self._stopping = False
@@ -71,7 +74,7 @@ class Bot:
 
     async def start(self) -> None:
         """Load and activate the plugins, then connect to the networks. Admins are told of plugins that don't work."""
-        problems = await self.plugin_manager.start(self._plugin_roots)
+        problems = await self.plugin_manager.start(self._plugin_roots, self._plugin_classes)
         for problem in problems:
             self.warn_admins(problem)
         for backend in self.backends.values():
@@ -156,15 +159,16 @@ class Bot:
 
     def warn_admins(self, warning: str) -> None:
         """Send the text to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log."""
-        self.log.warn("{warning}", warning=warning)
+        self.log.warn("Admins are told: {text}", text=warning)
         for name, backend in self.backends.items():
             for admin in self.bot_config.networks[name].BOT_ADMINS_NOTIFICATIONS:
                 try:
                     message = Message(warning, frm=backend.bot_identifier, to=backend.build_identifier(admin))
                     self.deliver(backend, message)
                 except Exception as error:
-                    self.log.warn("{admin} on {network} could not be told: {error}", admin=admin, network=name,
-                                  error=str(error))
+                    self.log.warn(
+                        "{admin} on {network} could not be told: {error}", admin=admin, network=name, error=str(error)
+                    )
 
     def change_presence(self, status: str, message: str) -> None:
         """Show on every network that the bot is `status`."""

@@ -76,8 +76,12 @@ class Dispatcher:
         config = self._bot.bot_config.networks[backend.network]
         denial = self._denied(config, message, command, text)
         if denial is not None:
-            self.log.info("{sender} may not use {command}: {reason}", sender=str(message.frm), command=command.name,
-                          reason=denial.reason)
+            self.log.info(
+                "{sender} may not use {command}: {reason}",
+                sender=str(message.frm),
+                command=command.name,
+                reason=denial.reason,
+            )
             if not config.HIDE_RESTRICTED_ACCESS:
                 self._reply(backend, message, denial.reason, command)
             return succeed(None)
@@ -134,9 +138,7 @@ class Dispatcher:
     def _lost(self, failure: Failure) -> None:
         self.log.failure("A reply could not be sent", failure)
 
-    def _reply(
-        self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None = None
-    ) -> None:
+    def _reply(self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None = None) -> None:
         """Answer the message, in private or in a thread where the settings divert the command."""
         config = self._bot.bot_config.networks[backend.network]
         reply = backend.build_reply(

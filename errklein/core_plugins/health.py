@@ -19,8 +19,12 @@ class Health(BotPlugin):
     async def status(self, msg: Message, args: str) -> str:
         """Say whether all is well."""
         return "\n\n".join(
-            ["Yes I am alive...", await self.status_plugins(msg, args), await self.status_load(msg, args),
-             await self.status_gc(msg, args)]
+            [
+                "Yes I am alive...",
+                await self.status_plugins(msg, args),
+                await self.status_load(msg, args),
+                await self.status_gc(msg, args),
+            ]
         )
 
     @botcmd

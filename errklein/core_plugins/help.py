@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from errklein import BotPlugin, __version__, botcmd
 from errklein.chat import Message
 from errklein.commands import RegisteredCommand
@@ -55,8 +57,8 @@ class Help(BotPlugin):
         return "\n\n".join(["## All commands", *(self._of_plugin(owner) for owner in owners)])
 
     def _of_plugin(self, name: str) -> str:
-        described = documentation(type(self._bot.plugin_manager.instance(name)))
-        described = described or self._bot.plugin_manager.plugin(name).plug.description
+        plugin = self._bot.plugin_manager.plugin(name)
+        described = inspect.cleandoc(type(plugin.instance).__doc__ or "") or plugin.plug.description
         lines = [self._line(command) for command in self._shown() if command.owner == name]
         head = f"**{name}**" + (f"\n\n{described.splitlines()[0]}" if described else "")
         return head + "\n\n" + "\n".join(lines)

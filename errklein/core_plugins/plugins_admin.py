@@ -82,8 +82,9 @@ class Plugins(BotPlugin):
         """Tell where a plugin comes from, how it is, and its configuration."""
         plugin = self._existing(args.strip())
         manager = self._bot.plugin_manager
-        configuration = _masked(manager.configuration(plugin.name)) if msg.is_group else (
-            manager.configuration(plugin.name))
+        configuration = (
+            _masked(manager.configuration(plugin.name)) if msg.is_group else (manager.configuration(plugin.name))
+        )
         lines = [
             f"**{plugin.name}**: {plugin.plug.description}",
             f"- state: {manager.state(plugin).name.lower()}",

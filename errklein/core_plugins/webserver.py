@@ -105,8 +105,10 @@ class Webserver(BotPlugin):
             methods = ", ".join(sorted(route.hook.declaration.methods))
             lines.append(f"- {html.escape(route.rule)} -> {route.hook} [{methods}]{shadow}")
         opened = self._bot.web.listeners.open_now
-        lines += ["", "Listening on " + ", ".join(f"`{description}`" for description in opened) if opened
-                  else "Nothing listens."]
+        lines += [
+            "",
+            "Listening on " + ", ".join(f"`{description}`" for description in opened) if opened else "Nothing listens.",
+        ]
         return "\n".join(lines)
 
     @botcmd(admin_only=True)

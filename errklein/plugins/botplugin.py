@@ -30,7 +30,7 @@ class BotPlugin(StoreMixin):
         self.dependencies: list[str] = []
         self.config: Any = None
         self.log = logging.getLogger(f"errbot.plugins.{self._name}")
-        self._pollers = Pollers(bot.reactor, bot.runner, bot.command_pool, self._name)
+        self.__pollers = Pollers(bot.reactor, bot.runner, bot.command_pool, self._name)
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class BotPlugin(StoreMixin):
     @property
     def current_pollers(self) -> list[Callable[..., Any]]:
         """The methods that are being polled."""
-        return self._pollers.running
+        return self.__pollers.running
 
     # What a plugin may override
 
@@ -88,7 +88,7 @@ class BotPlugin(StoreMixin):
 
         Storage closes after the last handler of this plugin that is still running.
         """
-        self._pollers.stop()
+        self.__pollers.stop()
         self._bot.remove_commands_from(self)
         self.is_activated = False
 
@@ -162,7 +162,7 @@ class BotPlugin(StoreMixin):
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """Call `method` each `interval` seconds, the first time after one interval; calls never overlap."""
-        self._pollers.start(interval, method, times, args, kwargs)
+        self.__pollers.start(interval, method, times, args, kwargs)
 
     def stop_poller(
         self,
@@ -171,7 +171,7 @@ class BotPlugin(StoreMixin):
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """Stop what `start_poller` started with the same method and arguments; without a method, all pollers."""
-        self._pollers.stop(method, args, kwargs)
+        self.__pollers.stop(method, args, kwargs)
 
     def get_plugin(self, name: str) -> BotPlugin:
         """Another plugin, which has to be named in DependsOn."""

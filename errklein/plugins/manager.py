@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from errklein.bot import Bot
 
 T = TypeVar("T")
+
+# What a plugin's code may raise without harm to the bot. GeneratorExit and its like are not the plugin's.
+_RAISED = (Exception, SystemExit, KeyboardInterrupt)
 
 CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
@@ -141,9 +145,12 @@ class PluginManager:
         """Load all plugins below `roots`, and the core ones, and activate none; fires with what went wrong."""
         return self._alone(partial(self._load_all, list(roots)))
 
-    def start(self, roots: Iterable[Path]) -> Deferred[list[str]]:
-        """Load all plugins below `roots`, and the core ones, and activate them; fires with what went wrong."""
-        return self._alone(partial(self._start, list(roots)))
+    def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> Deferred[list[str]]:
+        """Load all plugins below `roots`, and the core ones, and activate them; fires with what went wrong.
+
+        `classes` are plugins too, named as themselves and without a .plug file.
+        """
+        return self._alone(partial(self._start, list(roots), list(classes)))
 
     def stop(self) -> Deferred[None]:
         """Deactivate all plugins; what they raise is logged."""
@@ -193,8 +200,12 @@ class PluginManager:
                 problems.append(str(error))
         return problems
 
-    async def _start(self, roots: list[Path]) -> list[str]:
+    async def _start(self, roots: list[Path], classes: list[type[BotPlugin]]) -> list[str]:
         problems = await self._load_all(roots)
+        for cls in classes:
+            path = Path(inspect.getfile(cls))
+            plugin = self._plugins[cls.__name__] = Plugin(PlugFile(cls.__name__, path.stem, path))
+            plugin.instance = cls(self._bot, name=cls.__name__)
         for plugin in list(self._plugins.values()):
             if plugin.instance is None or self.is_blacklisted(plugin.name):
                 continue
@@ -226,7 +237,7 @@ class PluginManager:
             module = await self._in_thread(partial(load_module, plugin.plug, fresh=fresh))
             cls, warning = plugin_class(module, BotPlugin)
             instance = await self._in_thread(partial(cls, self._bot, name=plugin.name))
-        except Exception as error:
+        except _RAISED as error:
             problem = str(error)
             if not problem.startswith(plugin.name):
                 problem = f"{plugin.name}: {type(error).__name__} while it was loaded: {error}"
@@ -271,7 +282,7 @@ class PluginManager:
             if configuration is not None and instance.get_configuration_template() is not None:
                 await self._call(instance, "check_configuration", configuration)
             await self._call(instance, "configure", configuration)
-        except Exception as error:
+        except _RAISED as error:
             plugin.problem = f"{plugin.name} can't use its configuration: {error}"
             if not isinstance(error, ValidationException):
                 self.log.failure("{plugin}: configure failed", plugin=plugin.name)
@@ -286,7 +297,7 @@ class PluginManager:
                 return
             self._bot.web.routes.replace(plugin.name, hooks_of(instance))
             await self._call(instance, "callback_connect")
-        except Exception as error:
+        except _RAISED as error:
             self.log.failure("{plugin} could not be activated", plugin=plugin.name)
             self._bot.web.routes.remove(plugin.name)
             await self._end(plugin, instance)
@@ -305,7 +316,7 @@ class PluginManager:
         """Deactivate the instance; its storage closes when its last handler has come to its end."""
         try:
             await self._call(instance, "deactivate")
-        except Exception:
+        except _RAISED:
             self.log.failure("{plugin} raised while it was deactivated", plugin=plugin.name)
             BotPlugin.deactivate(instance)
         instance.is_activated = False
@@ -348,7 +359,7 @@ class PluginManager:
         if configuration is not None and instance.get_configuration_template() is not None:
             try:
                 await self._call(instance, "check_configuration", configuration)
-            except Exception as error:
+            except _RAISED as error:
                 raise PluginError(f"Incorrect plugin configuration: {error}.") from error
         if plugin.active and await self._call(instance, "reconfigure", configuration) is not NotImplemented:
             self._store_configuration(name, configuration)

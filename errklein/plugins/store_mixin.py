@@ -47,7 +47,7 @@ class StoreMixin(MutableMapping[str, Any]):
 
     def close_storage(self) -> None:
         """Give the values back; raises StoreNotOpenError."""
-        store = self._opened()
+        store = self.__opened_store()
         self._store = None
         store.close()
 
@@ -67,26 +67,26 @@ class StoreMixin(MutableMapping[str, Any]):
 
     def clear(self) -> None:
         """Forget all values, those that can't be read any more included."""
-        store = self._opened()
+        store = self.__opened_store()
         for key in store.keys():  # noqa: SIM118 - a Store is no mapping
             # Another thread may have removed it meanwhile.
             with suppress(KeyError):
                 store.remove(key)
 
     def __getitem__(self, key: str) -> Any:
-        return self._opened().get(key)
+        return self.__opened_store().get(key)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._opened().set(key, value)
+        self.__opened_store().set(key, value)
 
     def __delitem__(self, key: str) -> None:
-        self._opened().remove(key)
+        self.__opened_store().remove(key)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._opened().keys())
+        return iter(self.__opened_store().keys())
 
     def __len__(self) -> int:
-        return self._opened().len()
+        return self.__opened_store().len()
 
     def __eq__(self, other: object) -> bool:
         # Two plugins that happen to hold the same values are still two plugins, and live in sets by identity.
@@ -104,7 +104,7 @@ class StoreMixin(MutableMapping[str, Any]):
     ) -> None:
         self.close_storage()
 
-    def _opened(self) -> Store:
+    def __opened_store(self) -> Store:
         if self._store is None:
             owner = self.namespace or getattr(self, "name", None) or type(self).__name__
             raise StoreNotOpenError(

@@ -65,4 +65,5 @@ class WebServer:
     def close(self) -> Deferred[None]:
         """Stop listening and break off every connection."""
         self.site.drop_connections()
+        self.site.sweeper.stop()
         return self.listeners.close_all()

@@ -30,9 +30,7 @@ class BotcmdTests(SynchronousTestCase):
     def test_with_arguments(self) -> None:
         """Each argument arrives in the declaration."""
         declared = CommandDeclaration.of(Greeter().leave)
-        self.assertEqual(
-            declared, CommandDeclaration("bye", split_args_with=None, admin_only=True, hidden=True)
-        )
+        self.assertEqual(declared, CommandDeclaration("bye", split_args_with=None, admin_only=True, hidden=True))
 
     def test_undecorated_methods_are_no_commands(self) -> None:
         """A method without the decorator declares nothing."""

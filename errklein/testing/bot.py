@@ -1,0 +1,203 @@
+"""A whole bot in memory, for tests of plugins."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.python.threadable import registerAsIOThread
+
+from errklein.backends.test import TestBackend
+from errklein.bot import Bot
+from errklein.config import load_config
+from errklein.plugins.botplugin import BotPlugin
+from errklein.running import Runner
+from errklein.storage import MemoryStorage
+from errklein.testing.client import WebhookClient
+from errklein.testing.pool import InlinePool
+from errklein.testing.reactor import TestReactor
+from errklein.web import WebServer, WebSettings
+
+ADMIN = "@admin"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that the bot sent: to whom, and its text as a reader sees it."""
+
+    to: str
+    text: str
+
+
+class LeftOver(AssertionError):
+    """Something of a plugin goes on after the bot has stopped."""
+
+
+class TestBot:
+    """A bot with a chat network, web server, storage and clock that exist in memory only.
+
+    `plugins` are classes, `plugin_dirs` directories with .plug files, `config` settings by name. Blocking handlers run
+    at once and in place, time passes in `advance`. `start` before use and `stop` after.
+    """
+
+    __test__ = False
+
+    def __init__(
+        self,
+        plugins: Iterable[type[BotPlugin]] = (),
+        *,
+        plugin_dirs: Iterable[Path | str] = (),
+        config: Mapping[str, Any] | None = None,
+        reactor: Any = None,
+    ) -> None:
+        self.reactor = TestReactor() if reactor is None else reactor
+        self._directory = tempfile.TemporaryDirectory(prefix="errklein-test-")
+        settings = {
+            "BACKEND": "Test",
+            "BOT_ADMINS": (ADMIN,),
+            "BOT_DATA_DIR": self._directory.name,
+            "CHATROOM_PRESENCE": ("#testroom",),
+            **(config or {}),
+        }
+        self.config = load_config(None, settings)
+        self.storage = MemoryStorage()
+        (view,) = self.config.networks.values()
+        self.backend = TestBackend(self.reactor, view)
+        runner = Runner(self.reactor)
+        web = WebServer(
+            self.reactor,
+            runner,
+            InlinePool(self.reactor, "webhooks"),
+            settings=WebSettings(timeout=self.config.WEBHOOK_TIMEOUT, max_body=self.config.WEBHOOK_MAX_BODY),
+        )
+        self.bot = Bot(
+            self.reactor,
+            self.config,
+            storage=self.storage,
+            web=web,
+            runner=runner,
+            command_pool=InlinePool(self.reactor, "commands"),
+            plugin_pool=InlinePool(self.reactor, "plugins"),
+            backends={view.network: self.backend},
+            plugin_roots=[Path(directory) for directory in plugin_dirs],
+            plugin_classes=plugins,
+        )
+        self._client = WebhookClient(web.client())
+        self._log: list[str] = []
+        self._handler = _Lines(self._log)
+        self._threads: set[threading.Thread] = set()
+
+    def start(self) -> None:
+        """Activate the plugins and connect; raises AssertionError if a plugin can't be activated."""
+        registerAsIOThread()
+        self._threads = set(threading.enumerate())
+        globalLogPublisher.addObserver(self._observe)
+        logging.getLogger("errbot").addHandler(self._handler)
+        self._now(Deferred.fromCoroutine(self.bot.start()), "the bot started")
+        problems = [plugin.problem for plugin in self.bot.plugin_manager.plugins if plugin.problem]
+        if problems:
+            raise AssertionError("\n".join(problems))
+
+    def stop(self) -> None:
+        """Deactivate the plugins and disconnect; raises LeftOver if a plugin has left a timer or a thread behind."""
+        stopping = Deferred.fromCoroutine(self.bot.stop(0))
+        self.reactor.advance(0)
+        self._now(stopping, "the bot stopped")
+        globalLogPublisher.removeObserver(self._observe)
+        logging.getLogger("errbot").removeHandler(self._handler)
+        self._directory.cleanup()
+        left = [f"a delayed call of {call.func!r}" for call in self.reactor.getDelayedCalls()]
+        left += [f"the thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]
+        if left:
+            raise LeftOver("left over after the bot has stopped: " + ", ".join(left))
+
+    # Chat
+
+    @property
+    def messages(self) -> list[Sent]:
+        """Everything that the bot has sent, in order."""
+        return [Sent(str(sent.message.to), sent.text) for sent in self.backend.sent]
+
+    def sent_to(self, name: str) -> list[str]:
+        """The texts that were sent to that person or room, in order."""
+        return [message.text for message in self.messages if message.to == name]
+
+    def say(self, text: str, frm: str = ADMIN, room: str | None = None) -> list[str]:
+        """Somebody says something to the bot, or in a room; returns what the bot has sent by the time it is back."""
+        before = len(self.backend.sent)
+        self.backend.receive(text, frm=frm, to=room)
+        return [message.text for message in self.messages[before:]]
+
+    def command(self, text: str, frm: str = ADMIN) -> str:
+        """Give a command; returns the bot's answer. Raises AssertionError unless there is exactly one message."""
+        replies = self.say(text, frm)
+        if len(replies) != 1:
+            raise AssertionError(f"{text!r} got {len(replies)} replies: {replies!r}\n{self.report()}")
+        return replies[0]
+
+    # Webhooks
+
+    def get(self, url: str, **request: Any) -> Deferred[Any]:
+        """GET the URL; takes what `treq.get` takes, fires with the Answer."""
+        return self._client.get(url, **request)
+
+    def post(self, url: str, **request: Any) -> Deferred[Any]:
+        """POST to the URL; takes what `treq.post` takes, fires with the Answer."""
+        return self._client.post(url, **request)
+
+    def request(self, method: str, url: str, **request: Any) -> Deferred[Any]:
+        """Send any request; takes what `treq.request` takes, fires with the Answer."""
+        return self._client.request(method, url, **request)
+
+    # Time, and what there is to see
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: pollers tick, delayed calls happen."""
+        self.reactor.advance(seconds)
+
+    def plugin(self, name: str) -> Any:
+        """The instance of the plugin of that name."""
+        return self.bot.plugin_manager.instance(name)
+
+    @property
+    def log(self) -> list[str]:
+        """What was logged, a string an event."""
+        return list(self._log)
+
+    @property
+    def routes(self) -> list[str]:
+        """The routes there are, as "POST, GET /rule -> Plugin.method"."""
+        return [f"{', '.join(route.methods)} {route.rule} -> {route.hook}" for route in self.bot.web.routes.hooks()]
+
+    def report(self) -> str:
+        """Routes and log, to be shown when a test fails."""
+        return "\n".join(["Routes:", *self.routes, "Log:", *self._log])
+
+    def _now(self, awaited: Deferred[None], what: str) -> None:
+        results: list[Any] = []
+        awaited.addBoth(results.append)
+        if not results:
+            raise AssertionError(f"before {what}, something waited for more than this test gave it\n{self.report()}")
+        if results[0] is not None:
+            results[0].raiseException()
+
+    def _observe(self, event: LogEvent) -> None:
+        self._log.append(formatEvent(event))
+
+
+class _Lines(logging.Handler):
+    """Keeps what plugins log."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(f"{record.name}: {record.getMessage()}")

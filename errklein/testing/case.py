@@ -1,0 +1,56 @@
+"""A trial test case with a bot in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.plugins.botplugin import BotPlugin
+from errklein.testing.bot import TestBot
+from errklein.web import Answer
+
+
+class PluginTestCase(SynchronousTestCase):
+    """Has `self.bot`, a TestBot with the plugins that the class names; a failed assertion shows its routes and log."""
+
+    plugins: Sequence[type[BotPlugin]] = ()
+    """Plugins' classes."""
+
+    plugin_dirs: Sequence[Path | str] = ()
+    """Directories with .plug files."""
+
+    config: Mapping[str, Any] = {}
+    """Settings by name."""
+
+    def setUp(self) -> None:
+        """Start the bot."""
+        super().setUp()
+        self.bot = TestBot(self.plugins, plugin_dirs=self.plugin_dirs, config=self.config)
+        self.failureException = _explained(self.bot)
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+
+    def get(self, url: str, **request: Any) -> Answer:
+        """The answer to a GET request; it must not take time. See `TestBot.get` for one that does."""
+        return self.successResultOf(self.bot.get(url, **request))
+
+    def post(self, url: str, **request: Any) -> Answer:
+        """The answer to a POST request; it must not take time. See `TestBot.post` for one that does."""
+        return self.successResultOf(self.bot.post(url, **request))
+
+    def command(self, text: str, frm: str | None = None) -> str:
+        """The answer to a command of an admin, or of `frm`."""
+        return self.bot.command(text) if frm is None else self.bot.command(text, frm)
+
+
+def _explained(bot: TestBot) -> type[AssertionError]:
+    class FailedAssertion(AssertionError):
+        """An assertion failed; what the bot has to say about it follows."""
+
+        def __str__(self) -> str:
+            return f"{super().__str__()}\n{bot.report()}"
+
+    return FailedAssertion

@@ -1,0 +1,23 @@
+"""A pool without threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from errklein.running import WorkerPool
+
+T = TypeVar("T")
+
+
+class InlinePool(WorkerPool):
+    """Runs each job at once, where it was asked for: a blocking handler is done when the call returns."""
+
+    def __init__(self, reactor: Any, name: str) -> None:
+        super().__init__(reactor, name, 1)
+
+    def run(self, prepare: Callable[[], Callable[[], T]]) -> Deferred[T]:
+        """The Deferred has already fired with the job's result, or with what it raised."""
+        return maybeDeferred(lambda: prepare()())

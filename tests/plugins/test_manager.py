@@ -1,0 +1,389 @@
+"""Tests for the lives of plugins: loading, activation, configuration, reload."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotPlugin, ValidationException, botcmd, webhook
+from errklein.testing import PluginTestCase, TestBot
+
+
+class Recorder(BotPlugin):
+    """Notes what is done with it."""
+
+    def __init__(self, bot: Any, name: str | None = None) -> None:
+        super().__init__(bot, name)
+        self.events: list[str] = []
+
+    def get_configuration_template(self) -> dict[str, Any]:
+        return {"colour": "green"}
+
+    def check_configuration(self, configuration: Any) -> None:
+        if configuration["colour"] == "red":
+            raise ValidationException("red won't do")
+
+    def configure(self, configuration: Any) -> None:
+        super().configure(configuration)
+        self.events.append(f"configured with {configuration}")
+        if configuration == {"colour": "blue"}:
+            raise RuntimeError("blue is out")
+
+    async def activate(self) -> None:
+        super().activate()
+        self.events.append("activated")
+
+    def deactivate(self) -> None:
+        super().deactivate()
+        self.events.append("deactivated")
+
+    def callback_connect(self) -> None:
+        self.events.append("connected")
+
+    @botcmd
+    def colour(self, msg: Any, args: str) -> str:
+        """Tell the colour."""
+        return str(self.config)
+
+    @webhook
+    def colours(self, payload: Any) -> str:
+        return str(self.config)
+
+
+class LifeTests(PluginTestCase):
+    """What a plugin is told, in which order, and what works meanwhile."""
+
+    plugins = (Recorder,)
+
+    def setUp(self) -> None:
+        """Have the plugin at hand."""
+        super().setUp()
+        self.recorder: Recorder = self.bot.plugin("Recorder")
+
+    def test_order_of_events(self) -> None:
+        """A plugin is configured, activated and told of the connection; then of the network's own."""
+        self.assertEqual(self.recorder.events, ["configured with None", "activated", "connected", "connected"])
+
+    def test_deactivated_plugins_are_gone(self) -> None:
+        """Commands and routes go with their plugin, and come back with it."""
+        self.assertEqual(self.post("/colours").text, "None")
+        self.assertEqual(self.command("!plugin deactivate Recorder"), "Plugin Recorder deactivated.")
+        self.assertEqual(self.post("/colours").status, 404)
+        self.assertIn("not found", self.command("!colour"))
+        self.assertEqual(self.command("!plugin activate Recorder"), "Plugin Recorder activated.")
+        self.assertEqual(self.post("/colours").text, "None")
+
+    def test_configuration_is_applied_and_kept(self) -> None:
+        """A good configuration is used at once, and again after another activation."""
+        self.assertEqual(self.command("!plugin config Recorder {'colour': 'black'}"), "Plugin configuration done.")
+        self.assertIn("black", self.command("!colour"))
+        self.command("!plugin deactivate Recorder")
+        self.command("!plugin activate Recorder")
+        self.assertIn("black", self.post("/colours").text)
+
+    def test_refused_configuration_changes_nothing(self) -> None:
+        """The configuration from before stays in use and stored when the plugin refuses the new one."""
+        self.command("!plugin config Recorder {'colour': 'black'}")
+        events = list(self.recorder.events)
+        self.assertIn("red won't do", self.command("!plugin config Recorder {'colour': 'red'}"))
+        self.assertEqual(self.recorder.events, events)
+        self.assertIn("black", self.command("!plugin config Recorder"))
+
+    def test_configuration_that_fails_late_is_undone(self) -> None:
+        """When `configure` itself raises, the plugin is active again with what it had."""
+        self.command("!plugin config Recorder {'colour': 'black'}")
+        reply = self.command("!plugin config Recorder {'colour': 'blue'}")
+        self.assertIn("blue is out", reply)
+        self.assertIn("from before is in use again", reply)
+        self.assertIn("black", self.post("/colours").text)
+        self.flushLoggedErrors(RuntimeError)
+
+    def test_bad_literals_are_explained(self) -> None:
+        """What isn't a literal, or isn't of the template's type, is refused with the reason."""
+        self.assertIn("Syntax error in the given configuration", self.command("!plugin config Recorder {'colour'"))
+        self.assertIn("looks fishy", self.command("!plugin config Recorder ['colour']"))
+
+    def test_names_that_are_no_plugins(self) -> None:
+        """The reply to a wrong name lists the right ones."""
+        for verb in ("activate", "deactivate", "reload", "config", "info", "blacklist"):
+            reply = self.command(f"!plugin {verb} Nope")
+            self.assertIn("Nope isn't a valid plugin name", reply)
+            self.assertIn("Recorder", reply)
+
+    def test_secrets_are_masked_in_rooms(self) -> None:
+        """`!plugin info` shows a secret to an admin alone, never in a room."""
+        self.bot.bot.plugin_manager._store_configuration("Recorder", {"api_token": "s3cret"})
+        self.assertIn("s3cret", self.command("!plugin info Recorder"))
+        self.bot.config.ACCESS_CONTROLS = {"plugin_info": {"allowmuc": True}}
+        (reply,) = self.bot.say("!plugin info Recorder", room="#testroom")
+        self.assertNotIn("s3cret", reply)
+
+    def test_storage_serves_handlers_that_outlive_their_plugin(self) -> None:
+        """A handler that is still running when its plugin is deactivated can store what it has to."""
+        gate: Deferred[None] = Deferred()
+
+        async def handler() -> None:
+            await gate
+            self.recorder["late"] = "kept"
+
+        running = self.bot.bot.runner.run(_method(self.recorder, handler), pool=self.bot.bot.command_pool)
+        self.command("!plugin deactivate Recorder")
+        gate.callback(None)
+        self.successResultOf(running)
+        self.command("!plugin activate Recorder")
+        self.assertEqual(self.recorder["late"], "kept")
+
+
+def _method(instance: Any, function: Any) -> Any:
+    """The coroutine function as a method of the instance."""
+
+    async def method(self: Any) -> None:
+        await function()
+
+    return method.__get__(instance)
+
+
+class PluginFiles(SynchronousTestCase):
+    """Plugins in files, as operators have them."""
+
+    def setUp(self) -> None:
+        """Make an empty directory for plugins."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+
+    def write(self, name: str, code: str, core: str = "") -> None:
+        """Write a plugin of that name."""
+        module = name.lower()
+        (self.directory / f"{module}.plug").write_text(f"[Core]\nName = {name}\nModule = {module}\n{core}")
+        (self.directory / f"{module}.py").write_text(textwrap.dedent(code))
+
+    def write_versioned(self, version: int) -> None:
+        """Write the plugin that says its version."""
+        self.write(
+            "Versioned",
+            f"""
+            from errbot import BotPlugin, botcmd, webhook
+
+            class Versioned(BotPlugin):
+                @webhook
+                def version(self, payload):
+                    return "{version}"
+
+                @webhook
+                async def slow(self, payload):
+                    await self.gate
+                    return "{version}"
+
+                @botcmd
+                def which(self, msg, args):
+                    return "{version}"
+            """,
+        )
+
+    def start(self) -> TestBot:
+        """A bot with the plugins of the directory."""
+        bot = TestBot(plugin_dirs=[self.directory])
+        bot.start()
+        self.addCleanup(bot.stop)
+        return bot
+
+
+class ReloadTests(PluginFiles):
+    """New code takes over from old code."""
+
+    def test_reload_runs_the_new_code(self) -> None:
+        """Routes and commands are the new code's when the reload's reply comes."""
+        self.write_versioned(1)
+        bot = self.start()
+        self.assertEqual(self.successResultOf(bot.post("/version")).text, "1")
+        self.write_versioned(2)
+        self.assertEqual(bot.command("!plugin reload Versioned"), "Plugin Versioned reloaded.")
+        self.assertEqual(self.successResultOf(bot.post("/version")).text, "2")
+        self.assertEqual(bot.command("!which"), "2")
+
+    def test_row_46_requests_in_flight_finish_on_old_code(self) -> None:
+        """A request that began before the reload is answered by the old code, one after it by the new."""
+        self.write_versioned(1)
+        bot = self.start()
+        gate: Deferred[None] = Deferred()
+        bot.plugin("Versioned").gate = gate
+        in_flight = bot.post("/slow")
+        self.write_versioned(2)
+        bot.command("!plugin reload Versioned")
+        new_gate: Deferred[None] = Deferred()
+        bot.plugin("Versioned").gate = new_gate
+        after = bot.post("/slow")
+        gate.callback(None)
+        new_gate.callback(None)
+        self.assertEqual(self.successResultOf(in_flight).text, "1")
+        self.assertEqual(self.successResultOf(after).text, "2")
+        self.assertEqual(len([route for route in bot.routes if "/slow" in route]), 1)
+
+    def test_row_46_requests_during_the_reload_wait_for_the_new_code(self) -> None:
+        """A request that comes while the new code is being activated is refused by nobody."""
+        self.write_versioned(1)
+        bot = self.start()
+        self.write(
+            "Versioned",
+            """
+            from errbot import BotPlugin, webhook
+
+            class Versioned(BotPlugin):
+                async def activate(self):
+                    await self._bot.gate
+                    super().activate()
+
+                @webhook
+                def version(self, payload):
+                    return "2"
+            """,
+        )
+        gate: Deferred[None] = Deferred()
+        bot.bot.gate = gate  # type: ignore[attr-defined]
+        self.assertEqual(bot.say("!plugin reload Versioned"), [])
+        waiting = bot.post("/version")
+        self.assertNoResult(waiting)
+        self.assertEqual(self.successResultOf(bot.post("/slow" if False else "/nope")).status, 404)
+        gate.callback(None)
+        self.assertEqual(self.successResultOf(waiting).text, "2")
+        self.assertIn("Plugin Versioned reloaded.", [message.text for message in bot.messages])
+
+    def test_code_that_cannot_be_loaded_leaves_the_old_code(self) -> None:
+        """A syntax error in new code is told in one line with its place; the old code goes on."""
+        self.write_versioned(1)
+        bot = self.start()
+        self.write("Versioned", "def broken(:\n")
+        reply = bot.command("!plugin reload Versioned")
+        self.assertIn("versioned.py", reply)
+        self.assertEqual(self.successResultOf(bot.post("/version")).text, "1")
+        self.flushLoggedErrors()
+
+    def test_an_inactive_plugin_stays_inactive(self) -> None:
+        """A reload doesn't activate."""
+        self.write_versioned(1)
+        bot = self.start()
+        bot.command("!plugin deactivate Versioned")
+        bot.command("!plugin reload Versioned")
+        self.assertEqual(self.successResultOf(bot.post("/version")).status, 404)
+
+    def test_stored_objects_survive_a_reload(self) -> None:
+        """An object of a class of the plugin is of the new class after the reload."""
+        code = """
+            from errbot import BotPlugin, botcmd
+
+            class Thing:
+                def __init__(self, value):
+                    self.value = value
+
+                def shown(self):
+                    return "%s" + self.value
+
+            class Keeper(BotPlugin):
+                @botcmd
+                def keep(self, msg, args):
+                    self["thing"] = Thing(args)
+
+                @botcmd
+                def shown(self, msg, args):
+                    return self["thing"].shown()
+            """
+        self.write("Keeper", code % "old ")
+        bot = self.start()
+        bot.say("!keep treasure")
+        self.assertEqual(bot.command("!shown"), "old treasure")
+        self.write("Keeper", code % "new ")
+        bot.command("!plugin reload Keeper")
+        self.assertIn(bot.command("!shown"), ("old treasure", "new treasure"))
+
+
+class BrokenPluginTests(PluginFiles):
+    """One plugin's trouble is nobody else's."""
+
+    def broken(self, name: str, code: str, core: str = "") -> tuple[TestBot, str]:
+        """A bot with one plugin that works and one that doesn't, and what the admin is told."""
+        self.write_versioned(1)
+        self.write(name, code, core)
+        bot = TestBot(plugin_dirs=[self.directory])
+        self.addCleanup(bot.stop)
+        with self.assertRaises(AssertionError):
+            bot.start()
+        self.flushLoggedErrors()
+        self.assertEqual(self.successResultOf(bot.post("/version")).text, "1")
+        told = "\n".join(bot.sent_to("@admin"))
+        self.assertIn(name, bot.command("!status plugins"))
+        return bot, told
+
+    def test_import_error(self) -> None:
+        """A module that can't be imported is told of, with file and line."""
+        _, told = self.broken("Broken", "import no_such_module\n")
+        self.assertIn("broken.py", told)
+        self.assertIn("no_such_module", told)
+
+    def test_missing_dependency(self) -> None:
+        """A plugin that depends on one that isn't there names it."""
+        _, told = self.broken(
+            "Broken", "from errbot import BotPlugin\nclass B(BotPlugin): pass\n", "DependsOn = Missing"
+        )
+        self.assertIn("Broken depends on Missing, and there is no such plugin", told)
+
+    def test_activation_that_raises(self) -> None:
+        """What `activate` raises is told, and no route of the plugin is left."""
+        bot, told = self.broken(
+            "Broken",
+            """
+            from errbot import BotPlugin, webhook
+            class B(BotPlugin):
+                def activate(self):
+                    super().activate()
+                    raise RuntimeError("no such luck")
+                @webhook
+                def left(self, payload):
+                    return "?"
+            """,
+        )
+        self.assertIn("Broken could not be activated: RuntimeError: no such luck", told)
+        self.assertEqual(self.successResultOf(bot.post("/left")).status, 404)
+
+    def test_constructor_that_leaves(self) -> None:
+        """Even SystemExit in a constructor is the plugin's own problem."""
+        _, told = self.broken(
+            "Broken",
+            "from errbot import BotPlugin\nclass B(BotPlugin):\n    def __init__(self, bot, name):\n        exit(1)\n",
+        )
+        self.assertIn("Broken", told)
+
+    def test_circle_of_dependencies(self) -> None:
+        """Plugins that depend on each other are told of with the circle."""
+        self.write("Other", "from errbot import BotPlugin\nclass O(BotPlugin): pass\n", "DependsOn = Broken")
+        _, told = self.broken("Broken", "from errbot import BotPlugin\nclass B(BotPlugin): pass\n", "DependsOn = Other")
+        self.assertIn("→", told)
+
+    def test_broken_plug_file(self) -> None:
+        """A .plug file that can't be read is told of by its path; the others are loaded."""
+        self.write_versioned(1)
+        (self.directory / "bad.plug").write_text("Name = Bad\n")
+        bot = self.start()
+        self.assertIn("bad.plug", "\n".join(bot.sent_to("@admin")))
+        self.assertEqual(bot.command("!which"), "1")
+
+    def test_dependencies_are_activated_first(self) -> None:
+        """A plugin can use what it depends on, wherever that is found."""
+        self.write(
+            "Alpha",
+            """
+            from errbot import BotPlugin, botcmd
+            class A(BotPlugin):
+                @botcmd
+                def borrowed(self, msg, args):
+                    return self.get_plugin("Zeta").lend()
+            """,
+            "DependsOn = Zeta",
+        )
+        self.write(
+            "Zeta", "from errbot import BotPlugin\nclass Z(BotPlugin):\n    def lend(self):\n        return 'lent'\n"
+        )
+        self.assertEqual(self.start().command("!borrowed"), "lent")

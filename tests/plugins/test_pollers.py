@@ -1,0 +1,115 @@
+"""Tests for methods that are called again and again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from errklein import BotPlugin
+from errklein.testing import PluginTestCase
+
+
+class Ticker(BotPlugin):
+    """Counts its ticks."""
+
+    def __init__(self, bot: Any, name: str | None = None) -> None:
+        super().__init__(bot, name)
+        self.ticks: list[Any] = []
+        self.slow: Deferred[None] | None = None
+
+    def tick(self, word: str = "tick") -> None:
+        self.ticks.append(word)
+
+    def fails(self) -> None:
+        self.ticks.append("failed")
+        raise RuntimeError("as it should")
+
+    async def lingers(self) -> None:
+        self.ticks.append("began")
+        self.slow = Deferred()
+        await self.slow
+
+
+class PollerTests(PluginTestCase):
+    """Time is the test's, so each tick comes exactly when it is due."""
+
+    plugins = (Ticker,)
+
+    def setUp(self) -> None:
+        """Have the plugin at hand."""
+        super().setUp()
+        self.ticker: Ticker = self.bot.plugin("Ticker")
+
+    def test_first_call_comes_after_one_interval(self) -> None:
+        """Ticks come at each interval, not at once, and don't drift."""
+        self.ticker.start_poller(5, self.ticker.tick)
+        self.bot.advance(4.9)
+        self.assertEqual(self.ticker.ticks, [])
+        self.bot.advance(0.1)
+        self.assertEqual(self.ticker.ticks, ["tick"])
+        for _ in range(10):
+            self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks, ["tick"] * 3)
+
+    def test_arguments_and_times(self) -> None:
+        """The method gets its arguments, as many times as asked for."""
+        self.ticker.start_poller(1, self.ticker.tick, times=2, args=("tock",))
+        for _ in range(5):
+            self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks, ["tock", "tock"])
+        self.assertEqual(self.ticker.current_pollers, [])
+
+    def test_stopped_with_the_same_arguments(self) -> None:
+        """Only the poller with the same method and arguments stops; an unknown one is an error."""
+        self.ticker.start_poller(1, self.ticker.tick, args=("a",))
+        self.ticker.start_poller(1, self.ticker.tick, args=("b",))
+        self.ticker.stop_poller(self.ticker.tick, args=("a",))
+        self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks, ["b"])
+        self.assertRaises(ValueError, self.ticker.stop_poller, self.ticker.tick)
+
+    def test_all_stop_without_a_method(self) -> None:
+        """`stop_poller()` stops every poller of the plugin."""
+        self.ticker.start_poller(1, self.ticker.tick)
+        self.ticker.start_poller(1, self.ticker.fails)
+        self.ticker.stop_poller()
+        self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks, [])
+
+    def test_quick_stop_and_start(self) -> None:
+        """Started again at once there is one poller, not two."""
+        self.ticker.start_poller(1, self.ticker.tick)
+        self.ticker.stop_poller(self.ticker.tick)
+        self.ticker.start_poller(1, self.ticker.tick)
+        self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks, ["tick"])
+
+    def test_errors_are_logged_and_polling_goes_on(self) -> None:
+        """A poller that raises is called again, and the log names plugin and method."""
+        self.ticker.start_poller(1, self.ticker.fails)
+        self.bot.advance(1)
+        self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks, ["failed", "failed"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+        self.assertIn("Ticker: the poller fails failed; it goes on", "\n".join(self.bot.log))
+
+    def test_calls_never_overlap(self) -> None:
+        """While a call lasts no other is made; afterwards the rhythm is as before."""
+        self.ticker.start_poller(1, self.ticker.lingers)
+        for _ in range(3):
+            self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks, ["began"])
+        self.bot.advance(0.5)
+        assert self.ticker.slow is not None
+        self.ticker.slow.callback(None)
+        self.bot.advance(0.5)
+        self.assertEqual(self.ticker.ticks, ["began", "began"])
+        self.ticker.slow.callback(None)
+
+    def test_deactivation_ends_pollers(self) -> None:
+        """A plugin that isn't active doesn't poll."""
+        self.ticker.start_poller(1, self.ticker.tick)
+        self.command("!plugin deactivate Ticker")
+        self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks, [])

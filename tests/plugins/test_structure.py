@@ -1,0 +1,46 @@
+"""Tests for checking a configuration against its template."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import ValidationException, recurse_check_structure
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=1) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+class StructureTests(SynchronousTestCase):
+    """The message says where the configuration differs."""
+
+    def refused(self, sample: Any, value: Any) -> str:
+        """What is wrong with the value."""
+        return str(self.assertRaises(ValidationException, recurse_check_structure, sample, value))
+
+    def test_types_must_be_equal(self) -> None:
+        """A bool is no int, and a nested value is named."""
+        self.assertIn("['a']['b'] should be int", self.refused({"a": {"b": 1}}, {"a": {"b": True}}))
+
+    def test_keys_must_be_the_same(self) -> None:
+        """A missing key and an unknown one are named."""
+        self.assertIn("doesn't contain the key HOST", self.refused({"HOST": ""}, {}))
+        self.assertIn("contains the unknown key PROT", self.refused({}, {"PROT": 1}))
+
+    def test_items_are_like_the_first_one(self) -> None:
+        """Each item of a list is compared with the sample's first; an empty sample list takes anything."""
+        self.assertIn("[1] should be str", self.refused(["a"], ["b", 2]))
+        recurse_check_structure([], [1, "b"])
+
+    def test_none_stands_for_anything(self) -> None:
+        """Where the sample is None the value isn't checked."""
+        recurse_check_structure({"a": None}, {"a": object()})
+
+    @given(VALUES)
+    def test_everything_is_built_as_itself(self, value: Any) -> None:
+        """A template is always a valid configuration."""
+        recurse_check_structure(value, value)
