@@ -1,13 +1,15 @@
 """Commands per second, start-up, memory, and the activation of many plugins: errklein and errbot side by side.
 
-Both bots run the very same plugin file on their Text backend, each in its own process, with lines from a pipe:
+Both bots run the very same plugin file, each in its own process:
 
-- commands per second: so many commands at once, from the first line's sending to the last reply, in turns;
-- start: from the start of the process to the reply to a line that was in the pipe from the beginning, in turns;
-- memory: resident, after the first reply and after all those commands;
-- activation: a start with 300 plugins of 3 routes each less a start without; and, for errklein alone, since errbot can't
-  add routes once it has served a request, `!plugin activate` for each of the 300 while it serves, with the longest wait
-  of another request meanwhile.
+- commands per second: so many commands at once, from the first one's saying to the last reply, in turns. Both have their Test
+  backend, since errbot's Text backend waits half a second after each line; what the Text backends do with lines from a
+  pipe is shown for information;
+- start: from the start of the process, with the Text backend and a web server, to the reply to a line that was in the pipe
+  from the beginning, in turns;
+- memory: resident, after the first reply and after all commands through the pipe;
+- activation: a start with 300 plugins of 3 routes each; and, for errklein alone, since errbot can't add routes once it has
+  served a request, `!plugin activate` for each of the 300 while it serves, with the longest wait of another request meanwhile.
 
     python benchmarks/commands.py [--rounds 5] [--commands 3000] [--errbot-python PYTHON] [--json FILE] [--check]
 
@@ -19,6 +21,8 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -29,7 +33,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bots import PLUGINS, Bot, Conversation, errbot, errbot_python, errklein, free_port, resident
+from bots import HERE, PLUGINS, Bot, Conversation, errbot, errbot_python, errklein, free_port, resident, write_config
 
 MANY = 300
 PLUG = "[Core]\nName = Many{number}\nModule = many{number}\n"
@@ -72,33 +76,74 @@ def start_time(launch: Launch, plugins: Path = PLUGINS) -> float:
         return seconds
 
 
-def commands_per_second(conversation: Conversation, command: str, number: int) -> float:
-    """How many commands a second are answered when `number` of them are sent at once."""
-    return number / conversation.exchange([f"!{command} {i}" for i in range(number)], "said ")
+@contextmanager
+def in_memory(python: Path, kind: str) -> Iterator[Callable[[str, int], float]]:
+    """A bot with its Test backend: a function that says a command so often, and returns how many it answers a second."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory, Path(directory, "log").open("wb") as log:
+        config = write_config(Path(directory, "bot"), "Test", PLUGINS)
+        process = subprocess.Popen(
+            [python, HERE / "in_memory.py", kind, config],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": str(HERE.parent) if kind == "errklein" else ""},
+            cwd=directory,
+        )
+        assert process.stdin is not None and process.stdout is not None
+        output = process.stdout
+
+        def answer() -> str:
+            for line in output:
+                if line.startswith(b"answer "):
+                    return line.decode().split()[1]
+            raise RuntimeError(f"{kind} ended:\n{Path(log.name).read_text(encoding='utf-8', errors='replace')[-2000:]}")
+
+        def ask(command: str, number: int) -> float:
+            assert process.stdin is not None
+            process.stdin.write(f"{command} {number}\n".encode())
+            process.stdin.flush()
+            return number / float(answer())
+
+        try:
+            answer()
+            yield ask
+        finally:
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            output.close()
 
 
-def measure_commands(launches: dict[str, Launch], rounds: int, number: int) -> dict[str, dict[str, Any]]:
-    """Commands per second and memory: plain commands of every bot, and errklein's `async def` ones."""
-    results: dict[str, dict[str, Any]] = {}
-    with talking(launches["errklein"]) as (ours, _), talking(launches["errbot"]) as (theirs, _):
+def measure_commands(errbot_at: Path, rounds: int, number: int) -> dict[str, dict[str, Any]]:
+    """Commands per second in memory: plain commands of both bots, and errklein's `async def` ones."""
+    with in_memory(Path(sys.executable), "errklein") as ours, in_memory(errbot_at, "errbot") as theirs:
         contenders = {
             "errklein plain": (ours, "bench say"),
             "errklein async def": (ours, "bench say async"),
             "errbot": (theirs, "bench say"),
         }
-        fresh = {name: resident(conversation.pid) for name, (conversation, _) in contenders.items()}
         rates: dict[str, list[float]] = {name: [] for name in contenders}
-        for conversation, command in contenders.values():
-            commands_per_second(conversation, command, 200)
+        for ask, command in contenders.values():
+            ask(command, 500)
         for _ in range(rounds):
-            for name, (conversation, command) in contenders.items():
-                rates[name].append(commands_per_second(conversation, command, number))
-        for name, (conversation, _) in contenders.items():
+            for name, (ask, command) in contenders.items():
+                rates[name].append(ask(command, number))
+    return {name: {"commands_per_second": median(rates[name]), "rounds": rates[name]} for name in contenders}
+
+
+def measure_pipes(launches: dict[str, Launch], number: int) -> dict[str, dict[str, float]]:
+    """Commands per second through a pipe, and memory (MB) before and after."""
+    results = {}
+    for name, launch in launches.items():
+        # errbot waits half a second after each line.
+        lines = number if name == "errklein" else 10
+        with talking(launch, port=free_port()) as (bot, _):
+            fresh = resident(bot.pid)
+            seconds = bot.exchange([f"!bench say {i}" for i in range(lines)], "said ")
             results[name] = {
-                "commands_per_second": median(rates[name]),
-                "rounds": rates[name],
-                "fresh_mb": fresh[name],
-                "resident_mb": resident(conversation.pid),
+                "commands_per_second": lines / seconds,
+                "fresh_mb": fresh,
+                "resident_mb": resident(bot.pid),
             }
     return results
 
@@ -183,7 +228,10 @@ def measure(errbot_at: Path, rounds: int, number: int) -> dict[str, Any]:
         "errklein": lambda directory, plugins, port: errklein(directory, "Text", port, plugins),
         "errbot": lambda directory, plugins, port: errbot(directory, errbot_at, "Text", port, plugins),
     }
-    results: dict[str, Any] = {"commands": measure_commands(launches, rounds, number)}
+    results: dict[str, Any] = {
+        "commands": measure_commands(errbot_at, rounds, number),
+        "pipes": measure_pipes(launches, number),
+    }
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         plugins = write_plugins(Path(directory, "plugins"))
         starts: dict[str, list[float]] = {name: [] for name in launches}
@@ -220,15 +268,18 @@ def verdicts(results: dict[str, Any]) -> Iterator[tuple[str, bool]]:
 
 def table(results: dict[str, Any]) -> str:
     """The figures for people."""
-    lines = [f"{'':20}{'commands/s':>12}{'÷ errbot':>10}{'MB fresh':>10}{'MB after':>10}"]
+    lines = [f"{'commands, in memory':22}{'per second':>12}{'÷ errbot':>10}"]
     baseline = results["commands"]["errbot"]["commands_per_second"]
     for name, result in results["commands"].items():
         rate = result["commands_per_second"]
+        lines.append(f"{name:22}{rate:>12.0f}{rate / baseline:>10.2f}")
+    lines.append(
+        f"\n{'a process, on a pipe':22}{'commands/s':>12}{'MB fresh':>10}{'MB after':>10}{'start s':>10}{'+300':>8}"
+    )
+    for name, result in results["pipes"].items():
         memory = f"{result['fresh_mb']:>10.0f}{result['resident_mb']:>10.0f}"
-        lines.append(f"{name:20}{rate:>12.0f}{rate / baseline:>10.2f}{memory}")
-    lines.append(f"{'':20}{'start s':>12}{'with 300 plugins':>20}")
-    for name, seconds in results["start_s"].items():
-        lines.append(f"{name:20}{seconds:>12.2f}{results['start_with_300_plugins_s'][name]:>20.2f}")
+        starts = f"{results['start_s'][name]:>10.2f}{results['start_with_300_plugins_s'][name]:>8.2f}"
+        lines.append(f"{name:22}{result['commands_per_second']:>12.0f}{memory}{starts}")
     return "\n".join(lines)
 
 

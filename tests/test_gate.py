@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,11 +24,7 @@ class TallyTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Load the gate's counter, which is no module of a package."""
-        spec = spec_from_file_location("tally", TALLY)
-        assert spec is not None and spec.loader is not None
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        self.tally: Any = module.tally
+        self.tally: Any = run_path(str(TALLY))["tally"]
 
     def assert_counts(self, log: str, passed: int, failed: int, skipped: int = 0) -> None:
         """The log counts so."""
