@@ -1,5 +1,8 @@
 """What every backend has to do, as trial tests. A backend's own tests mix this in; see `BackendContract`."""
 
+# Trial's assertions have no annotations.
+# mypy: disallow-untyped-calls=False
+
 from __future__ import annotations
 
 import threading
@@ -73,7 +76,7 @@ class BackendContract(_TestCase):
     """A person whom `build_identifier` understands."""
 
     room_text = "#ops"
-    """A room whom `build_identifier` understands, and in which the bot is when it is online."""
+    """A room that `build_identifier` understands, and in which the bot is when it is online."""
 
     nonsense: Sequence[str] = ("",)
     """What `build_identifier` has to refuse."""

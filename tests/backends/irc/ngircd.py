@@ -41,10 +41,11 @@ def require_ngircd() -> str:
 class Ngircd:
     """An ngircd with its default limits, in the foreground; `start` it, `stop` or `kill` it, and start it again.
 
-    `tls` is a certificate and its key, both PEM; then `tls_port` speaks TLS. `password` is the server's.
+    `tls` is a certificate and its key, both PEM; then `tls_port` speaks TLS. `password` is the server's. Without
+    `penalties` it doesn't slow down who is too fast.
     """
 
-    def __init__(self, *, tls: tuple[bytes, bytes] | None = None, password: str = "") -> None:
+    def __init__(self, *, tls: tuple[bytes, bytes] | None = None, password: str = "", penalties: bool = True) -> None:
         self.program = require_ngircd()
         self.port = free_port()
         self.tls_port = free_port()
@@ -52,16 +53,18 @@ class Ngircd:
         self.directory = Path(tempfile.mkdtemp(prefix="ngircd-"))
         self.directory.chmod(0o755)
         self.configuration = self.directory / "ngircd.conf"
-        self.configuration.write_text(self._configured(tls, password))
+        self.configuration.write_text(self._configured(tls, password, penalties))
         self.configuration.chmod(0o644)
 
-    def _configured(self, tls: tuple[bytes, bytes] | None, password: str) -> str:
+    def _configured(self, tls: tuple[bytes, bytes] | None, password: str, penalties: bool) -> str:
         user = "ServerUID = irc\nServerGID = irc\n" if os.getuid() == 0 else ""
         text = (
             f"[Global]\nName = irc.test.local\nInfo = tests\nAdminEMail = root@localhost\n"
             f"Listen = 127.0.0.1\nPorts = {self.port}\n{user}"
             + (f"Password = {password}\n" if password else "")
-            + "[Limits]\nMaxConnectionsIP = 0\n[Options]\nDNS = no\nIdent = no\nPAM = no\n"
+            + "[Limits]\nMaxConnectionsIP = 0\n"
+            + ("" if penalties else "MaxPenaltyTime = 0\n")
+            + "[Options]\nDNS = no\nIdent = no\nPAM = no\n"
         )
         if tls is not None:
             for name, content in zip(("cert.pem", "key.pem"), tls, strict=True):

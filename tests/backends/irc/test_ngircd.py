@@ -34,7 +34,7 @@ class RealServer(TestCase):
 
     def serve(self, **settings: Any) -> Ngircd:
         """A started server, gone after the test."""
-        self.server = Ngircd(**settings)
+        self.server = Ngircd(**{"penalties": False, **settings})
         self.addCleanup(self.server.stop)
         self.server.start()
         return self.server
@@ -161,7 +161,7 @@ class TroubleTests(RealServer):
 
     async def test_row_64_server_killed_and_restarted(self) -> None:
         """Over a crash of the server each message arrives once, in order, and the bot is in its room again."""
-        await self.serve().wait_until_up(self.reactor)
+        await self.serve(penalties=True).wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops")
         joined = self.listener.next("joined")
         backend = self.bot()

@@ -1,0 +1,67 @@
+"""Text into lines, and back."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.backends.irc.lines import cleaned, decoded, encoded, room_for_text, text_lines
+
+ANYTHING = st.text(alphabet=st.characters(), max_size=2000)
+TRICKY = st.text(alphabet=st.sampled_from("a ü€😀\u200d\ufe0f\u0301\r\n\0\x01\x02\ud800"), max_size=3000)
+
+
+class LineTests(SynchronousTestCase):
+    """What leaves the bot."""
+
+    @given(ANYTHING | TRICKY, st.integers(40, 450))
+    def test_every_line_fits(self, text: str, size: int) -> None:
+        """No line is empty, too long or has anything that ends it or makes a request of it."""
+        for line in text_lines(text, size):
+            self.assertTrue(line)
+            self.assertLessEqual(len(line.encode()), size)
+            self.assertFalse(set(line) & set("\r\n\0\x01\x10"))
+
+    @given(ANYTHING | TRICKY, st.integers(40, 450))
+    def test_nothing_is_lost(self, text: str, size: int) -> None:
+        """The pieces joined are the text, but for line breaks, blank lines and what is dropped on purpose."""
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        expected = "".join(cleaned(line) for line in lines if cleaned(line).strip())
+        self.assertEqual("".join(text_lines(text, size)), expected)
+
+    @given(ANYTHING | TRICKY, st.sampled_from(["#ops", "alice", "#" + "ü" * 20]))
+    def test_whole_line_has_512_bytes_at_most(self, text: str, target: str) -> None:
+        """With the longest mask that a server may put in front, others get at most 512 bytes."""
+        size = room_for_text("errklein", "errklein", "PRIVMSG", target)
+        mask = f"errklein!~errklein@{'h' * 63}"
+        for line in text_lines(text, size):
+            whole = f":{mask} ".encode() + encoded(f"PRIVMSG {target} :{line}") + b"\r\n"
+            self.assertLessEqual(len(whole), 512)
+            self.assertTrue(whole.endswith(f"{line}\r\n".encode()))
+
+    @given(ANYTHING | TRICKY)
+    def test_wire_has_one_line(self, text: str) -> None:
+        """Whatever is written as one line is one line."""
+        data = encoded(text)
+        self.assertLessEqual(len(data), 510)
+        self.assertFalse(set(data) & set(b"\r\n\0"))
+        data.decode("utf-8")
+
+    @given(st.binary(max_size=600))
+    def test_any_bytes_are_text(self, data: bytes) -> None:
+        """Bytes that aren't UTF-8 are read as Latin-1, never refused."""
+        self.assertIsInstance(decoded(data), str)
+
+    def test_split_at_words(self) -> None:
+        """Words stay whole if they are not too long."""
+        self.assertEqual(text_lines("one two three four", 10), ["one two ", "three four"])
+
+    def test_split_between_characters(self) -> None:
+        """A long word is cut between characters, an accent stays with its letter."""
+        self.assertEqual(text_lines("€" * 20, 31), ["€" * 10, "€" * 10])
+        self.assertEqual(text_lines("x" * 9 + "e\u0301" + "y" * 9, 10), ["x" * 9, "e\u0301" + "y" * 7, "yy"])
+
+    def test_action_request_is_neutral(self) -> None:
+        """Text can't be a CTCP request; colours stay."""
+        self.assertEqual(text_lines("\x01DCC SEND x\x01 \x0304red\x0f", 100), ["DCC SEND x \x0304red\x0f"])

@@ -1,0 +1,275 @@
+"""The outbox: order, bounds, pace, reconnections, threads."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.backends.outbox import NotConfirmed, Outbox, OutboxClosed, OutboxFull, TokenBucket
+
+
+class ThreadClock(Clock):
+    """A clock that keeps what threads ask for until the test lets it happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Any] = []
+
+    def callFromThread(self, function: Any, *args: Any) -> None:
+        self.asked.append((function, args))
+
+    def let(self) -> None:
+        """Do what threads asked for."""
+        while self.asked:
+            function, args = self.asked.pop(0)
+            function(*args)
+
+
+class Network:
+    """Takes parts; the test confirms or breaks."""
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+        self.waiting: list[Deferred[None]] = []
+
+    def transmit(self, part: str) -> Deferred[None]:
+        self.got.append(part)
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+    def confirm(self) -> None:
+        self.waiting.pop(0).callback(None)
+
+    def fail(self, error: Exception) -> None:
+        self.waiting.pop(0).errback(error)
+
+
+def unlimited() -> TokenBucket:
+    """A pace that never waits."""
+    return TokenBucket(lambda: 0.0, 0.0, 1)
+
+
+class OutboxTests(SynchronousTestCase):
+    """An outbox on the reactor's thread."""
+
+    def setUp(self) -> None:
+        """An outbox that isn't ready yet."""
+        self.clock = ThreadClock()
+        self.network = Network()
+        self.outbox = self.make()
+
+    def make(self, **settings: Any) -> Outbox[str]:
+        """An outbox to the network."""
+        pace = settings.pop("pace", unlimited())
+        return Outbox(self.clock, "net", self.network.transmit, pace, **settings)
+
+    def test_one_part_at_a_time(self) -> None:
+        """A part goes when the one before is confirmed; the awaitable fires after the last."""
+        done = self.outbox.put(["a", "b"])
+        self.assertEqual(self.network.got, [])
+        self.outbox.resume()
+        self.assertEqual(self.network.got, ["a"])
+        self.network.confirm()
+        self.assertEqual(self.network.got, ["a", "b"])
+        self.assertNoResult(done)
+        self.network.confirm()
+        self.successResultOf(done)
+
+    def test_unconfirmed_part_goes_again_first(self) -> None:
+        """After a reconnection nothing confirmed is repeated, nothing unconfirmed is lost."""
+        self.outbox.put(["a", "b"])
+        self.outbox.put(["c"])
+        self.outbox.resume()
+        self.network.confirm()
+        self.network.fail(NotConfirmed())
+        self.outbox.pause()
+        self.assertEqual(self.network.got, ["a", "b"])
+        self.outbox.resume()
+        self.network.confirm()
+        self.network.confirm()
+        self.assertEqual(self.network.got, ["a", "b", "b", "c"])
+        self.assertEqual(len(self.outbox), 0)
+
+    def test_refused_message_is_given_up(self) -> None:
+        """What the network refuses doesn't hold up the next message; whoever awaits it learns why."""
+        refused = self.outbox.put(["a", "rest of a"])
+        self.outbox.put(["b"])
+        self.outbox.resume()
+        self.network.fail(ValueError("no such room"))
+        self.assertEqual(self.network.got, ["a", "b"])
+        self.failureResultOf(refused, ValueError)
+
+    def test_failed_awaitable_may_be_ignored(self) -> None:
+        """Nobody is told of an unhandled error when a plugin didn't keep what send returned."""
+        self.outbox.put(["a"])
+        self.outbox.resume()
+        self.network.fail(ValueError("no"))
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_poisonous_part_is_given_up(self) -> None:
+        """A part on which five connections break is no longer tried."""
+        poison = self.outbox.put(["poison"])
+        self.outbox.put(["good"])
+        for _ in range(5):
+            self.outbox.resume()
+            self.network.fail(NotConfirmed())
+            self.outbox.pause()
+        self.outbox.resume()
+        self.assertEqual(self.network.got[-1], "good")
+        self.failureResultOf(poison, NotConfirmed)
+
+    def test_full_on_the_reactor(self) -> None:
+        """On the reactor a full outbox raises at once; room is made by what goes."""
+        self.outbox = self.make(limit=2)
+        self.outbox.put(["a"])
+        self.outbox.put(["b"])
+        self.assertRaises(OutboxFull, self.outbox.put, ["c"])
+        self.outbox.resume()
+        self.network.confirm()
+        self.outbox.put(["c"])
+
+    def test_nothing_to_say(self) -> None:
+        """A message without parts is done as soon as it is its turn."""
+        self.outbox.resume()
+        self.successResultOf(self.outbox.put([]))
+
+    def test_long_queue_to_a_quick_network(self) -> None:
+        """A network that confirms at once gets everything, however much it is."""
+        got: list[str] = []
+
+        def transmit(part: str) -> Deferred[None]:
+            got.append(part)
+            return succeed(None)
+
+        outbox = Outbox(self.clock, "net", transmit, unlimited())
+        for number in range(5000):
+            outbox.put([str(number)])
+        outbox.resume()
+        self.assertEqual(got, [str(number) for number in range(5000)])
+
+    def test_pace(self) -> None:
+        """After the burst parts go one by one, each an interval after the other."""
+        self.outbox = self.make(pace=TokenBucket(self.clock.seconds, 2.0, 3))
+        self.outbox.put(list("abcdef"))
+        self.outbox.resume()
+        for _ in range(3):
+            self.network.confirm()
+        self.assertEqual(self.network.got, list("abc"))
+        for letters in ("abcd", "abcde", "abcdef"):
+            self.clock.pump([1.9])
+            self.assertEqual(self.network.got, list(letters[:-1]))
+            self.clock.pump([0.1])
+            self.assertEqual(self.network.got, list(letters))
+            self.network.confirm()
+
+    def test_close_gives_up_what_cannot_go(self) -> None:
+        """Closed while offline, what waits fails; afterwards nothing is accepted."""
+        lost = self.outbox.put(["a"])
+        self.successResultOf(self.outbox.close(grace=5))
+        self.failureResultOf(lost, OutboxClosed)
+        self.assertRaises(OutboxClosed, self.outbox.put, ["b"])
+
+    def test_close_lets_go_what_still_can(self) -> None:
+        """Closed while online, what waits may still go for the time that is given."""
+        self.outbox.resume()
+        said, late = self.outbox.put(["a"]), self.outbox.put(["b"])
+        closed = self.outbox.close(grace=1)
+        self.network.confirm()
+        self.successResultOf(said)
+        self.assertNoResult(closed)
+        self.clock.advance(1)
+        self.successResultOf(closed)
+        self.failureResultOf(late, OutboxClosed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40))
+    def test_any_history_is_ordered_and_complete(self, history: list[tuple[int, bool]]) -> None:
+        """Whatever breaks when, each part arrives, in order; repeated are only parts under way when it broke."""
+        self.setUp()
+        self.outbox = self.make(attempts=1000)
+        expected: list[str] = []
+        broken = 0
+        self.outbox.resume()
+        for number, (size, breaks) in enumerate(history):
+            parts = [f"{number}.{index}" for index in range(size)]
+            expected += parts
+            self.outbox.put(parts)
+            if self.network.waiting and breaks:
+                broken += 1
+                self.network.fail(NotConfirmed())
+                self.outbox.pause()
+                self.outbox.resume()
+            elif self.network.waiting:
+                self.network.confirm()
+        while self.network.waiting:
+            self.network.confirm()
+        self.assertEqual(list(dict.fromkeys(self.network.got)), expected)
+        self.assertEqual(len(self.network.got), len(expected) + broken)
+
+
+class ThreadTests(SynchronousTestCase):
+    """An outbox that is used in other threads."""
+
+    def setUp(self) -> None:
+        """A full outbox."""
+        self.clock = ThreadClock()
+        self.network = Network()
+
+    def in_thread(self, outbox: Outbox[str], patience_over: threading.Event | None = None) -> list[Any]:
+        """What came of putting a message in another thread."""
+        outcome: list[Any] = []
+
+        def put() -> None:
+            try:
+                outcome.append(outbox.put(["from a thread"]))
+            except Exception as error:
+                outcome.append(type(error))
+
+        self.thread = threading.Thread(target=put)
+        self.thread.start()
+        return outcome
+
+    def test_accepted(self) -> None:
+        """A thread gets None as soon as the message is accepted; the reactor sends it."""
+        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited())
+        outbox.resume()
+        outcome = self.in_thread(outbox)
+        self.thread.join(10)
+        self.assertEqual(outcome, [None])
+        self.clock.let()
+        self.assertEqual(self.network.got, ["from a thread"])
+
+    def test_no_room_in_time(self) -> None:
+        """A thread that finds no room within its patience gets OutboxFull."""
+        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, patience=0.01)
+        outbox.put(["a"])
+        outcome = self.in_thread(outbox)
+        self.thread.join(10)
+        self.assertEqual(outcome, [OutboxFull])
+
+    def test_waits_for_room(self) -> None:
+        """A waiting thread goes on when there is room."""
+        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, patience=10)
+        outbox.put(["a"])
+        outcome = self.in_thread(outbox)
+        outbox.resume()
+        self.network.confirm()
+        self.thread.join(10)
+        self.assertEqual(outcome, [None])
+        self.clock.let()
+        self.assertEqual(self.network.got, ["a", "from a thread"])
+
+    def test_closed_while_waiting(self) -> None:
+        """A waiting thread isn't kept when the outbox is closed."""
+        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, patience=10)
+        outbox.put(["a"])
+        outcome = self.in_thread(outbox)
+        outbox.close()
+        self.thread.join(5)
+        self.assertEqual(outcome, [OutboxClosed])
