@@ -1,0 +1,170 @@
+"""What the tests of the web server share: a server in memory, and plugins that answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.running import PoolStopped, Runner, WorkerPool
+from errklein.web import Answer, WebServer, WebSettings
+from errklein.web.channel import Channel
+from errklein.webhooks import Hook, HookDeclaration
+
+
+class WebClock(Clock):
+    """A clock whose calls from threads happen when the test waits for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wakeups: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        """Called in other threads."""
+        self._wakeups.put(lambda: callable(*args, **kwargs))
+
+    def turn(self, timeout: float = 10.0) -> bool:
+        """Do what a thread asks for, if one does in `timeout` seconds."""
+        try:
+            self._wakeups.get(timeout=timeout)()
+        except Empty:
+            return False
+        return True
+
+
+class Recorder:
+    """What the bot is told."""
+
+    def __init__(self) -> None:
+        self.failed: list[tuple[str, str, Failure]] = []
+        self.overdue: list[tuple[str, str, float]] = []
+        self.shadowed: list[tuple[str, str]] = []
+
+    def handler_failed(self, hook: Hook, request_id: str, failure: Failure) -> None:
+        self.failed.append((str(hook), request_id, failure))
+
+    def handler_overdue(self, hook: Hook, request_id: str, seconds: float) -> None:
+        self.overdue.append((str(hook), request_id, seconds))
+
+    def hook_shadowed(self, hook: Hook, by: Hook) -> None:
+        self.shadowed.append((str(hook), str(by)))
+
+
+def hooks_of(plugin: object, owner: str = "") -> list[Hook]:
+    """The hooks that a plugin's methods declare."""
+    hooks = []
+    for name in dir(plugin):
+        method = getattr(plugin, name)
+        declaration = HookDeclaration.of(method)
+        if declaration is not None:
+            hooks.append(Hook(owner or type(plugin).__name__, name, declaration, method))
+    return hooks
+
+
+class Connection(StringTransport):
+    """The server's end of a client's connection."""
+
+    channel: Channel
+
+    def send(self, data: bytes) -> bytes:
+        """Send bytes as the client, and return what the server has answered so far, once."""
+        self.channel.dataReceived(data)
+        return self.received()
+
+    def received(self) -> bytes:
+        """What the server has answered since the last time."""
+        data: bytes = self.value()
+        self.clear()
+        return data
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has closed the connection."""
+        return bool(self.disconnecting or self.disconnected)
+
+
+class WebCase(SynchronousTestCase):
+    """A test with a web server, in memory and on a clock."""
+
+    settings = WebSettings()
+
+    def setUp(self) -> None:
+        """A server without any route. Blocking handlers run in real threads."""
+        self.clock = WebClock()
+        self.events = Recorder()
+        self.runner = Runner(self.clock)
+        self.pool = WorkerPool(self.clock, "webhook", 20, queue=200, wait=10)
+        self.addCleanup(self.pool.stop)
+        self.web = WebServer(self.clock, self.runner, self.pool, self.settings, self.events)
+        self.addCleanup(self.web.site.sweeper.stop)
+
+    def serve(self, plugin: object, owner: str = "") -> None:
+        """Route a plugin's hooks."""
+        hooks = hooks_of(plugin, owner)
+        self.web.routes.replace(owner or type(plugin).__name__, hooks)
+
+    def start(
+        self,
+        method: str,
+        url: str,
+        body: bytes = b"",
+        content_type: str = "",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+    ) -> Deferred[Answer]:
+        """Send a request."""
+        pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+        if content_type:
+            pairs.append(("Content-Type", content_type))
+        return self.web.client().request(method, url, pairs, body)
+
+    def ask(self, *args: Any, **kwargs: Any) -> Answer:
+        """Send a request, and let threads work until it is answered."""
+        return self.answer_to(self.start(*args, **kwargs))
+
+    def answer_to(self, answer: Deferred[Answer]) -> Answer:
+        """Let threads work until the request is answered."""
+        limit = time.monotonic() + 10
+        while not answer.called and time.monotonic() < limit:
+            self.clock.advance(0)
+            self.clock.turn(0.05)
+        return self.successResultOf(answer)
+
+    def connect(self) -> Connection:
+        """Open a connection."""
+        connection = Connection()
+        connection.channel = self.web.site.buildProtocol(None)
+        connection.channel.makeConnection(connection)  # type: ignore[no-untyped-call]
+        return connection
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, in steps."""
+        self.clock.pump([0.25] * int(seconds / 0.25))
+
+    def logged_failures(self, kind: type[BaseException], expected: int = 1) -> None:
+        """Assert that so many errors of that kind were logged."""
+        self.assertEqual(len(self.flushLoggedErrors(kind)), expected)
+
+
+def ignore_stop(answer: Deferred[Any]) -> None:
+    """Let a request that is never answered go without a word."""
+    answer.addErrback(lambda failure: failure.trap(PoolStopped))
+
+
+def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
+    """A request on a connection that stays open."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *headers]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def status_of(raw: bytes) -> int:
+    """The status of an answer's bytes; 0 if there is none."""
+    return int(raw[9:12]) if raw.startswith(b"HTTP/1.1 ") else 0

@@ -1,0 +1,200 @@
+"""Bodies that aren't what they say, one test for each row of the table of faults."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from errklein.web import WebSettings
+from errklein.webhooks import webhook
+from tests.web.kit import WebCase, request, status_of
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+
+class Echo:
+    """A plugin that says what it got."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+
+    @webhook
+    async def quick(self, payload: Any) -> str:
+        self.got.append(payload)
+        return repr(payload)
+
+    @webhook
+    def blocking(self, payload: Any) -> str:
+        self.got.append(payload)
+        return threading.current_thread().name
+
+    @webhook(form_param="payload")
+    async def form(self, payload: Any) -> str:
+        return repr(payload)
+
+    @webhook(max_body=100)
+    async def small(self, payload: Any) -> str:
+        return "OK"
+
+    @webhook(raw=True)
+    async def raw(self, request: Any) -> str:
+        return f"{request.method} {request.get_data()!r} {request.content_type}"
+
+
+class BodyFaultTests(WebCase):
+    """Each bad body gets its answer, and no plugin sees it."""
+
+    settings = WebSettings(max_body=100_000)
+
+    def setUp(self) -> None:
+        """A server with a plugin."""
+        super().setUp()
+        self.plugin = Echo()
+        self.serve(self.plugin)
+
+    def refused(self, status: int, body: bytes, content_type: str = JSON, path: str = "/quick") -> str:
+        """Assert that the body is refused, by both kinds of handlers; returns the sentence for the sender."""
+        paths = ("/quick", "/blocking") if path == "/quick" else (path,)
+        detail = ""
+        for each in paths:
+            answer = self.ask("POST", each, body, content_type, {"Accept": JSON})
+            self.assertEqual(answer.status, status, answer.text)
+            self.assertEqual(answer.header("Content-Type"), "application/problem+json")
+            problem = answer.json()
+            self.assertEqual(problem["status"], status)
+            self.assertEqual(problem["request_id"], answer.header("X-Request-Id"))
+            detail = problem["detail"]
+        self.assertEqual(self.plugin.got, [])
+        self.assertEqual(self.events.failed, [])
+        return detail
+
+    def test_row_1_bad_json(self) -> None:
+        """400 with the position, as problem+json, and the plugin isn't called."""
+        self.assertIn("line 1, column 6 (character 5)", self.refused(400, b'{"a":'))
+
+    def test_row_2_empty_body(self) -> None:
+        """An empty body stays the empty string, as in errbot."""
+        for path in ("/quick", "/blocking"):
+            self.assertEqual(self.ask("POST", path, b"", JSON).status, 200)
+        self.assertEqual(self.plugin.got, ["", ""])
+
+    def test_row_3_declared_charset(self) -> None:
+        """JSON is decoded by its declared charset, and one that is unknown is refused with 415."""
+        answer = self.ask("POST", "/quick", '{"a": "é"}'.encode("latin-1"), f"{JSON}; charset=iso-8859-1")
+        self.assertEqual(answer.text, "{'a': 'é'}")
+        self.plugin.got.clear()
+        self.assertIn("klingon", self.refused(415, b"{}", f"{JSON}; charset=klingon"))
+
+    def test_row_4_invalid_utf8(self) -> None:
+        """400."""
+        self.assertIn("utf-8", self.refused(400, b'{"a": "\xff"}'))
+
+    def test_row_5_byte_order_mark(self) -> None:
+        """A byte order mark is accepted, and so is UTF-16, if it is declared."""
+        self.assertEqual(self.ask("POST", "/quick", b"\xef\xbb\xbf[1]", JSON).text, "[1]")
+        self.assertEqual(self.ask("POST", "/quick", "[2]".encode("utf-16"), f"{JSON}; charset=utf-16").text, "[2]")
+        self.plugin.got.clear()
+        self.refused(400, "[3]".encode("utf-16"))
+
+    def test_row_6_deep_nesting(self) -> None:
+        """400, and no RecursionError anywhere."""
+        self.assertIn("deep", self.refused(400, b"[" * 40_000 + b"]" * 40_000))
+
+    def test_row_11_declared_body_over_cap(self) -> None:
+        """413 from the headers alone; the connection is closed, and what comes is not read."""
+        connection = self.connect()
+        head = b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 100001\r\n\r\n"
+        answer = connection.send(head)
+        self.assertEqual(status_of(answer), 413)
+        self.assertIn(b"Connection: close", answer)
+        self.assertTrue(connection.closed)
+        self.assertEqual(connection.send(b"x" * 1000), b"")
+        self.assertEqual(self.plugin.got, [])
+
+    def test_row_11_cap_of_one_route(self) -> None:
+        """A route's own limit holds for it alone."""
+        self.assertEqual(self.ask("POST", "/small", b"1" * 101).status, 413)
+        self.assertEqual(self.ask("POST", "/small", b"1" * 100).status, 200)
+        self.assertEqual(self.ask("POST", "/quick", b"1" * 101).status, 200)
+
+    def test_row_12_chunked_body_over_cap(self) -> None:
+        """413 as soon as the count passes, and the connection is closed."""
+        connection = self.connect()
+        head = b"POST /quick HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.assertEqual(connection.send(head + b"c350\r\n" + b"x" * 50_000 + b"\r\n"), b"")
+        self.assertEqual(connection.send(b"c350\r\n" + b"x" * 50_000 + b"\r\n"), b"")
+        self.assertEqual(status_of(connection.send(b"1\r\nx\r\n")), 413)
+        self.assertTrue(connection.closed)
+        self.assertEqual(self.plugin.got, [])
+
+    def test_row_12_chunked_body_within_cap(self) -> None:
+        """A body in chunks arrives whole, also at a raw handler."""
+        connection = self.connect()
+        head = b"POST /raw HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        answer = connection.send(head + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n")
+        self.assertEqual(status_of(answer), 200)
+        self.assertIn(b"POST b'abcde' None", answer)
+
+    def test_row_13_large_json_is_parsed_off_the_reactor(self) -> None:
+        """JSON over 64 kB for a handler on the reactor is parsed in the webhook pool."""
+        body = b"[" + b"1," * 40_000 + b"1]"
+        answer = self.start("POST", "/quick", body, JSON)
+        self.assertNoResult(answer)
+        self.assertEqual(self.answer_to(answer).status, 200)
+        self.assertEqual(len(self.plugin.got[0]), 40_001)
+
+    def test_row_14_gzip(self) -> None:
+        """A compressed body is refused with 415."""
+        answer = self.ask("POST", "/quick", b"\x1f\x8b", JSON, {"Content-Encoding": "gzip"})
+        self.assertEqual(answer.status, 415)
+
+    def test_row_15_truncated_body(self) -> None:
+        """When the client hangs up in the middle of a body no plugin is called, and nothing is logged."""
+        connection = self.connect()
+        connection.send(b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n123")
+        connection.channel.connectionLost()
+        self.assertEqual(self.plugin.got, [])
+
+    def test_row_16_missing_form_param(self) -> None:
+        """400 that names the field."""
+        self.assertIn("'payload'", self.refused(400, b"other=1", FORM, "/form"))
+        self.assertIn("'payload'", self.refused(400, b'{"payload": 1}', JSON, "/form"))
+
+    def test_row_18_too_many_fields(self) -> None:
+        """400."""
+        self.refused(400, b"&".join(b"f%d=" % number for number in range(1001)), FORM)
+
+    def test_row_20_broken_multipart(self) -> None:
+        """400, without a boundary and cut off."""
+        self.refused(400, b"--b\r\n", "multipart/form-data")
+        self.refused(400, b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1', "multipart/form-data; boundary=b")
+
+    def test_row_21_content_type_missing_or_wrong(self) -> None:
+        """JSON is decoded without any; text is text."""
+        self.assertEqual(self.ask("POST", "/quick", b'{"a": 1}').text, "{'a': 1}")
+        self.assertEqual(self.ask("POST", "/quick", b'{"a": 1}', "text/plain").text, "{'a': 1}")
+        self.assertEqual(self.ask("POST", "/quick", b"hello", "nonsense").text, "'hello'")
+
+    def test_row_21_content_type_with_odd_bytes(self) -> None:
+        """Bytes that once broke Twisted's parser get an answer, and the next request on a connection is served."""
+        for byte in b"\x0b\x0c\x1c\x1d\x1e\x85":
+            connection = self.connect()
+            head = b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Type: application/%cjson\r\n\r\n{}"
+            status = status_of(connection.send(head % byte))
+            self.assertEqual(status, 200 if byte == 0x85 else 400)
+        connection = self.connect()
+        self.assertEqual(status_of(connection.send(request("POST", "/quick", b"{}"))), 200)
+
+    def test_row_22_get_with_body(self) -> None:
+        """It is read, and is the payload; the next request on the connection is not disturbed."""
+        connection = self.connect()
+        answers = connection.send(request("GET", "/quick", b"[1]") + request("GET", "/quick"))
+        self.assertEqual(answers.count(b"HTTP/1.1 200 OK"), 2)
+        self.assertEqual(self.plugin.got, [[1], ""])
+
+    def test_row_22_post_without_length(self) -> None:
+        """It has an empty body."""
+        connection = self.connect()
+        self.assertEqual(status_of(connection.send(b"POST /quick HTTP/1.1\r\nHost: x\r\n\r\n")), 200)
+        self.assertEqual(self.plugin.got, [""])

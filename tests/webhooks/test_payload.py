@@ -1,0 +1,205 @@
+"""Tests for what a handler gets for a body."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+from urllib.parse import urlencode
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.webhooks.payload import MAX_DEPTH, MAX_FIELDS, BadPayload, decode_payload
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**40), 10**40) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+def multipart(*parts: tuple[str, str], boundary: str = "b") -> bytes:
+    """A multipart body of (disposition parameters, content) pairs."""
+    lines = [f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n" for head, content in parts]
+    return ("".join(lines) + f"--{boundary}--\r\n").encode()
+
+
+class PayloadCase(SynchronousTestCase):
+    """Shared assertions."""
+
+    def refused(self, status: int, body: bytes, content_type: str = "", **options: Any) -> str:
+        """Assert that the body is refused with that status; returns the sentence for the sender."""
+        error = self.assertRaises(BadPayload, decode_payload, body, content_type, **options)
+        self.assertEqual(error.status, status)
+        self.assertEqual(str(error), error.detail)
+        return error.detail
+
+
+class JSONTests(PayloadCase):
+    """JSON is decoded, whatever the media type says."""
+
+    @given(json_values, st.sampled_from([JSON, "", "text/plain", "application/vnd.github+json; charset=utf-8"]))
+    def test_any_value_arrives(self, value: Any, content_type: str) -> None:
+        """Every JSON value arrives as json.loads has it, the falsy ones too, of whatever media type."""
+        self.assertEqual(decode_payload(json.dumps(value).encode(), content_type), value)
+
+    @given(st.binary(max_size=200), st.sampled_from([JSON, "", "text/plain", FORM, "multipart/form-data; boundary=b"]))
+    def test_no_body_does_harm(self, body: bytes, content_type: str) -> None:
+        """Whatever the bytes are, there is a payload or a BadPayload, never another error."""
+        try:
+            decode_payload(body, content_type)
+        except BadPayload as error:
+            self.assertIn(error.status, (400, 415))
+
+    @given(st.text(max_size=30))
+    def test_no_content_type_does_harm(self, content_type: str) -> None:
+        """Whatever the header is, there is a payload or a BadPayload."""
+        try:
+            decode_payload(b'{"a": 1}', content_type)
+        except BadPayload as error:
+            self.assertIn(error.status, (400, 415))
+
+    def test_falsy_values_are_decoded(self) -> None:
+        """What errbot passes on as text is decoded."""
+        for text, value in (("{}", {}), ("[]", []), ("0", 0), ("false", False), ("null", None), ('""', "")):
+            self.assertEqual(decode_payload(text.encode(), JSON), value)
+
+    def test_an_empty_body(self) -> None:
+        """It is the empty string, of whatever type."""
+        for content_type in ("", JSON, "text/plain", FORM):
+            self.assertEqual(decode_payload(b"", content_type), "")
+
+    def test_malformed_json_is_refused_with_the_position(self) -> None:
+        """Of a JSON media type only."""
+        for content_type in (JSON, "application/json; charset=utf-8", "Application/Hal+JSON"):
+            self.assertIn("line 2, column 3", self.refused(400, b'{"a":\n  }', content_type))
+
+    def test_malformed_json_of_another_type_is_text(self) -> None:
+        """As errbot has it."""
+        for content_type in ("", "text/plain", "application/octet-stream"):
+            self.assertEqual(decode_payload(b"{bad", content_type), "{bad")
+
+    def test_duplicate_keys(self) -> None:
+        """The last one wins."""
+        self.assertEqual(decode_payload(b'{"a": 1, "a": 2}', JSON), {"a": 2})
+
+    def test_numbers_that_are_none(self) -> None:
+        """NaN and Infinity are accepted, as errbot accepts them."""
+        value: Any = decode_payload(b"[NaN, Infinity]", JSON)
+        self.assertTrue(math.isnan(value[0]))
+        self.assertEqual(value[1], math.inf)
+
+    def test_lone_surrogates(self) -> None:
+        """They are accepted."""
+        self.assertEqual(decode_payload(b'"\\ud800"', JSON), "\ud800")
+
+    def test_nesting(self) -> None:
+        """As deep as the limit is decoded, one level more or a hundred thousand is refused, the same on every Python."""
+
+        def nested(levels: int) -> bytes:
+            return b"[" * levels + b"]" * levels
+
+        decode_payload(nested(MAX_DEPTH), JSON)
+        for levels in (MAX_DEPTH + 1, 100_000):
+            self.assertIn("deep", self.refused(400, nested(levels), JSON))
+        self.refused(400, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, JSON)
+
+    def test_many_brackets_are_not_deep(self) -> None:
+        """Brackets side by side, or in strings, are no nesting."""
+        value = [[] for _ in range(2 * MAX_DEPTH)] + ["[" * 2 * MAX_DEPTH, '"[\\']
+        self.assertEqual(decode_payload(json.dumps(value).encode(), JSON), value)
+
+    def test_many_digits(self) -> None:
+        """An integer that takes Python quadratic time to read is refused."""
+        self.assertIn("digits", self.refused(400, b"1" * 5000, JSON))
+
+
+class TextTests(PayloadCase):
+    """Text is decoded by its declared charset."""
+
+    def test_declared_charset(self) -> None:
+        """For JSON and for text."""
+        self.assertEqual(decode_payload('"é"'.encode("latin-1"), f"{JSON}; charset=iso-8859-1"), "é")
+        self.assertEqual(decode_payload("é".encode("utf-16"), "text/plain; charset=utf-16"), "é")
+        self.assertEqual(decode_payload(b"x=\xe9", f"{FORM}; charset=latin-1", form_param="x"), "é")
+
+    def test_byte_order_mark(self) -> None:
+        """It is dropped."""
+        self.assertEqual(decode_payload(b'\xef\xbb\xbf{"a": 1}', JSON), {"a": 1})
+
+    def test_unknown_charset(self) -> None:
+        """It is refused with 415, and so are codecs that are no charsets."""
+        for charset in ("klingon", "hex", "rot13", "idna", "unicode_escape", "undefined"):
+            self.assertIn(charset, self.refused(415, b"{}", f"{JSON}; charset={charset}"))
+
+    def test_invalid_utf8(self) -> None:
+        """It is refused, with the position."""
+        self.assertIn("at byte 1", self.refused(400, b'"\xff"', JSON))
+        self.refused(400, b"\xff", "text/plain")
+        self.refused(400, b"a=%ff", FORM)
+        self.refused(400, b"a=\xff", FORM)
+
+    def test_compressed(self) -> None:
+        """A compressed body is refused; identity is none."""
+        self.refused(415, b"\x1f\x8b", JSON, content_encoding="gzip")
+        self.assertEqual(decode_payload(b"1", JSON, content_encoding="identity"), 1)
+
+
+class FormTests(PayloadCase):
+    """Forms arrive as their fields."""
+
+    @given(st.dictionaries(st.text(st.characters(codec="utf-8"), min_size=1), st.text(st.characters(codec="utf-8"))))
+    def test_any_field_arrives(self, fields: dict[str, str]) -> None:
+        """An urlencoded form is a dict of its fields."""
+        expected = fields if fields else ""
+        self.assertEqual(decode_payload(urlencode(fields).encode(), FORM), expected)
+
+    def test_first_value(self) -> None:
+        """Of a field that is given twice the first value counts; an empty one is a value."""
+        self.assertEqual(decode_payload(b"a=1&a=2&b=", FORM), {"a": "1", "b": ""})
+
+    def test_multipart(self) -> None:
+        """So is a multipart form; files are left out."""
+        body = multipart(('name="a"', "1"), ('name="f"; filename="../../x"', "file"), ('name="a"', "2"))
+        self.assertEqual(decode_payload(body, "multipart/form-data; boundary=b"), {"a": "1"})
+
+    def test_form_param(self) -> None:
+        """The one field is decoded if it is JSON, else it is as it is."""
+        self.assertEqual(decode_payload(b"payload=%7B%22a%22%3A1%7D", FORM, form_param="payload"), {"a": 1})
+        self.assertEqual(decode_payload(b"payload=%7Bbad&x=1", FORM, form_param="payload"), "{bad")
+        self.assertEqual(decode_payload(b"payload=", FORM, form_param="payload"), "")
+        body = multipart(('name="payload"', '{"a": 1}'))
+        self.assertEqual(decode_payload(body, "multipart/form-data; boundary=b", form_param="payload"), {"a": 1})
+
+    def test_missing_form_param(self) -> None:
+        """It is named."""
+        self.assertIn("'payload'", self.refused(400, b"a=1", FORM, form_param="payload"))
+        self.assertIn("'payload'", self.refused(400, b'{"payload": 1}', JSON, form_param="payload"))
+        self.assertIn("'payload'", self.refused(400, b"", "", form_param="payload"))
+
+    def test_too_many_fields(self) -> None:
+        """A form with more fields than may be is refused."""
+        fields = "&".join(f"f{number}=1" for number in range(MAX_FIELDS + 1)).encode()
+        self.refused(400, fields, FORM)
+        self.assertEqual(len(decode_payload(fields.rpartition(b"&")[0], FORM)), MAX_FIELDS)  # type: ignore[arg-type]
+        self.refused(
+            400,
+            multipart(*((f'name="f{number}"', "1") for number in range(MAX_FIELDS + 1))),
+            "multipart/form-data; boundary=b",
+        )
+
+    def test_broken_multipart(self) -> None:
+        """One without a boundary, or cut off, is refused."""
+        self.refused(400, multipart(('name="a"', "1")), "multipart/form-data")
+        self.refused(400, multipart(('name="a"', "1"))[:-12], "multipart/form-data; boundary=b")
+
+    def test_large_multipart_field(self) -> None:
+        """A field of several megabytes arrives."""
+        text = "x" * 3_000_000
+        body = multipart(('name="payload"', text))
+        self.assertEqual(decode_payload(body, "multipart/form-data; boundary=b", form_param="payload"), text)
