@@ -247,7 +247,7 @@ class Bot:
         """Admins get one line, at most once a minute for each hook."""
         self._warn_sometimes(
             ("failed", hook.key),
-            f"The webhook {hook} ({hook.declaration.rule}) failed with {failure.type.__name__}; "
+            f"The webhook {hook} ({hook.declaration.rule}) failed with {type(failure.value).__name__}; "
             f"the log has the details under request {request_id}.",
         )
 
@@ -273,11 +273,11 @@ class Bot:
 
     def _tell_plugins(self, callback: str, *args: Any) -> None:
         for plugin, method in self.plugin_manager.callbacks(callback):
-            self.runner.run(method, *args, pool=self.plugin_pool).addErrback(
-                lambda failure, plugin=plugin: self.log.failure(
-                    "{plugin}: {callback} failed", failure, plugin=plugin, callback=callback
-                )
-            )
+            running = self.runner.run(method, *args, pool=self.plugin_pool)
+            running.addErrback(self._callback_failed, plugin, callback)
+
+    def _callback_failed(self, failure: Failure, plugin: str, callback: str) -> None:
+        self.log.failure("{plugin}: {callback} failed", failure, plugin=plugin, callback=callback)
 
     def _warn_sometimes(self, subject: tuple[str, object], warning: str) -> None:
         now = self.reactor.seconds()

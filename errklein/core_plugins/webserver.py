@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
@@ -72,7 +72,7 @@ class Webserver(BotPlugin):
     async def _listen(self, configuration: Mapping[str, Any] | None) -> None:
         listeners = self._bot.web.listeners
         wanted = endpoints(configuration) if configuration is not None else []
-        new = []
+        new: list[str] = []
         for description in wanted:
             if description in listeners.open_now:
                 continue
@@ -158,7 +158,7 @@ class Webserver(BotPlugin):
 
 def endpoints(configuration: Mapping[str, Any]) -> list[str]:
     """Twisted's endpoint strings for a configuration: HTTPS instead of HTTP if SSL is enabled, then ENDPOINTS."""
-    quoted = quoteStringArgument
+    quoted: Callable[[str], str] = quoteStringArgument
     ssl = configuration["SSL"]
     if ssl["enabled"]:
         main = (

@@ -56,10 +56,12 @@ class Plugin:
 
     @property
     def name(self) -> str:
+        """What the plugin is called everywhere."""
         return self.plug.name
 
     @property
     def active(self) -> bool:
+        """Whether its commands and routes work."""
         return self.instance is not None and self.instance.is_activated
 
 

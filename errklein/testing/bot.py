@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.threadable import registerAsIOThread
+from zope.interface import implementer
 
 from errklein.backends.test import TestBackend
 from errklein.bot import Bot
@@ -57,7 +58,7 @@ class TestBot:
         config: Mapping[str, Any] | None = None,
         reactor: Any = None,
     ) -> None:
-        self.reactor = TestReactor() if reactor is None else reactor
+        self.reactor: Any = TestReactor() if reactor is None else reactor
         self._directory = tempfile.TemporaryDirectory(prefix="errklein-test-")
         settings = {
             "BACKEND": "Test",
@@ -91,6 +92,7 @@ class TestBot:
         )
         self._client = WebhookClient(web.client())
         self._log: list[str] = []
+        self._observer = _Observer(self._log)
         self._handler = _Lines(self._log)
         self._threads: set[threading.Thread] = set()
 
@@ -98,7 +100,7 @@ class TestBot:
         """Activate the plugins and connect; raises AssertionError if a plugin can't be activated."""
         registerAsIOThread()
         self._threads = set(threading.enumerate())
-        globalLogPublisher.addObserver(self._observe)
+        globalLogPublisher.addObserver(self._observer)
         logging.getLogger("errbot").addHandler(self._handler)
         self._now(Deferred.fromCoroutine(self.bot.start()), "the bot started")
         problems = [plugin.problem for plugin in self.bot.plugin_manager.plugins if plugin.problem]
@@ -110,10 +112,10 @@ class TestBot:
         stopping = Deferred.fromCoroutine(self.bot.stop(0))
         self.reactor.advance(0)
         self._now(stopping, "the bot stopped")
-        globalLogPublisher.removeObserver(self._observe)
+        globalLogPublisher.removeObserver(self._observer)
         logging.getLogger("errbot").removeHandler(self._handler)
         self._directory.cleanup()
-        left = [f"a delayed call of {call.func!r}" for call in self.reactor.getDelayedCalls()]
+        left = [f"a delayed call of {getattr(call, 'func', call)!r}" for call in self.reactor.getDelayedCalls()]
         left += [f"the thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]
         if left:
             raise LeftOver("left over after the bot has stopped: " + ", ".join(left))
@@ -188,8 +190,16 @@ class TestBot:
         if results[0] is not None:
             results[0].raiseException()
 
-    def _observe(self, event: LogEvent) -> None:
-        self._log.append(formatEvent(event))
+
+@implementer(ILogObserver)
+class _Observer:
+    """Keeps what errklein logs."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    def __call__(self, event: LogEvent) -> None:
+        self._lines.append(formatEvent(event))
 
 
 class _Lines(logging.Handler):

@@ -29,17 +29,19 @@ class PluginTestCase(SynchronousTestCase):
         """Start the bot."""
         super().setUp()
         self.bot = TestBot(self.plugins, plugin_dirs=self.plugin_dirs, config=self.config)
-        self.failureException = _explained(self.bot)
+        self.failureException = _explained(self.bot)  # type: ignore[assignment]
         self.bot.start()
         self.addCleanup(self.bot.stop)
 
     def get(self, url: str, **request: Any) -> Answer:
         """The answer to a GET request; it must not take time. See `TestBot.get` for one that does."""
-        return self.successResultOf(self.bot.get(url, **request))
+        answer: Answer = self.successResultOf(self.bot.get(url, **request))
+        return answer
 
     def post(self, url: str, **request: Any) -> Answer:
         """The answer to a POST request; it must not take time. See `TestBot.post` for one that does."""
-        return self.successResultOf(self.bot.post(url, **request))
+        answer: Answer = self.successResultOf(self.bot.post(url, **request))
+        return answer
 
     def command(self, text: str, frm: str | None = None) -> str:
         """The answer to a command of an admin, or of `frm`."""

@@ -20,4 +20,7 @@ class InlinePool(WorkerPool):
 
     def run(self, prepare: Callable[[], Callable[[], T]]) -> Deferred[T]:
         """The Deferred has already fired with the job's result, or with what it raised."""
-        return maybeDeferred(lambda: prepare()())
+        return maybeDeferred(self._do, prepare)
+
+    def _do(self, prepare: Callable[[], Callable[[], T]]) -> T:
+        return prepare()()

@@ -13,6 +13,9 @@ class TestReactor(MemoryReactorClock):
 
     __test__ = False
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
         """There are no other threads: the call is made at once."""
         callable(*args, **kwargs)
