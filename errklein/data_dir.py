@@ -46,16 +46,16 @@ class DataDirectory:
             os.close(lock)
 
     def prepare(self) -> None:
-        """Make the directory, for its user alone, if it isn't there."""
+        """Make the directory, and those above it that are missing, for its user alone; nothing if it is there."""
+        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        owner = self.owner()
         try:
-            self.path.mkdir(mode=0o700, parents=True)
-        except FileExistsError:
-            return
+            for path in reversed(missing):
+                path.mkdir(mode=0o700, exist_ok=True)
+                if owner is not None:
+                    os.chown(path, *owner)
         except OSError as error:
             raise self._error(f"it can't be made: {error.strerror}") from None
-        owner = self.owner()
-        if owner is not None:
-            os.chown(self.path, *owner)
 
     def owner(self) -> tuple[int, int] | None:
         """The user and group that what the process makes must be given to; None if it is theirs anyway."""

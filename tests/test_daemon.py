@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
@@ -19,6 +20,7 @@ from tests.processes import (
     Program,
     adopting_daemons,
     free_port,
+    kill,
     run,
     wait_for_daemon,
     write_config,
@@ -109,7 +111,9 @@ class ProcessCase(SynchronousTestCase):
         """Start errklein in the background; returns the number of its process when it works."""
         result = run(TWISTD, *arguments, cwd=self.directory)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        return int((self.directory / "twistd.pid").read_text())
+        pid = int((self.directory / "twistd.pid").read_text())
+        self.addCleanup(kill, pid)
+        return pid
 
     @property
     def log(self) -> str:
@@ -151,8 +155,11 @@ class Foreground(ProcessCase):
             answers = [clients.submit(get, port, "/short") for _ in range(14)]
             program.wait_for("a handler begins", times=15)
             program.signal(signal.SIGTERM)
+            signalled = time.monotonic()
             self.assertEqual([answer.result() for answer in answers], [(200, b"done")] * 14)
             self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
+            # The grace period, the second after it, and what a busy machine adds.
+            self.assertTrue(1.0 < time.monotonic() - signalled < 2.0 + 2.0)
             self.assertIsInstance(endless.exception(), (OSError, http.client.HTTPException))
 
     def test_row_60_threads_of_plugins_hold_nothing_up(self) -> None:

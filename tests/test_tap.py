@@ -251,8 +251,9 @@ class Directories(SynchronousTestCase):
         """Made by root for another user, it is that user's."""
         if os.geteuid() != 0:
             raise self.skipTest("only root may become another user")  # type: ignore[func-returns-value]
-        DataDirectory(self.path, uid=65534).prepare()
-        self.assertEqual(self.path.stat().st_uid, 65534)
+        below = self.path / "deep" / "down"
+        DataDirectory(below, uid=65534).prepare()
+        self.assertEqual([path.stat().st_uid for path in (below, below.parent, self.path)], [65534] * 3)
 
 
 class FakeBot:
