@@ -126,7 +126,7 @@ class BotService(Service):
             self._listeners.reload_certificates()
         except Exception:
             self.log.failure("Certificates could not be read again; the old ones stay in use")
-        self.log.info("SIGHUP: the log file is reopened, certificates are read again")
+        self.log.info("SIGHUP: the log goes on here, certificates are read again")
 
     def _listen(self) -> None:
         self._listened = True

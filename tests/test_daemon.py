@@ -192,7 +192,7 @@ class Foreground(ProcessCase):
         program = self.start()
         rotated = log_file.rename(self.directory / "bot.log.1")
         program.signal(signal.SIGHUP)
-        program.wait_for("SIGHUP: the log file is reopened")
+        program.wait_for("SIGHUP: the log goes on here")
         self.assertIn(CONNECTED, rotated.read_text())
         self.assertNotIn(CONNECTED, log_file.read_text())
         self.assertIn("SIGHUP", log_file.read_text())
