@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.data_dir import DataDirectory, DataDirectoryError
-from errklein.running.drive import loop_of
+from errklein.running.drive import let_tasks_await_deferreds, loop_of
 from errklein.stopping import end_after, end_process, exit_signal, let_signals_end_the_process, remove_pid_file
 from errklein.storage import StorageError
 
@@ -195,11 +195,12 @@ def is_terminal() -> bool:
 def adopt_event_loop(reactor: Any) -> None:
     """Make the reactor's asyncio loop, if it has one, what asyncio.get_event_loop() returns in this process.
 
-    From Python 3.12 on, a child process has forgotten which loop its parent had set.
+    Its tasks may await Deferreds. From Python 3.12 on, a child process has forgotten which loop its parent had set.
     """
     loop = loop_of(reactor)
     if loop is not None:
         asyncio.set_event_loop(loop)
+        let_tasks_await_deferreds(loop)
 
 
 def _tell(text: str) -> None:

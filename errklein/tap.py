@@ -138,10 +138,12 @@ def _make_service(options: Options) -> IService:
 
 def wire(reactor: Any, config: Config) -> tuple[WebServer, Callable[[], Bot]]:
     """Put the bot together: the web server, and what makes the rest once its data may be opened."""
+    from errklein import compat
     from errklein.bot import Bot
     from errklein.running import Runner, WorkerPool
     from errklein.web import WebServer, WebSettings
 
+    compat.install()
     runner = Runner(reactor)
     webhook_pool = WorkerPool(
         reactor,
