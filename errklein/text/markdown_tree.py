@@ -86,7 +86,7 @@ def _build() -> Markdown:
     numbered = parser.parser.blockprocessors["olist"]
     assert isinstance(numbered, OListProcessor)
     # A list begins with the number that was written.
-    numbered.LAZY_OL = False
+    numbered.LAZY_OL = False  # type: ignore[misc]
     parser.preprocessors.deregister("html_block")
     parser.preprocessors.register(_Fences(parser), "fences", 25)
     parser.preprocessors.register(_Abbreviations(parser), "abbreviations", 15)

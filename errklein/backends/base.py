@@ -1,0 +1,339 @@
+"""What networks that live inside this process have in common: persons by name, and rooms that exist once entered."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Awaitable, Sequence
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred
+
+from errklein.chat import ONLINE, Identifier, Message, Person, Room, RoomOccupant
+from errklein.chat.identifiers import RoomNotJoinedError
+from errklein.ports import BackendEvents
+from errklein.running.threads import on_reactor_soon
+
+MESSAGE_SIZE_LIMIT = 10_000
+"""Characters of a message in one part, unless MESSAGE_SIZE_LIMIT says otherwise."""
+
+_MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
+
+
+def _same_network(one: Identifier, other: Identifier) -> bool:
+    # Tests make identifiers that don't know their network.
+    return not one.network or not other.network or one.network == other.network
+
+
+class LocalPerson(Person):
+    """Somebody, by name. Two of the same name on the same network are equal."""
+
+    def __init__(
+        self,
+        person: str,
+        client: str | None = None,
+        nick: str | None = None,
+        fullname: str | None = None,
+        email: str | None = None,
+    ) -> None:
+        self._person = person
+        self._client = client
+        self._nick = nick
+        self._fullname = fullname
+        self._email = email
+
+    @property
+    def person(self) -> str:
+        """The name."""
+        return self._person
+
+    @property
+    def client(self) -> str | None:
+        """The device, if one was given."""
+        return self._client
+
+    @property
+    def nick(self) -> str | None:
+        """The short name, if one was given."""
+        return self._nick
+
+    @property
+    def aclattr(self) -> str:
+        """The name."""
+        return self._person
+
+    @property
+    def fullname(self) -> str | None:
+        """The long name, if one was given."""
+        return self._fullname
+
+    @property
+    def email(self) -> str:
+        """The mail address, or an empty string."""
+        return self._email or ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LocalPerson) and self._key() == other._key() and _same_network(self, other)
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __str__(self) -> str:
+        return self._person
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+    def _key(self) -> tuple[str, ...]:
+        return (self._person,)
+
+
+class LocalOccupant(RoomOccupant, LocalPerson):
+    """Somebody in a room."""
+
+    def __init__(self, person: str, room: Room) -> None:
+        super().__init__(person)
+        self._room = room
+
+    @property
+    def room(self) -> Room:
+        """The room."""
+        return self._room
+
+    @property
+    def nick(self) -> str | None:
+        """What the others in the room see."""
+        return super().nick or self.person
+
+    def __str__(self) -> str:
+        return f"{self._room}/{self._person}"
+
+    def _key(self) -> tuple[str, ...]:
+        return (self._person, str(self._room))
+
+
+class LocalRoom(Room):
+    """A room by name, which is made when the bot enters it. Two of the same name on the same network are equal."""
+
+    def __init__(
+        self,
+        name: str,
+        occupants: Sequence[RoomOccupant] | None = None,
+        topic: str | None = None,
+        bot: LocalBackend | None = None,
+    ) -> None:
+        self.name = name
+        self._occupants = list(occupants or ())
+        self._topic = topic
+        self._backend = bot
+        self._exists = False
+        self._joined = False
+        self.network = bot.network if bot is not None else ""
+
+    def join(self, username: str | None = None, password: str | None = None) -> None:
+        """Enter the room, which is made if need be."""
+        self._exists = True
+        if not self._joined:
+            self._joined = True
+            self._tell("room_joined")
+
+    def leave(self, reason: str | None = None) -> None:
+        """Leave the room."""
+        if self._joined:
+            self._joined = False
+            self._tell("room_left")
+
+    def create(self) -> None:
+        """Make the room."""
+        self._exists = True
+
+    def destroy(self) -> None:
+        """Leave the room, and forget it."""
+        self.leave()
+        self._exists = False
+
+    def invite(self, *args: Identifier | str) -> None:
+        """Let those come in."""
+        for guest in args:
+            self.enter(guest.person if isinstance(guest, Person) else str(guest))
+
+    def enter(self, name: str) -> LocalOccupant:
+        """The occupant of that name, who is in the room from now on."""
+        for occupant in self._occupants:
+            if isinstance(occupant, LocalOccupant) and occupant.person == name:
+                return occupant
+        occupant = self.occupant_named(name)
+        self._occupants.append(occupant)
+        return occupant
+
+    def occupant_named(self, name: str) -> LocalOccupant:
+        """The person of that name in this room, whether there or not."""
+        made = self._backend.occupant_type if self._backend is not None else LocalOccupant
+        occupant = made(name, self)
+        occupant.network = self.network
+        return occupant
+
+    @property
+    def exists(self) -> bool:
+        """Whether anybody made the room."""
+        return self._exists
+
+    @property
+    def joined(self) -> bool:
+        """Whether the bot is in the room."""
+        return self._joined
+
+    @property
+    def topic(self) -> str | None:
+        """The topic; raises RoomNotJoinedError."""
+        self._must_be_joined()
+        return self._topic
+
+    @topic.setter
+    def topic(self, topic: str) -> None:
+        self._must_be_joined()
+        self._topic = topic
+        if self._backend is not None:
+            self._backend.tell("room_topic_changed", self)
+
+    @property
+    def occupants(self) -> Sequence[RoomOccupant]:
+        """Who is in the room besides the bot; raises RoomNotJoinedError."""
+        self._must_be_joined()
+        return list(self._occupants)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LocalRoom) and self.name == other.name and _same_network(self, other)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+    def _must_be_joined(self) -> None:
+        if not self._joined:
+            raise RoomNotJoinedError(f"the bot is not in {self.name}")
+
+    def _tell(self, event: str) -> None:
+        if self._backend is not None:
+            self._backend.tell(event, self, self._backend.bot_identifier)
+
+
+class LocalBackend:
+    """A network without wires. Sending is up to its subclasses."""
+
+    mode: str
+    person_type: ClassVar[type[LocalPerson]] = LocalPerson
+    occupant_type: ClassVar[type[LocalOccupant]] = LocalOccupant
+    room_type: ClassVar[type[LocalRoom]] = LocalRoom
+
+    def __init__(self, reactor: Any, config: Any) -> None:
+        self.network: str = config.network
+        self.message_size_limit: int = getattr(config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
+        self.presence: tuple[str, str] = (ONLINE, "")
+        self._reactor = reactor
+        self._config = config
+        self._home = threading.get_ident()
+        self._events: BackendEvents | None = None
+        self._rooms: dict[str, LocalRoom] = {}
+        self._self = self.person_named(str(config.BOT_IDENTITY.get("username") or self.default_name()))
+
+    def default_name(self) -> str:
+        """What the bot is called without a `username` in BOT_IDENTITY."""
+        return "err"
+
+    @property
+    def bot_identifier(self) -> LocalPerson:
+        """The bot itself."""
+        return self._self
+
+    def connect(self, events: BackendEvents) -> None:
+        """Tell `events` from now on; the bot enters the rooms of CHATROOM_PRESENCE."""
+        self._events = events
+        events.backend_connected(self)
+        for room in getattr(self._config, "CHATROOM_PRESENCE", ()):
+            self.query_room(room if isinstance(room, str) else room[0]).join()
+
+    def disconnect(self) -> Deferred[None]:
+        """Say nothing any more."""
+        raise NotImplementedError
+
+    def send_message(self, message: Message) -> Awaitable[None] | None:
+        """Show the message to whom it may concern."""
+        raise NotImplementedError
+
+    def build_identifier(self, text: str) -> Identifier:
+        """The person or room of that name; raises ValueError for nothing at all."""
+        if not text.strip():
+            raise ValueError("a person or room needs a name")
+        if text.startswith("#"):
+            return self.query_room(text)
+        return self.person_named(text)
+
+    def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
+        """An answer to the room, or to the person."""
+        to = message.frm
+        if message.is_group and not private:
+            to = message.to
+        elif isinstance(to, LocalOccupant):
+            to = self.person_named(to.person)
+        return Message(text, frm=self._self, to=to, parent=message if threaded else None)
+
+    def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
+        """Begin the message with the person's name."""
+        name = str(identifier)
+        if isinstance(identifier, Person):
+            name = identifier.nick or identifier.person
+        message.body = f"@{name.removeprefix('@')} {message.body}"
+
+    def is_from_self(self, message: Message) -> bool:
+        """Whether the bot said it."""
+        return message.frm == self._self
+
+    def rooms(self) -> Sequence[Room]:
+        """The rooms that the bot is in."""
+        return [room for room in self._rooms.values() if room.joined]
+
+    def query_room(self, name: str) -> LocalRoom:
+        """The room of that name, whether it exists already or not."""
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms.setdefault(name, self.room_type(name, bot=self))
+        return room
+
+    def change_presence(self, status: str, message: str) -> None:
+        """Keep it as `presence`, since there is nobody to see it."""
+        self.presence = (status, message)
+
+    def person_named(self, name: str) -> LocalPerson:
+        """The person of that name on this network."""
+        person = self.person_type(name)
+        person.network = self.network
+        return person
+
+    def hear(self, message: Message) -> None:
+        """Tell of a message, and then of those whom it mentions as `@name`."""
+        if self._events is None:
+            return
+        self._events.message_received(self, message)
+        people = [self.person_named(name) for name in _MENTION.findall(message.body)]
+        if people:
+            self._events.mention_received(self, message, people)
+
+    def tell(self, event: str, *args: Any) -> None:
+        """Call that method of BackendEvents on the reactor, from any thread."""
+        if self._events is not None:
+            on_reactor_soon(self._reactor, getattr(self._events, event), self, *args)
+
+    def accept(self, message: Message) -> None:
+        """Raise ValueError if the message is for nobody."""
+        if message.to is None:
+            raise ValueError("a message needs an addressee")
+
+    def _is_home(self) -> bool:
+        """Whether this is the thread that made the backend, the reactor's."""
+        return threading.get_ident() == self._home

@@ -1,0 +1,31 @@
+"""A network on which nobody is: for bots that have webhooks only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from twisted.internet.defer import Deferred, succeed
+
+from errklein.backends.base import LocalBackend
+from errklein.backends.outbox import OutboxClosed
+from errklein.chat import Message
+
+
+class NullBackend(LocalBackend):
+    """Accepts every message, and forgets it."""
+
+    mode = "null"
+
+    _left = False
+
+    def disconnect(self) -> Deferred[None]:
+        """Accept nothing any more."""
+        self._left = True
+        return succeed(None)
+
+    def send_message(self, message: Message) -> Awaitable[None] | None:
+        """Forget the message. Raises ValueError without an addressee, OutboxClosed after `disconnect`."""
+        if self._left:
+            raise OutboxClosed(f"{self.network} has been left, nothing more is sent there")
+        self.accept(message)
+        return succeed(None) if self._is_home() else None

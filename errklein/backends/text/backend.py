@@ -1,0 +1,168 @@
+"""The Text backend: somebody at this terminal, or a program at the other end of a pipe, talks with the bot."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any, TextIO
+
+from twisted.internet.defer import Deferred, succeed
+
+from errklein.backends.base import LocalBackend, LocalPerson
+from errklein.backends.outbox import Outbox
+from errklein.backends.text.console import Console
+from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
+from errklein.backends.text.lines import LineConsole
+from errklein.chat import Identifier, Message
+from errklein.ports import BackendEvents
+from errklein.text import printable, to_ansi, to_plain
+
+HISTORY = "text-history"
+"""The file in the data directory that keeps what was typed."""
+
+_PERSON = re.compile(r"@[^\s@/#][^\s/]*")
+_ROOM = re.compile(r"#[^\s/#]+")
+_OCCUPANT = re.compile(r"(?P<room>#[^\s/#]+)/@?(?P<person>[^\s@/#][^\s/]*)")
+
+
+class _AtOnce:
+    """There is no flood protection on a terminal."""
+
+    def take(self, part: str) -> float:
+        return 0.0
+
+
+class TextBackend(LocalBackend):
+    """One person, the first of BOT_ADMINS, talks with the bot.
+
+    If `stdin` and `stdout` are a terminal there is a prompt with history, colours and editing; else each line is a
+    message, and replies are plain text. They are the process's own unless others are given: not sys.stdout, which
+    twistd replaces by the log.
+    """
+
+    mode = "text"
+    occupant_type = TextOccupant
+    room_type = TextRoom
+
+    def __init__(self, reactor: Any, config: Any, *, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
+        admins = [*getattr(config, "BOT_ADMINS", ()), *getattr(config, "BOT_ADMINS_NOTIFICATIONS", ())]
+        self._admins = {_at(admin): admin for admin in reversed(admins)}
+        super().__init__(reactor, config)
+        self.user = self.person_named(admins[0] if admins else "@user")
+        self._input = stdin or sys.__stdin__
+        self._output = stdout or sys.__stdout__
+        self._on_terminal = _is_terminal(self._input) and _is_terminal(self._output)
+        self._console: Console | None = None
+        self._leaving: Deferred[None] | None = None
+        self._outbox = Outbox(
+            reactor, self.network, self._show, _AtOnce(), limit=getattr(config, "OUTBOX_LIMIT", 10_000)
+        )
+
+    def default_name(self) -> str:
+        """What the bot is called without a `username` in BOT_IDENTITY."""
+        return "@errbot"
+
+    def connect(self, events: BackendEvents) -> None:
+        """Begin the conversation."""
+        self._console = self._open_console()
+        super().connect(events)
+        self._console.start()
+        self._outbox.resume()
+
+    def disconnect(self) -> Deferred[None]:
+        """Fires when all has been shown, or can't be within GRACE_PERIOD, and the terminal is as it was before."""
+        if self._leaving is None:
+            console = self._console
+            closed = self._outbox.close(getattr(self._config, "GRACE_PERIOD", 10.0))
+            self._leaving = closed.addCallback(lambda _: console.close() if console is not None else None)
+        left: Deferred[None] = Deferred()
+
+        def done(result: Any) -> Any:
+            left.callback(None)
+            return result
+
+        self._leaving.addBoth(done)
+        return left
+
+    def send_message(self, message: Message) -> Awaitable[None] | None:
+        """Show the message.
+
+        Raises ValueError without an addressee, OutboxFull if too many wait, OutboxClosed after `disconnect`.
+        """
+        self.accept(message)
+        return self._outbox.put([self._rendered(message)])
+
+    def build_identifier(self, text: str) -> Identifier:
+        """`@user`, `#room`, `#room/user` or a name in BOT_ADMINS; raises ValueError for anything else."""
+        occupant = _OCCUPANT.fullmatch(text)
+        if occupant:
+            room = self.query_room(occupant["room"])
+            return room.occupant_named(f"@{occupant['person']}")
+        if _ROOM.fullmatch(text):
+            return self.query_room(text)
+        if _PERSON.fullmatch(text) or _at(text) in self._admins:
+            return self.person_named(text)
+        raise ValueError(f"{text!r} is nobody here; expected @user, #room or #room/user")
+
+    def person_named(self, name: str) -> LocalPerson:
+        """The person of that name, with or without the @."""
+        person = TextPerson(_at(name), self._admins.get(_at(name)))
+        person.network = self.network
+        return person
+
+    def _open_console(self) -> Console:
+        if self._on_terminal:
+            from errklein.backends.text.terminal import TerminalConsole
+
+            assert self._input is not None and self._output is not None
+            return TerminalConsole(
+                self._reactor,
+                self._input,
+                self._output,
+                name=self.user.person,
+                history=Path(self._config.BOT_DATA_DIR) / HISTORY,
+                heard=self._heard,
+                ended=self._ended,
+            )
+        return LineConsole(
+            self._reactor,
+            _descriptor(self._input),
+            _descriptor(self._output),
+            getattr(self._output, "encoding", None) or "utf-8",
+            heard=self._heard,
+            ended=self._ended,
+        )
+
+    def _rendered(self, message: Message) -> str:
+        compact: bool = getattr(self._config, "COMPACT_OUTPUT", False)
+        if not self._on_terminal:
+            return to_plain(message.body, compact=compact)
+        text = to_ansi(message.body, compact=compact)
+        if message.to == self.user:
+            return text
+        return f"\x1b[2m{printable(str(message.to))}:\x1b[22m {text}"
+
+    def _show(self, text: str) -> Deferred[None]:
+        return self._console.show(text) if self._console is not None else succeed(None)
+
+    def _heard(self, text: str) -> None:
+        self.hear(Message(text, frm=self.user, to=self.bot_identifier))
+
+    def _ended(self) -> None:
+        self.tell("backend_ended")
+
+
+def _at(name: str) -> str:
+    return name if name.startswith("@") else f"@{name}"
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody sits there, at a terminal that can move its cursor."""
+    return stream is not None and not stream.closed and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _descriptor(stream: TextIO | None) -> int | None:
+    return None if stream is None or stream.closed else stream.fileno()

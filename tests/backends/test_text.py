@@ -1,0 +1,516 @@
+"""Talking with the bot through pipes, files and on a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
+
+from errklein.backends.outbox import OutboxClosed
+from errklein.backends.text import TextBackend, TextOccupant, TextPerson, TextRoom
+from errklein.chat import Message
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def configuration(**settings: Any) -> Any:
+    """What a text network is configured with."""
+    defaults = {
+        "network": "console",
+        "BOT_IDENTITY": {},
+        "BOT_ADMINS": ("@gbin",),
+        "BOT_DATA_DIR": "",
+        "COMPACT_OUTPUT": False,
+        "OUTBOX_LIMIT": 100,
+        "GRACE_PERIOD": 5.0,
+        "CHATROOM_PRESENCE": (),
+    }
+    return SimpleNamespace(**(defaults | settings))
+
+
+class Events:
+    """Remembers what the backend tells; `when` gives a Deferred for something to come."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.messages: list[Message] = []
+        self._waiting: list[tuple[str, Deferred[None]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def tell(backend: Any, *args: Any) -> None:
+            self.told.append(name)
+            if name == "message_received":
+                self.messages.append(args[0])
+            for what, waiting in list(self._waiting):
+                if what == name:
+                    self._waiting.remove((what, waiting))
+                    waiting.callback(None)
+
+        return tell
+
+    def when(self, name: str) -> Deferred[None]:
+        """Fires with the next event of that name."""
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append((name, waiting))
+        return waiting
+
+    @property
+    def bodies(self) -> list[str]:
+        """What was heard."""
+        return [message.body for message in self.messages]
+
+
+@implementer(IReadDescriptor)
+class Output:
+    """What a file descriptor brings, as text; `until` waits for something in it."""
+
+    def __init__(self, reactor: Any, descriptor: int) -> None:
+        self.text = ""
+        self._reactor = reactor
+        self._descriptor = descriptor
+        self._waiting: list[tuple[str, Deferred[None]]] = []
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        """For the reactor."""
+        return "output"
+
+    def doRead(self) -> None:
+        """Take what is there."""
+        try:
+            data = os.read(self._descriptor, 65536)
+        except OSError:
+            data = b""
+        if not data:
+            self._reactor.removeReader(self)
+        self.text += data.decode(errors="replace")
+        for expected, waiting in list(self._waiting):
+            if expected in self.text:
+                self._waiting.remove((expected, waiting))
+                waiting.callback(None)
+
+    def connectionLost(self, reason: Any) -> None:
+        """Nothing more comes."""
+
+    def until(self, expected: str) -> Deferred[None]:
+        """Fires when `expected` has been read."""
+        waiting: Deferred[None] = Deferred()
+        if expected in self.text:
+            waiting.callback(None)
+        else:
+            self._waiting.append((expected, waiting))
+        return waiting
+
+    def clear(self) -> None:
+        """Forget what has been read."""
+        self.text = ""
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._reactor.removeReader(self)
+
+
+class IdentifierTests(SynchronousTestCase):
+    """Who is who in a text conversation."""
+
+    def setUp(self) -> None:
+        self.backend = TextBackend(None, configuration(BOT_ADMINS=("gbin", "@bob", "x@y")))
+
+    def test_person_room_occupant(self) -> None:
+        """Each kind is recognised by its look, and its text is understood again."""
+        for text, kind in (("@ann", TextPerson), ("#ops", TextRoom), ("#ops/ann", TextOccupant)):
+            identifier = self.backend.build_identifier(text)
+            self.assertIs(kind, type(identifier))
+            self.assertEqual(text, str(identifier))
+            self.assertEqual("console", identifier.network)
+            self.assertEqual(identifier, self.backend.build_identifier(str(identifier)))
+            self.assertEqual(hash(identifier), hash(self.backend.build_identifier(text)))
+
+    def test_occupant(self) -> None:
+        """An occupant is a person of the same name, in a room; to name one lets nobody in."""
+        occupant = self.backend.build_identifier("#ops/bob")
+        assert isinstance(occupant, TextOccupant)
+        self.assertEqual(("@bob", "@bob", "bob"), (occupant.person, occupant.aclattr, occupant.nick))
+        self.assertEqual(self.backend.query_room("#ops"), occupant.room)
+        self.assertNotEqual(self.backend.build_identifier("@bob"), occupant)
+        self.backend.query_room("#ops").join()
+        self.assertEqual([], self.backend.query_room("#ops").occupants)
+
+    def test_nonsense(self) -> None:
+        """Anything else is an error that names it."""
+        for text in ("", "ann", "@", "#", "#ops/", "@a b", "http://x", "@@a", "#a/b/c"):
+            with self.assertRaisesRegex(ValueError, re.escape(repr(text))):
+                self.backend.build_identifier(text)
+
+    def test_admins_without_at(self) -> None:
+        """An admin written without @ is an admin all the same: access rules see the name as it was written."""
+        for written, person in (("gbin", "@gbin"), ("@bob", "@bob"), ("x@y", "@x@y")):
+            identifier = self.backend.build_identifier(written)
+            assert isinstance(identifier, TextPerson)
+            self.assertEqual((person, written), (identifier.person, identifier.aclattr))
+        self.assertEqual(("@gbin", "gbin"), (self.backend.user.person, self.backend.user.aclattr))
+
+    def test_bot(self) -> None:
+        """The bot is @errbot, or what BOT_IDENTITY says, and knows its own messages."""
+        self.assertEqual("@errbot", str(self.backend.bot_identifier))
+        named = TextBackend(None, configuration(BOT_IDENTITY={"username": "@marvin"}))
+        self.assertEqual("@marvin", str(named.bot_identifier))
+        self.assertTrue(named.is_from_self(Message("x", frm=named.build_identifier("@marvin"))))
+        self.assertFalse(named.is_from_self(Message("x", frm=named.user)))
+
+    def test_replies(self) -> None:
+        """A reply goes to the person, or to the room unless it is private, and names the person there if asked to."""
+        direct = Message("hi", frm=self.backend.user, to=self.backend.bot_identifier)
+        reply = self.backend.build_reply(direct, "yes", threaded=True)
+        self.assertEqual((self.backend.bot_identifier, self.backend.user, direct), (reply.frm, reply.to, reply.parent))
+        room = self.backend.build_identifier("#ops")
+        spoken = Message("hi", frm=self.backend.build_identifier("#ops/bob"), to=room)
+        self.assertEqual(room, self.backend.build_reply(spoken, "yes").to)
+        self.assertEqual("@bob", str(self.backend.build_reply(spoken, "yes", private=True).to))
+        assert spoken.frm is not None
+        self.backend.prefix_groupchat_reply(reply, spoken.frm)
+        self.assertEqual("@bob yes", reply.body)
+
+
+class PipeTests(TestCase):
+    """With standard input not a terminal each line is a message."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor = reactor
+        self.events = Events()
+        self.ends: set[int] = set()
+
+    def pipe(self) -> tuple[int, int]:
+        """Both ends of a pipe, closed after the test unless the test has done so."""
+        ends = os.pipe()
+        for end in ends:
+            self.ends.add(end)
+            self.addCleanup(self.close, end)
+        return ends
+
+    def close(self, end: int) -> None:
+        """Close that end of a pipe, once."""
+        if end in self.ends:
+            self.ends.remove(end)
+            os.close(end)
+
+    def backend(self, source: int, target: int, **settings: Any) -> TextBackend:
+        """A backend that reads from one descriptor and writes to another."""
+        stdin = os.fdopen(source, encoding="utf-8", closefd=False)
+        stdout = os.fdopen(target, "w", encoding="utf-8", closefd=False)
+        self.addCleanup(stdin.close)
+        self.addCleanup(stdout.close)
+        backend = TextBackend(self.reactor, configuration(**settings), stdin=stdin, stdout=stdout)
+        self.addCleanup(backend.disconnect)
+        return backend
+
+    async def hear(self, data: bytes) -> list[str]:
+        """The messages that standard input makes."""
+        source, typed = self.pipe()
+        _, target = self.pipe()
+        ended = self.events.when("backend_ended")
+        self.backend(source, target).connect(self.events)
+        await deferToThread(_write, typed, data)
+        self.close(typed)
+        await ended
+        return self.events.bodies
+
+    async def test_lines(self) -> None:
+        """Each line is a message of the first admin, in order; empty ones are none; then the input has ended."""
+        self.assertEqual(["!a", "  !b c ", "d"], await self.hear(b"!a\n\n  !b c \r\n   \nd"))
+        self.assertEqual("backend_connected", self.events.told[0])
+        self.assertEqual("backend_ended", self.events.told[-1])
+        message = self.events.messages[0]
+        self.assertEqual(("@gbin", "@errbot"), (str(message.frm), str(message.to)))
+        self.assertTrue(message.is_direct)
+
+    async def test_any_encoding(self) -> None:
+        """Bytes that aren't UTF-8 are replaced, the rest of the line is there."""
+        self.assertEqual(["é\ufffdx", "y"], await self.hear("é".encode() + b"\xffx\ny\n"))
+
+    async def test_long_line(self) -> None:
+        """A line may be longer than any buffer."""
+        self.assertEqual(["x" * 1_000_000, "y"], await self.hear(b"x" * 1_000_000 + b"\ny\n"))
+
+    async def test_mentions(self) -> None:
+        """`@name` in a message is a mention."""
+        await self.hear(b"ask @bob, or mail a@b.c\n")
+        self.assertIn("mention_received", self.events.told)
+        self.assertEqual(1, self.events.told.count("mention_received"))
+
+    async def test_file(self) -> None:
+        """Standard input may be a file, which no event loop can watch, or nothing at all."""
+        for data, expected in ((b"one\ntwo\n", ["one", "two"]), (b"", [])):
+            with tempfile.TemporaryFile() as file:
+                file.write(data)
+                file.seek(0)
+                self.events = Events()
+                ended = self.events.when("backend_ended")
+                _, target = self.pipe()
+                self.backend(file.fileno(), target).connect(self.events)
+                await ended
+                self.assertEqual(expected, self.events.bodies)
+
+    async def test_replies(self) -> None:
+        """A message is written as plain text with a newline, as soon as it is sent, in the order of sending."""
+        source, _ = self.pipe()
+        shown, target = self.pipe()
+        output = Output(self.reactor, shown)
+        self.addCleanup(output.stop)
+        backend = self.backend(source, target)
+        early = backend.send_message(Message("**early**", to=backend.user))
+        backend.connect(self.events)
+        await early  # type: ignore[misc]
+        await backend.send_message(Message("# now\n\x1b[2J", to=backend.user))  # type: ignore[misc]
+        await deferToThread(backend.send_message, Message("from a thread", to=backend.user))
+        await output.until("thread\n")
+        self.assertEqual("early\nNOW\nfrom a thread\n", output.text)
+
+    async def test_slow_reader(self) -> None:
+        """Messages that nobody reads yet hold up neither the reactor nor each other, and all of them arrive."""
+        source, _ = self.pipe()
+        shown, target = self.pipe()
+        backend = self.backend(source, target)
+        backend.connect(self.events)
+        body = "x" * 9_000
+        for number in range(50):
+            backend.send_message(Message(f"{number} {body}", to=backend.user))
+        left = backend.disconnect()
+        output = Output(self.reactor, shown)
+        self.addCleanup(output.stop)
+        await left
+        await output.until(f"49 {body}\n")
+        self.assertEqual([f"{number} {body}" for number in range(50)], output.text.splitlines())
+
+    async def test_nobody_reads(self) -> None:
+        """If nobody reads standard output any more the conversation ends, without a word."""
+        source, _ = self.pipe()
+        shown, target = self.pipe()
+        backend = self.backend(source, target)
+        backend.connect(self.events)
+        self.close(shown)
+        ended = self.events.when("backend_ended")
+        backend.send_message(Message("x", to=backend.user))
+        backend.send_message(Message("y" * 10_000, to=backend.user))
+        await ended
+        self.assertEqual(1, self.events.told.count("backend_ended"))
+
+    async def test_to_nobody(self) -> None:
+        """A message without an addressee is an error at once."""
+        source, _ = self.pipe()
+        _, target = self.pipe()
+        self.assertRaises(ValueError, self.backend(source, target).send_message, Message("x"))
+
+    async def test_after_disconnect(self) -> None:
+        """After disconnect nothing is heard, and to send is an error."""
+        source, typed = self.pipe()
+        _, target = self.pipe()
+        backend = self.backend(source, target)
+        backend.connect(self.events)
+        await backend.disconnect()
+        os.write(typed, b"!too late\n")
+        self.assertRaises(OutboxClosed, backend.send_message, Message("x", to=backend.user))
+        await backend.disconnect()
+        self.assertEqual(["backend_connected"], self.events.told)
+
+
+class ProcessTests(SynchronousTestCase):
+    """A process that is spoken to through its standard input."""
+
+    SCRIPT = """
+import sys
+from types import SimpleNamespace
+from twisted.internet import reactor
+from twisted.python import log
+from errklein.backends.text import TextBackend
+
+sys.path.insert(0, {repository!r})
+from tests.backends.test_text import configuration
+
+class Echo:
+    def backend_connected(self, backend):
+        print("this is the log's")
+    def message_received(self, backend, message):
+        backend.send_message(backend.build_reply(message, "**" + message.body + "**"))
+    def backend_ended(self, backend):
+        backend.disconnect().addCallback(lambda _: reactor.stop())
+
+log.startLogging(sys.stderr)
+reactor.callWhenRunning(TextBackend(reactor, configuration()).connect, Echo())
+reactor.run()
+"""
+
+    def run_echo(self, **arguments: Any) -> subprocess.CompletedProcess[bytes]:
+        """Run a process that repeats what it hears in bold, with sys.stdout being its log."""
+        return subprocess.run(
+            [sys.executable, "-c", self.SCRIPT.format(repository=str(REPOSITORY))],
+            capture_output=True,
+            check=False,
+            cwd=REPOSITORY,
+            timeout=30,
+            **arguments,
+        )
+
+    def test_replies_alone(self) -> None:
+        """Standard output has the replies and nothing else, wherever sys.stdout goes; the process ends after them."""
+        ended = self.run_echo(input="hello\nwörld\n".encode())
+        self.assertEqual((0, "hello\nwörld\n".encode()), (ended.returncode, ended.stdout), ended.stderr.decode())
+        self.assertIn(b"this is the log's", ended.stderr)
+
+    def test_nothing_to_read(self) -> None:
+        """From /dev/null there comes nothing, and the process ends."""
+        ended = self.run_echo(stdin=subprocess.DEVNULL)
+        self.assertEqual((0, b""), (ended.returncode, ended.stdout), ended.stderr.decode())
+
+
+class TerminalTests(TestCase):
+    """A conversation on a real (pseudo) terminal."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor = reactor
+        self.events = Events()
+        self.data_dir = Path(self.mktemp())
+        self.data_dir.mkdir()
+        self.patch(os, "environ", os.environ | {"TERM": "xterm"})
+
+    def open(self) -> tuple[TextBackend, Output, Callable[[str], None]]:
+        """A backend on a new terminal, what is seen there, and a way to type."""
+        master, slave = pty.openpty()
+        stdin = os.fdopen(slave, encoding="utf-8", closefd=False)
+        stdout = os.fdopen(slave, "w", encoding="utf-8", closefd=False)
+        backend = TextBackend(self.reactor, configuration(BOT_DATA_DIR=str(self.data_dir)), stdin=stdin, stdout=stdout)
+        screen = Output(self.reactor, master)
+
+        async def close() -> None:
+            await backend.disconnect()
+            screen.stop()
+            stdin.close()
+            stdout.close()
+            os.close(slave)
+            os.close(master)
+
+        self.addCleanup(lambda: Deferred.fromCoroutine(close()))
+
+        def type_(text: str) -> None:
+            os.write(master, text.encode())
+
+        return backend, screen, type_
+
+    async def test_conversation(self) -> None:
+        """There is a prompt; what is typed is heard; the reply comes in colours, and the prompt again."""
+        backend, screen, type_ = self.open()
+        backend.connect(self.events)
+        await screen.until(" >")
+        self.assertIn("@gbin", screen.text)
+        heard = self.events.when("message_received")
+        type_("!status\r")
+        await heard
+        self.assertEqual(["!status"], self.events.bodies)
+        await backend.send_message(backend.build_reply(self.events.messages[0], "**fine**"))  # type: ignore[misc]
+        await screen.until("\x1b[1mfine\x1b[22m")
+
+    async def test_message_while_typing(self) -> None:
+        """A message of the bot comes above the line that is being typed, which is shown again and goes on."""
+        backend, screen, type_ = self.open()
+        backend.connect(self.events)
+        await screen.until(" >")
+        type_("!ha")
+        await screen.until("!ha")
+        screen.clear()
+        backend.send_message(Message("news", to=backend.build_identifier("#ops")))
+        await screen.until("!ha")
+        self.assertRegex(screen.text, r"(?s)#ops:.*news\r?\n.*!ha")
+        heard = self.events.when("message_received")
+        type_("lf\r")
+        await heard
+        self.assertEqual(["!half"], self.events.bodies)
+
+    async def test_history(self) -> None:
+        """What was typed comes back with the arrow key in the next conversation, and is nobody else's to read."""
+        backend, screen, type_ = self.open()
+        backend.connect(self.events)
+        await screen.until(" >")
+        heard = self.events.when("message_received")
+        type_("!first time\r")
+        await heard
+        await backend.disconnect()
+        again, screen, type_ = self.open()
+        again.connect(self.events)
+        await screen.until(" >")
+        heard = self.events.when("message_received")
+        type_("\x1b[A\r")
+        await heard
+        self.assertEqual(["!first time", "!first time"], self.events.bodies)
+        self.assertEqual([0o600], [file.stat().st_mode & 0o777 for file in self.data_dir.iterdir()])
+
+    async def test_end(self) -> None:
+        """Ctrl-D ends the conversation; what is still sent is shown, and the terminal is as it was."""
+        import termios
+
+        backend, screen, type_ = self.open()
+        assert backend is not None
+        before = termios.tcgetattr(screen.fileno())
+        backend.connect(self.events)
+        await screen.until(" >")
+        ended = self.events.when("backend_ended")
+        type_("\x04")
+        await ended
+        await backend.send_message(Message("last", to=backend.user))  # type: ignore[misc]
+        await screen.until("last")
+        self.assertEqual(before, termios.tcgetattr(screen.fileno()))
+
+    async def test_interrupt(self) -> None:
+        """Ctrl-C is SIGINT, as in any other program."""
+        interrupted: Deferred[None] = Deferred()
+        previous = signal.signal(signal.SIGINT, lambda *_: self.reactor.callFromThread(interrupted.callback, None))
+        self.addCleanup(signal.signal, signal.SIGINT, previous)
+        backend, screen, type_ = self.open()
+        backend.connect(self.events)
+        await screen.until(" >")
+        type_("\x03")
+        await interrupted
+
+    async def test_row_57_typed_escapes(self) -> None:
+        """Escapes in a message don't reach the terminal."""
+        backend, screen, _ = self.open()
+        backend.connect(self.events)
+        await screen.until(" >")
+        screen.clear()
+        await backend.send_message(Message("a\x1b[2J\x1b]0;title\x07b", to=backend.user))  # type: ignore[misc]
+        await screen.until("ab")
+        self.assertNotIn("\x1b[2J", screen.text)
+        self.assertNotIn("title", screen.text)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
