@@ -137,7 +137,12 @@ class Delivery:
         if self._route is None or self._route.placement is not Placement.THREAD:
             raise _Again
         self.hook = self._context.hook = hook
-        return _Job(self._context, hook, self._captures)
+        return _Job(self, self._context, hook, self._captures)
+
+    def still_runs(self, hook: Hook) -> bool:
+        """Whether the hook is still the one to run; may be asked in any thread."""
+        route = self._route
+        return route is not None and route.hook is hook and not self.web.routes.held(route.owner)
 
     def _current_hook(self) -> Hook:
         """The hook behind the matched route. Raises _Again if the request has to be matched anew."""
@@ -278,10 +283,10 @@ class Delivery:
             path=request.path.decode("ascii", "backslashreplace"),
             request_id=request.request_id,
         )
-        request.fail_with(Problem(500, "the handler failed; the log has the details under this request's id"))
-        self._over()
         if hook is not None:
             self.web.tell("handler_failed", hook, request.request_id, failure)
+        request.fail_with(Problem(500, "the handler failed; the log has the details under this request's id"))
+        self._over()
 
     def overdue(self) -> None:
         """Called when the sender has waited long enough."""
@@ -292,8 +297,8 @@ class Delivery:
         if self.hook is None:
             self._unavailable(f"no handler could begin in {self.timeout:g} s", 10.0)
             return
-        self.request.fail_with(Problem(504, f"the handler has taken more than {self.timeout:g} s, and still runs"))
         self.web.tell("handler_overdue", self.hook, self.request.request_id, self.timeout)
+        self.request.fail_with(Problem(504, f"the handler has taken more than {self.timeout:g} s, and still runs"))
 
     def _refuse_path(self, nowhere: NoRoute) -> None:
         request = self.request
@@ -328,7 +333,8 @@ def problem_of(nowhere: NoRoute, method: bytes) -> Problem:
 class _Job:
     """What runs in a thread: decode the payload, call the handler, and make an answer of what it returns."""
 
-    def __init__(self, context: RequestContext, hook: Hook, captures: Mapping[str, Any]) -> None:
+    def __init__(self, delivery: Delivery, context: RequestContext, hook: Hook, captures: Mapping[str, Any]) -> None:
+        self._delivery = delivery
         # The runner counts what runs by the object that the work belongs to.
         self.__self__ = getattr(hook.handler, "__self__", None)
         self._context = context
@@ -337,6 +343,9 @@ class _Job:
 
     def __call__(self) -> Any:
         payload = _payload_for(self._context)
+        # The plugin may have been reloaded while the thread was waking up.
+        if not self._delivery.still_runs(self._hook):
+            raise _Again
         try:
             value = self._hook.handler(payload, **self._captures)
         except HTTPException as error:

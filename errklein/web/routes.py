@@ -129,10 +129,18 @@ class Routes:
 
     def replace(self, owner: str, hooks: Sequence[Hook]) -> None:
         """Make these all of the owner's hooks, in one step, and end a hold. Raises RuleError and changes nothing."""
-        for hook in hooks:
-            _check(hook)
         old = self._hooks.get(owner, ())
-        # Of one plugin, the first hook by name has a URL; claims of hooks that stay keep their place in the queue.
+        try:
+            self._install(owner, hooks)
+        except RuleError:
+            self._install(owner, old)
+            raise
+        self._report(hooks, old)
+        self.release(owner)
+
+    def _install(self, owner: str, hooks: Sequence[Hook]) -> None:
+        old = self._hooks.get(owner, ())
+        # Claims of hooks that stay keep their place in the queue.
         places = {hook.key: hook for hook in hooks}
         for hook in old:
             renewed = places.get(hook.key)
@@ -155,8 +163,6 @@ class Routes:
             self._hooks.pop(owner, None)
         touched = {claim for hook in (*old, *hooks) for claim in _claims_of(hook)}
         self._settle(touched, {hook.key for hook in old} | set(places))
-        self._report(hooks, old)
-        self.release(owner)
 
     def remove(self, owner: str) -> None:
         """Forget the owner's hooks, and end a hold."""
@@ -293,7 +299,11 @@ class Routes:
             return self._execute(request, route, captures)
 
         methods = sorted(route.methods)
-        app.route(route.rule, methods=methods, endpoint=route.endpoint, strict_slashes=False)(endpoint)
+        try:
+            app.route(route.rule, methods=methods, endpoint=route.endpoint, strict_slashes=False)(endpoint)
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            raise RuleError(f"{route.hook}: the rule {route.rule!r} can't be used: {reason}") from error
 
     def _build(self, routes: Sequence[Route]) -> tuple[Klein, MapAdapter]:
         app, adapter = _new_app()
@@ -335,15 +345,6 @@ class Routes:
 def _new_app() -> tuple[Klein, MapAdapter]:
     app = Klein()
     return app, app.url_map.bind("")
-
-
-def _check(hook: Hook) -> None:
-    app = Klein()
-    try:
-        app.route(hook.declaration.rule, methods=list(hook.declaration.methods), endpoint="it")(lambda request: None)
-    except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise RuleError(f"{hook}: the rule {hook.declaration.rule!r} can't be used: {reason}") from error
 
 
 def _claims_of(hook: Hook) -> list[Claim]:

@@ -168,7 +168,9 @@ class BodyFaultTests(WebCase):
     def test_row_20_broken_multipart(self) -> None:
         """400, without a boundary and cut off."""
         self.refused(400, b"--b\r\n", "multipart/form-data")
-        self.refused(400, b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1', "multipart/form-data; boundary=b")
+        self.refused(
+            400, b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1', "multipart/form-data; boundary=b"
+        )
 
     def test_row_21_content_type_missing_or_wrong(self) -> None:
         """JSON is decoded without any; text is text."""

@@ -1,0 +1,215 @@
+"""Tests for plugins that are reloaded while their requests are unanswered."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from errklein.web import Answer
+from errklein.webhooks import webhook
+from tests.web.kit import WebCase, hooks_of
+
+
+class Versioned:
+    """A plugin that says which version of it has answered, and notes what the newest one was when it began."""
+
+    newest = 0
+
+    def __init__(self, clock: Any, version: int) -> None:
+        self.clock = clock
+        self.version = version
+        self.late: list[int] = []
+
+    def begin(self) -> None:
+        """Note a start on old code."""
+        if self.version < Versioned.newest:
+            self.late.append(self.version)
+
+    @webhook("/blocking/<int:n>")
+    def blocking(self, payload: Any, n: int) -> str:
+        self.begin()
+        time.sleep(0.001)
+        return str(self.version)
+
+    @webhook("/coroutine/<int:n>")
+    async def coroutine(self, payload: Any, n: int) -> str:
+        self.begin()
+        await deferLater(self.clock, 0.5)
+        return str(self.version)
+
+    @webhook
+    async def large(self, payload: Any) -> str:
+        self.begin()
+        return str(self.version)
+
+
+class Neighbour:
+    """Another plugin."""
+
+    @webhook
+    async def neighbour(self, payload: Any) -> str:
+        return "here"
+
+
+class Gated:
+    """A plugin whose handler waits for the test."""
+
+    def __init__(self, version: str, gate: threading.Event) -> None:
+        self.version = version
+        self.gate = gate
+        self.begun = threading.Semaphore(0)
+
+    def wait_for(self, handlers: int) -> None:
+        """Wait until so many handlers have begun."""
+        for _ in range(handlers):
+            assert self.begun.acquire(timeout=10)
+
+    @webhook
+    def hook(self, payload: Any) -> str:
+        self.begun.release()
+        self.gate.wait(10)
+        return self.version
+
+
+class ReloadTests(WebCase):
+    """Row 46: no request is refused, none begins on old code."""
+
+    def test_row_46_fifty_reloads_under_load(self) -> None:
+        """With 200 unanswered requests at every moment, every version answers, and every answer is 200."""
+        versions = [Versioned(self.clock, version) for version in range(51)]
+        Versioned.newest = 0
+        self.serve(versions[0])
+        self.serve(Neighbour())
+        open_requests: list[Deferred[Answer]] = []
+        answered: list[Answer] = []
+        number = 0
+
+        def fill() -> None:
+            nonlocal number
+            for request in [request for request in open_requests if request.called]:
+                open_requests.remove(request)
+                answered.append(self.successResultOf(request))
+            while len(open_requests) < 200:
+                number += 1
+                kind = ("blocking", "coroutine")[number % 2]
+                open_requests.append(self.start("POST", f"/{kind}/{number}", b"{}"))
+
+        def turn() -> None:
+            self.clock.turn(0.005)
+            self.clock.advance(0.25)
+            fill()
+
+        fill()
+        for version in range(1, 51):
+            self.web.routes.hold("Versioned")
+            turn()
+            self.assertEqual(self.successResultOf(self.start("POST", "/neighbour")).text, "here")
+            self.serve(versions[version])
+            Versioned.newest = version
+            for _ in range(4):
+                turn()
+        while any(not request.called for request in open_requests):
+            self.clock.turn(0.005)
+            self.clock.advance(0.25)
+        self.assertEqual({answer.status for answer in answered}, {200})
+        self.assertEqual({int(answer.text) for answer in answered} - {0}, set(range(1, 51)))
+        self.assertEqual([late for version in versions for late in version.late], [])
+        self.assertEqual(self.events.failed, [])
+
+    def test_row_46_in_flight_on_old_code_waiting_on_new(self) -> None:
+        """What runs is finished by the code that it began with; what waits for a thread gets the new one."""
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        old = Gated("old", gate)
+        self.serve(old, "Gated")
+        requests = [self.start("POST", "/hook") for _ in range(30)]
+        old.wait_for(20)
+        self.web.routes.hold("Gated")
+        parked = self.start("POST", "/hook")
+        self.assertEqual(self.pool.waiting, 10)
+        self.serve(Gated("new", gate), "Gated")
+        gate.set()
+        texts = [self.answer_to(request).text for request in (*requests, parked)]
+        self.assertEqual(texts, ["old"] * 20 + ["new"] * 11)
+
+    def test_row_46_a_thread_becomes_free_during_the_hold(self) -> None:
+        """A request that waited for it waits on for the new code."""
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        old = Gated("old", gate)
+        self.serve(old, "Gated")
+        requests = [self.start("POST", "/hook") for _ in range(21)]
+        old.wait_for(20)
+        self.web.routes.hold("Gated")
+        gate.set()
+        self.assertEqual([self.answer_to(request).text for request in requests[:20]], ["old"] * 20)
+        while self.clock.turn(0.05):
+            pass
+        self.assertNoResult(requests[20])
+        self.serve(Gated("new", gate), "Gated")
+        self.assertEqual(self.answer_to(requests[20]).text, "new")
+
+    def test_row_46_a_route_goes_while_a_request_waits_for_a_thread(self) -> None:
+        """404."""
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        old = Gated("old", gate)
+        self.serve(old, "Gated")
+        requests = [self.start("POST", "/hook") for _ in range(21)]
+        old.wait_for(20)
+        self.web.routes.remove("Gated")
+        gate.set()
+        self.assertEqual([self.answer_to(request).status for request in requests], [200] * 20 + [404])
+
+    def test_row_46_a_blocking_handler_becomes_a_coroutine(self) -> None:
+        """A request that waits for a thread is answered by it, on the reactor, with its new declaration."""
+
+        class Later:
+            @webhook("/hook", form_param="payload")
+            async def hook(self, payload: Any) -> str:
+                return f"new {payload}"
+
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        old = Gated("old", gate)
+        self.serve(old, "Gated")
+        form = "application/x-www-form-urlencoded"
+        requests = [self.start("POST", "/hook", b"payload=1", form) for _ in range(21)]
+        old.wait_for(20)
+        self.serve(Later(), "Gated")
+        gate.set()
+        self.assertEqual([self.answer_to(request).text for request in requests], ["old"] * 20 + ["new 1"])
+
+    def test_row_46_a_large_body_is_parsed_during_the_reload(self) -> None:
+        """A handler on the reactor whose payload comes from a thread is the one that is there then."""
+        Versioned.newest = 0
+        self.serve(Versioned(self.clock, 0))
+        request = self.start("POST", "/large", b"[" + b"1," * 50_000 + b"1]")
+        Versioned.newest = 1
+        newer = Versioned(self.clock, 1)
+        self.web.routes.replace("Versioned", hooks_of(newer))
+        self.assertEqual(self.answer_to(request).text, "1")
+
+    def test_a_hold_that_never_ends(self) -> None:
+        """A request that waits in vain gets 503 when its time is over."""
+        self.serve(Neighbour())
+        self.web.routes.hold("Neighbour")
+        request = self.start("POST", "/neighbour")
+        self.pass_time(60.5)
+        self.assertEqual(self.successResultOf(request).status, 503)
+        self.assertEqual(self.events.overdue, [])
+        self.web.routes.release("Neighbour")
+        self.assertEqual(self.ask("POST", "/neighbour").text, "here")
+
+    def test_a_release_without_change(self) -> None:
+        """What waited goes on where it was."""
+        self.serve(Neighbour())
+        self.web.routes.hold("Neighbour")
+        request = self.start("POST", "/neighbour")
+        self.assertNoResult(request)
+        self.web.routes.release("Neighbour")
+        self.assertEqual(self.successResultOf(request).text, "here")

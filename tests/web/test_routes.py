@@ -1,0 +1,250 @@
+"""Tests for the route table."""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.web.routes import NoRoute, Rebuilding, Routes, RuleError
+from errklein.webhooks import Hook, HookDeclaration
+from tests.web.kit import WebCase
+
+
+def hook(owner: str, name: str, rule: str, *methods: str) -> Hook:
+    """A hook whose handler is never called."""
+    return Hook(owner, name, HookDeclaration(rule, methods or ("POST", "GET")), lambda payload: None)
+
+
+class RoutesCase(SynchronousTestCase):
+    """A table, and what it tells."""
+
+    def setUp(self) -> None:
+        """An empty table."""
+        self.clock = Clock()
+        self.told: list[tuple[str, str]] = []
+        self.routes = Routes(self.clock, lambda *_: None, lambda hook, by: self.told.append((str(hook), str(by))))
+
+    def found(self, path: str, method: str = "POST") -> str:
+        """Which hook answers; "404" or the verbs that would be answered if none does."""
+        try:
+            match = self.routes.match(path.encode(), path, method.encode())
+        except NoRoute as nowhere:
+            return ",".join(sorted(nowhere.allowed)) or "404"
+        return str(match.route.hook)
+
+
+class RoutesTests(RoutesCase):
+    """Routes come and go with their plugin."""
+
+    def test_captures(self) -> None:
+        """Variables are converted and captured; a path that doesn't fit leads nowhere."""
+        self.routes.replace("A", [hook("A", "a", "/a/<int:n>/<path:rest>")])
+        match = self.routes.match(b"/a/3/x/y", "/a/3/x/y", b"POST")
+        self.assertEqual(dict(match.captures), {"n": 3, "rest": "x/y"})
+        self.assertEqual(self.found("/a/b/c"), "404")
+        self.assertEqual(self.found("/a/3/c", "PUT"), "GET,HEAD,POST")
+
+    def test_remembered(self) -> None:
+        """A match without variables is remembered until anything changes."""
+        self.routes.replace("A", [hook("A", "a", "/a"), hook("A", "b", "/b/<x>")])
+        self.assertIsNone(self.routes.remembered(b"/a", b"POST"))
+        self.found("/a")
+        self.found("/b/1")
+        self.assertEqual(self.routes.remembered(b"/a", b"POST"), self.routes.match(b"/a", "/a", b"POST"))
+        self.assertIsNone(self.routes.remembered(b"/b/1", b"POST"))
+        self.routes.remove("A")
+        self.assertIsNone(self.routes.remembered(b"/a", b"POST"))
+
+    def test_removal(self) -> None:
+        """What a plugin had answered is 404, and other rules that were hidden behind it come to light."""
+        self.routes.replace("A", [hook("A", "a", "/x/y")])
+        self.routes.replace("B", [hook("B", "b", "/x/<name>")])
+        self.assertEqual(self.found("/x/y"), "A.a")
+        self.routes.remove("A")
+        self.assertEqual(self.found("/x/y"), "B.b")
+        self.routes.remove("B")
+        self.assertEqual(self.found("/x/y"), "404")
+        self.assertEqual(list(self.routes.hooks()), [])
+
+    def test_reload_changes_rules_and_verbs(self) -> None:
+        """All of a plugin's routes are the new ones in one step."""
+        self.routes.replace("A", [hook("A", "a", "/a"), hook("A", "b", "/b"), hook("A", "c", "/c")])
+        self.routes.replace("A", [hook("A", "a", "/a", "PUT"), hook("A", "b", "/bb"), hook("A", "d", "/d")])
+        found = [self.found(path, method) for path, method in (("/a", "PUT"), ("/a", "POST"), ("/bb", "GET"))]
+        self.assertEqual(found, ["A.a", "PUT", "A.b"])
+        self.assertEqual([self.found(path) for path in ("/b", "/c", "/d")], ["404", "404", "A.d"])
+
+    def test_bad_rules(self) -> None:
+        """They are refused by name, and nothing changes."""
+        self.routes.replace("A", [hook("A", "a", "/a")])
+        for rule in ("/<", "/<nothing:x>", "/<x>/<x>", "/<int(:x>"):
+            error = self.assertRaises(RuleError, self.routes.replace, "A", [hook("A", "b", "/b"), hook("A", "c", rule)])
+            self.assertIn("A.c", str(error))
+            self.assertNotIn("\n", str(error))
+        self.assertEqual(self.found("/a"), "A.a")
+        self.assertEqual(self.found("/b"), "404")
+
+    def test_shadowed_hooks_are_listed(self) -> None:
+        """With what they answer all the same."""
+        self.routes.replace("A", [hook("A", "a", "/s", "POST")])
+        self.routes.replace("B", [hook("B", "b", "/s"), hook("B", "c", "/c")])
+        infos = {str(info.hook): info for info in self.routes.hooks()}
+        self.assertEqual(infos["A.a"].methods, ("POST",))
+        self.assertFalse(infos["A.a"].shadowed)
+        self.assertEqual((infos["B.b"].methods, str(infos["B.b"].shadowed_by)), (("GET", "HEAD"), "A.a"))
+        self.assertEqual(self.told, [("B.b", "A.a")])
+
+    def test_a_reload_keeps_the_place(self) -> None:
+        """A plugin that is reloaded doesn't lose a URL to the one that waits for it, nor is that told again."""
+        self.routes.replace("A", [hook("A", "a", "/s")])
+        self.routes.replace("B", [hook("B", "b", "/s")])
+        self.routes.replace("A", [hook("A", "a", "/s")])
+        self.assertEqual(self.found("/s"), "A.a")
+        self.routes.replace("B", [hook("B", "b", "/s")])
+        self.assertEqual(self.told, [("B.b", "A.a")])
+        self.routes.replace("A", [hook("A", "a", "/t")])
+        self.assertEqual(self.found("/s"), "B.b")
+
+    def test_one_plugin_claims_a_url_twice(self) -> None:
+        """The first by name has it."""
+        self.routes.replace("A", [hook("A", "a", "/s"), hook("A", "b", "/s")])
+        self.assertEqual(self.found("/s"), "A.a")
+        self.assertEqual(self.told, [("A.b", "A.a")])
+
+    def test_urls(self) -> None:
+        """A hook's path can be made from values for its variables."""
+        self.routes.replace("A", [hook("A", "a", "/a/<int:n>")])
+        self.assertEqual(self.routes.url_for(("A", "a"), {"n": 3, "q": "x y"}), "/a/3?q=x+y")
+        self.assertIsNone(self.routes.url_for(("A", "b"), {}))
+
+    def test_holding(self) -> None:
+        """A hold ends with replace, remove or release."""
+        for end in (
+            lambda: self.routes.release("A"),
+            lambda: self.routes.remove("A"),
+            lambda: self.routes.replace("A", [hook("A", "a", "/a")]),
+        ):
+            self.routes.hold("A")
+            waiting = self.routes.when_released("A")
+            self.assertTrue(self.routes.held("A"))
+            self.assertNoResult(waiting)
+            end()
+            self.successResultOf(waiting)
+            self.assertFalse(self.routes.held("A"))
+
+    @given(st.lists(st.tuples(st.sampled_from("ABC"), st.sets(st.sampled_from("xyz"))), max_size=12))
+    def test_any_history(self, history: list[tuple[str, set[str]]]) -> None:
+        """After whatever changes, each URL is answered by the active hook that claimed it first."""
+        self.setUp()
+        queues: dict[str, list[str]] = {url: [] for url in "xyz"}
+        for owner, urls in history:
+            self.routes.replace(owner, [hook(owner, url, f"/{url}") for url in sorted(urls)])
+            for url, queue in queues.items():
+                if url in urls and owner not in queue:
+                    queue.append(owner)
+                elif url not in urls and owner in queue:
+                    queue.remove(owner)
+        for url, queue in queues.items():
+            self.assertEqual(self.found(f"/{url}"), f"{queue[0]}.{url}" if queue else "404")
+
+
+class LargeTableTests(RoutesCase):
+    """Tables that take too long to build at once."""
+
+    def setUp(self) -> None:
+        """A hundred plugins with three routes each."""
+        super().setUp()
+        for number in range(100):
+            self.routes.replace(f"P{number}", self.hooks_of(number))
+
+    def hooks_of(self, number: int) -> list[Hook]:
+        """The hooks of one plugin."""
+        return [hook(f"P{number}", name, f"/p{number}/{name}/<x>") for name in "abc"]
+
+    def turn(self) -> None:
+        """Let the reactor turn once: do what waits now, not what comes of it."""
+        for call in self.clock.getDelayedCalls():
+            function, arguments = call.func, call.args
+            call.cancel()
+            function(*arguments)
+
+    def test_removal_takes_many_short_turns(self) -> None:
+        """Meanwhile what stays is found, and what has gone waits for its answer."""
+        self.routes.remove("P50")
+        self.routes.replace("New", [hook("New", "a", "/new")])
+        turns = 0
+        waiting: list[Deferred[None]] = []
+        while self.clock.getDelayedCalls():
+            self.assertLess(turns, 100)
+            self.assertEqual(self.found("/p7/a/1"), "P7.a")
+            self.assertEqual(self.found("/new"), "New.a")
+            with self.assertRaises(Rebuilding) as raised:
+                self.routes.match(b"/p50/a/1", "/p50/a/1", b"POST")
+            waiting.append(raised.exception.until)
+            self.assertNoResult(waiting[-1])
+            self.turn()
+            turns += 1
+        self.assertGreater(turns, 20)
+        for until in waiting:
+            self.successResultOf(until)
+        self.assertEqual(self.found("/p50/a/1"), "404")
+        self.assertEqual(self.found("/p99/c/1"), "P99.c")
+
+    def test_removal_while_it_is_being_built(self) -> None:
+        """What goes in the meantime is gone in the end, and what comes is there."""
+        self.routes.remove("P50")
+        for _ in range(5):
+            self.turn()
+        self.routes.remove("P0")
+        self.routes.replace("P51", self.hooks_of(51)[:1])
+        self.routes.replace("P200", self.hooks_of(200))
+        while self.clock.getDelayedCalls():
+            self.clock.advance(0)
+        found = [self.found(path) for path in ("/p0/a/1", "/p50/a/1", "/p51/a/1", "/p51/b/1", "/p200/a/1")]
+        self.assertEqual(found, ["404", "404", "P51.a", "404", "P200.a"])
+
+    def test_reload_builds_nothing(self) -> None:
+        """A plugin that comes back with the same rules is there at once."""
+        self.routes.replace("P50", self.hooks_of(50))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.found("/p50/a/1"), "P50.a")
+
+
+class ActivationTests(WebCase):
+    """Many plugins that are activated one after another."""
+
+    def test_activation_of_300_plugins(self) -> None:
+        """No step takes so long that another request would wait for more than 50 ms, and all are there in 2 s."""
+
+        class Other:
+            def __init__(self) -> None:
+                from errklein.webhooks import webhook
+
+                async def hello(payload: Any) -> str:
+                    return "hello"
+
+                self.hello = webhook(hello)
+
+        self.serve(Other())
+        # What the tests have loaded is much more than a bot has, and must not be counted as garbage is collected.
+        gc.collect()
+        gc.freeze()
+        self.addCleanup(gc.unfreeze)
+        longest = total = 0.0
+        for number in range(300):
+            begun = time.perf_counter()
+            hooks = [hook(f"P{number}", name, f"/p{number}/{name}/<x>") for name in "abc"]
+            self.web.routes.replace(f"P{number}", hooks)
+            self.assertEqual(self.successResultOf(self.start("POST", "/hello")).text, "hello")
+            taken = time.perf_counter() - begun
+            longest = max(longest, taken)
+            total += taken
+        self.assertLess(longest, 0.05)
+        self.assertLess(total, 2)
