@@ -1,10 +1,12 @@
-"""Klein alone, as its documentation runs it: `python bare_klein.py PORT`."""
+"""Klein alone, as its documentation runs it: `python bare_klein.py PORT [quiet]`. It logs requests, unless quiet."""
 
 import json
 import sys
 
 from klein import Klein
+from twisted.internet import reactor
 from twisted.web.iweb import IRequest
+from twisted.web.server import Site
 
 app: Klein = Klein()
 
@@ -17,4 +19,8 @@ def bench(request: IRequest) -> str:
 
 
 if __name__ == "__main__":
-    app.run("127.0.0.1", int(sys.argv[1]))
+    if sys.argv[2:]:
+        reactor.listenTCP(int(sys.argv[1]), Site(app.resource()), interface="127.0.0.1")
+        reactor.run()
+    else:
+        app.run("127.0.0.1", int(sys.argv[1]))

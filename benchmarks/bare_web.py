@@ -1,4 +1,4 @@
-"""twisted.web alone: `python bare_web.py PORT`."""
+"""twisted.web alone: `python bare_web.py PORT [quiet]`. It logs requests, unless quiet."""
 
 import json
 import sys
@@ -22,6 +22,7 @@ class Bench(Resource):
 
 
 if __name__ == "__main__":
-    log.startLogging(sys.stdout)
+    if not sys.argv[2:]:
+        log.startLogging(sys.stdout)
     reactor.listenTCP(int(sys.argv[1]), Site(Bench()), interface="127.0.0.1")
     reactor.run()

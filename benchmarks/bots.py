@@ -20,6 +20,7 @@ PLUGINS = HERE / "plugins"
 START_LIMIT = 60.0
 """Seconds that a process may take until it answers."""
 
+QUIET = "logging.ERROR"
 CONFIG = """
 import logging
 
@@ -29,7 +30,7 @@ BOT_ADMINS = ("@admin",)
 BOT_DATA_DIR = {data!r}
 BOT_EXTRA_PLUGIN_DIR = {plugins!r}
 BOT_LOG_FILE = None
-BOT_LOG_LEVEL = logging.ERROR
+BOT_LOG_LEVEL = {level}
 TEXT_DEMO_MODE = True
 CORE_PLUGINS = ("ACLs", "CommandNotFoundFilter", "Health", "Help", "Plugins", "Utils", "Webserver")
 """
@@ -52,12 +53,22 @@ def free_port() -> int:
 
 
 def write_config(directory: Path, backend: str, plugins: Path) -> Path:
-    """A config.py in `directory`, with an empty data directory beside it, that both bots read."""
+    """A config.py in `directory`, with an empty data directory beside it, that both bots read.
+
+    They log errors alone; `log_requests` changes that.
+    """
     data = directory / "data"
     data.mkdir(parents=True)
     config = directory / "config.py"
-    config.write_text(CONFIG.format(backend=backend, data=str(data), plugins=str(plugins)), encoding="utf-8")
+    text = CONFIG.format(backend=backend, data=str(data), plugins=str(plugins), level=QUIET)
+    config.write_text(text, encoding="utf-8")
     return config
+
+
+def log_requests(bot_directory: Path) -> None:
+    """Let the bot that was set up in the directory write a line for each request, as other web servers do."""
+    config = bot_directory / "config.py"
+    config.write_text(config.read_text(encoding="utf-8").replace(QUIET, "logging.INFO"), encoding="utf-8")
 
 
 def errklein(directory: Path, backend: str, port: int | None = None, plugins: Path = PLUGINS) -> Bot:

@@ -2,9 +2,9 @@
 
 Each server is a process of its own on loopback. wrk posts a 50-byte JSON body over 32 kept-alive connections, to one
 server after the other, round after round, so that a noisy moment hits all alike; the medians of the rounds are shown. The
-two bots run the very same plugin file. All servers but errbot write an access log, to a file.
+two bots run the very same plugin file. All servers write an access log, to a file; with --quiet, none does.
 
-    python benchmarks/webhooks.py [--rounds 5] [--seconds 3] [--errbot-python PYTHON] [--json FILE] [--check]
+    python benchmarks/webhooks.py [--rounds 5] [--seconds 3] [--quiet] [--errbot-python PYTHON] [--json FILE] [--check]
 
 Needs wrk. errbot comes from the registry unless --errbot-python names an environment that has it.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bots import HERE, Bot, errbot, errbot_python, errklein, free_port, resident, serving
+from bots import HERE, Bot, errbot, errbot_python, errklein, free_port, log_requests, resident, serving
 
 CONNECTIONS = 32
 TARGETS = {("errklein plain", "errbot"): 2.5, ("errklein async def", "klein"): 1.05}
@@ -53,7 +53,7 @@ def attack(url: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def start(stack: ExitStack, directory: Path, errbot_at: Path | None) -> list[Contender]:
+def start(stack: ExitStack, directory: Path, errbot_at: Path | None, quiet: bool) -> list[Contender]:
     """Start every server; they run until `stack` closes."""
     contenders: list[Contender] = []
 
@@ -61,20 +61,23 @@ def start(stack: ExitStack, directory: Path, errbot_at: Path | None) -> list[Con
         pid = stack.enter_context(serving(bot, port, directory / f"{name}.log"))
         contenders.extend(Contender(title, f"http://127.0.0.1:{port}{path}", pid) for title, path in paths.items())
 
+    def ready(name: str, bot: Bot) -> Bot:
+        if not quiet:
+            log_requests(directory / name)
+        return bot
+
     port = free_port()
     hooks = {"plain": "/bench_plain", "async def": "/bench_async", "raw": "/bench_raw"}
-    serve(
-        "errklein",
-        errklein(directory / "errklein", "Null", port),
-        port,
-        {f"errklein {kind}": path for kind, path in hooks.items()},
-    )
+    ours = ready("errklein", errklein(directory / "errklein", "Null", port))
+    serve("errklein", ours, port, {f"errklein {kind}": path for kind, path in hooks.items()})
     python = stack.enter_context(errbot_python(errbot_at))
     port = free_port()
-    serve("errbot", errbot(directory / "errbot", python, "Null", port), port, {"errbot": "/bench_plain"})
+    theirs = ready("errbot", errbot(directory / "errbot", python, "Null", port))
+    serve("errbot", theirs, port, {"errbot": "/bench_plain"})
     for name, script in (("klein", "bare_klein.py"), ("twisted.web", "bare_web.py")):
         port = free_port()
-        serve(name, Bot([sys.executable, str(HERE / script), str(port)], {}), port, {name: "/bench"})
+        command = [sys.executable, str(HERE / script), str(port), *(["quiet"] if quiet else [])]
+        serve(name, Bot(command, {}), port, {name: "/bench"})
     return contenders
 
 
@@ -114,6 +117,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--quiet", action="store_true", help="no access logs")
     parser.add_argument("--errbot-python", type=Path, help="a Python that has errbot; default: a fresh virtualenv")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
@@ -121,7 +125,7 @@ def main() -> int:
     if shutil.which("wrk") is None:
         parser.error("wrk isn't installed")
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, ExitStack() as stack:
-        contenders = start(stack, Path(directory), options.errbot_python)
+        contenders = start(stack, Path(directory), options.errbot_python, options.quiet)
         results = measure(contenders, options.rounds, options.seconds)
     print(table(results))
     targets = []
