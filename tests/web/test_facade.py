@@ -1,0 +1,364 @@
+"""Tests for what handlers import from flask."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.compat import flask
+from errklein.running import on_reactor
+from errklein.running.context import request_id
+from errklein.webhooks import webhook
+from tests.web.kit import WebCase, request
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class RawTests(WebCase):
+    """The raw request."""
+
+    def show(self, expression: Any, *args: Any, path: str = "/raw/3", **kwargs: Any) -> str:
+        """What an expression of the raw request gives in a handler."""
+
+        class Plugin:
+            @webhook("/raw/<int:n>", methods=("GET", "POST"), raw=True)
+            async def raw(self, request: Any, n: int) -> str:
+                return repr(expression(request))
+
+            @webhook("/threaded/<int:n>", raw=True)
+            def threaded(self, request: Any, n: int) -> str:
+                return repr(expression(request))
+
+        self.serve(Plugin())
+        texts = {
+            self.ask(*args[:1], each, *args[1:], **kwargs).text for each in (path, path.replace("raw", "threaded"))
+        }
+        self.assertEqual(len(texts), 1, texts)
+        return texts.pop()
+
+    def test_it_is_a_proxy(self) -> None:
+        """As in Flask, and plugins' tests ask for that."""
+        self.assertEqual(self.show(lambda r: type(r).__name__, "POST"), "'LocalProxy'")
+
+    def test_json(self) -> None:
+        """By all of its names."""
+        got = self.show(
+            lambda r: (r.json, r.get_json(), r.is_json, r.data, r.get_data(as_text=True), r.mimetype),
+            "POST",
+            b'{"a": 1}',
+            "application/json; charset=utf-8",
+        )
+        data = '{"a": 1}'
+        self.assertEqual(got, repr(({"a": 1}, {"a": 1}, True, data.encode(), data, "application/json")))
+
+    def test_bad_json(self) -> None:
+        """What Flask answers."""
+
+        class Plugin:
+            @webhook(raw=True)
+            async def raw(self, request: Any) -> Any:
+                return request.get_json()
+
+        self.serve(Plugin())
+        self.assertEqual(self.ask("POST", "/raw", b"{", "application/json").status, 400)
+        self.assertEqual(self.ask("POST", "/raw", b"{}", "text/plain").status, 415)
+
+    def test_form_and_query(self) -> None:
+        """Fields, first values, and both together."""
+        got = self.show(
+            lambda r: (r.form["a"], r.form.getlist("a"), r.args.get("q"), r.values["q"], r.query_string),
+            "POST",
+            b"a=1&a=2",
+            FORM,
+            path="/raw/3?q=x%20y",
+        )
+        self.assertEqual(got, repr(("1", ["1", "2"], "x y", "x y", b"q=x%20y")))
+
+    def test_files(self) -> None:
+        """Uploads."""
+        body = (
+            b'--b\r\nContent-Disposition: form-data; name="f"; filename="../../x"\r\n\r\ncontent\r\n'
+            b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"x" * 600_000 + b"\r\n--b--\r\n"
+        )
+        got = self.show(
+            lambda r: (r.files["f"].read(), len(r.form["a"])), "POST", body, "multipart/form-data; boundary=b"
+        )
+        self.assertEqual(got, repr((b"content", 600_000)))
+
+    def test_what_else_is_known(self) -> None:
+        """Method, path, headers, cookies, client, rule, limits."""
+
+        class Plugin:
+            @webhook("/raw/<int:n>", raw=True, methods=("GET",))
+            async def raw(self, r: Any, n: int) -> list[Any]:
+                return [
+                    r.method, r.path, r.url, r.host, r.remote_addr, r.scheme, r.headers.get("x-a"), dict(r.cookies),
+                    r.headers.get("X-Forwarded-For"), r.endpoint, r.url_rule.rule, r.view_args, r.blueprint,
+                    r.max_content_length, r.user_agent.string, r.environ["REQUEST_METHOD"], r.content_length,
+                ]  # fmt: skip
+
+        self.serve(Plugin())
+        answer = self.ask(
+            "GET",
+            "/raw/3?x=y",
+            headers=[
+                ("X-A", "1"),
+                ("X-A", "2"),
+                ("Cookie", "a=b"),
+                ("Cookie", "c=d"),
+                ("Host", "example.org:81"),
+                ("X_Forwarded_For", "6.6.6.6"),
+                ("User-Agent", "curl"),
+            ],
+        )
+        self.assertEqual(
+            answer.json(),
+            [
+                "GET", "/raw/3", "http://example.org:81/raw/3?x=y", "example.org:81", "127.0.0.1", "http", "1,2",
+                {"a": "b", "c": "d"}, None, "raw_GET", "/raw/<int:n>", {"n": 3}, None, 25 * 1024 * 1024, "curl", "GET", 0,
+            ],
+        )  # fmt: skip
+
+    def test_after_the_client_has_gone(self) -> None:
+        """A callback of a Deferred may still use the request, which is bound to the handler that got it."""
+        got: list[Any] = []
+        waiting: Deferred[None] = Deferred()
+
+        class Plugin:
+            @webhook(raw=True)
+            @on_reactor
+            def raw(self, request: Any) -> Any:
+                return waiting.addCallback(lambda _: got.append((request.get_json(), request.remote_addr)))
+
+        self.serve(Plugin())
+        connection = self.connect()
+        connection.send(request("POST", "/raw", b'{"a": 1}', "Content-Type: application/json"))
+        connection.channel.connectionLost()
+        waiting.callback(None)
+        self.assertEqual([body for body, _ in got], [{"a": 1}])
+
+
+class ContextTests(WebCase):
+    """`request` and its kin follow the code that handles a request."""
+
+    def test_everywhere(self) -> None:
+        """In threads, coroutines, generators and callbacks it is the own request, in two that run at once too."""
+        gates: list[Deferred[None]] = []
+
+        class Plugin:
+            @webhook("/blocking/<n>")
+            def blocking(self, payload: Any, n: str) -> str:
+                return f"{flask.request.path} {request_id.get()}"
+
+            @webhook("/coroutine/<n>")
+            async def coroutine(self, payload: Any, n: str) -> str:
+                flask.g.n = n
+                gate: Deferred[None] = Deferred()
+                gates.append(gate)
+                await gate
+                assert flask.g.n == n
+                return f"{flask.request.path} {request_id.get()}"
+
+            @webhook("/items/<n>")
+            def items(self, payload: Any, n: str) -> Iterator[str]:
+                yield flask.request.path
+                yield f" {request_id.get()}"
+
+        self.serve(Plugin())
+        first, second = self.start("POST", "/coroutine/1"), self.start("POST", "/coroutine/2")
+        gates[1].callback(None)
+        gates[0].callback(None)
+        for path, answer in (
+            ("/coroutine/1", self.successResultOf(first)),
+            ("/coroutine/2", self.successResultOf(second)),
+            ("/blocking/3", self.ask("POST", "/blocking/3")),
+            ("/items/4", self.ask("POST", "/items/4")),
+        ):
+            self.assertEqual(answer.text, f"{path} {answer.header('X-Request-Id')}")
+        self.assertFalse(flask.has_request_context())
+        self.assertEqual(request_id.get(), "-")
+
+    def test_outside(self) -> None:
+        """Nothing is there, and the error says so."""
+        error = self.assertRaises(RuntimeError, lambda: flask.request.path)
+        self.assertIn("flask.request", str(error))
+        self.assertRaises(RuntimeError, flask.after_this_request, print)
+        self.assertRaises(RuntimeError, lambda: flask.current_app.config)
+        self.assertFalse(flask.request)
+
+    def test_own_threads(self) -> None:
+        """A plugin's own thread sees the request if the function was made for that."""
+        seen: list[str] = []
+
+        class Plugin:
+            @webhook
+            def hook(self, payload: Any) -> str:
+                @flask.copy_current_request_context
+                def work() -> None:
+                    seen.append(flask.request.path)
+
+                thread = threading.Thread(target=work)
+                thread.start()
+                thread.join()
+                return "OK"
+
+        self.serve(Plugin())
+        self.ask("POST", "/hook")
+        self.assertEqual(seen, ["/hook"])
+
+
+class AnsweringTests(WebCase):
+    """What changes an answer."""
+
+    def answer_of(self, handle: Any, method: str = "POST", headers: Any = ()) -> Any:
+        """The answer of a handler that calls the function, in a thread and on the reactor."""
+
+        class Plugin:
+            @webhook
+            def blocking(self, payload: Any) -> Any:
+                return handle()
+
+            @webhook
+            async def coroutine(self, payload: Any) -> Any:
+                return handle()
+
+        self.serve(Plugin())
+        first, second = (self.ask(method, path, headers=headers) for path in ("/blocking", "/coroutine"))
+        varying = {"Date", "X-Request-Id"}
+        self.assertEqual(
+            (first.status, [pair for pair in first.headers if pair[0] not in varying], first.body),
+            (second.status, [pair for pair in second.headers if pair[0] not in varying], second.body),
+        )
+        return second
+
+    def test_after_this_request(self) -> None:
+        """The answer can be changed, or another one given, also for kinds that don't become Flask's responses."""
+
+        def handle(value: Any, change: Any) -> Any:
+            def run() -> Any:
+                flask.after_this_request(change)
+                if isinstance(value, BaseException):
+                    raise value
+                return value
+
+            return self.answer_of(run)
+
+        def add_header(response: Any) -> None:
+            response.headers["X-Powered-By"] = "Errbot"
+
+        for value in ("OK", None, {"a": 1}, b"x", ("x", 201)):
+            self.assertEqual(handle(value, add_header).header("X-Powered-By"), "Errbot", value)
+        self.assertEqual(handle("OK", lambda response: flask.Response("other", 202)).status, 202)
+
+        def aborts() -> Any:
+            flask.after_this_request(add_header)
+            flask.abort(403)
+
+        answer = self.answer_of(aborts)
+        self.assertEqual((answer.status, answer.header("X-Powered-By")), (403, "Errbot"))
+
+    def test_abort(self) -> None:
+        """It looks as in Flask."""
+        answer = self.answer_of(lambda: flask.abort(403, "Forbidden"))
+        self.assertEqual(answer.status, 403)
+        self.assertEqual(answer.header("Content-Type"), "text/html; charset=utf-8")
+        self.assertIn("<title>403 Forbidden</title>", answer.text)
+        self.assertEqual(self.answer_of(lambda: flask.abort(flask.Response("mine", 418))).text, "mine")
+        self.assertEqual(self.events.failed, [])
+
+    def test_responses(self) -> None:
+        """jsonify, make_response, redirect, cookies."""
+        self.assertEqual(self.answer_of(lambda: flask.jsonify(b=1, a=[])).body, b'{"a":[],"b":1}\n')
+        self.assertEqual(self.answer_of(lambda: flask.jsonify([])).body, b"[]\n")
+        self.assertEqual(self.answer_of(lambda: (flask.jsonify(1, 2), 201)).body, b"[1,2]\n")
+        redirected = self.answer_of(lambda: flask.redirect("/elsewhere"))
+        self.assertEqual((redirected.status, redirected.header("Location")), (302, "/elsewhere"))
+
+        def cookie() -> Any:
+            response = flask.make_response("OK", 201)
+            response.set_cookie("a", "b", httponly=True)
+            return response
+
+        made = self.answer_of(cookie)
+        self.assertEqual((made.status, made.header("Set-Cookie")), (201, "a=b; HttpOnly; Path=/"))
+
+    def test_streams(self) -> None:
+        """Responses with a generator, which is told when it is over."""
+        closed: list[int] = []
+
+        def stream() -> Any:
+            def items() -> Iterator[str]:
+                yield flask.request.path[:1]
+                yield "b"
+
+            response = flask.Response(flask.stream_with_context(items()), mimetype="text/plain")
+            response.call_on_close(lambda: closed.append(1))
+            return response
+
+        answer = self.answer_of(stream)
+        self.assertEqual((answer.body, answer.header("Transfer-Encoding")), (b"/b", "chunked"))
+        while len(closed) < 2:
+            self.assertTrue(self.clock.turn())
+
+    def test_files(self) -> None:
+        """Whole, in part, and not at all when the path leads out."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        path = directory.absolute() / "data.txt"
+        path.write_text("0123456789")
+        whole = self.answer_of(lambda: flask.send_file(path), "GET")
+        self.assertEqual((whole.body, whole.header("Content-Length")), (b"0123456789", "10"))
+        self.assertTrue(str(whole.header("Content-Type")).startswith("text/plain"))
+        self.assertIsNone(whole.header("Transfer-Encoding"))
+        part = self.answer_of(lambda: flask.send_file(path, conditional=True), "GET", {"Range": "bytes=2-4"})
+        self.assertEqual((part.status, part.body), (206, b"234"))
+        memory = self.answer_of(lambda: flask.send_file(io.BytesIO(b"xyz"), "image/png"), "GET")
+        self.assertEqual((memory.body, memory.header("Content-Type")), (b"xyz", "image/png"))
+        out = self.answer_of(lambda: flask.send_from_directory(path.parent, "../setup.py"), "GET")
+        self.assertEqual(out.status, 404)
+        self.assertEqual(self.answer_of(lambda: flask.send_file(path), "HEAD").header("Content-Length"), "10")
+
+    def test_urls(self) -> None:
+        """By the names of methods."""
+        self.assertEqual(self.answer_of(lambda: flask.url_for("coroutine", a=1)).text, "/coroutine?a=1")
+        self.assertEqual(self.answer_of(lambda: flask.url_for("Plugin.blocking")).text, "/blocking")
+        external = self.answer_of(lambda: flask.url_for("blocking_POST_GET", _external=True, _anchor="x"))
+        self.assertEqual(external.text, "http://localhost/blocking#x")
+
+        def nothing() -> str:
+            try:
+                return flask.url_for("nothing")
+            except LookupError as error:
+                return str(error)
+
+        self.assertEqual(self.answer_of(nothing).text, "no webhook is named 'nothing'")
+
+    def test_application(self) -> None:
+        """What handlers ask of it."""
+
+        def ask() -> Any:
+            app = flask.current_app
+            return [app.config.get("TESTING"), app.debug, app.json.dumps({"a": 1}), app.logger.name]
+
+        self.assertEqual(self.answer_of(ask).json(), [False, False, '{"a": 1}', "errklein.web"])
+
+
+class ModuleTests(SynchronousTestCase):
+    """The module that stands for flask."""
+
+    def test_names(self) -> None:
+        """Everything it promises is there."""
+        for name in flask.__all__:
+            self.assertTrue(hasattr(flask, name), name)
+        self.assertEqual(str(flask.escape("<")), "&lt;")
+
+    def test_no_application_of_its_own(self) -> None:
+        """Routing with Flask is refused with a word on what to do instead."""
+        error = self.assertRaises(RuntimeError, flask.Flask("x").route, "/")
+        self.assertIn("@webhook", str(error))

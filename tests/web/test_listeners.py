@@ -1,0 +1,282 @@
+"""Tests for endpoints and certificates, over real sockets where that matters."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import treq
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+
+from errklein.running import Runner, WorkerPool
+from errklein.web import ListenError, Listeners, WebServer, WebSettings
+from errklein.web.listeners import identify
+from errklein.web.site import Site
+from errklein.web.tls import CertificateError, ServerCertificate, generate_certificate
+from errklein.webhooks import webhook
+from tests.web.kit import hooks_of, request
+
+
+class Hello:
+    """A plugin."""
+
+    @webhook
+    async def hello(self, payload: Any) -> str:
+        return f"hello {payload}"
+
+    @webhook
+    async def large(self, payload: Any) -> bytes:
+        return b"x" * 3_000_000
+
+    @webhook
+    def blocking(self, payload: Any) -> str:
+        return "from a thread"
+
+
+class Collector(Protocol):
+    """Collects what a server sends until it closes."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.closed: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
+        self.closed.callback(self.data)
+
+
+class DescriptionTests(SynchronousTestCase):
+    """What an endpoint's description means."""
+
+    def test_the_same_endpoint(self) -> None:
+        """However it is written."""
+        for first, second in (
+            ("tcp:3141:interface=127.0.0.1", "TCP:port=3141:interface=127.0.0.1"),
+            ("tcp:80:127.0.0.1", "tcp:interface=127.0.0.1:port=80"),
+            ("unix:/a\\:b", "unix:address=/a\\:b"),
+        ):
+            self.assertEqual(identify(first), identify(second))
+        self.assertNotEqual(identify("tcp:80"), identify("tcp:81"))
+
+    @given(st.text(max_size=20))
+    def test_no_description_does_harm(self, description: str) -> None:
+        """It means something, or raises ValueError."""
+        try:
+            identify(description)
+        except ValueError:
+            pass
+
+    def test_opened_once(self) -> None:
+        """The same endpoint is not opened twice, and is closed by any of its names."""
+        reactor = MemoryReactorClock()
+        listeners = Listeners(reactor, Site(reactor, WebSettings()))
+        self.successResultOf(listeners.open("tcp:8080"))
+        self.successResultOf(listeners.open("tcp:port=8080"))
+        self.assertEqual(len(reactor.tcpServers), 1)
+        self.assertEqual(listeners.open_now, ["tcp:8080"])
+        self.successResultOf(listeners.close("tcp:port=8080"))
+        self.assertEqual(listeners.open_now, [])
+        self.successResultOf(listeners.close("tcp:8080"))
+
+
+class ListeningTests(TestCase):
+    """Real sockets."""
+
+    def setUp(self) -> None:
+        """A server on the real reactor."""
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        pool = WorkerPool(self.reactor, "webhook", 2)
+        self.addCleanup(pool.stop)
+        self.web = WebServer(self.reactor, Runner(self.reactor), pool)
+        self.web.routes.replace("Hello", hooks_of(Hello()))
+        self.connections = HTTPConnectionPool(self.reactor, persistent=False)  # type: ignore[no-untyped-call]
+        self.addCleanup(self.web.close)
+        self.addCleanup(self.connections.closeCachedConnections)
+
+    async def port(self, description: str = "tcp:0:interface=127.0.0.1") -> int:
+        """Open the endpoint; returns its port."""
+        await self.web.listeners.open(description)
+        [address] = self.web.listeners.addresses(description)
+        return int(address.port)  # type: ignore[attr-defined]
+
+    async def client(self, port: int) -> Collector:
+        """A connection of a client."""
+        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
+        return await connectProtocol(endpoint, Collector())  # type: ignore[no-any-return]
+
+    async def test_requests(self) -> None:
+        """To every kind of handler, with a large answer too."""
+        port = await self.port()
+        for path, text in (("hello", "hello {'a': 1}"), ("blocking", "from a thread")):
+            url = f"http://127.0.0.1:{port}/{path}"
+            response = await treq.post(url, json={"a": 1}, pool=self.connections)
+            self.assertEqual(await response.text(), text)
+        response = await treq.get(f"http://127.0.0.1:{port}/large", pool=self.connections)
+        self.assertEqual(len(await response.content()), 3_000_000)
+
+    async def test_one_connection(self) -> None:
+        """Serves many requests, also after an answer that didn't fit into the socket's buffer."""
+        client = await self.client(await self.port())
+        assert client.transport is not None
+        client.transport.write(request("GET", "/large") + request("GET", "/hello"))
+        client.transport.write(request("GET", "/hello", b"", "Connection: close"))
+        answers = await client.closed
+        self.assertEqual(answers.count(b"HTTP/1.1 200 OK"), 3)
+        self.assertTrue(answers.endswith(b"hello "))
+
+    async def test_a_refused_body_is_not_a_reset(self) -> None:
+        """A client that sends on gets to read why it was refused."""
+        client = await self.client(await self.port())
+        assert client.transport is not None
+        client.transport.write(request("POST", "/hello", b"", "Content-Length: 99999999"))
+        client.transport.write(b"x" * 500_000)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            await _turn(self.reactor)
+            answer = client.data
+        self.assertTrue(answer.startswith(b"HTTP/1.1 413"))
+        client.transport.abortConnection()  # type: ignore[attr-defined]
+        await client.closed
+
+    async def test_unix_socket(self) -> None:
+        """Requests come over it too."""
+        path = self.mktemp()[-60:].replace("/", "_")
+        await self.web.listeners.open(f"unix:{path}")
+        client = await connectProtocol(UNIXClientEndpoint(self.reactor, path), Collector())
+        assert client.transport is not None
+        client.transport.write(request("GET", "/hello", b"", "Connection: close"))
+        self.assertTrue((await client.closed).endswith(b"hello "))
+        await self.web.listeners.close_all()
+
+    async def test_errors_are_one_line(self) -> None:
+        """With the endpoint and the reason."""
+        port = await self.port()
+        missing = Path(self.mktemp()).absolute()
+        for description, reason in (
+            (f"tcp:{port}:interface=127.0.0.1", "in use"),
+            ("tcp:nonsense", "nonsense"),
+            ("nothing:1", "nothing"),
+            ("", "tcp:3141"),
+            ("tcp:0:interface=192.0.2.1", "assign"),
+            (f"ssl:0:privateKey={missing}", "can't be read"),
+            (f"ssl:0:privateKey={missing}:colour=red", "colour"),
+            (f"tls:{missing}:0", ".pem files"),
+        ):
+            with self.assertRaises(ListenError) as raised:
+                await self.web.listeners.open(description)
+            text = str(raised.exception)
+            self.assertIn(f"can't listen on {description}", text)
+            self.assertIn(reason, text)
+            self.assertNotIn("\n", text)
+        self.assertEqual(len(self.web.listeners.open_now), 1)
+
+    async def test_https(self) -> None:
+        """With a certificate that was generated, and with another one after it was read again."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        key, certificate = directory.absolute() / "key.pem", directory.absolute() / "cert.pem"
+        generate_certificate(["example.org"], key, certificate)
+        port = await self.port(f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1")
+        old = certificate.read_bytes()
+        await self.fetch(port, old)
+        generate_certificate(["example.org"], key, certificate)
+        self.web.listeners.reload_certificates()
+        await self.fetch(port, certificate.read_bytes())
+        certificate.write_text("nonsense")
+        self.web.listeners.reload_certificates()
+        with self.assertRaises(Exception):  # noqa: B017
+            await self.fetch(port, old)
+
+    async def test_a_silent_client_blocks_nobody(self) -> None:
+        """One that never begins its handshake."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        key, certificate = directory.absolute() / "key.pem", directory.absolute() / "cert.pem"
+        generate_certificate([], key, certificate)
+        port = await self.port(f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1")
+        silent = await self.client(port)
+        await self.fetch(port, certificate.read_bytes())
+        assert silent.transport is not None
+        silent.transport.loseConnection()
+        await silent.closed
+
+    async def fetch(self, port: int, trusted: bytes) -> None:
+        """Assert that a client who trusts the certificate is served."""
+        root = trustRootFromCertificates([Certificate.loadPEM(trusted)])
+        agent = Agent(self.reactor, BrowserLikePolicyForHTTPS(root), pool=self.connections)
+        response = await treq.client.HTTPClient(agent).get(f"https://localhost:{port}/hello")
+        self.assertEqual(await response.text(), "hello ")
+
+
+class CertificateTests(SynchronousTestCase):
+    """Keys and certificates in files."""
+
+    def setUp(self) -> None:
+        """A directory."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.key = self.directory / "key.pem"
+        self.certificate = self.directory / "cert.pem"
+
+    def test_generated(self) -> None:
+        """X.509 v3, EC P-256, 365 days, with the names and addresses, and a key that others can't read."""
+        self.certificate.write_text("something older")
+        generate_certificate(["bot.example.org", "192.0.2.7"], self.key, self.certificate)
+        self.assertEqual(stat.S_IMODE(self.key.stat().st_mode), 0o600)
+        loaded = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        self.assertEqual(loaded.version, x509.Version.v3)
+        names = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        self.assertEqual(names.get_values_for_type(x509.DNSName), ["bot.example.org", "localhost"])
+        addresses = [ip_address("192.0.2.7"), ip_address("127.0.0.1"), ip_address("::1")]
+        self.assertEqual(names.get_values_for_type(x509.IPAddress), addresses)
+        left = loaded.not_valid_after_utc - datetime.now(UTC)
+        self.assertEqual(left.days, 364)
+        key = load_pem_private_key(self.key.read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        self.assertIsInstance(key.curve, ec.SECP256R1)
+        self.assertEqual(key.public_key(), loaded.public_key())
+        ServerCertificate(self.key, self.certificate)
+
+    def test_unusable(self) -> None:
+        """One line says what is wrong."""
+        generate_certificate([], self.key, self.certificate)
+        other_key, other = self.directory / "other-key.pem", self.directory / "other.pem"
+        generate_certificate([], other_key, other)
+        nonsense = self.directory / "nonsense.pem"
+        nonsense.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        for key, certificate, word in (
+            (self.key, self.directory / "missing", "can't be read"),
+            (self.directory / "missing", self.certificate, "can't be read"),
+            (self.key, self.key, "no certificate"),
+            (self.certificate, self.certificate, "no private key"),
+            (self.key, nonsense, "can't be read"),
+            (other_key, self.certificate, "isn't that of"),
+        ):
+            error = self.assertRaises(CertificateError, ServerCertificate, key, certificate)
+            self.assertIn(word, str(error))
+            self.assertNotIn("\n", str(error))
+
+
+def _turn(reactor: Any) -> Deferred[None]:
+    turned: Deferred[None] = Deferred()
+    reactor.callLater(0, turned.callback, None)
+    return turned
