@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from collections.abc import Mapping
 from io import BytesIO
+from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -30,14 +30,18 @@ from werkzeug.http import parse_options_header
 MAX_DEPTH = 500
 """How deep JSON may be nested. Python's own limit depends on its version and on the stack above the parser."""
 
+MAX_CONTAINERS = 1_000_000
+"""How many lists and objects JSON of more than a megabyte may have: each takes a hundred bytes of memory, and time of
+every thread when garbage is collected."""
+
 MAX_FIELDS = 1000
 """How many fields a form may have."""
 
+_LARGE = 1024 * 1024
 _URLENCODED = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 # Not encodings of text, or with a decoder that takes quadratic time.
 _NO_CHARSETS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem"})
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 
 
 class BadPayload(Exception):
@@ -52,7 +56,7 @@ class BadPayload(Exception):
 
     @property
     def status(self) -> int:
-        """400 or 415."""
+        """400, 413 or 415."""
         return self._status
 
     @property
@@ -118,7 +122,7 @@ def _charset_named(charset: str) -> str:
 
 def _json_or_text(text: str, must_be_json: bool) -> object:
     try:
-        value: Any = json.loads(text)
+        value = _loads(text)
     except json.JSONDecodeError as error:
         if must_be_json:
             where = f"line {error.lineno}, column {error.colno} (character {error.pos})"
@@ -129,25 +133,43 @@ def _json_or_text(text: str, must_be_json: bool) -> object:
     except ValueError:
         # Python refuses to convert integers of more than 4,300 digits, since that takes quadratic time.
         raise BadPayload(400, "the JSON has a number with too many digits") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+    if text.count("[") + text.count("{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
         raise _too_deep()
     return value
+
+
+class _PatientDecoder(json.JSONDecoder):
+    """Decodes in Python rather than in C: slower, but other threads have their turns meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scan_once = py_make_scanner(self)
+
+
+def _loads(text: str) -> Any:
+    if len(text) <= _LARGE:
+        return json.loads(text)
+    if text.lstrip()[:1] in ("[", "{") and text.count("[") + text.count("{") > MAX_CONTAINERS:
+        raise BadPayload(413, f"the JSON has more than {MAX_CONTAINERS} lists and objects")
+    return _PatientDecoder().decode(text)
 
 
 def _too_deep() -> BadPayload:
     return BadPayload(400, f"the JSON is nested more than {MAX_DEPTH} levels deep")
 
 
-def _depth(text: str) -> int:
-    deepest = depth = 0
-    for token in _TOKENS.finditer(text):
-        first = token[0][0]
-        if first in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif first in "]}":
-            depth -= 1
-    return deepest
+def _deeper_than(value: Any, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if type(container) is dict else container)
+            if type(child) in (dict, list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _read_form(body: bytes, media_type: str, options: Mapping[str, str]) -> dict[str, str]:

@@ -114,6 +114,21 @@ class JSONTests(PayloadCase):
         value = [[] for _ in range(2 * MAX_DEPTH)] + ["[" * 2 * MAX_DEPTH, '"[\\']
         self.assertEqual(decode_payload(json.dumps(value).encode(), JSON), value)
 
+    def test_large_json(self) -> None:
+        """Several megabytes are decoded alike, with room for other threads meanwhile."""
+        value = [{"a": [1, 2.5, None, "é\n"], "b": {"c": True}}] * 40_000
+        body = json.dumps(value).encode()
+        self.assertEqual(decode_payload(body, JSON), value)
+        self.assertIn("character", self.refused(400, body[:-1], JSON))
+        self.refused(400, b"[" * 2_000 + b" " * 2_000_000, JSON)
+
+    def test_too_many_lists(self) -> None:
+        """What would take gigabytes of memory is refused, unless it is no JSON."""
+        body = b"[" + b"[]," * 1_000_000 + b"1]"
+        self.assertIn("lists", self.refused(413, body, JSON))
+        text = b"x" + body
+        self.assertEqual(decode_payload(text, "text/plain"), text.decode())
+
     def test_many_digits(self) -> None:
         """An integer that takes Python quadratic time to read is refused."""
         self.assertIn("digits", self.refused(400, b"1" * 5000, JSON))
