@@ -1,5 +1,6 @@
 """The web server: from bytes on a socket to a plugin's hook, and back."""
 
+from errklein.web.expiry import ExpiryWatch
 from errklein.web.listeners import ListenError, Listeners
 from errklein.web.memory_client import Answer, ConnectionBroken, MemoryClient
 from errklein.web.routes import RouteInfo, Routes, RuleError
@@ -9,6 +10,7 @@ from errklein.web.settings import WebSettings
 __all__ = [
     "Answer",
     "ConnectionBroken",
+    "ExpiryWatch",
     "ListenError",
     "Listeners",
     "MemoryClient",

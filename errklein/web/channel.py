@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
@@ -56,21 +56,25 @@ class Channel(HTTPChannel):
         self._produces = False
         self._direct = False
         self.plain = True
+        self._peer: IAddress | None = None
+        self._host: IAddress | None = None
 
     def getPeer(self) -> IAddress:
         """The client's address, also when it has gone."""
+        if self._peer is None:
+            self._peer = cast(IAddress, self.transport.getPeer())
         return self._peer
 
     def getHost(self) -> IAddress:
         """The address that the client has connected to, also when it has gone."""
+        if self._host is None:
+            self._host = cast(IAddress, self.transport.getHost())
         return self._host
 
     # What Twisted tells.
 
     def connectionMade(self) -> None:
         """Called when the client has connected."""
-        self._peer: IAddress = self.transport.getPeer()
-        self._host: IAddress = self.transport.getHost()
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
@@ -170,6 +174,9 @@ class Channel(HTTPChannel):
         return False
 
     def _begin(self, head: Head) -> None:
+        # Asked for now, since a proxy in front tells them only with the first bytes, and a lost connection not at all.
+        self.getPeer()
+        self.getHost()
         site = self.site
         self.persistent = head.keep_alive and not site.stopping
         request = site.build_request(self, head)

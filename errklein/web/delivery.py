@@ -232,7 +232,6 @@ class Delivery:
         if self.answered or request.gone:
             self._over()
             return
-        self.answered = True
         request.content.seek(0)
         request.notifyFinish().addBoth(lambda _: self._over())
         request.render(resource)  # type: ignore[no-untyped-call]

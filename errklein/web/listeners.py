@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,10 @@ class Listeners:
     def open_now(self) -> list[str]:
         """The descriptions of what is open, in the order of opening."""
         return [description for description, _ in self._ports.values()]
+
+    def is_open(self, description: str) -> bool:
+        """Whether the endpoint is open, by whatever description of it."""
+        return identify(description) in self._ports
 
     def addresses(self, description: str) -> list[IAddress]:
         """The addresses that an open endpoint has, as when its port was left to the system; empty if it isn't open."""
@@ -122,6 +127,14 @@ class Listeners:
         self._paused = False
         for _, port in self._ports.values():
             _accept(port, True)
+
+    def expiries(self) -> list[tuple[str, datetime]]:
+        """The `ssl:` endpoints that are open, each with the time at which its certificate expires."""
+        return [
+            (self._ports[endpoint][0], certificate.expires)
+            for endpoint, certificate in self._certificates.items()
+            if endpoint in self._ports
+        ]
 
     def reload_certificates(self) -> None:
         """Read the certificates of `ssl:` endpoints again; what can't be used is logged, and the old one stays.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -16,6 +16,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from errklein.web.site import Site
+
+_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
 HeaderPairs = Iterable[tuple[str, str]]
 
@@ -76,11 +78,14 @@ class MemoryClient:
 def request_bytes(
     method: str, url: str, headers: Mapping[str, str] | HeaderPairs | None = None, body: bytes = b""
 ) -> bytes:
-    """A request as it goes over the wire. Host, Content-Length and Connection are added unless given."""
+    """A request as it goes over the wire. Host, Content-Length and Connection are added unless given.
+
+    What may not stand in a URL is escaped. Raises ValueError for headers that aren't one line each.
+    """
     parts = urlsplit(url)
-    target = parts.path or "/"
+    target = quote(parts.path or "/", _SAFE)
     if parts.query:
-        target += f"?{parts.query}"
+        target += f"?{quote(parts.query, _SAFE)}"
     pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers or ())
     given = {name.lower() for name, _ in pairs}
     if "host" not in given:
@@ -89,6 +94,8 @@ def request_bytes(
         pairs.append(("Content-Length", str(len(body))))
     if "connection" not in given:
         pairs.append(("Connection", "close"))
+    if any(character in "".join(pair) for pair in pairs for character in "\r\n\0"):
+        raise ValueError("a header must be one line")
     lines = "".join(f"{name}: {value}\r\n" for name, value in pairs)
     return f"{method.upper()} {target} HTTP/1.1\r\n{lines}\r\n".encode("utf-8", "surrogateescape") + body
 

@@ -253,12 +253,17 @@ class Request(server.Request):
             self.site.log_answer(self)
             self.channel.abort()
 
+    def write(self, data: bytes) -> None:
+        """Write a part of an answer; what comes after its end, as when its time was over, is dropped."""
+        if not self.finished:
+            super().write(data)  # type: ignore[no-untyped-call]
+
     def finish(self) -> None:
         """End an answer that was written by Twisted's methods."""
         if self._disconnected or self.finished:
             return
         if not self.startedWriting:
-            self.write(b"")  # type: ignore[no-untyped-call]
+            self.write(b"")
         if self.chunked and self.channel is not None:
             self.channel.write(b"0\r\n\r\n")
         self._done()
@@ -282,6 +287,9 @@ class Request(server.Request):
         self.channel = None
         self.finished = 1
         self._drop_body()
+        producer, self.producer = self.producer, None
+        if producer is not None:
+            producer.stopProducing()
         waiting, self.notifications = self.notifications, []
         for notification in waiting:
             notification.errback(reason)

@@ -89,6 +89,7 @@ class Stream:
     def _item(self, item: Any) -> None:
         self._pulling = False
         if not self._open:
+            self._close()
             return
         request = self._request
         if item is _END:
@@ -102,7 +103,7 @@ class Stream:
         if request.gone:
             self._end(None)
         elif data:
-            request.write(data)  # type: ignore[no-untyped-call]
+            request.write(data)
 
     def _begin(self) -> None:
         self._request.start_stream(self._reply.status, self._reply.headers)
@@ -111,7 +112,10 @@ class Stream:
 
     def _failed(self, failure: Failure) -> None:
         self._pulling = False
-        self._end(failure)
+        if self._open:
+            self._end(failure)
+        else:
+            self._close()
 
     def _end(self, failure: Failure | None) -> None:
         if not self._open:
@@ -120,7 +124,9 @@ class Stream:
         request = self._request
         if request.producer is self and request.channel is not None:
             request.unregisterProducer()  # type: ignore[no-untyped-call]
-        self._close()
+        # A generator can't be closed while it runs; it is when it has yielded once more.
+        if not self._pulling:
+            self._close()
         if failure is None:
             request.finish()
         self._ended(failure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,32 +28,40 @@ _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
+def utc_now() -> datetime:
+    """The time of day, which certificates go by."""
+    return datetime.now(UTC)
+
+
 class CertificateError(ValueError):
     """A key or certificate can't be used; str() is one line."""
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerCertificate:
-    """A key and certificate in files, for new connections. Raises CertificateError if they can't be used.
+    """A key and certificate in files, for new connections. Raises CertificateError if they can't be used or are expired.
 
     `certificate` may go on with the certificates of its issuers, as may `chain`.
     """
 
-    def __init__(self, key: Path, certificate: Path, chain: Path | None = None) -> None:
+    def __init__(
+        self, key: Path, certificate: Path, chain: Path | None = None, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._key = key
         self._certificate = certificate
         self._chain = chain
-        self._options = self._read()
+        self._now = now
+        self._options, self.expires = self._read()
 
     def reload(self) -> None:
         """Read the files again; raises CertificateError, and goes on with what was read before, if they are no good."""
-        self._options = self._read()
+        self._options, self.expires = self._read()
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Called by Twisted for each connection."""
         return self._options.serverConnectionForTLS(protocol)
 
-    def _read(self) -> CertificateOptions:
+    def _read(self) -> tuple[CertificateOptions, datetime]:
         key_pem = _contents(self._key)
         pems = _PEM.findall(_contents(self._certificate))
         if self._chain is not None:
@@ -64,6 +72,9 @@ class ServerCertificate:
             certificates = [crypto.load_certificate(crypto.FILETYPE_PEM, pem) for pem in pems]
         except crypto.Error:
             raise CertificateError(f"{self._certificate} has a certificate that can't be read") from None
+        expires = certificates[0].to_cryptography().not_valid_after_utc
+        if expires <= self._now():
+            raise CertificateError(f"{self._certificate} has a certificate that expired on {expires:%Y-%m-%d}")
         try:
             key = crypto.load_privatekey(crypto.FILETYPE_PEM, key_pem, passphrase=b"")
         except (crypto.Error, ValueError, TypeError):
@@ -79,7 +90,7 @@ class ServerCertificate:
             options.getContext().check_privatekey()
         except SSL.Error:
             raise CertificateError(f"the key in {self._key} isn't that of {self._certificate}") from None
-        return options
+        return options, expires
 
 
 def _contents(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import Element, TagLoader, tags
 
 from errklein.running import Runner, WorkerPool, on_reactor
@@ -408,6 +409,63 @@ class WaitingTests(WebCase):
         self.plugin.gate.set()
         self.assertEqual({self.answer_to(answer).status for answer in waiting[:20]}, {200})
         self.assertEqual(self.events.failed, [])
+
+
+class GoneTests(WebCase):
+    """Row 42 for answers in pieces, and row 41 for Twisted's resources."""
+
+    def test_row_42_the_client_hangs_up_in_the_middle_of_a_stream(self) -> None:
+        """The generator is closed, and nothing is logged."""
+        ended: list[str] = []
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+
+        class Streams:
+            @webhook
+            def items(self, payload: Any) -> Iterator[str]:
+                try:
+                    yield "one"
+                    gate.wait(10)
+                    yield "two"
+                finally:
+                    ended.append("closed")
+
+        self.serve(Streams())
+        connection = self.connect()
+        sent = connection.send(request("POST", "/items"))
+        while b"one" not in sent:
+            self.assertTrue(self.clock.turn())
+            sent += connection.received()
+        connection.channel.connectionLost()
+        gate.set()
+        while not ended:
+            self.assertTrue(self.clock.turn())
+        self.assertEqual(self.events.failed, [])
+        self.successResultOf(self.web.when_idle())
+
+    def test_row_41_a_resource_never_finishes(self) -> None:
+        """504, and what it writes later is dropped."""
+        rendered: list[Any] = []
+
+        class Never(Resource):
+            isLeaf = True
+
+            def render(self, request: Any) -> Any:
+                rendered.append(request)
+                return NOT_DONE_YET
+
+        class Plugin:
+            @webhook
+            async def never(self, payload: Any) -> Any:
+                return Never()
+
+        self.serve(Plugin())
+        answer = self.start("POST", "/never")
+        self.pass_time(60.5)
+        self.assertEqual(self.successResultOf(answer).status, 504)
+        rendered[0].write(b"too late")
+        rendered[0].finish()
+        self.assertEqual(len(self.events.overdue), 1)
 
 
 class PartialTests(WebCase):

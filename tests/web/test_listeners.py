@@ -143,6 +143,30 @@ class ListeningTests(TestCase):
         self.assertEqual(answers.count(b"HTTP/1.1 200 OK"), 3)
         self.assertTrue(answers.endswith(b"hello "))
 
+    async def test_a_proxy_in_front(self) -> None:
+        """haproxy's protocol tells where the client is."""
+
+        class Where:
+            @webhook(raw=True)
+            async def where(self, request: Any) -> str:
+                return f"from {request.remote_addr}"
+
+        self.web.routes.replace("Where", hooks_of(Where()))
+        client = await self.client(await self.port("haproxy:tcp:0:interface=127.0.0.1"))
+        assert client.transport is not None
+        client.transport.write(b"PROXY TCP4 192.0.2.1 192.0.2.2 1111 80\r\n")
+        client.transport.write(request("GET", "/where", b"", "Connection: close"))
+        self.assertTrue((await client.closed).endswith(b"from 192.0.2.1"))
+
+    async def test_a_directory_of_certificates(self) -> None:
+        """tls: serves them."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        key, certificate = directory / "key", directory / "certificate"
+        generate_certificate([], key, certificate)
+        (directory / "localhost.pem").write_bytes(key.read_bytes() + certificate.read_bytes())
+        await self.fetch(await self.port(f"tls:{directory}:0:interface=127.0.0.1"), certificate.read_bytes())
+
     async def test_a_refused_body_is_not_a_reset(self) -> None:
         """A client that sends on gets to read why it was refused."""
         client = await self.client(await self.port())

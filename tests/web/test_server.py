@@ -228,6 +228,13 @@ class MemoryClientTests(WebCase):
         self.assertEqual(set(lines[1:-2]), {b"Host: example.org", b"X: y", b"Content-Length: 4", b"Connection: close"})
         self.assertEqual(lines[-1], b"body")
 
+    def test_what_may_not_stand_in_a_url(self) -> None:
+        """It is escaped, and headers can't be added by it."""
+        raw = request_bytes("GET", "/a b\u00e9%20?c=d e")
+        self.assertTrue(raw.startswith(b"GET /a%20b%C3%A9%20?c=d%20e HTTP/1.1\r\n"), raw)
+        self.assertNotIn(b"\r\nEvil", request_bytes("GET", "/a HTTP/1.1\r\nEvil: 1"))
+        self.assertRaises(ValueError, request_bytes, "GET", "/", {"X": "a\r\nEvil: 1"})
+
     def test_what_is_answered(self) -> None:
         """By its names."""
         answer = self.ask("POST", "/nowhere", headers={"Accept": "application/json"})

@@ -1,0 +1,71 @@
+"""Tests for what is said before certificates expire."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from errklein.web import ExpiryWatch, Listeners
+from errklein.web.tls import CertificateError, ServerCertificate, generate_certificate, utc_now
+
+
+class ExpiryTests(SynchronousTestCase):
+    """A certificate for 365 days, looked at from other days."""
+
+    def setUp(self) -> None:
+        """Listen with a new certificate; the day is today."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        self.key, self.certificate = directory / "key.pem", directory / "certificate.pem"
+        self.renew()
+        self.reactor = MemoryReactorClock()  # type: ignore[no-untyped-call]
+        self.listeners = Listeners(self.reactor, Site(Resource()))  # type: ignore[no-untyped-call]
+        self.successResultOf(self.listeners.open(f"ssl:0:privateKey={self.key}:certKey={self.certificate}"))
+        self.day = utc_now()
+        self.warnings: list[str] = []
+        self.watch = ExpiryWatch(self.reactor, self.listeners, self.warnings.append, lambda: self.day)
+        self.watch.start()
+        self.addCleanup(self.watch.stop)
+
+    def renew(self) -> None:
+        """Write a certificate that begins today."""
+        generate_certificate(["example.org"], self.key, self.certificate)
+
+    def pass_days(self, days: float) -> None:
+        """Let days pass."""
+        self.day += timedelta(days=days)
+        self.reactor.advance(days * 86400)
+
+    def test_row_63_warns_30_7_and_1_days_before(self) -> None:
+        """There is one warning at each stage, and one when it is too late."""
+        self.pass_days(334)
+        self.assertEqual(self.warnings, [])
+        for days, said in ((2, "less than 30 days"), (23, "less than 7 days"), (5.5, "less than 1 day;"), (1, "expired")):
+            for _ in range(4):
+                self.pass_days(days / 4)
+            self.assertEqual(len(self.warnings), 1, self.warnings)
+            self.assertIn(said, self.warnings.pop())
+
+    def test_a_new_certificate_ends_the_warnings(self) -> None:
+        """Once the files are read again the warnings are about the new certificate."""
+        self.pass_days(340)
+        self.warnings.clear()
+        self.renew()
+        self.listeners.reload_certificates()
+        self.day = utc_now()
+        self.pass_days(1)
+        self.assertEqual(self.warnings, [])
+
+    def test_row_63_expired_certificates_are_refused(self) -> None:
+        """A certificate that has expired can't be listened with, and the error says since when."""
+
+        def later() -> datetime:
+            return utc_now() + timedelta(days=366)
+
+        error = self.assertRaises(CertificateError, ServerCertificate, self.key, self.certificate, None, later)
+        self.assertIn("expired on", str(error))
