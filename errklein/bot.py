@@ -19,7 +19,7 @@ from errklein.plugins.manager import PluginManager
 from errklein.ports import Backend, Storage
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import on_reactor_soon
-from errklein.web import WebServer
+from errklein.web import ExpiryWatch, WebServer
 from errklein.webhooks import Hook
 
 _SECONDS_BETWEEN_WARNINGS = 60.0
@@ -67,6 +67,7 @@ class Bot:
         self._ended = ended
         self._open_ended = set(self.backends)
         self._stopping = False
+        self._expiry = ExpiryWatch(reactor, web.listeners, self.warn_admins)
         self._warned: dict[tuple[str, object], float] = {}
         web.events = self
 
@@ -79,10 +80,12 @@ class Bot:
             self.warn_admins(problem)
         for backend in self.backends.values():
             backend.connect(self)
+        self._expiry.start()
 
     async def stop(self, grace: float) -> None:
         """Take nothing new, give what runs `grace` seconds to end, then deactivate plugins and disconnect."""
         self._stopping = True
+        self._expiry.stop()
         self.web.begin_stopping()
         idle = DeferredList([self.runner.when_idle(), self.dispatcher.when_idle(), self.web.when_idle()])
         await _at_most(self.reactor, grace, idle)
