@@ -352,7 +352,8 @@ class BrokenPluginTests(PluginFiles):
         """Even SystemExit in a constructor is the plugin's own problem."""
         _, told = self.broken(
             "Broken",
-            "from errbot import BotPlugin\nclass B(BotPlugin):\n    def __init__(self, bot, name):\n        exit(1)\n",
+            "from errbot import BotPlugin\nclass B(BotPlugin):\n"
+            "    def __init__(self, bot, name):\n        raise SystemExit(1)\n",
         )
         self.assertIn("Broken", told)
 
