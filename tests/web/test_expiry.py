@@ -45,7 +45,12 @@ class ExpiryTests(SynchronousTestCase):
         """There is one warning at each stage, and one when it is too late."""
         self.pass_days(334)
         self.assertEqual(self.warnings, [])
-        for days, said in ((2, "less than 30 days"), (23, "less than 7 days"), (5.5, "less than 1 day;"), (1, "expired")):
+        for days, said in (
+            (2, "less than 30 days"),
+            (23, "less than 7 days"),
+            (5.5, "less than 1 day;"),
+            (1, "expired"),
+        ):
             for _ in range(4):
                 self.pass_days(days / 4)
             self.assertEqual(len(self.warnings), 1, self.warnings)

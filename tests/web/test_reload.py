@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from errklein.running import WorkerPool
 from errklein.web import Answer
 from errklein.webhooks import webhook
 from tests.web.kit import WebCase, hooks_of
@@ -135,6 +136,21 @@ class ReloadTests(WebCase):
         gate.set()
         texts = [self.answer_to(request).text for request in (*requests, parked)]
         self.assertEqual(texts, ["old"] * 20 + ["new"] * 11)
+
+    def test_row_46_a_thread_wakes_up_after_the_reload(self) -> None:
+        """The old code was chosen, but hasn't begun: the new code answers."""
+        sleeping: list[Any] = []
+        pool = WorkerPool(self.clock, "webhook", 2, start_thread=lambda target, name: sleeping.append(target))
+        self.addCleanup(pool.stop)
+        self.web.resource.pool = pool
+        gate = threading.Event()
+        gate.set()
+        self.serve(Gated("old", gate), "Gated")
+        request = self.start("POST", "/hook")
+        self.serve(Gated("new", gate), "Gated")
+        for target in sleeping:
+            threading.Thread(target=target, daemon=True).start()
+        self.assertEqual(self.answer_to(request).text, "new")
 
     def test_row_46_a_thread_becomes_free_during_the_hold(self) -> None:
         """A request that waited for it waits on for the new code."""
