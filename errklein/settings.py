@@ -203,8 +203,9 @@ SETTINGS: Mapping[str, Setting] = {
     "XMPP_USE_IPV6": Setting(None, _anything),
     "XMPP_XHTML_IM": Setting(False, _flag),
     "XMPP_SSL_VERSION": Setting(None, _anything),
-    "IRC_CHANNEL_RATE": Setting(1, _optional(_seconds)),
-    "IRC_PRIVATE_RATE": Setting(1, _optional(_seconds)),
+    # None: the backend's own pace, near what servers take without slowing the bot down.
+    "IRC_CHANNEL_RATE": Setting(None, _optional(_seconds)),
+    "IRC_PRIVATE_RATE": Setting(None, _optional(_seconds)),
     "IRC_RECONNECT_ON_KICK": Setting(5, _optional(_seconds)),
     "IRC_RECONNECT_ON_DISCONNECT": Setting(5, _optional(_seconds)),
     "IRC_ACL_PATTERN": Setting("{nick}!{user}@{host}", _text),

@@ -45,7 +45,6 @@ class IRCBackend:
     log = Logger()
 
     mode = "irc"
-    message_size_limit = 510
 
     ROOMS_WITHIN = 10.0
     """After how many seconds the outbox no longer waits for rooms that the server says nothing about."""
@@ -67,6 +66,7 @@ class IRCBackend:
     ) -> None:
         self.settings = settings = IRCSettings.read(config)
         self.network = settings.network
+        self.message_size_limit = settings.message_size_limit
         self._reactor = reactor
         self._render = render
         self._home = threading.get_ident()
@@ -107,7 +107,7 @@ class IRCBackend:
         target = self._target(message.to)
         command = "NOTICE" if message.extras.get("notice") else "PRIVMSG"
         nick = max(self.settings.nickname + "__", self._identifier.nick if self._identifier else "", key=len)
-        size = room_for_text(nick, self.settings.username, command, target)
+        size = min(room_for_text(nick, self.settings.username, command, target), self.message_size_limit)
         lines = text_lines(self._render(message.body), size)
         return self._outbox.put([Line(command, target, text) for text in lines])
 

@@ -44,7 +44,7 @@ class IRCPace:
         return (self._to_rooms if line.target[0] in "#&+!" else self._to_people).take(line)
 
     def slow_down(self) -> None:
-        """The server found this too fast: from now on take twice the time, and send nothing at once."""
-        for bucket in {self._to_rooms, self._to_people}:
+        """The server found this too fast: from now on keep to what no server minds."""
+        for bucket in (self._to_rooms, self._to_people):
             bucket.burst = 1
-            bucket.interval = min(max(bucket.interval, 0.5) * 2, max(bucket.interval, SLOWEST))
+            bucket.interval = max(bucket.interval, SLOWEST)

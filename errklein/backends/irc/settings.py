@@ -34,6 +34,8 @@ class IRCSettings:
     rejoin_after_kick: float | None = 5.0
     acl_pattern: str = ACL_PATTERN
     outbox_limit: int = 10_000
+    message_size_limit: int = 510
+    """Bytes of text in a line at most, where IRC itself leaves as much."""
 
     @classmethod
     def read(cls, config: Any) -> IRCSettings:
@@ -67,6 +69,8 @@ class IRCSettings:
             rejoin_after_kick=getattr(config, "IRC_RECONNECT_ON_KICK", 5.0),
             acl_pattern=_acl_pattern(getattr(config, "IRC_ACL_PATTERN", ACL_PATTERN)),
             outbox_limit=getattr(config, "OUTBOX_LIMIT", 10_000),
+            # Less than this and a word or two wouldn't fit.
+            message_size_limit=max(getattr(config, "MESSAGE_SIZE_LIMIT", None) or 510, 64),
         )
 
 

@@ -1,0 +1,517 @@
+"""The backend against a server that is played by hand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+import errklein
+from errklein.backends.irc import IRCBackend
+from errklein.backends.outbox import OutboxFull
+from errklein.chat import AWAY, ONLINE, Message
+from errklein.chat.identifiers import RoomNotJoinedError
+from errklein.settings import ConfigError
+from errklein.testing.backend_contract import BackendContract
+from tests.backends.irc.listening import Listener, config, logged
+from tests.backends.irc.played import PlayedServer
+
+
+class ContractTests(BackendContract, SynchronousTestCase):
+    """IRC does what every backend does."""
+
+    nonsense = ("", "a b", "alice\r\nQUIT", "#", "#a\nb")
+
+    def setUp(self) -> None:
+        """A server."""
+        self.server = PlayedServer()
+
+    def make_backend(self) -> IRCBackend:
+        """A backend that wants to be in the room."""
+        return self.server.backend(rooms=[self.room_text])
+
+    def bring_online(self, backend: Any) -> None:
+        """Let the bot in."""
+        self.server.welcome()
+        self.server.enter(self.room_text)
+
+    def hear(self, backend: Any, to: str, text: str) -> None:
+        """Somebody says something."""
+        self.server.say(f":{self.person_text}!al@host PRIVMSG {to or 'errklein'} :{text}")
+
+    def sent(self, backend: Any) -> list[tuple[str, str]]:
+        """What was said."""
+        self.server.clock.let_threads()
+        self.server.answer()
+        said = [line.split(" ", 2) for line in self.server.take() if line.startswith("PRIVMSG")]
+        return [(words[1], words[2][1:]) for words in said]
+
+    def take_leave(self, backend: Any) -> None:
+        """The server closes the connection after QUIT."""
+        if self.server.protocol is not None:
+            self.assertEqual(self.server.take()[-1], "QUIT :good-bye")
+            self.server.close()
+
+
+class PlayedTests(SynchronousTestCase):
+    """A backend that connects to a played server."""
+
+    def setUp(self) -> None:
+        """Nobody is connected yet."""
+        self.server = PlayedServer()
+        self.listener = Listener()
+
+    def connecting(self, **settings: Any) -> IRCBackend:
+        """A backend that has begun to connect."""
+        self.backend = self.server.backend(**settings)
+        self.backend.connect(self.listener)
+        return self.backend
+
+    def online(self, **settings: Any) -> IRCBackend:
+        """A backend in #ops, with alice there."""
+        backend = self.connecting(rooms=["#ops"], **settings)
+        self.server.welcome()
+        self.server.enter("#ops", "errklein", "@alice")
+        self.server.take()
+        return backend
+
+
+class LoginTests(PlayedTests):
+    """How the bot logs in."""
+
+    def test_login(self) -> None:
+        """Password, nick, user name and real name are those of BOT_IDENTITY."""
+        identity = {"password": "hunter2 x", "username": "err", "realname": "A bot", "nickserv_password": "s3cret"}
+        self.connecting(identity=identity, rooms=["#ops"])
+        self.server.accept()
+        self.assertEqual(self.server.take(), ["PASS :hunter2 x", "NICK errklein", "USER err 0 * :A bot"])
+        self.server.say(":irc.example 001 errklein :Welcome")
+        self.assertEqual(self.server.take(), ["PRIVMSG NickServ :IDENTIFY s3cret"])
+        self.server.say(":NickServ!services@services NOTICE errklein :You are now identified")
+        self.assertEqual(self.server.take(), ["JOIN #ops"])
+
+    def test_nickserv_keeps_silent(self) -> None:
+        """Rooms don't wait for a NickServ that isn't there for more than 3 s."""
+        self.connecting(identity={"nickserv_password": "s3cret"}, rooms=["#ops"])
+        self.server.welcome()
+        self.server.take()
+        self.server.clock.advance(3)
+        self.assertEqual(self.server.take(), ["JOIN #ops"])
+
+    def test_passwords_do_not_show(self) -> None:
+        """The settings can be logged without telling a password."""
+        identity = {"password": "hunter2", "nickserv_password": "hunter2"}
+        shown = repr(self.connecting(identity=identity, rooms=[("#a", "hunter2")]).settings)
+        self.assertNotIn("hunter2", shown)
+
+    def test_nick_taken(self) -> None:
+        """Nicks are tried one after the other, shorter ones where the server allows few characters."""
+        self.connecting()
+        self.server.accept()
+        self.server.say(":irc.example 433 * errklein :Nickname already in use")
+        self.server.say(":irc.example 433 * errklein_ :Nickname already in use")
+        self.server.say(":irc.example 432 * errklein__ :Erroneous nickname")
+        self.assertEqual(
+            [line for line in self.server.take() if line.startswith("NICK")],
+            ["NICK errklein", "NICK errklein_", "NICK errklein__", "NICK errklein_"],
+        )
+
+    def test_nick_regained(self) -> None:
+        """The bot asks for its nick each minute, and at once when who has it leaves."""
+        self.connecting(rooms=["#ops"])
+        self.server.welcome("errklein_")
+        self.server.enter("#ops", "errklein_", "errklein")
+        self.server.take()
+        self.server.pass_time(60)
+        self.assertEqual(self.server.take(), ["NICK errklein"])
+        self.server.say(":irc.example 433 errklein_ errklein :Nickname already in use")
+        self.assertEqual(self.server.take(), [])
+        self.server.say(":errklein!x@y QUIT :bye")
+        self.assertEqual(self.server.take(), ["NICK errklein"])
+        self.server.say(":errklein_!~e@host NICK :errklein")
+        self.assertEqual(str(self.backend.bot_identifier), "errklein!~e@host")
+        self.server.pass_time(300)
+        self.assertEqual(self.server.take(), [])
+
+    def test_rooms_before_messages(self) -> None:
+        """What is queued waits until the bot is in its rooms, or the server says that it can't be."""
+        backend = self.connecting(rooms=["#a", ("#b", "key")])
+        backend.send_message(Message("hello", to=backend.query_room("#a")))
+        self.server.welcome()
+        self.assertEqual(self.server.take()[-1], "JOIN #b,#a key")
+        self.server.enter("#a")
+        self.assertEqual(self.server.take(), [])
+        self.server.say(":irc.example 475 errklein #b :Cannot join channel (+k)")
+        self.assertEqual(self.server.take(), ["PRIVMSG #a :hello"])
+
+    def test_rooms_that_nothing_is_said_about(self) -> None:
+        """Messages don't wait for more than 10 s for a server that keeps silent about a room."""
+        backend = self.connecting(rooms=["#a"])
+        backend.send_message(Message("hello", to=backend.build_identifier("alice")))
+        self.server.welcome()
+        self.server.take()
+        self.server.clock.advance(10)
+        self.assertEqual(self.server.take(), ["PRIVMSG alice :hello"])
+
+    def test_importing_leaves_the_reactor_open(self) -> None:
+        """Importing the backend doesn't choose a reactor; `twistd --reactor` still can."""
+        program = "import sys, errklein.backends.irc; sys.exit('twisted.internet.reactor' in sys.modules)"
+        home = str(Path(errklein.__file__).parent.parent)
+        done = subprocess.run([sys.executable, "-c", program], check=False, env={**os.environ, "PYTHONPATH": home})
+        self.assertEqual(done.returncode, 0)
+
+
+class SettingsTests(SynchronousTestCase):
+    """Mistakes in a config.py."""
+
+    def test_one_line_for_each_mistake(self) -> None:
+        """The line names the setting, and never shows a password."""
+        mistakes: list[tuple[str, dict[str, Any]]] = [
+            ("nickname", {"identity": {"nickname": "a b"}}),
+            ("username", {"identity": {"username": "a b"}}),
+            ("password", {"identity": {"password": "hunter2\r\nQUIT"}}),
+            ("ssl_ca", {"identity": {"ssl_ca": "/does/not/exist"}}),
+            ("bind_address", {"identity": {"bind_address": 7}}),
+            ("CHATROOM_PRESENCE", {"rooms": ["ops"]}),
+            ("CHATROOM_PRESENCE", {"rooms": [("#ops", "hunter2 x")]}),
+            ("IRC_ACL_PATTERN", {"IRC_ACL_PATTERN": "{nick}{nonsense}"}),
+        ]
+        for name, settings in mistakes:
+            error = self.assertRaises(ConfigError, PlayedServer().backend, **settings)
+            self.assertIn(name, str(error))
+            self.assertNotIn("hunter2", str(error))
+            self.assertEqual(len(str(error).splitlines()), 1)
+
+
+class TroubleTests(PlayedTests):
+    """Row 64 of the faults, with time in hand."""
+
+    def test_row_64_backoff(self) -> None:
+        """Attempts come after 1, 2, 4 … 300 s."""
+        self.connecting()
+        delays = []
+        for _ in range(11):
+            self.server.refuse()
+            before, attempts = self.server.clock.seconds(), self.server.attempts
+            while self.server.attempts == attempts:
+                self.server.clock.advance(1)
+            delays.append(self.server.clock.seconds() - before)
+        self.assertEqual(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300])
+        self.assertEqual(self.listener.told, [])
+
+    def test_row_64_backoff_has_jitter(self) -> None:
+        """Bots that lost the same server don't all come back in the same moment."""
+        backend = IRCBackend(self.server.clock, config(), endpoint=self.server, chance=lambda: 0.5)
+        backend.connect(self.listener)
+        self.server.refuse()
+        self.server.clock.advance(1.2)
+        self.assertEqual(self.server.attempts, 1)
+        self.server.clock.advance(0.05)
+        self.assertEqual(self.server.attempts, 2)
+
+    def test_row_64_backoff_starts_again_after_success(self) -> None:
+        """A connection that held for a while counts as a success; one that was closed at once does not."""
+        self.connecting()
+        for _ in range(3):
+            self.server.refuse()
+            self.server.clock.advance(4)
+        self.server.welcome()
+        self.server.close()
+        self.server.clock.advance(7)
+        self.assertEqual(self.server.attempts, 4)
+        self.server.clock.advance(1)
+        self.server.welcome()
+        self.server.clock.advance(40)
+        self.server.close()
+        self.server.clock.advance(1)
+        self.assertEqual(self.server.attempts, 6)
+
+    def test_row_64_k_line(self) -> None:
+        """A ban is told to the bot's people once, and the bot keeps away for five minutes."""
+        self.connecting()
+        lines = logged(self, "no connection")
+        self.server.welcome()
+        self.server.say("ERROR :Closing Link: errklein[host] (K-Lined: spam)")
+        self.server.close()
+        self.assertEqual(self.listener.told[-1], ("disconnected", "Closing Link: errklein[host] (K-Lined: spam)"))
+        self.assertIn("next try in 300 s", lines[0])
+        self.server.clock.advance(299)
+        self.assertEqual(self.server.attempts, 1)
+        self.server.clock.advance(1)
+        self.assertEqual(self.server.attempts, 2)
+
+    def test_row_64_half_open_within_a_minute(self) -> None:
+        """A server that no longer answers is asked after 20 s and left before a minute is over."""
+        self.online()
+        self.server.clock.pump([1] * 25)
+        self.assertEqual(self.server.take(), ["PING :errklein-alive"])
+        self.server.clock.pump([1] * 30)
+        self.assertIn("disconnected", self.listener.names())
+        self.assertIn("nothing was heard", self.listener.told[-1][1])
+        self.server.clock.advance(1)
+        self.assertEqual(self.server.attempts, 2)
+
+    def test_row_64_answers_keep_the_connection(self) -> None:
+        """A quiet server that answers is kept."""
+        self.online()
+        for _ in range(10):
+            self.server.clock.pump([1] * 30)
+            self.server.say(":irc.example PONG irc.example :errklein-alive")
+        self.assertNotIn("disconnected", self.listener.names())
+
+    def test_row_64_flood_limit(self) -> None:
+        """After the server found the bot too fast, lines leave at least 2 s apart."""
+        backend = self.online()
+        self.server.say("ERROR :Closing Link: (Excess Flood)")
+        self.server.close()
+        self.server.clock.advance(1)
+        self.server.welcome()
+        self.server.enter("#ops")
+        self.server.take()
+        self.server.clock.advance(2)
+        for number in range(3):
+            backend.send_message(Message(str(number), to=backend.query_room("#ops")))
+        counts = []
+        for _ in range(6):
+            self.server.read()
+            if self.server.pings:
+                self.server.say(f":i PONG i :{self.server.pings.pop(0).partition(':')[2]}")
+            counts.append(len(self.server.take()))
+            self.server.clock.advance(1)
+        self.assertEqual(sum(counts), 3)
+        self.assertLessEqual(max(a + b for a, b in pairwise(counts)), 1)
+
+    def test_row_64_unconfirmed_line_goes_again(self) -> None:
+        """A line whose PONG never came is said again after the reconnection, before the others, once."""
+        backend = self.online()
+        for text in ("one", "two", "three"):
+            backend.send_message(Message(text, to=backend.query_room("#ops")))
+        self.server.say(":i PONG i :errklein-1")
+        self.server.close()
+        self.assertEqual(self.server.take(), ["PRIVMSG #ops :one", "PRIVMSG #ops :two"])
+        self.server.clock.advance(1)
+        self.server.welcome()
+        self.server.enter("#ops")
+        self.server.answer()
+        said = [line for line in self.server.take() if line.startswith("PRIVMSG")]
+        self.assertEqual(said, ["PRIVMSG #ops :two", "PRIVMSG #ops :three"])
+
+    def test_row_64_netsplit(self) -> None:
+        """Who is split off leaves the rooms, and comes back."""
+        self.online()
+        self.server.say(":alice!al@host QUIT :a.example b.example")
+        room = self.backend.query_room("#ops")
+        self.assertEqual([one.nick for one in room.occupants], ["errklein"])
+        self.assertIn(("presence", "alice!al@host", "offline"), self.listener.told)
+        self.server.say(":alice!al@host JOIN #ops")
+        self.assertEqual(sorted(one.nick for one in room.occupants), ["alice", "errklein"])
+
+    def test_kick_without_return(self) -> None:
+        """With IRC_RECONNECT_ON_KICK = None the bot stays out."""
+        self.online(IRC_RECONNECT_ON_KICK=None)
+        self.server.say(":alice!al@host KICK #ops errklein :out")
+        self.server.clock.pump([1] * 15)
+        self.assertEqual(self.server.take(), [])
+        self.assertEqual(self.listener.names()[-1], "left")
+
+    def test_server_that_never_lets_in(self) -> None:
+        """A server that accepts and never welcomes is left."""
+        self.connecting()
+        self.server.accept()
+        for _ in range(5):
+            self.server.clock.pump([1] * 10)
+            if self.server.transport is not None and self.server.transport.connected:
+                self.server.say("PING :still here")
+        self.server.clock.advance(1)
+        self.assertEqual(self.server.attempts, 2)
+
+
+class TalkTests(PlayedTests):
+    """What is said and heard."""
+
+    def test_notice_and_action_are_marked(self) -> None:
+        """Notices and actions are messages that say so."""
+        self.online()
+        self.server.say(":alice!al@host NOTICE #ops :careful", ":alice!al@host PRIVMSG #ops :\x01ACTION waves\x01")
+        notice, action = self.listener.messages
+        self.assertEqual((notice.body, notice.extras), ("careful", {"notice": True}))
+        self.assertEqual((action.body, action.extras), ("waves", {"action": True}))
+
+    def test_nothing_is_answered_by_itself(self) -> None:
+        """CTCP requests, DCC among them, are neither answered nor told."""
+        self.online()
+        for request in ("VERSION", "PING 1", "DCC SEND x 1 2 3", "TIME", "FINGER"):
+            self.server.say(f":alice!al@host PRIVMSG errklein :\x01{request}\x01")
+        self.assertEqual(self.server.take(), [])
+        self.assertEqual(self.listener.messages, [])
+
+    def test_server_notices_are_not_messages(self) -> None:
+        """What the server says to itself is nobody's message."""
+        self.online()
+        self.server.say(":irc.example NOTICE errklein :*** hello", "NOTICE AUTH :*** hello")
+        self.assertEqual(self.listener.messages, [])
+
+    def test_mentions(self) -> None:
+        """Those in the room whose nick is in a message are told as mentioned, whatever the case."""
+        self.online()
+        self.server.say(":bob!b@host JOIN #ops", ":alice!al@host PRIVMSG #ops :ERRKLEIN, bob: look at nobody")
+        self.assertEqual(self.listener.told[-1][0], "mention")
+        self.assertEqual(self.listener.told[-1][2], ["#ops/errklein!~e@host", "#ops/bob!b@host"])
+
+    def test_row_54_only_messages_leave(self) -> None:
+        """Whatever a body has in it, only PRIVMSG lines to the addressee come of it."""
+        backend = self.online()
+        backend.send_message(Message("a\r\nQUIT\nb\x00c\x01VERSION\x01\rNICK x", to=backend.query_room("#ops")))
+        self.server.answer()
+        self.assertEqual(
+            self.server.take(),
+            ["PRIVMSG #ops :a", "PRIVMSG #ops :QUIT", "PRIVMSG #ops :bcVERSION", "PRIVMSG #ops :NICK x"],
+        )
+
+    @given(st.text(alphabet=st.characters(), max_size=600))
+    def test_row_54_any_body(self, body: str) -> None:
+        """For any body all that leaves are PRIVMSG lines that fit, and the bot goes on."""
+        self.setUp()
+        backend = self.online()
+        backend.send_message(Message(body, to=backend.query_room("#ops")))
+        self.server.answer()
+        for line in self.server.take():
+            self.assertTrue(line.startswith("PRIVMSG #ops :"))
+            self.assertLessEqual(len(line.encode()) + len(f":errklein!~errklein@{'h' * 63} ") + 2, 512)
+
+    @given(st.lists(st.binary(max_size=80), max_size=8))
+    def test_any_bytes_from_the_server(self, lines: list[bytes]) -> None:
+        """Whatever a server sends, the bot survives it and nothing is logged as an error."""
+        self.setUp()
+        self.online()
+        for line in lines:
+            for command in (b"", b":a!b@c PRIVMSG ", b":a!b@c ", b"@tag ", b":i 353 ", b":errklein NICK ", b"KICK "):
+                if self.server.transport is not None and self.server.transport.connected:
+                    self.server.protocol.dataReceived(command + line + b"\r\n")
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertTrue(self.server.transport is not None and self.server.transport.connected)
+
+    def test_markdown_becomes_irc(self) -> None:
+        """Bold is IRC's bold."""
+        backend = self.online()
+        backend.send_message(Message("**now**", to=backend.query_room("#ops")))
+        self.assertEqual(self.server.take(), ["PRIVMSG #ops :\x02now\x0f"])
+
+    def test_notice_on_request(self) -> None:
+        """extras["notice"] makes a notice of it."""
+        backend = self.online()
+        backend.send_message(Message("psst", to=backend.build_identifier("alice"), extras={"notice": True}))
+        self.assertEqual(self.server.take(), ["NOTICE alice :psst"])
+
+    def test_refused(self) -> None:
+        """A message that the server refuses fails with the server's reason."""
+        backend = self.online()
+        failed = backend.send_message(Message("hello?", to=backend.build_identifier("nobody")))
+        self.server.say(":irc.example 401 errklein nobody :No such nick")
+        self.assertIn("nobody: No such nick", self.failureResultOf(failed).getErrorMessage())
+
+    def test_other_networks_people(self) -> None:
+        """Somebody on another network can't be reached through this one."""
+        backend = self.online()
+        stranger = PlayedServer().backend(network="other").build_identifier("alice")
+        self.assertRaises(ValueError, backend.send_message, Message("hello", to=stranger))
+
+    def test_full(self) -> None:
+        """OUTBOX_LIMIT messages may wait; one more raises on the reactor."""
+        backend = self.connecting(OUTBOX_LIMIT=2)
+        alice = backend.build_identifier("alice")
+        backend.send_message(Message("1", to=alice))
+        backend.send_message(Message("2", to=alice))
+        self.assertRaises(OutboxFull, backend.send_message, Message("3", to=alice))
+
+    def test_rates(self) -> None:
+        """IRC_CHANNEL_RATE and IRC_PRIVATE_RATE are the seconds between lines."""
+        backend = self.online(IRC_CHANNEL_RATE=5.0, IRC_PRIVATE_RATE=0.0)
+        for _ in range(2):
+            backend.send_message(Message("room", to=backend.query_room("#ops")))
+        self.server.say(":i PONG i :errklein-1")
+        self.server.clock.advance(4.9)
+        self.assertEqual(self.server.take(), ["PRIVMSG #ops :room"])
+        self.server.clock.advance(0.1)
+        self.assertEqual(self.server.take(), ["PRIVMSG #ops :room"])
+
+    def test_presence(self) -> None:
+        """Away is shown with its message, and again after a reconnection."""
+        backend = self.online()
+        backend.change_presence(AWAY, "back\r\nsoon")
+        self.assertEqual(self.server.take(), ["AWAY :back soon"])
+        self.server.close()
+        self.server.clock.advance(1)
+        self.server.welcome()
+        self.assertIn("AWAY :back soon", self.server.take())
+        backend.change_presence(ONLINE, "")
+        self.assertEqual(self.server.take(), ["AWAY"])
+
+
+class RoomTests(PlayedTests):
+    """Rooms, as plugins use them."""
+
+    def test_join_from_a_thread(self) -> None:
+        """A plugin's thread may use a room; the lines are written on the reactor."""
+        backend = self.online()
+        thread = threading.Thread(target=lambda: backend.query_room("#dev").join(password="sesame"))
+        thread.start()
+        thread.join(10)
+        self.assertEqual(self.server.take(), [])
+        self.server.clock.let_threads()
+        self.assertEqual(self.server.take(), ["JOIN #dev sesame"])
+
+    def test_joined_rooms_are_joined_again(self) -> None:
+        """A room that was joined by hand is joined after a reconnection, one that was left is not."""
+        backend = self.online()
+        backend.query_room("#dev").join()
+        backend.query_room("#ops").leave("bye\r\nQUIT")
+        self.assertEqual(self.server.take(), ["JOIN #dev", "PART #ops :bye QUIT"])
+        self.server.close()
+        self.server.clock.advance(1)
+        self.server.welcome()
+        self.assertEqual(self.server.take()[-1], "JOIN #dev")
+
+    def test_topic_and_invitation(self) -> None:
+        """Topic and invitation are single lines."""
+        backend = self.online()
+        room = backend.query_room("#ops")
+        room.topic = "new\r\nQUIT"
+        room.invite("bob", backend.build_identifier("carol!c@host"))
+        self.assertEqual(self.server.take(), ["TOPIC #ops :new QUIT", "INVITE bob #ops", "INVITE carol #ops"])
+        self.assertRaises(ValueError, room.invite, "bob\r\nQUIT")
+        self.server.say(":irc.example 332 errklein #ops :the topic")
+        self.assertEqual(room.topic, "the topic")
+
+    def test_outside(self) -> None:
+        """Topic and occupants of a room that the bot isn't in are nobody's business."""
+        room = self.online().query_room("#dev")
+        self.assertFalse(room.joined)
+        self.assertRaises(RoomNotJoinedError, lambda: room.topic)
+        self.assertRaises(RoomNotJoinedError, lambda: room.occupants)
+        self.assertRaises(NotImplementedError, room.destroy)
+
+    def test_people_change_nicks(self) -> None:
+        """Somebody with a new nick is the one in the room."""
+        self.online()
+        self.server.say(":alice!al@host NICK :alicia")
+        nicks = sorted(one.nick for one in self.backend.query_room("#ops").occupants)
+        self.assertEqual(nicks, ["alicia", "errklein"])
+
+    def test_many_rooms(self) -> None:
+        """Many rooms are joined in few lines, none too long."""
+        rooms = [f"#room-with-a-long-name-{number}" for number in range(60)]
+        self.connecting(rooms=rooms)
+        self.server.welcome()
+        lines = [line for line in self.server.take() if line.startswith("JOIN")]
+        self.assertLess(len(lines), 8)
+        self.assertTrue(all(len(line) <= 510 for line in lines))
+        self.assertEqual(sorted(",".join(line.split()[1] for line in lines).split(",")), sorted(rooms))
