@@ -38,6 +38,7 @@ class Site(server.Site):
     log = Logger(namespace="errklein.web.access")  # type: ignore[assignment]
     protocol = Channel  # type: ignore[assignment]
     requestFactory = Request  # type: ignore[assignment]
+    noisy = False
 
     gate: Gate
 
