@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import get_type_hints
 from unittest import mock
 
+from errklein import compat
 from errklein.chat import Message
 from errklein.plugins.imports import PluginLoadError, load_module, unload
 from errklein.plugins.plug_file import PlugFile
@@ -299,6 +300,7 @@ class FacadeTests(PluginFilesTestCase):
         self.write("site/uses_flask.py", "import flask")
         self.patch(sys, "path", [*sys.path, str(self.directory / "site")])
         self.addCleanup(sys.modules.pop, "uses_flask", None)
+        self.enterContext(mock.patch.object(compat, "flask", ours, create=True))
         with mock.patch.dict(sys.modules, {"flask": real, "errklein.compat.flask": ours}):
             module = load_module(self.plugin("Alpha", "from flask import abort\nimport helper, uses_flask"))
         self.assertEqual(module.abort, "ours")
