@@ -1,0 +1,1 @@
+"""Plugins to learn from, each with its tests: `trial examples` runs them."""

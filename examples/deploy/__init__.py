@@ -1,0 +1,1 @@
+"""A plugin as they are written for errbot: plain functions that block."""

@@ -1,0 +1,1 @@
+"""A plugin that tells chat rooms what happens on GitHub."""

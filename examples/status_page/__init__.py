@@ -1,0 +1,1 @@
+"""A plugin that asks another service, and waits for the answer without a thread."""
