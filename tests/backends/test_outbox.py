@@ -124,6 +124,18 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.network.got[-1], "good")
         self.failureResultOf(poison, NotConfirmed)
 
+    def test_long_message_over_a_bad_connection(self) -> None:
+        """A message isn't given up while parts of it get through."""
+        said = self.outbox.put(["a", "b"])
+        for _ in range(2):
+            for _ in range(3):
+                self.outbox.resume()
+                self.network.fail(NotConfirmed())
+                self.outbox.pause()
+            self.outbox.resume()
+            self.network.confirm()
+        self.successResultOf(said)
+
     def test_full_on_the_reactor(self) -> None:
         """On the reactor a full outbox raises at once; room is made by what goes."""
         self.outbox = self.make(limit=2)

@@ -334,6 +334,39 @@ class TroubleTests(PlayedTests):
         self.assertEqual(self.server.attempts, 2)
 
 
+class LeavingTests(PlayedTests):
+    """How the bot goes."""
+
+    def test_server_does_not_say_goodbye(self) -> None:
+        """A server that doesn't answer QUIT holds the process up for less than a second."""
+        backend = self.online()
+        gone = backend.disconnect()
+        self.assertEqual(self.server.take(), ["QUIT :good-bye"])
+        self.assertNoResult(gone)
+        self.server.clock.advance(0.5)
+        self.successResultOf(gone)
+        self.assertEqual(self.server.clock.getDelayedCalls(), [])
+        self.assertNotIn("disconnected", self.listener.names())
+
+    def test_between_two_attempts(self) -> None:
+        """Leaving while the bot waits to connect again leaves nothing behind."""
+        backend = self.connecting()
+        self.server.refuse()
+        self.successResultOf(backend.disconnect())
+        self.assertEqual(self.server.clock.getDelayedCalls(), [])
+
+    def test_last_words(self) -> None:
+        """What is under way when the bot leaves is still said before QUIT."""
+        backend = self.online()
+        said = backend.send_message(Message("stopping", to=backend.query_room("#ops")))
+        gone = backend.disconnect()
+        self.server.answer()
+        self.successResultOf(said)
+        self.assertEqual(self.server.take(), ["PRIVMSG #ops :stopping", "QUIT :good-bye"])
+        self.server.clock.advance(0.5)
+        self.successResultOf(gone)
+
+
 class TalkTests(PlayedTests):
     """What is said and heard."""
 
@@ -417,6 +450,15 @@ class TalkTests(PlayedTests):
         failed = backend.send_message(Message("hello?", to=backend.build_identifier("nobody")))
         self.server.say(":irc.example 401 errklein nobody :No such nick")
         self.assertIn("nobody: No such nick", self.failureResultOf(failed).getErrorMessage())
+
+    def test_answers_to_something_else(self) -> None:
+        """Neither another PONG nor a refusal of something else settles the line under way."""
+        backend = self.online()
+        waiting = backend.send_message(Message("hello", to=backend.build_identifier("alice")))
+        self.server.say(":irc.example PONG irc.example :errklein-alive", ":irc.example 401 errklein bob :No such nick")
+        self.assertNoResult(waiting)
+        self.server.answer()
+        self.successResultOf(waiting)
 
     def test_other_networks_people(self) -> None:
         """Somebody on another network can't be reached through this one."""

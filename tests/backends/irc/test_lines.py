@@ -48,6 +48,10 @@ class LineTests(SynchronousTestCase):
         self.assertFalse(set(data) & set(b"\r\n\0"))
         data.decode("utf-8")
 
+    def test_wire_is_cut_between_characters(self) -> None:
+        """A line that is too long for the wire ends with a whole character."""
+        self.assertEqual(encoded("x" + "ü" * 300), b"x" + "ü".encode() * 254)
+
     @given(st.binary(max_size=600))
     def test_any_bytes_are_text(self, data: bytes) -> None:
         """Bytes that aren't UTF-8 are read as Latin-1, never refused."""
