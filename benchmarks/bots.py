@@ -108,7 +108,8 @@ def errbot_python(given: Path | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="errbot-") as directory:
         subprocess.run([sys.executable, "-m", "venv", directory], check=True)
         python = Path(directory, "bin", "python")
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "errbot"], check=True)
+        # errbot's Null backend imports its Test backend, which imports pytest.
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "errbot", "pytest"], check=True)
         yield python
 
 
