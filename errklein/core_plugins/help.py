@@ -25,7 +25,7 @@ class Help(BotPlugin):
         """List the commands whose name or description contains a word."""
         term = args.strip().lower()
         if not term:
-            return f"Usage: {self._bot.prefix}apropos <word>"
+            return f"Usage: {self._bot.prefix}apropos search_term"
         lines = [self._line(command) for command in self._shown() if term in self._line(command).lower()]
         if not lines:
             return f'Nothing is known about "{term}".'

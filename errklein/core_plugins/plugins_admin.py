@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from pprint import pformat
 from typing import Any
 
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
+from errklein.core_plugins.code import code, fenced
 from errklein.plugins.manager import Plugin, PluginError
 
-_SECRET_WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "credential", "private")
+_SECRET_WORDS = ("pass", "pwd", "secret", "token", "key", "credential", "private", "auth")
+_SHOWN = 500
 
 
 class Plugins(BotPlugin):
     """Configures, activates, deactivates and reloads plugins."""
 
-    @botcmd(admin_only=True, split_args_with=" ")
-    async def plugin_config(self, msg: Message, args: list[str]) -> str:
+    @botcmd(admin_only=True)
+    async def plugin_config(self, msg: Message, args: str) -> str:
         """Show or set the configuration of a plugin: its name, then a Python literal to set it."""
-        name, literal = args[0], " ".join(args[1:]).strip()
+        name, literal = [*args.split(maxsplit=1), "", ""][:2]
         plugin = self._existing(name)
         if self._bot.plugin_manager.is_blacklisted(name):
             return f"{name} is blacklisted; unblacklist it first."
@@ -31,7 +32,7 @@ class Plugins(BotPlugin):
         if not literal:
             return self._shown_configuration(name, template, msg)
         try:
-            configuration = ast.literal_eval(literal)
+            configuration = ast.literal_eval(literal.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
             raise CommandError(f"Syntax error in the given configuration: {error}") from error
         if type(configuration) is not type(template):
@@ -67,6 +68,8 @@ class Plugins(BotPlugin):
     async def plugin_blacklist(self, msg: Message, args: str) -> str:
         """Keep a plugin from being activated when the bot starts."""
         name = self._existing(args.strip()).name
+        if self._bot.plugin_manager.is_blacklisted(name):
+            return f"Plugin {name} is already blacklisted."
         self._bot.plugin_manager.blacklist(name)
         return f"Plugin {name} is now blacklisted."
 
@@ -74,27 +77,30 @@ class Plugins(BotPlugin):
     async def plugin_unblacklist(self, msg: Message, args: str) -> str:
         """Let a plugin be activated when the bot starts again."""
         name = self._existing(args.strip()).name
+        if not self._bot.plugin_manager.is_blacklisted(name):
+            return f"Plugin {name} is not blacklisted."
         self._bot.plugin_manager.unblacklist(name)
         return f"Plugin {name} removed from blacklist."
 
     @botcmd(admin_only=True)
     async def plugin_info(self, msg: Message, args: str) -> str:
-        """Tell where a plugin comes from, how it is, and its configuration."""
+        """Tell where a plugin comes from, how it is, its configuration and what it has stored."""
         plugin = self._existing(args.strip())
         manager = self._bot.plugin_manager
-        configuration = (
-            _masked(manager.configuration(plugin.name)) if msg.is_group else (manager.configuration(plugin.name))
-        )
-        lines = [
-            f"**{plugin.name}**: {plugin.plug.description}",
-            f"- state: {manager.state(plugin).name.lower()}",
-            f"- file: {plugin.plug.path}",
-            f"- depends on: {', '.join(plugin.plug.depends_on) or 'nothing'}",
-            f"- configuration: {configuration!r}",
-        ]
-        if plugin.problem:
-            lines.insert(2, f"- problem: {plugin.problem}")
-        return "\n".join(lines)
+        configuration = manager.configuration(plugin.name)
+        rows = {
+            "name": plugin.name,
+            "description": plugin.plug.description,
+            "module": plugin.plug.module,
+            "depends on": ", ".join(plugin.plug.depends_on) or "nothing",
+            "state": manager.state(plugin).name.lower(),
+            "problem": plugin.problem,
+            "configuration": "" if configuration is None else repr(_visible(configuration, msg)),
+        }
+        for key, value in _stored(plugin).items():
+            rows[f"stored {key!r}"] = repr(_visible(value, msg, secret=True))
+        lines = [f"- {code(name)}: {code(_short(str(value)))}" for name, value in rows.items() if value]
+        return f"Plugin info from {code(str(plugin.plug.path))}\n\n" + "\n".join(lines)
 
     def _existing(self, name: str) -> Plugin:
         try:
@@ -112,21 +118,38 @@ class Plugins(BotPlugin):
         command = f"{self._bot.prefix}plugin config {name}"
         answer = (
             "Default configuration for this plugin (you can copy and paste this directly as a single line command):\n\n"
-            f"```\n{command} {pformat(template)}\n```"
+            + fenced(f"{command} {template!r}")
         )
         configuration = self._bot.plugin_manager.configuration(name)
         if configuration is not None:
-            shown = _masked(configuration) if msg.is_group else configuration
-            answer += f"\n\nCurrent configuration:\n\n```\n{command} {pformat(shown)}\n```"
+            shown = f"{command} {_visible(configuration, msg)!r}"
+            answer += f"\n\nCurrent configuration:\n\n{fenced(shown)}"
         return answer
 
 
-def _masked(value: Any, name: str = "") -> Any:
-    """The value with each secret replaced, as its name tells; for rooms, where others read along."""
+def _stored(plugin: Plugin) -> Mapping[str, Any]:
+    """What the plugin has stored, if its storage is open."""
+    instance = plugin.instance
+    return dict(instance) if instance is not None and instance.is_open_storage() else {}
+
+
+def _visible(value: Any, msg: Message, secret: bool = False) -> Any:
+    """The value as the asker may see it: whole in a private chat, without its secrets where others read along."""
+    return value if msg.is_direct else _masked(value, secret)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def _masked(value: Any, secret: bool) -> Any:
+    """The value with each secret replaced, as its name, or that of what it is in, tells."""
     if isinstance(value, Mapping):
-        return {key: _masked(item, str(key)) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_masked(item, name) for item in value)
-    if value and any(word in name.lower() for word in _SECRET_WORDS):
-        return "•••"
-    return value
+        return {key: _masked(item, secret or _is_secret(str(key))) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_masked(item, secret) for item in value]
+    return "•••" if secret and value else value
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in _SECRET_WORDS)

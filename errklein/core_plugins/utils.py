@@ -18,13 +18,10 @@ class Utils(BotPlugin):
     async def whoami(self, msg: Message, args: str) -> str:
         """Show who you are to the bot; with a name, who that is."""
         who = self.build_identifier(args.strip()) if args.strip() else msg.frm
-        rows = ["| key | value |", "| --- | --- |"]
-        for name in ("person", "nick", "fullname", "client", "email", "aclattr", "room"):
-            if hasattr(who, name):
-                rows.append(f"| {name} | {_cell(getattr(who, name))} |")
-        rows.append(f"| network | {_cell(getattr(who, 'network', ''))} |")
-        rows.append(f"| string | {_cell(who)} |")
-        return "\n".join(rows)
+        names = ("person", "nick", "fullname", "client", "email", "aclattr", "room", "network")
+        rows = [f"| {name} | {_cell(getattr(who, name))} |" for name in names if hasattr(who, name)]
+        facts = [f"- string representation is '{_cell(who)}'", f"- class is '{type(who).__name__}'"]
+        return "\n".join(["| key | value |", "| --- | --- |", *rows, "", *facts])
 
 
 def _cell(value: object) -> str:

@@ -11,10 +11,12 @@ from urllib.parse import unquote_plus
 
 from twisted.internet.endpoints import quoteStringArgument
 
-from errklein import BotPlugin, ValidationException, botcmd, webhook
+from errklein import BotPlugin, CommandError, ValidationException, botcmd, webhook
 from errklein.chat import Message
+from errklein.core_plugins.code import code, fenced
 from errklein.plugins.structure import recurse_check_structure
-from errklein.web import ListenError
+from errklein.web import ConnectionBroken, ListenError
+from errklein.web.listeners import identify
 from errklein.web.tls import generate_certificate
 
 _TEMPLATE = {
@@ -41,8 +43,11 @@ class Webserver(BotPlugin):
         if not isinstance(configuration, dict):
             raise ValidationException(f"it should be a dictionary, as in {_TEMPLATE!r}")
         template = self.get_configuration_template()
-        configuration["SSL"] = {**template["SSL"], **(configuration.get("SSL") or {})}
-        configuration.setdefault("ENDPOINTS", [])
+        for name in ("SSL", "ENDPOINTS"):
+            if configuration.get(name) is None:
+                configuration[name] = template[name]
+        if isinstance(configuration["SSL"], dict):
+            configuration["SSL"] = {**template["SSL"], **configuration["SSL"]}
         recurse_check_structure(template, configuration)
         for port in (configuration["PORT"], configuration["SSL"]["port"]):
             if not 0 < port < 65536:
@@ -62,6 +67,7 @@ class Webserver(BotPlugin):
     async def reconfigure(self, configuration: Any) -> None:
         """Open what is new, then close what isn't wanted any more; if something can't be opened all stays as it was."""
         await self._listen(configuration)
+        self._bot.web.listeners.reload_certificates()
         self.config = configuration
 
     async def deactivate(self) -> None:
@@ -70,26 +76,45 @@ class Webserver(BotPlugin):
         await self._close(list(self._opened))
 
     async def _listen(self, configuration: Mapping[str, Any] | None) -> None:
-        listeners = self._bot.web.listeners
-        wanted = endpoints(configuration) if configuration is not None else []
+        try:
+            wanted = {identify(description): description for description in endpoints(configuration)}
+        except ValueError as error:
+            raise ValidationException(f"ENDPOINTS: {error}") from error
+        old = [description for description in self._opened if identify(description) not in wanted]
         new: list[str] = []
-        for description in wanted:
-            if description in listeners.open_now:
-                continue
-            try:
-                await listeners.open(description)
-            except ListenError as error:
-                await self._close(new)
-                raise ValidationException(str(error)) from error
-            new.append(description)
-            self._opened.append(description)
-        await self._close([description for description in self._opened if description not in wanted])
+        try:
+            for description in wanted.values():
+                await self._open(description, old, new)
+        except ListenError as error:
+            await self._close(new)
+            for description in old:
+                if description not in self._opened:
+                    await self._open(description, [], [])
+            raise ValidationException(str(error)) from error
+        await self._close(old)
+
+    async def _open(self, description: str, old: list[str], new: list[str]) -> None:
+        """Listen there, unless somebody does already. Only what has the same port by an old description, which is on
+        its way out, is closed before."""
+        listeners = self._bot.web.listeners
+        if identify(description) in {identify(other) for other in listeners.open_now}:
+            return
+        try:
+            await listeners.open(description)
+        except ListenError:
+            rivals = [other for other in old if other in self._opened and _port(other) == _port(description)]
+            if not rivals:
+                raise
+            await self._close(rivals)
+            await listeners.open(description)
+        self._opened.append(description)
+        new.append(description)
 
     async def _close(self, descriptions: list[str]) -> None:
         for description in descriptions:
-            await self._bot.web.listeners.close(description)
             if description in self._opened:
                 self._opened.remove(description)
+                await self._bot.web.listeners.close(description)
 
     @webhook
     async def echo(self, incoming_request: Any) -> str:
@@ -102,7 +127,7 @@ class Webserver(BotPlugin):
         lines = ["Internal webserver URI mapping [URI Regexp -> endpoint]:", ""]
         for route in self._bot.web.routes.hooks():
             shadow = f" (shadowed by {route.shadowed_by})" if route.shadowed else ""
-            methods = ", ".join(sorted(route.hook.declaration.methods))
+            methods = ", ".join(sorted(route.methods or route.hook.declaration.methods))
             lines.append(f"- {html.escape(route.rule)} -> {route.hook} [{methods}]{shadow}")
         opened = self._bot.web.listeners.open_now
         lines += [
@@ -114,21 +139,23 @@ class Webserver(BotPlugin):
     @botcmd(admin_only=True)
     async def webhook_test(self, msg: Message, args: str) -> str:
         """Send a POST request to a URL of this bot: the URL, then the content, if any."""
-        url, _, content = args.partition(" ")
+        url, content = [*args.split(maxsplit=1), "", ""][:2]
         url = "/" + url.lstrip("/")
         content_type = _guess_content_type(content)
-        answer = await self._bot.web.client().request(
-            "POST", url, headers={"Content-Type": content_type}, body=content.encode("utf-8", "surrogateescape")
-        )
+        body = content.encode("utf-8", "surrogateescape")
+        try:
+            answer = await self._bot.web.client().request("POST", url, {"Content-Type": content_type}, body)
+        except ConnectionBroken as error:
+            raise CommandError(f"There was no answer: {error}.") from error
         headers = "\n".join(f"{name}: {value}" for name, value in answer.headers)
         return (
             "*** Test Report\n\n"
-            f"URL: {url}\n\n"
-            f"Content: {_fenced(content)}\n\n"
+            f"URL: {code(url)}\n\n"
+            f"Content:\n{fenced(content)}\n\n"
             f"Detected your post as: {content_type}\n\n"
             f"Status code: {answer.status} {answer.reason}\n\n"
-            f"Headers: {_fenced(headers)}\n\n"
-            f"Body: {_fenced(answer.text)}"
+            f"Headers:\n{fenced(headers)}\n\n"
+            f"Body:\n{fenced(answer.text)}"
         )
 
     @botcmd(admin_only=True, split_args_with=None)
@@ -142,22 +169,20 @@ class Webserver(BotPlugin):
         generate_certificate([host for host in hosts if host not in ("0.0.0.0", "::", "")], key, certificate)
         yield f"Certificate successfully generated and saved in {data}."
         yield "To enable SSL with this certificate, the following config is recommended:"
-        yield repr(
-            {
-                **configuration,
-                "SSL": {
-                    "enabled": True,
-                    "host": configuration["HOST"],
-                    "port": configuration["PORT"] + 1,
-                    "certificate": str(certificate),
-                    "key": str(key),
-                },
-            }
-        )
+        ssl = {
+            "enabled": True,
+            "host": configuration["HOST"],
+            "port": configuration["PORT"] + 1,
+            "certificate": str(certificate),
+            "key": str(key),
+        }
+        yield fenced(repr({**configuration, "SSL": ssl}))
 
 
-def endpoints(configuration: Mapping[str, Any]) -> list[str]:
+def endpoints(configuration: Mapping[str, Any] | None) -> list[str]:
     """Twisted's endpoint strings for a configuration: HTTPS instead of HTTP if SSL is enabled, then ENDPOINTS."""
+    if configuration is None:
+        return []
     quoted: Callable[[str], str] = quoteStringArgument
     ssl = configuration["SSL"]
     if ssl["enabled"]:
@@ -177,15 +202,14 @@ def _guess_content_type(content: str) -> str:
     ):
         try:
             json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         return content_type
     return "text/plain"
 
 
-def _fenced(text: str) -> str:
-    """The text as a code block that it can't break out of."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"\n{fence}\n{text}\n{fence}"
+def _port(description: str) -> str:
+    """The port in an endpoint string, or whatever else tells where it is."""
+    kind, arguments = identify(description)
+    named = dict(arguments)
+    return named.get("port") or named.get("address") or f"{kind}:{sorted(arguments)}"

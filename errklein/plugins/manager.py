@@ -290,12 +290,22 @@ class PluginManager:
                 self.log.failure("{plugin}: configure failed", plugin=plugin.name)
             raise PluginError(plugin.problem) from error
 
+    async def _reconfigured(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> bool:
+        """Whether the active plugin has taken the configuration as it goes."""
+        try:
+            return await self._call(instance, "reconfigure", configuration) is not NotImplemented
+        except _RAISED as error:
+            if not isinstance(error, ValidationException):
+                self.log.failure("{plugin}: reconfigure failed", plugin=plugin.name)
+            raise PluginError(f"{plugin.name} can't use this configuration: {error}") from error
+
     async def _begin(self, plugin: Plugin, instance: BotPlugin) -> None:
         try:
             await self._call(instance, "activate")
             self._callbacks.clear()
             if not instance.is_activated:
                 # Said by a plugin that returns from activate without calling BotPlugin's: it doesn't want to work yet.
+                plugin.problem = ""
                 return
             self._bot.web.routes.replace(plugin.name, hooks_of(instance))
             await self._call(instance, "callback_connect")
@@ -363,7 +373,7 @@ class PluginManager:
                 await self._call(instance, "check_configuration", configuration)
             except _RAISED as error:
                 raise PluginError(f"Incorrect plugin configuration: {error}.") from error
-        if plugin.active and await self._call(instance, "reconfigure", configuration) is not NotImplemented:
+        if plugin.active and await self._reconfigured(plugin, instance, configuration):
             self._store_configuration(name, configuration)
             return
         if plugin.active:

@@ -1,0 +1,24 @@
+"""Text from elsewhere in a Markdown answer, shown as it is."""
+
+from __future__ import annotations
+
+import re
+
+
+def code(text: str) -> str:
+    """The text, without its line breaks, as code within a line; it can't break out of it."""
+    text = " ".join(text.split())
+    ticks = _ticks(text, 1)
+    return f"{ticks} {text} {ticks}" if "`" in text else f"{ticks}{text}{ticks}"
+
+
+def fenced(text: str) -> str:
+    """The text as a block of code, which it can't break out of."""
+    fence = _ticks(text, 3)
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _ticks(text: str, least: int) -> str:
+    """More backticks than the text has in a row."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    return "`" * max(least, longest + 1)

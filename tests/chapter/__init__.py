@@ -1,0 +1,1 @@
+"""errbot's chapter on webhooks, sentence by sentence."""

@@ -1,0 +1,143 @@
+"""A bot as it is in production, but for its network: real sockets, threads and reactor, with a conversation in memory."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.python.threadable import registerAsIOThread
+from twisted.trial.unittest import TestCase
+
+from errklein.backends.test import TestBackend
+from errklein.bot import Bot
+from errklein.config import load_config
+from errklein.tap import wire
+from tests.processes import free_port
+
+FIXTURES = Path(__file__).parent / "fixtures"
+ADMIN = "@admin"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back over the wire."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8."""
+        return self.body.decode()
+
+
+class RealBotCase(TestCase):
+    """Has a running bot with the plugins of the fixtures that the class names."""
+
+    timeout = 30
+
+    fixtures: Sequence[str] = ()
+    """Folders below `fixtures`."""
+
+    config: Mapping[str, object] = {}
+    """Settings by name."""
+
+    bot: Bot
+    backend: TestBackend
+
+    async def setUp(self) -> None:
+        """Start the bot."""
+        await self.start_bot(*(FIXTURES / name for name in self.fixtures))
+
+    async def start_bot(self, *plugin_dirs: Path) -> None:
+        """Have a bot with the plugins below these directories until the test is over."""
+        from twisted.internet import reactor
+
+        registerAsIOThread()
+        settings: dict[str, object] = {
+            "BACKEND": "Test",
+            "STORAGE": "Memory",
+            "BOT_ADMINS": (ADMIN,),
+            "BOT_DATA_DIR": self.mktemp(),
+            "CHATROOM_PRESENCE": ("#ops", "#dev"),
+            "BOT_EXTRA_PLUGIN_DIR": [str(directory) for directory in plugin_dirs],
+            **self.config,
+        }
+        Path(str(settings["BOT_DATA_DIR"])).mkdir()
+        _, make_bot = wire(reactor, load_config(None, settings))
+        self.bot = make_bot()
+        (self.backend,) = self.bot.backends.values()  # type: ignore[assignment]
+        await self.bot.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.bot.stop(1)))
+        problems = [plugin.problem for plugin in self.bot.plugin_manager.plugins if plugin.problem]
+        self.assertEqual(problems, [])
+
+    async def say(self, text: str, replies: int = 1, frm: str = ADMIN, to: str | None = None) -> list[str]:
+        """Say something to the bot; the next so many messages that it sends, to whomever."""
+        before = len(self.backend.sent)
+        done: Deferred[None] = Deferred()
+
+        def heard(_: object) -> None:
+            if len(self.backend.sent) - before >= replies and not done.called:
+                done.callback(None)
+
+        self.backend.watch(heard)
+        self.backend.receive(text, frm=frm, to=to)
+        heard(None)
+        await done
+        return [sent.text for sent in self.backend.sent[before:]]
+
+    async def command(self, text: str, frm: str = ADMIN) -> str:
+        """The answer to a command."""
+        return (await self.say(text, frm=frm))[0]
+
+    async def configure(self, **changes: Any) -> int:
+        """Configure the Webserver plugin as the chapter says, with some changes; the port of its HTTP server."""
+        port: int = changes.get("PORT") or free_port()
+        configuration = {"HOST": "127.0.0.1", "PORT": port, **changes}
+        reply = await self.command(f"!plugin config Webserver {configuration!r}")
+        self.assertEqual(reply, "Plugin configuration done.")
+        return port
+
+
+async def request(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | str | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    certificate: Path | None = None,
+) -> Answer:
+    """Send a request to 127.0.0.1 with Python's own client; over TLS if there is a certificate to trust."""
+
+    def exchange() -> Answer:
+        if certificate is None:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        else:
+            context = ssl.create_default_context(cafile=certificate)
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+        try:
+            connection.request(method, path, body.encode() if isinstance(body, str) else body, dict(headers or {}))
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    answer: Answer = await deferToThread(exchange)
+    return answer
+
+
+async def post(port: int, path: str, body: bytes | str = b"", content_type: str = "", **headers: str) -> Answer:
+    """POST to 127.0.0.1."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    if content_type:
+        given["Content-Type"] = content_type
+    return await request(port, "POST", path, body, given)
