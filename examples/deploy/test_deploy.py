@@ -4,7 +4,7 @@ from pathlib import Path
 
 from errklein.testing import ADMIN, PluginTestCase
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 
 
 class DeployTests(PluginTestCase):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from errklein.testing import PluginTestCase
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 
 OPENED = {
     "action": "opened",

@@ -8,7 +8,7 @@ from treq.testing import StringStubbingResource, StubTreq
 
 from errklein.testing import PluginTestCase
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 
 
 class StatusPageTests(PluginTestCase):

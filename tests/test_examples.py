@@ -1,0 +1,121 @@
+"""The tests of the examples, and whether the documentation shows nothing but files that are tested."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import errklein
+from errklein.config import load_config
+
+ROOT = Path(errklein.__file__).parent.parent
+EXAMPLES = (ROOT / "examples", ROOT / "docs" / "examples")
+
+
+def load(path: Path) -> ModuleType:
+    """The module in the file, under a name of its own."""
+    name = "_".join(path.relative_to(ROOT).with_suffix("").parts)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def modules_with_tests() -> Iterator[Path]:
+    """The examples' tests."""
+    for examples in EXAMPLES:
+        yield from sorted(examples.rglob("test_*.py"))
+
+
+def cases(path: Path) -> dict[str, type[SynchronousTestCase]]:
+    """The test cases in the file, by names that don't clash with others."""
+    module = load(path)
+    return {
+        f"{module.__name__}_{name}": value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and issubclass(value, SynchronousTestCase)
+    }
+
+
+# trial runs what it finds in this module.
+for _path in modules_with_tests():
+    globals().update(cases(_path))
+
+
+class ExampleTests(SynchronousTestCase):
+    """Each example is complete."""
+
+    def test_every_plugin_has_tests(self) -> None:
+        """Beside each .plug file there are tests, with test methods that say what they show."""
+        plugs = [plug for examples in EXAMPLES for plug in examples.rglob("*.plug")]
+        self.assertGreaterEqual(len(plugs), 4)
+        for plug in plugs:
+            methods = [
+                node
+                for path in plug.parent.glob("test_*.py")
+                for node in ast.walk(ast.parse(path.read_text("utf-8")))
+                if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+            ]
+            self.assertTrue(methods, f"{plug} has no tests")
+            for method in methods:
+                self.assertIsNotNone(ast.get_docstring(method), f"{plug.parent.name}: {method.name}")
+
+    def test_configurations_can_be_used(self) -> None:
+        """Each configuration that the documentation shows is one."""
+        shown = sorted((ROOT / "docs" / "examples").glob("config*.py"))
+        self.assertTrue(shown)
+        for path in shown:
+            self.assertTrue(load_config(path).networks, path)
+
+
+class DocumentationTests(SynchronousTestCase):
+    """Code in the documentation is files that tests run."""
+
+    def test_guides_include_their_code(self) -> None:
+        """No guide has Python of its own: it includes a file, or part of one."""
+        guides = sorted((ROOT / "docs").glob("*.md"))
+        self.assertTrue(guides)
+        for guide in guides:
+            text = guide.read_text("utf-8")
+            self.assertNotRegex(text, r"```(?:\{code-block\} ?)?(?:python|py)\b", guide.name)
+            for included in re.findall(r"```\{literalinclude\} (\S+)", text):
+                self.assertTrue((guide.parent / included).resolve().is_file(), f"{guide.name}: {included}")
+
+    def test_included_parts_are_there(self) -> None:
+        """What a guide names of a file is in it; Sphinx would include nothing, or too much."""
+        for guide in sorted((ROOT / "docs").glob("*.md")):
+            for included, options in re.findall(r"```\{literalinclude\} (\S+)\n((?::.*\n)*)", guide.read_text("utf-8")):
+                contents = (guide.parent / included).resolve().read_text("utf-8")
+                for mark in re.findall(r":(?:start-at|start-after|end-before|end-at): (.+)", options):
+                    self.assertIn(mark, contents, f"{guide.name}: {included}")
+
+    def test_readme_shows_files(self) -> None:
+        """The Python in README.md is that of files among the examples, to the letter."""
+        shown = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+        files = [path.read_text("utf-8") for examples in EXAMPLES for path in examples.rglob("*.py")]
+        self.assertEqual(len(shown), 2)
+        for code in shown:
+            self.assertIn(code, files)
+
+    def test_settings_are_listed(self) -> None:
+        """The operators' guide has each setting that is errklein's own."""
+        guide = (ROOT / "docs" / "operators.md").read_text("utf-8")
+        for setting in (
+            "BACKENDS",
+            "WEBHOOK_TIMEOUT",
+            "WEBHOOK_POOLSIZE",
+            "WEBHOOK_QUEUE",
+            "WEBHOOK_QUEUE_WAIT",
+            "WEBHOOK_MAX_BODY",
+            "GRACE_PERIOD",
+            "OUTBOX_LIMIT",
+        ):
+            self.assertIn(f"`{setting}`", guide)
