@@ -297,15 +297,16 @@ class PipeTests(TestCase):
         shown, target = self.pipe()
         backend = self.backend(source, target)
         backend.connect(self.events)
-        body = "x" * 9_000
-        for number in range(50):
-            backend.send_message(Message(f"{number} {body}", to=backend.user))
+        # More than a pipe holds, of a size that it takes at once, and then larger ones.
+        texts = [f"{number} {'x' * (3_000 if number < 40 else 9_000)}" for number in range(50)]
+        for text in texts:
+            backend.send_message(Message(text, to=backend.user))
         left = backend.disconnect()
         output = Output(self.reactor, shown)
         self.addCleanup(output.stop)
         await left
-        await output.until(f"49 {body}\n")
-        self.assertEqual([f"{number} {body}" for number in range(50)], output.text.splitlines())
+        await output.until(f"{texts[-1]}\n")
+        self.assertEqual(texts, output.text.splitlines())
 
     async def test_nobody_reads(self) -> None:
         """If nobody reads standard output any more the conversation ends, without a word."""

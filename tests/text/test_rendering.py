@@ -250,6 +250,7 @@ class ShortCutTests(SynchronousTestCase):
     @example("a\n\n\n   b \n c")
     @example("__a_b c_")
     @example("a\n \n b")
+    @example("a  \nb")
     @example("[a]: b")
     @example("a\n===")
     def test_same_as_parsed(self, text: str) -> None:
