@@ -58,6 +58,10 @@ class TestBot:
         config: Mapping[str, Any] | None = None,
         reactor: Any = None,
     ) -> None:
+        roots = [Path(directory) for directory in plugin_dirs]
+        for root in roots:
+            if not root.is_dir():
+                raise ValueError(f"plugin_dirs: there is no directory {root}; trial changes into one of its own")
         self.reactor: Any = TestReactor() if reactor is None else reactor
         self._directory = tempfile.TemporaryDirectory(prefix="errklein-test-")
         settings = {
@@ -87,13 +91,14 @@ class TestBot:
             command_pool=InlinePool(self.reactor, "commands"),
             plugin_pool=InlinePool(self.reactor, "plugins"),
             backends={view.network: self.backend},
-            plugin_roots=[Path(directory) for directory in plugin_dirs],
+            plugin_roots=roots,
             plugin_classes=plugins,
         )
         self._client = WebhookClient(web.client())
         self._log: list[str] = []
         self._observer = _Observer(self._log)
         self._handler = _Lines(self._log)
+        self._level = logging.NOTSET
         self._threads: set[threading.Thread] = set()
 
     def start(self) -> None:
@@ -101,7 +106,10 @@ class TestBot:
         registerAsIOThread()
         self._threads = set(threading.enumerate())
         globalLogPublisher.addObserver(self._observer)
-        logging.getLogger("errbot").addHandler(self._handler)
+        plugins_log = logging.getLogger("errbot")
+        plugins_log.addHandler(self._handler)
+        self._level = plugins_log.level
+        plugins_log.setLevel(logging.DEBUG)
         self._now(Deferred.fromCoroutine(self.bot.start()), "the bot started")
         problems = [plugin.problem for plugin in self.bot.plugin_manager.plugins if plugin.problem]
         if problems:
@@ -113,7 +121,9 @@ class TestBot:
         self.reactor.advance(0)
         self._now(stopping, "the bot stopped")
         globalLogPublisher.removeObserver(self._observer)
-        logging.getLogger("errbot").removeHandler(self._handler)
+        plugins_log = logging.getLogger("errbot")
+        plugins_log.removeHandler(self._handler)
+        plugins_log.setLevel(self._level)
         self._directory.cleanup()
         left = [f"a delayed call of {getattr(call, 'func', call)!r}" for call in self.reactor.getDelayedCalls()]
         left += [f"the thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]

@@ -30,8 +30,8 @@ class PluginTestCase(SynchronousTestCase):
         super().setUp()
         self.bot = TestBot(self.plugins, plugin_dirs=self.plugin_dirs, config=self.config)
         self.failureException = _explained(self.bot)  # type: ignore[assignment]
-        self.bot.start()
         self.addCleanup(self.bot.stop)
+        self.bot.start()
 
     def get(self, url: str, **request: Any) -> Answer:
         """The answer to a GET request; it must not take time. See `TestBot.get` for one that does."""

@@ -1,0 +1,112 @@
+"""Tests for the trial test case that plugins' tests inherit from."""
+
+from __future__ import annotations
+
+import time
+import unittest
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotPlugin, botcmd, webhook
+from errklein.testing import PluginTestCase, TestBot
+
+
+class Greeter(BotPlugin):
+    """Greets."""
+
+    @webhook
+    def greet(self, payload: Any) -> str:
+        return f"hello {payload}"
+
+    @botcmd
+    def whoami_here(self, msg: Any, args: str) -> str:
+        """Who asks."""
+        return str(msg.frm)
+
+
+class PluginTestCaseTests(PluginTestCase):
+    """The shortcuts that a test case has."""
+
+    plugins = (Greeter,)
+    config = {"BOT_PREFIX": "?"}
+
+    def test_requests(self) -> None:
+        """`get` and `post` return the answer itself."""
+        self.assertEqual(self.post("/greet", data="you").text, "hello you")
+        self.assertEqual(self.get("/greet").text, "hello ")
+
+    def test_commands(self) -> None:
+        """Commands come from an admin, or from whom the test says; settings are the class's."""
+        self.assertEqual(self.command("?whoami here"), "@admin")
+        self.assertEqual(self.command("?whoami here", frm="@bob"), "@bob")
+
+    def test_nothing_is_shared(self) -> None:
+        """Each test has a bot of its own."""
+        self.assertEqual(self.bot.messages, [])
+        self.assertEqual(len(self.bot.bot.plugin_manager.active()), len(TestBotNames.of(self.bot)))
+
+
+class TestBotNames:
+    """The names of what is active in a bot."""
+
+    __test__ = False
+
+    @staticmethod
+    def of(bot: TestBot) -> set[str]:
+        """Each name once."""
+        return {plugin.name for plugin in bot.bot.plugin_manager.active()}
+
+
+class FailureTests(SynchronousTestCase):
+    """What a developer sees when a test of a plugin fails."""
+
+    def run_case(self, body: Any) -> unittest.TestResult:
+        """The result of a test case with that one test."""
+
+        class Case(PluginTestCase):
+            plugins = (Greeter,)
+
+            def test_it(self) -> None:
+                """The test."""
+                body(self)
+
+        result = unittest.TestResult()
+        Case("test_it").run(result)
+        return result
+
+    def test_failed_assertion_explains(self) -> None:
+        """A failed assertion shows the routes and the log, beside what was compared."""
+
+        def body(case: PluginTestCase) -> None:
+            case.assertEqual(case.post("/gret").status, 200)
+
+        ((_, said),) = self.run_case(body).failures
+        self.assertIn("404 != 200", said)
+        self.assertIn("POST, GET, HEAD /greet -> Greeter.greet", said)
+        self.assertIn('"POST /gret" 404', said)
+
+    def test_left_over_timer_fails(self) -> None:
+        """A test that passes but leaves a timer behind fails all the same."""
+
+        def body(case: PluginTestCase) -> None:
+            case.bot.reactor.callLater(1, print)
+
+        result = self.run_case(body)
+        said = "".join(text for _, text in (*result.failures, *result.errors))
+        self.assertIn("left over after the bot has stopped: a delayed call", said)
+
+    def test_passing_test(self) -> None:
+        """A good test passes, in much less time than 50 ms."""
+
+        def body(case: PluginTestCase) -> None:
+            case.assertEqual(case.post("/greet", json=1).text, "hello 1")
+
+        self.run_case(body)
+        durations = []
+        for _ in range(5):
+            begun = time.process_time()
+            result = self.run_case(body)
+            durations.append(time.process_time() - begun)
+            self.assertTrue(result.wasSuccessful(), result.failures or result.errors)
+        self.assertLess(min(durations), 0.05)

@@ -1,0 +1,83 @@
+"""Tests for the webhook client of the testing kit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from errklein import BotPlugin, webhook
+from errklein.testing import PluginTestCase
+
+
+class Mirror(BotPlugin):
+    """Answers with what the request was."""
+
+    @webhook("/mirror", methods=["GET", "POST", "PUT", "DELETE"], raw=True)
+    def mirror(self, request: Any) -> dict[str, Any]:
+        return {
+            "method": request.method,
+            "type": request.mimetype,
+            "args": dict(request.args),
+            "form": dict(request.form),
+            "body": request.get_data(as_text=True),
+            "cookies": dict(request.cookies),
+            "header": request.headers.get("X-Test"),
+        }
+
+
+class WebhookClientTests(PluginTestCase):
+    """Requests are what their arguments say, as with treq."""
+
+    plugins = (Mirror,)
+
+    def seen(self, method: str, url: str = "/mirror", **request: Any) -> dict[str, Any]:
+        """What the plugin saw of the request."""
+        seen: dict[str, Any] = self.successResultOf(self.bot.request(method, url, **request)).json()
+        return seen
+
+    def test_json(self) -> None:
+        """`json` is sent as JSON, even if it is None."""
+        self.assertEqual(self.seen("POST", json={"a": [1]})["body"], '{"a": [1]}')
+        self.assertEqual(self.seen("POST", json=None)["body"], "null")
+        self.assertEqual(self.seen("POST", json={})["type"], "application/json")
+
+    def test_form(self) -> None:
+        """`data` is sent as a form if it is a mapping."""
+        seen = self.seen("POST", data={"payload": "a&b=ü"})
+        self.assertEqual(seen["form"], {"payload": "a&b=ü"})
+        self.assertEqual(seen["type"], "application/x-www-form-urlencoded")
+
+    def test_other_data(self) -> None:
+        """Text and bytes are sent as they are, without a media type."""
+        for data in ("grüße", "grüße".encode()):
+            seen = self.seen("PUT", data=data)
+            self.assertEqual((seen["body"], seen["type"], seen["method"]), ("grüße", "", "PUT"))
+
+    def test_json_and_data(self) -> None:
+        """A request can't have two bodies."""
+        self.assertRaises(TypeError, self.bot.post, "/mirror", json=1, data="x")
+
+    def test_query(self) -> None:
+        """`params` are added to the query that the URL has."""
+        self.assertEqual(self.seen("GET", "/mirror?a=1", params={"b": "2 &"})["args"], {"a": "1", "b": "2 &"})
+        self.assertEqual(self.seen("GET", "/mirror", params={"b": "2"})["args"], {"b": "2"})
+
+    def test_headers_and_cookies(self) -> None:
+        """Headers win over those that would be added."""
+        seen = self.seen("POST", json=1, headers={"content-type": "text/x", "X-Test": "yes"}, cookies={"id": "7"})
+        self.assertEqual((seen["type"], seen["header"], seen["cookies"]), ("text/x", "yes", {"id": "7"}))
+
+    def test_answer(self) -> None:
+        """The answer has status, reason, headers in any case, and the body as bytes, text and JSON."""
+        answer = self.get("/mirror")
+        self.assertEqual((answer.status, answer.reason), (200, "OK"))
+        self.assertEqual(answer.header("content-TYPE"), "application/json")
+        self.assertIsNone(answer.header("X-Nothing"))
+        self.assertEqual(answer.body.decode(), answer.text)
+        self.assertEqual(answer.json()["method"], "GET")
+
+    def test_each_verb_has_a_call(self) -> None:
+        """The verbs can be written as calls."""
+        client = self.bot._client
+        for verb in ("get", "post", "put", "delete"):
+            answer = self.successResultOf(getattr(client, verb)("/mirror"))
+            self.assertEqual(answer.json()["method"], verb.upper())
