@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
 from errklein.commands import CommandRegistry
-from errklein.dispatcher import Dispatcher, handling
+from errklein.dispatcher import Dispatcher, handling, network_of_handled_message
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.manager import PluginManager
 from errklein.ports import Backend, Storage
@@ -101,9 +102,7 @@ class Bot:
     @property
     def backend(self) -> Backend:
         """The network of the message that is being handled, else the first one."""
-        message = handling.get()
-        network = message.network if message is not None else ""
-        return self._backend_of(network)
+        return self.backends.get(network_of_handled_message()) or next(iter(self.backends.values()))
 
     @property
     def mode(self) -> str:
@@ -150,7 +149,7 @@ class Bot:
     def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
         """Hand a message to its network, from any thread, and show it to plugins."""
         accepted = backend.send_message(message)
-        on_reactor_soon(self.reactor, self._tell_plugins, "callback_botmessage", message)
+        on_reactor_soon(self.reactor, copy_context().run, self._tell_plugins, "callback_botmessage", message)
         return accepted
 
     def send_simple_reply(
@@ -221,12 +220,16 @@ class Bot:
         """Run the command in the message, if it is one, and show it to plugins."""
         if self._stopping or message.delayed or backend.is_from_self(message):
             return
-        self.dispatcher.dispatch(backend, message)
-        self._tell_plugins("callback_message", message)
+        with handling(backend):
+            self.dispatcher.dispatch(backend, message)
+            self._tell_plugins("callback_message", message)
 
     def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
         """Plugins get callback_mention."""
-        self._tell_plugins("callback_mention", message, people)
+        if self._stopping or message.delayed:
+            return
+        with handling(backend):
+            self._tell_plugins("callback_mention", message, people)
 
     def presence_changed(self, backend: Backend, presence: Presence) -> None:
         """Plugins get callback_presence."""
@@ -270,9 +273,12 @@ class Bot:
         )
 
     def _backend_of(self, network: str) -> Backend:
-        if network in self.backends:
-            return self.backends[network]
-        return next(iter(self.backends.values()))
+        """The network of that name; "", as identifiers have that were made by hand, means as for a bare name."""
+        if not network:
+            return self.backend
+        if network not in self.backends:
+            raise ValueError(f"there is no network {network}, only {', '.join(self.backends)}")
+        return self.backends[network]
 
     def _tell_plugins(self, callback: str, *args: Any) -> None:
         for plugin, method in self.plugin_manager.callbacks(callback):

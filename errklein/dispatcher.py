@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -30,8 +31,22 @@ from errklein.running.tally import Tally
 if TYPE_CHECKING:
     from errklein.bot import Bot
 
-handling: ContextVar[Message | None] = ContextVar("handling", default=None)
-"""The message whose command or callback is running."""
+_network: ContextVar[str] = ContextVar("errklein.network", default="")
+
+
+def network_of_handled_message() -> str:
+    """The network of the message whose command or callback is running, in whichever thread; "" outside of any."""
+    return _network.get()
+
+
+@contextmanager
+def handling(backend: Backend) -> Iterator[None]:
+    """What is started meanwhile handles a message of that network."""
+    token = _network.set(backend.network)
+    try:
+        yield
+    finally:
+        _network.reset(token)
 
 
 class Dispatcher:
@@ -51,28 +66,24 @@ class Dispatcher:
 
     def dispatch(self, backend: Backend, message: Message) -> None:
         """Answer one message; never raises, and never waits."""
-        token = handling.set(message)
-        try:
-            self._dispatch(backend, message)
-        finally:
-            handling.reset(token)
+        self._tally.enter()
+        answered = maybeDeferred(self._dispatch, backend, message)
+        answered.addErrback(self._lost).addBoth(lambda _: self._tally.leave())
 
-    def _dispatch(self, backend: Backend, message: Message) -> None:
+    def _dispatch(self, backend: Backend, message: Message) -> Deferred[Any] | None:
         text = strip_prefix(message.body, self._prefixes_of(backend), message.is_direct)
         if text is None:
-            return
+            return None
         registry = self._bot.commands
         found = find_command(text, registry, registry.most_words)
         if found is None:
-            if not self._bot.bot_config.SUPPRESS_CMD_NOT_FOUND:
+            if not self._bot.bot_config.networks[backend.network].SUPPRESS_CMD_NOT_FOUND:
                 self._reply(backend, message, self._unknown(text))
-            return
+            return None
         command = registry.get(found[0])
-        if command is not None:
-            self._tally.enter()
-            self._run(backend, message, command, found[1]).addBoth(lambda _: self._tally.leave())
+        return None if command is None else self._run(backend, message, command, found[1])
 
-    def _run(self, backend: Backend, message: Message, command: RegisteredCommand, text: str) -> Deferred[Any]:
+    def _run(self, backend: Backend, message: Message, command: RegisteredCommand, text: str) -> Deferred[Any] | None:
         config = self._bot.bot_config.networks[backend.network]
         denial = self._denied(config, message, command, text)
         if denial is not None:
@@ -84,12 +95,12 @@ class Dispatcher:
             )
             if not config.HIDE_RESTRICTED_ACCESS:
                 self._reply(backend, message, denial.reason, command)
-            return succeed(None)
+            return None
         try:
             args = command.declaration.split(text)
         except Exception as error:
             self._reply(backend, message, f"Sorry, I couldn't parse your arguments. {error}", command)
-            return succeed(None)
+            return None
 
         def deliver(item: Any) -> None:
             if item:
@@ -101,8 +112,10 @@ class Dispatcher:
                 return runner.each(deliver, command.handler, message, args, pool=pool)
             return runner.run(command.handler, message, args, pool=pool).addCallback(deliver)
 
-        running = self._admin_lock.run(run) if command.declaration.admin_only else run()
-        return running.addErrback(self._failed, backend, message, command).addErrback(self._lost)
+        # A command that waits for its turn begins in its own message's context, not in that of the one before.
+        own = copy_context()
+        running = self._admin_lock.run(own.run, run) if command.declaration.admin_only else run()
+        return running.addErrback(self._failed, backend, message, command)
 
     def _denied(self, config: Any, message: Message, command: RegisteredCommand, text: str) -> Denial | None:
         caller = Caller(
@@ -136,7 +149,7 @@ class Dispatcher:
         )
 
     def _lost(self, failure: Failure) -> None:
-        self.log.failure("A reply could not be sent", failure)
+        self.log.failure("A message could not be answered", failure)
 
     def _reply(self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None = None) -> None:
         """Answer the message, in private or in a thread where the settings divert the command."""

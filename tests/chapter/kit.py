@@ -62,7 +62,7 @@ class RealBotCase(TestCase):
 
         registerAsIOThread()
         settings: dict[str, object] = {
-            "BACKEND": "Test",
+            "BACKENDS": {"test": {"BACKEND": "Test"}},
             "STORAGE": "Memory",
             "BOT_ADMINS": (ADMIN,),
             "BOT_DATA_DIR": self.mktemp(),
@@ -73,26 +73,29 @@ class RealBotCase(TestCase):
         Path(str(settings["BOT_DATA_DIR"])).mkdir()
         _, make_bot = wire(reactor, load_config(None, settings))
         self.bot = make_bot()
-        (self.backend,) = self.bot.backends.values()  # type: ignore[assignment]
+        self.backend = next(iter(self.bot.backends.values()))  # type: ignore[assignment]
         await self.bot.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.bot.stop(1)))
         problems = [plugin.problem for plugin in self.bot.plugin_manager.plugins if plugin.problem]
         self.assertEqual(problems, [])
 
-    async def say(self, text: str, replies: int = 1, frm: str = ADMIN, to: str | None = None) -> list[str]:
-        """Say something to the bot; the next so many messages that it sends, to whomever."""
-        before = len(self.backend.sent)
+    async def say(
+        self, text: str, replies: int = 1, frm: str = ADMIN, to: str | None = None, network: str = ""
+    ) -> list[str]:
+        """Say something on a network, the first by default; the next so many messages that are sent there."""
+        backend: Any = self.bot.backends[network] if network else self.backend
+        before = len(backend.sent)
         done: Deferred[None] = Deferred()
 
         def heard(_: object) -> None:
-            if len(self.backend.sent) - before >= replies and not done.called:
+            if len(backend.sent) - before >= replies and not done.called:
                 done.callback(None)
 
-        self.backend.watch(heard)
-        self.backend.receive(text, frm=frm, to=to)
+        backend.watch(heard)
+        backend.receive(text, frm=frm, to=to)
         heard(None)
         await done
-        return [sent.text for sent in self.backend.sent[before:]]
+        return [sent.text for sent in backend.sent[before:]]
 
     async def command(self, text: str, frm: str = ADMIN) -> str:
         """The answer to a command."""

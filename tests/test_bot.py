@@ -1,0 +1,436 @@
+"""Tests for what the bot does between networks, plugins and web server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from errklein import BotPlugin, botcmd, webhook
+from errklein.backends.test import TestPerson
+from errklein.chat import Presence
+from errklein.testing import PluginTestCase, TestBot
+from tests.networks import NetworksCase
+
+
+class Listener(BotPlugin):
+    """Notes what it is told."""
+
+    def __init__(self, bot: Any, name: str | None = None) -> None:
+        super().__init__(bot, name)
+        self.heard: list[Any] = []
+
+    def callback_connect(self) -> None:
+        self.heard.append("connect")
+
+    def callback_message(self, message: Any) -> None:
+        self.heard.append(f"message {message.body}")
+        if message.body == "trouble":
+            raise RuntimeError("trouble")
+
+    async def callback_mention(self, message: Any, mentioned_people: Any) -> None:
+        self.heard.append(("mention", [str(person) for person in mentioned_people], self.bot_identifier.network))
+
+    def callback_presence(self, presence: Any) -> None:
+        self.heard.append(f"presence {presence.identifier} {presence.status}")
+
+    def callback_botmessage(self, message: Any) -> None:
+        self.heard.append(f"botmessage {message.body}")
+
+    def callback_room_joined(self, room: Any, identifier: Any = None, invited_by: Any = None) -> None:
+        self.heard.append(f"joined {room}")
+
+    def callback_room_left(self, room: Any, identifier: Any = None, kicked_by: Any = None) -> None:
+        self.heard.append(f"left {room}")
+
+    def callback_room_topic(self, room: Any) -> None:
+        self.heard.append(f"topic {room.topic}")
+
+
+class Second(Listener):
+    """Another one, which is told too whatever the first one does."""
+
+
+class CallbackTests(NetworksCase):
+    """What plugins are told of."""
+
+    plugins = (Listener, Second)
+
+    def setUp(self) -> None:
+        """Have the plugins at hand, and forget how they started."""
+        super().setUp()
+        self.first: Any = self.bot.plugin_manager.instance("Listener")
+        self.second: Any = self.bot.plugin_manager.instance("Second")
+        self.assertEqual(self.first.heard, ["connect"] * 3)
+        self.first.heard.clear()
+        self.second.heard.clear()
+
+    def test_messages(self) -> None:
+        """Everything that is said, commands included, and what the bot says."""
+        self.say("hello")
+        self.say("!echo x")
+        self.assertEqual(self.first.heard, ["message hello", "botmessage x", "message !echo x"])
+
+    def test_mentions(self) -> None:
+        """Those who are mentioned, with the message's network as the one at hand."""
+        self.say("hello @carol", network="console")
+        self.assertEqual(self.first.heard, ["message hello @carol", ("mention", ["@carol"], "console")])
+
+    def test_rooms_and_presence(self) -> None:
+        """Rooms that are joined, left or get another topic; who comes and goes."""
+        room = self.bot.query_room("libera:#ops")
+        room.join()
+        room.topic = "quiet"
+        room.leave()
+        self.bot.presence_changed(self.backends["libera"], Presence(TestPerson("bob"), "away"))
+        self.assertEqual(self.first.heard, ["joined #ops", "topic quiet", "left #ops", "presence bob away"])
+
+    def test_connections(self) -> None:
+        """Each connection is told, and plugins stay active."""
+        backend = self.backends["libera"]
+        self.bot.backend_disconnected(backend, "gone")
+        self.bot.backend_connected(backend)
+        self.assertEqual(self.first.heard, ["connect"])
+        self.assertTrue(self.first.is_activated)
+
+    def test_one_that_raises(self) -> None:
+        """What a callback raises is logged; other plugins are told all the same."""
+        self.say("trouble")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+        self.assertEqual(self.second.heard, ["message trouble"])
+
+    def test_inactive_plugins(self) -> None:
+        """An inactive plugin is told nothing."""
+        self.successResultOf(self.bot.plugin_manager.deactivate("Listener"))
+        self.say("hello")
+        self.assertEqual((self.first.heard, self.second.heard), ([], ["message hello"]))
+
+
+class Finder(BotPlugin):
+    """Builds identifiers where it is asked to."""
+
+    gate: Deferred[None]
+
+    @botcmd
+    def find(self, msg: Any, args: str) -> str:
+        return self.build_identifier(args).network
+
+    @botcmd
+    async def find_later(self, msg: Any, args: str) -> str:
+        self.gate = Deferred()
+        await self.gate
+        return f"{self.build_identifier(args).network} {self.mode} {self._bot.prefix}"
+
+    @botcmd
+    def tell(self, msg: Any, args: str) -> None:
+        self.send(self.build_identifier(args), "you are told")
+
+    @botcmd
+    def tell_made(self, msg: Any, args: str) -> None:
+        self.send(TestPerson(args), "you are told")
+
+    @botcmd
+    def reply_in_room(self, msg: Any, args: str) -> None:
+        self.send(msg.to, "here", in_reply_to=msg, groupchat_nick_reply=True)
+
+    @webhook
+    def hook(self, payload: Any) -> str:
+        return self.build_identifier("carol").network
+
+    def callback_message(self, message: Any) -> None:
+        if message.body == "find":
+            self.send(message.frm, self.build_identifier("carol").network)
+
+
+class NetworkTests(NetworksCase):
+    """Which network is meant."""
+
+    networks = {
+        "libera": {"CHATROOM_PRESENCE": ("#ops",)},
+        "console": {"CHATROOM_PRESENCE": ("#here",), "BOT_PREFIX": "."},
+    }
+    plugins = (Finder,)
+
+    def test_named(self) -> None:
+        """A name with its network is there, wherever it is asked for."""
+        for name in self.networks:
+            identifier = self.bot.build_identifier(f"{name}:#ops")
+            self.assertEqual((identifier.network, str(identifier)), (name, "#ops"))
+            self.assertEqual(self.bot.query_room(f"{name}:#ops"), identifier)
+        self.assertEqual(str(self.bot.build_identifier("nowhere:#ops")), "nowhere:#ops")
+
+    def test_bare_name(self) -> None:
+        """A bare name is on the network of the message being handled, else on the first."""
+        self.assertEqual(self.bot.build_identifier("carol").network, "libera")
+        self.assertEqual(self.say(".find carol", network="console"), ["console"])
+        self.assertEqual(self.say("find", network="console"), ["console"])
+        self.assertEqual(self.say("!find carol"), ["libera"])
+        answer = self.successResultOf(self.bot.web.client().request("POST", "/hook"))
+        self.assertEqual(answer.text, "libera")
+
+    def test_bare_name_after_an_await(self) -> None:
+        """Still so after an await, whatever was said on other networks meanwhile."""
+        self.say(".find later carol", network="console")
+        finder: Any = self.bot.plugin_manager.instance("Finder")
+        gate = finder.gate
+        self.say("!find carol")
+        gate.callback(None)
+        self.assertEqual(self.texts("console"), ["console test ."])
+
+    def test_send_follows_its_identifier(self) -> None:
+        """A message goes to the network of whom it is for."""
+        self.say(".tell libera:bob", network="console")
+        self.say("!tell console:#here")
+        self.assertEqual(
+            (self.sent("libera"), self.sent("console")), ([("bob", "you are told")], [("#here", "you are told")])
+        )
+
+    def test_identifiers_made_by_hand(self) -> None:
+        """One that knows no network is on that of the message; one of a network that has gone reaches nobody."""
+        self.say(".tell made bob", network="console")
+        self.assertEqual(self.sent("console"), [("bob", "you are told")])
+        stray = TestPerson("bob")
+        stray.network = "oftc"
+        error = self.assertRaises(ValueError, self.bot.send, stray, "hello")
+        self.assertIn("oftc", str(error))
+        self.assertIn("build_identifier", str(self.assertRaises(ValueError, self.bot.send, "bob", "hello")))
+
+    def test_rooms_of_the_configuration(self) -> None:
+        """CHATROOM_PRESENCE names all networks' rooms, and `build_identifier` finds each."""
+        self.assertEqual(self.config.CHATROOM_PRESENCE, ("libera:#ops", "console:#here"))
+        for room in self.config.CHATROOM_PRESENCE:
+            self.bot.send(self.bot.build_identifier(room), "hello")
+        self.assertEqual(self.sent("libera") + self.sent("console"), [("#ops", "hello"), ("#here", "hello")])
+        self.assertEqual(sorted(str(room) for room in self.bot.rooms()), ["#here", "#ops"])
+
+    def test_reply_with_nick(self) -> None:
+        """`groupchat_nick_reply` begins with who asked."""
+        self.assertEqual(self.say("!reply in room", to="#ops"), ["@bob here"])
+
+    def test_presence_on_all(self) -> None:
+        """A change of presence shows on every network."""
+        self.bot.change_presence("away", "lunch")
+        self.assertEqual([backend.presence for backend in self.backends.values()], [("away", "lunch")] * 2)
+
+
+class AdminTests(NetworksCase):
+    """Who is warned."""
+
+    networks = {
+        "libera": {"BOT_ADMINS": ("alice", "*!*@trusted"), "BOT_ADMINS_NOTIFICATIONS": ("alice", "")},
+        "console": {"BOT_ADMINS": ("root",)},
+    }
+
+    def test_warn_admins(self) -> None:
+        """Each network's own admins are told; one who can't be doesn't keep it from the others."""
+        self.bot.warn_admins("careful")
+        self.assertEqual(self.sent("libera"), [("alice", "careful")])
+        self.assertEqual(self.sent("console"), [("root", "careful")])
+
+    def test_one_network_that_takes_nothing(self) -> None:
+        """A network that can't send doesn't keep it from the other."""
+        self.successResultOf(self.backends["libera"].disconnect())
+        self.bot.warn_admins("careful")
+        self.assertEqual(self.sent("console"), [("root", "careful")])
+
+
+class Failing(BotPlugin):
+    """Has hooks that fail."""
+
+    @webhook
+    def one(self, payload: Any) -> str:
+        raise RuntimeError("s3cret")
+
+    @webhook
+    def two(self, payload: Any) -> str:
+        raise ValueError("s3cret")
+
+    @webhook
+    async def never(self, payload: Any) -> None:
+        await Deferred()
+
+
+class FailureTests(PluginTestCase):
+    """What admins hear of failing webhooks."""
+
+    plugins = (Failing,)
+
+    def test_once_a_minute_for_each_hook(self) -> None:
+        """One line names the hook, the error and the request, but not what the error says; then a minute of silence."""
+        answer = self.post("/one")
+        self.assertEqual(answer.status, 500)
+        (warning,) = self.bot.sent_to("@admin")
+        for part in ("Failing.one", "/one", "RuntimeError", str(answer.header("X-Request-Id"))):
+            self.assertIn(part, warning)
+        self.assertNotIn("s3cret", warning)
+        self.bot.advance(59)
+        self.post("/one")
+        self.assertEqual(len(self.bot.messages), 1)
+        self.post("/two")
+        self.assertEqual(len(self.bot.messages), 2)
+        self.bot.advance(1)
+        self.post("/one")
+        self.assertEqual(len(self.bot.messages), 3)
+        self.flushLoggedErrors(RuntimeError, ValueError)
+
+    def test_overdue(self) -> None:
+        """A handler that doesn't answer in time is told once, though it was asked twice."""
+        answers = [self.bot.post("/never"), self.bot.post("/never")]
+        self.bot.advance(61)
+        self.assertEqual([self.successResultOf(answer).status for answer in answers], [504, 504])
+        (warning,) = self.bot.sent_to("@admin")
+        self.assertIn("Failing.never", warning)
+        self.assertIn("60 s", warning)
+
+
+class Early(BotPlugin):
+    """Has a URL first."""
+
+    @webhook("/shared")
+    def handler(self, payload: Any) -> str:
+        return "early"
+
+
+class Late(BotPlugin):
+    """Wants the same URL."""
+
+    @webhook("/shared")
+    def handler(self, payload: Any) -> str:
+        return "late"
+
+    @webhook
+    def other(self, payload: Any) -> str:
+        return "other"
+
+
+class ClashTests(PluginTestCase):
+    """Two plugins with one URL."""
+
+    plugins = (Early, Late)
+
+    def test_row_47_two_plugins_claim_one_route(self) -> None:
+        """The first keeps it, the second has its other hooks, and admins get one message with both names."""
+        (warning,) = self.bot.sent_to("@admin")
+        for part in ("Early", "Late", "/shared"):
+            self.assertIn(part, warning)
+        self.assertEqual((self.post("/shared").text, self.post("/other").text), ("early", "other"))
+        self.command("!plugin deactivate Early")
+        self.assertEqual(self.post("/shared").text, "late")
+        self.bot.say("!plugin activate Early")
+        self.assertEqual(self.post("/shared").text, "late")
+        self.assertEqual(len([text for text in self.bot.sent_to("@admin") if "/shared" in text]), 2)
+
+
+class Slow(BotPlugin):
+    """Takes its time."""
+
+    gate: Deferred[None]
+
+    def activate(self) -> None:
+        super().activate()
+        self.heard: list[str] = []
+
+    @botcmd
+    async def slow(self, msg: Any, args: str) -> str:
+        self.gate = Deferred()
+        await self.gate
+        return "at last"
+
+    @botcmd
+    def loud(self, msg: Any, args: str) -> str:
+        return "loud"
+
+    def callback_message(self, message: Any) -> None:
+        self.heard.append(message.body)
+
+
+class EndTests(NetworksCase):
+    """When the bot ends by itself."""
+
+    plugins = (Slow,)
+
+    def setUp(self) -> None:
+        """Have the plugin at hand."""
+        super().setUp()
+        self.slow: Any = self.bot.plugin_manager.instance("Slow")
+
+    def test_after_the_last_reply(self) -> None:
+        """When all networks have ended, the bot does after its last answer."""
+        self.say("!slow")
+        for backend in self.backends.values():
+            self.bot.backend_ended(backend)
+        self.reactor.advance(1)
+        self.assertEqual(self.ended, 0)
+        self.slow.gate.callback(None)
+        self.reactor.advance(0)
+        self.assertEqual((self.texts(), self.ended), (["at last"], 1))
+
+    def test_not_while_a_network_is_there(self) -> None:
+        """One network that goes on keeps the bot."""
+        self.bot.backend_ended(self.backends["libera"])
+        self.reactor.advance(1)
+        self.assertEqual(self.ended, 0)
+        self.bot.backend_ended(self.backends["console"])
+        self.reactor.advance(1)
+        self.assertEqual(self.ended, 1)
+
+    def test_not_while_something_listens(self) -> None:
+        """A bot with a web server goes on serving when nobody talks to it any more."""
+        self.successResultOf(self.bot.web.listeners.open("tcp:8080"))
+        for backend in self.backends.values():
+            self.bot.backend_ended(backend)
+        self.reactor.advance(1)
+        self.assertEqual(self.ended, 0)
+
+
+class StopTests(NetworksCase):
+    """How the bot stops."""
+
+    plugins = (Slow,)
+
+    def stop(self) -> None:
+        """Each test stops the bot itself."""
+
+    def test_intake_stops_and_answers_are_sent(self) -> None:
+        """While it stops nothing new is taken, and what runs may still answer."""
+        slow: Any = self.bot.plugin_manager.instance("Slow")
+        self.say("!slow")
+        heard = list(slow.heard)
+        stopping = Deferred.fromCoroutine(self.bot.stop(10))
+        self.assertEqual(self.say("!loud") + self.say("!nothing") + self.say("hello @bob"), [])
+        self.assertEqual(slow.heard, heard)
+        self.assertEqual(self.successResultOf(self.bot.web.client().request("POST", "/x")).status, 503)
+        self.assertNoResult(stopping)
+        slow.gate.callback(None)
+        self.successResultOf(stopping)
+        self.assertEqual(self.texts(), ["at last"])
+        self.assertFalse(slow.is_activated)
+
+    def test_grace_period(self) -> None:
+        """What doesn't end is left behind when the grace period is over."""
+        self.say("!slow")
+        stopping = Deferred.fromCoroutine(self.bot.stop(10))
+        self.reactor.advance(9)
+        self.assertNoResult(stopping)
+        self.reactor.advance(1)
+        self.successResultOf(stopping)
+
+
+class StartTests(NetworksCase):
+    """What is said when a plugin doesn't work."""
+
+    def test_problems_are_told(self) -> None:
+        """Admins learn at the start which plugin could not be activated."""
+
+        class Broken(BotPlugin):
+            def activate(self) -> None:
+                raise RuntimeError("no way")
+
+        bot = TestBot((Broken,))
+        self.assertRaises(AssertionError, bot.start)
+        (warning,) = bot.sent_to("@admin")
+        self.assertIn("Broken", warning)
+        self.assertIn("no way", warning)
+        self.assertIn("This is errklein", bot.command("!about"))
+        bot.stop()
+        self.flushLoggedErrors(RuntimeError)

@@ -1,0 +1,453 @@
+"""Tests for the way from a message to its answer."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+
+from errklein import BotPlugin, CommandError, botcmd
+from errklein.backends.outbox import OutboxClosed
+from tests.chapter.kit import RealBotCase
+from tests.networks import NetworksCase
+
+
+class Talker(BotPlugin):
+    """Answers in every way."""
+
+    def __init__(self, bot: Any, name: str | None = None) -> None:
+        super().__init__(bot, name)
+        self.gates: list[Deferred[Any]] = []
+
+    @botcmd
+    def hello_world(self, msg: Any, args: str) -> str:
+        return f"hello {args!r}"
+
+    @botcmd
+    def returns(self, msg: Any, args: str) -> Any:
+        return {"none": None, "empty": "", "zero": 0, "list": [], "dict": {}, "number": 7, "full": [1]}[args]
+
+    @botcmd
+    def items(self, msg: Any, args: str) -> Iterator[Any]:
+        yield "one"
+        yield ""
+        yield None
+        yield "two"
+        if args:
+            raise RuntimeError("no three")
+
+    @botcmd
+    async def later_items(self, msg: Any, args: str) -> AsyncIterator[str]:
+        yield "one"
+        await self._gate()
+        yield "two"
+        raise RuntimeError("no three")
+
+    @botcmd
+    async def waits(self, msg: Any, args: str) -> str:
+        await self._gate()
+        return f"waited {args}"
+
+    @botcmd
+    @inlineCallbacks
+    def waits_too(self, msg: Any, args: str) -> Any:
+        yield self._gate()
+        return "waited too"
+
+    @botcmd
+    def refuses(self, msg: Any, args: str) -> str:
+        raise CommandError("not *today*")
+
+    @botcmd
+    def fails(self, msg: Any, args: str) -> str:
+        raise ValueError("bad luck")
+
+    @botcmd(split_args_with=None)
+    def split(self, msg: Any, args: list[str]) -> str:
+        return repr(args)
+
+    @botcmd(split_args_with=",")
+    def split_commas(self, msg: Any, args: list[str]) -> str:
+        return repr(args)
+
+    @botcmd(split_args_with=shlex.split)
+    def split_shell(self, msg: Any, args: list[str]) -> str:
+        return repr(args)
+
+    @botcmd(admin_only=True)
+    async def admin_waits(self, msg: Any, args: str) -> str:
+        await self._gate()
+        return f"done {args}"
+
+    @botcmd(admin_only=True)
+    async def admin_finds(self, msg: Any, args: str) -> str:
+        await self._gate()
+        return self.build_identifier(args).network
+
+    def _gate(self) -> Deferred[Any]:
+        gate: Deferred[Any] = Deferred()
+        self.gates.append(gate)
+        return gate
+
+
+class TalkerCase(NetworksCase):
+    """Has the Talker."""
+
+    plugins = (Talker,)
+
+    def setUp(self) -> None:
+        """Have the plugin at hand."""
+        super().setUp()
+        self.talker: Any = self.bot.plugin_manager.instance("Talker")
+
+
+class AnswerTests(TalkerCase):
+    """What is sent for what a command returns, yields or raises."""
+
+    def test_words_and_arguments(self) -> None:
+        """Underscores of a name are spaces in chat or underscores; arguments keep what is inside of them."""
+        for said in ("!hello world a  b\nc ", "!hello_world a  b\nc"):
+            self.assertEqual(self.say(said), ["hello 'a  b\\nc'"])
+        self.assertEqual(self.say("  !hello world"), [])
+        self.assertEqual(self.say("hello world"), [])
+
+    def test_falsy_is_silent(self) -> None:
+        """None and everything that is empty or zero sends nothing; anything else is sent as text."""
+        for name in ("none", "empty", "zero", "list", "dict"):
+            self.assertEqual(self.say(f"!returns {name}"), [])
+        self.assertEqual(self.say("!returns number") + self.say("!returns full"), ["7", "[1]"])
+
+    def test_generators_answer_by_item(self) -> None:
+        """Each item is a message of its own, empty ones are left out."""
+        self.assertEqual(self.say("!items"), ["one", "two"])
+
+    def test_what_was_sent_stays(self) -> None:
+        """What a generator yielded before it raised has been sent, and the error comes after it."""
+        self.assertEqual(self.say("!items all"), ["one", "two", "Computer says nooo. See logs for details:\nno three"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_async_generators(self) -> None:
+        """Items of an async generator are sent as they come, and stay sent when it raises."""
+        self.assertEqual(self.say("!later items"), ["one"])
+        self.talker.gates[0].callback(None)
+        self.assertEqual(self.texts()[1], "two")
+        self.assertTrue(self.texts()[2].startswith("Computer says nooo"))
+        self.flushLoggedErrors(RuntimeError)
+
+    def test_coroutines_and_inline_callbacks(self) -> None:
+        """`async def` and @inlineCallbacks commands answer when they are done."""
+        self.assertEqual(self.say("!waits x") + self.say("!waits too"), [])
+        for gate in self.talker.gates:
+            gate.callback(None)
+        self.assertEqual(self.texts(), ["waited x", "waited too"])
+
+    def test_command_error(self) -> None:
+        """A CommandError's reason is the answer, and no fault in the log."""
+        self.assertEqual(self.say("!refuses"), ["not today"])
+
+    def test_exception(self) -> None:
+        """Any other exception is answered with its text, and logged with the plugin and the command."""
+        (reply,) = self.say("!fails")
+        self.assertTrue(reply.startswith("Computer says nooo"), reply)
+        self.assertIn("bad luck", reply)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_split_args_with(self) -> None:
+        """Arguments are split as declared; what can't be split is told, and the command doesn't run."""
+        self.assertEqual(self.say("!split a  b") + self.say("!split"), ["['a', 'b']", "[]"])
+        self.assertEqual(self.say("!split commas a,b") + self.say("!split commas"), ["['a', 'b']", "['']"])
+        self.assertEqual(self.say("!split shell 'a b' c"), ["['a b', 'c']"])
+        (reply,) = self.say("!split shell 'a b")
+        self.assertIn("couldn't parse your arguments", reply)
+        self.assertIn("No closing quotation", reply)
+
+    def test_replies_that_cannot_be_sent(self) -> None:
+        """When the network takes nothing any more that is logged, and the bot isn't busy for ever."""
+        self.successResultOf(self.backends["libera"].disconnect())
+        self.assertEqual(self.say("!hello world") + self.say("!nothing"), [])
+        self.assertEqual(len(self.flushLoggedErrors(OutboxClosed)), 3)
+        self.successResultOf(self.bot.dispatcher.when_idle())
+
+    def test_the_bots_own_and_old_messages(self) -> None:
+        """The bot doesn't hear itself, nor what was said before it came."""
+        backend = self.backends["libera"]
+        backend.receive("!hello world", frm=backend.bot_identifier)
+        message = backend.receive("nothing", frm="bob")
+        message.body, message.delayed = "!hello world", True
+        backend.hear(message)
+        self.assertEqual(self.texts(), [])
+
+
+class UnknownTests(TalkerCase):
+    """What is said about commands that there aren't."""
+
+    networks = {"libera": {}, "quiet": {"SUPPRESS_CMD_NOT_FOUND": True}}
+
+    def test_not_found(self) -> None:
+        """The answer names the first word, and the first two."""
+        self.assertEqual(self.say("!zz"), ['Command "zz" not found.'])
+        self.assertEqual(self.say("!zz yy xx"), ['Command "zz" / "zz yy" not found.'])
+
+    def test_suggestions(self) -> None:
+        """Names that are like it are suggested, with the prefix."""
+        (reply,) = self.say("!helo wrld now")
+        self.assertIn('"!hello world"', reply)
+
+    def test_lone_prefix(self) -> None:
+        """A prefix alone is answered too."""
+        self.assertIn("not found", self.say("!")[0])
+
+    def test_suppressed_on_one_network(self) -> None:
+        """SUPPRESS_CMD_NOT_FOUND mutes it where it is set."""
+        self.assertEqual(self.say("!zz", network="quiet"), [])
+        self.assertEqual(len(self.say("!zz")), 1)
+
+
+class PrefixTests(TalkerCase):
+    """What a command begins with, on each network."""
+
+    networks = {
+        "libera": {},
+        "dotted": {"BOT_PREFIX": "."},
+        "loose": {
+            "BOT_PREFIX_OPTIONAL_ON_CHAT": True,
+            "BOT_ALT_PREFIXES": ("err", "errbot"),
+            "BOT_ALT_PREFIX_SEPARATORS": (":", ","),
+            "BOT_ALT_PREFIX_CASEINSENSITIVE": True,
+        },
+    }
+
+    def test_each_network_has_its_own(self) -> None:
+        """A prefix holds on its network only, and suggestions show it."""
+        self.assertEqual(len(self.say("!hello world")), 1)
+        self.assertEqual(self.say(".hello world"), [])
+        self.assertEqual(len(self.say(".hello world", network="dotted")), 1)
+        self.assertEqual(self.say("!hello world", network="dotted"), [])
+        self.assertIn('".hello world"', self.say(".helo world", network="dotted")[0])
+
+    def test_optional_in_direct_messages(self) -> None:
+        """Without a prefix in a direct message, never in a room."""
+        self.assertEqual(self.say("hello world", network="loose"), ["hello ''"])
+        self.assertEqual(self.say("hello world", network="loose", to="#room"), [])
+
+    def test_alternatives(self) -> None:
+        """Other prefixes count in any case, with or without a separator."""
+        for said in ("Errbot: hello world", "err,hello world", "ERR hello world", "err!hello world"):
+            self.assertEqual(self.say(said, network="loose", to="#room"), ["hello ''"])
+
+
+class AccessTests(TalkerCase):
+    """Who may do what, on each network."""
+
+    networks = {
+        "libera": {
+            "BOT_ADMINS": ("alice",),
+            "ACCESS_CONTROLS": {"Talker:hello*": {"denyusers": ("mallory",)}, "admin waits": {"allowmuc": True}},
+        },
+        "console": {"BOT_ADMINS": ("root",), "HIDE_RESTRICTED_ACCESS": True},
+    }
+
+    def test_admin_only(self) -> None:
+        """A command of admins is refused to others, and nobody is an admin on a network for being one elsewhere."""
+        self.assertEqual(self.say("!admin waits", frm="bob"), ["This command requires bot-admin privileges"])
+        self.assertEqual(self.say("!admin waits", frm="root"), ["This command requires bot-admin privileges"])
+        self.assertEqual(self.say("!admin waits", frm="alice", network="console"), [])
+        self.assertEqual(self.talker.gates, [])
+        self.say("!admin waits", frm="alice")
+        self.say("!admin waits", frm="root", network="console")
+        self.talker.gates[0].callback(None)
+        self.talker.gates[1].callback(None)
+        self.assertEqual((self.texts()[-1], self.texts("console")), ("done", ["done"]))
+
+    def test_admins_in_rooms(self) -> None:
+        """In a room a command of admins works only where `allowmuc` says so."""
+        refusal = "This command may only be issued through a direct message"
+        self.assertEqual(self.say("!admin finds x", frm="alice", to="#room"), [refusal])
+        self.assertEqual(self.say("!admin waits", frm="alice", to="#room"), [])
+        self.talker.gates[0].callback(None)
+        self.assertEqual(self.sent()[-1], ("#room", "done"))
+
+    def test_rules_hold_on_their_network(self) -> None:
+        """ACCESS_CONTROLS of one network say nothing about another."""
+        (refusal,) = self.say("!hello world", frm="mallory")
+        self.assertTrue(refusal.startswith("You're not allowed to access this command"))
+        self.assertEqual(self.say("!hello world", frm="mallory", network="console"), ["hello ''"])
+
+    def test_hidden_refusals(self) -> None:
+        """HIDE_RESTRICTED_ACCESS refuses without a word."""
+        self.assertEqual(self.say("!admin waits", frm="bob", network="console"), [])
+        self.assertEqual(self.talker.gates, [])
+
+    def test_broken_rules_refuse(self) -> None:
+        """Rules that can't be applied let nobody in, are logged, and stop nothing else."""
+        self.config.networks["libera"].ACCESS_CONTROLS = {"*": {"allowusers": 7}}
+        self.assertEqual(self.say("!hello world"), [])
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.successResultOf(self.bot.dispatcher.when_idle())
+
+
+class PlaceTests(TalkerCase):
+    """Where answers go."""
+
+    networks = {
+        "libera": {},
+        "private": {"DIVERT_TO_PRIVATE": ("hello_world",)},
+        "all": {"DIVERT_TO_PRIVATE": ("ALL_COMMANDS",)},
+        "threads": {"DIVERT_TO_THREAD": ("hello_world",)},
+        "nicks": {"GROUPCHAT_NICK_PREFIXED": True},
+    }
+
+    def test_where_it_was_said(self) -> None:
+        """A room gets the answer to what was said in it, a person to what was said in private."""
+        self.say("!hello world", to="#room")
+        self.say("!hello world")
+        self.assertEqual(self.sent(), [("#room", "hello ''"), ("bob", "hello ''")])
+
+    def test_divert_to_private(self) -> None:
+        """Diverted commands, or all of them, are answered in private; refusals of such a command too."""
+        for network in ("private", "all"):
+            self.say("!hello world", to="#room", network=network)
+            self.say("!returns number", to="#room", network=network)
+        self.assertEqual([to for to, _ in self.sent("private")], ["bob", "#room"])
+        self.assertEqual([to for to, _ in self.sent("all")], ["bob", "bob"])
+
+    def test_divert_to_thread(self) -> None:
+        """The answer hangs on the message that it answers."""
+        self.say("!hello world", to="#room", network="threads")
+        self.say("!returns number", to="#room", network="threads")
+        threaded = [sent.message.is_threaded for sent in self.backends["threads"].sent]
+        self.assertEqual(threaded, [True, False])
+
+    def test_nick_prefixed(self) -> None:
+        """In rooms the answer begins with who asked; in private it doesn't."""
+        self.assertEqual(self.say("!hello world", to="#room", network="nicks"), ["@bob hello ''"])
+        self.assertEqual(self.say("!hello world", network="nicks"), ["hello ''"])
+
+
+class OrderTests(TalkerCase):
+    """What waits for what."""
+
+    networks = {"libera": {"BOT_ADMINS": ("alice",)}, "console": {"BOT_ADMINS": ("root",)}}
+
+    def test_admin_commands_one_after_another(self) -> None:
+        """Of admins' commands one runs at a time, in order, while everybody else is answered."""
+        self.say("!admin waits 1", frm="alice")
+        self.say("!admin waits 2", frm="alice")
+        self.assertEqual(len(self.talker.gates), 1)
+        self.assertEqual(self.say("!hello world"), ["hello ''"])
+        self.talker.gates[0].callback(None)
+        self.assertEqual(len(self.talker.gates), 2)
+        self.talker.gates[1].callback(None)
+        self.assertEqual(self.texts(), ["hello ''", "done 1", "done 2"])
+
+    def test_a_failing_admin_command_lets_the_next_one_run(self) -> None:
+        """The turn passes on whatever becomes of a command."""
+        self.say("!admin waits 1", frm="alice")
+        self.say("!admin waits 2", frm="alice")
+        self.talker.gates[0].errback(RuntimeError("gone"))
+        self.talker.gates[1].callback(None)
+        self.assertEqual(self.texts()[-1], "done 2")
+        self.flushLoggedErrors(RuntimeError)
+
+    def test_a_waiting_command_keeps_its_network(self) -> None:
+        """A command that waited for another network's has bare names on its own network nevertheless."""
+        self.say("!admin waits", frm="alice")
+        self.say("!admin finds carol", frm="root", network="console")
+        self.talker.gates[0].callback(None)
+        self.talker.gates[1].callback(None)
+        self.assertEqual(self.texts("console"), ["console"])
+
+    def test_a_never_ending_command(self) -> None:
+        """Others are answered while one never is; idle is the bot only after the last answer."""
+        self.say("!waits")
+        self.assertEqual(self.say("!hello world"), ["hello ''"])
+        idle = self.bot.dispatcher.when_idle()
+        self.assertNoResult(idle)
+        self.talker.gates[0].callback(None)
+        self.successResultOf(idle)
+        self.assertEqual(self.texts()[-1], "waited")
+
+
+BLOCKING = textwrap.dedent(
+    """
+    import threading
+    from errklein import BotPlugin, botcmd
+
+    class Blocking(BotPlugin):
+        gate = threading.Event()
+
+        @botcmd
+        def block(self, msg, args):
+            self.gate.wait()
+            return "released"
+
+        @botcmd(admin_only=True)
+        def block_admins(self, msg, args):
+            self.gate.wait()
+            return "released"
+
+        @botcmd
+        def where(self, msg, args):
+            return f"{self.build_identifier('carol').network} {'commands' in threading.current_thread().name}"
+
+        @botcmd
+        def items(self, msg, args):
+            yield self.build_identifier("carol").network
+            self.gate.wait()
+            yield "released"
+
+        def callback_message(self, message):
+            if message.body == "where am I":
+                self.send(message.frm, "callback " + self.build_identifier("carol").network)
+    """
+)
+
+
+class ThreadTests(RealBotCase):
+    """Commands that block, in real threads."""
+
+    config = {
+        "BACKENDS": {"libera": {"BACKEND": "Test"}, "console": {"BACKEND": "Test"}},
+        "BOT_ASYNC_POOLSIZE": 3,
+    }
+
+    async def setUp(self) -> None:
+        """Have a plugin with blocking commands."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "blocking.plug").write_text("[Core]\nName = Blocking\nModule = blocking\n")
+        (directory / "blocking.py").write_text(BLOCKING)
+        await self.start_bot(directory)
+        gate = self.bot.plugin_manager.instance("Blocking").gate  # type: ignore[attr-defined]
+        gate.clear()
+        self.addCleanup(gate.set)
+        self.gate = gate
+
+    async def test_blocking_commands_block_nobody(self) -> None:
+        """While commands block, an admin's among them, others are answered in threads and on the reactor."""
+        self.backend.receive("!block", frm="bob")
+        self.backend.receive("!block admins", frm="@admin")
+        self.assertEqual(await self.say("!where", frm="bob"), ["libera True"])
+        self.assertIn("I've been up", await self.command("!uptime"))
+        self.gate.set()
+        await self.bot.dispatcher.when_idle()
+        self.assertEqual([sent.text for sent in self.backend.sent][-2:], ["released"] * 2)
+
+    async def test_items_are_sent_while_it_blocks(self) -> None:
+        """What a blocking generator yields is sent at once."""
+        self.assertEqual(await self.say("!items", frm="bob"), ["libera"])
+        self.gate.set()
+        await self.bot.dispatcher.when_idle()
+        self.assertEqual(self.backend.sent[-1].text, "released")
+
+    async def test_bare_names_in_threads(self) -> None:
+        """In a thread a bare name is on the network of the message, for commands, generators and callbacks."""
+        self.assertEqual(await self.say("!where", frm="bob", network="console"), ["console True"])
+        self.gate.set()
+        self.assertEqual(await self.say("!items", replies=2, frm="bob", network="console"), ["console", "released"])
+        self.assertEqual(await self.say("where am I", frm="bob", network="console"), ["callback console"])
+        self.assertEqual(await self.say("where am I", frm="bob"), ["callback libera"])
