@@ -50,16 +50,26 @@ def run(command: Sequence[str], *arguments: str, cwd: Path, stdin: str = "") -> 
 
 
 class Program:
-    """A program that is running in the foreground; its standard output and error are read together."""
+    """A program that is running in the foreground.
 
-    def __init__(self, command: Sequence[str], *arguments: str, cwd: Path, stdin: Any = subprocess.DEVNULL) -> None:
+    Its standard output and error are read together, unless `stderr` is something else.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *arguments: str,
+        cwd: Path,
+        stdin: Any = subprocess.DEVNULL,
+        stderr: Any = subprocess.STDOUT,
+    ) -> None:
         self.process = subprocess.Popen(
             [*command, *arguments],
             cwd=cwd,
             env=environment(),
             stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
         )
         assert self.process.stdout is not None
         self.output = b""

@@ -1,0 +1,34 @@
+"""SIGTERM while 15 handlers run, one of them never ending; and async handlers of every kind in a real daemon.
+
+Run `python benchmarks/shutdown.py`. Exits with 1 if something doesn't hold.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.acceptance.shutdown import ENDLESS, daemon, shutdown
+
+
+def main() -> int:
+    """Print what was measured, and what doesn't hold."""
+    problems = []
+    for endless in ENDLESS:
+        with tempfile.TemporaryDirectory() as directory:
+            figures = shutdown(Path(directory), endless)
+            print(figures.report(), flush=True)
+            problems += figures.problems()
+    with tempfile.TemporaryDirectory() as directory:
+        answered = daemon(Path(directory))
+        print(answered.report())
+        problems += answered.problems()
+    print("\n".join(problems) or "all of it holds")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

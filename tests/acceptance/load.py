@@ -1,0 +1,57 @@
+"""Keeps many requests unanswered at every moment. Run as a process of its own: python -m tests.acceptance.load PORT N PATH…
+
+N connections for each path ask again as soon as they have an answer, until standard input ends. Says "loaded" when
+requests are on their way on all of them, and at the end, as one line of JSON, the answers and how few were ever unanswered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import astuple, dataclass, field
+
+from tests.acceptance.wire import Answer, Connection
+
+
+@dataclass
+class Load:
+    """What is unanswered, and what was answered."""
+
+    unanswered: int = 0
+    fewest: int = sys.maxsize
+    stopping: bool = False
+    answers: list[tuple[str, Answer]] = field(default_factory=list)
+
+    async def keep_asking(self, connection: Connection, path: str) -> None:
+        """Ask, again and again."""
+        while not self.stopping:
+            self.unanswered += 1
+            answer = await connection.ask(path)
+            self.unanswered -= 1
+            self.answers.append((path, answer))
+            if not self.stopping:
+                self.fewest = min(self.fewest, self.unanswered)
+        connection.close()
+
+
+async def main(port: int, each: int, paths: list[str]) -> None:
+    """Load the server until standard input ends."""
+    load = Load()
+    asking = []
+    for path in paths * each:
+        connection = Connection(port)
+        await connection.open()
+        asking.append((connection, path))
+    running = [asyncio.ensure_future(load.keep_asking(connection, path)) for connection, path in asking]
+    await asyncio.sleep(0.1)
+    load.fewest = load.unanswered
+    print("loaded", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    load.stopping = True
+    await asyncio.gather(*running)
+    print(json.dumps({"fewest": load.fewest, "answers": [(path, *astuple(answer)) for path, answer in load.answers]}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
