@@ -1,0 +1,167 @@
+"""GitHub's webhooks become lines in a room, each exactly one and in order, although the IRC server crashes in between."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from tests.acceptance.payloads import Delivery, compare
+from tests.backends.irc.ngircd import Ngircd, join
+from tests.processes import LIMIT, ROOT, TWISTD, environment, free_port, write_config
+
+BOT, ROOM = "errklein", "#github"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured."""
+
+    expected: Sequence[Delivery]
+    statuses: Sequence[int]
+    lines: Sequence[str]
+    heard_before: int
+    """How many lines were heard before the server crashed."""
+    posted_before: int
+    posting: float
+    """Seconds that all posting took."""
+    telling: float
+    """Seconds from the first post to the last line."""
+    silence: float
+    """Seconds between the last line before the crash and the first one after it."""
+
+    def report(self) -> str:
+        """The figures, for people."""
+        lost, twice, strange = compare(self.expected, self.lines)
+        statuses = ", ".join(f"{count} × {status}" for status, count in Counter(self.statuses).items())
+        return f"""\
+{len(self.expected)} webhooks of {len({each.event for each in self.expected})} events: {statuses}; posted in {self.posting:.1f} s
+{len(self.lines)} lines in {self.telling:.1f} s: {lost} lost, {twice} twice, {len(strange)} out of order
+server killed after line {self.heard_before}, {self.posted_before} webhooks posted; {self.silence:.1f} s without a line"""
+
+    def problems(self) -> list[str]:
+        """What doesn't hold."""
+        lost, twice, strange = compare(self.expected, self.lines)
+        found = [f"answered with {status}" for status in self.statuses if status not in (200, 204)]
+        found += [f"{lost} were lost"] * bool(lost) + [f"{twice} were told twice"] * bool(twice)
+        found += [f"out of order: {line}" for line in strange]
+        if len(self.lines) != len(self.expected):
+            found.append(f"{len(self.lines)} lines for {len(self.expected)} webhooks")
+        return found
+
+
+async def github_to_irc(reactor: Any, directory: Path, expected: Sequence[Delivery]) -> Figures:
+    """Post the first half; kill the server when a third has been heard; post the rest; start the server again.
+
+    The second person is back in the room as soon as the server is there, which is before the bot tries again.
+    """
+    server = Ngircd()
+    text = server.configuration.read_text()
+    # As Debian configures it; the rest is as it comes.
+    server.configuration.write_text(text.replace("MaxConnectionsIP = 0", "MaxConnectionsIP = 10"))
+    server.start()
+    bot, people = None, []
+    try:
+        await server.wait_until_up(reactor)
+        people.append(await join(reactor, server.port, "reader", ROOM))
+        port = free_port()
+        bot = _Bot(directory, server.port, port)
+        await people[0].wait_for("JOIN", ROOM, BOT)
+
+        began = time.monotonic()
+        half = len(expected) // 2
+        statuses, posting = await deferToThread(post, port, expected[:half])
+        await until(reactor, lambda: len(people[0].said) >= len(expected) // 3, len(expected) / 2 + LIMIT)
+        # At any moment, not just after a line.
+        await deferLater(reactor, random.uniform(0, 0.4))
+        server.kill()
+        killed = time.monotonic()
+        await until(reactor, lambda: people[0].closed, LIMIT)
+        before = people[0].said
+
+        more, took = await deferToThread(post, port, expected[half:])
+        tries = bot.log.count("next try in")
+        await until(reactor, lambda: bot.log.count("next try in") > tries, LIMIT)
+        server.start()
+        await server.wait_until_up(reactor)
+        people.append(await join(reactor, server.port, "reader", ROOM))
+        assert f" JOIN {ROOM}" not in "".join(line.text for line in people[1].lines if line.nick == BOT)
+        await until(reactor, lambda: bool(people[1].said), 2 * LIMIT)
+        silence = time.monotonic() - killed
+        wanted = len(expected) - len(before)
+        await until(reactor, lambda: len(people[1].said) >= wanted, wanted + LIMIT, must=False)
+        telling = time.monotonic() - began
+        # Whatever comes twice may come last.
+        await deferLater(reactor, 1.0)
+    finally:
+        for person in people:
+            await person.leave()
+        if bot is not None:
+            bot.end()
+        server.stop()
+    lines = before + people[1].said
+    return Figures(expected, statuses + more, lines, len(before), half, posting + took, telling, silence)
+
+
+class _Bot:
+    """`twistd -n errklein` with the example notifier, on IRC."""
+
+    def __init__(self, directory: Path, irc_port: int, port: int) -> None:
+        settings = {
+            "BACKEND": "IRC",
+            "BOT_IDENTITY": {"nickname": BOT, "server": "127.0.0.1", "port": irc_port},
+            "CHATROOM_PRESENCE": (ROOM,),
+            "BOT_EXTRA_PLUGIN_DIR": str(ROOT / "examples" / "github_notifier"),
+            # As fast as the server lets it.
+            "IRC_CHANNEL_RATE": None,
+        }
+        write_config(directory, settings)
+        self._log = directory / "log"
+        command = [*TWISTD, "-n", "errklein", "--web", f"tcp:{port}:interface=127.0.0.1"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, cwd=directory, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return self._log.read_text()
+
+    def end(self) -> None:
+        """Make sure that nothing is left of it."""
+        self._process.kill()
+        self._process.wait()
+
+
+def post(port: int, deliveries: Sequence[Delivery]) -> tuple[list[int], float]:
+    """Post one after the other; returns the answers' statuses and how many seconds it took."""
+    began = time.monotonic()
+    statuses = []
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
+    for delivery in deliveries:
+        connection.request("POST", "/github", delivery.body, delivery.headers)
+        answer = connection.getresponse()
+        answer.read()
+        statuses.append(answer.status)
+    connection.close()
+    return statuses, time.monotonic() - began
+
+
+async def until(reactor: Any, condition: Callable[[], bool], limit: float, *, must: bool = True) -> None:
+    """Wait until the condition holds, for at most `limit` seconds; then AssertionError, if it must hold."""
+    deadline = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > deadline:
+            assert not must, f"it took more than {limit:.0f} s"
+            return
+        await deferLater(reactor, 0.02)

@@ -1,0 +1,94 @@
+"""The payloads that GitHub documents, from the npm package @octokit/webhooks-examples."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import unittest
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+PACKAGE = "@octokit/webhooks-examples@7.6.1"
+
+VARIABLE = "ERRKLEIN_GITHUB_EXAMPLES"
+"""The environment variable that names the folder of the unpacked package."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One webhook as GitHub sends it."""
+
+    event: str
+    payload: Any
+    as_form: bool
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that matter."""
+        kind = "application/x-www-form-urlencoded" if self.as_form else "application/json"
+        return {"X-GitHub-Event": self.event, "Content-Type": kind}
+
+    @property
+    def body(self) -> bytes:
+        """The body."""
+        text = json.dumps(self.payload)
+        return (urlencode({"payload": text}) if self.as_form else text).encode()
+
+    @property
+    def subject(self) -> str:
+        """Where it happened: the repository, else the organisation, else who did it; empty for advisories to the world."""
+        for part, name in (("repository", "full_name"), ("organization", "login"), ("sender", "login")):
+            if self.payload.get(part):
+                return str(self.payload[part][name])
+        return ""
+
+    def is_told_by(self, line: str) -> bool:
+        """Whether the line names the event and where it happened."""
+        words = line.split()
+        return self.event in words and (not self.subject or self.subject in words)
+
+
+def deliveries(package: Path, every: int = 1) -> list[Delivery]:
+    """The payloads as JSON, and then all of them again as forms; with `every` 10 only each tenth payload."""
+    events = json.loads((package / "api.github.com" / "index.json").read_text(encoding="utf-8"))
+    payloads = [(event["name"], example) for event in events for example in event["examples"]][::every]
+    return [Delivery(event, payload, as_form) for as_form in (False, True) for event, payload in payloads]
+
+
+def fetch(directory: Path) -> Path:
+    """Get the package from the registry with npm, and unpack it; returns its folder."""
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(directory)]
+    subprocess.run([*command, PACKAGE], check=True, timeout=120, stdin=subprocess.DEVNULL)
+    return directory / "node_modules" / "@octokit" / "webhooks-examples"
+
+
+def require_package() -> Path:
+    """The package's folder; where there is none tests are skipped, or fail where CI says that it has to be there."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named)
+    if os.environ.get("CI"):
+        raise AssertionError(f"{VARIABLE} isn't set, and in CI it has to be")
+    raise unittest.SkipTest(f"{VARIABLE} doesn't name a folder with npm's {PACKAGE}")
+
+
+def compare(expected: Sequence[Delivery], lines: Sequence[str]) -> tuple[int, int, list[str]]:
+    """How many deliveries were lost, how many were told twice, and the lines that tell of none in its turn."""
+    lost, twice, strange = 0, 0, []
+    place = 0
+    for line in lines:
+        coming = next((at for at in range(place, len(expected)) if expected[at].is_told_by(line)), None)
+        if coming == place:
+            place += 1
+        elif place and expected[place - 1].is_told_by(line):
+            twice += 1
+        elif coming is not None:
+            lost += coming - place
+            place = coming + 1
+        else:
+            strange.append(line)
+    return lost + len(expected) - place, twice, strange
