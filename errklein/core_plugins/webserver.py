@@ -166,7 +166,11 @@ class Webserver(BotPlugin):
         data = Path(self.bot_config.BOT_DATA_DIR)
         key, certificate = data / "webserver_key.pem", data / "webserver_certificate.pem"
         hosts = [*args, configuration["HOST"], configuration["SSL"]["host"]]
-        generate_certificate([host for host in hosts if host not in ("0.0.0.0", "::", "")], key, certificate)
+        names = [host for host in hosts if host not in ("0.0.0.0", "::", "")]
+        try:
+            generate_certificate(names, key, certificate)
+        except ValueError as error:
+            raise CommandError(f"No certificate can be made for {', '.join(names)}: {error}") from error
         yield f"Certificate successfully generated and saved in {data}."
         yield "To enable SSL with this certificate, the following config is recommended:"
         ssl = {

@@ -1,0 +1,114 @@
+"""Tests for `!help`, `!apropos` and `!about`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from errklein import BotPlugin, __version__, botcmd
+from errklein.testing import PluginTestCase
+
+
+class Cook(BotPlugin):
+    """Cooks.
+
+    And more.
+    """
+
+    @botcmd
+    def Fry_Egg(self, msg: Any, args: str) -> str:
+        """Fry an egg, which takes a while and fills this line with so many words that it is too long for a chat.
+
+        Sunny side up.
+        """
+        return "fried"
+
+    @botcmd
+    def undocumented(self, msg: Any, args: str) -> str:
+        return "nothing"
+
+    @botcmd(hidden=True)
+    def taste(self, msg: Any, args: str) -> str:
+        """Taste it."""
+        return "salty"
+
+
+class HelpTests(PluginTestCase):
+    """What there is, by name."""
+
+    plugins = (Cook,)
+
+    def test_everything(self) -> None:
+        """Without arguments each plugin's commands are listed, a line of at most 80 characters each."""
+        everything = self.command("!help")
+        for part in (
+            "All commands",
+            "Cook",
+            "• !Fry Egg - Fry an egg",
+            "• !undocumented",
+            "• !help - ",
+            "• !status gc",
+        ):
+            self.assertIn(part, everything)
+        self.assertNotIn("taste", everything)
+        self.assertLessEqual(max(len(line) for line in everything.splitlines()), 80)
+
+    def test_plugin(self) -> None:
+        """A plugin's name lists its commands alone, in whatever case."""
+        for name in ("Cook", "cook"):
+            shown = self.command(f"!help {name}")
+            self.assertIn("Cooks.", shown)
+            self.assertIn("!Fry Egg", shown)
+            self.assertNotIn("!about", shown)
+
+    def test_command(self) -> None:
+        """A command's whole description, found by mixed-case names, with or without prefix and underscores."""
+        for name in ("Fry Egg", "fry egg", "FRY_EGG", "!Fry Egg"):
+            shown = self.command(f"!help {name}")
+            self.assertIn("!Fry Egg", shown)
+            self.assertIn("Sunny side up.", shown)
+        self.assertIn("Taste it.", self.command("!help taste"))
+        self.assertIn("no description", self.command("!help undocumented"))
+
+    def test_nothing(self) -> None:
+        """What there isn't is told as in errbot."""
+        self.assertEqual(self.command("!help nothing"), "That command is not defined.")
+
+    def test_inactive_plugins_are_left_out(self) -> None:
+        """A command that can't be given isn't shown."""
+        self.command("!plugin deactivate Cook")
+        self.assertNotIn("Egg", self.command("!help"))
+        self.assertEqual(self.command("!help Fry Egg"), "That command is not defined.")
+
+    def test_apropos(self) -> None:
+        """Commands are found by a word of their name or description."""
+        for word in ("egg", "EGG", "fry an"):
+            found = self.command(f"!apropos {word}")
+            self.assertIn("Available commands", found)
+            self.assertIn("!Fry Egg", found)
+            self.assertNotIn("!about", found)
+        self.assertNotIn("!taste", self.command("!apropos taste"))
+        self.assertEqual(self.command("!apropos"), "Usage: !apropos search_term")
+        self.assertIn("xyzzy", self.command("!apropos xyzzy"))
+
+    def test_about(self) -> None:
+        """The version."""
+        self.assertIn(f"errklein {__version__}", self.command("!about"))
+
+
+class PrefixTests(PluginTestCase):
+    """With another prefix."""
+
+    plugins = (Cook,)
+    config = {"BOT_PREFIX": "bot, "}
+
+    def test_prefix(self) -> None:
+        """Help shows commands as they are given here, and takes them so."""
+        self.assertIn("• bot, Fry Egg", self.command("bot, help"))
+        for asked in ("Fry Egg", "bot, Fry Egg"):
+            shown = self.command(f"bot, help {asked}")
+            self.assertIn("bot, Fry Egg", shown)
+            self.assertIn("Sunny side up.", shown)
+            self.assertTrue(all(character.isprintable() or character == "\n" for character in shown))
+        self.assertIn("bot, apropos", self.command("bot, apropos"))
+        self.assertIn("bot, shutdown --confirm", self.command("bot, shutdown"))
+        self.assertIn("bot, plugin config Webserver {", self.command("bot, plugin config Webserver"))

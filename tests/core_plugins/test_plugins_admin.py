@@ -1,0 +1,135 @@
+"""Tests for `!plugin …`: what it tells, and to whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from errklein import BotPlugin
+from errklein.testing import PluginTestCase
+
+
+class Keeper(BotPlugin):
+    """Keeps secrets."""
+
+    def get_configuration_template(self) -> dict[str, Any]:
+        return {
+            "server": "localhost",
+            "api_token": "",
+            "accounts": [{"user": "", "Password": ""}],
+            "secrets": {"first": ""},
+        }
+
+    def activate(self) -> None:
+        super().activate()
+        self["session"] = "st0red"
+
+
+SECRETS = ("t0ken", "passw0rd", "f1rst")
+CONFIGURATION = {
+    "server": "example.org",
+    "api_token": "t0ken",
+    "accounts": [{"user": "bob", "Password": "passw0rd"}],
+    "secrets": {"first": "f1rst"},
+}
+
+
+class SecretsTests(PluginTestCase):
+    """Secrets are for admins' eyes."""
+
+    plugins = (Keeper,)
+    config = {"ACCESS_CONTROLS": {"plugin_*": {"allowmuc": True}}}
+
+    def setUp(self) -> None:
+        """Configure the plugin."""
+        super().setUp()
+        self.assertEqual(self.command(f"!plugin config Keeper {CONFIGURATION!r}"), "Plugin configuration done.")
+
+    def test_private_chat(self) -> None:
+        """An admin who asks in private sees everything."""
+        info, config = self.command("!plugin info Keeper"), self.command("!plugin config Keeper")
+        for secret in SECRETS:
+            self.assertIn(secret, info)
+            self.assertIn(secret, config)
+        self.assertIn("st0red", info)
+
+    def test_room(self) -> None:
+        """Where others read along, secrets and stored values are masked, also those inside of what is a secret."""
+        (info,) = self.bot.say("!plugin info Keeper", room="#testroom")
+        (config,) = self.bot.say("!plugin config Keeper", room="#testroom")
+        for secret in (*SECRETS, "st0red"):
+            self.assertNotIn(secret, info + config)
+        for known in ("example.org", "bob", "•••"):
+            self.assertIn(known, info)
+            self.assertIn(known, config)
+        self.assertIn("session", info)
+
+    def test_room_with_diverted_answers(self) -> None:
+        """The same when the answer goes to the admin alone: the question was asked in a room."""
+        self.bot.config.DIVERT_TO_PRIVATE = ("plugin_info",)
+        (info,) = self.bot.say("!plugin info Keeper", room="#testroom")
+        self.assertNotIn("t0ken", info)
+
+    def test_nobody_else(self) -> None:
+        """Whoever isn't an admin learns nothing and changes nothing."""
+        for command in ("info", "config", "activate", "deactivate", "reload", "blacklist", "unblacklist"):
+            self.assertIn("requires bot-admin", self.command(f"!plugin {command} Keeper", frm="@bob"))
+            (reply,) = self.bot.say(f"!plugin {command} Keeper", frm="@bob", room="#testroom")
+            self.assertIn("requires bot-admin", reply)
+
+
+class PluginsTests(PluginTestCase):
+    """What admins can do."""
+
+    plugins = (Keeper,)
+
+    def test_template_can_be_pasted(self) -> None:
+        """What `!plugin config` shows is one line, and sets the configuration when it is pasted."""
+        for _ in range(2):
+            shown = self.command("!plugin config Keeper")
+            self.assertIn("Default configuration for this plugin", shown)
+            lines = [line.strip() for line in shown.splitlines() if "!plugin config Keeper {" in line]
+            self.assertEqual(self.command(lines[-1]), "Plugin configuration done.")
+        self.assertIn("Current configuration", shown)
+        self.assertEqual(len(lines), 2)
+
+    def test_several_lines(self) -> None:
+        """A configuration may be given on lines of its own."""
+        literal = repr(CONFIGURATION).replace(", ", ",\n  ")
+        self.assertEqual(self.command(f"!plugin config Keeper\n  {literal}"), "Plugin configuration done.")
+
+    def test_wrong_literals(self) -> None:
+        """Each mistake has its answer, and no code is run."""
+        self.assertIn("Syntax error in the given configuration", self.command("!plugin config Keeper {'server':"))
+        self.assertIn("Syntax error in the given configuration", self.command("!plugin config Keeper print(1)"))
+        self.assertIn("looks fishy", self.command("!plugin config Keeper 7"))
+        self.assertIn("Incorrect plugin configuration", self.command("!plugin config Keeper {}"))
+        self.assertIn("is not configurable", self.command("!plugin config Help"))
+
+    def test_blacklist(self) -> None:
+        """A blacklisted plugin can't be configured, and each repetition is told."""
+        self.assertEqual(self.command("!plugin blacklist Keeper"), "Plugin Keeper is now blacklisted.")
+        self.assertEqual(self.command("!plugin blacklist Keeper"), "Plugin Keeper is already blacklisted.")
+        self.assertIn("is blacklisted", self.command("!plugin config Keeper"))
+        self.assertEqual(self.command("!plugin unblacklist Keeper"), "Plugin Keeper removed from blacklist.")
+        self.assertEqual(self.command("!plugin unblacklist Keeper"), "Plugin Keeper is not blacklisted.")
+        self.assertIn("Default configuration", self.command("!plugin config Keeper"))
+
+    def test_states(self) -> None:
+        """What is done twice is told."""
+        self.assertEqual(self.command("!plugin activate Keeper"), "Keeper is already activated.")
+        self.assertEqual(self.command("!plugin deactivate Keeper"), "Plugin Keeper deactivated.")
+        self.assertEqual(self.command("!plugin deactivate Keeper"), "Keeper is already deactivated.")
+        self.assertIn("│ C      │ Keeper", self.command("!status plugins"))
+        self.assertEqual(self.command("!plugin activate Keeper"), "Plugin Keeper activated.")
+        self.assertEqual(self.command("!plugin reload Help"), "Plugin Help reloaded.")
+
+    def test_info(self) -> None:
+        """`!plugin info` says where a plugin comes from, what it is and how it is."""
+        info = self.command("!plugin info Webserver")
+        for part in ("Plugin info from", "webserver.plug", "name: Webserver", "module: webserver", "unconfigured"):
+            self.assertIn(part, info)
+
+    def test_without_a_name(self) -> None:
+        """Without a name the names are listed."""
+        for command in ("info", "config", "activate", "reload"):
+            self.assertIn("The current plugins are", self.command(f"!plugin {command}"))
