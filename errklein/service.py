@@ -145,6 +145,8 @@ class BotService(Service):
         adopt_event_loop(self._reactor)
         self._data_directory.lock()
         self._on_terminal = is_terminal()
+        # Until the reactor runs, which takes the signal over, SIGTERM would leave the pid file behind.
+        signal.signal(signal.SIGTERM, lambda number, _: self._reactor.callWhenRunning(os.kill, os.getpid(), number))
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.hang_up))
         self._bot = self._make_bot()
         Deferred.fromCoroutine(self._bot.start()).addCallbacks(self._started, self._fail)

@@ -195,9 +195,9 @@ class Foreground(ProcessCase):
         program.wait_for("SIGHUP: the log goes on here")
         self.assertIn(CONNECTED, rotated.read_text())
         self.assertNotIn(CONNECTED, log_file.read_text())
-        self.assertIn("SIGHUP", log_file.read_text())
         program.signal(signal.SIGTERM)
         self.assertEqual(program.wait(), -signal.SIGTERM)
+        self.assertIn("SIGHUP", log_file.read_text())
 
     def test_other_reactor(self) -> None:
         """The asyncio reactor is used, unless the user asks for another."""
