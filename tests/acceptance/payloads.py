@@ -1,10 +1,14 @@
-"""The payloads that GitHub documents, from the npm package @octokit/webhooks-examples."""
+"""The payloads that GitHub documents, from the npm package @octokit/webhooks-examples.
+
+As a program, with a folder as its argument, it gets the package with npm, and prints where it is.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 import unittest
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +77,7 @@ def require_package() -> Path:
         return Path(named)
     if os.environ.get("CI"):
         raise AssertionError(f"{VARIABLE} isn't set, and in CI it has to be")
-    raise unittest.SkipTest(f"{VARIABLE} doesn't name a folder with npm's {PACKAGE}")
+    raise unittest.SkipTest(f"GitHub's payloads aren't here: {VARIABLE} can name the folder of npm's {PACKAGE}")
 
 
 def compare(expected: Sequence[Delivery], lines: Sequence[str]) -> tuple[int, int, list[str]]:
@@ -92,3 +96,7 @@ def compare(expected: Sequence[Delivery], lines: Sequence[str]) -> tuple[int, in
         else:
             strange.append(line)
     return lost + len(expected) - place, twice, strange
+
+
+if __name__ == "__main__":
+    print(fetch(Path(sys.argv[1])))
