@@ -115,7 +115,8 @@ def webhook(
         function._err_webhook_methods = normalise_methods(methods)  # type: ignore[attr-defined]
         function._err_webhook_form_param = form_param  # type: ignore[attr-defined]
         function._err_webhook_raw = raw  # type: ignore[attr-defined]
-        function._errklein_threaded = threaded  # type: ignore[attr-defined]
+        if threaded is not None:
+            function._errklein_threaded = threaded  # type: ignore[attr-defined]
         function._errklein_max_body = max_body  # type: ignore[attr-defined]
         function._errklein_timeout = timeout  # type: ignore[attr-defined]
         return function
