@@ -67,6 +67,7 @@ async def github_to_irc(reactor: Any, directory: Path, expected: Sequence[Delive
     server = Ngircd()
     text = server.configuration.read_text()
     # As Debian configures it; the rest is as it comes.
+    assert "MaxConnectionsIP = 0" in text
     server.configuration.write_text(text.replace("MaxConnectionsIP = 0", "MaxConnectionsIP = 10"))
     server.start()
     bot, people = None, []
