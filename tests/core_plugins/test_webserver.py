@@ -6,6 +6,7 @@ import ast
 import socket
 import ssl
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,12 @@ class ListeningTests(ListeningCase):
     async def test_endpoints(self) -> None:
         """ENDPOINTS opens others, each once, and closes them when they are gone from it."""
         port, other = free_port(), free_port()
-        path = Path(self.mktemp()).absolute()
-        more = [f"tcp:{other}:interface=127.0.0.1", f"unix:{path}", f"tcp:{port}:interface=127.0.0.1:backlog=50"]
-        await self.configure(PORT=port, ENDPOINTS=more[:2])
+        # Not below the working directory: a socket's path has at most 107 characters.
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = Path(folder.name) / "socket"
+        more = [f"tcp:{other}:interface=127.0.0.1", f"unix:{path}", f"tcp:{port}:interface=127.0.0.1"]
+        await self.configure(PORT=port, ENDPOINTS=more)
         await self.works(port)
         await self.works(other)
         self.assertTrue(path.is_socket())
