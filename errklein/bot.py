@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from errklein.plugins.manager import PluginManager
 from errklein.ports import Backend, Storage
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import on_reactor_soon
+from errklein.running.turns import Turns
 from errklein.web import ExpiryWatch, WebServer
 from errklein.webhooks import Hook
 
@@ -68,6 +70,7 @@ class Bot:
         self._ended = ended
         self._open_ended = set(self.backends)
         self._stopping = False
+        self._turns = Turns(reactor)
         self._expiry = ExpiryWatch(reactor, web.listeners, self.warn_admins)
         self._warned: dict[tuple[str, object], float] = {}
         web.events = self
@@ -87,6 +90,7 @@ class Bot:
         """Take nothing new, give what runs `grace` seconds to end, then deactivate plugins and disconnect."""
         self._stopping = True
         self._expiry.stop()
+        self._turns.stop()
         self.web.begin_stopping()
         idle = DeferredList([self.runner.when_idle(), self.dispatcher.when_idle(), self.web.when_idle()])
         await _at_most(self.reactor, grace, idle)
@@ -210,19 +214,13 @@ class Bot:
 
     def backend_ended(self, backend: Backend) -> None:
         """When the last network has ended and nothing listens, the bot ends after its last answer."""
-        self._open_ended.discard(backend.network)
-        if self._open_ended or self.web.listeners.open_now:
-            return
-        idle = DeferredList([self.runner.when_idle(), self.dispatcher.when_idle()])
-        idle.addCallback(lambda _: self.reactor.callLater(0, self._ended))
+        self._turns.do(partial(self._end_one, backend))
 
     def message_received(self, backend: Backend, message: Message) -> None:
         """Run the command in the message, if it is one, and show it to plugins."""
-        if self._stopping or message.delayed or backend.is_from_self(message):
+        if message.delayed or backend.is_from_self(message):
             return
-        with handling(backend):
-            self.dispatcher.dispatch(backend, message)
-            self._tell_plugins("callback_message", message)
+        self._turns.do(partial(self._hear, backend, message))
 
     def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
         """Plugins get callback_mention."""
@@ -271,6 +269,22 @@ class Bot:
             f"{hook.owner} and {by.owner} both want {hook.declaration.rule}: {by} keeps it, and {hook} takes over when "
             f"{by.owner} is deactivated."
         )
+
+    def _end_one(self, backend: Backend) -> None:
+        self._open_ended.discard(backend.network)
+        if self._open_ended or self.web.listeners.open_now:
+            return
+        idle = DeferredList([self.runner.when_idle(), self.dispatcher.when_idle()])
+        idle.addCallback(lambda _: self.reactor.callLater(0, self._ended))
+
+    def _hear(self, backend: Backend, message: Message) -> None:
+        if self._stopping:
+            return
+        with handling(backend):
+            # Whoever answers notices may find that the answer is one (RFC 2812, 3.3.2).
+            if not message.extras.get("notice"):
+                self.dispatcher.dispatch(backend, message)
+            self._tell_plugins("callback_message", message)
 
     def _backend_of(self, network: str) -> Backend:
         """The network of that name; "", as identifiers have that were made by hand, means as for a bare name."""

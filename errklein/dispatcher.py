@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from difflib import get_close_matches
@@ -108,7 +107,7 @@ class Dispatcher:
 
         def run() -> Deferred[Any]:
             runner, pool = self._bot.runner, self._bot.command_pool
-            if _yields(command.handler):
+            if command.yields:
                 return runner.each(deliver, command.handler, message, args, pool=pool)
             return runner.run(command.handler, message, args, pool=pool).addCallback(deliver)
 
@@ -190,11 +189,6 @@ class Dispatcher:
                 ignore_case=config.BOT_ALT_PREFIX_CASEINSENSITIVE,
             )
         return prefixes
-
-
-def _yields(handler: Callable[..., Any]) -> bool:
-    function = handler.__func__ if inspect.ismethod(handler) else handler
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _room_of(message: Message) -> str | None:

@@ -6,6 +6,7 @@ Modules that import the reactor are imported late: which reactor it is, is the u
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -103,6 +104,8 @@ def makeService(options: Options) -> IService:
 
 
 def _make_service(options: Options) -> IService:
+    # What is imported now stays. Garbage is collected once the service has started; see service.settle_memory.
+    gc.disable()
     from twisted.internet import reactor
 
     from errklein.reloading import Reloading

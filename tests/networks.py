@@ -60,7 +60,9 @@ class NetworksCase(SynchronousTestCase):
             ended=self._count_end,
         )
         self.successResultOf(Deferred.fromCoroutine(self.bot.start()))
-        logging.getLogger("errbot").setLevel(logging.CRITICAL)
+        log = logging.getLogger("errbot")
+        self.addCleanup(log.setLevel, log.level)
+        log.setLevel(logging.CRITICAL)
         self.addCleanup(self.stop)
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ from errklein.commands.declaration import CommandDeclaration
 
 @dataclass(frozen=True, eq=False)
 class RegisteredCommand:
-    """A declaration bound to the method that answers: `handler` of the plugin `owner`, given in chat as `name`."""
+    """A declaration bound to the method that answers: `handler` of the plugin `owner`, given in chat as `name`.
+
+    `yields` says that the handler is a generator, whose items are answers each.
+    """
 
     owner: str
     name: str
     declaration: CommandDeclaration
     handler: Callable[..., Any]
+    yields: bool = False
 
 
 class CommandRegistry:
@@ -48,7 +53,7 @@ class CommandRegistry:
                         f"{owner}.{declaration.name} clashes with {holder.owner}.{declaration.name} "
                         f"so it has been renamed {name}"
                     )
-                self._commands[name] = RegisteredCommand(owner, name, declaration, handler)
+                self._commands[name] = RegisteredCommand(owner, name, declaration, handler, _yields(handler))
                 self.most_words = max(self.most_words, name.count("_") + 1)
         return clashes
 
@@ -68,3 +73,8 @@ class CommandRegistry:
     def __iter__(self) -> Iterator[RegisteredCommand]:
         with self._lock:
             return iter(sorted(self._commands.values(), key=lambda command: command.name))
+
+
+def _yields(handler: Callable[..., Any]) -> bool:
+    function = handler.__func__ if inspect.ismethod(handler) else handler
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)

@@ -61,7 +61,7 @@ def place(handler: Callable[..., Any]) -> Placement:
         function = getattr(type(handler), "__call__", handler)  # noqa: B004 - it is wanted itself
         owner = type(handler)
     try:
-        by_owner = _decided.setdefault(function, {})
+        by_owner = _decided.get(function) or _decided.setdefault(function, {})
     except TypeError:
         # A builtin can't be referred to weakly, and has nothing to look into.
         return Placement.THREAD

@@ -17,6 +17,9 @@ from errklein.running.placement import Placement, place
 from errklein.running.pool import WorkerPool
 from errklein.running.tally import Tally
 
+# What handlers return most; no need to ask these whether they can be awaited.
+_VALUES = frozenset({type(None), str, bytes, dict, list, tuple, int, bool})
+
 Prepare = Callable[[], Callable[[], Any]]
 
 
@@ -116,6 +119,8 @@ class Runner:
 
     def _settle(self, result: Any) -> Any:
         """Whatever it takes to have the result: a Deferred for what can be awaited, else the value itself."""
+        if type(result) in _VALUES:
+            return result
         if inspect.iscoroutine(result):
             return drive(result, loop_of(self._reactor))
         if not isinstance(result, Deferred) and isinstance(result, Awaitable):

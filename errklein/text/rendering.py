@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import re
 
-from errklein.text.layout import Style, lay_out
-from errklein.text.markdown_tree import parse
 from errklein.text.marks import marks_as_ansi, marks_as_irc, without_marks
 from errklein.text.printable import printable
 
 MARKDOWN_CAP = 50_000
 """Characters of the longest text that is read as Markdown. A longer one is shown as it is."""
-
-_PLAIN = {compact: Style(exact=True, compact=compact) for compact in (False, True)}
-_SET = {compact: Style(compact=compact) for compact in (False, True)}
 
 # Whatever Markdown might take for more than text; everything that isn't found here is only text, which the tests prove
 # by rendering both ways. `]:` begins definitions, without which brackets alone mean nothing.
@@ -40,7 +35,7 @@ def to_plain(markdown: str, *, compact: bool = False) -> str:
     markdown = printable(markdown)
     if is_only_text(markdown):
         return _paragraphs(markdown, " ").strip(" \n")
-    return without_marks(_laid_out(markdown, _PLAIN[compact])).strip(" \n")
+    return without_marks(_laid_out(markdown, compact, exact=True)).strip(" \n")
 
 
 def to_ansi(markdown: str, *, compact: bool = False) -> str:
@@ -48,7 +43,7 @@ def to_ansi(markdown: str, *, compact: bool = False) -> str:
     markdown = printable(markdown)
     if is_only_text(markdown):
         return _paragraphs(markdown, "").strip(" \n")
-    return marks_as_ansi(_laid_out(markdown, _SET[compact]))
+    return marks_as_ansi(_laid_out(markdown, compact))
 
 
 def to_irc(markdown: str, *, compact: bool = True) -> str:
@@ -56,7 +51,7 @@ def to_irc(markdown: str, *, compact: bool = True) -> str:
     markdown = printable(markdown)
     if is_only_text(markdown):
         return _paragraphs(markdown, "").strip(" \n")
-    return marks_as_irc(_laid_out(markdown, _SET[compact]))
+    return marks_as_irc(_laid_out(markdown, compact))
 
 
 def is_only_text(markdown: str) -> bool:
@@ -68,11 +63,15 @@ def _paragraphs(text: str, indent: str) -> str:
     return _NEW_PARAGRAPH.sub("\n" + indent, text)
 
 
-def _laid_out(markdown: str, style: Style) -> str:
+def _laid_out(markdown: str, compact: bool, exact: bool = False) -> str:
     if len(markdown) > MARKDOWN_CAP:
         return markdown
+    # Markdown takes its time to import, and a bot that says plain sentences never needs it.
+    from errklein.text.layout import Style, lay_out
+    from errklein.text.markdown_tree import parse
+
     try:
-        return lay_out(parse(markdown), style)
+        return lay_out(parse(markdown), Style(exact=exact, compact=compact))
     except Exception:
         # Markdown is nested by whoever wrote it, perhaps deeper than Python's stack. To see it as it was written is
         # better than not to see it.

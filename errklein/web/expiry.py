@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from twisted.internet.task import LoopingCall
 
 from errklein.web.listeners import Listeners
-from errklein.web.tls import utc_now
 
 DAYS = (1, 7, 30)
 """How many days before the end there is a warning, the last one first."""
 
 _SECONDS_BETWEEN_CHECKS = 6 * 3600.0
+
+
+def utc_now() -> datetime:
+    """The time of day, which certificates go by."""
+    return datetime.now(UTC)
 
 
 class ExpiryWatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFacto
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.web.tls import CertificateError, ServerCertificate
+if TYPE_CHECKING:
+    from errklein.web.tls import ServerCertificate
 
 _POSITIONS = {
     "tcp": ("port", "interface", "backlog"),
@@ -141,6 +142,8 @@ class Listeners:
 
         `tls:` endpoints notice changes in their directories by themselves.
         """
+        from errklein.web.tls import CertificateError
+
         for endpoint, certificate in self._certificates.items():
             description = self._ports[endpoint][0] if endpoint in self._ports else endpoint[0]
             try:
@@ -157,6 +160,9 @@ class Listeners:
         if kind != "ssl":
             made: IStreamServerEndpoint = serverFromString(self._reactor, description)
             return made
+        # TLS takes its time to import, and is needed here alone.
+        from errklein.web.tls import ServerCertificate
+
         arguments = dict(named)
         unknown = sorted(set(arguments) - _SSL_ARGUMENTS)
         if unknown:

@@ -19,6 +19,8 @@ from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersi
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from errklein.web.expiry import utc_now
+
 # Forward secrecy and authenticated encryption only; TLS 1.3 has nothing else (RFC 9325, 4.2).
 _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
     "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:"
@@ -26,11 +28,6 @@ _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
     "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
 )
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-
-
-def utc_now() -> datetime:
-    """The time of day, which certificates go by."""
-    return datetime.now(UTC)
 
 
 class CertificateError(ValueError):
