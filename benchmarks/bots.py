@@ -17,6 +17,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PLUGINS = HERE / "plugins"
+# A checkout is compared with what pip has installed and compiled, so it has to be compiled too.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 START_LIMIT = 60.0
 """Seconds that a process may take until it answers."""
 
@@ -122,7 +124,7 @@ def serving(bot: Bot, port: int, log: Path) -> Iterator[int]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, **bot.environment},
+            env={**ENVIRONMENT, **bot.environment},
             cwd=log.parent,
         )
         try:
@@ -167,7 +169,7 @@ class Conversation:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, **bot.environment},
+            env={**ENVIRONMENT, **bot.environment},
             cwd=log.parent,
         )
         self._word = b"?"

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bots import HERE, PLUGINS, Bot, Conversation, errbot, errbot_python, errklein, free_port, resident, write_config
+from bots import (
+    ENVIRONMENT,
+    HERE,
+    PLUGINS,
+    Bot,
+    Conversation,
+    errbot,
+    errbot_python,
+    errklein,
+    free_port,
+    resident,
+    write_config,
+)
 
 MANY = 300
 PLUG = "[Core]\nName = Many{number}\nModule = many{number}\n"
@@ -86,7 +97,7 @@ def in_memory(python: Path, kind: str) -> Iterator[Callable[[str, int], float]]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": str(HERE.parent) if kind == "errklein" else ""},
+            env={**ENVIRONMENT, "PYTHONPATH": str(HERE.parent) if kind == "errklein" else ""},
             cwd=directory,
         )
         assert process.stdin is not None and process.stdout is not None

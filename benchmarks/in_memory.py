@@ -52,6 +52,7 @@ def run_errklein(config_file: Path) -> None:
     from twisted.internet.defer import Deferred
 
     from errklein.config import load_config
+    from errklein.service import settle_memory
     from errklein.tap import wire
 
     _, make_bot = wire(reactor, load_config(config_file))
@@ -78,6 +79,7 @@ def run_errklein(config_file: Path) -> None:
 
     async def start() -> None:
         await bot.start()
+        settle_memory()
         backend.watch(sent)
         threading.Thread(target=listen, daemon=True).start()
         answer("ready")
