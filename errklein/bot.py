@@ -94,6 +94,7 @@ class Bot:
         self.web.begin_stopping()
         idle = DeferredList([self.runner.when_idle(), self.dispatcher.when_idle(), self.web.when_idle()])
         await _at_most(self.reactor, grace, idle)
+        self.dispatcher.stop()
         await self.plugin_manager.stop()
         await DeferredList([backend.disconnect() for backend in self.backends.values()])
         await self.web.close()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,6 +25,7 @@ from errklein.commands import (
 )
 from errklein.commands.access import matches
 from errklein.ports import Backend
+from errklein.running.one_by_one import OneByOne
 from errklein.running.tally import Tally
 
 if TYPE_CHECKING:
@@ -56,12 +57,16 @@ class Dispatcher:
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
         self._tally = Tally()
-        self._admin_lock = DeferredLock()
+        self._admins = OneByOne(bot.reactor)
         self._prefixes: dict[str, Prefixes] = {}
 
     def when_idle(self) -> Deferred[None]:
         """Fires as soon as every message that was received has its answer."""
         return self._tally.when_none()
+
+    def stop(self) -> None:
+        """Forget the admins' commands that wait for the one that runs."""
+        self._admins.stop()
 
     def dispatch(self, backend: Backend, message: Message) -> None:
         """Answer one message; never raises, and never waits."""
@@ -111,9 +116,7 @@ class Dispatcher:
                 return runner.each(deliver, command.handler, message, args, pool=pool)
             return runner.run(command.handler, message, args, pool=pool).addCallback(deliver)
 
-        # A command that waits for its turn begins in its own message's context, not in that of the one before.
-        own = copy_context()
-        running = self._admin_lock.run(own.run, run) if command.declaration.admin_only else run()
+        running = self._admins.run(run) if command.declaration.admin_only else run()
         return running.addErrback(self._failed, backend, message, command)
 
     def _denied(self, config: Any, message: Message, command: RegisteredCommand, text: str) -> Denial | None:

@@ -260,6 +260,7 @@ class AccessTests(TalkerCase):
         self.say("!admin waits", frm="alice")
         self.say("!admin waits", frm="root", network="console")
         self.talker.gates[0].callback(None)
+        self.reactor.advance(0)
         self.talker.gates[1].callback(None)
         self.assertEqual((self.texts()[-1], self.texts("console")), ("done", ["done"]))
 
@@ -340,6 +341,7 @@ class OrderTests(TalkerCase):
         self.assertEqual(len(self.talker.gates), 1)
         self.assertEqual(self.say("!hello world"), ["hello ''"])
         self.talker.gates[0].callback(None)
+        self.reactor.advance(0)
         self.assertEqual(len(self.talker.gates), 2)
         self.talker.gates[1].callback(None)
         self.assertEqual(self.texts(), ["hello ''", "done 1", "done 2"])
@@ -349,6 +351,7 @@ class OrderTests(TalkerCase):
         self.say("!admin waits 1", frm="alice")
         self.say("!admin waits 2", frm="alice")
         self.talker.gates[0].errback(RuntimeError("gone"))
+        self.reactor.advance(0)
         self.talker.gates[1].callback(None)
         self.assertEqual(self.texts()[-1], "done 2")
         self.flushLoggedErrors(RuntimeError)
@@ -358,6 +361,7 @@ class OrderTests(TalkerCase):
         self.say("!admin waits", frm="alice")
         self.say("!admin finds carol", frm="root", network="console")
         self.talker.gates[0].callback(None)
+        self.reactor.advance(0)
         self.talker.gates[1].callback(None)
         self.assertEqual(self.texts("console"), ["console"])
 

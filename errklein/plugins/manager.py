@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.plugins.botplugin import BotPlugin, handlers, overrides
@@ -19,6 +19,7 @@ from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.imports import load_module
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.structure import ValidationException
+from errklein.running.one_by_one import OneByOne
 from errklein.webhooks import Hook, HookDeclaration
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class PluginManager:
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
         self._plugins: dict[str, Plugin] = {}
-        self._lock = DeferredLock()
+        self._changes = OneByOne(bot.reactor)
         self._core = bot.storage.open("core")
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
 
@@ -190,7 +191,7 @@ class PluginManager:
     # How it is done
 
     def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
-        return self._lock.run(lambda: Deferred.fromCoroutine(work()))
+        return self._changes.run(lambda: Deferred.fromCoroutine(work()))
 
     async def _load_all(self, roots: list[Path]) -> list[str]:
         found = await self._in_thread(lambda: find_plug_files([CORE_PLUGINS, *roots, *entry_point_roots()]))

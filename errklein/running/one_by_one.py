@@ -1,0 +1,55 @@
+"""Work of which only one piece may go on at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
+
+T = TypeVar("T")
+
+
+class OneByOne:
+    """Runs pieces of work one after the other, each in the context of who asked for it.
+
+    A piece that had to wait begins in a turn of the reactor of its own, so that many short ones neither hold the reactor
+    nor call each other ever deeper, as they would with Twisted's DeferredLock.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._waiting: deque[tuple[Context, Callable[[], Any], Deferred[Any]]] = deque()
+        self._busy = False
+        self._next: IDelayedCall | None = None
+
+    def run(self, work: Callable[[], Deferred[T]]) -> Deferred[T]:
+        """Do the work, now or after what was asked for before; fires with its result."""
+        done: Deferred[T] = Deferred()
+        self._waiting.append((copy_context(), work, done))
+        if not self._busy:
+            self._busy = True
+            self._begin()
+        return done
+
+    def stop(self) -> None:
+        """Forget what hasn't begun."""
+        self._waiting.clear()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _begin(self) -> None:
+        self._next = None
+        context, work, done = self._waiting.popleft()
+        context.run(maybeDeferred, work).addBoth(self._end, done)
+
+    def _end(self, result: Any, done: Deferred[Any]) -> None:
+        if self._waiting:
+            self._next = self._reactor.callLater(0, self._begin)
+        else:
+            self._busy = False
+        done.callback(result)
