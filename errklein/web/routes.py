@@ -3,8 +3,9 @@
 Werkzeug's map can take a rule while it serves, but can't lose one, and the first of two equal rules wins in silence. So
 the table keeps the hooks itself, per plugin, and gives each URL and verb to the hook that claimed it first. Of a reloaded
 plugin, a route whose rule and verbs stay is the same route with another hook behind it. Other new routes are added to
-the application in place. For a route that has gone the application is built anew: at once if it is small, else in slices
-between which the reactor does its work. Until that is done a request for a route that has gone waits.
+the application in place. For routes that have gone the application is built anew: at once if it is small, else when a
+request asks for what may have gone, or when more have gone than are there, in slices between which the reactor does its
+work. Until that is done such a request waits.
 """
 
 from __future__ import annotations
@@ -218,6 +219,7 @@ class Routes:
         except (NotFound, RequestRedirect):
             pass
         if self._gone:
+            self._rebuild()
             raise Rebuilding(self._when_rebuilt())
         raise NoRoute(allowed)
 
@@ -268,8 +270,8 @@ class Routes:
         else:
             for route in added:
                 self._add(self._app, route)
-            if self._gone and self._building is None:
-                self._building = self._reactor.callLater(0, self._build_slice, *self._begin_build())
+            if self._gone > len(self._routes):
+                self._rebuild()
 
     def _verbs_of(self, hook: Hook) -> Iterator[str]:
         for claim in _claims_of(hook):
@@ -311,8 +313,9 @@ class Routes:
             self._add(app, route)
         return app, adapter
 
-    def _begin_build(self) -> tuple[Klein, MapAdapter, set[str]]:
-        return (*_new_app(), set())
+    def _rebuild(self) -> None:
+        if self._building is None:
+            self._building = self._reactor.callLater(0, self._build_slice, *_new_app(), set())
 
     def _build_slice(self, app: Klein, adapter: MapAdapter, done: set[str]) -> None:
         missing = [route for endpoint, route in self._routes.items() if endpoint not in done]
@@ -323,14 +326,12 @@ class Routes:
             self._building = self._reactor.callLater(0, self._build_slice, app, adapter, done)
             return
         self._building = None
-        self._swap((app, adapter))
-        self._gone = len(done - set(self._routes))
-        if self._gone:
-            self._building = self._reactor.callLater(0, self._build_slice, *self._begin_build())
+        self._swap((app, adapter), gone=len(done - set(self._routes)))
 
-    def _swap(self, built: tuple[Klein, MapAdapter]) -> None:
+    def _swap(self, built: tuple[Klein, MapAdapter], gone: int = 0) -> None:
+        """Use another application, in which `gone` routes are stale already."""
         self._app, self._adapter = built
-        self._gone = 0
+        self._gone = gone
         self._memory.clear()
         waiting, self._rebuilt = self._rebuilt, []
         for rebuilt in waiting:
