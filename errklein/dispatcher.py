@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,10 @@ class Dispatcher:
         registry = self._bot.commands
         found = find_command(text, registry, registry.most_words)
         if found is None:
+            settled = self._bot.plugin_manager.when_settled()
+            if settled is not None:
+                # It may be a command of the plugin that is being reloaded.
+                return settled.addCallback(_in_this_context(self._dispatch), backend, message)
             if not self._bot.bot_config.networks[backend.network].SUPPRESS_CMD_NOT_FOUND:
                 self._reply(backend, message, self._unknown(text))
             return None
@@ -192,6 +196,12 @@ class Dispatcher:
                 ignore_case=config.BOT_ALT_PREFIX_CASEINSENSITIVE,
             )
         return prefixes
+
+
+def _in_this_context(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Calls the function later as if it were called now."""
+    context = copy_context()
+    return lambda _, *args: context.run(function, *args)
 
 
 def _room_of(message: Message) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -79,6 +80,7 @@ class PluginManager:
         self._bot = bot
         self._plugins: dict[str, Plugin] = {}
         self._changes = OneByOne(bot.reactor)
+        self._waiting: list[Deferred[None]] | None = None
         self._core = bot.storage.open("core")
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
 
@@ -107,6 +109,14 @@ class PluginManager:
                 (instance.name, getattr(instance, name)) for instance in self.active() if overrides(instance, name)
             ]
         return found
+
+    def when_settled(self) -> Deferred[None] | None:
+        """Fires when a plugin that is between two instances has its commands again; None if there is no such plugin."""
+        if self._waiting is None:
+            return None
+        settled: Deferred[None] = Deferred()
+        self._waiting.append(settled)
+        return settled
 
     def plugin(self, name: str) -> Plugin:
         """The plugin of that name; raises PluginError that lists the names there are."""
@@ -345,7 +355,6 @@ class PluginManager:
         plugin = self.plugin(name)
         old = plugin.instance
         was_active = plugin.active
-        routes = self._bot.web.routes
         if old is None:
             await self._load(plugin, fresh=True)
             await self._activate(plugin, ())
@@ -355,15 +364,9 @@ class PluginManager:
         await self._load(plugin, fresh=True)
         if not was_active:
             return
-        routes.hold(name)
-        try:
+        with self._between(plugin):
             await self._end(plugin, old)
             await self._activate(plugin, ())
-        except BaseException:
-            routes.remove(name)
-            raise
-        if not plugin.active:
-            routes.remove(name)
 
     async def _configure(self, name: str, configuration: Any) -> None:
         plugin = self.plugin(name)
@@ -377,20 +380,31 @@ class PluginManager:
         if plugin.active and await self._reconfigured(plugin, instance, configuration):
             self._store_configuration(name, configuration)
             return
-        if plugin.active:
-            self._bot.web.routes.hold(name)
-            await self._end(plugin, instance)
+        with self._between(plugin):
+            if plugin.active:
+                await self._end(plugin, instance)
+            try:
+                await self._configure_instance(plugin, instance, configuration)
+                await self._begin(plugin, instance)
+            except PluginError as error:
+                await self._configure_instance(plugin, instance, before)
+                await self._begin(plugin, instance)
+                raise PluginError(f"{error} The configuration from before is in use again.") from error
+        self._store_configuration(name, configuration)
+
+    @contextmanager
+    def _between(self, plugin: Plugin) -> Iterator[None]:
+        """Requests for the plugin and unknown commands wait, from its old instance's end until its new one works."""
+        self._bot.web.routes.hold(plugin.name)
+        self._waiting = []
         try:
-            await self._configure_instance(plugin, instance, configuration)
-            await self._begin(plugin, instance)
-        except PluginError as error:
-            await self._configure_instance(plugin, instance, before)
-            await self._begin(plugin, instance)
-            raise PluginError(f"{error} The configuration from before is in use again.") from error
+            yield
         finally:
             if not plugin.active:
-                self._bot.web.routes.remove(name)
-        self._store_configuration(name, configuration)
+                self._bot.web.routes.remove(plugin.name)
+            waiting, self._waiting = self._waiting, None
+            for settled in waiting:
+                settled.callback(None)
 
     async def _stop_all(self) -> None:
         for plugin in reversed(self._plugins.values()):

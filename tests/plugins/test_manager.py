@@ -224,18 +224,22 @@ class ReloadTests(PluginFiles):
         self.assertEqual(len([route for route in bot.routes if "/slow" in route]), 1)
 
     def test_row_46_requests_during_the_reload_wait_for_the_new_code(self) -> None:
-        """A request that comes while the new code is being activated is refused by nobody."""
+        """A request or command that comes while the new code is being activated is refused by nobody."""
         self.write_versioned(1)
         bot = self.start()
         self.write(
             "Versioned",
             """
-            from errbot import BotPlugin, webhook
+            from errbot import BotPlugin, botcmd, webhook
 
             class Versioned(BotPlugin):
                 async def activate(self):
                     await self._bot.gate
                     super().activate()
+
+                @botcmd
+                def which(self, msg, args):
+                    return "2"
 
                 @webhook
                 def version(self, payload):
@@ -247,10 +251,12 @@ class ReloadTests(PluginFiles):
         self.assertEqual(bot.say("!plugin reload Versioned"), [])
         waiting = bot.post("/version")
         self.assertNoResult(waiting)
-        self.assertEqual(self.successResultOf(bot.post("/slow" if False else "/nope")).status, 404)
+        self.assertEqual(self.successResultOf(bot.post("/nope")).status, 404)
+        self.assertEqual(bot.say("!which") + bot.say("!nonsense"), [])
         gate.callback(None)
         self.assertEqual(self.successResultOf(waiting).text, "2")
-        self.assertIn("Plugin Versioned reloaded.", [message.text for message in bot.messages])
+        replies = [message.text for message in bot.messages]
+        self.assertCountEqual(replies, ["2", 'Command "nonsense" not found.', "Plugin Versioned reloaded."])
 
     def test_code_that_cannot_be_loaded_leaves_the_old_code(self) -> None:
         """A syntax error in new code is told in one line with its place; the old code goes on."""
