@@ -360,19 +360,19 @@ class EndTests(NetworksCase):
         for backend in self.backends.values():
             self.bot.backend_ended(backend)
         self.reactor.advance(1)
-        self.assertEqual(self.ended, 0)
+        self.assertFalse(self.test_bot.has_ended)
         self.slow.gate.callback(None)
         self.reactor.advance(0)
-        self.assertEqual((self.texts(), self.ended), (["at last"], 1))
+        self.assertEqual((self.texts(), self.test_bot.has_ended), (["at last"], True))
 
     def test_not_while_a_network_is_there(self) -> None:
         """One network that goes on keeps the bot."""
         self.bot.backend_ended(self.backends["libera"])
         self.reactor.advance(1)
-        self.assertEqual(self.ended, 0)
+        self.assertFalse(self.test_bot.has_ended)
         self.bot.backend_ended(self.backends["console"])
         self.reactor.advance(1)
-        self.assertEqual(self.ended, 1)
+        self.assertTrue(self.test_bot.has_ended)
 
     def test_not_while_something_listens(self) -> None:
         """A bot with a web server goes on serving when nobody talks to it any more."""
@@ -380,7 +380,7 @@ class EndTests(NetworksCase):
         for backend in self.backends.values():
             self.bot.backend_ended(backend)
         self.reactor.advance(1)
-        self.assertEqual(self.ended, 0)
+        self.assertFalse(self.test_bot.has_ended)
 
 
 class StopTests(NetworksCase):

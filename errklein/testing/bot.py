@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.python.threadable import registerAsIOThread
 from zope.interface import implementer
 
+from errklein.backends.test import Sent as SentInMemory
 from errklein.backends.test import TestBackend
 from errklein.bot import Bot
 from errklein.config import load_config
@@ -31,10 +33,11 @@ ADMIN = "@admin"
 
 @dataclass(frozen=True)
 class Sent:
-    """A message that the bot sent: to whom, and its text as a reader sees it."""
+    """A message that the bot sent: to whom, its text as a reader sees it, and on which network."""
 
     to: str
     text: str
+    network: str = "test"
 
 
 class LeftOver(AssertionError):
@@ -44,8 +47,9 @@ class LeftOver(AssertionError):
 class TestBot:
     """A bot with a chat network, web server, storage and clock that exist in memory only.
 
-    `plugins` are classes, `plugin_dirs` directories with .plug files, `config` settings by name. Blocking handlers run
-    at once and in place, time passes in `advance`. `start` before use and `stop` after.
+    `plugins` are classes, `plugin_dirs` directories with .plug files, `config` settings by name. `networks` are several
+    networks, each with its own settings, as in BACKENDS; without it there is one, named "test". Blocking handlers run at
+    once and in place, time passes in `advance`. `start` before use and `stop` after.
     """
 
     __test__ = False
@@ -56,6 +60,7 @@ class TestBot:
         *,
         plugin_dirs: Iterable[Path | str] = (),
         config: Mapping[str, Any] | None = None,
+        networks: Mapping[str, Mapping[str, Any]] | None = None,
         reactor: Any = None,
     ) -> None:
         roots = [Path(directory) for directory in plugin_dirs]
@@ -64,17 +69,21 @@ class TestBot:
                 raise ValueError(f"plugin_dirs: there is no directory {root}; trial changes into one of its own")
         self.reactor: Any = TestReactor() if reactor is None else reactor
         self._directory = tempfile.TemporaryDirectory(prefix="errklein-test-")
-        settings = {
-            "BACKEND": "Test",
-            "BOT_ADMINS": (ADMIN,),
-            "BOT_DATA_DIR": self._directory.name,
-            "CHATROOM_PRESENCE": ("#testroom",),
-            **(config or {}),
-        }
+        settings: dict[str, Any] = {"BOT_DATA_DIR": self._directory.name}
+        if networks is None:
+            settings |= {"BACKEND": "Test", "BOT_ADMINS": (ADMIN,), "CHATROOM_PRESENCE": ("#testroom",)}
+        else:
+            settings["BACKENDS"] = {name: {"BACKEND": "Test", **own} for name, own in networks.items()}
+        settings |= config or {}
         self.config = load_config(None, settings)
         self.storage = MemoryStorage()
-        (view,) = self.config.networks.values()
-        self.backend = TestBackend(self.reactor, view)
+        self.backends = {name: TestBackend(self.reactor, view) for name, view in self.config.networks.items()}
+        self.messages: list[Sent] = []
+        """Everything that the bot has sent, in order."""
+        for backend in self.backends.values():
+            backend.watch(partial(self._keep, backend.network))
+        self.has_ended = False
+        """Whether the bot found that there is nothing more to do, as when standard input has ended."""
         runner = Runner(self.reactor)
         web = WebServer(
             self.reactor,
@@ -90,9 +99,10 @@ class TestBot:
             runner=runner,
             command_pool=InlinePool(self.reactor, "commands"),
             plugin_pool=InlinePool(self.reactor, "plugins"),
-            backends={view.network: self.backend},
+            backends=self.backends,
             plugin_roots=roots,
             plugin_classes=plugins,
+            ended=self._end,
         )
         self._client = WebhookClient(web.client())
         self._log: list[str] = []
@@ -133,18 +143,22 @@ class TestBot:
     # Chat
 
     @property
-    def messages(self) -> list[Sent]:
-        """Everything that the bot has sent, in order."""
-        return [Sent(str(sent.message.to), sent.text) for sent in self.backend.sent]
+    def backend(self) -> TestBackend:
+        """The first network, or the only one."""
+        return next(iter(self.backends.values()))
 
-    def sent_to(self, name: str) -> list[str]:
-        """The texts that were sent to that person or room, in order."""
-        return [message.text for message in self.messages if message.to == name]
+    def sent_to(self, name: str, network: str | None = None) -> list[str]:
+        """The texts that were sent to that person or room, in order; on that network, or on any."""
+        return [message.text for message in self.messages if message.to == name and network in (None, message.network)]
 
-    def say(self, text: str, frm: str = ADMIN, room: str | None = None) -> list[str]:
-        """Somebody says something to the bot, or in a room; returns what the bot has sent by the time it is back."""
-        before = len(self.backend.sent)
-        self.backend.receive(text, frm=frm, to=room)
+    def say(self, text: str, frm: str = ADMIN, room: str | None = None, network: str | None = None) -> list[str]:
+        """Somebody says something to the bot, or in a room; returns what the bot has sent by the time it is back.
+
+        It is said on the first network, unless another is named.
+        """
+        before = len(self.messages)
+        backend = self.backend if network is None else self.backends[network]
+        backend.receive(text, frm=frm, to=room)
         return [message.text for message in self.messages[before:]]
 
     def command(self, text: str, frm: str = ADMIN) -> str:
@@ -191,6 +205,12 @@ class TestBot:
     def report(self) -> str:
         """Routes and log, to be shown when a test fails."""
         return "\n".join(["Routes:", *self.routes, "Log:", *self._log])
+
+    def _keep(self, network: str, sent: SentInMemory) -> None:
+        self.messages.append(Sent(str(sent.message.to), sent.text, network))
+
+    def _end(self) -> None:
+        self.has_ended = True
 
     def _now(self, awaited: Deferred[None], what: str) -> None:
         results: list[Any] = []

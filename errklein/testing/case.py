@@ -25,10 +25,13 @@ class PluginTestCase(SynchronousTestCase):
     config: Mapping[str, Any] = {}
     """Settings by name."""
 
+    networks: Mapping[str, Mapping[str, Any]] | None = None
+    """Several networks, each with its own settings; without it there is one, named "test"."""
+
     def setUp(self) -> None:
         """Start the bot."""
         super().setUp()
-        self.bot = TestBot(self.plugins, plugin_dirs=self.plugin_dirs, config=self.config)
+        self.bot = TestBot(self.plugins, plugin_dirs=self.plugin_dirs, config=self.config, networks=self.networks)
         self.failureException = _explained(self.bot)  # type: ignore[assignment]
         self.addCleanup(self.bot.stop)
         self.bot.start()

@@ -203,3 +203,28 @@ class LeftOverTests(SynchronousTestCase):
             self.assertIn("the thread busy-bee", str(self.assertRaises(LeftOver, bot.stop)))
         finally:
             end.set()
+
+
+class Announcer(BotPlugin):
+    """Speaks to rooms of different networks."""
+
+    @webhook
+    async def announce(self, payload: Any) -> None:
+        for room in self.bot_config.CHATROOM_PRESENCE:
+            self.send(self.build_identifier(room), "hear, hear")
+
+
+class NetworksTests(SynchronousTestCase):
+    """Bots on several networks can be tested too."""
+
+    def test_several_networks(self) -> None:
+        """Messages know their network, and are said and looked up there."""
+        rooms = {"CHATROOM_PRESENCE": ("#ops",), "BOT_ADMINS": (ADMIN,)}
+        bot = TestBot([Announcer], networks={"libera": rooms, "office": rooms})
+        bot.start()
+        self.addCleanup(bot.stop)
+        self.successResultOf(bot.post("/announce"))
+        self.assertEqual([(sent.network, sent.to) for sent in bot.messages], [("libera", "#ops"), ("office", "#ops")])
+        self.assertEqual(bot.sent_to("#ops", network="office"), ["hear, hear"])
+        bot.say("!echo here", network="office")
+        self.assertEqual((bot.messages[-1].network, bot.messages[-1].text), ("office", "here"))
