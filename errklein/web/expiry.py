@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from twisted.internet.task import LoopingCall
@@ -14,11 +15,6 @@ DAYS = (1, 7, 30)
 """How many days before the end there is a warning, the last one first."""
 
 _SECONDS_BETWEEN_CHECKS = 6 * 3600.0
-
-
-def utc_now() -> datetime:
-    """The time of day, which certificates go by."""
-    return datetime.now(UTC)
 
 
 class ExpiryWatch:
@@ -32,7 +28,7 @@ class ExpiryWatch:
         reactor: Any,
         listeners: Listeners,
         warn: Callable[[str], None],
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] = partial(datetime.now, UTC),
     ) -> None:
         self._listeners = listeners
         self._warn = warn

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -18,8 +19,6 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
-
-from errklein.web.expiry import utc_now
 
 # Forward secrecy and authenticated encryption only; TLS 1.3 has nothing else (RFC 9325, 4.2).
 _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
@@ -42,7 +41,11 @@ class ServerCertificate:
     """
 
     def __init__(
-        self, key: Path, certificate: Path, chain: Path | None = None, now: Callable[[], datetime] = utc_now
+        self,
+        key: Path,
+        certificate: Path,
+        chain: Path | None = None,
+        now: Callable[[], datetime] = partial(datetime.now, UTC),
     ) -> None:
         self._key = key
         self._certificate = certificate

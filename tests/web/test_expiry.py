@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from twisted.internet.testing import MemoryReactorClock
@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from errklein.web import ExpiryWatch, Listeners
-from errklein.web.tls import CertificateError, ServerCertificate, generate_certificate, utc_now
+from errklein.web.tls import CertificateError, ServerCertificate, generate_certificate
 
 
 class ExpiryTests(SynchronousTestCase):
@@ -26,7 +26,7 @@ class ExpiryTests(SynchronousTestCase):
         self.reactor = MemoryReactorClock()  # type: ignore[no-untyped-call]
         self.listeners = Listeners(self.reactor, Site(Resource()))  # type: ignore[no-untyped-call]
         self.successResultOf(self.listeners.open(f"ssl:0:privateKey={self.key}:certKey={self.certificate}"))
-        self.day = utc_now()
+        self.day = datetime.now(UTC)
         self.warnings: list[str] = []
         self.watch = ExpiryWatch(self.reactor, self.listeners, self.warnings.append, lambda: self.day)
         self.watch.start()
@@ -62,7 +62,7 @@ class ExpiryTests(SynchronousTestCase):
         self.warnings.clear()
         self.renew()
         self.listeners.reload_certificates()
-        self.day = utc_now()
+        self.day = datetime.now(UTC)
         self.pass_days(1)
         self.assertEqual(self.warnings, [])
 
@@ -70,7 +70,7 @@ class ExpiryTests(SynchronousTestCase):
         """A certificate that has expired can't be listened with, and the error says since when."""
 
         def later() -> datetime:
-            return utc_now() + timedelta(days=366)
+            return datetime.now(UTC) + timedelta(days=366)
 
         error = self.assertRaises(CertificateError, ServerCertificate, self.key, self.certificate, None, later)
         self.assertIn("expired on", str(error))
