@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from twisted.internet.task import LoopingCall
@@ -28,7 +27,7 @@ class ExpiryWatch:
         reactor: Any,
         listeners: Listeners,
         warn: Callable[[str], None],
-        now: Callable[[], datetime] = partial(datetime.now, UTC),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._listeners = listeners
         self._warn = warn

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -45,7 +44,7 @@ class ServerCertificate:
         key: Path,
         certificate: Path,
         chain: Path | None = None,
-        now: Callable[[], datetime] = partial(datetime.now, UTC),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._key = key
         self._certificate = certificate
