@@ -320,14 +320,16 @@ class Channel(HTTPChannel):
 
         Closing a socket that holds unread bytes resets the connection, and the answer may be lost.
         """
-        close_writing = getattr(self.transport, "loseWriteConnection", None)
-        if close_writing is None:
-            self.loseConnection()
-            return
-        self._wait(_LINGER)
         self._stop_producing()
         self._read_on(True)
-        close_writing()
+        self._wait(_LINGER)
+        # TLS says itself that nothing more will come, and goes on reading until the client has said so too. Under it,
+        # the socket would be closed before the answer has been encrypted.
+        close_writing = getattr(self.transport, "loseWriteConnection", None) if self.plain else None
+        if close_writing is not None:
+            close_writing()
+        else:
+            self.transport.loseConnection()
 
     def _stop_producing(self) -> None:
         if self._produces:

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -29,7 +29,7 @@ from errklein.web.listeners import identify
 from errklein.web.site import Site
 from errklein.web.tls import CertificateError, ServerCertificate, generate_certificate
 from errklein.webhooks import webhook
-from tests.web.kit import hooks_of, request
+from tests.web.kit import hooks_of, request, status_of
 
 
 class Hello:
@@ -229,6 +229,26 @@ class ListeningTests(TestCase):
         self.web.listeners.reload_certificates()
         with self.assertRaises(Exception):  # noqa: B017
             await self.fetch(port, old)
+
+    async def test_refusals_arrive_over_https(self) -> None:
+        """What can't be read, or is too large, is answered there too, also while the client is still sending."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        key, certificate = directory.absolute() / "key.pem", directory.absolute() / "cert.pem"
+        generate_certificate([], key, certificate)
+        port = await self.port(f"ssl:0:privateKey={key}:certKey={certificate}:interface=127.0.0.1")
+        root = trustRootFromCertificates([Certificate.loadPEM(certificate.read_bytes())])
+        endpoint = wrapClientTLS(
+            optionsForClientTLS("localhost", trustRoot=root), TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
+        )
+        too_large = request("POST", "/hello", b"", f"Content-Length: {WebSettings().max_body + 1}")
+        for sent, status in ((b"nonsense\r\n\r\n", 400), (too_large + b"x" * 1_000_000, 413)):
+            client: Collector = await connectProtocol(endpoint, Collector())  # type: ignore[arg-type]
+            assert client.transport is not None
+            client.transport.write(sent)
+            answer = await client.closed
+            self.assertEqual(status_of(answer), status)
+            self.assertIn(str(status).encode(), answer.partition(b"\r\n\r\n")[2])
 
     async def test_a_silent_client_blocks_nobody(self) -> None:
         """One that never begins its handshake."""
