@@ -106,7 +106,7 @@ class Bot:
 
     @property
     def backend(self) -> Backend:
-        """The network of the message that is being handled, else the first one."""
+        """The network of the message, or of whatever else a network tells, that is being handled; else the first one."""
         return self.backends.get(network_of_handled_message()) or next(iter(self.backends.values()))
 
     @property
@@ -154,7 +154,7 @@ class Bot:
     def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
         """Hand a message to its network, from any thread, and show it to plugins."""
         accepted = backend.send_message(message)
-        on_reactor_soon(self.reactor, copy_context().run, self._tell_plugins, "callback_botmessage", message)
+        on_reactor_soon(self.reactor, copy_context().run, self._tell_plugins, backend, "callback_botmessage", message)
         return accepted
 
     def send_simple_reply(
@@ -207,7 +207,7 @@ class Bot:
     def backend_connected(self, backend: Backend) -> None:
         """A network can be used: plugins get callback_connect."""
         self.log.info("Connected to {network}", network=backend.network)
-        self._tell_plugins("callback_connect")
+        self._tell_plugins(backend, "callback_connect")
 
     def backend_disconnected(self, backend: Backend, reason: str) -> None:
         """A network is gone for now; plugins stay active."""
@@ -227,24 +227,23 @@ class Bot:
         """Plugins get callback_mention."""
         if self._stopping or message.delayed:
             return
-        with handling(backend):
-            self._tell_plugins("callback_mention", message, people)
+        self._tell_plugins(backend, "callback_mention", message, people)
 
     def presence_changed(self, backend: Backend, presence: Presence) -> None:
         """Plugins get callback_presence."""
-        self._tell_plugins("callback_presence", presence)
+        self._tell_plugins(backend, "callback_presence", presence)
 
     def room_joined(self, backend: Backend, room: Room, identifier: Identifier) -> None:
         """Plugins get callback_room_joined."""
-        self._tell_plugins("callback_room_joined", room, identifier)
+        self._tell_plugins(backend, "callback_room_joined", room, identifier)
 
     def room_left(self, backend: Backend, room: Room, identifier: Identifier) -> None:
         """Plugins get callback_room_left."""
-        self._tell_plugins("callback_room_left", room, identifier)
+        self._tell_plugins(backend, "callback_room_left", room, identifier)
 
     def room_topic_changed(self, backend: Backend, room: Room) -> None:
         """Plugins get callback_room_topic."""
-        self._tell_plugins("callback_room_topic", room)
+        self._tell_plugins(backend, "callback_room_topic", room)
 
     # What the web server tells
 
@@ -285,7 +284,7 @@ class Bot:
             # Whoever answers notices may find that the answer is one (RFC 2812, 3.3.2).
             if not message.extras.get("notice"):
                 self.dispatcher.dispatch(backend, message)
-            self._tell_plugins("callback_message", message)
+        self._tell_plugins(backend, "callback_message", message)
 
     def _backend_of(self, network: str) -> Backend:
         """The network of that name; "", as identifiers have that were made by hand, means as for a bare name."""
@@ -295,10 +294,11 @@ class Bot:
             raise ValueError(f"there is no network {network}, only {', '.join(self.backends)}")
         return self.backends[network]
 
-    def _tell_plugins(self, callback: str, *args: Any) -> None:
-        for plugin, method in self.plugin_manager.callbacks(callback):
-            running = self.runner.run(method, *args, pool=self.plugin_pool)
-            running.addErrback(self._callback_failed, plugin, callback)
+    def _tell_plugins(self, backend: Backend, callback: str, *args: Any) -> None:
+        with handling(backend):
+            for plugin, method in self.plugin_manager.callbacks(callback):
+                running = self.runner.run(method, *args, pool=self.plugin_pool)
+                running.addErrback(self._callback_failed, plugin, callback)
 
     def _callback_failed(self, failure: Failure, plugin: str, callback: str) -> None:
         self.log.failure("{plugin}: {callback} failed", failure, plugin=plugin, callback=callback)

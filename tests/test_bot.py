@@ -106,6 +106,39 @@ class CallbackTests(NetworksCase):
         self.assertEqual((self.first.heard, self.second.heard), ([], ["message hello"]))
 
 
+class Located(BotPlugin):
+    """Notes which network is at hand when it is told something."""
+
+    def __init__(self, bot: Any, name: str | None = None) -> None:
+        super().__init__(bot, name)
+        self.at_hand: list[tuple[str, str]] = []
+
+    def note(self, *_: Any) -> None:
+        self.at_hand.append((self.bot_identifier.network, self.build_identifier("carol").network))
+
+    callback_connect = callback_presence = callback_botmessage = note
+    callback_room_joined = callback_room_left = callback_room_topic = note
+
+
+class LocatedTests(NetworksCase):
+    """Whatever a network tells, it is the one at hand meanwhile."""
+
+    plugins = (Located,)
+
+    def test_each_callback(self) -> None:
+        """The bot's own identifier and bare names are those of the network that tells."""
+        plugin: Any = self.bot.plugin_manager.instance("Located")
+        plugin.at_hand.clear()
+        self.bot.backend_connected(self.backends["console"])
+        self.bot.presence_changed(self.backends["console"], Presence(TestPerson("bob"), "away"))
+        room = self.bot.query_room("console:#ops")
+        room.join()
+        room.topic = "quiet"
+        room.leave()
+        plugin.send(plugin.build_identifier("console:bob"), "hello")
+        self.assertEqual(plugin.at_hand, [("console", "console")] * 6)
+
+
 class Finder(BotPlugin):
     """Builds identifiers where it is asked to."""
 
@@ -387,9 +420,6 @@ class StopTests(NetworksCase):
     """How the bot stops."""
 
     plugins = (Slow,)
-
-    def stop(self) -> None:
-        """Each test stops the bot itself."""
 
     def test_intake_stops_and_answers_are_sent(self) -> None:
         """While it stops nothing new is taken, and what runs may still answer."""
