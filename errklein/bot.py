@@ -82,6 +82,8 @@ class Bot:
         problems = await self.plugin_manager.start(self._plugin_roots, self._plugin_classes)
         for problem in problems:
             self.warn_admins(problem)
+        if self._stopping:
+            return
         for backend in self.backends.values():
             backend.connect(self)
         self._expiry.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, webhook
 from errklein.backends.test import TestPerson
@@ -446,8 +447,36 @@ class StopTests(NetworksCase):
         self.successResultOf(stopping)
 
 
-class StartTests(NetworksCase):
-    """What is said when a plugin doesn't work."""
+class SlowStart(BotPlugin):
+    """Takes its time to begin."""
+
+    gate: Deferred[None]
+
+    async def activate(self) -> None:
+        SlowStart.gate = Deferred()
+        await self.gate
+        super().activate()
+
+
+class StartTests(SynchronousTestCase):
+    """What happens while the bot starts."""
+
+    def test_stopped_before_it_has_started(self) -> None:
+        """No network is connected that would only be left again; what was activated is deactivated."""
+        test_bot = TestBot((SlowStart,))
+        bot = test_bot.bot
+        starting = Deferred.fromCoroutine(bot.start())
+        stopping = Deferred.fromCoroutine(bot.stop(10))
+        connected: list[Any] = []
+        self.patch(test_bot.backend, "connect", connected.append)
+        test_bot.reactor.advance(10)
+        SlowStart.gate.callback(None)
+        test_bot.reactor.advance(0)
+        self.successResultOf(starting)
+        self.successResultOf(stopping)
+        self.assertEqual(connected, [])
+        self.assertFalse(bot.plugin_manager.instance("SlowStart").is_activated)
+        self.assertEqual(test_bot.reactor.getDelayedCalls(), [])
 
     def test_problems_are_told(self) -> None:
         """Admins learn at the start which plugin could not be activated."""
