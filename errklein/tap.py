@@ -155,8 +155,10 @@ def wire(reactor: Any, config: Config) -> tuple[WebServer, Callable[[], Bot]]:
         queue=config.WEBHOOK_QUEUE,
         wait=config.WEBHOOK_QUEUE_WAIT,
     )
+    # Of threads that only calculate, more would get nothing done sooner, and take time from the reactor's.
+    decoding_pool = WorkerPool(reactor, "decoding", 2, queue=config.WEBHOOK_QUEUE, wait=config.WEBHOOK_QUEUE_WAIT)
     settings = WebSettings(timeout=config.WEBHOOK_TIMEOUT, max_body=config.WEBHOOK_MAX_BODY)
-    web = WebServer(reactor, runner, webhook_pool, settings=settings)
+    web = WebServer(reactor, runner, webhook_pool, settings=settings, decoding_pool=decoding_pool)
 
     def make_bot() -> Bot:
         return Bot(

@@ -118,7 +118,7 @@ class Delivery:
             with context.active():
                 running = runner.call(hook.handler, payload, **captures)
         else:
-            running = runner.call_in(self.web.pool, lambda: lambda: _payload_for(context))
+            running = runner.call_in(self.web.decoding_pool, lambda: lambda: _payload_for(context))
             running.addCallback(self._run_with, context)
         running.addCallbacks(self._returned, self._failed)
         running.addErrback(self._crashed)

@@ -35,9 +35,18 @@ class WebhookResource:
     isLeaf = True
     log = Logger(namespace="errklein.web")
 
-    def __init__(self, reactor: Any, runner: Runner, pool: WorkerPool, settings: WebSettings, sweeper: Sweeper) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        runner: Runner,
+        pool: WorkerPool,
+        decoding_pool: WorkerPool,
+        settings: WebSettings,
+        sweeper: Sweeper,
+    ) -> None:
         self.runner = runner
         self.pool = pool
+        self.decoding_pool = decoding_pool
         self.settings = settings
         self.events: WebEvents | None = None
         self.app = Flask("errklein")

@@ -17,7 +17,11 @@ from errklein.web.site import Site
 
 
 class WebServer:
-    """Everything between sockets and plugins' hooks. `events` may be given later, but before the first request."""
+    """Everything between sockets and plugins' hooks. `events` may be given later, but before the first request.
+
+    Blocking handlers run in `pool`. Large bodies for handlers on the reactor are decoded in `decoding_pool`, so that they
+    needn't wait for handlers that block; without one, in `pool`.
+    """
 
     def __init__(
         self,
@@ -26,10 +30,12 @@ class WebServer:
         pool: WorkerPool,
         settings: WebSettings | None = None,
         events: WebEvents | None = None,
+        *,
+        decoding_pool: WorkerPool | None = None,
     ) -> None:
         settings = settings or WebSettings()
         self.site = Site(reactor, settings)
-        self.resource = WebhookResource(reactor, runner, pool, settings, self.site.sweeper)
+        self.resource = WebhookResource(reactor, runner, pool, decoding_pool or pool, settings, self.site.sweeper)
         self.resource.events = events
         self.site.serve(self.resource)
         self.listeners = Listeners(reactor, self.site)

@@ -16,7 +16,7 @@ class WebSettings:
     """The largest body that is accepted; the size that GitHub stops at."""
 
     off_reactor_size: int = 64 * 1024
-    """Bodies above this size are parsed in the webhook pool."""
+    """Bodies above this size are parsed in a thread."""
 
     head_deadline: float = 10.0
     """How long a request line and its headers may take to arrive."""

@@ -102,7 +102,11 @@ class WebCase(SynchronousTestCase):
         self.runner = Runner(self.clock)
         self.pool = WorkerPool(self.clock, "webhook", 20, queue=200, wait=10)
         self.addCleanup(self.pool.stop)
-        self.web = WebServer(self.clock, self.runner, self.pool, self.settings, self.events)
+        decoding_pool = WorkerPool(self.clock, "decoding", 1)
+        self.addCleanup(decoding_pool.stop)
+        self.web = WebServer(
+            self.clock, self.runner, self.pool, self.settings, self.events, decoding_pool=decoding_pool
+        )
         self.addCleanup(self.web.site.sweeper.stop)
 
     def serve(self, plugin: object, owner: str = "") -> None:

@@ -394,6 +394,9 @@ class WaitingTests(WebCase):
         waiting = [self.start("POST", "/blocking") for _ in range(50)]
         self.assertEqual((self.pool.running, self.pool.waiting), (20, 30))
         self.assertEqual(self.successResultOf(self.start("POST", "/quick")).text, "OK")
+        # Its body is decoded in a thread, but not in one of those.
+        self.assertEqual(self.ask("POST", "/quick", b"[" + b"1," * 50_000 + b"1]").text, "OK")
+        self.assertEqual((self.pool.running, self.pool.waiting), (20, 30))
         self.plugin.gate.set()
         for answer in waiting:
             self.assertEqual(self.answer_to(answer).text, "OK")
