@@ -25,6 +25,7 @@ from errklein.web.replies import Later, Reply, reply_for
 from errklein.web.request import Request
 from errklein.web.routes import Match, NoRoute, Rebuilding, Route
 from errklein.web.streams import Stream
+from errklein.web.sweeper import NEVER
 from errklein.webhooks import Hook
 from errklein.webhooks.payload import BadPayload, decode_payload
 
@@ -182,6 +183,7 @@ class Delivery:
             assert self._context is not None
             # From here on it is the client's pace that is watched, not the handler's.
             self.answered = True
+            self.due = NEVER
             Stream(request, reply, self._context, self.web.runner, self.web.pool, self._streamed).start()
             return
         if not self.answered:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import klein
@@ -445,6 +445,26 @@ class GoneTests(WebCase):
             self.assertTrue(self.clock.turn())
         self.assertEqual(self.events.failed, [])
         self.successResultOf(self.web.when_idle())
+
+    def test_a_stream_takes_its_time(self) -> None:
+        """It has no deadline of its own, and as long as it goes on the server isn't idle."""
+        gates: list[Deferred[str]] = [Deferred(), Deferred()]
+
+        class Streams:
+            @webhook
+            async def items(self, payload: Any) -> AsyncIterator[str]:
+                for gate in gates:
+                    yield await gate
+
+        self.serve(Streams())
+        answer = self.start("POST", "/items")
+        gates[0].callback("one")
+        self.pass_time(61)
+        idle = self.web.when_idle()
+        self.assertNoResult(idle)
+        gates[1].callback("two")
+        self.assertEqual(self.successResultOf(answer).text, "onetwo")
+        self.successResultOf(idle)
 
     def test_row_41_a_resource_never_finishes(self) -> None:
         """504, and what it writes later is dropped."""
