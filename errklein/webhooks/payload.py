@@ -16,8 +16,13 @@ surrogates are accepted, since senders send them; they must not be sent on as th
 from __future__ import annotations
 
 import codecs
+import encodings
 import json
+import pkgutil
+import re
 from collections.abc import Mapping
+from encodings.aliases import aliases
+from functools import cache
 from io import BytesIO
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any
@@ -40,6 +45,7 @@ MAX_FIELDS = 1000
 _LARGE = 1024 * 1024
 _URLENCODED = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
+_NOT_IN_NAMES = re.compile("[^a-z0-9]+")
 # Not encodings of text, or with a decoder that takes quadratic time.
 _NO_CHARSETS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem"})
 
@@ -110,14 +116,25 @@ def _read_text(body: bytes, charset: str) -> str:
 def _charset_named(charset: str) -> str:
     if not charset:
         return "utf-8"
-    try:
-        name = codecs.lookup(charset).name
-        "".encode(name)
-    except (LookupError, ValueError):
-        name = ""
+    asked = _NOT_IN_NAMES.sub("_", charset.lower()).strip("_")
+    name = ""
+    # Python remembers for ever each name that it was asked for, so it is asked only for those that there are.
+    if asked in _encodings():
+        try:
+            name = codecs.lookup(asked).name
+            "".encode(name)
+        except (LookupError, ValueError):
+            name = ""
     if not name or name.replace("_", "-") in _NO_CHARSETS:
         raise BadPayload(415, f"the charset {charset!a} is not known")
     return name
+
+
+@cache
+def _encodings() -> frozenset[str]:
+    """The names by which Python knows encodings, in small letters with underscores."""
+    modules = [module.name for module in pkgutil.iter_modules(encodings.__path__)]
+    return frozenset((*modules, *aliases, *aliases.values()))
 
 
 def _json_or_text(text: str, must_be_json: bool) -> object:

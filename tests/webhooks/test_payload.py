@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings
 import json
 import math
 from typing import Any
@@ -151,6 +152,28 @@ class TextTests(PayloadCase):
         """It is refused with 415, and so are codecs that are no charsets."""
         for charset in ("klingon", "hex", "rot13", "idna", "unicode_escape", "undefined"):
             self.assertIn(charset, self.refused(415, b"{}", f"{JSON}; charset={charset}"))
+
+    def test_charsets_cost_no_memory(self) -> None:
+        """Names that strangers make up are not remembered, nor are their ways of writing those that there are."""
+        known = len(encodings._cache)  # type: ignore[attr-defined]
+        for number in range(50):
+            self.refused(415, b"x", f"text/plain; charset=klingon{number}")
+            self.assertEqual(decode_payload(b"\xe9", f"text/plain; charset=Latin{'-' * number}1"), "é")
+        self.assertLess(len(encodings._cache), known + 5)  # type: ignore[attr-defined]
+
+    def test_names_of_charsets(self) -> None:
+        """Each may be written as its senders do."""
+        for charset in (
+            "UTF8",
+            "utf-8",
+            "ISO-8859-1",
+            "iso_8859-1:1987",
+            "windows-1252",
+            "us-ascii",
+            "Shift_JIS",
+            "UTF-16LE",
+        ):
+            self.assertEqual(decode_payload("a".encode(charset), f"text/plain; charset={charset}"), "a")
 
     def test_invalid_utf8(self) -> None:
         """It is refused, with the position."""

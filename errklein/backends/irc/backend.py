@@ -33,6 +33,9 @@ from errklein.chat.identifiers import RoomNotJoinedError
 from errklein.ports import BackendEvents
 from errklein.text import to_irc
 
+_LEAST_ROOM = 64
+"""How many bytes of text have to fit into a line. No server lets names take more than this leaves them."""
+
 _WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 
 
@@ -107,7 +110,10 @@ class IRCBackend:
         target = self._target(message.to)
         command = "NOTICE" if message.extras.get("notice") else "PRIVMSG"
         nick = max(self.settings.nickname + "__", self._identifier.nick if self._identifier else "", key=len)
-        size = min(room_for_text(nick, self.settings.username, command, target), self.message_size_limit)
+        room = room_for_text(nick, self.settings.username, command, target)
+        if room < _LEAST_ROOM:
+            raise ValueError(f"{target[:20]}… is too long a name to say anything to")
+        size = min(room, self.message_size_limit)
         lines = text_lines(self._render(message.body), size)
         return self._outbox.put([Line(command, target, text) for text in lines])
 

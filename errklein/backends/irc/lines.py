@@ -16,6 +16,8 @@ LINE = 512
 _USER = 11
 _HOST = 63
 
+_LONGEST_CHARACTER = 4
+
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 # Bold, colour, hex colour, reset, monospace, reverse, italics, strikethrough and underline stay. \x01 would make a CTCP
@@ -54,8 +56,10 @@ def text_lines(text: str, size: int) -> list[str]:
     """The lines of `text`, none empty, each of at most `size` bytes in UTF-8.
 
     Long ones are split after a space if that is not too far back, else between characters. A piece keeps its space, so
-    that the pieces joined are the line.
+    that the pieces joined are the line. Raises ValueError if `size` leaves no room for a character.
     """
+    if size < _LONGEST_CHARACTER:
+        raise ValueError(f"lines of {size} bytes have no room for text")
     lines: list[str] = []
     for line in _NEWLINE.split(text):
         line = cleaned(line)
@@ -72,15 +76,16 @@ def cleaned(line: str) -> str:
 
 def _pieces(line: str, size: int) -> list[str]:
     pieces: list[str] = []
-    rest = line
-    while len(rest.encode("utf-8")) > size:
-        head = rest.encode("utf-8")[:size].decode("utf-8", "ignore")
+    start = 0
+    # Only as much is looked at as fits at most, or a line of megabytes would take minutes.
+    while len((ahead := line[start : start + size + 1]).encode("utf-8")) > size:
+        head = ahead.encode("utf-8")[:size].decode("utf-8", "ignore")
         cut = head.rfind(" ") + 1
         if cut <= len(head) // 2 or not head[:cut].strip():
-            cut = _between_characters(rest, len(head))
-        pieces.append(rest[:cut])
-        rest = rest[cut:]
-    return [*pieces, rest]
+            cut = _between_characters(ahead, len(head))
+        pieces.append(ahead[:cut])
+        start += cut
+    return [*pieces, ahead]
 
 
 def _between_characters(text: str, cut: int) -> int:

@@ -432,6 +432,14 @@ class TalkTests(PlayedTests):
         self.assertEqual(self.flushLoggedErrors(), [])
         self.assertTrue(self.server.transport is not None and self.server.transport.connected)
 
+    def test_names_that_leave_no_room(self) -> None:
+        """Saying something to a name that fills a whole line is refused, whoever made that name up."""
+        backend = self.online()
+        for name in ("a" * 1000, "#" + "😀" * 150):
+            with self.assertRaisesRegex(ValueError, "too long"):
+                backend.send_message(Message("hi", to=backend.build_identifier(name)))
+        self.assertEqual(self.server.take(), [])
+
     def test_markdown_becomes_irc(self) -> None:
         """Bold is IRC's bold."""
         backend = self.online()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -65,6 +67,17 @@ class LineTests(SynchronousTestCase):
         """A long word is cut between characters, an accent stays with its letter."""
         self.assertEqual(text_lines("€" * 20, 31), ["€" * 10, "€" * 10])
         self.assertEqual(text_lines("x" * 9 + "e\u0301" + "y" * 9, 10), ["x" * 9, "e\u0301" + "y" * 7, "yy"])
+
+    def test_megabytes_in_one_line(self) -> None:
+        """They are split in no more time than it takes to go through them once."""
+        begun = process_time()
+        self.assertEqual("".join(text_lines("é" * 4_000_000, 400)), "é" * 4_000_000)
+        self.assertLess(process_time() - begun, 2)
+
+    def test_no_room(self) -> None:
+        """Where not even one character fits, that is said, instead of splitting for ever."""
+        self.assertRaises(ValueError, text_lines, "hi", 3)
+        self.assertRaises(ValueError, text_lines, "hi", room_for_text("errklein", "errklein", "PRIVMSG", "a" * 1000))
 
     def test_action_request_is_neutral(self) -> None:
         """Text can't be a CTCP request; colours stay."""
