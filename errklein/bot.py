@@ -96,6 +96,8 @@ class Bot:
         self.web.begin_stopping()
         idle = DeferredList([self.runner.when_idle(), self.dispatcher.when_idle(), self.web.when_idle()])
         await _at_most(self.reactor, grace, idle)
+        # Nothing may begin on a plugin that is being deactivated.
+        self.web.refuse_waiting()
         self.dispatcher.stop()
         await self.plugin_manager.stop()
         await DeferredList([backend.disconnect() for backend in self.backends.values()])

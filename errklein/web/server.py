@@ -64,6 +64,11 @@ class WebServer:
         self.resource.stopping = True
         self.site.begin_stopping()
 
+    def refuse_waiting(self) -> None:
+        """Answer 503 to every request that still waits for a thread; what runs goes on."""
+        self.resource.pool.stop()
+        self.resource.decoding_pool.stop()
+
     def when_idle(self) -> Deferred[None]:
         """Fires when every request that was taken has its answer."""
         return self.resource.when_idle()

@@ -413,6 +413,16 @@ class WaitingTests(WebCase):
         self.assertEqual({self.answer_to(answer).status for answer in waiting[:20]}, {200})
         self.assertEqual(self.events.failed, [])
 
+    def test_row_60_the_grace_period_is_over(self) -> None:
+        """What still waits for a thread is told 503, and never begins."""
+        waiting = [self.start("POST", "/blocking") for _ in range(25)]
+        self.web.refuse_waiting()
+        self.assertEqual([self.successResultOf(answer).status for answer in waiting[20:]], [503] * 5)
+        self.plugin.gate.set()
+        self.assertEqual({self.answer_to(answer).status for answer in waiting[:20]}, {200})
+        self.assertEqual(self.plugin.ended, ["blocking"] * 20)
+        self.assertEqual(self.events.failed, [])
+
 
 class GoneTests(WebCase):
     """Row 42 for answers in pieces, and row 41 for Twisted's resources."""
@@ -448,16 +458,22 @@ class GoneTests(WebCase):
 
     def test_a_stream_takes_its_time(self) -> None:
         """It has no deadline of its own, and as long as it goes on the server isn't idle."""
+        begun: Deferred[None] = Deferred()
         gates: list[Deferred[str]] = [Deferred(), Deferred()]
+
+        async def pieces() -> AsyncIterator[str]:
+            for gate in gates:
+                yield await gate
 
         class Streams:
             @webhook
             async def items(self, payload: Any) -> AsyncIterator[str]:
-                for gate in gates:
-                    yield await gate
+                await begun
+                return pieces()
 
         self.serve(Streams())
         answer = self.start("POST", "/items")
+        begun.callback(None)
         gates[0].callback("one")
         self.pass_time(61)
         idle = self.web.when_idle()
