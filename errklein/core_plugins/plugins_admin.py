@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
 from errklein.core_plugins.code import code, fenced
 from errklein.plugins.manager import Plugin, PluginError
+from errklein.storage import StorageError
 
 _SECRET_WORDS = ("pass", "pwd", "secret", "token", "key", "credential", "private", "auth")
 _SHOWN = 500
+_MOST_STORED = 50
 
 
 class Plugins(BotPlugin):
@@ -83,7 +85,7 @@ class Plugins(BotPlugin):
         return f"Plugin {name} removed from blacklist."
 
     @botcmd(admin_only=True)
-    async def plugin_info(self, msg: Message, args: str) -> str:
+    def plugin_info(self, msg: Message, args: str) -> str:
         """Tell where a plugin comes from, how it is, its configuration and what it has stored."""
         plugin = self._existing(args.strip())
         manager = self._bot.plugin_manager
@@ -97,8 +99,8 @@ class Plugins(BotPlugin):
             "problem": plugin.problem,
             "configuration": "" if configuration is None else repr(_visible(configuration, msg)),
         }
-        for key, value in _stored(plugin).items():
-            rows[f"stored {key!r}"] = repr(_visible(value, msg, secret=True))
+        for key, value in _stored(plugin, msg):
+            rows[f"stored {key}"] = value
         lines = [f"- {code(name)}: {code(_short(str(value)))}" for name, value in rows.items() if value]
         return f"Plugin info from {code(str(plugin.plug.path))}\n\n" + "\n".join(lines)
 
@@ -127,10 +129,19 @@ class Plugins(BotPlugin):
         return answer
 
 
-def _stored(plugin: Plugin) -> Mapping[str, Any]:
-    """What the plugin has stored, if its storage is open."""
+def _stored(plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
+    """Some of what the plugin has stored, if its storage is open, as the asker may see it, and how much more there is."""
     instance = plugin.instance
-    return dict(instance) if instance is not None and instance.is_open_storage() else {}
+    if instance is None or not instance.is_open_storage():
+        return
+    keys = list(instance)
+    for key in keys[:_MOST_STORED]:
+        try:
+            yield repr(key), repr(_visible(instance[key], msg, secret=True))
+        except (KeyError, StorageError) as error:
+            yield repr(key), str(error)
+    if len(keys) > _MOST_STORED:
+        yield "under other keys", f"{len(keys) - _MOST_STORED} more values"
 
 
 def _visible(value: Any, msg: Message, secret: bool = False) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from errklein import BotPlugin
+from errklein.storage import UnreadableValue
 from errklein.testing import PluginTestCase
 
 
@@ -22,6 +23,20 @@ class Keeper(BotPlugin):
     def activate(self) -> None:
         super().activate()
         self["session"] = "st0red"
+
+
+class Hoarder(BotPlugin):
+    """Has stored a lot, of which something can't be read any more."""
+
+    def activate(self) -> None:
+        super().activate()
+        for number in range(60):
+            self[f"key {number:02}"] = number
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "key 07":
+            raise UnreadableValue("Hoarder", key, ValueError("its class is gone"))
+        return super().__getitem__(key)
 
 
 SECRETS = ("t0ken", "passw0rd", "f1rst")
@@ -133,3 +148,17 @@ class PluginsTests(PluginTestCase):
         """Without a name the names are listed."""
         for command in ("info", "config", "activate", "reload"):
             self.assertIn("The current plugins are", self.command(f"!plugin {command}"))
+
+
+class StoredTests(PluginTestCase):
+    """What a plugin has stored, however much it is."""
+
+    plugins = (Hoarder,)
+
+    def test_info(self) -> None:
+        """Some of it is shown, with the reason where it can't be, and the rest is counted."""
+        info = self.command("!plugin info Hoarder")
+        self.assertIn("stored 'key 49': 49", info)
+        self.assertIn("its class is gone", info)
+        self.assertNotIn("key 50", info)
+        self.assertIn("stored under other keys: 10 more values", info)
