@@ -97,7 +97,7 @@ class Webserver(BotPlugin):
         """Listen there, unless somebody does already. Only what has the same port by an old description, which is on
         its way out, is closed before."""
         listeners = self._bot.web.listeners
-        if identify(description) in {identify(other) for other in listeners.open_now}:
+        if listeners.is_open(description):
             return
         try:
             await listeners.open(description)
@@ -117,9 +117,10 @@ class Webserver(BotPlugin):
                 await self._bot.web.listeners.close(description)
 
     @webhook
-    async def echo(self, incoming_request: Any) -> str:
+    async def echo(self, incoming_request: Any) -> tuple[str, dict[str, str]]:
         """Answer with what was understood of the request."""
-        return str(incoming_request)
+        # As HTML, a form on somebody else's page could have a browser run what it makes the browser send here.
+        return str(incoming_request), {"Content-Type": "text/plain; charset=utf-8"}
 
     @botcmd
     async def webstatus(self, msg: Message, args: str) -> str:

@@ -417,6 +417,7 @@ class WebhookTestTests(PluginTestCase):
         answer = self.post("/echo", json=["foo", {"bar": ["baz", None, 1.0, 2]}])
         self.assertEqual(answer.text, "['foo', {'bar': ['baz', None, 1.0, 2]}]")
         self.assertEqual(self.post("/echo", data="hello").text, "hello")
+        self.assertEqual(answer.header("content-type"), "text/plain; charset=utf-8")
 
 
 class EndpointsTests(PluginTestCase):
