@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import resource
@@ -9,7 +10,6 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 
@@ -255,7 +255,7 @@ class Daemon(ProcessCase):
             result = run(TWISTD, "errklein", cwd=self.directory)
             self.assertEqual(result.returncode, 1)
             # The command is back as soon as it knows; the daemon still has to clear up.
-            with suppress(ChildProcessError):
+            with contextlib.suppress(ChildProcessError):
                 while True:
                     os.wait()
         self.assertIn("errklein.sqlite", self.log)
