@@ -15,7 +15,7 @@ from errklein.logs import escape
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.manager import State
 from errklein.running import Placement, place
-from errklein.tap import Options, database_of, install_asyncio_reactor, wire
+from errklein.tap import Options, check_irc, database_of, install_asyncio_reactor, wire
 from errklein.webhooks import HookDeclaration
 
 _PLACES = {Placement.REACTOR: "on the reactor", Placement.THREAD: "in a thread"}
@@ -40,6 +40,7 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
     install_asyncio_reactor()
     try:
         config = options.load()
+        check_irc(config)
     except ConfigError as error:
         raise SystemExit(f"errklein: {error}") from None
     from twisted.internet.task import react

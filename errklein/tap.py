@@ -119,6 +119,7 @@ def _make_service(options: Options) -> IService:
     uid, gid = options.launcher.get("uid"), options.launcher.get("gid")
     data_directory = DataDirectory(Path(config.BOT_DATA_DIR), uid, gid)
     if not options.launcher.get("chroot"):
+        check_irc(config)
         data_directory.check()
         check_endpoints(endpoints)
     choose_log(options.launcher, config, data_directory, launch)
@@ -238,6 +239,20 @@ def check_text_backend(config: Config, launch: Launch) -> None:
                 "BACKEND: Text talks on the terminal, which a daemon doesn't have; "
                 "expected another backend, or the foreground: twistd -n errklein"
             )
+
+
+def check_irc(config: Config) -> None:
+    """Raise ConfigError if the settings of an IRC network can't be used."""
+    for view in config.networks.values():
+        if view.BACKEND == "IRC":
+            from errklein.backends.irc.connection import trusted
+            from errklein.backends.irc.settings import IRCSettings
+
+            try:
+                trusted(IRCSettings.read(view))
+            except ConfigError as error:
+                where = f"BACKENDS[{view.network!r}]: " if config.BACKENDS else ""
+                raise ConfigError(f"{where}{error}") from None
 
 
 def check_endpoints(endpoints: Sequence[str]) -> None:

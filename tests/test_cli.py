@@ -121,11 +121,13 @@ class Processes(SynchronousTestCase):
 
     def test_check_of_a_wrong_configuration(self) -> None:
         """A wrong setting is one line."""
-        write_config(self.directory, {"WEBHOOK_POOLSIZE": 0})
-        result = run(ERRKLEIN, "check", cwd=self.directory)
-        self.assertEqual((result.returncode, result.stdout), (1, ""))
-        [line] = result.stderr.splitlines()
-        self.assertIn("WEBHOOK_POOLSIZE", line)
+        irc = {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "a bot", "server": "localhost"}, "BOT_ADMINS": ("me",)}
+        for settings, named in (({"WEBHOOK_POOLSIZE": 0}, "WEBHOOK_POOLSIZE"), (irc, "'a bot'")):
+            write_config(self.directory, settings)
+            result = run(ERRKLEIN, "check", cwd=self.directory)
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            [line] = result.stderr.splitlines()
+            self.assertIn(named, line)
 
     def test_reload(self) -> None:
         """`run --reload` takes each change of a plugin; a change that doesn't work leaves the old code at work."""

@@ -102,6 +102,27 @@ class CommandLine(SynchronousTestCase):
             for fragment in fragments:
                 self.assertIn(fragment, line)
 
+    def test_mistakes_about_irc(self) -> None:
+        """They are told before a daemon forks, with the network's name if it has one."""
+        (self.directory / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+        identity = {"nickname": "bot", "server": "localhost"}
+        for settings, *fragments in (
+            ({"BOT_IDENTITY": {**identity, "nickname": "a bot"}}, "BOT_IDENTITY", "'a bot'"),
+            ({"CHATROOM_PRESENCE": ("ops",)}, "CHATROOM_PRESENCE", "'ops'", "'#errklein'"),
+            ({"IRC_ACL_PATTERN": "{who}"}, "IRC_ACL_PATTERN", "{nick}"),
+            ({"BOT_IDENTITY": {**identity, "ssl_ca": "ca.pem"}}, "ssl_ca", "PEM"),
+        ):
+            settings = {"BACKEND": "IRC", "BOT_IDENTITY": identity, "BOT_ADMINS": ("me",), **settings}
+            for text, where in (
+                ("".join(f"{name} = {value!r}\n" for name, value in settings.items()), "errklein: "),
+                (f"BACKENDS = {{'libera': {settings!r}}}\n", "errklein: BACKENDS['libera']: "),
+            ):
+                self.config(text)
+                line = self.refusal("errklein")
+                self.assertEqual(line[: len(where)], where)
+                for fragment in fragments:
+                    self.assertIn(fragment, line)
+
     def test_log_file_that_cannot_be(self) -> None:
         """A log file in a directory that isn't there is named with its setting."""
         self.config("BACKEND = 'Null'\nBOT_LOG_FILE = '/no/where/bot.log'\n")

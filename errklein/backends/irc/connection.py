@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet import ssl
 from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint, wrapClientTLS
@@ -45,17 +45,20 @@ def endpoint_for(reactor: Any, settings: IRCSettings) -> IStreamClientEndpoint:
     else:
         endpoint = HostnameEndpoint(reactor, settings.server, settings.port, bindAddress=settings.bind_address)
     if settings.tls:
-        trust = None if settings.tls_ca is None else _trusted(settings.tls_ca.read_bytes())
-        endpoint = wrapClientTLS(ssl.optionsForClientTLS(settings.server, trustRoot=trust), endpoint)
+        options = ssl.optionsForClientTLS(settings.server, trustRoot=trusted(settings))
+        endpoint = wrapClientTLS(options, endpoint)
     return endpoint
 
 
-def _trusted(pem: bytes) -> Any:
+def trusted(settings: IRCSettings) -> Any:
+    """The certificates of `ssl_ca`, None for the system's. Raises ConfigError if they can't be read."""
+    if settings.tls_ca is None:
+        return None
     end = b"-----END CERTIFICATE-----"
-    certificates = [block + end for block in pem.split(end)[:-1]]
     try:
+        certificates = [block + end for block in settings.tls_ca.read_bytes().split(end)[:-1]]
         return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(certificate) for certificate in certificates])
-    except SSL.Error:
+    except (OSError, SSL.Error, crypto.Error):
         raise ConfigError("BOT_IDENTITY: 'ssl_ca' can't be read; expected certificates in PEM format") from None
 
 
