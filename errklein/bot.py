@@ -79,6 +79,9 @@ class Bot:
 
     async def start(self) -> None:
         """Load and activate the plugins, then connect to the networks. Admins are told of plugins that don't work."""
+        if self.bot_config.without_effect:
+            names = ", ".join(self.bot_config.without_effect)
+            self.log.warn("Settings that mean nothing in this version: {names}", names=names)
         problems = await self.plugin_manager.start(self._plugin_roots, self._plugin_classes)
         for problem in problems:
             self.warn_admins(problem)

@@ -61,6 +61,8 @@ async def _check(reactor: Any, config: Config) -> None:
         if plugin.instance is not None:
             lines += [f"    {line}" for line in describe(plugin.instance, config.BOT_PREFIX)]
     lines += ["", *(f"problem: {escape(problem)}" for problem in problems)] if problems else []
+    if config.without_effect:
+        lines += ["", f"without effect in this version: {', '.join(config.without_effect)}"]
     sys.stdout.write("\n".join(lines) + "\n")
     bot.storage.close()
     if problems:

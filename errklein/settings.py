@@ -221,6 +221,44 @@ SETTINGS: Mapping[str, Setting] = {
 }
 """The settings that have a value even if none is given. COMPACT_OUTPUT, BOT_ADMINS_NOTIFICATIONS depend on others."""
 
+WITHOUT_EFFECT = frozenset(
+    {
+        "AUTOINSTALL_DEPS",
+        "BOT_ASYNC",
+        "BOT_EXTRA_BACKEND_DIR",
+        "BOT_EXTRA_STORAGE_PLUGINS_DIR",
+        "BOT_LOG_FORMATTER",
+        "BOT_LOG_SENTRY",
+        "BOT_LOG_SENTRY_FLASK",
+        "BOT_PLUGIN_INDEXES",
+        "CHATROOM_FN",
+        "CHATROOM_RELAY",
+        "HIDE_RESTRICTED_COMMANDS",
+        "IRC_RECONNECT_ON_DISCONNECT",
+        "REVERSE_CHATROOM_RELAY",
+        "STORAGE_CONFIG",
+        "TEXT_COLOR_THEME",
+        "TEXT_DEMO_MODE",
+        "XMPP_CA_CERT_FILE",
+        "XMPP_FEATURE_MECHANISMS",
+        "XMPP_KEEPALIVE_INTERVAL",
+        "XMPP_SSL_VERSION",
+        "XMPP_USE_IPV6",
+        "XMPP_XHTML_IM",
+    }
+)
+"""Settings of errbot's that are read and checked, and mean nothing in this version."""
+
+STORAGES = ("Shelf", "Memory")
+"""What STORAGE may say with any effect: values are kept in BOT_DATA_DIR, or not at all."""
+
+
+def means_nothing(name: str, value: Any) -> bool:
+    """Whether somebody who gave the setting this value, as it is used, expects what this version doesn't do."""
+    if name == "STORAGE":
+        return value not in STORAGES
+    return name in WITHOUT_EFFECT and value != SETTINGS[name].default
+
 
 def checked(name: str, value: Any) -> Any:
     """The value of a setting as it is used; raises ConfigError. What isn't a setting is taken as it is."""

@@ -101,6 +101,15 @@ class OneNetwork(ConfigCase):
         config.TOKEN = "t"
         self.assertEqual(config.networks["text"].TOKEN, "t")
 
+    def test_settings_without_effect(self) -> None:
+        """Those that are given are known, of networks too; saying what is so anyway, as errbot's template does, isn't."""
+        quiet = self.load("BACKEND = 'Null'\nBOT_ASYNC = True\nSTORAGE = 'Memory'\nMINE = 1\n")
+        self.assertEqual(quiet.without_effect, [])
+        loud = self.load(
+            "BACKENDS = {'here': {'BACKEND': 'Null', 'CHATROOM_FN': 'me'}}\nBOT_ASYNC = False\nSTORAGE = 'Redis'\n"
+        )
+        self.assertEqual(loud.without_effect, ["BOT_ASYNC", "CHATROOM_FN", "STORAGE"])
+
     def test_no_secret_in_repr(self) -> None:
         """A configuration that ends in a log shows no passwords."""
         config = self.load(IRC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
 from errklein._version import __version__
+from errklein.settings import SETTINGS, WITHOUT_EFFECT
 
 ROOT = Path(errklein.__file__).parent.parent
 TESTS = Path(__file__).parent
@@ -46,6 +48,21 @@ class VersionTests(SynchronousTestCase):
         except metadata.PackageNotFoundError:
             installed = __version__
         self.assertEqual(installed, __version__)
+
+
+class SettingsTests(SynchronousTestCase):
+    """Settings do what the guide says."""
+
+    def test_every_setting_is_used_or_has_no_effect(self) -> None:
+        """None is read and then forgotten without the operator's being told."""
+        code = "".join(path.read_text() for path in (ROOT / "errklein").rglob("*.py") if path.name != "settings.py")
+        unused = {name for name in SETTINGS if not re.search(rf"\b{name}\b", code)}
+        self.assertEqual(unused, WITHOUT_EFFECT)
+
+    def test_every_setting_is_in_the_guide(self) -> None:
+        """The operators' guide names each."""
+        guide = (ROOT / "docs" / "operators.md").read_text()
+        self.assertEqual([name for name in SETTINGS if f"`{name}`" not in guide], [])
 
 
 class CollectionTests(SynchronousTestCase):
