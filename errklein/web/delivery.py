@@ -181,17 +181,27 @@ class Delivery:
                 self._over()
                 return
             assert self._context is not None
-            # From here on it is the client's pace that is watched, not the handler's.
-            self.answered = True
-            self.due = NEVER
-            Stream(request, reply, self._context, self.web.runner, self.web.pool, self._streamed).start()
+            Stream(
+                request, reply, self._context, self.web.runner, self.web.pool, self._stream_begins, self._streamed
+            ).start()
             return
         if not self.answered:
             request.answer(reply.status, reply.headers, reply.body)
         self._over()
 
+    def _stream_begins(self) -> bool:
+        """Called when the first piece of an answer is there: whether the sender still waits for it."""
+        if self.answered:
+            return False
+        # From here on it is the client's pace that is watched, not the handler's.
+        self.answered = True
+        self.due = NEVER
+        return True
+
     def _streamed(self, failure: Failure | None) -> None:
-        if failure is not None:
+        if failure is not None and isinstance(failure.value, Overloaded) and not self.answered:
+            self._unavailable(str(failure.value), failure.value.retry_after)
+        elif failure is not None:
             self._handler_failed(failure)
         self._over()
 

@@ -24,8 +24,9 @@ _END = object()
 class Stream:
     """An answer that is being sent in pieces.
 
-    `ended` is called once, with None or with the Failure that broke the answer off. The status is sent together with
-    the first item, so that a generator that raises at once can still be answered with an error.
+    The status is sent together with the first item, so that a generator that raises at once can still be answered with an
+    error. `begins` is called then, and says whether the answer is still wanted. `ended` is called once, with None or with
+    the Failure that broke the answer off.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Stream:
         context: RequestContext,
         runner: Runner,
         pool: WorkerPool,
+        begins: Callable[[], bool],
         ended: Callable[[Failure | None], None],
     ) -> None:
         self._request = request
@@ -42,7 +44,9 @@ class Stream:
         self._context = context
         self._runner = runner
         self._pool = pool
+        self._begins = begins
         self._ended = ended
+        self._begun = False
         self._open = True
         self._paused = False
         self._pulling = False
@@ -92,23 +96,20 @@ class Stream:
             self._close()
             return
         request = self._request
-        if item is _END:
-            if not request.startedWriting:
-                self._begin()
-            self._end(None)
-            return
-        data = item.encode() if isinstance(item, str) else bytes(item)
-        if not request.startedWriting:
-            self._begin()
-        if request.gone:
+        data = b"" if item is _END else _bytes_of(item)
+        if (not self._begun and not self._begin()) or item is _END or request.gone:
             self._end(None)
         elif data:
             request.write(data)
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        self._begun = True
+        if not self._begins():
+            return False
         self._request.start_stream(self._reply.status, self._reply.headers)
         if not self._request.gone:
             self._request.registerProducer(self, True)  # type: ignore[no-untyped-call]
+        return True
 
     def _failed(self, failure: Failure) -> None:
         self._pulling = False
@@ -141,3 +142,12 @@ class Stream:
                     self._runner.call(items.aclose).addErrback(lambda _: None)
             elif close is not None:
                 self._runner.call_in(self._pool, lambda: close).addErrback(lambda _: None)
+
+
+def _bytes_of(item: Any) -> bytes:
+    if isinstance(item, str):
+        return item.encode()
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return bytes(item)
+    # bytes() would make a number that many zeros.
+    raise TypeError(f"a generator may yield text and bytes, not {type(item).__name__}")

@@ -290,6 +290,14 @@ class ReturningTests(WebCase):
         ):
             self.returned(value, status, body)
 
+    def test_row_39_generators_of_something_else(self) -> None:
+        """500; a number isn't taken for that many zeros."""
+        for item in (3, 3_000_000_000_000, None, ["a"]):
+            for path in ("/blocking", "/coroutine"):
+                self.plugin.value = iter([item])
+                self.assertEqual(self.ask("POST", path).status, 500)
+                self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
     def test_row_39_what_cannot_be_an_answer(self) -> None:
         """500, and the log says what was returned and what may be."""
         for value, word in ((1, "int"), (True, "bool"), (object(), "object"), (3.5, "float"), (("a", 1, {}, 2), "4")):
@@ -455,6 +463,41 @@ class GoneTests(WebCase):
             self.assertTrue(self.clock.turn())
         self.assertEqual(self.events.failed, [])
         self.successResultOf(self.web.when_idle())
+
+    def test_row_41_a_generator_yields_nothing(self) -> None:
+        """504, plain or asynchronous, and the generator goes on to its end."""
+        ended: list[str] = []
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        later: Deferred[None] = Deferred()
+
+        class Streams:
+            @webhook
+            def blocking(self, payload: Any) -> Iterator[str]:
+                gate.wait(10)
+                ended.append("blocking")
+                yield "late"
+
+            @webhook
+            async def coroutine(self, payload: Any) -> AsyncIterator[str]:
+                async def items() -> AsyncIterator[str]:
+                    await later
+                    ended.append("coroutine")
+                    yield "late"
+
+                return items()
+
+        self.serve(Streams())
+        answers = [self.start("POST", path) for path in ("/blocking", "/coroutine")]
+        self.assertTrue(self.clock.turn())
+        self.pass_time(61)
+        self.assertEqual([self.successResultOf(answer).status for answer in answers], [504, 504])
+        self.assertEqual(len(self.events.overdue), 2)
+        later.callback(None)
+        gate.set()
+        while len(ended) < 2:
+            self.assertTrue(self.clock.turn())
+        self.assertEqual(self.events.failed, [])
 
     def test_a_stream_takes_its_time(self) -> None:
         """It has no deadline of its own, and as long as it goes on the server isn't idle."""
