@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from errklein.plugins.botplugin import BotPlugin, handlers, overrides
 from errklein.plugins.classes import plugin_class
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What a plugin's code may raise without harm to the bot. GeneratorExit and its like are not the plugin's.
+# What a plugin's code may raise without harm to the bot; `_as_raised` makes one of these of everything else. GeneratorExit
+# in a coroutine here is not the plugin's.
 _RAISED = (Exception, SystemExit, KeyboardInterrupt)
 
 CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
@@ -415,10 +417,11 @@ class PluginManager:
         """Call a method of the plugin where it is safe; what BotPlugin itself has is quick and stays here."""
         if not overrides(instance, method):
             return getattr(instance, method)(*args)
-        return await self._bot.runner.run(getattr(instance, method), *args, pool=self._bot.plugin_pool)
+        running = self._bot.runner.run(getattr(instance, method), *args, pool=self._bot.plugin_pool)
+        return await running.addErrback(_as_raised)
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
-        return self._bot.plugin_pool.run(lambda: work)
+        return self._bot.plugin_pool.run(lambda: work).addErrback(_as_raised)
 
     def _wants_configuration(self, instance: BotPlugin) -> bool:
         return instance.get_configuration_template() is not None and self.configuration(instance.name) is None
@@ -431,6 +434,13 @@ class PluginManager:
             return self._core.get(key)
         except KeyError:
             return default
+
+
+def _as_raised(failure: Failure) -> Failure:
+    """The failure, as one of `_RAISED` whatever the plugin's code raised: asyncio's CancelledError isn't an Exception."""
+    if isinstance(failure.value, _RAISED):
+        return failure
+    raise RuntimeError(f"{type(failure.value).__name__}: {failure.value}") from failure.value
 
 
 def hooks_of(instance: BotPlugin) -> list[Hook]:

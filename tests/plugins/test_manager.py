@@ -363,6 +363,21 @@ class BrokenPluginTests(PluginFiles):
         )
         self.assertIn("Broken", told)
 
+    def test_activation_that_is_cancelled(self) -> None:
+        """What isn't even an Exception, as when a task of asyncio's was cancelled, keeps the bot from nothing."""
+        for number, error in enumerate(("asyncio.CancelledError", "GeneratorExit")):
+            _, told = self.broken(
+                f"Broken{number}",
+                f"""
+                import asyncio
+                from errbot import BotPlugin
+                class B(BotPlugin):
+                    async def activate(self):
+                        raise {error}("gone")
+                """,
+            )
+            self.assertIn(f"could not be activated: RuntimeError: {error.rpartition('.')[2]}: gone", told)
+
     def test_circle_of_dependencies(self) -> None:
         """Plugins that depend on each other are told of with the circle."""
         self.write("Other", "from errbot import BotPlugin\nclass O(BotPlugin): pass\n", "DependsOn = Broken")
