@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _LARGEST_PIPELINE = 16 * 1024
 _LINGER = 2.0
+_TURN = 0.01
 
 
 class _State(Enum):
@@ -51,6 +52,7 @@ class Channel(HTTPChannel):
         self._head_begun = False
         self._body: LengthBody | ChunkedBody | None = None
         self._advancing = False
+        self._waits_for_turn = False
         self._choked = False
         self._reading = True
         self._produces = False
@@ -99,7 +101,7 @@ class Channel(HTTPChannel):
         if state is _State.CLOSING:
             return
         self._received = self._received + data if self._received else data
-        if state is not _State.HANDLING and not self._choked:
+        if state is not _State.HANDLING and not self._choked and not self._waits_for_turn:
             self._advance()
         elif len(self._received) > _LARGEST_PIPELINE:
             self._read_on(False)
@@ -120,7 +122,7 @@ class Channel(HTTPChannel):
             self._wait(self.site.settings.idle_deadline)
         if self._requestProducer is not None:
             self._requestProducer.resumeProducing()
-        elif self._received and not self._advancing and self._state is _State.HEAD:
+        elif self._received and not self._advancing and not self._waits_for_turn and self._state is _State.HEAD:
             self._advance()
 
     def overdue(self) -> None:
@@ -137,18 +139,31 @@ class Channel(HTTPChannel):
     # Reading.
 
     def _advance(self) -> None:
-        """Read all that has arrived, as far as requests can be handled now."""
+        """Read all that has arrived, as far as requests can be handled now.
+
+        Many requests sent at once are handled in several turns of the reactor, or others would wait for all of them.
+        """
         self._read_on(True)
         self._advancing = True
+        until = self.site.now() + _TURN
         try:
             while not self._choked and (
                 (self._state is _State.HEAD and self._read_head()) or (self._state is _State.BODY and self._read_body())
             ):
-                pass
+                if self._received and self._state is _State.HEAD and self.site.now() >= until:
+                    self._waits_for_turn = True
+                    self._read_on(False)
+                    self.site.call_later(0, self._take_turn)
+                    break
         except Refused as refused:
             self._refuse(Problem(refused.status, refused.detail))
         finally:
             self._advancing = False
+
+    def _take_turn(self) -> None:
+        self._waits_for_turn = False
+        if self._state is _State.HEAD and not self._choked:
+            self._advance()
 
     def _read_head(self) -> bool:
         """Read a head, if it is there. Returns whether there may be more to read."""

@@ -48,6 +48,7 @@ class Site(server.Site):
         self.stopping = False
         self.sweeper = Sweeper(reactor)
         self.now = reactor.seconds
+        self.call_later = reactor.callLater
         self._channels: set[Channel] = set()
         self._prefix = os.urandom(5).hex()
         self._numbers = count(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import treq
@@ -109,6 +110,29 @@ class ConnectionTests(WebCase):
         connection = self.connect()
         answers = connection.send(request("POST", "/quick") * 3000)
         self.assertEqual(answers.count(b"HTTP/1.1 200 OK"), 3000)
+
+    def test_pipelined_requests_leave_turns_to_others(self) -> None:
+        """What one client sends at once is handled in several turns of the reactor, if it takes its time, and in order."""
+        clock = self.clock
+
+        class Busy:
+            @webhook("/busy/<number>")
+            async def busy(self, payload: Any, number: str) -> str:
+                clock.rightNow += 0.004
+                return f"<{number}>"
+
+        self.serve(Busy())
+        connection = self.connect()
+        answers = connection.send(b"".join(request("POST", f"/busy/{number}") for number in range(10)))
+        self.assertEqual(answers.count(b"HTTP/1.1 200 OK"), 3)
+        other = self.connect()
+        self.assertEqual(status_of(other.send(request("POST", "/quick"))), 200)
+        answers += connection.send(request("POST", "/busy/10"))
+        while self.clock.getDelayedCalls() and answers.count(b"HTTP/1.1 200 OK") < 11:
+            self.clock.advance(0)
+            answers += connection.received()
+        self.assertEqual(re.findall(rb"<(\d+)>", answers), [b"%d" % number for number in range(11)])
+        self.assertEqual(connection.producerState, "producing")
 
     def test_a_flood_behind_a_slow_request(self) -> None:
         """Reading stops until it is answered, and then goes on."""
