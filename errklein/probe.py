@@ -7,6 +7,7 @@ and a port in use is told on the terminal instead of in a log.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from pathlib import Path
@@ -21,9 +22,23 @@ from errklein.web.listeners import identify
 
 EXPECTED = "a Twisted endpoint such as tcp:3141:interface=127.0.0.1"
 
+_READABLE = (
+    (r"bind\(\): port must be .*", "a port is a number from 0 to 65535"),
+    (r"invalid literal for int\(\) with base \d+: (.*)", r"\1 is no number"),
+    (r".*unexpected keyword argument ('\w+')", r"there is no argument \1"),
+    (r".*missing \d+ required positional arguments?: (.*)", r"\1 is missing"),
+    (r".*takes .*positional arguments? but .*", "there are too many arguments"),
+    (r"module 'socket' has no attribute 'AF_(\w+)'", r"there is no domain '\1'"),
+)
+"""What Python says of a mistake in a description, and what it means to a user."""
+
 
 class BadEndpoint(Exception):
     """The endpoint can't be listened on; the text is one line with the endpoint and the reason."""
+
+
+class _Unusable(Exception):
+    """The description is understood, but its address, file or directory can't be used; str() says why."""
 
 
 def check_endpoint(description: str) -> None:
@@ -32,32 +47,50 @@ def check_endpoint(description: str) -> None:
     Sockets inherited from systemd are not touched: listening on one would use it up.
     """
     try:
-        check_certificates(description)
-        endpoint = serverFromString(cast(Any, _Probe()), description)
-        if "systemd" in description.split(":"):
-            return
-        failures: list[Failure] = []
-        listening: Deferred[Any] = endpoint.listen(Factory())
-        listening.addErrback(failures.append)
-        if failures:
-            failures[0].raiseException()
+        _check(description)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         raise BadEndpoint(f"{description}: {place}{error.strerror or error}") from None
+    except _Unusable as error:
+        raise BadEndpoint(f"{description or repr(description)}: {error}") from None
     except Exception as error:
         raise BadEndpoint(f"{description}: {_reason(error)}; expected {EXPECTED}") from None
 
 
-def check_certificates(description: str) -> None:
-    """Raise ValueError if a `tls:` endpoint names a directory without certificates; Twisted would find out later."""
-    kind, arguments = identify(description)
-    path = dict(arguments).get("path")
+def _check(description: str) -> None:
+    try:
+        kind, arguments = identify(description)
+    except ValueError as error:
+        raise _Unusable(error) from None
+    _check_certificates(kind, dict(arguments).get("path"))
+    inherited = "systemd" in description.split(":")
+    try:
+        endpoint = serverFromString(cast(Any, _Probe()), description)
+    except LookupError:
+        if inherited:
+            raise _Unusable("systemd has handed over no such socket") from None
+        raise
+    if inherited:
+        return
+    failures: list[Failure] = []
+    listening: Deferred[Any] = endpoint.listen(Factory())
+    listening.addErrback(failures.append)
+    if failures:
+        failures[0].raiseException()
+
+
+def _check_certificates(kind: str, path: str | None) -> None:
+    """Find out whether a `tls:` endpoint names a directory without certificates; Twisted would find out later."""
     if kind == "tls" and path is not None and not any(Path(path).glob("*.pem")):
-        raise ValueError(f"{path} is no directory with certificates in files *.pem")
+        raise _Unusable(f"{path} is no directory with certificates in files *.pem")
 
 
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
+    for pattern, meaning in _READABLE:
+        found = re.fullmatch(pattern, text)
+        if found is not None:
+            return found.expand(meaning)
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__} {text}".strip()
 
 
@@ -80,13 +113,13 @@ class _Probe:
     ) -> None:
         path = Path(os.fsdecode(address))
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-            raise ValueError(f"{path.parent} is no directory that can be written to")
+            raise _Unusable(f"{path.parent} is no directory that can be written to")
         try:
             kind = path.stat().st_mode
         except FileNotFoundError:
             return
         if not stat.S_ISSOCK(kind):
-            raise ValueError(f"{path} is there and no socket")
+            raise _Unusable(f"{path} is there and no socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             if probe.connect_ex(str(path)) == 0:
-                raise ValueError("another process listens there")
+                raise _Unusable("another process listens there")

@@ -92,8 +92,15 @@ class CommandLine(SynchronousTestCase):
             (["--data-dir", "file"], "BOT_DATA_DIR", "a directory"),
             (["--data-dir", "file/below"], "BOT_DATA_DIR", "can't be made"),
             (["--web", "nonsense"], "--web nonsense", "tcp:3141"),
-            (["--web", "tcp:port"], "--web tcp:port", "tcp:3141"),
-            (["--web", "tcp:99999"], "--web tcp:99999", "tcp:3141"),
+            (["--web", ""], "--web '':", "tcp:3141"),
+            (["--web", "tcp:port"], "--web tcp:port: 'port' is no number; expected", "tcp:3141"),
+            (["--web", "tcp:99999"], "--web tcp:99999: a port is a number from 0 to 65535"),
+            (["--web", "tcp:80:speed=9"], "--web tcp:80:speed=9: there is no argument 'speed'"),
+            (["--web", "tcp:80:a:9:b:c"], "--web tcp:80:a:9:b:c: there are too many arguments"),
+            (["--web", "tls:port=80"], "--web tls:port=80: 'path' is missing"),
+            (["--web", "http://localhost:80"], "--web http:", "Unknown endpoint type: 'http'", "tcp:3141"),
+            (["--web", "systemd:domain=INET:index=9"], "index=9: systemd has handed over no such socket"),
+            (["--web", "systemd:domain=INET:name=web"], "name=web: systemd has handed over no such socket"),
             (["--web", "ssl:0:privateKey=/no/key.pem"], "--web ssl:", "/no/key.pem"),
             (["--web", "tls:/no/certificates:0"], "--web tls:", "/no/certificates"),
             (["--web", "unix:/no/where/socket"], "--web unix:", "/no/where"),
@@ -101,6 +108,7 @@ class CommandLine(SynchronousTestCase):
             line = self.refusal("-n", "errklein", *arguments)
             for fragment in fragments:
                 self.assertIn(fragment, line)
+            self.assertLessEqual(line.count("tcp:3141"), 1)
 
     def test_mistakes_about_irc(self) -> None:
         """They are told before a daemon forks, with the network's name if it has one."""
