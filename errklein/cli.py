@@ -14,6 +14,7 @@ _BEGINNING = {
     "config.py": "config.py.txt",
     "plugins/example/example.plug": "example.plug",
     "plugins/example/example.py": "example.py",
+    "plugins/example/test_example.py": "test_example.py",
 }
 """What `errklein init` writes, with the template of each file."""
 
@@ -25,7 +26,11 @@ _NEXT = """\
 
 and in another terminal:
 
-    curl -d 'it works' http://127.0.0.1:3141/example
+    curl -d text=hello http://127.0.0.1:3141/example
+
+The plugin is in plugins/example. To run its tests:
+
+    trial plugins/example/test_example.py
 """
 
 
@@ -45,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def init(directory: Path) -> int:
-    """Write a config.py and an example of a plugin into the directory; what is there is never overwritten."""
+    """Write a config.py and an example of a plugin with its tests into the directory; what is there is never overwritten."""
     for name in _BEGINNING:
         if (directory / name).exists():
             raise SystemExit(f"errklein: {directory / name} is there already; nothing was written")
@@ -73,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="errklein", description=__doc__, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"errklein {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="init | check | run")
-    beginning = commands.add_parser("init", help="write a commented config.py and an example of a plugin")
+    beginning = commands.add_parser("init", help="write a commented config.py and an example of a plugin with tests")
     beginning.add_argument("directory", metavar="DIR", help="where to; made if it isn't there")
     checking = commands.add_parser("check", help="load configuration and plugins, say what is there, and exit")
     checking.add_argument("--config", "-c", metavar="FILE", help="the config.py; ./config.py if it is there")

@@ -101,9 +101,17 @@ class Processes(SynchronousTestCase):
         lines = result.stdout.splitlines()
         at = lines.index("Example: can be activated")
         self.assertEqual(
-            lines[at + 1 : at + 3], ["    POST, GET /example: example, in a thread", "    !hello: hello, in a thread"]
+            lines[at + 1 : at + 3], ["    POST /example: example, in a thread", "    !hello: hello, in a thread"]
         )
         self.assertFalse((project / "data").exists())
+
+    def test_new_project_passes_its_tests(self) -> None:
+        """The example that `init` writes comes with tests, which pass where the user is told to run them."""
+        self.assertEqual(run(ERRKLEIN, "init", "project", cwd=self.directory).returncode, 0)
+        trial = [sys.executable, "-m", "twisted.trial"]
+        result = run(trial, "plugins/example/test_example.py", cwd=self.directory / "project")
+        self.assertEqual(result.returncode, 0, result.stdout)
+        self.assertIn("PASSED (successes=2)", result.stdout)
 
     def test_check_finds_what_is_wrong(self) -> None:
         """Each plugin that can't be loaded is told, the good ones are shown nevertheless, and the status tells."""

@@ -1,7 +1,5 @@
 """A first plugin: change it, and `errklein run --reload` takes the change at once."""
 
-from typing import Any
-
 from errklein import BotPlugin, Message, botcmd, webhook
 
 
@@ -11,11 +9,11 @@ class Example(BotPlugin):
     @botcmd
     def hello(self, message: Message, args: str) -> str:
         """Greet: !hello, or !hello somebody."""
-        return f"Hello, {args or message.frm}!"
+        return f"Hello, {args or message.frm.person}!"
 
-    @webhook
-    def example(self, payload: Any) -> str:
-        """Say in every room what was posted: curl -d 'it works' http://127.0.0.1:3141/example"""
+    @webhook(methods=["POST"], form_param="text")
+    def example(self, text: str) -> str:
+        """Say in every room what was posted: curl -d text=hello http://127.0.0.1:3141/example"""
         for room in self.bot_config.CHATROOM_PRESENCE:
-            self.send(self.build_identifier(room), f"Somebody posted {payload}")
+            self.send(self.build_identifier(room), f"Somebody posted `{text}`")
         return "OK\n"
