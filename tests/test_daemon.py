@@ -157,6 +157,8 @@ class Foreground(ProcessCase):
             program.wait_for("a handler begins", times=15)
             program.signal(signal.SIGTERM)
             signalled = time.monotonic()
+            program.wait_for("no longer listening")
+            self.assertRaises(ConnectionError, get, port, "/short")
             self.assertEqual([answer.result() for answer in answers], [(200, b"done")] * 14)
             self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
             # The grace period, the second after it, and what a busy machine adds.

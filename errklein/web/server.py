@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from errklein.ports import WebEvents
 from errklein.running import Runner, WorkerPool
@@ -40,6 +40,7 @@ class WebServer:
         self.site.serve(self.resource)
         self.listeners = Listeners(reactor, self.site)
         self._reactor = reactor
+        self._closing: Deferred[None] = succeed(None)
 
     @property
     def routes(self) -> Routes:
@@ -60,8 +61,12 @@ class WebServer:
         return MemoryClient(self._reactor, self.site)
 
     def begin_stopping(self) -> None:
-        """Refuse new requests with 503, and close each connection as soon as it owes no answer."""
+        """Listen no more, refuse new requests on open connections with 503, and close each that owes no answer.
+
+        Who connects now waits for the next process where systemd has the socket, and is refused elsewhere.
+        """
         self.resource.stopping = True
+        self._closing = self.listeners.close_all()
         self.site.begin_stopping()
 
     def refuse_waiting(self) -> None:
@@ -77,4 +82,4 @@ class WebServer:
         """Stop listening and break off every connection."""
         self.site.drop_connections()
         self.site.sweeper.stop()
-        return self.listeners.close_all()
+        return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)
