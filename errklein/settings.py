@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -117,9 +118,17 @@ def _path(value: Any) -> Any:
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise Refused("the path of a directory or file")
     try:
-        return str(Path(value).expanduser())
+        path = str(Path(value).expanduser())
     except RuntimeError:
         raise Refused("a path whose ~ is somebody's home directory") from None
+    try:
+        os.lstat(path)
+    except ValueError:
+        raise Refused("a path without NUL") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise Refused("a shorter path") from None
+    return path
 
 
 def _directories(value: Any) -> Any:

@@ -216,6 +216,8 @@ class Mistakes(ConfigCase):
             ("BOT_ADMINS = 7", "BOT_ADMINS", "a tuple of strings", "7"),
             ("BOT_ADMINS = (1, 2)", "BOT_ADMINS", "a tuple of strings"),
             ("BOT_DATA_DIR = ''", "BOT_DATA_DIR", "path"),
+            ("BOT_DATA_DIR = 'a' * 5000", "BOT_DATA_DIR", "a shorter path"),
+            ("BOT_LOG_FILE = 'a\\0b'", "BOT_LOG_FILE", "without NUL"),
             ("BOT_DATA_DIR = '~no such user/x'", "BOT_DATA_DIR", "home directory"),
             ("BOT_EXTRA_PLUGIN_DIR = '/nowhere/at/all'", "BOT_EXTRA_PLUGIN_DIR", "/nowhere/at/all"),
             ("BOT_LOG_LEVEL = 'LOUD'", "BOT_LOG_LEVEL", "'LOUD'", "logging.INFO"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,8 +49,9 @@ class IRCSettings:
         if not username.isprintable() or any(character in username for character in " @!:"):
             raise ConfigError(f"BOT_IDENTITY: 'username' is {username!r}; expected a word without '@', '!' and ':'")
         ca = identity.get("ssl_ca")
-        if ca is not None and not Path(ca).is_file():
-            raise ConfigError(f"BOT_IDENTITY: 'ssl_ca' is {str(ca)!r}; expected a file with certificates in PEM format")
+        if ca is not None and not _is_file(ca):
+            shown = repr(str(ca)) if isinstance(ca, (str, os.PathLike)) else f"a {type(ca).__name__}"
+            raise ConfigError(f"BOT_IDENTITY: 'ssl_ca' is {shown}; expected a file with certificates in PEM format")
         return cls(
             network=config.network,
             nickname=nickname,
@@ -82,6 +84,13 @@ def _text(identity: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
         raise ConfigError(f"BOT_IDENTITY: {key!r} can't be used; expected a string of one line")
     return value
+
+
+def _is_file(path: Any) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, TypeError, ValueError):
+        return False
 
 
 def _address(value: Any) -> tuple[str, int] | None:

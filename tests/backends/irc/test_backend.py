@@ -179,6 +179,8 @@ class SettingsTests(SynchronousTestCase):
             ("username", {"identity": {"username": "a b"}}),
             ("password", {"identity": {"password": "hunter2\r\nQUIT"}}),
             ("ssl_ca", {"identity": {"ssl_ca": "/does/not/exist"}}),
+            ("ssl_ca", {"identity": {"ssl_ca": True}}),
+            ("ssl_ca", {"identity": {"ssl_ca": "a" * 5000}}),
             ("bind_address", {"identity": {"bind_address": 7}}),
             ("CHATROOM_PRESENCE", {"rooms": ["ops"]}),
             ("CHATROOM_PRESENCE", {"rooms": [("#ops", "hunter2 x")]}),
