@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,6 +95,7 @@ class BotService(Service):
         self._bot: Startable | None = None
         self._listened = False
         self._on_terminal = False
+        self._ends = False
 
     def privilegedStartService(self) -> None:
         """Make the data directory and listen, before the process gives up its rights. Called by twistd."""
@@ -111,9 +113,7 @@ class BotService(Service):
     def stopService(self) -> Deferred[None]:
         """Fires when the bot has stopped; the process ends at the latest 1 s after the grace period."""
         Service.stopService(self)
-        let_signals_end_the_process()
-        number, pid_file = exit_signal(self._reactor), self._launch.pid_file
-        end_after(self._grace + 1, lambda: end_process(number, pid_file))
+        self._end_in_time(exit_signal(self._reactor))
         self.log.info("Stopping: what runs has {grace:g} s to end; a second signal means now", grace=self._grace)
         return Deferred.fromCoroutine(self._stop())
 
@@ -145,11 +145,30 @@ class BotService(Service):
         adopt_event_loop(self._reactor)
         self._data_directory.lock()
         self._on_terminal = is_terminal()
+        self._reactor.callWhenRunning(self._watch_signals)
         # Until the reactor runs, which takes the signal over, SIGTERM would leave the pid file behind.
         signal.signal(signal.SIGTERM, lambda number, _: self._reactor.callWhenRunning(os.kill, os.getpid(), number))
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.hang_up))
         self._bot = self._make_bot()
         Deferred.fromCoroutine(self._bot.start()).addCallbacks(self._started, self._fail)
+
+    def _watch_signals(self) -> None:
+        """See to it that the process ends in time even if a plugin blocks the reactor, which then can't stop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                signal.signal(number, partial(self._signalled, handler))
+
+    def _signalled(self, handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
+        self._end_in_time(number)
+        handler(number, frame)
+
+    def _end_in_time(self, number: int | None) -> None:
+        """The next signal ends the process at once, and the end of the grace period does so in any case."""
+        let_signals_end_the_process()
+        if not self._ends:
+            self._ends = True
+            end_after(self._grace + 1, lambda: end_process(number, self._launch.pid_file))
 
     def _started(self, _: None) -> None:
         settle_memory()

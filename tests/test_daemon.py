@@ -133,6 +133,18 @@ def get(port: int, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
+BLOCKING = """
+import time
+from errbot import BotPlugin, webhook
+
+class Blocking(BotPlugin):
+    @webhook
+    async def block(self, payload):
+        self.log.info("the reactor is blocked")
+        time.sleep(3600)
+"""
+
+
 class Foreground(ProcessCase):
     """twistd -n errklein."""
 
@@ -172,6 +184,19 @@ class Foreground(ProcessCase):
         program = self.start()
         program.signal(signal.SIGTERM)
         self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
+        self.assertFalse((self.directory / "twistd.pid").exists())
+
+    def test_row_60_blocked_reactor(self) -> None:
+        """A plugin that blocks the reactor for ever can't keep the process beyond the grace period."""
+        self.plugin("Blocking", BLOCKING)
+        self.configure(GRACE_PERIOD=0.5)
+        port = free_port()
+        program = self.start("--web", f"tcp:{port}:interface=127.0.0.1")
+        with ThreadPoolExecutor(1) as clients:
+            clients.submit(get, port, "/block")
+            program.wait_for("the reactor is blocked")
+            program.signal(signal.SIGTERM)
+            self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
         self.assertFalse((self.directory / "twistd.pid").exists())
 
     def test_row_60_second_signal(self) -> None:
