@@ -58,7 +58,6 @@ class Dispatcher:
         self._bot = bot
         self._tally = Tally()
         self._admins = OneByOne(bot.reactor)
-        self._prefixes: dict[str, Prefixes] = {}
 
     def when_idle(self) -> Deferred[None]:
         """Fires as soon as every message that was received has its answer."""
@@ -185,17 +184,14 @@ class Dispatcher:
         return answer
 
     def _prefixes_of(self, backend: Backend) -> Prefixes:
-        prefixes = self._prefixes.get(backend.network)
-        if prefixes is None:
-            config = self._bot.bot_config.networks[backend.network]
-            prefixes = self._prefixes[backend.network] = Prefixes(
-                prefix=config.BOT_PREFIX,
-                optional_in_direct=config.BOT_PREFIX_OPTIONAL_ON_CHAT,
-                alternatives=tuple(config.BOT_ALT_PREFIXES),
-                separators=tuple(config.BOT_ALT_PREFIX_SEPARATORS),
-                ignore_case=config.BOT_ALT_PREFIX_CASEINSENSITIVE,
-            )
-        return prefixes
+        config = self._bot.bot_config.networks[backend.network]
+        return Prefixes(
+            prefix=config.BOT_PREFIX,
+            optional_in_direct=config.BOT_PREFIX_OPTIONAL_ON_CHAT,
+            alternatives=tuple(config.BOT_ALT_PREFIXES),
+            separators=tuple(config.BOT_ALT_PREFIX_SEPARATORS),
+            ignore_case=config.BOT_ALT_PREFIX_CASEINSENSITIVE,
+        )
 
 
 def _in_this_context(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ from errklein.plugins.botplugin import BotPlugin, handlers, overrides
 from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.imports import load_module
-from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plug_file import PlugError, PlugFile
 from errklein.plugins.structure import ValidationException
 from errklein.running.one_by_one import OneByOne
 from errklein.webhooks import Hook, HookDeclaration
@@ -243,13 +243,28 @@ class PluginManager:
         if refusal is not None:
             plugin.problem = f"{plug.name}: {refusal}"
             return [plugin.problem]
-        warning = await self._load(plugin, fresh=False)
+        warning = await self._load(plugin, plug, fresh=False)
         return [warning] if warning else []
 
-    async def _load(self, plugin: Plugin, fresh: bool) -> str:
+    async def _load_again(self, plugin: Plugin) -> None:
+        """Read the plugin's files again and make a new instance; what can't be used changes nothing."""
+        try:
+            plug = await self._in_thread(partial(PlugFile.load, plugin.plug.path))
+        except PlugError as error:
+            raise PluginError(str(error)) from error
+        if plug.name != plugin.name:
+            raise PluginError(
+                f"{plug.path}: the plugin is called {plug.name} now; restart the bot to rename {plugin.name}"
+            )
+        refusal = plug.refusal()
+        if refusal is not None:
+            raise PluginError(f"{plug.name}: {refusal}")
+        await self._load(plugin, plug, fresh=True)
+
+    async def _load(self, plugin: Plugin, plug: PlugFile, fresh: bool) -> str:
         """Make an instance of the plugin's class; returns a warning, if there is something to warn of."""
         try:
-            module = await self._in_thread(partial(load_module, plugin.plug, fresh=fresh))
+            module = await self._in_thread(partial(load_module, plug, fresh=fresh))
             cls, warning = plugin_class(module, BotPlugin)
             instance = await self._in_thread(partial(cls, self._bot, name=plugin.name))
         except _RAISED as error:
@@ -260,7 +275,8 @@ class PluginManager:
             if plugin.instance is None:
                 plugin.problem = problem
             raise PluginError(problem) from error
-        instance.dependencies = list(plugin.plug.depends_on)
+        instance.dependencies = list(plug.depends_on)
+        plugin.plug = plug
         plugin.instance = instance
         plugin.problem = ""
         return warning or ""
@@ -270,7 +286,7 @@ class PluginManager:
         if plugin.active:
             raise PluginError(f"{name} is already activated.")
         if plugin.instance is None:
-            await self._load(plugin, fresh=True)
+            await self._load_again(plugin)
         await self._activate(plugin, wanted_by)
 
     async def _activate(self, plugin: Plugin, wanted_by: tuple[str, ...]) -> None:
@@ -357,15 +373,12 @@ class PluginManager:
         plugin = self.plugin(name)
         old = plugin.instance
         was_active = plugin.active
+        await self._load_again(plugin)
         if old is None:
-            await self._load(plugin, fresh=True)
             await self._activate(plugin, ())
+        if not was_active or old is None:
             return
         # Requests wait from the moment that the old instance stops until the new one has its routes.
-        plugin.plug = await self._in_thread(partial(PlugFile.load, plugin.plug.path))
-        await self._load(plugin, fresh=True)
-        if not was_active:
-            return
         with self._between(plugin):
             await self._end(plugin, old)
             await self._activate(plugin, ())
@@ -383,13 +396,17 @@ class PluginManager:
             self._store_configuration(name, configuration)
             return
         with self._between(plugin):
-            if plugin.active:
+            was_active, problem = plugin.active, plugin.problem
+            if was_active:
                 await self._end(plugin, instance)
             try:
                 await self._configure_instance(plugin, instance, configuration)
                 await self._begin(plugin, instance)
             except PluginError as error:
                 await self._configure_instance(plugin, instance, before)
+                if not was_active:
+                    plugin.problem = problem
+                    raise
                 await self._begin(plugin, instance)
                 raise PluginError(f"{error} The configuration from before is in use again.") from error
         self._store_configuration(name, configuration)

@@ -105,7 +105,19 @@ class LifeTests(PluginTestCase):
     def test_bad_literals_are_explained(self) -> None:
         """What isn't a literal, or isn't of the template's type, is refused with the reason."""
         self.assertIn("Syntax error in the given configuration", self.command("!plugin config Recorder {'colour'"))
+        self.assertIn("unhashable", self.command("!plugin config Recorder {[]: 1}"))
         self.assertIn("looks fishy", self.command("!plugin config Recorder ['colour']"))
+
+    def test_configuration_that_fails_activates_nothing(self) -> None:
+        """A plugin that was not active isn't so after a configuration that it can't use, but after one that it can."""
+        self.command("!plugin deactivate Recorder")
+        reply = self.command("!plugin config Recorder {'colour': 'blue'}")
+        self.assertIn("blue is out", reply)
+        self.assertNotIn("in use again", reply)
+        self.assertEqual(self.post("/colours").status, 404)
+        self.command("!plugin config Recorder {'colour': 'black'}")
+        self.assertEqual(self.post("/colours").status, 200)
+        self.flushLoggedErrors(RuntimeError)
 
     def test_names_that_are_no_plugins(self) -> None:
         """The reply to a wrong name lists the right ones."""
@@ -266,6 +278,44 @@ class ReloadTests(PluginFiles):
         reply = bot.command("!plugin reload Versioned")
         self.assertIn("versioned.py", reply)
         self.assertEqual(self.successResultOf(bot.post("/version")).text, "1")
+        self.flushLoggedErrors()
+
+    def refused_reload(self, core: str) -> tuple[TestBot, str]:
+        """A bot whose plugin got another .plug file, and what the admin is told of its reload."""
+        self.write_versioned(1)
+        bot = self.start()
+        (self.directory / "versioned.plug").write_text(core)
+        reply = bot.command("!plugin reload Versioned")
+        self.assertEqual(self.successResultOf(bot.post("/version")).text, "1")
+        self.assertIn("Plugin Versioned deactivated.", bot.command("!plugin deactivate Versioned"))
+        self.assertEqual(self.successResultOf(bot.post("/version")).status, 404)
+        return bot, reply
+
+    def test_a_renamed_plugin_goes_on_under_its_old_name(self) -> None:
+        """A .plug file with another name is refused in a sentence, and changes nothing."""
+        _, reply = self.refused_reload("[Core]\nName = Other\nModule = versioned\n")
+        self.assertIn("the plugin is called Other now", reply)
+
+    def test_a_broken_plug_file_leaves_the_old_code(self) -> None:
+        """A .plug file that can't be read is told of in a sentence, and changes nothing."""
+        _, reply = self.refused_reload("Name = Versioned\n")
+        self.assertIn("versioned.plug", reply)
+
+    def test_a_version_that_does_not_fit_leaves_the_old_code(self) -> None:
+        """New code that asks for another errbot is refused as it is at the start."""
+        _, reply = self.refused_reload("[Core]\nName = Versioned\nModule = versioned\n[Errbot]\nMin = 99.0.0\n")
+        self.assertIn("99.0.0", reply)
+
+    def test_a_plugin_that_could_not_be_loaded_works_once_it_is_mended(self) -> None:
+        """A reload reads the .plug file and the code of a broken plugin anew."""
+        self.write("Versioned", "def broken(:\n", "DependsOn = Missing")
+        bot = TestBot(plugin_dirs=[self.directory])
+        self.addCleanup(bot.stop)
+        with self.assertRaises(AssertionError):
+            bot.start()
+        self.write_versioned(2)
+        bot.command("!plugin reload Versioned")
+        self.assertEqual(self.successResultOf(bot.post("/version")).text, "2")
         self.flushLoggedErrors()
 
     def test_an_inactive_plugin_stays_inactive(self) -> None:
