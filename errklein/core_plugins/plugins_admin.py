@@ -35,7 +35,7 @@ class Plugins(BotPlugin):
             return self._shown_configuration(name, template, msg)
         try:
             configuration = ast.literal_eval(literal.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
             raise CommandError(f"Syntax error in the given configuration: {error}") from error
         if type(configuration) is not type(template):
             raise CommandError(
