@@ -10,6 +10,9 @@ from errklein.text.printable import printable
 MARKDOWN_CAP = 50_000
 """Characters of the longest text that is read as Markdown. A longer one is shown as it is."""
 
+LINES_CAP = 2_000
+"""Lines of such a text. Markdown's parser takes time with the square of their number, for some texts seconds."""
+
 # Whatever Markdown might take for more than text; everything that isn't found here is only text, which the tests prove
 # by rendering both ways. `]:` begins definitions, without which brackets alone mean nothing.
 _SPECIAL = re.compile(
@@ -64,7 +67,7 @@ def _paragraphs(text: str, indent: str) -> str:
 
 
 def _laid_out(markdown: str, compact: bool, exact: bool = False) -> str:
-    if len(markdown) > MARKDOWN_CAP:
+    if len(markdown) > MARKDOWN_CAP or markdown.count("\n") >= LINES_CAP:
         return markdown
     # Markdown takes its time to import, and a bot that says plain sentences never needs it.
     from errklein.text.layout import Style, lay_out

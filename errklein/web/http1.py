@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 MAX_HEAD = 16 * 1024
 MAX_HEADERS = 500
@@ -76,7 +77,7 @@ def parse_head(raw: bytes) -> Head:
         headers.append((name, value))
         if name == b"host":
             hosts += 1
-            if _HOST.fullmatch(value) is None:
+            if _HOST.fullmatch(value) is None or (value[:1] == b"[" and not _is_ipv6(value)):
                 raise Refused(400, "the Host header is malformed")
         elif name == b"content-length":
             if sized or not value.isdigit() or len(value) > 18:
@@ -105,6 +106,14 @@ def parse_head(raw: bytes) -> Head:
         keep_alive = b"close" not in [token.strip() for token in connection.split(b",")]
     version = b"HTTP/1.1" if modern else b"HTTP/1.0"
     return Head(method, target, version, headers, length, keep_alive, bool(expect) and modern)
+
+
+def _is_ipv6(host: bytes) -> bool:
+    try:
+        IPv6Address(host[1 : host.index(b"]")].decode("ascii"))
+    except ValueError:
+        return False
+    return True
 
 
 class LengthBody:

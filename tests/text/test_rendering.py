@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from time import process_time
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -185,6 +186,14 @@ class IrcTests(SynchronousTestCase):
 
 class UntrustedTextTests(SynchronousTestCase):
     """Whatever a message holds, it can't do more than be displayed."""
+
+    def test_thousands_of_lines(self) -> None:
+        """They are shown as they stand, at once: to read them as Markdown would take seconds of everybody's time."""
+        text = "\n".join(["---"] * 12_000)
+        begun = process_time()
+        for render in (to_irc, to_plain, to_ansi):
+            self.assertEqual(render(text), text)
+        self.assertLess(process_time() - begun, 1)
 
     def test_row_57_terminal_escapes(self) -> None:
         """Sequences that would clear the screen, set the title or colour the text are gone in every rendering."""

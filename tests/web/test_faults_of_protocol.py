@@ -103,6 +103,8 @@ class ProtocolFaultTests(WebCase):
             b"Host: a/b\r\n",
             b"Host: a b\r\n",
             b"Host:\r\n",
+            b"Host: [::::]\r\n",
+            b"Host: [1.2.3.4]:80\r\n",
         ):
             self.assertEqual(status_of(self.connect().send(b"GET /hello HTTP/1.1\r\n" + host + b"\r\n")), 400, host)
         self.assertEqual(status_of(self.connect().send(b"GET /hello HTTP/1.0\r\n\r\n")), 200)
