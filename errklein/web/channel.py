@@ -218,7 +218,13 @@ class Channel(HTTPChannel):
         data, rest = self._body.receive(self._received)
         self._received = rest or b""
         request: Request = self.requests[0]
-        if data and not request.receive_body(data):
+        try:
+            kept = not data or request.receive_body(data)
+        except OSError as error:
+            # Large bodies wait in a temporary file.
+            self.site.log.error("a body can't be kept: {error}", error=str(error))
+            raise Refused(503, "there is no room for the body now") from None
+        if not kept:
             raise Refused(413, f"the body is larger than {request.body_limit} bytes")
         if rest is None:
             return False

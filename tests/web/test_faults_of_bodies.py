@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from typing import Any
 
 from errklein.web import WebSettings
+from errklein.web import request as web_request
 from errklein.webhooks import webhook
 from tests.web.kit import WebCase, request, status_of
 
@@ -125,6 +127,16 @@ class BodyFaultTests(WebCase):
         self.assertEqual(connection.send(head + b"c350\r\n" + b"x" * 50_000 + b"\r\n"), b"")
         self.assertEqual(connection.send(b"c350\r\n" + b"x" * 50_000 + b"\r\n"), b"")
         self.assertEqual(status_of(connection.send(b"1\r\nx\r\n")), 413)
+        self.assertTrue(connection.closed)
+        self.assertEqual(self.plugin.got, [])
+
+    def test_row_62_no_room_for_the_body(self) -> None:
+        """503, also where the disk is full that large bodies wait on."""
+        self.patch(web_request, "_KEPT_IN_MEMORY", 10)
+        self.patch(tempfile, "tempdir", "/does/not/exist")
+        connection = self.connect()
+        answer = connection.send(b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + b"x" * 20)
+        self.assertEqual(status_of(answer), 503)
         self.assertTrue(connection.closed)
         self.assertEqual(self.plugin.got, [])
 
