@@ -102,10 +102,10 @@ class Bot:
         # Nothing may begin on a plugin that is being deactivated.
         self.web.refuse_waiting()
         self.dispatcher.stop()
+        self.command_pool.stop()
         await self.plugin_manager.stop()
         await DeferredList([backend.disconnect() for backend in self.backends.values()])
         await self.web.close()
-        self.command_pool.stop()
         self.plugin_pool.stop()
         self.storage.close()
 

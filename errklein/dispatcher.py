@@ -25,6 +25,7 @@ from errklein.commands import (
 )
 from errklein.commands.access import matches
 from errklein.ports import Backend
+from errklein.running import PoolStopped
 from errklein.running.one_by_one import OneByOne
 from errklein.running.tally import Tally
 
@@ -141,6 +142,9 @@ class Dispatcher:
     def _failed(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
         if failure.check(CommandError):
             self._reply(backend, message, str(failure.value), command)
+            return
+        if failure.check(PoolStopped):
+            self._reply(backend, message, "The bot is stopping; your command was not run.", command)
             return
         self.log.failure(
             "{plugin}: the command {command} failed for {sender}",

@@ -90,6 +90,7 @@ class WorkerPool:
         self._reactor = reactor
         self._start_thread = start_thread
         self._waiting: deque[_Job] = deque()
+        self._admitted: deque[_Job] = deque()
         self._running = 0
         self._threads = 0
         self._inbox: SimpleQueue[_Job | None] = SimpleQueue()
@@ -106,20 +107,23 @@ class WorkerPool:
     @property
     def waiting(self) -> int:
         """How many jobs wait for a thread."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._admitted)
 
-    def run(self, prepare: Callable[[], Callable[[], T]]) -> Deferred[T]:
+    def run(self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False) -> Deferred[T]:
         """Call `prepare` on the reactor as soon as a thread is free, and what it returns in that thread.
 
         So the job can be decided upon at the last moment. The Deferred fires on the reactor with the job's result, or
         fails with what `prepare` or the job raised, with Overloaded, or with PoolStopped. It must not be cancelled:
-        a thread can't be stopped.
+        a thread can't be stopped. An `admitted` job belongs to one that was taken before, as the next item of an answer
+        does: it goes before those that wait, and is never refused for being one too many.
         """
         job = _Job(prepare, self._reactor.seconds())
         if self._stopped:
             job.deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
-        elif self._running < self.size and not self._waiting:
+        elif self._running < self.size and not self.waiting:
             self._begin(job)
+        elif admitted:
+            self._admitted.append(job)
         elif self.queue_limit is not None and len(self._waiting) >= self.queue_limit:
             reason = f"{self._running} jobs run and {len(self._waiting)} wait"
             job.deferred.errback(Failure(Overloaded(self.name, reason, self.wait_limit or 1.0)))
@@ -134,8 +138,8 @@ class WorkerPool:
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        while self._waiting:
-            self._waiting.popleft().deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
+        while self.waiting:
+            self._next().deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
         for _ in range(self._threads):
             self._inbox.put(None)
 
@@ -172,12 +176,15 @@ class WorkerPool:
         while self._outbox:
             job = self._outbox.popleft()
             self._running -= 1
-            while self._waiting and self._running < self.size:
-                self._begin(self._waiting.popleft())
+            while self.waiting and self._running < self.size:
+                self._begin(self._next())
             if isinstance(job.result, Failure):
                 job.deferred.errback(job.result)
             else:
                 job.deferred.callback(job.result)
+
+    def _next(self) -> _Job:
+        return (self._admitted or self._waiting).popleft()
 
     def _watch_queue(self) -> None:
         if self.wait_limit is None or self._expiry is not None or not self._waiting:

@@ -71,11 +71,11 @@ class Runner:
         self._leave(subject)
         return succeed(result)
 
-    def call_in(self, pool: WorkerPool, prepare: Prepare) -> Deferred[Any]:
+    def call_in(self, pool: WorkerPool, prepare: Prepare, *, admitted: bool = False) -> Deferred[Any]:
         """As `run`, for a handler that is known to be placed in a thread.
 
         `prepare` is called on the reactor when a thread of the pool is free, and returns what to call there; so the
-        handler can be chosen at the last moment.
+        handler can be chosen at the last moment. `admitted` is as for `WorkerPool.run`.
         """
         context = copy_context()
         subject: Any = None
@@ -103,7 +103,7 @@ class Runner:
             return result
 
         self._tally.enter()
-        return pool.run(begin).addBoth(end)
+        return pool.run(begin, admitted=admitted).addBoth(end)
 
     def running(self, subject: Any = None) -> int:
         """How many handlers of `subject`, a plugin's instance, run now; without one, of all, those that wait for a

@@ -88,7 +88,7 @@ class Stream:
                     return await anext(items, _END)
 
                 return self._runner.call(following)
-            return self._runner.call_in(self._pool, lambda: lambda: next(items, _END))
+            return self._runner.call_in(self._pool, lambda: lambda: next(items, _END), admitted=True)
 
     def _item(self, item: Any) -> None:
         self._pulling = False
@@ -141,7 +141,7 @@ class Stream:
                 if hasattr(items, "aclose"):
                     self._runner.call(items.aclose).addErrback(lambda _: None)
             elif close is not None:
-                self._runner.call_in(self._pool, lambda: close).addErrback(lambda _: None)
+                self._runner.call_in(self._pool, lambda: close, admitted=True).addErrback(lambda _: None)
 
 
 def _bytes_of(item: Any) -> bytes:

@@ -103,6 +103,21 @@ class WorkerPoolTests(SynchronousTestCase):
         self.clock.advance(6)
         self.failureResultOf(second, Overloaded)
 
+    def test_admitted_jobs_go_first(self) -> None:
+        """A job that belongs to one that was taken is neither refused nor does it wait behind others."""
+        pool = self.pool(size=1, queue=1, wait=10)
+        event = self.blocked(pool, 1)
+        order: list[str] = []
+        other = pool.run(lambda: lambda: order.append("other"))
+        self.clock.advance(9)
+        admitted = pool.run(lambda: lambda: order.append("admitted"), admitted=True)
+        self.assertEqual(pool.waiting, 2)
+        event.set()
+        while not (other.called and admitted.called):
+            self.clock.turn()
+        self.assertEqual(order, ["admitted", "other"])
+        self.successResultOf(admitted)
+
     def test_a_stopped_pool_refuses(self) -> None:
         """Jobs that wait, and new ones, fail when the pool stops."""
         pool = self.pool(size=1)
