@@ -329,6 +329,17 @@ class PlaceTests(TalkerCase):
         self.assertEqual(self.say("!hello world", network="nicks"), ["hello ''"])
 
 
+class LivePrefixTests(TalkerCase):
+    """Settings that are changed while the bot runs."""
+
+    def test_prefix_is_changed(self) -> None:
+        """What is heard as a command follows BOT_PREFIX at once."""
+        self.assertEqual(self.say("!hello world"), ["hello ''"])
+        self.config.BOT_PREFIX = "%"
+        self.assertEqual(self.say("!hello world"), [])
+        self.assertEqual(self.say("%hello world"), ["hello ''"])
+
+
 class OrderTests(TalkerCase):
     """What waits for what."""
 
