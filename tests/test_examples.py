@@ -36,10 +36,10 @@ def modules_with_tests() -> Iterator[Path]:
 
 
 def cases(path: Path) -> dict[str, type[SynchronousTestCase]]:
-    """The test cases in the file, by names that don't clash with others."""
+    """The test cases in the file, by names that don't clash with others, as if this module had them: `trial -j` asks."""
     module = load(path)
     return {
-        f"{module.__name__}_{name}": value
+        f"{module.__name__}_{name}": type(f"{module.__name__}_{name}", (value,), {"__module__": __name__})
         for name, value in vars(module).items()
         if isinstance(value, type) and value.__module__ == module.__name__ and issubclass(value, SynchronousTestCase)
     }
