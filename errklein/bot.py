@@ -132,9 +132,14 @@ class Bot:
         """The bot itself, on the network of the message that is being handled."""
         return self.backend.bot_identifier
 
-    def build_identifier(self, text: str) -> Identifier:
+    def build_identifier(self, text: str | tuple[str, str]) -> Identifier:
         """Who or what `text` names: "network:name" on that network, else on the network of the message that is being
-        handled, else on the first. Raises ValueError if the network makes no sense of it."""
+        handled, else on the first. Of a room with its password, as CHATROOM_PRESENCE has them, the room.
+
+        Raises ValueError if the network makes no sense of it.
+        """
+        if not isinstance(text, str):
+            text = text[0]
         network, colon, name = text.partition(":")
         if colon and network in self.backends:
             return self.backends[network].build_identifier(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 from datetime import datetime
 
 from errklein import BotPlugin, botcmd
@@ -62,7 +61,7 @@ class Health(BotPlugin):
         """Stop the bot; it needs `--confirm`."""
         if "--confirm" not in args.split():
             return f"Say {self._bot.prefix}shutdown --confirm if you mean it."
-        self._bot.reactor.callLater(0, os.kill, os.getpid(), signal.SIGINT)
+        self._bot.reactor.callLater(0, self._bot.reactor.stop)
         return "Shutting down."
 
 

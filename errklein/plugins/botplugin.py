@@ -132,7 +132,7 @@ class BotPlugin(StoreMixin):
         """
         return self._bot.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
-    def build_identifier(self, txt: str) -> Identifier:
+    def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
         """Who or what `txt` names: "network:name" chooses the network, a bare name is on that of the message being
         handled, else on the first."""
         return self._bot.build_identifier(txt)

@@ -373,10 +373,11 @@ class PluginManager:
         plugin = self.plugin(name)
         old = plugin.instance
         was_active = plugin.active
+        was_broken = bool(plugin.problem)
         await self._load_again(plugin)
-        if old is None:
-            await self._activate(plugin, ())
-        if not was_active or old is None:
+        if old is None or not was_active:
+            if was_broken:
+                await self._activate(plugin, ())
             return
         # Requests wait from the moment that the old instance stops until the new one has its routes.
         with self._between(plugin):

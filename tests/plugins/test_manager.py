@@ -318,6 +318,22 @@ class ReloadTests(PluginFiles):
         self.assertEqual(self.successResultOf(bot.post("/version")).text, "2")
         self.flushLoggedErrors()
 
+    def test_a_plugin_that_could_not_be_activated_is_activated_once_it_is_mended(self) -> None:
+        """A reload of a plugin whose `activate` raised tries again, and tells if it fails again."""
+        failing = (
+            "from errbot import BotPlugin\nclass V(BotPlugin):\n    def activate(self):\n        raise OSError('no')\n"
+        )
+        self.write("Versioned", failing)
+        bot = TestBot(plugin_dirs=[self.directory])
+        self.addCleanup(bot.stop)
+        with self.assertRaises(AssertionError):
+            bot.start()
+        self.assertIn("could not be activated: OSError: no", bot.command("!plugin reload Versioned"))
+        self.write_versioned(2)
+        self.assertEqual(bot.command("!plugin reload Versioned"), "Plugin Versioned reloaded.")
+        self.assertEqual(self.successResultOf(bot.post("/version")).text, "2")
+        self.flushLoggedErrors(OSError)
+
     def test_an_inactive_plugin_stays_inactive(self) -> None:
         """A reload doesn't activate."""
         self.write_versioned(1)

@@ -217,10 +217,19 @@ class Announcer(BotPlugin):
 class NetworksTests(SynchronousTestCase):
     """Bots on several networks can be tested too."""
 
+    def test_rooms_with_passwords(self) -> None:
+        """Plugins may go through CHATROOM_PRESENCE whether or not a room there has a password."""
+        bot = TestBot([Announcer], config={"CHATROOM_PRESENCE": ("#open", ("#closed", "sesame"))})
+        bot.start()
+        self.addCleanup(bot.stop)
+        self.assertEqual(self.successResultOf(bot.post("/announce")).status, 200)
+        self.assertEqual([sent.to for sent in bot.messages], ["#open", "#closed"])
+
     def test_several_networks(self) -> None:
         """Messages know their network, and are said and looked up there."""
         rooms = {"CHATROOM_PRESENCE": ("#ops",), "BOT_ADMINS": (ADMIN,)}
-        bot = TestBot([Announcer], networks={"libera": rooms, "office": rooms})
+        closed = {"CHATROOM_PRESENCE": (("#ops", "sesame"),), "BOT_ADMINS": (ADMIN,)}
+        bot = TestBot([Announcer], networks={"libera": rooms, "office": closed})
         bot.start()
         self.addCleanup(bot.stop)
         self.successResultOf(bot.post("/announce"))
