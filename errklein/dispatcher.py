@@ -153,9 +153,7 @@ class Dispatcher:
             command=command.name,
             sender=str(message.frm),
         )
-        self._reply(
-            backend, message, f"Computer says nooo. See logs for details:\n{failure.getErrorMessage()}", command
-        )
+        self._reply(backend, message, f"Computer says nooo. See logs for details:\n{_told(failure)}", command)
 
     def _lost(self, failure: Failure) -> None:
         self.log.failure("A message could not be answered", failure)
@@ -196,6 +194,14 @@ class Dispatcher:
             separators=tuple(config.BOT_ALT_PREFIX_SEPARATORS),
             ignore_case=config.BOT_ALT_PREFIX_CASEINSENSITIVE,
         )
+
+
+def _told(failure: Failure) -> str:
+    """What the exception says of itself; its type, if it can't say anything."""
+    try:
+        return str(failure.value)
+    except Exception:
+        return type(failure.value).__name__
 
 
 def _in_this_context(function: Callable[..., Any]) -> Callable[..., Any]:

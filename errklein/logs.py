@@ -123,7 +123,7 @@ class Destinations:
                 continue
             file = LogFile.fromFullPath(place, rotateLength=1_000_000 if self.rotated else None)
             if self.owner is not None:
-                os.chown(file.path, *self.owner)
+                os.fchown(file._file.fileno(), *self.owner)
             self._files.append(file)
             streams.append(file)
         if self.rotated and self._files and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:

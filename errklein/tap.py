@@ -281,6 +281,11 @@ def choose_log(launcher: MutableMapping[str, Any], config: Config, data: DataDir
     log.owner = data.owner()
     for place in log.places:
         path = Path(place).absolute()
+        if log.owner is not None and path.is_symlink():
+            # Whoever the file belongs to afterwards could have root write to any other.
+            raise ConfigError(
+                f"the log file {path}: expected a file, not a link, while root starts errklein for another user"
+            )
         if path.parent == data.path:
             log.prepare = data.prepare
         elif place not in {"-", "+"} and not os.access(path if path.exists() else path.parent, os.W_OK):

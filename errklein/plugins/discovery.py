@@ -83,8 +83,8 @@ class _Search:
                 self.file(entry)
 
     def file(self, path: Path) -> None:
-        # A broken symbolic link is found too, so that reading it says what is wrong.
-        if not path.exists() or self.is_new(path):
+        # A broken symbolic link is found too, so that reading it says what is wrong. Pipes and devices have no end.
+        if not path.exists() or (path.is_file() and self.is_new(path)):
             self.files.append(path)
 
     def is_new(self, path: Path) -> bool:

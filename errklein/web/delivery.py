@@ -21,7 +21,7 @@ from errklein.running import Overloaded, Placement, PoolStopped
 from errklein.web.facade.context import RequestContext
 from errklein.web.paths import BadPath
 from errklein.web.problems import Problem
-from errklein.web.replies import Later, Reply, reply_for
+from errklein.web.replies import Later, Reply, in_pieces, reply_for
 from errklein.web.request import Request
 from errklein.web.routes import Match, NoRoute, Rebuilding, Route
 from errklein.web.streams import Stream
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from errklein.web.resource import WebhookResource
 
 _HTML = [(b"Content-Type", b"text/html; charset=utf-8")]
+
+
+# Larger answers are sent in pieces of this size, so that a client may be slow, but not stop reading.
+_PIECE = 256 * 1024
 
 
 class _Again(Exception):
@@ -174,6 +178,8 @@ class Delivery:
 
     def _send(self, reply: Reply) -> None:
         request = self.request
+        if len(reply.body) > _PIECE:
+            reply = in_pieces(reply, _PIECE)
         if reply.items is not None:
             if self.answered or request.gone:
                 if reply.close is not None:

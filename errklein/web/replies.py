@@ -99,3 +99,14 @@ def _after(response: Any, context: RequestContext, items: AsyncIterator[Any] | N
     body = response.get_data()
     response.close()
     return Reply(status, headers, body)
+
+
+def in_pieces(reply: Reply, size: int) -> Reply:
+    """The same answer, its body in pieces of at most that many bytes."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for begin in range(0, len(reply.body), size):
+            yield reply.body[begin : begin + size]
+
+    headers = [*reply.headers, (b"Content-Length", str(len(reply.body)).encode())]
+    return Reply(reply.status, headers, b"", pieces())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextvars import copy_context
 from itertools import count
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ from twisted.logger import Logger
 from twisted.web import server
 from twisted.web.http import datetimeToString
 
+from errklein.running import context
 from errklein.web.channel import Channel
 from errklein.web.http1 import Head
 from errklein.web.problems import Problem
@@ -121,26 +123,33 @@ class Site(server.Site):
 
     def log_answer(self, request: Request) -> None:
         """Write the access log's line for a request that has been answered."""
-        self.log.info(
-            '{peer} "{method} {path}" {status} {size} {duration:.4f}s {request_id}',
+        copy_context().run(
+            self._log,
+            request.request_id,
+            '{peer} "{method} {path}" {status} {size} {duration:.4f}s',
             peer=_host_of(request.client),
             method=request.method.decode("ascii"),
             path=request.path.decode("ascii", "backslashreplace"),
             status=request.code,
             size=request.sentLength,
             duration=self.now() - request.begun,
-            request_id=request.request_id,
         )
 
     def log_refusal(self, channel: Channel, problem: Problem, request_id: str) -> None:
         """Write the access log's line for bytes that were no request."""
-        self.log.info(
-            '{peer} "-" {status} {detail} {request_id}',
+        copy_context().run(
+            self._log,
+            request_id,
+            '{peer} "-" {status} {detail}',
             peer=_host_of(channel.getPeer()),
             status=problem.status,
             detail=problem.detail,
-            request_id=request_id,
         )
+
+    def _log(self, number: str, line: str, **fields: object) -> None:
+        """Log the line as one of the request's, whichever request's context this is."""
+        context.request_id.set(number)
+        self.log.info(line, **fields)
 
 
 def _host_of(address: IAddress) -> str:

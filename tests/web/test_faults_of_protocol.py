@@ -31,6 +31,10 @@ class Files:
         return "hello"
 
     @webhook
+    async def huge(self, payload: Any) -> bytes:
+        return b"x" * 2_000_000
+
+    @webhook
     async def big(self, payload: Any) -> bytes:
         return b"x" * 1000
 
@@ -244,6 +248,28 @@ class DeadlineTests(WebCase):
         self.assertEqual(status_of(connection.received()), 200)
         self.pass_time(40)
         self.assertFalse(connection.closed)
+
+    def test_row_34_large_answer_to_a_slow_client(self) -> None:
+        """One that goes on reading is served to the end, however long a large answer takes; its length is told first."""
+        connection = self.connect()
+        write = connection.write
+
+        def write_and_be_full(data: bytes) -> None:
+            write(data)
+            connection.channel.pauseProducing()
+
+        self.patch(connection, "write", write_and_be_full)
+        answer = connection.send(request("GET", "/huge"))
+        self.assertLess(len(answer), 1_000_000)
+        for _ in range(20):
+            self.pass_time(20)
+            connection.channel.resumeProducing()
+            answer += connection.received()
+        self.assertFalse(connection.disconnected)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        self.assertIn(b"Content-Length: 2000000", head)
+        self.assertNotIn(b"chunked", head)
+        self.assertEqual(len(body), 2_000_000)
 
     def test_no_timer_is_left(self) -> None:
         """When the last connection has gone, nothing waits on the reactor any more."""
