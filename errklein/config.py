@@ -183,16 +183,25 @@ def _union(name: str, networks: Mapping[str, Config]) -> Iterator[Any]:
     """The entries of all networks, each with its network's name in front if there are several."""
     for network, view in networks.items():
         for entry in vars(view).get(name, ()):
-            yield f"{network}:{entry}" if len(networks) > 1 and isinstance(entry, str) else entry
+            yield _renamed(entry, f"{network}:{_name_of(entry)}") if len(networks) > 1 else entry
 
 
 def _meant_for(network: str, entries: Iterable[Any], networks: Mapping[str, Config]) -> Iterator[Any]:
     for entry in entries:
-        head, colon, rest = entry.partition(":") if isinstance(entry, str) else ("", "", "")
+        head, colon, rest = str(_name_of(entry)).partition(":")
         if not colon or head not in networks:
             yield entry
         elif head == network:
-            yield rest
+            yield _renamed(entry, rest)
+
+
+def _name_of(entry: Any) -> Any:
+    """The name in an entry, which is one, or a room's name with its password."""
+    return entry[0] if isinstance(entry, (tuple, list)) and entry else entry
+
+
+def _renamed(entry: Any, name: str) -> Any:
+    return (name, *entry[1:]) if isinstance(entry, (tuple, list)) else name
 
 
 def _run(path: Path) -> ModuleType:

@@ -176,6 +176,26 @@ class SeveralNetworks(ConfigCase):
         """)
         self.assertEqual((config.CHATROOM_PRESENCE, config.BOT_ADMINS), (("#ops",), ("a",)))
 
+    def test_rooms_with_passwords(self) -> None:
+        """A room with its password belongs to its network as one without does."""
+        config = self.load(
+            """
+            BACKENDS = {
+                "here": {"BACKEND": "Test", "CHATROOM_PRESENCE": (("#ops", "sesame"),)},
+                "there": {"BACKEND": "Test"},
+            }
+            """
+        )
+        self.assertEqual(config.CHATROOM_PRESENCE, (("here:#ops", "sesame"),))
+        config = self.load(
+            """
+            BACKENDS = {"here": {"BACKEND": "Test"}, "there": {"BACKEND": "Test"}}
+            CHATROOM_PRESENCE = (("there:#ops", "sesame"),)
+            """
+        )
+        rooms = [view.CHATROOM_PRESENCE for view in config.networks.values()]
+        self.assertEqual(rooms, [(), (("#ops", "sesame"),)])
+
     def test_common_lists_say_for_whom(self) -> None:
         """In a list for all networks "libera:alice" is an administrator on libera, and nobody elsewhere."""
         config = self.load("""
