@@ -7,7 +7,7 @@ import re
 from errklein.text.marks import marks_as_ansi, marks_as_irc, without_marks
 from errklein.text.printable import printable
 
-MARKDOWN_CAP = 50_000
+MARKDOWN_CAP = 20_000
 """Characters of the longest text that is read as Markdown. A longer one is shown as it is."""
 
 LINES_CAP = 2_000
