@@ -13,7 +13,7 @@ from errklein.commands import CommandDeclaration
 from errklein.config import Config, ConfigError
 from errklein.logs import escape
 from errklein.plugins.botplugin import BotPlugin, handlers
-from errklein.plugins.manager import State
+from errklein.plugins.plugin import State
 from errklein.running import Placement, place
 from errklein.tap import Options, check_irc, database_of, install_asyncio_reactor, wire
 from errklein.webhooks import HookDeclaration

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from errklein import BotPlugin, botcmd
 from errklein.chat import Message
-from errklein.plugins.manager import State
+from errklein.plugins.plugin import State
 
 
 class Health(BotPlugin):

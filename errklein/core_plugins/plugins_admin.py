@@ -9,7 +9,7 @@ from typing import Any
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
 from errklein.core_plugins.code import code, fenced
-from errklein.plugins.manager import Plugin, PluginError
+from errklein.plugins.plugin import Plugin, PluginError
 from errklein.storage import StorageError
 
 _SECRET_WORDS = ("pass", "pwd", "secret", "token", "key", "credential", "private", "auth")

@@ -1,25 +1,19 @@
-"""The plugins' lives: found, loaded, configured, activated, reloaded."""
+"""The plugins' lives: configured, activated, reloaded, deactivated."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from errklein.plugins.botplugin import BotPlugin, handlers, overrides
-from errklein.plugins.classes import plugin_class
-from errklein.plugins.discovery import entry_point_roots, find_plug_files
-from errklein.plugins.imports import load_module
-from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.plugins.loading import Loader
+from errklein.plugins.plugin import RAISED, Plugin, PluginError, State, as_raised
 from errklein.plugins.structure import ValidationException
 from errklein.running.one_by_one import OneByOne
 from errklein.webhooks import Hook, HookDeclaration
@@ -29,48 +23,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What a plugin's code may raise without harm to the bot; `_as_raised` makes one of these of everything else. GeneratorExit
-# in a coroutine here is not the plugin's.
-_RAISED = (Exception, SystemExit, KeyboardInterrupt)
-
-CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
-
-
-class PluginError(Exception):
-    """Something can't be done to a plugin; str() is a sentence for the admin who asked."""
-
-
-class State(Enum):
-    """How a plugin is, with the letter that `!status plugins` shows."""
-
-    ACTIVE = "A"
-    INACTIVE = "D"
-    BLACKLISTED = "B"
-    UNCONFIGURED = "C"
-    BROKEN = "E"
-
-
-@dataclass(eq=False)
-class Plugin:
-    """A plugin that was found: its file, its instance once it could be loaded, and what is wrong with it, if anything."""
-
-    plug: PlugFile
-    instance: BotPlugin | None = None
-    problem: str = ""
-
-    @property
-    def name(self) -> str:
-        """What the plugin is called everywhere."""
-        return self.plug.name
-
-    @property
-    def active(self) -> bool:
-        """Whether its commands and routes work."""
-        return self.instance is not None and self.instance.is_activated
-
 
 class PluginManager:
-    """Finds, loads, activates, configures and reloads plugins, one change at a time.
+    """Activates, configures, reloads and deactivates plugins, one change at a time.
 
     Methods that change something return Deferreds, which fail with PluginError if it can't be done. Plugins' code runs
     in threads unless it says otherwise, and never in two of these methods at once.
@@ -80,7 +35,8 @@ class PluginManager:
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
-        self._plugins: dict[str, Plugin] = {}
+        self._loader = Loader(bot)
+        self._plugins = self._loader.plugins
         self._changes = OneByOne(bot.reactor)
         self._waiting: list[Deferred[None]] | None = None
         self._core = bot.storage.open("core")
@@ -158,7 +114,7 @@ class PluginManager:
 
     def load(self, roots: Iterable[Path]) -> Deferred[list[str]]:
         """Load all plugins below `roots`, and the core ones, and activate none; fires with what went wrong."""
-        return self._alone(partial(self._load_all, list(roots)))
+        return self._alone(partial(self._loader.load_all, list(roots)))
 
     def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> Deferred[list[str]]:
         """Load all plugins below `roots`, and the core ones, and activate them; fires with what went wrong.
@@ -205,22 +161,10 @@ class PluginManager:
     def _alone(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
         return self._changes.run(lambda: Deferred.fromCoroutine(work()))
 
-    async def _load_all(self, roots: list[Path]) -> list[str]:
-        found = await self._in_thread(lambda: find_plug_files([CORE_PLUGINS, *roots, *entry_point_roots()]))
-        problems = [str(place) for place in found.unreadable]
-        for path in found:
-            try:
-                problems.extend(await self._find(path))
-            except Exception as error:
-                problems.append(str(error))
-        return problems
-
     async def _start(self, roots: list[Path], classes: list[type[BotPlugin]]) -> list[str]:
-        problems = await self._load_all(roots)
+        problems = await self._loader.load_all(roots)
         for cls in classes:
-            path = Path(inspect.getfile(cls))
-            plugin = self._plugins[cls.__name__] = Plugin(PlugFile(cls.__name__, path.stem, path))
-            plugin.instance = cls(self._bot, name=cls.__name__)
+            self._loader.adopt(cls)
         for plugin in list(self._plugins.values()):
             if plugin.instance is None or self.is_blacklisted(plugin.name):
                 continue
@@ -230,63 +174,12 @@ class PluginManager:
                 problems.append(str(error))
         return problems
 
-    async def _find(self, path: Path) -> list[str]:
-        plug = await self._in_thread(partial(PlugFile.load, path))
-        chosen = self._bot.bot_config.CORE_PLUGINS
-        is_core = path.parent == CORE_PLUGINS
-        if is_core and chosen is not None and plug.name not in chosen:
-            return []
-        if plug.name in self._plugins:
-            return [f"{path}: there is already a plugin named {plug.name}, in {self._plugins[plug.name].plug.path}"]
-        plugin = self._plugins[plug.name] = Plugin(plug)
-        refusal = plug.refusal()
-        if refusal is not None:
-            plugin.problem = f"{plug.name}: {refusal}"
-            return [plugin.problem]
-        warning = await self._load(plugin, plug, fresh=False)
-        return [warning] if warning else []
-
-    async def _load_again(self, plugin: Plugin) -> None:
-        """Read the plugin's files again and make a new instance; what can't be used changes nothing."""
-        try:
-            plug = await self._in_thread(partial(PlugFile.load, plugin.plug.path))
-        except PlugError as error:
-            raise PluginError(str(error)) from error
-        if plug.name != plugin.name:
-            raise PluginError(
-                f"{plug.path}: the plugin is called {plug.name} now; restart the bot to rename {plugin.name}"
-            )
-        refusal = plug.refusal()
-        if refusal is not None:
-            raise PluginError(f"{plug.name}: {refusal}")
-        await self._load(plugin, plug, fresh=True)
-
-    async def _load(self, plugin: Plugin, plug: PlugFile, fresh: bool) -> str:
-        """Make an instance of the plugin's class; returns a warning, if there is something to warn of."""
-        try:
-            module = await self._in_thread(partial(load_module, plug, fresh=fresh))
-            cls, warning = plugin_class(module, BotPlugin)
-            instance = await self._in_thread(partial(cls, self._bot, name=plugin.name))
-        except _RAISED as error:
-            problem = str(error)
-            if not problem.startswith(plugin.name):
-                problem = f"{plugin.name}: {type(error).__name__} while it was loaded: {error}"
-                self.log.failure("{plugin} could not be loaded", plugin=plugin.name)
-            if plugin.instance is None:
-                plugin.problem = problem
-            raise PluginError(problem) from error
-        instance.dependencies = list(plug.depends_on)
-        plugin.plug = plug
-        plugin.instance = instance
-        plugin.problem = ""
-        return warning or ""
-
     async def _activate_named(self, name: str, wanted_by: tuple[str, ...]) -> None:
         plugin = self.plugin(name)
         if plugin.active:
             raise PluginError(f"{name} is already activated.")
         if plugin.instance is None:
-            await self._load_again(plugin)
+            await self._loader.load_again(plugin)
         await self._activate(plugin, wanted_by)
 
     async def _activate(self, plugin: Plugin, wanted_by: tuple[str, ...]) -> None:
@@ -313,7 +206,7 @@ class PluginManager:
             if configuration is not None and instance.get_configuration_template() is not None:
                 await self._call(instance, "check_configuration", configuration)
             await self._call(instance, "configure", configuration)
-        except _RAISED as error:
+        except RAISED as error:
             plugin.problem = f"{plugin.name} can't use its configuration: {error}"
             if not isinstance(error, ValidationException):
                 self.log.failure("{plugin}: configure failed", plugin=plugin.name)
@@ -323,7 +216,7 @@ class PluginManager:
         """Whether the active plugin has taken the configuration as it goes."""
         try:
             return await self._call(instance, "reconfigure", configuration) is not NotImplemented
-        except _RAISED as error:
+        except RAISED as error:
             if not isinstance(error, ValidationException):
                 self.log.failure("{plugin}: reconfigure failed", plugin=plugin.name)
             raise PluginError(f"{plugin.name} can't use this configuration: {error}") from error
@@ -338,7 +231,7 @@ class PluginManager:
                 return
             self._bot.web.routes.replace(plugin.name, hooks_of(instance))
             await self._call(instance, "callback_connect")
-        except _RAISED as error:
+        except RAISED as error:
             self.log.failure("{plugin} could not be activated", plugin=plugin.name)
             self._bot.web.routes.remove(plugin.name)
             await self._end(plugin, instance)
@@ -357,7 +250,7 @@ class PluginManager:
         """Deactivate the instance; its storage closes when its last handler has come to its end."""
         try:
             await self._call(instance, "deactivate")
-        except _RAISED:
+        except RAISED:
             self.log.failure("{plugin} raised while it was deactivated", plugin=plugin.name)
             BotPlugin.deactivate(instance)
         instance.is_activated = False
@@ -374,7 +267,7 @@ class PluginManager:
         old = plugin.instance
         was_active = plugin.active
         was_broken = bool(plugin.problem)
-        await self._load_again(plugin)
+        await self._loader.load_again(plugin)
         if old is None or not was_active:
             if was_broken:
                 await self._activate(plugin, ())
@@ -391,7 +284,7 @@ class PluginManager:
         if configuration is not None and instance.get_configuration_template() is not None:
             try:
                 await self._call(instance, "check_configuration", configuration)
-            except _RAISED as error:
+            except RAISED as error:
                 raise PluginError(f"Incorrect plugin configuration: {error}.") from error
         if plugin.active and await self._reconfigured(plugin, instance, configuration):
             self._store_configuration(name, configuration)
@@ -436,10 +329,7 @@ class PluginManager:
         if not overrides(instance, method):
             return getattr(instance, method)(*args)
         running = self._bot.runner.run(getattr(instance, method), *args, pool=self._bot.plugin_pool)
-        return await running.addErrback(_as_raised)
-
-    def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
-        return self._bot.plugin_pool.run(lambda: work).addErrback(_as_raised)
+        return await running.addErrback(as_raised)
 
     def _wants_configuration(self, instance: BotPlugin) -> bool:
         return instance.get_configuration_template() is not None and self.configuration(instance.name) is None
@@ -452,13 +342,6 @@ class PluginManager:
             return self._core.get(key)
         except KeyError:
             return default
-
-
-def _as_raised(failure: Failure) -> Failure:
-    """The failure, as one of `_RAISED` whatever the plugin's code raised: asyncio's CancelledError isn't an Exception."""
-    if isinstance(failure.value, _RAISED):
-        return failure
-    raise RuntimeError(f"{type(failure.value).__name__}: {failure.value}") from failure.value
 
 
 def hooks_of(instance: BotPlugin) -> list[Hook]:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, webhook
-from errklein.plugins.manager import PluginError
+from errklein.plugins.plugin import PluginError
 from errklein.testing import ADMIN, LeftOver, TestBot
 
 
