@@ -26,6 +26,10 @@ BACKEND_NAMES = {"irc": "IRC", "null": "Null", "test": "Test", "text": "Text"}
 """How each backend is written in a config.py."""
 
 
+STORAGES = ("Shelf", "Memory")
+"""What STORAGE may say: values are kept in BOT_DATA_DIR, or not at all."""
+
+
 class ConfigError(Exception):
     """A configuration that can't be used; its text is one line: the setting, what is wrong, what is expected."""
 
@@ -160,6 +164,12 @@ def _backend(value: Any) -> Any:
     return BACKEND_NAMES[name]
 
 
+def _storage(value: Any) -> Any:
+    if value not in STORAGES:
+        raise Refused("one of " + ", ".join(STORAGES))
+    return value
+
+
 def _anything(value: Any) -> Any:
     return value
 
@@ -167,7 +177,7 @@ def _anything(value: Any) -> Any:
 SETTINGS: Mapping[str, Setting] = {
     # errbot's
     "BACKEND": Setting("Text", _backend),
-    "STORAGE": Setting("Shelf", _text),
+    "STORAGE": Setting("Shelf", _storage),
     "STORAGE_CONFIG": Setting({}, _mapping),
     "BOT_EXTRA_STORAGE_PLUGINS_DIR": Setting(None, _optional(_path)),
     "BOT_DATA_DIR": Setting("errklein-data", _path),
@@ -258,14 +268,9 @@ WITHOUT_EFFECT = frozenset(
 )
 """Settings of errbot's that are read and checked, and mean nothing in this version."""
 
-STORAGES = ("Shelf", "Memory")
-"""What STORAGE may say with any effect: values are kept in BOT_DATA_DIR, or not at all."""
-
 
 def means_nothing(name: str, value: Any) -> bool:
     """Whether somebody who gave the setting this value, as it is used, expects what this version doesn't do."""
-    if name == "STORAGE":
-        return value not in STORAGES
     return name in WITHOUT_EFFECT and value != SETTINGS[name].default
 
 
