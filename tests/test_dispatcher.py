@@ -16,6 +16,13 @@ from tests.chapter.kit import RealBotCase
 from tests.networks import NetworksCase
 
 
+class Silent(Exception):
+    """Can't be made text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
 class Talker(BotPlugin):
     """Answers in every way."""
 
@@ -61,6 +68,11 @@ class Talker(BotPlugin):
     @botcmd
     def refuses(self, msg: Any, args: str) -> str:
         raise CommandError("not *today*")
+
+    @botcmd
+    def fails_silently(self, msg: Any, args: str) -> str:
+        """Raise what can't be shown."""
+        raise Silent
 
     @botcmd
     def fails(self, msg: Any, args: str) -> str:
@@ -148,6 +160,11 @@ class AnswerTests(TalkerCase):
     def test_command_error(self) -> None:
         """A CommandError's reason is the answer, and no fault in the log."""
         self.assertEqual(self.say("!refuses"), ["not today"])
+
+    def test_exception_that_cannot_say_what_it_is(self) -> None:
+        """An exception whose text can't be had is answered with its type, and never with a traceback."""
+        self.assertEqual(self.say("!fails silently"), ["Computer says nooo. See logs for details:\nSilent"])
+        self.flushLoggedErrors()
 
     def test_exception(self) -> None:
         """Any other exception is answered with its text, and logged with the plugin and the command."""

@@ -137,6 +137,14 @@ class CommandLine(SynchronousTestCase):
         self.assertIn("BOT_LOG_FILE: /no/where/bot.log", self.refusal("-n", "errklein"))
         self.assertIn("--logfile: /no/log", self.refusal("-n", "-l", "/no/log", "errklein"))
 
+    def test_log_file_that_is_a_link(self) -> None:
+        """Root, who starts errklein for another user, writes through no link that this user may have made."""
+        (self.directory / "bot.log").symlink_to(self.directory / "elsewhere")
+        self.config("BACKEND = 'Null'\nBOT_LOG_FILE = 'bot.log'\n")
+        self.make("-n", "errklein")
+        self.patch(DataDirectory, "owner", lambda _: (os.getuid(), os.getgid()))
+        self.assertIn("bot.log: expected a file, not a link", self.refusal("-n", "errklein"))
+
     def test_text_backend_in_a_daemon(self) -> None:
         """A conversation is refused to a daemon, however it is asked for, and allowed in the foreground."""
         self.config()

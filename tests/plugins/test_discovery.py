@@ -33,6 +33,13 @@ class FindPlugFilesTests(PluginFilesTestCase):
         self.assertEqual(self.names(self.directory), ["b.plug"])
         self.assertEqual(self.names(self.directory / ".git"), [".git/a.plug"])
 
+    def test_neither_pipes_nor_devices(self) -> None:
+        """What can be read without end is no .plug file, by whatever name."""
+        os.mkfifo(self.directory / "pipe.plug")
+        (self.directory / "zeros.plug").symlink_to("/dev/zero")
+        self.write("b.plug")
+        self.assertEqual(self.names(self.directory), ["b.plug"])
+
     def test_order_of_roots(self) -> None:
         """Roots keep their order, so that the first of two plugins with one name is known."""
         self.write("one/a.plug")
