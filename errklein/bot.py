@@ -20,7 +20,7 @@ from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.manager import PluginManager
 from errklein.ports import Backend, Storage
 from errklein.running import Runner, WorkerPool
-from errklein.running.threads import on_reactor_soon
+from errklein.running.threads import ThreadWaits, on_reactor_soon
 from errklein.running.turns import Turns
 from errklein.web import ExpiryWatch, WebServer
 from errklein.webhooks import Hook
@@ -62,6 +62,7 @@ class Bot:
         self.plugin_pool = plugin_pool
         self.backends = dict(backends)
         self.commands = CommandRegistry()
+        self.waits = ThreadWaits(reactor)
         self.startup_time = datetime.now()
         self.plugin_manager = PluginManager(self)
         self.dispatcher = Dispatcher(self)
@@ -101,6 +102,7 @@ class Bot:
         await _at_most(self.reactor, grace, idle)
         # Nothing may begin on a plugin that is being deactivated.
         self.web.refuse_waiting()
+        self.waits.stop()
         self.dispatcher.stop()
         self.command_pool.stop()
         await self.plugin_manager.stop()

@@ -2,15 +2,99 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
 from twisted.python.threadable import isInIOThread
+
+
+class Stopping(Exception):
+    """What a thread waited for will not come any more, since the bot stops."""
+
+
+def settle_in_this_thread(reactor: Any) -> None:
+    """Say that the calling thread is the reactor's.
+
+    Without it the reactor's thread is the one that Twisted knows, of which there is one in a process.
+    """
+    reactor.errklein_home = threading.get_ident()
+
+
+def in_reactor_thread(reactor: Any) -> bool:
+    """Whether the calling thread is the reactor's."""
+    home = getattr(reactor, "errklein_home", None)
+    return isInIOThread() if home is None else home == threading.get_ident()
 
 
 def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> None:
     """Call the function on the reactor: now if this is the reactor's thread, else as soon as the reactor turns."""
-    if isInIOThread():
+    if in_reactor_thread(reactor):
         function(*args)
     else:
         reactor.callFromThread(function, *args)
+
+
+class ThreadWaits:
+    """Lets plugins' threads wait for what happens on the reactor.
+
+    A thread that waits while the reactor stops would wait for ever, so `stop` fails all waits first.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._waiting: set[_Wait] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def result_of(self, work: Callable[..., Any], *args: Any) -> Any:
+        """What `work`, called on the reactor in the caller's context, returns or its Deferred fires with.
+
+        In a thread the call waits for that, and raises what it fails with, or Stopping. On the reactor, which must not
+        wait, it returns a Deferred.
+        """
+        if in_reactor_thread(self._reactor):
+            return maybeDeferred(work, *args)
+        wait = _Wait()
+        with self._lock:
+            if self._stopped:
+                raise Stopping("the bot is stopping")
+            self._waiting.add(wait)
+        try:
+            self._reactor.callFromThread(copy_context().run, wait.begin, work, args)
+            return wait.result()
+        finally:
+            with self._lock:
+                self._waiting.discard(wait)
+
+    def stop(self) -> None:
+        """Let no thread wait any more: those that do get Stopping."""
+        with self._lock:
+            self._stopped = True
+            waiting = list(self._waiting)
+        for wait in waiting:
+            wait.end(Failure(Stopping("the bot is stopping")))
+
+
+class _Wait:
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._result: Any = None
+
+    def begin(self, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        waited: Deferred[Any] = maybeDeferred(work, *args)
+        waited.addBoth(self.end)
+
+    def end(self, result: Any) -> None:
+        if not self._done.is_set():
+            self._result = result
+            self._done.set()
+
+    def result(self) -> Any:
+        self._done.wait()
+        if isinstance(self._result, Failure):
+            self._result.raiseException()
+        return self._result

@@ -13,7 +13,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from twisted.python.threadable import registerAsIOThread
 from zope.interface import implementer
 
 from errklein.backends.test import Sent as SentInMemory
@@ -22,6 +21,7 @@ from errklein.bot import Bot
 from errklein.config import load_config
 from errklein.plugins.botplugin import BotPlugin
 from errklein.running import Runner
+from errklein.running.threads import settle_in_this_thread
 from errklein.storage import MemoryStorage
 from errklein.testing.client import WebhookClient
 from errklein.testing.pool import InlinePool
@@ -113,7 +113,7 @@ class TestBot:
 
     def start(self) -> None:
         """Activate the plugins and connect; raises AssertionError if a plugin can't be activated."""
-        registerAsIOThread()
+        settle_in_this_thread(self.reactor)
         self._threads = set(threading.enumerate())
         globalLogPublisher.addObserver(self._observer)
         plugins_log = logging.getLogger("errbot")
