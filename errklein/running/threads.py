@@ -27,7 +27,7 @@ def settle_in_this_thread(reactor: Any) -> None:
 def in_reactor_thread(reactor: Any) -> bool:
     """Whether the calling thread is the reactor's."""
     home = getattr(reactor, "errklein_home", None)
-    return isInIOThread() if home is None else home == threading.get_ident()
+    return bool(isInIOThread() if home is None else home == threading.get_ident())
 
 
 def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> None:
