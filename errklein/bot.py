@@ -29,7 +29,7 @@ _SECONDS_BETWEEN_WARNINGS = 60.0
 
 
 class Bot:
-    """Everything that runs, by name: `plugin_manager`, `commands`, `web`, `storage`, `runner` and the networks.
+    """Everything that runs, by name: `plugin_manager`, `registry`, `web`, `storage`, `runner` and the networks.
 
     `backends` maps each network's name to its connection, the first being the default. `ended` is called when there will
     be no more messages, nothing listens, and everything that was asked has its answer.
@@ -61,7 +61,7 @@ class Bot:
         self.command_pool = command_pool
         self.plugin_pool = plugin_pool
         self.backends = dict(backends)
-        self.commands = CommandRegistry()
+        self.registry = CommandRegistry()
         self.waits = ThreadWaits(reactor)
         self.startup_time = datetime.now()
         self.plugin_manager = PluginManager(self)
@@ -133,6 +133,11 @@ class Bot:
     def bot_identifier(self) -> Identifier | None:
         """The bot itself, on the network of the message that is being handled."""
         return self.backend.bot_identifier
+
+    @property
+    def commands(self) -> dict[str, Callable[..., Any]]:
+        """The methods that answer commands, by the commands' names."""
+        return {command.name: command.handler for command in self.registry}
 
     def build_identifier(self, text: str | tuple[str, str]) -> Identifier:
         """Who or what `text` names: "network:name" on that network, else on the network of the message that is being
@@ -209,12 +214,12 @@ class Bot:
 
     def inject_commands_from(self, plugin: BotPlugin) -> None:
         """Let the plugin's commands be given; admins are told of those that had to be renamed."""
-        for clash in self.commands.add(plugin.name, [handler for _, handler in handlers(plugin)]):
+        for clash in self.registry.add(plugin.name, [handler for _, handler in handlers(plugin)]):
             self.warn_admins(clash)
 
     def remove_commands_from(self, plugin: BotPlugin) -> None:
         """The plugin's commands can't be given any more."""
-        self.commands.remove(plugin.name)
+        self.registry.remove(plugin.name)
 
     # What networks tell
 

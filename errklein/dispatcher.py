@@ -78,7 +78,7 @@ class Dispatcher:
         text = strip_prefix(message.body, self._prefixes_of(backend), message.is_direct)
         if text is None:
             return None
-        registry = self._bot.commands
+        registry = self._bot.registry
         found = find_command(text, registry, registry.most_words)
         if found is None:
             settled = self._bot.plugin_manager.when_settled()
@@ -175,7 +175,7 @@ class Dispatcher:
         """What somebody is told whose command there isn't."""
         words = text.split()
         shown = f'"{" ".join(words[:1])}"' + (f' / "{" ".join(words[:2])}"' if len(words) > 1 else "")
-        names = [command.name.replace("_", " ") for command in self._bot.commands]
+        names = [command.name.replace("_", " ") for command in self._bot.registry]
         near: list[str] = []
         for attempt in (" ".join(words[:1]), " ".join(words[:2])):
             near.extend(name for name in get_close_matches(attempt, names) if name not in near)

@@ -42,7 +42,7 @@ class Help(BotPlugin):
                 return self._of_plugin(plugin.name)
         prefix = self._bot.prefix
         name = wanted.removeprefix(prefix).replace(" ", "_")
-        found = [command for command in self._bot.commands if command.name.lower() == name.lower()]
+        found = [command for command in self._bot.registry if command.name.lower() == name.lower()]
         if not found:
             return "That command is not defined."
         command = next((exact for exact in found if exact.name == name), found[0])
@@ -50,7 +50,7 @@ class Help(BotPlugin):
         return f"**{prefix}{command.name.replace('_', ' ')}**\n\n{described}"
 
     def _shown(self) -> list[RegisteredCommand]:
-        return [command for command in self._bot.commands if not command.declaration.hidden]
+        return [command for command in self._bot.registry if not command.declaration.hidden]
 
     def _everything(self) -> str:
         owners = sorted({command.owner for command in self._shown()})
