@@ -1,0 +1,126 @@
+"""A bot for tests of the contract: plugins are texts, what it says are texts."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import shutil
+import tempfile
+import textwrap
+import unittest
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from tests.contract import IS_ERRKLEIN
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ADMIN = "gbin@localhost"
+"""Who says something, unless a test says otherwise."""
+
+
+def decided(difference: str) -> Callable[[F], F]:
+    """Mark a test of what errklein does differently on purpose: `difference` says what errbot does instead.
+
+    On errbot the test has to fail, so that the mark goes when errbot changes.
+    """
+    if not difference:
+        raise ValueError("say what errbot does instead")
+
+    def mark(test: F) -> F:
+        return test if IS_ERRKLEIN else unittest.expectedFailure(test)
+
+    return mark
+
+
+class ContractTest(unittest.TestCase):
+    """A test with a bot of its own, running the plugin whose module is the text `plugin`.
+
+    `plug` adds to the plugin's .plug file; `files` are more files beside it, by their names; `config` are settings.
+    The plugin is named Tried; its module sees the names of `from errbot import *` only if it imports them.
+    """
+
+    plugin: ClassVar[str] = ""
+    plug: ClassVar[str] = ""
+    files: ClassVar[Mapping[str, str]] = {}
+    config: ClassVar[Mapping[str, Any]] = {}
+
+    def setUp(self) -> None:
+        """Write the plugin's files and start the bot."""
+        self.directory = Path(tempfile.mkdtemp(prefix="contract-"))
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        if self.plugin:
+            self.write("tried.plug", f"[Core]\nName = Tried\nModule = tried\n{textwrap.dedent(self.plug)}")
+            self.write("tried.py", self.plugin)
+        for name, text in self.files.items():
+            self.write(name, text)
+        self.start()
+
+    def start(self, **config: Any) -> None:
+        """Start the bot, with these settings besides those of the class."""
+        from errbot.backends.test import TestBot
+
+        # One command after the other, so that replies come in the order of what was said.
+        settings = {"BOT_ASYNC": False, **self.config, **config}
+        self.testbot = TestBot(extra_plugin_dir=str(self.directory), loglevel=logging.ERROR, extra_config=settings)
+        self.testbot.start()
+        self.addCleanup(self.testbot.stop)
+
+    def write(self, name: str, text: str) -> Path:
+        """A file beside the plugin; the text may be indented."""
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+        return path
+
+    # Talking
+
+    def say(self, text: str) -> None:
+        """Say it to the bot."""
+        self.testbot.push_message(text)
+
+    def hear(self, timeout: float = 5) -> str:
+        """What the bot says next."""
+        said: str = self.testbot.pop_message(timeout=timeout)
+        return said
+
+    def ask(self, text: str) -> str:
+        """What the bot says to that."""
+        self.say(text)
+        return self.hear()
+
+    def replies(self, text: str) -> list[str]:
+        """All that the bot says to that, up to the echo of a marker that is said afterwards."""
+        self.say(text)
+        return self.until_echo()
+
+    def until_echo(self) -> list[str]:
+        """What the bot says until it has answered an `!echo` that is said now."""
+        self.say("!echo that-was-all")
+        said = []
+        while (reply := self.hear()) != "that-was-all":
+            said.append(reply)
+        return said
+
+    def assert_silent(self, text: str) -> None:
+        """The bot has nothing to say to that."""
+        self.assertEqual(self.replies(text), [])
+
+    def instance(self, name: str = "Tried") -> Any:
+        """The plugin's instance."""
+        return self.bot.plugin_manager.get_plugin_obj_by_name(name)
+
+    @property
+    def bot(self) -> Any:
+        """What plugins see as self._bot."""
+        return self.testbot.bot
+
+    def drain(self) -> list[str]:
+        """What the bot has said and nobody has heard."""
+        said = []
+        while True:
+            try:
+                said.append(self.testbot.pop_message(block=False))
+            except queue.Empty:
+                return said
