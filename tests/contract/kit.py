@@ -19,6 +19,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 ADMIN = "gbin@localhost"
 """Who says something, unless a test says otherwise."""
 
+KIT = """
+    from errbot import BotPlugin, botcmd
+
+    class Kit(BotPlugin):
+        @botcmd(hidden=True)
+        def kit_done(self, msg, args):
+            return "done"
+
+        @botcmd(hidden=True, admin_only=True)
+        def kit_done_too(self, msg, args):
+            return "done too"
+    """
+"""A plugin whose replies show that the bot has done what it was told."""
+
 
 def decided(difference: str) -> Callable[[F], F]:
     """Mark a test of what errklein does differently on purpose: `difference` says what errbot does instead.
@@ -53,6 +67,8 @@ class ContractTest(unittest.TestCase):
         if self.plugin:
             self.write("tried.plug", f"[Core]\nName = Tried\nModule = tried\n{textwrap.dedent(self.plug)}")
             self.write("tried.py", self.plugin)
+        self.write("kit/kit.plug", "[Core]\nName = Kit\nModule = kit\n")
+        self.write("kit/kit.py", KIT)
         for name, text in self.files.items():
             self.write(name, text)
         self.start()
@@ -61,8 +77,8 @@ class ContractTest(unittest.TestCase):
         """Start the bot, with these settings besides those of the class."""
         from errbot.backends.test import TestBot
 
-        # One command after the other, so that replies come in the order of what was said.
-        settings = {"BOT_ASYNC": False, **self.config, **config}
+        # With one thread, replies come in the order of what was said.
+        settings = {"BOT_ASYNC_POOLSIZE": 1, **self.config, **config}
         self.testbot = TestBot(extra_plugin_dir=str(self.directory), loglevel=logging.ERROR, extra_config=settings)
         self.testbot.start()
         self.addCleanup(self.testbot.stop)
@@ -91,16 +107,23 @@ class ContractTest(unittest.TestCase):
         return self.hear()
 
     def replies(self, text: str) -> list[str]:
-        """All that the bot says to that, up to the echo of a marker that is said afterwards."""
+        """All that the bot says to that."""
         self.say(text)
-        return self.until_echo()
+        return self.until_quiet()
 
-    def until_echo(self) -> list[str]:
-        """What the bot says until it has answered an `!echo` that is said now."""
-        self.say("!echo that-was-all")
+    def until_quiet(self) -> list[str]:
+        """What the bot says until it has done all commands that it was given."""
+        self.say("!kit done")
+        # Administrators' commands have a queue of their own.
+        self.say("!kit done too")
+        awaited = ["done", "done too"]
         said = []
-        while (reply := self.hear()) != "that-was-all":
-            said.append(reply)
+        while awaited:
+            reply = self.hear()
+            if reply in awaited:
+                awaited.remove(reply)
+            else:
+                said.append(reply)
         return said
 
     def assert_silent(self, text: str) -> None:
