@@ -22,6 +22,7 @@ from errklein.ports import Backend, Storage
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits, on_reactor_soon
 from errklein.running.turns import Turns
+from errklein.text import templating
 from errklein.web import ExpiryWatch, WebServer
 from errklein.webhooks import Hook
 
@@ -182,6 +183,26 @@ class Bot:
         """Answer a message where it came from, or in private."""
         backend = self._backend_of(message.network)
         return self.deliver(backend, backend.build_reply(message, text, private, threaded))
+
+    @staticmethod
+    def process_template(
+        template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None
+    ) -> str:
+        """The Markdown of a template, the plugin's own one first; see `errklein.text.templating.render`."""
+        return templating.render(template_name, template_parameters, plugin_name)
+
+    def send_templated(
+        self,
+        identifier: Identifier,
+        template_name: str,
+        template_parameters: Mapping[str, Any],
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+        plugin_name: str | None = None,
+    ) -> Awaitable[None] | None:
+        """Send a template filled in with the parameters, as `send` does."""
+        text = self.process_template(template_name, template_parameters, plugin_name)
+        return self.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
     def warn_admins(self, warning: str) -> None:
         """Send the text to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log."""

@@ -132,6 +132,23 @@ class BotPlugin(StoreMixin):
         """
         return self._bot.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
+    def send_templated(
+        self,
+        identifier: Identifier,
+        template_name: str,
+        template_parameters: Mapping[str, Any],
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+    ) -> Awaitable[None] | None:
+        """Send a template, `templates/<template_name>.md` beside the .plug file, filled in with the parameters.
+
+        A shared template of that name is used if the plugin has none that works. Otherwise as `send`; raises
+        jinja2.TemplateError, whose text is one line, if there is no template that can be rendered.
+        """
+        return self._bot.send_templated(
+            identifier, template_name, template_parameters, in_reply_to, groupchat_nick_reply, self.name
+        )
+
     def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
         """Who or what `txt` names: "network:name" chooses the network, a bare name is on that of the message being
         handled, else on the first."""

@@ -16,6 +16,7 @@ from errklein.plugins.loading import Loader
 from errklein.plugins.plugin import RAISED, Plugin, PluginError, State, as_raised
 from errklein.plugins.structure import ValidationException
 from errklein.running.one_by_one import OneByOne
+from errklein.text import templating
 from errklein.webhooks import Hook, HookDeclaration
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ class PluginManager:
             raise PluginError(f"{plugin.name} can't use this configuration: {error}") from error
 
     async def _begin(self, plugin: Plugin, instance: BotPlugin) -> None:
+        templating.add_templates(plugin.name, plugin.plug.directory)
         try:
             await self._call(instance, "activate")
             self._callbacks.clear()
@@ -255,6 +257,9 @@ class PluginManager:
             BotPlugin.deactivate(instance)
         instance.is_activated = False
         self._callbacks.clear()
+        if plugin.instance is instance:
+            # Of a plugin that is being reloaded, handlers of the old instance may still need them.
+            templating.remove_templates(plugin.name)
 
         def close(_: None) -> None:
             if instance.is_open_storage() and not instance.is_activated:
