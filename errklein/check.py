@@ -56,7 +56,7 @@ async def _check(reactor: Any, config: Config) -> None:
     bot = make_bot()
     problems = await bot.plugin_manager.load([Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR])
     lines = [f"{config.path or 'no configuration'}: {', '.join(config.networks)}", ""]
-    for plugin in bot.plugin_manager.plugins:
+    for plugin in bot.plugin_manager.found:
         lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.state(plugin)]}")
         if plugin.instance is not None:
             lines += [f"    {line}" for line in describe(plugin.instance, config.BOT_PREFIX)]

@@ -85,7 +85,7 @@ class Reloading:
 
     async def _reload_changed(self) -> None:
         manager = self._bot.plugin_manager
-        plugs = [plugin.plug for plugin in manager.plugins]
+        plugs = [plugin.plug for plugin in manager.found]
         directories = {plug.directory for plug in plugs}
         after = await self._pool.run(lambda: partial(snapshot, directories))
         before, self._before = self._before, after

@@ -31,7 +31,7 @@ class Health(BotPlugin):
         """List the plugins, and what is wrong with those that don't work."""
         manager = self._bot.plugin_manager
         rows = ["## Plugins", "", "| Status | Name | Remark |", "| --- | --- | --- |"]
-        for plugin in manager.plugins:
+        for plugin in manager.found:
             remark = plugin.problem.replace("|", "\\|").replace("\n", " ")
             rows.append(f"| {manager.state(plugin).value} | {plugin.name} | {remark} |")
         meanings = ", ".join(f"{state.value} = {state.name.lower()}" for state in State)

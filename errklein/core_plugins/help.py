@@ -37,7 +37,7 @@ class Help(BotPlugin):
         wanted = args.strip()
         if not wanted:
             return self._everything()
-        for plugin in self._bot.plugin_manager.plugins:
+        for plugin in self._bot.plugin_manager.found:
             if plugin.active and plugin.name.lower() == wanted.lower():
                 return self._of_plugin(plugin.name)
         prefix = self._bot.prefix

@@ -46,8 +46,8 @@ class PluginManager:
     # What can be asked
 
     @property
-    def plugins(self) -> Sequence[Plugin]:
-        """All plugins that were found, by name."""
+    def found(self) -> Sequence[Plugin]:
+        """All plugins that were found, by name, those included that can't be loaded."""
         return sorted(self._plugins.values(), key=lambda plugin: plugin.name)
 
     def active(self) -> list[BotPlugin]:
@@ -80,7 +80,7 @@ class PluginManager:
     def plugin(self, name: str) -> Plugin:
         """The plugin of that name; raises PluginError that lists the names there are."""
         if name not in self._plugins:
-            names = "\n".join(f"- {plugin.name}" for plugin in self.plugins)
+            names = "\n".join(f"- {plugin.name}" for plugin in self.found)
             raise PluginError(f"{name} isn't a valid plugin name. The current plugins are:\n{names}")
         return self._plugins[name]
 

@@ -121,7 +121,7 @@ class TestBot:
         self._level = plugins_log.level
         plugins_log.setLevel(logging.DEBUG)
         self._now(Deferred.fromCoroutine(self.bot.start()), "the bot started")
-        problems = [plugin.problem for plugin in self.bot.plugin_manager.plugins if plugin.problem]
+        problems = [plugin.problem for plugin in self.bot.plugin_manager.found if plugin.problem]
         if problems:
             raise AssertionError("\n".join(problems))
 

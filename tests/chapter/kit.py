@@ -76,7 +76,7 @@ class RealBotCase(TestCase):
         self.backend = next(iter(self.bot.backends.values()))  # type: ignore[assignment]
         await self.bot.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.bot.stop(1)))
-        problems = [plugin.problem for plugin in self.bot.plugin_manager.plugins if plugin.problem]
+        problems = [plugin.problem for plugin in self.bot.plugin_manager.found if plugin.problem]
         self.assertEqual(problems, [])
 
     async def say(
