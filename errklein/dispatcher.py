@@ -12,18 +12,17 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat import Message, RoomOccupant
+from errklein.chat import Message
 from errklein.commands import (
     Caller,
     CommandError,
     Denial,
     Prefixes,
     RegisteredCommand,
-    decide,
     find_command,
     strip_prefix,
 )
-from errklein.commands.access import matches
+from errklein.commands.access import verdict_on
 from errklein.ports import Backend
 from errklein.running import PoolStopped
 from errklein.running.one_by_one import OneByOne
@@ -124,20 +123,7 @@ class Dispatcher:
         return running.addErrback(self._failed, backend, message, command)
 
     def _denied(self, config: Any, message: Message, command: RegisteredCommand, text: str) -> Denial | None:
-        caller = Caller(
-            user=getattr(message.frm, "aclattr", ""),
-            room=_room_of(message),
-            is_admin=matches(getattr(message.frm, "aclattr", ""), config.BOT_ADMINS),
-        )
-        return decide(
-            command.owner,
-            command.name,
-            text,
-            caller,
-            admin_only=command.declaration.admin_only,
-            rules=config.ACCESS_CONTROLS,
-            default=config.ACCESS_CONTROLS_DEFAULT,
-        )
+        return verdict_on(command, text, Caller.of(message, config.BOT_ADMINS), config).denial
 
     def _failed(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
         if failure.check(CommandError):
@@ -208,12 +194,6 @@ def _in_this_context(function: Callable[..., Any]) -> Callable[..., Any]:
     """Calls the function later as if it were called now."""
     context = copy_context()
     return lambda _, *args: context.run(function, *args)
-
-
-def _room_of(message: Message) -> str | None:
-    if isinstance(message.frm, RoomOccupant):
-        return message.frm.room.aclattr
-    return str(message.to) if message.is_group else None
 
 
 def _diverted(command: RegisteredCommand | None, names: Any) -> bool:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from errklein.commands.access_rules import RuleMistake, check_rule, check_rules
+
 BACKENDS: Mapping[str, tuple[str, ...]] = {
     "irc": ("nickname", "server"),
     "null": (),
@@ -98,6 +100,17 @@ def _mapping(value: Any) -> Any:
     if not isinstance(value, Mapping):
         raise Refused("a dict")
     return value
+
+
+def _without_mistakes(check: Callable[[Any], None]) -> Check:
+    def checked_rules(value: Any) -> Any:
+        try:
+            check(value)
+        except RuleMistake as mistake:
+            raise Refused(mistake.expected, mistake.given) from None
+        return value
+
+    return checked_rules
 
 
 def strings(value: Any) -> tuple[str, ...]:
@@ -205,8 +218,8 @@ SETTINGS: Mapping[str, Setting] = {
     "BOT_ALT_PREFIXES": Setting((), strings),
     "BOT_ALT_PREFIX_SEPARATORS": Setting((), strings),
     "BOT_ALT_PREFIX_CASEINSENSITIVE": Setting(False, _flag),
-    "ACCESS_CONTROLS_DEFAULT": Setting({}, _mapping),
-    "ACCESS_CONTROLS": Setting({}, _mapping),
+    "ACCESS_CONTROLS_DEFAULT": Setting({}, _without_mistakes(check_rule)),
+    "ACCESS_CONTROLS": Setting({}, _without_mistakes(check_rules)),
     "HIDE_RESTRICTED_COMMANDS": Setting(False, _flag),
     "HIDE_RESTRICTED_ACCESS": Setting(False, _flag),
     "DIVERT_TO_PRIVATE": Setting((), strings),

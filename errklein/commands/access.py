@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar
+
+from errklein.chat import Message, RoomOccupant
+from errklein.commands.registry import RegisteredCommand
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -16,12 +21,60 @@ class Caller:
     room: str | None
     is_admin: bool
 
+    @classmethod
+    def of(cls, message: Message, admins: Iterable[str] | str) -> Caller:
+        """Who sent the message; `admins` are the patterns of BOT_ADMINS."""
+        user = get_acl_usr(message)
+        room = None
+        if message.is_group:
+            room = get_acl_room(message.frm.room if isinstance(message.frm, RoomOccupant) else message.to)
+        return cls(user, room, matches(user, admins))
+
 
 @dataclass(frozen=True)
 class Denial:
     """Why somebody may not use a command, as a sentence for them."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A line of the configuration that had a say: the value of a key of `ACCESS_CONTROLS[pattern]`, or of
+    ACCESS_CONTROLS_DEFAULT if there is no pattern.
+
+    The value is None for BOT_ADMINS, and for an `allowmuc` that is missing where administrators need one.
+    """
+
+    key: str
+    value: Any
+    pattern: str | None = None
+
+    def __str__(self) -> str:
+        if self.key == "BOT_ADMINS":
+            return self.key
+        if self.value is None:
+            return f"the lack of {self.key} = True, which a command for administrators needs in a room,"
+        where = "ACCESS_CONTROLS_DEFAULT" if self.pattern is None else f"ACCESS_CONTROLS[{self.pattern!r}]"
+        return f"{where} with {self.key} = {self.value!r}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether somebody may use a command, and why.
+
+    `pattern` is the one of ACCESS_CONTROLS that applies, if any does. `rules` are those that were asked: if the command
+    is denied the last one denies it, else all of them agreed.
+    """
+
+    denial: Denial | None
+    rules: tuple[Rule, ...]
+    pattern: str | None
+
+    @property
+    def decisive(self) -> Rule | None:
+        """The rule that denies the command, or the last one that had to agree; None if there was none to ask."""
+        return self.rules[-1] if self.rules else None
 
 
 def matches(text: str, patterns: Iterable[str] | str) -> bool:
@@ -31,6 +84,53 @@ def matches(text: str, patterns: Iterable[str] | str) -> bool:
     return any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
+def glob(text: str, patterns: Iterable[str] | str) -> bool:
+    """As `matches`, for plugins that import it by this name."""
+    return matches(text, patterns)
+
+
+def ciglob(text: str, patterns: Iterable[str] | str) -> bool:
+    """As `glob`, but case doesn't matter."""
+    if isinstance(patterns, str):
+        patterns = (patterns,)
+    return matches(text.lower(), [pattern.lower() for pattern in patterns])
+
+
+def get_acl_usr(message: Message) -> str:
+    """What the message's sender is called in rules about users."""
+    return str(getattr(message.frm, "aclattr", None) or getattr(message.frm, "person", ""))
+
+
+def get_acl_room(room: Any) -> str:
+    """What the room is called in rules about rooms."""
+    return str(getattr(room, "aclattr", None) or room)
+
+
+def admin_by_default(function: F) -> F:
+    """Keep a command for administrators, unless a rule of ACCESS_CONTROLS lets others in by `allowusers`."""
+    function._errklein_admin_by_default = True  # type: ignore[attr-defined]
+    return function
+
+
+def needs_admin(command: RegisteredCommand) -> bool:
+    """Whether the command is for administrators unless ACCESS_CONTROLS says otherwise, or in any case."""
+    return command.declaration.admin_only or _is_admin_by_default(command)
+
+
+def verdict_on(command: RegisteredCommand, args: str, caller: Caller, settings: Any) -> Verdict:
+    """Whether `caller` may use the command with these arguments, as one string; `settings` are those of the network."""
+    return judge(
+        command.owner,
+        command.name,
+        args,
+        caller,
+        admin_only=command.declaration.admin_only,
+        by_default=_is_admin_by_default(command),
+        rules=settings.ACCESS_CONTROLS,
+        default=settings.ACCESS_CONTROLS_DEFAULT,
+    )
+
+
 def decide(
     plugin: str,
     command: str,
@@ -38,49 +138,90 @@ def decide(
     caller: Caller,
     *,
     admin_only: bool,
+    by_default: bool = False,
     rules: Mapping[str, Mapping[str, Any]],
     default: Mapping[str, Any],
 ) -> Denial | None:
-    """None if `caller` may use the command, else the denial.
+    """None if `caller` may use the command, else the denial; see `judge`."""
+    verdict = judge(
+        plugin, command, args, caller, admin_only=admin_only, by_default=by_default, rules=rules, default=default
+    )
+    return verdict.denial
+
+
+def judge(
+    plugin: str,
+    command: str,
+    args: str,
+    caller: Caller,
+    *,
+    admin_only: bool,
+    by_default: bool = False,
+    rules: Mapping[str, Mapping[str, Any]],
+    default: Mapping[str, Any],
+) -> Verdict:
+    """Whether `caller` may use the command, and which rules say so.
 
     The first pattern of `rules` that matches "Plugin:command" is laid over `default`; a pattern without a colon is for
     any plugin; case doesn't matter in patterns, and spaces in them are underscores. A key whose value is None is not
-    set. An admin-only command stays one whatever the rules say.
+    set. An admin-only command stays one whatever the rules say; with `by_default` it is one unless the pattern's
+    `allowusers` let the caller in.
     """
-    acl = _rule_for(plugin, command, rules, default)
+    pattern = applying(plugin, command, rules)
+    rule: Mapping[str, Any] = {} if pattern is None else rules[pattern]
+    acl = {key: value for key, value in {**default, **rule}.items() if value is not None}
+    asked: list[Rule] = []
 
-    def denies(subject: str, allow: str, deny: str) -> bool:
-        if allow in acl and not matches(subject, acl[allow]):
+    def says(key: str) -> Any:
+        asked.append(Rule(key, acl[key], pattern if key in rule else None))
+        return acl[key]
+
+    def refuses(subject: str, allow: str, deny: str) -> bool:
+        if allow in acl and not matches(subject, says(allow)):
             return True
-        return deny in acl and matches(subject, acl[deny])
+        return deny in acl and matches(subject, says(deny))
 
-    if denies(args, "allowargs", "denyargs"):
-        return Denial("You're not allowed to access this command using the provided arguments")
-    if denies(caller.user, "allowusers", "denyusers"):
-        return Denial("You're not allowed to access this command from this user")
-    if caller.room is not None:
-        if not acl.get("allowmuc", True):
-            return Denial("You're not allowed to access this command from a chatroom")
-        if denies(caller.room, "allowrooms", "denyrooms"):
-            return Denial("You're not allowed to access this command from this room")
-    elif not acl.get("allowprivate", True):
-        return Denial("You're not allowed to access this command via private message to me")
-    if admin_only:
-        if caller.room is not None and not acl.get("allowmuc", False):
-            return Denial("This command may only be issued through a direct message")
-        if not caller.is_admin:
-            return Denial("This command requires bot-admin privileges")
-    return None
+    def denial() -> str | None:
+        if refuses(args, "allowargs", "denyargs"):
+            return "You're not allowed to access this command using the provided arguments"
+        if refuses(caller.user, "allowusers", "denyusers"):
+            return "You're not allowed to access this command from this user"
+        if caller.room is not None:
+            if "allowmuc" in acl and not says("allowmuc"):
+                return "You're not allowed to access this command from a chatroom"
+            if refuses(caller.room, "allowrooms", "denyrooms"):
+                return "You're not allowed to access this command from this room"
+        elif "allowprivate" in acl and not says("allowprivate"):
+            return "You're not allowed to access this command via private message to me"
+        opened = not admin_only and matches(caller.user, rule.get("allowusers") or ())
+        if admin_only or (by_default and not opened):
+            asked.append(Rule("BOT_ADMINS", None))
+            if not caller.is_admin:
+                return "This command requires bot-admin privileges"
+            if caller.room is not None and not acl.get("allowmuc", False):
+                asked.append(Rule("allowmuc", None))
+                return "This command may only be issued through a direct message"
+        return None
+
+    reason = denial()
+    return Verdict(None if reason is None else Denial(reason), tuple(asked), pattern)
 
 
-def _rule_for(
-    plugin: str, command: str, rules: Mapping[str, Mapping[str, Any]], default: Mapping[str, Any]
-) -> dict[str, Any]:
-    key = f"{plugin}:{command}".lower()
-    merged = dict(default)
-    for pattern, rule in rules.items():
-        pattern = pattern.lower().replace(" ", "_")
-        if fnmatchcase(key, pattern if ":" in pattern else f"*:{pattern}"):
-            merged.update(rule)
-            break
-    return {name: value for name, value in merged.items() if value is not None}
+def applying(plugin: str, command: str, patterns: Iterable[str]) -> str | None:
+    """The first of the patterns of ACCESS_CONTROLS that is for this command."""
+    key = f"{_normal(plugin)}:{_normal(command)}"
+    return next((pattern for pattern in patterns if fnmatchcase(key, _whole(pattern))), None)
+
+
+def _whole(pattern: str) -> str:
+    """The pattern with its plugin, as commands' names are: small, and with underscores for spaces."""
+    plugin, colon, command = pattern.partition(":")
+    return f"{_normal(plugin)}:{_normal(command)}" if colon else f"*:{_normal(pattern)}"
+
+
+def _normal(name: str) -> str:
+    return "_".join(name.lower().split())
+
+
+def _is_admin_by_default(command: RegisteredCommand) -> bool:
+    return bool(getattr(command.handler, "_errklein_admin_by_default", False))
