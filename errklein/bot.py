@@ -13,12 +13,12 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
+from errklein.chat import Card, Identifier, Message, Presence, Room, RoomOccupant
 from errklein.commands import CommandRegistry
 from errklein.dispatcher import Dispatcher, handling, network_of_handled_message
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.manager import PluginManager
-from errklein.ports import Backend, Storage
+from errklein.ports import Backend, SendsCards, Storage
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits, on_reactor_soon
 from errklein.running.turns import Turns
@@ -174,7 +174,7 @@ class Bot:
     def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
         """Hand a message to its network, from any thread, and show it to plugins."""
         accepted = backend.send_message(message)
-        on_reactor_soon(self.reactor, copy_context().run, self._tell_plugins, backend, "callback_botmessage", message)
+        self._show_plugins(backend, message)
         return accepted
 
     def send_simple_reply(
@@ -203,6 +203,20 @@ class Bot:
         """Send a template filled in with the parameters, as `send` does."""
         text = self.process_template(template_name, template_parameters, plugin_name)
         return self.send(identifier, text, in_reply_to, groupchat_nick_reply)
+
+    def split_and_send_message(self, message: Message) -> Awaitable[None] | None:
+        """Send a message that is made up already; its network cuts it into parts that it takes."""
+        return self.deliver(self._backend_of(message.network), message)
+
+    def send_card(self, card: Card) -> Awaitable[None] | None:
+        """Send a card: as its network shows cards, else as text by the template "card"."""
+        backend = self._backend_of(card.network)
+        if isinstance(backend, SendsCards):
+            accepted = backend.send_card(card)
+            self._show_plugins(backend, card)
+            return accepted
+        text = self.process_template("card", {"card": card})
+        return self.deliver(backend, Message(text, card.frm, card.to, card.parent, extras=card.extras))
 
     def warn_admins(self, warning: str) -> None:
         """Send the text to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log."""
@@ -339,6 +353,9 @@ class Bot:
             for plugin, method in self.plugin_manager.callbacks(callback):
                 running = self.runner.run(method, *args, pool=self.plugin_pool)
                 running.addErrback(self._callback_failed, plugin, callback)
+
+    def _show_plugins(self, backend: Backend, message: Message) -> None:
+        on_reactor_soon(self.reactor, copy_context().run, self._tell_plugins, backend, "callback_botmessage", message)
 
     def _callback_failed(self, failure: Failure, plugin: str, callback: str) -> None:
         self.log.failure("{plugin}: {callback} failed", failure, plugin=plugin, callback=callback)

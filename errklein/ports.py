@@ -7,12 +7,12 @@ otherwise, everything is called on the reactor's thread.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from errklein.chat import Identifier, Message, Presence, Room
+from errklein.chat import Card, Identifier, Message, Presence, Room
 from errklein.webhooks import Hook
 
 
@@ -66,6 +66,14 @@ class Backend(Protocol):
 
     def change_presence(self, status: str, message: str) -> None:
         """Show others that the bot is `status`, with a word about it."""
+
+
+@runtime_checkable
+class SendsCards(Protocol):
+    """What a backend has besides if its network knows cards; on the others a card is sent as text."""
+
+    def send_card(self, card: Card) -> Awaitable[None] | None:
+        """Accept `card` into the outbox, as `send_message` does with messages."""
 
 
 class BackendEvents(Protocol):

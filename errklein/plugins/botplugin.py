@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from errklein.chat import ONLINE, Identifier, Message, Presence, Room
+from errklein.chat import ONLINE, Card, Identifier, Message, Presence, Room
 from errklein.plugins.pollers import Pollers
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.plugins.structure import recurse_check_structure
@@ -148,6 +148,36 @@ class BotPlugin(StoreMixin):
         return self._bot.send_templated(
             identifier, template_name, template_parameters, in_reply_to, groupchat_nick_reply, self.name
         )
+
+    def send_card(
+        self,
+        body: str = "",
+        to: Identifier | None = None,
+        in_reply_to: Message | None = None,
+        summary: str | None = None,
+        title: str = "",
+        link: str | None = None,
+        image: str | None = None,
+        thumbnail: str | None = None,
+        color: str = "green",
+        fields: Sequence[tuple[str, str]] | None = (),
+    ) -> Awaitable[None] | None:
+        """Send a card, which a network that has none shows as text; see `errklein.chat.Card`.
+
+        It goes to `to`, or to whom `in_reply_to` is from. Raises ValueError if both are missing. Otherwise as `send`.
+        """
+        frm = self.bot_identifier
+        if in_reply_to is not None:
+            frm = in_reply_to.to
+            to = to or in_reply_to.frm
+        if to is None:
+            raise ValueError("send_card() needs to know where to: `to` or `in_reply_to`")
+        if not isinstance(to, Identifier):
+            raise ValueError(
+                f"send_card() needs an identifier, as build_identifier() makes of text, not {type(to).__name__}"
+            )
+        card = Card(body, frm, to, in_reply_to, summary, title, link, image, thumbnail, color, fields)
+        return self._bot.send_card(card)
 
     def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
         """Who or what `txt` names: "network:name" chooses the network, a bare name is on that of the message being
