@@ -1,0 +1,280 @@
+"""Chapter 7: messages, identifiers, presences, reactions, cards and streams."""
+
+from __future__ import annotations
+
+import io
+import unittest
+from types import SimpleNamespace
+from typing import Any
+
+from tests.contract.kit import ADMIN, decided
+
+
+def person(name: str = ADMIN) -> Any:
+    """Somebody on the network of tests."""
+    from errbot.backends.test import TestPerson
+
+    return TestPerson(name)
+
+
+def room(name: str = "#room") -> Any:
+    """A room on the network of tests."""
+    from errbot.backends.test import TestRoom
+
+    return TestRoom(name, bot=SimpleNamespace(bot_config=SimpleNamespace(CHATROOM_FN="err"), network=""))
+
+
+class MessageTests(unittest.TestCase):
+    """`Message`."""
+
+    def test_defaults(self) -> None:
+        """Without arguments it is empty."""
+        from errbot.backends.base import Message
+
+        message = Message()
+        self.assertEqual((message.body, message.frm, message.to, message.parent), ("", None, None, None))
+        self.assertEqual((message.delayed, message.partial, message.extras, message.ctx), (False, False, {}, {}))
+
+    def test_addresses(self) -> None:
+        """To whom it goes tells what kind of message it is."""
+        from errbot.backends.base import Message
+
+        direct = Message("x", frm=person("a"), to=person("b"))
+        self.assertTrue(direct.is_direct)
+        self.assertFalse(direct.is_group)
+        group = Message("x", frm=person("a"), to=room())
+        self.assertFalse(group.is_direct)
+        self.assertTrue(group.is_group)
+
+    def test_threads(self) -> None:
+        """A message with a parent is in a thread."""
+        from errbot.backends.base import Message
+
+        parent = Message("first")
+        self.assertFalse(parent.is_threaded)
+        answer = Message("second", parent=parent)
+        self.assertTrue(answer.is_threaded)
+        self.assertIs(answer.parent, parent)
+
+    def test_fields_can_be_written(self) -> None:
+        """Body, addresses, parent, delayed and partial."""
+        from errbot.backends.base import Message
+
+        message = Message()
+        message.body, message.frm, message.to = "x", person("a"), room()
+        message.parent, message.delayed, message.partial = Message("p"), True, True
+        self.assertEqual(str(message), "x")
+        self.assertEqual((message.frm, message.to), (person("a"), room()))
+        self.assertEqual((str(message.parent), message.delayed, message.partial), ("p", True, True))
+
+    def test_clone(self) -> None:
+        """A copy that has the same fields and can be changed by itself."""
+        from errbot.backends.base import Message
+
+        message = Message("x", person("a"), room(), Message("p"), True, True, {"k": 1})
+        message.ctx["step"] = 1
+        clone = message.clone()
+        self.assertEqual(
+            (clone.body, clone.frm, clone.to, clone.parent, clone.delayed, clone.partial, clone.extras),
+            (message.body, message.frm, message.to, message.parent, True, True, {"k": 1}),
+        )
+        self.assertEqual(clone.ctx, {})
+        clone.body = "y"
+        self.assertEqual(message.body, "x")
+
+    def test_attributes_of_backends(self) -> None:
+        """Backends attach what they like."""
+        from errbot.backends.base import Message
+
+        message = Message()
+        message.nick = "me"
+        self.assertEqual(message.nick, "me")
+
+    @decided("Message.flow returns the sender")
+    def test_flow(self) -> None:
+        """`flow` is the flow that the message belongs to."""
+        from errbot.backends.base import Message
+
+        self.assertIsNone(Message("x", frm=person()).flow)
+
+
+class IdentifierTests(unittest.TestCase):
+    """Persons, rooms, occupants."""
+
+    def test_abstract(self) -> None:
+        """A Person has to say who it is; `email` has a default."""
+        from errbot.backends.base import Identifier, Person
+
+        with self.assertRaises(TypeError):
+            Person()
+        self.assertTrue(issubclass(Person, Identifier))
+
+        class Somebody(Person):
+            person = client = nick = aclattr = fullname = "x"
+
+        self.assertEqual(Somebody().email, "")
+
+    def test_properties(self) -> None:
+        """What rules and plugins look at."""
+        somebody = person("a@b")
+        self.assertEqual((somebody.person, somebody.aclattr, str(somebody)), ("a@b", "a@b", "a@b"))
+        self.assertIsNone(somebody.client)
+
+    def test_occupants(self) -> None:
+        """They are persons in rooms."""
+        from errbot.backends.base import Person, RoomOccupant
+        from errbot.backends.test import TestOccupant
+
+        occupant = TestOccupant("a@b", room())
+        self.assertIsInstance(occupant, Person)
+        self.assertIsInstance(occupant, RoomOccupant)
+        self.assertEqual(str(occupant.room), "#room")
+
+    def test_rooms_do_nothing_by_themselves(self) -> None:
+        """What a network doesn't implement raises NotImplementedError."""
+        from errbot.backends.base import Room
+
+        class Bare(Room):
+            pass
+
+        bare = Bare()
+        for action in (bare.join, bare.leave, bare.create, bare.destroy, bare.invite):
+            with self.assertRaises(NotImplementedError):
+                action()
+        for name in ("exists", "joined", "topic", "occupants"):
+            with self.assertRaises(NotImplementedError):
+                getattr(bare, name)
+        with self.assertRaises(NotImplementedError):
+            bare.topic = "x"
+
+    def test_not_joined(self) -> None:
+        """Topic and occupants need the bot to be in the room."""
+        from errbot.backends.base import RoomError, RoomNotJoinedError
+
+        self.assertTrue(issubclass(RoomNotJoinedError, RoomError))
+        for name in ("topic", "occupants"):
+            with self.assertRaises(RoomNotJoinedError):
+                getattr(room(), name)
+
+
+class PresenceTests(unittest.TestCase):
+    """`Presence`."""
+
+    def test_fields(self) -> None:
+        """Who, and the status or a message or both."""
+        from errbot.backends.base import ONLINE, Presence
+
+        presence = Presence(person("a"), ONLINE, "here")
+        self.assertEqual((presence.identifier, presence.status, presence.message), (person("a"), "online", "here"))
+
+    def test_nothing(self) -> None:
+        """Nobody, or nothing new, is a ValueError."""
+        from errbot.backends.base import ONLINE, Presence
+
+        for arguments in ((None, ONLINE), (person(), None, None), (person(),)):
+            with self.assertRaises(ValueError):
+                Presence(*arguments)
+
+
+class ReactionTests(unittest.TestCase):
+    """`Reaction`."""
+
+    def test_fields(self) -> None:
+        """Who reacts, with what, to whose message, and whether the reaction came or went."""
+        from errbot.backends.base import REACTION_ADDED, Reaction
+
+        reaction = Reaction(person("a"), person("b"), REACTION_ADDED, "1.5", "thumbsup", {"ts": 1})
+        self.assertEqual((reaction.reactor, reaction.reacted_to_owner), (person("a"), person("b")))
+        self.assertEqual((reaction.action, reaction.timestamp), ("added", "1.5"))
+        self.assertEqual((reaction.reaction_name, reaction.reacted_to), ("thumbsup", {"ts": 1}))
+
+    def test_nobody(self) -> None:
+        """The reactor and the name have to be there."""
+        from errbot.backends.base import Reaction
+
+        for arguments in ({"reaction_name": "x"}, {"reactor": person()}):
+            with self.assertRaises(ValueError):
+                Reaction(**arguments)
+
+
+class CardTests(unittest.TestCase):
+    """`Card`."""
+
+    def test_fields(self) -> None:
+        """A message with a title, a link, pictures, a colour and fields."""
+        from errbot.backends.base import Card, Message
+
+        card = Card(
+            "body", person("a"), person("b"), None, "summary", "title", "link", "image", "thumb", "red", (("k", "v"),)
+        )
+        self.assertIsInstance(card, Message)
+        self.assertEqual((card.body, card.summary, card.title, card.link), ("body", "summary", "title", "link"))
+        self.assertEqual(
+            (card.image, card.thumbnail, card.color, card.fields), ("image", "thumb", "red", (("k", "v"),))
+        )
+
+    def test_text_color(self) -> None:
+        """White upon dark colours."""
+        from errbot.backends.base import Card
+
+        colors = [Card(color=color).text_color for color in ("black", "blue", "red")]
+        self.assertEqual(colors, ["white", "white", "black"])
+
+
+class StreamTests(unittest.TestCase):
+    """`Stream`."""
+
+    def stream(self) -> Any:
+        """A stream of a few bytes."""
+        from errbot.backends.base import Stream
+
+        return Stream(person("a"), io.BytesIO(b"content"), "name", 7, "text/plain")
+
+    def test_fields(self) -> None:
+        """What it is, from whom, and how far it has come."""
+        stream = self.stream()
+        self.assertEqual((stream.identifier, stream.name, stream.size), (person("a"), "name", 7))
+        self.assertEqual((stream.stream_type, stream.transfered, stream.status), ("text/plain", 0, "pending"))
+        self.assertEqual(stream.read(), b"content")
+
+    def test_states(self) -> None:
+        """Pending, accepted and in progress, done."""
+        stream = self.stream()
+        stream.accept()
+        self.assertEqual(stream.status, "in progress")
+        stream.success()
+        self.assertEqual(stream.status, "success")
+
+    def test_rejected(self) -> None:
+        """Pending, rejected."""
+        stream = self.stream()
+        stream.reject()
+        self.assertEqual(stream.status, "rejected")
+
+    def test_wrong_order(self) -> None:
+        """Each step only from the state before it."""
+        stream = self.stream()
+        with self.assertRaises(ValueError):
+            stream.success()
+        stream.accept()
+        for step in (stream.accept, stream.reject):
+            with self.assertRaises(ValueError):
+                step()
+
+    def test_error(self) -> None:
+        """An error ends it."""
+        stream = self.stream()
+        stream.error("because")
+        self.assertEqual(stream.status, "error")
+
+    def test_progress(self) -> None:
+        """`ack_data` says how many bytes have come."""
+        stream = self.stream()
+        stream.ack_data(3)
+        self.assertEqual(stream.transfered, 3)
+
+    def test_clone(self) -> None:
+        """The same stream, read from elsewhere."""
+        clone = self.stream().clone(io.BytesIO(b"other"))
+        self.assertEqual((clone.name, clone.size, clone.stream_type), ("name", 7, "text/plain"))
+        self.assertEqual(clone.read(), b"other")
