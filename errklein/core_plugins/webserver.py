@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -125,17 +124,17 @@ class Webserver(BotPlugin):
     @botcmd
     async def webstatus(self, msg: Message, args: str) -> str:
         """List the URLs that are served, and where."""
-        lines = ["Internal webserver URI mapping [URI Regexp -> endpoint]:", ""]
-        for route in self._bot.web.routes.hooks():
-            shadow = f" (shadowed by {route.shadowed_by})" if route.shadowed else ""
-            methods = ", ".join(sorted(route.methods or route.hook.declaration.methods))
-            lines.append(f"- {html.escape(route.rule)} -> {route.hook} [{methods}]{shadow}")
-        opened = self._bot.web.listeners.open_now
-        lines += [
-            "",
-            "Listening on " + ", ".join(f"`{description}`" for description in opened) if opened else "Nothing listens.",
+        routes = [
+            {
+                "rule": route.rule,
+                "handler": str(route.hook),
+                "methods": sorted(route.methods or route.hook.declaration.methods),
+                "shadowed_by": str(route.shadowed_by) if route.shadowed else "",
+            }
+            for route in self._bot.web.routes.hooks()
         ]
-        return "\n".join(lines)
+        values = {"routes": routes, "endpoints": list(self._bot.web.listeners.open_now)}
+        return self._bot.process_template("webstatus", values, self.name)
 
     @botcmd(admin_only=True)
     async def webhook_test(self, msg: Message, args: str) -> str:
