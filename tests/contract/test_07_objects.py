@@ -21,7 +21,10 @@ def room(name: str = "#room") -> Any:
     """A room on the network of tests."""
     from errbot.backends.test import TestRoom
 
-    return TestRoom(name, bot=SimpleNamespace(bot_config=SimpleNamespace(CHATROOM_FN="err"), network=""))
+    config = SimpleNamespace(BOT_IDENTITY={"username": "err"}, CHATROOM_FN="err")
+    bot = SimpleNamespace(bot_config=config, network="")
+
+    return TestRoom(name, bot=bot)
 
 
 class MessageTests(unittest.TestCase):
