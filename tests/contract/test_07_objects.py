@@ -150,14 +150,12 @@ class IdentifierTests(unittest.TestCase):
         with self.assertRaises(NotImplementedError):
             bare.topic = "x"
 
-    def test_not_joined(self) -> None:
-        """Topic and occupants need the bot to be in the room."""
-        from errbot.backends.base import RoomError, RoomNotJoinedError
+    def test_errors(self) -> None:
+        """What may go wrong with a room is a RoomError."""
+        from errbot.backends.base import RoomDoesNotExistError, RoomError, RoomNotJoinedError
 
         self.assertTrue(issubclass(RoomNotJoinedError, RoomError))
-        for name in ("topic", "occupants"):
-            with self.assertRaises(RoomNotJoinedError):
-                getattr(room(), name)
+        self.assertTrue(issubclass(RoomDoesNotExistError, RoomError))
 
 
 class PresenceTests(unittest.TestCase):
