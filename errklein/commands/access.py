@@ -50,14 +50,6 @@ class Rule:
     value: Any
     pattern: str | None = None
 
-    def __str__(self) -> str:
-        if self.key == "BOT_ADMINS":
-            return self.key
-        if self.value is None:
-            return f"the lack of {self.key} = True, which a command for administrators needs in a room,"
-        where = "ACCESS_CONTROLS_DEFAULT" if self.pattern is None else f"ACCESS_CONTROLS[{self.pattern!r}]"
-        return f"{where} with {self.key} = {self.value!r}"
-
 
 @dataclass(frozen=True)
 class Verdict:

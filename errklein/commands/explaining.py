@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from errklein.commands.access import Caller, Verdict
+from collections.abc import Callable
+
+from errklein.commands.access import Caller, Rule, Verdict
 
 
-def explain(caller: Caller, command: str, verdict: Verdict) -> str:
-    """Whether `caller` may give the command, written as in chat, and which rule decides that, for an administrator."""
-    where = "in a direct message" if caller.room is None else f"in {caller.room}"
-    who = f"{caller.user}, an administrator," if caller.is_admin else caller.user
-    applies = (
-        "no pattern of ACCESS_CONTROLS applies"
-        if verdict.pattern is None
-        else f"the pattern {verdict.pattern!r} of ACCESS_CONTROLS applies"
-    )
+def explain(
+    caller: Caller, command: str, verdict: Verdict, *, told: bool = True, show: Callable[[str], str] = str
+) -> str:
+    """Whether `caller` may give the command, written as in chat, and which rule decides that, for an administrator.
+
+    `told` says whether those who may not are told so. `show` quotes what comes from the configuration or from a chat.
+    """
+    who = show(caller.user) + (" (an administrator)" if caller.is_admin else "")
+    where = "in a direct message" if caller.room is None else f"in {show(caller.room)}"
+    applies = "no pattern of ACCESS_CONTROLS applies"
+    if verdict.pattern is not None:
+        applies = f"the pattern {show(repr(verdict.pattern))} of ACCESS_CONTROLS applies"
+    rules = [_told(rule, show) for rule in verdict.rules]
     if verdict.denial is not None:
-        denial = f'They are told: "{verdict.denial.reason}".'
-        return f"{who} may not use {command} {where}: {applies}, and {verdict.decisive} denies it. {denial}"
-    if not verdict.rules:
-        return f"{who} may use {command} {where}: {applies}, and nothing denies it."
-    agreed = ", ".join(str(rule) for rule in verdict.rules)
-    return f"{who} may use {command} {where}: {applies}, and all that is asked allows it: {agreed}."
+        answer = f"The answer is: {verdict.denial.reason}." if told else "There is no answer (HIDE_RESTRICTED_ACCESS)."
+        return f"{who} may not use {show(command)} {where}: {applies}, and {rules[-1]} denies it. {answer}"
+    agreed = f"these allow it: {', '.join(rules)}" if rules else "nothing denies it"
+    return f"{who} may use {show(command)} {where}: {applies}, and {agreed}."
+
+
+def _told(rule: Rule, show: Callable[[str], str]) -> str:
+    if rule.key == "BOT_ADMINS":
+        return "BOT_ADMINS"
+    if rule.value is None:
+        return f"the lack of {show(f'{rule.key} = True')}, which a command for administrators needs in a room,"
+    where = "ACCESS_CONTROLS_DEFAULT" if rule.pattern is None else f"ACCESS_CONTROLS[{rule.pattern!r}]"
+    return show(f"{where}[{rule.key!r}] = {rule.value!r}")

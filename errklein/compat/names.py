@@ -55,6 +55,14 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "recurse_check_structure": "errklein.plugins.structure:recurse_check_structure",
     },
     "errbot.core_plugins": {},
+    "errbot.core_plugins.acls": {
+        "ACLS": "errklein.core_plugins.acls:ACLS",
+        "BLOCK_COMMAND": "errklein.core_plugins.acls:BLOCK_COMMAND",
+        "ciglob": "errklein.core_plugins.acls:ciglob",
+        "get_acl_room": "errklein.core_plugins.acls:get_acl_room",
+        "get_acl_usr": "errklein.core_plugins.acls:get_acl_usr",
+        "glob": "errklein.core_plugins.acls:glob",
+    },
     "errbot.core_plugins.webserver": {
         "webhook": "errklein.webhooks:webhook",
     },

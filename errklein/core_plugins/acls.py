@@ -1,0 +1,91 @@
+"""`!acl explain`, and what plugins import to ask about access themselves."""
+
+from __future__ import annotations
+
+import re
+
+from errklein import BotPlugin, CommandError, botcmd
+from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
+from errklein.commands import Caller, find_command
+from errklein.commands.access import ciglob, get_acl_room, get_acl_usr, glob, matches, verdict_on
+from errklein.commands.explaining import explain
+from errklein.core_plugins.code import code
+
+__all__ = ["ACLS", "BLOCK_COMMAND", "ciglob", "get_acl_room", "get_acl_usr", "glob"]
+
+BLOCK_COMMAND = (None, None, None)
+"""What a command filter returns to stop the command."""
+
+_ROOM_FIRST = re.compile(r"in\s+(?P<room>\S+)\s+(?P<rest>.*)", re.DOTALL)
+_ROOM_LAST = re.compile(r"(?P<rest>.*\S)\s+in\s+(?P<room>\S+)", re.DOTALL)
+
+
+class ACLS(BotPlugin):
+    """Explains who may use which command.
+
+    The rules themselves are in force whether this plugin is active or not.
+    """
+
+    @botcmd(admin_only=True, syntax="USER [in ROOM] COMMAND [ARGUMENTS]")
+    async def acl_explain(self, msg: Message, args: str) -> str:
+        """Say whether somebody may use a command, and which rule decides that.
+
+        !acl explain USER COMMAND, with arguments if they matter. For a room: USER in ROOM COMMAND, or "in ROOM" at the
+        end.
+        """
+        user, _, rest = args.strip().partition(" ")
+        rest = rest.strip()
+        if not rest:
+            raise CommandError(f"Usage: {self._bot.prefix}acl explain USER [in ROOM] COMMAND [ARGUMENTS]")
+        who = self._named(user)
+        if not isinstance(who, Person):
+            raise CommandError(f"{code(user)} is nobody who gives commands; expected a person.")
+        room: Identifier | None = who.room if isinstance(who, RoomOccupant) else None
+        first, last = _ROOM_FIRST.fullmatch(rest), _ROOM_LAST.fullmatch(rest)
+        if first is not None:
+            room, rest = self._room(first["room"]), first["rest"]
+        elif last is not None and isinstance(named := self._or_none(last["room"]), Room):
+            room, rest = named, last["rest"]
+        return self._explained(who, room, rest)
+
+    def _explained(self, who: Person, room: Identifier | None, text: str) -> str:
+        networks = self._bot.bot_config.networks
+        config = networks.get(who.network) or networks[self._bot.backend.network]
+        registry = self._bot.registry
+        text = text.removeprefix(config.BOT_PREFIX).strip()
+        found = find_command(text, registry, registry.most_words)
+        command = registry.get(found[0]) if found is not None else None
+        if command is None or found is None:
+            raise CommandError(f"There is no command {code(text)}.")
+        caller = Caller(
+            user=who.aclattr,
+            room=None if room is None else get_acl_room(room),
+            is_admin=matches(who.aclattr, config.BOT_ADMINS),
+        )
+        given = f"{config.BOT_PREFIX}{command.name.replace('_', ' ')} {found[1]}".strip()
+        return explain(
+            caller,
+            given,
+            verdict_on(command, found[1], caller, config),
+            told=not config.HIDE_RESTRICTED_ACCESS,
+            show=code,
+        )
+
+    def _named(self, text: str) -> Identifier:
+        try:
+            return self.build_identifier(text)
+        except ValueError as error:
+            raise CommandError(f"{code(text)} is nobody: {error}") from error
+
+    def _room(self, text: str) -> Room:
+        room = self._or_none(text)
+        # A test's network, or another without a mark for rooms, takes any name for a person's.
+        if not isinstance(room, Room):
+            room = self.query_room(text)
+        return room
+
+    def _or_none(self, text: str) -> Identifier | None:
+        try:
+            return self.build_identifier(text)
+        except ValueError:
+            return None

@@ -1,0 +1,129 @@
+"""Tests for `!acl explain`, and for the names that plugins import to ask about access themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from errklein import BotPlugin, botcmd
+from errklein.chat import Message
+from errklein.core_plugins.acls import BLOCK_COMMAND, ciglob, get_acl_room, get_acl_usr, glob
+from errklein.testing import PluginTestCase
+
+
+class Shop(BotPlugin):
+    """Sells."""
+
+    @botcmd
+    def buy_tea(self, msg: Any, args: str) -> str:
+        """Buy tea."""
+        return f"bought {args}"
+
+    @botcmd(admin_only=True)
+    def close(self, msg: Any, args: str) -> str:
+        """Close the shop."""
+        return "closed"
+
+
+class ExplainTests(PluginTestCase):
+    """Which rule decides."""
+
+    plugins = (Shop,)
+    config = {
+        "ACCESS_CONTROLS": {
+            "buy tea": {"allowusers": ("alice", "@admin"), "allowargs": "green*", "denyrooms": "#dark"},
+            "Shop:*": {"allowmuc": True},
+        },
+        "ACCESS_CONTROLS_DEFAULT": {"denyusers": "mallory"},
+    }
+
+    def explained(self, question: str) -> str:
+        """The answer to `!acl explain`."""
+        return self.command(f"!acl explain {question}")
+
+    def test_denied(self) -> None:
+        """The pattern, key and value that deny the command are named, and what the user is told."""
+        answer = self.explained("bob buy tea green")
+        self.assertIn("bob may not use !buy tea green in a direct message", answer)
+        self.assertIn("ACCESS_CONTROLS['buy tea']['allowusers'] = ('alice', '@admin')", answer)
+        self.assertIn("You're not allowed to access this command from this user", answer)
+        self.assertIn("['allowargs'] = 'green*'", self.explained("alice !buy tea black"))
+        self.assertIn("ACCESS_CONTROLS_DEFAULT['denyusers'] = 'mallory'", self.explained("mallory whoami"))
+
+    def test_allowed(self) -> None:
+        """What had to agree is named; where nothing is said, that is told."""
+        answer = self.explained("alice buy_tea green")
+        self.assertIn("alice may use !buy tea green in a direct message", answer)
+        self.assertIn("the pattern 'buy tea' of ACCESS_CONTROLS applies", answer)
+        self.assertIn("['allowusers'] = ('alice', '@admin')", answer)
+        self.assertIn("no pattern of ACCESS_CONTROLS applies", self.explained("alice whoami"))
+
+    def test_rooms(self) -> None:
+        """`in ROOM` may stand after the user or at the end; an occupant is in a room anyway."""
+        for question in ("alice in #dark buy tea green", "alice buy tea green in #dark", "alice@#dark buy tea green"):
+            answer = self.explained(question)
+            self.assertIn("may not use !buy tea green in #dark", answer)
+            self.assertIn("['denyrooms'] = '#dark'", answer)
+        self.assertIn("alice may use !buy tea green in #light", self.explained("alice in #light buy tea green"))
+
+    def test_administrators(self) -> None:
+        """Commands for administrators say so, also where they lack a rule for rooms."""
+        self.assertIn("BOT_ADMINS denies it", self.explained("bob close"))
+        self.assertIn("@admin (an administrator) may use !close in #ops", self.explained("@admin in #ops close"))
+        answer = self.explained("@admin in #ops shutdown")
+        self.assertIn("lack of allowmuc = True", answer)
+        self.assertIn("direct message", answer)
+
+    def test_agrees_with_what_happens(self) -> None:
+        """Whoever may use a command gets its answer, whoever may not gets the one that was foretold."""
+        for user, command in (("alice", "buy tea green"), ("bob", "buy tea green"), ("bob", "close")):
+            answer = self.command(f"!{command}", frm=user)
+            self.assertEqual(answer in ("bought green", "closed"), "may use" in self.explained(f"{user} {command}"))
+            if answer not in ("bought green", "closed"):
+                self.assertIn(answer, self.explained(f"{user} {command}"))
+
+    def test_questions_that_make_no_sense(self) -> None:
+        """Each gets one line."""
+        self.assertIn("Usage: !acl explain USER", self.command("!acl explain"))
+        self.assertIn("Usage: !acl explain USER", self.explained("bob"))
+        self.assertEqual(self.explained("bob dance"), "There is no command dance.")
+        self.assertIn("expected a person", self.explained("#ops whoami"))
+
+    def test_markdown_in_rules(self) -> None:
+        """Patterns are shown as they are."""
+        self.bot.config.ACCESS_CONTROLS = {"*_*": {"denyusers": ("_b*b_", "`")}}
+        self.assertIn("ACCESS_CONTROLS['*_*']['denyusers'] = ('_b*b_', '`')", self.explained("_b*b_ buy tea"))
+
+    def test_for_administrators(self) -> None:
+        """Others learn nothing."""
+        self.assertIn("requires bot-admin", self.command("!acl explain bob close", frm="bob"))
+
+
+class HiddenTests(PluginTestCase):
+    """With HIDE_RESTRICTED_ACCESS."""
+
+    plugins = (Shop,)
+    config = {"HIDE_RESTRICTED_ACCESS": True}
+
+    def test_no_answer(self) -> None:
+        """The explanation says that there is no answer, and there is none."""
+        self.assertIn("There is no answer", self.command("!acl explain bob close"))
+        self.assertEqual(self.bot.say("!close", frm="bob"), [])
+
+
+class NamesTests(PluginTestCase):
+    """What plugins import."""
+
+    def test_globs(self) -> None:
+        """One pattern or several; case matters to glob, not to ciglob."""
+        self.assertTrue(glob("alice", "al*"))
+        self.assertTrue(glob("alice", ("bob", "a?ice")))
+        self.assertFalse(glob("alice", "AL*"))
+        self.assertTrue(ciglob("alice", ("bob", "AL*")))
+        self.assertFalse(ciglob("alice", "bob"))
+
+    def test_names_of_people_and_rooms(self) -> None:
+        """What rules are matched with."""
+        backend = self.bot.backend
+        self.assertEqual(get_acl_usr(Message(frm=backend.build_identifier("alice"))), "alice")
+        self.assertEqual(get_acl_room(backend.query_room("#ops")), "#ops")
+        self.assertEqual(BLOCK_COMMAND, (None, None, None))
