@@ -15,8 +15,9 @@ from errklein.logs import escape
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.plugin import State
 from errklein.running import Placement, place
-from errklein.tap import Options, check_irc, database_of, install_asyncio_reactor, wire
+from errklein.tap import Options, check_irc, install_asyncio_reactor
 from errklein.webhooks import HookDeclaration
+from errklein.wiring import database_of, wire
 
 _PLACES = {Placement.REACTOR: "on the reactor", Placement.THREAD: "in a thread"}
 

@@ -9,7 +9,7 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,14 +18,12 @@ from twisted.python import usage
 from errklein import logs
 from errklein.config import Config, ConfigError, load_config
 from errklein.data_dir import DataDirectory, DataDirectoryError
+from errklein.wiring import wire
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
 
-    from errklein.bot import Bot
-    from errklein.ports import Backend, Storage
     from errklein.service import Launch, Startable
-    from errklein.web import WebServer
 
 DEFAULT_ENDPOINT = "tcp:3141:interface=127.0.0.1"
 """Where a bot without any configuration listens."""
@@ -138,77 +136,6 @@ def _make_service(options: Options) -> IService:
         launch=launch,
         reopen_log=logs.destinations.reopen,
     )
-
-
-def wire(reactor: Any, config: Config) -> tuple[WebServer, Callable[[], Bot]]:
-    """Put the bot together: the web server, and what makes the rest once its data may be opened."""
-    from errklein import compat
-    from errklein.bot import Bot
-    from errklein.running import Runner, WorkerPool
-    from errklein.web import WebServer, WebSettings
-
-    compat.install()
-    runner = Runner(reactor)
-    webhook_pool = WorkerPool(
-        reactor,
-        "webhooks",
-        config.WEBHOOK_POOLSIZE,
-        queue=config.WEBHOOK_QUEUE,
-        wait=config.WEBHOOK_QUEUE_WAIT,
-    )
-    # Of threads that only calculate, more would get nothing done sooner, and take time from the reactor's.
-    decoding_pool = WorkerPool(reactor, "decoding", 2, queue=config.WEBHOOK_QUEUE, wait=config.WEBHOOK_QUEUE_WAIT)
-    settings = WebSettings(timeout=config.WEBHOOK_TIMEOUT, max_body=config.WEBHOOK_MAX_BODY)
-    web = WebServer(reactor, runner, webhook_pool, settings=settings, decoding_pool=decoding_pool)
-
-    def make_bot() -> Bot:
-        return Bot(
-            reactor,
-            config,
-            storage=make_storage(config),
-            web=web,
-            runner=runner,
-            command_pool=WorkerPool(reactor, "commands", config.BOT_ASYNC_POOLSIZE),
-            plugin_pool=WorkerPool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE),
-            backends={name: make_backend(reactor, view) for name, view in config.networks.items()},
-            plugin_roots=[Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR],
-            ended=reactor.stop,
-        )
-
-    return web, make_bot
-
-
-def make_storage(config: Config) -> Storage:
-    """Where plugins' values are kept, in BOT_DATA_DIR unless STORAGE is Memory."""
-    from errklein.storage import MemoryStorage, SQLiteStorage
-
-    if config.STORAGE == "Memory":
-        return MemoryStorage()
-    return SQLiteStorage(database_of(config))
-
-
-def database_of(config: Config) -> Path:
-    """The file where plugins' values are kept."""
-    return Path(config.BOT_DATA_DIR) / "errklein.sqlite"
-
-
-def make_backend(reactor: Any, config: Config) -> Backend:
-    """The connection to the network of which `config` is the view."""
-    if config.BACKEND == "IRC":
-        from errklein.backends.irc import IRCBackend
-
-        return IRCBackend(reactor, config)
-    if config.BACKEND == "Text":
-        from errklein.backends.text import TextBackend
-
-        return TextBackend(reactor, config)
-    if config.BACKEND == "Test":
-        from errklein.backends.test import TestBackend
-
-        return TestBackend(reactor, config)
-    from errklein.backends.null import NullBackend
-
-    return NullBackend(reactor, config)
 
 
 def install_asyncio_reactor() -> None:

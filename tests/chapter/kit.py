@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 from errklein.backends.test import TestBackend
 from errklein.bot import Bot
 from errklein.config import load_config
-from errklein.tap import wire
+from errklein.wiring import wire
 from tests.processes import free_port
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -1,0 +1,91 @@
+"""How the parts of a bot are put together, wherever it runs. Nothing is decided here.
+
+Modules that import the reactor are imported late: which reactor it is, is the caller's choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from errklein.config import Config
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+    from errklein.ports import Backend, Storage
+    from errklein.web import WebServer
+
+
+def wire(reactor: Any, config: Config, bot_class: type[Bot] | None = None) -> tuple[WebServer, Callable[[], Bot]]:
+    """Put the bot together: the web server, and what makes the rest once its data may be opened.
+
+    The bot is a Bot, or of the class given, which is built as one.
+    """
+    from errklein import compat
+    from errklein.bot import Bot
+    from errklein.running import Runner, WorkerPool
+    from errklein.web import WebServer, WebSettings
+
+    compat.install()
+    runner = Runner(reactor)
+    webhook_pool = WorkerPool(
+        reactor,
+        "webhooks",
+        config.WEBHOOK_POOLSIZE,
+        queue=config.WEBHOOK_QUEUE,
+        wait=config.WEBHOOK_QUEUE_WAIT,
+    )
+    # Of threads that only calculate, more would get nothing done sooner, and take time from the reactor's.
+    decoding_pool = WorkerPool(reactor, "decoding", 2, queue=config.WEBHOOK_QUEUE, wait=config.WEBHOOK_QUEUE_WAIT)
+    settings = WebSettings(timeout=config.WEBHOOK_TIMEOUT, max_body=config.WEBHOOK_MAX_BODY)
+    web = WebServer(reactor, runner, webhook_pool, settings=settings, decoding_pool=decoding_pool)
+
+    def make_bot() -> Bot:
+        return (bot_class or Bot)(
+            reactor,
+            config,
+            storage=make_storage(config),
+            web=web,
+            runner=runner,
+            command_pool=WorkerPool(reactor, "commands", config.BOT_ASYNC_POOLSIZE),
+            plugin_pool=WorkerPool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE),
+            backends={name: make_backend(reactor, view) for name, view in config.networks.items()},
+            plugin_roots=[Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR],
+            ended=reactor.stop,
+        )
+
+    return web, make_bot
+
+
+def make_storage(config: Config) -> Storage:
+    """Where plugins' values are kept, in BOT_DATA_DIR unless STORAGE is Memory."""
+    from errklein.storage import MemoryStorage, SQLiteStorage
+
+    if config.STORAGE == "Memory":
+        return MemoryStorage()
+    return SQLiteStorage(database_of(config))
+
+
+def database_of(config: Config) -> Path:
+    """The file where plugins' values are kept."""
+    return Path(config.BOT_DATA_DIR) / "errklein.sqlite"
+
+
+def make_backend(reactor: Any, config: Config) -> Backend:
+    """The connection to the network of which `config` is the view."""
+    if config.BACKEND == "IRC":
+        from errklein.backends.irc import IRCBackend
+
+        return IRCBackend(reactor, config)
+    if config.BACKEND == "Text":
+        from errklein.backends.text import TextBackend
+
+        return TextBackend(reactor, config)
+    if config.BACKEND == "Test":
+        from errklein.backends.test import TestBackend
+
+        return TestBackend(reactor, config)
+    from errklein.backends.null import NullBackend
+
+    return NullBackend(reactor, config)
