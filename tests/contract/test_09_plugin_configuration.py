@@ -1,0 +1,167 @@
+"""Chapter 9: the configuration of plugins."""
+
+from __future__ import annotations
+
+import unittest
+
+from tests.contract.kit import ContractTest, decided
+
+
+class ConfigTests(ContractTest):
+    """`!plugin config`."""
+
+    plugin = """
+        from errbot import BotPlugin, ValidationException, botcmd
+
+        class Tried(BotPlugin):
+            configured = ()
+
+            def get_configuration_template(self):
+                return {"name": "somebody", "count": 1}
+
+            def check_configuration(self, configuration):
+                super().check_configuration(configuration)
+                if configuration["count"] < 0:
+                    raise ValidationException("count can't be negative")
+
+            def configure(self, configuration):
+                self.configured += (configuration,)
+                super().configure(configuration)
+
+            @botcmd
+            def configuration(self, msg, args):
+                return repr(self.config)
+        """
+
+    def test_shown(self) -> None:
+        """Without a value the template is shown as a command that can be copied, and what is configured now."""
+        shown = self.ask("!plugin config Tried")
+        self.assertIn("Default configuration", shown)
+        self.assertIn("!plugin config Tried", shown)
+        self.assertIn("'name': 'somebody'", shown)
+        self.assertNotIn("Current configuration", shown)
+        self.ask("!plugin config Tried {'name': 'me', 'count': 2}")
+        shown = self.ask("!plugin config Tried")
+        self.assertIn("Current configuration", shown)
+        self.assertIn("'name': 'me'", shown)
+
+    def test_set(self) -> None:
+        """A literal is taken, kept, and the plugin activated anew with it."""
+        self.assertEqual(self.ask("!configuration"), "None")
+        self.assertIn("Plugin configuration done.", self.ask("!plugin config Tried {'name': 'me', 'count': 2}"))
+        self.assertEqual(self.ask("!configuration"), "{'name': 'me', 'count': 2}")
+        stored = self.bot.plugin_manager.get_plugin_configuration("Tried")
+        self.assertEqual(stored, {"name": "me", "count": 2})
+
+    def test_configure_comes_first(self) -> None:
+        """`configure` is called before each activation, with None if nothing is configured."""
+        self.assertEqual(self.instance().configured, (None,))
+
+    def test_no_literal(self) -> None:
+        """What isn't a Python literal is refused."""
+        for literal in ("{'name'", "print(1)", "[x for x in y]"):
+            self.assertIn("Syntax error in the given configuration", self.ask(f"!plugin config Tried {literal}"))
+
+    def test_other_type(self) -> None:
+        """It has to be of the template's type."""
+        self.assertIn("looks fishy", self.ask("!plugin config Tried ['name', 1]"))
+
+    def test_refused(self) -> None:
+        """What check_configuration refuses is told."""
+        for literal in ("{'name': 'me'}", "{'name': 'me', 'count': -1}", "{'name': 'me', 'count': '1'}"):
+            self.assertIn("Incorrect plugin configuration", self.ask(f"!plugin config Tried {literal}"))
+
+    @decided("a configuration that is refused erases the one from before")
+    def test_refused_changes_nothing(self) -> None:
+        """The configuration from before stays."""
+        self.ask("!plugin config Tried {'name': 'me', 'count': 2}")
+        self.ask("!plugin config Tried {'name': 'me', 'count': -1}")
+        self.assertEqual(self.ask("!configuration"), "{'name': 'me', 'count': 2}")
+
+    def test_nothing_to_configure(self) -> None:
+        """Plugins without a template, and plugins that there aren't, are told apart."""
+        self.assertIn("not configurable", self.ask("!plugin config Kit"))
+        self.assertIn("Nothing", self.ask("!plugin config Nothing"))
+
+    def test_blacklisted(self) -> None:
+        """A blacklisted plugin isn't configured."""
+        self.ask("!plugin blacklist Tried")
+        self.assertNotIn("configuration done", self.ask("!plugin config Tried {'name': 'me', 'count': 2}"))
+        self.assertIsNone(self.bot.plugin_manager.get_plugin_configuration("Tried"))
+
+
+class MergedTests(ContractTest):
+    """The usual way of plugins with defaults."""
+
+    plugin = """
+        from itertools import chain
+        from errbot import BotPlugin, botcmd
+
+        TEMPLATE = {"name": "somebody", "count": 1}
+
+        class Tried(BotPlugin):
+            def get_configuration_template(self):
+                return TEMPLATE
+
+            def configure(self, configuration):
+                if configuration:
+                    config = dict(chain(TEMPLATE.items(), configuration.items()))
+                else:
+                    config = TEMPLATE
+                super().configure(config)
+
+            def check_configuration(self, configuration):
+                pass
+
+            @botcmd
+            def configuration(self, msg, args):
+                return repr(self.config)
+        """
+
+    def test_merged(self) -> None:
+        """What isn't given is as in the template."""
+        self.assertEqual(self.ask("!configuration"), "{'name': 'somebody', 'count': 1}")
+        self.ask("!plugin config Tried {'count': 5}")
+        self.assertEqual(self.ask("!configuration"), "{'name': 'somebody', 'count': 5}")
+
+
+class StructureTests(unittest.TestCase):
+    """`recurse_check_structure`."""
+
+    def fits(self, sample: object, given: object) -> bool:
+        """Whether that can be taken where the sample is the template."""
+        from errbot.botplugin import ValidationException, recurse_check_structure
+
+        try:
+            recurse_check_structure(sample, given)
+        except ValidationException:
+            return False
+        return True
+
+    def test_types(self) -> None:
+        """Types are equal, not just related."""
+        self.assertTrue(self.fits(1, 2))
+        self.assertFalse(self.fits(1, 1.0))
+        self.assertFalse(self.fits(1, True))
+        self.assertFalse(self.fits("x", 1))
+
+    def test_none(self) -> None:
+        """Where the sample is None anything goes."""
+        for given in (None, 1, "x", {}):
+            self.assertTrue(self.fits({"a": None}, {"a": given}))
+
+    def test_dicts(self) -> None:
+        """The keys are the same, no more and no fewer, all the way down."""
+        sample = {"a": {"b": 1}}
+        self.assertTrue(self.fits(sample, {"a": {"b": 5}}))
+        self.assertFalse(self.fits(sample, {"a": {}}))
+        self.assertFalse(self.fits(sample, {"a": {"b": 1, "c": 2}}))
+        self.assertFalse(self.fits(sample, {"a": {"b": 1}, "d": 2}))
+
+    def test_lists(self) -> None:
+        """Each element is as the sample's first."""
+        self.assertTrue(self.fits(["x"], ["a", "b", "c"]))
+        self.assertTrue(self.fits(["x"], []))
+        self.assertFalse(self.fits(["x"], ["a", 1]))
+        self.assertFalse(self.fits(("x",), ("a", 1)))
+        self.assertFalse(self.fits(["x"], ("a",)))
