@@ -29,7 +29,7 @@ BACKEND_NAMES = {"irc": "IRC", "null": "Null", "test": "Test", "text": "Text"}
 
 
 STORAGES = ("Shelf", "Memory")
-"""What STORAGE may say: values are kept in BOT_DATA_DIR, or not at all."""
+"""The storages that are errklein's own: values are kept in BOT_DATA_DIR, or not at all. Others are plugins."""
 
 
 class ConfigError(Exception):
@@ -113,6 +113,15 @@ def _without_mistakes(check: Callable[[Any], None]) -> Check:
     return checked_rules
 
 
+def _relays(value: Any) -> Any:
+    """Who hears what somebody says: a dict of names to tuples of names. errbot's default is an empty tuple."""
+    if value in ((), None):
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise Refused("a dict of names to tuples of names")
+    return {name: strings(listeners) for name, listeners in value.items()}
+
+
 def strings(value: Any) -> tuple[str, ...]:
     """The value as a tuple of strings; a single string is a tuple of one."""
     if isinstance(value, str):
@@ -171,15 +180,24 @@ def _level(value: Any) -> Any:
 
 
 def _backend(value: Any) -> Any:
-    name = value.lower() if isinstance(value, str) else None
-    if name not in BACKEND_NAMES:
-        raise Refused("one of " + ", ".join(BACKEND_NAMES.values()))
-    return BACKEND_NAMES[name]
+    if not isinstance(value, str) or not value.strip():
+        raise Refused("one of " + ", ".join(BACKEND_NAMES.values()) + ", or the name of another backend")
+    # Whether there is another one of that name is known when it is looked for.
+    return BACKEND_NAMES.get(value.lower(), value)
 
 
 def _storage(value: Any) -> Any:
-    if value not in STORAGES:
-        raise Refused("one of " + ", ".join(STORAGES))
+    if not isinstance(value, str) or not value:
+        raise Refused("a storage's name, such as " + " or ".join(STORAGES))
+    return value
+
+
+def _storage_config(value: Any) -> Any:
+    if value is None:
+        return {}
+    directory = _mapping(value).get("basedir", "-")
+    if not isinstance(directory, (str, os.PathLike)) or not os.fspath(directory):
+        raise Refused("a dict whose 'basedir', if it has one, is a directory")
     return value
 
 
@@ -191,11 +209,11 @@ SETTINGS: Mapping[str, Setting] = {
     # errbot's
     "BACKEND": Setting("Text", _backend),
     "STORAGE": Setting("Shelf", _storage),
-    "STORAGE_CONFIG": Setting({}, _mapping),
+    "STORAGE_CONFIG": Setting({}, _storage_config),
     "BOT_EXTRA_STORAGE_PLUGINS_DIR": Setting(None, _optional(_path)),
     "BOT_DATA_DIR": Setting("errklein-data", _path),
     "BOT_EXTRA_PLUGIN_DIR": Setting([], _directories),
-    "BOT_EXTRA_BACKEND_DIR": Setting([], _anything),
+    "BOT_EXTRA_BACKEND_DIR": Setting([], _directories),
     "BOT_PLUGIN_INDEXES": Setting("https://errbot.io/repos.json", _anything),
     "CORE_PLUGINS": Setting(None, _optional(strings)),
     "PLUGINS_CALLBACK_ORDER": Setting((None,), _anything),
@@ -211,8 +229,8 @@ SETTINGS: Mapping[str, Setting] = {
     "BOT_ADMINS": Setting((), strings),
     "CHATROOM_PRESENCE": Setting((), _rooms),
     "CHATROOM_FN": Setting("Errbot", _text),
-    "CHATROOM_RELAY": Setting({}, _anything),
-    "REVERSE_CHATROOM_RELAY": Setting({}, _anything),
+    "CHATROOM_RELAY": Setting({}, _relays),
+    "REVERSE_CHATROOM_RELAY": Setting({}, _relays),
     "BOT_PREFIX": Setting("!", _text),
     "BOT_PREFIX_OPTIONAL_ON_CHAT": Setting(False, _flag),
     "BOT_ALT_PREFIXES": Setting((), strings),
@@ -257,18 +275,11 @@ WITHOUT_EFFECT = frozenset(
     {
         "AUTOINSTALL_DEPS",
         "BOT_ASYNC",
-        "BOT_EXTRA_BACKEND_DIR",
-        "BOT_EXTRA_STORAGE_PLUGINS_DIR",
         "BOT_LOG_FORMATTER",
         "BOT_LOG_SENTRY",
         "BOT_LOG_SENTRY_FLASK",
         "BOT_PLUGIN_INDEXES",
-        "CHATROOM_FN",
-        "CHATROOM_RELAY",
-        "HIDE_RESTRICTED_COMMANDS",
         "IRC_RECONNECT_ON_DISCONNECT",
-        "REVERSE_CHATROOM_RELAY",
-        "STORAGE_CONFIG",
         "TEXT_COLOR_THEME",
         "TEXT_DEMO_MODE",
         "XMPP_CA_CERT_FILE",

@@ -227,6 +227,9 @@ class LocalBackend:
     """A network without wires. Sending is up to its subclasses."""
 
     mode: str
+    enters_rooms = True
+    """Nobody else needs to have the bot enter the rooms of CHATROOM_PRESENCE."""
+
     person_type: ClassVar[type[LocalPerson]] = LocalPerson
     occupant_type: ClassVar[type[LocalOccupant]] = LocalOccupant
     room_type: ClassVar[type[LocalRoom]] = LocalRoom

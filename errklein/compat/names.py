@@ -33,6 +33,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.backends": {},
     "errbot.backends.base": {
         "AWAY": "errklein.chat:AWAY",
+        "Backend": "errklein.compat.backends.base:Backend",
         "DND": "errklein.chat:DND",
         "Identifier": "errklein.chat:Identifier",
         "Message": "errklein.chat:Message",
@@ -54,6 +55,9 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "ValidationException": "errklein.plugins.structure:ValidationException",
         "recurse_check_structure": "errklein.plugins.structure:recurse_check_structure",
     },
+    "errbot.core": {
+        "ErrBot": "errklein.compat.backends.errbot:ErrBot",
+    },
     "errbot.core_plugins": {},
     "errbot.core_plugins.acls": {
         "ACLS": "errklein.core_plugins.acls:ACLS",
@@ -63,6 +67,9 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "get_acl_usr": "errklein.core_plugins.acls:get_acl_usr",
         "glob": "errklein.core_plugins.acls:glob",
     },
+    "errbot.core_plugins.chatRoom": {
+        "ChatRoom": "errklein.core_plugins.chatroom:ChatRoom",
+    },
     "errbot.core_plugins.webserver": {
         "webhook": "errklein.webhooks:webhook",
     },
@@ -71,6 +78,22 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "StoreException": "errklein.plugins.store_mixin:StoreException",
         "StoreMixin": "errklein.plugins.store_mixin:StoreMixin",
         "StoreNotOpenError": "errklein.plugins.store_mixin:StoreNotOpenError",
+    },
+    "errbot.storage.base": {
+        "StorageBase": "errklein.storage.base:StorageBase",
+        "StoragePluginBase": "errklein.storage.base:StoragePluginBase",
+    },
+    "errbot.storage.memory": {
+        "MemoryStorage": "errklein.storage.bundled:MemoryStorage",
+        "MemoryStoragePlugin": "errklein.storage.bundled:MemoryStoragePlugin",
+        "ROOTS": "errklein.storage.bundled:ROOTS",
+        "StorageBase": "errklein.storage.base:StorageBase",
+        "StoragePluginBase": "errklein.storage.base:StoragePluginBase",
+    },
+    "errbot.storage.shelf": {
+        "ShelfStoragePlugin": "errklein.storage.bundled:ShelfStoragePlugin",
+        "StorageBase": "errklein.storage.base:StorageBase",
+        "StoragePluginBase": "errklein.storage.base:StoragePluginBase",
     },
     "errbot.utils": {
         "ON_WINDOWS": "errklein.compat.utils:ON_WINDOWS",

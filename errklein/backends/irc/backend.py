@@ -49,6 +49,9 @@ class IRCBackend:
 
     mode = "irc"
 
+    enters_rooms = True
+    """Nobody else needs to have the bot enter the rooms of CHATROOM_PRESENCE."""
+
     ROOMS_WITHIN = 10.0
     """After how many seconds the outbox no longer waits for rooms that the server says nothing about."""
 

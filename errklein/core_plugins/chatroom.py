@@ -1,0 +1,164 @@
+"""`!room …`; the rooms to be in from the start; and messages that are passed on between people and rooms."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from typing import Any
+
+from errklein import BotPlugin, CommandError, botcmd
+from errklein.chat import Message, Person, Room, RoomOccupant
+from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError
+from errklein.commands.access import admin_by_default
+from errklein.core_plugins.code import code
+from errklein.dispatcher import network_of_handled_message
+
+_REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
+"""What a network raises that can't, or won't, do something with a room."""
+
+Handler = Callable[[Any, Message, list[str]], str]
+
+
+def room_command(syntax: str, least: int, most: int | None) -> Callable[[Handler], Handler]:
+    """Make a method a command for administrators, which gets its arguments as a shell would split them.
+
+    What doesn't have `least` to `most` of them is answered with `syntax`, what the network refuses with its reason.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        @admin_by_default
+        @botcmd(split_args_with=shlex.split, syntax=syntax)
+        @wraps(handler)
+        def run(self: Any, msg: Message, args: list[str]) -> str:
+            if len(args) < least or (most is not None and len(args) > most):
+                given = handler.__name__.replace("_", " ")
+                raise CommandError(f"Usage: {self._bot.prefix}{given} {syntax}".rstrip())
+            try:
+                return handler(self, msg, args)
+            except _REFUSALS as error:
+                reason = str(error) or "the network doesn't offer it"
+                raise CommandError(f"This can't be done: {' '.join(reason.split())}") from error
+
+        return run
+
+    return declare
+
+
+class ChatRoom(BotPlugin):
+    """Enters and leaves rooms, invites people, and passes messages on between rooms and people."""
+
+    def callback_connect(self) -> None:
+        """Enter the rooms of CHATROOM_PRESENCE in the network that was connected, unless it does that itself."""
+        network = network_of_handled_message()
+        backend = self._bot.backends.get(network)
+        if backend is None or getattr(backend, "enters_rooms", False):
+            return
+        config = self._bot.bot_config.networks[network]
+        for entry in config.CHATROOM_PRESENCE:
+            name, password = (entry, None) if isinstance(entry, str) else (*entry, None)[:2]
+            try:
+                self.query_room(name).join(username=config.CHATROOM_FN, password=password)
+            except Exception as error:
+                self.log.warning("%s: can't join %s: %s", network, name, error)
+
+    async def callback_message(self, message: Message) -> None:
+        """Pass the message on, as CHATROOM_RELAY and REVERSE_CHATROOM_RELAY say."""
+        config = self._bot.bot_config.networks[self._bot.backend.network]
+        if config.CHATROOM_RELAY and message.is_direct and isinstance(message.frm, Person):
+            self._pass_on(message.body, _listeners(config.CHATROOM_RELAY, message.frm.network, message.frm.person))
+        elif config.REVERSE_CHATROOM_RELAY and message.is_group:
+            room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
+            assert room is not None
+            speaker = getattr(message.frm, "nick", None) or str(message.frm)
+            listeners = _listeners(config.REVERSE_CHATROOM_RELAY, room.network, str(room))
+            self._pass_on(f"[{speaker}] {message.body}", listeners)
+
+    @room_command("ROOM", 1, 1)
+    def room_create(self, msg: Message, args: list[str]) -> str:
+        """Create a room."""
+        self.query_room(args[0]).create()
+        return f"Created the room {code(args[0])}."
+
+    @room_command("ROOM [PASSWORD]", 1, 2)
+    def room_join(self, msg: Message, args: list[str]) -> str:
+        """Enter a room; most networks create it if need be."""
+        name, password = (*args, None)[:2]
+        assert name is not None
+        config = self._bot.bot_config.networks[self._bot.backend.network]
+        room = self.query_room(name)
+        room.join(username=config.CHATROOM_FN, password=password)
+        if _is_joined(room) is False:
+            return f"Asked to be let into the room {code(name)}."
+        return f"Joined the room {code(name)}."
+
+    @room_command("ROOM [REASON]", 1, None)
+    def room_leave(self, msg: Message, args: list[str]) -> str:
+        """Leave a room."""
+        self.query_room(args[0]).leave(reason=" ".join(args[1:]) or None)
+        return f"Left the room {code(args[0])}."
+
+    @room_command("ROOM", 1, 1)
+    def room_destroy(self, msg: Message, args: list[str]) -> str:
+        """Close a room for everybody."""
+        self.query_room(args[0]).destroy()
+        return f"Destroyed the room {code(args[0])}."
+
+    @room_command("ROOM PERSON …", 2, None)
+    def room_invite(self, msg: Message, args: list[str]) -> str:
+        """Invite people into a room."""
+        self.query_room(args[0]).invite(*args[1:])
+        return f"Invited {', '.join(map(code, args[1:]))} into the room {code(args[0])}."
+
+    @room_command("ROOM …", 1, None)
+    def room_occupants(self, msg: Message, args: list[str]) -> str:
+        """List who is in a room."""
+        shown = []
+        for name in args:
+            names = [code(_name_of(occupant)) for occupant in self.query_room(name).occupants]
+            head = f"Occupants in {code(name)}:" if names else f"Nobody else is in {code(name)}."
+            shown.append("\n".join([head, "", *(f"- {occupant}" for occupant in sorted(names))]).rstrip())
+        return "\n\n".join(shown)
+
+    @room_command("ROOM [TOPIC]", 1, None)
+    def room_topic(self, msg: Message, args: list[str]) -> str:
+        """Show the topic of a room, or set it."""
+        room = self.query_room(args[0])
+        if len(args) > 1:
+            room.topic = " ".join(args[1:])
+            return f"Topic for {code(args[0])} set."
+        topic = room.topic
+        return f"Topic for {code(args[0])}: {code(topic)}" if topic else f"No topic is set for {code(args[0])}."
+
+    @room_command("", 0, 0)
+    def room_list(self, msg: Message, args: list[str]) -> str:
+        """List the rooms that the bot is in."""
+        several = len(self._bot.backends) > 1
+        names = [f"{room.network}:{room}" if several else str(room) for room in self.rooms()]
+        if not names:
+            return "I'm in no room."
+        return "I'm in these rooms:\n\n" + "\n".join(f"- {code(name)}" for name in names)
+
+    def _pass_on(self, text: str, listeners: Iterable[str]) -> None:
+        for name in listeners:
+            try:
+                self.send(self.build_identifier(name), text)
+            except Exception as error:
+                self.log.warning("a message can't be passed on to %s: %s", name, error)
+
+
+def _listeners(relays: Mapping[str, Iterable[str]], network: str, speaker: str) -> Iterator[str]:
+    """To whom it goes what `speaker`, a person or room by name, says; names may have their network's in front."""
+    for name in (speaker, f"{network}:{speaker}"):
+        yield from relays.get(name, ())
+
+
+def _name_of(occupant: RoomOccupant) -> str:
+    return getattr(occupant, "nick", None) or str(occupant)
+
+
+def _is_joined(room: Room) -> bool | None:
+    try:
+        return room.joined
+    except NotImplementedError:
+        return None

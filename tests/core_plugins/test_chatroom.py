@@ -1,0 +1,128 @@
+"""Tests for `!room …`, for the rooms to be in from the start, and for relays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from errklein.backends.test import TestBackend, TestRoom
+from errklein.chat.identifiers import RoomDoesNotExistError
+from errklein.testing import PluginTestCase
+
+
+class RoomTests(PluginTestCase):
+    """An administrator's commands for rooms."""
+
+    config = {"CHATROOM_PRESENCE": ("#testroom",)}
+
+    def test_the_life_of_a_room(self) -> None:
+        """It is created, entered, talked about, left and destroyed."""
+        self.assertEqual(self.command("!room create #ops"), "Created the room #ops.")
+        self.assertEqual(self.command("!room join #ops"), "Joined the room #ops.")
+        self.assertIn("#ops", self.command("!room list"))
+        self.assertEqual(self.command("!room topic #ops"), "No topic is set for #ops.")
+        self.assertEqual(self.command('!room topic #ops "all is well"'), "Topic for #ops set.")
+        self.assertEqual(self.command("!room topic #ops"), "Topic for #ops: all is well")
+        self.assertEqual(self.command("!room invite #ops bob carol"), "Invited bob, carol into the room #ops.")
+        occupants = self.command("!room occupants #ops #testroom")
+        self.assertIn("Occupants in #ops:\n• bob\n• carol", occupants.replace("\n\n", "\n"))
+        self.assertIn("#testroom", occupants)
+        self.assertEqual(self.command("!room leave #ops"), "Left the room #ops.")
+        self.assertNotIn("#ops", self.command("!room list"))
+        self.assertEqual(self.command("!room destroy #ops"), "Destroyed the room #ops.")
+        self.command("!room leave #testroom")
+        self.assertEqual(self.command("!room list"), "I'm in no room.")
+
+    def test_missing_arguments(self) -> None:
+        """Each command says what it takes."""
+        for command, usage in (
+            ("create", "room create ROOM"),
+            ("create #a #b", "room create ROOM"),
+            ("join", "room join ROOM [PASSWORD]"),
+            ("leave", "room leave ROOM [REASON]"),
+            ("destroy", "room destroy ROOM"),
+            ("invite #ops", "room invite ROOM PERSON"),
+            ("occupants", "room occupants ROOM"),
+            ("topic", "room topic ROOM [TOPIC]"),
+            ("list #a", "room list"),
+        ):
+            self.assertIn(f"Usage: !{usage}", self.command(f"!room {command}"), command)
+        self.assertIn("parse your arguments", self.command('!room join "#ops'))
+
+    def test_refusals(self) -> None:
+        """What the network can't do is one line."""
+        self.assertEqual(self.command("!room topic #ops"), "This can't be done: the bot is not in #ops")
+        for error, line in (
+            (NotImplementedError(), "the network doesn't offer it"),
+            (RoomDoesNotExistError("no\nsuch room"), "no such room"),
+        ):
+
+            def refuse(room: TestRoom, error: Exception = error) -> None:
+                raise error
+
+            self.patch(TestRoom, "destroy", refuse)
+            self.assertEqual(self.command("!room destroy #ops"), f"This can't be done: {line}")
+
+    def test_for_administrators(self) -> None:
+        """Others may not, unless a rule of ACCESS_CONTROLS names them."""
+        self.assertIn("requires bot-admin", self.command("!room list", frm="bob"))
+        self.bot.config.ACCESS_CONTROLS = {"*": {"allowmuc": True}}
+        self.assertIn("requires bot-admin", self.command("!room list", frm="bob"))
+        self.bot.config.ACCESS_CONTROLS = {"ChatRoom:*": {"allowusers": ("bob",)}}
+        self.assertIn("#testroom", self.command("!room list", frm="bob"))
+        self.assertIn("from this user", self.command("!room list", frm="carol"))
+
+
+class ArrivalTests(PluginTestCase):
+    """Networks that don't enter rooms by themselves."""
+
+    config = {"CHATROOM_PRESENCE": ("#a", ("#b", "s3cret"), "#c"), "CHATROOM_FN": "Klein"}
+
+    def setUp(self) -> None:
+        self.joined: list[tuple[str, Any, Any]] = []
+
+        def join(room: TestRoom, username: str | None = None, password: str | None = None) -> None:
+            self.joined.append((room.name, username, password))
+            if room.name == "#a":
+                raise RoomDoesNotExistError("#a is gone")
+
+        self.patch(TestRoom, "join", join)
+        self.patch(TestBackend, "connect", lambda backend, events: events.backend_connected(backend))
+        self.patch(TestBackend, "enters_rooms", False)
+        super().setUp()
+
+    def test_rooms_are_entered(self) -> None:
+        """Each with its password and the bot's name; one that can't be entered doesn't keep the bot from the others."""
+        self.assertEqual(self.joined, [("#a", "Klein", None), ("#b", "Klein", "s3cret"), ("#c", "Klein", None)])
+        self.assertTrue([line for line in self.bot.log if "#a is gone" in line])
+
+    def test_again(self) -> None:
+        """They are entered again after a reconnection, but not when the plugin is activated before one."""
+        self.joined.clear()
+        self.bot.bot.backend_connected(self.bot.backend)
+        self.assertEqual(len(self.joined), 3)
+
+
+class RelayTests(PluginTestCase):
+    """Messages that are passed on."""
+
+    config = {
+        "CHATROOM_RELAY": {"jira": ("#ops", "#dev"), "test:carol": "#dev"},
+        "REVERSE_CHATROOM_RELAY": {"#ops": "alice", "#dev": ()},
+    }
+
+    def test_a_person_to_rooms(self) -> None:
+        """What the person says to the bot is said in each of the rooms, as it is."""
+        self.bot.say("Build failed", frm="jira")
+        self.assertEqual(self.bot.sent_to("#ops"), ["Build failed"])
+        self.assertEqual(self.bot.sent_to("#dev"), ["Build failed"])
+        self.bot.say("hello", frm="bob")
+        self.bot.say("hello", frm="carol")
+        self.assertEqual(self.bot.sent_to("#dev"), ["Build failed", "hello"])
+
+    def test_a_room_to_people(self) -> None:
+        """What is said in the room is told to each of them, with the speaker's name."""
+        self.bot.say("fire", frm="bob", room="#ops")
+        self.assertEqual(self.bot.sent_to("alice"), ["[bob] fire"])
+        self.bot.say("water", frm="bob", room="#dev")
+        self.bot.say("Build failed", frm="jira", room="#elsewhere")
+        self.assertEqual(len(self.bot.messages), 1)
