@@ -14,10 +14,11 @@ from errklein.config import Config, ConfigError
 from errklein.logs import escape
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.plugin import State
+from errklein.plugins.storages import check_storage, database_of
 from errklein.running import Placement, place
-from errklein.tap import Options, check_irc, install_asyncio_reactor
+from errklein.tap import Options, check_networks, install_asyncio_reactor
 from errklein.webhooks import HookDeclaration
-from errklein.wiring import database_of, wire
+from errklein.wiring import wire
 
 _PLACES = {Placement.REACTOR: "on the reactor", Placement.THREAD: "in a thread"}
 
@@ -41,7 +42,8 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
     install_asyncio_reactor()
     try:
         config = options.load()
-        check_irc(config)
+        check_networks(config)
+        check_storage(config)
     except ConfigError as error:
         raise SystemExit(f"errklein: {error}") from None
     from twisted.internet.task import react

@@ -135,6 +135,9 @@ class Storage(Protocol):
     def open(self, namespace: str) -> Store:
         """The values of `namespace`, such as a plugin's name."""
 
+    def namespaces(self) -> Iterable[str]:
+        """The namespaces that have values, as far as the storage can tell."""
+
     def close(self) -> None:
         """Release files and locks; every store is closed with it."""
 

@@ -18,6 +18,7 @@ from twisted.python import usage
 from errklein import logs
 from errklein.config import Config, ConfigError, load_config
 from errklein.data_dir import DataDirectory, DataDirectoryError
+from errklein.settings import BACKEND_NAMES
 from errklein.wiring import wire
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def _make_service(options: Options) -> IService:
     gc.disable()
     from twisted.internet import reactor
 
+    from errklein.plugins.storages import check_storage
     from errklein.reloading import Reloading
     from errklein.service import BotService
 
@@ -117,7 +119,8 @@ def _make_service(options: Options) -> IService:
     uid, gid = options.launcher.get("uid"), options.launcher.get("gid")
     data_directory = DataDirectory(Path(config.BOT_DATA_DIR), uid, gid)
     if not options.launcher.get("chroot"):
-        check_irc(config)
+        check_networks(config)
+        check_storage(config)
         data_directory.check()
         check_endpoints(endpoints)
     choose_log(options.launcher, config, data_directory, launch)
@@ -168,18 +171,26 @@ def check_text_backend(config: Config, launch: Launch) -> None:
             )
 
 
-def check_irc(config: Config) -> None:
-    """Raise ConfigError if the settings of an IRC network can't be used."""
+def check_networks(config: Config) -> None:
+    """Raise ConfigError if a network isn't there, or the settings of an IRC network can't be used."""
     for view in config.networks.values():
-        if view.BACKEND == "IRC":
-            from errklein.backends.irc.connection import trusted
-            from errklein.backends.irc.settings import IRCSettings
+        try:
+            _check_network(view)
+        except ConfigError as error:
+            where = f"BACKENDS[{view.network!r}]: " if config.BACKENDS else ""
+            raise ConfigError(f"{where}{error}") from None
 
-            try:
-                trusted(IRCSettings.read(view))
-            except ConfigError as error:
-                where = f"BACKENDS[{view.network!r}]: " if config.BACKENDS else ""
-                raise ConfigError(f"{where}{error}") from None
+
+def _check_network(view: Config) -> None:
+    if view.BACKEND == "IRC":
+        from errklein.backends.irc.connection import trusted
+        from errklein.backends.irc.settings import IRCSettings
+
+        trusted(IRCSettings.read(view))
+    elif view.BACKEND not in BACKEND_NAMES.values():
+        from errklein.compat.backends.finding import find_network
+
+        find_network(view)
 
 
 def check_endpoints(endpoints: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from errklein.config import Config
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
-    from errklein.ports import Backend, Storage
+    from errklein.ports import Backend
     from errklein.web import WebServer
 
 
@@ -24,6 +24,7 @@ def wire(reactor: Any, config: Config, bot_class: type[Bot] | None = None) -> tu
     """
     from errklein import compat
     from errklein.bot import Bot
+    from errklein.plugins.storages import make_storage
     from errklein.running import Runner, WorkerPool
     from errklein.web import WebServer, WebSettings
 
@@ -58,20 +59,6 @@ def wire(reactor: Any, config: Config, bot_class: type[Bot] | None = None) -> tu
     return web, make_bot
 
 
-def make_storage(config: Config) -> Storage:
-    """Where plugins' values are kept, in BOT_DATA_DIR unless STORAGE is Memory."""
-    from errklein.storage import MemoryStorage, SQLiteStorage
-
-    if config.STORAGE == "Memory":
-        return MemoryStorage()
-    return SQLiteStorage(database_of(config))
-
-
-def database_of(config: Config) -> Path:
-    """The file where plugins' values are kept."""
-    return Path(config.BOT_DATA_DIR) / "errklein.sqlite"
-
-
 def make_backend(reactor: Any, config: Config) -> Backend:
     """The connection to the network of which `config` is the view."""
     if config.BACKEND == "IRC":
@@ -86,6 +73,10 @@ def make_backend(reactor: Any, config: Config) -> Backend:
         from errklein.backends.test import TestBackend
 
         return TestBackend(reactor, config)
-    from errklein.backends.null import NullBackend
+    if config.BACKEND == "Null":
+        from errklein.backends.null import NullBackend
 
-    return NullBackend(reactor, config)
+        return NullBackend(reactor, config)
+    from errklein.compat.backends.finding import make_network
+
+    return make_network(reactor, config)

@@ -73,6 +73,20 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.core_plugins.webserver": {
         "webhook": "errklein.webhooks:webhook",
     },
+    "errbot.plugin_info": {
+        "PluginInfo": "errklein.plugins.plugin_info:PluginInfo",
+    },
+    "errbot.plugin_manager": {
+        "BL_PLUGINS": "errklein.plugins.errbot_manager:BL_PLUGINS",
+        "BotPluginManager": "errklein.plugins.errbot_manager:BotPluginManager",
+        "CONFIGS": "errklein.plugins.errbot_manager:CONFIGS",
+        "CORE_PLUGINS": "errklein.plugins.errbot_manager:CORE_PLUGINS",
+        "IncompatiblePluginException": "errklein.plugins.errbot_manager:IncompatiblePluginException",
+        "PluginActivationException": "errklein.plugins.errbot_manager:PluginActivationException",
+        "PluginConfigurationException": "errklein.plugins.errbot_manager:PluginConfigurationException",
+        "check_errbot_version": "errklein.plugins.errbot_manager:check_errbot_version",
+        "check_python_plug_section": "errklein.plugins.errbot_manager:check_python_plug_section",
+    },
     "errbot.storage": {
         "StoreAlreadyOpenError": "errklein.plugins.store_mixin:StoreAlreadyOpenError",
         "StoreException": "errklein.plugins.store_mixin:StoreException",

@@ -96,13 +96,13 @@ class _Search:
         return new
 
 
-def entry_point_roots() -> list[Path]:
+def entry_point_roots(groups: Iterable[str] = ENTRY_POINT_GROUPS) -> list[Path]:
     """Where installed distributions keep the plugins that they offer: roots for `find_plug_files`, sorted.
 
-    They offer them in the entry point groups `errbot.plugins` and `errklein.plugins`.
+    They offer them in the entry point groups `errbot.plugins` and `errklein.plugins`, and other things in others.
     """
     roots: set[Path] = set()
-    for group in ENTRY_POINT_GROUPS:
+    for group in groups:
         for entry_point in entry_points(group=group):
             roots.update(_places(entry_point))
     return sorted(roots)

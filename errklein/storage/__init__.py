@@ -2,6 +2,6 @@
 
 from errklein.storage.errors import StorageError, UnreadableValue, UnstorableValue
 from errklein.storage.memory import MemoryStorage
-from errklein.storage.sqlite import SQLiteStorage
+from errklein.storage.sqlite import DATABASE, SQLiteStorage
 
-__all__ = ["MemoryStorage", "SQLiteStorage", "StorageError", "UnreadableValue", "UnstorableValue"]
+__all__ = ["DATABASE", "MemoryStorage", "SQLiteStorage", "StorageError", "UnreadableValue", "UnstorableValue"]

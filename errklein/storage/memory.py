@@ -25,6 +25,10 @@ class MemoryStorage:
             raise StorageError("the storage is closed")
         return MemoryStore(self, namespace, self._namespaces.setdefault(namespace, {}))
 
+    def namespaces(self) -> list[str]:
+        """The namespaces that have values, sorted."""
+        return sorted(namespace for namespace, values in self._namespaces.items() if values)
+
     def close(self) -> None:
         """Close every store."""
         self._closed = True

@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from errklein.storage.errors import StorageError, UnreadableValue, UnstorableValue, explained
-from errklein.storage.pickling import FindClass, dumps, loads
+from errklein.storage.pickling import dumps, loads
 from errklein.storage.schema import upgrade
+
+DATABASE = "errklein.sqlite"
+"""What the file is called, in the bot's data directory."""
 
 BUSY_TIMEOUT = 2.0
 """How many seconds a write waits for another program, such as a backup, to let go of the file."""
+
+FindStoredClass = Callable[[str, str, str], object]
+"""Asked first for each class that a stored value names: by namespace, module and name. None: it is where it says."""
+
+_SET = (
+    "INSERT INTO stored (namespace, key, value) VALUES (?, ?, ?) "
+    "ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value"
+)
+
+Row = tuple[str, str, bytes]
+"""A stored value as it lies in the file: its namespace, its key, and its pickle."""
 
 
 class SQLiteStorage:
     """All namespaces in the file at `path`, which is made if it isn't there, readable by its owner alone.
 
     It may be used from any thread: writes take turns, and reads have a connection of their own, so they don't wait for
-    a write that is on its way to the disk. `find_class` is asked first for each class that a stored value names (by
-    module and name); None means that it is where its name says. Raises StorageError, here and in each call, in one line
-    that names the file and what to do.
+    a write that is on its way to the disk. `find_class` is asked first for each class that a stored value names. Raises
+    StorageError, here and in each call, in one line that names the file and what to do.
     """
 
-    def __init__(self, path: Path, find_class: FindClass | None = None) -> None:
+    def __init__(self, path: Path, find_class: FindStoredClass | None = None) -> None:
         self.path = path
         self.find_class = find_class
         self._closed = False
@@ -50,6 +64,35 @@ class SQLiteStorage:
         if self._closed:
             raise StorageError(f"{self.path}: the storage is closed")
         return SQLiteStore(self, namespace)
+
+    def namespaces(self) -> list[str]:
+        """The namespaces that have values, sorted."""
+        rows = self.read("SELECT DISTINCT namespace FROM stored ORDER BY namespace", ())
+        return [_decoded(namespace) for (namespace,) in rows]
+
+    def rows(self) -> list[Row]:
+        """All values as they lie in the file at one moment, sorted; readable or not, none is made an object."""
+        rows = self.read("SELECT namespace, key, value FROM stored ORDER BY namespace, key", ())
+        return [(_decoded(namespace), _decoded(key), data) for namespace, key, data in rows]
+
+    def put(self, rows: Iterable[Row], instead_of: Iterable[str] = ()) -> None:
+        """Keep the rows, in one transaction: all or none. The namespaces `instead_of` lose what they have before."""
+        with self._write_lock:
+            self._check_open()
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                for namespace in instead_of:
+                    self._writer.execute("DELETE FROM stored WHERE namespace = ?", (_encoded(namespace),))
+                self._writer.executemany(
+                    _SET, ((_encoded(namespace), _encoded(key), data) for namespace, key, data in rows)
+                )
+                self._writer.execute("COMMIT")
+            except BaseException as error:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise explained(self.path, error) from error
+                raise
 
     def close(self) -> None:
         """Release the file, after the calls that run at this moment; every store is closed with it."""
@@ -97,7 +140,8 @@ class SQLiteStore:
         if not rows:
             raise KeyError(key)
         try:
-            return loads(rows[0][0], self._storage.find_class)
+            find_class = self._storage.find_class
+            return loads(rows[0][0], None if find_class is None else partial(find_class, self._namespace))
         except Exception as error:
             raise UnreadableValue(self._namespace, key, error) from error
 
@@ -108,11 +152,7 @@ class SQLiteStore:
             data = dumps(value)
         except Exception as error:
             raise UnstorableValue(self._namespace, key, value, error) from error
-        storage.write(
-            "INSERT INTO stored (namespace, key, value) VALUES (?, ?, ?) "
-            "ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value",
-            (*row, data),
-        )
+        storage.write(_SET, (*row, data))
 
     def remove(self, key: str) -> None:
         """Forget the value, readable or not; raises KeyError."""
@@ -122,7 +162,7 @@ class SQLiteStore:
     def keys(self) -> list[str]:
         """The keys, as they are now."""
         rows = self._open().read("SELECT key FROM stored WHERE namespace = ?", (_encoded(self._namespace),))
-        return [key.decode("utf-8", "surrogatepass") for (key,) in rows]
+        return [_decoded(key) for (key,) in rows]
 
     def len(self) -> int:
         """How many values there are."""
@@ -146,6 +186,10 @@ class SQLiteStore:
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

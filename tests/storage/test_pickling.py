@@ -198,14 +198,14 @@ class FindClassTests(PluginCase):
         self.assertIn(("errbot.plugins.greeter", "Note"), asked)
 
     def test_storage_asks(self) -> None:
-        """A storage asks its hook for each class, also for those that are stored by name alone."""
+        """A storage asks its hook for each class of a namespace, also for those that are stored by name alone."""
         module = self.load(1)
         self.store.set("note", module.Note("hello"))
         self.storage.close()
-        asked: list[tuple[str, str]] = []
-        self.storage = SQLiteStorage(self.path, lambda name, qualname: asked.append((name, qualname)))
+        asked: list[tuple[str, str, str]] = []
+        self.storage = SQLiteStorage(self.path, lambda *question: asked.append(question))
         self.assertEqual(self.storage.open("Greeter").get("note"), module.Note("hello"))
-        self.assertEqual(asked, [(MODULE, "Note")])
+        self.assertEqual(asked, [("Greeter", MODULE, "Note")])
 
 
 def stored_bytes(path: Path) -> bytes:

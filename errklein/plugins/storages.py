@@ -1,0 +1,85 @@
+"""The storage that STORAGE names: errklein's own, or one that was written for errbot and is found by its .plug file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from errklein.config import Config, ConfigError
+from errklein.plugins.classes import plugin_class
+from errklein.plugins.discovery import entry_point_roots, find_plug_files
+from errklein.plugins.imports import load_module
+from errklein.plugins.load_errors import PluginLoadError
+from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.plugins.stored_classes import find_class
+from errklein.ports import Storage
+from errklein.settings import STORAGES
+from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage, StorageError
+from errklein.storage.base import StoragePluginBase
+from errklein.storage.third_party import ThirdPartyStorage
+
+_BASE: type[Any] = StoragePluginBase
+
+GROUPS = ("errbot.backend_plugins", "errklein.storages")
+"""The entry points of distributions that bring storages. errbot's is for backends too."""
+
+
+def make_storage(config: Config) -> Storage:
+    """The storage of the configuration, opened; may block. Raises ConfigError, or StorageError, of one line."""
+    if config.STORAGE == "Memory":
+        return MemoryStorage()
+    if config.STORAGE == "Shelf":
+        return SQLiteStorage(database_of(config), find_class)
+    plug = storage_plug(config)
+    try:
+        # A plugin may have the same name, and its modules must not be taken for these.
+        module = load_module(replace(plug, name=f"storage {plug.name}"))
+        cls, _ = plugin_class(module, _BASE)
+    except PluginLoadError as error:
+        raise StorageError(f"STORAGE: {error}") from error
+    try:
+        opener: Any = cls(config)
+    except Exception as error:
+        # The message may hold what STORAGE_CONFIG does; the type and the place have to do.
+        raise StorageError(
+            f"STORAGE: {plug.name}: {type(error).__name__} when it was made of STORAGE_CONFIG; see {plug.module_path}"
+        ) from error
+    return ThirdPartyStorage(plug.name, opener, config.STORAGE_CONFIG)
+
+
+def database_of(config: Config) -> Path:
+    """The file in which the storage Shelf keeps values: in STORAGE_CONFIG's `basedir`, else in BOT_DATA_DIR."""
+    return Path(config.STORAGE_CONFIG.get("basedir", config.BOT_DATA_DIR)) / DATABASE
+
+
+def check_storage(config: Config) -> None:
+    """Raise ConfigError if STORAGE names nothing that there is; no code of a storage is run."""
+    if config.STORAGE not in STORAGES:
+        storage_plug(config)
+
+
+def storage_plug(config: Config) -> PlugFile:
+    """The .plug file of the storage that the configuration names; raises ConfigError that lists what there is."""
+    found = list(_plugs(config))
+    for plug in found:
+        if plug.name == config.STORAGE:
+            return plug
+    names = ", ".join(dict.fromkeys([*STORAGES, *(plug.name for plug in found)]))
+    where = config.BOT_EXTRA_STORAGE_PLUGINS_DIR or "BOT_EXTRA_STORAGE_PLUGINS_DIR"
+    raise ConfigError(
+        f"STORAGE: there is no storage {config.STORAGE!r} in {where} or installed; expected one of {names}"
+    )
+
+
+def _plugs(config: Config) -> Iterator[PlugFile]:
+    extra = config.BOT_EXTRA_STORAGE_PLUGINS_DIR
+    for path in find_plug_files([*([extra] if extra else []), *entry_point_roots(GROUPS)]):
+        try:
+            plug = PlugFile.load(path)
+            if b"StoragePluginBase" in plug.module_path.read_bytes():
+                yield plug
+        except (PlugError, OSError):
+            # What can't be read is no storage; if it is the one that is wanted, the error says that there is none.
+            continue

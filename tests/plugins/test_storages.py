@@ -1,0 +1,165 @@
+"""STORAGE names errklein's storages, and those that were written for errbot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.config import Config, ConfigError, load_config
+from errklein.plugins import storages
+from errklein.plugins.storages import check_storage, database_of, make_storage
+from errklein.ports import Storage
+from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
+from errklein.storage.bundled import MemoryStoragePlugin, ShelfStoragePlugin
+from errklein.storage.third_party import ThirdPartyStorage
+from errklein.testing.store_contract import StoreContract
+
+STORAGE = """
+from errbot.storage.base import StorageBase, StoragePluginBase
+from beside import KEPT
+
+class Values(StorageBase):
+    def __init__(self, values):
+        self.values = values
+
+    def set(self, key, value):
+        self.values[key] = value
+
+    def get(self, key):
+        return self.values[key]
+
+    def remove(self, key):
+        del self.values[key]
+
+    def len(self):
+        return len(self.values)
+
+    def keys(self):
+        return self.values.keys()
+
+    def close(self):
+        pass
+
+class DictStorage(StoragePluginBase):
+    def __init__(self, bot_config):
+        super().__init__(bot_config)
+        if self._storage_config.get("password") == "wrong":
+            raise RuntimeError("no login with wrong")
+        self.kept = {}
+
+    def open(self, namespace):
+        return Values(self.kept.setdefault(namespace, {}))
+"""
+
+
+class StorageCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A directory with a storage for errbot, beside other files."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.write("dicts.plug", "[Core]\nName = Dicts\nModule = dicts\n")
+        self.write("dicts.py", STORAGE)
+        self.write("beside.py", "KEPT = 1\n")
+        self.write("backend.plug", "[Core]\nName = SomeBackend\nModule = backend\n")
+        self.write("backend.py", "raise RuntimeError('not to be loaded')\n")
+        self.write("broken.plug", "nonsense")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file into the directory."""
+        (self.directory / name).write_text(text)
+
+    def config(self, **settings: Any) -> Config:
+        """A configuration with these settings."""
+        data = {"BOT_DATA_DIR": str(self.directory), "BOT_EXTRA_STORAGE_PLUGINS_DIR": str(self.directory)}
+        return load_config(None, {"BACKEND": "Null", **data, **settings})
+
+
+class MakeStorageTests(StorageCase):
+    def made(self, **settings: Any) -> Storage:
+        """The storage of that configuration, closed after the test."""
+        storage = make_storage(self.config(**settings))
+        self.addCleanup(storage.close)
+        return storage
+
+    def test_own(self) -> None:
+        """Shelf is a file in BOT_DATA_DIR, or where STORAGE_CONFIG's basedir says; Memory keeps nothing."""
+        self.assertIsInstance(self.made(STORAGE="Memory"), MemoryStorage)
+        self.assertIsInstance(self.made(), SQLiteStorage)
+        self.assertTrue((self.directory / "errklein.sqlite").exists())
+        elsewhere = self.config(STORAGE_CONFIG={"basedir": "/elsewhere"})
+        self.assertEqual(database_of(elsewhere), Path("/elsewhere/errklein.sqlite"))
+
+    def test_written_for_errbot(self) -> None:
+        """A storage with a .plug file of that name is loaded as plugins are, and used behind errklein's port."""
+        storage = self.made(STORAGE="Dicts")
+        self.assertIsInstance(storage, ThirdPartyStorage)
+        storage.open("Greeter").set("a", [1])
+        self.assertEqual(storage.open("Greeter").get("a"), [1])
+
+    def test_unknown(self) -> None:
+        """A name that there isn't is one line that lists what there is; no code is run to find out."""
+        config = self.config(STORAGE="Redis", STORAGE_CONFIG={"password": "s3cret"})
+        for call in (check_storage, make_storage):
+            text = str(self.assertRaises(ConfigError, call, config))
+            self.assertIn("'Redis'", text)
+            self.assertIn("Shelf, Memory, Dicts", text)
+            self.assertNotIn("SomeBackend", text)
+            self.assertNotIn("s3cret", text)
+        for name in ("Shelf", "Memory", "Dicts"):
+            check_storage(self.config(STORAGE=name))
+
+    def test_installed(self) -> None:
+        """Storages of installed distributions are found by their entry points."""
+        asked: list[Any] = []
+        self.patch(storages, "entry_point_roots", lambda groups: asked.append(groups) or [self.directory])
+        config = self.config(STORAGE="Dicts", BOT_EXTRA_STORAGE_PLUGINS_DIR=None)
+        check_storage(config)
+        self.assertEqual(asked, [("errbot.backend_plugins", "errklein.storages")])
+
+    def test_broken_code(self) -> None:
+        """A storage whose module can't be imported is one line with the place."""
+        self.write("dicts.py", "StoragePluginBase\n")
+        text = str(self.assertRaises(StorageError, make_storage, self.config(STORAGE="Dicts")))
+        self.assertIn("dicts.py, line 1: NameError", text)
+
+    def test_refuses_its_configuration(self) -> None:
+        """A storage that can't be made is named, without what it says, which may hold a password."""
+        config = self.config(STORAGE="Dicts", STORAGE_CONFIG={"password": "wrong"})
+        text = str(self.assertRaises(StorageError, make_storage, config))
+        self.assertIn("Dicts: RuntimeError", text)
+        self.assertNotIn("wrong", text)
+
+
+class LoadedContractTests(StoreContract, StorageCase):
+    def make_storage(self) -> Storage:
+        """The storage for errbot, as a configuration gets it."""
+        return make_storage(self.config(STORAGE="Dicts"))
+
+
+class BundledTests(StorageCase):
+    """errbot's own storages, for code that opens them by itself."""
+
+    def test_they_work(self) -> None:
+        """Each opens namespaces that keep values, and keep them for the next who opens them."""
+        for opener in (MemoryStoragePlugin(self.config()), ShelfStoragePlugin(self.config())):
+            store = opener.open(f"Bundled{type(opener).__name__}")
+            store.set("a", 1)
+            store.set("b", 2)
+            store.remove("b")
+            self.assertEqual((store.get("a"), store.len(), list(store.keys())), (1, 1, ["a"]))
+            self.assertRaises(KeyError, store.get, "b")
+            store.close()
+            again = opener.open(f"Bundled{type(opener).__name__}")
+            self.assertEqual(again.get("a"), 1)
+            again.close()
+
+    def test_shelf_is_the_bots_file(self) -> None:
+        """What a test or tool keeps with the shelf is what the bot reads."""
+        store = ShelfStoragePlugin(self.config()).open("Greeter")
+        store.set("a", 1)
+        store.close()
+        storage = make_storage(self.config())
+        self.addCleanup(storage.close)
+        self.assertEqual(storage.open("Greeter").get("a"), 1)

@@ -1,0 +1,216 @@
+"""Storages that were written for errbot keep errklein's contract behind the wrapper."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.logger import Logger, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.ports import Storage
+from errklein.storage import StorageError, UnstorableValue
+from errklein.storage.base import StorageBase, StoragePluginBase
+from errklein.storage.third_party import ThirdPartyStorage
+from errklein.testing.store_contract import StoreContract
+
+
+class Shaky(StorageBase):
+    """As simple as a storage can be: live keys, an error of its own where nothing is open, never two threads at once."""
+
+    def __init__(self, owner: ShakyPlugin, namespace: str) -> None:
+        self.owner = owner
+        self.values: dict[str, Any] | None = owner.kept.setdefault(namespace, {})
+
+    def set(self, key: str, value: Any) -> None:
+        with self.owner.alone():
+            assert self.values is not None
+            self.values[key] = value
+
+    def get(self, key: str) -> Any:
+        with self.owner.alone():
+            self.owner.reads += 1
+            assert self.values is not None
+            return self.values[key]
+
+    def remove(self, key: str) -> None:
+        with self.owner.alone():
+            assert self.values is not None
+            if key not in self.values:
+                raise KeyError("an error of its own")
+            del self.values[key]
+
+    def len(self) -> int:
+        with self.owner.alone():
+            assert self.values is not None
+            return len(self.values)
+
+    def keys(self) -> Iterable[str]:
+        with self.owner.alone():
+            assert self.values is not None
+            return self.values.keys()
+
+    def close(self) -> None:
+        self.values = None
+
+
+class ShakyPlugin(StoragePluginBase):
+    """Opens each namespace once; a second time, or in two threads at once, is an error."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.kept: dict[str, dict[str, Any]] = {}
+        self.reads = 0
+        self.opened: list[Shaky] = []
+        self._busy = threading.Lock()
+
+    def open(self, namespace: str) -> StorageBase:
+        self.opened.append(Shaky(self, namespace))
+        return self.opened[-1]
+
+    def alone(self) -> threading.Lock:
+        if self._busy.locked():
+            raise RuntimeError("two threads at once")
+        return self._busy
+
+
+class ContractTests(StoreContract, SynchronousTestCase):
+    def make_storage(self) -> Storage:
+        """A storage that was written for errbot, wrapped."""
+        return ThirdPartyStorage("Shaky", ShakyPlugin())
+
+    def test_opened_once(self) -> None:
+        """The storage sees a namespace opened once, and closed when the last who uses it has closed it."""
+        plugin = ShakyPlugin()
+        storage = ThirdPartyStorage("Shaky", plugin)
+        one, two = storage.open("Greeter"), storage.open("Greeter")
+        one.close()
+        one.close()
+        self.assertEqual(([values.values is None for values in plugin.opened], two.len()), ([False], 0))
+        two.close()
+        self.assertEqual([values.values is None for values in plugin.opened], [True])
+
+    def test_namespaces(self) -> None:
+        """The namespaces that were opened are known."""
+        storage = ThirdPartyStorage("Shaky", ShakyPlugin())
+        storage.open("b").close()
+        storage.open("a")
+        self.assertEqual(storage.namespaces(), ["a", "b"])
+
+
+class Broken:
+    """A storage whose server is gone."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def open(self, namespace: str) -> Broken:
+        return self
+
+    def fail(self, *args: object) -> Any:
+        raise self.error
+
+    get = set = remove = keys = len = close = fail
+
+
+class FailureTests(SynchronousTestCase):
+    def test_one_line(self) -> None:
+        """Whatever the storage raises is a StorageError of one line that names the namespace and the storage."""
+        store = ThirdPartyStorage("Redis", Broken(RuntimeError("connection\nrefused"))).open("Greeter")
+        for call in (
+            lambda: store.get("a"),
+            lambda: store.set("a", 1),
+            lambda: store.remove("a"),
+            store.keys,
+            store.len,
+        ):
+            error = self.assertRaises(StorageError, call)
+            self.assertEqual(str(error), "Greeter: the storage Redis failed: RuntimeError: connection refused")
+
+    def test_secrets_stay_secret(self) -> None:
+        """A password of STORAGE_CONFIG isn't in the error, though it is in the storage's."""
+        config = {"host": "db", "password": "s3cret!", "deep": {"url": "redis://me:pw@db"}}
+        error = RuntimeError("no login at db with s3cret! through redis://me:pw@db")
+        store = ThirdPartyStorage("Redis", Broken(error), config).open("Greeter")
+        text = str(self.assertRaises(StorageError, store.get, "a"))
+        self.assertIn("no login at db with ••• through •••", text)
+
+    def test_unstorable(self) -> None:
+        """A value that the storage can't pickle is told as errklein's own storage does."""
+        store = ThirdPartyStorage("Redis", Broken(TypeError("cannot pickle"))).open("Greeter")
+        error = self.assertRaises(UnstorableValue, store.set, "a", object())
+        self.assertIn("object can't be stored under 'a'", str(error))
+
+    def test_close_closes_the_others(self) -> None:
+        """A namespace that can't be closed is logged, and the storage is closed nevertheless."""
+        storage = ThirdPartyStorage("Redis", Broken(RuntimeError("no")))
+        store = storage.open("Greeter")
+        said = self.listen()
+        storage.close()
+        self.assertIn("Greeter: the storage Redis failed", said[0]["error"])
+        self.assertRaises(StorageError, store.len)
+
+    def listen(self) -> list[Any]:
+        """What is logged from now on."""
+        said: list[Any] = []
+        globalLogPublisher.addObserver(said.append)
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        return said
+
+    def test_holding_up_the_reactor_is_told(self) -> None:
+        """A slow storage that is asked on the reactor is told to the log, once a minute; in a thread it isn't."""
+        now = [0.0]
+        on_reactor = [True]
+
+        class Slow(ShakyPlugin):
+            def alone(self) -> threading.Lock:
+                now[0] += 0.5
+                return super().alone()
+
+        storage = ThirdPartyStorage("Slow", Slow(), clock=lambda: now[0], on_reactor=lambda: on_reactor[0])
+        store = storage.open("Greeter")
+        said = self.listen()
+        on_reactor[0] = False
+        store.set("a", 1)
+        self.assertEqual(said, [])
+        on_reactor[0] = True
+        store.get("a")
+        store.get("a")
+        self.assertEqual([(event["namespace"], event["seconds"]) for event in said], [("Greeter", 0.5)])
+        now[0] += 60
+        store.get("a")
+        self.assertEqual(len(said), 2)
+        self.assertIsInstance(storage.log, Logger)
+
+
+class RememberedTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """What errklein itself keeps, in a storage that counts how often it is asked."""
+        self.plugin = ShakyPlugin()
+        self.storage = ThirdPartyStorage("Shaky", self.plugin)
+        self.core = self.storage.open("core")
+
+    def test_read_once(self) -> None:
+        """What errklein keeps of its own is read once, and so is that it isn't there."""
+        self.core.set("configs", {"A": 1})
+        for _ in range(3):
+            self.assertEqual(self.core.get("configs"), {"A": 1})
+            self.assertRaises(KeyError, self.core.get, "bl_plugins")
+        self.assertEqual(self.plugin.reads, 2)
+
+    def test_changes_are_seen(self) -> None:
+        """A new value, or that there is none any more, is what is read next."""
+        other = self.storage.open("core")
+        self.assertRaises(KeyError, self.core.get, "configs")
+        other.set("configs", 1)
+        self.assertEqual(self.core.get("configs"), 1)
+        other.remove("configs")
+        self.assertRaises(KeyError, self.core.get, "configs")
+
+    def test_plugins_values_are_not_remembered(self) -> None:
+        """What plugins keep may be changed by others who use the same database."""
+        store = self.storage.open("Greeter")
+        store.set("a", 1)
+        self.plugin.kept["Greeter"]["a"] = 2
+        self.assertEqual(store.get("a"), 2)
