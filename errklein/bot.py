@@ -17,7 +17,7 @@ from errklein.chat import Card, Identifier, Message, Presence, Room, RoomOccupan
 from errklein.commands import CommandRegistry
 from errklein.dispatcher import Dispatcher, handling, network_of_handled_message
 from errklein.plugins.botplugin import BotPlugin, handlers
-from errklein.plugins.manager import PluginManager
+from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.ports import Backend, SendsCards, Storage
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits, on_reactor_soon
@@ -65,7 +65,7 @@ class Bot:
         self.registry = CommandRegistry()
         self.waits = ThreadWaits(reactor)
         self.startup_time = datetime.now()
-        self.plugin_manager = PluginManager(self)
+        self.plugin_manager = BotPluginManager(self)
         self.dispatcher = Dispatcher(self)
         self._plugin_roots = list(plugin_roots)
         self._plugin_classes = list(plugin_classes)
@@ -76,6 +76,20 @@ class Bot:
         self._expiry = ExpiryWatch(reactor, web.listeners, self.warn_admins)
         self._warned: dict[tuple[str, object], float] = {}
         web.events = self
+        for backend in self.backends.values():
+            attach = getattr(backend, "attach", None)
+            if attach is not None:
+                attach(self)
+
+    def __getattr__(self, name: str) -> Any:
+        # What plugins ask of errbot's bot and the bot hasn't, errbot's bot has from its network: `conn`, and so on.
+        if name.startswith("__") or "backends" not in vars(self):
+            raise AttributeError(f"the bot has no {name}", name=name, obj=self)
+        backend = self.backend
+        for owner in (backend, getattr(backend, "legacy", None)):
+            if hasattr(owner, name):
+                return getattr(owner, name)
+        raise AttributeError(f"the bot has no {name}, and neither has {backend.network}", name=name, obj=self)
 
     # Life
 
@@ -113,6 +127,11 @@ class Bot:
         self.storage.close()
 
     # What plugins use
+
+    @property
+    def plugins_directory(self) -> Path:
+        """Where installed repositories of plugins are, one directory each, in BOT_DATA_DIR."""
+        return Path(self.bot_config.BOT_DATA_DIR) / "plugins"
 
     @property
     def backend(self) -> Backend:
@@ -277,6 +296,14 @@ class Bot:
             return
         self._turns.do(partial(self._hear, backend, message))
 
+    def answer(self, backend: Backend, message: Message) -> None:
+        """Run the command in the message, if it is one; plugins aren't shown the message."""
+        self._turns.do(partial(self._answer, backend, message))
+
+    def tell_plugins(self, backend: Backend, callback: str, *details: Any) -> None:
+        """Plugins get that callback, as of something on that network."""
+        self._turns.do(partial(self._tell_plugins, backend, callback, *details))
+
     def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
         """Plugins get callback_mention."""
         if self._stopping or message.delayed:
@@ -334,11 +361,15 @@ class Bot:
     def _hear(self, backend: Backend, message: Message) -> None:
         if self._stopping:
             return
-        with handling(backend):
-            # Whoever answers notices may find that the answer is one (RFC 2812, 3.3.2).
-            if not message.extras.get("notice"):
-                self.dispatcher.dispatch(backend, message)
+        self._answer(backend, message)
         self._tell_plugins(backend, "callback_message", message)
+
+    def _answer(self, backend: Backend, message: Message) -> None:
+        # Whoever answers notices may find that the answer is one (RFC 2812, 3.3.2).
+        if self._stopping or message.extras.get("notice"):
+            return
+        with handling(backend):
+            self.dispatcher.dispatch(backend, message)
 
     def _backend_of(self, network: str) -> Backend:
         """The network of that name; "", as identifiers have that were made by hand, means as for a bare name."""

@@ -32,7 +32,7 @@ class Health(BotPlugin):
         manager = self._bot.plugin_manager
         rows = ["## Plugins", "", "| Status | Name | Remark |", "| --- | --- | --- |"]
         for plugin in manager.found:
-            remark = plugin.problem.replace("|", "\\|").replace("\n", " ")
+            remark = manager.remark(plugin).replace("|", "\\|")
             rows.append(f"| {manager.state(plugin).value} | {plugin.name} | {remark} |")
         meanings = ", ".join(f"{state.value} = {state.name.lower()}" for state in State)
         return "\n".join(rows) + f"\n\n{meanings}"

@@ -9,7 +9,7 @@ from typing import Any
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
 from errklein.core_plugins.code import code, fenced
-from errklein.plugins.plugin import Plugin, PluginError
+from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.storage import StorageError
 
 _SECRET_WORDS = ("pass", "pwd", "secret", "token", "key", "credential", "private", "auth")
@@ -44,6 +44,8 @@ class Plugins(BotPlugin):
             )
         try:
             await self._bot.plugin_manager.configure(name, configuration)
+        except PluginConfigurationException as error:
+            raise CommandError(f"Incorrect plugin configuration: {error}") from error
         except PluginError as error:
             raise CommandError(str(error)) from error
         return "Plugin configuration done."
@@ -96,7 +98,7 @@ class Plugins(BotPlugin):
             "module": plugin.plug.module,
             "depends on": ", ".join(plugin.plug.depends_on) or "nothing",
             "state": manager.state(plugin).name.lower(),
-            "problem": plugin.problem,
+            "wrong": manager.remark(plugin),
             "configuration": "" if configuration is None else repr(_visible(configuration, msg)),
         }
         for key, value in _stored(plugin, msg):

@@ -53,9 +53,19 @@ class BotPlugin(StoreMixin):
         return self._bot.bot_identifier
 
     @property
-    def current_pollers(self) -> list[Callable[..., Any]]:
-        """The methods that are being polled."""
+    def plugin_dir(self) -> str:
+        """The directory where installed repositories of plugins are."""
+        return str(self._bot.plugins_directory)
+
+    @property
+    def current_pollers(self) -> list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]]:
+        """The methods that are being polled, each with its arguments."""
         return self.__pollers.running
+
+    @property
+    def current_timers(self) -> list[Any]:
+        """Something for each method that is being polled; how many there are is all that can be told from it."""
+        return [method for method, _, _ in self.__pollers.running]
 
     # What a plugin may override
 
@@ -79,9 +89,13 @@ class BotPlugin(StoreMixin):
         """Begin to work: storage opens, commands can be given. Overriding methods call this one."""
         # It is open still if a handler from before the last deactivation hasn't come to its end.
         if not self.is_open_storage():
-            self.open_storage(self._bot.storage, self.name)
+            self.init_storage()
         self._bot.inject_commands_from(self)
         self.is_activated = True
+
+    def init_storage(self) -> None:
+        """Open the storage of what the plugin keeps, under its name; `activate` does."""
+        self.open_storage(self._bot.storage, self.name)
 
     def deactivate(self) -> Any:
         """Stop working: pollers end, commands are gone. Overriding methods call this one.
@@ -221,7 +235,7 @@ class BotPlugin(StoreMixin):
         self.__pollers.stop(method, args, kwargs)
 
     def get_plugin(self, name: str) -> BotPlugin:
-        """Another plugin, which has to be named in DependsOn."""
+        """Another plugin, which has to be named in DependsOn; raises RuntimeError if it isn't, or not activated yet."""
         if not self.is_activated:
             raise RuntimeError(f"{self.name} can ask for {name} only while it is activated")
         if name not in self.dependencies:

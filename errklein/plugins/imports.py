@@ -50,7 +50,7 @@ from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.slugs import slug
 
-__all__ = ["PACKAGE", "PluginLoadError", "load_module", "plugin_class", "unload"]
+__all__ = ["PACKAGE", "PluginLoadError", "load_module", "package_of", "plugin_class", "unload"]
 
 PACKAGE = "errklein_plugins"
 
@@ -66,7 +66,7 @@ def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
     May block, and may be called in any thread. Raises PluginLoadError, whatever the code raises, SystemExit included;
     what was loaded before is then still in place.
     """
-    home = _Home(f"{PACKAGE}.{slug(plug.name)}", plug.directory, plug.module)
+    home = _Home(package_of(plug), plug.directory, plug.module)
     with _lock:
         loaded = sys.modules.get(home.main)
         if not fresh and loaded is not None and _finder.homes.get(home.package) == home:
@@ -74,9 +74,14 @@ def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
         return _execute(plug, home)
 
 
+def package_of(plug: PlugFile) -> str:
+    """The full name of the package that the plugin's modules live in."""
+    return f"{PACKAGE}.{slug(plug.name)}"
+
+
 def unload(plug: PlugFile) -> None:
     """Forget the plugin's modules. Code of it that still runs keeps what it has."""
-    package = f"{PACKAGE}.{slug(plug.name)}"
+    package = package_of(plug)
     with _lock:
         _finder.homes.pop(package, None)
         _put(package, {})

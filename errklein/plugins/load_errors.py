@@ -1,4 +1,4 @@
-"""Why a plugin's code could not be loaded, in one line."""
+"""What went wrong in a plugin's code, and where, in one line."""
 
 from __future__ import annotations
 
@@ -16,16 +16,24 @@ class PluginLoadError(Exception):
     @classmethod
     def of(cls, plug: PlugFile, package: str, error: BaseException) -> PluginLoadError:
         """The error to report when `error` came out of the plugin's code, whose modules live in `package`."""
-        path, line = _place(plug, error)
-        where = str(path) if line is None else f"{path}, line {line}"
         # Without the package, the names are those that the plugin's author gave.
-        what = _what(error).replace(f"{package}.", "")
-        return cls(f"{plug.name} could not be loaded: {where}: {what}")
+        told = told_of(plug, error).replace(f"{package}.", "")
+        return cls(f"{plug.name} could not be loaded: {told}")
+
+
+def told_of(plug: PlugFile, error: BaseException) -> str:
+    """The file and line of the plugin's own code where `error` was raised, or was passed on, and the error itself."""
+    path, line = _place(plug, error)
+    where = str(path) if line is None else f"{path}, line {line}"
+    return f"{where}: {_what(error)}"
 
 
 def _place(plug: PlugFile, error: BaseException) -> tuple[Path, int | None]:
-    """The last line of the plugin's own code that had a part in it."""
+    """The last line of the plugin's own code that had a part in it, or in what it came of."""
     place: tuple[Path, int | None] = plug.module_path, None
+    cause = error.__cause__
+    if cause is not None:
+        place = _place(plug, cause)
     for frame, line in walk_tb(error.__traceback__):
         if Path(frame.f_code.co_filename).is_relative_to(plug.directory):
             place = Path(frame.f_code.co_filename), line

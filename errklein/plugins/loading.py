@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -14,9 +14,10 @@ from twisted.logger import Logger
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
-from errklein.plugins.imports import load_module
+from errklein.plugins.imports import load_module, package_of, unload
+from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugError, PlugFile
-from errklein.plugins.plugin import RAISED, Plugin, PluginError, as_raised
+from errklein.plugins.plugin import RAISED, IncompatiblePluginException, Plugin, PluginError, as_raised
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -27,23 +28,42 @@ CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
 
 class Loader:
-    """Keeps `plugins`, all that were found by their names. Their code is imported and instantiated in a thread."""
+    """Keeps `plugins`, all that were found by their names. Their code is imported and instantiated in a thread.
+
+    `unusable` is what was found and can't be a plugin, with the reason.
+    """
 
     log = Logger()
 
-    def __init__(self, bot: Bot) -> None:
+    def __init__(self, bot: Bot, store: MutableMapping[str, Any]) -> None:
         self.plugins: dict[str, Plugin] = {}
+        self.unusable: dict[Path, str] = {}
         self._bot = bot
 
-    async def load_all(self, roots: Iterable[Path]) -> list[str]:
-        """Load the core plugins, those below `roots`, and those of installed distributions; returns what went wrong."""
-        found = await self._in_thread(lambda: find_plug_files([CORE_PLUGINS, *roots, *entry_point_roots()]))
-        problems = [str(place) for place in found.unreadable]
+    async def load_all(self, roots: Iterable[Path]) -> dict[Path, str]:
+        """Load the core plugins, those below `roots`, and those of installed distributions.
+
+        Returns what went wrong, by the file or directory that it is about.
+        """
+        installed = await self._in_thread(entry_point_roots)
+        return await self.load([CORE_PLUGINS, *roots, *installed])
+
+    async def load(self, roots: Iterable[Path]) -> dict[Path, str]:
+        """Load the plugins below `roots` that aren't there yet; returns what went wrong, by file or directory."""
+        found = await self._in_thread(partial(find_plug_files, list(roots)))
+        problems = {place.path: str(place) for place in found.unreadable}
         for path in found:
+            self.unusable.pop(path, None)
             try:
-                problems.extend(await self._find(path))
+                warning = await self._find(path)
+            except PlugError as error:
+                problems[path] = self.unusable[path] = str(error)
             except Exception as error:
-                problems.append(str(error))
+                problems[path] = str(error)
+            else:
+                if warning:
+                    problems[path] = warning
+        self.unusable.update({place.path: str(place) for place in found.unreadable})
         return problems
 
     def adopt(self, cls: type[BotPlugin]) -> None:
@@ -64,43 +84,56 @@ class Loader:
             )
         refusal = plug.refusal()
         if refusal is not None:
-            raise PluginError(f"{plug.name}: {refusal}")
+            raise IncompatiblePluginException(f"{plug.name} can't be used: {refusal} ({plug.path})")
         await self._load(plugin, plug, fresh=True)
 
-    async def _find(self, path: Path) -> list[str]:
+    async def forget(self, plugin: Plugin) -> None:
+        """Have the plugin no more; its modules are forgotten too, except by what still runs of them."""
+        del self.plugins[plugin.name]
+        await self._in_thread(partial(unload, plugin.plug))
+
+    async def _find(self, path: Path) -> str:
         plug = await self._in_thread(partial(PlugFile.load, path))
         chosen = self._bot.bot_config.CORE_PLUGINS
         is_core = path.parent == CORE_PLUGINS
         if is_core and chosen is not None and plug.name not in chosen:
-            return []
-        if plug.name in self.plugins:
-            return [f"{path}: there is already a plugin named {plug.name}, in {self.plugins[plug.name].plug.path}"]
+            return ""
+        known = self.plugins.get(plug.name)
+        if known is not None:
+            return self._found_again(known, path)
         plugin = self.plugins[plug.name] = Plugin(plug)
         refusal = plug.refusal()
         if refusal is not None:
-            plugin.problem = f"{plug.name}: {refusal}"
-            return [plugin.problem]
-        warning = await self._load(plugin, plug, fresh=False)
-        return [warning] if warning else []
+            plugin.problem = f"{plug.name} can't be used: {refusal} ({path})"
+            return plugin.problem
+        return await self._load(plugin, plug, fresh=False)
+
+    def _found_again(self, known: Plugin, path: Path) -> str:
+        if known.plug.path == path:
+            return ""
+        note = f"{path} is left out: its Name is that of this plugin"
+        if note not in known.notes:
+            known.notes.append(note)
+        return f"{path}: there is already a plugin named {known.name}, in {known.plug.path}"
 
     async def _load(self, plugin: Plugin, plug: PlugFile, fresh: bool) -> str:
-        """Make an instance of the plugin's class; returns a warning, if there is something to warn of."""
+        """Make an instance of the plugin's class; returns a warning, "" if there is nothing to warn of."""
         try:
             module = await self._in_thread(partial(load_module, plug, fresh=fresh))
             cls, warning = plugin_class(module, BotPlugin)
             instance = await self._in_thread(partial(cls, self._bot, name=plugin.name))
         except RAISED as error:
-            problem = str(error)
-            if not problem.startswith(plugin.name):
-                problem = f"{plugin.name}: {type(error).__name__} while it was loaded: {error}"
+            if not isinstance(error, PluginLoadError):
                 self.log.failure("{plugin} could not be loaded", plugin=plugin.name)
+                error = PluginLoadError.of(plug, package_of(plug), error)
             if plugin.instance is None:
-                plugin.problem = problem
-            raise PluginError(problem) from error
+                plugin.problem = str(error)
+            raise PluginError(str(error)) from error
         instance.dependencies = list(plug.depends_on)
         plugin.plug = plug
         plugin.instance = instance
         plugin.problem = ""
+        plugin.notes = [warning] if warning else []
         return warning or ""
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from twisted.python.failure import Failure
@@ -18,6 +18,29 @@ RAISED = (Exception, SystemExit, KeyboardInterrupt)
 class PluginError(Exception):
     """Something can't be done to a plugin; str() is a sentence for the admin who asked."""
 
+    # Of those that are KeyErrors too, str() would be a string in quotes.
+    __str__ = Exception.__str__
+
+
+class PluginActivationException(PluginError):
+    """A plugin can't be activated."""
+
+
+class IncompatiblePluginException(PluginActivationException):
+    """A plugin is for another Python or another errbot."""
+
+
+class PluginConfigurationException(PluginActivationException):
+    """A plugin can't use its configuration."""
+
+
+class UnknownPlugin(PluginActivationException, KeyError):
+    """There is no plugin of that name. Code that was written for errbot expects a KeyError here and there."""
+
+
+class CircularDependency(PluginActivationException):
+    """Plugins depend on each other in a circle."""
+
 
 class State(Enum):
     """How a plugin is, with the letter that `!status plugins` shows."""
@@ -31,11 +54,17 @@ class State(Enum):
 
 @dataclass(eq=False)
 class Plugin:
-    """A plugin that was found: its file, its instance once it could be loaded, and what is wrong with it, if anything."""
+    """A plugin that was found: its file, its instance once it could be loaded, and what is wrong with it, if anything.
+
+    `problem` is why it doesn't work; `notes` are things that don't keep it from working, and `templates` what is wrong
+    with its templates. Each is one line.
+    """
 
     plug: PlugFile
     instance: BotPlugin | None = None
     problem: str = ""
+    notes: list[str] = field(default_factory=list)
+    templates: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:

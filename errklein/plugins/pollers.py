@@ -117,9 +117,9 @@ class Pollers:
         self._end(poller)
 
     @property
-    def running(self) -> list[Callable[..., Any]]:
-        """The methods that are being polled."""
-        return [poller.signature[0] for poller in self._pollers]
+    def running(self) -> list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]]:
+        """The methods that are being polled, each with its arguments."""
+        return [poller.signature for poller in self._pollers]
 
     def _with(self, signature: tuple[Any, ...]) -> list[_Poller]:
         return [poller for poller in self._pollers if poller.signature == signature]

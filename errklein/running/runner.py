@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,15 @@ _VALUES = frozenset({type(None), str, bytes, dict, list, tuple, int, bool})
 Prepare = Callable[[], Callable[[], Any]]
 
 
+@dataclass(frozen=True)
+class Going:
+    """A method that is running: whose, its name, and since when on the reactor's clock, in seconds."""
+
+    subject: Any
+    name: str
+    since: float
+
+
 class Runner:
     """Runs handlers of every kind where each is safe, and knows which are running.
 
@@ -34,6 +44,7 @@ class Runner:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._tally = Tally()
+        self._going: dict[object, Going] = {}
 
     def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:
         """Call the handler with the arguments, on the reactor or in `pool`, and wait for what it returns.
@@ -67,7 +78,8 @@ class Runner:
             self._leave(subject)
             return fail(Failure())
         if isinstance(result, Deferred):
-            return result.addBoth(self._left, subject)
+            self._note(result, subject, handler if handler not in _DRAINS else args[0])
+            return result.addBoth(self._left, subject, result)
         self._leave(subject)
         return succeed(result)
 
@@ -79,6 +91,7 @@ class Runner:
         """
         context = copy_context()
         subject: Any = None
+        key = object()
 
         def begin() -> Callable[[], Any]:
             nonlocal subject
@@ -86,6 +99,7 @@ class Runner:
             subject = _subject(job)
             if subject is not None:
                 self._tally.enter(id(subject))
+                self._note(key, subject, _method(job))
             return partial(context.run, job)
 
         def end(result: Any) -> Any:
@@ -98,7 +112,8 @@ class Runner:
                 )
                 result = context.run(self._settle, result)
             if isinstance(result, Deferred):
-                return result.addBoth(self._left, subject)
+                return result.addBoth(self._left, subject, key)
+            self._going.pop(key, None)
             self._leave(subject)
             return result
 
@@ -109,6 +124,10 @@ class Runner:
         """How many handlers of `subject`, a plugin's instance, run now; without one, of all, those that wait for a
         thread included."""
         return self._tally.count(None if subject is None else id(subject))
+
+    def going_on(self) -> list[Going]:
+        """The methods that run now, in the order in which they began."""
+        return list(self._going.values())
 
     def when_idle(self, subject: Any = None) -> Deferred[None]:
         """Fires as soon as no handler of `subject`, a plugin's instance, or none at all, is running or waiting."""
@@ -132,7 +151,12 @@ class Runner:
         if subject is not None:
             self._tally.enter(id(subject))
 
-    def _left(self, result: Any, subject: Any) -> Any:
+    def _note(self, key: object, subject: Any, handler: Any) -> None:
+        if subject is not None:
+            self._going[key] = Going(subject, getattr(handler, "__name__", repr(handler)), self._reactor.seconds())
+
+    def _left(self, result: Any, subject: Any, key: object) -> Any:
+        self._going.pop(key, None)
         self._leave(subject)
         return result
 
@@ -146,11 +170,16 @@ def _function(handler: Any) -> Any:
     return handler.__func__ if inspect.ismethod(handler) else handler
 
 
-def _subject(job: Any) -> Any:
-    """The plugin's instance whose method the job is; None for anything else."""
+def _method(job: Any) -> Any:
+    """What is called in the end."""
     while isinstance(job, partial):
         job = job.args[0] if job.func in _DRAINS else job.func
-    return getattr(job, "__self__", None)
+    return job
+
+
+def _subject(job: Any) -> Any:
+    """The plugin's instance whose method the job is; None for anything else."""
+    return getattr(_method(job), "__self__", None)
 
 
 def _drain(handler: Callable[..., Any], deliver: Callable[[Any], Any], args: Any) -> None:

@@ -1,0 +1,259 @@
+"""How a plugin is configured, activated, reloaded and deactivated: the steps, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from errklein.plugins.botplugin import BotPlugin, handlers, overrides
+from errklein.plugins.load_errors import told_of
+from errklein.plugins.loading import Loader
+from errklein.plugins.plugin import (
+    RAISED,
+    CircularDependency,
+    Plugin,
+    PluginActivationException,
+    PluginConfigurationException,
+    PluginError,
+    as_raised,
+)
+from errklein.plugins.structure import ValidationException
+from errklein.plugins.template_checks import broken_templates
+from errklein.text import templating
+from errklein.webhooks import Hook, HookDeclaration
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+
+
+class Lives:
+    """Leads plugins through their lives. Of these steps, only those of one change may go on at a time.
+
+    `stored_configuration` tells the configuration that is stored for a plugin's name; `changed` is called whenever
+    another plugin is active than before.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, bot: Bot, loader: Loader, stored_configuration: Callable[[str], Any], changed: Callable[[], None]
+    ) -> None:
+        self._bot = bot
+        self._loader = loader
+        self._plugins = loader.plugins
+        self._configuration = stored_configuration
+        self._changed = changed
+        self._order: dict[str, None] = {}
+        self._waiting: list[Deferred[None]] | None = None
+
+    @property
+    def order(self) -> list[str]:
+        """The names of active plugins, in the order in which they were activated."""
+        return [name for name in self._order if name in self._plugins and self._plugins[name].active]
+
+    def when_settled(self) -> Deferred[None] | None:
+        """Fires when a plugin that is between two instances has its commands again; None if there is no such plugin."""
+        if self._waiting is None:
+            return None
+        settled: Deferred[None] = Deferred()
+        self._waiting.append(settled)
+        return settled
+
+    async def activate(self, plugin: Plugin, failed: set[str] | None = None, wanted_by: tuple[str, ...] = ()) -> None:
+        """Activate the plugin, and those it depends on before it; raises PluginActivationException.
+
+        `failed` are the names of plugins that were tried before and aren't tried again; those that fail are added.
+        """
+        failed = set() if failed is None else failed
+        if plugin.active:
+            return
+        if plugin.name in wanted_by:
+            circle = " → ".join((*wanted_by[wanted_by.index(plugin.name) :], plugin.name))
+            raise CircularDependency(f"{plugin.name} depends on itself: {circle} (DependsOn in {plugin.plug.path})")
+        if plugin.name in failed or plugin.instance is None:
+            raise PluginActivationException(plugin.problem or f"{plugin.name} could not be loaded")
+        try:
+            for name in plugin.plug.depends_on:
+                await self._activate_dependency(plugin, name, failed, (*wanted_by, plugin.name))
+            await self.configure(plugin, plugin.instance, self._configuration(plugin.name))
+            await self.begin(plugin, plugin.instance)
+        except PluginError as error:
+            failed.add(plugin.name)
+            plugin.problem = str(error)
+            raise
+
+    async def _activate_dependency(
+        self, plugin: Plugin, name: str, failed: set[str], wanted_by: tuple[str, ...]
+    ) -> None:
+        if name not in self._plugins:
+            raise PluginActivationException(
+                f"{plugin.name} depends on {name}, and there is no such plugin (DependsOn in {plugin.plug.path})"
+            )
+        try:
+            await self.activate(self._plugins[name], failed, wanted_by)
+        except PluginError as error:
+            if isinstance(error, CircularDependency) and str(error).startswith(f"{plugin.name} "):
+                raise
+            raise PluginActivationException(
+                f"{plugin.name} depends on {name}, which can't be activated: {error}"
+            ) from error
+
+    async def configure(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
+        """Have the instance check and take the configuration; raises PluginConfigurationException."""
+        try:
+            if configuration is not None and instance.get_configuration_template() is not None:
+                await self._call(instance, "check_configuration", configuration)
+            await self._call(instance, "configure", configuration)
+        except RAISED as error:
+            plugin.problem = f"{plugin.name} can't use its configuration: {self._refusal(plugin, error)}"
+            raise PluginConfigurationException(plugin.problem) from error
+
+    async def check(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
+        """Have the instance say whether it could take the configuration; raises PluginConfigurationException."""
+        if configuration is None or instance.get_configuration_template() is None:
+            return
+        try:
+            await self._call(instance, "check_configuration", configuration)
+        except RAISED as error:
+            raise PluginConfigurationException(self._refusal(plugin, error)) from error
+
+    async def reconfigured(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> bool:
+        """Whether the active plugin has taken the configuration as it goes."""
+        try:
+            return await self._call(instance, "reconfigure", configuration) is not NotImplemented
+        except RAISED as error:
+            raise PluginConfigurationException(self._refusal(plugin, error)) from error
+
+    def _refusal(self, plugin: Plugin, error: BaseException) -> str:
+        """Why the plugin doesn't take a configuration: its own words, or what went wrong in it, and where."""
+        if isinstance(error, ValidationException):
+            return " ".join(str(error).split())
+        self.log.failure("{plugin}: configuring it failed", plugin=plugin.name)
+        return told_of(plugin.plug, error)
+
+    async def begin(self, plugin: Plugin, instance: BotPlugin) -> None:
+        """Activate the configured instance; raises PluginActivationException."""
+        cls: Any = type(instance)
+        cls.__errdoc__ = cls.__doc__ or plugin.plug.description
+        await self._add_templates(plugin)
+        method = "activate"
+        try:
+            await self._call(instance, method)
+            self._changed()
+            if not instance.is_activated:
+                # Said by a plugin that returns from activate without calling BotPlugin's: it doesn't want to work yet.
+                plugin.problem = ""
+                return
+            self._order[plugin.name] = None
+            self._bot.web.routes.replace(plugin.name, hooks_of(instance))
+            method = "callback_connect"
+            await self._call(instance, method)
+        except RAISED as error:
+            self.log.failure("{plugin} could not be activated: {method}", plugin=plugin.name, method=method)
+            self._bot.web.routes.remove(plugin.name)
+            await self.end(plugin, instance)
+            plugin.problem = f"{plugin.name} could not be activated: {method}: {told_of(plugin.plug, error)}"
+            raise PluginActivationException(plugin.problem) from error
+        plugin.problem = ""
+
+    async def _add_templates(self, plugin: Plugin) -> None:
+        templating.add_templates(plugin.name, plugin.plug.directory)
+        plugin.templates = []
+        if plugin.name in templating.plugin_templates:
+            work = partial(broken_templates, plugin.plug.directory)
+            plugin.templates = await self._bot.plugin_pool.run(lambda: work)
+
+    async def end(self, plugin: Plugin, instance: BotPlugin) -> None:
+        """Deactivate the instance; its storage closes when its last handler has come to its end."""
+        try:
+            await self._call(instance, "deactivate")
+        except RAISED:
+            self.log.failure("{plugin} raised while it was deactivated", plugin=plugin.name)
+            BotPlugin.deactivate(instance)
+        instance.is_activated = False
+        self._changed()
+        if plugin.instance is instance:
+            self._order.pop(plugin.name, None)
+            # Of a plugin that is being reloaded, handlers of the old instance may still need them.
+            templating.remove_templates(plugin.name)
+
+        def close(_: None) -> None:
+            if instance.is_open_storage() and not instance.is_activated:
+                instance.close_storage()
+
+        self._bot.runner.when_idle(instance).addCallback(close)
+
+    async def reload(self, plugin: Plugin) -> None:
+        """Make a new instance of the plugin's code as it is now; one that was inactive stays so, unless it was broken."""
+        old, was_active, was_broken = plugin.instance, plugin.active, bool(plugin.problem)
+        await self._loader.load_again(plugin)
+        if old is None or not was_active:
+            if was_broken:
+                await self.activate(plugin)
+            return
+        # Requests wait from the moment that the old instance stops until the new one has its routes.
+        with self._between(plugin):
+            await self.end(plugin, old)
+            await self.activate(plugin)
+
+    async def use(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
+        """Activate the plugin with another configuration; if it can't be, it is as before, with the stored one."""
+        before = self._configuration(plugin.name)
+        with self._between(plugin):
+            was_active, problem = plugin.active, plugin.problem
+            if was_active:
+                await self.end(plugin, instance)
+            try:
+                await self.configure(plugin, instance, configuration)
+                await self.begin(plugin, instance)
+            except PluginError as error:
+                await self.configure(plugin, instance, before)
+                if not was_active:
+                    plugin.problem = problem
+                    raise
+                await self.begin(plugin, instance)
+                raise type(error)(f"{error} The configuration from before is in use again.") from error
+
+    async def stop_all(self) -> None:
+        """Deactivate all plugins, those first that were activated last."""
+        for name in reversed(self.order):
+            plugin = self._plugins[name]
+            if plugin.instance is not None:
+                self._bot.web.routes.remove(name)
+                await self.end(plugin, plugin.instance)
+
+    @contextmanager
+    def _between(self, plugin: Plugin) -> Iterator[None]:
+        """Requests for the plugin and unknown commands wait, from its old instance's end until its new one works."""
+        self._bot.web.routes.hold(plugin.name)
+        self._waiting = []
+        try:
+            yield
+        finally:
+            if not plugin.active:
+                self._bot.web.routes.remove(plugin.name)
+            waiting, self._waiting = self._waiting, None
+            for settled in waiting:
+                settled.callback(None)
+
+    async def _call(self, instance: BotPlugin, method: str, *args: Any) -> Any:
+        """Call a method of the plugin where it is safe; what BotPlugin itself has is quick and stays here."""
+        if not overrides(instance, method):
+            return getattr(instance, method)(*args)
+        running = self._bot.runner.run(getattr(instance, method), *args, pool=self._bot.plugin_pool)
+        return await running.addErrback(as_raised)
+
+
+def hooks_of(instance: BotPlugin) -> list[Hook]:
+    """The methods of a plugin that are marked as webhooks."""
+    hooks = []
+    for name, handler in handlers(instance):
+        declaration = HookDeclaration.of(handler)
+        if declaration is not None:
+            hooks.append(Hook(instance.name, name, declaration, handler))
+    return hooks
