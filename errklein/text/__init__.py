@@ -1,7 +1,17 @@
 """What the bot says, as each network can show it: Markdown rendered to plain text, ANSI and IRC, and cut to size."""
 
 from errklein.text.printable import printable
-from errklein.text.rendering import to_ansi, to_irc, to_plain
+from errklein.text.rendering import md_escape, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
 from errklein.text.splitting import split_message
 
-__all__ = ["printable", "split_message", "to_ansi", "to_irc", "to_plain"]
+__all__ = [
+    "md_escape",
+    "printable",
+    "split_message",
+    "to_ansi",
+    "to_imtext",
+    "to_irc",
+    "to_md",
+    "to_plain",
+    "to_xhtml",
+]

@@ -74,7 +74,7 @@ class _Layout:
         self._inlines: dict[str, Callable[[Element], str]] = {
             "strong": lambda element: f"{marks.BOLD}{self._line(element)}{marks.BOLD_END}",
             "em": lambda element: f"{marks.EMPHASIS}{self._line(element)}{marks.EMPHASIS_END}",
-            "code": lambda element: printable(_restored(element.text or "")),
+            "code": lambda element: f"{marks.CODE}{printable(_restored(element.text or ''))}{marks.CODE_END}",
             "br": lambda element: "\n",
             "a": self._link,
             "img": lambda element: self._text(element.get("src", "")),
@@ -126,7 +126,7 @@ class _Layout:
         if stashed:
             raw = self._tree.raw[int(stashed[1])]
             if isinstance(raw, Code):
-                code = printable(raw)
+                code = _fixed(printable(raw))
                 return f" {code}\n" if self._style.exact else code
         return f"{self._style.indent}{self._line(element)}\n"
 
@@ -141,7 +141,9 @@ class _Layout:
             text = f"{marks.BOLD}{text}{marks.BOLD_END}"
         elif level == 3:
             text = f"{marks.EMPHASIS}{text}{marks.EMPHASIS_END}"
-        return f"\n{'  ' * min(level - 1, 3)}{text}\n\n" if self._style.exact else f"\n{text}\n"
+        if not self._style.exact:
+            return f"\n{text}\n"
+        return f"\n{'  ' * min(level - 1, 3)}{text}\n{NEWLINE if level < 4 else ''}"
 
     def _list(self, element: Element) -> str:
         items = []
@@ -170,7 +172,7 @@ class _Layout:
     def _preformatted(self, element: Element) -> str:
         code = element.find("code")
         text = printable(_restored((code if code is not None else element).text or ""))
-        return text.rstrip(" \n") + "\n"
+        return _fixed(text.rstrip(" \n") + "\n")
 
     def _quote(self, element: Element) -> str:
         content = self.flow(element)
@@ -182,7 +184,7 @@ class _Layout:
         rows: list[Row] = [[self._cell(cell) for cell in row] for row in element.iter("tr")]
         head = rows[0] if rows else []
         draw = compact_table if self._style.compact else boxed_table
-        return draw(head, rows[1:])
+        return _fixed(draw(head, rows[1:]))
 
     def _cell(self, cell: Element) -> str:
         return self._colored(cell, "\n".join(line.strip(" ") for line in self._line(cell).strip("\n").split("\n")))
@@ -216,6 +218,11 @@ class _Layout:
     def _stashed(self, placeholder: re.Match[str]) -> str:
         raw = self._tree.raw[int(placeholder[1])]
         return "\n" if _BREAK.fullmatch(raw) else raw
+
+
+def _fixed(block: str) -> str:
+    """The block in letters of one width; the mark at its end is before its last newline."""
+    return f"{marks.FIXED}{block.removesuffix(NEWLINE)}{marks.FIXED_END}\n"
 
 
 def _restored(code: str) -> str:

@@ -83,22 +83,36 @@ def _parse(parser: Markdown, text: str) -> Tree:
 
 def _build() -> Markdown:
     parser = Markdown(extensions=[TableExtension(), DefListExtension(), FootnoteExtension()])
+    adapt(parser)
+    return parser
+
+
+def adapt(parser: Markdown) -> None:
+    """Let a parser of Markdown, perhaps with all of Markdown Extra, make trees that can be laid out.
+
+    Fenced code is in `parser.htmlStash.rawHtmlBlocks` as `Code`.
+    """
     numbered = parser.parser.blockprocessors["olist"]
     assert isinstance(numbered, OListProcessor)
     # A list begins with the number that was written.
     numbered.LAZY_OL = False  # type: ignore[misc]
-    parser.preprocessors.deregister("html_block")
-    parser.preprocessors.register(_Fences(parser), "fences", 25)
+    parser.preprocessors.deregister("html_block", strict=False)
+    parser.preprocessors.deregister("fenced_code_block", strict=False)
+    parser.preprocessors.register(Fences(parser), "fences", 25)
     parser.preprocessors.register(_Abbreviations(parser), "abbreviations", 15)
-    parser.treeprocessors.register(_Attributes(parser), "attr_list", 8)
+    parser.treeprocessors.register(Attributes(parser), "attr_list", 8)
     # It would put white space into the tree, for people who read HTML.
-    parser.treeprocessors.deregister("prettify")
+    parser.treeprocessors.deregister("prettify", strict=False)
+    cap_links(parser)
+
+
+def cap_links(parser: Markdown) -> None:
+    """Let a parser give up on links that would take it long."""
     for name, processor, pattern, priority in _LINKS:
         parser.inlinePatterns.register(processor(pattern, parser), name, priority)
-    return parser
 
 
-class _Fences(Preprocessor):
+class Fences(Preprocessor):
     """Takes fenced code out of the text before anything in it is understood as Markdown."""
 
     FENCED = re.compile(
@@ -106,6 +120,7 @@ class _Fences(Preprocessor):
     )
 
     def run(self, lines: list[str]) -> list[str]:
+        """The lines, with a placeholder for each block of code."""
         text = "\n".join(lines)
         if "```" not in text and "~~~" not in text:
             return lines
@@ -122,7 +137,7 @@ class _Abbreviations(Preprocessor):
         return [line for line in lines if not self.EXPLAINED.match(line)]
 
 
-class _Attributes(AttrListTreeprocessor):
+class Attributes(AttrListTreeprocessor):
     """Knows `{: color='red'}` only with its colon, or a line of JSON after a paragraph would vanish as attributes."""
 
     # The stubs call these final; they are there to be changed.

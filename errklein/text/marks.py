@@ -7,6 +7,7 @@ removes from all that comes from outside. So texts with marks can be cut, padded
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
@@ -16,9 +17,13 @@ BOLD, BOLD_END, EMPHASIS, EMPHASIS_END, COLOR_END, BACKGROUND_END = map(chr, ran
 _COLOR_FIRST = _FIRST + 6
 _BACKGROUND_FIRST = _COLOR_FIRST + len(COLORS)
 
-_LAST = chr(_BACKGROUND_FIRST + len(COLORS) - 1)
+CODE, CODE_END, FIXED, FIXED_END = map(chr, range(_BACKGROUND_FIRST + len(COLORS), _BACKGROUND_FIRST + len(COLORS) + 4))
+"""Code within a line; blocks that need letters of one width. Networks that show all text in such letters need neither."""
+
+_LAST = FIXED_END
 
 _MARK = re.compile(f"([{BOLD}-{_LAST}])")
+_FIXED_BLOCK = re.compile(f" ?{FIXED}([^{FIXED_END}]*){FIXED_END}")
 _MARK_OR_NEWLINE = re.compile(f"([\n{BOLD}-{_LAST}])")
 
 # What IRC clients agree on (modern.ircdocs.horse/formatting), in the order of COLORS.
@@ -78,6 +83,18 @@ def marks_as_irc(text: str) -> str:
     return "".join(parts)
 
 
+def marks_as(text: str, characters: Mapping[str, str]) -> str:
+    """The text with each mark replaced; those that `characters` doesn't have go.
+
+    What replaces the marks around blocks of letters of one width stands on lines of its own; between them there are no
+    other styles, as networks show such blocks as they are.
+    """
+    if FIXED in characters:
+        # The space that a paragraph begins with would be in front of the fence.
+        text = _FIXED_BLOCK.sub(lambda block: f"{FIXED}{without_marks(block[1])}{FIXED_END}", text)
+    return _MARK.sub(lambda mark: characters.get(mark[0], ""), text)
+
+
 @dataclass(frozen=True)
 class _State:
     """Which marks are open. Colours inside each other are stacked, so that the outer one comes back."""
@@ -96,6 +113,8 @@ class _State:
             return replace(self, emphasis=self.emphasis + 1)
         if mark == EMPHASIS_END:
             return replace(self, emphasis=self.emphasis - 1)
+        if mark >= CODE:
+            return self
         if mark == COLOR_END:
             return replace(self, colors=self.colors[:-1])
         if mark == BACKGROUND_END:

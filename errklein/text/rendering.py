@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from errklein.text.marks import marks_as_ansi, marks_as_irc, without_marks
+from errklein.text import xhtml
+from errklein.text.characters import IMTEXT_CHRS
+from errklein.text.marks import marks_as, marks_as_ansi, marks_as_irc, without_marks
 from errklein.text.printable import printable
 
 MARKDOWN_CAP = 20_000
@@ -28,6 +30,9 @@ _SPECIAL = re.compile(
     re.MULTILINE,
 )
 _NEW_PARAGRAPH = re.compile(r"\n(?: *\n)+ *")
+_ATTRIBUTES = re.compile(r"\{:[^}\n]*\}")
+_ESCAPED = re.compile(r"([\\`*_{}\[\]()>#+\-.!])")
+_IMTEXT = IMTEXT_CHRS.by_mark()
 
 
 def to_plain(markdown: str, *, compact: bool = False) -> str:
@@ -37,8 +42,39 @@ def to_plain(markdown: str, *, compact: bool = False) -> str:
     """
     markdown = printable(markdown)
     if is_only_text(markdown):
-        return _paragraphs(markdown, " ").strip(" \n")
+        # "You said: " ends with a space in plugins' tests.
+        return _paragraphs(markdown, " ").strip("\n" if markdown.endswith(" ") else " \n").lstrip(" \n")
     return without_marks(_laid_out(markdown, compact, exact=True)).strip(" \n")
+
+
+def to_imtext(markdown: str, *, compact: bool = False) -> str:
+    """The text as people write it to each other: `*bold*`, `_emphasis_`, code and tables in backticks."""
+    markdown = printable(markdown)
+    if is_only_text(markdown):
+        return _paragraphs(markdown, " ").strip(" \n")
+    return marks_as(_laid_out(markdown, compact, exact=True), _IMTEXT).strip(" \n")
+
+
+def to_xhtml(markdown: str) -> str:
+    """The text as XHTML. All of it is errklein's own: tags in the text are shown, and links lead to the web and mail."""
+    markdown = printable(markdown)
+    if _too_long(markdown):
+        return xhtml.as_it_is(markdown)
+    try:
+        return xhtml.from_markdown(markdown)
+    except Exception:
+        # As below, it is nested too deep.
+        return xhtml.as_it_is(markdown)
+
+
+def to_md(markdown: str) -> str:
+    """The Markdown itself, for a network that knows it, without the attributes such as `{: color='red'}`."""
+    return _ATTRIBUTES.sub("", printable(markdown))
+
+
+def md_escape(text: str) -> str:
+    """The text with a backslash before all that Markdown might take for more."""
+    return _ESCAPED.sub(r"\\\1", text)
 
 
 def to_ansi(markdown: str, *, compact: bool = False) -> str:
@@ -66,8 +102,12 @@ def _paragraphs(text: str, indent: str) -> str:
     return _NEW_PARAGRAPH.sub("\n" + indent, text)
 
 
+def _too_long(markdown: str) -> bool:
+    return len(markdown) > MARKDOWN_CAP or markdown.count("\n") >= LINES_CAP
+
+
 def _laid_out(markdown: str, compact: bool, exact: bool = False) -> str:
-    if len(markdown) > MARKDOWN_CAP or markdown.count("\n") >= LINES_CAP:
+    if _too_long(markdown):
         return markdown
     # Markdown takes its time to import, and a bot that says plain sentences never needs it.
     from errklein.text.layout import Style, lay_out

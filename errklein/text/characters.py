@@ -1,0 +1,99 @@
+"""What a network writes for bold, colours and the like, as a table that backends can make themselves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from errklein.text import marks
+
+
+class NSC:
+    """A string that takes no room where it is shown, such as the asterisks that stand for bold."""
+
+    def __init__(self, s: str) -> None:
+        self.s = s
+
+    def __str__(self) -> str:
+        return self.s
+
+    def __repr__(self) -> str:
+        return f"NSC({self.s!r})"
+
+
+class CharacterTable(NamedTuple):
+    """What is written where a style begins and ends; str() of each counts."""
+
+    fg_black: str | NSC = ""
+    fg_red: str | NSC = ""
+    fg_green: str | NSC = ""
+    fg_yellow: str | NSC = ""
+    fg_blue: str | NSC = ""
+    fg_magenta: str | NSC = ""
+    fg_cyan: str | NSC = ""
+    fg_white: str | NSC = ""
+    fg_default: str | NSC = ""
+    bg_black: str | NSC = ""
+    bg_red: str | NSC = ""
+    bg_green: str | NSC = ""
+    bg_yellow: str | NSC = ""
+    bg_blue: str | NSC = ""
+    bg_magenta: str | NSC = ""
+    bg_cyan: str | NSC = ""
+    bg_white: str | NSC = ""
+    bg_default: str | NSC = ""
+    fx_reset: str | NSC = ""
+    fx_bold: str | NSC = ""
+    fx_italic: str | NSC = ""
+    fx_underline: str | NSC = ""
+    fx_not_italic: str | NSC = ""
+    fx_not_underline: str | NSC = ""
+    fx_normal: str | NSC = ""
+    fixed_width: str | NSC = ""
+    end_fixed_width: str | NSC = ""
+    inline_code: str | NSC = ""
+    end_inline_code: str | NSC = ""
+
+    def by_mark(self) -> dict[str, str]:
+        """For each mark in a laid-out text what is written for it, if anything. Emphasis is underlined."""
+        written: dict[str, str | NSC] = {
+            marks.BOLD: self.fx_bold,
+            marks.BOLD_END: self.fx_normal,
+            marks.EMPHASIS: self.fx_underline,
+            marks.EMPHASIS_END: self.fx_not_underline,
+            marks.COLOR_END: self.fg_default,
+            marks.BACKGROUND_END: self.bg_default,
+            marks.CODE: self.inline_code,
+            marks.CODE_END: self.end_inline_code,
+            marks.FIXED: self.fixed_width,
+            marks.FIXED_END: f"\n{str(self.end_fixed_width).strip()}" if str(self.end_fixed_width) else "",
+        }
+        for name in marks.COLORS:
+            for mark, place in ((marks.color(name), f"fg_{name}"), (marks.background(name), f"bg_{name}")):
+                assert mark is not None
+                written[mark] = getattr(self, place)
+        return {mark: str(characters) for mark, characters in written.items() if str(characters)}
+
+
+def _sgr(code: int) -> str:
+    return f"\x1b[{code}m"
+
+
+TEXT_CHRS = CharacterTable()
+"""Nothing at all."""
+
+IMTEXT_CHRS = CharacterTable(
+    fx_bold=NSC("*"),
+    fx_normal=NSC("*"),
+    fx_underline=NSC("_"),
+    fx_not_underline=NSC("_"),
+    fixed_width="```\n",
+    end_fixed_width="```\n",
+    inline_code="`",
+    end_inline_code="`",
+)
+"""What people write to each other, and Slack and its like show."""
+
+ANSI_CHRS = CharacterTable(
+    *(_sgr(code) for code in (*range(30, 38), 39, *range(40, 48), 49, 0, 1, 3, 4, 23, 24, 22)),
+)
+"""A terminal's (ECMA-48 SGR)."""

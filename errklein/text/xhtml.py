@@ -1,0 +1,105 @@
+"""Markdown as XHTML that is safe to show, whoever wrote it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import deque
+from html.entities import html5
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markdown import Markdown
+
+SCHEMES = frozenset({"ftp", "http", "https", "irc", "ircs", "mailto", "sip", "tel", "xmpp"})
+"""Where links may lead to. Others may run something where they are clicked."""
+
+_ATTRIBUTES = frozenset({"alt", "bgcolor", "class", "color", "href", "id", "src", "start", "style", "title"})
+
+# In what Markdown writes, < and > are tags' own: in texts and in attributes they are entities.
+_TAG = re.compile(r"<[^<>]*>")
+_ATTRIBUTE = re.compile(r'\s+([\w:.-]+)="([^"]*)"')
+_SCHEME = re.compile(r"([^/?#]*?):")
+_BREAK = re.compile(r"&lt;br\s*/?&gt;", re.IGNORECASE)
+_CODE = re.compile(r"(<code[^<>]*>.*?</code>)", re.DOTALL)
+_ENTITY = re.compile(r"&(#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
+_OF_XML = frozenset({"amp", "apos", "gt", "lt", "quot"})
+
+_idle: deque[Markdown] = deque()
+
+
+def from_markdown(text: str) -> str:
+    """The text as XHTML; tags in it are text, except `<br>`. May be called from many threads at once."""
+    try:
+        parser = _idle.pop()
+    except IndexError:
+        parser = _build()
+    try:
+        page = parser.convert(text)
+    finally:
+        parser.reset()
+        _idle.append(parser)
+    page = _TAG.sub(_cleaned, page)
+    return "".join(part if part.startswith("<code") else _BREAK.sub("<br/>", part) for part in _CODE.split(page))
+
+
+def as_it_is(text: str) -> str:
+    """The text in one paragraph, line for line, whatever Markdown would say of it."""
+    return "<p>" + html.escape(text, quote=False).replace("\n", "<br />\n") + "</p>"
+
+
+def unescape(text: str) -> str:
+    """The text with the characters that HTML's entities stand for, except the five that XML needs."""
+    return _ENTITY.sub(_character, text)
+
+
+def _character(entity: re.Match[str]) -> str:
+    name = entity[1]
+    if name in _OF_XML or not (name.startswith("#") or f"{name};" in html5):
+        return entity[0]
+    character = html.unescape(entity[0])
+    return html.escape(character) if character in "&<>\"'" else character
+
+
+def _build() -> Markdown:
+    from markdown import Markdown
+    from markdown.extensions.abbr import AbbrExtension
+    from markdown.extensions.def_list import DefListExtension
+    from markdown.extensions.fenced_code import FencedCodeExtension
+    from markdown.extensions.footnotes import FootnoteExtension
+    from markdown.extensions.tables import TableExtension
+
+    from errklein.text.markdown_tree import Attributes, cap_links
+
+    parser = Markdown(
+        output_format="xhtml",
+        extensions=[
+            FencedCodeExtension(),
+            TableExtension(),
+            DefListExtension(),
+            FootnoteExtension(),
+            AbbrExtension(),
+        ],
+    )
+    parser.treeprocessors.register(Attributes(parser), "attr_list", 8)
+    parser.preprocessors.deregister("html_block")
+    parser.inlinePatterns.deregister("html")
+    cap_links(parser)
+    return parser
+
+
+def _cleaned(tag: re.Match[str]) -> str:
+    return _ATTRIBUTE.sub(_allowed, tag[0])
+
+
+def _allowed(attribute: re.Match[str]) -> str:
+    name, value = attribute[1].lower(), html.unescape(attribute[2])
+    if name not in _ATTRIBUTES:
+        return ""
+    if name in ("href", "src"):
+        scheme = _SCHEME.match("".join(value.split()))
+        if scheme and scheme[1].lower() not in SCHEMES:
+            return ""
+    if name == "style" and not re.fullmatch(r"text-align: [a-z]+;", value):
+        return ""
+    return attribute[0]
