@@ -73,8 +73,7 @@ class Lives:
         if plugin.active:
             return
         if plugin.name in wanted_by:
-            circle = " → ".join((*wanted_by[wanted_by.index(plugin.name) :], plugin.name))
-            raise CircularDependency(f"{plugin.name} depends on itself: {circle} (DependsOn in {plugin.plug.path})")
+            raise _circular(plugin, wanted_by[wanted_by.index(plugin.name) :])
         if plugin.name in failed or plugin.instance is None:
             raise PluginActivationException(plugin.problem or f"{plugin.name} could not be loaded")
         try:
@@ -97,8 +96,8 @@ class Lives:
         try:
             await self.activate(self._plugins[name], failed, wanted_by)
         except PluginError as error:
-            if isinstance(error, CircularDependency) and str(error).startswith(f"{plugin.name} "):
-                raise
+            if isinstance(error, CircularDependency) and plugin.name in error.circle:
+                raise _circular(plugin, error.circle) from error
             raise PluginActivationException(
                 f"{plugin.name} depends on {name}, which can't be activated: {error}"
             ) from error
@@ -247,6 +246,14 @@ class Lives:
             return getattr(instance, method)(*args)
         running = self._bot.runner.run(getattr(instance, method), *args, pool=self._bot.plugin_pool)
         return await running.addErrback(as_raised)
+
+
+def _circular(plugin: Plugin, circle: tuple[str, ...]) -> CircularDependency:
+    """The error that tells how the plugin, which is one of the circle, depends on itself."""
+    start = circle.index(plugin.name)
+    circle = (*circle[start:], *circle[:start])
+    shown = " → ".join((*circle, plugin.name))
+    return CircularDependency(f"{plugin.name} depends on itself: {shown} (DependsOn in {plugin.plug.path})", circle)
 
 
 def hooks_of(instance: BotPlugin) -> list[Hook]:

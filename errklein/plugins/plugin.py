@@ -39,7 +39,11 @@ class UnknownPlugin(PluginActivationException, KeyError):
 
 
 class CircularDependency(PluginActivationException):
-    """Plugins depend on each other in a circle."""
+    """Plugins depend on each other in a circle: `circle` are their names, each before the one that it depends on."""
+
+    def __init__(self, message: str, circle: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.circle = circle
 
 
 class State(Enum):

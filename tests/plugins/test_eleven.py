@@ -1,0 +1,95 @@
+"""Eleven plugins, each broken in another place, beside one that works: who is told what, in one line each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.testing import TestBot
+
+ELEVEN = Path(__file__).parent / "fixtures" / "eleven"
+
+WRONG = {
+    "Imports": (
+        "Imports could not be loaded: {}/imports/imports.py, line 2: ModuleNotFoundError: No module named 'no_such_module'"
+    ),
+    "Constructor": (
+        "Constructor could not be loaded: {}/constructor/constructor.py, line 7: "
+        "ValueError: invalid literal for int() with base 10: 'many'"
+    ),
+    "Activates": (
+        "Activates could not be activated: activate: {}/activates/activates.py, line 7: OSError: the disk is gone"
+    ),
+    "Configures": (
+        "Configures can't use its configuration: {}/configures/configures.py, line 6: "
+        "TypeError: 'NoneType' object is not subscriptable"
+    ),
+    "Connects": (
+        "Connects could not be activated: callback_connect: {}/connects/connects.py, line 6: "
+        "AttributeError: 'Connects' object has no attribute 'no_such_method'"
+    ),
+    "Needs": "Needs depends on Missing, and there is no such plugin (DependsOn in {}/needs/needs.plug)",
+    "CircleOne": (
+        "CircleOne depends on itself: CircleOne → CircleTwo → CircleOne (DependsOn in {}/circle_one/circle_one.plug)"
+    ),
+    "Version": (
+        "Version can't be used: it needs errbot 99.0.0 or newer, and errklein stands for 6.2.1 ({}/version/version.plug)"
+    ),
+    "Template": (
+        "{}/template/templates/shown.md, line 3: the template can't be used: Unexpected end of template. "
+        "Jinja was looking for the following tags: 'endfor' or 'else'. "
+        "The innermost block that needs to be closed is 'for'."
+    ),
+    "Good": "{}/twin/twin.plug is left out: its Name is that of this plugin",
+    "Slow": "Slow.forever has been running for 2 h",
+}
+"""What is said of each plugin; {} is the directory of all of them."""
+
+
+class ElevenTests(SynchronousTestCase):
+    """One bot with all of them."""
+
+    def setUp(self) -> None:
+        """Start the bot, and a command that never returns."""
+        self.bot = TestBot(plugin_dirs=[ELEVEN])
+        self.addCleanup(self.bot.stop)
+        with self.assertRaises(AssertionError):
+            self.bot.start()
+        self.flushLoggedErrors()
+        self.told = "\n".join(self.bot.sent_to("@admin"))
+        self.bot.say("!forever")
+        self.bot.advance(7200)
+
+    def test_the_others_work(self) -> None:
+        """What isn't broken answers: other plugins, and the other commands of those with a part that is broken."""
+        for name in ("good", "plain", "quick"):
+            self.assertEqual(self.bot.command(f"!{name}"), name)
+        self.assertIn("not found", self.bot.command("!twin"))
+
+    def test_one_line_each(self) -> None:
+        """The status of all plugins has a row for each, with what is wrong and where."""
+        manager = self.bot.bot.plugin_manager
+        status = self.bot.command("!status plugins")
+        for name, line in WRONG.items():
+            expected = line.format(ELEVEN)
+            self.assertEqual(manager.remark(manager.plugin(name)), expected)
+            # The line as a reader sees it; tables may wrap and mark up what they hold.
+            self.assertIn(name, status)
+            self.assertIn(expected.rpartition(": ")[2][:20], status)
+
+    def test_info(self) -> None:
+        """`!plugin info` says it too."""
+        for name, line in WRONG.items():
+            self.assertIn(line.format(ELEVEN), self.bot.command(f"!plugin info {name}"))
+
+    def test_admins_are_told(self) -> None:
+        """When the bot starts, admins hear of each that doesn't work."""
+        for name, line in WRONG.items():
+            if name not in ("Good", "Slow"):
+                self.assertIn(line.format(ELEVEN).partition(" (DependsOn")[0], self.told)
+        self.assertIn("twin.plug: there is already a plugin named Good", self.told)
+
+    def test_a_circle_is_told_from_both_sides(self) -> None:
+        """The second plugin of a circle is broken as well."""
+        self.assertIn("CircleTwo → CircleOne → CircleTwo", self.bot.command("!plugin info CircleTwo"))
