@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from queue import Empty, Queue
+from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred, succeed
 
 from errklein.backends.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
 from errklein.backends.outbox import OutboxClosed
-from errklein.chat import Identifier, Message, Room
+from errklein.chat import Identifier, Message, Presence, Room
 from errklein.running.threads import on_reactor_soon
 from errklein.text import split_message, to_plain
+
+QUIT_MESSAGE = "$STOP$"
+"""Said to the bot, it ends it."""
+
+STZ_MSG = 1
+STZ_PRE = 2
+STZ_IQ = 3
+"""What an item of the incoming queue is: a message, a presence, anything else."""
 
 
 class TestPerson(LocalPerson):
@@ -39,6 +49,30 @@ class TestRoom(LocalRoom):
     __test__ = False
 
 
+class TestRoomAcl(TestRoom):
+    """A room that access rules know by its name."""
+
+    __test__ = False
+
+    @property
+    def aclattr(self) -> str:
+        """The name."""
+        return self.name
+
+
+class IncomingQueue(Queue[tuple[Any, ...]]):
+    """What is put in is heard by the bot: (STZ_MSG, text, extras) or (STZ_PRE, presence)."""
+
+    def __init__(self, heard: Callable[[], None]) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def put(self, item: tuple[Any, ...], block: bool = True, timeout: float | None = None) -> None:
+        """Add the item; the bot takes it in its own thread."""
+        super().put(item, block, timeout)
+        self._heard()
+
+
 @dataclass(frozen=True)
 class Sent:
     """A message that the bot has sent, and how it reads as plain text."""
@@ -50,6 +84,8 @@ class Sent:
 class TestBackend(LocalBackend):
     """Keeps what is sent in `sent`, in order, and hears what a test lets it `receive`.
 
+    What is sent is also in `outgoing_message_queue`, as readers see it, and what is put in `incoming_stanza_queue` is
+    heard; both are for tests in other threads than the reactor's.
     `sender` is who says it if nobody else is named: the first of BOT_ADMINS, but any may be put there.
     """
 
@@ -65,6 +101,8 @@ class TestBackend(LocalBackend):
         admins = getattr(config, "BOT_ADMINS", ())
         self.sender: Identifier = self.person_named(admins[0] if admins else "gbin@localhost")
         self.sent: list[Sent] = []
+        self.outgoing_message_queue: Queue[str | bytes] = Queue()
+        self.incoming_stanza_queue = IncomingQueue(self._something_came)
         self._watchers: list[Callable[[Sent], None]] = []
         self._left = False
 
@@ -88,6 +126,7 @@ class TestBackend(LocalBackend):
             part.partial = len(bodies) > 1
             sent = Sent(part, to_plain(body, compact=getattr(self._config, "COMPACT_OUTPUT", False)))
             self.sent.append(sent)
+            self.outgoing_message_queue.put(sent.text)
             for watcher in list(self._watchers):
                 on_reactor_soon(self._reactor, watcher, sent)
         return succeed(None) if self._is_home() else None
@@ -125,6 +164,61 @@ class TestBackend(LocalBackend):
             return self.query_room(room).occupant_named(person)
         return super().build_identifier(text)
 
+    def send_stream_request(
+        self,
+        user: Identifier,
+        fsource: BinaryIO | io.IOBase,
+        name: str | None = None,
+        size: int | None = None,
+        stream_type: str | None = None,
+    ) -> None:
+        """Send what the file holds; it is in the outgoing queue as bytes."""
+        self.outgoing_message_queue.put(fsource.read())
+
+    def push_message(self, msg: str, extras: Any = "") -> None:
+        """Let `sender` say something to the bot, from any thread."""
+        self.incoming_stanza_queue.put((STZ_MSG, msg, extras))
+
+    def push_presence(self, presence: Presence) -> None:
+        """Let the bot hear of somebody's presence, from any thread."""
+        self.incoming_stanza_queue.put((STZ_PRE, presence))
+
+    def pop_message(self, timeout: float = 5, block: bool = True) -> str | bytes:
+        """The next thing that the bot sends, as readers see it; raises queue.Empty after so many seconds.
+
+        Not for the reactor's thread.
+        """
+        return self.outgoing_message_queue.get(block, timeout)
+
+    def zap_queues(self) -> None:
+        """Forget what was sent, and what hasn't been heard."""
+        for waiting in (self.incoming_stanza_queue, self.outgoing_message_queue):
+            _empty(waiting)
+
     def reset_rooms(self) -> None:
         """Forget all rooms."""
         self._rooms.clear()
+
+    def _something_came(self) -> None:
+        on_reactor_soon(self._reactor, self._take, self.sender)
+
+    def _take(self, sender: Identifier) -> None:
+        try:
+            kind, content, *more = self.incoming_stanza_queue.get_nowait()
+        except Empty:
+            # Zapped meanwhile.
+            return
+        if content == QUIT_MESSAGE:
+            self.tell("backend_ended")
+        elif kind == STZ_MSG:
+            self.receive(content, frm=sender, extras=(more[0] if more else None) or None)
+        elif kind == STZ_PRE:
+            self.tell("presence_changed", content)
+
+
+def _empty(waiting: Queue[Any]) -> None:
+    while True:
+        try:
+            waiting.get_nowait()
+        except Empty:
+            return

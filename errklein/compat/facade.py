@@ -20,7 +20,8 @@ class FacadeModule(ModuleType):
     """A module whose names are found where errklein has them, each when it is first asked for."""
 
     def __init__(self, name: str, errbot_name: str, names: Mapping[str, str]) -> None:
-        super().__init__(name, f"What errklein has of {errbot_name}.")
+        # The second sentence is for pytest, which would warn that it can't rewrite what it imports as a plugin.
+        super().__init__(name, f"What errklein has of {errbot_name}.\n\nPYTEST_DONT_REWRITE")
         self._errbot_name = errbot_name
         self._names = names
         exported = EXPORTED.get(errbot_name)
@@ -46,12 +47,20 @@ def install(force: bool = False) -> None:
 
     Plugins don't need this; other libraries that import them do. What is really installed stays, unless `force`.
     """
-    for name, ours in FACADES.items():
+    for name in FACADES:
         if force or not _is_there(name):
-            sys.modules[name] = import_module(ours)
-            if name == "errbot":
-                for module in ERRBOT:
-                    sys.modules[module] = import_module(ours + module.removeprefix("errbot"))
+            stand_in_for(name)
+
+
+def stand_in_for(name: str) -> None:
+    """Let all code in the process that imports the package of that name from now on get errklein's, installed or not."""
+    ours = FACADES[name]
+    for module in [known for known in sys.modules if known.startswith(name + ".")]:
+        del sys.modules[module]
+    sys.modules[name] = import_module(ours)
+    if name == "errbot":
+        for module in ERRBOT:
+            sys.modules[module] = import_module(ours + module.removeprefix("errbot"))
 
 
 def _is_there(name: str) -> bool:

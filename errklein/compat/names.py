@@ -86,6 +86,15 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.core_plugins.chatRoom": {
         "ChatRoom": "errklein.core_plugins.chatroom:ChatRoom",
     },
+    "errbot.core_plugins.health": {
+        "Health": "errklein.core_plugins.health:Health",
+    },
+    "errbot.core_plugins.help": {
+        "Help": "errklein.core_plugins.help:Help",
+    },
+    "errbot.core_plugins.utils": {
+        "Utils": "errklein.core_plugins.utils:Utils",
+    },
     "errbot.core_plugins.webserver": {
         "webhook": "errklein.webhooks:webhook",
     },
@@ -102,6 +111,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "PluginConfigurationException": "errklein.plugins.errbot_manager:PluginConfigurationException",
         "check_errbot_version": "errklein.plugins.errbot_manager:check_errbot_version",
         "check_python_plug_section": "errklein.plugins.errbot_manager:check_python_plug_section",
+        "install_packages": "errklein.plugins.distributions:install_packages",
     },
     "errbot.rendering": {
         "ansi": "errklein.compat.rendering:ansi",
@@ -163,6 +173,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "PLUGINS_SUBDIR": "errklein.compat.utils:PLUGINS_SUBDIR",
         "deprecated": "errklein.compat.utils:deprecated",
         "format_timedelta": "errklein.compat.utils:format_timedelta",
+        "global_restart": "errklein.running.relaunch:restart",
         "rate_limited": "errklein.compat.utils:rate_limited",
         "split_string_after": "errklein.compat.utils:split_string_after",
         "version2tuple": "errklein.compat.utils:version2tuple",

@@ -1,0 +1,33 @@
+"""The fixture `testbot`, for pytest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from errklein.testing.full_stack import TestBot
+
+_OPTIONS = {"extra_plugin_dir": None, "extra_config": None, "loglevel": logging.DEBUG}
+
+
+@pytest.fixture
+def testbot(request: pytest.FixtureRequest) -> Iterator[TestBot]:
+    """A TestBot, started, and stopped after the test.
+
+    `extra_plugin_dir`, `extra_config` and `loglevel` are what the test's class has by these names, or else its module.
+    """
+    places = [place for place in (request.cls, request.module) if place is not None]
+    options: dict[str, Any] = {
+        name: next((getattr(place, name) for place in places if hasattr(place, name)), default)
+        for name, default in _OPTIONS.items()
+    }
+    bot = TestBot(**options)
+    try:
+        bot.start()
+        yield bot
+    finally:
+        if bot.bot_thread is not None:
+            bot.stop()

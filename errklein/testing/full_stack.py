@@ -1,0 +1,276 @@
+"""Tests of plugins as errbot has them: the test blocks while a whole bot works in another thread."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import textwrap
+import unittest
+from collections.abc import Mapping
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+
+from errklein.testing.log_bridge import LogBridge
+from errklein.testing.reactor_thread import reactor_thread
+
+# Before anything that imports the reactor: plugins' libraries are to run on this one.
+_reactor_thread = reactor_thread()
+
+from errklein.backends.test import TestBackend  # noqa: E402
+from errklein.bot import Bot  # noqa: E402
+from errklein.chat import Identifier, Presence  # noqa: E402
+from errklein.config import load_config  # noqa: E402
+from errklein.plugins.imports import unload  # noqa: E402
+from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
+from errklein.wiring import wire  # noqa: E402
+
+if TYPE_CHECKING:
+    from errklein.config import Config
+
+_LONGEST_START = 60.0
+_LONGEST_STOP = 15.0
+_GRACE = 5.0
+"""Seconds that commands have to end when the bot is stopped."""
+
+
+class BotUnderTest(Bot):
+    """A bot on one network in memory, which can be asked for what that network has."""
+
+    @property
+    def network(self) -> TestBackend:
+        """The network."""
+        backend = next(iter(self.backends.values()))
+        assert isinstance(backend, TestBackend)
+        return backend
+
+    @property
+    def sender(self) -> Identifier:
+        """Who says what is pushed; may be assigned."""
+        return self.network.sender
+
+    @sender.setter
+    def sender(self, sender: Identifier) -> None:
+        self.network.sender = sender
+
+    @property
+    def incoming_stanza_queue(self) -> Queue[tuple[Any, ...]]:
+        """What the bot is about to hear."""
+        return self.network.incoming_stanza_queue
+
+    @property
+    def outgoing_message_queue(self) -> Queue[str | bytes]:
+        """What the bot has sent and nobody has popped."""
+        return self.network.outgoing_message_queue
+
+    def push_message(self, msg: str, extras: Any = "") -> None:
+        """Let `sender` say something to the bot."""
+        self.network.push_message(msg, extras)
+
+    def push_presence(self, presence: Presence) -> None:
+        """Let the bot hear of somebody's presence."""
+        self.network.push_presence(presence)
+
+    def pop_message(self, timeout: float = 5, block: bool = True) -> str | bytes:
+        """The next thing that the bot sends; raises queue.Empty."""
+        return self.network.pop_message(timeout, block)
+
+    def zap_queues(self) -> None:
+        """Forget what was sent."""
+        self.network.zap_queues()
+
+    def reset_rooms(self) -> None:
+        """Forget all rooms."""
+        self.network.reset_rooms()
+
+    async def settled(self) -> None:
+        """Returns as soon as all that was said is answered, and no handler runs or waits."""
+        while True:
+            await DeferredList([self.runner.when_idle(), self.dispatcher.when_idle(), self.web.when_idle()])
+            # What threads have asked of the reactor is done in its next turn, what waited for its turn as well.
+            await deferLater(self.reactor, 0)
+            if not self.runner.running() and _fired(self.dispatcher.when_idle()) and _fired(self.web.when_idle()):
+                return
+
+
+class TestBot:
+    """A bot for tests, with the plugins below `extra_plugin_dir`; `extra_config` are settings by name.
+
+    Its network, storage and administrator, `gbin@localhost`, exist in memory only. `start` before use, and `stop` after.
+    """
+
+    __test__ = False
+
+    def __init__(
+        self,
+        extra_plugin_dir: str | list[str] | None = None,
+        loglevel: int = logging.DEBUG,
+        extra_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.setup(extra_plugin_dir, loglevel, extra_config)
+
+    def setup(
+        self,
+        extra_plugin_dir: str | list[str] | None = None,
+        loglevel: int = logging.DEBUG,
+        extra_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Read the configuration; as the constructor. Raises ConfigError."""
+        self._data = tempfile.TemporaryDirectory(prefix="errklein-test-")
+        self._log_bridge = LogBridge(loglevel)
+        self.bot_thread: Thread | None = None
+        self.bot_config: Config = load_config(
+            None,
+            {
+                "BACKEND": "Test",
+                "BOT_ADMINS": ("gbin@localhost",),
+                "BOT_DATA_DIR": self._data.name,
+                "BOT_EXTRA_PLUGIN_DIR": extra_plugin_dir or [],
+                "BOT_IDENTITY": {"username": "err"},
+                "BOT_LOG_FILE": f"{self._data.name}/log.txt",
+                "BOT_LOG_LEVEL": loglevel,
+                "CHATROOM_PRESENCE": ("testroom",),
+                "STORAGE": "Memory",
+                **(extra_config or {}),
+            },
+        )
+
+    @property
+    def bot(self) -> BotUnderTest:
+        """The bot; there is none before `start`."""
+        return self._bot
+
+    def start(self, timeout: float = 2) -> None:
+        """Activate the plugins, and wait until the bot can be talked to; what it has said by then is forgotten.
+
+        Plugins may take a minute, or `timeout` seconds if that is more.
+        """
+        if self.bot_thread is not None:
+            raise RuntimeError("the bot has been started already")
+        _reactor_thread.start()
+        self.bot_thread = _reactor_thread.thread
+        self._log_bridge.open()
+        self._on_reactor(self._start, timeout=max(timeout, _LONGEST_START), what="the start of the bot")
+
+    def stop(self) -> None:
+        """Deactivate the plugins, forget their code, and end the bot."""
+        if self.bot_thread is None:
+            raise RuntimeError("the bot hasn't been started")
+        try:
+            self._on_reactor(self._stop, timeout=_LONGEST_STOP + _GRACE, what="the end of the bot")
+        finally:
+            self.bot_thread = None
+            for plugin in self._bot.plugin_manager.found:
+                if plugin.plug.path.parent != CORE_PLUGINS:
+                    unload(plugin.plug)
+            self._log_bridge.close()
+            self._data.cleanup()
+
+    def push_message(self, msg: str, extras: Any = "") -> None:
+        """Say something to the bot."""
+        self.bot.push_message(msg, extras)
+
+    def push_presence(self, presence: Presence) -> None:
+        """Let the bot hear of somebody's presence."""
+        self.bot.push_presence(presence)
+
+    def pop_message(self, timeout: float = 5, block: bool = True) -> Any:
+        """The next thing that the bot says, as readers see it; raises queue.Empty if nothing comes in time."""
+        return self.bot.pop_message(timeout, block)
+
+    def exec_command(self, command: str, timeout: float = 5) -> Any:
+        """Say something to the bot; the next thing that it says."""
+        self.push_message(command)
+        return self.pop_message(timeout)
+
+    def zap_queues(self) -> None:
+        """Forget what the bot has said and nobody has popped."""
+        self.bot.zap_queues()
+
+    def assertInCommand(self, command: str, response: str, timeout: float = 5, dedent: bool = False) -> None:
+        """The bot's next message after the command contains `response`.
+
+        With `dedent` the command begins in the second line of the text, which is indented as code around it is.
+        """
+        __tracebackhide__ = True
+        if dedent:
+            command = textwrap.dedent("\n".join(command.splitlines()[1:]))
+        reply = self.exec_command(command, timeout)
+        if response not in reply:
+            raise AssertionError(f"{response!r} is not in the reply to {command!r}:\n{reply}")
+
+    def assertCommand(self, command: str, response: str, timeout: float = 5, dedent: bool = False) -> None:
+        """As assertInCommand, which is its newer name."""
+        self.assertInCommand(command, response, timeout, dedent)
+
+    def assertCommandFound(self, command: str, timeout: float = 5) -> None:
+        """The command exists, whatever the bot answers."""
+        __tracebackhide__ = True
+        reply = self.exec_command(command, timeout)
+        if "not found" in reply:
+            raise AssertionError(f"{command!r} is not found:\n{reply}")
+
+    def inject_mocks(self, plugin_name: str, mock_dict: Mapping[str, Any]) -> None:
+        """Replace attributes of a plugin's instance; raises ValueError for one that it doesn't have."""
+        plugin = self.bot.plugin_manager.get_plugin_obj_by_name(plugin_name)
+        if plugin is None:
+            raise Exception(f'"{plugin_name}" is not loaded.')
+        for name, mock in mock_dict.items():
+            if not hasattr(plugin, name):
+                raise ValueError(f'No property/attribute named "{name}" attached.')
+            setattr(plugin, name, mock)
+
+    async def _start(self) -> None:
+        _, make_bot = wire(_reactor_thread.reactor, self.bot_config, BotUnderTest)
+        bot = make_bot()
+        assert isinstance(bot, BotUnderTest)
+        self._bot = bot
+        await bot.start()
+        await bot.settled()
+        # It is in the history from now on, and plugins have heard it; tests of both rely on that.
+        bot.push_message("!echo ready")
+        await bot.settled()
+        bot.zap_queues()
+
+    async def _stop(self) -> None:
+        await self._bot.stop(_GRACE)
+
+    def _on_reactor(self, work: Any, timeout: float, what: str) -> None:
+        _reactor_thread.wait(lambda: Deferred.fromCoroutine(work()), timeout=timeout, what=what)
+
+
+class FullStackTest(unittest.TestCase, TestBot):
+    """A test case with a bot of its own for each test; the test case itself has the methods of a TestBot.
+
+    Without `extra_plugin_dir`, plugins are looked for below the directory two levels above the current one.
+    """
+
+    __test__ = True
+
+    def setUp(
+        self,
+        extra_plugin_dir: str | list[str] | None = None,
+        loglevel: int = logging.DEBUG,
+        extra_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Start the bot."""
+        if extra_plugin_dir is None:
+            extra_plugin_dir = str(Path.cwd().parent.parent)
+        self.setup(extra_plugin_dir, loglevel, extra_config)
+        self.start()
+
+    def tearDown(self) -> None:
+        """Stop the bot."""
+        self.stop()
+
+
+class ShallowConfig:
+    """Settings by attribute, for tests that make a configuration themselves."""
+
+
+def _fired(waited: Deferred[None]) -> bool:
+    return bool(waited.called)

@@ -1,0 +1,99 @@
+"""A reactor that runs in a thread of its own, so that tests may block.
+
+There is one for the process, since a reactor can't be run twice; it is started by the first test that needs it and runs
+until the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.main import installReactor
+from twisted.python import threadable
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from errklein.running.drive import let_tasks_await_deferreds
+from errklein.running.threads import settle_in_this_thread
+
+
+class Overdue(AssertionError):
+    """What the test waits for has not happened in time."""
+
+
+class ReactorThread:
+    """Runs `reactor`, which has an asyncio loop, in `thread`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self.reactor: Any = AsyncioSelectorReactor(self._loop)
+        self.thread = threading.Thread(target=self._run, name="errklein reactor", daemon=True)
+        self._started = threading.Event()
+
+    def start(self) -> None:
+        """Start the thread, unless it runs already."""
+        if not self._started.is_set():
+            self.thread.start()
+            self._started.wait()
+
+    def wait(self, work: Callable[..., Any], *args: Any, timeout: float, what: str) -> Any:
+        """What `work`, called on the reactor, returns or its Deferred fires with; raises what it fails with.
+
+        Raises Overdue, which names `what`, if that takes longer than `timeout` seconds. Not for the reactor's thread.
+        """
+        done = threading.Event()
+        results: list[Any] = []
+
+        def end(result: Any) -> None:
+            results.append(result)
+            done.set()
+
+        self.reactor.callFromThread(lambda: maybeDeferred(work, *args).addBoth(end))
+        if not done.wait(timeout):
+            raise Overdue(f"{what} has not happened in {timeout:g} s")
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
+        return results[0]
+
+    def _run(self) -> None:
+        # The reactor's own threads would keep the process alive, since the reactor never stops.
+        pool = ThreadPool(0, 10, "errklein reactor's threads")
+        pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
+        self.reactor.threadpool = pool
+        self.reactor.callWhenRunning(pool.start)
+        asyncio.set_event_loop(self._loop)
+        let_tasks_await_deferreds(self._loop)
+        settle_in_this_thread(self.reactor)
+        known = threadable.ioThread
+        self.reactor.callWhenRunning(self._running, known)
+        self.reactor.run(installSignalHandlers=False)
+
+    def _running(self, known: Any) -> None:
+        if _global_reactor() is not self.reactor:
+            # Twisted knows one reactor's thread, which is not this one's: whoever runs the other reactor relies on it.
+            threadable.ioThread = known
+        self._started.set()
+
+
+@cache
+def reactor_thread() -> ReactorThread:
+    """The process's reactor for tests that block; not started yet.
+
+    It becomes the reactor that `from twisted.internet import reactor` means, so that what plugins use runs on it, unless
+    there is one already, or trial is about to choose one.
+    """
+    made = ReactorThread()
+    if _global_reactor() is None and "twisted.trial.runner" not in sys.modules:
+        installReactor(made.reactor)
+    return made
+
+
+def _global_reactor() -> Any:
+    return sys.modules.get("twisted.internet.reactor")
