@@ -130,6 +130,11 @@ class Destinations:
             signal.signal(signal.SIGUSR1, self._rotate)
         return streams
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that are written to."""
+        return [Path(file.path) for file in self._files]
+
     def reopen(self) -> None:
         """Go on in new files, as after a log rotation; a file that can't be opened is gone on with as it is."""
         for file in self._files:

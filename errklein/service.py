@@ -19,9 +19,17 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.config import ConfigError
 from errklein.data_dir import DataDirectory, DataDirectoryError
 from errklein.running.drive import let_tasks_await_deferreds, loop_of
-from errklein.stopping import end_after, end_process, exit_signal, let_signals_end_the_process, remove_pid_file
+from errklein.stopping import (
+    Relaunch,
+    end_after,
+    end_process,
+    exit_signal,
+    let_signals_end_the_process,
+    remove_pid_file,
+)
 from errklein.storage import StorageError
 
 
@@ -67,7 +75,8 @@ class BotService(Service):
     """Runs the bot that `make_bot` makes, with its data locked and `endpoints` open.
 
     Nothing is opened, started or locked before twistd starts the service, since that is after the fork. Endpoints are
-    opened while the process still has the rights to bind low ports. `reopen_log` is called on SIGHUP.
+    opened while the process still has the rights to bind low ports. `reopen_log` is called on SIGHUP. `relaunch` begins
+    the process again after its end, if that was asked for.
     """
 
     log = Logger()
@@ -83,6 +92,7 @@ class BotService(Service):
         grace: float,
         launch: Launch = Launch(),
         reopen_log: Callable[[], None] = lambda: None,
+        relaunch: Relaunch | None = None,
     ) -> None:
         self._reactor = reactor
         self._data_directory = data_directory
@@ -92,6 +102,7 @@ class BotService(Service):
         self._grace = grace
         self._launch = launch
         self._reopen_log = reopen_log
+        self._relaunch = relaunch
         self._bot: Startable | None = None
         self._listened = False
         self._on_terminal = False
@@ -168,7 +179,12 @@ class BotService(Service):
         let_signals_end_the_process()
         if not self._ends:
             self._ends = True
-            end_after(self._grace + 1, lambda: end_process(number, self._launch.pid_file))
+            end_after(self._grace + 1, lambda: self._end(number))
+
+    def _end(self, number: int | None) -> None:
+        if self._relaunch is not None:
+            self._relaunch.begin_again()
+        end_process(number, self._launch.pid_file)
 
     def _started(self, _: None) -> None:
         settle_memory()
@@ -188,7 +204,7 @@ class BotService(Service):
             step()
         except Exception as error:
             text = " ".join(str(error).split()) or type(error).__name__
-            if not isinstance(error, (CannotStart, DataDirectoryError, StorageError)):
+            if not isinstance(error, (CannotStart, ConfigError, DataDirectoryError, StorageError)):
                 self.log.failure("errklein can't start")
             elif self._launch.daemon:
                 self.log.critical("errklein can't start: {reason}", reason=text)

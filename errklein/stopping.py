@@ -11,6 +11,48 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.error import ReactorNotRunning
+
+from errklein.running.relaunch import CannotRestart
+
+
+class Relaunch:
+    """Replaces the process by one with the same command line, once somebody has asked for it and the bot has stopped.
+
+    `refusal` is a line that says why that can't be done here; empty if it can.
+    """
+
+    def __init__(self, reactor: Any, pid_file: Path | None = None, refusal: str = "") -> None:
+        self.wanted = False
+        self._reactor = reactor
+        self._pid_file = pid_file
+        self._refusal = refusal
+        self._directory = Path.cwd()
+        self._arguments = [sys.executable, *sys.orig_argv[1:]]
+
+    def request(self) -> None:
+        """Stop the reactor, and begin again after that; from any thread. Raises CannotRestart."""
+        if self._refusal:
+            raise CannotRestart(self._refusal)
+        self._reactor.callFromThread(self._stop)
+
+    def begin_again(self) -> None:
+        """Replace the process now, if that is wanted; from any thread."""
+        if not self.wanted:
+            return
+        # The new process would take its own number in the file for another one that runs already.
+        remove_pid_file(self._pid_file)
+        _flush()
+        os.chdir(self._directory)
+        os.execv(self._arguments[0], self._arguments)  # noqa: S606  it is our own command line
+
+    def _stop(self) -> None:
+        if not self.wanted:
+            self.wanted = True
+            self._reactor.addSystemEventTrigger("after", "shutdown", self.begin_again)
+            with suppress(ReactorNotRunning):
+                self._reactor.stop()
+
 
 def exit_signal(reactor: Any) -> int | None:
     """The signal that stopped the reactor; None if it was stopped otherwise."""
@@ -30,15 +72,20 @@ def remove_pid_file(pid_file: Path | None) -> None:
 def end_process(number: int | None, pid_file: Path | None, status: int = 0) -> None:
     """End the process now, as its signal would have done, or with the status if there was none."""
     remove_pid_file(pid_file)
-    if sys.__stdout__ is not None:
-        with suppress(OSError, ValueError):
-            sys.__stdout__.flush()
+    _flush()
     if number is not None:
         os.kill(os.getpid(), number)
         # The first process of a container doesn't die of a signal that it doesn't handle.
         threading.Event().wait(0.1)
         status = 128 + number
     os._exit(status)
+
+
+def _flush() -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
 
 
 def let_signals_end_the_process() -> None:

@@ -109,7 +109,9 @@ def _make_service(options: Options) -> IService:
 
     from errklein.plugins.storages import check_storage
     from errklein.reloading import Reloading
+    from errklein.running.relaunch import offer_restart
     from errklein.service import BotService
+    from errklein.stopping import Relaunch
 
     launch = launch_of(options.launcher)
     config = options.load()
@@ -126,6 +128,9 @@ def _make_service(options: Options) -> IService:
     choose_log(options.launcher, config, data_directory, launch)
     web, make_bot = wire(reactor, config)
 
+    relaunch = Relaunch(reactor, launch.pid_file, why_no_restart(options.launcher, endpoints))
+    offer_restart(relaunch.request)
+
     def make_startable() -> Startable:
         return Reloading(make_bot(), reactor) if options["reload"] else make_bot()
 
@@ -138,6 +143,7 @@ def _make_service(options: Options) -> IService:
         grace=config.GRACE_PERIOD,
         launch=launch,
         reopen_log=logs.destinations.reopen,
+        relaunch=relaunch,
     )
 
 
@@ -159,6 +165,15 @@ def launch_of(launcher: Mapping[str, Any]) -> Launch:
     daemon = "nodaemon" in launcher and not launcher["nodaemon"] and not launcher["debug"]
     pid_file = launcher.get("pidfile")
     return Launch(daemon, Path(pid_file).absolute() if pid_file else None)
+
+
+def why_no_restart(launcher: Mapping[str, Any], endpoints: Sequence[str]) -> str:
+    """Why the process can't be replaced by another with the same command line; "" if it can."""
+    if any(launcher.get(option) for option in ("uid", "gid", "chroot")):
+        return "root started errklein for another user, and has to do it again"
+    if any(endpoint.startswith("systemd:") for endpoint in endpoints):
+        return "systemd has opened its sockets, and has to start it again: systemctl restart"
+    return ""
 
 
 def check_text_backend(config: Config, launch: Launch) -> None:

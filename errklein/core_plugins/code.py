@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()>#+.!|-])")
+
 
 def code(text: str) -> str:
     """The text, without its line breaks, as code within a line; it can't break out of it."""
@@ -16,6 +18,11 @@ def fenced(text: str) -> str:
     """The text as a block of code, which it can't break out of."""
     fence = _ticks(text, 3)
     return f"{fence}\n{text}\n{fence}"
+
+
+def plain(text: str) -> str:
+    """The text, without its line breaks, as Markdown that shows it as it is, in a cell of a table too."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def _ticks(text: str, least: int) -> str:

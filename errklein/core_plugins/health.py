@@ -1,14 +1,19 @@
-"""`!status`, `!uptime` and `!shutdown`."""
+"""`!status`, `!uptime`, `!restart` and `!shutdown`."""
 
 from __future__ import annotations
 
 import gc
 import os
+import signal
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from errklein import BotPlugin, botcmd
+from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
-from errklein.plugins.plugin import State
+from errklein.core_plugins.code import plain
+from errklein.running.relaunch import CannotRestart, restart
+from errklein.text.templating import md_table
 
 
 class Health(BotPlugin):
@@ -17,37 +22,22 @@ class Health(BotPlugin):
     @botcmd
     async def status(self, msg: Message, args: str) -> str:
         """Say whether all is well."""
-        return "\n\n".join(
-            [
-                "Yes I am alive...",
-                await self.status_plugins(msg, args),
-                await self.status_load(msg, args),
-                await self.status_gc(msg, args),
-            ]
-        )
+        return self._rendered("status", {**self._plugins(), **self._load(), **_garbage()})
 
     @botcmd
     async def status_plugins(self, msg: Message, args: str) -> str:
         """List the plugins, and what is wrong with those that don't work."""
-        manager = self._bot.plugin_manager
-        rows = ["## Plugins", "", "| Status | Name | Remark |", "| --- | --- | --- |"]
-        for plugin in manager.found:
-            remark = manager.remark(plugin).replace("|", "\\|")
-            rows.append(f"| {manager.state(plugin).value} | {plugin.name} | {remark} |")
-        meanings = ", ".join(f"{state.value} = {state.name.lower()}" for state in State)
-        return "\n".join(rows) + f"\n\n{meanings}"
+        return self._rendered("status_plugins", self._plugins())
 
     @botcmd
     async def status_load(self, msg: Message, args: str) -> str:
         """Show the load of the machine, and what the bot is doing."""
-        load = ", ".join(f"{average:.2f}" for average in os.getloadavg())
-        pool = self._bot.command_pool
-        return f"Load {load}; {pool.running} of {pool.size} command threads busy, {pool.waiting} commands waiting"
+        return self._rendered("status_load", self._load())
 
     @botcmd
     async def status_gc(self, msg: Message, args: str) -> str:
         """Show the state of Python's garbage collector."""
-        return "GC {}->{}->{}".format(*gc.get_count())
+        return self._rendered("status_gc", _garbage())
 
     @botcmd
     async def uptime(self, msg: Message, args: str) -> str:
@@ -57,12 +47,62 @@ class Health(BotPlugin):
         return f"I've been up for {_spoken(int(running.total_seconds()))} (since {since:%A, %b %d at %H:%M})."
 
     @botcmd(admin_only=True)
+    async def restart(self, msg: Message, args: str) -> str:
+        """Stop the bot as `shutdown` does, and start it again with the same command line."""
+        try:
+            restart()
+        except CannotRestart as error:
+            raise CommandError(f"The bot can't restart itself: {error}.") from error
+        return "Restarting."
+
+    @botcmd(admin_only=True, syntax="[--confirm] [--kill]")
     async def shutdown(self, msg: Message, args: str) -> str:
-        """Stop the bot; it needs `--confirm`."""
-        if "--confirm" not in args.split():
+        """Stop the bot; it needs `--confirm`.
+
+        With --kill as well the process ends at once, and nothing that runs comes to its end.
+        """
+        given = args.split()
+        unknown = [word for word in given if word not in ("--confirm", "--kill")]
+        if unknown:
+            raise CommandError(f"Expected --confirm and perhaps --kill, not {plain(' '.join(unknown))}.")
+        if "--confirm" not in given:
             return f"Say {self._bot.prefix}shutdown --confirm if you mean it."
+        if "--kill" in given:
+            self._bot.reactor.callLater(0, os.kill, os.getpid(), signal.SIGKILL)
+            return "Killing myself."
         self._bot.reactor.callLater(0, self._bot.reactor.stop)
         return "Shutting down."
+
+    def _plugins(self) -> Mapping[str, Any]:
+        manager = self._bot.plugin_manager
+        rows = [
+            (manager.state(plugin).value, _cell(plugin.name), _cell(manager.remark(plugin))) for plugin in manager.found
+        ]
+        headers = ["Status", "Name", "Remark"]
+        if not any(remark for _, _, remark in rows):
+            headers.pop()
+        return {"table": md_table([row[: len(headers)] for row in rows], headers)}
+
+    def _load(self) -> Mapping[str, Any]:
+        pool = self._bot.command_pool
+        return {
+            "loads": [f"{average:.2f}" for average in os.getloadavg()],
+            "running": pool.running,
+            "threads": pool.size,
+            "waiting": pool.waiting,
+        }
+
+    def _rendered(self, template: str, values: Mapping[str, Any]) -> str:
+        return self._bot.process_template(template, dict(values), self.name)
+
+
+def _garbage() -> Mapping[str, Any]:
+    return {"gc": gc.get_count()}
+
+
+def _cell(text: str) -> str:
+    """The text for a cell of a table, which escapes its bars itself."""
+    return plain(text).replace("\\|", "|")
 
 
 def _spoken(seconds: int) -> str:

@@ -1,9 +1,66 @@
-"""`!echo` and `!whoami`."""
+"""`!echo`, `!whoami`, `!history`, `!log tail` and `!render test`."""
 
 from __future__ import annotations
 
-from errklein import BotPlugin, botcmd
+import os
+from pathlib import Path
+
+from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
+from errklein.core_plugins.code import fenced, plain
+from errklein.logs import destinations
+
+_LINES = 40
+_MOST_LINES = 1000
+_MOST_BYTES = 256 * 1024
+
+_MARKDOWN = """\
+# Heading 1
+
+A paragraph with **bold**, *italic*, ***both*** and `code`; a line that
+is broken in the source only, and one\x20\x20
+that is broken for real.
+
+## Heading 2
+
+- an element
+- another one
+    - below it
+
+1. first
+2. second
+
+### Heading 3
+
+A [link](https://example.org) and an image: ![a picture](https://example.org/picture.png)
+
+#### Heading 4
+
+> Somebody said this.
+
+##### Heading 5
+
+A red paragraph
+{: color='red' }
+
+This is *blue*{: color='blue' }, this *green*{: color='green' } and this *yellow on cyan*{: color='yellow' bgcolor='cyan' }.
+
+###### Heading 6
+
+| Left | Middle | Right |
+|:-----|:------:|------:|
+| *a* | **b** | `c` |
+| two<br/>lines | d | 1,000 |
+
+---
+
+```python
+def answer():
+    return {"braces": ["and", "brackets"]}
+```
+
+Characters that mean something elsewhere: &copy; &amp; &lt; 5 \\* 3 \\_ \\# é ü 漢字 🙂
+"""
 
 
 class Utils(BotPlugin):
@@ -17,12 +74,60 @@ class Utils(BotPlugin):
     @botcmd
     async def whoami(self, msg: Message, args: str) -> str:
         """Show who you are to the bot; with a name, who that is."""
-        who = self.build_identifier(args.strip()) if args.strip() else msg.frm
-        names = ("person", "nick", "fullname", "client", "email", "aclattr", "room", "network")
-        rows = [f"| {name} | {_cell(getattr(who, name))} |" for name in names if hasattr(who, name)]
-        facts = [f"- string representation is '{_cell(who)}'", f"- class is '{type(who).__name__}'"]
-        return "\n".join(["| key | value |", "| --- | --- |", *rows, "", *facts])
+        try:
+            who = self.build_identifier(args.strip()) if args.strip() else msg.frm
+        except ValueError as error:
+            raise CommandError(f"That is nobody: {plain(str(error))}") from error
+        rows = [(name, getattr(who, name, None)) for name in ("person", "nick", "fullname", "client", "email")]
+        if hasattr(who, "room"):
+            rows.append(("room", who.room))
+        table = [f"| {name} | {plain(str(value))} |" for name, value in rows]
+        facts = [
+            f"- string representation is '{plain(str(who))}'",
+            f"- class is '{type(who).__name__}'",
+            f"- aclattr, which access rules go by, is '{plain(str(getattr(who, 'aclattr', '')))}'",
+            f"- network is '{plain(getattr(who, 'network', ''))}'",
+        ]
+        return "\n".join(["| key | value |", "| --- | --- |", *table, "", *facts])
+
+    @botcmd(historize=False)
+    async def history(self, msg: Message, args: str) -> str:
+        """Show your last commands; the prefix and a number give one of them again."""
+        entries = list(self._bot.cmd_history[getattr(msg.frm, "person", None)])
+        lines = [
+            plain(f"{len(entries) - place}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}")
+            for place, (command, given) in enumerate(entries)
+        ]
+        return "  \n".join(lines) if lines else "You have given no command yet."
+
+    @botcmd(admin_only=True)
+    def log_tail(self, msg: Message, args: str) -> str:
+        """Show the last lines of the log, 40 or as many as you say."""
+        wanted = args.strip() or str(_LINES)
+        if not wanted.isdecimal() or not 0 < int(wanted) <= _MOST_LINES:
+            raise CommandError(f"How many lines? Expected a number from 1 to {_MOST_LINES}.")
+        configured = self.bot_config.BOT_LOG_FILE
+        path = next(iter(destinations.files), Path(configured) if configured else None)
+        if path is None:
+            raise CommandError("There is no log file; BOT_LOG_FILE names one.")
+        try:
+            lines = _last_lines(path, int(wanted))
+        except OSError as error:
+            raise CommandError(f"The log file can't be read: {error.strerror}.") from error
+        return fenced("\n".join(lines)) if lines else "The log is empty."
+
+    @botcmd
+    async def render_test(self, msg: Message, args: str) -> str:
+        """Show what each piece of Markdown looks like on this network."""
+        return _MARKDOWN
 
 
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+def _last_lines(path: Path, count: int) -> list[str]:
+    """The file's last lines, as far as they aren't enormous."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _MOST_BYTES))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    if size > _MOST_BYTES:
+        del lines[0]
+    return lines[-count:]

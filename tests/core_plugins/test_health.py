@@ -1,10 +1,13 @@
-"""Tests for `!status`, `!uptime` and `!shutdown`."""
+"""Tests for `!status`, `!uptime`, `!restart` and `!shutdown`."""
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import timedelta
 
 from errklein import BotPlugin
+from errklein.running.relaunch import CannotRestart, offer_restart
 from errklein.testing import PluginTestCase
 
 
@@ -29,7 +32,7 @@ class HealthTests(PluginTestCase):
     def test_status(self) -> None:
         """All is well, with plugins, load and garbage collection."""
         status = self.command("!status")
-        for part in ("Yes I am alive", "│ A      │ Broken", "│ C      │ Webserver", "Load ", "GC "):
+        for part in ("Yes I am alive", "│ A      │ Broken", "│ C      │ Webserver", "Load ", "GC 0->"):
             self.assertIn(part, status)
         for command, part in (("plugins", "│ A      │ Help"), ("load", "Load "), ("gc", "GC ")):
             self.assertIn(part, self.command(f"!status {command}"))
@@ -74,3 +77,45 @@ class ShutdownTests(PluginTestCase):
         self.assertIn("requires bot-admin", self.command("!shutdown --confirm", frm="@bob"))
         self.bot.advance(1)
         self.assertFalse(self.bot.reactor.hasStopped)
+
+    def test_kill(self) -> None:
+        """With --kill the process ends at once, after the answer, if that is confirmed too."""
+        killed: list[tuple[int, int]] = []
+        self.patch(os, "kill", lambda *args: killed.append(args))
+        self.assertIn("--confirm", self.command("!shutdown --kill"))
+        self.command("!shutdown --confirm --kill")
+        self.assertEqual(killed, [])
+        self.bot.advance(0)
+        self.assertEqual(killed, [(os.getpid(), signal.SIGKILL)])
+        self.assertFalse(self.bot.reactor.hasStopped)
+
+    def test_unknown_argument(self) -> None:
+        """What isn't understood stops nothing."""
+        self.assertIn("not --force", self.command("!shutdown --confirm --force"))
+        self.bot.advance(1)
+        self.assertFalse(self.bot.reactor.hasStopped)
+
+
+class RestartTests(PluginTestCase):
+    """A new process in place of this one."""
+
+    def test_restart(self) -> None:
+        """Whoever runs the process is asked for it, by administrators only."""
+        asked: list[str] = []
+        offer_restart(lambda: asked.append("now"))
+        self.addCleanup(offer_restart, None)
+        self.assertIn("requires bot-admin", self.command("!restart", frm="@bob"))
+        self.assertEqual(asked, [])
+        self.assertEqual(self.command("!restart"), "Restarting.")
+        self.assertEqual(asked, ["now"])
+
+    def test_where_it_can_not_be(self) -> None:
+        """The reason is told, and nothing happens."""
+        self.assertIn("has to start it again", self.command("!restart"))
+
+        def refuse() -> None:
+            raise CannotRestart("systemd has to")
+
+        offer_restart(refuse)
+        self.addCleanup(offer_restart, None)
+        self.assertEqual(self.command("!restart"), "The bot can't restart itself: systemd has to.")

@@ -1,6 +1,8 @@
-"""Tests for `!echo` and `!whoami`."""
+"""Tests for `!echo`, `!whoami`, `!history`, `!log tail` and `!render test`."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from errklein.testing import PluginTestCase
 
@@ -16,10 +18,12 @@ class UtilsTests(PluginTestCase):
     def test_whoami(self) -> None:
         """Who somebody is to the bot, with the network."""
         shown = self.command("!whoami", frm="bob")
-        for part in ("│ person ", "│ bob ", "│ nick ", "│ email ", "│ network ", "│ test "):
+        for part in ("│ person ", "│ bob ", "│ nick ", "│ email "):
             self.assertIn(part, shown)
         self.assertIn("string representation is 'bob'", shown)
         self.assertIn("class is 'TestPerson'", shown)
+        self.assertIn("aclattr, which access rules go by, is 'bob'", shown)
+        self.assertIn("network is 'test'", shown)
 
     def test_whoami_in_a_room(self) -> None:
         """In a room, the room too."""
@@ -35,3 +39,70 @@ class UtilsTests(PluginTestCase):
         """Whatever is in a name stays in its cell."""
         shown = self.command("!whoami a|b")
         self.assertIn("│ a|b ", shown)
+        self.assertIn("string representation is '_x_*y*'", self.command("!whoami _x_*y*"))
+
+
+class HistoryTests(PluginTestCase):
+    """What somebody has said before."""
+
+    def test_history(self) -> None:
+        """The last command is number one; the question itself isn't in it, nor what others have said."""
+        self.assertIn("no command yet", self.command("!history"))
+        self.command("!echo *one*")
+        self.bot.say("!echo two", frm="bob")
+        self.command("!status gc")
+        self.assertEqual(self.command("!history").splitlines(), ["2:!echo *one*", "1:!status gc"])
+        self.assertEqual(self.command("!history", frm="bob"), "1:!echo two")
+
+
+class LogTailTests(PluginTestCase):
+    """The end of the log."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.file = Path(self.mktemp())
+        self.bot.config.BOT_LOG_FILE = str(self.file)
+
+    def test_lines(self) -> None:
+        """The last 40 lines, or as many as are wanted, as they are."""
+        self.file.write_text("".join(f"line *{number}*\n" for number in range(100)))
+        self.assertEqual(len(self.command("!log tail").splitlines()), 40)
+        self.assertEqual(self.command("!log tail 2").split("\n")[-1], "line *99*")
+        self.assertEqual(len(self.command("!log tail 1000").splitlines()), 100)
+        self.assertIn("from 1 to 1000", self.command("!log tail many"))
+        self.assertIn("from 1 to 1000", self.command("!log tail 0"))
+        self.assertIn("requires bot-admin", self.command("!log tail", frm="bob"))
+
+    def test_a_long_log(self) -> None:
+        """Of an enormous file only the end is read."""
+        self.file.write_bytes(b"x" * 1_000_000 + b"\nlast \xff\n")
+        self.assertEqual(self.command("!log tail").strip(), "last \ufffd")
+
+    def test_none(self) -> None:
+        """What there isn't is told in a line."""
+        self.assertIn("can't be read: No such file", self.command("!log tail"))
+        self.file.touch()
+        self.assertIn("empty", self.command("!log tail"))
+        self.bot.config.BOT_LOG_FILE = None
+        self.assertIn("There is no log file", self.command("!log tail"))
+
+
+class RenderTests(PluginTestCase):
+    """How Markdown looks here."""
+
+    def test_render(self) -> None:
+        """Each piece of it is shown, and nothing of its source is left."""
+        shown = self.command("!render test")
+        for part in (
+            "HEADING 1",
+            "Heading 6",
+            "• an element",
+            "│ two   │",
+            "│ lines │",
+            "─" * 80,
+            "A red paragraph",
+            "© & <",
+        ):
+            self.assertIn(part, shown)
+        for mark in ("**", "{:", "```", "<br/>", "&copy;"):
+            self.assertNotIn(mark, shown)
