@@ -15,7 +15,10 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Card, Identifier, Message, Presence, Room, RoomOccupant
 from errklein.commands import CommandRegistry
+from errklein.commands.flows import FlowRoot
 from errklein.dispatcher import Dispatcher, handling, network_of_handled_message
+from errklein.flow_executor import FlowExecutor
+from errklein.plugins.botflow import BotFlow, build_flows
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.ports import Backend, SendsCards, Storage
@@ -67,6 +70,8 @@ class Bot:
         self.startup_time = datetime.now()
         self.plugin_manager = BotPluginManager(self)
         self.dispatcher = Dispatcher(self)
+        self.flow_executor = FlowExecutor(self)
+        self._flows: dict[BotFlow, list[FlowRoot]] = {}
         self._plugin_roots = list(plugin_roots)
         self._plugin_classes = list(plugin_classes)
         self._ended = ended
@@ -113,7 +118,7 @@ class Bot:
         self._expiry.stop()
         self._turns.stop()
         self.web.begin_stopping()
-        idle = DeferredList([self.runner.when_idle(), self.dispatcher.when_idle(), self.web.when_idle()])
+        idle = DeferredList([self._when_quiet(), self.web.when_idle()])
         await _at_most(self.reactor, grace, idle)
         # Nothing may begin on a plugin that is being deactivated.
         self.web.refuse_waiting()
@@ -275,6 +280,27 @@ class Bot:
         """The plugin's commands can't be given any more."""
         self.registry.remove(plugin.name)
 
+    def inject_flows_from(self, flows: BotFlow) -> None:
+        """Let the flows be begun; raises ValueError that names the one that can't be built, or whose name is taken."""
+        self.remove_flows_from(flows)
+        self._flows[flows] = []
+        for root in build_flows(flows):
+            try:
+                self.flow_executor.add_flow(root)
+            except ValueError as error:
+                self.remove_flows_from(flows)
+                raise ValueError(f"{flows.name}: {error}") from error
+            self._flows[flows].append(root)
+
+    def remove_flows_from(self, flows: BotFlow) -> None:
+        """Let the flows not be begun any more, and end them for everybody who is in one."""
+        for root in self._flows.pop(flows, ()):
+            self.flow_executor.remove_flow(root)
+
+    def backend_of(self, identifier: Identifier) -> Backend:
+        """The network that the identifier belongs to; raises ValueError if it is none of the bot's."""
+        return self._backend_of(identifier.network)
+
     # What networks tell
 
     def backend_connected(self, backend: Backend) -> None:
@@ -355,8 +381,12 @@ class Bot:
         self._open_ended.discard(backend.network)
         if self._open_ended or self.web.listeners.open_now:
             return
-        idle = DeferredList([self.runner.when_idle(), self.dispatcher.when_idle()])
+        idle = self._when_quiet()
         idle.addCallback(lambda _: self.reactor.callLater(0, self._ended))
+
+    def _when_quiet(self) -> Deferred[Any]:
+        """Fires when nothing of plugins runs, every message has its answer, and flows wait for somebody."""
+        return DeferredList([self.runner.when_idle(), self.dispatcher.when_idle(), self.flow_executor.when_idle()])
 
     def _hear(self, backend: Backend, message: Message) -> None:
         if self._stopping:

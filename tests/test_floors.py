@@ -21,7 +21,7 @@ FLOORS = (
     ("running",),
     ("config", "settings", "logs", "data_dir"),
     ("backends", "web", "storage", "journal"),
-    ("bot", "dispatcher", "plugins", "core_plugins", "compat", "testing", "wiring", ""),
+    ("bot", "dispatcher", "flow_executor", "plugins", "core_plugins", "compat", "testing", "wiring", ""),
     ("service", "stopping", "probe", "reloading", "check", "tap", "cli", "__main__"),
 )
 """From the ground up. "" is the package errklein itself, which plugin authors import from."""

@@ -1,0 +1,276 @@
+"""Takes people through flows: a command goes on with one or begins one, and what can go on by itself does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.chat import Identifier, Message, Room, RoomOccupant
+from errklein.commands import RegisteredCommand
+from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
+from errklein.dispatcher import handling
+from errklein.running import PoolStopped
+from errklein.running.tally import Tally
+from errklein.running.threads import on_reactor_soon
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+
+MOST_AUTOSTEPS = 100
+"""How many steps a flow takes by itself before it is ended, since it may never stop otherwise."""
+
+
+class FlowExecutor:
+    """Keeps `flow_roots`, the flows that there are by their names, and `in_flight`, those that somebody is in.
+
+    May be used from any thread.
+    """
+
+    log = Logger()
+
+    def __init__(self, bot: Bot) -> None:
+        self.flow_roots: dict[str, FlowRoot] = {}
+        self.in_flight: list[Flow] = []
+        self._bot = bot
+        self._lock = threading.RLock()
+        self._tally = Tally()
+        # Those that take steps by themselves now, and whether somebody has taken one meanwhile.
+        self._going: dict[Flow, bool] = {}
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires as soon as every flow waits for somebody's command."""
+        return self._tally.when_none()
+
+    # What flows there are
+
+    def add_flow(self, flow: FlowRoot) -> None:
+        """Let the flow be begun; raises ValueError if there is one of that name."""
+        with self._lock:
+            if flow.name in self.flow_roots:
+                raise ValueError(f"there is already a flow named {flow.name}")
+            self.flow_roots[flow.name] = flow
+
+    def remove_flow(self, flow: FlowRoot) -> None:
+        """Let the flow not be begun any more, and end it for everybody who is in it."""
+        with self._lock:
+            if self.flow_roots.get(flow.name) is flow:
+                del self.flow_roots[flow.name]
+            self.in_flight = [other for other in self.in_flight if other.root is not flow]
+
+    # Who is in them
+
+    def flow_of(self, requestor: Identifier) -> Flow | None:
+        """The flow that somebody, or the room that somebody speaks in, is in; None if there is none."""
+        return next((flow for flow in list(self.in_flight) if flow.check_identifier(requestor)), None)
+
+    def start_flow(self, name: str, requestor: Identifier, initial_context: Mapping[str, Any]) -> Flow:
+        """Take `requestor` into the flow of that name, in the room that he speaks in if it is a room flow.
+
+        Raises ValueError if there is no such flow, or if the requestor is already in one.
+        """
+        with self._lock:
+            root = self.flow_roots.get(name)
+            if root is None:
+                raise ValueError(f"Flow {name} doesn't exist")
+            flow = self._begin(root, requestor, initial_context)
+        if flow is None:
+            raise ValueError(f"User {requestor} is already running a flow.")
+        self._go_on_soon(flow)
+        return flow
+
+    def stop_flow(self, name: str, requestor: Identifier) -> Flow | None:
+        """End the flow of that name for `requestor`, and return it; None if he isn't in it."""
+        with self._lock:
+            for flow in self.in_flight:
+                if flow.name == name and flow.check_identifier(requestor):
+                    self.in_flight = [other for other in self.in_flight if other is not flow]
+                    return flow
+        return None
+
+    def trigger(self, cmd: str, requestor: Identifier, extra_context: Mapping[str, Any] | None = None) -> Flow | None:
+        """Tell that `requestor` has given a command with success: his flow advances, or one begins that it triggers.
+
+        Its context gets `extra_context`. Returns the flow; None if the command has to do with none.
+        """
+        with self._lock:
+            flow = self.flow_of(requestor)
+            step = None if flow is None else flow.next_step(cmd)
+            if flow is None:
+                flow, step = self._begin_triggered(cmd, requestor)
+            if flow is None or step is None:
+                return None
+            flow.ctx.update(extra_context or {})
+            flow.advance(step, enforce_predicate=False)
+        self._go_on_soon(flow)
+        return flow
+
+    # What the dispatcher asks
+
+    def enter(self, message: Message, command: RegisteredCommand) -> bool:
+        """Give the message the flow that its command goes on with. False if the command may be given in a flow only."""
+        flow = None if message.frm is None else self.flow_of(message.frm)
+        if flow is not None and flow.next_step(command.name) is not None:
+            message.flow = flow
+            return True
+        return not command.declaration.flow_only
+
+    def done(self, message: Message, command: RegisteredCommand) -> None:
+        """The command in the message has succeeded."""
+        # Most commands have to do with no flow; they shouldn't take the lock.
+        if message.frm is not None and (self.in_flight or self.flow_roots):
+            self.trigger(command.name, message.frm, message.ctx)
+
+    # How it is done
+
+    def _begin(self, root: FlowRoot, requestor: Identifier, context: Mapping[str, Any]) -> Flow | None:
+        if root.room_flow and isinstance(requestor, RoomOccupant):
+            requestor = requestor.room
+        if self.flow_of(requestor) is not None:
+            return None
+        flow = Flow(root, requestor, context)
+        self.in_flight = [*self.in_flight, flow]
+        return flow
+
+    def _begin_triggered(self, cmd: str, requestor: Identifier) -> tuple[Flow | None, FlowNode | None]:
+        for root in self.flow_roots.values():
+            step = root.first_step(cmd)
+            if step is not None:
+                return self._begin(root, requestor, {}), step
+        return None, None
+
+    def _go_on_soon(self, flow: Flow) -> None:
+        on_reactor_soon(self._bot.reactor, self._go_on, flow)
+
+    def _go_on(self, flow: Flow) -> None:
+        if flow in self._going:
+            self._going[flow] = True
+            return
+        self._tally.enter()
+        with handling(self._bot.backend_of(flow.requestor)):
+            going = Deferred.fromCoroutine(self._take_steps(flow))
+        going.addErrback(self._stopped, flow).addBoth(lambda _: self._tally.leave())
+
+    async def _take_steps(self, flow: Flow) -> None:
+        """Take steps for as long as their predicates hold, then tell what can be given."""
+        self._going[flow] = True
+        try:
+            # Somebody may take a step of his own in the meantime.
+            while self._going[flow]:
+                self._going[flow] = False
+                await self._take_autosteps(flow)
+        finally:
+            del self._going[flow]
+        self._hint(flow)
+
+    async def _take_autosteps(self, flow: Flow) -> None:
+        for _ in range(MOST_AUTOSTEPS):
+            if not flow.next_steps():
+                self._end(flow)
+            if flow not in self.in_flight:
+                return
+            steps = await self._steps_that_hold(flow)
+            if FLOW_END in steps:
+                self._end(flow)
+                return
+            here = flow.current_step
+            successes = [await self._take(flow, step) for step in steps]
+            if steps and flow.current_step is here:
+                flow.advance(steps[0], enforce_predicate=False)
+            if not steps or not all(successes):
+                return
+            await self._one_turn()
+        self._tell(flow, f"The flow {flow.name} has taken {MOST_AUTOSTEPS} steps by itself, and is ended.")
+        self._end(flow)
+
+    async def _steps_that_hold(self, flow: Flow) -> list[FlowNode]:
+        """The steps whose predicates hold; one that raises doesn't, and the requestor is told."""
+        steps = []
+        for predicate, step in flow.current_step.children:
+            try:
+                if predicate is not never and await self._run(predicate, flow.ctx):
+                    steps.append(step)
+            except PoolStopped:
+                raise
+            except Exception as error:
+                self.log.failure("The flow {flow}: the predicate of {step} failed", flow=flow.name, step=str(step))
+                self._tell(flow, f"The flow {flow.name} can't tell whether to go on to {step}: {_said(error)}")
+        return steps
+
+    async def _take(self, flow: Flow, step: FlowNode) -> bool:
+        """Run the command of a step; whether that went well. If it doesn't, the requestor is told."""
+        command = None if step.command is None else self._bot.registry.get(step.command)
+        if command is None:
+            self._tell(flow, f"The flow {flow.name} can't go on: there is no command {step}.")
+            return False
+        message = Message("", frm=flow.requestor, to=self._listener(flow.requestor), flow=flow)
+        try:
+            if command.yields:
+                # Parsed arguments begin as text.
+                args = "" if getattr(command.handler, "_err_arg_command", False) else None
+                await self._bot.runner.each(_forget, command.handler, message, args, pool=self._bot.command_pool)
+            else:
+                await self._run(command.handler, message, None)
+        except PoolStopped:
+            raise
+        except Exception as error:
+            self.log.failure(
+                "{plugin}: {command} failed as a step of the flow {flow}",
+                plugin=command.owner,
+                command=command.name,
+                flow=flow.name,
+            )
+            self._tell(flow, f'{flow} errored at {step} with "{_said(error)}"')
+            return False
+        return True
+
+    def _stopped(self, failure: Failure, flow: Flow) -> None:
+        if not failure.check(PoolStopped):
+            self.log.failure("The flow {flow} can't go on", failure, flow=str(flow))
+
+    def _run(self, handler: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+        return self._bot.runner.run(handler, *args, pool=self._bot.command_pool)
+
+    def _one_turn(self) -> Deferred[None]:
+        """Fires after whatever else the reactor has to do."""
+        turn: Deferred[None] = Deferred()
+        self._bot.reactor.callLater(0, turn.callback, None)
+        return turn
+
+    def _end(self, flow: Flow) -> None:
+        with self._lock:
+            self.in_flight = [other for other in self.in_flight if other is not flow]
+
+    def _hint(self, flow: Flow) -> None:
+        """Tell the requestor what he can go on with."""
+        if flow not in self.in_flight or not flow.current_step.hints:
+            return
+        prefix = self._bot.prefix
+        lines = []
+        for step in flow.next_steps():
+            command = self._bot.registry.get(step.command or "")
+            syntax = "" if command is None else command.declaration.syntax or ""
+            lines.append(f"- {prefix}{str(step).replace('_', ' ')} {syntax}".rstrip())
+        self._tell(flow, "\n".join([f"You are in the flow **{flow.name}**, you can continue with:", "", *lines]))
+
+    def _tell(self, flow: Flow, text: str) -> None:
+        self._bot.send(flow.requestor, text)
+
+    def _listener(self, requestor: Identifier) -> Identifier | None:
+        return requestor if isinstance(requestor, Room) else self._bot.backend_of(requestor).bot_identifier
+
+
+def _forget(_: Any) -> None:
+    """What a step answers isn't shown."""
+
+
+def _said(error: Exception) -> str:
+    """What the exception says of itself, and of what type it is if it doesn't say it well."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__

@@ -1,0 +1,65 @@
+"""What collections of flows inherit from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from errklein.commands.flows import FlowRoot
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+
+
+class BotFlow:
+    """Flows: subclass it, mark methods with `@botflow`, and ship it with a `.flow` file, which is built as a .plug file.
+
+    Each method is called with a FlowRoot when the flows are activated.
+    """
+
+    def __init__(self, bot: Bot, name: str | None = None) -> None:
+        self._bot = bot
+        self._name = name or type(self).__name__
+        self.is_activated = False
+
+    @property
+    def name(self) -> str:
+        """The name from the .flow file."""
+        return self._name
+
+    def activate(self) -> Any:
+        """Let the flows be begun. Overriding methods call this one."""
+        self._bot.inject_flows_from(self)
+        self.is_activated = True
+
+    def deactivate(self) -> Any:
+        """Let the flows not be begun any more, and end them for everybody. Overriding methods call this one."""
+        self._bot.remove_flows_from(self)
+        self.is_activated = False
+
+    def get_command(self, command_name: str) -> Callable[..., Any] | None:
+        """The method that answers the command of that name; None if there is none."""
+        command = self._bot.registry.get(command_name.replace(" ", "_"))
+        return None if command is None else command.handler
+
+
+def builders(flows: BotFlow) -> Iterator[tuple[str, Callable[[FlowRoot], Any]]]:
+    """The methods that are marked with `@botflow`, with their names, in alphabetical order."""
+    for name in sorted(dir(type(flows))):
+        method = inspect.getattr_static(flows, name)
+        if getattr(method, "_err_flow", False):
+            yield name, getattr(flows, name)
+
+
+def build_flows(flows: BotFlow) -> list[FlowRoot]:
+    """The flows, each as its method has built it; raises ValueError that names the method if one can't be built."""
+    roots = []
+    for name, build in builders(flows):
+        root = FlowRoot(name, inspect.getdoc(build))
+        try:
+            build(root)
+        except Exception as error:
+            raise ValueError(f"{flows.name}.{name} can't be built: {type(error).__name__}: {error}") from error
+        roots.append(root)
+    return roots
