@@ -54,6 +54,8 @@ setup(
         "Werkzeug>=3.1",
         "Jinja2>=3.1",
         "Markdown>=3.6",
+        # Whether what plugins require is there.
+        "packaging>=24",
         # The conversation on a terminal: history, editing and a prompt that output doesn't run through.
         "prompt_toolkit>=3.0",
     ],

@@ -273,7 +273,6 @@ SETTINGS: Mapping[str, Setting] = {
 
 WITHOUT_EFFECT = frozenset(
     {
-        "AUTOINSTALL_DEPS",
         "BOT_ASYNC",
         "BOT_LOG_FORMATTER",
         "BOT_LOG_SENTRY",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
+from errklein.plugins.distributions import FILE_NAME, Requirements, requirement_files
 from errklein.plugins.imports import load_module, package_of, unload
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugError, PlugFile
@@ -39,6 +40,7 @@ class Loader:
         self.plugins: dict[str, Plugin] = {}
         self.unusable: dict[Path, str] = {}
         self._bot = bot
+        self._requirements = Requirements(store, bot.bot_config.AUTOINSTALL_DEPS)
 
     async def load_all(self, roots: Iterable[Path]) -> dict[Path, str]:
         """Load the core plugins, those below `roots`, and those of installed distributions.
@@ -50,8 +52,13 @@ class Loader:
 
     async def load(self, roots: Iterable[Path]) -> dict[Path, str]:
         """Load the plugins below `roots` that aren't there yet; returns what went wrong, by file or directory."""
-        found = await self._in_thread(partial(find_plug_files, list(roots)))
+        roots = list(roots)
+        found = await self._in_thread(partial(find_plug_files, roots))
         problems = {place.path: str(place) for place in found.unreadable}
+        for file in await self._in_thread(partial(requirement_files, roots, found.files)):
+            if problem := await self._in_thread(partial(self._requirements.settle, file)):
+                problems[file] = problem
+        unmet = {file.parent: problem for file, problem in problems.items() if file.name == FILE_NAME}
         for path in found:
             self.unusable.pop(path, None)
             try:
@@ -63,6 +70,7 @@ class Loader:
             else:
                 if warning:
                     problems[path] = warning
+            self._note_unmet(path, unmet)
         self.unusable.update({place.path: str(place) for place in found.unreadable})
         return problems
 
@@ -85,7 +93,12 @@ class Loader:
         refusal = plug.refusal()
         if refusal is not None:
             raise IncompatiblePluginException(f"{plug.name} can't be used: {refusal} ({plug.path})")
+        problems = [
+            await self._in_thread(partial(self._requirements.settle, file))
+            for file in requirement_files([], [plug.path])
+        ]
         await self._load(plugin, plug, fresh=True)
+        plugin.notes += [problem for problem in problems if problem]
 
     async def forget(self, plugin: Plugin) -> None:
         """Have the plugin no more; its modules are forgotten too, except by what still runs of them."""
@@ -107,6 +120,16 @@ class Loader:
             plugin.problem = f"{plug.name} can't be used: {refusal} ({path})"
             return plugin.problem
         return await self._load(plugin, plug, fresh=False)
+
+    def _note_unmet(self, path: Path, unmet: Mapping[Path, str]) -> None:
+        """Of the plugin in the file, note that what it needs could not be installed."""
+        plugin = next((plugin for plugin in self.plugins.values() if plugin.plug.path == path), None)
+        if plugin is not None:
+            plugin.notes += [
+                problem
+                for directory, problem in unmet.items()
+                if path.is_relative_to(directory) and problem not in plugin.notes
+            ]
 
     def _found_again(self, known: Plugin, path: Path) -> str:
         if known.plug.path == path:
