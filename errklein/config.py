@@ -154,7 +154,8 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
         # A single network without a name of its own has no settings of its own either.
         home = view if config.BACKENDS else config
         _check_identity(view, where)
-        if not view.BOT_ADMINS:
+        # Of other backends it is known later whether there are any.
+        if not view.BOT_ADMINS and view.BACKEND in BACKEND_NAMES.values():
             if view.BACKEND.lower() not in LOCAL_BACKENDS:
                 raise ConfigError(f"{where}BOT_ADMINS is missing; expected a tuple of the administrators' names")
             home.BOT_ADMINS = (LOCAL_ADMIN,)
@@ -171,7 +172,7 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
 
 def _check_identity(view: Config, where: str) -> None:
     identity = view.BOT_IDENTITY
-    for key in BACKENDS[view.BACKEND.lower()]:
+    for key in BACKENDS.get(view.BACKEND.lower(), ()):
         if not isinstance(identity.get(key), str) or not identity[key]:
             raise ConfigError(f"{where}BOT_IDENTITY: {key!r} is missing; {view.BACKEND} expects a non-empty string")
     port = identity.get("port")

@@ -22,11 +22,13 @@ class Backend(Protocol):
     network: str
     """The name that the configuration gives it."""
 
-    mode: str
-    """The kind of network, in lower case: "irc", "text", "test", "null"."""
+    @property
+    def mode(self) -> str:
+        """The kind of network, in lower case: "irc", "text", "test", "null"."""
 
-    message_size_limit: int
-    """How much of a message fits into one part, in the network's own unit."""
+    @property
+    def message_size_limit(self) -> int:
+        """How much of a message fits into one part, in the network's own unit."""
 
     @property
     def bot_identifier(self) -> Identifier | None:

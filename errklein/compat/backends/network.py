@@ -1,0 +1,321 @@
+"""A network that was written for errbot, behind the port that errklein has for networks.
+
+The network's own code runs in a thread of its own, where it may block: from its `__init__` to the end of
+`serve_forever`. What it tells goes to the reactor, in order. What is sent goes through an outbox to a second thread,
+since sending may block as well; so do changes of presence and reactions, so that nothing overtakes. What returns
+something is called where it is asked for: in a plugin's thread it may take its time, as in errbot. On the reactor it
+holds everything up for as long as it takes, so that a network whose `build_identifier`, `build_reply` or `query_room`
+asks a server should be used from plain handlers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from errklein.backends.outbox import Outbox, TokenBucket
+from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
+from errklein.compat.backends.errbot import ErrBot, parts_of
+from errklein.compat.backends.thread import NetworkThread
+from errklein.ports import BackendEvents
+from errklein.running import WorkerPool
+from errklein.running.threads import on_reactor_soon
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+
+_being_sent: ContextVar[bool] = ContextVar("errklein.compat.being_sent", default=False)
+
+Part = Callable[[], object]
+
+
+class ThreadedNetwork:
+    """ports.Backend, over the `ErrBot` that `make` makes of the network's configuration.
+
+    Raises whatever `make` raises. `legacy` is that object, which plugins reach through the bot.
+    """
+
+    log = Logger()
+
+    LAST_WORDS_WITHIN = 1.0
+    """How many seconds `disconnect` gives to what is still queued."""
+
+    LEAVE_WITHIN = 3.0
+    """How many seconds it then gives to the network's own code, which can't be stopped."""
+
+    def __init__(self, reactor: Any, config: Any, make: Callable[[Any], ErrBot]) -> None:
+        self.network: str = config.network
+        self.bot: Bot | None = None
+        self.leaving = False
+        self._reactor = reactor
+        self._events: BackendEvents | None = None
+        self._thread = NetworkThread(f"errklein {self.network}")
+        try:
+            self.legacy = self._thread.do(partial(make, config))
+        except BaseException:
+            self._thread.end()
+            raise
+        self.legacy._network = self
+        self._sender = WorkerPool(reactor, f"{self.network} sending", 1)
+        self._outbox: Outbox[Part] = Outbox(
+            reactor, self.network, self._transmit, TokenBucket(reactor.seconds, 0, 1), limit=config.OUTBOX_LIMIT
+        )
+        self._awake = threading.Event()
+        self._serving = False
+        self._gone: Deferred[None] | None = None
+        self._too_late: IDelayedCall | None = None
+
+    def attach(self, bot: Bot) -> None:
+        """Let the network know the bot, before plugins are loaded."""
+        self.bot = bot
+        legacy = self.legacy
+        legacy.attach_storage_plugin(bot.storage)
+        legacy.initialize_backend_storage()
+        legacy.attach_repo_manager(getattr(bot, "repo_manager", None))
+        legacy.attach_plugin_manager(bot.plugin_manager)
+
+    # ports.Backend
+
+    @property
+    def mode(self) -> str:
+        """What the network calls itself."""
+        return self.legacy.mode
+
+    @property
+    def message_size_limit(self) -> int:
+        """Characters of a message in one part."""
+        return self.legacy.message_size_limit
+
+    @property
+    def bot_identifier(self) -> Identifier | None:
+        """The bot itself; None until the network has told."""
+        identifier: Identifier | None = self.stamped(self.legacy.bot_identifier)
+        return identifier
+
+    def connect(self, events: BackendEvents) -> None:
+        """Begin to serve, and go on until `disconnect`."""
+        self._events = events
+        self._serving = True
+        self._thread.begin(self._serve, lambda: on_reactor_soon(self._reactor, self._served))
+
+    def disconnect(self) -> Deferred[None]:
+        """Say what is queued, then end the network's code as Ctrl-C does; fires when it is over, or takes too long."""
+        self.leaving = True
+        self._awake.set()
+        return self._outbox.close(self.LAST_WORDS_WITHIN).addCallback(self._leave)
+
+    def send_message(self, message: Message) -> Awaitable[None] | None:
+        """Accept the message into the outbox, from any thread; see ports.Backend."""
+        if message.to is None:
+            raise ValueError("a message needs an addressee")
+        parts = parts_of(message, self.message_size_limit)
+        return self._outbox.put([partial(self.legacy.send_message, part) for part in parts])
+
+    def build_identifier(self, text: str) -> Identifier:
+        """Who or what the text names; raises ValueError, and whatever the network's own code raises."""
+        identifier: Identifier | None = self.stamped(self.legacy.build_identifier(text))
+        if identifier is None:
+            raise ValueError(f"{text!r} names nobody on {self.network}")
+        return identifier
+
+    def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
+        """The network's answer to the message."""
+        reply = self.legacy.build_reply(message, text, private=private, threaded=threaded)
+        self._stamp_message(reply)
+        return reply
+
+    def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
+        """Address the message as the network does."""
+        self.legacy.prefix_groupchat_reply(message, identifier)
+
+    def is_from_self(self, message: Message) -> bool:
+        """Whether the bot said it."""
+        try:
+            return bool(self.legacy.is_from_self(message))
+        except Exception:
+            self.log.failure("{network}: is_from_self() failed", network=self.network)
+            return False
+
+    def rooms(self) -> Sequence[Room]:
+        """The rooms that the bot is in."""
+        rooms = self.legacy.rooms
+        found: Iterable[Room] = rooms() if callable(rooms) else rooms
+        return [self.stamped(room) for room in found or ()]
+
+    def query_room(self, name: str) -> Room:
+        """The room of that name; raises whatever the network's own code raises."""
+        room: Room = self.stamped(self.legacy.query_room(name))
+        return room
+
+    def change_presence(self, status: str, message: str) -> None:
+        """Show others that the bot is `status`, after what is being sent."""
+        self._outbox.put([partial(self.legacy.change_presence, status, message)])
+
+    # For legacy networks only; in any thread.
+
+    def in_turn(self, function: Callable[..., Any], *args: Any) -> Awaitable[None] | None:
+        """Call the function after what is to be sent before; it may block. As `send_message`."""
+        return self._outbox.put([partial(function, *args)])
+
+    def connected(self) -> None:
+        """Send what waits, and tell the bot."""
+        on_reactor_soon(self._reactor, self._connected)
+
+    def disconnected(self, reason: str = "the connection is gone") -> None:
+        """Keep what is to be sent, and tell the bot."""
+        on_reactor_soon(self._reactor, self._disconnected, reason)
+
+    def tell(self, event: str, *details: Any) -> None:
+        """Call that method of BackendEvents on the reactor."""
+        self._stamp_all(details)
+        if self._events is not None and not self.leaving:
+            on_reactor_soon(self._reactor, getattr(self._events, event), self, *details)
+
+    def heard(self, message: Message) -> None:
+        """Have the command in the message run, if it is one."""
+        self._stamp_message(message)
+        self._ask_beforehand(message)
+        if self.bot is not None and not self.leaving:
+            on_reactor_soon(self._reactor, self.bot.answer, self, message)
+
+    def tell_plugins(self, callback: str, *details: Any) -> None:
+        """Call that callback of all active plugins."""
+        self._stamp_all(details)
+        if self.bot is not None and not self.leaving:
+            on_reactor_soon(self._reactor, self.bot.tell_plugins, self, callback, *details)
+
+    def said(self, message: Message) -> None:
+        """Tell plugins of a message that the network sends by itself; of others the bot has told."""
+        if not _being_sent.get():
+            self.tell_plugins("callback_botmessage", message)
+
+    def failed(self) -> None:
+        """Log the exception that is being handled."""
+        self.log.failure("{network}: the connection ended with an error", network=self.network)
+
+    def pause(self, seconds: float) -> None:
+        """Wait in a thread for so long, or until the bot leaves."""
+        self.log.info("{network}: connecting again in {seconds:.1f} s", network=self.network, seconds=seconds)
+        timers: list[IDelayedCall] = []
+        self._awake.clear()
+        if self.leaving:
+            return
+        self._reactor.callFromThread(lambda: timers.append(self._reactor.callLater(seconds, self._awake.set)))
+        self._awake.wait()
+        self._reactor.callFromThread(_cancel, timers)
+
+    def stamped(self, identifier: Any) -> Any:
+        """The same identifier, which knows now that it belongs to this network."""
+        for part in (identifier, getattr(identifier, "room", None) if isinstance(identifier, RoomOccupant) else None):
+            if isinstance(part, Identifier) and part.network != self.network:
+                # Some can't be changed; they count as of the network that is being handled.
+                with suppress(Exception):
+                    part.network = self.network
+        return identifier
+
+    # Inside
+
+    def _serve(self) -> None:
+        """Serve until there is no more to serve, or the bot leaves."""
+        while not self.leaving:
+            try:
+                self.legacy.serve_forever()
+                return
+            except KeyboardInterrupt:
+                return
+            except BaseException:
+                self.failed()
+            self.legacy._delay_reconnect()
+
+    def _served(self) -> None:
+        self._serving = False
+        self._thread.end()
+        if self._gone is not None:
+            self._finish()
+        elif self._events is not None:
+            self._events.backend_ended(self)
+
+    def _connected(self) -> None:
+        if self._events is None or self.leaving:
+            return
+        self._outbox.resume()
+        self._events.backend_connected(self)
+
+    def _disconnected(self, reason: str) -> None:
+        self._outbox.pause()
+        if self._events is not None and not self.leaving:
+            self._events.backend_disconnected(self, reason)
+
+    def _leave(self, drained: None) -> Deferred[None]:
+        gone: Deferred[None] = Deferred()
+        self._gone = gone
+        if not self._serving:
+            self._thread.end()
+            self._finish()
+            return gone
+        self._too_late = self._reactor.callLater(self.LEAVE_WITHIN, self._give_up)
+        self._thread.interrupt()
+        return gone
+
+    def _give_up(self) -> None:
+        self._too_late = None
+        self.log.warn("{network}: its code doesn't end, and is left behind", network=self.network)
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._too_late is not None:
+            self._too_late.cancel()
+            self._too_late = None
+        self._sender.stop()
+        if self.legacy.is_open_storage():
+            self.legacy.close_storage()
+        if self._gone is not None and not self._gone.called:
+            self._gone.callback(None)
+
+    def _transmit(self, part: Part) -> Deferred[Any]:
+        return self._sender.run(lambda: partial(_send, part))
+
+    def _ask_beforehand(self, message: Message) -> None:
+        """Ask here, where it may take time, for what access control asks on the reactor: networks keep it then."""
+        for identifier in (message.frm, message.to):
+            for name in ("person", "aclattr", "nick") if isinstance(identifier, Person) else ("aclattr",):
+                with suppress(Exception):
+                    getattr(identifier, name)
+            with suppress(Exception):
+                str(identifier)
+
+    def _stamp_all(self, details: Iterable[Any]) -> None:
+        for detail in details:
+            if isinstance(detail, Message):
+                self._stamp_message(detail)
+            elif isinstance(detail, (list, tuple)):
+                self._stamp_all(detail)
+            else:
+                for part in (detail, *(getattr(detail, name, None) for name in ("identifier", "reactor"))):
+                    self.stamped(part)
+
+    def _stamp_message(self, message: Message) -> None:
+        self.stamped(message.frm)
+        self.stamped(message.to)
+
+
+def _cancel(timers: list[IDelayedCall]) -> None:
+    for timer in timers:
+        if timer.active():
+            timer.cancel()
+
+
+def _send(part: Part) -> None:
+    token = _being_sent.set(True)
+    try:
+        part()
+    finally:
+        _being_sent.reset(token)

@@ -1,0 +1,106 @@
+"""The thread in which a blocking network lives."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import sys
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+class NetworkThread:
+    """One thread, in which everything is done in turn: first what `do` asks for, then what `begin` does, to its end.
+
+    The thread has an asyncio loop of its own, as a main thread has, which runs only if the network runs it. It doesn't
+    keep the process alive.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._busy = threading.Lock()
+        self._interruptible = False
+        self._thread.start()
+
+    def do(self, function: Callable[[], T]) -> T:
+        """What the function returns or raises in the thread; waits for it."""
+        done = threading.Event()
+        results: list[Any] = []
+
+        def job() -> None:
+            try:
+                results.append(function())
+            except BaseException:
+                results.append(Failure())
+            done.set()
+
+        self._jobs.put(job)
+        done.wait()
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
+        result: T = results[0]
+        return result
+
+    def begin(self, function: Callable[[], None], ended: Callable[[], None]) -> None:
+        """Call the function in the thread, and `ended` there after it; `interrupt` ends it."""
+
+        def job() -> None:
+            try:
+                with self._busy:
+                    self._interruptible = True
+                function()
+            except KeyboardInterrupt:
+                pass
+            finally:
+                with self._busy:
+                    self._interruptible = False
+                ended()
+
+        self._jobs.put(job)
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in what `begin` began, as Ctrl-C does in a main thread; once the thread runs Python
+        again, or its asyncio loop turns."""
+        with self._busy:
+            if not self._interruptible:
+                return
+            loop = self._running_loop()
+            if loop is not None:
+                # A loop waits for its sockets, perhaps for ever, and must be woken.
+                loop.call_soon_threadsafe(_ctrl_c)
+            elif self._thread.ident is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._thread.ident), ctypes.py_object(KeyboardInterrupt)
+                )
+
+    def end(self) -> None:
+        """Let the thread end when it has nothing left to do."""
+        self._jobs.put(None)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop | None:
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        while frame is not None:
+            owner = frame.f_locals.get("self") if frame.f_code.co_name == "run_forever" else None
+            if isinstance(owner, asyncio.AbstractEventLoop):
+                return owner
+            frame = frame.f_back
+        return None
+
+    def _work(self) -> None:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        while (job := self._jobs.get()) is not None:
+            job()
+        if not loop.is_running():
+            loop.close()
+
+
+def _ctrl_c() -> None:
+    raise KeyboardInterrupt

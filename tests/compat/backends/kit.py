@@ -1,0 +1,115 @@
+"""A whole bot on networks that were written for errbot, with real threads and the test's own time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.bot import Bot
+from errklein.compat.backends.finding import make_network
+from errklein.config import load_config
+from errklein.plugins.botplugin import BotPlugin
+from errklein.running import Runner
+from errklein.running.threads import settle_in_this_thread
+from errklein.storage import MemoryStorage
+from errklein.testing.pool import InlinePool
+from errklein.testing.reactor import TestReactor
+from errklein.web import WebServer
+
+FIXTURES = Path(__file__).parent / "fixtures"
+PATIENCE = 3.0
+
+
+class QueueReactor(TestReactor):
+    """Time is the test's; what threads ask for is done when the test turns it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: SimpleQueue[Callable[[], object]] = SimpleQueue()
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        self.asked.put(lambda: callable(*args, **kwargs))
+
+    def turn_until(self, holds: Callable[[], object], what: str) -> None:
+        """Do what threads ask for until the condition holds."""
+        while not holds():
+            try:
+                work = self.asked.get(timeout=PATIENCE)
+            except Empty:
+                raise AssertionError(f"waited in vain for {what}") from None
+            work()
+            self.advance(0)
+
+
+class LegacyNetworkCase(SynchronousTestCase):
+    """Has `self.bot` on the network that `backend` names, whose object is `self.legacy`."""
+
+    backend = "Once"
+    settings: Mapping[str, Any] = {}
+    plugins: Sequence[type[BotPlugin]] = ()
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.reactor = QueueReactor()
+        settle_in_this_thread(self.reactor)
+        directory = tempfile.TemporaryDirectory(prefix="errklein-test-")
+        self.addCleanup(directory.cleanup)
+        settings = {
+            **({} if "BACKENDS" in self.settings else {"BACKEND": self.backend}),
+            "BOT_EXTRA_BACKEND_DIR": str(FIXTURES),
+            "BOT_ADMINS": ("alice",),
+            "BOT_DATA_DIR": directory.name,
+            "BOT_IDENTITY": {"name": "bot"},
+            **self.settings,
+        }
+        self.config = load_config(None, settings)
+        runner = Runner(self.reactor)
+        self.ended: list[bool] = []
+        self.networks = {name: make_network(self.reactor, view) for name, view in self.config.networks.items()}
+        self.bot = Bot(
+            self.reactor,
+            self.config,
+            storage=MemoryStorage(),
+            web=WebServer(self.reactor, runner, InlinePool(self.reactor, "webhooks")),
+            runner=runner,
+            command_pool=InlinePool(self.reactor, "commands"),
+            plugin_pool=InlinePool(self.reactor, "plugins"),
+            backends=self.networks,
+            plugin_classes=self.plugins,
+            ended=lambda: self.ended.append(True),
+        )
+        self.network = next(iter(self.networks.values()))
+        self.legacy: Any = self.network.legacy
+        self.successResultOf(Deferred.fromCoroutine(self.bot.start()))
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        """Stop the bot; may be called again."""
+        stopped: list[Any] = []
+        if self.bot.storage is None:
+            return
+        stopping = Deferred.fromCoroutine(self.bot.stop(0))
+        stopping.addBoth(stopped.append)
+        self.reactor.advance(0)
+        self.reactor.turn_until(lambda: stopped, "the bot to stop")
+        self.assertEqual(stopped, [None])
+        self.bot.storage = None  # type: ignore[assignment]
+
+    def waits(self) -> list[float]:
+        """After how many seconds the networks will try again; the watch over certificates has longer waits."""
+        now = self.reactor.seconds()
+        return [call.getTime() - now for call in self.reactor.getDelayedCalls() if 0 < call.getTime() - now < 1000]
+
+    def plugin(self, cls: type[BotPlugin]) -> Any:
+        """The instance of a plugin."""
+        return self.bot.plugin_manager.instance(cls.__name__)
+
+    def until(self, holds: Callable[[], object], what: str = "what the test expects") -> None:
+        """Let the threads work until the condition holds."""
+        self.reactor.turn_until(holds, what)

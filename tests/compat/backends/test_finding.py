@@ -1,0 +1,103 @@
+"""Backends that were written for errbot are found and loaded, or it is said in one line why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from errklein.compat.backends.errbot import ErrBot
+from errklein.compat.backends.finding import find_network, make_network
+from errklein.config import ConfigError, load_config
+from tests.compat.backends.kit import FIXTURES, QueueReactor
+from tests.plugins.plugin_files import PluginFilesTestCase
+
+WORKS = """
+    from errbot.core import ErrBot
+    from errbot.backends.base import Person
+
+    class Mine(ErrBot):
+        mode = "mine"
+"""
+
+
+class FindingTests(PluginFilesTestCase):
+    """BACKEND and BOT_EXTRA_BACKEND_DIR."""
+
+    def config(self, backend: str, *directories: str | Path, **settings: Any) -> Any:
+        overrides = {"BACKEND": backend, "BOT_EXTRA_BACKEND_DIR": [str(path) for path in directories]}
+        return next(iter(load_config(None, {"BOT_ADMINS": ("me",), **overrides, **settings}).networks.values()))
+
+    def refusal(self, config: Any) -> str:
+        error = self.assertRaises(ConfigError, make_network, QueueReactor(), config)
+        self.assertNotIn("\n", str(error))
+        return str(error)
+
+    def test_by_name(self) -> None:
+        """The Name in the .plug file is what BACKEND says, in whatever case; the first directory wins."""
+        self.plugin("Mine", WORKS)
+        for name in ("Mine", "mine"):
+            self.assertEqual(find_network(self.config(name, self.directory)).path, self.directory / "mine/Mine.plug")
+        self.write("other/Mine.plug", "[Core]\nName = Mine\nModule = main\n")
+        self.write("other/main.py")
+        found = find_network(self.config("Mine", self.directory / "other", self.directory / "mine"))
+        self.assertEqual(found.path, self.directory / "other/Mine.plug")
+
+    def test_what_there_is(self) -> None:
+        """A BACKEND that isn't there is answered with those that are."""
+        line = self.refusal(self.config("Slack", FIXTURES))
+        for fragment in ("'Slack'", "IRC, Null, Test, Text, Forever, Looping, Once", "BOT_EXTRA_BACKEND_DIR"):
+            self.assertIn(fragment, line)
+
+    def test_without_admins(self) -> None:
+        """Somebody has to be in charge."""
+        self.assertIn("BOT_ADMINS is missing", self.refusal(self.config("Once", FIXTURES, BOT_ADMINS=())))
+
+    def test_directories(self) -> None:
+        """BOT_EXTRA_BACKEND_DIR is one directory, or several, which exist."""
+        config = load_config(None, {"BACKEND": "Once", "BOT_EXTRA_BACKEND_DIR": str(FIXTURES), "BOT_ADMINS": ("me",)})
+        self.assertEqual(config.BOT_EXTRA_BACKEND_DIR, [str(FIXTURES)])
+        error = self.assertRaises(ConfigError, self.config, "Once", "/no/where")
+        self.assertIn("BOT_EXTRA_BACKEND_DIR", str(error))
+
+    def test_it_is_made(self) -> None:
+        """It is loaded as plugins are: errbot is errklein, and what lies beside it is its own."""
+        self.plugin("Mine", WORKS)
+        network = make_network(QueueReactor(), self.config("Mine", self.directory))
+        self.assertIsInstance(network.legacy, ErrBot)
+        self.assertEqual((network.mode, network.network), ("mine", "mine"))
+        self.successResultOf(network.disconnect())
+
+    def test_it_cannot_be_made(self) -> None:
+        """What a backend's own code says against it is told in one line, with its place."""
+        for name, source, *fragments in (
+            ("NoSdk", "import no_such_sdk", "main.py, line 2", "no_such_sdk"),
+            ("Exits", "import sys\n    sys.exit(1)", "Exits could not be loaded", "SystemExit"),
+            ("Empty", "", "no subclass of ErrBot"),
+            (
+                "Token",
+                f"{WORKS}\n        def __init__(self, config):\n            config.BOT_IDENTITY['token']",
+                "'token'",
+            ),
+            (
+                "Quits",
+                f"{WORKS}\n        def __init__(self, config):\n            raise SystemExit('no token')",
+                "no token",
+            ),
+            ("Mode", WORKS.replace('mode = "mine"', "pass"), "Mine has no mode"),
+        ):
+            self.plugin(name, "\n    " + source)
+            line = self.refusal(self.config(name, self.directory))
+            for fragment in ("BACKEND: ", *fragments):
+                self.assertIn(fragment, line)
+
+    def test_versions(self) -> None:
+        """A backend for versions of errbot that errklein isn't is refused."""
+        self.write("old/old.py", WORKS)
+        self.write("old/old.plug", "[Core]\nName = Old\nModule = old\n\n[Errbot]\nMax = 2.0.0\n")
+        self.assertIn("2.0.0", self.refusal(self.config("Old", self.directory)))
+
+    def test_what_cannot_be_read(self) -> None:
+        """A .plug file that can't be read is no backend, and in nobody's way."""
+        self.write("bad/bad.plug", "nonsense")
+        self.plugin("Mine", WORKS)
+        self.assertEqual(find_network(self.config("Mine", self.directory)).name, "Mine")

@@ -1,0 +1,358 @@
+"""Networks that were written for errbot, on a whole bot."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from errklein import BotPlugin, botcmd
+from errklein.backends.outbox import OutboxClosed
+from errklein.chat import Message
+from errklein.compat.backends.errbot import ErrBot
+from tests.compat.backends.kit import LegacyNetworkCase
+
+
+class Watcher(BotPlugin):
+    """Notes down what it is told, and in which order."""
+
+    def __init__(self, bot: Any, name: str | None = None) -> None:
+        super().__init__(bot, name)
+        self.told: list[Any] = []
+
+    def callback_connect(self):
+        self.told.append("connect")
+
+    def callback_message(self, message):
+        self.told.append(("message", message.body))
+
+    def callback_botmessage(self, message):
+        self.told.append(("botmessage", message.body))
+
+    def callback_presence(self, presence):
+        self.told.append(("presence", str(presence.identifier), presence.status))
+
+    def callback_mention(self, message, mentioned_people):
+        self.told.append(("mention", [str(person) for person in mentioned_people]))
+
+    def callback_room_joined(self, room, identifier=None, invited_by=None):
+        self.told.append(("joined", str(room), str(identifier), invited_by))
+
+    def callback_room_topic(self, room):
+        self.told.append(("topic", str(room)))
+
+    @botcmd
+    def hello(self, message, args):
+        return f"hello {message.frm.nick}"
+
+    @botcmd
+    def long(self, message, args):
+        return "\n\n".join(["many words in a row"] * 3)
+
+    @botcmd(admin_only=True)
+    def secret(self, message, args):
+        return "sesame"
+
+    @botcmd
+    def ask_bot(self, message, args):
+        return f"{self._bot.conn}, {isinstance(self._bot, ErrBot)}, {self.mode}, {self._bot.mode}"
+
+
+class ServeOnceTests(LegacyNetworkCase):
+    """A backend whose `serve_once` blocks."""
+
+    plugins = (Watcher,)
+
+    def say(self, text: str, frm: str = "bob", to: str = "") -> None:
+        self.legacy.wire.put((to, frm, text))
+
+    def sent_after(self, text: str, frm: str = "bob", to: str = "", count: int = 1) -> list[tuple[str, str]]:
+        before = len(self.legacy.sent)
+        self.say(text, frm, to)
+        self.until(lambda: len(self.legacy.sent) >= before + count, f"an answer to {text}")
+        return self.legacy.sent[before:]
+
+    def test_a_command_is_answered(self) -> None:
+        """What somebody says is a command, and its answer is sent to whoever said it."""
+        self.assertEqual(self.sent_after("!hello"), [("bob", "hello bob")])
+
+    def test_in_a_room(self) -> None:
+        """In a room the answer goes to the room."""
+        self.assertEqual(self.sent_after("!hello", to="#ops"), [("#ops", "hello bob")])
+
+    def test_access(self) -> None:
+        """Administrators are known by the aclattr that the backend gives them."""
+        self.assertEqual(self.sent_after("!secret", frm="alice"), [("alice", "sesame")])
+        [(to, text)] = self.sent_after("!secret")
+        self.assertEqual(to, "bob")
+        self.assertIn("admin", text)
+
+    def test_long_messages_are_cut(self) -> None:
+        """A message is sent in parts of the size that the backend gives."""
+        sent = self.sent_after("!long", count=2)
+        self.assertTrue(all(len(text) <= 40 for _, text in sent), sent)
+        self.assertEqual("\n\n".join(text for _, text in sent), "\n\n".join(["many words in a row"] * 3))
+
+    def test_what_plugins_are_told(self) -> None:
+        """Callbacks come in the order in which things happened; the bot's own messages once, however many parts."""
+        watcher = self.plugin(Watcher)
+        # Once when the plugin was activated, and once when the network was there.
+        self.until(lambda: watcher.told.count("connect") == 2)
+        watcher.told.clear()
+        self.say("no command")
+        self.legacy.wire.put(lambda legacy: legacy.come_online("carol"))
+        self.legacy.wire.put(lambda legacy: legacy.callback_mention(Message("x"), [legacy.build_identifier("dave")]))
+        self.legacy.wire.put(lambda legacy: legacy.query_room("#ops").join())
+        self.legacy.wire.put(lambda legacy: legacy.callback_room_topic(legacy.query_room("#ops")))
+        self.until(lambda: ("topic", "#ops") in watcher.told)
+        self.assertEqual(
+            watcher.told,
+            [
+                ("message", "no command"),
+                ("presence", "carol", "online"),
+                ("mention", ["dave"]),
+                ("joined", "#ops", "bot", None),
+                ("topic", "#ops"),
+            ],
+        )
+        watcher.told.clear()
+        self.sent_after("!long", count=2)
+        self.until(lambda: len(watcher.told) > 1)
+        self.assertEqual([what for what, *_ in watcher.told], ["botmessage", "message"])
+
+    def test_what_it_says_by_itself(self) -> None:
+        """What the backend sends by itself is shown to plugins too."""
+        self.legacy.wire.put(
+            lambda legacy: legacy.send_message(Message("by itself", to=legacy.build_identifier("bob")))
+        )
+        watcher = self.plugin(Watcher)
+        self.until(lambda: ("botmessage", "by itself") in watcher.told)
+
+    def test_own_messages_are_not_heard(self) -> None:
+        """What the bot itself said, or was said before it came, runs no command and isn't told."""
+
+        def echo(legacy: Any) -> None:
+            message = Message("!hello", frm=legacy.bot_identifier, to=legacy.bot_identifier)
+            legacy.callback_message(message)
+            legacy.callback_message(Message("!hello", frm=legacy.build_identifier("bob"), delayed=True))
+
+        self.legacy.wire.put(echo)
+        self.assertEqual(self.sent_after("!hello"), [("bob", "hello bob")])
+        self.assertEqual(
+            [told for told in self.plugin(Watcher).told if told == ("message", "!hello")], [("message", "!hello")]
+        )
+
+    def test_what_plugins_ask_of_the_bot(self) -> None:
+        """The plugin's bot has what the backend has, is an ErrBot to isinstance, and knows the backend's mode."""
+        self.assertEqual(self.sent_after("!ask bot"), [("bob", "the connection, True, lines, lines")])
+        self.assertRaises(AttributeError, lambda: self.bot.nothing_like_this)
+
+    def test_what_the_backend_asks_of_the_bot(self) -> None:
+        """The backend has the bot's commands, plugin manager and storage; it can send, and tell admins."""
+        self.assertIn("hello", self.legacy.commands)
+        self.assertIs(self.legacy.plugin_manager, self.bot.plugin_manager)
+        self.assertEqual(self.legacy.startup_time, self.bot.startup_time)
+        self.legacy["seen"] = 3
+        self.assertEqual(self.bot.storage.open("lines_backend").get("seen"), 3)
+        self.until(lambda: self.legacy.connections)
+        self.legacy.wire.put(lambda legacy: legacy.send(legacy.build_identifier("bob"), "psst"))
+        self.legacy.wire.put(lambda legacy: legacy.warn_admins("beware"))
+        self.until(lambda: len(self.legacy.sent) == 2)
+        self.assertEqual(self.legacy.sent, [("bob", "psst"), ("alice", "beware")])
+
+    def test_rooms(self) -> None:
+        """Rooms are the backend's own, `rooms` being a method here."""
+        room = self.bot.query_room("#ops")
+        room.join()
+        self.assertEqual(self.bot.rooms(), [room])
+        self.assertEqual(room.network, self.network.network)
+
+    def test_identifiers_belong_to_the_network(self) -> None:
+        """Everybody whom the backend names is on its network, so that answers find their way."""
+        person = self.bot.build_identifier("bob")
+        self.assertEqual(person.network, "once")
+        occupant: Any = self.bot.build_identifier("#ops/bob")
+        self.assertEqual((occupant.network, occupant.room.network), ("once", "once"))
+        self.assertRaises(ValueError, self.bot.build_identifier, " ")
+
+    def test_a_slow_network_holds_nobody_up(self) -> None:
+        """While the network takes its time, everything else goes on; and nothing is overtaken."""
+        self.until(lambda: self.legacy.connections)
+        self.legacy.may_send = threading.Event()
+        bob = self.bot.build_identifier("bob")
+        self.bot.send(bob, "one")
+        self.bot.send(bob, "two")
+        self.network.change_presence("away", "lunch")
+        watcher = self.plugin(Watcher)
+        self.say("meanwhile")
+        self.until(lambda: ("message", "meanwhile") in watcher.told)
+        self.assertEqual((self.legacy.sent, self.legacy.done), ([], []))
+        self.legacy.may_send.set()
+        self.until(lambda: self.legacy.done)
+        self.assertEqual(self.legacy.sent, [("bob", "one"), ("bob", "two")])
+        self.assertEqual(self.legacy.done, [("presence", "away", "lunch")])
+
+    def test_a_message_that_cannot_be_sent(self) -> None:
+        """An error of the backend while it sends costs that message alone."""
+        self.until(lambda: self.legacy.connections)
+        broken: Any = Message("x", to=self.bot.build_identifier("bob"))
+        self.patch(self.legacy, "prefix_groupchat_reply", None)
+        send = self.legacy.send_message
+
+        def refuse(message: Message) -> None:
+            if message.body == "x":
+                raise OSError("the wire is cut")
+            send(message)
+
+        self.legacy.send_message = refuse
+        lost: Any = self.network.send_message(broken)
+        kept: Any = self.network.send_message(Message("y", to=self.bot.build_identifier("bob")))
+        self.until(lambda: kept.called)
+        self.failureResultOf(lost, OSError)
+        self.assertEqual(self.legacy.sent, [("bob", "y")])
+
+    def test_stopping_is_ctrl_c(self) -> None:
+        """When the bot stops, `serve_once` gets KeyboardInterrupt once it runs Python, and `shutdown` follows."""
+        self.until(lambda: self.legacy.connections)
+        self.stop()
+        self.assertEqual(self.legacy.done, ["interrupted", "shutdown"])
+        self.assertRaises(OutboxClosed, self.network.send_message, Message("late", to=self.legacy.bot_identifier))
+        self.assertEqual(self.ended, [])
+
+    def test_the_end_of_the_network(self) -> None:
+        """A true answer of `serve_once` means that it is over: with no other network, so is the bot."""
+        done = type(self.legacy).serve_once.__globals__["DONE"]
+        self.legacy.wire.put(done)
+        self.until(lambda: self.ended, "the bot to end")
+        self.assertEqual(self.legacy.done, ["shutdown"])
+
+
+class ReconnectionTests(LegacyNetworkCase):
+    """Connections that break."""
+
+    plugins = (Watcher,)
+
+    def mark(self, name: str) -> object:
+        return type(self.legacy).serve_once.__globals__[name]
+
+    def breaks(self, how: object) -> float:
+        """After how many seconds the bot connects again when the connection breaks so."""
+        before = self.legacy.connections
+        self.legacy.wire.put(how)
+        self.until(self.waits, "a wait for the next connection")
+        [seconds] = self.waits()
+        self.reactor.advance(seconds)
+        self.until(lambda: self.legacy.connections > before, "another connection")
+        self.flushLoggedErrors(OSError)
+        return seconds
+
+    def test_it_is_made_again(self) -> None:
+        """Neither an error nor a false answer is the end: it is waited for, plugins stay active and are told."""
+        watcher = self.plugin(Watcher)
+        self.until(lambda: self.legacy.connections)
+        for how in (OSError("gone"), self.mark("HANG_UP"), OSError("gone again")):
+            # The fixture says each time that its connection was good, so that the wait is the shortest one.
+            self.assertTrue(1 <= self.breaks(how) <= 4)
+        self.until(lambda: watcher.told.count("connect") >= 4)
+        self.assertTrue(watcher.is_activated)
+
+    def test_waits_grow(self) -> None:
+        """Each failure in a row makes the wait longer by three quarters, up to ten minutes; and up to 3 s by chance."""
+        self.until(lambda: self.legacy.connections)
+        self.legacy.reset_reconnection_count = lambda: None
+        waits = [self.breaks(OSError("gone")) for _ in range(14)]
+        for count, wait in enumerate(waits):
+            least = min(600, 1.75**count)
+            self.assertTrue(least <= wait <= least + 3, (count, wait))
+
+    def test_what_is_said_meanwhile(self) -> None:
+        """Messages wait until the connection is there again."""
+        self.until(lambda: self.legacy.connections)
+        self.legacy.wire.put(OSError("gone"))
+        self.until(self.waits)
+        sent: Any = self.network.send_message(Message("wait for me", to=self.bot.build_identifier("bob")))
+        self.assertEqual(self.legacy.sent, [])
+        self.flushLoggedErrors(OSError)
+        self.reactor.advance(4)
+        self.until(lambda: sent.called)
+        self.assertEqual(self.legacy.sent, [("bob", "wait for me")])
+
+    def test_stopping_meanwhile(self) -> None:
+        """A bot that stops doesn't wait for the next connection."""
+        self.until(lambda: self.legacy.connections)
+        self.legacy.wire.put(OSError("gone"))
+        self.until(self.waits)
+        self.flushLoggedErrors(OSError)
+        self.stop()
+        self.assertEqual(self.legacy.connections, 1)
+
+
+class ServeForeverTests(LegacyNetworkCase):
+    """A backend with a loop of its own."""
+
+    backend = "Forever"
+    plugins = (Watcher,)
+
+    def test_it_works(self) -> None:
+        """It is answered, its rooms may be a property, and when its loop ends the bot does."""
+        self.legacy.wire.put(("", "bob", "!hello"))
+        self.until(lambda: self.legacy.sent)
+        self.assertEqual(self.legacy.sent, [("bob", "hello bob")])
+        room = self.bot.query_room("#ops")
+        room.join()
+        self.assertEqual(self.bot.rooms(), [room])
+        self.legacy.wire.put(type(self.legacy).serve_forever.__globals__["DONE"])
+        self.until(lambda: self.ended, "the bot to end")
+
+    def test_its_errors(self) -> None:
+        """An error in its loop isn't the end of the bot: it is tried again."""
+        self.until(lambda: self.legacy.connections)
+        self.legacy.wire.put(OSError("gone"))
+        self.until(self.waits)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.reactor.advance(4)
+        self.until(lambda: self.legacy.connections == 2)
+
+
+class AsyncioTests(LegacyNetworkCase):
+    """A backend with asyncio inside."""
+
+    backend = "Looping"
+    plugins = (Watcher,)
+
+    def test_it_works(self) -> None:
+        """It runs its loop in its thread, whatever the bot's own loop is."""
+        import asyncio
+
+        self.until(lambda: self.legacy.loop)
+        asyncio.run_coroutine_threadsafe(self.legacy.hear("!hello"), self.legacy.loop).result(10)
+        self.until(lambda: self.legacy.sent)
+        self.assertEqual(self.legacy.sent, [("alice", "hello alice")])
+
+    def test_stopping_wakes_its_loop(self) -> None:
+        """Stopping ends a loop that waits for its sockets: its tasks are cancelled as by Ctrl-C."""
+        self.until(lambda: self.legacy.loop)
+        self.stop()
+        self.assertEqual(self.legacy.done, ["cancelled", "interrupted"])
+
+
+class SeveralTests(LegacyNetworkCase):
+    """Several networks at once."""
+
+    plugins = (Watcher,)
+    settings = {
+        "BACKENDS": {
+            "here": {"BACKEND": "Once", "BOT_ADMINS": ("alice",)},
+            "there": {"BACKEND": "Forever", "BOT_ADMINS": ("bob",), "BOT_PREFIX": "?"},
+        }
+    }
+
+    def test_answers_find_their_way(self) -> None:
+        """Each network's messages are answered there, with its own settings."""
+        here, there = (network.legacy for network in self.networks.values())
+        here.wire.put(("", "bob", "!hello"))
+        there.wire.put(("", "carol", "?hello"))
+        self.until(lambda: here.sent and there.sent)
+        self.assertEqual((here.sent, there.sent), ([("bob", "hello bob")], [("carol", "hello carol")]))
+        self.bot.send(self.bot.build_identifier("there:dave"), "over there")
+        self.until(lambda: len(there.sent) == 2)
+        self.assertEqual(there.sent[1], ("dave", "over there"))
