@@ -60,7 +60,7 @@ setup(
         "prompt_toolkit>=3.0",
     ],
     extras_require={
-        "test": ["hypothesis>=6.100"],
+        "test": ["hypothesis>=6.100", "pytest>=8"],
         "lint": ["ruff>=0.17,<0.18", "mypy>=2.4,<2.5", "mypy-zope>=1.0.17", "types-Markdown"],
         # The guides are written in Markdown, as the README is; myst-parser lets Sphinx read them.
         "docs": ["Sphinx>=8", "myst-parser>=5"],
@@ -68,11 +68,16 @@ setup(
     # There is no __init__.py in twisted/ or twisted/plugins/: Twisted finds the plugin beside its own. package_dir must
     # be spelled out, or an editable install hides it.
     packages=[*find_packages(include=["errklein", "errklein.*"]), "twisted.plugins"],
+    # Apart from errklein, so that pytest has nothing to import where it isn't used.
+    py_modules=["errklein_pytest"],
     package_dir={"": "."},
     package_data={
         "errklein": ["py.typed", "**/*.plug", "**/*.sql", "**/*.md", "**/*.txt", "**/templates/*"],
         "twisted.plugins": ["errklein_plugin.py"],
     },
-    entry_points={"console_scripts": ["errklein = errklein.cli:main"]},
+    entry_points={
+        "console_scripts": ["errklein = errklein.cli:main"],
+        "pytest11": ["errklein = errklein_pytest"],
+    },
     zip_safe=False,
 )
