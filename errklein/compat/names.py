@@ -92,6 +92,9 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.core_plugins.help": {
         "Help": "errklein.core_plugins.help:Help",
     },
+    "errbot.core_plugins.textcmds": {
+        "TextModeCmds": "errklein.core_plugins.textcmds:TextCmds",
+    },
     "errbot.core_plugins.utils": {
         "Utils": "errklein.core_plugins.utils:Utils",
     },
@@ -113,6 +116,8 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "check_python_plug_section": "errklein.plugins.errbot_manager:check_python_plug_section",
         "install_packages": "errklein.plugins.distributions:install_packages",
     },
+    # What is in it are the modules of plugins; see errklein.compat.plugin_modules.
+    "errbot.plugins": {},
     "errbot.rendering": {
         "ansi": "errklein.compat.rendering:ansi",
         "imtext": "errklein.compat.rendering:imtext",

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +19,7 @@ from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoo
 from errklein.backends.text.lines import LineConsole
 from errklein.chat import Identifier, Message
 from errklein.ports import BackendEvents
+from errklein.running.turns import Turns
 from errklein.text import printable, to_ansi, to_plain
 
 HISTORY = "text-history"
@@ -51,7 +53,14 @@ class TextBackend(LocalBackend):
         admins = [*getattr(config, "BOT_ADMINS", ()), *getattr(config, "BOT_ADMINS_NOTIFICATIONS", ())]
         self._admins = {_at(admin): admin for admin in reversed(admins)}
         super().__init__(reactor, config)
-        self.user = self.person_named(admins[0] if admins else "@user")
+        self.administrator = self.person_named(admins[0] if admins else "@user")
+        self.user = self.administrator
+        """Who speaks now."""
+        self.room: TextRoom | None = None
+        """Where that is; None for a direct message to the bot."""
+        self._lines: list[str] | None = None
+        # A line is heard when what the one before it has begun, such as to speak as somebody else, is done.
+        self._turns = Turns(reactor, share=0.0)
         self._input = stdin or sys.__stdin__
         self._output = stdout or sys.__stdout__
         self._on_terminal = _is_terminal(self._input) and _is_terminal(self._output)
@@ -60,6 +69,11 @@ class TextBackend(LocalBackend):
         self._outbox = Outbox(
             reactor, self.network, self._show, _AtOnce(), limit=getattr(config, "OUTBOX_LIMIT", 10_000)
         )
+
+    @property
+    def config(self) -> Any:
+        """The settings of this network."""
+        return self._config
 
     def default_name(self) -> str:
         """What the bot is called without a `username` in BOT_IDENTITY."""
@@ -74,6 +88,7 @@ class TextBackend(LocalBackend):
 
     def disconnect(self) -> Deferred[None]:
         """Fires when all has been shown, or can't be within GRACE_PERIOD, and the terminal is as it was before."""
+        self._turns.stop()
         if self._leaving is None:
             console = self._console
             closed = self._outbox.close(getattr(self._config, "GRACE_PERIOD", 10.0))
@@ -148,10 +163,51 @@ class TextBackend(LocalBackend):
     def _show(self, text: str) -> Deferred[None]:
         return self._console.show(text) if self._console is not None else succeed(None)
 
+    def speak_in(self, room: TextRoom | None) -> None:
+        """What is typed from now on is said in the room, or to the bot alone."""
+        self.room = room
+
+    def speak_as(self, person: LocalPerson) -> None:
+        """What is typed from now on is said by that person."""
+        self.user = person
+
+    def gather_lines(self) -> bool:
+        """From now on an empty line ends a message, and no other does; or, if it was so, each line is one again.
+
+        Returns whether lines are gathered now.
+        """
+        self._lines = [] if self._lines is None else None
+        return self._lines is not None
+
     def _heard(self, text: str) -> None:
-        self.hear(Message(text, frm=self.user, to=self.bot_identifier))
+        self._turns.do(partial(self._take, text))
+
+    def _take(self, text: str) -> None:
+        if self._lines is None:
+            if text.strip():
+                self._say(text)
+        elif text.strip():
+            self._lines.append(text)
+        else:
+            self._end_message()
+
+    def _end_message(self) -> None:
+        if self._lines:
+            text = "\n".join(self._lines)
+            self._lines = []
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        if self.room is None:
+            self.hear(Message(text, frm=self.user, to=self.bot_identifier))
+        else:
+            self.hear(Message(text, frm=self.room.enter(self.user.person), to=self.room))
 
     def _ended(self) -> None:
+        self._turns.do(self._end)
+
+    def _end(self) -> None:
+        self._end_message()
         self.tell("backend_ended")
 
 

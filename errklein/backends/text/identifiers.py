@@ -27,3 +27,10 @@ class TextOccupant(LocalOccupant, TextPerson):
 
 class TextRoom(LocalRoom):
     """A room, as `#room`."""
+
+    def occupant_named(self, name: str) -> LocalOccupant:
+        """The person of that name in this room, known to access rules as outside of it."""
+        occupant = super().occupant_named(name)
+        if isinstance(occupant, TextOccupant) and self._backend is not None:
+            occupant._aclattr = self._backend.person_named(name).aclattr
+        return occupant

@@ -19,7 +19,7 @@ _CHUNK = 65536
 class LineConsole:
     """Reads lines from one file descriptor and writes messages to another. Neither is ever closed.
 
-    `heard` is called on the reactor with each line that isn't empty, `ended` once after the last one, or when nobody
+    `heard` is called on the reactor with each line, empty ones too, `ended` once after the last one, or when nobody
     reads the output any more. The input may be anything that can be read, also a file, which an event loop can't watch:
     so a thread waits for it, and reads on only when what it has read has been heard.
     """
@@ -106,7 +106,7 @@ class LineConsole:
         try:
             for line in lines:
                 text = line.decode(self._encoding, "replace").rstrip("\r")
-                if text.strip() and self._ended is not None:
+                if self._ended is not None:
                     try:
                         self._heard(text)
                     except Exception:

@@ -142,7 +142,7 @@ class TerminalConsole:
         if text.strip():
             self._pending.append((f"\x1b[1m{self._name}\x1b[22m > {printable(text)}", None))
             self._flush()
-            self._reactor.callFromThread(self._heard, text)
+        self._reactor.callFromThread(self._heard, text)
         return False
 
     def _flush(self) -> None:

@@ -1,0 +1,71 @@
+"""Tests for the commands that change who speaks on the Text network, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.testing import PluginTestCase
+from tests.processes import TWISTD, run, write_config
+
+
+class ConversationTests(SynchronousTestCase):
+    """A conversation through pipes, with the whole bot."""
+
+    def talk(self, *lines: str) -> list[str]:
+        """What the bot answers to the lines."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        write_config(directory, {"BACKEND": "Text", "BOT_ADMINS": ("gbin",), "GROUPCHAT_NICK_PREFIXED": True})
+        answers = run(TWISTD, "-n", "errklein", cwd=directory, stdin="".join(f"{line}\n" for line in lines)).stdout
+        return answers.splitlines()
+
+    def test_who_and_where(self) -> None:
+        """Each command has its effect on what is typed after it, and leaves the rest as it was."""
+        answers = self.talk(
+            "!inroom",
+            "!echo in a room",
+            "!asuser bob",
+            "!echo in a room",
+            "!room list",
+            "!inperson",
+            "!echo alone",
+            "!room list",
+            "!asadmin",
+            "!room list",
+            "!asuser a b",
+            "!inroom nowhere",
+        )
+        for expected in (
+            "You speak in the room #testroom now.",
+            "@gbin in a room",
+            "@bob in a room",
+            "@bob This command requires bot-admin privileges",
+            "@bob You speak with the bot alone now.",
+            "alone",
+            "This command requires bot-admin privileges",
+            "You are @gbin now, an administrator.",
+            "• #testroom",
+        ):
+            self.assertIn(expected, answers)
+        self.assertEqual("".join(answers).count("expected @user, #room or #room/user"), 2)
+
+    def test_several_lines(self) -> None:
+        """An empty line ends a message; the end of the input too."""
+        answers = self.talk(
+            "!ml", "!echo one", "two", "", "", "!ml", "", "!echo three", "", "!ml", "!echo four", "five"
+        )
+        self.assertEqual(
+            [line for line in answers if line in {"one", "two", "three", "four", "five"}][:3], ["one", "two", "three"]
+        )
+        self.assertEqual(answers[-2:], ["four", "five"])
+
+
+class OtherNetworkTests(PluginTestCase):
+    """Where nobody is on a terminal."""
+
+    def test_inactive(self) -> None:
+        """The commands aren't there."""
+        self.assertIn("not found", self.command("!asadmin"))
+        self.assertIn("│ D      │ TextCmds", self.command("!status plugins"))
