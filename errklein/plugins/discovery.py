@@ -1,4 +1,4 @@
-"""Finds `.plug` files, in directories and in installed distributions."""
+"""Finds `.plug` and `.flow` files, in directories and in installed distributions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ENTRY_POINT_GROUPS = ("errbot.plugins", "errklein.plugins")
+
+SUFFIXES = (".plug", ".flow")
+"""What a plugin's file, and that of a collection of flows, end with."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,13 @@ class Discovery:
         return iter(self.files)
 
 
-def find_plug_files(roots: Iterable[str | Path]) -> Discovery:
-    """All `.plug` files in and under `roots`: root after root, each root's files sorted, each file once.
+def find_plug_files(roots: Iterable[str | Path], suffix: str = ".plug") -> Discovery:
+    """All `.plug` files, or those of another `suffix`, in and under `roots`: root after root, each root's files sorted, each file once.
 
-    Their paths are absolute. A root may also be a `.plug` file. Symbolic links are followed, once each; hidden directories and `__pycache__` are
-    left out.
+    Their paths are absolute. A root may also be a `.plug` or `.flow` file. Symbolic links are followed, once each; hidden
+    directories and `__pycache__` are left out.
     """
-    search = _Search()
+    search = _Search(suffix)
     for root in roots:
         search.root(Path(root).absolute())
     return Discovery(tuple(search.files), tuple(search.unreadable))
@@ -48,6 +51,7 @@ def find_plug_files(roots: Iterable[str | Path]) -> Discovery:
 
 @dataclass
 class _Search:
+    suffix: str
     files: list[Path] = field(default_factory=list)
     unreadable: list[UnreadablePlace] = field(default_factory=list)
     seen: set[tuple[int, int]] = field(default_factory=set)
@@ -62,9 +66,9 @@ class _Search:
         else:
             if is_directory:
                 self.directory(root)
-            elif root.suffix == ".plug":
+            elif root.suffix == self.suffix:
                 self.file(root)
-            else:
+            elif root.suffix not in SUFFIXES:
                 self.unreadable.append(UnreadablePlace(root, "it is no directory"))
 
     def directory(self, directory: Path) -> None:
@@ -79,7 +83,7 @@ class _Search:
             if is_directory:
                 if not entry.name.startswith(".") and entry.name != "__pycache__":
                     self.directory(entry)
-            elif entry.suffix == ".plug":
+            elif entry.suffix == self.suffix:
                 self.file(entry)
 
     def file(self, path: Path) -> None:
@@ -111,8 +115,8 @@ def entry_point_roots(groups: Iterable[str] = ENTRY_POINT_GROUPS) -> list[Path]:
 def _places(entry_point: EntryPoint) -> list[Path]:
     """The directories of the package that the entry point names.
 
-    A single module lies among everything else that is installed, and a module can be missing; then the `.plug` files
-    that the distribution lists are taken themselves.
+    A single module lies among everything else that is installed, and a module can be missing; then the files of
+    plugins and flows that the distribution lists are taken themselves.
     """
     try:
         spec = find_spec(entry_point.module)
@@ -122,4 +126,4 @@ def _places(entry_point: EntryPoint) -> list[Path]:
     if spec is not None and spec.submodule_search_locations:
         return [Path(location) for location in spec.submodule_search_locations]
     listed = (entry_point.dist and entry_point.dist.files) or []
-    return [Path(str(file.locate())) for file in listed if file.suffix == ".plug"]
+    return [Path(str(file.locate())) for file in listed if file.suffix in SUFFIXES]

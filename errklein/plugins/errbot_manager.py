@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
+from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
 from errklein.plugins.manager import BL_PLUGINS, CONFIGS, PluginManager
@@ -139,7 +143,20 @@ class BotPluginManager(PluginManager):
         self.unblacklist(name)
         return f"Plugin {name} removed from blacklist."
 
+    @property
+    def flows(self) -> dict[str, BotFlow]:
+        """The collections of flows that could be loaded, by the names in their .flow files."""
+        return dict(self._flow_files.flows)
+
     # What can be done
+
+    def activate_flow(self, name: str) -> Any:
+        """Let the flows of a .flow file be begun; raises PluginError."""
+        return self._waited(self._changes.make, partial(self._flow_files.activate, name))
+
+    def deactivate_flow(self, name: str) -> Any:
+        """Let the flows of a .flow file not be begun any more, and end them for everybody; raises PluginError."""
+        return self._waited(self._changes.make, partial(self._flow_files.deactivate, name))
 
     def activate_plugin(self, name: str) -> Any:
         """Activate the plugin, and those it depends on; raises PluginActivationException."""
@@ -175,12 +192,16 @@ class BotPluginManager(PluginManager):
         return self._waited(self.remove, [plugin.name])
 
     def remove_plugins_from_path(self, root: str | Path) -> Any:
-        """Deactivate and forget the plugins in that directory and below it."""
-        return self._waited(self.remove, [plugin.name for plugin in self._below(root)])
+        """Deactivate and forget the plugins and flows in that directory and below it."""
+        return self._waited(self._remove_below, Path(root).absolute())
 
     def shutdown(self) -> Any:
         """Deactivate all plugins."""
         return self.deactivate_all_plugins()
+
+    def _remove_below(self, root: Path) -> Deferred[None]:
+        removed = self.remove([plugin.name for plugin in self._below(root)])
+        return removed.addCallback(lambda _: self.remove_flows(root))
 
     def _waited(self, change: Any, *args: Any) -> Any:
         return self._bot.waits.result_of(change, *args)

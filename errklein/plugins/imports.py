@@ -12,7 +12,8 @@ What `import helper` means in a plugin is decided when the module that says it i
   `utils.py` breaks when any distribution brings a `utils` too. It differs for a plugin `jira.py` that says `import
   jira`: no module needs itself, so what is installed is meant. The same goes for a mere directory, without
   `__init__.py`, whose name happens to be that of something installed;
-- everything else is what it is for all other code.
+- everything else is what it is for all other code, and so is a file beside the plugin that some code has imported by its
+  bare name already, as tests do that patch something in it: there is one module for both, as on errbot.
 
 `importlib.import_module("helper")` isn't an import statement, and doesn't find what lies beside a plugin; with a dot and
 the package, `import_module(".helper", __package__)`, it does.
@@ -44,6 +45,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from errklein.compat.names import FACADES
+from errklein.compat.plugin_modules import publish, withdraw
 from errklein.plugins.classes import plugin_class
 from errklein.plugins.import_rewriting import rewrite_imports
 from errklein.plugins.load_errors import PluginLoadError
@@ -75,8 +77,10 @@ def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
 
 
 def package_of(plug: PlugFile) -> str:
-    """The full name of the package that the plugin's modules live in."""
-    return f"{PACKAGE}.{slug(plug.name)}"
+    """The full name of the package that the modules of the plugin, or of the collection of flows, live in."""
+    # No slug ends so: flows may be named as the plugin that they belong to.
+    mark = "_flow" if plug.path.suffix == ".flow" else ""
+    return f"{PACKAGE}.{slug(plug.name)}{mark}"
 
 
 def unload(plug: PlugFile) -> None:
@@ -84,6 +88,7 @@ def unload(plug: PlugFile) -> None:
     package = package_of(plug)
     with _lock:
         _finder.homes.pop(package, None)
+        withdraw(plug.module, sys.modules.get(f"{package}.{plug.module}"))
         _put(package, {})
 
 
@@ -93,7 +98,9 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
     _finder.homes[home.package] = home
     _put(home.package, {home.package: _empty_package(home)})
     try:
-        return importlib.import_module(home.main)
+        module = importlib.import_module(home.main)
+        publish(home.module, module)
+        return module
     except BaseException as error:
         if home_before is None:
             del _finder.homes[home.package]
@@ -152,6 +159,8 @@ class _Home:
         target = f"{self.package}.{name}"
         beside = _find_file(target, [str(self.directory)])
         if beside is None:
+            return None
+        if target != self.main and _is_shared(name, beside):
             return None
         is_file = beside.submodule_search_locations is None
         is_unlikely = beside.loader is None or target == self.main or (target == importer and is_file)
@@ -250,6 +259,12 @@ def _directories(fullname: str, path: list[str], loader: Loader | None = None) -
     spec = ModuleSpec(fullname, loader, is_package=True)
     spec.submodule_search_locations = path
     return spec
+
+
+def _is_shared(name: str, beside: ModuleSpec) -> bool:
+    """Whether the very file is imported by its bare name already, as a test of the plugin does: then it is one module."""
+    module = sys.modules.get(name)
+    return module is not None and beside.origin is not None and getattr(module, "__file__", None) == beside.origin
 
 
 def _is_installed(name: str, beside: ModuleSpec) -> bool:

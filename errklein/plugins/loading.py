@@ -39,6 +39,8 @@ class Loader:
     def __init__(self, bot: Bot, store: MutableMapping[str, Any]) -> None:
         self.plugins: dict[str, Plugin] = {}
         self.unusable: dict[Path, str] = {}
+        self.roots: list[Path] = []
+        """Where plugins, and flows, were looked for when the bot started."""
         self._bot = bot
         self._requirements = Requirements(store, bot.bot_config.AUTOINSTALL_DEPS)
 
@@ -48,7 +50,8 @@ class Loader:
         Returns what went wrong, by the file or directory that it is about.
         """
         installed = await self._in_thread(entry_point_roots)
-        return await self.load([CORE_PLUGINS, *roots, *installed])
+        self.roots = [CORE_PLUGINS, *roots, *installed]
+        return await self.load(self.roots)
 
     async def load(self, roots: Iterable[Path]) -> dict[Path, str]:
         """Load the plugins below `roots` that aren't there yet; returns what went wrong, by file or directory."""

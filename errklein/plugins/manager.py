@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from errklein.plugins.botplugin import BotPlugin, overrides
 from errklein.plugins.changes import Changes
+from errklein.plugins.flows import FlowFiles
 from errklein.plugins.lives import Lives
 from errklein.plugins.loading import Loader
 from errklein.plugins.plugin import (
@@ -58,6 +59,7 @@ class PluginManager(StoreMixin):
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
         self._lives = Lives(bot, self._loader, self.configuration, self._callbacks.clear)
         self._changes = Changes(bot.reactor)
+        self._flow_files = FlowFiles(bot)
 
     # What can be asked
 
@@ -157,7 +159,7 @@ class PluginManager(StoreMixin):
 
         Fires with what went wrong, by the file or directory that it is about.
         """
-        return self._changes.make(partial(self._loader.load, list(roots)))
+        return self._changes.make(partial(self._add, list(roots)))
 
     def activate_rest(self) -> Deferred[list[str]]:
         """Activate all plugins that aren't active, except blacklisted ones; fires with what is to be said of it."""
@@ -165,7 +167,7 @@ class PluginManager(StoreMixin):
 
     def stop(self) -> Deferred[None]:
         """Deactivate all plugins, those first that were activated last; what they raise is logged."""
-        return self._changes.make(self._lives.stop_all)
+        return self._changes.make(self._stop)
 
     def activate(self, name: str) -> Deferred[None]:
         """Activate the plugin, and those it depends on before it."""
@@ -185,6 +187,10 @@ class PluginManager(StoreMixin):
     def remove(self, names: Iterable[str]) -> Deferred[None]:
         """Deactivate the plugins and forget them; what they have stored, and their configurations, stay."""
         return self._changes.make(partial(self._remove, list(names)))
+
+    def remove_flows(self, directory: Path) -> Deferred[None]:
+        """Deactivate and forget the flows whose .flow files are in that directory and below it."""
+        return self._changes.make(partial(self._flow_files.remove_below, directory))
 
     def configure(self, name: str, configuration: Any) -> Deferred[None]:
         """Check, store and apply a plugin's configuration; a bad one changes nothing."""
@@ -213,7 +219,15 @@ class PluginManager(StoreMixin):
 
     async def _start(self, roots: list[Path], classes: list[type[BotPlugin]]) -> list[str]:
         problems = await self._load_all(roots, classes)
-        return problems + await self._activate_rest()
+        problems += await self._activate_rest()
+        return problems + list((await self._flow_files.load(self._loader.roots)).values())
+
+    async def _add(self, roots: list[Path]) -> dict[Path, str]:
+        return await self._loader.load(roots) | await self._flow_files.load(roots)
+
+    async def _stop(self) -> None:
+        await self._flow_files.stop()
+        await self._lives.stop_all()
 
     async def _activate_rest(self) -> list[str]:
         said: list[str] = []

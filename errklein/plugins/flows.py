@@ -1,0 +1,121 @@
+"""Finds `.flow` files, and has their flows begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from errklein.plugins.botflow import BotFlow
+from errklein.plugins.classes import plugin_class
+from errklein.plugins.discovery import find_plug_files
+from errklein.plugins.imports import load_module, unload
+from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plugin import RAISED, PluginError, as_raised
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+
+T = TypeVar("T")
+
+
+class FlowFiles:
+    """Keeps `flows`, the BotFlows that could be loaded by their names, active or not.
+
+    Their code is imported, instantiated and activated in a thread. What can't be done to one raises PluginError.
+    """
+
+    log = Logger()
+
+    def __init__(self, bot: Bot) -> None:
+        self.flows: dict[str, BotFlow] = {}
+        self._files: dict[str, PlugFile] = {}
+        self._bot = bot
+
+    async def load(self, roots: Iterable[Path]) -> dict[Path, str]:
+        """Load and activate the flows below `roots` that aren't there yet; returns what went wrong, by file."""
+        found = await self._in_thread(partial(find_plug_files, list(roots), suffix=".flow"))
+        problems = {}
+        for path in found:
+            try:
+                warning = await self._find(path)
+            except Exception as error:
+                problems[path] = str(error)
+            else:
+                if warning:
+                    problems[path] = warning
+        return problems
+
+    async def activate(self, name: str) -> None:
+        """Let the flows be begun."""
+        flows = self._named(name)
+        if flows.is_activated:
+            raise PluginError(f"{name} is already activated.")
+        try:
+            await self._bot.runner.run(flows.activate, pool=self._bot.plugin_pool).addErrback(as_raised)
+        except RAISED as error:
+            self._bot.remove_flows_from(flows)
+            self.log.failure("The flows {name} could not be activated", name=name)
+            raise PluginError(f"The flows {name} could not be activated: {error}") from error
+
+    async def deactivate(self, name: str) -> None:
+        """Let the flows not be begun any more, and end them for everybody."""
+        flows = self._named(name)
+        if not flows.is_activated:
+            raise PluginError(f"{name} is already deactivated.")
+        try:
+            await self._bot.runner.run(flows.deactivate, pool=self._bot.plugin_pool).addErrback(as_raised)
+        except RAISED:
+            self.log.failure("The flows {name} raised while they were deactivated", name=name)
+            BotFlow.deactivate(flows)
+        flows.is_activated = False
+
+    async def remove_below(self, directory: Path) -> None:
+        """Forget the flows whose files lie in the directory or under it."""
+        for name, file in list(self._files.items()):
+            if file.path.is_relative_to(directory):
+                if self.flows[name].is_activated:
+                    await self.deactivate(name)
+                del self.flows[name], self._files[name]
+                await self._in_thread(partial(unload, file))
+
+    async def stop(self) -> None:
+        """Deactivate all."""
+        for name, flows in self.flows.items():
+            if flows.is_activated:
+                await self.deactivate(name)
+
+    def _named(self, name: str) -> BotFlow:
+        if name not in self.flows:
+            names = ", ".join(sorted(self.flows)) or "none"
+            raise PluginError(f"{name} is no .flow file's name. There are: {names}")
+        return self.flows[name]
+
+    async def _find(self, path: Path) -> str:
+        """Load and activate the flows in the file; returns a warning, if there is something to warn of."""
+        file = await self._in_thread(partial(PlugFile.load, path))
+        known = self._files.get(file.name)
+        if known is not None:
+            return "" if known.path == path else f"{path}: there are already flows named {file.name}, in {known.path}"
+        refusal = file.refusal()
+        if refusal is not None:
+            return f"{file.name} can't be used: {refusal} ({path})"
+        try:
+            module = await self._in_thread(partial(load_module, file, fresh=True))
+            cls, warning = plugin_class(module, BotFlow)
+            flows = await self._in_thread(partial(cls, self._bot, name=file.name))
+        except RAISED as error:
+            self.log.failure("{path} could not be loaded", path=str(path))
+            said = str(error)
+            return said if str(path.parent) in said or said.startswith(file.name) else f"{path}: {said}"
+        self.flows[file.name] = flows
+        self._files[file.name] = file
+        await self.activate(file.name)
+        return warning or ""
+
+    def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
+        return self._bot.plugin_pool.run(lambda: work).addErrback(as_raised)
