@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 import textwrap
 import unittest
@@ -27,6 +28,8 @@ from errklein.chat import Identifier, Presence  # noqa: E402
 from errklein.config import load_config  # noqa: E402
 from errklein.plugins.imports import unload  # noqa: E402
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
+from errklein.plugins.plug_file import PlugFile  # noqa: E402
+from errklein.testing.bare_names import BareNames  # noqa: E402
 from errklein.wiring import wire  # noqa: E402
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class BotUnderTest(Bot):
     """A bot on one network in memory, which can be asked for what that network has."""
 
     @property
-    def network(self) -> TestBackend:
+    def test_backend(self) -> TestBackend:
         """The network."""
         backend = next(iter(self.backends.values()))
         assert isinstance(backend, TestBackend)
@@ -51,41 +54,41 @@ class BotUnderTest(Bot):
     @property
     def sender(self) -> Identifier:
         """Who says what is pushed; may be assigned."""
-        return self.network.sender
+        return self.test_backend.sender
 
     @sender.setter
     def sender(self, sender: Identifier) -> None:
-        self.network.sender = sender
+        self.test_backend.sender = sender
 
     @property
     def incoming_stanza_queue(self) -> Queue[tuple[Any, ...]]:
         """What the bot is about to hear."""
-        return self.network.incoming_stanza_queue
+        return self.test_backend.incoming_stanza_queue
 
     @property
     def outgoing_message_queue(self) -> Queue[str | bytes]:
         """What the bot has sent and nobody has popped."""
-        return self.network.outgoing_message_queue
+        return self.test_backend.outgoing_message_queue
 
     def push_message(self, msg: str, extras: Any = "") -> None:
         """Let `sender` say something to the bot."""
-        self.network.push_message(msg, extras)
+        self.test_backend.push_message(msg, extras)
 
     def push_presence(self, presence: Presence) -> None:
         """Let the bot hear of somebody's presence."""
-        self.network.push_presence(presence)
+        self.test_backend.push_presence(presence)
 
     def pop_message(self, timeout: float = 5, block: bool = True) -> str | bytes:
         """The next thing that the bot sends; raises queue.Empty."""
-        return self.network.pop_message(timeout, block)
+        return self.test_backend.pop_message(timeout, block)
 
     def zap_queues(self) -> None:
         """Forget what was sent."""
-        self.network.zap_queues()
+        self.test_backend.zap_queues()
 
     def reset_rooms(self) -> None:
         """Forget all rooms."""
-        self.network.reset_rooms()
+        self.test_backend.reset_rooms()
 
     async def settled(self) -> None:
         """Returns as soon as all that was said is answered, and no handler runs or waits."""
@@ -154,7 +157,11 @@ class TestBot:
         _reactor_thread.start()
         self.bot_thread = _reactor_thread.thread
         self._log_bridge.open()
+        self._bare_names = BareNames(self._plugs)
+        self._bare_names.install()
         self._on_reactor(self._start, timeout=max(timeout, _LONGEST_START), what="the start of the bot")
+        # Where errbot puts them too, so that tests can import what lies beside a plugin.
+        sys.path.extend({str(plug.directory) for plug in self._plugs()} - set(sys.path))
 
     def stop(self) -> None:
         """Deactivate the plugins, forget their code, and end the bot."""
@@ -164,9 +171,9 @@ class TestBot:
             self._on_reactor(self._stop, timeout=_LONGEST_STOP + _GRACE, what="the end of the bot")
         finally:
             self.bot_thread = None
-            for plugin in self._bot.plugin_manager.found:
-                if plugin.plug.path.parent != CORE_PLUGINS:
-                    unload(plugin.plug)
+            self._bare_names.remove()
+            for plug in self._plugs():
+                unload(plug)
             self._log_bridge.close()
             self._data.cleanup()
 
@@ -237,7 +244,15 @@ class TestBot:
         bot.zap_queues()
 
     async def _stop(self) -> None:
-        await self._bot.stop(_GRACE)
+        # There is none if it could not be made.
+        if hasattr(self, "_bot"):
+            await self._bot.stop(_GRACE)
+
+    def _plugs(self) -> list[PlugFile]:
+        """Of the test's own plugins."""
+        bot = getattr(self, "_bot", None)
+        found = [] if bot is None else bot.plugin_manager.found
+        return [plugin.plug for plugin in found if plugin.plug.path.parent != CORE_PLUGINS]
 
     def _on_reactor(self, work: Any, timeout: float, what: str) -> None:
         _reactor_thread.wait(lambda: Deferred.fromCoroutine(work()), timeout=timeout, what=what)
