@@ -139,6 +139,11 @@ class ContractTest(unittest.TestCase):
         """What plugins see as self._bot."""
         return self.testbot.bot
 
+    @property
+    def data(self) -> Path:
+        """The bot's BOT_DATA_DIR."""
+        return Path(self.testbot.bot_config.BOT_DATA_DIR)
+
     def drain(self) -> list[str]:
         """What the bot has said and nobody has heard."""
         said = []

@@ -1,0 +1,98 @@
+"""Chapter 6: the core plugin Webserver."""
+
+from __future__ import annotations
+
+import socket
+
+from tests.contract.kit import ContractTest, decided
+from tests.contract.test_05_webhooks import WebhookTest
+
+
+class UnconfiguredTests(ContractTest):
+    """Before it is configured."""
+
+    def test_template(self) -> None:
+        """What can be configured."""
+        template = self.instance("Webserver").get_configuration_template()
+        self.assertEqual((template["HOST"], template["PORT"]), ("0.0.0.0", 3141))
+        ssl = {"enabled": False, "host": "0.0.0.0", "port": 3142, "certificate": "", "key": ""}
+        self.assertEqual(template["SSL"], ssl)
+
+    def test_no_commands(self) -> None:
+        """Its commands aren't there, and its state is that it wants a configuration."""
+        for command in ("!webstatus", "!webhook test /echo x", "!generate certificate"):
+            self.assertIn("not found", self.ask(command))
+
+
+class ConfiguredTests(WebhookTest):
+    """While it serves."""
+
+    plugin = """
+        from errbot import BotPlugin, webhook
+
+        class Tried(BotPlugin):
+            @webhook("/hooks/<name>")
+            def hook(self, payload, name):
+                return "x"
+        """
+
+    def test_configuration_is_completed(self) -> None:
+        """What is left out of SSL is filled in, and kept so."""
+        stored = self.bot.plugin_manager.get_plugin_configuration("Webserver")
+        self.assertEqual(stored["SSL"]["enabled"], False)
+        self.assertEqual(stored["SSL"]["port"], 3142)
+
+    def test_webstatus(self) -> None:
+        """All rules."""
+        status = self.ask("!webstatus")
+        self.assertIn("/echo", status)
+        self.assertIn("/hooks/", status)
+
+    def test_webhook_test(self) -> None:
+        """A test request, and what was made of it."""
+        for content, kind in (
+            ('{"a": 1}', "application/json"),
+            ("payload=%7B%22a%22%3A1%7D", "application/x-www-form-urlencoded"),
+            ("payload=hello", "text/plain"),
+        ):
+            report = self.ask(f"!webhook test /echo {content}")
+            for part in ("Test Report", "/echo", f"Detected your post as: {kind}", "Status code: 200"):
+                self.assertIn(part, report)
+
+    def test_webhook_test_of_nothing(self) -> None:
+        """A URL that nobody has is 404; the slash at its beginning may be left out."""
+        self.assertIn("404", self.ask("!webhook test /nothing x"))
+        self.assertIn("Status code: 200", self.ask("!webhook test echo {}"))
+
+    def test_certificate(self) -> None:
+        """A key, a certificate, and how to configure them."""
+        self.say("!generate certificate")
+        said = [self.hear(60) for _ in range(4)]
+        parts = ("Generating", "successfully generated", "is recommended", "'enabled': True")
+        for part, reply in zip(parts, said, strict=True):
+            self.assertIn(part, reply)
+        for name in ("webserver_key.pem", "webserver_certificate.pem"):
+            self.assertIn("BEGIN", (self.data / name).read_text())
+
+    @decided("the key can be read by all")
+    def test_key_is_secret(self) -> None:
+        """Only its owner reads the key."""
+        self.ask("!generate certificate")
+        self.until_quiet()
+        self.assertEqual((self.data / "webserver_key.pem").stat().st_mode & 0o077, 0)
+
+    @decided("the server is gone, and the configuration lost")
+    def test_bad_configuration(self) -> None:
+        """The server goes on."""
+        self.assertIn("Incorrect plugin configuration", self.ask("!plugin config Webserver {'HOST': 5}"))
+        self.assertEqual(self.post("/echo", b"1"), "1")
+
+    @decided("says that it is done")
+    def test_port_in_use(self) -> None:
+        """The reply says that the port is taken, and the old server goes on."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            configuration = {"HOST": "127.0.0.1", "PORT": taken.getsockname()[1], "SSL": None}
+            self.assertNotIn("configuration done", self.ask(f"!plugin config Webserver {configuration!r}"))
+        self.assertEqual(self.post("/echo", b"1"), "1")
