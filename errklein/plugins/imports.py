@@ -12,8 +12,10 @@ What `import helper` means in a plugin is decided when the module that says it i
   `utils.py` breaks when any distribution brings a `utils` too. It differs for a plugin `jira.py` that says `import
   jira`: no module needs itself, so what is installed is meant. The same goes for a mere directory, without
   `__init__.py`, whose name happens to be that of something installed;
-- everything else is what it is for all other code, and so is a file beside the plugin that some code has imported by its
-  bare name already, as tests do that patch something in it: there is one module for both, as on errbot.
+- everything else is what it is for all other code.
+
+In tests a file beside the plugin may have been imported by its bare name before, so that something in it can be patched;
+with `share_with_tests` there is one module for both, as on errbot.
 
 `importlib.import_module("helper")` isn't an import statement, and doesn't find what lies beside a plugin; with a dot and
 the package, `import_module(".helper", __package__)`, it does.
@@ -92,6 +94,14 @@ def unload(plug: PlugFile) -> None:
         _put(package, {})
 
 
+def share_with_tests() -> None:
+    """From now on, what code that is no plugin's has imported from beside a plugin is what the plugin imports, too.
+
+    Such a module isn't read again when the plugin is reloaded.
+    """
+    _finder.shares = True
+
+
 def _execute(plug: PlugFile, home: _Home) -> ModuleType:
     home_before = _finder.homes.get(home.package)
     before = _modules_in(home.package)
@@ -160,7 +170,7 @@ class _Home:
         beside = _find_file(target, [str(self.directory)])
         if beside is None:
             return None
-        if target != self.main and _is_shared(name, beside):
+        if _finder.shares and target != self.main and _is_shared(name, beside):
             return None
         is_file = beside.submodule_search_locations is None
         is_unlikely = beside.loader is None or target == self.main or (target == importer and is_file)
@@ -215,6 +225,7 @@ class _PluginFinder(MetaPathFinder):
 
     def __init__(self) -> None:
         self.homes: dict[str, _Home] = {}
+        self.shares = False
 
     def home_of(self, fullname: str) -> _Home | None:
         return self.homes.get(".".join(fullname.split(".", 2)[:2]))
@@ -262,7 +273,7 @@ def _directories(fullname: str, path: list[str], loader: Loader | None = None) -
 
 
 def _is_shared(name: str, beside: ModuleSpec) -> bool:
-    """Whether the very file is imported by its bare name already, as a test of the plugin does: then it is one module."""
+    """Whether the very file is imported by its bare name already."""
     module = sys.modules.get(name)
     return module is not None and beside.origin is not None and getattr(module, "__file__", None) == beside.origin
 

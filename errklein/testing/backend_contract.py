@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from errklein.backends.outbox import OutboxClosed
-from errklein.chat import Identifier, Message, Presence, Room
+from errklein.chat import Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.ports import Backend
 
 if TYPE_CHECKING:
@@ -53,13 +53,25 @@ class NotedEvents:
         """Somebody came or went."""
         self.told.append(("presence", presence))
 
-    def room_joined(self, backend: Backend, room: Room, identifier: Identifier) -> None:
-        """Somebody is in the room."""
-        self.told.append(("joined", room, identifier))
+    def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
+        """Somebody has reacted."""
+        self.told.append(("reaction", reaction))
 
-    def room_left(self, backend: Backend, room: Room, identifier: Identifier) -> None:
+    def stream_offered(self, backend: Backend, stream: Stream) -> None:
+        """Somebody offers a file."""
+        self.told.append(("stream", stream))
+
+    def room_joined(
+        self, backend: Backend, room: Room, identifier: Identifier | None = None, invited_by: Identifier | None = None
+    ) -> None:
+        """Somebody is in the room."""
+        self.told.append(("joined", room, identifier, *filter(None, [invited_by])))
+
+    def room_left(
+        self, backend: Backend, room: Room, identifier: Identifier | None = None, kicked_by: Identifier | None = None
+    ) -> None:
         """Somebody is no longer in the room."""
-        self.told.append(("left", room, identifier))
+        self.told.append(("left", room, identifier, *filter(None, [kicked_by])))
 
     def room_topic_changed(self, backend: Backend, room: Room) -> None:
         """The room has another topic."""

@@ -26,7 +26,7 @@ from errklein.backends.test import TestBackend  # noqa: E402
 from errklein.bot import Bot  # noqa: E402
 from errklein.chat import Identifier, Presence  # noqa: E402
 from errklein.config import load_config  # noqa: E402
-from errklein.plugins.imports import unload  # noqa: E402
+from errklein.plugins.imports import share_with_tests, unload  # noqa: E402
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.testing.bare_names import BareNames  # noqa: E402
@@ -159,6 +159,7 @@ class TestBot:
         self._log_bridge.open()
         self._bare_names = BareNames(self._plugs)
         self._bare_names.install()
+        share_with_tests()
         self._on_reactor(self._start, timeout=max(timeout, _LONGEST_START), what="the start of the bot")
         # Where errbot puts them too, so that tests can import what lies beside a plugin.
         sys.path.extend({str(plug.directory) for plug in self._plugs()} - set(sys.path))
