@@ -98,6 +98,9 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.core_plugins.utils": {
         "Utils": "errklein.core_plugins.utils:Utils",
     },
+    "errbot.core_plugins.vcheck": {
+        "VersionChecker": "errklein.core_plugins.versionchecker:VersionChecker",
+    },
     "errbot.core_plugins.webserver": {
         "webhook": "errklein.webhooks:webhook",
     },

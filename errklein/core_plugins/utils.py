@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from errklein import BotPlugin, CommandError, botcmd
-from errklein.chat import Message
+from errklein.chat import Message, RoomOccupant
 from errklein.core_plugins.code import fenced, plain
 from errklein.logs import destinations
 
@@ -79,7 +79,7 @@ class Utils(BotPlugin):
         except ValueError as error:
             raise CommandError(f"That is nobody: {plain(str(error))}") from error
         rows = [(name, getattr(who, name, None)) for name in ("person", "nick", "fullname", "client", "email")]
-        if hasattr(who, "room"):
+        if isinstance(who, RoomOccupant):
             rows.append(("room", who.room))
         table = [f"| {name} | {plain(str(value))} |" for name, value in rows]
         facts = [

@@ -1,0 +1,92 @@
+"""Tests for the plugin that looks for newer versions. None of them asks anybody outside of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from treq.testing import StringStubbingResource, StubTreq
+
+from errklein.backends.test import TestBackend
+from errklein.core_plugins import versionchecker
+from errklein.core_plugins.versionchecker import URL
+from errklein.testing import PluginTestCase
+
+
+class VersionTests(PluginTestCase):
+    """A bot in a network where administrators are."""
+
+    def setUp(self) -> None:
+        self.patch(TestBackend, "mode", "irc")
+        super().setUp()
+        self.asked: list[str] = []
+        self.answer = (200, b'{"info": {"version": "1000.0"}}')
+        self.patch(
+            type(self.bot.plugin("VersionChecker")),
+            "client",
+            lambda plugin: StubTreq(StringStubbingResource(self.respond)),
+        )
+
+    def respond(
+        self, method: bytes, url: str, params: Any, headers: Any, data: bytes
+    ) -> tuple[int, dict[str, Any], bytes]:
+        """What PyPI says."""
+        self.asked.append(url)
+        return self.answer[0], {}, self.answer[1]
+
+    def test_told_once(self) -> None:
+        """Administrators are told of a newer version, once, though it is asked for every day."""
+        self.bot.advance(60)
+        self.assertEqual(self.asked, [URL])
+        (told,) = self.bot.sent_to("@admin")
+        self.assertIn("errklein 1000.0 is out", told)
+        self.bot.advance(86_400)
+        self.assertEqual(len(self.asked), 2)
+        self.assertEqual(len(self.bot.messages), 1)
+        self.answer = (200, b'{"info": {"version": "1000.1"}}')
+        self.bot.advance(86_400)
+        self.assertIn("1000.1", self.bot.sent_to("@admin")[-1])
+
+    def test_no_news(self) -> None:
+        """An older version, the same, a beta, an error and nonsense are no news for anybody."""
+        for answer in (
+            (200, b'{"info": {"version": "0.0"}}'),
+            (200, f'{{"info": {{"version": "{versionchecker.__version__}"}}}}'.encode()),
+            (200, b'{"info": {"version": "1000.0b1"}}'),
+            (404, b"no such project"),
+            (200, b"<html>"),
+            (200, b"[]"),
+        ):
+            self.answer = answer
+            self.bot.advance(86_400)
+        self.assertGreater(len(self.asked), 5)
+        self.assertEqual(self.bot.messages, [])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_stops(self) -> None:
+        """Once it is deactivated nobody is asked."""
+        self.command("!plugin deactivate VersionChecker")
+        self.bot.advance(90_000)
+        self.assertEqual(self.asked, [])
+
+
+class LocalTests(PluginTestCase):
+    """A bot that only its own terminal, or a test, talks to."""
+
+    def test_inactive(self) -> None:
+        """Nobody is asked."""
+        asked: list[Callable[..., Any]] = []
+        self.patch(type(self.bot.plugin("VersionChecker")), "client", asked.append)
+        self.bot.advance(90_000)
+        self.assertEqual(asked, [])
+        self.assertIn("│ D      │ VersionChecker", self.command("!status plugins"))
+
+
+class DeselectedTests(PluginTestCase):
+    """CORE_PLUGINS without it."""
+
+    config = {"CORE_PLUGINS": ("Health",)}
+
+    def test_gone(self) -> None:
+        """It isn't there."""
+        self.assertNotIn("VersionChecker", self.command("!status plugins"))
