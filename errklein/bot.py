@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from errklein.chat import Card, Identifier, Message, Presence, Room, RoomOccupant
 from errklein.commands import CommandRegistry
 from errklein.commands.flows import FlowRoot
+from errklein.compat.flask_routes import flask_routes
 from errklein.dispatcher import Dispatcher, handling, network_of_handled_message
 from errklein.flow_executor import FlowExecutor
 from errklein.plugins.botflow import BotFlow, build_flows
@@ -26,6 +27,7 @@ from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits, on_reactor_soon
 from errklein.running.turns import Turns
 from errklein.text import templating
+from errklein.unknown_names import unknown_names
 from errklein.web import ExpiryWatch, WebServer
 from errklein.webhooks import Hook
 
@@ -103,9 +105,13 @@ class Bot:
         if self.bot_config.without_effect:
             names = ", ".join(self.bot_config.without_effect)
             self.log.warn("Settings that mean nothing in this version: {names}", names=names)
+        flask_routes.serve(self.reactor, self.web, self.waits)
         problems = await self.plugin_manager.start(self._plugin_roots, self._plugin_classes)
         for problem in problems:
             self.warn_admins(problem)
+        found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
+        for doubt in unknown_names(self.bot_config, found, self.registry):
+            self.log.warn("{doubt}", doubt=doubt)
         if self._stopping:
             return
         for backend in self.backends.values():
@@ -127,6 +133,7 @@ class Bot:
         self.command_pool.stop()
         await self.plugin_manager.stop()
         await DeferredList([backend.disconnect() for backend in self.backends.values()])
+        flask_routes.forget(self.web)
         await self.web.close()
         self.plugin_pool.stop()
         self.storage.close()
@@ -340,13 +347,26 @@ class Bot:
         """Plugins get callback_presence."""
         self._tell_plugins(backend, "callback_presence", presence)
 
-    def room_joined(self, backend: Backend, room: Room, identifier: Identifier) -> None:
-        """Plugins get callback_room_joined."""
-        self._tell_plugins(backend, "callback_room_joined", room, identifier)
+    def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
+        """Plugins get callback_reaction."""
+        self._tell_plugins(backend, "callback_reaction", reaction)
 
-    def room_left(self, backend: Backend, room: Room, identifier: Identifier) -> None:
+    def stream_offered(self, backend: Backend, stream: Stream) -> None:
+        """Plugins that have a callback_stream get a copy each; without any the stream is rejected."""
+        with handling(backend):
+            self.streams.offer(stream)
+
+    def room_joined(
+        self, backend: Backend, room: Room, identifier: Identifier | None = None, invited_by: Identifier | None = None
+    ) -> None:
+        """Plugins get callback_room_joined."""
+        self._tell_plugins(backend, "callback_room_joined", room, identifier or backend.bot_identifier, invited_by)
+
+    def room_left(
+        self, backend: Backend, room: Room, identifier: Identifier | None = None, kicked_by: Identifier | None = None
+    ) -> None:
         """Plugins get callback_room_left."""
-        self._tell_plugins(backend, "callback_room_left", room, identifier)
+        self._tell_plugins(backend, "callback_room_left", room, identifier or backend.bot_identifier, kicked_by)
 
     def room_topic_changed(self, backend: Backend, room: Room) -> None:
         """Plugins get callback_room_topic."""

@@ -29,6 +29,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "logging": "logging",
         "update_wrapper": "functools:update_wrapper",
         "webhook": "errklein.webhooks:webhook",
+        "webroute": "errklein.compat.wsview:route",
     },
     "errbot.backends": {},
     "errbot.backends.base": {
@@ -74,7 +75,9 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.core": {
         "ErrBot": "errklein.compat.backends.errbot:ErrBot",
     },
-    "errbot.core_plugins": {},
+    "errbot.core_plugins": {
+        "flask_app": "errklein.compat.flask_app:flask_app",
+    },
     "errbot.core_plugins.acls": {
         "ACLS": "errklein.core_plugins.acls:ACLS",
         "BLOCK_COMMAND": "errklein.core_plugins.acls:BLOCK_COMMAND",
@@ -102,7 +105,18 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "VersionChecker": "errklein.core_plugins.versionchecker:VersionChecker",
     },
     "errbot.core_plugins.webserver": {
+        "Webserver": "errklein.core_plugins.webserver:Webserver",
+        "flask_app": "errklein.compat.flask_app:flask_app",
+        "make_ssl_certificate": "errklein.compat.webserver:make_ssl_certificate",
         "webhook": "errklein.webhooks:webhook",
+    },
+    "errbot.core_plugins.wsview": {
+        "WebView": "errklein.compat.wsview:WebView",
+        "bottle_app": "errklein.compat.flask_app:flask_app",
+        "reset_app": "errklein.compat.wsview:reset_app",
+        "route": "errklein.compat.wsview:route",
+        "strip_path": "errklein.compat.wsview:strip_path",
+        "try_decode_json": "errklein.compat.wsview:try_decode_json",
     },
     "errbot.plugin_info": {
         "PluginInfo": "errklein.plugins.plugin_info:PluginInfo",

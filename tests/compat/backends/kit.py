@@ -66,6 +66,7 @@ class LegacyNetworkCase(SynchronousTestCase):
             "BOT_ADMINS": ("alice",),
             "BOT_DATA_DIR": directory.name,
             "BOT_IDENTITY": {"name": "bot"},
+            "CORE_PLUGINS": (),
             **self.settings,
         }
         self.config = load_config(None, settings)

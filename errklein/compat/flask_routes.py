@@ -1,0 +1,78 @@
+"""Routes that are no plugin's: of `errbot.core_plugins.flask_app`, and of objects with webhooks.
+
+Whoever makes them doesn't know a bot, as there may be none yet; so they are kept here, for every bot of the process that
+serves, and reach its route table as soon as both are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from werkzeug.routing import Map, Rule
+
+from errklein.running.threads import ThreadWaits, in_reactor_thread, on_reactor_soon
+from errklein.web import Answer, WebServer
+from errklein.webhooks import Hook, HookDeclaration
+from errklein.webhooks.declaration import normalise_methods, normalise_rule
+
+
+class FlaskRoutes:
+    """Keeps hooks by their owners, and hands them to every server there is. May be used in any thread."""
+
+    def __init__(self) -> None:
+        self._hooks: dict[str, list[Hook]] = {}
+        self._servers: dict[WebServer, tuple[Any, ThreadWaits]] = {}
+
+    def serve(self, reactor: Any, web: WebServer, waits: ThreadWaits) -> None:
+        """Let the server have all routes, now and when there are more, until `forget`. Called on the reactor."""
+        self._servers[web] = reactor, waits
+        for owner, hooks in self._hooks.items():
+            web.routes.replace(owner, hooks)
+
+    def forget(self, web: WebServer) -> None:
+        """Tell the server no more."""
+        self._servers.pop(web, None)
+
+    def add(self, owner: str, name: str, rule: str, methods: Sequence[str] | str, handler: Callable[..., Any]) -> None:
+        """Let the handler, in a thread, answer requests for the rule. Raises ValueError or LookupError for a bad rule."""
+        Map([Rule(normalise_rule(rule), methods=normalise_methods(methods))])
+        declaration = HookDeclaration(normalise_rule(rule), normalise_methods(methods), raw=True, threaded=True)
+        self.put(owner, [*self._hooks.get(owner, ()), Hook(owner, name, declaration, handler)])
+
+    def put(self, owner: str, hooks: Iterable[Hook]) -> None:
+        """Let these be all of the owner's routes."""
+        self._hooks[owner] = list(hooks)
+        self._tell(owner)
+
+    def clear(self) -> None:
+        """Forget all routes."""
+        for owner in list(self._hooks):
+            self.put(owner, ())
+        self._hooks.clear()
+
+    def ask(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
+        """What the first server answers, plugins' webhooks included; waits for it in a thread.
+
+        Raises RuntimeError on the reactor, and where nothing is served.
+        """
+        for web, (reactor, waits) in self._servers.items():
+            if in_reactor_thread(reactor):
+                raise RuntimeError("flask_app can be asked in a thread only, since the answer takes the reactor's work")
+
+            def request(web: WebServer = web) -> Deferred[Answer]:
+                return web.client().request(method, url, headers, body)
+
+            answer: Answer = waits.result_of(request)
+            return answer
+        raise RuntimeError("flask_app answers while a bot runs, and none does")
+
+    def _tell(self, owner: str) -> None:
+        hooks = tuple(self._hooks[owner])
+        for web, (reactor, _) in list(self._servers.items()):
+            on_reactor_soon(reactor, web.routes.replace, owner, hooks)
+
+
+flask_routes = FlaskRoutes()
+"""Those of this process."""

@@ -1,0 +1,218 @@
+"""`errbot.core_plugins.flask_app`, with Flask installed and without."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+from errklein import BotPlugin, webhook
+from errklein.compat import flask_app as module
+from errklein.compat.flask_routes import flask_routes
+from errklein.compat.wsview import WebView, reset_app, route, try_decode_json
+from errklein.testing import PluginTestCase
+
+
+class Hooks(BotPlugin):
+    """A plugin with a webhook of its own."""
+
+    @webhook
+    def ping(self, payload):
+        return f"pong {payload}"
+
+
+class FlaskAppTests(PluginTestCase):
+    """With Flask installed, the application is a Flask."""
+
+    plugins = (Hooks,)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.app: Any = self.make_app()
+        self.request = self.request_of_views()
+        self.addCleanup(flask_routes.clear)
+
+    def make_app(self) -> Any:
+        return module._real_app()()
+
+    def request_of_views(self) -> Any:
+        import flask
+
+        return flask.request
+
+    def test_flask_class(self) -> None:
+        """Services' libraries find the class that they know."""
+        import flask
+
+        self.assertIsInstance(self.app, flask.Flask)
+
+    def test_a_late_route(self) -> None:
+        """A view that is added while the bot runs, and has answered already, is served at once, in its own context."""
+        self.assertEqual(self.get("/ping").text, "pong ")
+
+        @self.app.route("/events/<kind>", methods=["GET", "POST"])
+        def events(kind: str) -> Any:
+            return {"kind": kind, "method": self.request.method, "token": self.request.headers.get("X-Token")}
+
+        answer = self.post("/events/push", headers={"X-Token": "t"})
+        self.assertEqual(answer.json(), {"kind": "push", "method": "POST", "token": "t"})
+        self.app.add_url_rule("/more", view_func=lambda: ("made", 201), endpoint="more")
+        self.assertEqual(self.get("/more").status, 201)
+        self.assertEqual(self.post("/more").status, 405)
+        self.assertIn("events", self.app.view_functions)
+
+    def test_an_early_route(self) -> None:
+        """A view that was there before the bot is served by it."""
+        self.app.add_url_rule("/early", "early", lambda: "early bird")
+        other = type(self.bot)()
+        self.addCleanup(other.stop)
+        other.start()
+        self.assertEqual(self.successResultOf(other.get("/early")).text, "early bird")
+
+    def test_bodies(self) -> None:
+        """Views read the body as raw text, JSON or form."""
+        self.app.add_url_rule("/raw", "raw", lambda: self.request.get_data(), methods=["POST"])
+        self.app.add_url_rule("/json", "json", lambda: {"n": self.request.json["n"] + 1}, methods=["POST"])
+        self.app.add_url_rule("/form", "form", lambda: self.request.form["a"], methods=["POST"])
+        self.assertEqual(self.post("/raw", data=b"bytes").text, "bytes")
+        self.assertEqual(self.post("/json", json={"n": 1}).json(), {"n": 2})
+        self.assertEqual(self.post("/form", data={"a": "b"}).text, "b")
+
+    def test_before_after_and_errors(self) -> None:
+        """Functions before and after requests run, error handlers answer; other errors are 500, and told."""
+
+        @self.app.before_request
+        def before() -> Any:
+            return ("not you", 403) if self.request.args.get("who") == "mallory" else None
+
+        @self.app.after_request
+        def after(response: Any) -> Any:
+            response.headers["X-After"] = "yes"
+            return response
+
+        @self.app.errorhandler(KeyError)
+        def missing(error: KeyError) -> Any:
+            return f"no {error.args[0]}", 400
+
+        @self.app.route("/view")
+        def view() -> Any:
+            if "key" in self.request.args:
+                raise KeyError("key")
+            if "bug" in self.request.args:
+                raise ZeroDivisionError
+            return "fine"
+
+        answer = self.get("/view")
+        self.assertEqual((answer.text, answer.header("X-After")), ("fine", "yes"))
+        self.assertEqual(self.get("/view?who=mallory").status, 403)
+        self.assertEqual((self.get("/view?key=1").status, self.get("/view?key=1").text), (400, "no key"))
+        self.assertEqual(self.get("/view?bug=1").status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn("flask_app.view", self.bot.sent_to("@admin")[-1])
+
+    def test_as_wsgi(self) -> None:
+        """As a WSGI application it answers for everything that is served, in a thread."""
+        self.app.add_url_rule("/echo", "echo", lambda: self.request.get_data(), methods=["POST"])
+        answers: list[Any] = []
+
+        def ask() -> None:
+            client = self.app.test_client()
+            answers.append(client.post("/echo", data=b"body").get_data())
+            answers.append(client.get("/ping").get_data())
+            answers.append(client.get("/nowhere").status_code)
+
+        # The reactor of these tests does at once what a thread asks for.
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(10)
+        self.assertEqual(answers, [b"body", b"pong ", 404])
+        self.assertRaises(RuntimeError, self.app.test_client().get, "/ping")
+
+    def test_bad_rules(self) -> None:
+        """What is no rule is refused where it is made."""
+        self.assertRaises(LookupError, self.app.add_url_rule, "/<bad:x>", "x", lambda x: x)
+
+    def test_reset(self) -> None:
+        """After reset_app() nothing of it is served."""
+        self.app.add_url_rule("/gone", "gone", lambda: "here")
+        self.assertEqual(self.get("/gone").text, "here")
+        reset_app()
+        self.assertEqual(self.get("/gone").status, 404)
+        self.assertEqual(self.get("/ping").status, 200)
+
+
+class PlainAppTests(FlaskAppTests):
+    """Without Flask, it is errklein's own."""
+
+    def make_app(self) -> Any:
+        return module.PlainApp()
+
+    def request_of_views(self) -> Any:
+        from errklein.web.facade import request
+
+        return request
+
+    def test_flask_class(self) -> None:
+        """Plugins find the class that they import."""
+        from errklein.compat.flask import Flask
+
+        self.assertIsInstance(self.app, Flask)
+
+    def test_endpoints(self) -> None:
+        """One function an endpoint; it may be given later."""
+        self.app.add_url_rule("/a", "same")
+        self.app.endpoint("same")(lambda: "given later")
+        self.assertEqual(self.get("/a").text, "given later")
+        self.assertRaises(AssertionError, self.app.add_url_rule, "/b", "same", lambda: "other")
+        self.assertRaises(ValueError, self.app.add_url_rule, "/c")
+        self.app.get("/g")(lambda: "got")
+        self.assertEqual(self.get("/g").text, "got")
+
+
+class ChoiceTests(PluginTestCase):
+    """Which of the two it is."""
+
+    def test_by_what_is_installed(self) -> None:
+        """A Flask where Flask is installed, else errklein's own."""
+        import flask
+
+        self.assertIsInstance(module._make(), flask.Flask)
+        from errklein.compat import flask as facade
+
+        self.patch(sys, "modules", {**sys.modules, "flask": facade})
+        self.assertIsInstance(module._make(), module.PlainApp)
+
+
+class ObjectTests(PluginTestCase):
+    """Routes of objects that are no plugins."""
+
+    def test_route(self) -> None:
+        """`route(obj)` serves the object's webhooks; once more, it serves those that the object has then."""
+
+        class Thing:
+            @webhook("/thing/<int:n>")
+            def thing(self, payload: Any, n: int) -> str:
+                return f"{payload} {n}"
+
+        self.addCleanup(flask_routes.clear)
+        route(Thing())
+        self.assertEqual(self.post("/thing/3", json=[1]).text, "[1] 3")
+        route(Thing())
+        self.assertEqual(self.post("/thing/4", json=[1]).text, "[1] 4")
+
+    def test_web_view(self) -> None:
+        """A WebView calls a webhook's function with what it would get."""
+        app = module.PlainApp()
+        self.addCleanup(flask_routes.clear)
+        app.add_url_rule("/v", "v", WebView(lambda payload: f"{payload!r}", None, False), methods=["POST"])
+        app.add_url_rule("/f", "f", WebView.as_view("f", lambda payload: f"{payload!r}", "p", False), methods=["POST"])
+        app.add_url_rule("/r", "r", WebView(lambda request: request.method, None, True), methods=["POST"])
+        self.assertEqual(self.post("/v", json={"a": 1}).text, "{'a': 1}")
+        self.assertEqual(self.post("/f", data={"p": "[2]"}).text, "[2]")
+        self.assertEqual(self.post("/r").text, "POST")
+        self.assertRaises(ValueError, WebView, len, "p", True)
+
+    def test_try_decode_json(self) -> None:
+        """JSON, or None."""
+        for body, value in ((b'{"a": 1}', {"a": 1}), (b"{}", {}), (b"bad", None), (b"", None)):
+            self.assertEqual(try_decode_json(type("R", (), {"data": body})()), value)
