@@ -318,12 +318,16 @@ class LocalBackend:
         person.network = self.network
         return person
 
+    def person_mentioned(self, name: str) -> LocalPerson:
+        """The person whom a message mentions as `@name`."""
+        return self.person_named(name)
+
     def hear(self, message: Message) -> None:
         """Tell of a message, and then of those whom it mentions as `@name`."""
         if self._events is None:
             return
         self._events.message_received(self, message)
-        people = [self.person_named(name) for name in _MENTION.findall(message.body)]
+        people = [self.person_mentioned(name) for name in _MENTION.findall(message.body)]
         if people:
             self._events.mention_received(self, message, people)
 

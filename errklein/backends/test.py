@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, Queue
 from typing import Any, BinaryIO
@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from errklein.backends.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
 from errklein.backends.outbox import OutboxClosed
-from errklein.chat import Identifier, Message, Presence, Room
+from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
 from errklein.running.threads import on_reactor_soon
 from errklein.text import split_message, to_plain
 
@@ -44,9 +44,36 @@ class TestOccupant(LocalOccupant):
 
 
 class TestRoom(LocalRoom):
-    """A room in a test."""
+    """A room in a test. All that are made of one name with the same `bot` are one room."""
 
     __test__ = False
+
+    def __init__(
+        self,
+        name: str,
+        occupants: Sequence[RoomOccupant] | None = None,
+        topic: str | None = None,
+        bot: Any = None,
+    ) -> None:
+        backend: TestBackend | None = getattr(bot, "test_backend", bot)
+        super().__init__(name, occupants, topic, backend)
+        if backend is not None:
+            # What is done with one is seen in the other.
+            self.__dict__ = backend.keep(self).__dict__
+
+    def join(self, username: str | None = None, password: str | None = None) -> None:
+        """Enter the room, which is made if need be."""
+        backend = self._backend
+        if not self.joined and isinstance(backend, TestBackend) and backend.bot_in_rooms is not None:
+            self.enter(backend.bot_in_rooms)
+        super().join(username, password)
+
+    def leave(self, reason: str | None = None) -> None:
+        """Leave the room."""
+        backend = self._backend
+        if self.joined and isinstance(backend, TestBackend):
+            self._occupants = [there for there in self._occupants if there.person != backend.bot_in_rooms]
+        super().leave(reason)
 
 
 class TestRoomAcl(TestRoom):
@@ -105,6 +132,24 @@ class TestBackend(LocalBackend):
         self.incoming_stanza_queue = IncomingQueue(self._something_came)
         self._watchers: list[Callable[[Sent], None]] = []
         self._left = False
+        self.bot_in_rooms: str | None = None
+        """By which name the bot is an occupant of rooms that it enters; None: it is none."""
+        self._mentions_by_name = False
+
+    def be_as_on_errbot(self) -> None:
+        """Let names be those of errbot's network for tests: the bot is Err, but err among a room's occupants, and `@bob`
+        mentions bob."""
+        self._self = self.person_named("Err")
+        self.bot_in_rooms = "err"
+        self._mentions_by_name = True
+
+    def keep(self, room: LocalRoom) -> LocalRoom:
+        """The room by its name, from now on this one if there is none yet."""
+        return self._rooms.setdefault(room.name, room)
+
+    def person_mentioned(self, name: str) -> LocalPerson:
+        """The person whom a message mentions as `@name`."""
+        return self.person_named(name.removeprefix("@") if self._mentions_by_name else name)
 
     def disconnect(self) -> Deferred[None]:
         """Accept nothing any more. What was sent stays in `sent`."""

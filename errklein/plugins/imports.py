@@ -54,7 +54,7 @@ from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.slugs import slug
 
-__all__ = ["PACKAGE", "PluginLoadError", "load_module", "package_of", "plugin_class", "unload"]
+__all__ = ["PACKAGE", "PluginLoadError", "load_module", "package_of", "plugin_class", "share_with_tests", "unload"]
 
 PACKAGE = "errklein_plugins"
 

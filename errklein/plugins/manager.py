@@ -56,7 +56,7 @@ class PluginManager(StoreMixin):
         self.open_storage(bot.storage, "core")
         self._loader = Loader(bot, self)
         self._plugins = self._loader.plugins
-        self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
+        self._callbacks: dict[str, list[tuple[BotPlugin, bool]]] = {}
         self._lives = Lives(bot, self._loader, self.configuration, self._callbacks.clear)
         self._changes = Changes(bot.reactor)
         self._flow_files = FlowFiles(bot)
@@ -84,13 +84,16 @@ class PluginManager(StoreMixin):
         return [instance for name in names if (instance := instances.get(name)) is not None]
 
     def callbacks(self, name: str) -> list[tuple[str, Callable[..., Any]]]:
-        """The methods of active plugins that have a callback of that name of their own, with the plugins' names."""
+        """The methods of active plugins that have a callback of that name of their own, with the plugins' names.
+
+        Tests replace one of an instance by a mock.
+        """
         found = self._callbacks.get(name)
         if found is None:
-            found = self._callbacks[name] = [
-                (instance.name, getattr(instance, name)) for instance in self.active() if overrides(instance, name)
-            ]
-        return found
+            found = self._callbacks[name] = [(instance, overrides(instance, name)) for instance in self.active()]
+        return [
+            (instance.name, getattr(instance, name)) for instance, own in found if own or name in instance.__dict__
+        ]
 
     def when_settled(self) -> Deferred[None] | None:
         """Fires when a plugin that is between two instances has its commands again; None if there is no such plugin."""

@@ -237,6 +237,7 @@ class TestBot:
         bot = make_bot()
         assert isinstance(bot, BotUnderTest)
         self._bot = bot
+        bot.test_backend.be_as_on_errbot()
         await bot.start()
         await bot.settled()
         # It is in the history from now on, and plugins have heard it; tests of both rely on that.
