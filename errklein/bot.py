@@ -7,13 +7,13 @@ from contextvars import copy_context
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat import Card, Identifier, Message, Presence, Room, RoomOccupant
+from errklein.chat import Card, Identifier, Message, Presence, Reaction, Room, RoomOccupant, Stream
 from errklein.commands import CommandRegistry
 from errklein.commands.flows import FlowRoot
 from errklein.compat.flask_routes import flask_routes
@@ -22,10 +22,11 @@ from errklein.flow_executor import FlowExecutor
 from errklein.plugins.botflow import BotFlow, build_flows
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.errbot_manager import BotPluginManager
-from errklein.ports import Backend, SendsCards, Storage
+from errklein.ports import Backend, Reacts, SendsCards, SendsStreams, Storage
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits, on_reactor_soon
 from errklein.running.turns import Turns
+from errklein.streams import Streams
 from errklein.text import templating
 from errklein.unknown_names import unknown_names
 from errklein.web import ExpiryWatch, WebServer
@@ -73,6 +74,7 @@ class Bot:
         self.plugin_manager = BotPluginManager(self)
         self.dispatcher = Dispatcher(self)
         self.flow_executor = FlowExecutor(self)
+        self.streams = Streams(self)
         self._flows: dict[BotFlow, list[FlowRoot]] = {}
         self._plugin_roots = list(plugin_roots)
         self._plugin_classes = list(plugin_classes)
@@ -130,6 +132,7 @@ class Bot:
         self.web.refuse_waiting()
         self.waits.stop()
         self.dispatcher.stop()
+        self.streams.stop()
         self.command_pool.stop()
         await self.plugin_manager.stop()
         await DeferredList([backend.disconnect() for backend in self.backends.values()])
@@ -248,6 +251,28 @@ class Bot:
             return accepted
         text = self.process_template("card", {"card": card})
         return self.deliver(backend, Message(text, card.frm, card.to, card.parent, extras=card.extras))
+
+    def send_stream_request(
+        self,
+        user: Identifier,
+        fsource: BinaryIO,
+        name: str | None = None,
+        size: int | None = None,
+        stream_type: str | None = None,
+    ) -> Stream | None:
+        """Offer somebody a file, from any thread; see `BotPlugin.send_stream_request`."""
+        backend = self.backend_of(user)
+        if not isinstance(backend, SendsStreams):
+            raise NotImplementedError(f"{backend.network} can't carry files: {backend.mode} has no streams")
+        return backend.send_stream_request(user, fsource, name, size, stream_type)
+
+    def add_reaction(self, message: Message, reaction: str) -> None:
+        """Put a reaction on a message, from any thread; see `BotPlugin.add_reaction`."""
+        self._reacting(message).add_reaction(message, reaction)
+
+    def remove_reaction(self, message: Message, reaction: str) -> None:
+        """Take a reaction away, from any thread; see `BotPlugin.remove_reaction`."""
+        self._reacting(message).remove_reaction(message, reaction)
 
     def warn_admins(self, warning: str) -> None:
         """Send the text to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log."""
@@ -403,6 +428,12 @@ class Bot:
             return
         idle = self._when_quiet()
         idle.addCallback(lambda _: self.reactor.callLater(0, self._ended))
+
+    def _reacting(self, message: Message) -> Reacts:
+        backend = self._backend_of(message.network)
+        if not isinstance(backend, Reacts):
+            raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
+        return backend
 
     def _when_quiet(self) -> Deferred[Any]:
         """Fires when nothing of plugins runs, every message has its answer, and flows wait for somebody."""

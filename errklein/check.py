@@ -10,13 +10,15 @@ from typing import Any, NoReturn
 from twisted.internet.defer import Deferred
 
 from errklein.commands import CommandDeclaration
+from errklein.commands.access import is_admin_by_default
 from errklein.config import Config, ConfigError
 from errklein.logs import escape
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.plugin import State
-from errklein.plugins.storages import check_storage, database_of
+from errklein.plugins.storages import check_storage, database_of, shelves_to_import
 from errklein.running import Placement, place
 from errklein.tap import Options, check_networks, install_asyncio_reactor
+from errklein.unknown_names import unknown_names
 from errklein.webhooks import HookDeclaration
 from errklein.wiring import wire
 
@@ -52,6 +54,7 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
 
 
 async def _check(reactor: Any, config: Config) -> None:
+    hint = shelves_to_import(config, ())
     if not database_of(config).exists():
         # What the bot has not stored yet can't be read, and a check leaves nothing behind.
         config.STORAGE = "Memory"
@@ -64,6 +67,10 @@ async def _check(reactor: Any, config: Config) -> None:
         if plugin.instance is not None:
             lines += [f"    {line}" for line in describe(plugin.instance, config.BOT_PREFIX)]
     lines += ["", *(f"problem: {escape(problem)}" for problem in problems)] if problems else []
+    if hint is not None and not bot.storage.namespaces():
+        lines += ["", escape(hint)]
+    doubts = unknown_names(config, [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found])
+    lines += ["", *(f"warning: {escape(doubt)}" for doubt in doubts)] if doubts else []
     if config.without_effect:
         lines += ["", f"without effect in this version: {', '.join(config.without_effect)}"]
     sys.stdout.write("\n".join(lines) + "\n")
@@ -78,7 +85,7 @@ def describe(plugin: BotPlugin, prefix: str) -> Iterator[str]:
         where = _PLACES[place(handler)]
         command, hook = CommandDeclaration.of(handler), HookDeclaration.of(handler)
         if command is not None:
-            admin = ", for administrators" if command.admin_only else ""
+            admin = ", for administrators" if command.admin_only or is_admin_by_default(handler) else ""
             yield f"{prefix}{command.name.replace('_', ' ')}{admin}: {name}, {where}"
         if hook is not None:
             yield f"{', '.join(hook.methods)} {hook.rule}: {name}, {where}"

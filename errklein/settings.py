@@ -122,6 +122,14 @@ def _relays(value: Any) -> Any:
     return {name: strings(listeners) for name, listeners in value.items()}
 
 
+def _names_and_rest(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, (tuple, list)) or not all(item is None or isinstance(item, str) for item in value):
+        raise Refused("a tuple of plugins' names, in which None stands for all others")
+    return tuple(value)
+
+
 def strings(value: Any) -> tuple[str, ...]:
     """The value as a tuple of strings; a single string is a tuple of one."""
     if isinstance(value, str):
@@ -216,7 +224,7 @@ SETTINGS: Mapping[str, Setting] = {
     "BOT_EXTRA_BACKEND_DIR": Setting([], _directories),
     "BOT_PLUGIN_INDEXES": Setting("https://errbot.io/repos.json", _anything),
     "CORE_PLUGINS": Setting(None, _optional(strings)),
-    "PLUGINS_CALLBACK_ORDER": Setting((None,), _anything),
+    "PLUGINS_CALLBACK_ORDER": Setting((None,), _names_and_rest),
     "AUTOINSTALL_DEPS": Setting(True, _flag),
     "BOT_LOG_FILE": Setting(None, _optional(_path)),
     "BOT_LOG_LEVEL": Setting(logging.INFO, _level),

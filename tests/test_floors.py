@@ -21,8 +21,9 @@ FLOORS = (
     ("running",),
     ("config", "settings", "logs", "data_dir"),
     ("backends", "web", "storage", "journal"),
-    ("bot", "dispatcher", "flow_executor", "plugins", "core_plugins", "compat", "testing", "wiring", ""),
-    ("service", "stopping", "probe", "reloading", "check", "tap", "cli", "__main__"),
+    ("bot", "dispatcher", "flow_executor", "streams", "plugins", "core_plugins", "compat", "testing", "unknown_names", "wiring", ""),
+    ("service", "stopping", "probe", "reloading", "check", "tap", "cli", "__main__")
+    + ("errbot_cli", "data_commands", "plugin_wizard"),
 )
 """From the ground up. "" is the package errklein itself, which plugin authors import from."""
 

@@ -104,9 +104,9 @@ def admin_by_default(function: F) -> F:
     return function
 
 
-def needs_admin(command: RegisteredCommand) -> bool:
-    """Whether the command is for administrators unless ACCESS_CONTROLS says otherwise, or in any case."""
-    return command.declaration.admin_only or _is_admin_by_default(command)
+def is_admin_by_default(handler: Callable[..., Any]) -> bool:
+    """Whether `admin_by_default` marks the handler."""
+    return bool(getattr(handler, "_errklein_admin_by_default", False))
 
 
 def verdict_on(command: RegisteredCommand, args: str, caller: Caller, settings: Any) -> Verdict:
@@ -117,7 +117,7 @@ def verdict_on(command: RegisteredCommand, args: str, caller: Caller, settings: 
         args,
         caller,
         admin_only=command.declaration.admin_only,
-        by_default=_is_admin_by_default(command),
+        by_default=is_admin_by_default(command.handler),
         rules=settings.ACCESS_CONTROLS,
         default=settings.ACCESS_CONTROLS_DEFAULT,
     )
@@ -213,7 +213,3 @@ def _whole(pattern: str) -> str:
 
 def _normal(name: str) -> str:
     return "_".join(name.lower().split())
-
-
-def _is_admin_by_default(command: RegisteredCommand) -> bool:
-    return bool(getattr(command.handler, "_errklein_admin_by_default", False))

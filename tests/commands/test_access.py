@@ -1,12 +1,17 @@
 """Tests for the decision who may use which command."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.commands import Caller, decide
+from errklein.backends.test import TestOccupant, TestPerson, TestRoom
+from errklein.chat import Message
+from errklein.commands import Caller, CommandRegistry, botcmd, decide
+from errklein.commands.access import admin_by_default, judge, verdict_on
+from errklein.commands.explaining import explain
 
 ALICE = Caller("alice!a@example.org", None, is_admin=False)
 ADMIN = Caller("root!r@example.org", None, is_admin=True)
@@ -83,3 +88,138 @@ class DecideTests(SynchronousTestCase):
     def test_an_admin_name_must_match_exactly(self, name: str) -> None:
         """Whoever isn't an admin gets nowhere with an admin-only command, whatever the name."""
         self.assertNotEqual(reason(Caller(name, None, is_admin=False), admin_only=True), "")
+
+    def test_spaces_around_and_in_names(self) -> None:
+        """White space more or less means nothing, nor in a plugin's name."""
+        self.assertIn("from this user", reason(rules={" Health : status  gc ": {"denyusers": "*"}}))
+        denial = decide(
+            "My Plugin", "x", "", ALICE, admin_only=False, rules={"my plugin:*": {"denyusers": "*"}}, default={}
+        )
+        self.assertIsNotNone(denial)
+
+
+class CallerTests(SynchronousTestCase):
+    """Who asks, and where."""
+
+    def caller(self, frm: Any, to: Any) -> Caller:
+        """Of a message from one to the other."""
+        return Caller.of(Message("x", frm=frm, to=to), ("gb*",))
+
+    def test_direct(self) -> None:
+        """Somebody who writes to the bot is in no room, though known from one."""
+        self.assertEqual(self.caller(TestPerson("gbin"), TestPerson("err")), Caller("gbin", None, True))
+        self.assertEqual(self.caller(TestOccupant("bob", "#ops"), TestPerson("err")), Caller("bob", None, False))
+
+    def test_room(self) -> None:
+        """A room is the one where it is said."""
+        self.assertEqual(self.caller(TestOccupant("bob", "#ops"), TestRoom("#ops")), Caller("bob", "#ops", False))
+        self.assertEqual(self.caller(TestPerson("bob"), TestRoom("#ops")), Caller("bob", "#ops", False))
+
+    def test_nobody(self) -> None:
+        """A message from nobody is from no administrator."""
+        self.assertFalse(Caller.of(Message("x"), ("?*",)).is_admin)
+
+
+class Doors:
+    """Stands for a plugin."""
+
+    @admin_by_default
+    @botcmd
+    def open_door(self, msg: object, args: str) -> str:
+        """Open."""
+        return "open"
+
+
+class AdminByDefaultTests(SynchronousTestCase):
+    """Commands for administrators, unless ACCESS_CONTROLS says otherwise."""
+
+    def verdict(self, caller: Caller, rules: dict[str, Any], default: dict[str, Any] | None = None) -> str:
+        """Why the door stays closed; empty if it opens."""
+        registry = CommandRegistry()
+        registry.add("Doors", [Doors().open_door])
+        command = registry.get("open_door")
+        assert command is not None
+        settings = SimpleNamespace(ACCESS_CONTROLS=rules, ACCESS_CONTROLS_DEFAULT=default or {})
+        denial = verdict_on(command, "", caller, settings).denial
+        return denial.reason if denial else ""
+
+    def test_closed(self) -> None:
+        """Rules that name no users, and the default, open nothing."""
+        self.assertEqual(self.verdict(ADMIN, {}), "")
+        self.assertIn("requires bot-admin", self.verdict(ALICE, {}))
+        self.assertIn("requires bot-admin", self.verdict(ALICE, {"*": {"allowmuc": True, "allowusers": None}}))
+        self.assertIn("requires bot-admin", self.verdict(ALICE, {}, default={"allowusers": "*"}))
+
+    def test_opened(self) -> None:
+        """The users that a rule allows may, in rooms too; others may not, be they administrators."""
+        rules = {"open door": {"allowusers": ("alice!*",)}}
+        self.assertEqual(self.verdict(ALICE, rules), "")
+        self.assertEqual(self.verdict(in_room(ALICE), rules), "")
+        self.assertIn("from this user", self.verdict(ADMIN, rules))
+        self.assertIn("from a chatroom", self.verdict(in_room(ALICE), {"*": {"allowusers": "*", "allowmuc": False}}))
+
+
+NAMES = st.sampled_from(["alice", "bob", "#ops", "#dev", "", "a b", "*", "b?b", "status", "status_gc", "nothing"])
+LISTS = st.none() | NAMES | st.lists(NAMES, max_size=2).map(tuple)
+RULE = st.dictionaries(
+    st.sampled_from(["allowusers", "denyusers", "allowrooms", "denyrooms", "allowargs", "denyargs"]), LISTS, max_size=3
+).flatmap(
+    lambda lists: st.dictionaries(
+        st.sampled_from(["allowmuc", "allowprivate"]), st.none() | st.booleans(), max_size=2
+    ).map(lambda flags: {**lists, **flags})
+)
+PATTERNS = st.sampled_from(["*", "status*", "Health:*", "health:status gc", "other", "Other:*", "[", "?tatus_gc"])
+CALLERS = st.builds(Caller, NAMES, st.none() | NAMES, st.booleans())
+
+
+class VerdictTests(SynchronousTestCase):
+    """Which rule decides."""
+
+    @given(CALLERS, NAMES, st.booleans(), st.booleans(), st.dictionaries(PATTERNS, RULE, max_size=3), RULE)
+    def test_the_explanation_agrees(
+        self,
+        caller: Caller,
+        args: str,
+        admin_only: bool,
+        by_default: bool,
+        rules: dict[str, Any],
+        default: dict[str, Any],
+    ) -> None:
+        """What is explained is what is decided, and the rule that is named is in the configuration and decides it."""
+        how: dict[str, Any] = {"admin_only": admin_only, "by_default": by_default}
+        denial = decide("Health", "status_gc", args, caller, rules=rules, default=default, **how)
+        verdict = judge("Health", "status_gc", args, caller, rules=rules, default=default, **how)
+        text = explain(caller, "!status gc", verdict)
+        self.assertEqual(verdict.denial, denial)
+        self.assertEqual(denial is None, " may use !status gc " in text)
+        self.assertEqual(denial is not None, " may not use !status gc " in text)
+        for rule in verdict.rules:
+            if rule.value is not None:
+                source = default if rule.pattern is None else rules[rule.pattern]
+                self.assertEqual(source[rule.key], rule.value)
+                self.assertIn(repr(rule.value), text if rule is verdict.rules[-1] else repr(rule))
+        if denial is None:
+            return
+        self.assertIn(denial.reason, text)
+        decisive = verdict.rules[-1]
+        if decisive.value is None:
+            self.assertTrue(admin_only or by_default)
+            return
+        # Without that one key something else decides, or nothing does.
+        if decisive.pattern is None:
+            default = {key: value for key, value in default.items() if key != decisive.key}
+        else:
+            changed = {**rules[decisive.pattern], decisive.key: None}
+            rules = {**rules, decisive.pattern: changed}
+        again = judge("Health", "status_gc", args, caller, rules=rules, default=default, **how)
+        self.assertNotIn(decisive, again.rules)
+
+    @given(CALLERS, NAMES, st.dictionaries(PATTERNS, RULE, max_size=3), RULE)
+    def test_admin_only_is_always_enforced(
+        self, caller: Caller, args: str, rules: dict[str, Any], default: dict[str, Any]
+    ) -> None:
+        """No configuration opens a command for administrators to anybody else."""
+        stranger = Caller(caller.user, caller.room, is_admin=False)
+        self.assertIsNotNone(
+            decide("Health", "status_gc", args, stranger, admin_only=True, rules=rules, default=default)
+        )

@@ -1,0 +1,74 @@
+"""Settings that name plugins or commands which there aren't: most often a slip of the pen, and harmless only by luck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from errklein.commands import RegisteredCommand
+from errklein.commands.access_rules import unmatched
+from errklein.config import Config
+from errklein.plugins.botplugin import BotPlugin, handlers
+
+CORE_PLUGINS = (
+    "ACLs",
+    "Backup",
+    "ChatRoom",
+    "CommandNotFoundFilter",
+    "Flows",
+    "Health",
+    "Help",
+    "Plugins",
+    "TextCmds",
+    "Utils",
+    "VersionChecker",
+    "Webserver",
+)
+"""The names that the setting CORE_PLUGINS may have."""
+
+
+def unknown_names(
+    config: Config, plugins: Iterable[tuple[str, BotPlugin | None]], registered: Iterable[RegisteredCommand] = ()
+) -> list[str]:
+    """A sentence for each name in the settings of all networks that means nothing.
+
+    `plugins` are those that were found, by name, active or not; `registered` the commands that can be given now.
+    """
+    found = list(plugins)
+    commands = {(command.owner, command.name) for command in registered}
+    for name, instance in found:
+        commands.update((name, command) for command in _commands_of(instance))
+    names = {name for name, _ in found}
+    sentences = list(_in_settings(vars(config), "", names, commands))
+    for network, view in config.networks.items():
+        sentences += _in_settings(vars(view), f"BACKENDS[{network!r}]: ", names, commands)
+    return sentences
+
+
+def _in_settings(
+    settings: dict[str, Any], where: str, plugins: set[str], commands: set[tuple[str, str]]
+) -> Iterator[str]:
+    for pattern in unmatched(settings.get("ACCESS_CONTROLS", ()), sorted(commands)):
+        yield f"{where}ACCESS_CONTROLS: the pattern {pattern!r} is for no command that there is"
+    names = {name for _, name in commands}
+    for setting in ("DIVERT_TO_PRIVATE", "DIVERT_TO_THREAD"):
+        for name in settings.get(setting, ()):
+            if name != "ALL_COMMANDS" and name not in names:
+                meant = name.strip().replace(" ", "_")
+                hint = f"; expected {meant!r}" if meant in names else ""
+                yield f"{where}{setting}: there is no command {name!r}{hint}"
+    for name in settings.get("PLUGINS_CALLBACK_ORDER", ()):
+        if name is not None and name not in plugins:
+            yield f"{where}PLUGINS_CALLBACK_ORDER: there is no plugin {name!r}"
+    for name in settings.get("CORE_PLUGINS") or ():
+        if name not in plugins and name not in CORE_PLUGINS:
+            yield f"{where}CORE_PLUGINS: there is no plugin {name!r}; expected some of {', '.join(CORE_PLUGINS)}"
+
+
+def _commands_of(instance: BotPlugin | None) -> Iterator[str]:
+    """The names of the commands that the plugin has, or will have once it is activated."""
+    if instance is None:
+        return
+    for name, handler in handlers(instance):
+        if getattr(handler, "_err_command", False) or getattr(handler, "_err_re_command", False):
+            yield getattr(handler, "_err_command_name", None) or name

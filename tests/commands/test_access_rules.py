@@ -1,0 +1,85 @@
+"""Tests for what may stand in ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.commands.access import applying
+from errklein.commands.access_rules import unmatched
+from errklein.config import ConfigError, load_config
+from errklein.settings import checked
+
+
+class CheckTests(SynchronousTestCase):
+    """When the configuration is loaded."""
+
+    def refusal(self, value: Any, setting: str = "ACCESS_CONTROLS") -> str:
+        """The line that says why the value can't be used."""
+        with self.assertRaises(ConfigError) as raised:
+            load_config(None, {"BACKEND": "Null", setting: value})
+        line = str(raised.exception)
+        self.assertTrue(line.startswith(f"{setting}: expected "), line)
+        self.assertNotIn("\n", line)
+        return line
+
+    def test_fine(self) -> None:
+        """Strings, tuples, lists and None are taken, and a pattern in any form that can match."""
+        rules = {
+            "*": {"allowusers": "bob", "denyusers": ("a", "b"), "allowrooms": ["#a"], "denyrooms": {"#b"}},
+            "Health:status gc": {"allowargs": None, "allowmuc": True, "allowprivate": None},
+            "UPPER:*": {},
+        }
+        self.assertEqual(checked("ACCESS_CONTROLS", rules), rules)
+        self.assertEqual(checked("ACCESS_CONTROLS_DEFAULT", rules["*"]), rules["*"])
+
+    def test_unknown_key(self) -> None:
+        """The key and its pattern are named, and the keys that there are."""
+        for name in ("'alowusers'", "'status'", "allowusers"):
+            self.assertIn(name, self.refusal({"status": {"alowusers": ("bob",)}}))
+        self.assertIn("'admin'", self.refusal({"admin": "bob"}, "ACCESS_CONTROLS_DEFAULT"))
+
+    def test_wrong_types(self) -> None:
+        """The key, its pattern and what is expected are named."""
+        self.assertIn("True or False for allowmuc of the rule 'x', not 'no'", self.refusal({"x": {"allowmuc": "no"}}))
+        self.assertIn("strings for denyargs of the rule 'x', not 3", self.refusal({"x": {"denyargs": 3}}))
+        self.assertIn("not a tuple", self.refusal({"x": {"allowusers": ("bob", 3)}}))
+        self.assertIn("the rule 'x'", self.refusal({"x": ("bob",)}))
+        self.assertIn("not 3", self.refusal({3: {}}))
+        self.assertIn("a dict of rules, not a list", self.refusal([]))
+        self.assertIn("not a tuple", self.refusal((), "ACCESS_CONTROLS_DEFAULT"))
+
+    def test_patterns_that_match_nothing(self) -> None:
+        """They are refused by name."""
+        for pattern in ("", " ", ":", "Help:", ":help", "a:b:c"):
+            self.assertIn(repr(pattern), self.refusal({pattern: {}}))
+
+    def test_networks(self) -> None:
+        """A network's own rules are checked too."""
+        networks = {"here": {"BACKEND": "Null", "ACCESS_CONTROLS": {"x": {"foo": 1}}}}
+        error = self.assertRaises(ConfigError, load_config, None, {"BACKENDS": networks})
+        self.assertIn("BACKENDS['here']: ACCESS_CONTROLS: ", str(error))
+
+    @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists) | st.binary())
+    def test_accepted_or_refused(self, value: Any) -> None:
+        """Whatever stands in a rule, there is either no complaint or one line."""
+        for key in ("allowusers", "allowmuc", "nonsense"):
+            try:
+                checked("ACCESS_CONTROLS", {"x": {key: value}})
+            except ConfigError as error:
+                self.assertNotIn("\n", str(error))
+
+
+class UnmatchedTests(SynchronousTestCase):
+    """Patterns for commands that there aren't."""
+
+    @given(st.lists(st.sampled_from(["*", "help", "Help:*", "he?p", "about", "Health:*", "status gc", "x y"])))
+    def test_unmatched(self, patterns: list[str]) -> None:
+        """Each of them applies to none of the commands, and each other one does to one."""
+        commands = [("Help", "help"), ("Health", "status_gc")]
+        alone = unmatched(patterns, commands)
+        for pattern in patterns:
+            self.assertEqual(pattern in alone, not any(applying(*command, [pattern]) for command in commands))

@@ -1,0 +1,95 @@
+"""Settings that name plugins and commands which there aren't."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotPlugin, botcmd
+from errklein.testing import PluginTestCase
+from tests.processes import ERRKLEIN, run, write_config, write_plugin
+
+SHOP = """
+from errbot import BotPlugin, botcmd
+
+class Shop(BotPlugin):
+    @botcmd
+    def buy_tea(self, msg, args):
+        return "bought"
+"""
+
+
+class Shop(BotPlugin):
+    """Sells."""
+
+    @botcmd
+    def buy_tea(self, msg: Any, args: str) -> str:
+        """Buy tea."""
+        return "bought"
+
+
+class StartTests(PluginTestCase):
+    """When the bot starts."""
+
+    plugins = (Shop,)
+    config = {
+        "ACCESS_CONTROLS": {"Buy Tea": {}, "webstatus": {}, "Shop:*": {}, "buy milk": {}, "Shopp:*": {}},
+        "DIVERT_TO_PRIVATE": ("buy_tea", "help", "ALL_COMMANDS", "buy tea", "dance"),
+        "DIVERT_TO_THREAD": "sing",
+        "PLUGINS_CALLBACK_ORDER": ("Shop", None, "Shopp"),
+        "CORE_PLUGINS": ("Webserver", "ACLs", "CommandNotFoundFilter", "Help", "Utilities"),
+    }
+
+    def test_warnings(self) -> None:
+        """The log names each setting and name that means nothing, and no other; the bot works."""
+        named = ("ACCESS_CONTROLS", "DIVERT_TO", "PLUGINS_CALLBACK_ORDER", "CORE_PLUGINS")
+        lines = [line for line in self.bot.log if line.startswith(named)]
+        self.assertEqual(
+            [line.partition(";")[0] for line in lines],
+            [
+                "ACCESS_CONTROLS: the pattern 'buy milk' is for no command that there is",
+                "ACCESS_CONTROLS: the pattern 'Shopp:*' is for no command that there is",
+                "DIVERT_TO_PRIVATE: there is no command 'buy tea'",
+                "DIVERT_TO_PRIVATE: there is no command 'dance'",
+                "DIVERT_TO_THREAD: there is no command 'sing'",
+                "PLUGINS_CALLBACK_ORDER: there is no plugin 'Shopp'",
+                "CORE_PLUGINS: there is no plugin 'Utilities'",
+            ],
+        )
+        self.assertIn("expected 'buy_tea'", lines[2])
+        self.assertEqual(self.command("!buy tea"), "bought")
+
+
+class NetworkTests(PluginTestCase):
+    """Settings of one of several networks."""
+
+    plugins = (Shop,)
+    networks = {"one": {"ACCESS_CONTROLS": {"dance": {}}}, "two": {}}
+
+    def test_network_is_named(self) -> None:
+        """The warning says of which."""
+        (line,) = [line for line in self.bot.log if "ACCESS_CONTROLS" in line]
+        self.assertTrue(line.startswith("BACKENDS['one']: ACCESS_CONTROLS: the pattern 'dance'"), line)
+
+
+class CheckTests(SynchronousTestCase):
+    """`errklein check`."""
+
+    def check(self, **settings: object) -> tuple[int, str]:
+        """Its exit status and what it says."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        write_plugin(directory / "plugins", "Shop", SHOP)
+        write_config(directory, {"BOT_EXTRA_PLUGIN_DIR": str(directory / "plugins"), **settings})
+        done = run(ERRKLEIN, "check", cwd=directory)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_warnings(self) -> None:
+        """What is written for nothing is told, and is no reason to fail."""
+        status, told = self.check(ACCESS_CONTROLS={"buy tea": {}, "buy milk": {"denyusers": "*"}})
+        self.assertEqual(status, 0, told)
+        self.assertIn("warning: ACCESS_CONTROLS: the pattern 'buy milk' is for no command that there is", told)
+        self.assertNotIn("buy tea'", told)
+        self.assertIn("!room list, for administrators", told)
