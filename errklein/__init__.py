@@ -2,7 +2,7 @@
 
 from errklein._version import __version__
 from errklein.chat import AWAY, DND, OFFLINE, ONLINE, Identifier, Message, Person, Presence, Room, RoomOccupant
-from errklein.commands import CommandError, botcmd
+from errklein.commands import Command, CommandError, arg_botcmd, botcmd, botmatch, cmdfilter, re_botcmd
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.structure import ValidationException, recurse_check_structure
 from errklein.running import on_reactor
@@ -14,6 +14,7 @@ __all__ = [
     "OFFLINE",
     "ONLINE",
     "BotPlugin",
+    "Command",
     "CommandError",
     "Identifier",
     "Message",
@@ -23,8 +24,12 @@ __all__ = [
     "RoomOccupant",
     "ValidationException",
     "__version__",
+    "arg_botcmd",
     "botcmd",
+    "botmatch",
+    "cmdfilter",
     "on_reactor",
+    "re_botcmd",
     "recurse_check_structure",
     "webhook",
 ]

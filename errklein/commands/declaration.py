@@ -1,11 +1,12 @@
-"""`@botcmd`: a plugin's method becomes a chat command."""
+"""What the decorators say about a plugin's method, and how that is read from it."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,10 +28,12 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class CommandDeclaration:
-    """What `@botcmd` says about a method.
+    """What a decorator says about a method.
 
-    `name` has underscores where a chat has spaces. `split_args_with` is "" for arguments as one string, else a
-    separator, None for white space, a callable, or something with `parse_args`.
+    `name` and `aliases`, other names of the same command, have underscores where a chat has spaces. `split_args_with`
+    is "" for arguments as one string, else a separator, None for white space, a callable, or something with
+    `parse_args`. A command with a `pattern` is given by whatever the pattern is found in: after a prefix, or anywhere
+    unless `prefixed`; with `matchall` it gets all matches. `shown` stands for the pattern in help.
     """
 
     name: str
@@ -41,17 +44,23 @@ class CommandDeclaration:
     syntax: str | None = None
     hidden: bool = False
     flow_only: bool = False
+    aliases: tuple[str, ...] = ()
+    pattern: re.Pattern[str] | None = None
+    matchall: bool = False
+    prefixed: bool = True
+    shown: str | None = None
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> CommandDeclaration | None:
-        """The declaration that `@botcmd` left on a function or bound method; None if there is none.
+        """The declaration that a decorator left on a function or bound method; None if there is none.
 
         The function's attributes are the source, since plugins and their tests read and write them.
         """
         if not getattr(function, "_err_command", False):
             return None
+        regex = bool(getattr(function, "_err_re_command", False))
         return cls(
-            name=getattr(function, "_err_command_name", None) or function.__name__,
+            name=joined(getattr(function, "_err_command_name", None) or function.__name__),
             split_args_with=getattr(function, "_err_command_split_args_with", ""),
             admin_only=bool(getattr(function, "_err_command_admin_only", False)),
             historize=bool(getattr(function, "_err_command_historize", True)),
@@ -59,6 +68,11 @@ class CommandDeclaration:
             syntax=getattr(function, "_err_command_syntax", None),
             hidden=bool(getattr(function, "_err_command_hidden", False)),
             flow_only=bool(getattr(function, "_err_command_flow_only", False)),
+            aliases=tuple(joined(alias) for alias in getattr(function, "_errklein_aliases", ())),
+            pattern=getattr(function, "_err_command_re_pattern", None) if regex else None,
+            matchall=bool(getattr(function, "_err_command_matchall", False)),
+            prefixed=bool(getattr(function, "_err_command_prefix_required", True)),
+            shown=getattr(function, "_err_command_re_name_help", None),
         )
 
     def split(self, args: str) -> Any:
@@ -72,62 +86,56 @@ class CommandDeclaration:
             return splitter.parse_args(args)
         return splitter(args)
 
+    def match(self, text: str) -> Any:
+        """What the pattern finds in the text, as the handler wants it; None if that is nothing."""
+        if self.pattern is None:
+            return None
+        return (list(self.pattern.finditer(text)) or None) if self.matchall else self.pattern.search(text)
 
-@overload
-def botcmd(function: F, /) -> F: ...
+
+def joined(name: str) -> str:
+    """A command's name with underscores, as it is known by, where it may have been written with spaces."""
+    return "_".join(name.split())
 
 
-@overload
-def botcmd(
+def mark(
+    function: F,
     *,
-    hidden: bool | None = None,
-    name: str | None = None,
-    split_args_with: Any = "",
-    admin_only: bool = False,
-    historize: bool = True,
-    template: str | None = None,
-    flow_only: bool = False,
+    name: str | None,
+    hidden: bool | None,
+    admin_only: bool,
+    historize: bool,
+    template: str | None,
+    flow_only: bool,
     syntax: str | None = None,
-    threaded: bool | None = None,
-) -> Callable[[F], F]: ...
-
-
-def botcmd(
-    *functions: Any,
-    hidden: bool | None = None,
-    name: str | None = None,
     split_args_with: Any = "",
-    admin_only: bool = False,
-    historize: bool = True,
-    template: str | None = None,
-    flow_only: bool = False,
-    syntax: str | None = None,
+    aliases: Iterable[str] = (),
     threaded: bool | None = None,
-) -> Any:
-    """Make a plugin's method, called with the message and its arguments, a chat command.
-
-    The command is named `name`, or as the method; underscores stand for spaces. `split_args_with` splits the arguments;
-    `admin_only` keeps it for BOT_ADMINS; `hidden` keeps it out of `!help`; `threaded` overrides where it runs (True: a
-    pool thread, False: the reactor). What the method returns is the answer; a generator answers with each item.
-    """
-
-    def declare(function: F) -> F:
-        function._err_command = True  # type: ignore[attr-defined]
-        function._err_command_name = name or function.__name__  # type: ignore[attr-defined]
-        function._err_command_split_args_with = split_args_with  # type: ignore[attr-defined]
-        function._err_command_admin_only = admin_only  # type: ignore[attr-defined]
-        function._err_command_historize = historize  # type: ignore[attr-defined]
-        function._err_command_template = template  # type: ignore[attr-defined]
-        function._err_command_syntax = syntax  # type: ignore[attr-defined]
-        function._err_command_flow_only = flow_only  # type: ignore[attr-defined]
-        function._err_command_hidden = flow_only if hidden is None else hidden  # type: ignore[attr-defined]
-        if threaded is not None:
-            function._errklein_threaded = threaded  # type: ignore[attr-defined]
-        return function
-
-    if functions:
-        return declare(functions[0])
-    return declare
+    **others: Any,
+) -> F:
+    """Write on the function what its decorator was told; `others` are attributes of that kind of command alone."""
+    if isinstance(aliases, str):
+        raise TypeError(f"{function.__name__}: aliases is a tuple of names, such as ({aliases!r},)")
+    attributes = {
+        "_err_command": True,
+        "_err_re_command": False,
+        "_err_arg_command": False,
+        "_err_command_name": name or function.__name__,
+        "_err_command_split_args_with": split_args_with,
+        "_err_command_admin_only": admin_only,
+        "_err_command_historize": historize,
+        "_err_command_template": template,
+        "_err_command_syntax": syntax,
+        "_err_command_flow_only": flow_only,
+        "_err_command_hidden": flow_only if hidden is None else hidden,
+        "_errklein_aliases": tuple(aliases),
+        **others,
+    }
+    if threaded is not None:
+        attributes["_errklein_threaded"] = threaded
+    for attribute, value in attributes.items():
+        setattr(function, attribute, value)
+    return function
 
 
 def documentation(handler: Callable[..., Any]) -> str:

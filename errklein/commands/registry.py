@@ -1,14 +1,14 @@
-"""The commands that can be given now."""
+"""The commands that can be given now, and what looks at them before they run."""
 
 from __future__ import annotations
 
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from errklein.commands.declaration import CommandDeclaration
+from errklein.commands.declaration import CommandDeclaration, joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,52 +29,143 @@ class CommandRegistry:
     """The commands by name. Plugins add and remove theirs from any thread; lookups need no lock."""
 
     def __init__(self) -> None:
-        self._commands: dict[str, RegisteredCommand] = {}
         self._lock = threading.Lock()
+        # Replaced by new ones and never changed, since other threads read them.
+        self._named: dict[str, RegisteredCommand] = {}
+        self._patterns: dict[str, RegisteredCommand] = {}
+        self._given: dict[str, RegisteredCommand] = {}
+        self.by_pattern: tuple[RegisteredCommand, ...] = ()
+        """The commands that are given by what a pattern is found in, in the order in which they were registered."""
+        self.overheard: tuple[RegisteredCommand, ...] = ()
+        """Those of them that need no prefix."""
         self.most_words = 0
-        """How many words the longest name has had; names are matched up to that length."""
+        """How many words the longest name has; names are matched up to that length."""
+
+    @property
+    def named(self) -> dict[str, RegisteredCommand]:
+        """The commands that are given by their names."""
+        return dict(self._named)
 
     def add(self, owner: str, handlers: Iterable[Callable[..., Any]]) -> list[str]:
         """Register the handlers that are declared as commands; returns a sentence for each that had to be renamed.
 
-        A name that another plugin has is kept by that one; the newcomer's becomes "<plugin>-<name>".
+        A name that is taken is kept by the one that has it; the newcomer's becomes "<plugin>-<name>", and its function
+        is marked with that name from then on. An alias that is taken is left out, and a sentence is returned for it too.
         """
-        clashes = []
+        clashes: list[str] = []
         with self._lock:
+            named, patterns = dict(self._named), dict(self._patterns)
+            added = []
             for handler in handlers:
                 declaration = CommandDeclaration.of(handler)
                 if declaration is None:
                     continue
-                name = declaration.name
-                holder = self._commands.get(name)
-                if holder is not None and holder.owner != owner:
-                    name = f"{owner}-{name}".lower()
+                commands = named if declaration.pattern is None else patterns
+                holder = commands.get(declaration.name)
+                if holder is not None and not _same_method(holder, owner, handler):
+                    name = joined(f"{owner}-{declaration.name}".lower())
                     clashes.append(
                         f"{owner}.{declaration.name} clashes with {holder.owner}.{declaration.name} "
                         f"so it has been renamed {name}"
                     )
-                self._commands[name] = RegisteredCommand(owner, name, declaration, handler, _yields(handler))
-                self.most_words = max(self.most_words, name.count("_") + 1)
+                    _function(handler)._err_command_name = name
+                    declaration = replace(declaration, name=name)
+                command = RegisteredCommand(owner, declaration.name, declaration, handler, _yields(handler))
+                commands[command.name] = command
+                added.append(command)
+            self._settle(named, patterns)
+            for command in added:
+                for alias in command.declaration.aliases:
+                    holder = self._given[alias]
+                    if holder is not command:
+                        clashes.append(
+                            f"{alias}, another name of {owner}.{command.name}, is left out: it is a name of "
+                            f"{holder.owner}.{holder.name}"
+                        )
         return clashes
 
     def remove(self, owner: str) -> None:
         """Forget all commands of a plugin."""
         with self._lock:
-            for name in [name for name, command in self._commands.items() if command.owner == owner]:
-                del self._commands[name]
+            self._settle(
+                {name: command for name, command in self._named.items() if command.owner != owner},
+                {name: command for name, command in self._patterns.items() if command.owner != owner},
+            )
 
     def get(self, name: str) -> RegisteredCommand | None:
-        """The command of that name, if there is one."""
-        return self._commands.get(name)
+        """The command that is given by that name or alias, if there is one."""
+        return self._given.get(name)
+
+    def find(self, name: str) -> RegisteredCommand | None:
+        """As `get`, and commands that are given by a pattern as well."""
+        return self._given.get(name) or self._patterns.get(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._commands
+        return name in self._given
 
     def __iter__(self) -> Iterator[RegisteredCommand]:
+        """All commands, by name."""
+        return iter(sorted([*self._named.values(), *self._patterns.values()], key=lambda command: command.name))
+
+    def _settle(self, named: dict[str, RegisteredCommand], patterns: dict[str, RegisteredCommand]) -> None:
+        given: dict[str, RegisteredCommand] = {}
+        for command in named.values():
+            for alias in command.declaration.aliases:
+                given.setdefault(alias, command)
+        given.update(named)
+        self._named, self._patterns, self._given = named, patterns, given
+        self.by_pattern = tuple(patterns.values())
+        self.overheard = tuple(command for command in self.by_pattern if not command.declaration.prefixed)
+        self.most_words = max((name.count("_") + 1 for name in given), default=0)
+
+
+@dataclass(frozen=True, eq=False)
+class RegisteredFilter:
+    """A method of the plugin `owner` that sees commands; with `catches` also what isn't one."""
+
+    owner: str
+    handler: Callable[..., Any]
+    catches: bool
+
+
+class FilterRegistry:
+    """The filters, in the order in which their plugins were activated. Used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.all: tuple[RegisteredFilter, ...] = ()
+        """All filters."""
+        self.catching: tuple[RegisteredFilter, ...] = ()
+        """Those that see what isn't a command."""
+
+    def add(self, owner: str, handlers: Iterable[Callable[..., Any]]) -> None:
+        """Register the handlers that are marked as filters."""
+        added = [
+            RegisteredFilter(owner, handler, bool(getattr(handler, "catch_unprocessed", False)))
+            for handler in handlers
+            if getattr(handler, "_err_command_filter", False)
+        ]
+        self._change(lambda held: [one for one in held if one.owner != owner] + added)
+
+    def remove(self, owner: str) -> None:
+        """Forget all filters of a plugin."""
+        self._change(lambda held: [one for one in held if one.owner != owner])
+
+    def _change(self, change: Callable[[tuple[RegisteredFilter, ...]], list[RegisteredFilter]]) -> None:
         with self._lock:
-            return iter(sorted(self._commands.values(), key=lambda command: command.name))
+            self.all = tuple(change(self.all))
+            self.catching = tuple(one for one in self.all if one.catches)
+
+
+def _same_method(holder: RegisteredCommand, owner: str, handler: Callable[..., Any]) -> bool:
+    """Whether a plugin registers the same method once more, as it does when it is activated twice."""
+    return holder.owner == owner and _function(holder.handler) is _function(handler)
+
+
+def _function(handler: Any) -> Any:
+    return handler.__func__ if inspect.ismethod(handler) else handler
 
 
 def _yields(handler: Callable[..., Any]) -> bool:
-    function = handler.__func__ if inspect.ismethod(handler) else handler
+    function = _function(handler)
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)

@@ -15,6 +15,17 @@ FACADES: Mapping[str, str] = {
 
 ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot": {
+        "ARG_BOTCMD_CHARACTER_REPLACEMENTS": "errklein.commands:ARG_BOTCMD_CHARACTER_REPLACEMENTS",
+        "ArgumentParseError": "errklein.commands:ArgumentParseError",
+        "ArgumentParser": "errklein.commands:ArgumentParser",
+        "Command": "errklein.commands:Command",
+        "HelpRequested": "errklein.commands:HelpRequested",
+        "SeparatorArgParser": "errklein.commands:SeparatorArgParser",
+        "ShlexArgParser": "errklein.commands:ShlexArgParser",
+        "arg_botcmd": "errklein.commands:arg_botcmd",
+        "botmatch": "errklein.commands:botmatch",
+        "cmdfilter": "errklein.commands:cmdfilter",
+        "re_botcmd": "errklein.commands:re_botcmd",
         "AWAY": "errklein.chat:AWAY",
         "BotPlugin": "errklein.plugins.botplugin:BotPlugin",
         "CommandError": "errklein.commands:CommandError",
@@ -67,6 +78,10 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "testbot": "errklein.testing.fixture:testbot",
     },
     "errbot.botplugin": {
+        "ArgParserBase": "errklein.commands:ArgParserBase",
+        "Command": "errklein.commands:Command",
+        "SeparatorArgParser": "errklein.commands:SeparatorArgParser",
+        "ShlexArgParser": "errklein.commands:ShlexArgParser",
         "BotPlugin": "errklein.plugins.botplugin:BotPlugin",
         "CommandError": "errklein.commands:CommandError",
         "ValidationException": "errklein.plugins.structure:ValidationException",
@@ -207,6 +222,17 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
 """For each module of errbot, its names."""
 
 EXPORTED: Mapping[str, tuple[str, ...]] = {
-    "errbot": ("BotPlugin", "CommandError", "botcmd", "webhook"),
+    "errbot": (
+        "BotPlugin",
+        "Command",
+        "CommandError",
+        "arg_botcmd",
+        "botcmd",
+        "botmatch",
+        "cmdfilter",
+        "re_botcmd",
+        "webhook",
+        "webroute",
+    ),
 }
 """What `from … import *` takes where it isn't everything."""

@@ -1,0 +1,125 @@
+"""`@arg_botcmd`: a command whose arguments are declared one by one, as for argparse."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from functools import wraps
+from typing import Any
+
+from errklein.commands.arguments import ArgumentParseError, ArgumentParser, HelpRequested
+from errklein.commands.declaration import mark
+
+
+def arg_botcmd(
+    *args: Any,
+    hidden: bool | None = None,
+    name: str | None = None,
+    admin_only: bool = False,
+    historize: bool = True,
+    template: str | None = None,
+    flow_only: bool = False,
+    unpack_args: bool = True,
+    aliases: Iterable[str] = (),
+    threaded: bool | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Declare one argument of a command, with what `argparse.ArgumentParser.add_argument` takes; may be repeated.
+
+    Of several decorators on a method the lowest one comes first, and only its own options of `botcmd` count. The method
+    gets the message and each value by name or, with `unpack_args=False`, all in one namespace. Typographic quotes and
+    dashes are taken for plain ones. Mistakes and `--help` are answered with the usage; the method isn't called.
+    """
+    functions = [given for given in args[:1] if callable(given)]
+    names = args[len(functions) :]
+
+    def declare(function: Any) -> Any:
+        if not hasattr(function, "_err_command_parser"):
+            parser = ArgumentParser(prog=name or function.__name__, description=function.__doc__)
+            function = mark(
+                _parsing(function, parser, unpack_args),
+                name=name,
+                hidden=hidden,
+                admin_only=admin_only,
+                historize=historize,
+                template=template,
+                flow_only=flow_only,
+                aliases=aliases,
+                threaded=threaded,
+                _err_arg_command=True,
+                _err_command_parser=parser,
+            )
+        append_argument(function, names, kwargs)
+        return function
+
+    return declare(functions[0]) if functions else declare
+
+
+def append_argument(function: Any, args: Iterable[Any], kwargs: dict[str, Any]) -> None:
+    """Add an argument to a command that `arg_botcmd` has made. Raises ValueError for anything else."""
+    parser = getattr(function, "_err_command_parser", None)
+    if parser is None:
+        raise ValueError(f"{function.__name__} takes no declared arguments; only commands made by arg_botcmd do")
+    args = tuple(args)
+    if args or kwargs:
+        parser.add_argument(*args, **kwargs)
+    function.__doc__ = parser.format_help()
+    function._err_command_syntax = parser.format_usage().removeprefix(f"usage: {parser.prog} ").strip()
+
+
+def _parsing(function: Any, parser: ArgumentParser, unpack_args: bool) -> Any:
+    """A generator function, `async` if the function is, that parses the arguments and answers as the function does."""
+
+    def call(plugin: Any, msg: Any, args: str | None) -> tuple[Any, list[str]]:
+        """What the function returns for these arguments, or the answers to a mistake in them."""
+        given, answers = _parsed(parser, args or "")
+        if answers:
+            return None, answers
+        if unpack_args:
+            return function(plugin, msg, **vars(given)), []
+        return function(plugin, msg, given), []
+
+    wrapper: Callable[..., Any]
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        items = inspect.isasyncgenfunction(function)
+
+        @wraps(function)
+        async def wrapper(plugin: Any, msg: Any, args: str | None) -> AsyncIterator[Any]:
+            result, answers = call(plugin, msg, args)
+            for answer in answers:
+                yield answer
+            if result is None:
+                return
+            if items:
+                async for item in result:
+                    yield item
+            else:
+                yield await result
+
+    else:
+        generates = inspect.isgeneratorfunction(function)
+
+        @wraps(function)
+        def wrapper(plugin: Any, msg: Any, args: str | None) -> Iterator[Any]:
+            result, answers = call(plugin, msg, args)
+            yield from answers
+            if generates and result is not None:
+                yield from result
+            else:
+                yield result
+
+    return wrapper
+
+
+def _parsed(parser: ArgumentParser, text: str) -> tuple[argparse.Namespace, list[str]]:
+    """The values of the arguments, or else what to answer instead."""
+    nothing = argparse.Namespace()
+    try:
+        return parser.parse_command(text), []
+    except ArgumentParseError as error:
+        return nothing, [f"I couldn't parse the arguments; {error}", parser.format_usage()]
+    except HelpRequested as requested:
+        return nothing, [str(requested)]
+    except ValueError as error:
+        return nothing, [f"I couldn't parse this command; {error}", parser.format_help()]
