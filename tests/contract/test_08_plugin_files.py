@@ -1,0 +1,353 @@
+"""Chapter 8: plugins' files, how they are found, loaded, activated and reloaded."""
+
+from __future__ import annotations
+
+import textwrap
+import unittest
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tests.contract.kit import ContractTest, decided
+
+MODULE = """
+    from errbot import BotPlugin, botcmd
+
+    class Plugin(BotPlugin):
+        @botcmd
+        def hello(self, msg, args):
+            return "hello"
+    """
+
+
+class PlugTests(ContractTest):
+    """The fields of .plug files."""
+
+    plugin = MODULE
+
+    def refused(self, plug: str) -> str:
+        """How a plugin with that in its .plug file is, after the bot has tried it."""
+        self.write("odd/odd.plug", f"[Core]\nName = Odd\nModule = odd\n{plug}")
+        self.write("odd/odd.py", MODULE.replace("hello", "odd"))
+        problems: Any = self.bot.plugin_manager.update_plugin_places([str(self.directory)])
+        text = " ".join(str(problem) for problem in problems.values())
+        text += self.bot.plugin_manager.activate_non_started_plugins()
+        self.until_quiet()
+        if "Odd" in self.bot.plugin_manager.get_all_active_plugin_names():
+            return ""
+        return text or "silence"
+
+    def test_description(self) -> None:
+        """It is what `!help` says if the class says nothing."""
+        self.assertEqual(self.refused("[Documentation]\nDescription = Odd things.\n"), "")
+        self.assertIn("Odd things.", self.ask("!help Odd"))
+
+    def test_python_versions(self) -> None:
+        """2 isn't, 2+ and 3 are; of others, those below the running one."""
+        self.assertTrue(self.refused("[Python]\nVersion = 2\n"))
+
+    def test_python_versions_that_work(self) -> None:
+        """2+ means 3 too."""
+        self.assertEqual(self.refused("[Python]\nVersion = 2+\n"), "")
+
+    def test_python_version_that_is_too_new(self) -> None:
+        """It isn't activated."""
+        self.assertTrue(self.refused("[Python]\nVersion = 9.0.0\n"))
+
+    def test_errbot_versions(self) -> None:
+        """Min and Max are versions of errbot, both inclusive."""
+        from errbot.version import VERSION
+
+        self.assertEqual(self.refused(f"[Errbot]\nMin = {VERSION}\nMax = {VERSION}\n"), "")
+
+    def test_errbot_too_old(self) -> None:
+        """It isn't activated, and the reason is told."""
+        self.assertIn("99", self.refused("[Errbot]\nMin = 99.0.0\n"))
+
+    def test_errbot_too_new(self) -> None:
+        """It isn't activated, and the reason is told."""
+        self.assertIn("maximum version", self.refused("[Errbot]\nMax = 1.0.0\n"))
+
+    def test_dependencies_that_there_are_not(self) -> None:
+        """It isn't activated, and the reason is told."""
+        self.assertIn("Missing", self.refused("DependsOn = Missing\n"))
+
+
+class FoundTests(ContractTest):
+    """Where plugins are found."""
+
+    files = {
+        "deep/er/one.plug": "[Core]\nName = One\nModule = one\n",
+        "deep/er/one.py": MODULE.replace("hello", "one"),
+        ".hidden/two.plug": "[Core]\nName = Two\nModule = two\n",
+        ".hidden/two.py": MODULE.replace("hello", "two"),
+        "__pycache__/three.plug": "[Core]\nName = Three\nModule = three\n",
+        "__pycache__/three.py": MODULE.replace("hello", "three"),
+    }
+
+    def test_below(self) -> None:
+        """In directories below, but not in hidden ones."""
+        names = self.bot.plugin_manager.get_all_plugin_names()
+        self.assertIn("One", names)
+        self.assertNotIn("Two", names)
+        self.assertNotIn("Three", names)
+        self.assertEqual(self.ask("!one"), "one")
+
+
+class DependencyTests(ContractTest):
+    """DependsOn."""
+
+    files = {
+        "a.plug": "[Core]\nName = A\nModule = amod\nDependsOn = B, C\n",
+        "amod.py": """
+            from errbot import BotPlugin, botcmd
+
+            class A(BotPlugin):
+                @botcmd
+                def ask_b(self, msg, args):
+                    return self.get_plugin("B").answer()
+            """,
+        "b.plug": "[Core]\nName = B\nModule = bmod\nDependsOn = C\n",
+        "bmod.py": """
+            from errbot import BotPlugin
+
+            class B(BotPlugin):
+                def answer(self):
+                    return "b and " + self.get_plugin("C").answer()
+            """,
+        "c.plug": "[Core]\nName = C\nModule = cmod\n",
+        "cmod.py": """
+            from errbot import BotPlugin
+
+            class C(BotPlugin):
+                def answer(self):
+                    return "c"
+            """,
+        "x.plug": "[Core]\nName = X\nModule = xmod\nDependsOn = Y\n",
+        "xmod.py": MODULE.replace("hello", "xhello"),
+        "y.plug": "[Core]\nName = Y\nModule = ymod\nDependsOn = X\n",
+        "ymod.py": MODULE.replace("hello", "yhello"),
+    }
+
+    def test_activated_before(self) -> None:
+        """What a plugin depends on is activated before it."""
+        self.drain()
+        self.assertEqual(self.ask("!ask b"), "b and c")
+
+    def test_circles(self) -> None:
+        """Plugins that depend on each other aren't activated; all others are."""
+        active = self.bot.plugin_manager.get_all_active_plugin_names()
+        self.assertNotIn("X", active)
+        self.assertNotIn("Y", active)
+        self.assertIn("A", active)
+
+
+class ModuleTests(ContractTest):
+    """How a plugin's code is loaded."""
+
+    plugin = """
+        from dataclasses import dataclass
+        from errbot import BotPlugin, botcmd
+        from helper import help_out
+        import package.part
+
+        class Tried(BotPlugin):
+            @botcmd
+            def helped(self, msg, args):
+                return help_out() + package.part.VALUE
+        """
+    files = {
+        "helper.py": "def help_out():\n    return 'helped '\n",
+        "package/__init__.py": "",
+        "package/part.py": "VALUE = 'by a part'\n",
+    }
+
+    def test_siblings(self) -> None:
+        """Modules and packages beside the plugin can be imported."""
+        self.assertEqual(self.ask("!helped"), "helped by a part")
+
+
+class DataclassTests(ContractTest):
+    """Modules with postponed annotations."""
+
+    files = {
+        # errbot finds a module of the same name that another test has left.
+        "dataclasses_only.plug": "[Core]\nName = Dataclasses\nModule = dataclasses_only\n",
+        "dataclasses_only.py": """
+            from __future__ import annotations
+            from dataclasses import dataclass
+            from errbot import BotPlugin, botcmd
+
+            @dataclass
+            class Value:
+                number: int
+
+            class Dataclasses(BotPlugin):
+                @botcmd
+                def value(self, msg, args):
+                    return str(Value(5))
+            """,
+    }
+
+    @decided("@dataclass in such a module fails the load")
+    def test_dataclass(self) -> None:
+        """@dataclass works."""
+        self.assertEqual(self.ask("!value"), "Value(number=5)")
+
+
+class BrokenTests(ContractTest):
+    """Plugins that can't be loaded."""
+
+    plugin = MODULE
+    files = {
+        "broken.plug": "[Core]\nName = Broken\nModule = broken\n",
+        "broken.py": "import there_is_no_such_module\n",
+        "syntax.plug": "[Core]\nName = Syntax\nModule = syntax\n",
+        "syntax.py": "def (:\n",
+        "empty.plug": "[Core]\nName = Empty\nModule = empty\n",
+        "empty.py": "",
+        "init.plug": "[Core]\nName = Init\nModule = initmod\n",
+        "initmod.py": """
+            from errbot import BotPlugin
+
+            class Init(BotPlugin):
+                def __init__(self, bot, name):
+                    raise RuntimeError("no instance")
+            """,
+        "activate.plug": "[Core]\nName = Activate\nModule = activatemod\n",
+        "activatemod.py": """
+            from errbot import BotPlugin
+
+            class Activate(BotPlugin):
+                def activate(self):
+                    raise RuntimeError("not today")
+            """,
+    }
+
+    def test_others_work(self) -> None:
+        """All others are active."""
+        self.drain()
+        self.assertEqual(self.ask("!hello"), "hello")
+        active = self.bot.plugin_manager.get_all_active_plugin_names()
+        for name in ("Broken", "Syntax", "Empty", "Init", "Activate"):
+            self.assertNotIn(name, active)
+
+    def test_activation_tells(self) -> None:
+        """To activate it says what is wrong."""
+        self.drain()
+        self.assertIn("not today", self.ask("!plugin activate Activate"))
+
+
+class ReloadTests(ContractTest):
+    """`!plugin reload` and its kin."""
+
+    plugin = MODULE
+
+    def change(self) -> None:
+        """Let the plugin say something else."""
+        path = self.directory / "tried.py"
+        path.write_text(path.read_text().replace('"hello"', '"hello again"'))
+
+    def test_reload(self) -> None:
+        """New code is used."""
+        self.change()
+        self.assertIn("Plugin Tried reloaded.", self.ask("!plugin reload Tried"))
+        self.assertEqual(self.ask("!hello"), "hello again")
+
+    def test_unknown(self) -> None:
+        """A plugin that there isn't."""
+        for command in ("reload", "activate", "deactivate", "blacklist", "unblacklist"):
+            self.assertIn("isn't a valid plugin name", self.ask(f"!plugin {command} Nothing"), command)
+
+    def test_deactivate_and_activate(self) -> None:
+        """Commands go and come back; twice is told."""
+        self.assertIn("deactivated", self.ask("!plugin deactivate Tried"))
+        self.assertIn("already deactivated", self.ask("!plugin deactivate Tried"))
+        self.assertIn("not found", self.ask("!hello"))
+        self.assertIn("activated", self.ask("!plugin activate Tried"))
+        self.assertIn("already activated", self.ask("!plugin activate Tried"))
+        self.assertEqual(self.ask("!hello"), "hello")
+
+    def test_blacklist(self) -> None:
+        """A blacklisted plugin is remembered, until it isn't."""
+        self.assertIn("is now blacklisted", self.ask("!plugin blacklist Tried"))
+        self.assertTrue(self.bot.plugin_manager.is_plugin_blacklisted("Tried"))
+        self.assertIn("Tried", self.bot.plugin_manager.get_blacklisted_plugin())
+        self.assertIn("already blacklisted", self.ask("!plugin blacklist Tried"))
+        self.assertIn("removed from blacklist", self.ask("!plugin unblacklist Tried"))
+        self.assertFalse(self.bot.plugin_manager.is_plugin_blacklisted("Tried"))
+        self.assertIn("not blacklisted", self.ask("!plugin unblacklist Tried"))
+
+    def test_info(self) -> None:
+        """What is known of a plugin."""
+        info = self.ask("!plugin info Tried")
+        for part in ("tried.plug", "Tried", "tried"):
+            self.assertIn(part, info)
+
+    @decided("an inactive plugin is active after a reload")
+    def test_inactive_stays_inactive(self) -> None:
+        """A reload doesn't activate."""
+        self.ask("!plugin deactivate Tried")
+        self.replies("!plugin reload Tried")
+        self.assertNotIn("Tried", self.bot.plugin_manager.get_all_active_plugin_names())
+
+    @decided("the class of the old instance is swapped")
+    def test_new_instance(self) -> None:
+        """The new code gets a new instance."""
+        before = self.instance()
+        before.attribute = 1
+        self.ask("!plugin reload Tried")
+        self.assertFalse(hasattr(self.instance(), "attribute"))
+
+
+class SelectedTests(ContractTest):
+    """CORE_PLUGINS."""
+
+    plugin = MODULE
+    config = {"CORE_PLUGINS": ("Utils", "Plugins")}
+
+    def test_only_those(self) -> None:
+        """Others of the core aren't there."""
+        self.assertEqual(self.ask("!hello"), "hello")
+        self.assertNotIn("Health", self.bot.plugin_manager.get_all_plugin_names())
+        self.assertIn("Utils", self.bot.plugin_manager.get_all_plugin_names())
+
+
+class PluginInfoTests(unittest.TestCase):
+    """`PluginInfo`."""
+
+    text: ClassVar[str] = textwrap.dedent(
+        """
+        [Core]
+        Name = Tried
+        Module = tried
+        DependsOn = A, B
+
+        [Documentation]
+        Description = Tries.
+
+        [Errbot]
+        Min = 2.4.0
+        """
+    )
+
+    def test_parsed(self) -> None:
+        """The fields of a .plug file."""
+        from errbot.plugin_info import PluginInfo
+
+        parser = ConfigParser()
+        parser.read_string(self.text)
+        info = PluginInfo.parse(parser)
+        self.assertEqual((info.name, info.module, info.doc, info.core), ("Tried", "tried", "Tries.", False))
+        self.assertEqual(sorted(info.dependencies), ["A", "B"])
+
+    def test_loaded(self) -> None:
+        """From a path."""
+        import tempfile
+
+        from errbot.plugin_info import PluginInfo
+
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "tried.plug"
+            path.write_text(self.text)
+            self.assertEqual(PluginInfo.load(path).name, "Tried")
