@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
@@ -58,9 +57,11 @@ async def _check(reactor: Any, config: Config) -> None:
     if not database_of(config).exists():
         # What the bot has not stored yet can't be read, and a check leaves nothing behind.
         config.STORAGE = "Memory"
+    # What is missing is told, and not installed.
+    config.AUTOINSTALL_DEPS = False
     _, make_bot = wire(reactor, config)
     bot = make_bot()
-    problems = await bot.plugin_manager.load([Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR])
+    problems = await bot.plugin_manager.load(bot.plugin_roots)
     lines = [f"{config.path or 'no configuration'}: {', '.join(config.networks)}", ""]
     for plugin in bot.plugin_manager.found:
         lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.state(plugin)]}")

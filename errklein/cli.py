@@ -1,14 +1,19 @@
-"""The command `errklein`: begin a bot, check one, run one."""
+"""The command `errklein`: begin a bot, check one, run one, and work on its data while it doesn't run."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from errklein._version import __version__
+
+if TYPE_CHECKING:
+    from errklein.config import Config
 
 _BEGINNING = {
     "config.py": "config.py.txt",
@@ -35,18 +40,95 @@ The plugin is in plugins/example. To run its tests:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks; returns the exit status, or raises SystemExit with a message."""
+    """Do what the command line asks; returns the exit status, or raises SystemExit with a message.
+
+    A command line that begins with an option of errbot's is understood as errbot does.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0].startswith("-") and arguments[0] not in {"-h", "--help", "--version"}:
+        from errklein import errbot_cli
+
+        return errbot_cli.main(arguments)
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
     if known.command == "run":
         return run(known.reactor, rest)
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if known.command == "init":
+        return init(Path(known.directory))
+    if known.command == "new-plugin":
+        return new_plugin(known.directory, known.name, known.description)
     if known.command == "check":
         from errklein.check import check
 
         check(known.config, known.plugin_dir, known.data_dir)
-    return init(Path(known.directory))
+    if known.command == "backends":
+        return backends(known.config)
+    return work_on_data(known)
+
+
+def new_plugin(directory: str, name: str | None, description: str) -> int:
+    """Write a plugin with its tests into the directory; without a name, it is asked for."""
+    from errklein.plugin_wizard import new_plugin_wizard, write_plugin
+
+    if name is None:
+        new_plugin_wizard(directory)
+    else:
+        write_plugin(Path(directory), name, description)
+    return 0
+
+
+def backends(config_file: str | None) -> int:
+    """Print the backends that there are, with those that are installed or where the configuration says."""
+    from errklein.compat.backends.finding import network_plugs
+    from errklein.settings import BACKEND_NAMES
+
+    with one_line_errors():
+        config = load(config_file, None)
+    names = {*BACKEND_NAMES.values(), *(plug.name for plug in network_plugs(config))}
+    sys.stdout.write("".join(f"{name}\n" for name in sorted(names)))
+    return 0
+
+
+def work_on_data(known: argparse.Namespace) -> int:
+    """Import, back up, restore, or show and change what is stored."""
+    from errklein import data_commands
+
+    with one_line_errors():
+        config = load(known.config, known.data_dir)
+        if known.command == "import-errbot":
+            return data_commands.import_errbot(config, known.force)
+        if known.command == "backup":
+            return data_commands.backup(config)
+        if known.command == "restore":
+            return data_commands.restore(config, Path(known.file) if known.file else None, known.force)
+        if known.what == "get":
+            return data_commands.storage_get(config, known.namespace)
+        change = data_commands.storage_set if known.what == "set" else data_commands.storage_merge
+        return change(config, known.namespace, sys.stdin.read())
+
+
+def load(config_file: str | None, data_dir: str | None) -> Config:
+    """The configuration that the options mean; raises ConfigError."""
+    from errklein.tap import Options
+
+    options = Options()
+    options["config"], options["data-dir"] = config_file, data_dir
+    return options.load()
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Within, what is wrong with the configuration, the data directory or the storage ends the program with a line."""
+    from errklein.config import ConfigError
+    from errklein.data_dir import DataDirectoryError
+    from errklein.storage import StorageError
+
+    try:
+        yield
+    except (ConfigError, DataDirectoryError, StorageError) as error:
+        raise SystemExit(f"errklein: {error}") from None
 
 
 def init(directory: Path) -> int:
@@ -65,11 +147,12 @@ def init(directory: Path) -> int:
     return 0
 
 
-def run(reactor: str | None, arguments: Sequence[str]) -> int:
-    """Run the bot in the foreground, as `twistd -n errklein` does, without a pid file."""
+def run(reactor: str | None, arguments: Sequence[str], pid_file: str | None = None) -> int:
+    """Run the bot in the foreground, as `twistd -n errklein` does, without a pid file; with one, as a daemon."""
     from twisted.scripts import twistd
 
-    sys.argv = ["twistd", "-n", "--pidfile=", *([f"--reactor={reactor}"] if reactor else []), "errklein", *arguments]
+    mode = ["-n", "--pidfile="] if pid_file is None else [f"--pidfile={pid_file}"]
+    sys.argv = ["twistd", *mode, *([f"--reactor={reactor}"] if reactor else []), "errklein", *arguments]
     twistd.run()
     return 0
 
@@ -77,13 +160,15 @@ def run(reactor: str | None, arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="errklein", description=__doc__, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"errklein {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="init | check | run")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     beginning = commands.add_parser("init", help="write a commented config.py and an example of a plugin with tests")
     beginning.add_argument("directory", metavar="DIR", help="where to; made if it isn't there")
+    plugin = commands.add_parser("new-plugin", help="write a plugin of your own with tests; asks for its name")
+    plugin.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where to; made if it isn't there")
+    plugin.add_argument("--name", help="what it is called; then nothing is asked")
+    plugin.add_argument("--description", default="", help="what it does, in one line")
     checking = commands.add_parser("check", help="load configuration and plugins, say what is there, and exit")
-    checking.add_argument("--config", "-c", metavar="FILE", help="the config.py; ./config.py if it is there")
     checking.add_argument("--plugin-dir", "-p", metavar="DIR", action="append", default=[], help="more plugins")
-    checking.add_argument("--data-dir", "-d", metavar="DIR", help="instead of the configuration's BOT_DATA_DIR")
     running = commands.add_parser(
         "run",
         add_help=False,
@@ -91,4 +176,29 @@ def _parser() -> argparse.ArgumentParser:
         help="run in the foreground; takes the options of `twistd errklein`, and --reactor",
     )
     running.add_argument("--reactor", help=argparse.SUPPRESS)
+    backends = commands.add_parser("backends", help="list the chat networks that there are")
+    importing = commands.add_parser("import-errbot", help="take over what errbot has stored in the data directory")
+    importing.add_argument("--force", action="store_true", help="also in place of what is stored already")
+    backup = commands.add_parser("backup", help="write all that is stored into backup.jsonl in the data directory")
+    restoring = commands.add_parser("restore", help="put a backup, errklein's or errbot's, into an empty bot")
+    restoring.add_argument("file", metavar="FILE", nargs="?", help="backup.jsonl or backup.py in the data directory")
+    restoring.add_argument("--force", action="store_true", help="also over what is stored already")
+    storage = commands.add_parser("storage", help="show or change what a plugin has stored")
+    whats = storage.add_subparsers(dest="what", required=True, metavar="get | set | merge")
+    for name, text in (
+        ("get", "print it as a Python dict"),
+        ("set", "replace it by the Python dict on standard input"),
+        ("merge", "add the Python dict on standard input to it"),
+    ):
+        what = whats.add_parser(name, help=text)
+        what.add_argument("namespace", metavar="NAMESPACE", help="the plugin's name, or `core`")
+        _add_data_options(what)
+    for command in (checking, importing, backup, restoring):
+        _add_data_options(command)
+    backends.add_argument("--config", "-c", metavar="FILE", help="the config.py; ./config.py if it is there")
     return parser
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", "-c", metavar="FILE", help="the config.py; ./config.py if it is there")
+    parser.add_argument("--data-dir", "-d", metavar="DIR", help="instead of the configuration's BOT_DATA_DIR")

@@ -24,7 +24,7 @@ def wire(reactor: Any, config: Config, bot_class: type[Bot] | None = None) -> tu
     """
     from errklein import compat
     from errklein.bot import Bot
-    from errklein.plugins.storages import make_storage
+    from errklein.plugins.storages import make_storage, shelves_to_import
     from errklein.running import Runner, WorkerPool
     from errklein.web import WebServer, WebSettings
 
@@ -43,10 +43,11 @@ def wire(reactor: Any, config: Config, bot_class: type[Bot] | None = None) -> tu
     web = WebServer(reactor, runner, webhook_pool, settings=settings, decoding_pool=decoding_pool)
 
     def make_bot() -> Bot:
-        return (bot_class or Bot)(
+        storage = make_storage(config)
+        bot = (bot_class or Bot)(
             reactor,
             config,
-            storage=make_storage(config),
+            storage=storage,
             web=web,
             runner=runner,
             command_pool=WorkerPool(reactor, "commands", config.BOT_ASYNC_POOLSIZE),
@@ -55,6 +56,10 @@ def wire(reactor: Any, config: Config, bot_class: type[Bot] | None = None) -> tu
             plugin_roots=[Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR],
             ended=reactor.stop,
         )
+        hint = shelves_to_import(config, storage.namespaces())
+        if hint:
+            bot.warn_admins(hint)
+        return bot
 
     return web, make_bot
 

@@ -1,4 +1,4 @@
-"""The names of errbot and Flask that plugins import, and where errklein has each of them.
+"""The names of errbot, Flask and bottle that plugins import, and where errklein has each of them.
 
 A value is "module:name", or "module" for a module itself. What isn't here, errklein doesn't have.
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 FACADES: Mapping[str, str] = {
     "errbot": "errklein.compat.errbot",
     "flask": "errklein.compat.flask",
+    "bottle": "errklein.compat.bottle",
 }
 """The packages that errklein stands for, and its modules for them."""
 
@@ -127,7 +128,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
     },
     "errbot.core_plugins.wsview": {
         "WebView": "errklein.compat.wsview:WebView",
-        "bottle_app": "errklein.compat.flask_app:flask_app",
+        "bottle_app": "errklein.compat.bottle_app:bottle_app",
         "reset_app": "errklein.compat.wsview:reset_app",
         "route": "errklein.compat.wsview:route",
         "strip_path": "errklein.compat.wsview:strip_path",
@@ -171,6 +172,22 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.rendering.xhtmlim": {
         "unescape": "errklein.text.xhtml:unescape",
     },
+    "errbot.repo_manager": {
+        "BotRepoManager": "errklein.plugins.repos.manager:BotRepoManager",
+        "INSTALLED_REPOS": "errklein.plugins.repos.manager:INSTALLED_REPOS",
+        "LAST_UPDATE": "errklein.plugins.repos.manager:LAST_UPDATE",
+        "REPO_INDEX": "errklein.plugins.repos.manager:REPO_INDEX",
+        "RepoEntry": "errklein.plugins.repos.manager:RepoEntry",
+        "RepoException": "errklein.plugins.repos.manager:RepoException",
+        "check_dependencies": "errklein.plugins.repos.manager:check_dependencies",
+        "human_name_for_git_url": "errklein.plugins.repos.manager:human_name_for_git_url",
+    },
+    "errbot.cli": {
+        "main": "errklein.errbot_cli:main",
+    },
+    "errbot.plugin_wizard": {
+        "new_plugin_wizard": "errklein.plugin_wizard:new_plugin_wizard",
+    },
     "errbot.storage": {
         "StoreAlreadyOpenError": "errklein.plugins.store_mixin:StoreAlreadyOpenError",
         "StoreException": "errklein.plugins.store_mixin:StoreException",
@@ -211,6 +228,9 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "deprecated": "errklein.compat.utils:deprecated",
         "format_timedelta": "errklein.compat.utils:format_timedelta",
         "global_restart": "errklein.running.relaunch:restart",
+        "git_clone": "errklein.plugins.repos.git:git_clone",
+        "git_pull": "errklein.plugins.repos.git:git_pull",
+        "git_tag_list": "errklein.plugins.repos.git:git_tag_list",
         "rate_limited": "errklein.compat.utils:rate_limited",
         "split_string_after": "errklein.compat.utils:split_string_after",
         "version2tuple": "errklein.compat.utils:version2tuple",

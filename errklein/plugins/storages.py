@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from errklein.ports import Storage
 from errklein.settings import STORAGES
 from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage, StorageError
 from errklein.storage.base import StoragePluginBase
+from errklein.storage.importing import unimported
 from errklein.storage.third_party import ThirdPartyStorage
 
 _BASE: type[Any] = StoragePluginBase
@@ -52,6 +53,20 @@ def make_storage(config: Config) -> Storage:
 def database_of(config: Config) -> Path:
     """The file in which the storage Shelf keeps values: in STORAGE_CONFIG's `basedir`, else in BOT_DATA_DIR."""
     return Path(config.STORAGE_CONFIG.get("basedir", config.BOT_DATA_DIR)) / DATABASE
+
+
+def shelves_to_import(config: Config, present: Iterable[str]) -> str | None:
+    """A line that says that errbot has values in the data directory of which none is `present`, if so; may block."""
+    if config.STORAGE != "Shelf":
+        return None
+    directory = database_of(config).parent
+    namespaces = unimported(directory, set(present))
+    if not namespaces:
+        return None
+    return (
+        f"{directory} has shelves of errbot's that were not imported ({', '.join(namespaces)}): stop the bot and run "
+        "`errklein import-errbot`, or move them away if they aren't wanted."
+    )
 
 
 def check_storage(config: Config) -> None:

@@ -1,0 +1,251 @@
+"""What the command line does with a bot's data while the bot doesn't run: import, back up, restore, show and change it.
+
+Each function returns the exit status: 0, or 1 if something was left behind. What goes wrong as a whole is raised, as
+ConfigError, DataDirectoryError or StorageError, and then nothing was changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from errklein.compat.names import ERRBOT
+from errklein.config import Config
+from errklein.data_dir import DataDirectory, DataDirectoryError
+from errklein.logs import escape
+from errklein.plugins.discovery import entry_point_roots, find_plug_files
+from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.plugins.storages import check_storage, database_of, make_storage
+from errklein.ports import Storage
+from errklein.storage import SQLiteStorage, StorageError, UnreadableValue
+from errklein.storage.backup import BACKUP_NAME, is_backup, read_backup, write_backup
+from errklein.storage.errbot_backup import read_errbot_backup
+from errklein.storage.importing import plan_import
+from errklein.storage.pickling import dumps
+from errklein.storage.shelves import find_shelves
+from errklein.storage.transfer import put_rows, rows_of
+
+ERRBOT_BACKUP_NAME = "backup.py"
+
+ALWAYS_THERE = ("core", "repomgr")
+"""The namespaces that a bot has without any plugin."""
+
+
+def import_errbot(config: Config, force: bool = False) -> int:
+    """Take over what errbot's shelves in the data directory have, and leave them as they are."""
+    if config.STORAGE != "Shelf":
+        raise StorageError(f"errbot's shelves can be imported into the storage Shelf only; STORAGE is {config.STORAGE}")
+    directory = database_of(config).parent
+    shelves = find_shelves(directory)
+    if not shelves:
+        raise StorageError(f"{directory}: there are no shelves of errbot's here")
+    with opened(config) as storage:
+        assert isinstance(storage, SQLiteStorage)
+        present = set(storage.namespaces())
+        plan = plan_import(shelves, present, force, _Classes(config).is_there)
+        _keep_what_is_replaced(config, storage, present.intersection(plan.replaced), "before-import.jsonl")
+        storage.put(plan.rows, plan.replaced)
+    _say(plan.told)
+    return _complain(plan.problems)
+
+
+def backup(config: Config) -> int:
+    """Write a backup into the data directory, as !backup does."""
+    path = Path(config.BOT_DATA_DIR) / BACKUP_NAME
+    with opened(config) as storage:
+        count = write_backup(path, rows_of(storage, _namespaces(config)))
+    _say([f"{path}: {_values(count)}"])
+    return 0
+
+
+def restore(config: Config, file: Path | None = None, force: bool = False) -> int:
+    """Put the values of a backup, errklein's or errbot's, into an empty bot; with `force`, over what a bot has.
+
+    Without a file, it is the one in the data directory.
+    """
+    file = _newest_kind(config) if file is None else file
+    problems: list[str] = []
+    if is_backup(file):
+        rows = read_backup(file)
+    else:
+        read = read_errbot_backup(file)
+        rows, problems = read.rows, read.problems
+    with opened(config) as storage:
+        present = sum(1 for _ in rows_of(storage, _namespaces(config)))
+        if present and not force:
+            raise StorageError(
+                f"{config.BOT_DATA_DIR}: the bot has {_values(present)} already, nothing was changed: restore into an "
+                "empty BOT_DATA_DIR, or say --force to have the backup's values in place of those of the same name"
+            )
+        if present:
+            _keep_what_is_replaced(config, storage, set(_namespaces(config)), "before-restore.jsonl")
+        put_rows(storage, rows)
+    _say([f"{_values(len(rows))} restored from {file}"])
+    return _complain(problems)
+
+
+def storage_get(config: Config, namespace: str) -> int:
+    """Print the namespace as a Python dict, which `storage_set` takes; what is no literal is left out and told."""
+    literals: dict[str, Any] = {}
+    problems: list[str] = []
+    with opened(config) as storage, closing(storage.open(namespace)) as store:
+        for key in store.keys():  # noqa: SIM118 - a Store is no mapping
+            try:
+                value = store.get(key)
+            except UnreadableValue:
+                problems.append(f"{namespace}: the value of {key!r} can't be read without its plugin and is left out")
+                continue
+            if _is_literal(value):
+                literals[key] = value
+            else:
+                problems.append(f"{namespace}: the value of {key!r} is no Python literal and is left out")
+    sys.stdout.write(f"{literals!r}\n")
+    return _complain(problems)
+
+
+def storage_set(config: Config, namespace: str, text: str) -> int:
+    """Let the namespace have the values of the Python dict in the text, and no others."""
+    values = _parsed(text)
+    with opened(config) as storage:
+        put_rows(storage, [(namespace, key, dumps(value)) for key, value in values.items()], [namespace])
+    return 0
+
+
+def storage_merge(config: Config, namespace: str, text: str) -> int:
+    """Add the values of the Python dict in the text to the namespace; a dict is merged with the dict that is there."""
+    values = _parsed(text)
+    with opened(config) as storage:
+        with closing(storage.open(namespace)) as store:
+            for key, value in values.items():
+                try:
+                    before = store.get(key)
+                except KeyError:
+                    continue
+                if isinstance(before, dict) and isinstance(value, dict):
+                    values[key] = {**before, **value}
+        put_rows(storage, [(namespace, key, dumps(value)) for key, value in values.items()])
+    return 0
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[Storage]:
+    """The bot's storage, while no bot can use it; raises DataDirectoryError while one does."""
+    check_storage(config)
+    if config.STORAGE == "Memory":
+        raise StorageError("STORAGE is Memory: the bot keeps nothing, so there is nothing to work on")
+    data = DataDirectory(Path(config.BOT_DATA_DIR))
+    data.check()
+    data.prepare()
+    try:
+        data.lock()
+    except DataDirectoryError as error:
+        raise DataDirectoryError(f"{error}: stop the bot first") from None
+    try:
+        storage = make_storage(config)
+        try:
+            yield storage
+        finally:
+            storage.close()
+    finally:
+        data.unlock()
+
+
+def _newest_kind(config: Config) -> Path:
+    for name in (BACKUP_NAME, ERRBOT_BACKUP_NAME):
+        path = Path(config.BOT_DATA_DIR) / name
+        if path.is_file():
+            return path
+    raise StorageError(f"{config.BOT_DATA_DIR}: there is no {BACKUP_NAME} or {ERRBOT_BACKUP_NAME} here; name the file")
+
+
+def _keep_what_is_replaced(config: Config, storage: Storage, namespaces: set[str], name: str) -> None:
+    if namespaces:
+        path = Path(config.BOT_DATA_DIR) / name
+        write_backup(path, rows_of(storage, namespaces))
+        _say([f"{path}: what the bot had before"])
+
+
+def _namespaces(config: Config) -> list[str]:
+    """What a storage that can't tell may have: the namespaces of the bot itself, its networks and its plugins."""
+    backends = (f"{view.BACKEND.lower()}_backend" for view in config.networks.values())
+    return sorted({*ALWAYS_THERE, *backends, *(plug.name for plug in _plugs(config))})
+
+
+def _plugs(config: Config) -> Iterator[PlugFile]:
+    core = Path(__file__).parent / "core_plugins"
+    repositories = Path(config.BOT_DATA_DIR) / "plugins"
+    roots = [core, *config.BOT_EXTRA_PLUGIN_DIR, *([repositories] if repositories.is_dir() else [])]
+    for path in find_plug_files([*roots, *entry_point_roots()]):
+        try:
+            yield PlugFile.load(path)
+        except PlugError:
+            # Whoever starts the bot is told; here it is a plugin that isn't there.
+            continue
+
+
+class _Classes:
+    """Which of the classes that stored values name are there, as far as one can tell without running plugins."""
+
+    def __init__(self, config: Config) -> None:
+        self._plugs = list(_plugs(config))
+
+    def is_there(self, namespace: str, module: str, name: str) -> bool:
+        """Whether the module is there, and, of a plugin's, has the name somewhere in its text."""
+        first = module.partition(".")[0]
+        if module.startswith("errbot.plugins."):
+            return any(_mentions(plug.directory, module.split(".")[2], name) for plug in self._plugs)
+        if first == "errbot":
+            return name.partition(".")[0] in ERRBOT.get(module, ())
+        if any(plug.name == namespace and _mentions(plug.directory, first, name) for plug in self._plugs):
+            return True
+        try:
+            return find_spec(first) is not None
+        except (ImportError, ValueError):
+            return False
+
+
+def _mentions(directory: Path, module: str, name: str) -> bool:
+    try:
+        text = (directory / f"{module}.py").read_text("utf-8", "replace")
+    except OSError:
+        return (directory / module).is_dir()
+    return re.search(rf"\b{re.escape(name.partition('.')[0])}\b", text) is not None
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        value = ast.literal_eval(text.strip())
+    except SyntaxError as error:
+        raise StorageError(f"standard input, line {error.lineno}: {error.msg}; expected a Python dict") from None
+    except (ValueError, TypeError, MemoryError, RecursionError):
+        raise StorageError("standard input: expected a Python dict of literals; nothing was changed") from None
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise StorageError("standard input: expected a Python dict whose keys are strings; nothing was changed")
+    return dict(value)
+
+
+def _is_literal(value: Any) -> bool:
+    try:
+        return bool(ast.literal_eval(repr(value)) == value)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return False
+
+
+def _values(count: int) -> str:
+    return f"{count} value" + ("" if count == 1 else "s")
+
+
+def _say(lines: Iterable[str]) -> None:
+    sys.stdout.write("".join(f"{escape(line)}\n" for line in lines))
+
+
+def _complain(problems: Iterable[str]) -> int:
+    lines = list(problems)
+    sys.stderr.write("".join(f"errklein: {escape(line)}\n" for line in lines))
+    return 1 if lines else 0

@@ -1,0 +1,118 @@
+"""errbot's shelves, `<namespace>.db` in its data directory: found and read, never written or run.
+
+A shelf is a dbm file of whatever kind Python had there, which may be several files: `.db.dat` and `.db.dir` (dumb),
+`.db.db` or `.db.pag` (ndbm), `.db` (GNU's or SQLite). Each value is a pickle, which is taken as it is.
+"""
+
+from __future__ import annotations
+
+import dbm
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from errklein.storage.errors import StorageError, one_line
+
+_SUFFIXES = (".db", ".db.dat", ".db.db", ".db.pag")
+"""How the files end that there are of a shelf, one for each kind; the shortest last of those that may be of one."""
+
+_SQLITE = b"SQLite format 3\0"
+
+
+class ShelfError(StorageError):
+    """A shelf can't be read; `str()` is one line."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The shelf of a namespace; `path` is what errbot calls its file, to which dbm may have added an ending."""
+
+    namespace: str
+    path: Path
+
+
+def find_shelves(directory: Path) -> list[Shelf]:
+    """The shelves that lie in the directory, by namespace; raises ShelfError if it can't be read."""
+    try:
+        names = sorted(path.name for path in directory.iterdir() if path.is_file())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ShelfError(f"{directory}: {error.strerror}") from error
+    found: dict[str, Shelf] = {}
+    for name in names:
+        for suffix in sorted(_SUFFIXES, key=len, reverse=True):
+            if name.endswith(suffix) and name != suffix:
+                namespace = name.removesuffix(suffix)
+                found.setdefault(namespace, Shelf(namespace, directory / f"{namespace}.db"))
+                break
+    return [found[namespace] for namespace in sorted(found)]
+
+
+def read_shelf(shelf: Shelf) -> dict[str, bytes]:
+    """The pickles in the shelf by their keys; raises ShelfError. The shelf is opened for reading only."""
+    try:
+        items = list(_items(shelf.path))
+    except ShelfError:
+        raise
+    except Exception as error:
+        # A damaged index of the dumb kind raises whatever Python does with nonsense; errors of dbm are of many types.
+        raise ShelfError(
+            f"{shelf.path}: the shelf can't be read ({type(error).__name__}: {one_line(error)})"
+        ) from error
+    read: dict[str, bytes] = {}
+    for key, data in items:
+        try:
+            read[key.decode("utf-8")] = data
+        except UnicodeDecodeError:
+            raise ShelfError(f"{shelf.path}: {key!r} is no key of a shelf's; expected UTF-8") from None
+    return read
+
+
+def _items(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    kind = _kind(path)
+    if kind == "dbm.sqlite3":
+        yield from _sqlite_items(path)
+        return
+    try:
+        module = import_module(kind)
+    except ImportError:
+        raise ShelfError(
+            f"{path}: this Python has no module {kind}, which the shelf was made with: run this with a Python that has it, "
+            "such as the one that errbot ran with"
+        ) from None
+    with closing(module.open(str(path), "r")) as opened:
+        for key in opened.keys():  # noqa: SIM118 - a dbm of GNU's is no mapping
+            yield bytes(key), bytes(opened[key])
+
+
+def _kind(path: Path) -> str:
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(_SQLITE)) == _SQLITE:
+                return "dbm.sqlite3"
+    if path.with_name(path.name + ".dat").is_file():
+        return "dbm.dumb"
+    kind = dbm.whichdb(str(path))
+    if kind:
+        return kind
+    if any(path.with_name(path.name + suffix).is_file() for suffix in (".db", ".pag")):
+        return "dbm.ndbm"
+    raise ShelfError(f"{path}: this is no shelf, or a damaged one")
+
+
+def _sqlite_items(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Read a copy: SQLite writes beside a file that is in WAL mode even if it only reads it."""
+    with tempfile.TemporaryDirectory(prefix="errklein-shelf-") as directory:
+        copy = Path(directory) / "shelf"
+        for suffix in ("", "-wal"):
+            source = path.with_name(path.name + suffix)
+            if source.is_file():
+                shutil.copyfile(source, f"{copy}{suffix}")
+        with closing(sqlite3.connect(copy)) as connection:
+            yield from connection.execute("SELECT CAST(key AS BLOB), CAST(value AS BLOB) FROM Dict")

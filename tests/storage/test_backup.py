@@ -1,0 +1,307 @@
+"""Backups keep every value, are data, and are only used whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import stat
+from collections import OrderedDict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.storage import MemoryStorage, SQLiteStorage, StorageError, UnreadableValue, UnstorableValue
+from errklein.storage.backup import BackupError, is_backup, read_backup, write_backup
+from errklein.storage.errbot_backup import read_errbot_backup
+from errklein.storage.pickling import dumps
+from errklein.storage.sqlite import Row
+from errklein.storage.third_party import ThirdPartyStorage
+from errklein.storage.transfer import put_rows, rows_of
+from tests.storage.test_contract import ANY_TEXT
+from tests.storage.test_third_party import ShakyPlugin
+
+ANY_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | ANY_TEXT | st.binary() | st.datetimes(),
+    lambda inner: st.lists(inner) | st.dictionaries(ANY_TEXT | st.integers(), inner) | st.tuples(inner, inner),
+    max_leaves=10,
+)
+SOME_ROWS: list[Row] = [
+    ("Greeter", "names", dumps(["alice", "bob"])),
+    ("Greeter", "since", dumps(datetime(2020, 1, 1))),
+    ("core", "configs", dumps({})),
+]
+
+
+class BackupCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A directory for the backup."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.path = self.directory / "backup.jsonl"
+
+    def lines(self) -> list[Any]:
+        """The lines of the backup."""
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+
+class WriteTests(BackupCase):
+    def test_format(self) -> None:
+        """The file says what it is, values that JSON has can be read by anybody, and the last line sums it up."""
+        self.assertEqual(write_backup(self.path, SOME_ROWS, lambda: datetime(2026, 1, 31, tzinfo=UTC)), 3)
+        header, names, since, configs, end = self.lines()
+        self.assertEqual(
+            (header["format"], header["version"], header["made"]), ("errklein backup", 1, "2026-01-31T00:00:00+00:00")
+        )
+        self.assertEqual(names, {"namespace": "Greeter", "key": "names", "json": ["alice", "bob"]})
+        self.assertEqual(list(since), ["namespace", "key", "pickle"])
+        self.assertEqual(configs["json"], {})
+        self.assertEqual((end["end"], end["values"]), (True, 3))
+        self.assertTrue(is_backup(self.path))
+
+    def test_private(self) -> None:
+        """Nobody else may read the file, whatever the umask is."""
+        before = os.umask(0)
+        self.addCleanup(os.umask, before)
+        write_backup(self.path, SOME_ROWS)
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+
+    def test_failure_keeps_the_old_one(self) -> None:
+        """A backup that can't be finished leaves the one before, and no other file."""
+
+        def rows() -> Iterator[Row]:
+            yield SOME_ROWS[0]
+            raise OSError(28, "No space left on device")
+
+        write_backup(self.path, SOME_ROWS)
+        before = self.path.read_bytes()
+        error = self.assertRaises(BackupError, write_backup, self.path, rows())
+        self.assertIn("No space left on device", str(error))
+        self.assertEqual((self.path.read_bytes(), os.listdir(self.directory)), (before, ["backup.jsonl"]))
+        missing = self.directory / "nowhere" / "backup.jsonl"
+        self.assertIn("No such file", str(self.assertRaises(BackupError, write_backup, missing, [])))
+
+    def test_exact(self) -> None:
+        """What JSON would change is kept as it is: twice the same list, one in itself, other types, great numbers."""
+        shared: list[Any] = [1]
+        inner: list[Any] = []
+        inner.append(inner)
+        for value in (
+            [shared, shared],
+            (1,),
+            {1: 2},
+            OrderedDict(a=1),
+            float("inf"),
+            10**5000,
+            "\ud83d\ude42",
+            b"x",
+            {1},
+        ):
+            write_backup(self.path, [("n", "k", dumps(value))])
+            ((_, _, data),) = read_backup(self.path)
+            read = pickle.loads(data)
+            self.assertEqual((read, type(read)), (value, type(value)))
+        write_backup(self.path, [("n", "k", dumps([shared, shared])), ("n", "l", dumps(inner))])
+        (_, _, twice), (_, _, endless) = read_backup(self.path)
+        first, second = pickle.loads(twice)
+        self.assertIs(first, second)
+        read = pickle.loads(endless)
+        self.assertIs(read[0], read)
+
+    def test_what_cannot_be_read_is_kept(self) -> None:
+        """Bytes that are no value, or of a class that is gone, are in the backup as they are."""
+        rows: list[Row] = [("n", "a", b"nonsense"), ("n", "b", b"cgone\nThing\n)\x81.")]
+        write_backup(self.path, rows)
+        self.assertEqual(read_backup(self.path), rows)
+
+    @settings(max_examples=40)
+    @given(st.dictionaries(st.tuples(ANY_TEXT, ANY_TEXT), ANY_VALUE, max_size=5))
+    def check_round_trip(self, values: dict[tuple[str, str], Any]) -> None:
+        """Write and read these values."""
+        rows = [(namespace, key, dumps(value)) for (namespace, key), value in values.items()]
+        self.assertEqual(write_backup(self.path, rows), len(rows))
+        read = {(namespace, key): pickle.loads(data) for namespace, key, data in read_backup(self.path)}
+        self.assertEqual((read, repr(read)), (values, repr(values)))
+
+    def test_round_trip(self) -> None:
+        """Any values, under any names, come back as they were."""
+        self.check_round_trip()
+
+
+class ReadTests(BackupCase):
+    def check_refused(self, data: bytes, words: str) -> None:
+        """Check that a file of these bytes is refused in one line."""
+        self.path.write_bytes(data)
+        text = str(self.assertRaises(BackupError, read_backup, self.path))
+        self.assertIn(words, text)
+        self.assertIn("backup.jsonl", text)
+        self.assertNotIn("\n", text)
+
+    def test_cut_off(self) -> None:
+        """A backup that was cut off anywhere is refused."""
+        write_backup(self.path, SOME_ROWS)
+        data = self.path.read_bytes()
+        ends = [number for number, byte in enumerate(data) if byte == 10]
+        for length in sorted({cut + offset for cut in [1, *ends] for offset in (-1, 0, 1)} - {len(data)}):
+            self.path.write_bytes(data[:length])
+            self.assertRaises(BackupError, read_backup, self.path)
+
+    def test_changed(self) -> None:
+        """A backup in which something was changed is refused."""
+        write_backup(self.path, SOME_ROWS)
+        data = self.path.read_bytes()
+        self.check_refused(data.replace(b"alice", b"carol"), "was changed or is damaged")
+
+    def test_from_the_future(self) -> None:
+        """A backup of a newer version names the version."""
+        self.check_refused(b'{"format": "errklein backup", "version": 2}\n', "version 2")
+
+    def test_no_backup(self) -> None:
+        """Other files are told apart."""
+        for data in (b"", b"{}", b"[]\n", b"nonsense", b"\xff\xfe"):
+            self.check_refused(data, "no backup")
+        self.assertRaises(BackupError, read_backup, self.directory / "nowhere")
+        self.assertRaises(BackupError, is_backup, self.directory / "nowhere")
+        self.assertRaises(BackupError, read_backup, self.directory)
+
+
+class TransferTests(BackupCase):
+    def storages(self) -> list[Any]:
+        """One of each kind, closed after the test."""
+        made = [MemoryStorage(), SQLiteStorage(self.directory / "file"), ThirdPartyStorage("Shaky", ShakyPlugin())]
+        for storage in made:
+            self.addCleanup(storage.close)
+        return made
+
+    def test_out_and_in(self) -> None:
+        """What is taken out of a storage of any kind goes into one of any kind."""
+        rows = sorted([("A", "x", dumps({"a": 1})), ("A", "y", dumps(None)), ("B", "x", dumps("z"))])
+        for storage in self.storages():
+            put_rows(storage, rows)
+            self.assertEqual(list(rows_of(storage, ["B", "Empty"])), rows)
+            put_rows(storage, [("A", "z", dumps(1))], ["A"])
+            self.assertEqual([row[:2] for row in rows_of(storage)], [("A", "z"), ("B", "x")])
+
+    def test_all_or_nothing(self) -> None:
+        """What goes wrong in the middle leaves a file as it was."""
+
+        def rows() -> Iterator[Row]:
+            yield "A", "x", dumps(2)
+            raise RuntimeError("no more")
+
+        storage = SQLiteStorage(self.directory / "file")
+        self.addCleanup(storage.close)
+        storage.put([("A", "x", dumps(1))])
+        self.assertRaises(RuntimeError, storage.put, rows(), ["A"])
+        self.assertEqual(storage.rows(), [("A", "x", dumps(1))])
+        storage.open("A").set("x", 3)
+        storage.close()
+        self.assertRaises(StorageError, storage.put, [])
+
+    def test_values_that_are_none(self) -> None:
+        """A value that can't be pickled, or made an object, is named with its namespace and key."""
+        memory, _, third = self.storages()
+        memory.open("A").set("x", lambda: 1)
+        self.assertIn("'x'", str(self.assertRaises(UnstorableValue, list, rows_of(memory))))
+        bad = [("A", "a", dumps(1)), ("A", "x", b"cgone\nThing\n)\x81.")]
+        self.assertIn("'x'", str(self.assertRaises(UnreadableValue, put_rows, third, bad)))
+        self.assertEqual(third.open("A").len(), 0)
+
+
+ERRBOT = """\
+## This file is data here.
+
+log.info("Restoring repo_manager.")
+bot.repo_manager["installed_repos"] = {'a/b': '/data/plugins/a'}
+log.info("Restoring plugin_manager.")
+bot.plugin_manager["configs"] = {'Greeter': {'token': 'hello'}}
+bot.plugin_manager["bl_plugins"] = ['VersionChecker']
+log.info("Installing plugins.")
+if "installed_repos" in bot.repo_manager:
+  for repo in bot.repo_manager["installed_repos"]:
+    log.error(bot.repo_manager.install_repo(repo))
+log.info("Restoring plugins data.")
+bot.plugin_manager.update_plugin_places(bot.repo_manager.get_all_repos_paths())
+pobj = bot.plugin_manager.plugins["Greeter"]
+pobj.init_storage()
+pobj["thing"] = <errbot.plugins.greeter.Thing object at 0x7f96f410fcd0>
+pobj["when"] = datetime.datetime(2020, 1, 1, 0, 0)
+pobj["table"] = array([[1, 2],
+       [3, 4]])
+pobj["a] = b"] = {'x] = 1': "it's"}
+pobj["s"] = {1, 2}
+pobj.close_storage()
+pobj = bot.plugin_manager.get_plugin_by_name("Older").plugin_object
+pobj["é"] = None
+"""
+
+
+class ErrbotTests(BackupCase):
+    def read(self, text: str) -> Any:
+        """What is read of a backup.py with this text."""
+        path = self.directory / "backup.py"
+        path.write_text(text, "utf-8")
+        return read_errbot_backup(path)
+
+    def test_literals(self) -> None:
+        """All values that are literals are read, in the namespaces that errbot keeps them in."""
+        read = {(namespace, key): pickle.loads(data) for namespace, key, data in self.read(ERRBOT).rows}
+        self.assertEqual(
+            read,
+            {
+                ("repomgr", "installed_repos"): {"a/b": "/data/plugins/a"},
+                ("core", "configs"): {"Greeter": {"token": "hello"}},
+                ("core", "bl_plugins"): ["VersionChecker"],
+                ("Greeter", "a] = b"): {"x] = 1": "it's"},
+                ("Greeter", "s"): {1, 2},
+                ("Older", "é"): None,
+            },
+        )
+
+    def test_others_are_named(self) -> None:
+        """Everything else is named with its line."""
+        problems = self.read(ERRBOT).problems
+        self.assertEqual([problem.partition("backup.py, ")[2].partition(" is no literal")[0] for problem in problems], [
+            "line 16: Greeter: the value of 'thing'",
+            "line 17: Greeter: the value of 'when'",
+            "line 18: Greeter: the value of 'table'",
+        ])  # fmt: skip
+
+    def test_nothing_is_run(self) -> None:
+        """Code in the file, wherever it stands, isn't run."""
+        ran = self.directory / "ran"
+        code = f"open({str(ran)!r}, 'w')"
+        read = self.read(
+            f"bot.plugin_manager['configs'] = {code}\nimport os; {code}\nlog.info({code})\npobj = x[{code}]\n"
+            f"pobj[{code}] = 1\nbot.other['x'] = 1\nexec({code!r})\n"
+        )
+        self.assertEqual((read.rows, ran.exists()), ([], False))
+        lines = [problem.partition("backup.py, ")[2].partition(":")[0] for problem in read.problems]
+        self.assertEqual(lines, ["line 1", "line 2", "line 4", "line 5", "line 6"])
+
+    def test_no_backup(self) -> None:
+        """Another file is refused in one line."""
+        for text in ("", "BACKEND = 'Text'\n"):
+            self.assertIn("no backup", str(self.assertRaises(BackupError, self.read, text)))
+        path = self.directory / "backup.py"
+        path.write_bytes(b"\xff")
+        self.assertRaises(BackupError, read_errbot_backup, path)
+        self.assertRaises(BackupError, read_errbot_backup, self.directory)
+
+    @settings(max_examples=40)
+    @given(st.dictionaries(st.text(min_size=1), st.recursive(st.text() | st.integers(), st.lists), max_size=4))
+    def check_any(self, values: dict[str, Any]) -> None:
+        """Write these values as errbot does, and read them."""
+        lines = [f"pobj[{json.dumps(key, ensure_ascii=False)}] = {value!r}\n" for key, value in values.items()]
+        read = self.read('pobj = bot.plugin_manager.plugins["X"]\n' + "".join(lines))
+        self.assertEqual({key: pickle.loads(data) for _, key, data in read.rows}, values)
+        self.assertEqual(read.problems, [])
+
+    def test_any(self) -> None:
+        """Any literals are read, whatever is in their strings."""
+        self.check_any()

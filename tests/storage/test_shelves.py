@@ -1,0 +1,223 @@
+"""errbot's shelves are found and read, whatever kind they are, and stay as they are."""
+
+from __future__ import annotations
+
+import dbm.dumb
+import pickle
+import shelve
+import sqlite3
+from collections import OrderedDict
+from contextlib import closing
+from datetime import datetime
+from decimal import Decimal
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.storage.importing import plan_import, unimported
+from errklein.storage.pickle_names import DamagedPickle, names_in, plain_value
+from errklein.storage.shelves import Shelf, ShelfError, find_shelves, read_shelf
+
+VALUES: dict[str, Any] = {"d": {"a": [1, 2]}, "when": datetime(2020, 1, 1), "é": OrderedDict(a=1), "none": None}
+
+
+class ShelfCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A data directory of errbot's."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+
+    def shelve(self, namespace: str, values: dict[str, Any], kind: str = "dbm.dumb") -> Shelf:
+        """Write a shelf as errbot does, which uses protocol 2."""
+        path = self.directory / f"{namespace}.db"
+        with shelve.Shelf(import_module(kind).open(str(path), "c"), protocol=2) as shelf:
+            shelf.update(values)
+        return Shelf(namespace, path)
+
+    def files(self) -> dict[str, bytes]:
+        """All that is in the directory."""
+        return {path.name: path.read_bytes() for path in self.directory.iterdir() if path.is_file()}
+
+    def check_read(self, kind: str) -> None:
+        """Check that a shelf of that kind is found and read, and not touched."""
+        self.shelve("Greeter", VALUES, kind)
+        self.shelve("Empty", {}, kind)
+        before = self.files()
+        self.assertEqual([shelf.namespace for shelf in find_shelves(self.directory)], ["Empty", "Greeter"])
+        empty, greeter = find_shelves(self.directory)
+        self.assertEqual({key: pickle.loads(data) for key, data in read_shelf(greeter).items()}, VALUES)
+        self.assertEqual(read_shelf(empty), {})
+        self.assertEqual(self.files(), before)
+
+
+class KindsTests(ShelfCase):
+    def test_dumb(self) -> None:
+        """The kind that every Python has."""
+        self.check_read("dbm.dumb")
+
+    def test_installed_kinds(self) -> None:
+        """Those that need a library, where this Python has it."""
+        for kind in ("dbm.gnu", "dbm.ndbm", "dbm.sqlite3"):
+            try:
+                import_module(kind)
+            except ImportError:
+                continue
+            self.setUp()
+            self.check_read(kind)
+
+    def test_sqlite(self) -> None:
+        """SQLite's kind is read by every Python, also while what was written last isn't folded into the file yet."""
+        path = self.directory / "Greeter.db"
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("CREATE TABLE Dict (key BLOB UNIQUE NOT NULL, value BLOB NOT NULL)")
+            connection.execute("INSERT INTO Dict VALUES (?, ?)", (b"a", pickle.dumps(1, 2)))
+            before = self.files()
+            self.assertIn("Greeter.db-wal", before)
+            self.assertEqual(read_shelf(Shelf("Greeter", path)), {"a": pickle.dumps(1, 2)})
+            self.assertEqual(self.files(), before)
+
+    def test_missing_library(self) -> None:
+        """A kind that this Python can't read is told by the module's name."""
+        self.patch(dbm, "whichdb", lambda path: "dbm.gone")
+        (self.directory / "Greeter.db").write_bytes(b"x")
+        error = self.assertRaises(ShelfError, read_shelf, Shelf("Greeter", self.directory / "Greeter.db"))
+        self.assertIn("no module dbm.gone", str(error))
+
+    def test_no_directory(self) -> None:
+        """Where nothing is, no shelf is found; nor among other files."""
+        self.assertEqual(find_shelves(self.directory / "nowhere"), [])
+        for name in ("errklein.sqlite", "backup.py", ".db", "notes.txt"):
+            (self.directory / name).write_text("")
+        self.assertEqual(find_shelves(self.directory), [])
+        self.assertRaises(ShelfError, find_shelves, self.directory / "notes.txt")
+
+
+class DamageTests(ShelfCase):
+    def check_damaged(self, name: str, data: bytes) -> None:
+        """Check that a shelf whose file has these bytes is one line, and is not touched."""
+        (self.directory / name).write_bytes(data)
+        before = self.files()
+        error = self.assertRaises(ShelfError, read_shelf, Shelf("Greeter", self.directory / "Greeter.db"))
+        self.assertIn("Greeter.db", str(error))
+        self.assertNotIn("\n", str(error))
+        self.assertEqual(self.files(), before)
+
+    def test_damaged(self) -> None:
+        """Whatever is wrong with a shelf's files."""
+        self.check_damaged("Greeter.db", b"nonsense")
+        self.check_damaged("Greeter.db", b"SQLite format 3\0 and nothing more")
+        (self.directory / "Greeter.db").unlink()
+        self.shelve("Greeter", VALUES)
+        self.check_damaged("Greeter.db.dir", b"'d', (0, 'x')\n__import__('os')\n")
+        self.check_damaged("Greeter.db.dir", b"\xff\xfe")
+        self.check_damaged("Greeter.db.dir", b"'\xff', (0, 5)\n")
+
+    def test_missing_part(self) -> None:
+        """One of two files is missing."""
+        self.shelve("Greeter", VALUES)
+        (self.directory / "Greeter.db.dir").unlink()
+        shelf = Shelf("Greeter", self.directory / "Greeter.db")
+        self.assertRaises(ShelfError, read_shelf, shelf)
+
+
+class PlanTests(ShelfCase):
+    def plan(self, present: set[str] = frozenset(), force: bool = False, there: bool = True) -> Any:  # type: ignore[assignment]
+        """What an import would do."""
+        return plan_import(find_shelves(self.directory), present, force, lambda *name: there)
+
+    def test_values_are_taken_as_they_are(self) -> None:
+        """The bytes of each value are taken, of all namespaces that have some."""
+        shelf = self.shelve("Greeter", VALUES)
+        self.shelve("Empty", {})
+        self.shelve("core", {"configs": {}})
+        plan = self.plan()
+        self.assertEqual({key: data for namespace, key, data in plan.rows if namespace == "Greeter"}, read_shelf(shelf))
+        self.assertEqual((plan.told, plan.problems), (["Greeter: 4 values imported", "core: 1 value imported"], []))
+
+    def test_what_is_there_stays(self) -> None:
+        """A namespace that has values isn't imported a second time, unless that is asked for."""
+        self.shelve("Greeter", VALUES)
+        plan = self.plan({"Greeter"})
+        self.assertEqual((plan.rows, plan.replaced), ([], []))
+        self.assertIn("--force", plan.told[0])
+        self.assertEqual(
+            (len(self.plan({"Greeter"}, force=True).rows), self.plan(force=True).replaced), (4, ["Greeter"])
+        )
+
+    def test_missing_classes(self) -> None:
+        """A value whose class isn't there is taken, and named with the class."""
+        self.shelve("Greeter", {"d": {}, "amount": Decimal(1)})
+        plan = self.plan(there=False)
+        self.assertEqual(len(plan.rows), 2)
+        self.assertIn("'amount' is kept as it is, and can be read when there is decimal.Decimal", plan.told[0])
+
+    def test_a_damaged_value(self) -> None:
+        """A value that was cut off is left in the shelf and named, the others are taken."""
+        self.shelve("Greeter", {"a": "x" * 10, "b": "y" * 1000})
+        data = self.directory / "Greeter.db.dat"
+        data.write_bytes(data.read_bytes()[:-600])
+        plan = self.plan()
+        self.assertEqual([key for _, key, _ in plan.rows], ["a"])
+        self.assertEqual(len(plan.problems), 1)
+        self.assertIn("Greeter: 'b' is damaged", plan.problems[0])
+
+    def test_a_damaged_shelf(self) -> None:
+        """A shelf that can't be read is one line, and the others are taken."""
+        self.shelve("A", VALUES)
+        self.shelve("B", VALUES)
+        (self.directory / "A.db.dir").write_text("nonsense(")
+        plan = self.plan()
+        self.assertEqual(plan.replaced, ["B"])
+        self.assertEqual(len(plan.problems), 1)
+        self.assertTrue(plan.problems[0].startswith("A: "))
+
+    def test_unimported(self) -> None:
+        """The namespaces that wait for an import are those with values, or with a shelf that can't be read."""
+        self.shelve("Greeter", VALUES)
+        self.shelve("Empty", {})
+        (self.directory / "Odd.db").write_text("nonsense")
+        self.assertEqual(unimported(self.directory, ()), ["Greeter", "Odd"])
+        self.assertEqual(unimported(self.directory, {"Greeter"}), ["Odd"])
+
+
+class NamesTests(SynchronousTestCase):
+    """What a pickle names is found without running it."""
+
+    def test_all_protocols(self) -> None:
+        """Each class is found, as Python 3 calls it, also when it is named twice."""
+        value = [datetime(2020, 1, 1), Decimal(1), Decimal(2), OrderedDict(a=1), {1}]
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            names = names_in(pickle.dumps(value, protocol))
+            wanted = {("datetime", "datetime"), ("decimal", "Decimal"), ("collections", "OrderedDict")}
+            self.assertLessEqual(wanted, names, protocol)
+            self.assertLessEqual(names, wanted | {("builtins", "set"), ("_codecs", "encode")})
+
+    def test_nothing_is_run(self) -> None:
+        """A pickle that would call something is only read."""
+        ran = Path(self.mktemp())
+        code = f"cbuiltins\nexec\n(Vopen({str(ran)!r}, 'w')\ntR.".encode()
+        self.assertEqual(names_in(code), {("builtins", "exec")})
+        self.assertRaises(ValueError, plain_value, code)
+        self.assertFalse(ran.exists())
+
+    def test_damaged(self) -> None:
+        """What is no pickle, or not a whole one, or more than one, is found out."""
+        for data in (b"", b"nonsense", pickle.dumps([1, 2])[:-1], pickle.dumps(1) + b"x"):
+            self.assertRaises(DamagedPickle, names_in, data)
+
+    @given(st.binary(max_size=50))
+    def check_anything(self, data: bytes) -> None:
+        """Look at any bytes."""
+        try:
+            names_in(data)
+        except DamagedPickle as error:
+            self.assertNotIn("\n", str(error))
+
+    def test_anything(self) -> None:
+        """No bytes do anything but be understood or refused."""
+        self.check_anything()

@@ -1,0 +1,254 @@
+"""The commands that work on a bot's data while it doesn't run."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shelve
+import sys
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import cli
+from errklein.data_dir import DataDirectory
+from errklein.storage import SQLiteStorage
+from tests.processes import write_config, write_plugin
+
+
+class DataCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A configuration with a data directory; what is printed is kept."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.data = self.directory / "data"
+        self.data.mkdir(parents=True)
+        write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", self.out)
+        self.patch(sys, "stderr", self.err)
+
+    def run_command(self, *arguments: str, stdin: str = "", config: str = "config.py") -> int:
+        """Call the command with this configuration; the exit status."""
+        self.patch(sys, "stdin", io.StringIO(stdin))
+        return cli.main([*arguments, "--config", str(self.directory / config)])
+
+    def refused(self, *arguments: str, stdin: str = "") -> str:
+        """The one line with which the command ends."""
+        text = str(self.assertRaises(SystemExit, self.run_command, *arguments, stdin=stdin).code)
+        self.assertTrue(text.startswith("errklein: "), text)
+        self.assertNotIn("\n", text)
+        return text
+
+    def stored(self) -> dict[tuple[str, str], Any]:
+        """All that the bot has stored."""
+        with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
+            return {(namespace, key): pickle.loads(data) for namespace, key, data in storage.rows()}
+
+    def store(self, namespace: str, **values: Any) -> None:
+        """Let the bot have stored this."""
+        with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
+            store = storage.open(namespace)
+            for key, value in values.items():
+                store.set(key, value)
+
+    def write_shelf(self, namespace: str, **values: Any) -> None:
+        """Let errbot have stored this."""
+        with shelve.open(str(self.data / f"{namespace}.db"), protocol=2) as shelf:
+            shelf.update(values)
+
+
+class ImportTests(DataCase):
+    def test_import(self) -> None:
+        """What errbot has stored is stored here, and errbot's files are as they were."""
+        self.write_shelf("Greeter", seen=datetime(2020, 1, 1), names=["a"])
+        self.write_shelf("core", configs={"Greeter": {"token": "x"}})
+        before = {path.name: path.read_bytes() for path in self.data.iterdir()}
+        self.assertEqual(self.run_command("import-errbot"), 0)
+        self.assertEqual(
+            self.stored(),
+            {
+                ("Greeter", "names"): ["a"],
+                ("Greeter", "seen"): datetime(2020, 1, 1),
+                ("core", "configs"): {"Greeter": {"token": "x"}},
+            },
+        )
+        self.assertEqual({name: (self.data / name).read_bytes() for name in before}, before)
+        self.assertEqual(self.out.getvalue(), "Greeter: 2 values imported\ncore: 1 value imported\n")
+
+    def test_again(self) -> None:
+        """A second import changes nothing; a forced one does, and keeps what was there in a backup."""
+        self.write_shelf("Greeter", names=["errbot"])
+        self.run_command("import-errbot")
+        self.store("Greeter", names=["errklein"], more=1)
+        self.assertEqual(self.run_command("import-errbot"), 0)
+        self.assertEqual(self.stored(), {("Greeter", "names"): ["errklein"], ("Greeter", "more"): 1})
+        self.assertEqual(self.run_command("import-errbot", "--force"), 0)
+        self.assertEqual(self.stored(), {("Greeter", "names"): ["errbot"]})
+        self.run_command("restore", str(self.data / "before-import.jsonl"), "--force")
+        self.assertEqual(self.stored()["Greeter", "names"], ["errklein"])
+
+    def test_missing_classes(self) -> None:
+        """A value whose class no plugin has is told; one whose class is there isn't."""
+        for name in ("There", "Gone"):
+            # As pickle's protocol 2 writes an instance without attributes.
+            with shelve.open(str(self.data / f"{name}.db")) as shelf:
+                shelf.dict[b"thing"] = f"\x80\x02cerrbot.plugins.{name.lower()}\nThing\n)\x81.".encode("latin-1")
+        write_plugin(self.directory, "There", "class Thing:\n    pass\n")
+        self.assertEqual(self.run_command("import-errbot"), 0)
+        told = self.out.getvalue()
+        self.assertIn("Gone: 'thing' is kept as it is, and can be read when there is errbot.plugins.gone.Thing", told)
+        self.assertNotIn("There: 'thing' is kept", told)
+
+    def test_damaged(self) -> None:
+        """A shelf that can't be read is a line and a status; the others are imported."""
+        self.write_shelf("Greeter", names=["a"])
+        (self.data / "Broken.db").write_text("nonsense")
+        self.assertEqual(self.run_command("import-errbot"), 1)
+        self.assertEqual(list(self.stored()), [("Greeter", "names")])
+        [line] = self.err.getvalue().splitlines()
+        self.assertTrue(line.startswith("errklein: Broken: "))
+
+    def test_nothing_there(self) -> None:
+        """Where there are no shelves, that is said, and nothing is made."""
+        self.assertIn("no shelves", self.refused("import-errbot"))
+        self.assertEqual(list(self.data.iterdir()), [])
+
+    def test_hint(self) -> None:
+        """`errklein check` says that there is something to import, until it is."""
+        self.write_shelf("Greeter", names=["a"])
+        from errklein.config import load_config
+        from errklein.plugins.storages import shelves_to_import
+
+        config = load_config(self.directory / "config.py")
+        hint = shelves_to_import(config, ())
+        assert hint is not None
+        self.assertIn("Greeter", hint)
+        self.assertIn("errklein import-errbot", hint)
+        self.assertIsNone(shelves_to_import(config, ["Greeter"]))
+        config.STORAGE = "Memory"
+        self.assertIsNone(shelves_to_import(config, ()))
+
+
+class BackupTests(DataCase):
+    def test_there_and_back(self) -> None:
+        """A backup is restored into an empty bot, by default from the data directory."""
+        self.store("Greeter", names=["a"], seen=datetime(2020, 1, 1))
+        before = self.stored()
+        self.assertEqual(self.run_command("backup"), 0)
+        (self.data / "errklein.sqlite").unlink()
+        self.assertEqual(self.run_command("restore"), 0)
+        self.assertEqual(self.stored(), before)
+        self.assertIn("2 values restored", self.out.getvalue())
+
+    def test_not_over_what_is_there(self) -> None:
+        """A bot that has values keeps them, unless that is asked for; then they are kept in a backup."""
+        self.store("Greeter", names=["old"])
+        self.run_command("backup")
+        self.store("Greeter", names=["new"], more=1)
+        self.assertIn("--force", self.refused("restore"))
+        self.assertEqual(self.stored()["Greeter", "names"], ["new"])
+        self.assertEqual(self.run_command("restore", "--force"), 0)
+        self.assertEqual(self.stored(), {("Greeter", "names"): ["old"], ("Greeter", "more"): 1})
+        self.run_command("restore", str(self.data / "before-restore.jsonl"), "--force")
+        self.assertEqual(self.stored()["Greeter", "names"], ["new"])
+
+    def test_errbots(self) -> None:
+        """errbot's backup.py is restored as far as it is data; the rest is named and the status tells."""
+        (self.data / "backup.py").write_text(
+            'bot.plugin_manager["configs"] = {"A": 1}\npobj = bot.plugin_manager.plugins["A"]\npobj["x"] = <A object>\n'
+        )
+        self.assertEqual(self.run_command("restore"), 1)
+        self.assertEqual(self.stored(), {("core", "configs"): {"A": 1}})
+        self.assertIn("backup.py, line 3: A: the value of 'x'", self.err.getvalue())
+
+    def test_no_file(self) -> None:
+        """Without a backup, or with something else, one line says so, and nothing is made."""
+        self.assertIn("name the file", self.refused("restore"))
+        self.assertIn("no backup", self.refused("restore", str(self.directory / "config.py")))
+        self.assertIn("can't be read", self.refused("restore", str(self.directory / "nowhere")))
+        self.assertEqual(list(self.data.iterdir()), [])
+
+
+class StorageTests(DataCase):
+    def test_get_and_set(self) -> None:
+        """What `get` prints, `set` takes, in place of what was there."""
+        self.store("Greeter", names=["a"], count=1)
+        self.assertEqual(self.run_command("storage", "get", "Greeter"), 0)
+        printed = self.out.getvalue()
+        self.assertEqual(printed, "{'count': 1, 'names': ['a']}\n")
+        self.store("Greeter", other=2)
+        self.assertEqual(self.run_command("storage", "set", "Greeter", stdin=printed), 0)
+        self.assertEqual(self.stored(), {("Greeter", "names"): ["a"], ("Greeter", "count"): 1})
+
+    def test_merge(self) -> None:
+        """`merge` adds, and merges dicts with those that are there."""
+        self.store("core", configs={"A": 1, "B": 2}, bl_plugins=["C"])
+        self.run_command("storage", "merge", "core", stdin="{'configs': {'B': 3, 'D': 4}, 'new': 5}")
+        self.assertEqual(
+            self.stored(),
+            {("core", "configs"): {"A": 1, "B": 3, "D": 4}, ("core", "bl_plugins"): ["C"], ("core", "new"): 5},
+        )
+
+    def test_what_is_no_literal(self) -> None:
+        """A value that can't be printed as a literal is named, and the status tells."""
+        self.store("Greeter", seen=datetime(2020, 1, 1), count=1)
+        with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
+            storage.put([("Greeter", "thing", b"cgone\nThing\n)\x81.")])
+        self.assertEqual(self.run_command("storage", "get", "Greeter"), 1)
+        self.assertEqual(self.out.getvalue(), "{'count': 1}\n")
+        self.assertIn("'seen' is no Python literal", self.err.getvalue())
+        self.assertIn("'thing' can't be read without its plugin", self.err.getvalue())
+
+    def test_nonsense(self) -> None:
+        """What is no dict of literals is refused in one line, and nothing is changed or run."""
+        self.store("Greeter", count=1)
+        for text in ("", "{", "[1]", "{1: 2}", "{'a': open('x')}", "__import__('os').abort()", "(" * 1000):
+            self.assertIn("Python dict", self.refused("storage", "set", "Greeter", stdin=text))
+            self.assertIn("Python dict", self.refused("storage", "merge", "Greeter", stdin=text))
+        self.assertEqual(self.stored(), {("Greeter", "count"): 1})
+
+
+class RefusalTests(DataCase):
+    COMMANDS = (("backup",), ("restore", "FILE"), ("import-errbot",), ("storage", "set", "A"), ("storage", "get", "A"))
+
+    def check_all(self, words: str) -> None:
+        """Check that each command is refused with these words."""
+        file = self.directory / "backup.py"
+        file.write_text("bot.plugin_manager['a'] = 1\n")
+        for command in self.COMMANDS:
+            arguments = [str(file) if argument == "FILE" else argument for argument in command]
+            self.assertIn(words, self.refused(*arguments, stdin="{}"), command)
+
+    def test_while_the_bot_runs(self) -> None:
+        """Nothing is changed under a bot that runs."""
+        self.write_shelf("A", a=1)
+        running = DataDirectory(self.data)
+        running.lock()
+        self.addCleanup(running.unlock)
+        self.check_all(f"process {os.getpid()}, uses it")
+
+    def test_damaged_file(self) -> None:
+        """A storage file that is damaged is one line, and stays as it is."""
+        self.write_shelf("A", a=1)
+        (self.data / "errklein.sqlite").write_text("nonsense " * 1000)
+        self.check_all("damaged or was not made by errklein")
+        self.assertEqual((self.data / "errklein.sqlite").read_text(), "nonsense " * 1000)
+
+    def test_memory(self) -> None:
+        """Of a bot that keeps nothing there is nothing to work on."""
+        write_config(self.directory, {"STORAGE": "Memory"})
+        self.check_all("Memory")
+
+    def test_unknown_storage(self) -> None:
+        """A storage that there isn't is named."""
+        write_config(self.directory, {"STORAGE": "Redis"})
+        self.check_all("Redis")
+
+    def test_no_configuration(self) -> None:
+        """A configuration that isn't there is named."""
+        (self.directory / "config.py").unlink()
+        self.check_all("config.py")

@@ -1,0 +1,84 @@
+"""errbot's command line does here what it does there."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import cli, errbot_cli
+from errklein._version import __version__
+from tests.processes import write_config
+
+
+class ErrbotCliTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A configuration; what is printed is kept, and twistd isn't really run."""
+        from twisted.scripts import twistd
+
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        write_config(self.directory, {})
+        self.config = str(self.directory / "config.py")
+        self.out = io.StringIO()
+        self.patch(sys, "stdout", self.out)
+        self.patch(sys, "argv", ["errbot"])
+        self.ran: list[list[str]] = []
+        self.patch(twistd, "run", lambda: self.ran.append(sys.argv[1:]))
+
+    def test_run(self) -> None:
+        """The bot runs in the foreground, on the terminal if that is asked for; also without any option."""
+        self.assertEqual(cli.main(["-c", self.config]), 0)
+        self.assertEqual(errbot_cli.main(["-T", "-c", self.config]), 0)
+        self.assertEqual(errbot_cli.main([]), 0)
+        common = ["-n", "--pidfile=", "errklein"]
+        self.assertEqual(
+            self.ran,
+            [[*common, "--config", self.config], [*common, "--config", self.config, "--backend", "Text"], common],
+        )
+
+    def test_daemon(self) -> None:
+        """In the background there is a pid file, by default in the data directory, which is made."""
+        errbot_cli.main(["-d", "-c", self.config])
+        errbot_cli.main(["-d", "-p", "/run/bot.pid", "-c", self.config])
+        data = self.directory / "data"
+        self.assertEqual([ran[0] for ran in self.ran], [f"--pidfile={data}/err.pid", "--pidfile=/run/bot.pid"])
+        self.assertTrue(data.is_dir())
+
+    def test_storage(self) -> None:
+        """A plugin's values are set, merged and printed."""
+        for option, text in (("--storage-set", "{'a': 1}"), ("--storage-merge", "{'b': 2}"), ("--storage-get", "")):
+            self.patch(sys, "stdin", io.StringIO(text))
+            self.assertEqual(cli.main([option, "Greeter", "-c", self.config]), 0)
+        self.assertEqual(self.out.getvalue(), "{'a': 1, 'b': 2}\n")
+
+    def test_restore(self) -> None:
+        """A backup is restored, from the data directory or from a file."""
+        (self.directory / "data").mkdir()
+        for name in ("data/backup.py", "other.py"):
+            (self.directory / name).write_text("bot.plugin_manager['configs'] = {}\n")
+        self.assertEqual(cli.main(["-c", self.config, "-r"]), 0)
+        self.assertIn("1 value restored", self.out.getvalue())
+        exit_ = self.assertRaises(SystemExit, cli.main, ["-c", self.config, "-r", str(self.directory / "other.py")])
+        self.assertIn("has 1 value already", str(exit_.code))
+
+    def test_others(self) -> None:
+        """The version, the backends, a new project and a new plugin."""
+        self.assertEqual(self.assertRaises(SystemExit, cli.main, ["-v"]).code, 0)
+        self.assertIn(__version__, self.out.getvalue())
+        self.assertEqual(cli.main(["-l", "-c", self.config]), 0)
+        self.assertIn("IRC\nNull\n", self.out.getvalue())
+        self.assertEqual(cli.main(["-i", str(self.directory / "new")]), 0)
+        self.assertTrue((self.directory / "new" / "config.py").is_file())
+        answers = ["Mine", ""]
+        self.patch(sys.modules["builtins"], "input", lambda question: answers.pop(0))
+        self.assertEqual(cli.main(["--new-plugin", str(self.directory / "plugins")]), 0)
+        self.assertTrue((self.directory / "plugins" / "mine.plug").is_file())
+
+    def test_mistakes(self) -> None:
+        """What can't be meant together is refused."""
+        self.patch(sys, "stderr", io.StringIO())
+        for arguments in (["-T", "-l"], ["--dance"], ["-c"], ["-c", "x", "run"]):
+            self.assertEqual(self.assertRaises(SystemExit, cli.main, arguments).code, 2)
