@@ -125,6 +125,11 @@ class Dispatcher:
     def _denied(self, config: Any, message: Message, command: RegisteredCommand, text: str) -> Denial | None:
         return verdict_on(command, text, Caller.of(message, config.BOT_ADMINS), config).denial
 
+    async def permits(self, message: Message, command: RegisteredCommand) -> bool:
+        """Whether the sender of the message may use the command there, with some arguments; for `!help`."""
+        config = self._bot.bot_config.networks[self._bot.backend.network]
+        return verdict_on(command, None, Caller.of(message, config.BOT_ADMINS), config).denial is None
+
     def _failed(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
         if failure.check(CommandError):
             self._reply(backend, message, str(failure.value), command)

@@ -109,8 +109,9 @@ def is_admin_by_default(handler: Callable[..., Any]) -> bool:
     return bool(getattr(handler, "_errklein_admin_by_default", False))
 
 
-def verdict_on(command: RegisteredCommand, args: str, caller: Caller, settings: Any) -> Verdict:
-    """Whether `caller` may use the command with these arguments, as one string; `settings` are those of the network."""
+def verdict_on(command: RegisteredCommand, args: str | None, caller: Caller, settings: Any) -> Verdict:
+    """Whether `caller` may use the command with these arguments, as one string, or with any that are allowed if they
+    are None; `settings` are those of the network."""
     return judge(
         command.owner,
         command.name,
@@ -126,7 +127,7 @@ def verdict_on(command: RegisteredCommand, args: str, caller: Caller, settings: 
 def decide(
     plugin: str,
     command: str,
-    args: str,
+    args: str | None,
     caller: Caller,
     *,
     admin_only: bool,
@@ -144,7 +145,7 @@ def decide(
 def judge(
     plugin: str,
     command: str,
-    args: str,
+    args: str | None,
     caller: Caller,
     *,
     admin_only: bool,
@@ -157,7 +158,7 @@ def judge(
     The first pattern of `rules` that matches "Plugin:command" is laid over `default`; a pattern without a colon is for
     any plugin; case doesn't matter in patterns, and spaces in them are underscores. A key whose value is None is not
     set. An admin-only command stays one whatever the rules say; with `by_default` it is one unless the pattern's
-    `allowusers` let the caller in.
+    `allowusers` let the caller in. Rules about arguments aren't asked if these are None.
     """
     pattern = applying(plugin, command, rules)
     rule: Mapping[str, Any] = {} if pattern is None else rules[pattern]
@@ -174,7 +175,7 @@ def judge(
         return deny in acl and matches(subject, says(deny))
 
     def denial() -> str | None:
-        if refuses(args, "allowargs", "denyargs"):
+        if args is not None and refuses(args, "allowargs", "denyargs"):
             return "You're not allowed to access this command using the provided arguments"
         if refuses(caller.user, "allowusers", "denyusers"):
             return "You're not allowed to access this command from this user"
