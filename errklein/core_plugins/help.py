@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import platform
+from collections.abc import Sequence
 
 from errklein import BotPlugin, __version__, botcmd
 from errklein.chat import Message
 from errklein.commands import RegisteredCommand
 from errklein.commands.declaration import documentation
+from errklein.core_plugins.code import code, fenced, plain
 
 _LINE = 80
+_BULLET = 2
 
 
 class Help(BotPlugin):
@@ -18,7 +22,8 @@ class Help(BotPlugin):
     @botcmd
     async def about(self, msg: Message, args: str) -> str:
         """Say which version of errklein this is."""
-        return f"This is errklein {__version__}, a chatbot service with webhooks."
+        values = {"version": __version__, "python_version": platform.python_version(), "prefix": self._bot.prefix}
+        return self._bot.process_template("about", values, self.name)
 
     @botcmd
     async def apropos(self, msg: Message, args: str) -> str:
@@ -26,44 +31,92 @@ class Help(BotPlugin):
         term = args.strip().lower()
         if not term:
             return f"Usage: {self._bot.prefix}apropos search_term"
-        lines = [self._line(command) for command in self._shown() if term in self._line(command).lower()]
-        if not lines:
-            return f'Nothing is known about "{term}".'
-        return "Available commands:\n\n" + "\n".join(lines)
+        found = [
+            command
+            for command in await self._permitted(msg)
+            if not command.declaration.hidden
+            and term in f"{self._written(command)} {command.name} {documentation(command.handler)}".lower()
+        ]
+        if not found:
+            return f"Nothing is known about {code(term)}."
+        return "Available commands:\n\n" + "\n".join(self._line(command, ": ") for command in found)
 
     @botcmd
     async def help(self, msg: Message, args: str) -> str:
         """List all commands, those of one plugin, or describe one command."""
         wanted = args.strip()
         if not wanted:
-            return self._everything()
-        for plugin in self._bot.plugin_manager.found:
-            if plugin.active and plugin.name.lower() == wanted.lower():
-                return self._of_plugin(plugin.name)
-        prefix = self._bot.prefix
-        name = wanted.removeprefix(prefix).replace(" ", "_")
-        found = [command for command in self._bot.registry if command.name.lower() == name.lower()]
-        if not found:
-            return "That command is not defined."
-        command = next((exact for exact in found if exact.name == name), found[0])
-        described = documentation(command.handler) or "This command has no description."
-        return f"**{prefix}{command.name.replace('_', ' ')}**\n\n{described}"
+            shown = [command for command in await self._permitted(msg) if not command.declaration.hidden]
+            owners = sorted({command.owner for command in shown}, key=str.lower)
+            return "\n\n".join(["## All commands", *(self._of_plugin(owner, shown) for owner in owners)])
+        answers = []
+        owners = sorted({command.owner for command in self._bot.registry if command.owner.lower() == wanted.lower()})
+        if owners:
+            permitted = await self._permitted(msg)
+            answers = [self._of_plugin(owner, permitted) for owner in owners]
+        named = self._named(wanted)
+        # Two lists in a row would be one.
+        bullet = "- " if len(answers) + len(named) == 1 else ""
+        answers += [bullet + self._described(command) for command in named]
+        return "\n\n".join(answers) or "That command is not defined."
 
-    def _shown(self) -> list[RegisteredCommand]:
-        return [command for command in self._bot.registry if not command.declaration.hidden]
+    async def _permitted(self, msg: Message) -> Sequence[RegisteredCommand]:
+        """The commands that whoever asks may be shown, by name."""
+        commands = list(self._bot.registry)
+        if self._bot.bot_config.networks[self._bot.backend.network].HIDE_RESTRICTED_COMMANDS:
+            return [command for command in commands if await self._bot.dispatcher.permits(msg, command)]
+        return commands
 
-    def _everything(self) -> str:
-        owners = sorted({command.owner for command in self._shown()})
-        return "\n\n".join(["## All commands", *(self._of_plugin(owner) for owner in owners)])
+    def _named(self, wanted: str) -> list[RegisteredCommand]:
+        """The commands of that name, which may be written with a prefix, spaces and in another case."""
+        wanted = wanted.removeprefix(self._bot.prefix).strip()
+        name = "_".join(wanted.split())
+        exact = [command for command in self._bot.registry if name == command.name]
+        return exact or [
+            command
+            for command in self._bot.registry
+            if name.lower() in (command.name.lower(), *(alias.lower() for alias in command.declaration.aliases))
+            or wanted.lower() in self._as_pattern(command)
+        ]
 
-    def _of_plugin(self, name: str) -> str:
-        plugin = self._bot.plugin_manager.plugin(name)
-        described = inspect.cleandoc(type(plugin.instance).__doc__ or "") or plugin.plug.description
-        lines = [self._line(command) for command in self._shown() if command.owner == name]
-        head = f"**{name}**" + (f"\n\n{described.splitlines()[0]}" if described else "")
-        return head + "\n\n" + "\n".join(lines)
+    def _as_pattern(self, command: RegisteredCommand) -> tuple[str, ...]:
+        """How a command is written in help that is given by a pattern, in small letters."""
+        declared = command.declaration
+        if declared.pattern is None:
+            return ()
+        return tuple(text.lower() for text in (declared.pattern.pattern, declared.shown) if text)
 
-    def _line(self, command: RegisteredCommand) -> str:
-        described = (documentation(command.handler).splitlines() or [""])[0]
-        line = f"- {self._bot.prefix}{command.name.replace('_', ' ')} - {described}"
-        return line if len(line) <= _LINE else line[: _LINE - 3] + "..."
+    def _of_plugin(self, name: str, commands: Sequence[RegisteredCommand]) -> str:
+        instance = next((plugin for plugin in self._bot.plugin_manager.active() if plugin.name == name), None)
+        described = ""
+        if instance is not None:
+            described = getattr(type(instance), "__errdoc__", None) or inspect.cleandoc(type(instance).__doc__ or "")
+        lines = [self._line(command) for command in commands if command.owner == name]
+        return "\n\n".join(part for part in (f"**{plain(name)}**", described.strip(), "\n".join(lines)) if part)
+
+    def _described(self, command: RegisteredCommand) -> str:
+        first, _, rest = documentation(command.handler).partition("\n")
+        head = f"**{plain(self._written(command))}** - {first or 'This command has no description.'}"
+        if getattr(command.handler, "_err_arg_command", False):
+            # Written by argparse, in columns.
+            parts = [head, fenced(rest.strip("\n")) if rest.strip() else ""]
+        else:
+            parts = [head, rest.strip()]
+        if command.declaration.aliases:
+            names = ", ".join(code(self._bot.prefix + alias.replace("_", " ")) for alias in command.declaration.aliases)
+            parts.append(f"Other names: {names}")
+        return "\n\n".join(part for part in parts if part)
+
+    def _written(self, command: RegisteredCommand) -> str:
+        """The command as it is given in a chat, or what stands for its pattern."""
+        declared = command.declaration
+        if declared.pattern is None:
+            return f"{self._bot.prefix}{command.name.replace('_', ' ')}"
+        prefix = self._bot.prefix if declared.prefixed else ""
+        return prefix + (declared.shown or declared.pattern.pattern)
+
+    def _line(self, command: RegisteredCommand, between: str = " - ") -> str:
+        first = documentation(command.handler).partition("\n")[0]
+        line = f"{self._written(command)}{between if first else ''}{first}"
+        width = _LINE - _BULLET
+        return "- " + plain(line if len(line) <= width else line[: width - 3] + "...")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from errklein import BotPlugin, __version__, botcmd
+from errklein.commands import arg_botcmd, re_botcmd
 from errklein.testing import PluginTestCase
 
 
@@ -25,6 +26,35 @@ class Cook(BotPlugin):
     @botcmd
     def undocumented(self, msg: Any, args: str) -> str:
         return "nothing"
+
+    @botcmd
+    def cook(self, msg: Any, args: str) -> str:
+        """Cook something."""
+        return "cooked"
+
+    @botcmd(admin_only=True, aliases=("throw_away",))
+    def discard(self, msg: Any, args: str) -> str:
+        """Throw something away."""
+        return "gone"
+
+    @re_botcmd(pattern=r"^bake (\w+)$")
+    def bake(self, msg: Any, match: Any) -> str:
+        """Bake it.
+
+        For long.
+        """
+        return "baked"
+
+    @re_botcmd(pattern=r"boil(\w+)", prefixed=False, re_cmd_name_help="boil something")
+    def boil(self, msg: Any, match: Any) -> str:
+        """Boil it."""
+        return "boiled"
+
+    @arg_botcmd("what", help="what to slice")
+    @arg_botcmd("--thin", action="store_true")
+    def slice(self, msg: Any, what: str, thin: bool) -> str:
+        """Slice something."""
+        return "sliced"
 
     @botcmd(hidden=True)
     def taste(self, msg: Any, args: str) -> str:
@@ -47,18 +77,29 @@ class HelpTests(PluginTestCase):
             "• !undocumented",
             "• !help - ",
             "• !status gc",
+            "• !^bake (\\w+)$ - Bake it.",
+            "• boil something - Boil it.",
+            "• !slice - usage: slice [-h] [--thin] what",
         ):
             self.assertIn(part, everything)
         self.assertNotIn("taste", everything)
-        self.assertLessEqual(max(len(line) for line in everything.splitlines()), 80)
+        self.assertLessEqual(max(len(line) for line in everything.splitlines() if line.startswith("•")), 80)
 
     def test_plugin(self) -> None:
         """A plugin's name lists its commands alone, in whatever case."""
         for name in ("Cook", "cook"):
             shown = self.command(f"!help {name}")
             self.assertIn("Cooks.", shown)
+            self.assertIn("And more.", shown)
             self.assertIn("!Fry Egg", shown)
+            self.assertIn("!taste", shown)
             self.assertNotIn("!about", shown)
+
+    def test_plugin_and_command_of_one_name(self) -> None:
+        """Both are shown, the plugin first."""
+        plugin, command = self.command("!help cook").split("• !cook - Cook something.", 1)
+        self.assertIn("Cooks.", plugin)
+        self.assertIn("!cook - Cook something.", command)
 
     def test_command(self) -> None:
         """A command's whole description, found by mixed-case names, with or without prefix and underscores."""
@@ -68,6 +109,28 @@ class HelpTests(PluginTestCase):
             self.assertIn("Sunny side up.", shown)
         self.assertIn("Taste it.", self.command("!help taste"))
         self.assertIn("no description", self.command("!help undocumented"))
+
+    def test_patterns(self) -> None:
+        """A command that is given by a pattern is found by its name, and by what stands for it in lists."""
+        for name in ("bake", r"^bake (\w+)$", r"!^bake (\w+)$"):
+            shown = self.command(f"!help {name}")
+            self.assertIn("!^bake (\\w+)$ - Bake it.", shown)
+            self.assertIn("For long.", shown)
+        for name in ("boil", "boil something"):
+            self.assertEqual(self.command(f"!help {name}"), "• boil something - Boil it.")
+
+    def test_arguments(self) -> None:
+        """Of a command with declared arguments, what each is."""
+        shown = self.command("!help slice")
+        for part in ("!slice - usage: slice [-h] [--thin] what", "Slice something.", "what to slice", "--thin"):
+            self.assertIn(part, shown)
+
+    def test_aliases(self) -> None:
+        """Other names lead to the command, and are told."""
+        for name in ("discard", "throw away"):
+            shown = self.command(f"!help {name}")
+            self.assertIn("!discard - Throw something away.", shown)
+            self.assertIn("Other names: !throw away", shown)
 
     def test_nothing(self) -> None:
         """What there isn't is told as in errbot."""
@@ -112,3 +175,23 @@ class PrefixTests(PluginTestCase):
         self.assertIn("bot, apropos", self.command("bot, apropos"))
         self.assertIn("bot, shutdown --confirm", self.command("bot, shutdown"))
         self.assertIn("bot, plugin config Webserver {", self.command("bot, plugin config Webserver"))
+
+
+class RestrictedTests(PluginTestCase):
+    """With HIDE_RESTRICTED_COMMANDS."""
+
+    plugins = (Cook,)
+    config = {
+        "HIDE_RESTRICTED_COMMANDS": True,
+        "ACCESS_CONTROLS": {"undocumented": {"denyusers": "bob"}, "cook": {"allowargs": "soup*"}},
+    }
+
+    def test_hidden(self) -> None:
+        """What somebody may not use isn't listed for them; what depends on arguments is."""
+        for question in ("!help", "!help Cook", "!apropos o"):
+            shown = self.command(question, frm="bob")
+            for name in ("discard", "undocumented", "room list"):
+                self.assertNotIn(f"!{name}", shown)
+            self.assertIn("!cook", shown)
+        self.assertIn("!discard", self.command("!help Cook"))
+        self.assertIn("!room list", self.command("!help"))
