@@ -48,7 +48,13 @@ def decided(difference: str) -> Callable[[F], F]:
     return mark
 
 
-class ContractTest(unittest.TestCase):
+if IS_ERRKLEIN:
+    from twisted.trial.unittest import SynchronousTestCase as TestCase
+else:
+    from unittest import TestCase
+
+
+class ContractTest(TestCase):
     """A test with a bot of its own, running the plugin whose module is the text `plugin`.
 
     `plug` adds to the plugin's .plug file; `files` are more files beside it, by their names; `config` are settings.
@@ -62,6 +68,9 @@ class ContractTest(unittest.TestCase):
 
     def setUp(self) -> None:
         """Write the plugin's files and start the bot."""
+        if IS_ERRKLEIN:
+            # What plugins raise is logged, and trial takes that for errors of the test.
+            self.addCleanup(self.flushLoggedErrors)
         self.directory = Path(tempfile.mkdtemp(prefix="contract-"))
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
         if self.plugin:

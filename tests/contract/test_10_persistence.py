@@ -6,7 +6,7 @@ import unittest
 from types import SimpleNamespace
 from typing import Any
 
-from tests.contract.kit import ContractTest, decided
+from tests.contract.kit import ContractTest
 
 
 class PersistenceTests(ContractTest):
@@ -104,7 +104,7 @@ class PersistenceTests(ContractTest):
 
 
 class MutationTests(ContractTest):
-    """Values by reference."""
+    """Values that are changed in place."""
 
     plugin = """
         from errbot import BotPlugin
@@ -112,14 +112,6 @@ class MutationTests(ContractTest):
         class Tried(BotPlugin):
             pass
         """
-
-    @decided("STORAGE = Memory keeps values by reference")
-    def test_changed_in_place(self) -> None:
-        """To change a value in place doesn't keep it."""
-        kept = self.instance()
-        kept["a"] = []
-        kept["a"].append(1)
-        self.assertEqual(kept["a"], [])
 
     def test_mutable_with_an_error(self) -> None:
         """What a block that fails did to the value isn't assigned."""
