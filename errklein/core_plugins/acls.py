@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
-from errklein.commands import Caller, find_command
+from errklein.commands import Caller, RegisteredCommand, find_command
 from errklein.commands.access import ciglob, get_acl_room, get_acl_usr, glob, matches, verdict_on
 from errklein.commands.explaining import explain
 from errklein.core_plugins.code import code
@@ -51,25 +52,42 @@ class ACLS(BotPlugin):
     def _explained(self, who: Person, room: Identifier | None, text: str) -> str:
         networks = self._bot.bot_config.networks
         config = networks.get(who.network) or networks[self._bot.backend.network]
-        registry = self._bot.registry
         text = text.removeprefix(config.BOT_PREFIX).strip()
-        found = find_command(text, registry, registry.most_words)
-        command = registry.get(found[0]) if found is not None else None
-        if command is None or found is None:
-            raise CommandError(f"There is no command {code(text)}.")
         caller = Caller(
             user=who.aclattr,
             room=None if room is None else get_acl_room(room),
             is_admin=matches(who.aclattr, config.BOT_ADMINS),
         )
-        given = f"{config.BOT_PREFIX}{command.name.replace('_', ' ')} {found[1]}".strip()
-        return explain(
-            caller,
-            given,
-            verdict_on(command, found[1], caller, config),
-            told=not config.HIDE_RESTRICTED_ACCESS,
-            show=code,
-        )
+        answers = [
+            explain(
+                caller,
+                given,
+                verdict_on(command, args, caller, config),
+                told=not config.HIDE_RESTRICTED_ACCESS,
+                show=code,
+            )
+            for command, given, args in self._meant(text, config.BOT_PREFIX)
+        ]
+        if not answers:
+            raise CommandError(f"There is no command {code(text)}.")
+        return "\n\n".join(answers)
+
+    def _meant(self, text: str, prefix: str) -> Iterator[tuple[RegisteredCommand, str, str | None]]:
+        """The commands that the text gives, each as written in a chat and with its arguments, None if they aren't known.
+
+        It is one, unless there are several patterns that are found in the text; of such a command the name will do.
+        """
+        registry = self._bot.registry
+        found = find_command(text, registry, registry.most_words)
+        command = registry.get(found[0]) if found is not None else registry.find("_".join(text.split()))
+        if command is None:
+            for command in registry.by_pattern:
+                if command.declaration.match(text):
+                    yield command, text, text
+        elif found is not None:
+            yield command, f"{prefix}{command.name.replace('_', ' ')} {found[1]}".strip(), found[1]
+        else:
+            yield command, text, None
 
     def _named(self, text: str) -> Identifier:
         try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from errklein import BotPlugin, botcmd
 from errklein.chat import Message
+from errklein.commands import re_botcmd
 from errklein.core_plugins.acls import BLOCK_COMMAND, ciglob, get_acl_room, get_acl_usr, glob
 from errklein.testing import PluginTestCase
 
@@ -17,6 +18,11 @@ class Shop(BotPlugin):
     def buy_tea(self, msg: Any, args: str) -> str:
         """Buy tea."""
         return f"bought {args}"
+
+    @re_botcmd(pattern=r"^haggle (\w+)$")
+    def haggle(self, msg: Any, match: Any) -> str:
+        """Ask for a better price."""
+        return "no"
 
     @botcmd(admin_only=True)
     def close(self, msg: Any, args: str) -> str:
@@ -31,6 +37,7 @@ class ExplainTests(PluginTestCase):
     config = {
         "ACCESS_CONTROLS": {
             "buy tea": {"allowusers": ("alice", "@admin"), "allowargs": "green*", "denyrooms": "#dark"},
+            "haggle": {"denyusers": "bob", "denyargs": "haggle tea"},
             "Shop:*": {"allowmuc": True},
         },
         "ACCESS_CONTROLS_DEFAULT": {"denyusers": "mallory"},
@@ -80,6 +87,13 @@ class ExplainTests(PluginTestCase):
             self.assertEqual(answer in ("bought green", "closed"), "may use" in self.explained(f"{user} {command}"))
             if answer not in ("bought green", "closed"):
                 self.assertIn(answer, self.explained(f"{user} {command}"))
+
+    def test_patterns(self) -> None:
+        """A command that is given by a pattern is asked for by what it is found in, or by its name."""
+        self.assertIn("['denyusers'] = 'bob'", self.explained("bob haggle"))
+        self.assertIn("alice may use haggle in", self.explained("alice haggle"))
+        self.assertIn("alice may use haggle coffee in", self.explained("alice haggle coffee"))
+        self.assertIn("alice may not use haggle tea in", self.explained("alice !haggle tea"))
 
     def test_questions_that_make_no_sense(self) -> None:
         """Each gets one line."""
