@@ -12,6 +12,7 @@ from twisted.internet.endpoints import quoteStringArgument
 
 from errklein import BotPlugin, CommandError, ValidationException, botcmd, webhook
 from errklein.chat import Message
+from errklein.commands.access import admin_by_default
 from errklein.core_plugins.code import code, fenced
 from errklein.plugins.structure import recurse_check_structure
 from errklein.web import ConnectionBroken, ListenError
@@ -136,7 +137,8 @@ class Webserver(BotPlugin):
         values = {"routes": routes, "endpoints": list(self._bot.web.listeners.open_now)}
         return self._bot.process_template("webstatus", values, self.name)
 
-    @botcmd(admin_only=True)
+    @admin_by_default
+    @botcmd
     async def webhook_test(self, msg: Message, args: str) -> str:
         """Send a POST request to a URL of this bot: the URL, then the content, if any."""
         url, content = [*args.split(maxsplit=1), "", ""][:2]
