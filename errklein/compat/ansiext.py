@@ -13,7 +13,7 @@ from errklein.text.characters import CharacterTable
 from errklein.text.layout import Style, lay_out
 from errklein.text.markdown_tree import Fences, Tree, adapt
 from errklein.text.marks import marks_as
-from errklein.text.rendering import LINES_CAP, MARKDOWN_CAP
+from errklein.text.rendering import is_too_much
 
 AnsiPreprocessor = Fences
 
@@ -47,12 +47,10 @@ class AnsiExtension(Extension):
         md.treeprocessors.register(_WithRaw(md), "errklein_raw", -1000)
         convert = md.convert
 
-        def convert_if_short(source: str) -> str:
-            if len(source) > MARKDOWN_CAP or source.count("\n") >= LINES_CAP:
-                return source
-            return convert(source)
+        def convert_if_quick(source: str) -> str:
+            return source if is_too_much(source) else convert(source)
 
-        md.convert = convert_if_short  # type: ignore[method-assign]
+        md.convert = convert_if_quick  # type: ignore[method-assign]
 
 
 class _Root(Element):

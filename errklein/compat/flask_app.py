@@ -180,11 +180,11 @@ def _real_app() -> Any:
     class FlaskApp(_Served, flask.Flask):  # type: ignore[misc, name-defined]
         """A Flask whose requests come from errklein's server."""
 
-        def __init__(self, import_name: str = "errbot.core_plugins", **options: Any) -> None:
+        def __init__(self, import_name: str = __name__, **options: Any) -> None:
             super().__init__(import_name, **{"static_folder": None, **options})
             # An error in a view is the server's to log, and to tell administrators of.
             self.config["PROPAGATE_EXCEPTIONS"] = True
-            self.logger = logging.getLogger(import_name)
+            self.logger = logging.getLogger("errbot.core_plugins")
 
         def add_url_rule(
             self, rule: str, endpoint: Any = None, view_func: Any = None, *args: Any, **options: Any

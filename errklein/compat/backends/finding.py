@@ -20,27 +20,29 @@ GROUPS = ("errbot.backend_plugins", "errklein.backends")
 """The entry point groups in which distributions offer networks."""
 
 
-def network_plugs(config: Any) -> Iterator[PlugFile]:
-    """The .plug files in BOT_EXTRA_BACKEND_DIR, then those of installed distributions. What can't be read is no network."""
+def network_plugs(config: Any, unreadable: list[str] | None = None) -> Iterator[PlugFile]:
+    """The .plug files in BOT_EXTRA_BACKEND_DIR, then those of installed distributions. Those that can't be used are
+    left out; why, is added to `unreadable`, a line each."""
     roots = [Path(directory) for directory in config.BOT_EXTRA_BACKEND_DIR]
     for path in find_plug_files([*roots, *entry_point_roots(GROUPS)]):
         try:
             yield PlugFile.load(path)
-        except PlugError:
-            continue
+        except PlugError as error:
+            if unreadable is not None:
+                unreadable.append(str(error))
 
 
 def find_network(config: Any) -> PlugFile:
     """The .plug file whose Name is the BACKEND of the configuration; raises ConfigError, saying what there is."""
     wanted = config.BACKEND
-    plugs = {plug.name: plug for plug in reversed(list(network_plugs(config)))}
+    unreadable: list[str] = []
+    plugs = {plug.name: plug for plug in reversed(list(network_plugs(config, unreadable)))}
     by_small_name = {name.lower(): plug for name, plug in plugs.items()}
     plug = plugs.get(wanted) or by_small_name.get(wanted.lower())
     if plug is None:
         there_are = ", ".join((*BACKEND_NAMES.values(), *sorted(plugs)))
-        raise ConfigError(
-            f"BACKEND: there is no {wanted!r}; expected one of {there_are}, or a backend in BOT_EXTRA_BACKEND_DIR"
-        )
+        expected = f"expected one of {there_are}, or a backend in BOT_EXTRA_BACKEND_DIR"
+        raise ConfigError("; ".join((f"BACKEND: there is no {wanted!r}", *unreadable, expected)))
     refusal = plug.refusal()
     if refusal is not None:
         raise ConfigError(f"BACKEND: {wanted}: {refusal}")

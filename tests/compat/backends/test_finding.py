@@ -101,3 +101,4 @@ class FindingTests(PluginFilesTestCase):
         self.write("bad/bad.plug", "nonsense")
         self.plugin("Mine", WORKS)
         self.assertEqual(find_network(self.config("Mine", self.directory)).name, "Mine")
+        self.assertIn("bad/bad.plug: line 1", self.refusal(self.config("Bad", self.directory)))
