@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from datetime import datetime
 from functools import partial
+from inspect import ismethod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +16,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Card, Identifier, Message, Presence, Reaction, Room, RoomOccupant, Stream
 from errklein.commands import CommandRegistry
+from errklein.commands.declaration import documentation, with_prefix
 from errklein.commands.flows import FlowRoot
 from errklein.compat.flask_routes import flask_routes
 from errklein.dispatcher import Dispatcher, handling, network_of_handled_message
@@ -22,6 +24,7 @@ from errklein.flow_executor import FlowExecutor
 from errklein.plugins.botflow import BotFlow, build_flows
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.errbot_manager import BotPluginManager
+from errklein.plugins.repos.manager import BotRepoManager
 from errklein.ports import Backend, Reacts, SendsCards, SendsStreams, Storage
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits, on_reactor_soon
@@ -72,6 +75,7 @@ class Bot:
         self.waits = ThreadWaits(reactor)
         self.startup_time = datetime.now()
         self.plugin_manager = BotPluginManager(self)
+        self.repo_manager = BotRepoManager(storage, self.plugins_directory, config.BOT_PLUGIN_INDEXES)
         self.dispatcher = Dispatcher(self)
         self.flow_executor = FlowExecutor(self)
         self.streams = Streams(self)
@@ -108,7 +112,7 @@ class Bot:
             names = ", ".join(self.bot_config.without_effect)
             self.log.warn("Settings that mean nothing in this version: {names}", names=names)
         flask_routes.serve(self.reactor, self.web, self.waits)
-        problems = await self.plugin_manager.start(self._plugin_roots, self._plugin_classes)
+        problems = await self.plugin_manager.start(self.plugin_roots, self._plugin_classes)
         for problem in problems:
             self.warn_admins(problem)
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
@@ -144,6 +148,11 @@ class Bot:
     # What plugins use
 
     @property
+    def plugin_roots(self) -> list[Path]:
+        """The directories where plugins are looked for when the bot starts, installed repositories included."""
+        return [*self._plugin_roots, *map(Path, self.repo_manager.get_all_repos_paths())]
+
+    @property
     def plugins_directory(self) -> Path:
         """Where installed repositories of plugins are, one directory each, in BOT_DATA_DIR."""
         return Path(self.bot_config.BOT_DATA_DIR) / "plugins"
@@ -173,6 +182,14 @@ class Bot:
     def commands(self) -> dict[str, Callable[..., Any]]:
         """The methods that answer commands, by the commands' names."""
         return {command.name: command.handler for command in self.registry}
+
+    def get_doc(self, command: Callable[..., Any]) -> str:
+        """What the command, a method, says of itself, with the bot's prefix where its docstring has "!"."""
+        return with_prefix(documentation(command), self.prefix) or "(undocumented)"
+
+    def get_command_classes(self) -> Iterator[type[Any]]:
+        """The classes of the active plugins that have commands, each once."""
+        yield from {type(command.handler.__self__): None for command in self.registry if ismethod(command.handler)}
 
     def build_identifier(self, text: str | tuple[str, str]) -> Identifier:
         """Who or what `text` names: "network:name" on that network, else on the network of the message that is being
@@ -262,9 +279,10 @@ class Bot:
     ) -> Stream | None:
         """Offer somebody a file, from any thread; see `BotPlugin.send_stream_request`."""
         backend = self.backend_of(user)
-        if not isinstance(backend, SendsStreams):
-            raise NotImplementedError(f"{backend.network} can't carry files: {backend.mode} has no streams")
-        return backend.send_stream_request(user, fsource, name, size, stream_type)
+        for carrier in (backend, getattr(backend, "legacy", None)):
+            if isinstance(carrier, SendsStreams):
+                return carrier.send_stream_request(user, fsource, name, size, stream_type)
+        raise NotImplementedError(f"{backend.network} can't carry files: {backend.mode} has no streams")
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Put a reaction on a message, from any thread; see `BotPlugin.add_reaction`."""
@@ -431,9 +449,10 @@ class Bot:
 
     def _reacting(self, message: Message) -> Reacts:
         backend = self._backend_of(message.network)
-        if not isinstance(backend, Reacts):
-            raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
-        return backend
+        for reacting in (backend, getattr(backend, "legacy", None)):
+            if isinstance(reacting, Reacts):
+                return reacting
+        raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
 
     def _when_quiet(self) -> Deferred[Any]:
         """Fires when nothing of plugins runs, every message has its answer, and flows wait for somebody."""

@@ -109,6 +109,11 @@ def is_admin_by_default(handler: Callable[..., Any]) -> bool:
     return bool(getattr(handler, "_errklein_admin_by_default", False))
 
 
+def needs_admin(command: RegisteredCommand) -> bool:
+    """Whether the command is for administrators, in any case or unless ACCESS_CONTROLS says otherwise."""
+    return command.declaration.admin_only or is_admin_by_default(command.handler)
+
+
 def verdict_on(command: RegisteredCommand, args: str | None, caller: Caller, settings: Any) -> Verdict:
     """Whether `caller` may use the command with these arguments, as one string, or with any that are allowed if they
     are None; `settings` are those of the network."""

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_COMMAND = re.compile(r"(?<![^\s(\"'`*_])!(?=\w)")
+
 
 class CommandError(Exception):
     """Raised by a command to answer with `reason` instead of a result; it isn't logged as a fault.
@@ -141,3 +143,8 @@ def mark(
 def documentation(handler: Callable[..., Any]) -> str:
     """The command's docstring, without its indentation."""
     return inspect.getdoc(handler) or ""
+
+
+def with_prefix(text: str, prefix: str) -> str:
+    """The text of a docstring, in which commands are written with "!", with what commands here begin with."""
+    return _COMMAND.sub(lambda _: prefix, text)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from errklein import BotPlugin, __version__, botcmd
 from errklein.chat import Message
 from errklein.commands import RegisteredCommand
-from errklein.commands.declaration import documentation
+from errklein.commands.declaration import documentation, with_prefix
 from errklein.core_plugins.code import code, fenced, plain
 
 _LINE = 80
@@ -35,7 +35,7 @@ class Help(BotPlugin):
             command
             for command in await self._permitted(msg)
             if not command.declaration.hidden
-            and term in f"{self._written(command)} {command.name} {documentation(command.handler)}".lower()
+            and term in f"{self._written(command)} {command.name} {self._documented(command)}".lower()
         ]
         if not found:
             return f"Nothing is known about {code(term)}."
@@ -95,7 +95,7 @@ class Help(BotPlugin):
         return "\n\n".join(part for part in (f"**{plain(name)}**", described.strip(), "\n".join(lines)) if part)
 
     def _described(self, command: RegisteredCommand) -> str:
-        first, _, rest = documentation(command.handler).partition("\n")
+        first, _, rest = self._documented(command).partition("\n")
         head = f"**{plain(self._written(command))}** - {first or 'This command has no description.'}"
         if getattr(command.handler, "_err_arg_command", False):
             # Written by argparse, in columns.
@@ -107,6 +107,9 @@ class Help(BotPlugin):
             parts.append(f"Other names: {names}")
         return "\n\n".join(part for part in parts if part)
 
+    def _documented(self, command: RegisteredCommand) -> str:
+        return with_prefix(documentation(command.handler), self._bot.prefix)
+
     def _written(self, command: RegisteredCommand) -> str:
         """The command as it is given in a chat, or what stands for its pattern."""
         declared = command.declaration
@@ -116,7 +119,7 @@ class Help(BotPlugin):
         return prefix + (declared.shown or declared.pattern.pattern)
 
     def _line(self, command: RegisteredCommand, between: str = " - ") -> str:
-        first = documentation(command.handler).partition("\n")[0]
+        first = self._documented(command).partition("\n")[0]
         line = f"{self._written(command)}{between if first else ''}{first}"
         width = _LINE - _BULLET
         return "- " + plain(line if len(line) <= width else line[: width - 3] + "...")
