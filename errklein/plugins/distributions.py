@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, MutableMapping
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -19,6 +17,8 @@ from types import TracebackType
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+
+from errklein.plugins.programs import ProgramError, run
 
 FILE_NAME = "requirements.txt"
 
@@ -55,7 +55,7 @@ class Requirements:
         if not missing and (not unknown or self._store.get(_INSTALLED, {}).get(str(file)) == digest):
             return ""
         if not self._autoinstall:
-            return f"{file}: not installed: {', '.join(missing)} (AUTOINSTALL_DEPS is off)" if missing else ""
+            return f"{file}: not installed: {', '.join(missing)}" if missing else ""
         try:
             install(file)
         except InstallError as error:
@@ -103,24 +103,12 @@ def examine(text: str) -> tuple[list[str], list[str]]:
 
 def install(file: Path) -> None:
     """Have pip install what the file asks for; raises InstallError."""
-    # No shell, nothing of the file among the arguments, and nobody there to answer questions.
+    # Nothing of the file is among the arguments.
     command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     try:
-        done = subprocess.run(
-            [*command, "-r", str(file.absolute())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_SECONDS,
-            env={**os.environ, "PIP_NO_COLOR": "1"},
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise InstallError(f"{file}: pip had not come to its end after {_SECONDS} s") from None
-    except OSError as error:
-        raise InstallError(f"{file}: pip can't be run: {error.strerror}") from error
-    if done.returncode:
-        raise InstallError(f"{file}: {_last_line(done.stdout.decode('utf-8', 'replace'))}")
+        run([*command, "-r", str(file.absolute())], seconds=_SECONDS, env={"PIP_NO_COLOR": "1"})
+    except ProgramError as error:
+        raise InstallError(f"{file}: {error}") from error
     importlib.invalidate_caches()
 
 
@@ -168,8 +156,3 @@ def _of_extra(name: str, extra: str) -> Iterator[Requirement]:
         if marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):
             requirement.marker = None
             yield requirement
-
-
-def _last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1] if lines else "pip failed and said nothing"

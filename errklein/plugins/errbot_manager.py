@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
@@ -193,15 +191,11 @@ class BotPluginManager(PluginManager):
 
     def remove_plugins_from_path(self, root: str | Path) -> Any:
         """Deactivate and forget the plugins and flows in that directory and below it."""
-        return self._waited(self._remove_below, Path(root).absolute())
+        return self._waited(self.remove_below, Path(root))
 
     def shutdown(self) -> Any:
         """Deactivate all plugins."""
         return self.deactivate_all_plugins()
-
-    def _remove_below(self, root: Path) -> Deferred[None]:
-        removed = self.remove([plugin.name for plugin in self._below(root)])
-        return removed.addCallback(lambda _: self.remove_flows(root))
 
     def _waited(self, change: Any, *args: Any) -> Any:
         return self._bot.waits.result_of(change, *args)

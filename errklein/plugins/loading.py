@@ -108,6 +108,13 @@ class Loader:
         del self.plugins[plugin.name]
         await self._in_thread(partial(unload, plugin.plug))
 
+    def forget_below(self, directory: Path) -> None:
+        """Say no more of what could not be used in that directory and below it."""
+        for path in [path for path in self.unusable if path.is_relative_to(directory)]:
+            del self.unusable[path]
+        for plugin in self.plugins.values():
+            plugin.twins = [path for path in plugin.twins if not path.is_relative_to(directory)]
+
     async def _find(self, path: Path) -> str:
         plug = await self._in_thread(partial(PlugFile.load, path))
         chosen = self._bot.bot_config.CORE_PLUGINS
@@ -137,9 +144,8 @@ class Loader:
     def _found_again(self, known: Plugin, path: Path) -> str:
         if known.plug.path == path:
             return ""
-        note = f"{path} is left out: its Name is that of this plugin"
-        if note not in known.notes:
-            known.notes.append(note)
+        if path not in known.twins:
+            known.twins.append(path)
         return f"{path}: there is already a plugin named {known.name}, in {known.plug.path}"
 
     async def _load(self, plugin: Plugin, plug: PlugFile, fresh: bool) -> str:

@@ -133,7 +133,8 @@ class PluginManager(StoreMixin):
             for going in self._bot.runner.going_on()
             if isinstance(going.subject, BotPlugin) and going.subject.name == plugin.name and now - going.since >= _LONG
         ]
-        problems = [plugin.problem, *plugin.notes, *plugin.templates, *running]
+        twins = [f"{path} is left out: its Name is that of this plugin" for path in plugin.twins]
+        problems = [plugin.problem, *plugin.notes, *plugin.templates, *twins, *running]
         return "; ".join(" ".join(problem.split()) for problem in problems if problem)
 
     def is_blacklisted(self, name: str) -> bool:
@@ -190,6 +191,10 @@ class PluginManager(StoreMixin):
     def remove(self, names: Iterable[str]) -> Deferred[None]:
         """Deactivate the plugins and forget them; what they have stored, and their configurations, stay."""
         return self._changes.make(partial(self._remove, list(names)))
+
+    def remove_below(self, directory: Path) -> Deferred[None]:
+        """Deactivate and forget the plugins and flows in that directory and below it; what they have stored stays."""
+        return self._changes.make(partial(self._remove_below, directory.absolute()))
 
     def remove_flows(self, directory: Path) -> Deferred[None]:
         """Deactivate and forget the flows whose .flow files are in that directory and below it."""
@@ -272,6 +277,12 @@ class PluginManager(StoreMixin):
             if plugin.active:
                 await self._deactivate(name)
             await self._loader.forget(plugin)
+
+    async def _remove_below(self, directory: Path) -> None:
+        names = [name for name, plugin in self._plugins.items() if plugin.plug.path.is_relative_to(directory)]
+        await self._remove(names)
+        await self._flow_files.remove_below(directory)
+        self._loader.forget_below(directory)
 
     async def _configure(self, name: str, configuration: Any) -> None:
         plugin = self.plugin(name)

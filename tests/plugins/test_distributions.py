@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -23,6 +22,7 @@ from errklein.plugins.distributions import (
     install_packages,
     requirement_files,
 )
+from errklein.plugins.programs import ProgramError
 from errklein.testing import TestBot
 
 
@@ -103,16 +103,17 @@ class SettleTests(SynchronousTestCase):
         self.file = Path(self.mktemp()).absolute()
         self.store: dict[str, Any] = {}
         self.commands: list[list[str]] = []
-        self.output, self.status = b"", 0
-        patch = mock.patch.object(distributions.subprocess, "run", self.run_instead)
+        self.failure = ""
+        patch = mock.patch.object(distributions, "run", self.run_instead)
         patch.start()
         self.addCleanup(patch.stop)
 
-    def run_instead(self, command: list[str], **options: Any) -> Any:
+    def run_instead(self, command: list[str], **options: Any) -> str:
         """Record the command."""
-        self.assertNotIn("shell", options)
         self.commands.append(command)
-        return subprocess.CompletedProcess(command, self.status, stdout=self.output)
+        if self.failure:
+            raise ProgramError(self.failure)
+        return ""
 
     def settle(self, text: str, autoinstall: bool = True) -> str:
         """What is told of a file with that text."""
@@ -144,7 +145,7 @@ class SettleTests(SynchronousTestCase):
 
     def test_failure(self) -> None:
         """What pip says last is told in one line with the file, and it is tried again the next time."""
-        self.output, self.status = b"Collecting no-such-thing\nERROR: No matching distribution\n\n", 1
+        self.failure = "ERROR: No matching distribution"
         self.assertEqual(self.settle("a @ https://example.org\n"), f"{self.file}: ERROR: No matching distribution")
         self.settle("a @ https://example.org\n")
         self.assertEqual(len(self.commands), 2)

@@ -1,0 +1,55 @@
+"""Runs other programs, such as git and pip, from a thread."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_SECRET = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+class ProgramError(Exception):
+    """A program could not be run, or failed; str() is one line, in most cases the last that the program has said."""
+
+
+def run(
+    command: Sequence[str], *, seconds: float, env: Mapping[str, str] | None = None, directory: Path | None = None
+) -> str:
+    """What the program says, errors included, when it has come to its end; raises ProgramError.
+
+    There is no shell, and nobody answers the program's questions. When the time is over it is killed, with all that it
+    has started.
+    """
+    name = Path(command[0]).name
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ProgramError(f"{name} can't be run: {error.strerror}") from error
+    with process:
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise ProgramError(f"{name} had not come to its end after {seconds:g} s") from None
+    text = without_secrets(output.decode("utf-8", "replace"))
+    if process.returncode:
+        lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+        raise ProgramError(lines[-1] if lines else f"{name} failed and said nothing")
+    return text
+
+
+def without_secrets(text: str) -> str:
+    """The text without the names and passwords that URLs in it have before the host."""
+    return _SECRET.sub("•••@", text)

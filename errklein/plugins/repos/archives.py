@@ -1,0 +1,87 @@
+"""Unpacks archives of plugins: regular files in directories, and nothing else, in one directory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+from errklein.plugins.repos.sources import RepoException, shown
+
+MOST_PACKED = 50_000_000
+MOST_UNPACKED = 200_000_000
+MOST_FILES = 10_000
+
+_EXPECTED = "expected a .tar.gz archive of regular files in one directory"
+
+
+def unpack(archive: IO[bytes], target: Path) -> None:
+    """Put what is in the archive's only directory into `target`, which is made; raises RepoException.
+
+    What was written until then stays: whoever calls removes it.
+    """
+    target.mkdir(parents=True)
+    try:
+        # What unpacks to more than it may is noticed as it is read, whatever the headers say.
+        with gzip.open(archive) as stream:
+            limited: Any = _Limited(stream)
+            with tarfile.open(fileobj=limited, mode="r|") as tar:
+                _extract(tar, target)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError, OverflowError, ValueError) as error:
+        raise RepoException(f"the archive can't be read ({error}); {_EXPECTED}") from error
+    except OSError as error:
+        raise RepoException(f"the archive can't be unpacked: {error.strerror or error}") from error
+
+
+def _extract(tar: tarfile.TarFile, target: Path) -> None:
+    tops: set[str] = set()
+    for count, member in enumerate(tar, 1):
+        if count > MOST_FILES:
+            raise RepoException(f"the archive holds more than {MOST_FILES} files")
+        parts = _parts(member)
+        if not parts:
+            continue
+        tops.add(parts[0])
+        if len(tops) > 1 or (len(parts) == 1 and not member.isdir()):
+            raise RepoException(f"the archive has {shown(parts[0])} beside its directory; {_EXPECTED}")
+        path = target.joinpath(*parts[1:])
+        if member.isdir():
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = tar.extractfile(member)
+        if content is None or member.size > MOST_UNPACKED:
+            raise RepoException(f"{shown(member.name)} in the archive can't be unpacked; {_EXPECTED}")
+        with path.open("xb") as file:
+            while chunk := content.read(1 << 16):
+                file.write(chunk)
+
+
+def _parts(member: tarfile.TarInfo) -> list[str]:
+    """The parts of the member's path; raises RepoException unless it stays inside and is a file or directory."""
+    if not (member.isdir() or member.isreg()) or member.issparse():
+        raise RepoException(f"{shown(member.name)} in the archive is no regular file; {_EXPECTED}")
+    parts = [part for part in member.name.split("/") if part not in ("", ".")]
+    if member.name.startswith("/") or ".." in parts or "\\" in member.name or "\0" in member.name:
+        raise RepoException(f"{shown(member.name)} in the archive leads out of it; {_EXPECTED}")
+    return parts
+
+
+class _Limited(io.RawIOBase):
+    """A file to read from, up to the limit."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        super().__init__()
+        self._file = file
+        self._left = MOST_UNPACKED
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, all that are left unless `size` is given."""
+        data = self._file.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
+        self._left -= len(data)
+        if self._left < 0:
+            raise RepoException(f"the archive unpacks to more than {MOST_UNPACKED // 1_000_000} MB")
+        return data

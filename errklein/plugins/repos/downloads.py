@@ -1,0 +1,68 @@
+"""Fetches files by HTTP, in a thread, with limits of size and time."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+from urllib.error import HTTPError, URLError
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    UnknownHandler,
+)
+
+from errklein._version import __version__
+from errklein.plugins.repos.sources import RepoException, shown
+
+_CHUNK = 64 * 1024
+_PAUSE = 20
+"""For how many seconds a server may say nothing."""
+
+
+def download(url: str, into: IO[bytes], *, most: int, seconds: float) -> None:
+    """Write what is at an https or http URL; raises RepoException, also if it is more than `most` bytes, or takes longer."""
+    deadline = time.monotonic() + seconds
+    size = 0
+    with _opened(url) as response:
+        while chunk := response.read1(_CHUNK):
+            size += len(chunk)
+            if size > most:
+                raise RepoException(f"{shown(url)} is larger than {most // 1_000_000} MB")
+            if time.monotonic() > deadline:
+                raise RepoException(f"{shown(url)} had not come to its end after {seconds:g} s")
+            into.write(chunk)
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[http.client.HTTPResponse]:
+    # Only these handlers: a redirection to a file, or by FTP, leads nowhere.
+    opener = OpenerDirector()
+    for handler in (
+        ProxyHandler(),
+        HTTPHandler(),
+        HTTPSHandler(),
+        HTTPRedirectHandler(),
+        HTTPDefaultErrorHandler(),
+        HTTPErrorProcessor(),
+        UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    try:
+        request = Request(url, headers={"User-Agent": f"errklein/{__version__}"})  # noqa: S310  see above
+        with opener.open(request, timeout=_PAUSE) as response:
+            yield response
+    except HTTPError as error:
+        raise RepoException(f"{shown(url)}: the server answers {error.code} {error.reason}") from error
+    except URLError as error:
+        raise RepoException(f"{shown(url)}: {error.reason}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise RepoException(f"{shown(url)}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,71 @@
+"""What is needed of git: its executable, run in ways that run nothing of the repository's. For threads.
+
+git itself knows proxies, keys and credentials as the operator has set them up, and, as a process of its own, can be
+stopped and can't hold up the bot.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from errklein.plugins.programs import ProgramError, run
+from errklein.plugins.repos.sources import RepoException, check_url
+
+_SECONDS = 300
+_CAREFUL = (
+    "git",
+    "-c",
+    f"core.hooksPath={os.devnull}",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "protocol.ext.allow=never",
+    "-c",
+    "submodule.recurse=false",
+)
+_ENVIRONMENT = {
+    "GIT_ALLOW_PROTOCOL": "https:http:ssh:file",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "true",
+    "SSH_ASKPASS_REQUIRE": "never",
+    "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20"),
+    "LC_ALL": "C",
+}
+
+
+def git_clone(url: str, path: str | Path) -> None:
+    """Have the newest state of the repository in a directory that isn't there yet; raises RepoException."""
+    check_url(url, local=True)
+    options = ["--quiet", "--depth", "1", "--no-local", "--no-recurse-submodules", "--template="]
+    _git("clone", *options, "--", url, str(Path(path).absolute()))
+
+
+def git_pull(repo_path: str | Path) -> None:
+    """Have the repository's newest state; raises RepoException if local changes are in the way, or its history changed."""
+    _git("pull", "--quiet", "--ff-only", "--no-recurse-submodules", directory=Path(repo_path))
+
+
+def git_tag_list(repo_path: str | Path) -> list[str]:
+    """The names of the repository's tags, as they are there; raises RepoException."""
+    lines = _git("ls-remote", "--tags", "--refs", "--quiet", directory=Path(repo_path)).splitlines()
+    return sorted(line.partition("refs/tags/")[2] for line in lines if "refs/tags/" in line)
+
+
+def head(directory: Path) -> str:
+    """The commit that is checked out."""
+    return _git("rev-parse", "--verify", "HEAD", directory=directory).strip()
+
+
+def go_back(directory: Path, commit: str) -> None:
+    """Check the commit out again; local changes are kept, or it raises RepoException."""
+    _git("reset", "--quiet", "--keep", commit, directory=directory)
+
+
+def _git(*arguments: str, directory: Path | None = None) -> str:
+    # Without --git-dir, a directory that is no repository would lead git to the repository that it lies in.
+    place = () if directory is None else (f"--git-dir={directory / '.git'}", f"--work-tree={directory}")
+    try:
+        return run([*_CAREFUL, *place, *arguments], seconds=_SECONDS, env=_ENVIRONMENT, directory=directory)
+    except ProgramError as error:
+        raise RepoException(f"git: {error}") from error

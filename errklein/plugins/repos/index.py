@@ -1,0 +1,83 @@
+"""The index of public repositories: JSON that names them, and the plugins in each."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from errklein.plugins.repos.downloads import download
+from errklein.plugins.repos.sources import RepoException, shown
+
+_LARGEST = 10_000_000
+_SECONDS = 60
+_WORD = re.compile(r"\w+")
+
+Index = Mapping[str, Any]
+"""By the names of repositories, for each plugin in one what is known of it."""
+
+
+class RepoEntry(NamedTuple):
+    """A plugin in the index, and the repository that it is in."""
+
+    entry_name: str
+    name: str
+    python: str | None
+    repo: str
+    path: str | None
+    avatar_url: str | None
+    documentation: str | None
+
+
+def is_local(place: str) -> bool:
+    """Whether an index is a file of the operator's, and not somewhere in the network."""
+    return urlsplit(place).scheme in ("", "file")
+
+
+def fetch(place: str) -> dict[str, Any]:
+    """The index at a URL or path; raises RepoException. Blocks; for threads."""
+    if is_local(place):
+        path = Path(unquote(urlsplit(place).path)) if place.startswith("file:") else Path(place)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise RepoException(f"{shown(place)}: {error.strerror}") from error
+    else:
+        buffer = io.BytesIO()
+        download(place, buffer, most=_LARGEST, seconds=_SECONDS)
+        data = buffer.getvalue()
+    try:
+        index = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RepoException(f"{shown(place)}: the index is no JSON: {error}") from error
+    if not isinstance(index, dict):
+        raise RepoException(f"{shown(place)}: the index is no JSON object of repositories")
+    return index
+
+
+def entries(index: Index, name: str) -> list[RepoEntry]:
+    """The plugins of the repository of that name; what isn't as it should be is left out."""
+    plugins = index.get(name)
+    if not isinstance(plugins, Mapping):
+        return []
+    found = []
+    for plugin, known in plugins.items():
+        if isinstance(known, Mapping) and isinstance(known.get("repo"), str):
+            texts = {key: known.get(key) for key in ("python", "path", "avatar_url", "documentation")}
+            texts = {key: value if isinstance(value, str) else None for key, value in texts.items()}
+            found.append(RepoEntry(name, str(known.get("name") or plugin), repo=known["repo"], **texts))
+    return found
+
+
+def search(index: Index, query: str) -> Iterator[RepoEntry]:
+    """The plugins in whose names or descriptions each word of the query occurs, in the order of the index."""
+    wanted = [word.lower() for word in _WORD.findall(query)]
+    for name in index:
+        for entry in entries(index, name):
+            text = " ".join([entry.entry_name, entry.name, entry.documentation or ""]).lower()
+            if wanted and all(word in text for word in wanted):
+                yield entry

@@ -1,0 +1,241 @@
+"""The repositories of plugins that are installed, and those that can be: `self._bot.repo_manager`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from errklein.plugins.distributions import check_dependencies
+from errklein.plugins.repos import index
+from errklein.plugins.repos.archives import MOST_PACKED, unpack
+from errklein.plugins.repos.downloads import download
+from errklein.plugins.repos.git import git_clone, git_pull, go_back, head
+from errklein.plugins.repos.index import RepoEntry
+from errklein.plugins.repos.sources import (
+    RepoException,
+    Source,
+    UnknownRepo,
+    check_name,
+    human_name_for_git_url,
+    is_archive,
+    shown,
+)
+from errklein.plugins.store_mixin import StoreMixin
+from errklein.ports import Storage
+
+__all__ = [
+    "INSTALLED_REPOS",
+    "LAST_UPDATE",
+    "REPO_INDEX",
+    "BotRepoManager",
+    "RepoEntry",
+    "RepoException",
+    "check_dependencies",
+    "human_name_for_git_url",
+]
+
+REPO_INDEX = "repo_index"
+LAST_UPDATE = "last_update"
+INSTALLED_REPOS = "installed_repos"
+
+_FRESH = 3600.0
+_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Updated:
+    """A repository that was updated: `undo` brings the state from before back, `keep` gives it up."""
+
+    undo: Callable[[], None]
+    keep: Callable[[], None]
+
+
+class BotRepoManager(StoreMixin):
+    """Installs, updates and removes repositories; loading their plugins is the plugin manager's.
+
+    Its methods block for as long as git and the network take: they are for threads, except those that only look up what
+    is stored. They raise RepoException. As a mapping it is what is stored: the URLs of installed repositories by their
+    names under "installed_repos", and the index as it was last read under "repo_index".
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        storage_plugin: Storage,
+        plugin_dir: str | Path,
+        plugin_indexes: Sequence[str] | str,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.open_storage(storage_plugin, "repomgr")
+        self.plugin_dir = str(plugin_dir)
+        self.plugin_indexes = (plugin_indexes,) if isinstance(plugin_indexes, str) else tuple(plugin_indexes)
+        self._now = now
+
+    # What is installed
+
+    def get_installed_plugin_repos(self) -> dict[str, str]:
+        """The URLs of installed repositories, by name."""
+        return dict(self.get(INSTALLED_REPOS, {}))
+
+    def set_plugin_repos(self, repos: Mapping[str, str]) -> None:
+        """Say that these repositories are installed, and no others."""
+        self[INSTALLED_REPOS] = dict(repos)
+
+    def add_plugin_repo(self, name: str, url: str) -> None:
+        """Say that the repository is installed."""
+        self.set_plugin_repos({**self.get_installed_plugin_repos(), name: url})
+
+    def get_all_repos_paths(self) -> list[str]:
+        """The directories of installed repositories."""
+        return [str(self.path_of(name)) for name in self.get_installed_plugin_repos()]
+
+    def path_of(self, name: str) -> Path:
+        """The directory of the repository of that name."""
+        return Path(self.plugin_dir, name)
+
+    def name_of(self, path: Path) -> str:
+        """The name of the repository in that directory."""
+        return str(path.relative_to(self.plugin_dir))
+
+    # What can be
+
+    def check_for_index_update(self) -> None:
+        """Read the index anew if it is older than an hour; the old one stays if there is none to be had."""
+        if not 0 <= self._now() - self.get(REPO_INDEX, {}).get(LAST_UPDATE, float("-inf")) < _FRESH:
+            self.index_update()
+
+    def index_update(self) -> None:
+        """Read the index anew, the first of BOT_PLUGIN_INDEXES that can be read."""
+        for place in self.plugin_indexes:
+            try:
+                found = index.fetch(place)
+            except RepoException as error:
+                self.log.warn("No index of plugins: {error}", error=str(error))
+                continue
+            # What a remote index calls a repository on this machine isn't one.
+            self[REPO_INDEX] = {**found, LAST_UPDATE: self._now(), "local": index.is_local(place)}
+            return
+
+    def get_repo_from_index(self, repo_name: str) -> list[RepoEntry]:
+        """The plugins of the repository of that name in the index."""
+        return index.entries(self.get(REPO_INDEX, {}), repo_name)
+
+    def search_repos(self, query: str) -> Iterator[RepoEntry]:
+        """The plugins in the index in whose names or descriptions each word of the query occurs."""
+        self.check_for_index_update()
+        return index.search(self.get(REPO_INDEX, {}), query)
+
+    # What can be done
+
+    def install_repo(self, repo: str) -> str:
+        """Have the repository of that name in the index, or at that URL; returns its directory."""
+        source = self._source(repo.strip())
+        target = self.path_of(source.name)
+        if target.exists():
+            raise RepoException(f"{source.name} is already there; update it, or uninstall it first")
+        with self._new(source) as fetched:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fetched.rename(target)
+        self.add_plugin_repo(source.name, source.url)
+        return str(target)
+
+    def uninstall_repo(self, name: str) -> None:
+        """Remove the repository and its directory; raises UnknownRepo."""
+        repos = self.get_installed_plugin_repos()
+        if name not in repos:
+            raise UnknownRepo(f"{shown(name)} is not installed; the installed ones are: {', '.join(repos) or 'none'}")
+        check_name(name)
+        try:
+            shutil.rmtree(self.path_of(name))
+        except FileNotFoundError:
+            self.log.warn("{path} was gone already", path=str(self.path_of(name)))
+        except OSError as error:
+            raise RepoException(f"{error.filename} can't be removed: {error.strerror}") from error
+        del repos[name]
+        self.set_plugin_repos(repos)
+
+    def update_all_repos(self) -> Iterator[tuple[str, int, str]]:
+        """As `update_repos`, for all that are installed."""
+        return self.update_repos(self.get_installed_plugin_repos())
+
+    def update_repos(self, repos: Iterable[str]) -> Iterator[tuple[str, int, str]]:
+        """Have the newest state of each of these: its directory, whether that was possible, and a word about it.
+
+        Names of what isn't installed are passed over.
+        """
+        installed = self.get_installed_plugin_repos()
+        for name in repos:
+            if name in installed:
+                try:
+                    self.renew(name).keep()
+                except RepoException as error:
+                    yield str(self.path_of(name)), False, str(error)
+                else:
+                    yield str(self.path_of(name)), True, "It is up to date."
+
+    def renew(self, name: str) -> Updated:
+        """Have the newest state of an installed repository, which then is to be kept or undone."""
+        repos = self.get_installed_plugin_repos()
+        if name not in repos:
+            raise UnknownRepo(f"{shown(name)} is not installed; the installed ones are: {', '.join(repos) or 'none'}")
+        check_name(name)
+        path, url = self.path_of(name), repos[name]
+        if not is_archive(url):
+            commit = head(path)
+            git_pull(path)
+            return Updated(partial(go_back, path, commit), lambda: None)
+        with self._new(Source.of(url, name)) as fetched:
+            before = Path(tempfile.mkdtemp(prefix=".old-", dir=self.plugin_dir))
+            path.rename(before / "repo")
+            fetched.rename(path)
+        return Updated(partial(_swap_back, path, before), partial(shutil.rmtree, before))
+
+    def shutdown(self) -> None:
+        """Close the storage."""
+        self.close_storage()
+
+    def _source(self, repo: str) -> Source:
+        if not repo:
+            raise RepoException("no repository was named")
+        looks_like_url = ":" in repo or repo.startswith("/")
+        if looks_like_url:
+            return Source.of(repo)
+        self.check_for_index_update()
+        known = self.get_repo_from_index(repo)
+        if not known:
+            raise RepoException(
+                f"{shown(repo)} is not in the index; `repos search` looks for words, and a URL needs none"
+            )
+        return Source.of(known[0].repo, repo, local=bool(self.get(REPO_INDEX, {}).get("local")))
+
+    @contextmanager
+    def _new(self, source: Source) -> Iterator[Path]:
+        """The repository as it is there now, in a directory that is to be moved to its place."""
+        Path(self.plugin_dir).mkdir(parents=True, exist_ok=True)
+        # Hidden, so that nobody looks for plugins in what isn't complete.
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=self.plugin_dir) as directory:
+            fetched = Path(directory, "repo")
+            if source.is_archive:
+                with tempfile.TemporaryFile() as archive:
+                    download(source.url, archive, most=MOST_PACKED, seconds=_SECONDS)
+                    archive.seek(0)
+                    unpack(archive, fetched)
+            else:
+                git_clone(source.url, fetched)
+            yield fetched
+
+
+def _swap_back(path: Path, before: Path) -> None:
+    """Have the directory from before an update in its place again."""
+    shutil.rmtree(path)
+    (before / "repo").rename(path)
+    before.rmdir()

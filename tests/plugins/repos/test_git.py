@@ -1,0 +1,99 @@
+"""Tests for what is asked of git, with repositories on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.plugins.programs import ProgramError, run
+from errklein.plugins.repos.git import git_clone, git_pull, git_tag_list, go_back, head
+from errklein.plugins.repos.sources import RepoException
+from tests.plugins.repos.kit import GitRepository
+
+
+class GitTests(SynchronousTestCase):
+    """A repository and a clone of it."""
+
+    def setUp(self) -> None:
+        """Make and clone the repository."""
+        self.top = Path(self.mktemp()).absolute()
+        self.origin = GitRepository(self.top / "origin", {"a.txt": "1"})
+        self.clone = self.top / "clone"
+        git_clone(str(self.origin.directory), self.clone)
+
+    def test_pull(self) -> None:
+        """A clone is brought up to date, and back again; the history that it doesn't need isn't there."""
+        before = head(self.clone)
+        self.origin.commit({"a.txt": "2"})
+        git_pull(self.clone)
+        self.assertEqual((self.clone / "a.txt").read_text(), "2")
+        go_back(self.clone, before)
+        self.assertEqual((self.clone / "a.txt").read_text(), "1")
+        git_pull(self.clone)
+        self.assertEqual((self.clone / "a.txt").read_text(), "2")
+
+    def test_local_changes_stay(self) -> None:
+        """What somebody changed in the clone isn't lost: the update is refused instead."""
+        (self.clone / "a.txt").write_text("mine")
+        self.origin.commit({"a.txt": "2"})
+        with self.assertRaises(RepoException) as raised:
+            git_pull(self.clone)
+        self.assertEqual(len(str(raised.exception).splitlines()), 1)
+        self.assertEqual((self.clone / "a.txt").read_text(), "mine")
+
+    def test_tags(self) -> None:
+        """The tags of the repository are listed."""
+        self.origin.git("tag", "v1")
+        self.origin.git("tag", "v2")
+        self.assertEqual(git_tag_list(self.clone), ["v1", "v2"])
+
+    def test_nothing_there(self) -> None:
+        """A repository that isn't there is told of in one line, and leaves nothing."""
+        with self.assertRaises(RepoException) as raised:
+            git_clone(str(self.top / "nothing"), self.top / "other")
+        self.assertEqual(len(str(raised.exception).splitlines()), 1)
+        self.assertFalse((self.top / "other").exists())
+        with self.assertRaises(RepoException):
+            git_pull(self.top)
+
+    def test_nothing_of_it_is_run(self) -> None:
+        """No URL is taken for an option or command; no hook in what was cloned is run."""
+        proof = self.top / "proof"
+        for url in (f"--upload-pack=touch {proof}", f"ext::sh -c touch% {proof}", f"-utouch {proof}"):
+            with self.assertRaises(RepoException):
+                git_clone(url, self.top / "other")
+        hook = self.clone / ".git" / "hooks" / "post-merge"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\ntouch {proof}\n")
+        hook.chmod(0o755)
+        self.origin.commit({"a.txt": "2"})
+        git_pull(self.clone)
+        self.assertFalse(proof.exists())
+
+
+class ProgramTests(SynchronousTestCase):
+    """Programs that don't do what they should."""
+
+    def test_not_there(self) -> None:
+        """A program that isn't installed is named."""
+        with self.assertRaisesRegex(ProgramError, "no-such-program can't be run"):
+            run(["no-such-program"], seconds=1)
+
+    def test_too_slow(self) -> None:
+        """One that takes too long is stopped, with what it has started."""
+        with self.assertRaisesRegex(ProgramError, "had not come to its end"):
+            run(["sh", "-c", "sleep 60 & wait"], seconds=0.05)
+
+    def test_secrets(self) -> None:
+        """Passwords in URLs that a program repeats are left out."""
+        with self.assertRaises(ProgramError) as raised:
+            run(["sh", "-c", "echo fatal: https://user:s3cret@host/a; exit 1"], seconds=5)
+        self.assertEqual(str(raised.exception), "fatal: https://•••@host/a")
+
+    def test_environment(self) -> None:
+        """A program has the bot's environment, and what is given besides; it can't ask anybody."""
+        with mock.patch.dict(os.environ, {"ERRKLEIN_TEST": "1"}):
+            self.assertEqual(run(["sh", "-c", "cat; echo $ERRKLEIN_TEST$MORE"], seconds=5, env={"MORE": "2"}), "12\n")

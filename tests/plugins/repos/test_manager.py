@@ -1,0 +1,165 @@
+"""Tests for the manager of repositories: the index, installing, updating, removing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.plugins.repos.manager import BotRepoManager, RepoException
+from errklein.storage import MemoryStorage
+from tests.plugins.repos.kit import FileServer, GitRepository, archive, plugin_files
+
+
+def known(repo: str, documentation: str, name: str = "Thing") -> dict[str, Any]:
+    """A repository in an index, with one plugin."""
+    return {name: {"repo": repo, "documentation": documentation, "name": name, "path": "/x.plug", "python": "3"}}
+
+
+class ManagerTests(SynchronousTestCase):
+    """A manager with an index on disk and a server on loopback."""
+
+    def setUp(self) -> None:
+        """Make them."""
+        self.top = Path(self.mktemp()).absolute()
+        self.origin = GitRepository(self.top / "me" / "thing", plugin_files("Thing"))
+        self.server = FileServer()
+        self.addCleanup(self.server.close)
+        self.index = self.top / "index.json"
+        self.write_index({"me/thing": known(str(self.origin.directory), "does the thing")})
+        self.time = 1_000_000.0
+        self.manager = self.make([str(self.index)])
+
+    def make(self, indexes: Any) -> BotRepoManager:
+        """A manager with these indexes."""
+        return BotRepoManager(MemoryStorage(), self.top / "plugins", indexes, lambda: self.time)
+
+    def write_index(self, index: Any) -> None:
+        """Write the index on disk."""
+        self.index.write_text(json.dumps(index))
+
+    def refused(self, repo: str, manager: BotRepoManager | None = None) -> str:
+        """Why the repository isn't installed; nothing is left of it."""
+        with self.assertRaises(RepoException) as raised:
+            (self.manager if manager is None else manager).install_repo(repo)
+        if (self.top / "plugins").exists():
+            self.assertEqual([path for path in (self.top / "plugins").rglob("*") if path.is_file()], [])
+        text = str(raised.exception)
+        self.assertEqual(len(text.splitlines()), 1)
+        return text
+
+    def test_install_by_name(self) -> None:
+        """A repository in the index is installed under its name, and known from then on."""
+        path = self.manager.install_repo("me/thing")
+        self.assertTrue((Path(path) / "thing.plug").exists())
+        self.assertEqual(self.manager.get_installed_plugin_repos(), {"me/thing": str(self.origin.directory)})
+        self.assertEqual(self.manager.get_all_repos_paths(), [path])
+        with self.assertRaisesRegex(RepoException, "already there"):
+            self.manager.install_repo("me/thing")
+
+    def test_install_by_url(self) -> None:
+        """A repository that is in no index is installed by its URL."""
+        path = self.manager.install_repo(f"file://{self.origin.directory}")
+        self.assertEqual(Path(path), self.top / "plugins" / "me" / "thing")
+
+    def test_install_archive(self) -> None:
+        """An archive is fetched and unpacked, and an update fetches it again; one that fails changes nothing."""
+        self.server.bodies["/me/it.tar.gz"] = archive(plugin_files("Thing", folder="it-1/"))
+        path = Path(self.manager.install_repo(f"{self.server.url}/me/it.tar.gz"))
+        self.assertTrue((path / "thing.plug").exists())
+        self.server.bodies["/me/it.tar.gz"] = archive(plugin_files("Other", folder="it-2/"))
+        updated = self.manager.renew("me/it.tar.gz")
+        self.assertEqual(sorted(file.name for file in path.iterdir()), ["other.plug", "other.py"])
+        updated.undo()
+        self.assertEqual(sorted(file.name for file in path.iterdir()), ["thing.plug", "thing.py"])
+        self.server.bodies["/me/it.tar.gz"] = b"nonsense"
+        ((where, done, told),) = self.manager.update_all_repos()
+        self.assertEqual((where, done), (str(path), False))
+        self.assertIn("can't be read", told)
+        self.assertEqual(sorted(file.name for file in path.iterdir()), ["thing.plug", "thing.py"])
+        self.assertEqual([entry.name for entry in (self.top / "plugins").iterdir()], ["me"])
+
+    def test_refused(self) -> None:
+        """What can't be had is told in one line, and nothing is left of it."""
+        self.assertIn("not in the index", self.refused("me/other"))
+        self.assertIn("404", self.refused(f"{self.server.url}/me/none.tar.gz"))
+        self.assertIn("git", self.refused(str(self.top / "nothing")))
+        self.assertIn("no repository was named", self.refused(" "))
+        self.server.redirects["/me/evil.tar.gz"] = f"file://{self.index}"
+        self.assertIn("evil.tar.gz", self.refused(f"{self.server.url}/me/evil.tar.gz"))
+        self.server.bodies["/me/links.tar.gz"] = archive({"../x": "1"})
+        self.assertIn("leads out of it", self.refused(f"{self.server.url}/me/links.tar.gz"))
+
+    def test_a_remote_index_names_no_path(self) -> None:
+        """A repository that an index from elsewhere places on this machine is refused."""
+        self.server.bodies["/index.json"] = self.index.read_bytes()
+        manager = self.make(f"{self.server.url}/index.json")
+        self.assertIn("only an admin may ask for", self.refused("me/thing", manager))
+
+    def test_search(self) -> None:
+        """Each word has to occur, in the name or the description."""
+        index = {"me/thing": known("https://h/me/thing", "Does the thing"), "me/other": known("https://h/o", "other")}
+        self.write_index(index)
+        self.assertEqual([entry.entry_name for entry in self.manager.search_repos("THING does")], ["me/thing"])
+        self.assertEqual([entry.entry_name for entry in self.manager.search_repos("me")], ["me/thing", "me/other"])
+        self.assertEqual(list(self.manager.search_repos("thing nowhere")), [])
+        self.assertEqual(list(self.manager.search_repos("")), [])
+
+    def test_the_first_index_that_can_be_read(self) -> None:
+        """Indexes are tried in their order."""
+        self.server.bodies["/broken"] = b"{"
+        self.server.bodies["/list"] = b"[]"
+        places = [f"{self.server.url}/{name}" for name in ("none", "broken", "list")]
+        manager = self.make([*places, str(self.top / "no.json"), str(self.index)])
+        self.assertEqual([entry.name for entry in manager.search_repos("thing")], ["Thing"])
+        self.assertEqual(self.server.asked, ["/none", "/broken", "/list"])
+
+    def test_the_index_is_read_each_hour(self) -> None:
+        """It is read anew on use when it is an hour old; the old one stays if that fails."""
+        list(self.manager.search_repos("x"))
+        self.write_index({"me/other": known("https://h/o", "other")})
+        self.time += 3599
+        self.assertEqual(len(list(self.manager.search_repos("thing"))), 1)
+        self.time += 2
+        self.assertEqual(len(list(self.manager.search_repos("other"))), 1)
+        self.time += 3601
+        self.index.unlink()
+        self.assertEqual(len(list(self.manager.search_repos("other"))), 1)
+
+    def test_nonsense_in_the_index(self) -> None:
+        """What isn't as it should be in an index is passed over."""
+        for index in ({"a": 1, "b": {"c": 2}, "d": {"e": {"repo": 3}}, "f": None}, {"last_update": "never"}):
+            self.write_index(index)
+            self.time += 7200
+            self.assertEqual(list(self.manager.search_repos("a")), [])
+            self.assertEqual(self.manager.get_repo_from_index("a"), [])
+
+    def test_update(self) -> None:
+        """An update has the newest state, which can be undone."""
+        path = Path(self.manager.install_repo("me/thing"))
+        self.origin.commit({"new.txt": "new"})
+        self.assertEqual(list(self.manager.update_repos(["me/thing", "nope"])), [(str(path), True, "It is up to date.")])
+        self.assertTrue((path / "new.txt").exists())
+        self.origin.commit({"new.txt": "newer"})
+        updated = self.manager.renew("me/thing")
+        self.assertEqual((path / "new.txt").read_text(), "newer")
+        updated.undo()
+        self.assertEqual((path / "new.txt").read_text(), "new")
+
+    def test_uninstall(self) -> None:
+        """The directory goes, and the entry with it; what isn't installed is no KeyError without a word."""
+        path = Path(self.manager.install_repo("me/thing"))
+        self.manager.uninstall_repo("me/thing")
+        self.assertFalse(path.exists())
+        self.assertEqual(self.manager.get_installed_plugin_repos(), {})
+        with self.assertRaisesRegex(KeyError, "not installed"):
+            self.manager.uninstall_repo("me/thing")
+
+    def test_a_stored_name_that_leads_elsewhere(self) -> None:
+        """Nothing outside is removed, whatever the storage says."""
+        self.manager.add_plugin_repo("../me", "https://h/me")
+        with self.assertRaises(RepoException):
+            self.manager.uninstall_repo("../me")
+        self.assertTrue(self.origin.directory.exists())

@@ -1,0 +1,105 @@
+"""Tests for what may be installed: URLs and names."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.plugins.repos.sources import RepoException, Source, human_name_for_git_url
+
+
+class NameTests(SynchronousTestCase):
+    """What a repository is called."""
+
+    def test_names(self) -> None:
+        """The last two parts of the URL, without .git."""
+        for url, name in (
+            ("https://github.com/errbotio/err-imagebot.git", "errbotio/err-imagebot"),
+            ("https://github.com/a/b/", "a/b"),
+            ("git@github.com:a/b.git", "a/b"),
+            ("https://host/x.tar.gz", "host/x.tar.gz"),
+            ("/srv/x/y", "x/y"),
+            ("a/b", "a/b"),
+        ):
+            self.assertEqual(human_name_for_git_url(url), name, url)
+
+
+class SourceTests(SynchronousTestCase):
+    """What is taken, and what is refused."""
+
+    def test_taken(self) -> None:
+        """https, http and ssh, scp's way to write it, archives, and paths."""
+        for url in (
+            "https://github.com/a/b",
+            "http://127.0.0.1:8080/a/b.git",
+            "ssh://git@host/a/b",
+            "git@host:a/b.git",
+            "/srv/git/a/b",
+            "file:///srv/git/a/b",
+        ):
+            self.assertEqual(Source.of(url), Source("a/b", url))
+        self.assertTrue(Source.of("https://host/a/b.tar.gz").is_archive)
+
+    def test_refused(self) -> None:
+        """What git would take for an option or a command, other transports, and names that lead elsewhere."""
+        for url in (
+            "",
+            "-",
+            "--upload-pack=touch /tmp/x",
+            "ext::sh -c touch% /tmp/x",
+            "ext::sh",
+            "fd::7",
+            "git://host/a/b",
+            "ftp://host/a/b",
+            "javascript:alert(1)",
+            "ssh://-oProxyCommand=x/a/b",
+            "ssh://git@-oProxyCommand=x/a/b",
+            "-oProxyCommand=x@host:a/b",
+            "git@-oProxyCommand=x:a/b",
+            "git@host:-x",
+            "https://",
+            "https:///a/b",
+            "https://host/a/..",
+            "https://host/../..",
+            "https://host/.git/b",
+            "https://host/a/b c",
+            "https://host/a/b\nc",
+            "https://host/a/%2e%2e",
+            "https://[::1/a/b",
+            "https://host:port/a/b",
+            "file://host/a/b",
+            "relative/path",
+        ):
+            with self.assertRaises(RepoException, msg=url):
+                Source.of(url)
+
+    def test_a_remote_index_names_no_path(self) -> None:
+        """What is on this machine can be asked for by an admin, not by an index from elsewhere."""
+        for url in ("/srv/git/a/b", "file:///srv/git/a/b"):
+            with self.assertRaises(RepoException):
+                Source.of(url, "a/b", local=False)
+
+    def test_names_that_lead_elsewhere(self) -> None:
+        """A name from an index is no way out of the directory."""
+        for name in ("../x", "/x", "a/../b", "a/b/c", ".git", "-x", "a/", "", "a\\b"):
+            with self.assertRaises(RepoException, msg=name):
+                Source.of("https://host/a/b", name)
+
+    def test_secrets(self) -> None:
+        """A refusal doesn't repeat the password in a URL, and is one line."""
+        with self.assertRaises(RepoException) as raised:
+            Source.of("gopher://user:s3cret@host/a/b")
+        self.assertNotIn("s3cret", str(raised.exception))
+
+    @given(st.text(max_size=60))
+    def test_anything(self, text: str) -> None:
+        """Any text is either a source whose name stays inside, or refused in one line."""
+        try:
+            source = Source.of(text)
+        except RepoException as error:
+            self.assertEqual(len(str(error).splitlines()), 1)
+        else:
+            self.assertFalse(source.url.startswith("-"))
+            self.assertNotIn("..", source.name.split("/"))
+            self.assertFalse(source.name.startswith("/"))
