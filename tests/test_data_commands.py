@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import cli
 from errklein.data_dir import DataDirectory
 from errklein.storage import SQLiteStorage
-from tests.processes import write_config, write_plugin
+from tests.processes import ERRKLEIN, run, write_config, write_plugin
 
 
 class DataCase(SynchronousTestCase):
@@ -131,6 +131,32 @@ class ImportTests(DataCase):
         self.assertIsNone(shelves_to_import(config, ["Greeter"]))
         config.STORAGE = "Memory"
         self.assertIsNone(shelves_to_import(config, ()))
+
+
+class MovingTests(DataCase):
+    """The whole way, as operators go it."""
+
+    timeout = 60
+
+    def test_from_errbot(self) -> None:
+        """The bot says that there is something to import; after that its plugins find what errbot had stored."""
+        write_plugin(
+            self.directory,
+            "Greeter",
+            "from errbot import BotPlugin, botcmd\n\nclass Thing:\n    pass\n\nclass Greeter(BotPlugin):\n    @botcmd\n"
+            "    def look(self, msg, args):\n        return f\"{type(self['thing']).__name__} of {self['thing'].a}\"\n",
+        )
+        with shelve.open(str(self.data / "Greeter.db")) as shelf:
+            # As pickle's protocol 2 writes an instance with one attribute.
+            shelf.dict[b"thing"] = b"\x80\x02cerrbot.plugins.greeter\nThing\n)\x81}X\x01\0\0\0aK\x05sb."
+        before = run(ERRKLEIN, "-T", cwd=self.directory, stdin="!uptime\n")
+        self.assertIn("shelves of errbot's that were not imported (Greeter)", before.stdout)
+        self.assertIn("import-errbot", run(ERRKLEIN, "check", cwd=self.directory).stdout)
+        imported = run(ERRKLEIN, "import-errbot", cwd=self.directory)
+        self.assertEqual((imported.returncode, imported.stderr), (0, ""))
+        after = run(ERRKLEIN, "-T", cwd=self.directory, stdin="!look\n!uptime\n")
+        self.assertIn("Thing of 5", after.stdout, after.stderr)
+        self.assertNotIn("import-errbot", after.stdout)
 
 
 class BackupTests(DataCase):

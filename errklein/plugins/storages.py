@@ -80,6 +80,9 @@ def storage_plug(config: Config) -> PlugFile:
     found = list(_plugs(config))
     for plug in found:
         if plug.name == config.STORAGE:
+            refusal = plug.refusal()
+            if refusal is not None:
+                raise ConfigError(f"STORAGE: {plug.name}: {refusal}")
             return plug
     names = ", ".join(dict.fromkeys([*STORAGES, *(plug.name for plug in found)]))
     where = config.BOT_EXTRA_STORAGE_PLUGINS_DIR or "BOT_EXTRA_STORAGE_PLUGINS_DIR"

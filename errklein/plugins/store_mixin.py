@@ -68,7 +68,7 @@ class StoreMixin(MutableMapping[str, Any]):
     def clear(self) -> None:
         """Forget all values, those that can't be read any more included."""
         store = self.__opened_store()
-        for key in store.keys():  # noqa: SIM118 - a Store is no mapping
+        for key in list(store.keys()):
             # Another thread may have removed it meanwhile.
             with suppress(KeyError):
                 store.remove(key)
@@ -83,7 +83,8 @@ class StoreMixin(MutableMapping[str, Any]):
         self.__opened_store().remove(key)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.__opened_store().keys())
+        # The keys as they are now: a storage that was written for errbot may answer with a view that changes.
+        return iter(list(self.__opened_store().keys()))
 
     def __len__(self) -> int:
         return self.__opened_store().len()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins.store_mixin import StoreAlreadyOpenError, StoreException, StoreMixin, StoreNotOpenError
 from errklein.storage import MemoryStorage, StorageError
+from errklein.storage.base import StoragePluginBase
+from errklein.storage.bundled import MemoryStorage as MemoryValues
 from tests.storage.test_pickling import PluginCase
 
 
@@ -199,3 +201,33 @@ class LifeTests(SynchronousTestCase):
         with opened() as plugin:
             plugin["key"] = 1
         self.assertFalse(plugin.is_open_storage())
+
+    def test_storages_of_errbot(self) -> None:
+        """Any storage that was written for errbot can be opened; its keys may be a view that changes."""
+        plugin = Greeter()
+        plugin.open_storage(ViewPlugin(None), "Greeter")
+        with plugin.mutable("names", []) as names:
+            names.append("alice")
+        plugin["other"] = 1
+        for key in plugin:
+            plugin[key + "2"] = plugin[key]
+        self.assertEqual((sorted(plugin), plugin["names"]), (["names", "names2", "other", "other2"], ["alice"]))
+        plugin.clear()
+        self.assertEqual(len(plugin), 0)
+
+
+class ViewPlugin(StoragePluginBase):
+    """Opens namespaces whose keys are a live view."""
+
+    def open(self, namespace: str) -> View:
+        return View()
+
+
+class View(MemoryValues):
+    """Keeps its values to itself."""
+
+    def __init__(self) -> None:
+        self.root = {}
+
+    def keys(self) -> KeysView[str]:
+        return self.root.keys()

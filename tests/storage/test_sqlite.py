@@ -216,12 +216,16 @@ class TroubleTests(SQLiteCase):
             return connection
 
         self.patch(sqlite3, "connect", connect_to_small_disk)
-        store = self.open().open("Greeter")
+        storage = self.open()
+        store = storage.open("Greeter")
         store.set("key", "old")
         for value in ("x" * 1_000_000, "x" * 2_000_000):
             message = str(self.assertRaises(StorageError, store.set, "key", value))
             self.assertIn("the disk is full, nothing was changed", message)
             self.assertIn(str(self.path), message)
+        rows = [("Greeter", "key", b"new"), ("Greeter", "large", b"x" * 1_000_000)]
+        message = str(self.assertRaises(StorageError, storage.put, rows, ["Greeter"]))
+        self.assertIn("the disk is full, nothing was changed", message)
         self.assertEqual((store.get("key"), store.len()), ("old", 1))
         store.set("key", "small")
         connected[0].execute("PRAGMA max_page_count = 1000000")
