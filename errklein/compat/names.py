@@ -78,6 +78,11 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "TestRoomAcl": "errklein.backends.test:TestRoomAcl",
         "testbot": "errklein.testing.fixture:testbot",
     },
+    "errbot.bootstrap": {
+        "CORE_STORAGE": "errklein.compat.storages:CORE_STORAGE",
+        "get_storage_plugin": "errklein.compat.storages:get_storage_plugin",
+        "restore_bot_from_backup": "errklein.compat.storages:restore_bot_from_backup",
+    },
     "errbot.botplugin": {
         "ArgParserBase": "errklein.commands:ArgParserBase",
         "Command": "errklein.commands:Command",

@@ -33,6 +33,19 @@ def make_storage(config: Config) -> Storage:
         return MemoryStorage()
     if config.STORAGE == "Shelf":
         return SQLiteStorage(database_of(config), find_class)
+    cls = load_storage_class(config)
+    try:
+        opener: Any = cls(config)
+    except Exception as error:
+        # The message may hold what STORAGE_CONFIG does; the type and the place have to do.
+        raise StorageError(
+            f"STORAGE: {config.STORAGE}: {type(error).__name__} when {cls.__name__} was made of STORAGE_CONFIG"
+        ) from error
+    return ThirdPartyStorage(config.STORAGE, opener, config.STORAGE_CONFIG)
+
+
+def load_storage_class(config: Config) -> type[Any]:
+    """The class of the storage that STORAGE names, if that isn't errklein's own; raises ConfigError or StorageError."""
     plug = storage_plug(config)
     try:
         # A plugin may have the same name, and its modules must not be taken for these.
@@ -40,14 +53,7 @@ def make_storage(config: Config) -> Storage:
         cls, _ = plugin_class(module, _BASE)
     except PluginLoadError as error:
         raise StorageError(f"STORAGE: {error}") from error
-    try:
-        opener: Any = cls(config)
-    except Exception as error:
-        # The message may hold what STORAGE_CONFIG does; the type and the place have to do.
-        raise StorageError(
-            f"STORAGE: {plug.name}: {type(error).__name__} when it was made of STORAGE_CONFIG; see {plug.module_path}"
-        ) from error
-    return ThirdPartyStorage(plug.name, opener, config.STORAGE_CONFIG)
+    return cls
 
 
 def database_of(config: Config) -> Path:

@@ -1,0 +1,47 @@
+"""errbot's bootstrap, as far as it is about storages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.compat.storages import CORE_STORAGE, get_storage_plugin, restore_bot_from_backup
+from errklein.storage import MemoryStorage
+from errklein.storage.backup import write_backup
+from errklein.storage.bundled import MemoryStoragePlugin, ShelfStoragePlugin
+from errklein.storage.transfer import rows_of
+from tests.plugins.test_storages import StorageCase
+
+
+class GetStoragePluginTests(StorageCase):
+    def test_by_name(self) -> None:
+        """Each name leads to a storage whose namespaces can be opened; without a name it is the shelf."""
+        self.assertIsInstance(get_storage_plugin(self.config(STORAGE="Memory")), MemoryStoragePlugin)
+        self.assertIsInstance(get_storage_plugin(self.config(STORAGE="Shelf")), ShelfStoragePlugin)
+        self.assertIsInstance(get_storage_plugin(SimpleNamespace(BOT_DATA_DIR="x")), ShelfStoragePlugin)
+        values = get_storage_plugin(self.config(STORAGE="Dicts")).open("Greeter")
+        values.set("a", 1)
+        self.assertEqual(values.get("a"), 1)
+
+    def test_place(self) -> None:
+        """errklein's own storages have a place."""
+        self.assertTrue(Path(CORE_STORAGE).is_dir())
+
+
+class RestoreTests(SynchronousTestCase):
+    def test_restore(self) -> None:
+        """A backup of either kind is put into the bot; what is left out is logged."""
+        bot = SimpleNamespace(storage=MemoryStorage())
+        bot.storage.open("A").set("x", 1)
+        path = Path(self.mktemp())
+        write_backup(path, rows_of(bot.storage))
+        bot.storage.open("A").set("x", 2)
+        restore_bot_from_backup(path, bot=bot)
+        self.assertEqual(bot.storage.open("A").get("x"), 1)
+        path.write_text("bot.plugin_manager['configs'] = {'A': 1}\nbot.plugin_manager['odd'] = <odd>\n")
+        with self.assertLogs("errbot") as logged:
+            restore_bot_from_backup(str(path), bot=bot)
+        self.assertEqual(bot.storage.open("core").get("configs"), {"A": 1})
+        self.assertIn("line 2", logged.output[0])
