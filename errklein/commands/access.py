@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from errklein.chat import Message, RoomOccupant
@@ -73,7 +75,7 @@ def matches(text: str, patterns: Iterable[str] | str) -> bool:
     """Whether `text` matches one of the patterns, in which `*`, `?` and `[…]` are wildcards; case matters."""
     if isinstance(patterns, str):
         patterns = (patterns,)
-    return any(fnmatchcase(text, pattern) for pattern in patterns)
+    return any(_compiled(pattern).match(text) for pattern in patterns)
 
 
 def glob(text: str, patterns: Iterable[str] | str) -> bool:
@@ -208,14 +210,21 @@ def judge(
 def applying(plugin: str, command: str, patterns: Iterable[str]) -> str | None:
     """The first of the patterns of ACCESS_CONTROLS that is for this command."""
     key = f"{_normal(plugin)}:{_normal(command)}"
-    return next((pattern for pattern in patterns if fnmatchcase(key, _whole(pattern))), None)
+    return next((pattern for pattern in patterns if _for_commands(pattern).match(key)), None)
 
 
-def _whole(pattern: str) -> str:
-    """The pattern with its plugin, as commands' names are: small, and with underscores for spaces."""
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern))
+
+
+@lru_cache(maxsize=4096)
+def _for_commands(pattern: str) -> re.Pattern[str]:
+    """What finds commands written as "plugin:command" in small letters, with underscores for spaces."""
     plugin, colon, command = pattern.partition(":")
-    return f"{_normal(plugin)}:{_normal(command)}" if colon else f"*:{_normal(pattern)}"
+    return _compiled(f"{_normal(plugin)}:{_normal(command)}" if colon else f"*:{_normal(pattern)}")
 
 
+@lru_cache(maxsize=4096)
 def _normal(name: str) -> str:
     return "_".join(name.lower().split())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any
 
-from errklein import BotPlugin, CommandError, botcmd
+from errklein import BotPlugin, CommandError, botcmd, on_reactor
 from errklein.chat import Message, Person, Room, RoomOccupant
 from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError
 from errklein.commands.access import admin_by_default
@@ -62,7 +62,8 @@ class ChatRoom(BotPlugin):
             except Exception as error:
                 self.log.warning("%s: can't join %s: %s", network, name, error)
 
-    async def callback_message(self, message: Message) -> None:
+    @on_reactor
+    def callback_message(self, message: Message) -> None:
         """Pass the message on, as CHATROOM_RELAY and REVERSE_CHATROOM_RELAY say."""
         config = self._bot.bot_config.networks[self._bot.backend.network]
         if config.CHATROOM_RELAY and message.is_direct and isinstance(message.frm, Person):
