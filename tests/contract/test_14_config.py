@@ -1,0 +1,279 @@
+"""Chapter 14: config.py, and who may do what."""
+
+from __future__ import annotations
+
+import queue
+
+from tests.contract.kit import ADMIN, ContractTest, decided
+
+PLUGIN = """
+    from errbot import BotPlugin, botcmd
+
+    class Tried(BotPlugin):
+        @botcmd
+        def open_door(self, msg, args):
+            return "open"
+
+        @botcmd
+        def other(self, msg, args):
+            return "other"
+
+        @botcmd(admin_only=True)
+        def ruled(self, msg, args):
+            return "ruled"
+    """
+
+
+class AccessTest(ContractTest):
+    """A test of access rules."""
+
+    plugin = PLUGIN
+
+    def said_by(self, person: str, text: str, room: str | None = None) -> str:
+        """What is answered to somebody, in a room or directly; nothing if there is no answer."""
+        from errbot.backends.base import Message
+        from errbot.backends.test import TestOccupant, TestPerson
+
+        if room is None:
+            message = Message(text, frm=TestPerson(person), to=self.bot.bot_identifier)
+        else:
+            place = self.bot.query_room(room)
+            message = Message(text, frm=TestOccupant(person, place), to=place)
+        self.bot.callback_message(message)
+        said = self.until_quiet()
+        return said[0] if said else ""
+
+
+class UsersTests(AccessTest):
+    """Rules about users."""
+
+    config = {
+        "ACCESS_CONTROLS": {
+            "open_door": {"allowusers": ("*@friends", ADMIN)},
+            "Tried:other": {"denyusers": "bad*"},
+        }
+    }
+
+    def test_allowed(self) -> None:
+        """Only those whom a pattern allows."""
+        self.assertEqual(self.said_by("me@friends", "!open door"), "open")
+        self.assertIn("You're not allowed to access this command from this user", self.said_by("me@foes", "!open door"))
+
+    def test_denied(self) -> None:
+        """All but those whom a pattern denies; one pattern needs no tuple."""
+        self.assertEqual(self.said_by("good@foes", "!other"), "other")
+        self.assertIn("not allowed", self.said_by("bad@friends", "!other"))
+
+    def test_case(self) -> None:
+        """Case matters in users."""
+        self.assertIn("not allowed", self.said_by("me@FRIENDS", "!open door"))
+
+
+class OrderTests(AccessTest):
+    """Which rule decides."""
+
+    config = {
+        "ACCESS_CONTROLS_DEFAULT": {"denyusers": ("nobody",)},
+        "ACCESS_CONTROLS": {
+            "tried:OPEN*": {"allowusers": ("first",)},
+            "open_door": {"allowusers": ("second",)},
+        },
+    }
+
+    def test_first_match(self) -> None:
+        """The first pattern that matches; case doesn't matter in it."""
+        self.assertEqual(self.said_by("first", "!open door"), "open")
+        self.assertIn("not allowed", self.said_by("second", "!open door"))
+
+    def test_default(self) -> None:
+        """It is laid over the default."""
+        self.assertIn("not allowed", self.said_by("nobody", "!other"))
+        self.assertEqual(self.said_by("somebody", "!other"), "other")
+
+
+class PlacesTests(AccessTest):
+    """Rules about places."""
+
+    config = {
+        "ACCESS_CONTROLS": {
+            "open_door": {"allowmuc": False},
+            "other": {"allowprivate": False, "allowrooms": ("#good*",)},
+        }
+    }
+
+    def test_no_rooms(self) -> None:
+        """Not in rooms."""
+        self.assertEqual(self.said_by("me", "!open door"), "open")
+        self.assertIn("from a chatroom", self.said_by("me", "!open door", "#good"))
+
+    def test_no_direct_messages(self) -> None:
+        """Not directly."""
+        self.assertIn("via private message to me", self.said_by("me", "!other"))
+
+    def test_rooms(self) -> None:
+        """Only in some rooms."""
+        self.assertEqual(self.said_by("me", "!other", "#good1"), "other")
+        self.assertIn("from this room", self.said_by("me", "!other", "#bad"))
+
+
+class ArgumentsTests(AccessTest):
+    """Rules about arguments."""
+
+    config = {"ACCESS_CONTROLS": {"open_door": {"allowargs": ("front*",)}, "other": {"denyargs": ("*secret*",)}}}
+
+    def test_arguments(self) -> None:
+        """The whole text of them."""
+        self.assertEqual(self.said_by("me", "!open door front now"), "open")
+        self.assertIn("using the provided arguments", self.said_by("me", "!open door back"))
+        self.assertIn("using the provided arguments", self.said_by("me", "!other the secret one"))
+
+
+class AdministratorsTests(AccessTest):
+    """Commands for administrators."""
+
+    config = {"BOT_ADMINS": (ADMIN, "*@admins"), "ACCESS_CONTROLS": {"ruled": {"allowmuc": True}}}
+
+    def test_administrators(self) -> None:
+        """BOT_ADMINS are patterns."""
+        self.assertEqual(self.said_by("me@admins", "!ruled"), "ruled")
+        self.assertIn("This command requires bot-admin privileges", self.said_by("me@users", "!ruled"))
+
+    def test_in_rooms(self) -> None:
+        """In rooms where the rules allow it."""
+        self.assertEqual(self.said_by("me@admins", "!ruled", "#room"), "ruled")
+
+
+class AdministratorsInRoomsTests(AccessTest):
+    """Commands for administrators, without rules."""
+
+    def test_not_in_rooms(self) -> None:
+        """Only directly."""
+        said = self.said_by(ADMIN, "!ruled", "#room")
+        self.assertIn("This command may only be issued through a direct message", said)
+
+
+class HiddenTests(AccessTest):
+    """HIDE_RESTRICTED_ACCESS and HIDE_RESTRICTED_COMMANDS."""
+
+    config = {
+        "HIDE_RESTRICTED_ACCESS": True,
+        "HIDE_RESTRICTED_COMMANDS": True,
+        "ACCESS_CONTROLS": {"open_door": {"denyusers": ("*",)}},
+    }
+
+    def test_no_reply(self) -> None:
+        """Whoever may not isn't told."""
+        self.assertEqual(self.said_by("me", "!open door"), "")
+
+    def test_not_in_help(self) -> None:
+        """What one may not isn't in the help."""
+        said = self.ask("!help Tried")
+        self.assertNotIn("open door", said)
+        self.assertIn("other", said)
+
+
+class MendedTests(AccessTest):
+    """Rules that errbot doesn't follow."""
+
+    config = {
+        "ACCESS_CONTROLS": {
+            "open door": {"denyusers": ("spaced",)},
+            "other": {"allowusers": None, "denyusers": ("listed",)},
+        }
+    }
+
+    @decided("a pattern with a space never matches")
+    def test_spaces(self) -> None:
+        """Spaces in patterns are underscores."""
+        self.assertIn("not allowed", self.said_by("spaced", "!open door"))
+
+    @decided("None blocks without a word")
+    def test_none(self) -> None:
+        """None is as if it weren't there."""
+        self.assertEqual(self.said_by("somebody", "!other"), "other")
+
+
+class WithoutAccessPluginTests(AccessTest):
+    """CORE_PLUGINS without ACLs."""
+
+    config = {"CORE_PLUGINS": ("Utils", "Help")}
+
+    @decided("nothing is enforced any more")
+    def test_enforced(self) -> None:
+        """Commands for administrators stay theirs."""
+        self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled"))
+
+
+class NoCorePluginsTests(ContractTest):
+    """CORE_PLUGINS = ()."""
+
+    @decided("all are loaded")
+    def test_none(self) -> None:
+        """None are loaded."""
+        from errbot.backends.test import TestBot
+
+        other = TestBot(extra_config={"CORE_PLUGINS": ()})
+        try:
+            other.start(timeout=1)
+        except queue.Empty:
+            names: list[str] = []
+        else:
+            names = other.bot.plugin_manager.get_all_active_plugin_names()
+        other.stop()
+        self.assertNotIn("Health", names)
+
+
+class SettingsTests(ContractTest):
+    """What plugins read."""
+
+    plugin = PLUGIN
+
+    def test_defaults(self) -> None:
+        """Settings that weren't given have their defaults."""
+        config = self.bot.bot_config
+        expected = {
+            "BOT_PREFIX": "!",
+            "BOT_ASYNC": True,
+            "BOT_PREFIX_OPTIONAL_ON_CHAT": False,
+            "BOT_ALT_PREFIXES": (),
+            "BOT_ALT_PREFIX_SEPARATORS": (),
+            "BOT_ALT_PREFIX_CASEINSENSITIVE": False,
+            "ACCESS_CONTROLS": {},
+            "ACCESS_CONTROLS_DEFAULT": {},
+            "HIDE_RESTRICTED_COMMANDS": False,
+            "HIDE_RESTRICTED_ACCESS": False,
+            "DIVERT_TO_PRIVATE": (),
+            "DIVERT_TO_THREAD": (),
+            "SUPPRESS_CMD_NOT_FOUND": False,
+            "GROUPCHAT_NICK_PREFIXED": False,
+            "AUTOINSTALL_DEPS": True,
+        }
+        self.assertEqual({name: getattr(config, name) for name in expected}, expected)
+
+    def test_own(self) -> None:
+        """Plugins find whatever else the file has."""
+        self.testbot.bot_config.OF_SOME_PLUGIN = 1
+        self.assertEqual(self.instance().bot_config.OF_SOME_PLUGIN, 1)
+
+    def test_notifications(self) -> None:
+        """BOT_ADMINS_NOTIFICATIONS are the administrators unless others are named."""
+        self.assertEqual(tuple(self.bot.bot_config.BOT_ADMINS_NOTIFICATIONS), (ADMIN,))
+
+
+class LongMessagesTests(ContractTest):
+    """MESSAGE_SIZE_LIMIT."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+            @botcmd
+            def long(self, msg, args):
+                return "x" * 250
+        """
+    config = {"MESSAGE_SIZE_LIMIT": 100}
+
+    def test_parts(self) -> None:
+        """A message that is longer comes in parts."""
+        said = self.replies("!long")
+        self.assertEqual([len(part) for part in said], [100, 100, 50])

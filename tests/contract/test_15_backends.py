@@ -1,0 +1,217 @@
+"""Chapter 15: networks that others wrote."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import shutil
+import tempfile
+import textwrap
+import threading
+import types
+import unittest
+from pathlib import Path
+from typing import Any
+
+from tests.contract.kit import TestCase as Case
+
+BACKEND = """
+    import queue
+    from errbot.backends.base import ONLINE, Message, Person, Presence, Room
+    from errbot.core import ErrBot
+
+    HEARD = queue.Queue()
+    SAID = queue.Queue()
+
+
+    class Somebody(Person):
+        def __init__(self, name):
+            self.name = name
+
+        person = client = nick = aclattr = fullname = property(lambda self: self.name)
+
+        def __eq__(self, other):
+            return isinstance(other, Somebody) and self.name == other.name
+
+        def __hash__(self):
+            return hash(self.name)
+
+        __str__ = lambda self: self.name
+
+
+    class Place(Room):
+        def __init__(self, name):
+            self.name = name
+
+        __str__ = lambda self: self.name
+
+
+    class ContractBackend(ErrBot):
+        def __init__(self, config):
+            super().__init__(config)
+            self.bot_identifier = Somebody(config.BOT_IDENTITY["username"])
+            self.connections = 0
+            self.of_the_backend = "only here"
+
+        @property
+        def mode(self):
+            return "contract"
+
+        def serve_once(self):
+            self.connections += 1
+            self.connect_callback()
+            try:
+                while True:
+                    text = HEARD.get()
+                    if text is None:
+                        return True
+                    self.callback_message(Message(text, frm=Somebody("admin"), to=self.bot_identifier))
+            finally:
+                self.disconnect_callback()
+
+        def connect(self):
+            return self
+
+        def send_message(self, msg):
+            super().send_message(msg)
+            SAID.put((str(msg.to), msg.body))
+
+        def build_identifier(self, text):
+            return Place(text) if text.startswith("#") else Somebody(text)
+
+        def build_reply(self, msg, text=None, private=False, threaded=False):
+            response = self.build_message(text)
+            response.frm = self.bot_identifier
+            response.to = msg.frm
+            return response
+
+        def change_presence(self, status=ONLINE, message=""):
+            SAID.put(("presence", status))
+
+        def query_room(self, room):
+            return Place(room)
+
+        def rooms(self):
+            return [Place("#one")]
+
+        def prefix_groupchat_reply(self, message, identifier):
+            message.body = f"@{identifier} {message.body}"
+    """
+
+PLUGIN = """
+    from errbot import BotPlugin, botcmd
+
+    class Tried(BotPlugin):
+        told = ()
+        connected = 0
+
+        def callback_connect(self):
+            self.connected += 1
+
+        def callback_botmessage(self, message):
+            self.told += (message.body,)
+
+        @botcmd
+        def hello(self, msg, args):
+            return f"hello *{args}*"
+
+        @botcmd
+        def facts(self, msg, args):
+            return " ".join([self.mode, str(self.bot_identifier), self._bot.of_the_backend, str(self.rooms()[0]),
+                             str(self.query_room("#two")), str(self.build_identifier("someone"))])
+
+        @botcmd
+        def presence(self, msg, args):
+            self.change_presence("away")
+
+        @botcmd
+        def later(self, msg, args):
+            self.send(self.build_identifier("someone"), "for you")
+    """
+
+
+class ThirdPartyBackendTests(Case):
+    """A subclass of ErrBot with a blocking serve_once."""
+
+    def setUp(self) -> None:
+        """Start a bot on such a network."""
+        from errbot.bootstrap import setup_bot
+
+        directory = Path(tempfile.mkdtemp(prefix="contract-"))
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        for name, text in (
+            ("backend/contract.plug", "[Core]\nName = Contract\nModule = contract_backend\n"),
+            ("backend/contract_backend.py", BACKEND),
+            ("plugins/tried.plug", "[Core]\nName = Tried\nModule = tried_there\n"),
+            ("plugins/tried_there.py", PLUGIN),
+        ):
+            path = directory / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+        (directory / "data").mkdir()
+        config: Any = types.ModuleType("config")
+        config.BACKEND = "Contract"
+        config.BOT_DATA_DIR = str(directory / "data")
+        config.BOT_EXTRA_PLUGIN_DIR = str(directory / "plugins")
+        config.BOT_EXTRA_BACKEND_DIR = str(directory / "backend")
+        config.BOT_ADMINS = ("admin",)
+        config.BOT_IDENTITY = {"username": "me"}
+        config.BOT_LOG_FILE = None
+        config.BOT_LOG_LEVEL = logging.ERROR
+        config.STORAGE = "Memory"
+        self.bot = setup_bot("Contract", logging.getLogger("contract"), config)
+        module = types.SimpleNamespace(**type(self.bot).serve_once.__globals__)
+        self.heard: queue.Queue[str | None] = module.HEARD
+        self.said: queue.Queue[tuple[str, str]] = module.SAID
+        self.serving = threading.Thread(target=self.bot.serve_forever, daemon=True)
+        self.serving.start()
+        self.addCleanup(self.end)
+
+    def end(self) -> None:
+        """Let the network come to its end."""
+        self.heard.put(None)
+        self.serving.join(10)
+        self.assertFalse(self.serving.is_alive())
+
+    def ask(self, text: str) -> tuple[str, str]:
+        """What is said to that, and to whom."""
+        self.heard.put(text)
+        return self.said.get(timeout=10)
+
+    def test_commands(self) -> None:
+        """Messages are heard and answered; what is sent is Markdown."""
+        self.assertEqual(self.ask("!hello you"), ("admin", "hello *you*"))
+
+    def test_facts(self) -> None:
+        """Plugins find the network's own things, on the bot those that only this one has."""
+        self.assertEqual(self.ask("!facts"), ("admin", "contract me only here #one #two someone"))
+
+    def test_presence(self) -> None:
+        """The network shows it."""
+        self.assertEqual(self.ask("!presence"), ("presence", "away"))
+
+    def test_send(self) -> None:
+        """Plugins speak to whom they like."""
+        self.assertEqual(self.ask("!later"), ("someone", "for you"))
+
+    def test_connected(self) -> None:
+        """Plugins are told that there is a connection, and of what the bot says."""
+        self.ask("!hello you")
+        tried = self.bot.plugin_manager.get_plugin_obj_by_name("Tried")
+        self.assertGreaterEqual(tried.connected, 1)
+        self.assertIn("hello *you*", tried.told)
+
+
+class BackendManagerTests(unittest.TestCase):
+    """Backends as plugins."""
+
+    def test_found(self) -> None:
+        """By name, in the bundled directory and others; an unknown name is an error."""
+        from errbot import bootstrap, core
+        from errbot.backend_plugin_manager import BackendPluginManager, PluginNotFoundException
+
+        config = types.SimpleNamespace()
+        found = BackendPluginManager(config, "errbot.backends", "Test", core.ErrBot, bootstrap.CORE_BACKENDS)
+        self.assertEqual(found.plugin_info.name, "Test")
+        with self.assertRaises(PluginNotFoundException):
+            BackendPluginManager(config, "errbot.backends", "Nothing", core.ErrBot, bootstrap.CORE_BACKENDS)
