@@ -18,7 +18,10 @@ from errklein.chat import Card, Identifier, Message, Presence, Reaction, Room, R
 from errklein.commands import CommandRegistry
 from errklein.commands.declaration import documentation, with_prefix
 from errklein.commands.flows import FlowRoot
+from errklein.commands.history import History
+from errklein.commands.registry import FilterRegistry
 from errklein.compat.flask_routes import flask_routes
+from errklein.conversations import Conversations
 from errklein.dispatcher import Dispatcher, handling, network_of_handled_message
 from errklein.flow_executor import FlowExecutor
 from errklein.plugins.botflow import BotFlow, build_flows
@@ -72,11 +75,13 @@ class Bot:
         self.plugin_pool = plugin_pool
         self.backends = dict(backends)
         self.registry = CommandRegistry()
+        self.filters = FilterRegistry()
         self.waits = ThreadWaits(reactor)
         self.startup_time = datetime.now()
         self.plugin_manager = BotPluginManager(self)
         self.repo_manager = BotRepoManager(storage, self.plugins_directory, config.BOT_PLUGIN_INDEXES)
         self.dispatcher = Dispatcher(self)
+        self.conversations = Conversations(self)
         self.flow_executor = FlowExecutor(self)
         self.streams = Streams(self)
         self._flows: dict[BotFlow, list[FlowRoot]] = {}
@@ -129,6 +134,7 @@ class Bot:
         self._stopping = True
         self._expiry.stop()
         self._turns.stop()
+        self.conversations.stop()
         self.web.begin_stopping()
         idle = DeferredList([self._when_quiet(), self.web.when_idle()])
         await _at_most(self.reactor, grace, idle)
@@ -180,8 +186,28 @@ class Bot:
 
     @property
     def commands(self) -> dict[str, Callable[..., Any]]:
-        """The methods that answer commands, by the commands' names."""
-        return {command.name: command.handler for command in self.registry}
+        """The methods that answer commands with names, by the names."""
+        return {name: command.handler for name, command in self.registry.named.items()}
+
+    @property
+    def re_commands(self) -> dict[str, Callable[..., Any]]:
+        """The methods that answer what a pattern is found in, by their commands' names."""
+        return {command.name: command.handler for command in self.registry.by_pattern}
+
+    @property
+    def all_commands(self) -> dict[str, Callable[..., Any]]:
+        """The methods that answer commands of either kind."""
+        return {**self.re_commands, **self.commands}
+
+    @property
+    def command_filters(self) -> list[Callable[..., Any]]:
+        """The methods that see commands before they run, in the order in which they are asked."""
+        return [one.handler for one in self.filters.all]
+
+    @property
+    def cmd_history(self) -> History:
+        """What persons have commanded lately, on the network of the message that is being handled."""
+        return self.dispatcher.histories[self.backend.network]
 
     def get_doc(self, command: Callable[..., Any]) -> str:
         """What the command, a method, says of itself, with the bot's prefix where its docstring has "!"."""
@@ -190,6 +216,10 @@ class Bot:
     def get_command_classes(self) -> Iterator[type[Any]]:
         """The classes of the active plugins that have commands, each once."""
         yield from {type(command.handler.__self__): None for command in self.registry if ismethod(command.handler)}
+
+    def unknown_command(self, _: Message | None, cmd: str | None, args: str | None) -> str:
+        """What somebody is told whose command there isn't."""
+        return self.dispatcher.unknown(self.backend, f"{cmd or ''} {args or ''}")
 
     def build_identifier(self, text: str | tuple[str, str]) -> Identifier:
         """Who or what `text` names: "network:name" on that network, else on the network of the message that is being
@@ -330,6 +360,14 @@ class Bot:
         """The plugin's commands can't be given any more."""
         self.registry.remove(plugin.name)
 
+    def inject_command_filters_from(self, plugin: BotPlugin) -> None:
+        """Let the plugin's filters see commands before they run."""
+        self.filters.add(plugin.name, [handler for _, handler in handlers(plugin)])
+
+    def remove_command_filters_from(self, plugin: BotPlugin) -> None:
+        """The plugin's filters see no commands any more."""
+        self.filters.remove(plugin.name)
+
     def inject_flows_from(self, flows: BotFlow) -> None:
         """Let the flows be begun; raises ValueError that names the one that can't be built, or whose name is taken."""
         self.remove_flows_from(flows)
@@ -350,6 +388,10 @@ class Bot:
     def backend_of(self, identifier: Identifier) -> Backend:
         """The network that the identifier belongs to; raises ValueError if it is none of the bot's."""
         return self._backend_of(identifier.network)
+
+    def backend_of_message(self, message: Message) -> Backend:
+        """The network that the message was said on; raises ValueError if it is none of the bot's."""
+        return self._backend_of(message.network)
 
     # What networks tell
 
@@ -461,15 +503,16 @@ class Bot:
     def _hear(self, backend: Backend, message: Message) -> None:
         if self._stopping:
             return
-        self._answer(backend, message)
-        self._tell_plugins(backend, "callback_message", message)
+        if self._answer(backend, message):
+            self._tell_plugins(backend, "callback_message", message)
 
-    def _answer(self, backend: Backend, message: Message) -> None:
+    def _answer(self, backend: Backend, message: Message) -> bool:
+        """Run the command in the message; whether plugins may be shown the message."""
         # Whoever answers notices may find that the answer is one (RFC 2812, 3.3.2).
-        if self._stopping or message.extras.get("notice"):
-            return
+        if self._stopping or (isinstance(message.extras, Mapping) and message.extras.get("notice")):
+            return True
         with handling(backend):
-            self.dispatcher.dispatch(backend, message)
+            return self.dispatcher.dispatch(backend, message)
 
     def _backend_of(self, network: str) -> Backend:
         """The network of that name; "", as identifiers have that were made by hand, means as for a bare name."""

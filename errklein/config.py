@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 from errklein.settings import BACKEND_NAMES, BACKENDS, LOCAL_BACKENDS, SETTINGS, ConfigError, checked, means_nothing
@@ -44,6 +44,7 @@ class Config:
         above: Config | None = None,
     ) -> None:
         vars(self).update(_networks={}, _network=network, _path=path, _above=above, _without_effect=())
+        vars(self).update(_changes=0, _now=None)
         for name, value in settings.items():
             setattr(self, name, value)
 
@@ -70,10 +71,30 @@ class Config:
         names: Sequence[str] = vars(self)["_without_effect"]
         return names
 
+    @property
+    def now(self) -> SimpleNamespace:
+        """The settings as they are, to read many of them fast. The same object, until a setting is assigned."""
+        here = vars(self)
+        above = here["_above"]
+        changes = vars(above or self)["_changes"]
+        if here["_now"] is None or here["_now"][0] != changes:
+            names = {name for name in (*vars(above or self), *here) if not name.startswith("_")}
+            here["_now"] = changes, SimpleNamespace(**{name: getattr(self, name) for name in names})
+        now: SimpleNamespace = here["_now"][1]
+        return now
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _BY_NETWORK and isinstance(value, str):
             value = (value,)
         vars(self)[name] = value
+        self._count_change()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self._count_change()
+
+    def _count_change(self) -> None:
+        vars(vars(self)["_above"] or self)["_changes"] += 1
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.answers import Answers
 from errklein.chat import Message
-from errklein.commands import (
-    Caller,
-    CommandError,
-    Denial,
-    Prefixes,
-    RegisteredCommand,
-    find_command,
-    strip_prefix,
-)
-from errklein.commands.access import verdict_on
+from errklein.commands import Caller, Prefixes, RegisteredCommand, find_command, strip_prefix
+from errklein.commands.access import needs_admin, verdict_on
+from errklein.commands.history import History, asked_again
+from errklein.commands.unknown import unknown_command
+from errklein.filtering import Filtering
 from errklein.ports import Backend
-from errklein.running import PoolStopped
+from errklein.running import Placement, place
 from errklein.running.one_by_one import OneByOne
 from errklein.running.tally import Tally
 
@@ -49,150 +45,233 @@ def handling(backend: Backend) -> Iterator[None]:
         _network.reset(token)
 
 
+class NothingToRepeat(Exception):
+    """Somebody asks for a command of the history that isn't there."""
+
+
 class Dispatcher:
     """Answers messages."""
 
     log = Logger()
 
     def __init__(self, bot: Bot) -> None:
+        self.answers = Answers(bot)
+        self.histories = {network: History() for network in bot.backends}
+        """The history of each network's persons."""
         self._bot = bot
+        self._filtering = Filtering(bot)
         self._tally = Tally()
         self._admins = OneByOne(bot.reactor)
+        self._in_turn = OneByOne(bot.reactor)
+        self._prefixes: dict[str, tuple[Any, Prefixes]] = {}
 
     def when_idle(self) -> Deferred[None]:
         """Fires as soon as every message that was received has its answer."""
         return self._tally.when_none()
 
     def stop(self) -> None:
-        """Forget the admins' commands that wait for the one that runs."""
+        """Forget the commands that wait for another one to end."""
         self._admins.stop()
+        self._in_turn.stop()
 
-    def dispatch(self, backend: Backend, message: Message) -> None:
-        """Answer one message; never raises, and never waits."""
-        self._tally.enter()
-        answered = maybeDeferred(self._dispatch, backend, message)
-        answered.addErrback(self._lost).addBoth(lambda _: self._tally.leave())
-
-    def _dispatch(self, backend: Backend, message: Message) -> Deferred[Any] | None:
-        text = strip_prefix(message.body, self._prefixes_of(backend), message.is_direct)
-        if text is None:
-            return None
-        registry = self._bot.registry
-        found = find_command(text, registry, registry.most_words)
-        if found is None:
-            settled = self._bot.plugin_manager.when_settled()
-            if settled is not None:
-                # It may be a command of the plugin that is being reloaded.
-                return settled.addCallback(_in_this_context(self._dispatch), backend, message)
-            if not self._bot.bot_config.networks[backend.network].SUPPRESS_CMD_NOT_FOUND:
-                self._reply(backend, message, self._unknown(text))
-            return None
-        command = registry.get(found[0])
-        return None if command is None else self._run(backend, message, command, found[1])
-
-    def _run(self, backend: Backend, message: Message, command: RegisteredCommand, text: str) -> Deferred[Any] | None:
-        config = self._bot.bot_config.networks[backend.network]
-        denial = self._denied(config, message, command, text)
-        if denial is not None:
-            self.log.info(
-                "{sender} may not use {command}: {reason}",
-                sender=str(message.frm),
-                command=command.name,
-                reason=denial.reason,
-            )
-            if not config.HIDE_RESTRICTED_ACCESS:
-                self._reply(backend, message, denial.reason, command)
-            return None
+    def dispatch(self, backend: Backend, message: Message) -> bool:
+        """Answer one message; never raises, and never waits. False if plugins needn't be shown the message."""
         try:
-            args = command.declaration.split(text)
-        except Exception as error:
-            self._reply(backend, message, f"Sorry, I couldn't parse your arguments. {error}", command)
-            return None
-
-        def deliver(item: Any) -> None:
-            if item:
-                self._reply(backend, message, str(item), command)
-
-        def run() -> Deferred[Any]:
-            runner, pool = self._bot.runner, self._bot.command_pool
-            if command.yields:
-                return runner.each(deliver, command.handler, message, args, pool=pool)
-            return runner.run(command.handler, message, args, pool=pool).addCallback(deliver)
-
-        running = self._admins.run(run) if command.declaration.admin_only else run()
-        return running.addErrback(self._failed, backend, message, command)
-
-    def _denied(self, config: Any, message: Message, command: RegisteredCommand, text: str) -> Denial | None:
-        return verdict_on(command, text, Caller.of(message, config.BOT_ADMINS), config).denial
+            answered = self._dispatch(backend, message)
+        except NothingToRepeat:
+            return False
+        except Exception:
+            self._lost(Failure())
+            return True
+        if answered is not None:
+            self._tally.enter()
+            answered.addErrback(self._lost).addBoth(lambda _: self._tally.leave())
+        return True
 
     async def permits(self, message: Message, command: RegisteredCommand) -> bool:
         """Whether the sender of the message may use the command there, with some arguments; for `!help`."""
-        config = self._bot.bot_config.networks[self._bot.backend.network]
-        return verdict_on(command, None, Caller.of(message, config.BOT_ADMINS), config).denial is None
+        backend = self._bot.backend
+        if verdict_on(command, None, *self._asked_by(backend, message)).denial is not None:
+            return False
+        return await self._filtering.let_through(message, command.name, None, dry_run=True) is not None
 
-    def _failed(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
-        if failure.check(CommandError):
-            self._reply(backend, message, str(failure.value), command)
+    def unknown(self, backend: Backend, text: str) -> str:
+        """What somebody is told whose command there isn't."""
+        names = [command.name for command in self._bot.registry if command.declaration.pattern is None]
+        return unknown_command(text, names, self._bot.bot_config.networks[backend.network].BOT_PREFIX)
+
+    # Which command it is
+
+    def _dispatch(self, backend: Backend, message: Message) -> Deferred[Any] | None:
+        prefixes = self._prefixes_of(backend)
+        body = message.body
+        text = strip_prefix(body, prefixes, message.is_direct)
+        conversations = self._bot.conversations
+        if conversations.waiting and not self._is_command(body, prefixes) and conversations.take(backend, message):
+            return None
+        if text is None:
+            overheard = self._bot.registry.overheard
+            return self._matching(backend, message, overheard, body.strip()) if overheard else None
+        registry = self._bot.registry
+        found = find_command(text, registry, registry.most_words)
+        if found is not None and (command := registry.get(found[0])) is not None:
+            return self._consider(backend, message, command, found[1])
+        back = asked_again(text, prefixes.prefix)
+        if back is not None and strip_prefix(body, prefixes, False) is not None:
+            return self._repeat(backend, message, back)
+        return self._matching(backend, message, registry.by_pattern, text) or self._unknown(backend, message, text)
+
+    def _is_command(self, body: str, prefixes: Prefixes) -> bool:
+        """Whether it begins with a prefix. If there is none to begin with, only what is a command's name counts."""
+        if prefixes.prefix:
+            return strip_prefix(body, prefixes, False) is not None
+        return find_command(body, self._bot.registry, self._bot.registry.most_words) is not None
+
+    def _matching(
+        self, backend: Backend, message: Message, commands: tuple[RegisteredCommand, ...], text: str
+    ) -> Deferred[Any] | None:
+        """Run every command whose pattern is found in the text; None if there is no such one."""
+        running = [
+            self._consider(backend, message, command, text, match)
+            for command in commands
+            if (match := command.declaration.match(text)) is not None
+        ]
+        return DeferredList([one for one in running if one is not None]) if running else None
+
+    def _repeat(self, backend: Backend, message: Message, back: int) -> Deferred[Any] | None:
+        given = self.histories[backend.network].again(_person(message), back)
+        if given is None:
+            raise NothingToRepeat
+        command = self._bot.registry.find(given[0])
+        if command is None:
+            return self._unknown(backend, message, " ".join(given))
+        return self._consider(backend, message, command, given[1])
+
+    def _unknown(self, backend: Backend, message: Message, text: str) -> Deferred[Any] | None:
+        settled = self._bot.plugin_manager.when_settled()
+        if settled is not None:
+            # It may be a command of the plugin that is being reloaded.
+            return settled.addCallback(_in_this_context(self._dispatch), backend, message)
+        if not self._bot.bot_config.networks[backend.network].now.SUPPRESS_CMD_NOT_FOUND and self._names_unknown():
+            self.answers.reply(backend, message, self.unknown(backend, text))
+        return Deferred.fromCoroutine(self._ask_about_unknown(backend, message)) if self._bot.filters.catching else None
+
+    def _names_unknown(self) -> bool:
+        """Whether errbot would have its plugin that tells of unknown commands."""
+        chosen = self._bot.bot_config.CORE_PLUGINS
+        return chosen is None or "CommandNotFoundFilter" in chosen
+
+    async def _ask_about_unknown(self, backend: Backend, message: Message) -> None:
+        for answer in await self._filtering.answers_to_unknown(message):
+            self.answers.reply(backend, message, answer)
+
+    # Whether it may run
+
+    def _consider(
+        self, backend: Backend, message: Message, command: RegisteredCommand, text: str, match: Any = None
+    ) -> Deferred[Any] | None:
+        """Run the command, unless an access rule or a filter is against it."""
+        if self._refused(backend, message, command, text):
+            return None
+        if self._bot.filters.all:
+            return Deferred.fromCoroutine(self._filter(backend, message, command, text))
+        return self._begin(backend, message, command, text, match)
+
+    async def _filter(self, backend: Backend, message: Message, command: RegisteredCommand, text: str) -> None:
+        passed = await self._filtering.let_through(message, command.name, text)
+        if passed is None:
             return
-        if failure.check(PoolStopped):
-            self._reply(backend, message, "The bot is stopping; your command was not run.", command)
-            return
-        self.log.failure(
-            "{plugin}: the command {command} failed for {sender}",
-            failure,
-            plugin=command.owner,
-            command=command.name,
+        if passed != (message, command.name, text):
+            message, name, text = passed
+            meant = command if name == command.name else self._bot.registry.find(name)
+            if meant is None:
+                self.log.warn("A filter has made {command} of {given}; there is none", command=name, given=command.name)
+                return
+            # What a filter has put there needs as much permission as what was typed.
+            command, text = meant, "" if text is None else text
+            if self._refused(backend, message, command, str(text)):
+                return
+        running = self._begin(backend, message, command, text)
+        if running is not None:
+            await running
+
+    def _refused(self, backend: Backend, message: Message, command: RegisteredCommand, text: str) -> bool:
+        """Whether an access rule is against it; the sender has been told."""
+        config = self._bot.bot_config.networks[backend.network].now
+        if not (config.ACCESS_CONTROLS or config.ACCESS_CONTROLS_DEFAULT or needs_admin(command)):
+            return False
+        denial = verdict_on(command, text, *self._asked_by(backend, message)).denial
+        if denial is None:
+            return False
+        self.log.info(
+            "{sender} may not use {command}: {reason}",
             sender=str(message.frm),
+            command=command.name,
+            reason=denial.reason,
         )
-        self._reply(backend, message, f"Computer says nooo. See logs for details:\n{_told(failure)}", command)
+        if not config.HIDE_RESTRICTED_ACCESS:
+            self.answers.reply(backend, message, denial.reason, command)
+        return True
+
+    def _asked_by(self, backend: Backend, message: Message) -> tuple[Caller, Any]:
+        config = self._bot.bot_config.networks[backend.network].now
+        return Caller.of(message, config.BOT_ADMINS), config
+
+    # How it runs
+
+    def _begin(
+        self, backend: Backend, message: Message, command: RegisteredCommand, text: str, match: Any = None
+    ) -> Deferred[Any] | None:
+        declaration = command.declaration
+        if not self._bot.flow_executor.enter(message, command):
+            return None
+        if declaration.historize and (person := _person(message)):
+            self.histories[backend.network].remember(person, command.name, text)
+        if declaration.pattern is not None:
+            args = declaration.match(text) if match is None else match
+            if args is None:
+                return None
+        else:
+            try:
+                args = declaration.split(text)
+            except Exception as error:
+                self.answers.reply(backend, message, f"Sorry, I couldn't parse your arguments. {error}", command)
+                return None
+        run = partial(self._run, backend, message, command, args)
+        if not self._bot.bot_config.BOT_ASYNC and place(command.handler) is Placement.THREAD:
+            run = partial(self._in_turn.run, run)
+        running = self._admins.run(run) if declaration.admin_only else run()
+        running.addCallback(self._succeeded, message, command)
+        running.addErrback(self.answers.failed, backend, message, command)
+        return running
+
+    def _run(self, backend: Backend, message: Message, command: RegisteredCommand, args: Any) -> Deferred[Any]:
+        runner, pool = self._bot.runner, self._bot.command_pool
+        give = partial(self.answers.give, backend, message, command)
+        if command.yields:
+            return runner.each(give, command.handler, message, args, pool=pool)
+        return runner.run(command.handler, message, args, pool=pool).addCallback(give)
+
+    def _succeeded(self, _: Any, message: Message, command: RegisteredCommand) -> None:
+        self._bot.flow_executor.done(message, command)
 
     def _lost(self, failure: Failure) -> None:
         self.log.failure("A message could not be answered", failure)
 
-    def _reply(self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None = None) -> None:
-        """Answer the message, in private or in a thread where the settings divert the command."""
-        config = self._bot.bot_config.networks[backend.network]
-        reply = backend.build_reply(
-            message,
-            text,
-            private=_diverted(command, config.DIVERT_TO_PRIVATE),
-            threaded=_diverted(command, config.DIVERT_TO_THREAD),
-        )
-        if config.GROUPCHAT_NICK_PREFIXED and reply.is_group and message.frm is not None:
-            backend.prefix_groupchat_reply(reply, message.frm)
-        self._bot.deliver(backend, reply)
-
-    def _unknown(self, text: str) -> str:
-        """What somebody is told whose command there isn't."""
-        words = text.split()
-        shown = f'"{" ".join(words[:1])}"' + (f' / "{" ".join(words[:2])}"' if len(words) > 1 else "")
-        names = [command.name.replace("_", " ") for command in self._bot.registry]
-        near: list[str] = []
-        for attempt in (" ".join(words[:1]), " ".join(words[:2])):
-            near.extend(name for name in get_close_matches(attempt, names) if name not in near)
-        answer = f"Command {shown} not found."
-        if near:
-            prefix = self._bot.prefix
-            answer += "\nDid you mean " + " or ".join(f'"{prefix}{name}"' for name in near) + " ?"
-        return answer
-
     def _prefixes_of(self, backend: Backend) -> Prefixes:
-        config = self._bot.bot_config.networks[backend.network]
-        return Prefixes(
+        config = self._bot.bot_config.networks[backend.network].now
+        known = self._prefixes.get(backend.network)
+        if known is not None and known[0] is config:
+            return known[1]
+        prefixes = Prefixes(
             prefix=config.BOT_PREFIX,
             optional_in_direct=config.BOT_PREFIX_OPTIONAL_ON_CHAT,
             alternatives=tuple(config.BOT_ALT_PREFIXES),
             separators=tuple(config.BOT_ALT_PREFIX_SEPARATORS),
             ignore_case=config.BOT_ALT_PREFIX_CASEINSENSITIVE,
         )
-
-
-def _told(failure: Failure) -> str:
-    """What the exception says of itself; its type, if it can't say anything."""
-    try:
-        return str(failure.value)
-    except Exception:
-        return type(failure.value).__name__
+        self._prefixes[backend.network] = (config, prefixes)
+        return prefixes
 
 
 def _in_this_context(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -201,5 +280,6 @@ def _in_this_context(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda _, *args: context.run(function, *args)
 
 
-def _diverted(command: RegisteredCommand | None, names: Any) -> bool:
-    return command is not None and (command.name in names or "ALL_COMMANDS" in names)
+def _person(message: Message) -> str:
+    """Under which name the sender's history is kept; "" for what is nobody."""
+    return getattr(message.frm, "person", "") or ""

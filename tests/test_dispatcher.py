@@ -57,7 +57,7 @@ class Talker(BotPlugin):
     @botcmd
     async def waits(self, msg: Any, args: str) -> str:
         await self._gate()
-        return f"waited {args}"
+        return f"waited {args}".strip()
 
     @botcmd
     @inlineCallbacks
@@ -93,7 +93,7 @@ class Talker(BotPlugin):
     @botcmd(admin_only=True)
     async def admin_waits(self, msg: Any, args: str) -> str:
         await self._gate()
-        return f"done {args}"
+        return f"done {args}".strip()
 
     @botcmd(admin_only=True)
     async def admin_finds(self, msg: Any, args: str) -> str:

@@ -21,7 +21,7 @@ FLOORS = (
     ("running",),
     ("config", "settings", "logs", "data_dir"),
     ("backends", "web", "storage", "journal"),
-    ("bot", "dispatcher", "flow_executor", "streams", "plugins", "core_plugins", "compat", "testing", "unknown_names", "wiring", ""),
+    ("answers", "bot", "conversations", "dispatcher", "filtering", "flow_executor", "streams", "plugins", "core_plugins", "compat", "testing", "unknown_names", "wiring", ""),
     ("service", "stopping", "probe", "reloading", "check", "tap", "cli", "__main__")
     + ("errbot_cli", "data_commands", "plugin_wizard"),
 )

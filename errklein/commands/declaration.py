@@ -130,9 +130,10 @@ def mark(
         "_err_command_syntax": syntax,
         "_err_command_flow_only": flow_only,
         "_err_command_hidden": flow_only if hidden is None else hidden,
-        "_errklein_aliases": tuple(aliases),
         **others,
     }
+    if aliases:
+        attributes["_errklein_aliases"] = tuple(aliases)
     if threaded is not None:
         attributes["_errklein_threaded"] = threaded
     for attribute, value in attributes.items():

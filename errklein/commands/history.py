@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 KEPT = 10
 """How many commands are kept of each person."""
@@ -15,10 +16,10 @@ Given = tuple[str, str]
 """A command's name, and its arguments as they were typed."""
 
 
-class History(dict[str, deque[Given]]):
+class History(dict[Any, deque[Given]]):
     """The commands of each person, the latest last. A person who isn't in it has an empty history."""
 
-    def __missing__(self, person: str) -> deque[Given]:
+    def __missing__(self, person: Any) -> deque[Given]:
         if len(self) >= PERSONS:
             del self[next(iter(self))]
         given: deque[Given] = deque(maxlen=KEPT)

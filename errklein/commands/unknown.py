@@ -17,5 +17,5 @@ def unknown_command(text: str, names: Iterable[str], prefix: str) -> str:
     shown = " / ".join(f'"{attempt}"' for attempt in attempts)
     answer = f"Command {shown} not found."
     if near:
-        answer += "\nDid you mean " + " or ".join(f'"{prefix}{name}"' for name in near) + " ?"
+        answer += "\n\nDid you mean " + " or ".join(f'"{prefix}{name}"' for name in near) + " ?"
     return answer

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from inspect import ismethod
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from errklein.chat import ONLINE, Card, Identifier, Message, Presence, Room
+from errklein.chat import ONLINE, Card, Identifier, Message, Presence, Reaction, Room, Stream
+from errklein.commands import Command
 from errklein.plugins.pollers import Pollers
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.plugins.structure import recurse_check_structure
+from errklein.running.threads import on_reactor_soon
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -31,6 +35,7 @@ class BotPlugin(StoreMixin):
         self.config: Any = None
         self.log = logging.getLogger(f"errbot.plugins.{self._name}")
         self.__pollers = Pollers(bot.reactor, bot.runner, bot.command_pool, self._name)
+        self.__dynamic_plugins: dict[str, BotPlugin] = {}
 
     @property
     def name(self) -> str:
@@ -91,6 +96,7 @@ class BotPlugin(StoreMixin):
         if not self.is_open_storage():
             self.init_storage()
         self._bot.inject_commands_from(self)
+        self._bot.inject_command_filters_from(self)
         self.is_activated = True
 
     def init_storage(self) -> None:
@@ -103,6 +109,10 @@ class BotPlugin(StoreMixin):
         Storage closes after the last handler of this plugin that is still running.
         """
         self.__pollers.stop()
+        on_reactor_soon(self._bot.reactor, self._bot.conversations.withdraw, self)
+        for name in list(self.__dynamic_plugins):
+            self.destroy_dynamic_plugin(name)
+        self._bot.remove_command_filters_from(self)
         self._bot.remove_commands_from(self)
         self.is_activated = False
 
@@ -117,6 +127,13 @@ class BotPlugin(StoreMixin):
 
     def callback_presence(self, presence: Presence) -> Any:
         """Somebody came, went or changed status."""
+
+    def callback_reaction(self, reaction: Reaction) -> Any:
+        """Somebody has put a reaction on something, or taken it away."""
+
+    def callback_stream(self, stream: Stream) -> Any:
+        """Somebody offers a file: accept the stream and read it, or reject it. Without this method it is rejected."""
+        stream.reject()
 
     def callback_botmessage(self, message: Message) -> Any:
         """The bot said something."""
@@ -193,6 +210,28 @@ class BotPlugin(StoreMixin):
         card = Card(body, frm, to, in_reply_to, summary, title, link, image, thumbnail, color, fields)
         return self._bot.send_card(card)
 
+    def send_stream_request(
+        self,
+        user: Identifier,
+        fsource: BinaryIO,
+        name: str | None = None,
+        size: int | None = None,
+        stream_type: str | None = None,
+    ) -> Stream | None:
+        """Offer somebody what a file, opened to read bytes, holds; the stream that is returned tells how that goes.
+
+        Raises NotImplementedError if the network can't carry files.
+        """
+        return self._bot.send_stream_request(user, fsource, name, size, stream_type)
+
+    def add_reaction(self, msg: Message, reaction: str) -> None:
+        """Put a reaction, such as "thumbsup", on a message. Raises NotImplementedError if the network has none."""
+        self._bot.add_reaction(msg, reaction)
+
+    def remove_reaction(self, msg: Message, reaction: str) -> None:
+        """Take a reaction away that `add_reaction` has put on a message."""
+        self._bot.remove_reaction(msg, reaction)
+
     def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
         """Who or what `txt` names: "network:name" chooses the network, a bare name is on that of the message being
         handled, else on the first."""
@@ -234,6 +273,38 @@ class BotPlugin(StoreMixin):
         """Stop what `start_poller` started with the same method and arguments; without a method, all pollers."""
         self.__pollers.stop(method, args, kwargs)
 
+    def ask(self, msg: Message, question: str, timeout: float | None = 60.0) -> Any:
+        """Ask whoever sent `msg`, where it was said, and get the next thing that the same person says there.
+
+        `reply = await self.ask(msg, "Which branch?")` in what runs on the reactor; a plain handler, in its thread, needs
+        no `await`. The reply is a string without white space around it; `reply.message` is the message. Commands, which
+        begin with a prefix, aren't taken for the reply, and run meanwhile; the reply itself isn't run. Of two questions
+        to the same person in the same place the second is sent after the reply to the first. Raises TimeoutError if there
+        is no reply in `timeout` seconds, None being for ever, and CommandError if the plugin is deactivated or the bot
+        stops; a command that catches neither answers with a sentence about it.
+        """
+        return self._bot.waits.result_of(self._bot.conversations.ask, self, msg, question, timeout)
+
+    def create_dynamic_plugin(self, name: str, commands: Iterable[Command], doc: str | None = None) -> None:
+        """Have a plugin of that name with these commands, which can be given at once, until this one is deactivated.
+
+        Raises ValueError if there is such a dynamic plugin already.
+        """
+        if name in self.__dynamic_plugins:
+            raise ValueError(f"{self.name} has a dynamic plugin {name} already")
+        methods = {command.name: command.definition for command in commands}
+        described = {"__doc__": doc, "__errdoc__": doc or ""}
+        plugin: BotPlugin = type(re.sub(r"\W", "_", name), (BotPlugin,), {**methods, **described})(self._bot, name)
+        self.__dynamic_plugins[name] = plugin
+        self._bot.inject_commands_from(plugin)
+
+    def destroy_dynamic_plugin(self, name: str) -> None:
+        """Let the plugin that was made with `create_dynamic_plugin` be no more; raises ValueError if there is none."""
+        plugin = self.__dynamic_plugins.pop(name, None)
+        if plugin is None:
+            raise ValueError(f"{self.name} has no dynamic plugin {name}")
+        self._bot.remove_commands_from(plugin)
+
     def get_plugin(self, name: str) -> BotPlugin:
         """Another plugin, which has to be named in DependsOn; raises RuntimeError if it isn't, or not activated yet."""
         if not self.is_activated:
@@ -244,17 +315,18 @@ class BotPlugin(StoreMixin):
 
 
 def handlers(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The methods that the plugin adds to BotPlugin, inherited ones included, with their names, in alphabetical order.
+    """The methods that the plugin adds to BotPlugin, with their names, in alphabetical order.
 
-    Properties aren't evaluated.
+    Inherited ones count, and those that were assigned to the instance. Properties aren't evaluated.
     """
     static: dict[str, Any] = {}
     for cls in reversed(type(plugin).__mro__):
         if cls not in BotPlugin.__mro__:
             static.update(vars(cls))
+    static.update(vars(plugin))
     for name in sorted(static):
-        if not name.startswith("__") and callable(static[name]):
-            yield name, getattr(plugin, name)
+        if not name.startswith("__") and callable(static[name]) and ismethod(method := getattr(plugin, name)):
+            yield name, method
 
 
 def overrides(plugin: BotPlugin, callback: str) -> bool:

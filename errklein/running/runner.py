@@ -61,12 +61,17 @@ class Runner:
     ) -> Deferred[None]:
         """As `run`, for a generator function, plain or `async`: `deliver` gets each item as soon as it is yielded.
 
-        `deliver` is called where the generator runs, in its context.
+        `deliver` is called where the generator runs, in its context. On the reactor it gets what an item that can be
+        awaited has come to; in a thread, where nothing can be awaited, the item itself.
         """
-        drain = _drain_async if inspect.isasyncgenfunction(_function(handler)) else _drain
         if place(handler) is Placement.REACTOR:
-            return self.call(drain, handler, deliver, args)
-        return self.call_in(pool, lambda: partial(drain, handler, deliver, args))
+            return self.call(_drain_on_reactor, handler, deliver, args)
+        return self.call_in(pool, lambda: partial(_drain, handler, deliver, args))
+
+    def settle(self, awaitable: Awaitable[Any]) -> Deferred[Any]:
+        """What a coroutine, a Deferred or anything else that can be awaited comes to. Called on the reactor."""
+        settled: Deferred[Any] = self._settle(awaitable)
+        return settled
 
     def call(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         """As `run`, for a handler that is known to be placed on the reactor."""
@@ -187,12 +192,16 @@ def _drain(handler: Callable[..., Any], deliver: Callable[[Any], Any], args: Any
         deliver(item)
 
 
-async def _drain_async(handler: Callable[..., Any], deliver: Callable[[Any], Any], args: Any) -> None:
-    async for item in handler(*args):
-        deliver(item)
+async def _drain_on_reactor(handler: Callable[..., Any], deliver: Callable[[Any], Any], args: Any) -> None:
+    if inspect.isasyncgenfunction(_function(handler)):
+        async for item in handler(*args):
+            deliver(await item if isinstance(item, Awaitable) else item)
+    else:
+        for item in handler(*args):
+            deliver(await item if isinstance(item, Awaitable) else item)
 
 
-_DRAINS = (_drain, _drain_async)
+_DRAINS = (_drain, _drain_on_reactor)
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

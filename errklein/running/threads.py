@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
 
@@ -38,6 +39,23 @@ def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> N
         reactor.callFromThread(function, *args)
 
 
+class _InPlace(threading.local):
+    blocking = False
+
+
+_in_place = _InPlace()
+
+
+@contextmanager
+def blocking_in_place() -> Iterator[None]:
+    """What is called meanwhile belongs into a thread, and is called on the reactor's one, where it can't wait."""
+    before, _in_place.blocking = _in_place.blocking, True
+    try:
+        yield
+    finally:
+        _in_place.blocking = before
+
+
 class ThreadWaits:
     """Lets plugins' threads wait for what happens on the reactor.
 
@@ -54,10 +72,12 @@ class ThreadWaits:
         """What `work`, called on the reactor in the caller's context, returns or its Deferred fires with.
 
         In a thread the call waits for that, and raises what it fails with, or Stopping. On the reactor, which must not
-        wait, it returns a Deferred.
+        wait, it returns a Deferred. In a test's `blocking_in_place` what is there at once is returned, and RuntimeError
+        is raised if it takes longer.
         """
         if in_reactor_thread(self._reactor):
-            return maybeDeferred(work, *args)
+            waited = maybeDeferred(work, *args)
+            return _now(waited) if _in_place.blocking else waited
         wait = _Wait()
         with self._lock:
             if self._stopped:
@@ -77,6 +97,20 @@ class ThreadWaits:
             waiting = list(self._waiting)
         for wait in waiting:
             wait.end(Failure(Stopping("the bot is stopping")))
+
+
+def _now(waited: Deferred[Any]) -> Any:
+    results: list[Any] = []
+    waited.addBoth(results.append)
+    if not results:
+        waited.cancel()
+        raise RuntimeError(
+            "a blocking handler waits for something, and there is no other thread that could bring it: TestBot calls "
+            "blocking handlers in place; make this one async def and await it, or test it with a bot that has threads"
+        )
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+    return results[0]
 
 
 class _Wait:

@@ -18,11 +18,11 @@ class Turns:
     def __init__(self, reactor: Any, share: float = 0.01) -> None:
         self._reactor = reactor
         self._share = share
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Callable[[], object]] = deque()
         self._next: IDelayedCall | None = None
         self._until = 0.0
 
-    def do(self, work: Callable[[], None]) -> None:
+    def do(self, work: Callable[[], object]) -> None:
         """Do it now, or after everything that was to be done before."""
         if not self._waiting and self._has_time():
             work()

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from errklein.running import WorkerPool
+from errklein.running.threads import blocking_in_place
 
 T = TypeVar("T")
 
@@ -23,4 +24,6 @@ class InlinePool(WorkerPool):
         return maybeDeferred(self._do, prepare)
 
     def _do(self, prepare: Callable[[], Callable[[], T]]) -> T:
-        return prepare()()
+        job = prepare()
+        with blocking_in_place():
+            return job()

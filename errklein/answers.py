@@ -1,0 +1,104 @@
+"""What is said to whom has given a command: results, refusals and failures, where the settings want them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.chat import Message
+from errklein.commands import CommandError, RegisteredCommand
+from errklein.ports import Backend
+from errklein.running import PoolStopped
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+
+
+class Answers:
+    """Sends answers, from any thread."""
+
+    log = Logger()
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+
+    def reply(
+        self,
+        backend: Backend,
+        message: Message,
+        text: str,
+        command: RegisteredCommand | None = None,
+        *,
+        threaded: bool = False,
+    ) -> None:
+        """Answer the message, in private or in a thread where the settings divert the command.
+
+        With `threaded`, what was said in a thread is answered there whatever the settings say.
+        """
+        config = self._bot.bot_config.networks[backend.network].now
+        reply = backend.build_reply(
+            message,
+            text,
+            private=_diverted(command, config.DIVERT_TO_PRIVATE),
+            threaded=_diverted(command, config.DIVERT_TO_THREAD) or (threaded and message.is_threaded),
+        )
+        if config.GROUPCHAT_NICK_PREFIXED and reply.is_group and message.frm is not None:
+            backend.prefix_groupchat_reply(reply, message.frm)
+        self._bot.deliver(backend, reply)
+
+    def give(self, backend: Backend, message: Message, command: RegisteredCommand, item: Any) -> None:
+        """Answer with what a command has returned or yielded; nothing for what is empty.
+
+        In a thread this waits for an item that can be awaited.
+        """
+        if isinstance(item, Awaitable):
+            item = self._bot.waits.result_of(self._bot.runner.settle, item)
+        if not item:
+            return
+        template = command.declaration.template
+        if template and isinstance(item, Mapping):
+            item = self._bot.process_template(template, item, command.owner)
+        self.reply(backend, message, str(item), command)
+
+    def failed(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
+        """Answer with what a command has raised, and log it unless the plugin meant it so."""
+        error = failure.value
+        if isinstance(error, CommandError):
+            try:
+                text = str(error)
+                if error.template:
+                    text = self._bot.process_template(error.template, error.reason, command.owner)
+            except Exception:
+                self._fault(Failure(), backend, message, command)
+            else:
+                self.reply(backend, message, text, command)
+            return
+        if failure.check(PoolStopped):
+            self.reply(backend, message, "The bot is stopping; your command was not run.", command)
+            return
+        self._fault(failure, backend, message, command)
+
+    def _fault(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
+        self.log.failure(
+            "{plugin}: the command {command} failed for {sender}",
+            failure,
+            plugin=command.owner,
+            command=command.name,
+            sender=str(message.frm),
+        )
+        self.reply(backend, message, f"Computer says nooo. See logs for details:\n{_told(failure)}", command)
+
+
+def _told(failure: Failure) -> str:
+    """What the exception says of itself; its type, if it can't say anything."""
+    try:
+        return str(failure.value)
+    except Exception:
+        return type(failure.value).__name__
+
+
+def _diverted(command: RegisteredCommand | None, names: Any) -> bool:
+    return bool(names) and command is not None and (command.name in names or "ALL_COMMANDS" in names)
