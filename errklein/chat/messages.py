@@ -32,7 +32,8 @@ class Message:
         self.parent = parent
         self.delayed = delayed
         self.partial = partial
-        self.extras: dict[str, Any] = dict(extras or {})
+        # Networks that were written for errbot put other things here too.
+        self.extras: Any = dict(extras or {}) if extras is None or isinstance(extras, Mapping) else extras
         self.flow = flow
         self._ctx: dict[str, Any] = {}
 

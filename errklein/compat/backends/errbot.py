@@ -92,7 +92,7 @@ class ErrBot(Backend, StoreMixin):
                     break
                 self._delay_reconnect()
         finally:
-            self.shutdown()
+            self._here.shut_down()
 
     def shutdown(self) -> None:
         """Let go of everything."""

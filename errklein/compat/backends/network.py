@@ -27,6 +27,7 @@ from errklein.compat.backends.errbot import ErrBot, parts_of
 from errklein.compat.backends.thread import NetworkThread
 from errklein.ports import BackendEvents
 from errklein.running import WorkerPool
+from errklein.running.pool import start_daemon_thread
 from errklein.running.threads import on_reactor_soon
 
 if TYPE_CHECKING:
@@ -48,8 +49,11 @@ class ThreadedNetwork:
     LAST_WORDS_WITHIN = 1.0
     """How many seconds `disconnect` gives to what is still queued."""
 
+    SHUT_DOWN_AFTER = 1.0
+    """After how many seconds it then shuts the connection down, if the network's own code hasn't ended."""
+
     LEAVE_WITHIN = 3.0
-    """How many seconds it then gives to the network's own code, which can't be stopped."""
+    """After how many seconds it leaves that code behind, which can't be stopped."""
 
     def __init__(self, reactor: Any, config: Any, make: Callable[[Any], ErrBot]) -> None:
         self.network: str = config.network
@@ -71,7 +75,9 @@ class ThreadedNetwork:
         self._awake = threading.Event()
         self._serving = False
         self._gone: Deferred[None] | None = None
-        self._too_late: IDelayedCall | None = None
+        self._timers: list[IDelayedCall] = []
+        self._is_shut_down = False
+        self._shutting_down = threading.Lock()
 
     def attach(self, bot: Bot) -> None:
         """Let the network know the bot, before plugins are loaded."""
@@ -212,6 +218,17 @@ class ThreadedNetwork:
         self._awake.wait()
         self._reactor.callFromThread(_cancel, timers)
 
+    def shut_down(self) -> None:
+        """Let the network go of everything, once."""
+        with self._shutting_down:
+            if self._is_shut_down:
+                return
+            self._is_shut_down = True
+        try:
+            self.legacy.shutdown()
+        except Exception:
+            self.log.failure("{network}: shutdown() failed", network=self.network)
+
     def stamped(self, identifier: Any) -> Any:
         """The same identifier, which knows now that it belongs to this network."""
         for part in (identifier, getattr(identifier, "room", None) if isinstance(identifier, RoomOccupant) else None):
@@ -261,19 +278,23 @@ class ThreadedNetwork:
             self._thread.end()
             self._finish()
             return gone
-        self._too_late = self._reactor.callLater(self.LEAVE_WITHIN, self._give_up)
+        self._timers = [
+            self._reactor.callLater(self.SHUT_DOWN_AFTER, self._shut_down_aside),
+            self._reactor.callLater(self.LEAVE_WITHIN, self._give_up),
+        ]
         self._thread.interrupt()
         return gone
 
+    def _shut_down_aside(self) -> None:
+        # What waits in a lock or for a socket can't be interrupted, but may end with its connection.
+        start_daemon_thread(self.shut_down, f"errklein {self.network} shutdown")
+
     def _give_up(self) -> None:
-        self._too_late = None
         self.log.warn("{network}: its code doesn't end, and is left behind", network=self.network)
         self._finish()
 
     def _finish(self) -> None:
-        if self._too_late is not None:
-            self._too_late.cancel()
-            self._too_late = None
+        _cancel(self._timers)
         self._sender.stop()
         if self.legacy.is_open_storage():
             self.legacy.close_storage()
