@@ -1,4 +1,4 @@
-"""`!plugin …`: configure, activate, deactivate, reload, blacklist and inspect plugins."""
+"""`!plugin …` and `!repos …`: configure, activate, deactivate, reload, blacklist and inspect plugins; install repositories of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
 from errklein.core_plugins.code import code, fenced
+from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.storage import StorageError
 
@@ -17,8 +18,8 @@ _SHOWN = 500
 _MOST_STORED = 50
 
 
-class Plugins(BotPlugin):
-    """Configures, activates, deactivates and reloads plugins."""
+class Plugins(ReposCommands, BotPlugin):
+    """Configures, activates, deactivates and reloads plugins, and installs repositories of them."""
 
     @botcmd(admin_only=True)
     async def plugin_config(self, msg: Message, args: str) -> str:
@@ -53,49 +54,52 @@ class Plugins(BotPlugin):
     @botcmd(admin_only=True)
     async def plugin_activate(self, msg: Message, args: str) -> str:
         """Activate a plugin."""
-        await self._do(self._bot.plugin_manager.activate, args)
-        return f"Plugin {args.strip()} activated."
+        name = self._named(args, "activate")
+        await self._do(self._bot.plugin_manager.activate, name)
+        return f"Plugin {name} activated."
 
     @botcmd(admin_only=True)
     async def plugin_deactivate(self, msg: Message, args: str) -> str:
         """Deactivate a plugin: its commands and webhooks are gone."""
-        await self._do(self._bot.plugin_manager.deactivate, args)
-        return f"Plugin {args.strip()} deactivated."
+        name = self._named(args, "deactivate")
+        await self._do(self._bot.plugin_manager.deactivate, name)
+        return f"Plugin {name} deactivated."
 
     @botcmd(admin_only=True)
     async def plugin_reload(self, msg: Message, args: str) -> str:
         """Read the code of a plugin again."""
-        await self._do(self._bot.plugin_manager.reload, args)
-        return f"Plugin {args.strip()} reloaded."
+        name = self._named(args, "reload")
+        await self._do(self._bot.plugin_manager.reload, name)
+        return f"Plugin {name} reloaded."
 
     @botcmd(admin_only=True)
     async def plugin_blacklist(self, msg: Message, args: str) -> str:
         """Keep a plugin from being activated when the bot starts."""
-        name = self._existing(args.strip()).name
-        if self._bot.plugin_manager.is_blacklisted(name):
-            return f"Plugin {name} is already blacklisted."
-        self._bot.plugin_manager.blacklist(name)
-        return f"Plugin {name} is now blacklisted."
+        name = self._existing(self._named(args, "blacklist")).name
+        return self._bot.plugin_manager.blacklist_plugin(name)
 
     @botcmd(admin_only=True)
     async def plugin_unblacklist(self, msg: Message, args: str) -> str:
         """Let a plugin be activated when the bot starts again."""
-        name = self._existing(args.strip()).name
+        name = self._named(args, "unblacklist")
         if not self._bot.plugin_manager.is_blacklisted(name):
-            return f"Plugin {name} is not blacklisted."
-        self._bot.plugin_manager.unblacklist(name)
-        return f"Plugin {name} removed from blacklist."
+            # A plugin that is gone for now may be on the list still.
+            name = self._existing(name).name
+        return self._bot.plugin_manager.unblacklist_plugin(name)
 
     @botcmd(admin_only=True)
     def plugin_info(self, msg: Message, args: str) -> str:
         """Tell where a plugin comes from, how it is, its configuration and what it has stored."""
-        plugin = self._existing(args.strip())
+        plugin = self._existing(self._named(args, "look at"))
         manager = self._bot.plugin_manager
         configuration = manager.configuration(plugin.name)
         rows = {
             "name": plugin.name,
             "description": plugin.plug.description,
             "module": plugin.plug.module,
+            "file": str(plugin.plug.module_path),
+            "class": "" if plugin.instance is None else type(plugin.instance).__qualname__,
+            "log": f"errbot.plugins.{plugin.name}",
             "depends on": ", ".join(plugin.plug.depends_on) or "nothing",
             "state": manager.state(plugin).name.lower(),
             "wrong": manager.remark(plugin),
@@ -104,7 +108,15 @@ class Plugins(BotPlugin):
         for key, value in _stored(plugin, msg):
             rows[f"stored {key}"] = value
         lines = [f"- {code(name)}: {code(_short(str(value)))}" for name, value in rows.items() if value]
-        return f"Plugin info from {code(str(plugin.plug.path))}\n\n" + "\n".join(lines)
+        return self._bot.process_template("plugin_info", {"path": code(str(plugin.plug.path)), "lines": lines})
+
+    def _named(self, args: str, what: str) -> str:
+        """The plugin's name that was given; whoever gave none is told which there are."""
+        name = args.strip()
+        if not name:
+            names = "\n".join(f"- {plugin.name}" for plugin in self._bot.plugin_manager.found)
+            raise CommandError(f"Please tell me which of the following plugins to {what}:\n{names}")
+        return name
 
     def _existing(self, name: str) -> Plugin:
         try:
@@ -114,7 +126,7 @@ class Plugins(BotPlugin):
 
     async def _do(self, change: Any, name: str) -> None:
         try:
-            await change(name.strip())
+            await change(name)
         except PluginError as error:
             raise CommandError(str(error)) from error
 

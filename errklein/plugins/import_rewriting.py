@@ -11,6 +11,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
+IMPORTLIB = "errklein.plugins.dynamic_imports"
+"""What `importlib` stands for, so that what is imported through it is redirected as well."""
+
 Redirect = Callable[[str], str | None]
 """The full name of what a top-level module's name stands for in this module; None: it stands for itself."""
 
@@ -37,14 +40,32 @@ def _rewritten(node: ast.AST, redirect: Redirect) -> Iterator[ast.AST]:
                 yield ast.copy_location(ast.Import([ast.copy_location(new, alias)]), node)
         return
     if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+        if node.module == "importlib":
+            yield from _from_importlib(node)
+            return
         node.module = _target(node.module, redirect)
     yield node
+
+
+def _from_importlib(node: ast.ImportFrom) -> Iterator[ast.AST]:
+    ours = [alias for alias in node.names if alias.name == "import_module"]
+    others = [alias for alias in node.names if alias not in ours]
+    if others:
+        yield ast.copy_location(ast.ImportFrom(node.module, others, 0), node)
+    if ours:
+        yield ast.copy_location(ast.ImportFrom(IMPORTLIB, ours, 0), node)
 
 
 def _imports(alias: ast.alias, redirect: Redirect) -> Iterator[ast.alias]:
     top = alias.name.partition(".")[0]
     new_top = redirect(top)
-    if new_top is None:
+    if top == "importlib":
+        # A submodule is importlib's own, and found through ours.
+        if alias.name != top or alias.asname is None:
+            yield alias
+        if alias.name == top or alias.asname is None:
+            yield ast.alias(IMPORTLIB, alias.asname or top)
+    elif new_top is None:
         yield alias
     elif alias.asname is not None:
         yield ast.alias(_target(alias.name, redirect), alias.asname)

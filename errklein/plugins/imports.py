@@ -17,8 +17,7 @@ What `import helper` means in a plugin is decided when the module that says it i
 In tests a file beside the plugin may have been imported by its bare name before, so that something in it can be patched;
 with `share_with_tests` there is one module for both, as on errbot.
 
-`importlib.import_module("helper")` isn't an import statement, and doesn't find what lies beside a plugin; with a dot and
-the package, `import_module(".helper", __package__)`, it does.
+`importlib.import_module("helper")` and `__import__("helper")` in a plugin's code lead to the same; see `dynamic_imports`.
 """
 
 from __future__ import annotations
@@ -54,7 +53,16 @@ from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.slugs import slug
 
-__all__ = ["PACKAGE", "PluginLoadError", "load_module", "package_of", "plugin_class", "share_with_tests", "unload"]
+__all__ = [
+    "PACKAGE",
+    "PluginLoadError",
+    "load_module",
+    "meant_by",
+    "package_of",
+    "plugin_class",
+    "share_with_tests",
+    "unload",
+]
 
 PACKAGE = "errklein_plugins"
 
@@ -83,6 +91,13 @@ def package_of(plug: PlugFile) -> str:
     # No slug ends so: flows may be named as the plugin that they belong to.
     mark = "_flow" if plug.path.suffix == ".flow" else ""
     return f"{PACKAGE}.{slug(plug.name)}{mark}"
+
+
+def meant_by(importer: str, name: str) -> str:
+    """The full name of what the module `importer`, if it is a plugin's, means by the absolute `name` of a module."""
+    home = _finder.home_of(importer)
+    top, dot, rest = name.partition(".")
+    return name if home is None or not top else (home.redirect(importer, top) or top) + dot + rest
 
 
 def unload(plug: PlugFile) -> None:
@@ -209,6 +224,12 @@ class _PluginLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         return self.source_to_code(self.get_data(path), path)
+
+    def exec_module(self, module: ModuleType) -> None:
+        from errklein.plugins.dynamic_imports import import_by_name
+
+        vars(module)["__import__"] = import_by_name
+        super().exec_module(module)
 
     def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:  # type: ignore[override]
         home = _finder.home_of(self.name)

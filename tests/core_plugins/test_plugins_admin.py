@@ -147,7 +147,7 @@ class PluginsTests(PluginTestCase):
     def test_without_a_name(self) -> None:
         """Without a name the names are listed."""
         for command in ("info", "config", "activate", "reload"):
-            self.assertIn("The current plugins are", self.command(f"!plugin {command}"))
+            self.assertIn("which of the following plugins", self.command(f"!plugin {command}"))
 
 
 class StoredTests(PluginTestCase):

@@ -269,6 +269,58 @@ class HelperTests(PluginFilesTestCase):
         self.assertIn("No module named 'nowhere_at_all'", str(error))
 
 
+class ComputedNameTests(PluginFilesTestCase):
+    """What is imported by a name that the code computes."""
+
+    def loaded(self, source: str, name: str = "Alpha") -> ModuleType:
+        """The module of a plugin with a helper and a package beside it."""
+        self.write(f"{name.lower()}/cn_helper.py", "value = 'beside'")
+        self.write(f"{name.lower()}/cn_pkg/__init__.py", "")
+        self.write(f"{name.lower()}/cn_pkg/part.py", "value = 'part'")
+        return load_module(self.plugin(name, source))
+
+    def test_import_module(self) -> None:
+        """importlib.import_module finds what an import statement would find, however importlib was imported."""
+        statements = (
+            "import importlib",
+            "import importlib.util, importlib",
+            "import importlib as importlib",
+            "from importlib import import_module, util\nclass importlib: import_module = staticmethod(import_module)",
+        )
+        for number, statement in enumerate(statements):
+            module = self.loaded(
+                f"{statement}\nhelper = importlib.import_module('cn_helper')\n"
+                "part = importlib.import_module('cn_pkg.part')\n"
+                "errbot = importlib.import_module('errbot.backends.base')\njson = importlib.import_module('json')\n",
+                f"Alpha{number}",
+            )
+            self.assertEqual((module.helper.value, module.part.value), ("beside", "part"), statement)
+            self.assertIs(module.errbot.Message, Message)
+            self.assertIs(module.json, sys.modules["json"])
+
+    def test_dunder_import(self) -> None:
+        """So does __import__, which returns the whole of what has dots."""
+        module = self.loaded(
+            "helper = __import__('cn_helper')\npkg = __import__('cn_pkg.part')\n"
+            "part = __import__('cn_pkg.part', fromlist=['value'])\npath = __import__('os.path')\n"
+            "base = __import__('errbot.backends.base')\n"
+        )
+        self.assertEqual((module.helper.value, module.pkg.part.value, module.part.value), ("beside", "part", "part"))
+        self.assertIs(module.path, sys.modules["os"])
+        self.assertIs(module.base.Message, Message)
+
+    def test_importlib_is_itself_otherwise(self) -> None:
+        """Everything else of importlib is importlib's, for the plugin alone."""
+        module = self.loaded(
+            "import importlib, importlib.util\nfrom importlib import reload\nimport importlib.machinery as machinery\n"
+            "util, found = importlib.util, importlib.util.find_spec('json')\n"
+        )
+        self.assertIs(module.util, sys.modules["importlib.util"])
+        self.assertIs(module.machinery, sys.modules["importlib.machinery"])
+        self.assertIs(module.reload, sys.modules["importlib"].reload)
+        self.assertNotIn("cn_helper", sys.modules)
+
+
 class FacadeTests(PluginFilesTestCase):
     """`errbot` and `flask` in plugins."""
 
@@ -314,12 +366,12 @@ class FacadeTests(PluginFilesTestCase):
 
     def test_missing_name(self) -> None:
         """A name that errklein doesn't have is told as errbot's, with the plugin's line."""
-        plug = self.plugin("Alpha", "import json\nfrom errbot import Message, rendering\n")
+        plug = self.plugin("Alpha", "import json\nfrom errbot import Message, teleporter\n")
         error = self.assertRaises(PluginLoadError, load_module, plug)
         self.assertEqual(
             str(error),
             f"Alpha could not be loaded: {plug.module_path}, line 2: "
-            "ModuleNotFoundError: errklein doesn't have errbot.rendering yet",
+            "ModuleNotFoundError: errklein doesn't have errbot.teleporter yet",
         )
 
 

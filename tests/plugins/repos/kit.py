@@ -37,7 +37,9 @@ class GitRepository:
         """Run git in it, as nobody in particular."""
         environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
         identity = ("-c", "user.name=n", "-c", "user.email=n@localhost")
-        subprocess.run(["git", *identity, *arguments], cwd=self.directory, env=environment, check=True, capture_output=True)
+        subprocess.run(
+            ["git", *identity, *arguments], cwd=self.directory, env=environment, check=True, capture_output=True
+        )
 
     def commit(self, files: Mapping[str, str], removed: tuple[str, ...] = ()) -> None:
         """Write the files, remove others, and commit that."""

@@ -140,7 +140,9 @@ class ManagerTests(SynchronousTestCase):
         """An update has the newest state, which can be undone."""
         path = Path(self.manager.install_repo("me/thing"))
         self.origin.commit({"new.txt": "new"})
-        self.assertEqual(list(self.manager.update_repos(["me/thing", "nope"])), [(str(path), True, "It is up to date.")])
+        self.assertEqual(
+            list(self.manager.update_repos(["me/thing", "nope"])), [(str(path), True, "It is up to date.")]
+        )
         self.assertTrue((path / "new.txt").exists())
         self.origin.commit({"new.txt": "newer"})
         updated = self.manager.renew("me/thing")

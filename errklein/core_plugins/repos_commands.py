@@ -1,0 +1,187 @@
+"""`!repos …`: the repositories of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from errklein import CommandError, botcmd
+from errklein.chat import Message
+from errklein.core_plugins.code import code
+from errklein.plugins.plugin import Plugin, PluginError
+from errklein.plugins.repos.manager import BotRepoManager, RepoEntry, RepoException, Updated
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+
+T = TypeVar("T")
+
+
+class ReposCommands:
+    """The commands; the plugin that has them is the bot's own `Plugins`."""
+
+    _bot: Bot
+
+    @property
+    def _repos(self) -> BotRepoManager:
+        return self._bot.repo_manager
+
+    @botcmd
+    async def repos(self, msg: Message, args: str) -> str:
+        """List the repositories of plugins that are installed."""
+        await self._in_thread(self._repos.check_for_index_update)
+        rows = [
+            ("I" if found else "IP", name, _described(found))
+            for name in sorted(self._repos.get_installed_plugin_repos())
+            for found in [self._repos.get_repo_from_index(name)]
+        ]
+        nothing = f"No repository is installed. `{self._bot.prefix}repos search <word>` looks for some."
+        return self._bot.process_template("repos", {"repos": rows, "nothing": nothing})
+
+    @botcmd
+    async def repos_search(self, msg: Message, args: str) -> str:
+        """Look for repositories in the index, by words in their names and descriptions."""
+        if not args.strip():
+            raise CommandError("Please specify a keyword.")
+        found = await self._in_thread(lambda: list(self._repos.search_repos(args)))
+        installed = self._repos.get_installed_plugin_repos()
+        by_name: dict[str, list[RepoEntry]] = {}
+        for entry in found:
+            by_name.setdefault(entry.entry_name, []).append(entry)
+        rows = [("I" if name in installed else "", name, _described(by_name[name])) for name in by_name]
+        parameters = {
+            "repos": rows,
+            "nothing": f"Nothing is found for {code(args.strip())}.",
+            "command": f"`{self._bot.prefix}repos install <name>`",
+        }
+        return self._bot.process_template("repos2", parameters)
+
+    @botcmd(admin_only=True)
+    async def repos_install(self, msg: Message, args: str) -> AsyncIterator[str]:
+        """Install a repository: its name in the index, or the URL of a git repository or of a .tar.gz archive."""
+        repo = args.strip()
+        if not repo:
+            raise CommandError(
+                f"Please name a repository that `{self._bot.prefix}repos search` finds, or give the URL of one."
+            )
+        yield "Installing it…"
+        path = Path(await self._asked(partial(self._repos.install_repo, repo)))
+        name = self._repos.name_of(path)
+        problems = await self._bot.plugin_manager.add([path])
+        broken = [plugin for plugin in self._below(path) if plugin.instance is None]
+        if broken or not self._below(path):
+            await self._forget(name, path)
+            why = list(problems.values()) or ["there is no plugin in it"]
+            raise CommandError(f"{name} was not installed:\n\n" + _list(why))
+        yield f"{name} is installed. Its plugins are activated now…"
+        said = [*problems.values(), *await self._activate(self._below(path))]
+        yield _list(said) if said else "All of them work."
+
+    @botcmd(admin_only=True)
+    async def repos_uninstall(self, msg: Message, args: str) -> str:
+        """Remove a repository and its plugins; what they have stored stays."""
+        name = args.strip()
+        if not name:
+            raise CommandError("Please name one of the repositories that are installed.")
+        if name not in self._repos.get_installed_plugin_repos():
+            raise CommandError(f"{code(name)} is not installed; `{self._bot.prefix}repos` lists those that are.")
+        path = self._repos.path_of(name)
+        names = [plugin.name for plugin in self._below(path)]
+        await self._forget(name, path)
+        kept = f" What {', '.join(names)} stored is kept." if names else ""
+        return f"Repo {name} removed.{kept}"
+
+    @botcmd(admin_only=True)
+    async def repos_update(self, msg: Message, args: str) -> AsyncIterator[str]:
+        """Have the newest state of repositories, named or `all`, and reload their plugins."""
+        names = args.split()
+        installed = self._repos.get_installed_plugin_repos()
+        if not names:
+            raise CommandError("Please name the repositories to update, or `all`.")
+        for name in installed if "all" in names else dict.fromkeys(names):
+            if name not in installed:
+                yield f"{code(name)} is not installed; `{self._bot.prefix}repos` lists those that are."
+                continue
+            try:
+                updated = await self._in_thread(partial(self._repos.renew, name))
+            except RepoException as error:
+                yield f"{name} was not updated: {error}"
+            else:
+                yield await self._reload(name, updated)
+        yield "Done."
+
+    async def _reload(self, name: str, updated: Updated) -> str:
+        """Have the plugins of a repository as they are now, or, if one of them can't be loaded, all as they were."""
+        manager, path = self._bot.plugin_manager, self._repos.path_of(name)
+        before = self._below(path)
+        gone = [plugin.name for plugin in before if not plugin.plug.path.exists()]
+        kept = [plugin.name for plugin in before if plugin.name not in gone]
+        await manager.remove_flows(path)
+        problems = await manager.add([path])
+        added = [plugin for plugin in self._below(path) if plugin not in before]
+        reloaded: list[str] = []
+        try:
+            for plugin in kept:
+                await manager.reload(plugin)
+                reloaded.append(plugin)
+            for one in added:
+                if one.instance is None:
+                    raise PluginError(one.problem)
+        except PluginError as error:
+            await self._asked(updated.undo)
+            await manager.remove([plugin.name for plugin in added])
+            for plugin in reloaded:
+                await manager.reload(plugin)
+            await manager.remove_flows(path)
+            await manager.add([path])
+            return f"{name} was not updated, and works as before: {error}"
+        await self._asked(updated.keep)
+        await manager.remove(gone)
+        said = [*problems.values(), *await self._activate(added)]
+        named = [*reloaded, *(plugin.name for plugin in added), *(f"{plugin} is gone" for plugin in gone)]
+        return f"{name} is up to date: {', '.join(named)}." + (f"\n\n{_list(said)}" if said else "")
+
+    async def _activate(self, plugins: list[Plugin]) -> list[str]:
+        """Activate those that aren't; returns what is to be said of it."""
+        said = []
+        for plugin in plugins:
+            if self._bot.plugin_manager.is_blacklisted(plugin.name):
+                said.append(f"{plugin.name} is blacklisted.")
+            elif not plugin.active:
+                try:
+                    await self._bot.plugin_manager.activate(plugin.name)
+                except PluginError as error:
+                    said.append(str(error))
+        return said
+
+    async def _forget(self, name: str, path: Path) -> None:
+        await self._bot.plugin_manager.remove_below(path)
+        await self._asked(partial(self._repos.uninstall_repo, name))
+
+    def _below(self, path: Path) -> list[Plugin]:
+        return [plugin for plugin in self._bot.plugin_manager.found if plugin.plug.path.is_relative_to(path)]
+
+    async def _asked(self, work: Callable[[], T]) -> T:
+        """What the work, done in a thread, comes to; what can't be done is told to whoever asked."""
+        try:
+            return await self._in_thread(work)
+        except RepoException as error:
+            raise CommandError(str(error)) from error
+
+    def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
+        return self._bot.plugin_pool.run(lambda: work)
+
+
+def _described(entries: list[RepoEntry]) -> str:
+    """The plugins of a repository and what they are for, a line each."""
+    if len(entries) == 1:
+        return entries[0].documentation or ""
+    return "\n".join(f"{entry.name}: {entry.documentation or ''}" for entry in entries)
+
+
+def _list(lines: list[Any]) -> str:
+    return "\n".join(f"- {' '.join(str(line).split())}" for line in lines)

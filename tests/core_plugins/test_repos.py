@@ -1,0 +1,128 @@
+"""Tests for `!repos …`: what an admin sees of repositories of plugins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.testing import TestBot
+from tests.plugins.repos.kit import GitRepository, plugin_files
+
+
+class ReposTests(SynchronousTestCase):
+    """A bot, and an index on disk with one repository of two plugins."""
+
+    def setUp(self) -> None:
+        """Make them."""
+        self.top = Path(self.mktemp()).absolute()
+        self.origin = GitRepository(
+            self.top / "me" / "thing", plugin_files("Thing") | plugin_files("Deep", folder="sub/")
+        )
+        index = self.top / "index.json"
+        plugin = {"repo": str(self.origin.directory), "documentation": "does the thing", "name": "Thing"}
+        index.write_text(json.dumps({"me/thing": {"Thing": plugin}}))
+        self.bot = TestBot(config={"BOT_PLUGIN_INDEXES": str(index)})
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+
+    def say(self, text: str) -> str:
+        """All that is answered to a command."""
+        return "\n".join(self.bot.say(text))
+
+    def test_install(self) -> None:
+        """A repository is found, installed, listed, and its plugins answer; then it is removed with them."""
+        self.assertIn("No repository is installed", self.say("!repos"))
+        self.assertIn("does the thing", self.say("!repos search thing"))
+        self.assertIn("Nothing is found", self.say("!repos search nowhere"))
+        self.assertIn("All of them work.", self.say("!repos install me/thing"))
+        self.assertEqual((self.say("!thing"), self.say("!deep")), ("1", "1"))
+        listed = self.say("!repos")
+        self.assertIn("me/thing", listed)
+        self.assertIn("does the thing", listed)
+        self.bot.plugin("Thing")["kept"] = "kept"
+        self.assertEqual(
+            self.say("!repos uninstall me/thing"), "Repo me/thing removed. What Deep, Thing stored is kept."
+        )
+        self.assertIn("not found", self.say("!thing"))
+        self.assertIn("No repository is installed", self.say("!repos"))
+        self.say("!repos install me/thing")
+        self.assertEqual(self.bot.plugin("Thing")["kept"], "kept")
+
+    def test_what_cannot_be_done(self) -> None:
+        """Each mistake is told in a sentence."""
+        self.assertIn("Please", self.say("!repos install"))
+        self.assertIn("Please", self.say("!repos uninstall"))
+        self.assertIn("Please", self.say("!repos update"))
+        self.assertIn("Please", self.say("!repos search"))
+        self.assertIn("not in the index", self.say("!repos install me/other"))
+        self.assertIn("can't be installed", self.say("!repos install ext::sh -c x".replace(" -c x", "")))
+        self.assertIn("not installed", self.say("!repos uninstall me/other"))
+        self.assertIn("not installed", self.say("!repos update me/other"))
+
+    def test_a_repository_that_does_not_work(self) -> None:
+        """A repository with a plugin that can't be loaded, or with none, is not kept."""
+        self.origin.commit({"thing.py": "broken(\n"})
+        answer = self.say("!repos install me/thing")
+        self.assertIn("was not installed", answer)
+        self.assertIn("thing.py, line 1", answer)
+        self.assertIn("not found", self.say("!deep"))
+        self.assertIn("No repository is installed", self.say("!repos"))
+        self.origin.commit({}, removed=("thing.py", "thing.plug", "sub/deep.plug"))
+        self.assertIn("there is no plugin in it", self.say("!repos install me/thing"))
+        manager = self.bot.bot.plugin_manager
+        self.assertNotIn("Thing", manager.plugin_infos)
+        self.assertEqual(list((self.bot.bot.plugins_directory / "me").iterdir()), [])
+
+    def test_update(self) -> None:
+        """An update brings new code, new plugins, and takes away those that are gone, wherever in it they are."""
+        self.say("!repos install me/thing")
+        changed = plugin_files("Deep", "2", "sub/") | plugin_files("Fresh")
+        self.origin.commit(changed, removed=("thing.py", "thing.plug"))
+        answer = self.say("!repos update all")
+        self.assertIn("Deep, Fresh, Thing is gone", answer)
+        self.assertEqual((self.say("!deep"), self.say("!fresh")), ("2", "1"))
+        self.assertIn("not found", self.say("!thing"))
+
+    def test_an_update_that_breaks_a_plugin(self) -> None:
+        """The old code goes on, on disk too, and the answer says what is wrong."""
+        self.say("!repos install me/thing")
+        self.origin.commit({**plugin_files("Deep", "2", "sub/"), "thing.py": "broken(\n"})
+        answer = self.say("!repos update me/thing")
+        self.assertIn("works as before", answer)
+        self.assertIn("thing.py, line 1", answer)
+        self.assertEqual((self.say("!thing"), self.say("!deep")), ("1", "1"))
+        self.assertIn("return '1'", (self.bot.bot.plugins_directory / "me/thing/thing.py").read_text())
+
+    def test_a_name_that_is_taken(self) -> None:
+        """A plugin with the name of another is left out, and a repository of nothing else isn't installed."""
+        self.origin.commit(plugin_files("Help"), removed=("thing.py", "thing.plug", "sub/deep.plug"))
+        answer = self.say("!repos install me/thing")
+        self.assertIn("already a plugin named Help", answer)
+        manager = self.bot.bot.plugin_manager
+        self.assertEqual(manager.remark(manager.plugin("Help")), "")
+
+    def test_for_admins(self) -> None:
+        """Others may look, and change nothing."""
+        for command in ("install me/thing", "uninstall me/thing", "update all"):
+            (answer,) = self.bot.say(f"!repos {command}", frm="@bob")
+            self.assertIn("admin", answer)
+        self.assertIn("No repository", "\n".join(self.bot.say("!repos", frm="@bob")))
+
+
+class StartTests(SynchronousTestCase):
+    """A bot that is started with repositories."""
+
+    def test_installed_plugins_are_there_after_a_start(self) -> None:
+        """Repositories are looked into like other directories of plugins."""
+        bot = TestBot()
+        directory = bot.bot.plugins_directory / "me" / "thing"
+        directory.mkdir(parents=True)
+        for name, text in plugin_files("Thing").items():
+            (directory / name).write_text(text)
+        bot.bot.repo_manager.add_plugin_repo("me/thing", "https://example.org/me/thing")
+        bot.start()
+        self.addCleanup(bot.stop)
+        self.assertEqual(bot.command("!thing"), "1")
+        self.assertEqual(bot.plugin("Thing").plugin_dir, str(bot.bot.plugins_directory))
