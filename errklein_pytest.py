@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-NAMES = ("errbot", "flask")
-"""The packages that errklein stands for."""
+NAMES = ("errbot", "flask", "bottle")
+"""The packages that errklein stands for: the others where they aren't installed, once somebody has imported errbot."""
 
 
 class Substitute(MetaPathFinder, Loader):
-    """Finds errklein under the names of NAMES; unless `always`, only where nothing of the name is installed."""
+    """Finds errklein under the name errbot, if that isn't installed; `always`: under all NAMES in any case.
+
+    Libraries look for Flask to learn whether it is in use, and aren't to find it because of errklein.
+    """
 
     def __init__(self) -> None:
         self.always = False
@@ -30,7 +33,7 @@ class Substitute(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Called by the import system for each module that isn't imported yet."""
-        if fullname not in NAMES or not (self.always or not _is_installed(fullname)):
+        if fullname not in NAMES or not (self.always or (fullname == "errbot" and not _is_installed(fullname))):
             return None
         return ModuleSpec(fullname, self, is_package=True)
 
@@ -40,9 +43,10 @@ class Substitute(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Put errklein's modules of the name in their places."""
-        from errklein.compat import stand_in_for
+        from errklein.compat import install, stand_in_for
 
         stand_in_for(module.__name__)
+        install()
 
 
 substitute = Substitute()

@@ -72,7 +72,7 @@ class TestRoom(LocalRoom):
         """Leave the room."""
         backend = self._backend
         if self.joined and isinstance(backend, TestBackend):
-            self._occupants = [there for there in self._occupants if there.person != backend.bot_in_rooms]
+            self._occupants = [there for there in self._occupants if str(there) != f"{backend.bot_in_rooms}@{self}"]
         super().leave(reason)
 
 

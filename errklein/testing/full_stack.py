@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import tempfile
 import textwrap
 import unittest
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from queue import Queue
@@ -29,6 +31,7 @@ from errklein.config import load_config  # noqa: E402
 from errklein.plugins.imports import share_with_tests, unload  # noqa: E402
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
+from errklein.ports import Backend  # noqa: E402
 from errklein.testing.bare_names import BareNames  # noqa: E402
 from errklein.wiring import wire  # noqa: E402
 
@@ -90,6 +93,9 @@ class BotUnderTest(Bot):
         """Forget all rooms."""
         self.test_backend.reset_rooms()
 
+    def backend_ended(self, backend: Backend) -> None:
+        """Nothing is said after QUIT_MESSAGE; the reactor goes on, for other tests' bots."""
+
     async def settled(self) -> None:
         """Returns as soon as all that was said is answered, and no handler runs or waits."""
         while True:
@@ -123,7 +129,8 @@ class TestBot:
         extra_config: Mapping[str, Any] | None = None,
     ) -> None:
         """Read the configuration; as the constructor. Raises ConfigError."""
-        self._data = tempfile.TemporaryDirectory(prefix="errklein-test-")
+        data = tempfile.mkdtemp(prefix="errklein-test-")
+        self._remove_data = weakref.finalize(self, shutil.rmtree, data, ignore_errors=True)
         self._log_bridge = LogBridge(loglevel)
         self.bot_thread: Thread | None = None
         self.bot_config: Config = load_config(
@@ -131,10 +138,10 @@ class TestBot:
             {
                 "BACKEND": "Test",
                 "BOT_ADMINS": ("gbin@localhost",),
-                "BOT_DATA_DIR": self._data.name,
+                "BOT_DATA_DIR": data,
                 "BOT_EXTRA_PLUGIN_DIR": extra_plugin_dir or [],
                 "BOT_IDENTITY": {"username": "err"},
-                "BOT_LOG_FILE": f"{self._data.name}/log.txt",
+                "BOT_LOG_FILE": f"{data}/log.txt",
                 "BOT_LOG_LEVEL": loglevel,
                 "CHATROOM_PRESENCE": ("testroom",),
                 "STORAGE": "Memory",
@@ -176,7 +183,7 @@ class TestBot:
             for plug in self._plugs():
                 unload(plug)
             self._log_bridge.close()
-            self._data.cleanup()
+            self._remove_data()
 
     def push_message(self, msg: str, extras: Any = "") -> None:
         """Say something to the bot."""
@@ -241,7 +248,7 @@ class TestBot:
         await bot.start()
         await bot.settled()
         # It is in the history from now on, and plugins have heard it; tests of both rely on that.
-        bot.push_message("!echo ready")
+        bot.push_message(f"{self.bot_config.BOT_PREFIX}echo ready")
         await bot.settled()
         bot.zap_queues()
 

@@ -1,0 +1,311 @@
+"""Tests that block while a bot works in another thread, as errbot's do."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.backends.test import QUIT_MESSAGE, STZ_MSG, STZ_PRE, TestPerson, TestRoom
+from errklein.chat import Presence
+from errklein.config import ConfigError
+from errklein.testing.full_stack import FullStackTest, TestBot
+from errklein.testing.reactor_thread import Overdue, reactor_thread
+
+GREETER = Path(__file__).resolve().parent / "fixtures" / "greeter"
+
+
+class Started(SynchronousTestCase):
+    """A bot with the plugin of the fixtures."""
+
+    config: dict[str, Any] = {}
+
+    def setUp(self) -> None:
+        self.testbot = TestBot(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL, extra_config=self.config)
+        self.testbot.start()
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        if self.testbot.bot_thread is not None:
+            self.testbot.stop()
+
+
+class TalkingTests(Started):
+    """What is said to the bot, and what it says."""
+
+    def test_push_and_pop(self) -> None:
+        """What is pushed is answered; answers are popped in their order, as readers see them."""
+        self.testbot.push_message("!several")
+        self.assertEqual(["one", "two"], [self.testbot.pop_message(), self.testbot.pop_message()])
+        self.assertEqual("Hello you", self.testbot.exec_command("!greet **you**"))
+
+    def test_nothing_to_pop(self) -> None:
+        """If nothing comes the queue says that it is empty, after the time-out or at once."""
+        self.assertRaises(Empty, self.testbot.pop_message, timeout=0.01)
+        self.assertRaises(Empty, self.testbot.pop_message, block=False)
+
+    def test_assertions(self) -> None:
+        """A failed assertion shows the command and the reply."""
+        self.testbot.assertInCommand("!greet you", "Hello")
+        self.testbot.assertCommandFound("!greet")
+        failed = self.assertRaises(AssertionError, self.testbot.assertInCommand, "!greet you", "Goodbye")
+        self.assertEqual("'Goodbye' is not in the reply to '!greet you':\nHello you", str(failed))
+        failed = self.assertRaises(AssertionError, self.testbot.assertCommandFound, "!nonesuch")
+        self.assertIn('"nonesuch" not found', str(failed))
+
+    def test_queues(self) -> None:
+        """The queues can be used directly."""
+        queue = self.testbot.bot.incoming_stanza_queue
+        queue.put((STZ_MSG, "!heard", {"colour": "red"}))
+        self.assertEqual("red gbin@localhost", self.testbot.bot.outgoing_message_queue.get(timeout=5))
+        queue.put((STZ_PRE, Presence(TestPerson("bob"), status="away")))
+        self.assertEqual("bob is away", self.testbot.pop_message())
+
+    def test_zapped(self) -> None:
+        """What was said and not popped can be forgotten."""
+        self.testbot.push_message("!several")
+        self.testbot.pop_message()
+        self.testbot.pop_message()
+        self.testbot.bot.send(self.testbot.bot.sender, "more")
+        self.testbot.zap_queues()
+        self.assertTrue(self.testbot.bot.outgoing_message_queue.empty())
+
+    def test_many_in_a_row(self) -> None:
+        """Nothing is lost and nobody waits in vain when a lot is said at once."""
+        for number in range(50):
+            self.testbot.push_message(f"!greet {number}")
+        said = {self.testbot.pop_message() for _ in range(50)}
+        self.assertEqual({f"Hello {number}" for number in range(50)}, said)
+
+    def test_streams(self) -> None:
+        """What is sent as a stream is in the queue as bytes."""
+        self.testbot.bot.test_backend.send_stream_request(TestPerson("bob"), io.BytesIO(b"content"))
+        self.assertEqual(b"content", self.testbot.pop_message())
+
+    def test_mocks(self) -> None:
+        """Attributes of a plugin's instance are replaced; what isn't there is said."""
+        self.testbot.inject_mocks("Greeter", {"polite": True})
+        self.testbot.assertInCommand("!greet you", "how do you do")
+        self.assertRaises(ValueError, self.testbot.inject_mocks, "Greeter", {"nonesuch": 1})
+        failed = self.assertRaises(Exception, self.testbot.inject_mocks, "Nonesuch", {})  # noqa: B017  as on errbot
+        self.assertIn("Nonesuch", str(failed))
+
+
+class NetworkTests(Started):
+    """The network is as errbot's for tests."""
+
+    def test_names(self) -> None:
+        """The bot is Err; the first admin speaks, unless another is named; a mention is of a bare name."""
+        bot = self.testbot.bot
+        self.assertEqual(("Err", "gbin@localhost", "test"), (str(bot.bot_identifier), str(bot.sender), bot.mode))
+        self.assertEqual("mentioned: bob", self.testbot.exec_command("hey @bob"))
+        bot.sender = TestPerson("somebody")
+        self.assertEqual("None somebody", self.testbot.exec_command("!heard"))
+
+    def test_rooms(self) -> None:
+        """The bot is in its room; rooms are there when they are asked for, and all of one name are one."""
+        bot = self.testbot.bot
+        self.assertEqual(["testroom"], [str(room) for room in bot.rooms()])
+        self.assertEqual(["err@testroom"], [str(occupant) for occupant in bot.query_room("testroom").occupants])
+        room = TestRoom("cellar", bot=bot)
+        self.assertEqual((False, False), (room.exists, room.joined))
+        room.join()
+        self.assertTrue(bot.query_room("cellar").joined)
+        bot.query_room("cellar").topic = "wine"
+        self.assertEqual("wine", room.topic)
+        room.leave()
+        self.assertEqual((True, False), (bot.query_room("cellar").exists, room.joined))
+        bot.reset_rooms()
+        self.assertEqual([], bot.rooms())
+
+
+class LifeTests(SynchronousTestCase):
+    """From the start of a bot to its end."""
+
+    def test_settings(self) -> None:
+        """The settings are errbot's for tests; a test's own win."""
+        testbot = TestBot(extra_config={"BOT_ADMINS": ("boss",), "MY_SETTING": 3})
+        config = testbot.bot_config
+        self.assertEqual(("boss",), config.BOT_ADMINS)
+        self.assertEqual((3, "!", "Memory", ("testroom",)), (
+            config.MY_SETTING, config.BOT_PREFIX, config.STORAGE, config.CHATROOM_PRESENCE,
+        ))  # fmt: skip
+        self.assertTrue(Path(config.BOT_DATA_DIR).is_dir())
+        self.assertRaises(ConfigError, TestBot, extra_config={"BOT_ADMINS": 3})
+
+    def test_before_and_after(self) -> None:
+        """There is no bot before it is started; it is started once, and its data goes with it."""
+        testbot = TestBot()
+        self.assertRaises(AttributeError, getattr, testbot, "bot")
+        self.assertRaises(RuntimeError, testbot.stop)
+        testbot.start()
+        self.assertRaises(RuntimeError, testbot.start)
+        self.assertIs(testbot.bot, testbot._bot)
+        assert testbot.bot_thread is not None
+        self.assertTrue(testbot.bot_thread.is_alive())
+        testbot.stop()
+        self.assertFalse(Path(testbot.bot_config.BOT_DATA_DIR).exists())
+
+    def test_own_reactor(self) -> None:
+        """All bots share one reactor in one thread, which isn't trial's; it has an asyncio loop."""
+        first, second = TestBot(), TestBot()
+        for testbot in (first, second):
+            testbot.start()
+            self.addCleanup(testbot.stop)
+        self.assertIs(first.bot.reactor, second.bot.reactor)
+        self.assertIsNot(reactor, first.bot.reactor)
+        self.assertIs(first.bot_thread, second.bot_thread)
+        first.push_message("!echo one")
+        second.push_message("!echo two")
+        self.assertEqual(["one", "two"], [first.pop_message(), second.pop_message()])
+
+    def test_code_begins_anew(self) -> None:
+        """Each bot has a plugin's module anew, and a storage of its own."""
+        for _ in range(2):
+            testbot = TestBot(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL)
+            testbot.start()
+            self.assertEqual("0 calls", testbot.exec_command("!calls"))
+            testbot.exec_command("!greet you")
+            plugin = testbot.bot.plugin_manager.get_plugin_obj_by_name("Greeter")
+            assert plugin is not None
+            self.assertNotIn("key", plugin)
+            plugin["key"] = 1
+            testbot.stop()
+            self.assertNotIn("errbot.plugins.greeter", sys.modules)
+
+    def test_helper_by_its_bare_name(self) -> None:
+        """What a test imports from beside a plugin is what the plugin has, whoever was first."""
+        self.addCleanup(sys.modules.pop, "greetings", None)
+        self.patch(sys, "path", list(sys.path))
+        for _ in ("the plugin first", "the test first"):
+            testbot = TestBot(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL)
+            testbot.start()
+            import greetings
+
+            self.patch(greetings, "greeting", lambda name: "patched")
+            self.assertEqual("patched", testbot.exec_command("!greet you"))
+            testbot.stop()
+
+    def test_broken_plugin(self) -> None:
+        """A plugin that can't be loaded leaves the bot to the others."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "broken.plug").write_text("[Core]\nName = Broken\nModule = broken\n")
+        (directory / "broken.py").write_text("import nonesuch\n")
+        testbot = TestBot(extra_plugin_dir=str(directory.resolve()), loglevel=logging.CRITICAL)
+        testbot.start()
+        self.addCleanup(testbot.stop)
+        self.assertEqual("x", testbot.exec_command("!echo x"))
+        self.assertTrue(testbot.bot.outgoing_message_queue.empty())
+        self.flushLoggedErrors()
+
+    def test_quit_message(self) -> None:
+        """The message that ends errbot's bot for tests gets no answer, and ends no other test's bot."""
+        testbot = TestBot()
+        testbot.start()
+        testbot.push_message(QUIT_MESSAGE)
+        self.assertRaises(Empty, testbot.pop_message, timeout=0.01)
+        testbot.stop()
+
+    def test_log(self) -> None:
+        """What the bot and its plugins log is where logging's own is; its level is put back."""
+        level = logging.getLogger().level
+        with self.assertLogs("errklein", logging.WARNING) as logs:
+            testbot = TestBot(extra_plugin_dir=str(GREETER))
+            testbot.start()
+            testbot.stop()
+        self.assertIn("said while starting", "\n".join(logs.output))
+        self.assertEqual(level, logging.getLogger().level)
+
+    assertLogs = unittest.TestCase.assertLogs
+
+
+class FullStackTests(SynchronousTestCase):
+    """The test case."""
+
+    def run_one(self, case: type[FullStackTest]) -> unittest.TestResult:
+        """Run the test case as unittest does."""
+        result = unittest.TestResult()
+        unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
+        return result
+
+    def test_a_test_case(self) -> None:
+        """Each test has a bot, and the bot's methods."""
+
+        class Talks(FullStackTest):
+            def setUp(self, *_: Any, **__: Any) -> None:
+                super().setUp(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL)
+
+            def test_greets(self) -> None:
+                self.assertInCommand("!greet you", "Hello you")
+
+            def test_fails(self) -> None:
+                self.assertInCommand("!greet you", "Goodbye")
+
+        result = self.run_one(Talks)
+        self.assertEqual((2, 1, 0), (result.testsRun, len(result.failures), len(result.errors)), result.errors)
+
+    def test_default_directory(self) -> None:
+        """Plugins are looked for two levels above the current directory."""
+
+        class Here(FullStackTest):
+            def test_directory(self) -> None:
+                found.extend(self.bot_config.BOT_EXTRA_PLUGIN_DIR)
+
+        found: list[str] = []
+        with tempfile.TemporaryDirectory() as above:
+            below = Path(above).resolve() / "one" / "two"
+            below.mkdir(parents=True)
+            before = Path.cwd()
+            import os
+
+            os.chdir(below)
+            self.addCleanup(os.chdir, before)
+            result = self.run_one(Here)
+            os.chdir(before)
+        self.assertEqual([], result.errors)
+        self.assertEqual([str(Path(above).resolve())], found)
+
+
+class ReactorThreadTests(SynchronousTestCase):
+    """The reactor in a thread of its own."""
+
+    def test_waiting(self) -> None:
+        """Whoever waits gets the result, or what was raised, or is told what took too long."""
+        thread = reactor_thread()
+        thread.start()
+        self.assertIs(threading.current_thread(), threading.main_thread())
+        self.assertIs(thread.thread, thread.wait(threading.current_thread, timeout=5, what="the name"))
+        self.assertRaises(ZeroDivisionError, thread.wait, lambda: 1 / 0, timeout=5, what="the division")
+        overdue = self.assertRaises(Overdue, thread.wait, Deferred, timeout=0.01, what="the end of the world")
+        self.assertEqual("the end of the world has not happened in 0.01 s", str(overdue))
+
+    def test_asyncio(self) -> None:
+        """Its loop runs, and its own threads don't keep the process alive."""
+        thread = reactor_thread()
+        thread.start()
+
+        async def sleep() -> str:
+            await asyncio.sleep(0)
+            return "slept"
+
+        sleeping = asyncio.run_coroutine_threadsafe(sleep(), thread.reactor._asyncioEventloop)
+        self.assertEqual("slept", sleeping.result(5))
+        pool = thread.reactor.getThreadPool()
+
+        def is_daemon() -> Any:
+            return deferToThreadPool(thread.reactor, pool, lambda: threading.current_thread().daemon)
+
+        self.assertTrue(thread.wait(is_daemon, timeout=5, what="the thread"))
