@@ -61,7 +61,7 @@ setup(
     ],
     extras_require={
         "test": ["hypothesis>=6.100", "pytest>=8"],
-        "lint": ["ruff>=0.17,<0.18", "mypy>=2.4,<2.5", "mypy-zope>=1.0.17", "types-Markdown"],
+        "lint": ["ruff>=0.17,<0.18", "mypy>=2.4,<2.5", "mypy-zope>=1.0.17", "types-Markdown", "pytest>=8"],
         # The guides are written in Markdown, as the README is; myst-parser lets Sphinx read them.
         "docs": ["Sphinx>=8", "myst-parser>=5"],
     },

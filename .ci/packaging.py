@@ -31,7 +31,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 def source_files() -> set[str]:
     """What belongs into a wheel, by path."""
     files = {path for path in (ROOT / "errklein").rglob("*") if path.is_file()}
-    files |= set((ROOT / "twisted" / "plugins").glob("*.py"))
+    files |= {*(ROOT / "twisted" / "plugins").glob("*.py"), ROOT / "errklein_pytest.py"}
     return {str(path.relative_to(ROOT)) for path in files if not WITHOUT.search(str(path))}
 
 
