@@ -25,7 +25,7 @@ class Plugins(ReposCommands, BotPlugin):
     async def plugin_config(self, msg: Message, args: str) -> str:
         """Show or set the configuration of a plugin: its name, then a Python literal to set it."""
         name, literal = [*args.split(maxsplit=1), "", ""][:2]
-        plugin = self._existing(name)
+        plugin = self._existing(self._named(name, "configure"))
         if self._bot.plugin_manager.is_blacklisted(name):
             return f"{name} is blacklisted; unblacklist it first."
         instance = plugin.instance
