@@ -15,6 +15,15 @@ MARKDOWN_CAP = 20_000
 LINES_CAP = 2_000
 """Lines of such a text. Markdown's parser takes time with the square of their number, for some texts seconds."""
 
+STYLED_CAP = 2_500
+"""Beginnings and ends of emphasis, code, links and entities in such a text. They take time with the square, too."""
+
+FOOTNOTES_CAP = 200
+"""Footnotes, and what looks like them."""
+
+_STYLED = re.compile(r"[*_`]+|[\[\\&]")
+_NESTED = re.compile(r"^ *(?:(?:[-+*]|[0-9]+\.)[ \t]+|> ?){41}", re.MULTILINE)
+
 # Whatever Markdown might take for more than text; everything that isn't found here is only text, which the tests prove
 # by rendering both ways. `]:` begins definitions, without which brackets alone mean nothing.
 _SPECIAL = re.compile(
@@ -58,7 +67,7 @@ def to_imtext(markdown: str, *, compact: bool = False) -> str:
 def to_xhtml(markdown: str) -> str:
     """The text as XHTML. All of it is errklein's own: tags in the text are shown, and links lead to the web and mail."""
     markdown = printable(markdown)
-    if _too_long(markdown):
+    if is_too_much(markdown):
         return xhtml.as_it_is(markdown)
     try:
         return xhtml.from_markdown(markdown)
@@ -98,16 +107,23 @@ def is_only_text(markdown: str) -> bool:
     return not _SPECIAL.search(markdown)
 
 
+def is_too_much(markdown: str) -> bool:
+    """Whether Markdown would take long over the text, as nobody writes for people to read; it is shown as it is."""
+    return (
+        len(markdown) > MARKDOWN_CAP
+        or markdown.count("\n") >= LINES_CAP
+        or markdown.count("[^") > FOOTNOTES_CAP
+        or sum(1 for _ in _STYLED.finditer(markdown)) > STYLED_CAP
+        or _NESTED.search(markdown) is not None
+    )
+
+
 def _paragraphs(text: str, indent: str) -> str:
     return _NEW_PARAGRAPH.sub("\n" + indent, text)
 
 
-def _too_long(markdown: str) -> bool:
-    return len(markdown) > MARKDOWN_CAP or markdown.count("\n") >= LINES_CAP
-
-
 def _laid_out(markdown: str, compact: bool, exact: bool = False) -> str:
-    if _too_long(markdown):
+    if is_too_much(markdown):
         return markdown
     # Markdown takes its time to import, and a bot that says plain sentences never needs it.
     from errklein.text.layout import Style, lay_out

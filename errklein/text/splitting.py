@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 Length = Callable[[str], int]
+
+PARTS_CAP = 500
+"""Parts of the longest message. Nobody reads more, and on a slow network others would wait for minutes."""
+
+LEFT_OUT = "... (the rest of this message is left out, as it is too long)"
+"""The last part of a message that was longer."""
 
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
 _JOINERS = "\u200d\ufe0e\ufe0f"
 
 
-def split_message(text: str, limit: int, length: Length = len) -> list[str]:
+def at_most(parts: Sequence[str], cut: bool = False, most: int = PARTS_CAP) -> list[str]:
+    """The parts of a message, of too many the first, with a last one that says so; `cut` if there are even more."""
+    if len(parts) < most or (len(parts) == most and not cut):
+        return [*parts, LEFT_OUT] if cut else list(parts)
+    return [*parts[: most - 1], LEFT_OUT]
+
+
+def split_message(text: str, limit: int, length: Length = len, most: int = PARTS_CAP) -> list[str]:
     """`text` in parts, each at most `limit` long as measured by `length`, such as in bytes; in order, nothing lost.
+
+    Of a text that needs more than `most` parts the rest is left out, and the last part says so.
 
     A part ends between paragraphs if one ends in its second half, else between lines, else between words, else
     between characters. White space at a cut goes, and a fenced block of code that is cut is closed and opened again.
@@ -25,6 +40,8 @@ def split_message(text: str, limit: int, length: Length = len) -> list[str]:
     parts = []
     opener = ""
     while len(text) > limit or length(text) > limit:
+        if len(parts) == most - 1:
+            return [*parts, LEFT_OUT[:limit]]
         end = _cut(text, limit, length, len(opener))
         fence = _open_fence(text[:end])
         if fence:

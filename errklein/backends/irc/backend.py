@@ -31,7 +31,7 @@ from errklein.backends.outbox import NotConfirmed, Outbox
 from errklein.chat import OFFLINE, ONLINE, Identifier, Message, Presence, Room
 from errklein.chat.identifiers import RoomNotJoinedError
 from errklein.ports import BackendEvents
-from errklein.text import to_irc
+from errklein.text import PARTS_CAP, at_most, to_irc
 
 _LEAST_ROOM = 64
 """How many bytes of text have to fit into a line. No server lets names take more than this leaves them."""
@@ -85,6 +85,7 @@ class IRCBackend:
         self._events: BackendEvents | None = None
         self._identifier: IRCPerson | None = None
         self._away = ""
+        self._inviters: dict[str, IRCPerson] = {}
         self._pending: set[str] = set()
         self._timers: dict[str, IDelayedCall] = {}
 
@@ -117,8 +118,10 @@ class IRCBackend:
         if room < _LEAST_ROOM:
             raise ValueError(f"{target[:20]}… is too long a name to say anything to")
         size = min(room, self.message_size_limit)
-        lines = text_lines(self._render(message.body), size)
-        return self._outbox.put([Line(command, target, text) for text in lines])
+        text = self._render(message.body)
+        longest = PARTS_CAP * size
+        lines = at_most(text_lines(text[:longest], size), cut=len(text) > longest)
+        return self._outbox.put([Line(command, target, line) for line in lines])
 
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
         """`#room`, `nick`, `nick!user@host`, or `#room/nick` for somebody in a room; raises ValueError for the rest."""
@@ -264,7 +267,8 @@ class IRCBackend:
             occupant = self._occupant(mask, self._room(state.name))
             if not self._is_me(nick_of(mask)):
                 self._events.presence_changed(self, Presence(self._person(mask), status=ONLINE))
-            self._events.room_joined(self, occupant.room, occupant)
+            inviter = self._inviters.pop(casefold(state.name), None) if self._is_me(nick_of(mask)) else None
+            self._events.room_joined(self, occupant.room, occupant, inviter)
 
     def not_entered(self, room: str, reason: str) -> None:
         """The server says no."""
@@ -272,8 +276,8 @@ class IRCBackend:
             self.log.warn("{network}: can't join {room}: {reason}", network=self.network, room=room, reason=reason)
             self._settled(room)
 
-    def left_room(self, mask: str, room: str) -> None:
-        """Somebody left a room."""
+    def left_room(self, mask: str, room: str, thrown_out_by: str = "") -> None:
+        """Somebody left a room, or was thrown out by another mask."""
         state = self._rooms.state(room)
         if state is None:
             return
@@ -282,16 +286,17 @@ class IRCBackend:
         if self._is_me(nick_of(mask)):
             self._rooms.leave(room)
         if self._events is not None:
-            self._events.room_left(self, occupant.room, occupant)
+            kicker = self._kicker(thrown_out_by, state) if thrown_out_by else None
+            self._events.room_left(self, occupant.room, occupant, kicker)
 
     def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
         """Somebody was thrown out. The bot comes back after IRC_RECONNECT_ON_KICK seconds."""
-        self.left_room(nick, room)
+        self.left_room(nick, room, by)
         if self._is_me(nick):
             self.log.warn(
                 "{network}: {by} threw the bot out of {room}: {reason}",
                 network=self.network,
-                by=by,
+                by=nick_of(by),
                 room=room,
                 reason=reason,
             )
@@ -332,9 +337,10 @@ class IRCBackend:
             if changed and self._events is not None:
                 self._events.room_topic_changed(self, self._room(state.name))
 
-    def invited(self, room: str) -> None:
+    def invited(self, room: str, by: str) -> None:
         """Come in, if it is a room to be in."""
         if self._rooms.is_wanted(room) and self._rooms.state(room) is None:
+            self._inviters[casefold(room)] = self._person(by)
             self._rejoin(room)
 
     # Rooms and lines
@@ -392,6 +398,11 @@ class IRCBackend:
 
     def _occupant(self, mask: str, room: IRCRoom) -> IRCRoomOccupant:
         return IRCRoomOccupant(mask, room, acl_pattern=self.settings.acl_pattern)
+
+    def _kicker(self, mask: str, state: RoomState) -> IRCPerson:
+        """Who threw somebody out: an occupant, unless it was a server or a service."""
+        known = casefold(nick_of(mask)) in state.masks
+        return self._occupant(mask, self._room(state.name)) if known else self._person(mask)
 
     def _state(self, name: str) -> RoomState:
         state = self._rooms.state(name)
