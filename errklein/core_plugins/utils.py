@@ -93,7 +93,7 @@ class Utils(BotPlugin):
     @botcmd(historize=False)
     async def history(self, msg: Message, args: str) -> str:
         """Show your last commands; the prefix and a number give one of them again."""
-        entries = list(self._bot.cmd_history[getattr(msg.frm, "person", None)])
+        entries = list(self._bot.cmd_history[str(getattr(msg.frm, "person", ""))])
         lines = [
             plain(f"{len(entries) - place}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}")
             for place, (command, given) in enumerate(entries)
