@@ -53,7 +53,7 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
 
 
 async def _check(reactor: Any, config: Config) -> None:
-    hint = shelves_to_import(config, ())
+    kept_in_a_file = config.STORAGE == "Shelf"
     if not database_of(config).exists():
         # What the bot has not stored yet can't be read, and a check leaves nothing behind.
         config.STORAGE = "Memory"
@@ -68,7 +68,8 @@ async def _check(reactor: Any, config: Config) -> None:
         if plugin.instance is not None:
             lines += [f"    {line}" for line in describe(plugin.instance, config.BOT_PREFIX)]
     lines += ["", *(f"problem: {escape(problem)}" for problem in problems)] if problems else []
-    if hint is not None and not bot.storage.namespaces():
+    hint = shelves_to_import(config, bot.storage) if kept_in_a_file else None
+    if hint is not None:
         lines += ["", escape(hint)]
     doubts = unknown_names(config, [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found])
     lines += ["", *(f"warning: {escape(doubt)}" for doubt in doubts)] if doubts else []

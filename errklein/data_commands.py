@@ -26,7 +26,7 @@ from errklein.ports import Storage
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue
 from errklein.storage.backup import BACKUP_NAME, is_backup, read_backup, write_backup
 from errklein.storage.errbot_backup import read_errbot_backup
-from errklein.storage.importing import plan_import
+from errklein.storage.importing import MARK, imported_shelves, plan_import
 from errklein.storage.pickling import dumps
 from errklein.storage.shelves import find_shelves
 from errklein.storage.transfer import put_rows, rows_of
@@ -35,6 +35,10 @@ ERRBOT_BACKUP_NAME = "backup.py"
 
 ALWAYS_THERE = ("core", "repomgr")
 """The namespaces that a bot has without any plugin."""
+
+
+_FOUND_AGAIN = {("core", "requirements"), ("repomgr", "repo_index"), MARK}
+"""What a bot stores by itself when it is first started, by namespace and key: it is empty nevertheless."""
 
 
 def import_errbot(config: Config, force: bool = False) -> int:
@@ -47,10 +51,11 @@ def import_errbot(config: Config, force: bool = False) -> int:
         raise StorageError(f"{directory}: there are no shelves of errbot's here")
     with opened(config) as storage:
         assert isinstance(storage, SQLiteStorage)
-        present = set(storage.namespaces())
-        plan = plan_import(shelves, present, force, _Classes(config).is_there)
-        _keep_what_is_replaced(config, storage, present.intersection(plan.replaced), "before-import.jsonl")
-        storage.put(plan.rows, plan.replaced)
+        imported = set(imported_shelves(storage))
+        plan = plan_import(shelves, imported, set(storage.names()), force, _Classes(config).is_there)
+        if plan.replaced:
+            _keep_what_is_there(config, storage, "before-import.jsonl")
+        storage.put([*plan.rows, (*MARK, dumps(sorted(imported.union(plan.done))))])
     _say(plan.told)
     return _complain(plan.problems)
 
@@ -77,14 +82,14 @@ def restore(config: Config, file: Path | None = None, force: bool = False) -> in
         read = read_errbot_backup(file)
         rows, problems = read.rows, read.problems
     with opened(config) as storage:
-        present = sum(1 for _ in rows_of(storage, _namespaces(config)))
+        present = sum(1 for row in rows_of(storage, _namespaces(config)) if row[:2] not in _FOUND_AGAIN)
         if present and not force:
             raise StorageError(
                 f"{config.BOT_DATA_DIR}: the bot has {_values(present)} already, nothing was changed: restore into an "
                 "empty BOT_DATA_DIR, or say --force to have the backup's values in place of those of the same name"
             )
         if present:
-            _keep_what_is_replaced(config, storage, set(_namespaces(config)), "before-restore.jsonl")
+            _keep_what_is_there(config, storage, "before-restore.jsonl")
         put_rows(storage, rows)
     _say([f"{_values(len(rows))} restored from {file}"])
     return _complain(problems)
@@ -164,11 +169,10 @@ def _newest_kind(config: Config) -> Path:
     raise StorageError(f"{config.BOT_DATA_DIR}: there is no {BACKUP_NAME} or {ERRBOT_BACKUP_NAME} here; name the file")
 
 
-def _keep_what_is_replaced(config: Config, storage: Storage, namespaces: set[str], name: str) -> None:
-    if namespaces:
-        path = Path(config.BOT_DATA_DIR) / name
-        write_backup(path, rows_of(storage, namespaces))
-        _say([f"{path}: what the bot had before"])
+def _keep_what_is_there(config: Config, storage: Storage, name: str) -> None:
+    path = Path(config.BOT_DATA_DIR) / name
+    write_backup(path, rows_of(storage, _namespaces(config)))
+    _say([f"{path}: what the bot had before"])
 
 
 def _namespaces(config: Config) -> list[str]:

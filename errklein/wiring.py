@@ -56,7 +56,7 @@ def wire(reactor: Any, config: Config, bot_class: type[Bot] | None = None) -> tu
             plugin_roots=[Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR],
             ended=reactor.stop,
         )
-        hint = shelves_to_import(config, storage.namespaces())
+        hint = shelves_to_import(config, storage) if config.STORAGE == "Shelf" else None
         if hint:
             bot.warn_admins(hint)
         return bot

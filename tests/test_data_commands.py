@@ -15,8 +15,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
+from errklein.config import load_config
 from errklein.data_dir import DataDirectory
-from errklein.storage import SQLiteStorage
+from errklein.plugins.storages import shelves_to_import
+from errklein.storage import MemoryStorage, SQLiteStorage
+from errklein.storage.importing import MARK
 from tests.processes import ERRKLEIN, run, write_config, write_plugin
 
 
@@ -46,7 +49,9 @@ class DataCase(SynchronousTestCase):
     def stored(self) -> dict[tuple[str, str], Any]:
         """All that the bot has stored."""
         with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
-            return {(namespace, key): pickle.loads(data) for namespace, key, data in storage.rows()}
+            rows = {(namespace, key): pickle.loads(data) for namespace, key, data in storage.rows()}
+        rows.pop(MARK, None)
+        return rows
 
     def store(self, namespace: str, **values: Any) -> None:
         """Let the bot have stored this."""
@@ -81,15 +86,27 @@ class ImportTests(DataCase):
 
     def test_again(self) -> None:
         """A second import changes nothing; a forced one does, and keeps what was there in a backup."""
-        self.write_shelf("Greeter", names=["errbot"])
+        self.write_shelf("Greeter", names=["errbot"], old=1)
         self.run_command("import-errbot")
-        self.store("Greeter", names=["errklein"], more=1)
+        self.store("Greeter", names=["errklein"], more=2)
+        with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
+            storage.open("Greeter").remove("old")
+        before = self.stored()
         self.assertEqual(self.run_command("import-errbot"), 0)
-        self.assertEqual(self.stored(), {("Greeter", "names"): ["errklein"], ("Greeter", "more"): 1})
+        self.assertEqual(self.stored(), before)
         self.assertEqual(self.run_command("import-errbot", "--force"), 0)
-        self.assertEqual(self.stored(), {("Greeter", "names"): ["errbot"]})
+        self.assertEqual(
+            self.stored(), {("Greeter", "names"): ["errbot"], ("Greeter", "old"): 1, ("Greeter", "more"): 2}
+        )
         self.run_command("restore", str(self.data / "before-import.jsonl"), "--force")
         self.assertEqual(self.stored()["Greeter", "names"], ["errklein"])
+
+    def test_after_a_first_start(self) -> None:
+        """What the bot has stored by itself when it was started before doesn't keep errbot's values away."""
+        self.write_shelf("core", configs={"Greeter": 1})
+        self.store("core", requirements={})
+        self.run_command("import-errbot")
+        self.assertEqual(self.stored()["core", "configs"], {"Greeter": 1})
 
     def test_missing_classes(self) -> None:
         """A value whose class no plugin has is told; one whose class is there isn't."""
@@ -118,19 +135,19 @@ class ImportTests(DataCase):
         self.assertEqual(list(self.data.iterdir()), [])
 
     def test_hint(self) -> None:
-        """`errklein check` says that there is something to import, until it is."""
-        self.write_shelf("Greeter", names=["a"])
-        from errklein.config import load_config
-        from errklein.plugins.storages import shelves_to_import
-
+        """There is a line that says that there is something to import, until it is; removed values don't matter."""
         config = load_config(self.directory / "config.py")
-        hint = shelves_to_import(config, ())
+        with closing(MemoryStorage()) as storage:
+            self.assertIsNone(shelves_to_import(config, storage))
+            self.write_shelf("Greeter", names=["a"])
+            hint = shelves_to_import(config, storage)
         assert hint is not None
-        self.assertIn("Greeter", hint)
+        self.assertIn("(Greeter)", hint)
         self.assertIn("errklein import-errbot", hint)
-        self.assertIsNone(shelves_to_import(config, ["Greeter"]))
-        config.STORAGE = "Memory"
-        self.assertIsNone(shelves_to_import(config, ()))
+        self.run_command("import-errbot")
+        with closing(SQLiteStorage(self.data / "errklein.sqlite")) as file:
+            file.open("Greeter").remove("names")
+            self.assertIsNone(shelves_to_import(config, file))
 
 
 class MovingTests(DataCase):
@@ -169,6 +186,15 @@ class BackupTests(DataCase):
         self.assertEqual(self.run_command("restore"), 0)
         self.assertEqual(self.stored(), before)
         self.assertIn("2 values restored", self.out.getvalue())
+
+    def test_after_a_first_start(self) -> None:
+        """What the bot has stored by itself when it was started doesn't count as values."""
+        self.store("Greeter", names=["a"])
+        self.run_command("backup")
+        (self.data / "errklein.sqlite").unlink()
+        self.store("repomgr", repo_index={})
+        self.assertEqual(self.run_command("restore"), 0)
+        self.assertEqual(self.stored()["Greeter", "names"], ["a"])
 
     def test_not_over_what_is_there(self) -> None:
         """A bot that has values keeps them, unless that is asked for; then they are kept in a backup."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from errklein.ports import Storage
 from errklein.settings import STORAGES
 from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage, StorageError
 from errklein.storage.base import StoragePluginBase
-from errklein.storage.importing import unimported
+from errklein.storage.importing import imported_shelves, unimported
 from errklein.storage.third_party import ThirdPartyStorage
 
 _BASE: type[Any] = StoragePluginBase
@@ -61,12 +61,10 @@ def database_of(config: Config) -> Path:
     return Path(config.STORAGE_CONFIG.get("basedir", config.BOT_DATA_DIR)) / DATABASE
 
 
-def shelves_to_import(config: Config, present: Iterable[str]) -> str | None:
-    """A line that says that errbot has values in the data directory of which none is `present`, if so; may block."""
-    if config.STORAGE != "Shelf":
-        return None
+def shelves_to_import(config: Config, storage: Storage) -> str | None:
+    """A line that says that errbot has values in the data directory that weren't imported, if it has; may block."""
     directory = database_of(config).parent
-    namespaces = unimported(directory, set(present))
+    namespaces = unimported(directory, imported_shelves(storage))
     if not namespaces:
         return None
     return (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from errklein.ports import Storage
 from errklein.storage.errors import StorageError
 from errklein.storage.pickle_names import DamagedPickle, names_in
 from errklein.storage.shelves import Shelf, ShelfError, find_shelves, read_shelf
@@ -15,64 +17,105 @@ IsThere = Callable[[str, str, str], bool]
 """Whether a class is there that a value names: by namespace, module and name."""
 
 
+MARK = ("core", "imported_shelves")
+"""The namespace and key under which the names of shelves are kept that were imported. What a plugin has removed since
+then isn't missed by the hint to import, nor brought back by another import."""
+
+
 @dataclass
 class Import:
-    """What an import does: the rows it keeps, the namespaces they replace, and a line for each thing to know.
+    """What an import does: the rows it keeps, the shelves that are done with it, and a line for each thing to know.
 
-    `told` is what went as it should or can wait; `problems` are values that were left behind.
+    `replaced` are the values that others take the place of, by namespace and key. `told` is what went as it should or can
+    wait; `problems` are values that were left behind.
     """
 
     rows: list[Row] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    replaced: set[tuple[str, str]] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def plan_import(shelves: Iterable[Shelf], present: Collection[str], force: bool, is_there: IsThere) -> Import:
-    """Read the shelves. A namespace that is `present` keeps what it has, unless `force`; values are taken as they are."""
+def plan_import(
+    shelves: Iterable[Shelf],
+    imported: Collection[str],
+    present: Collection[tuple[str, str]],
+    force: bool,
+    is_there: IsThere,
+) -> Import:
+    """Read the shelves, and take the values as they are.
+
+    Shelves that are `imported`, and values that are `present`, by namespace and key, stay as they are, unless `force`.
+    """
     plan = Import()
     for shelf in shelves:
+        if shelf.namespace in imported and not force:
+            plan.told.append(f"{shelf.namespace}: was imported before; --force does it again")
+            continue
         try:
             values = read_shelf(shelf)
         except ShelfError as error:
             plan.problems.append(f"{shelf.namespace}: {error}; nothing of it was imported")
             continue
-        if not values:
-            continue
-        if shelf.namespace in present and not force:
-            plan.told.append(f"{shelf.namespace}: has values already, which stay; --force replaces them")
-            continue
-        _take(plan, shelf, values, is_there)
+        if values:
+            _take(plan, shelf, values, present, force, is_there)
     return plan
 
 
-def unimported(directory: Path, present: Collection[str]) -> list[str]:
-    """The namespaces of shelves in the directory that have values, and aren't `present`. May block."""
+def imported_shelves(storage: Storage) -> list[str]:
+    """The namespaces whose shelves were imported into the storage."""
+    namespace, key = MARK
+    with closing(storage.open(namespace)) as store:
+        try:
+            return list(store.get(key))
+        except KeyError:
+            return []
+
+
+def unimported(directory: Path, imported: Collection[str]) -> list[str]:
+    """The namespaces of shelves in the directory that have values, and aren't `imported`. May block."""
     try:
         shelves = find_shelves(directory)
     except StorageError:
         return []
-    return [shelf.namespace for shelf in shelves if shelf.namespace not in present and _has_values(shelf)]
+    return [shelf.namespace for shelf in shelves if shelf.namespace not in imported and _has_values(shelf)]
 
 
-def _take(plan: Import, shelf: Shelf, values: dict[str, bytes], is_there: IsThere) -> None:
-    taken = 0
-    for key, data in values.items():
+def _take(
+    plan: Import,
+    shelf: Shelf,
+    values: dict[str, bytes],
+    present: Collection[tuple[str, str]],
+    force: bool,
+    is_there: IsThere,
+) -> None:
+    namespace = shelf.namespace
+    taken, kept, damaged = 0, [], 0
+    for key, data in sorted(values.items()):
+        if (namespace, key) in present:
+            if not force:
+                kept.append(repr(key))
+                continue
+            plan.replaced.add((namespace, key))
         try:
             names = names_in(data)
         except DamagedPickle as error:
-            plan.problems.append(f"{shelf.namespace}: {key!r} is damaged in {shelf.path} ({error}); it was left there")
+            plan.problems.append(f"{namespace}: {key!r} is damaged in {shelf.path} ({error}); it was left there")
+            damaged += 1
             continue
-        plan.rows.append((shelf.namespace, key, data))
+        plan.rows.append((namespace, key, data))
         taken += 1
-        gone = sorted(f"{module}.{name}" for module, name in names if not is_there(shelf.namespace, module, name))
+        gone = sorted(f"{module}.{name}" for module, name in names if not is_there(namespace, module, name))
         if gone:
             plan.told.append(
-                f"{shelf.namespace}: {key!r} is kept as it is, and can be read when there is {' and '.join(gone)}"
+                f"{namespace}: {key!r} is kept as it is, and can be read when there is {' and '.join(gone)}"
             )
-    if taken:
-        plan.replaced.append(shelf.namespace)
-        plan.told.append(f"{shelf.namespace}: {taken} {'value' if taken == 1 else 'values'} imported")
+    if kept:
+        plan.told.append(f"{namespace}: {', '.join(kept)} had values already, which stay; --force replaces them")
+    plan.told.append(f"{namespace}: {taken} {'value' if taken == 1 else 'values'} imported")
+    if not damaged:
+        plan.done.append(namespace)
 
 
 def _has_values(shelf: Shelf) -> bool:

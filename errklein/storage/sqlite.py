@@ -22,6 +22,8 @@ BUSY_TIMEOUT = 2.0
 FindStoredClass = Callable[[str, str, str], object]
 """Asked first for each class that a stored value names: by namespace, module and name. None: it is where it says."""
 
+_NAMES = "SELECT namespace, key FROM stored"
+
 _SET = (
     "INSERT INTO stored (namespace, key, value) VALUES (?, ?, ?) "
     "ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value"
@@ -69,6 +71,10 @@ class SQLiteStorage:
         """The namespaces that have values, sorted."""
         rows = self.read("SELECT DISTINCT namespace FROM stored ORDER BY namespace", ())
         return [_decoded(namespace) for (namespace,) in rows]
+
+    def names(self) -> list[tuple[str, str]]:
+        """The namespace and key of each value."""
+        return [(_decoded(namespace), _decoded(key)) for namespace, key in self.read(_NAMES, ())]
 
     def rows(self) -> list[Row]:
         """All values as they lie in the file at one moment, sorted; readable or not, none is made an object."""

@@ -7,6 +7,7 @@ import pickle
 import shelve
 import sqlite3
 from collections import OrderedDict
+from collections.abc import Collection
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.storage.importing import plan_import, unimported
+from errklein.storage.importing import Import, plan_import, unimported
 from errklein.storage.pickle_names import DamagedPickle, names_in, plain_value
 from errklein.storage.shelves import Shelf, ShelfError, find_shelves, read_shelf
 
@@ -126,9 +127,15 @@ class DamageTests(ShelfCase):
 
 
 class PlanTests(ShelfCase):
-    def plan(self, present: set[str] = frozenset(), force: bool = False, there: bool = True) -> Any:  # type: ignore[assignment]
+    def plan(
+        self,
+        imported: Collection[str] = (),
+        present: Collection[tuple[str, str]] = (),
+        force: bool = False,
+        there: bool = True,
+    ) -> Import:
         """What an import would do."""
-        return plan_import(find_shelves(self.directory), present, force, lambda *name: there)
+        return plan_import(find_shelves(self.directory), imported, present, force, lambda *name: there)
 
     def test_values_are_taken_as_they_are(self) -> None:
         """The bytes of each value are taken, of all namespaces that have some."""
@@ -140,14 +147,23 @@ class PlanTests(ShelfCase):
         self.assertEqual((plan.told, plan.problems), (["Greeter: 4 values imported", "core: 1 value imported"], []))
 
     def test_what_is_there_stays(self) -> None:
-        """A namespace that has values isn't imported a second time, unless that is asked for."""
+        """A value that is there already stays, unless it is to be replaced; the others are taken."""
         self.shelve("Greeter", VALUES)
-        plan = self.plan({"Greeter"})
-        self.assertEqual((plan.rows, plan.replaced), ([], []))
+        present = {("Greeter", "none"), ("Other", "d")}
+        plan = self.plan(present=present)
+        self.assertEqual((sorted(key for _, key, _ in plan.rows), plan.replaced), (["d", "when", "é"], set()))
+        self.assertIn("Greeter: 'none' had values already, which stay; --force", plan.told[0])
+        forced = self.plan(present=present, force=True)
+        self.assertEqual((len(forced.rows), forced.replaced), (4, {("Greeter", "none")}))
+
+    def test_once(self) -> None:
+        """A shelf that was imported isn't imported again, unless that is asked for: removed values don't come back."""
+        self.shelve("Greeter", VALUES)
+        self.assertEqual(self.plan().done, ["Greeter"])
+        plan = self.plan(imported=["Greeter"])
+        self.assertEqual((plan.rows, plan.done), ([], []))
         self.assertIn("--force", plan.told[0])
-        self.assertEqual(
-            (len(self.plan({"Greeter"}, force=True).rows), self.plan(force=True).replaced), (4, ["Greeter"])
-        )
+        self.assertEqual(len(self.plan(imported=["Greeter"], force=True).rows), 4)
 
     def test_missing_classes(self) -> None:
         """A value whose class isn't there is taken, and named with the class."""
@@ -162,7 +178,7 @@ class PlanTests(ShelfCase):
         data = self.directory / "Greeter.db.dat"
         data.write_bytes(data.read_bytes()[:-600])
         plan = self.plan()
-        self.assertEqual([key for _, key, _ in plan.rows], ["a"])
+        self.assertEqual(([key for _, key, _ in plan.rows], plan.done), (["a"], []))
         self.assertEqual(len(plan.problems), 1)
         self.assertIn("Greeter: 'b' is damaged", plan.problems[0])
 
@@ -172,7 +188,7 @@ class PlanTests(ShelfCase):
         self.shelve("B", VALUES)
         (self.directory / "A.db.dir").write_text("nonsense(")
         plan = self.plan()
-        self.assertEqual(plan.replaced, ["B"])
+        self.assertEqual(plan.done, ["B"])
         self.assertEqual(len(plan.problems), 1)
         self.assertTrue(plan.problems[0].startswith("A: "))
 
