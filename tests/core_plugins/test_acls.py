@@ -141,3 +141,18 @@ class NamesTests(PluginTestCase):
         self.assertEqual(get_acl_usr(Message(frm=backend.build_identifier("alice"))), "alice")
         self.assertEqual(get_acl_room(backend.query_room("#ops")), "#ops")
         self.assertEqual(BLOCK_COMMAND, (None, None, None))
+
+
+class NoCorePluginsTests(PluginTestCase):
+    """CORE_PLUGINS = ()."""
+
+    plugins = (Shop,)
+    config = {"CORE_PLUGINS": (), "ACCESS_CONTROLS": {"buy tea": {"denyusers": "bob"}}}
+
+    def test_rules_are_in_force(self) -> None:
+        """Without this plugin nothing is open that would be closed with it; only the explanation is gone."""
+        self.assertIn("requires bot-admin", self.command("!close", frm="bob"))
+        self.assertIn("from this user", self.command("!buy tea", frm="bob"))
+        self.assertEqual(self.command("!close"), "closed")
+        # Whoever doesn't want CommandNotFoundFilter either is told nothing.
+        self.assertEqual(self.bot.say("!acl explain bob close"), [])
