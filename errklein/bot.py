@@ -325,15 +325,17 @@ class Bot:
     def warn_admins(self, warning: str) -> None:
         """Send the text to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log."""
         self.log.warn("Admins are told: {text}", text=warning)
-        for name, backend in self.backends.items():
-            for admin in self.bot_config.networks[name].BOT_ADMINS_NOTIFICATIONS:
+        for backend in self.backends.values():
+            for admin in self.bot_config.networks[backend.network].BOT_ADMINS_NOTIFICATIONS:
+                # Some networks know only when they are connected who that is, and have to ask.
+                in_turn = getattr(backend, "in_turn", None)
                 try:
-                    message = Message(warning, frm=backend.bot_identifier, to=backend.build_identifier(admin))
-                    self.deliver(backend, message)
+                    if in_turn is None:
+                        self._tell_admin(backend, admin, warning)
+                    else:
+                        in_turn(self._tell_admin, backend, admin, warning)
                 except Exception as error:
-                    self.log.warn(
-                        "{admin} on {network} could not be told: {error}", admin=admin, network=name, error=str(error)
-                    )
+                    self._admin_not_told(backend, admin, error)
 
     def change_presence(self, status: str, message: str) -> None:
         """Show on every network that the bot is `status`."""
@@ -480,6 +482,18 @@ class Bot:
         self.warn_admins(
             f"{hook.owner} and {by.owner} both want {hook.declaration.rule}: {by} keeps it, and {hook} takes over when "
             f"{by.owner} is deactivated."
+        )
+
+    def _tell_admin(self, backend: Backend, admin: str, warning: str) -> None:
+        try:
+            message = Message(warning, frm=backend.bot_identifier, to=backend.build_identifier(admin))
+            self.deliver(backend, message)
+        except Exception as error:
+            self._admin_not_told(backend, admin, error)
+
+    def _admin_not_told(self, backend: Backend, admin: str, error: Exception) -> None:
+        self.log.warn(
+            "{admin} on {network} could not be told: {error}", admin=admin, network=backend.network, error=str(error)
         )
 
     def _end_one(self, backend: Backend) -> None:

@@ -159,6 +159,22 @@ class ServeOnceTests(LegacyNetworkCase):
         self.until(lambda: len(self.legacy.sent) == 2)
         self.assertEqual(self.legacy.sent, [("bob", "psst"), ("alice", "beware")])
 
+    def test_admins_are_told_when_it_is_connected(self) -> None:
+        """A warning waits for the connection, since before it the network may know nobody; nor does it block anybody."""
+        told_in: list[threading.Thread] = []
+        build = self.legacy.build_identifier
+
+        def ask(text: str) -> Any:
+            told_in.append(threading.current_thread())
+            return build(text)
+
+        self.legacy.build_identifier = ask
+        self.bot.warn_admins("beware")
+        self.assertEqual(told_in, [])
+        self.until(lambda: self.legacy.sent)
+        self.assertEqual(self.legacy.sent, [("alice", "beware")])
+        self.assertNotIn(threading.current_thread(), told_in)
+
     def test_rooms(self) -> None:
         """Rooms are the backend's own, `rooms` being a method here."""
         room = self.bot.query_room("#ops")
