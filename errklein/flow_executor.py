@@ -77,11 +77,18 @@ class FlowExecutor:
             root = self.flow_roots.get(name)
             if root is None:
                 raise ValueError(f"Flow {name} doesn't exist")
+            refusal = self.refusal(root, requestor)
+            if refusal:
+                raise ValueError(refusal)
             flow = self._begin(root, requestor, initial_context)
-        if flow is None:
-            raise ValueError(f"User {requestor} is already running a flow.")
         self._go_on_soon(flow)
         return flow
+
+    def refusal(self, root: FlowRoot, requestor: Identifier) -> str:
+        """Why `requestor` can't begin the flow now; "" if he can."""
+        whose = _owner(root, requestor)
+        flow = self.flow_of(whose)
+        return "" if flow is None else f"User {whose} is already running a flow, {flow.name}."
 
     def stop_flow(self, name: str, requestor: Identifier) -> Flow | None:
         """End the flow of that name for `requestor`, and return it; None if he isn't in it."""
@@ -127,19 +134,15 @@ class FlowExecutor:
 
     # How it is done
 
-    def _begin(self, root: FlowRoot, requestor: Identifier, context: Mapping[str, Any]) -> Flow | None:
-        if root.room_flow and isinstance(requestor, RoomOccupant):
-            requestor = requestor.room
-        if self.flow_of(requestor) is not None:
-            return None
-        flow = Flow(root, requestor, context)
+    def _begin(self, root: FlowRoot, requestor: Identifier, context: Mapping[str, Any]) -> Flow:
+        flow = Flow(root, _owner(root, requestor), context)
         self.in_flight = [*self.in_flight, flow]
         return flow
 
     def _begin_triggered(self, cmd: str, requestor: Identifier) -> tuple[Flow | None, FlowNode | None]:
         for root in self.flow_roots.values():
             step = root.first_step(cmd)
-            if step is not None:
+            if step is not None and not self.refusal(root, requestor):
                 return self._begin(root, requestor, {}), step
         return None, None
 
@@ -262,6 +265,11 @@ class FlowExecutor:
 
     def _listener(self, requestor: Identifier) -> Identifier | None:
         return requestor if isinstance(requestor, Room) else self._bot.backend_of(requestor).bot_identifier
+
+
+def _owner(root: FlowRoot, requestor: Identifier) -> Identifier:
+    """Whose flow it is: the room's, if it is a room flow."""
+    return requestor.room if root.room_flow and isinstance(requestor, RoomOccupant) else requestor
 
 
 def _forget(_: Any) -> None:

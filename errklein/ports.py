@@ -7,12 +7,12 @@ otherwise, everything is called on the reactor's thread.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from errklein.chat import Card, Identifier, Message, Presence, Room
+from errklein.chat import Card, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.webhooks import Hook
 
 
@@ -78,6 +78,32 @@ class SendsCards(Protocol):
         """Accept `card` into the outbox, as `send_message` does with messages."""
 
 
+@runtime_checkable
+class Reacts(Protocol):
+    """What a backend has besides if its network knows reactions."""
+
+    def add_reaction(self, message: Message, reaction: str) -> None:
+        """Put the reaction of that name on a message, from any thread."""
+
+    def remove_reaction(self, message: Message, reaction: str) -> None:
+        """Take it away again, from any thread."""
+
+
+@runtime_checkable
+class SendsStreams(Protocol):
+    """What a backend has besides if its network can carry files."""
+
+    def send_stream_request(
+        self,
+        user: Identifier,
+        fsource: BinaryIO,
+        name: str | None = None,
+        size: int | None = None,
+        stream_type: str | None = None,
+    ) -> Stream | None:
+        """Offer somebody what the file holds, from any thread; how that goes is seen at the stream."""
+
+
 class BackendEvents(Protocol):
     """What a backend tells. The bot implements it; every method is called on the reactor's thread."""
 
@@ -99,11 +125,21 @@ class BackendEvents(Protocol):
     def presence_changed(self, backend: Backend, presence: Presence) -> None:
         """Somebody came, went or changed status."""
 
-    def room_joined(self, backend: Backend, room: Room, identifier: Identifier) -> None:
-        """`identifier`, perhaps the bot itself, is in `room` now."""
+    def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
+        """Somebody has put a reaction on something, or taken it away."""
 
-    def room_left(self, backend: Backend, room: Room, identifier: Identifier) -> None:
-        """`identifier`, perhaps the bot itself, is no longer in `room`."""
+    def stream_offered(self, backend: Backend, stream: Stream) -> None:
+        """Somebody wants to send the bot a file. It is read in a thread, and its status tells what became of it."""
+
+    def room_joined(
+        self, backend: Backend, room: Room, identifier: Identifier | None = None, invited_by: Identifier | None = None
+    ) -> None:
+        """`identifier`, the bot itself if there is none, is in `room` now; `invited_by` somebody, if that is known."""
+
+    def room_left(
+        self, backend: Backend, room: Room, identifier: Identifier | None = None, kicked_by: Identifier | None = None
+    ) -> None:
+        """`identifier`, the bot itself if there is none, is no longer in `room`; thrown out, if somebody has."""
 
     def room_topic_changed(self, backend: Backend, room: Room) -> None:
         """`room` has another topic."""

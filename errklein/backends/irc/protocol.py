@@ -50,7 +50,7 @@ class IRCEvents(Protocol):
         """Somebody, perhaps the bot, has left the room."""
 
     def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
-        """Somebody, perhaps the bot, was thrown out of the room."""
+        """Somebody, perhaps the bot, was thrown out of the room by the mask `by`."""
 
     def quitted(self, mask: str) -> None:
         """Somebody has left the network."""
@@ -64,8 +64,8 @@ class IRCEvents(Protocol):
     def topic_told(self, room: str, topic: str, changed: bool) -> None:
         """The topic of the room; `changed` if somebody changed it just now."""
 
-    def invited(self, room: str) -> None:
-        """Somebody asks the bot to come in."""
+    def invited(self, room: str, by: str) -> None:
+        """The mask `by` asks the bot to come in."""
 
 
 @dataclass
@@ -252,7 +252,7 @@ class IRCProtocol(MendedClient):
 
     def irc_KICK(self, prefix: str, params: list[str]) -> None:
         """Somebody was thrown out of a room."""
-        self._events.kicked(params[1], params[0], prefix.partition("!")[0], params[-1])
+        self._events.kicked(params[1], params[0], prefix, params[-1])
 
     def irc_QUIT(self, prefix: str, params: list[str]) -> None:
         """Somebody left the network. Whoever held the bot's nick may have."""
@@ -271,7 +271,7 @@ class IRCProtocol(MendedClient):
 
     def irc_INVITE(self, prefix: str, params: list[str]) -> None:
         """Somebody wants the bot in a room."""
-        self._events.invited(params[1])
+        self._events.invited(params[1], prefix)
 
     def irc_RPL_NAMREPLY(self, prefix: str, params: list[str]) -> None:
         """Who is in a room, each with marks such as "@" in front: RFC 1459, section 6.2, 353."""

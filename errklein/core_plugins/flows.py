@@ -1,0 +1,162 @@
+"""`!flows …`: which flows there are, who is in them, and how to begin and end one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from errklein import BotPlugin, CommandError, Identifier, Message, botcmd
+from errklein.commands.access import admin_by_default
+from errklein.commands.declaration import documentation
+from errklein.commands.flows import FlowNode, FlowRoot
+
+_KILL_USAGE = "usage: flows_kill user flow_name"
+
+
+class Flows(BotPlugin):
+    """Lists, shows, begins and ends flows."""
+
+    @botcmd
+    def flows_list(self, msg: Message, args: str) -> str:
+        """Tell which flows there are."""
+        roots = self._bot.flow_executor.flow_roots
+        return "\n".join(f"- **{name}** {_summary(roots[name])}" for name in sorted(roots)) or "There are no flows."
+
+    @botcmd(syntax="<name>")
+    def flows_show(self, msg: Message, args: str) -> str:
+        """Show the steps of a flow."""
+        root = self._root(args)
+        return _drawing(f"Flow [{root.name}]", tree(root, str))
+
+    @botcmd(syntax="<name> [context as JSON]")
+    def flows_start(self, msg: Message, args: str) -> Iterator[str]:
+        """Begin a flow, perhaps with a context."""
+        name, _, given = args.strip().partition(" ")
+        root = self._root(name)
+        context = _context(given.strip())
+        requestor = _sender(msg)
+        refusal = self._bot.flow_executor.refusal(root, requestor)
+        if refusal:
+            raise CommandError(refusal)
+        yield f"Flow **{root.name}** started ..."
+        try:
+            self._bot.flow_executor.start_flow(root.name, requestor, context)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+
+    @botcmd(syntax="[name]")
+    def flows_status(self, msg: Message, args: str) -> str:
+        """Tell who is in which flow, or who is where in one."""
+        name = args.strip()
+        in_flight = self._bot.flow_executor.in_flight
+        if not name:
+            return (
+                "\n".join(
+                    f"- {flow.requestor} is using flow **{flow.name}** on step **{flow.current_step}**, "
+                    f"next step(s): {', '.join(f'**{step}**' for step in flow.next_steps()) or 'none'}"
+                    for flow in in_flight
+                )
+                or "No Flow started."
+            )
+        root = self._root(name)
+
+        def described(node: FlowNode) -> str:
+            people = [str(flow.requestor) for flow in in_flight if flow.root is root and flow.current_step is node]
+            here = f" ({', '.join(people)})" if people else ""
+            return f"{'Start' if node is root else node}{here} {self._first_line(node)}".rstrip()
+
+        return _drawing(
+            f"Flow [{root.name}] {_summary(root)}", ["↪ " + described(root), *tree(root, described, depth=1)]
+        )
+
+    @botcmd(syntax="[name]")
+    def flows_stop(self, msg: Message, args: str) -> str:
+        """End the flow that you are in."""
+        executor = self._bot.flow_executor
+        name = args.strip()
+        requestor = _sender(msg)
+        if not name:
+            mine = executor.flow_of(requestor)
+            if mine is None:
+                return "No Flow found."
+            name = mine.name
+        return "Flow not found." if executor.stop_flow(name, requestor) is None else f"{name} stopped."
+
+    @admin_by_default
+    @botcmd(syntax="user flow_name")
+    def flows_kill(self, msg: Message, args: str) -> str:
+        """End the flow that somebody, or a room, is in."""
+        user, _, name = args.strip().rpartition(" ")
+        if not user.strip() or not name:
+            missing = "flow_name" if name else "user, flow_name"
+            raise CommandError(
+                f"I couldn't parse the arguments; the following arguments are required: {missing}\n{_KILL_USAGE}"
+            )
+        try:
+            requestor = self.build_identifier(user.strip())
+        except ValueError as error:
+            raise CommandError(f"{user.strip()} is nobody: {error}") from error
+        killed = self._bot.flow_executor.stop_flow(name, requestor)
+        return "Flow not found." if killed is None else f"{name} killed."
+
+    def _root(self, name: str) -> FlowRoot:
+        name = name.strip()
+        if not name:
+            raise CommandError("You need to specify a flow name.")
+        root = self._bot.flow_executor.flow_roots.get(name)
+        if root is None:
+            raise CommandError(f"Flow {name} doesn't exist.")
+        return root
+
+    def _first_line(self, node: FlowNode) -> str:
+        """What the command of a step says that it does."""
+        command = self._bot.registry.get(node.command or "")
+        return "" if command is None else documentation(command.handler).partition("\n")[0]
+
+
+def tree(root: FlowNode, described: Callable[[FlowNode], str], depth: int = 0) -> list[str]:
+    """A line for each step that may follow, those that follow it below and further in.
+
+    A step that leads back is shown as `↺`; what follows a step that was shown above isn't repeated.
+    """
+    lines: list[str] = []
+    drawn = {id(root)}
+    todo: list[tuple[FlowNode, int, tuple[FlowNode, ...]]]
+    todo = [(child, depth, (root,)) for _, child in reversed(root.children)]
+    while todo:
+        node, level, path = todo.pop()
+        back = any(node is earlier for earlier in path)
+        again = id(node) in drawn and bool(node.children) and not back
+        lines.append(f"{'  ' * level}{'↺' if back else '↪'} {described(node)}{' …' if again else ''}")
+        if id(node) not in drawn:
+            drawn.add(id(node))
+            todo += [(child, level + 1, (*path, node)) for _, child in reversed(node.children)]
+    return lines
+
+
+def _drawing(title: str, lines: list[str]) -> str:
+    return "\n".join([title, "", "```", *lines, "```"])
+
+
+def _summary(root: FlowRoot) -> str:
+    """The first paragraph of the flow's description, in one line."""
+    return " ".join((root.description or "No description").partition("\n\n")[0].split())
+
+
+def _context(given: str) -> dict[str, Any]:
+    if not given:
+        return {}
+    try:
+        context = json.loads(given)
+    except ValueError as error:
+        raise CommandError(f"Cannot parse json {given}: {error}.") from error
+    if not isinstance(context, dict):
+        raise CommandError(f'Cannot use {given} as a context: expected a JSON object, such as {{"key": 1}}.')
+    return context
+
+
+def _sender(msg: Message) -> Identifier:
+    if msg.frm is None:
+        raise CommandError("Nobody has sent this.")
+    return msg.frm
