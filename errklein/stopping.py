@@ -47,11 +47,13 @@ class Relaunch:
         os.execv(self._arguments[0], self._arguments)  # noqa: S606  it is our own command line
 
     def _stop(self) -> None:
-        if not self.wanted:
-            self.wanted = True
-            self._reactor.addSystemEventTrigger("after", "shutdown", self.begin_again)
-            with suppress(ReactorNotRunning):
-                self._reactor.stop()
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            # It is being stopped, by somebody who wants no other process, or who has asked for one already.
+            return
+        self.wanted = True
+        self._reactor.addSystemEventTrigger("after", "shutdown", self.begin_again)
 
 
 def exit_signal(reactor: Any) -> int | None:
