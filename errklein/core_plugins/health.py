@@ -81,7 +81,8 @@ class Health(BotPlugin):
         headers = ["Status", "Name", "Remark"]
         if not any(remark for _, _, remark in rows):
             headers.pop()
-        return {"table": md_table([row[: len(headers)] for row in rows], headers)}
+        unusable = [plain(line) for line in manager.unusable]
+        return {"table": md_table([row[: len(headers)] for row in rows], headers), "unusable": unusable}
 
     def _load(self) -> Mapping[str, Any]:
         pool = self._bot.command_pool

@@ -460,6 +460,7 @@ class BrokenPluginTests(PluginFiles):
         (self.directory / "bad.plug").write_text("Name = Bad\n")
         bot = self.start()
         self.assertIn("bad.plug", "\n".join(bot.sent_to("@admin")))
+        self.assertIn("bad.plug: line 1 has no section above it", bot.command("!status plugins"))
         self.assertEqual(bot.command("!which"), "1")
 
     def test_dependencies_are_activated_first(self) -> None:
