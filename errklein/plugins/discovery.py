@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -106,10 +108,26 @@ def entry_point_roots(groups: Iterable[str] = ENTRY_POINT_GROUPS) -> list[Path]:
     They offer them in the entry point groups `errbot.plugins` and `errklein.plugins`, and other things in others.
     """
     roots: set[Path] = set()
-    for group in groups:
-        for entry_point in entry_points(group=group):
-            roots.update(_places(entry_point))
+    for entry_point in _installed(tuple(groups), _state_of_path()):
+        roots.update(_places(entry_point))
     return sorted(roots)
+
+
+@lru_cache(maxsize=16)
+def _installed(groups: tuple[str, ...], state: object) -> list[EntryPoint]:
+    """The entry points of the groups. Each installed distribution is read for that, so it is done once for a `state`."""
+    return [entry_point for group in groups for entry_point in entry_points(group=group)]
+
+
+def _state_of_path() -> object:
+    """Something that is another when a distribution has been installed or removed."""
+    state = []
+    for place in sys.path:
+        try:
+            state.append((place, Path(place).stat().st_mtime_ns))
+        except OSError:
+            continue
+    return tuple(state)
 
 
 def _places(entry_point: EntryPoint) -> list[Path]:
