@@ -158,7 +158,12 @@ def run(reactor: str | None, arguments: Sequence[str], pid_file: str | None = No
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="errklein", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="errklein",
+        description=__doc__,
+        epilog="errbot's options are understood too: errklein -c config.py -T, errklein --storage-get NAMESPACE, …",
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action="version", version=f"errklein {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     beginning = commands.add_parser("init", help="write a commented config.py and an example of a plugin with tests")

@@ -17,7 +17,7 @@ from typing import Any
 
 from errklein.compat.names import ERRBOT
 from errklein.config import Config
-from errklein.data_dir import DataDirectory, DataDirectoryError
+from errklein.data_dir import DataDirectory
 from errklein.logs import escape
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.plug_file import PlugError, PlugFile
@@ -147,10 +147,7 @@ def opened(config: Config) -> Iterator[Storage]:
     data = DataDirectory(Path(config.BOT_DATA_DIR))
     data.check()
     data.prepare()
-    try:
-        data.lock()
-    except DataDirectoryError as error:
-        raise DataDirectoryError(f"{error}: stop the bot first") from None
+    data.lock()
     try:
         storage = make_storage(config)
         try:
