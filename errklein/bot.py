@@ -20,6 +20,7 @@ from errklein.commands.declaration import documentation, with_prefix
 from errklein.commands.flows import FlowRoot
 from errklein.commands.history import History
 from errklein.commands.registry import FilterRegistry
+from errklein.compat import holder
 from errklein.compat.flask_routes import flask_routes
 from errklein.conversations import Conversations
 from errklein.dispatcher import Dispatcher, handling, network_of_handled_message
@@ -117,6 +118,7 @@ class Bot:
             names = ", ".join(self.bot_config.without_effect)
             self.log.warn("Settings that mean nothing in this version: {names}", names=names)
         flask_routes.serve(self.reactor, self.web, self.waits)
+        holder.bot = self
         problems = await self.plugin_manager.start(self.plugin_roots, self._plugin_classes)
         for problem in problems:
             self.warn_admins(problem)

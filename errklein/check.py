@@ -16,7 +16,8 @@ from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.plugin import State
 from errklein.plugins.storages import check_storage, database_of, shelves_to_import
 from errklein.running import Placement, place
-from errklein.tap import Options, check_networks, install_asyncio_reactor
+from errklein.running.reactors import install_asyncio_reactor
+from errklein.tap import Options, check_networks
 from errklein.unknown_names import unknown_names
 from errklein.webhooks import HookDeclaration
 from errklein.wiring import wire

@@ -5,7 +5,6 @@ Modules that import the reactor are imported late: which reactor it is, is the u
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import sys
@@ -18,6 +17,7 @@ from twisted.python import usage
 from errklein import logs
 from errklein.config import Config, ConfigError, load_config
 from errklein.data_dir import DataDirectory, DataDirectoryError
+from errklein.running.reactors import install_asyncio_reactor
 from errklein.settings import BACKEND_NAMES
 from errklein.wiring import wire
 
@@ -145,17 +145,6 @@ def _make_service(options: Options) -> IService:
         reopen_log=logs.destinations.reopen,
         relaunch=relaunch,
     )
-
-
-def install_asyncio_reactor() -> None:
-    """Make the asyncio reactor the process's, unless it has one already."""
-    if "twisted.internet.reactor" in sys.modules:
-        return
-    from twisted.internet import asyncioreactor
-
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    asyncioreactor.install(loop)
 
 
 def launch_of(launcher: Mapping[str, Any]) -> Launch:

@@ -36,12 +36,18 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "ONLINE": "errklein.chat:ONLINE",
         "ValidationException": "errklein.plugins.structure:ValidationException",
         "botcmd": "errklein.commands:botcmd",
+        "holder": "errklein.compat.holder",
         "log": "errklein.compat.logs:log",
         # Plugins take these from errbot too, which happens to import them.
         "logging": "logging",
         "update_wrapper": "functools:update_wrapper",
         "webhook": "errklein.webhooks:webhook",
         "webroute": "errklein.compat.wsview:route",
+    },
+    "errbot.backend_plugin_manager": {
+        "BackendPluginManager": "errklein.compat.backends.manager:BackendPluginManager",
+        "PluginNotFoundException": "errklein.compat.backends.manager:PluginNotFoundException",
+        "enumerate_backend_plugins": "errklein.compat.backends.manager:enumerate_backend_plugins",
     },
     "errbot.backends": {},
     "errbot.backends.base": {
@@ -62,6 +68,10 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "RoomOccupant": "errklein.chat:RoomOccupant",
         "UserDoesNotExistError": "errklein.chat.identifiers:UserDoesNotExistError",
         "UserNotUniqueError": "errklein.chat.identifiers:UserNotUniqueError",
+        # What they were called once.
+        "MUCOccupant": "errklein.chat:RoomOccupant",
+        "MUCRoom": "errklein.chat:Room",
+        "build_message": "errklein.compat.utils:build_message",
     },
     "errbot.backends.test": {
         "FullStackTest": "errklein.testing.full_stack:FullStackTest",
@@ -78,10 +88,29 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "TestRoomAcl": "errklein.backends.test:TestRoomAcl",
         "testbot": "errklein.testing.fixture:testbot",
     },
+    "errbot.backends.irc": {
+        "IRCBackend": "errklein.backends.irc:IRCBackend",
+        "IRCPerson": "errklein.backends.irc.identifiers:IRCPerson",
+        "IRCRoom": "errklein.backends.irc.identifiers:IRCRoom",
+        "IRCRoomOccupant": "errklein.backends.irc.identifiers:IRCRoomOccupant",
+    },
+    "errbot.backends.null": {
+        "NullBackend": "errklein.backends.null:NullBackend",
+    },
+    "errbot.backends.text": {
+        "TextBackend": "errklein.backends.text:TextBackend",
+        "TextOccupant": "errklein.backends.text.identifiers:TextOccupant",
+        "TextPerson": "errklein.backends.text.identifiers:TextPerson",
+        "TextRoom": "errklein.backends.text.identifiers:TextRoom",
+    },
     "errbot.bootstrap": {
+        "CORE_BACKENDS": "errklein.compat.bootstrap:CORE_BACKENDS",
         "CORE_STORAGE": "errklein.compat.storages:CORE_STORAGE",
+        "bootstrap": "errklein.compat.bootstrap:bootstrap",
+        "bot_config_defaults": "errklein.compat.bootstrap:bot_config_defaults",
         "get_storage_plugin": "errklein.compat.storages:get_storage_plugin",
         "restore_bot_from_backup": "errklein.compat.storages:restore_bot_from_backup",
+        "setup_bot": "errklein.compat.bootstrap:setup_bot",
     },
     "errbot.botplugin": {
         "ArgParserBase": "errklein.commands:ArgParserBase",
@@ -92,6 +121,26 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "CommandError": "errklein.commands:CommandError",
         "ValidationException": "errklein.plugins.structure:ValidationException",
         "recurse_check_structure": "errklein.plugins.structure:recurse_check_structure",
+    },
+    # Modules of errbot's early versions.
+    "errbot.builtins": {},
+    "errbot.builtins.webserver": {
+        "Webserver": "errklein.core_plugins.webserver:Webserver",
+        "webhook": "errklein.webhooks:webhook",
+    },
+    "errbot.errBot": {
+        "ErrBot": "errklein.compat.backends.errbot:ErrBot",
+    },
+    "errbot.holder": {
+        "bot": "errklein.compat.holder:bot",
+    },
+    "errbot.jabberbot": {
+        "botcmd": "errklein.commands:botcmd",
+    },
+    "errbot.logs": {
+        "console_hdlr": "errklein.compat.logs:console_hdlr",
+        "format_logs": "errklein.compat.logs:format_logs",
+        "root_logger": "errklein.compat.logs:root_logger",
     },
     "errbot.core": {
         "ErrBot": "errklein.compat.backends.errbot:ErrBot",
@@ -230,6 +279,9 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.utils": {
         "ON_WINDOWS": "errklein.compat.utils:ON_WINDOWS",
         "PLUGINS_SUBDIR": "errklein.compat.utils:PLUGINS_SUBDIR",
+        "collect_roots": "errklein.compat.utils:collect_roots",
+        "entry_point_plugins": "errklein.compat.utils:entry_point_plugins",
+        "find_roots": "errklein.compat.utils:find_roots",
         "deprecated": "errklein.compat.utils:deprecated",
         "format_timedelta": "errklein.compat.utils:format_timedelta",
         "global_restart": "errklein.running.relaunch:restart",
@@ -239,6 +291,15 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "rate_limited": "errklein.compat.utils:rate_limited",
         "split_string_after": "errklein.compat.utils:split_string_after",
         "version2tuple": "errklein.compat.utils:version2tuple",
+        # What plugins took from here once.
+        "PY2": "errklein.compat.utils:PY2",
+        "PY3": "errklein.compat.utils:PY3",
+        "RateLimited": "errklein.compat.utils:RateLimited",
+        "ValidationException": "errklein.plugins.structure:ValidationException",
+        "get_sender_username": "errklein.compat.utils:get_sender_username",
+        "mess_2_embeddablehtml": "errklein.compat.utils:mess_2_embeddablehtml",
+        "tail": "errklein.compat.utils:tail",
+        "version2array": "errklein.compat.utils:version2array",
     },
     "errbot.version": {
         "VERSION": "errklein.plugins.requirements:ERRBOT_VERSION",
