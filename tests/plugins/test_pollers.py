@@ -60,6 +60,12 @@ class PollerTests(PluginTestCase):
         self.assertEqual(self.ticker.ticks, ["tock", "tock"])
         self.assertEqual(self.ticker.current_pollers, [])
 
+    def test_what_is_polled_can_be_asked(self) -> None:
+        """A plugin sees its pollers, with their arguments, and a timer for each."""
+        self.ticker.start_poller(1, self.ticker.tick, args=("a",))
+        self.assertEqual(self.ticker.current_pollers, [(self.ticker.tick, ("a",), {})])
+        self.assertEqual(len(self.ticker.current_timers), 1)
+
     def test_stopped_with_the_same_arguments(self) -> None:
         """Only the poller with the same method and arguments stops; an unknown one is an error."""
         self.ticker.start_poller(1, self.ticker.tick, args=("a",))

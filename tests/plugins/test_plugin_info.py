@@ -1,0 +1,95 @@
+"""Tests for PluginInfo, what a .plug file says in errbot's shape."""
+
+from __future__ import annotations
+
+import io
+import sys
+from configparser import ConfigParser, NoOptionError
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plugin_info import PluginInfo
+
+PLUG = """
+[Core]
+Name = Thing
+Module = thing
+DependsOn = One, Two
+[Documentation]
+Description = Does the thing.
+[Python]
+Version = 2+
+[Errbot]
+Min = 6.1.0-beta
+Max = 9.0.0
+"""
+
+
+def parsed(text: str) -> PluginInfo:
+    """What the text of a .plug file says."""
+    config = ConfigParser()
+    config.read_string(text)
+    return PluginInfo.parse(config)
+
+
+class PluginInfoTests(SynchronousTestCase):
+    """Reading files."""
+
+    def setUp(self) -> None:
+        """Write a plugin."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.plug = self.directory / "thing.plug"
+        self.plug.write_text(PLUG)
+
+    def test_load(self) -> None:
+        """All that the file says is there, and the same as PlugFile finds."""
+        info = PluginInfo.load(self.plug)
+        self.assertEqual((info.name, info.module, info.doc), ("Thing", "thing", "Does the thing."))
+        self.assertEqual((info.core, info.dependencies, info.location), (False, ["One", "Two"], self.plug))
+        self.assertEqual(info.python_version, (3, 0, 0))
+        assert info.errbot_minversion is not None
+        self.assertEqual(info.errbot_minversion[:3], (6, 1, 0))
+        (self.directory / "thing.py").write_text("")
+        self.assertEqual(PluginInfo.of(PlugFile.load(self.plug)), info)
+        self.assertEqual(PluginInfo.load_file(io.StringIO(PLUG), self.plug), info)
+
+    def test_little(self) -> None:
+        """Only a name and a module are needed."""
+        info = parsed("[Core]\nName = A\nModule = a\n")
+        self.assertEqual((info.doc, info.dependencies, info.location), (None, [], None))
+        self.assertEqual((info.python_version, info.errbot_minversion, info.errbot_maxversion), (None, None, None))
+        self.assertEqual(parsed("[Core]\nName=A\nModule=a\n[Python]\nVersion=2\n").python_version, (2, 0, 0))
+
+    def test_mistakes(self) -> None:
+        """What is missing, or isn't a version, is said with its section and key."""
+        with self.assertRaises(NoOptionError):
+            parsed("[Core]\nName = A\n")
+        with self.assertRaisesRegex(ValueError, r"\[Python\] Version"):
+            parsed("[Core]\nName=A\nModule=a\n[Python]\nVersion=3.x\n")
+        for key in ("Min", "Max"):
+            with self.assertRaisesRegex(ValueError, rf"\[Errbot\] {key}"):
+                parsed(f"[Core]\nName=A\nModule=a\n[Errbot]\n{key}=6\n")
+
+    def test_classes(self) -> None:
+        """The module's classes are found, and it is there while it is executed, as dataclasses need it."""
+        (self.directory / "thing.py").write_text(
+            "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+            "@dataclass\nclass Value:\n    x: int\nclass B(dict): pass\nclass A(dict): pass\n"
+        )
+        info = PluginInfo.load(self.plug)
+        self.addCleanup(sys.modules.pop, "tests.loaded.thing", None)
+        found = info.load_plugin_classes("tests.loaded", dict)
+        self.assertEqual([name for name, _ in found], ["A", "B"])
+        self.assertEqual(found[0][1].__module__, "tests.loaded.thing")
+
+    def test_a_module_that_raises(self) -> None:
+        """What the module raises comes through, and nothing of it is left."""
+        (self.directory / "thing.py").write_text("1 / 0\n")
+        with self.assertRaises(ZeroDivisionError):
+            PluginInfo.load(self.plug).load_plugin_classes("tests.loaded", dict)
+        self.assertNotIn("tests.loaded.thing", sys.modules)
+        with self.assertRaisesRegex(ValueError, "isn't known where"):
+            parsed("[Core]\nName = A\nModule = a\n").load_plugin_classes("tests.loaded", dict)

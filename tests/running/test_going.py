@@ -1,0 +1,102 @@
+"""Tests for what a runner tells of handlers that haven't come to their end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.running import Runner, WorkerPool
+from errklein.running.threads import settle_in_this_thread
+
+
+class Plugin:
+    """Has handlers of each kind, which end when they are told to."""
+
+    def __init__(self) -> None:
+        self.gate: Deferred[None] = Deferred()
+
+    def plain(self) -> None:
+        """End at once."""
+
+    async def waits(self) -> None:
+        """End when the gate opens."""
+        await self.gate
+
+    async def yields(self) -> AsyncIterator[int]:
+        """Yield once the gate is open."""
+        await self.gate
+        yield 1
+
+    async def fails(self) -> None:
+        """Raise when the gate opens."""
+        await self.gate
+        raise ValueError("no")
+
+
+class Reactor(Clock):
+    """A clock that also takes calls from threads, of which there are none."""
+
+    def callFromThread(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call it soon."""
+        self.callLater(0, function, *args)
+
+
+class GoingTests(SynchronousTestCase):
+    """Who is running, and since when."""
+
+    def setUp(self) -> None:
+        """Have a runner, and a pool whose threads begin when the test says so."""
+        self.reactor = Reactor()
+        settle_in_this_thread(self.reactor)
+        self.runner = Runner(self.reactor)
+        self.plugin = Plugin()
+        self.threads: list[Callable[[], None]] = []
+        self.pool = WorkerPool(self.reactor, "test", 1, start_thread=lambda target, _: self.threads.append(target))
+
+    def going(self) -> list[tuple[str, float]]:
+        """The names of the methods that run, with the time when they began."""
+        self.assertTrue(all(going.subject is self.plugin for going in self.runner.going_on()))
+        return [(going.name, going.since) for going in self.runner.going_on()]
+
+    def test_on_the_reactor(self) -> None:
+        """A handler on the reactor is told of until it has ended, in whatever way."""
+        self.reactor.advance(5)
+        running = self.runner.run(self.plugin.waits, pool=self.pool)
+        self.reactor.advance(5)
+        failing = self.runner.run(self.plugin.fails, pool=self.pool)
+        yielding = self.runner.each(lambda item: None, self.plugin.yields, pool=self.pool)
+        self.assertEqual(self.going(), [("waits", 5.0), ("fails", 10.0), ("yields", 10.0)])
+        self.plugin.gate.callback(None)
+        self.successResultOf(running)
+        self.failureResultOf(failing, ValueError)
+        self.successResultOf(yielding)
+        self.assertEqual(self.going(), [])
+
+    def test_in_a_thread(self) -> None:
+        """A handler in a thread is told of while it runs, not while it waits for a thread."""
+        first = self.runner.run(self.plugin.plain, pool=self.pool)
+        self.reactor.advance(1)
+        second = self.runner.run(self.plugin.plain, pool=self.pool)
+        self.assertEqual(self.going(), [("plain", 0.0)])
+        self.pool.stop()
+        (work,) = self.threads
+        work()
+        self.reactor.advance(0)
+        self.successResultOf(first)
+        self.failureResultOf(second)
+        self.assertEqual(self.going(), [])
+
+    def test_functions(self) -> None:
+        """What is no method is nobody's, and isn't told of."""
+
+        async def nobody() -> None:
+            await self.plugin.gate
+
+        running = self.runner.run(nobody, pool=self.pool)
+        self.assertEqual(self.going(), [])
+        self.plugin.gate.callback(None)
+        self.successResultOf(running)
