@@ -190,18 +190,18 @@ class _Layout:
         return self._colored(cell, "\n".join(line.strip(" ") for line in self._line(cell).strip("\n").split("\n")))
 
     def _colored(self, element: Element, text: str) -> str:
-        """The text between the colours that the element's attributes ask for; newlines at its end stay outside."""
+        """The text between the colours that the element's attributes ask for; newlines around it stay outside."""
         if not element.attrib:
             return text
-        body = text.rstrip("\n")
-        end = text[len(body) :]
+        body = text.strip("\n")
+        before, _, after = text.partition(body) if body else (text, "", "")
         ground = marks.background(element.get("bgcolor", ""))
         if ground:
             body = f"{ground}{body}{marks.BACKGROUND_END}"
         ink = marks.color(element.get("color", ""))
         if ink:
             body = f"{ink}{body}{marks.COLOR_END}"
-        return body + end
+        return before + body + after
 
     def _text(self, text: str | None) -> str:
         """Text of the tree as it was meant: placeholders filled in, entities turned back, nothing unprintable."""

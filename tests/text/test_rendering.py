@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text import printable, to_ansi, to_irc, to_plain
+from errklein.text import md_escape, printable, to_ansi, to_imtext, to_irc, to_md, to_plain
 from errklein.text.rendering import is_only_text
 
 RENDERERS = (to_plain, to_ansi, to_irc)
@@ -126,6 +126,50 @@ class PlainTextTests(SynchronousTestCase):
         """Two spaces at the end of a line keep the break."""
         self.assert_plain("**a**  \nb", "a\nb")
 
+    def test_space_at_the_end(self) -> None:
+        """A line of text keeps the space that it ends with."""
+        self.assert_plain("You said: ", "You said: ")
+        self.assert_plain(" ", "")
+
+    def test_low_headings(self) -> None:
+        """From the fourth level on, headings take one line."""
+        self.assert_plain("#### four\ntext\n##### five", "four\n text\n\n      five")
+
+
+class IMTextTests(SynchronousTestCase):
+    """`to_imtext` is what people write to each other."""
+
+    def test_styles(self) -> None:
+        """Asterisks, underlines and backticks; otherwise it is plain text."""
+        self.assertEqual("*b* _i_ `c` *_bi_*", to_imtext("**b** *i* `c` ***bi***"))
+        self.assertEqual("*T*\n\n text\n• a\n• *b*", to_imtext("# t\n\ntext\n\n- a\n- **b**"))
+        self.assertEqual("red", to_imtext("red\n{: color='red' }"))
+        self.assertEqual("l (http://h)", to_imtext("[l](http://h)"))
+
+    def test_letters_of_one_width(self) -> None:
+        """Tables and code stand between fences, where there are no other styles."""
+        self.assertEqual("```\n┏━━━┓\n┃ a ┃\n┡━━━┩\n│ b │\n└───┘\n```\n x", to_imtext("| a |\n|-|\n| **b** |\n\nx"))
+        self.assertEqual("x\n```\n*y*\n```\n\n z", to_imtext("x\n\n```py\n*y*\n```\n\nz"))
+        self.assertEqual("```\na  b\n1  2\n```", to_imtext("a|b\n-|-\n1|2", compact=True))
+
+    def test_no_fences_from_nowhere(self) -> None:
+        """Text and its control characters are shown as elsewhere."""
+        self.assertEqual("plain\n text", to_imtext("plain\n\ntext\x1b[31m"))
+
+
+class MarkdownTests(SynchronousTestCase):
+    """For networks that know Markdown."""
+
+    def test_attributes_vanish(self) -> None:
+        """The Markdown is passed on without the attributes that only errklein knows."""
+        self.assertEqual("# *red* {'a': 1}", to_md("# *red*{: color='red' } {'a': 1}"))
+
+    @given(st.text(alphabet="ab*_`[](){}<>#+-.!\\|~: ", min_size=1, max_size=40))
+    def test_escaped(self, text: str) -> None:
+        """What is escaped is shown as it was."""
+        assume("|" not in text and "<" not in text and "~" not in text and ":" not in text)
+        self.assertEqual(f"x{text}".rstrip(), to_plain(f"x{md_escape(text)}").rstrip())
+
 
 class TerminalTests(SynchronousTestCase):
     """`to_ansi` for a terminal."""
@@ -133,6 +177,10 @@ class TerminalTests(SynchronousTestCase):
     def test_marks(self) -> None:
         """Bold and underlined."""
         self.assertEqual("\x1b[1mx\x1b[22m \x1b[4my\x1b[24m", to_ansi("**x** _y_"))
+
+    def test_coloured_heading(self) -> None:
+        """Colours don't begin before the text that they are for."""
+        self.assertEqual("\x1b[1;31mt\x1b[22;39m", to_ansi("## t {: color='red' }"))
 
     def test_colours(self) -> None:
         """Text, blocks and items in colours, which end where they should."""

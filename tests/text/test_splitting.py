@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text import split_message
+from errklein.text import PARTS_CAP, at_most, split_message
+from errklein.text.splitting import LEFT_OUT
 
 
 def in_bytes(text: str) -> int:
@@ -55,6 +56,20 @@ class SplittingTests(SynchronousTestCase):
     def test_character_longer_than_limit(self) -> None:
         """A character that can't fit is a part of its own rather than lost."""
         self.assertEqual(["🎉", "🎉"], split_message("🎉🎉", 3, in_bytes))
+
+    def test_megabytes(self) -> None:
+        """Of a message that nobody would read to its end the last part says that more was left out."""
+        parts = split_message("word " * 1_000_000, 1000)
+        self.assertEqual((PARTS_CAP, LEFT_OUT), (len(parts), parts[-1]))
+        self.assertEqual(["a", "b", "c"], split_message("abc", 1, most=3))
+        self.assertEqual(["a", "b", "."], split_message("abcd", 1, most=3))
+
+    def test_many_lines(self) -> None:
+        """So it is with a message that is cut into lines; exactly as many as there may be are all kept."""
+        self.assertEqual(["a", "b"], at_most(["a", "b"], most=2))
+        self.assertEqual(["a", LEFT_OUT], at_most(["a", "b", "c"], most=2))
+        self.assertEqual(["a", LEFT_OUT], at_most(["a"], cut=True, most=2))
+        self.assertEqual(["a", LEFT_OUT], at_most(["a", "b"], cut=True, most=2))
 
     def test_no_limit(self) -> None:
         """A limit that nothing can keep is an error."""

@@ -1,0 +1,100 @@
+"""Converters and formats as backends written for errbot use them."""
+
+from __future__ import annotations
+
+from markdown import Markdown
+from markdown.extensions.extra import ExtraExtension
+from markdown.preprocessors import Preprocessor
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.compat.errbot import rendering
+from errklein.compat.errbot.rendering import ansi, imtext, md, md_escape, text, xhtml
+from errklein.compat.errbot.rendering.ansiext import (
+    ANSI_CHRS,
+    IMTEXT_CHRS,
+    NSC,
+    TEXT_CHRS,
+    AnsiExtension,
+    AnsiPreprocessor,
+    CharacterTable,
+    enable_format,
+)
+from errklein.compat.errbot.rendering.xhtmlim import unescape
+
+TABLE = "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+def converter(name: str) -> Markdown:
+    """A parser as backends make it."""
+    return Markdown(output_format=name, extensions=[ExtraExtension(), AnsiExtension()])
+
+
+class ConverterTests(SynchronousTestCase):
+    """`errbot.rendering`."""
+
+    def test_converters(self) -> None:
+        """Each has a method `convert`."""
+        shown = [make().convert("**x**{: color='red' }") for make in (text, imtext, md, xhtml)]
+        self.assertEqual(["x", "*x*", "**x**", '<p><strong color="red">x</strong></p>'], shown)
+        self.assertIn("\x1b[", ansi().convert("**x**"))
+        self.assertEqual("\\*x\\*", md_escape("*x*"))
+        self.assertEqual("é &lt;", unescape("&eacute; &lt;"))
+        self.assertIs(text, rendering.text)
+
+
+class FormatTests(SynchronousTestCase):
+    """`errbot.rendering.ansiext`."""
+
+    def test_borders(self) -> None:
+        """With borders or without, as the backend says."""
+        enable_format("one", IMTEXT_CHRS)
+        enable_format("two", IMTEXT_CHRS, borders=False)
+        self.assertIn("┏━━━┳", converter("one").convert(TABLE))
+        self.assertEqual("```\na  b\n1  2\n```", converter("two").convert(TABLE))
+
+    def test_own_characters(self) -> None:
+        """A backend's own table of characters, of strings and what takes no room."""
+        plain = dict.fromkeys(CharacterTable._fields, "")
+        table = CharacterTable(
+            **{**plain, "fx_bold": NSC("<b>"), "fx_normal": NSC("</b>"), "fg_red": "R", "fg_default": "r"}
+        )
+        enable_format("mine", table)
+        self.assertEqual("<b>x</b> y", converter("mine").convert("**x** `y`"))
+        self.assertEqual("Rxr", converter("mine").convert("*x*{: color='red' }"))
+
+    def test_many_texts(self) -> None:
+        """A parser is used again and again, and code of one text doesn't turn up in the next."""
+        enable_format("plain", TEXT_CHRS)
+        parser = converter("plain")
+        for number in range(3):
+            self.assertEqual(
+                f"x{number}\n code{number} <i>\n\n <b>",
+                parser.convert(f"x{number}\n\n```\ncode{number} <i>\n```\n\n&lt;b&gt;"),
+            )
+
+    def test_own_preprocessor(self) -> None:
+        """A backend may write links in its network's way before Markdown sees them."""
+
+        class Links(Preprocessor):
+            def run(self, lines: list[str]) -> list[str]:
+                return [line.replace("[l](http://h)", "&lt;http://h|l&gt;") for line in lines]
+
+        enable_format("imtext", IMTEXT_CHRS)
+        parser = converter("imtext")
+        parser.preprocessors.register(Links(parser), "LinkPreProcessor", 30)
+        parser.stripTopLevelTags = False
+        self.assertEqual("• <http://h|l> *x*", parser.convert("- [l](http://h) **x**"))
+
+    def test_ansi(self) -> None:
+        """A terminal's characters end with a reset."""
+        enable_format("ansi2", ANSI_CHRS)
+        self.assertEqual("\x1b[1mx\x1b[22m\x1b[0m", converter("ansi2").convert("**x**"))
+
+    def test_too_much(self) -> None:
+        """What Markdown would take long over is left as it is."""
+        enable_format("plain", TEXT_CHRS)
+        self.assertEqual("*" * 30_000, converter("plain").convert("*" * 30_000))
+
+    def test_preprocessor(self) -> None:
+        """Tests patch the preprocessor's `run`."""
+        self.assertEqual(["x"], AnsiPreprocessor(Markdown()).run(["x"]))

@@ -1,0 +1,108 @@
+"""Templates and cards of plugins: found, sent, gone with their plugin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from errklein import BotPlugin
+from errklein.chat import Card, Message
+from errklein.testing import PluginTestCase, TestBot
+from errklein.text import templating
+from errklein.text.templating import BrokenTemplate
+from tests.plugins.plugin_files import PluginFilesTestCase
+
+GREETER = """
+    from errbot import BotPlugin, botcmd
+
+    class Greeter(BotPlugin):
+        @botcmd
+        def greet(self, msg, args):
+            self.send_templated(msg.frm, "hello", {"who": args}, in_reply_to=msg)
+"""
+
+
+class TemplateTests(PluginFilesTestCase):
+    """A plugin with a directory of templates beside its .plug file."""
+
+    def setUp(self) -> None:
+        """Write the plugin, and start a bot with it."""
+        super().setUp()
+        self.plugin("Greeter", GREETER)
+        self.write("greeter/templates/hello.md", "**Hello** {{ who }}")
+        self.bot = TestBot(plugin_dirs=[self.directory])
+        self.addCleanup(self.bot.stop)
+        self.bot.start()
+
+    def test_sent(self) -> None:
+        """Values are filled in, and shown as they are."""
+        self.assertEqual("Hello <Bob> & co", self.bot.command("!greet <Bob> & co"))
+
+    def test_reloaded(self) -> None:
+        """A reload takes the template's new text."""
+        self.bot.command("!greet x")
+        self.write("greeter/templates/hello.md", "Bye {{ who }}")
+        self.bot.command("!plugin reload Greeter")
+        self.assertEqual("Bye x", self.bot.command("!greet x"))
+
+    def test_deactivated(self) -> None:
+        """Its templates go with the plugin, and come back."""
+        self.bot.command("!plugin deactivate Greeter")
+        self.assertNotIn("Greeter", templating.plugin_templates)
+        self.bot.command("!plugin activate Greeter")
+        self.assertEqual("Hello x", self.bot.command("!greet x"))
+
+    def test_broken(self) -> None:
+        """A broken template makes one line that says where, and the plugin's other commands work."""
+        self.write("greeter/templates/hello.md", "a\n{{ who")
+        self.bot.command("!plugin reload Greeter")
+        answer = self.bot.command("!greet x")
+        self.assertIn("Greeter: the template hello.md, line 2 can't be rendered", answer)
+        self.assertEqual(1, len(self.flushLoggedErrors(BrokenTemplate)))
+
+
+class Dealer(BotPlugin):
+    """Sends cards."""
+
+
+class CardTests(PluginTestCase):
+    """`send_card`."""
+
+    plugins = (Dealer,)
+
+    def setUp(self) -> None:
+        """Have the plugin and somebody at hand."""
+        super().setUp()
+        self.dealer: Dealer = self.bot.plugin("Dealer")
+        self.alice = self.dealer.build_identifier("@alice")
+
+    def test_as_text(self) -> None:
+        """On a network without cards it is sent as text, to whom it is for."""
+        self.dealer.send_card("body", to=self.alice, title="T", fields=(("a", "1"),))
+        self.assertEqual(["T\n\n body\n┏━━━┓\n┃ a ┃\n┡━━━┩\n│ 1 │\n└───┘"], self.bot.sent_to("@alice"))
+
+    def test_in_reply(self) -> None:
+        """Without an addressee it goes to whoever asked, from whom was asked."""
+        asked = Message("?", frm=self.alice, to=self.dealer.bot_identifier)
+        self.dealer.send_card("body", in_reply_to=asked)
+        self.assertEqual(["body"], self.bot.sent_to("@alice"))
+        self.assertIs(asked, self.bot.backend.sent[-1].message.parent)
+
+    def test_to_nobody(self) -> None:
+        """It has to go somewhere, and to an identifier."""
+        self.assertRaises(ValueError, self.dealer.send_card, "body")
+        nobody: Any = "@alice"
+        self.assertRaises(ValueError, self.dealer.send_card, "body", to=nobody)
+
+    def test_network_with_cards(self) -> None:
+        """A network that has cards gets the card itself."""
+        cards: list[Card] = []
+        backend: Any = self.bot.backend
+        backend.send_card = cards.append
+        self.dealer.send_card("body", to=self.alice, title="T")
+        self.assertEqual(["T"], [card.title for card in cards])
+        self.assertEqual([], self.bot.sent_to("@alice"))
+
+    def test_made_by_hand(self) -> None:
+        """A message that a plugin has made itself is sent as it is."""
+        self.bot.bot.split_and_send_message(Message("text", to=self.alice))
+        self.assertEqual(["text"], self.bot.sent_to("@alice"))

@@ -1,0 +1,219 @@
+"""Templates: where they are found, how they are filled in, and what is said of broken ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from jinja2 import TemplateError, TemplateNotFound
+from markupsafe import Markup
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.text import templating, to_plain
+from errklein.text.templating import BrokenTemplate, add_templates, md_table, remove_templates, render
+
+
+class TemplatesTestCase(SynchronousTestCase):
+    """Has plugins that are nothing but templates."""
+
+    def add(self, plugin: str, **files: str) -> Path:
+        """Give a plugin these templates, by name without suffix."""
+        root = Path(self.mktemp()).absolute()
+        for name, source in files.items():
+            self.write(root, name, source)
+        add_templates(plugin, root)
+        self.addCleanup(remove_templates, plugin)
+        return root
+
+    def write(self, root: Path, name: str, source: str) -> None:
+        """Write one of a plugin's templates."""
+        (root / "templates").mkdir(parents=True, exist_ok=True)
+        (root / "templates" / f"{name}.md").write_text(source, encoding="utf-8")
+
+    def problem(self, name: str, plugin: str | None = None, **values: Any) -> str:
+        """What is said of a template that can't be rendered."""
+        error = self.assertRaises(TemplateError, render, name, values, plugin)
+        self.assertNotIn("\n", str(error))
+        return str(error)
+
+
+class FindingTests(TemplatesTestCase):
+    """Which file a name means."""
+
+    def test_own_first(self) -> None:
+        """Of two plugins with a template of one name each gets its own; what has none gets the first that was added."""
+        self.add("One", hello="one")
+        self.add("Two", hello="two")
+        self.assertEqual("two", render("hello", {}, "Two"))
+        self.assertEqual("one", render("hello", {}, "One"))
+        self.assertEqual("one", render("hello", {}))
+        self.assertEqual("one", render("hello", {}, "Three"))
+
+    def test_by_its_plugin(self) -> None:
+        """A template may include that of another plugin, as well as one that all share."""
+        self.add("One", hello="one")
+        self.add("Two", both='{% include "One/hello.md" %} {% include "hello.md" %}', hello="two")
+        self.assertEqual("one one", render("both", {}, "Two"))
+
+    def test_gone(self) -> None:
+        """A plugin's templates go with it, and others' stay; removing twice is no harm."""
+        self.add("One", hello="one")
+        self.add("Two", hello="two")
+        remove_templates("One")
+        remove_templates("One")
+        self.assertEqual("two", render("hello", {}))
+        self.assertEqual("two", render("hello", {}, "One"))
+        remove_templates("Two")
+        self.assertRaises(TemplateNotFound, render, "hello", {})
+
+    def test_two_plugins_in_one_directory(self) -> None:
+        """When one of them goes, the other keeps its templates."""
+        root = self.add("One", hello="one")
+        add_templates("Two", root)
+        self.addCleanup(remove_templates, "Two")
+        remove_templates("One")
+        self.assertEqual("one", render("hello", {}, "Two"))
+        self.assertEqual("one", render("hello", {}))
+
+    def test_changed_file(self) -> None:
+        """A plugin that is added again has its templates as they are now."""
+        root = self.add("One", hello="one")
+        self.assertEqual("one", render("hello", {}, "One"))
+        self.write(root, "hello", "uno")
+        add_templates("One", root)
+        self.assertEqual("uno", render("hello", {}, "One"))
+
+    def test_without_templates(self) -> None:
+        """A plugin without a directory of templates changes nothing."""
+        before = list(templating.template_path)
+        add_templates("None", Path(self.mktemp()).absolute())
+        self.assertEqual(before, templating.template_path)
+
+    def test_outside(self) -> None:
+        """A name can't lead out of the directory."""
+        root = self.add("One", hello="one")
+        (root / "secret.md").write_text("secret", encoding="utf-8")
+        self.assertIn("there is no template", self.problem("../secret", "One"))
+
+    def test_as_plugin_info(self) -> None:
+        """What tests and plugins of errbot call takes anything with a name and the place of its .plug file."""
+        root = self.add("Any", hello="one")
+        remove_templates("Any")
+        info = SimpleNamespace(name="One", location=root / "one.plug")
+        templating.add_plugin_templates_path(info)
+        self.assertEqual(str(templating.make_templates_path(root)), templating.template_path[-1])
+        self.assertIn("One", templating.plugin_templates)
+        self.assertEqual("one", templating.tenv().get_template("One/hello.md").render())
+        templating.remove_plugin_templates_path(info)
+        self.assertNotIn("One", templating.plugin_templates)
+
+    def test_path_is_live(self) -> None:
+        """A directory that is put into the list of directories is searched from then on."""
+        root = self.add("Any", hello="one")
+        remove_templates("Any")
+        templating.template_path.append(str(root / "templates"))
+        self.addCleanup(templating.template_path.pop)
+        self.assertEqual("one", render("hello", {}))
+
+
+class FillingInTests(TemplatesTestCase):
+    """What becomes of values."""
+
+    def test_escaped(self) -> None:
+        """Values are escaped, and look as they were once they are rendered."""
+        self.add("One", hello="{{ who }}")
+        self.assertEqual("&lt;b&gt; &amp;", render("hello", {"who": "<b> &"}, "One"))
+        self.assertEqual("<b> &", to_plain(render("hello", {"who": "<b> &"}, "One")))
+
+    def test_values_are_no_templates(self) -> None:
+        """Jinja2's tags in a value are text."""
+        self.add("One", hello="{{ who }}")
+        self.assertEqual("{{ 7 * 7 }}", render("hello", {"who": "{{ 7 * 7 }}"}, "One"))
+
+    def test_newlines(self) -> None:
+        """The newline after a tag goes, and the last one of the file."""
+        self.add("One", hello="{% if true %}\na\n{% endif %}\nb\n")
+        self.assertEqual("a\nb", render("hello", {}, "One"))
+
+    def test_core_templates(self) -> None:
+        """The Webserver's templates are there for all, whatever they are given."""
+        self.assertIn("Nothing listens", render("webserver", {}))
+        self.assertEqual("Listening on `tcp:1`, `unix:/x`", render("webserver", {"endpoints": ["tcp:1", "unix:/x"]}))
+        self.assertIn("URI mapping", render("webstatus", {}))
+
+
+class TroubleTests(TemplatesTestCase):
+    """Templates that can't be rendered."""
+
+    def test_none(self) -> None:
+        """Without a template of the name the error says whose and which."""
+        self.assertEqual("One: there is no template hello.md", self.problem("hello", "One"))
+        self.assertEqual("there is no template hello.md", self.problem("hello"))
+
+    def test_syntax(self) -> None:
+        """The file, the line and what is wrong."""
+        self.add("One", hello="a\n{% if %}\n")
+        problem = self.problem("hello", "One")
+        self.assertTrue(problem.startswith("One: the template hello.md, line 2 can't be rendered: Expected"), problem)
+
+    def test_raised(self) -> None:
+        """So it is where something in it raises, in what it includes as well."""
+        self.add("One", hello="\n\n{{ 1 / 0 }}", all='{% include "One/hello.md" %}')
+        for name in ("hello", "all"):
+            problem = self.problem(name, "One")
+            self.assertEqual(
+                "One: the template hello.md, line 3 can't be rendered: ZeroDivisionError: division by zero", problem
+            )
+
+    def test_includes_nothing(self) -> None:
+        """A template that includes what isn't there."""
+        self.add("One", hello='{% include "nowhere.md" %}')
+        self.assertIn("it includes nowhere.md, which there isn't", self.problem("hello", "One"))
+
+    def test_the_shared_one_instead(self) -> None:
+        """Whatever fails in a plugin's template, the one that all share is used; its author finds why in the log."""
+        self.add("First", hello="shared {{ who }}")
+        self.add("One", hello="{{ 1 / 0 }}")
+        with self.assertLogs("errbot.plugins.One", "WARNING") as logged:
+            self.assertEqual("shared x", render("hello", {"who": "x"}, "One"))
+        self.assertIn("hello.md, line 1", logged.output[0])
+
+    def test_both_broken(self) -> None:
+        """If neither can be rendered the error is about the plugin's own."""
+        self.add("First", hello="{{ first }")
+        self.add("One", hello="{{ 1 / 0 }}")
+        self.assertIn("One: the template hello.md, line 1", self.problem("hello", "One"))
+        self.assertIn("division", self.problem("hello", "One"))
+
+    def test_own_is_missing_and_the_shared_one_broken(self) -> None:
+        """A plugin without the template is told what is wrong with the shared one."""
+        self.add("First", hello="{{ first }")
+        self.assertRaises(BrokenTemplate, render, "hello", {}, "One")
+
+
+class TableTests(SynchronousTestCase):
+    """`md_table` in templates and in Python."""
+
+    def test_headers(self) -> None:
+        """Rows are sequences with headers, or mappings, whose keys are."""
+        expected = "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+        self.assertEqual(expected, md_table([(1, 2)], ["a", "b"]))
+        self.assertEqual(expected, md_table([{"a": 1, "b": 2}]))
+        self.assertEqual("| b |\n| --- |\n| 2 |\n", md_table([{"a": 1, "b": 2}], ["b"]))
+
+    def test_hostile_cells(self) -> None:
+        """Nothing in a cell breaks the table or becomes a tag."""
+        table = md_table([["x|y", "a\nb", "<i>", None, Markup("<b>")]], ["1", "2", "3", "4", "5"])
+        self.assertIn("| x\\|y | a<br/>b | &lt;i&gt; |  | <b> |", table)
+        self.assertIn("│ x|y │ a │ <i> │", to_plain(table))
+
+    def test_uneven(self) -> None:
+        """Short rows are filled up, and of nothing there is no table."""
+        self.assertEqual("|  |  |\n| --- | --- |\n| 1 |  |\n| 2 | 3 |\n", md_table([[1], [2, 3]]))
+        self.assertEqual("", md_table([]))
+
+    def test_in_a_template(self) -> None:
+        """It is there without an import, and isn't escaped."""
+        text = templating.tenv().from_string("{{ md_table([['<']], ['h']) }}").render()
+        self.assertEqual("| h |\n| --- |\n| &lt; |\n", text)
