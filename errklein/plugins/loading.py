@@ -151,9 +151,7 @@ class Loader:
     async def _load(self, plugin: Plugin, plug: PlugFile, fresh: bool) -> str:
         """Make an instance of the plugin's class; returns a warning, "" if there is nothing to warn of."""
         try:
-            module = await self._in_thread(partial(load_module, plug, fresh=fresh))
-            cls, warning = plugin_class(module, BotPlugin)
-            instance = await self._in_thread(partial(cls, self._bot, name=plugin.name))
+            instance, warning = await self._in_thread(partial(self._make, plug, fresh))
         except RAISED as error:
             if not isinstance(error, PluginLoadError):
                 self.log.failure("{plugin} could not be loaded", plugin=plugin.name)
@@ -167,6 +165,11 @@ class Loader:
         plugin.problem = ""
         plugin.notes = [warning] if warning else []
         return warning or ""
+
+    def _make(self, plug: PlugFile, fresh: bool) -> tuple[BotPlugin, str | None]:
+        # In one go, since going to a thread and back takes longer than most plugins do.
+        cls, warning = plugin_class(load_module(plug, fresh=fresh), BotPlugin)
+        return cls(self._bot, name=plug.name), warning
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
         return self._bot.plugin_pool.run(lambda: work).addErrback(as_raised)
