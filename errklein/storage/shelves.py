@@ -7,6 +7,7 @@ A shelf is a dbm file of whatever kind Python had there, which may be several fi
 from __future__ import annotations
 
 import dbm
+import errno
 import shutil
 import sqlite3
 import tempfile
@@ -61,6 +62,9 @@ def read_shelf(shelf: Shelf) -> dict[str, bytes]:
     except ShelfError:
         raise
     except Exception as error:
+        if getattr(error, "errno", None) == errno.EAGAIN:
+            # Only GNU's kind has locks.
+            raise ShelfError(f"{shelf.path}: another program holds the shelf: stop errbot first") from None
         # A damaged index of the dumb kind raises whatever Python does with nonsense; errors of dbm are of many types.
         raise ShelfError(
             f"{shelf.path}: the shelf can't be read ({type(error).__name__}: {one_line(error)})"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,19 @@ class SQLiteStorage:
         """The namespace and key of each value."""
         return [(_decoded(namespace), _decoded(key)) for namespace, key in self.read(_NAMES, ())]
 
-    def rows(self) -> list[Row]:
-        """All values as they lie in the file at one moment, sorted; readable or not, none is made an object."""
-        rows = self.read("SELECT namespace, key, value FROM stored ORDER BY namespace, key", ())
-        return [(_decoded(namespace), _decoded(key), data) for namespace, key, data in rows]
+    def rows(self) -> Iterator[Row]:
+        """All values as they lie in the file at one moment, sorted; readable or not, none is made an object.
+
+        They are read by a connection of their own, so that nobody waits for it, however many there are.
+        """
+        self._check_open()
+        try:
+            with closing(_connect(self.path)) as connection:
+                query = "SELECT namespace, key, value FROM stored ORDER BY namespace, key"
+                for namespace, key, data in connection.execute(query):
+                    yield _decoded(namespace), _decoded(key), data
+        except sqlite3.Error as error:
+            raise explained(self.path, error) from error
 
     def put(self, rows: Iterable[Row], instead_of: Iterable[str] = ()) -> None:
         """Keep the rows, in one transaction: all or none. The namespaces `instead_of` lose what they have before."""

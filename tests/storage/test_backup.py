@@ -198,10 +198,36 @@ class TransferTests(BackupCase):
         self.addCleanup(storage.close)
         storage.put([("A", "x", dumps(1))])
         self.assertRaises(RuntimeError, storage.put, rows(), ["A"])
-        self.assertEqual(storage.rows(), [("A", "x", dumps(1))])
+        self.assertEqual(list(storage.rows()), [("A", "x", dumps(1))])
         storage.open("A").set("x", 3)
         storage.close()
         self.assertRaises(StorageError, storage.put, [])
+
+    def test_while_the_bot_works(self) -> None:
+        """What is taken out is as it was when that began, and nobody waits for it."""
+        storage = SQLiteStorage(self.directory / "file")
+        self.addCleanup(storage.close)
+        rows = [("A", str(number), dumps("x" * 10_000)) for number in range(100, 200)]
+        storage.put(rows)
+        taken = storage.rows()
+        first = next(taken)
+        storage.open("A").set("199", "new")
+        storage.open("A").remove("198")
+        self.assertEqual([first, *taken], rows)
+        self.assertEqual(len(list(storage.rows())), 99)
+
+    def test_damaged_file(self) -> None:
+        """A file that is damaged is told in one line."""
+        storage = SQLiteStorage(self.directory / "file")
+        storage.put([("A", "x", b"x" * 100_000)])
+        storage.close()
+        data = bytearray((self.directory / "file").read_bytes())
+        data[5000:60_000] = b"\xff" * 55_000
+        (self.directory / "file").write_bytes(data)
+        storage = SQLiteStorage(self.directory / "file")
+        self.addCleanup(storage.close)
+        self.assertIn("damaged", str(self.assertRaises(StorageError, write_backup, self.path, storage.rows())))
+        self.assertFalse(self.path.exists())
 
     def test_values_that_are_none(self) -> None:
         """A value that can't be pickled, or made an object, is named with its namespace and key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dbm.dumb
+import errno
 import pickle
 import shelve
 import sqlite3
@@ -88,6 +89,16 @@ class KindsTests(ShelfCase):
         (self.directory / "Greeter.db").write_bytes(b"x")
         error = self.assertRaises(ShelfError, read_shelf, Shelf("Greeter", self.directory / "Greeter.db"))
         self.assertIn("no module dbm.gone", str(error))
+
+    def test_while_errbot_runs(self) -> None:
+        """A shelf that errbot holds, as GNU's kind lets it, says what to do."""
+
+        def locked(path: str, flag: str) -> Any:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+        shelf = self.shelve("Greeter", VALUES)
+        self.patch(dbm.dumb, "open", locked)
+        self.assertIn("stop errbot first", str(self.assertRaises(ShelfError, read_shelf, shelf)))
 
     def test_no_directory(self) -> None:
         """Where nothing is, no shelf is found; nor among other files."""
