@@ -213,9 +213,7 @@ class FlowExecutor:
         message = Message("", frm=flow.requestor, to=self._listener(flow.requestor), flow=flow)
         try:
             if command.yields:
-                # Parsed arguments begin as text.
-                args = "" if getattr(command.handler, "_err_arg_command", False) else None
-                await self._bot.runner.each(_forget, command.handler, message, args, pool=self._bot.command_pool)
+                await self._bot.runner.each(_forget, command.handler, message, None, pool=self._bot.command_pool)
             else:
                 await self._run(command.handler, message, None)
         except PoolStopped:

@@ -21,6 +21,7 @@ from errklein.chat import Identifier, Message
 from errklein.ports import BackendEvents
 from errklein.running.turns import Turns
 from errklein.text import printable, to_ansi, to_plain
+from errklein.text.rendering import md_escape
 
 HISTORY = "text-history"
 """The file in the data directory that keeps what was typed."""
@@ -109,6 +110,18 @@ class TextBackend(LocalBackend):
         """
         self.accept(message)
         return self._outbox.put([self._rendered(message)])
+
+    def add_reaction(self, message: Message, reaction: str) -> None:
+        """Show it as a line, since messages on a terminal can't be marked."""
+        self._react(message, f"+:{reaction}:")
+
+    def remove_reaction(self, message: Message, reaction: str) -> None:
+        """Show it as a line."""
+        self._react(message, f"-:{reaction}:")
+
+    def _react(self, message: Message, mark: str) -> None:
+        if message.frm is not None:
+            self.send_message(Message(f"reaction {md_escape(mark)}", frm=self.bot_identifier, to=message.frm))
 
     def build_identifier(self, text: str) -> Identifier:
         """`@user`, `#room`, `#room/user` or a name in BOT_ADMINS; raises ValueError for anything else."""

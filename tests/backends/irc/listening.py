@@ -56,11 +56,15 @@ class Listener:
     def presence_changed(self, backend: object, presence: Presence) -> None:
         self._tell("presence", str(presence.identifier), presence.status)
 
-    def room_joined(self, backend: object, room: Room, identifier: Identifier) -> None:
-        self._tell("joined", str(room), identifier)
+    def room_joined(
+        self, backend: object, room: Room, identifier: Identifier, invited_by: Identifier | None = None
+    ) -> None:
+        self._tell("joined", str(room), identifier, *filter(None, [invited_by]))
 
-    def room_left(self, backend: object, room: Room, identifier: Identifier) -> None:
-        self._tell("left", str(room), identifier)
+    def room_left(
+        self, backend: object, room: Room, identifier: Identifier, kicked_by: Identifier | None = None
+    ) -> None:
+        self._tell("left", str(room), identifier, *filter(None, [kicked_by]))
 
     def room_topic_changed(self, backend: object, room: Room) -> None:
         self._tell("topic", str(room), room.topic)

@@ -1,0 +1,158 @@
+"""What commands may follow each other, and how far somebody has got."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.backends.test import TestOccupant, TestPerson, TestRoom
+from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, InvalidState, botflow
+
+
+class GraphTests(SynchronousTestCase):
+    """Nodes and how they are connected."""
+
+    def test_connect_returns_the_child(self) -> None:
+        """Steps are chained; a command's name makes a node, a node stays itself."""
+        root = FlowRoot("deploy", "Deploys.")
+        build = root.connect("build")
+        self.assertEqual(build.command, "build")
+        self.assertIs(build.connect(root), root)
+        self.assertIs(build.connect(FLOW_END), FLOW_END)
+        self.assertIs(build.connect(build), build)
+
+    def test_spaces_are_underscores(self) -> None:
+        """A command may be named as in a chat."""
+        self.assertEqual(FlowRoot("f", "").connect("run tests").command, "run_tests")
+
+    def test_what_is_no_step(self) -> None:
+        """What is neither a node nor a name is refused as the flow is built."""
+        for nonsense in (None, 5, "", " "):
+            with self.assertRaises(ValueError):
+                FlowRoot("f", "").connect(nonsense)  # type: ignore[arg-type]
+
+    def test_hints_belong_to_the_child(self) -> None:
+        """Without hints on a step, nobody standing there is told what follows."""
+        root = FlowRoot("f", "")
+        quiet = root.connect("a").connect("b", hints=False)
+        self.assertFalse(quiet.hints)
+        self.assertTrue(root.hints and FlowNode("c").hints)
+
+    def test_auto_trigger_and_room_flow(self) -> None:
+        """A root knows which commands begin the flow, and whether it is a room's."""
+        root = FlowRoot("f", "")
+        first = root.connect("a", auto_trigger=True, room_flow=True)
+        root.connect("b")
+        self.assertEqual(root.auto_triggers, {"a"})
+        self.assertTrue(root.room_flow)
+        self.assertIs(root.first_step("a"), first)
+        self.assertIsNone(root.first_step("b"))
+
+    def test_predicate_for_node(self) -> None:
+        """By what predicate a step follows another can be asked; None if it doesn't."""
+        root = FlowRoot("f", "")
+
+        def always(_: object) -> bool:
+            return True
+
+        self.assertIs(root.predicate_for_node(root.connect("a", predicate=always)), always)
+        self.assertIsNone(root.predicate_for_node(FLOW_END))
+
+    def test_names(self) -> None:
+        """Nodes are spoken of by their commands, roots by their names."""
+        root = FlowRoot("deploy", "")
+        self.assertEqual([str(root), str(root.connect("a")), str(FLOW_END)], ["deploy", "a", "END"])
+
+    def test_botflow_marks(self) -> None:
+        """@botflow marks a builder, bare or called."""
+
+        def build(flow: FlowRoot) -> None:
+            """Build it."""
+
+        self.assertTrue(botflow(build)._err_flow)
+        self.assertTrue(botflow()(build)._err_flow)
+
+
+class FlowTests(SynchronousTestCase):
+    """Somebody on his way."""
+
+    def setUp(self) -> None:
+        self.root = FlowRoot("f", "")
+        self.a = self.root.connect("a", predicate=lambda ctx: bool(ctx.get("a")))
+        self.b = self.a.connect("b", predicate=lambda ctx: bool(ctx.get("b")))
+        self.c = self.a.connect("c")
+        self.c.connect(FLOW_END, predicate=lambda ctx: True)
+        self.context = {"b": 1}
+        self.flow = Flow(self.root, TestPerson("alice"), self.context)
+
+    def test_beginning(self) -> None:
+        """A flow begins at its root, with a copy of the context."""
+        self.assertEqual((self.flow.name, self.flow.root, self.flow.current_step), ("f", self.root, self.root))
+        self.assertEqual(self.flow.ctx, self.context)
+        self.assertIsNot(self.flow.ctx, self.context)
+        self.assertEqual(str(self.flow), "f (alice)")
+
+    def test_steps(self) -> None:
+        """What may follow, and what follows by itself."""
+        self.assertEqual((self.flow.next_steps(), self.flow.next_autosteps()), ([self.a], []))
+        self.flow.advance(self.a, enforce_predicate=False)
+        self.assertEqual((self.flow.next_steps(), self.flow.next_autosteps()), ([self.b, self.c], [self.b]))
+        self.assertIs(self.flow.next_step("c"), self.c)
+        self.assertIsNone(self.flow.next_step("a"))
+
+    def test_end_is_no_step(self) -> None:
+        """FLOW_END is nothing that somebody could do, but may hold by itself."""
+        self.flow.advance(self.a, False)
+        self.flow.advance(self.c, False)
+        self.assertEqual((self.flow.next_steps(), self.flow.next_autosteps()), ([], [FLOW_END]))
+
+    def test_not_now(self) -> None:
+        """A step whose predicate doesn't hold isn't taken; one that doesn't follow never is."""
+        with self.assertRaises(InvalidState):
+            self.flow.advance(self.a)
+        with self.assertRaises(ValueError):
+            self.flow.advance(self.b, enforce_predicate=False)
+        self.assertIs(self.flow.current_step, self.root)
+
+    def test_whose_flow_it_is(self) -> None:
+        """A person's flow is that person's; a room's is everybody's in the room."""
+        self.assertTrue(self.flow.check_identifier(TestPerson("alice")))
+        self.assertFalse(self.flow.check_identifier(TestPerson("bob")))
+        room = Flow(self.root, TestRoom("#ops"), {})
+        self.assertTrue(room.check_identifier(TestOccupant("bob", "#ops")))
+        self.assertTrue(room.check_identifier(TestRoom("#ops")))
+        self.assertFalse(room.check_identifier(TestOccupant("bob", "#dev")))
+        self.assertFalse(room.check_identifier(TestPerson("bob")))
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[FlowRoot, list[FlowNode]]:
+    """Any flow: cycles, shared steps and steps without ways to them included."""
+    root = FlowRoot("any", None)
+    nodes: list[FlowNode] = [root] + [FlowNode(f"c{number}") for number in range(draw(st.integers(1, 6)))]
+    places = st.integers(0, len(nodes) - 1)
+    for origin, target, holds in draw(st.lists(st.tuples(places, places, st.booleans()), max_size=15)):
+        nodes[origin].connect(nodes[target] if target else FLOW_END, predicate=lambda _, holds=holds: holds)
+    return root, nodes
+
+
+class AnyFlowTests(SynchronousTestCase):
+    """What holds for every flow."""
+
+    @given(graphs(), st.lists(st.integers(0, 20), max_size=20))
+    def test_walks(self, graph: tuple[FlowRoot, list[FlowNode]], choices: list[int]) -> None:
+        """Whatever is chosen of what may follow can be taken; what a flow does by itself needs no force."""
+        root, nodes = graph
+        flow = Flow(root, TestPerson("alice"), {})
+        for choice in choices:
+            steps = flow.next_steps()
+            for step in flow.next_autosteps():
+                predicate = flow.current_step.predicate_for_node(step)
+                self.assertIsNotNone(predicate)
+            if not steps:
+                break
+            step = steps[choice % len(steps)]
+            flow.advance(step, enforce_predicate=False)
+            self.assertIs(flow.current_step, step)
+            self.assertIn(step, nodes)
