@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Room, RoomOccupant
-from errklein.commands import RegisteredCommand
+from errklein.commands import CommandError, RegisteredCommand
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
 from errklein.dispatcher import handling
 from errklein.running import PoolStopped
@@ -201,7 +201,7 @@ class FlowExecutor:
                 raise
             except Exception as error:
                 self.log.failure("The flow {flow}: the predicate of {step} failed", flow=flow.name, step=str(step))
-                self._tell(flow, f"The flow {flow.name} can't tell whether to go on to {step}: {_said(error)}")
+                self._tell(flow, f"The flow {flow.name} can't tell whether to go on to {step}: {_kind(error)}")
         return steps
 
     async def _take(self, flow: Flow, step: FlowNode) -> bool:
@@ -218,6 +218,9 @@ class FlowExecutor:
                 await self._run(command.handler, message, None)
         except PoolStopped:
             raise
+        except CommandError as error:
+            self._tell(flow, f'{flow} errored at {step} with "{_said(error)}"')
+            return False
         except Exception as error:
             self.log.failure(
                 "{plugin}: {command} failed as a step of the flow {flow}",
@@ -275,8 +278,14 @@ def _forget(_: Any) -> None:
 
 
 def _said(error: Exception) -> str:
-    """What the exception says of itself, and of what type it is if it doesn't say it well."""
+    """What the exception says of itself; its type, if it says nothing."""
     try:
         return str(error) or type(error).__name__
     except Exception:
         return type(error).__name__
+
+
+def _kind(error: Exception) -> str:
+    """Of what type the exception is, and what it says, in one line."""
+    said = " ".join(_said(error).split())
+    return f"{type(error).__name__}: {said}"

@@ -39,6 +39,7 @@ def take(stream: Stream) -> bytes:
 
 
 def offered(data: bytes = DATA) -> Stream:
+    """A stream that waits to be accepted."""
     return Stream(TestPerson("alice"), io.BytesIO(data), "a.bin", len(data))
 
 

@@ -1,0 +1,416 @@
+"""Commands that go on with flows, and flows that go on by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotPlugin, CommandError, botcmd
+from errklein.backends.test import TestPerson
+from errklein.commands.flows import FLOW_END, FlowRoot, botflow
+from errklein.flow_executor import MOST_AUTOSTEPS
+from errklein.plugins.botflow import BotFlow
+from errklein.testing import TestBot
+
+ALICE = "alice"
+
+
+class Steps(BotPlugin):
+    """Commands, and what they were called with."""
+
+    def activate(self) -> None:
+        self.calls: list[tuple[str, Any, dict[str, Any]]] = []
+        self.waiting: Deferred[None] | None = None
+        super().activate()
+
+    def called(self, name: str, msg: Any, args: Any) -> str:
+        self.calls.append((name, args, dict(msg.ctx)))
+        msg.ctx[name] = args
+        return f"did {name}"
+
+    @botcmd
+    def one(self, msg: Any, args: Any) -> str:
+        return self.called("one", msg, args)
+
+    @botcmd(syntax="<what>")
+    def two_two(self, msg: Any, args: Any) -> str:
+        return self.called("two_two", msg, args)
+
+    @botcmd(flow_only=True)
+    def three(self, msg: Any, args: Any) -> str:
+        return self.called("three", msg, args)
+
+    @botcmd
+    async def later(self, msg: Any, args: Any) -> str:
+        self.waiting = Deferred()
+        await self.waiting
+        return self.called("later", msg, args)
+
+    @botcmd
+    def many(self, msg: Any, args: Any) -> Any:
+        yield self.called("many", msg, args)
+
+    @botcmd
+    def fails(self, msg: Any, args: Any) -> str:
+        raise ValueError("no luck")
+
+    @botcmd
+    def refuses(self, msg: Any, args: Any) -> str:
+        raise CommandError("not today")
+
+
+def always(_: Any) -> bool:
+    """A predicate."""
+    return True
+
+
+class FlowsCase(SynchronousTestCase):
+    """A bot whose flow is built by the test."""
+
+    def setUp(self) -> None:
+        self.bot = TestBot([Steps])
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+        self.steps = self.bot.plugin("Steps")
+        self.executor = self.bot.bot.flow_executor
+
+    def flow(self, name: str = "f") -> FlowRoot:
+        """A flow without steps that can be begun."""
+        root = FlowRoot(name, "A flow.")
+        self.executor.add_flow(root)
+        return root
+
+    def start(self, name: str = "f", who: str = ALICE, **context: Any) -> list[str]:
+        """Take somebody into the flow; what the bot says."""
+        before = len(self.bot.messages)
+        self.executor.start_flow(name, self.bot.bot.build_identifier(who), context)
+        return [sent.text for sent in self.bot.messages[before:]]
+
+    def say(self, text: str, who: str = ALICE, room: str | None = None) -> list[str]:
+        """Somebody gives a command; what the bot says to it, and after as many turns as it takes."""
+        before = len(self.bot.messages)
+        self.bot.say(text, frm=who, room=room)
+        for _ in range(20):
+            self.bot.advance(0)
+        return [sent.text for sent in self.bot.messages[before:]]
+
+    def names(self) -> list[str]:
+        """The commands that were called."""
+        return [name for name, _, _ in self.steps.calls]
+
+
+def hint(name: str, *commands: str) -> str:
+    """What somebody is told who can go on."""
+    return "\n".join([f"You are in the flow {name}, you can continue with:", *(f"• {it}" for it in commands)])
+
+
+class StepsTests(FlowsCase):
+    """Somebody goes through a flow."""
+
+    def test_from_hint_to_end(self) -> None:
+        """Each command is answered, then hinted what may follow; after the last one the flow is over."""
+        self.flow().connect("one").connect("two_two").connect("three")
+        self.assertEqual(self.start(), [hint("f", "!one")])
+        self.assertEqual(self.say("!one 1"), ["did one", hint("f", "!two two <what>")])
+        self.assertEqual(self.say("!two two 2"), ["did two_two", hint("f", "!three")])
+        self.assertEqual(self.say("!three 3"), ["did three"])
+        self.assertEqual(self.executor.in_flight, [])
+
+    def test_context_is_shared(self) -> None:
+        """What a step puts into msg.ctx the next one finds there."""
+        self.flow().connect("one").connect("three")
+        self.start(given=0)
+        self.say("!one 1")
+        self.say("!three 3")
+        self.assertEqual(self.steps.calls, [("one", "1", {"given": 0}), ("three", "3", {"given": 0, "one": "1"})])
+
+    def test_other_commands(self) -> None:
+        """A command that isn't the flow's is answered as ever, has a context of its own, and changes nothing."""
+        self.flow().connect("one").connect("three")
+        self.start(given=0)
+        self.assertEqual(self.say("!two two"), ["did two_two"])
+        self.assertEqual(self.steps.calls, [("two_two", "", {})])
+        self.assertEqual(str(self.executor.in_flight[0].current_step), "f")
+
+    def test_flow_only(self) -> None:
+        """A command for flows only is ignored in silence outside of one, and in one where it isn't its turn."""
+        self.flow().connect("one").connect("three")
+        self.assertEqual(self.say("!three"), [])
+        self.start()
+        self.assertEqual(self.say("!three"), [])
+        self.say("!one")
+        self.assertEqual(self.say("!three"), ["did three"])
+
+    def test_failures_stay(self) -> None:
+        """A command that fails is no step."""
+        failing = self.flow().connect("fails")
+        failing.connect("one")
+        self.start()
+        self.assertEqual(len(self.say("!fails")), 1)
+        self.assertEqual(str(self.executor.in_flight[0].current_step), "f")
+        self.flushLoggedErrors(ValueError)
+
+    def test_auto_trigger(self) -> None:
+        """A command begins the flow that it triggers, which gets the context that it has made."""
+        self.flow().connect("one", auto_trigger=True).connect("three")
+        self.assertEqual(self.say("!one 1"), ["did one", hint("f", "!three")])
+        self.say("!three")
+        self.assertEqual(self.steps.calls[1], ("three", "", {"one": "1"}))
+
+    def test_one_flow_each(self) -> None:
+        """Who is in a flow can't begin another one, by command or by name; somebody else can."""
+        self.flow().connect("one").connect("three")
+        self.flow("g").connect("two_two", auto_trigger=True).connect("three")
+        self.start()
+        with self.assertRaisesRegex(ValueError, "alice is already running a flow, f"):
+            self.start("g")
+        self.assertEqual(self.say("!two two"), ["did two_two"])
+        self.assertEqual(self.say("!two two", who="bob"), ["did two_two", hint("g", "!three")])
+
+    def test_no_hints(self) -> None:
+        """A step may keep to itself what follows."""
+        self.flow().connect("one").connect("two_two", hints=False).connect("three").connect("one")
+        self.start()
+        self.say("!one")
+        self.assertEqual(self.say("!two two"), ["did two_two"])
+        self.assertEqual(len(self.say("!three")), 2)
+
+    def test_loop_and_end(self) -> None:
+        """A step may follow itself, until FLOW_END's predicate holds."""
+        guess = self.flow().connect("one")
+        guess.connect(guess)
+        guess.connect(FLOW_END, predicate=lambda ctx: ctx.get("one") == "7")
+        self.start()
+        self.assertEqual(self.say("!one 3"), ["did one", hint("f", "!one")])
+        self.assertEqual(self.say("!one 7"), ["did one"])
+        self.assertEqual(self.executor.in_flight, [])
+
+    def test_nothing_but_the_end(self) -> None:
+        """Where only the end follows, the flow ends."""
+        self.flow().connect("one").connect(FLOW_END)
+        self.start()
+        self.say("!one")
+        self.assertEqual(self.executor.in_flight, [])
+
+    def test_unknown_name(self) -> None:
+        """A flow that there isn't can't be begun."""
+        with self.assertRaisesRegex(ValueError, "Flow nosuch doesn't exist"):
+            self.start("nosuch")
+
+    def test_stop(self) -> None:
+        """A flow can be ended early, by its name."""
+        self.flow().connect("one")
+        self.start()
+        alice = self.bot.bot.build_identifier(ALICE)
+        self.assertIsNone(self.executor.stop_flow("g", alice))
+        self.assertIsNone(self.executor.stop_flow("f", TestPerson("bob")))
+        stopped = self.executor.stop_flow("f", alice)
+        self.assertEqual(stopped and stopped.name, "f")
+        self.assertEqual(self.executor.in_flight, [])
+
+    def test_triggered_by_a_plugin(self) -> None:
+        """A plugin may tell that a step was taken in another way, and what is known from it."""
+        self.flow().connect("one").connect("three")
+        self.start()
+        alice = self.bot.bot.build_identifier(ALICE)
+        self.assertIsNone(self.executor.trigger("three", alice))
+        flow = self.executor.trigger("one", alice, {"from": "web"})
+        assert flow is not None
+        self.assertEqual((str(flow.current_step), flow.ctx), ("one", {"from": "web"}))
+
+    def test_rooms(self) -> None:
+        """A room's flow goes on with everybody there, and its hints go to the room."""
+        self.flow().connect("one", auto_trigger=True, room_flow=True).connect("three").connect("one")
+        self.say("!one", who=ALICE, room="#testroom")
+        self.assertEqual(self.say("!three", who="bob", room="#testroom"), ["did three", hint("f", "!one")])
+        self.assertEqual(self.bot.messages[-1].to, "#testroom")
+        self.assertEqual(self.say("!three", who="bob"), [])
+
+
+class ByItselfTests(FlowsCase):
+    """Steps whose predicates hold."""
+
+    def test_commands_run(self) -> None:
+        """They run with no arguments and the flow's context, answers unseen; then what may follow is hinted."""
+        first = self.flow().connect("one", auto_trigger=True)
+        first.connect("three", predicate=always).connect("many", predicate=always).connect("two_two")
+        self.assertEqual(self.say("!one 1"), ["did one", hint("f", "!two two <what>")])
+        self.assertEqual(
+            self.steps.calls[1:],
+            [("three", None, {"one": "1"}), ("many", None, {"one": "1", "three": None})],
+        )
+
+    def test_at_the_beginning(self) -> None:
+        """So may a flow's first step."""
+        self.flow().connect("one", predicate=always).connect("three").connect("one")
+        self.start()
+        self.say("nothing")
+        self.assertEqual(self.names(), ["one"])
+        self.assertEqual(self.bot.messages[-1].text, hint("f", "!three"))
+
+    def test_async(self) -> None:
+        """A step may take its time; the next one waits for it."""
+        self.flow().connect("one", auto_trigger=True).connect("later", predicate=always).connect("three", always)
+        self.say("!one")
+        self.assertEqual(self.names(), ["one"])
+        self.assertNoResult(self.executor.when_idle())
+        self.steps.waiting.callback(None)
+        self.say("nothing")
+        self.assertEqual(self.names(), ["one", "later", "three"])
+        self.successResultOf(self.executor.when_idle())
+
+    def test_async_predicate(self) -> None:
+        """A predicate may be `async def`."""
+
+        async def holds(ctx: Any) -> bool:
+            return "one" in ctx
+
+        self.flow().connect("one", auto_trigger=True).connect("three", predicate=holds)
+        self.say("!one")
+        self.assertEqual(self.names(), ["one", "three"])
+
+    def test_failing_step(self) -> None:
+        """Whose step fails is told where and why, and what he can go on with; the log names plugin and flow."""
+        self.flow().connect("one", auto_trigger=True).connect("fails", predicate=always).connect("three", always)
+        said = self.say("!one")
+        self.assertEqual(said, ["did one", 'f (alice) errored at fails with "no luck"', hint("f", "!three")])
+        self.assertEqual(self.names(), ["one"])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertIn("Steps: fails failed as a step of the flow f", "\n".join(self.bot.log))
+
+    def test_refusing_step(self) -> None:
+        """A step that answers with a refusal is told as any that fails, and is no fault for the log."""
+        self.flow().connect("one", auto_trigger=True).connect("refuses", predicate=always).connect("three")
+        self.assertIn('errored at refuses with "not today"', self.say("!one")[1])
+        self.assertEqual(self.flushLoggedErrors(CommandError), [])
+
+    def test_predicate_that_raises(self) -> None:
+        """It doesn't hold, and the requestor is told in one line."""
+        self.flow().connect("one", auto_trigger=True).connect("three", predicate=lambda ctx: ctx["nosuch"])
+        said = self.say("!one")
+        self.assertEqual(said[1], "The flow f can't tell whether to go on to three: KeyError: 'nosuch'")
+        self.assertEqual(said[2], hint("f", "!three"))
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_unknown_command(self) -> None:
+        """A step whose command isn't there, as of a plugin that isn't active, is told."""
+        self.flow().connect("one", auto_trigger=True).connect("nosuch", predicate=always).connect("three")
+        self.assertIn("The flow f can't go on: there is no command nosuch.", self.say("!one"))
+
+    def test_never_ending(self) -> None:
+        """Steps that always hold give the reactor a turn each, and are ended after many with a word."""
+        step = self.flow().connect("one", auto_trigger=True)
+        step.connect(step, predicate=always)
+        self.bot.say("!one", frm=ALICE)
+        self.assertEqual(len(self.names()), 2)
+        for _ in range(2 * MOST_AUTOSTEPS):
+            self.bot.advance(0)
+        self.assertEqual(len(self.names()), 1 + MOST_AUTOSTEPS)
+        self.assertIn(f"has taken {MOST_AUTOSTEPS} steps by itself", self.bot.messages[-1].text)
+        self.assertEqual(self.executor.in_flight, [])
+
+    def test_stopped_meanwhile(self) -> None:
+        """A flow that is stopped while a step runs takes no other."""
+        self.flow().connect("one", auto_trigger=True).connect("later", predicate=always).connect("three", always)
+        self.say("!one")
+        self.executor.stop_flow("f", self.bot.bot.build_identifier(ALICE))
+        self.steps.waiting.callback(None)
+        self.say("nothing")
+        self.assertEqual(self.names(), ["one", "later"])
+
+    def test_step_of_ones_own_meanwhile(self) -> None:
+        """Somebody may go on while a step runs by itself; the flow then follows him, and hints once."""
+        first = self.flow().connect("one", auto_trigger=True)
+        first.connect("later", predicate=always)
+        first.connect("two_two").connect("three")
+        self.say("!one")
+        self.assertEqual(self.say("!two two"), ["did two_two"])
+        before = len(self.bot.messages)
+        self.steps.waiting.callback(None)
+        self.say("nothing")
+        self.assertEqual([sent.text for sent in self.bot.messages[before:]], [hint("f", "!three")])
+
+
+class Deploying(BotFlow):
+    """Two flows."""
+
+    @botflow
+    def deploy(self, flow: FlowRoot) -> None:
+        """Deploys.
+
+        With care.
+        """
+        flow.connect("one").connect("two_two")
+
+    @botflow
+    def rollback(self, flow: FlowRoot) -> None:
+        flow.connect("three")
+
+    def helper(self) -> None:
+        """No flow."""
+
+
+class BotFlowTests(FlowsCase):
+    """Collections of flows."""
+
+    def test_activate(self) -> None:
+        """Each marked method makes a flow of its name, described by its docstring."""
+        flows = Deploying(self.bot.bot, "Deploying")
+        flows.activate()
+        roots = self.executor.flow_roots
+        self.assertEqual(sorted(roots), ["deploy", "rollback"])
+        self.assertEqual((roots["deploy"].description, roots["rollback"].description), ("Deploys.\n\nWith care.", None))
+        self.assertEqual((flows.name, flows.is_activated), ("Deploying", True))
+
+    def test_deactivate(self) -> None:
+        """Its flows can't be begun any more, and are over for everybody."""
+        flows = Deploying(self.bot.bot, "Deploying")
+        flows.activate()
+        self.start("deploy")
+        flows.deactivate()
+        self.assertEqual((self.executor.flow_roots, self.executor.in_flight), ({}, []))
+        self.assertFalse(flows.is_activated)
+
+    def test_twice(self) -> None:
+        """Activated again, the flows are built anew."""
+        flows = Deploying(self.bot.bot, "Deploying")
+        flows.activate()
+        before = self.executor.flow_roots["deploy"]
+        flows.activate()
+        self.assertIsNot(self.executor.flow_roots["deploy"], before)
+
+    def test_name_that_is_taken(self) -> None:
+        """The first flow of a name stays; the others of the second collection aren't there either."""
+
+        class Others(BotFlow):
+            @botflow
+            def a_first_one(self, flow: FlowRoot) -> None:
+                flow.connect("one")
+
+            @botflow
+            def deploy(self, flow: FlowRoot) -> None:
+                flow.connect("one")
+
+        Deploying(self.bot.bot, "Deploying").activate()
+        with self.assertRaisesRegex(ValueError, "Others: there is already a flow named deploy"):
+            Others(self.bot.bot, "Others").activate()
+        self.assertEqual(sorted(self.executor.flow_roots), ["deploy", "rollback"])
+
+    def test_broken_builder(self) -> None:
+        """A method that raises is named."""
+
+        class Broken(BotFlow):
+            @botflow
+            def bad(self, flow: FlowRoot) -> None:
+                flow.connect(None)  # type: ignore[arg-type]
+
+        with self.assertRaisesRegex(ValueError, "Broken.bad can't be built: ValueError: a flow's step is"):
+            Broken(self.bot.bot).activate()
+
+    def test_commands_by_name(self) -> None:
+        """A collection can ask for a command's method."""
+        flows = Deploying(self.bot.bot)
+        self.assertEqual(flows.get_command("two two"), self.steps.two_two)
+        self.assertIsNone(flows.get_command("nosuch"))
