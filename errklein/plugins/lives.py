@@ -24,11 +24,15 @@ from errklein.plugins.plugin import (
 )
 from errklein.plugins.structure import ValidationException
 from errklein.plugins.template_checks import broken_templates
+from errklein.running.patience import ended_within
 from errklein.text import templating
 from errklein.webhooks import Hook, HookDeclaration
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
+
+
+_PATIENCE = 60.0
 
 
 class Lives:
@@ -49,6 +53,7 @@ class Lives:
         self._configuration = stored_configuration
         self._changed = changed
         self._order: dict[str, None] = {}
+        self._under_way: set[str] = set()
         self._waiting: list[Deferred[None]] | None = None
 
     @property
@@ -76,6 +81,9 @@ class Lives:
             raise _circular(plugin, wanted_by[wanted_by.index(plugin.name) :])
         if plugin.name in failed or plugin.instance is None:
             raise PluginActivationException(plugin.problem or f"{plugin.name} could not be loaded")
+        if plugin.name in self._under_way:
+            raise PluginActivationException(f"{plugin.name} is still being activated.")
+        self._under_way.add(plugin.name)
         try:
             for name in plugin.plug.depends_on:
                 await self._activate_dependency(plugin, name, failed, (*wanted_by, plugin.name))
@@ -85,6 +93,24 @@ class Lives:
             failed.add(plugin.name)
             plugin.problem = str(error)
             raise
+        finally:
+            self._under_way.discard(plugin.name)
+
+    async def activate_patiently(self, plugin: Plugin, failed: set[str]) -> None:
+        """As `activate`, but what takes longer than a minute goes on by itself, and PluginActivationException says so.
+
+        A plugin that waits for a server that doesn't answer keeps no other plugin from being activated.
+        """
+        activation = Deferred.fromCoroutine(self.activate(plugin, failed))
+        if await ended_within(self._bot.reactor, _PATIENCE, activation):
+            await activation
+            return
+        stuck = ", ".join(sorted(self._under_way))
+        activation.addErrback(lambda failure: self._bot.warn_admins(failure.getErrorMessage()))
+        failed.update(self._under_way)
+        raise PluginActivationException(
+            f"{plugin.name} is still being activated after {_PATIENCE:g} s, and goes on without being waited for ({stuck})"
+        )
 
     async def _activate_dependency(
         self, plugin: Plugin, name: str, failed: set[str], wanted_by: tuple[str, ...]

@@ -56,7 +56,7 @@ class PluginManager(StoreMixin):
         self.open_storage(bot.storage, "core")
         self._loader = Loader(bot, self)
         self._plugins = self._loader.plugins
-        self._callbacks: dict[str, list[tuple[BotPlugin, bool]]] = {}
+        self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
         self._lives = Lives(bot, self._loader, self.configuration, self._callbacks.clear)
         self._changes = Changes(bot.reactor)
         self._flow_files = FlowFiles(bot)
@@ -90,10 +90,16 @@ class PluginManager(StoreMixin):
         """
         found = self._callbacks.get(name)
         if found is None:
-            found = self._callbacks[name] = [(instance, overrides(instance, name)) for instance in self.active()]
-        return [
-            (instance.name, getattr(instance, name)) for instance, own in found if own or name in instance.__dict__
-        ]
+            found = self._callbacks[name] = [
+                (instance.name, getattr(instance, name))
+                for instance in self.active()
+                if overrides(instance, name) or name in vars(instance)
+            ]
+        return found
+
+    def callbacks_changed(self) -> None:
+        """A callback of an instance was replaced."""
+        self._callbacks.clear()
 
     def when_settled(self) -> Deferred[None] | None:
         """Fires when a plugin that is between two instances has its commands again; None if there is no such plugin."""
@@ -246,7 +252,7 @@ class PluginManager(StoreMixin):
                 said.append(f'Notice: {plugin.name} is blacklisted, use "{command}" to unblacklist it.')
             elif plugin.instance is not None and not plugin.active:
                 try:
-                    await self._lives.activate(plugin, failed)
+                    await self._lives.activate_patiently(plugin, failed)
                 except PluginError as error:
                     said.append(str(error))
                 else:

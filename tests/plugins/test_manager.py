@@ -448,6 +448,37 @@ class BrokenPluginTests(PluginFiles):
                 told, rf"could not be activated: .*, line \d+: RuntimeError: {error.rpartition('.')[2]}: gone"
             )
 
+    def test_activation_that_does_not_end(self) -> None:
+        """A plugin that waits for something in its activation keeps the bot, and other plugins, from nothing."""
+        self.write_versioned(1)
+        waits = """
+            from errbot import BotPlugin, botcmd
+            class Waits(BotPlugin):
+                async def activate(self):
+                    await self._bot.gate
+                    super().activate()
+                @botcmd
+                def late(self, msg, args):
+                    return "late"
+            """
+        self.write("Patient", waits)
+        self.write("Client", "from errbot import BotPlugin\nclass C(BotPlugin): pass\n", "DependsOn = Patient")
+        bot = TestBot(plugin_dirs=[self.directory])
+        self.addCleanup(bot.stop)
+        gate: Deferred[None] = Deferred()
+        bot.bot.gate = gate  # type: ignore[attr-defined]
+        with self.assertRaisesRegex(AssertionError, "before the bot started"):
+            bot.start()
+        bot.advance(60)
+        self.assertEqual(bot.command("!which"), "1")
+        told = "\n".join(bot.sent_to("@admin"))
+        self.assertIn("is still being activated after 60 s", told)
+        self.assertIn("Patient.activate has been running for 1 min", bot.command("!plugin info Patient"))
+        self.assertIn("is still being activated", bot.command("!plugin activate Patient"))
+        gate.callback(None)
+        self.assertEqual(bot.command("!late"), "late")
+        self.assertNotIn("wrong", bot.command("!plugin info Patient"))
+
     def test_circle_of_dependencies(self) -> None:
         """Plugins that depend on each other are told of with the circle."""
         self.write("Other", "from errbot import BotPlugin\nclass O(BotPlugin): pass\n", "DependsOn = Broken")
