@@ -26,6 +26,9 @@ _LONGER_BY = 1.75
 _LONGEST_DELAY = 600.0
 _JITTER = 3.0
 
+# What the bot does by asking the network for it, so that the network can't have it from the bot.
+_OWN = frozenset({"add_reaction", "remove_reaction", "send_stream_request"})
+
 log = logging.getLogger("errbot.core")
 
 
@@ -54,7 +57,7 @@ class ErrBot(Backend, StoreMixin):
     def __getattr__(self, name: str) -> Any:
         # Not `getattr`, since the bot, for its part, looks here for what it doesn't have.
         network = self._network
-        if network is None or network.bot is None or name.startswith("__"):
+        if network is None or network.bot is None or name.startswith("__") or name in _OWN:
             raise AttributeError(f"{type(self).__name__} has no {name}", name=name, obj=self)
         return object.__getattribute__(network.bot, name)
 
@@ -106,6 +109,10 @@ class ErrBot(Backend, StoreMixin):
         """Overridden to send the message, and called from there: plugins get callback_botmessage."""
         self._here.said(msg)
 
+    def send_card(self, card: Any) -> None:
+        """Overridden to show the card as the network does; else it is sent as text."""
+        self._here.send_card_as_text(card)
+
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
         """Overridden to put a name in front, and called from there: a heading must stay one."""
         if message.body.startswith("#"):
@@ -156,7 +163,7 @@ class ErrBot(Backend, StoreMixin):
 
     def callback_reaction(self, reaction: Any) -> None:
         """Somebody reacted to a message."""
-        self._dispatch_to_plugins("callback_reaction", reaction)
+        self._here.tell("reaction_changed", reaction)
 
     def callback_stream(self, stream: Any) -> None:
         """Somebody wants to send a file."""
@@ -164,11 +171,11 @@ class ErrBot(Backend, StoreMixin):
 
     def callback_room_joined(self, room: Room, identifier: Any = None, invited_by: Any = None) -> None:
         """Somebody, the bot if nobody else, is in the room now."""
-        self._dispatch_to_plugins("callback_room_joined", room, identifier or self.bot_identifier, invited_by)
+        self._here.tell("room_joined", room, identifier or self.bot_identifier, invited_by)
 
     def callback_room_left(self, room: Room, identifier: Any = None, kicked_by: Any = None) -> None:
         """Somebody, the bot if nobody else, has left the room."""
-        self._dispatch_to_plugins("callback_room_left", room, identifier or self.bot_identifier, kicked_by)
+        self._here.tell("room_left", room, identifier or self.bot_identifier, kicked_by)
 
     def callback_room_topic(self, room: Room) -> None:
         """The room has another topic."""

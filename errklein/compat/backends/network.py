@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from errklein.backends.outbox import Outbox, TokenBucket
-from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
+from errklein.chat import Card, Identifier, Message, Person, Room, RoomOccupant
 from errklein.compat.backends.errbot import ErrBot, parts_of
 from errklein.compat.backends.thread import NetworkThread
 from errklein.ports import BackendEvents
@@ -165,7 +165,28 @@ class ThreadedNetwork:
         """Show others that the bot is `status`, after what is being sent."""
         self._outbox.put([partial(self.legacy.change_presence, status, message)])
 
+    def send_card(self, card: Card) -> Awaitable[None] | None:
+        """Accept the card into the outbox, as `send_message` does: as the network shows cards, else as text."""
+        if type(self.legacy).send_card is ErrBot.send_card:
+            return self.send_card_as_text(card)
+        return self.in_turn(self.legacy.send_card, card)
+
+    def add_reaction(self, message: Message, reaction: str) -> None:
+        """Put the reaction on the message, after what is being sent. Raises NotImplementedError without reactions."""
+        self.in_turn(self._reacting("add_reaction"), message, reaction)
+
+    def remove_reaction(self, message: Message, reaction: str) -> None:
+        """Take the reaction away, after what is being sent. Raises NotImplementedError without reactions."""
+        self.in_turn(self._reacting("remove_reaction"), message, reaction)
+
     # For legacy networks only; in any thread.
+
+    def send_card_as_text(self, card: Card) -> Awaitable[None] | None:
+        """Send what the card says, by the template "card"."""
+        if self.bot is None:
+            raise RuntimeError(f"{self.network} has no bot yet")
+        text = self.bot.process_template("card", {"card": card})
+        return self.send_message(Message(text, card.frm, card.to, card.parent, extras=card.extras))
 
     def in_turn(self, function: Callable[..., Any], *args: Any) -> Awaitable[None] | None:
         """Call the function after what is to be sent before; it may block. As `send_message`."""
@@ -239,6 +260,12 @@ class ThreadedNetwork:
         return identifier
 
     # Inside
+
+    def _reacting(self, method: str) -> Callable[..., Any]:
+        if not callable(getattr(self.legacy, method, None)):
+            raise NotImplementedError(f"{self.network} has no reactions: {self.mode} doesn't know them")
+        reacting: Callable[..., Any] = getattr(self.legacy, method)
+        return reacting
 
     def _serve(self) -> None:
         """Serve until there is no more to serve, or the bot leaves."""

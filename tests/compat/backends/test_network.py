@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from io import BytesIO
 from typing import Any
 
 from errklein import BotPlugin, botcmd
 from errklein.backends.outbox import OutboxClosed
-from errklein.chat import Message
+from errklein.chat import Card, Message, Reaction
 from errklein.compat.backends.errbot import ErrBot
 from tests.compat.backends.kit import LegacyNetworkCase
 
@@ -39,6 +40,9 @@ class Watcher(BotPlugin):
 
     def callback_room_topic(self, room):
         self.told.append(("topic", str(room)))
+
+    def callback_reaction(self, reaction):
+        self.told.append(("reaction", str(reaction.reactor), reaction.reaction_name, reaction.reactor.network))
 
     @botcmd
     def hello(self, message, args):
@@ -174,6 +178,38 @@ class ServeOnceTests(LegacyNetworkCase):
         self.until(lambda: self.legacy.sent)
         self.assertEqual(self.legacy.sent, [("alice", "beware")])
         self.assertNotIn(threading.current_thread(), told_in)
+
+    def test_reactions_and_streams(self) -> None:
+        """Reactions go to the network in turn with messages; files are offered by the backend itself."""
+        self.until(lambda: self.legacy.connections)
+        bob = self.bot.build_identifier("bob")
+        message = Message("m", to=bob)
+        self.bot.add_reaction(message, "thumbsup")
+        self.until(lambda: self.legacy.done)
+        self.assertEqual(self.legacy.done, [("reaction", "m", "thumbsup")])
+        # The backend has no remove_reaction.
+        self.assertRaises(NotImplementedError, self.bot.remove_reaction, message, "thumbsup")
+        self.bot.send_stream_request(bob, BytesIO(b"bytes"), name="file")
+        self.assertEqual(self.legacy.done[-1], ("stream", "bob", b"bytes", "file"))
+
+    def test_what_others_do(self) -> None:
+        """Reactions and who came and went are told with whoever had a part in it."""
+        watcher = self.plugin(Watcher)
+
+        def happen(legacy: Any) -> None:
+            carol = legacy.build_identifier("carol")
+            legacy.callback_room_joined(legacy.query_room("#ops"), carol, legacy.bot_identifier)
+            legacy.callback_reaction(Reaction(reactor=carol, reaction_name="wave"))
+
+        self.legacy.wire.put(happen)
+        self.until(lambda: ("reaction", "carol", "wave", "once") in watcher.told)
+        self.assertIn("carol", [told[2] for told in watcher.told if told[0] == "joined"])
+
+    def test_cards_as_text(self) -> None:
+        """A backend that doesn't know cards sends them as text."""
+        self.bot.send_card(Card("body", to=self.bot.build_identifier("bob"), title="title"))
+        self.until(lambda: self.legacy.sent)
+        self.assertIn("title", self.legacy.sent[0][1])
 
     def test_rooms(self) -> None:
         """Rooms are the backend's own, `rooms` being a method here."""
@@ -343,6 +379,19 @@ class AsyncioTests(LegacyNetworkCase):
         asyncio.run_coroutine_threadsafe(self.legacy.hear("!hello"), self.legacy.loop).result(10)
         self.until(lambda: self.legacy.sent)
         self.assertEqual(self.legacy.sent, [("alice", "hello alice")])
+
+    def test_cards(self) -> None:
+        """A backend that knows cards gets them."""
+        self.until(lambda: self.legacy.loop)
+        self.bot.send_card(Card("body", to=self.bot.build_identifier("bob"), title="title"))
+        self.until(lambda: self.legacy.sent)
+        self.assertEqual(self.legacy.sent, [("bob", "card", "title")])
+
+    def test_what_it_does_not_know(self) -> None:
+        """What the backend hasn't is said so."""
+        alice = self.bot.build_identifier("alice")
+        self.assertRaises(NotImplementedError, self.bot.send_stream_request, alice, BytesIO())
+        self.assertRaises(NotImplementedError, self.bot.add_reaction, Message("m", to=alice), "wave")
 
     def test_stopping_wakes_its_loop(self) -> None:
         """Stopping ends a loop that waits for its sockets: its tasks are cancelled as by Ctrl-C."""
