@@ -6,6 +6,7 @@ import io
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, Queue
+from time import monotonic
 from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred, succeed
@@ -100,6 +101,26 @@ class IncomingQueue(Queue[tuple[Any, ...]]):
         self._heard()
 
 
+class OutgoingQueue(Queue[str | bytes]):
+    """What the bot has sent, as readers see it; whoever waits for more can be told that nothing comes."""
+
+    def get_or(self, nothing_comes: Callable[[], bool], timeout: float) -> str | bytes:
+        """The next one; raises Empty after so many seconds, or as soon as `nothing_comes`, of which `wake` tells."""
+        with self.not_empty:
+            end = monotonic() + timeout
+            while not self._qsize():
+                left = end - monotonic()
+                if left <= 0 or nothing_comes():
+                    raise Empty
+                self.not_empty.wait(left)
+            return self._get()
+
+    def wake(self) -> None:
+        """Have everybody who waits look again whether nothing comes."""
+        with self.not_empty:
+            self.not_empty.notify_all()
+
+
 @dataclass(frozen=True)
 class Sent:
     """A message that the bot has sent, and how it reads as plain text."""
@@ -128,7 +149,7 @@ class TestBackend(LocalBackend):
         admins = getattr(config, "BOT_ADMINS", ())
         self.sender: Identifier = self.person_named(admins[0] if admins else "gbin@localhost")
         self.sent: list[Sent] = []
-        self.outgoing_message_queue: Queue[str | bytes] = Queue()
+        self.outgoing_message_queue = OutgoingQueue()
         self.incoming_stanza_queue = IncomingQueue(self._something_came)
         self._watchers: list[Callable[[Sent], None]] = []
         self._left = False

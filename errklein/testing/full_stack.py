@@ -7,12 +7,12 @@ import shutil
 import sys
 import tempfile
 import textwrap
+import threading
 import unittest
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from queue import Queue
-from threading import Thread
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -24,7 +24,7 @@ from errklein.testing.reactor_thread import reactor_thread
 # Before anything that imports the reactor: plugins' libraries are to run on this one.
 _reactor_thread = reactor_thread()
 
-from errklein.backends.test import TestBackend  # noqa: E402
+from errklein.backends.test import OutgoingQueue, TestBackend  # noqa: E402
 from errklein.bot import Bot  # noqa: E402
 from errklein.chat import Identifier, Presence  # noqa: E402
 from errklein.config import load_config  # noqa: E402
@@ -33,6 +33,7 @@ from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.ports import Backend  # noqa: E402
 from errklein.testing.bare_names import BareNames  # noqa: E402
+from errklein.testing.silence import stays_silent  # noqa: E402
 from errklein.wiring import wire  # noqa: E402
 
 if TYPE_CHECKING:
@@ -42,10 +43,15 @@ _LONGEST_START = 60.0
 _LONGEST_STOP = 15.0
 _GRACE = 5.0
 """Seconds that commands have to end when the bot is stopped."""
+_USUAL = 0.05
+"""Seconds in which most answers come."""
 
 
 class BotUnderTest(Bot):
     """A bot on one network in memory, which can be asked for what that network has."""
+
+    other_threads: Collection[threading.Thread] = ()
+    """Threads that have nothing to do with the bot."""
 
     @property
     def test_backend(self) -> TestBackend:
@@ -69,7 +75,7 @@ class BotUnderTest(Bot):
         return self.test_backend.incoming_stanza_queue
 
     @property
-    def outgoing_message_queue(self) -> Queue[str | bytes]:
+    def outgoing_message_queue(self) -> OutgoingQueue:
         """What the bot has sent and nobody has popped."""
         return self.test_backend.outgoing_message_queue
 
@@ -82,8 +88,29 @@ class BotUnderTest(Bot):
         self.test_backend.push_presence(presence)
 
     def pop_message(self, timeout: float = 5, block: bool = True) -> str | bytes:
-        """The next thing that the bot sends; raises queue.Empty."""
-        return self.test_backend.pop_message(timeout, block)
+        """The next thing that the bot sends; raises queue.Empty after so many seconds.
+
+        It is raised sooner if the bot has nothing to do, and nothing is left that could give it something by then.
+        """
+        queue = self.outgoing_message_queue
+        try:
+            return queue.get(block and timeout > 0, min(timeout, _USUAL))
+        except Empty:
+            if not block or timeout <= _USUAL:
+                raise
+        silent = threading.Event()
+
+        async def listen() -> None:
+            # A second look finds what a thread asked of the reactor just before it ended.
+            for _ in range(2):
+                await self.settled()
+                if not stays_silent(self.reactor, timeout, self.other_threads):
+                    return
+            silent.set()
+            queue.wake()
+
+        self.reactor.callFromThread(lambda: Deferred.fromCoroutine(listen()))
+        return queue.get_or(silent.is_set, timeout - _USUAL)
 
     def zap_queues(self) -> None:
         """Forget what was sent."""
@@ -132,7 +159,7 @@ class TestBot:
         data = tempfile.mkdtemp(prefix="errklein-test-")
         self._remove_data = weakref.finalize(self, shutil.rmtree, data, ignore_errors=True)
         self._log_bridge = LogBridge(loglevel)
-        self.bot_thread: Thread | None = None
+        self.bot_thread: threading.Thread | None = None
         self.bot_config: Config = load_config(
             None,
             {
@@ -244,6 +271,7 @@ class TestBot:
         bot = make_bot()
         assert isinstance(bot, BotUnderTest)
         self._bot = bot
+        bot.other_threads = frozenset(threading.enumerate())
         bot.test_backend.be_as_on_errbot()
         await bot.start()
         await bot.settled()

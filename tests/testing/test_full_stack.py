@@ -56,6 +56,35 @@ class TalkingTests(Started):
         self.assertRaises(Empty, self.testbot.pop_message, timeout=0.01)
         self.assertRaises(Empty, self.testbot.pop_message, block=False)
 
+    def test_nothing_can_come(self) -> None:
+        """If the bot is idle nobody waits for the time-out; but for what a timer, a thread or a task still says."""
+        self.assertRaises(Empty, self.testbot.pop_message, timeout=100)
+        bot = self.testbot.bot
+        sent = []
+
+        def say(text: str) -> None:
+            sent.append(text)
+            bot.send(bot.sender, text)
+
+        async def say_after_a_while() -> None:
+            await asyncio.sleep(0.1)
+            say("task")
+
+        def start_task() -> None:
+            kept.append(bot.reactor._asyncioEventloop.create_task(say_after_a_while()))
+
+        kept: list[Any] = []
+        timer = threading.Timer(0.1, say, ["thread"])
+        for begin, text in (
+            (lambda: bot.reactor.callFromThread(bot.reactor.callLater, 0.1, say, "delayed"), "delayed"),
+            (timer.start, "thread"),
+            (lambda: bot.reactor.callFromThread(start_task), "task"),
+            (lambda: self.testbot.push_message("!slow"), "slowly"),
+        ):
+            begin()
+            self.assertEqual(text, self.testbot.pop_message(timeout=100))
+        self.assertEqual(["delayed", "thread", "task"], sent)
+
     def test_assertions(self) -> None:
         """A failed assertion shows the command and the reply."""
         self.testbot.assertInCommand("!greet you", "Hello")
