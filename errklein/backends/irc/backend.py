@@ -67,14 +67,14 @@ class IRCBackend:
         config: Any,
         *,
         endpoint: IStreamClientEndpoint | None = None,
-        render: Callable[[str], str] = to_irc,
+        render: Callable[[str], str] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings = IRCSettings.read(config)
         self.network = settings.network
         self.message_size_limit = settings.message_size_limit
         self._reactor = reactor
-        self._render = render
+        self._render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
         self._home = threading.get_ident()
         self._pace = IRCPace(reactor.seconds, settings.channel_rate, settings.private_rate)
         self._outbox: Outbox[Line] = Outbox(

@@ -1,0 +1,20 @@
+from pathlib import Path
+
+from errklein.testing import PluginTestCase
+
+
+class WeatherTests(PluginTestCase):
+    plugin_dirs = (Path(__file__).resolve().parent,)
+
+    def test_week(self):
+        """The template is filled in, and what is filled in is shown as it is."""
+        answer = self.command("!weather <here>")
+        self.assertTrue(answer.startswith("The weather <here>\n"), answer)
+        self.assertIn("│ Tuesday │ rain & wind │", answer)
+
+    def test_warning(self):
+        """The test network has no cards: it gets the text."""
+        self.bot.say("!weather warning")
+        [card] = self.bot.sent_to("#outside")
+        self.assertIn("Storm (https://weather.example/storm)", card)
+        self.assertIn("│ 10:00 │ 14:00 │", card)
