@@ -37,7 +37,7 @@ def split_message(text: str, limit: int, length: Length = len, most: int = PARTS
     """
     if limit < 1:
         raise ValueError(f"a message can't be cut to a length of {limit}")
-    parts = []
+    parts: list[str] = []
     opener = ""
     while len(text) > limit or length(text) > limit:
         if len(parts) == most - 1:

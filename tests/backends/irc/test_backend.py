@@ -388,6 +388,14 @@ class TalkTests(PlayedTests):
         self.assertEqual(self.server.take(), [])
         self.assertEqual(self.listener.messages, [])
 
+    def test_tables(self) -> None:
+        """Tables have no borders, unless COMPACT_OUTPUT says that they do."""
+        for settings, first in (({}, "a  b"), ({"COMPACT_OUTPUT": False}, "┏━━━┳━━━┓")):
+            self.setUp()
+            backend = self.online(**settings)
+            backend.send_message(Message("a|b\n-|-\n1|2", to=backend.query_room("#ops")))
+            self.assertEqual(self.server.take()[0], f"PRIVMSG #ops :{first}")
+
     def test_server_notices_are_not_messages(self) -> None:
         """What the server says to itself is nobody's message."""
         self.online()
