@@ -20,39 +20,15 @@ from errklein.wiring import wire
 CORE_BACKENDS = str(Path(backends.__file__).parent)
 """Where the networks are that errklein brings."""
 
-_DEFAULTS = [
-    "ACCESS_CONTROLS_DEFAULT",
-    "ACCESS_CONTROLS",
-    "HIDE_RESTRICTED_COMMANDS",
-    "HIDE_RESTRICTED_ACCESS",
-    "BOT_PREFIX_OPTIONAL_ON_CHAT",
-    "BOT_PREFIX",
-    "BOT_ALT_PREFIXES",
-    "BOT_ALT_PREFIX_SEPARATORS",
-    "BOT_ALT_PREFIX_CASEINSENSITIVE",
-    "DIVERT_TO_PRIVATE",
-    "DIVERT_TO_THREAD",
-    "MESSAGE_SIZE_LIMIT",
-    "GROUPCHAT_NICK_PREFIXED",
-    "AUTOINSTALL_DEPS",
-    "SUPPRESS_CMD_NOT_FOUND",
-    "BOT_ASYNC",
-    "BOT_ASYNC_POOLSIZE",
-    "CHATROOM_PRESENCE",
-    "CHATROOM_RELAY",
-    "REVERSE_CHATROOM_RELAY",
-    "CHATROOM_FN",
-    "TEXT_DEMO_MODE",
-    "TEXT_COLOR_THEME",
-]
+_TO_BE_GIVEN = ("BACKEND", "BACKENDS", "BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTITY")
 
 
 def bot_config_defaults(config: Any) -> None:
     """Give the configuration, a module or any object, the settings that it leaves out. Raises ValueError without
     BOT_ADMINS."""
-    for name in _DEFAULTS:
-        if not hasattr(config, name):
-            setattr(config, name, copy.copy(SETTINGS[name].default))
+    for name, setting in SETTINGS.items():
+        if name not in _TO_BE_GIVEN and not hasattr(config, name):
+            setattr(config, name, copy.copy(setting.default))
     if not getattr(config, "BOT_ADMINS", None):
         raise ValueError("BOT_ADMINS is missing; expected a tuple of the administrators' names")
     if not hasattr(config, "BOT_ADMINS_NOTIFICATIONS"):
