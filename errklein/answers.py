@@ -54,7 +54,7 @@ class Answers:
 
         In a thread this waits for an item that can be awaited.
         """
-        if isinstance(item, Awaitable):
+        if type(item) is not str and isinstance(item, Awaitable):
             item = self._bot.waits.result_of(self._bot.runner.settle, item)
         if not item:
             return

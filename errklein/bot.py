@@ -539,13 +539,18 @@ class Bot:
         return self.backends[network]
 
     def _tell_plugins(self, backend: Backend, callback: str, *args: Any) -> None:
+        told = self.plugin_manager.callbacks(callback)
+        if not told:
+            return
         with handling(backend):
-            for plugin, method in self.plugin_manager.callbacks(callback):
+            for plugin, method in told:
                 running = self.runner.run(method, *args, pool=self.plugin_pool)
                 running.addErrback(self._callback_failed, plugin, callback)
 
     def _show_plugins(self, backend: Backend, message: Message) -> None:
-        on_reactor_soon(self.reactor, copy_context().run, self._tell_plugins, backend, "callback_botmessage", message)
+        if self.plugin_manager.callbacks("callback_botmessage"):
+            tell = copy_context().run
+            on_reactor_soon(self.reactor, tell, self._tell_plugins, backend, "callback_botmessage", message)
 
     def _callback_failed(self, failure: Failure, plugin: str, callback: str) -> None:
         self.log.failure("{plugin}: {callback} failed", failure, plugin=plugin, callback=callback)

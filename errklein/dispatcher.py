@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,14 +34,18 @@ def network_of_handled_message() -> str:
     return _network.get()
 
 
-@contextmanager
-def handling(backend: Backend) -> Iterator[None]:
-    """What is started meanwhile handles a message of that network."""
-    token = _network.set(backend.network)
-    try:
-        yield
-    finally:
-        _network.reset(token)
+class handling:  # noqa: N801 - used as a function
+    """What is started meanwhile, in a `with` block, handles a message of that network."""
+
+    # Each message comes through here several times, which a generator would make slow.
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def __enter__(self) -> None:
+        self._token = _network.set(self._backend.network)
+
+    def __exit__(self, *raised: object) -> None:
+        _network.reset(self._token)
 
 
 class NothingToRepeat(Exception):
@@ -237,8 +240,11 @@ class Dispatcher:
             except Exception as error:
                 self.answers.reply(backend, message, f"Sorry, I couldn't parse your arguments. {error}", command)
                 return None
+        where = place(command.handler)
+        if where is Placement.REACTOR and not command.yields and not declaration.admin_only:
+            return self._run_here(backend, message, command, args)
         run = partial(self._run, backend, message, command, args)
-        if not self._bot.bot_config.BOT_ASYNC and place(command.handler) is Placement.THREAD:
+        if where is Placement.THREAD and not self._bot.bot_config.BOT_ASYNC:
             run = partial(self._in_turn.run, run)
         running = self._admins.run(run) if declaration.admin_only else run()
         running.addCallback(self._succeeded, message, command)
@@ -251,6 +257,24 @@ class Dispatcher:
         if command.yields:
             return runner.each(give, command.handler, message, args, pool=pool)
         return runner.run(command.handler, message, args, pool=pool).addCallback(give)
+
+    def _run_here(
+        self, backend: Backend, message: Message, command: RegisteredCommand, args: Any
+    ) -> Deferred[Any] | None:
+        """As `_run`, on the reactor. What has its result at once, as most commands, is spared the Deferreds."""
+        try:
+            result = self._bot.runner.begin(command.handler, message, args)
+            if not isinstance(result, Deferred):
+                self.answers.give(backend, message, command, result)
+                self._succeeded(None, message, command)
+                return None
+        except BaseException:
+            self.answers.failed(Failure(), backend, message, command)
+            return None
+        result.addCallback(partial(self.answers.give, backend, message, command))
+        result.addCallback(self._succeeded, message, command)
+        result.addErrback(self.answers.failed, backend, message, command)
+        return result
 
     def _succeeded(self, _: Any, message: Message, command: RegisteredCommand) -> None:
         self._bot.flow_executor.done(message, command)

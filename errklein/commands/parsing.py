@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 from dataclasses import dataclass
-
-_WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True)
@@ -56,15 +53,9 @@ def find_command(text: str, names: Container[str], most_words: int) -> tuple[str
     Words of the text may be joined by spaces or underscores where the name has underscores. `most_words` is how many
     words the longest name has. Line breaks and spaces inside of the arguments stay as they are.
     """
-    ends = []
-    words = []
-    for match in _WORD.finditer(text):
-        words.append(match.group())
-        ends.append(match.end())
-        if len(words) >= most_words:
-            break
+    words = text.split(None, most_words)[:most_words]
     for count in range(len(words), 0, -1):
         name = "_".join(words[:count])
         if name in names:
-            return name, text[ends[count - 1] :].lstrip()
+            return name, "".join(text.split(None, count)[count:])
     return None

@@ -37,6 +37,21 @@ class BotPlugin(StoreMixin):
         self.__pollers = Pollers(bot.reactor, bot.runner, bot.command_pool, self._name)
         self.__dynamic_plugins: dict[str, BotPlugin] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name.startswith("callback_"):
+            self.__callback_changed()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name.startswith("callback_"):
+            self.__callback_changed()
+
+    def __callback_changed(self) -> None:
+        manager = getattr(vars(self).get("_bot"), "plugin_manager", None)
+        if manager is not None:
+            manager.callbacks_changed()
+
     @property
     def name(self) -> str:
         """The plugin's name, from its .plug file."""

@@ -210,6 +210,10 @@ class PluginManager(StoreMixin):
         """Check, store and apply a plugin's configuration; a bad one changes nothing."""
         return self._changes.make(partial(self._configure, name, configuration))
 
+    def configuration_template(self, name: str) -> Deferred[Any]:
+        """The example of a configuration that the plugin gives; None if it takes none, or could not be loaded."""
+        return Deferred.fromCoroutine(self._template(self.plugin(name)))
+
     def store_configuration(self, name: str, configuration: Any) -> None:
         """Keep a configuration that the plugin of that name gets at its next activation; it isn't checked before."""
         self[CONFIGS] = {**self.get(CONFIGS, {}), name: configuration}
@@ -298,8 +302,15 @@ class PluginManager(StoreMixin):
             await self._lives.use(plugin, instance, configuration)
         self.store_configuration(name, configuration)
 
+    async def _template(self, plugin: Plugin) -> Any:
+        return None if plugin.instance is None else await self._lives.template(plugin, plugin.instance)
+
     def _wants_configuration(self, instance: BotPlugin) -> bool:
-        return instance.get_configuration_template() is not None and self.configuration(instance.name) is None
+        try:
+            return instance.get_configuration_template() is not None and self.configuration(instance.name) is None
+        except Exception:
+            # Told when somebody wants to configure or activate it.
+            return False
 
 
 def _spoken(seconds: float) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine, Generator
+from contextvars import copy_context
 from types import coroutine
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
@@ -27,23 +28,35 @@ def loop_of(reactor: Any) -> asyncio.AbstractEventLoop | None:
 
 def drive(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> Deferred[T]:
     """Run the coroutine, from now on, on the reactor. The Deferred fires with its result and may be cancelled."""
+    try:
+        begun = begin(work, loop)
+    except BaseException:
+        return fail(Failure())
+    return begun if isinstance(begun, Deferred) else succeed(begun)
+
+
+def begin(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> T | Deferred[T]:
+    """As `drive`; what needn't wait for anything is done when this returns its result, or raises what it raises."""
     if loop is None:
         return Deferred.fromCoroutine(work)
-    task: asyncio.Task[T]
-    if sys.version_info >= (3, 12) and loop.is_running():
+    if not loop.is_running():
+        task = asyncio.Task(_bridge(work, loop), loop=loop)
+    elif sys.version_info >= (3, 12):
         # Without a turn of the loop for a coroutine that has nothing to wait for.
         task = asyncio.Task(_bridge(work, loop), loop=loop, eager_start=True)
+        if task.done():
+            return _result(task)
     else:
-        task = asyncio.Task(_bridge(work, loop), loop=loop)
+        task, done = _begun_by_hand(work, loop)
+        if done is not None:
+            return done.result()
+    started: asyncio.Task[T] = task
 
     def cancel(_: Deferred[T]) -> None:
-        task.cancel()
+        started.cancel()
 
     result: Deferred[T] = Deferred(cancel)
-    if task.done():
-        _settle(task, result)
-    else:
-        task.add_done_callback(lambda finished: _settle(finished, result))
+    started.add_done_callback(lambda finished: _settle(finished, result))
     return result
 
 
@@ -59,14 +72,21 @@ def let_tasks_await_deferreds(loop: asyncio.AbstractEventLoop) -> None:
 def _settle(task: asyncio.Task[T], result: Deferred[T]) -> None:
     if result.called:
         return
-    if task.cancelled():
-        result.errback(Failure(asyncio.CancelledError()))
-        return
-    error = task.exception()
-    if error is None:
-        result.callback(task.result())
+    try:
+        value = _result(task)
+    except BaseException:
+        result.errback(Failure())
     else:
-        result.errback(Failure(error))
+        result.callback(value)
+
+
+def _result(task: asyncio.Task[T]) -> T:
+    if task.cancelled():
+        raise asyncio.CancelledError
+    value = task.result()
+    if isinstance(value, Failure):
+        value.raiseException()
+    return value
 
 
 async def _bridge(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
@@ -79,25 +99,97 @@ async def _bridge(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop)
 
 @coroutine
 def _steps(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Generator[Any, Any, T]:
-    error: BaseException | None = None
-    value: Any = None
+    try:
+        awaited = work.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    return (yield from _rest(work, loop, awaited, None))
+
+
+def _rest(
+    work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, awaited: Any, error: BaseException | None
+) -> Generator[Any, Any, T]:
+    """The steps of a coroutine that awaits something, or is about to get an error there."""
     while True:
+        value: Any = None
+        if error is None:
+            try:
+                if isinstance(awaited, Deferred):
+                    yield from _fired(awaited, loop).__await__()
+                else:
+                    value = yield awaited
+            except GeneratorExit:
+                work.close()
+                raise
+            except BaseException as raised:
+                error = raised
         try:
             awaited = work.throw(error) if error is not None else work.send(value)
         except StopIteration as stop:
             result: T = stop.value
             return result
-        error = value = None
-        try:
-            if isinstance(awaited, Deferred):
-                yield from _fired(awaited, loop).__await__()
-            else:
-                value = yield awaited
-        except GeneratorExit:
-            work.close()
-            raise
-        except BaseException as raised:
-            error = raised
+        error = None
+
+
+class _Done(Generic[T]):
+    """How a coroutine ended in its first step."""
+
+    def __init__(self, value: T | Failure) -> None:
+        self._value = value
+
+    def result(self) -> T:
+        if isinstance(self._value, Failure):
+            self._value.raiseException()
+        return self._value
+
+
+def _begun_by_hand(
+    work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop
+) -> tuple[asyncio.Task[T], _Done[T] | None]:
+    """A task whose first step has been taken, as later Pythons do it themselves, and how it ended if it is done.
+
+    The step sees the task as the current one, by what asyncio has for those who extend it:
+    https://docs.python.org/3/library/asyncio-extending.html
+    """
+    context = copy_context()
+    steps = _first_and_rest(work, loop)
+    task: asyncio.Task[T] = asyncio.Task(steps, loop=loop, context=context)
+    current = asyncio.current_task(loop)
+    if current is not None:
+        asyncio.tasks._leave_task(loop, current)
+    asyncio.tasks._enter_task(loop, task)
+    try:
+        done = context.run(steps.send, None)
+    finally:
+        asyncio.tasks._leave_task(loop, task)
+        if current is not None:
+            asyncio.tasks._enter_task(loop, current)
+    return task, done
+
+
+def _first_and_rest(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Generator[Any, Any, Any]:
+    """Yields after the first step, to whom has taken it; the loop finds it when it takes the first step of the task."""
+    try:
+        awaited = work.send(None)
+    except StopIteration as stop:
+        yield _Done(stop.value)
+        return None
+    except BaseException:
+        yield _Done(Failure())
+        return None
+    error: BaseException | None = None
+    try:
+        yield None
+    except GeneratorExit:
+        work.close()
+        raise
+    except BaseException as raised:
+        error = raised
+    try:
+        return (yield from _rest(work, loop, awaited, error))
+    except (SystemExit, KeyboardInterrupt):
+        return Failure()
 
 
 def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.running.drive import drive, loop_of
+from errklein.running.drive import begin, loop_of
 from errklein.running.placement import Placement, place
 from errklein.running.pool import WorkerPool
 from errklein.running.tally import Tally
@@ -70,23 +70,31 @@ class Runner:
 
     def settle(self, awaitable: Awaitable[Any]) -> Deferred[Any]:
         """What a coroutine, a Deferred or anything else that can be awaited comes to. Called on the reactor."""
-        settled: Deferred[Any] = self._settle(awaitable)
-        return settled
+        settled = self._settle(awaitable)
+        return settled if isinstance(settled, Deferred) else succeed(settled)
 
     def call(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         """As `run`, for a handler that is known to be placed on the reactor."""
+        try:
+            result = self.begin(handler, *args, **kwargs)
+        except BaseException:
+            return fail(Failure())
+        return result if isinstance(result, Deferred) else succeed(result)
+
+    def begin(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """As `call`, but what is there at once is returned as it is, and what is raised at once is raised."""
         subject = _subject(partial(handler, *args) if handler in _DRAINS else handler)
         self._enter(subject)
         try:
             result = copy_context().run(self._start, handler, args, kwargs)
         except BaseException:
             self._leave(subject)
-            return fail(Failure())
+            raise
         if isinstance(result, Deferred):
             self._note(result, subject, handler if handler not in _DRAINS else args[0])
             return result.addBoth(self._left, subject, result)
         self._leave(subject)
-        return succeed(result)
+        return result
 
     def call_in(self, pool: WorkerPool, prepare: Prepare, *, admitted: bool = False) -> Deferred[Any]:
         """As `run`, for a handler that is known to be placed in a thread.
@@ -98,7 +106,7 @@ class Runner:
         subject: Any = None
         key = object()
 
-        def begin() -> Callable[[], Any]:
+        def prepared() -> Callable[[], Any]:
             nonlocal subject
             job = prepare()
             subject = _subject(job)
@@ -123,7 +131,7 @@ class Runner:
             return result
 
         self._tally.enter()
-        return pool.run(begin, admitted=admitted).addBoth(end)
+        return pool.run(prepared, admitted=admitted).addBoth(end)
 
     def running(self, subject: Any = None) -> int:
         """How many handlers of `subject`, a plugin's instance, run now; without one, of all, those that wait for a
@@ -146,9 +154,9 @@ class Runner:
         if type(result) in _VALUES:
             return result
         if inspect.iscoroutine(result):
-            return drive(result, loop_of(self._reactor))
+            return begin(result, loop_of(self._reactor))
         if not isinstance(result, Deferred) and isinstance(result, Awaitable):
-            return drive(_awaited(result), loop_of(self._reactor))
+            return begin(_awaited(result), loop_of(self._reactor))
         return result
 
     def _enter(self, subject: Any) -> None:

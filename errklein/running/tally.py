@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable
 
 from twisted.internet.defer import Deferred, succeed
@@ -12,12 +11,12 @@ class Tally:
     """How much is going on under each key. Used on the reactor only."""
 
     def __init__(self) -> None:
-        self._counts: Counter[Hashable] = Counter()
+        self._counts: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, list[Deferred[None]]] = {}
 
     def enter(self, key: Hashable = None) -> None:
         """Something begins."""
-        self._counts[key] += 1
+        self._counts[key] = self._counts.get(key, 0) + 1
 
     def leave(self, key: Hashable = None) -> None:
         """Something that had begun has ended."""
@@ -26,16 +25,17 @@ class Tally:
             self._counts[key] = left
             return
         del self._counts[key]
-        for waiting in self._waiting.pop(key, ()):
-            waiting.callback(None)
+        if self._waiting:
+            for waiting in self._waiting.pop(key, ()):
+                waiting.callback(None)
 
     def count(self, key: Hashable = None) -> int:
         """How much is going on under the key now."""
-        return self._counts[key]
+        return self._counts.get(key, 0)
 
     def when_none(self, key: Hashable = None) -> Deferred[None]:
         """Fires as soon as nothing is going on under the key, perhaps at once."""
-        if not self._counts[key]:
+        if key not in self._counts:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
         self._waiting.setdefault(key, []).append(waiting)
