@@ -28,8 +28,12 @@ class Plugins(ReposCommands, BotPlugin):
         plugin = self._existing(self._named(name, "configure"))
         if self._bot.plugin_manager.is_blacklisted(name):
             return f"{name} is blacklisted; unblacklist it first."
-        instance = plugin.instance
-        template = instance.get_configuration_template() if instance is not None else None
+        try:
+            template = await self._bot.plugin_manager.configuration_template(plugin.name)
+        except PluginError as error:
+            raise CommandError(str(error)) from error
+        if plugin.instance is None:
+            raise CommandError(f"{name} could not be loaded: {plugin.problem}")
         if template is None:
             return f"{name} is not configurable."
         if not literal:

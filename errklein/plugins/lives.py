@@ -131,16 +131,25 @@ class Lives:
     async def configure(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
         """Have the instance check and take the configuration; raises PluginConfigurationException."""
         try:
-            if configuration is not None and instance.get_configuration_template() is not None:
+            if configuration is not None and await self._call(instance, "get_configuration_template") is not None:
                 await self._call(instance, "check_configuration", configuration)
             await self._call(instance, "configure", configuration)
         except RAISED as error:
             plugin.problem = f"{plugin.name} can't use its configuration: {self._refusal(plugin, error)}"
             raise PluginConfigurationException(plugin.problem) from error
 
+    async def template(self, plugin: Plugin, instance: BotPlugin) -> Any:
+        """The example of a configuration that the plugin gives; raises PluginConfigurationException."""
+        try:
+            return await self._call(instance, "get_configuration_template")
+        except RAISED as error:
+            raise PluginConfigurationException(
+                f"{plugin.name} can't tell how it is configured: {told_of(plugin.plug, error)}"
+            ) from error
+
     async def check(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
         """Have the instance say whether it could take the configuration; raises PluginConfigurationException."""
-        if configuration is None or instance.get_configuration_template() is None:
+        if configuration is None or await self.template(plugin, instance) is None:
             return
         try:
             await self._call(instance, "check_configuration", configuration)

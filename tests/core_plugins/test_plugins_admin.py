@@ -162,3 +162,52 @@ class StoredTests(PluginTestCase):
         self.assertIn("its class is gone", info)
         self.assertNotIn("key 50", info)
         self.assertIn("stored under other keys: 10 more values", info)
+
+
+class Unsure(BotPlugin):
+    """Doesn't know how it is configured."""
+
+    def get_configuration_template(self) -> Any:
+        raise LookupError("where is it?")
+
+
+class UnsureTests(PluginTestCase):
+    """A plugin whose template can't be had."""
+
+    plugins = (Unsure,)
+
+    def test_it_is_told(self) -> None:
+        """Whoever configures it is told where it went wrong, and the status of all plugins can still be seen."""
+        for command in ("!plugin config Unsure", "!plugin config Unsure {}"):
+            self.assertRegex(self.command(command), r"test_plugins_admin.py, line \d+: LookupError: where is it\?")
+        self.assertEqual(self.command("!plugin deactivate Unsure"), "Plugin Unsure deactivated.")
+        self.assertIn("Unsure", self.command("!status plugins"))
+        self.bot.bot.plugin_manager.set_plugin_configuration("Unsure", {})
+        self.assertIn("where is it?", self.command("!plugin activate Unsure"))
+        self.assertIn("where is it?", self.command("!plugin info Unsure"))
+        self.flushLoggedErrors(LookupError)
+
+
+class BlacklistTests(PluginTestCase):
+    """Plugins that stay inactive."""
+
+    plugins = (Keeper,)
+
+    def test_the_list_is_kept(self) -> None:
+        """A blacklisted plugin isn't activated at the next start, and admins get a word about it, with what to say."""
+        self.assertEqual(self.command("!plugin blacklist Keeper"), "Plugin Keeper is now blacklisted.")
+        self.assertEqual(self.command("!plugin blacklist Keeper"), "Plugin Keeper is already blacklisted.")
+        self.assertIn("blacklisted", self.command("!plugin config Keeper"))
+        manager = self.bot.bot.plugin_manager
+        self.successResultOf(manager.deactivate_all_plugins())
+        said = self.successResultOf(manager.activate_non_started_plugins())
+        self.assertIn('Notice: Keeper is blacklisted, use "!plugin unblacklist Keeper" to unblacklist it.', said)
+        self.assertFalse(self.bot.plugin("Keeper").is_activated)
+        self.assertEqual(self.command("!plugin unblacklist Keeper"), "Plugin Keeper removed from blacklist.")
+        self.assertEqual(self.command("!plugin unblacklist Keeper"), "Plugin Keeper is not blacklisted.")
+
+    def test_a_plugin_that_is_gone(self) -> None:
+        """A name on the list can be taken off it, though there is no such plugin any more."""
+        self.bot.bot.plugin_manager.blacklist_plugin("Gone")
+        self.assertEqual(self.command("!plugin unblacklist Gone"), "Plugin Gone removed from blacklist.")
+        self.assertIn("isn't a valid plugin name", self.command("!plugin unblacklist Gone"))

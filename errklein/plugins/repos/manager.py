@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ LAST_UPDATE = "last_update"
 INSTALLED_REPOS = "installed_repos"
 
 _FRESH = 3600.0
+_PAUSE = 60.0
 _SECONDS = 300
 
 
@@ -79,6 +81,8 @@ class BotRepoManager(StoreMixin):
         self.plugin_dir = str(plugin_dir)
         self.plugin_indexes = (plugin_indexes,) if isinstance(plugin_indexes, str) else tuple(plugin_indexes)
         self._now = now
+        self._reading = threading.Lock()
+        self._failed = float("-inf")
 
     # What is installed
 
@@ -109,9 +113,14 @@ class BotRepoManager(StoreMixin):
     # What can be
 
     def check_for_index_update(self) -> None:
-        """Read the index anew if it is older than an hour; the old one stays if there is none to be had."""
-        if not 0 <= self._now() - self.get(REPO_INDEX, {}).get(LAST_UPDATE, float("-inf")) < _FRESH:
-            self.index_update()
+        """Read the index anew if it is older than an hour; the old one stays if there is none to be had.
+
+        Somebody else who asks meanwhile waits for the same; after a failure there is no other attempt for a minute.
+        """
+        with self._reading:
+            age = self._now() - self.get(REPO_INDEX, {}).get(LAST_UPDATE, float("-inf"))
+            if not 0 <= age < _FRESH and not 0 <= self._now() - self._failed < _PAUSE:
+                self.index_update()
 
     def index_update(self) -> None:
         """Read the index anew, the first of BOT_PLUGIN_INDEXES that can be read."""
@@ -124,6 +133,7 @@ class BotRepoManager(StoreMixin):
             # What a remote index calls a repository on this machine isn't one.
             self[REPO_INDEX] = {**found, LAST_UPDATE: self._now(), "local": index.is_local(place)}
             return
+        self._failed = self._now()
 
     def get_repo_from_index(self, repo_name: str) -> list[RepoEntry]:
         """The plugins of the repository of that name in the index."""

@@ -128,6 +128,14 @@ class ManagerTests(SynchronousTestCase):
         self.index.unlink()
         self.assertEqual(len(list(self.manager.search_repos("other"))), 1)
 
+    def test_an_index_that_is_not_to_be_had(self) -> None:
+        """After a failure nobody is asked again for a minute."""
+        manager = self.make(f"{self.server.url}/none")
+        for seconds, asked in ((0, 1), (59, 1), (2, 2)):
+            self.time += seconds
+            self.assertEqual(list(manager.search_repos("thing")), [])
+            self.assertEqual(len(self.server.asked), asked)
+
     def test_nonsense_in_the_index(self) -> None:
         """What isn't as it should be in an index is passed over."""
         for index in ({"a": 1, "b": {"c": 2}, "d": {"e": {"repo": 3}}, "f": None}, {"last_update": "never"}):
