@@ -1,8 +1,23 @@
 """errklein: chat commands and webhooks on one Twisted reactor. Plugin authors import from here."""
 
 from errklein._version import __version__
-from errklein.chat import AWAY, DND, OFFLINE, ONLINE, Identifier, Message, Person, Presence, Room, RoomOccupant
+from errklein.chat import (
+    AWAY,
+    DND,
+    OFFLINE,
+    ONLINE,
+    Identifier,
+    Message,
+    Person,
+    Presence,
+    Reaction,
+    Room,
+    RoomOccupant,
+    Stream,
+)
 from errklein.commands import Command, CommandError, arg_botcmd, botcmd, botmatch, cmdfilter, re_botcmd
+from errklein.commands.flows import FLOW_END, Flow, FlowRoot, botflow
+from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.structure import ValidationException, recurse_check_structure
 from errklein.running import on_reactor
@@ -11,21 +26,28 @@ from errklein.webhooks import webhook
 __all__ = [
     "AWAY",
     "DND",
+    "FLOW_END",
     "OFFLINE",
     "ONLINE",
+    "BotFlow",
     "BotPlugin",
     "Command",
     "CommandError",
+    "Flow",
+    "FlowRoot",
     "Identifier",
     "Message",
     "Person",
     "Presence",
+    "Reaction",
     "Room",
     "RoomOccupant",
+    "Stream",
     "ValidationException",
     "__version__",
     "arg_botcmd",
     "botcmd",
+    "botflow",
     "botmatch",
     "cmdfilter",
     "on_reactor",

@@ -136,7 +136,8 @@ def tree(root: FlowNode, described: Callable[[FlowNode], str], depth: int = 0) -
 
 
 def _drawing(title: str, lines: list[str]) -> str:
-    return "\n".join([title, "", "```", *lines, "```"])
+    """As it stands, since what is further in is shown by spaces."""
+    return "\n".join(["```", title, *lines, "```"])
 
 
 def _summary(root: FlowRoot) -> str:

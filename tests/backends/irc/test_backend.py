@@ -324,6 +324,23 @@ class TroubleTests(PlayedTests):
         self.assertEqual(self.server.take(), [])
         self.assertEqual(self.listener.names()[-1], "left")
 
+    def test_who_threw_out(self) -> None:
+        """Plugins learn who threw somebody out: an occupant, or a server."""
+        self.online(IRC_RECONNECT_ON_KICK=None)
+        self.server.say(":bob!b@host JOIN #ops", ":alice!al@host KICK #ops bob :out")
+        what, room, kicked, by = self.listener.told[-1]
+        self.assertEqual((what, room, kicked.nick, str(by)), ("left", "#ops", "bob", "#ops/alice!al@host"))
+        self.server.say(":irc.example KICK #ops errklein :out")
+        self.assertEqual(self.listener.told[-1][3].nick, "irc.example")
+
+    def test_who_invited(self) -> None:
+        """Plugins learn who invited the bot into a room that it is to be in."""
+        self.online(IRC_RECONNECT_ON_KICK=None)
+        self.server.say(":alice!al@host KICK #ops errklein :out", ":alice!al@host INVITE errklein #ops")
+        self.server.enter("#ops")
+        what, room, who, by = next(told for told in reversed(self.listener.told) if told[0] == "joined")
+        self.assertEqual((what, room, who.nick, by.nick), ("joined", "#ops", "errklein", "alice"))
+
     def test_server_that_never_lets_in(self) -> None:
         """A server that accepts and never welcomes is left."""
         self.connecting()

@@ -1,0 +1,195 @@
+"""The chat commands for flows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import FLOW_END, BotFlow, BotPlugin, FlowRoot, botcmd, botflow
+from errklein.commands.flows import FlowNode
+from errklein.core_plugins.flows import tree
+from errklein.testing import TestBot
+
+
+class Steps(BotPlugin):
+    """Commands."""
+
+    @botcmd
+    def build(self, msg: Any, args: Any) -> str:
+        """Build it.
+
+        From its sources.
+        """
+        return f"built {dict(msg.ctx)}"
+
+    @botcmd
+    def ship(self, msg: Any, args: Any) -> str:
+        """Ship it."""
+        return "shipped"
+
+
+class Deploying(BotFlow):
+    """Flows."""
+
+    @botflow
+    def deploy(self, flow: FlowRoot) -> None:
+        """Deploys what was
+        built.
+
+        In two steps.
+        """
+        build = flow.connect("build")
+        ship = build.connect("ship")
+        build.connect(build)
+        ship.connect("build").connect(ship)
+        ship.connect(FLOW_END)
+
+    @botflow
+    def other(self, flow: FlowRoot) -> None:
+        flow.connect("ship", room_flow=True).connect("build")
+
+
+class FlowsCase(SynchronousTestCase):
+    """A bot with two flows."""
+
+    config: dict[str, Any] = {}
+
+    def setUp(self) -> None:
+        self.bot = TestBot([Steps], config=self.config)
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+        Deploying(self.bot.bot, "Deploying").activate()
+
+
+class CommandTests(FlowsCase):
+    """What each answers."""
+
+    def test_list(self) -> None:
+        """Each flow with the first paragraph of its description."""
+        self.assertEqual(self.bot.command("!flows list"), "• deploy Deploys what was built.\n• other No description")
+
+    def test_list_without_flows(self) -> None:
+        """Where there are none, that is said."""
+        bot = TestBot()
+        bot.start()
+        self.addCleanup(bot.stop)
+        self.assertEqual(bot.command("!flows list"), "There are no flows.")
+
+    def test_show(self) -> None:
+        """The steps as a tree; ways back don't go round for ever."""
+        self.assertEqual(
+            self.bot.command("!flows show deploy").splitlines(),
+            [
+                "Flow [deploy]",
+                "↪ build",
+                "  ↪ ship",
+                "    ↪ build",
+                "      ↺ ship",
+                "    ↪ END",
+                "  ↺ build",
+            ],
+        )
+
+    def test_names_that_there_are_not(self) -> None:
+        """An unknown name, or none, gets one line wherever a flow is needed."""
+        for command in ("show", "start", "status"):
+            self.assertEqual(self.bot.command(f"!flows {command} nosuch"), "Flow nosuch doesn't exist.")
+        for command in ("show", "start"):
+            self.assertEqual(self.bot.command(f"!flows {command}"), "You need to specify a flow name.")
+
+    def test_start(self) -> None:
+        """A flow is begun, with the context that is given, and hints follow."""
+        said = self.bot.say('!flows start deploy {"branch": "main"}')
+        self.assertEqual(
+            said, ["Flow deploy started ...", "You are in the flow deploy, you can continue with:\n• !build"]
+        )
+        self.assertEqual(self.bot.say("!build")[0], "built {'branch': 'main'}")
+
+    def test_start_twice(self) -> None:
+        """Who is in a flow is told so, before anything is said to have begun."""
+        self.bot.say("!flows start deploy")
+        self.assertEqual(self.bot.command("!flows start other"), "User @admin is already running a flow, deploy.")
+
+    def test_contexts_that_are_none(self) -> None:
+        """What is no JSON object is refused in one line, and nothing begins."""
+        self.assertIn("Cannot parse json {bad: Expecting", self.bot.command("!flows start deploy {bad"))
+        self.assertIn("expected a JSON object", self.bot.command("!flows start deploy [1]"))
+        self.assertEqual(self.bot.command("!flows status"), "No Flow started.")
+
+    def test_status(self) -> None:
+        """Who is in which flow and how far, and what may follow."""
+        self.assertEqual(self.bot.command("!flows status"), "No Flow started.")
+        self.bot.say("!flows start deploy", frm="alice")
+        self.bot.say("!build", frm="alice")
+        self.assertEqual(
+            self.bot.command("!flows status"),
+            "• alice is using flow deploy on step build, next step(s): ship, build",
+        )
+
+    def test_status_of_one(self) -> None:
+        """The flow's tree, with those who are in it where they are, and what the commands do."""
+        self.bot.say("!flows start deploy", frm="alice")
+        self.bot.say("!flows start deploy", frm="bob")
+        self.bot.say("!build", frm="alice")
+        lines = self.bot.command("!flows status deploy").splitlines()
+        self.assertEqual(lines[0], "Flow [deploy] Deploys what was built.")
+        self.assertEqual(lines[1:4], ["↪ Start (bob)", "  ↪ build (alice) Build it.", "    ↪ ship Ship it."])
+
+    def test_stop(self) -> None:
+        """One's own flow, by name or not."""
+        self.assertEqual(self.bot.command("!flows stop"), "No Flow found.")
+        self.bot.say("!flows start deploy")
+        self.assertEqual(self.bot.command("!flows stop other"), "Flow not found.")
+        self.assertEqual(self.bot.command("!flows stop deploy"), "deploy stopped.")
+        self.bot.say("!flows start deploy")
+        self.assertEqual(self.bot.command("!flows stop"), "deploy stopped.")
+
+    def test_kill(self) -> None:
+        """An administrator ends somebody else's flow, or a room's."""
+        self.bot.say("!flows start deploy", frm="alice")
+        self.assertEqual(self.bot.command("!flows kill alice other"), "Flow not found.")
+        self.assertEqual(self.bot.command("!flows kill bob deploy"), "Flow not found.")
+        self.assertEqual(self.bot.command("!flows kill alice deploy"), "deploy killed.")
+        self.bot.say("!flows start other", frm="alice", room="#testroom")
+        self.assertEqual(self.bot.command("!flows kill #testroom other"), "other killed.")
+
+    def test_kill_needs_arguments(self) -> None:
+        """Without a user and a flow the usage is told."""
+        said = self.bot.command("!flows kill")
+        self.assertIn("the following arguments are required: user, flow_name", said)
+        self.assertIn("usage: flows_kill user flow_name", said)
+        self.assertIn("required: flow_name", self.bot.command("!flows kill deploy"))
+
+    def test_kill_is_for_administrators(self) -> None:
+        """Nobody else may, unless ACCESS_CONTROLS says so."""
+        self.bot.say("!flows start deploy", frm="alice")
+        self.assertIn("requires bot-admin", self.bot.command("!flows kill alice deploy", frm="bob"))
+
+
+class OpenedTests(FlowsCase):
+    """With a rule for it."""
+
+    config = {"ACCESS_CONTROLS": {"flows_kill": {"allowusers": ("bob",)}}}
+
+    def test_kill(self) -> None:
+        """ACCESS_CONTROLS may let others end flows."""
+        self.bot.say("!flows start deploy", frm="alice")
+        self.assertEqual(self.bot.command("!flows kill alice deploy", frm="bob"), "deploy killed.")
+
+
+class TreeTests(SynchronousTestCase):
+    """How flows are drawn."""
+
+    def test_shared_steps(self) -> None:
+        """What follows a step to which several lead is drawn once, however often it is reached."""
+        root = FlowRoot("f", None)
+        nodes: list[FlowNode] = [root]
+        for level in range(30):
+            join = FlowNode(f"join{level}")
+            for side in "ab":
+                nodes[-1].connect(f"{side}{level}").connect(join)
+            nodes.append(join)
+        lines = tree(root, str)
+        self.assertEqual(len(lines), 4 * 30)
+        self.assertEqual(sum(line.endswith("…") for line in lines), 29)

@@ -1,0 +1,117 @@
+"""`.flow` files."""
+
+from __future__ import annotations
+
+from errklein.testing import TestBot
+from tests.plugins.plugin_files import PluginFilesTestCase
+
+FLOWS = """
+from errbot import BotFlow, FlowRoot, botflow
+from helper import FIRST
+
+class Deploying(BotFlow):
+    @botflow
+    def deploy(self, flow: FlowRoot):
+        "Deploys."
+        flow.connect(FIRST).connect("echo")
+"""
+
+
+class FlowFileTests(PluginFilesTestCase):
+    """How flows come with plugins."""
+
+    def write_flows(self, name: str = "Deploying", source: str = FLOWS, folder: str = "deploying") -> None:
+        """Write a .flow file and its module."""
+        self.write(f"{folder}/helper.py", "FIRST = 'echo'")
+        self.write(f"{folder}/{name.lower()}_flows.py", source)
+        self.write(f"{folder}/{name}.flow", f"[Core]\nName = {name}\nModule = {name.lower()}_flows\n")
+
+    def bot(self) -> TestBot:
+        """A bot that has what was written."""
+        bot = TestBot(plugin_dirs=[self.directory])
+        bot.start()
+        self.addCleanup(bot.stop)
+        return bot
+
+    def test_found_and_active(self) -> None:
+        """Flows beside plugins can be begun as soon as the bot has started, helper modules and all."""
+        self.write_flows()
+        bot = self.bot()
+        self.assertEqual(bot.command("!flows list"), "• deploy Deploys.")
+        flows = bot.bot.plugin_manager.flows
+        self.assertEqual([(name, flow.is_activated) for name, flow in flows.items()], [("Deploying", True)])
+
+    def test_plugin_of_the_same_name(self) -> None:
+        """Flows may be named as the plugin that they belong to."""
+        self.write_flows()
+        self.plugin(
+            "Deploying",
+            """
+            from errbot import BotPlugin, botcmd
+
+            class Deploying(BotPlugin):
+                @botcmd
+                def hello(self, msg, args):
+                    return "hello"
+            """,
+        )
+        bot = self.bot()
+        self.assertEqual(bot.command("!hello"), "hello")
+        self.assertEqual(bot.command("!flows list"), "• deploy Deploys.")
+
+    def test_deactivated(self) -> None:
+        """Deactivated flows can't be begun, and are over; activated again they can."""
+        self.write_flows()
+        bot = self.bot()
+        manager = bot.bot.plugin_manager
+        bot.say("!flows start deploy")
+        self.successResultOf(manager.deactivate_flow("Deploying"))
+        self.assertEqual(bot.command("!flows status"), "No Flow started.")
+        self.assertEqual(bot.command("!flows list"), "There are no flows.")
+        self.successResultOf(manager.activate_flow("Deploying"))
+        self.assertEqual(bot.command("!flows list"), "• deploy Deploys.")
+
+    def test_unknown(self) -> None:
+        """A name that there isn't is refused with those that there are."""
+        self.write_flows()
+        manager = self.bot().bot.plugin_manager
+        failure = self.failureResultOf(manager.deactivate_flow("Nosuch"))
+        self.assertEqual(str(failure.value), "Nosuch is no .flow file's name. There are: Deploying")
+        failure = self.failureResultOf(manager.activate_flow("Deploying"))
+        self.assertEqual(str(failure.value), "Deploying is already activated.")
+
+    def test_removed(self) -> None:
+        """Flows go with the directory that they came with."""
+        self.write_flows()
+        self.write_flows("Others", FLOWS.replace("def deploy", "def other"), "others")
+        bot = self.bot()
+        self.successResultOf(bot.bot.plugin_manager.remove_plugins_from_path(self.directory / "deploying"))
+        self.assertEqual(bot.command("!flows list"), "• other Deploys.")
+
+    def test_added(self) -> None:
+        """Flows that are there later are found when their directory is searched."""
+        bot = self.bot()
+        self.write_flows()
+        self.assertEqual(self.successResultOf(bot.bot.plugin_manager.update_plugin_places([self.directory])), {})
+        self.assertEqual(bot.command("!flows list"), "• deploy Deploys.")
+
+    def test_broken_ones(self) -> None:
+        """Flows that can't be used are told of with their file; the others work."""
+        self.write_flows()
+        self.write_flows("Import", "import nosuch_module", "a")
+        self.write_flows("Builder", FLOWS.replace("FIRST)", "None)").replace("def deploy", "def bad"), "b")
+        self.write_flows("Empty", "", "c")
+        self.write("d/Bad.flow", "[Core]\nName = Bad\n")
+        self.write_flows("Deploying", FLOWS, "e")
+        bot = self.bot()
+        told = [sent.text for sent in bot.messages]
+        for words in (
+            ("Import", "nosuch_module"),
+            ("Builder.bad can't be built",),
+            ("there is no subclass of BotFlow", "empty_flows.py"),
+            ("Bad.flow", "Module"),
+            ("there are already flows named Deploying", "e/Deploying.flow"),
+        ):
+            self.assertEqual(len([text for text in told if all(word in text for word in words)]), 1, (words, told))
+        self.assertEqual(bot.command("!flows list"), "• deploy Deploys.")
+        self.flushLoggedErrors()

@@ -1,0 +1,203 @@
+"""Streams and reactions on their way between networks and plugins."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotPlugin, Reaction, Stream, on_reactor
+from errklein.backends.test import TestPerson
+from errklein.chat import REACTION_ADDED, Message
+from errklein.testing import TestBot
+
+
+class Taking(BotPlugin):
+    """Takes what it is offered."""
+
+    def activate(self) -> None:
+        self.got: list[Any] = []
+        self.done = threading.Event()
+        super().activate()
+
+    def callback_stream(self, stream: Stream) -> None:
+        stream.accept()
+        self.got.append((stream.name, stream.read()))
+        stream.success()
+        self.done.set()
+
+    def callback_reaction(self, reaction: Reaction) -> None:
+        self.got.append(reaction)
+
+
+class Taker(Taking):
+    """Takes it."""
+
+
+class Other(Taking):
+    """Takes it as well."""
+
+
+class Refuser(BotPlugin):
+    """Has no use for it."""
+
+    def callback_stream(self, stream: Stream) -> None:
+        stream.reject()
+
+
+class Plain(BotPlugin):
+    """Knows nothing of streams."""
+
+
+def offered(name: str = "a.txt") -> Stream:
+    """What somebody wants to send."""
+    return Stream(TestPerson("alice"), io.BytesIO(b"bytes"), name, 5)
+
+
+class StreamsCase(SynchronousTestCase):
+    """Bots with plugins that take streams."""
+
+    def bot(self, *plugins: type[BotPlugin]) -> TestBot:
+        """A bot with these plugins."""
+        bot = TestBot(plugins)
+        bot.start()
+        return bot
+
+    def offer(self, bot: TestBot, stream: Stream) -> None:
+        """Offer it, and wait until nothing of it is left."""
+        before = set(threading.enumerate())
+        bot.bot.stream_offered(bot.backend, stream)
+        for thread in set(threading.enumerate()) - before:
+            thread.join(10)
+
+
+class IncomingTests(StreamsCase):
+    """What people send."""
+
+    def test_copies(self) -> None:
+        """Each plugin that has a callback_stream gets the whole stream."""
+        bot = self.bot(Taker, Other, Refuser, Plain)
+        stream = offered()
+        self.offer(bot, stream)
+        for name in ("Taker", "Other"):
+            plugin = bot.plugin(name)
+            self.assertTrue(plugin.done.wait(10))
+            self.assertEqual(plugin.got, [("a.txt", b"bytes")])
+        self.assertEqual(stream.status, "success")
+        bot.stop()
+
+    def test_nobody(self) -> None:
+        """Where no plugin takes streams, they are rejected."""
+        bot = self.bot(Plain)
+        stream = offered()
+        bot.bot.stream_offered(bot.backend, stream)
+        self.assertEqual(stream.status, "rejected")
+        bot.stop()
+
+    def test_refused(self) -> None:
+        """What all plugins reject is rejected."""
+        bot = self.bot(Refuser)
+        stream = offered()
+        self.offer(bot, stream)
+        self.assertEqual(stream.status, "rejected")
+        bot.stop()
+
+    def test_default_rejects(self) -> None:
+        """A plugin's own callback_stream rejects what it gets."""
+        bot = self.bot(Plain)
+        stream = offered()
+        bot.plugin("Plain").callback_stream(stream)
+        self.assertEqual(stream.status, "rejected")
+        bot.stop()
+
+    def test_on_the_reactor(self) -> None:
+        """A plugin may decide on the reactor; where it runs is its own choice."""
+
+        class Deciding(BotPlugin):
+            @on_reactor
+            def callback_stream(self, stream: Stream) -> None:
+                stream.reject()
+
+        bot = self.bot(Deciding)
+        stream = offered()
+        self.offer(bot, stream)
+        self.assertEqual(stream.status, "rejected")
+        bot.stop()
+
+
+class OutgoingTests(StreamsCase):
+    """What plugins send."""
+
+    def test_sent(self) -> None:
+        """A plugin sends a file to somebody."""
+        bot = self.bot(Plain)
+        bot.plugin("Plain").send_stream_request(
+            bot.bot.build_identifier("alice"), io.BytesIO(b"bytes"), name="a.txt", size=5, stream_type="text/plain"
+        )
+        self.assertEqual(bot.backend.pop_message(timeout=0), b"bytes")
+        bot.stop()
+
+    def test_no_streams(self) -> None:
+        """A network that carries no files says so in one line."""
+        bot = TestBot([Plain], networks={"here": {}})
+        bot.start()
+        bot.bot.backends["null"] = Wordless()
+        elsewhere = TestPerson("alice")
+        elsewhere.network = "null"
+        with self.assertRaisesRegex(NotImplementedError, "null can't carry files: null has no streams"):
+            bot.plugin("Plain").send_stream_request(elsewhere, io.BytesIO(b""))
+        with self.assertRaisesRegex(NotImplementedError, "null has no reactions: null doesn't know them"):
+            bot.plugin("Plain").add_reaction(Message("hi", frm=elsewhere), "tada")
+        del bot.bot.backends["null"]
+        bot.stop()
+
+
+class Wordless:
+    """A network that has neither streams nor reactions."""
+
+    network = mode = "null"
+
+
+class ReactionTests(StreamsCase):
+    """Thumbs up."""
+
+    def test_told(self) -> None:
+        """A plugin gets the reactions that the network tells of."""
+        bot = self.bot(Taker, Plain)
+        reaction = Reaction(TestPerson("alice"), action=REACTION_ADDED, reaction_name="tada")
+        bot.bot.reaction_changed(bot.backend, reaction)
+        self.assertEqual(bot.plugin("Taker").got, [reaction])
+        bot.stop()
+
+
+class RoomTests(StreamsCase):
+    """Who came and went, and why."""
+
+    def test_who(self) -> None:
+        """Whoever joined or left is the bot if nobody else is named; who invited or threw out is told if known."""
+
+        class Watching(BotPlugin):
+            def activate(self) -> None:
+                self.seen: list[Any] = []
+                super().activate()
+
+            def callback_room_joined(self, room: Any, identifier: Any = None, invited_by: Any = None) -> None:
+                self.seen.append(("joined", str(room), str(identifier), invited_by and str(invited_by)))
+
+            def callback_room_left(self, room: Any, identifier: Any = None, kicked_by: Any = None) -> None:
+                self.seen.append(("left", str(room), str(identifier), kicked_by and str(kicked_by)))
+
+        bot = self.bot(Watching)
+        room, alice, bob = bot.backend.query_room("#ops"), TestPerson("alice"), TestPerson("bob")
+        seen = bot.plugin("Watching").seen
+        seen.clear()
+        bot.bot.room_joined(bot.backend, room)
+        bot.bot.room_joined(bot.backend, room, alice, bob)
+        bot.bot.room_left(bot.backend, room, alice, kicked_by=bob)
+        self.assertEqual(
+            seen,
+            [("joined", "#ops", "err", None), ("joined", "#ops", "alice", "bob"), ("left", "#ops", "alice", "bob")],
+        )
+        bot.stop()
