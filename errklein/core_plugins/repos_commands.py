@@ -66,7 +66,7 @@ class ReposCommands:
         repo = args.strip()
         if not repo:
             raise CommandError(
-                f"Please name a repository that `{self._bot.prefix}repos search` finds, or give the URL of one."
+                f"Please specify a repository that `{self._bot.prefix}repos search` finds, or the URL of one."
             )
         yield "Installing it…"
         path = Path(await self._asked(partial(self._repos.install_repo, repo)))

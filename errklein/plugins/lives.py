@@ -24,7 +24,7 @@ from errklein.plugins.plugin import (
 )
 from errklein.plugins.structure import ValidationException
 from errklein.plugins.template_checks import broken_templates
-from errklein.running.patience import ended_within
+from errklein.running.patience import NotYet, result_within
 from errklein.text import templating
 from errklein.webhooks import Hook, HookDeclaration
 
@@ -102,11 +102,12 @@ class Lives:
         A plugin that waits for a server that doesn't answer keeps no other plugin from being activated.
         """
         activation = Deferred.fromCoroutine(self.activate(plugin, failed))
-        if await ended_within(self._bot.reactor, _PATIENCE, activation):
-            await activation
+        try:
+            await result_within(self._bot.reactor, _PATIENCE, activation)
             return
+        except NotYet:
+            activation.addErrback(lambda failure: self._bot.warn_admins(failure.getErrorMessage()))
         stuck = ", ".join(sorted(self._under_way))
-        activation.addErrback(lambda failure: self._bot.warn_admins(failure.getErrorMessage()))
         failed.update(self._under_way)
         raise PluginActivationException(
             f"{plugin.name} is still being activated after {_PATIENCE:g} s, and goes on without being waited for ({stuck})"

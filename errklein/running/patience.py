@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
+T = TypeVar("T")
 
-async def ended_within(reactor: Any, seconds: float, awaited: Deferred[Any]) -> bool:
-    """Wait until the Deferred has fired, but no longer than so many seconds; whether it has.
 
-    Its result, or failure, is left to it, and it isn't cancelled.
+class NotYet(Exception):
+    """What was awaited takes longer than somebody would wait. It goes on."""
+
+
+async def result_within(reactor: Any, seconds: float, awaited: Deferred[T]) -> T:
+    """What the Deferred fires with, or fails with, within so many seconds; raises NotYet if it takes longer.
+
+    It isn't cancelled then, and its result is left to it.
     """
-    done: Deferred[bool] = Deferred()
-    timer = reactor.callLater(seconds, done.callback, False)
+    result: Deferred[T] = Deferred()
+    timer = reactor.callLater(seconds, lambda: result.errback(NotYet()))
 
-    def finish(result: Any) -> Any:
-        if timer.active():
-            timer.cancel()
-            done.callback(True)
-        return result
+    def end(outcome: Any) -> Any:
+        if not timer.active():
+            return outcome
+        timer.cancel()
+        # An errback, if it is a Failure.
+        result.callback(outcome)
+        return None
 
-    awaited.addBoth(finish)
-    return await done
+    awaited.addBoth(end)
+    return await result
