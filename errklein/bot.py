@@ -21,6 +21,7 @@ from errklein.commands.flows import FlowRoot
 from errklein.commands.history import History
 from errklein.commands.registry import FilterRegistry
 from errklein.compat import holder
+from errklein.compat.callbacks import MadeUpEvents
 from errklein.compat.flask_routes import flask_routes
 from errklein.conversations import Conversations
 from errklein.dispatcher import Dispatcher, handling, network_of_handled_message
@@ -42,7 +43,7 @@ from errklein.webhooks import Hook
 _SECONDS_BETWEEN_WARNINGS = 60.0
 
 
-class Bot:
+class Bot(MadeUpEvents):
     """Everything that runs, by name: `plugin_manager`, `registry`, `web`, `storage`, `runner` and the networks.
 
     `backends` maps each network's name to its connection, the first being the default. `ended` is called when there will

@@ -56,9 +56,9 @@ class TestRoom(LocalRoom):
         topic: str | None = None,
         bot: Any = None,
     ) -> None:
-        backend: TestBackend | None = getattr(bot, "test_backend", bot)
+        backend = getattr(bot, "test_backend", bot)
         super().__init__(name, occupants, topic, backend)
-        if backend is not None:
+        if isinstance(backend, TestBackend):
             # What is done with one is seen in the other.
             self.__dict__ = backend.keep(self).__dict__
 
@@ -167,6 +167,10 @@ class TestBackend(LocalBackend):
     def keep(self, room: LocalRoom) -> LocalRoom:
         """The room by its name, from now on this one if there is none yet."""
         return self._rooms.setdefault(room.name, room)
+
+    def itself_in(self, room: LocalRoom) -> Identifier:
+        """The bot, as it is told that it is in the room."""
+        return self.bot_identifier if self.bot_in_rooms is None else room.occupant_named(self.bot_in_rooms)
 
     def person_mentioned(self, name: str) -> LocalPerson:
         """The person whom a message mentions as `@name`."""
