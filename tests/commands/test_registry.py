@@ -1,77 +1,136 @@
-"""Tests for the declaration and the registry of commands."""
+"""Tests for the registries of commands and of filters."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.commands import CommandDeclaration, CommandRegistry, botcmd
+from errklein.commands import CommandRegistry, botcmd, botmatch, cmdfilter, re_botcmd
+from errklein.commands.registry import FilterRegistry
 
 
-class Greeter:
-    """Stands for a plugin."""
+def made(*names: str, **options: Any) -> Any:
+    """An object that stands for a plugin, with commands of these names."""
 
-    @botcmd
-    def hello_world(self, msg: object, args: str) -> str:
-        """Say hello."""
-        return "hello"
+    class Made:
+        pass
 
-    @botcmd(name="bye", split_args_with=None, admin_only=True, hidden=True)
-    def leave(self, msg: object, args: list[str]) -> str:
-        """Say good-bye."""
-        return "bye"
+    for name in names:
 
+        def method(self: Any, msg: object, args: str) -> str:
+            return "said"
 
-class BotcmdTests(SynchronousTestCase):
-    """What the decorator says about a method."""
-
-    def test_bare(self) -> None:
-        """The command is named as the method, and open to all."""
-        declared = CommandDeclaration.of(Greeter().hello_world)
-        self.assertEqual(declared, CommandDeclaration("hello_world"))
-
-    def test_with_arguments(self) -> None:
-        """Each argument arrives in the declaration."""
-        declared = CommandDeclaration.of(Greeter().leave)
-        self.assertEqual(declared, CommandDeclaration("bye", split_args_with=None, admin_only=True, hidden=True))
-
-    def test_undecorated_methods_are_no_commands(self) -> None:
-        """A method without the decorator declares nothing."""
-        self.assertIsNone(CommandDeclaration.of(str.upper))
-
-    def test_splitting(self) -> None:
-        """Arguments are split by separator, white space, callable or parser, or not at all."""
-
-        class Parser:
-            def parse_args(self, args: str) -> object:
-                return {"parsed": args}
-
-        def split(by: object, args: str) -> object:
-            return CommandDeclaration("x", split_args_with=by).split(args)
-
-        self.assertEqual(split("", " a b"), " a b")
-        self.assertEqual(split(None, "a  b"), ["a", "b"])
-        self.assertEqual(split(" ", ""), [""])
-        self.assertEqual(split(len, "abc"), 3)
-        self.assertEqual(split(Parser(), "abc"), {"parsed": "abc"})
+        method.__name__ = name
+        setattr(Made, name, botcmd(name=name, **options)(method))
+    return Made()
 
 
 class CommandRegistryTests(SynchronousTestCase):
     """Commands by name."""
 
+    def setUp(self) -> None:
+        """Have a plugin with two commands."""
+        self.registry = CommandRegistry()
+        self.greeter = made("hello_world", "bye")
+        self.handlers = [self.greeter.hello_world, self.greeter.bye]
+        self.assertEqual(self.registry.add("Greeter", self.handlers), [])
+
+    def names(self) -> list[str]:
+        """The names of all commands."""
+        return [command.name for command in self.registry]
+
     def test_added_commands_are_found_and_removed_ones_are_not(self) -> None:
         """A plugin's commands come and go together."""
-        registry = CommandRegistry()
-        greeter = Greeter()
-        self.assertEqual(registry.add("Greeter", [greeter.hello_world, greeter.leave]), [])
-        self.assertEqual([command.name for command in registry], ["bye", "hello_world"])
-        self.assertEqual(registry.most_words, 2)
-        registry.remove("Greeter")
-        self.assertNotIn("bye", registry)
+        self.assertEqual(self.names(), ["bye", "hello_world"])
+        self.assertEqual(self.registry.most_words, 2)
+        self.registry.remove("Greeter")
+        self.assertNotIn("bye", self.registry)
+        self.assertEqual(self.registry.most_words, 0)
 
     def test_a_name_that_is_taken_is_changed(self) -> None:
-        """The second plugin's command gets the plugin's name in front, and somebody is told."""
-        registry = CommandRegistry()
-        registry.add("Greeter", [Greeter().leave])
-        (clash,) = registry.add("Other", [Greeter().leave])
-        self.assertIn("clashes with Greeter.bye so it has been renamed other-bye", clash)
-        self.assertIn("other-bye", registry)
-        registry.remove("Greeter")
-        self.assertIn("other-bye", registry)
+        """The second plugin's command gets the plugin's name in front, also on its function, and somebody is told."""
+        other = made("bye")
+        (clash,) = self.registry.add("Other Plugin", [other.bye])
+        self.assertIn("clashes with Greeter.bye so it has been renamed other_plugin-bye", clash)
+        self.assertEqual(other.bye._err_command_name, "other_plugin-bye")
+        self.registry.remove("Greeter")
+        self.assertEqual(self.names(), ["other_plugin-bye"])
+        self.registry.remove("Other Plugin")
+        self.assertEqual(self.registry.add("Other Plugin", [other.bye]), [])
+        self.assertEqual(self.names(), ["other_plugin-bye"])
+
+    def test_two_of_a_name_in_one_plugin(self) -> None:
+        """The second command of a name is renamed in the same plugin too; adding the same one again changes nothing."""
+        (clash,) = self.registry.add("Greeter", [made("bye").bye])
+        self.assertIn("renamed greeter-bye", clash)
+        self.assertEqual(self.registry.add("Greeter", self.handlers), [])
+        self.assertEqual(self.names(), ["bye", "greeter-bye", "hello_world"])
+
+    def test_aliases(self) -> None:
+        """An alias finds the command, which keeps its name; with spaces or underscores."""
+        deploy = made("deploy", aliases=("d", "ship it"))
+        self.assertEqual(self.registry.add("Deploy", [deploy.deploy]), [])
+        for name in ("d", "ship_it", "deploy"):
+            command = self.registry.get(name)
+            assert command is not None
+            self.assertEqual(command.name, "deploy")
+        self.assertNotIn("d", self.names())
+        self.registry.remove("Deploy")
+        self.assertNotIn("d", self.registry)
+
+    def test_aliases_that_are_taken(self) -> None:
+        """A name goes before an alias, and an alias before one that came later; somebody is told."""
+        (taken,) = self.registry.add("Other", [made("other", aliases=("bye", "o")).other])
+        self.assertIn("bye, another name of Other.other, is left out: it is a name of Greeter.bye", taken)
+        (later,) = self.registry.add("Third", [made("third", aliases=("o",)).third])
+        self.assertIn("it is a name of Other.other", later)
+        self.registry.add("Fourth", [made("o").o])
+        command = self.registry.get("o")
+        assert command is not None
+        self.assertEqual(command.owner, "Fourth")
+
+    def test_patterns(self) -> None:
+        """Commands with a pattern aren't found by name when one is given, and keep the order they came in."""
+
+        class Listener:
+            @re_botcmd(pattern="x")
+            def zed(self, msg: object, match: re.Match[str]) -> None: ...
+
+            @botmatch("y")
+            def bye(self, msg: object, match: re.Match[str]) -> None: ...
+
+        listener = Listener()
+        self.assertEqual(self.registry.add("Listener", [listener.zed, listener.bye]), [])
+        self.assertNotIn("zed", self.registry)
+        self.assertEqual([command.name for command in self.registry.by_pattern], ["zed", "bye"])
+        self.assertEqual([command.name for command in self.registry.overheard], ["bye"])
+        found = self.registry.find("zed")
+        assert found is not None
+        self.assertEqual((found.owner, sorted(self.registry.named)), ("Listener", ["bye", "hello_world"]))
+
+
+class FilterRegistryTests(SynchronousTestCase):
+    """Filters in order."""
+
+    def test_order_and_removal(self) -> None:
+        """Filters are asked in the order in which their plugins came, and go with them."""
+
+        class Watcher:
+            @cmdfilter
+            def one(self, *args: object) -> None: ...
+
+            @cmdfilter(catch_unprocessed=True)
+            def two(self, *args: object) -> None: ...
+
+            def no_filter(self) -> None: ...
+
+        first, second = Watcher(), Watcher()
+        registry = FilterRegistry()
+        registry.add("Second", [second.two])
+        registry.add("First", [first.one, first.no_filter, first.two])
+        self.assertEqual([one.handler for one in registry.all], [second.two, first.one, first.two])
+        self.assertEqual([one.handler for one in registry.catching], [second.two, first.two])
+        registry.remove("Second")
+        self.assertEqual([one.owner for one in registry.all], ["First", "First"])

@@ -1,0 +1,44 @@
+"""Tests for the history of commands."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.commands import history
+from errklein.commands.history import KEPT, History, asked_again
+
+
+class HistoryTests(SynchronousTestCase):
+    """What a person has commanded."""
+
+    def test_the_latest_are_kept(self) -> None:
+        """So many are kept, the latest last; what is given again moves to the end."""
+        given_lately = History()
+        for number in range(KEPT + 2):
+            given_lately.remember("bob", "echo", str(number))
+        given_lately.remember("bob", "echo", "5")
+        self.assertEqual(len(given_lately["bob"]), KEPT)
+        self.assertEqual([args for _, args in given_lately["bob"]][-2:], ["11", "5"])
+        self.assertEqual(given_lately.again("bob", 2), ("echo", "11"))
+        self.assertIsNone(given_lately.again("bob", KEPT + 1))
+        self.assertIsNone(given_lately.again("bob", 0))
+        self.assertIsNone(given_lately.again("alice", 1))
+
+    def test_persons_are_forgotten(self) -> None:
+        """However many persons there are, no more than so many are remembered."""
+        self.patch(history, "PERSONS", 3)
+        given_lately = History()
+        for person in "abcd":
+            given_lately.remember(person, "echo", "")
+        self.assertEqual(list(given_lately), ["b", "c", "d"])
+
+    @given(st.text())
+    def test_any_text(self, text: str) -> None:
+        """Any text can be looked at; only the prefix and short numbers ask for the history."""
+        back = asked_again(text, "!")
+        self.assertEqual(back is not None, text == "!" or (text.isascii() and text.isdecimal() and len(text) < 5))
+
+    def test_prefixes_with_spaces(self) -> None:
+        """A prefix that ends with a space asks for the last command as well."""
+        self.assertEqual(asked_again("bot", "bot "), 1)
+        self.assertIsNone(asked_again("", ""))
