@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import QUIT_MESSAGE, STZ_MSG, STZ_PRE, TestPerson, TestRoom
-from errklein.chat import Presence
+from errklein.chat import Message, Presence
 from errklein.config import ConfigError
 from errklein.testing.full_stack import FullStackTest, TestBot
 from errklein.testing.reactor_thread import Overdue, reactor_thread
@@ -142,6 +142,27 @@ class NetworkTests(Started):
         self.assertEqual("mentioned: bob", self.testbot.exec_command("hey @bob"))
         bot.sender = TestPerson("somebody")
         self.assertEqual("None somebody", self.testbot.exec_command("!heard"))
+
+    def test_made_up(self) -> None:
+        """A test may make up a message, and whatever else networks tell."""
+        bot = self.testbot.bot
+        bot.callback_message(Message("!greet you", frm=bot.sender, to=bot.bot_identifier))
+        self.assertEqual("Hello you", self.testbot.pop_message())
+        bot.callback_presence(Presence(TestPerson("bob"), status="away"))
+        self.assertEqual("bob is away", self.testbot.pop_message())
+        bot.callback_mention(Message("hey", frm=bot.sender), [TestPerson("ann")])
+        self.assertEqual("mentioned: ann", self.testbot.pop_message())
+        seen: list[Any] = []
+        joined, left, topic = (lambda *told, event=event: seen.append((event, *map(str, told))) for event in "jlt")
+        self.testbot.inject_mocks(
+            "Greeter", {"callback_room_joined": joined, "callback_room_left": left, "callback_room_topic": topic}
+        )
+        room = bot.query_room("cellar")
+        bot.callback_room_joined(room)
+        bot.callback_room_left(room, TestPerson("ann"), TestPerson("bob"))
+        bot.callback_room_topic(room)
+        self.assertRaises(Empty, self.testbot.pop_message, timeout=100)
+        self.assertEqual([("j", "cellar", "Err", "None"), ("l", "cellar", "ann", "bob"), ("t", "cellar")], sorted(seen))
 
     def test_rooms(self) -> None:
         """The bot is in its room; rooms are there when they are asked for, and all of one name are one."""
