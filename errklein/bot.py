@@ -317,13 +317,16 @@ class Bot(MadeUpEvents):
                 return carrier.send_stream_request(user, fsource, name, size, stream_type)
         raise NotImplementedError(f"{backend.network} can't carry files: {backend.mode} has no streams")
 
-    def add_reaction(self, message: Message, reaction: str) -> None:
-        """Put a reaction on a message, from any thread; see `BotPlugin.add_reaction`."""
-        self._reacting(message).add_reaction(message, reaction)
+    def reacting(self, message: Message) -> Reacts:
+        """The network of the message, which takes reactions to it; raises NotImplementedError if it knows none.
 
-    def remove_reaction(self, message: Message, reaction: str) -> None:
-        """Take a reaction away, from any thread; see `BotPlugin.remove_reaction`."""
-        self._reacting(message).remove_reaction(message, reaction)
+        `add_reaction` itself the bot has from its network, so that plugins can ask whether there is one.
+        """
+        backend = self._backend_of(message.network)
+        for network in (backend, getattr(backend, "legacy", None)):
+            if isinstance(network, Reacts):
+                return network
+        raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
 
     def warn_admins(self, warning: str) -> None:
         """Send the text to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log."""
@@ -505,13 +508,6 @@ class Bot(MadeUpEvents):
             return
         idle = self._when_quiet()
         idle.addCallback(lambda _: self.reactor.callLater(0, self._ended))
-
-    def _reacting(self, message: Message) -> Reacts:
-        backend = self._backend_of(message.network)
-        for reacting in (backend, getattr(backend, "legacy", None)):
-            if isinstance(reacting, Reacts):
-                return reacting
-        raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
 
     def _when_quiet(self) -> Deferred[Any]:
         """Fires when nothing of plugins runs, every message has its answer, and flows wait for somebody."""

@@ -171,6 +171,21 @@ class ReactionTests(StreamsCase):
         self.assertEqual(bot.plugin("Taker").got, [reaction])
         bot.stop()
 
+    def test_put_and_taken_away(self) -> None:
+        """A plugin reacts to a message, and takes it back; by the bot's own method too, as in errbot."""
+        bot = self.bot(Plain)
+        self.assertFalse(hasattr(bot.bot, "add_reaction"))
+        calls: list[tuple[str, str, str]] = []
+        backend: Any = bot.backend
+        backend.add_reaction = lambda message, reaction: calls.append(("added", message.body, reaction))
+        backend.remove_reaction = lambda message, reaction: calls.append(("removed", message.body, reaction))
+        message = Message("hi", frm=bot.bot.build_identifier("alice"))
+        bot.plugin("Plain").add_reaction(message, "tada")
+        bot.plugin("Plain").remove_reaction(message, "tada")
+        bot.bot.add_reaction(message, "thumbsup")
+        self.assertEqual(calls, [("added", "hi", "tada"), ("removed", "hi", "tada"), ("added", "hi", "thumbsup")])
+        bot.stop()
+
 
 class RoomTests(StreamsCase):
     """Who came and went, and why."""

@@ -241,11 +241,11 @@ class BotPlugin(StoreMixin):
 
     def add_reaction(self, msg: Message, reaction: str) -> None:
         """Put a reaction, such as "thumbsup", on a message. Raises NotImplementedError if the network has none."""
-        self._bot.add_reaction(msg, reaction)
+        self._bot.reacting(msg).add_reaction(msg, reaction)
 
     def remove_reaction(self, msg: Message, reaction: str) -> None:
         """Take a reaction away that `add_reaction` has put on a message."""
-        self._bot.remove_reaction(msg, reaction)
+        self._bot.reacting(msg).remove_reaction(msg, reaction)
 
     def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
         """Who or what `txt` names: "network:name" chooses the network, a bare name is on that of the message being
