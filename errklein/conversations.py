@@ -102,12 +102,12 @@ class Conversations:
             self._send(waiting[0])
 
     def _send(self, question: _Question) -> None:
+        # The answer may be there before sending has come to its end.
+        question.start_clock(self._bot.reactor)
         try:
             self._bot.dispatcher.answers.reply(question.backend, question.message, question.text, threaded=True)
         except Exception:
             self.end(question, Failure())
-        else:
-            question.start_clock(self._bot.reactor)
 
     def _end_all(self, ends: Any, reason: str) -> None:
         ending = [question for waiting in self._open.values() for question in waiting if ends(question)]
@@ -138,7 +138,7 @@ class _Question:
         self._clock: IDelayedCall | None = None
 
     def start_clock(self, reactor: Any) -> None:
-        """The question was sent; an answer may come from now on."""
+        """The question is being sent; an answer may come from now on."""
         if self._timeout is not None:
             self._clock = reactor.callLater(self._timeout, self._too_late)
 

@@ -1,0 +1,1 @@
+"""Tests for ways that messages take through the dispatcher."""

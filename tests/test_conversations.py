@@ -1,0 +1,238 @@
+"""Tests for questions of plugins and their answers."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from errklein import BotPlugin, botcmd, botmatch
+from errklein.chat import Message
+from tests.chapter.kit import RealBotCase
+from tests.networks import NetworksCase
+
+
+class Asker(BotPlugin):
+    """Asks."""
+
+    def __init__(self, bot: Any, name: str | None = None) -> None:
+        super().__init__(bot, name)
+        self.heard: list[str] = []
+
+    def callback_message(self, message: Message) -> None:
+        self.heard.append(message.body)
+
+    @botcmd
+    async def branch(self, msg: Message, args: str) -> str:
+        reply = await self.ask(msg, f"Which branch{args}?", timeout=60)
+        return f"{reply!r} of {reply.message.frm}"
+
+    @botcmd
+    async def patient(self, msg: Message, args: str) -> str:
+        try:
+            return str(await self.ask(msg, "Well?", timeout=5))
+        except TimeoutError:
+            return str(await self.ask(msg, "Take your time", timeout=None))
+
+    @botcmd
+    def blocking(self, msg: Message, args: str) -> str:
+        return str(self.ask(msg, "Where?"))
+
+    @botmatch("main")
+    def listens(self, msg: Message, match: Any) -> str:
+        return "overheard"
+
+
+class AskCase(NetworksCase):
+    """Has the plugin."""
+
+    plugins = (Asker,)
+    networks = {"libera": {}, "console": {}, "loose": {"BOT_PREFIX_OPTIONAL_ON_CHAT": True}, "bare": {"BOT_PREFIX": ""}}
+
+    def setUp(self) -> None:
+        """Have the plugin at hand."""
+        super().setUp()
+        self.asker: Any = self.bot.plugin_manager.instance("Asker")
+
+
+class AskTests(AskCase):
+    """Who is asked, and what counts as the answer."""
+
+    def test_answer(self) -> None:
+        """The next thing that the same person says there is the answer, and is nothing else; plugins see it."""
+        self.assertEqual(self.say("!branch"), ["Which branch?"])
+        self.assertEqual(self.say("  main "), ["'main' of bob"])
+        self.assertEqual(self.asker.heard, ["!branch", "  main "])
+        self.assertEqual(self.say("main"), ["overheard"])
+
+    def test_others_and_elsewhere(self) -> None:
+        """Nobody else answers, and nothing that is said elsewhere does."""
+        self.assertEqual(self.say("!branch", to="#room"), ["Which branch?"])
+        self.assertEqual(self.say("x", frm="carol", to="#room"), [])
+        self.assertEqual(self.say("x") + self.say("x", to="#other") + self.say("x", to="#room", network="console"), [])
+        self.assertEqual(self.say("dev", to="#room"), ["'dev' of bob@#room"])
+
+    def test_commands_meanwhile(self) -> None:
+        """What begins with a prefix is a command; the question stays open."""
+        self.say("!branch")
+        self.assertIn("errklein", self.say("!about")[0])
+        self.assertEqual(self.say("dev"), ["'dev' of bob"])
+
+    def test_without_prefixes(self) -> None:
+        """Where no prefix is needed whatever has none is the answer; without any prefix, what names no command."""
+        self.say("!branch", network="loose")
+        self.assertEqual(self.say("about", network="loose"), ["'about' of bob"])
+        self.say("branch", network="bare")
+        self.assertIn("errklein", self.say("about", network="bare")[0])
+        self.assertEqual(self.say("dev", network="bare"), ["'dev' of bob"])
+
+    def test_two_questions(self) -> None:
+        """A second question to the same person is sent after the first answer; to another person at once."""
+        self.say("!branch 1")
+        self.assertEqual(self.say("!branch 2"), [])
+        self.assertEqual(self.say("!branch 3", frm="carol"), ["Which branch3?"])
+        self.assertEqual(self.say("a"), ["'a' of bob", "Which branch2?"])
+        self.assertEqual(self.say("b"), ["'b' of bob"])
+
+    def test_threads(self) -> None:
+        """A question that was caused in a thread is asked and answered there."""
+        backend = self.backends["libera"]
+
+        def say(text: str, thread: str | None) -> None:
+            parent = None if thread is None else Message("begin", extras={"id": thread})
+            room = backend.query_room("#room")
+            backend.hear(Message(text, frm=room.enter("bob"), to=room, parent=parent))
+
+        say("!branch", "one")
+        self.assertTrue(backend.sent[0].message.is_threaded)
+        say("x", None)
+        say("x", "two")
+        self.assertEqual(len(backend.sent), 1)
+        say("dev", "one")
+        self.assertEqual(self.texts()[-1], "'dev' of bob@#room")
+
+
+class EndTests(AskCase):
+    """Questions without an answer."""
+
+    def test_timeout(self) -> None:
+        """TimeoutError comes after so many seconds; a command that doesn't catch it says so, and it is no fault."""
+        self.say("!branch")
+        self.reactor.advance(59)
+        self.assertEqual(len(self.texts()), 1)
+        self.reactor.advance(1)
+        self.assertEqual(self.texts()[1:], ["There was no answer in 60 s."])
+        self.assertEqual(self.say("main"), ["overheard"])
+
+    def test_timeout_is_caught(self) -> None:
+        """It is Python's own TimeoutError; without a time limit a question stays open."""
+        self.say("!patient")
+        self.reactor.advance(5)
+        self.assertEqual(self.texts(), ["Well?", "Take your time"])
+        self.reactor.advance(10_000)
+        self.assertEqual(self.say("done"), ["done"])
+
+    def test_time_begins_with_the_question(self) -> None:
+        """A question that waited for another one has all of its time."""
+        self.say("!branch 1")
+        self.reactor.advance(50)
+        self.say("!branch 2")
+        self.say("a")
+        self.reactor.advance(50)
+        self.assertEqual(self.say("b"), ["'b' of bob"])
+
+    def test_deactivation(self) -> None:
+        """A plugin that is deactivated gets no answer any more."""
+        self.say("!branch 1")
+        self.say("!branch 2")
+        self.successResultOf(self.bot.plugin_manager.deactivate("Asker"))
+        self.assertEqual(self.texts()[1:], ["The plugin is deactivated."] * 2)
+        self.successResultOf(self.bot.runner.when_idle())
+
+    def test_stop(self) -> None:
+        """A bot that stops doesn't wait for answers."""
+        self.say("!branch")
+        self.bot.conversations.stop()
+        self.assertEqual(self.texts()[1:], ["The bot is stopping."])
+        self.assertEqual(self.say("!branch"), ["The bot is stopping."])
+
+    def test_cancelling(self) -> None:
+        """Who doesn't want the answer any more cancels, and the next question is sent."""
+        message = self.backends["libera"].receive("hello", frm="bob")
+        first = self.asker.ask(message, "first?")
+        second: Deferred[str] = self.asker.ask(message, "second?")
+        first.cancel()
+        self.failureResultOf(first)
+        self.assertEqual(self.texts(), ["first?", "second?"])
+        self.say("yes")
+        self.assertEqual(self.successResultOf(second), "yes")
+
+    def test_question_that_cannot_be_sent(self) -> None:
+        """What sending raises is what the question fails with."""
+        message = self.backends["libera"].receive("hello", frm="bob")
+        self.successResultOf(self.backends["libera"].disconnect())
+        self.failureResultOf(self.asker.ask(message, "there?"))
+
+    def test_blocking_handlers_in_tests(self) -> None:
+        """A test whose bot has no threads is told in one line that a plain handler can't ask there."""
+        question, told = self.say("!blocking")
+        self.assertEqual(question, "Where?")
+        self.assertIn("async def", told)
+        self.flushLoggedErrors(RuntimeError)
+
+    def test_what_is_there_at_once(self) -> None:
+        """What needs no waiting is had by plain handlers there as well."""
+        waits: list[Any] = []
+
+        class Plain(BotPlugin):
+            @botcmd
+            def now(self, msg: Any, args: str) -> str:
+                waits.append(self._bot.waits.result_of(str, "at once"))
+                return "said"
+
+        plain = Plain(self.bot, "Plain")
+        plain.activate()
+        self.addCleanup(plain.deactivate)
+        self.assertEqual((self.say("!now"), waits), (["said"], ["at once"]))
+
+
+BLOCKING = textwrap.dedent(
+    """
+    from errklein import BotPlugin, botcmd
+
+    class Blocking(BotPlugin):
+        @botcmd
+        def where(self, msg, args):
+            return "to " + self.ask(msg, "Where?")
+
+        @botcmd
+        def soon(self, msg, args):
+            try:
+                return self.ask(msg, "Soon?", timeout=0.01)
+            except TimeoutError as error:
+                return "late"
+    """
+)
+
+
+class ThreadTests(RealBotCase):
+    """Questions of blocking handlers, in real threads."""
+
+    async def setUp(self) -> None:
+        """Have a plugin with blocking commands."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "blocking.plug").write_text("[Core]\nName = Blocking\nModule = blocking\n")
+        (directory / "blocking.py").write_text(BLOCKING)
+        await self.start_bot(directory)
+
+    async def test_blocking(self) -> None:
+        """A blocking handler waits in its thread for the answer."""
+        self.assertEqual(await self.say("!where", frm="bob"), ["Where?"])
+        self.assertEqual(await self.say("Rome", frm="bob"), ["to Rome"])
+
+    async def test_timeout(self) -> None:
+        """A blocking handler gets TimeoutError too."""
+        self.assertEqual(await self.say("!soon", replies=2, frm="bob"), ["Soon?", "late"])

@@ -1,0 +1,189 @@
+"""Tests for filters of commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from errklein import BotPlugin, botcmd, cmdfilter, re_botcmd
+from tests.networks import NetworksCase
+
+
+class First(BotPlugin):
+    """Has commands, and filters whose decision a test makes."""
+
+    def __init__(self, bot: Any, name: str | None = None) -> None:
+        super().__init__(bot, name)
+        self.asked: list[tuple[str, str | None, Any, bool]] = []
+        self.decide: Callable[..., Any] = lambda *passed: passed
+
+    @cmdfilter
+    def plain(self, msg: Any, cmd: str, args: Any, dry_run: bool) -> Any:
+        self.asked.append(("plain", cmd, args, dry_run))
+        return msg, cmd, args
+
+    @cmdfilter
+    async def decides(self, msg: Any, cmd: str, args: Any, dry_run: bool) -> Any:
+        self.asked.append(("decides", cmd, args, dry_run))
+        decision = self.decide(msg, cmd, args)
+        return await decision if isinstance(decision, Deferred) else decision
+
+    @botcmd
+    def echo_it(self, msg: Any, args: str) -> str:
+        return f"{msg.body} {args}"
+
+    @botcmd(admin_only=True)
+    def secret(self, msg: Any, args: str) -> str:
+        return "hush"
+
+    @re_botcmd(pattern="^zork")
+    def zork(self, msg: Any, match: Any) -> str:
+        return match.string
+
+
+class Second(BotPlugin):
+    """Is asked later, and about unknown commands."""
+
+    @cmdfilter(catch_unprocessed=True)
+    def catches(self, msg: Any, cmd: Any, args: Any, dry_run: bool, emptycmd: bool = False) -> Any:
+        first: Any = self._bot.plugin_manager.instance("First")
+        first.asked.append(("catches", cmd, args, dry_run))
+        return f"caught {msg.body}" if emptycmd else (msg, cmd, args)
+
+    @cmdfilter(catch_unprocessed=True)
+    def fails_for_unknown(self, msg: Any, cmd: Any, args: Any, dry_run: bool, emptycmd: bool = False) -> Any:
+        if emptycmd:
+            raise RuntimeError("no idea")
+        return msg, cmd, args
+
+    @cmdfilter(catch_unprocessed=True)
+    def last(self, msg: Any, cmd: Any, args: Any, dry_run: bool, emptycmd: bool = False) -> Any:
+        return succeed("caught last" if emptycmd else (msg, cmd, args))
+
+
+class FilterCase(NetworksCase):
+    """Has both plugins."""
+
+    plugins = (First, Second)
+
+    def setUp(self) -> None:
+        """Have the first plugin at hand."""
+        super().setUp()
+        self.first: Any = self.bot.plugin_manager.instance("First")
+
+
+class FilterTests(FilterCase):
+    """What filters see and decide."""
+
+    def test_order(self) -> None:
+        """Filters are asked in the order of their plugins, with the arguments as they were typed."""
+        self.assertEqual(self.say("!echo it a  b"), ["!echo it a  b a  b"])
+        self.assertEqual(
+            self.first.asked,
+            [(name, "echo_it", "a  b", False) for name in ("decides", "plain", "catches")],
+        )
+
+    def test_patterns(self) -> None:
+        """For a command with a pattern they get the whole text."""
+        self.assertEqual(self.say("!zork mid"), ["zork mid"])
+        self.assertEqual(self.first.asked[0], ("decides", "zork", "zork mid", False))
+
+    def test_changes(self) -> None:
+        """A filter may change the arguments, the message and the command."""
+        self.first.decide = lambda msg, cmd, args: (msg, cmd, "changed")
+        self.assertEqual(self.say("!echo it x"), ["!echo it x changed"])
+
+        def other_message(msg: Any, cmd: str, args: str) -> Any:
+            other = msg.clone()
+            other.body = "other"
+            return other, cmd, args
+
+        self.first.decide = other_message
+        self.assertEqual(self.say("!echo it x"), ["other x"])
+        self.first.decide = lambda msg, cmd, args: (msg, "zork", "zork off")
+        self.assertEqual(self.say("!echo it x"), ["zork off"])
+        self.assertEqual(self.bot.cmd_history["bob"][-1], ("zork", "zork off"))
+
+    def test_blocking(self) -> None:
+        """No message, an exception, or anything else than three values blocks the command without a word."""
+
+        def fails(*passed: Any) -> Any:
+            raise RuntimeError("no")
+
+        decisions: list[Callable[..., Any]] = [
+            lambda msg, cmd, args: (None, cmd, args),
+            lambda *passed: (None, None, None),
+            lambda *passed: None,
+            lambda *passed: "no",
+            lambda msg, cmd, args: (msg, None, args),
+            lambda msg, cmd, args: (msg, "no_such_command", args),
+            fails,
+        ]
+        for decide in decisions:
+            self.first.decide = decide
+            self.assertEqual(self.say("!echo it x"), [])
+        self.assertEqual(len(self.flushLoggedErrors()), 3)
+        self.assertEqual(self.bot.cmd_history["bob"].count(("echo_it", "x")), 0)
+        self.successResultOf(self.bot.dispatcher.when_idle())
+
+    def test_permission_for_what_a_filter_made(self) -> None:
+        """A filter can't let somebody do what he may not."""
+        self.first.decide = lambda msg, cmd, args: (msg, "secret", "")
+        self.assertEqual(self.say("!echo it x"), ["This command requires bot-admin privileges"])
+        self.assertEqual(self.say("!echo it x", frm="alice"), ["hush"])
+
+    def test_refused_commands_are_not_shown(self) -> None:
+        """What the rules refuse reaches no filter."""
+        self.say("!secret")
+        self.assertEqual(self.first.asked, [])
+
+    def test_waiting(self) -> None:
+        """A filter may take its time; the command waits, and others don't."""
+        gate: Deferred[Any] = Deferred()
+        self.first.decide = lambda msg, cmd, args: gate.addCallback(lambda _: (msg, cmd, "late"))
+        self.assertEqual(self.say("!echo it x"), [])
+        self.first.decide = lambda *passed: passed
+        self.assertEqual(self.say("!echo it y"), ["!echo it y y"])
+        gate.callback(None)
+        self.assertEqual(self.texts()[-1], "!echo it x late")
+
+    def test_deactivation(self) -> None:
+        """The filters of a plugin go with it."""
+        self.assertEqual(len(self.bot.command_filters), 5)
+        self.successResultOf(self.bot.plugin_manager.deactivate("First"))
+        self.assertEqual(len(self.bot.command_filters), 3)
+
+
+class DryRunTests(FilterCase):
+    """Whether a command would be let through."""
+
+    def test_permits(self) -> None:
+        """Rules and filters are asked without arguments and without a word to anybody."""
+        message = self.backends["libera"].receive("nothing", frm="bob")
+        permits = self.bot.dispatcher.permits
+        echo, secret = (self.bot.registry.get(name) for name in ("echo_it", "secret"))
+        assert echo is not None and secret is not None
+        self.assertTrue(self.successResultOf(Deferred.fromCoroutine(permits(message, echo))))
+        self.assertEqual(self.first.asked[0], ("decides", "echo_it", None, True))
+        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(permits(message, secret))))
+        self.first.decide = lambda *passed: (None, None, None)
+        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(permits(message, echo))))
+        self.assertEqual(self.texts(), [])
+
+
+class UnknownTests(FilterCase):
+    """Commands that there aren't."""
+
+    def test_all_are_asked(self) -> None:
+        """Each filter that wants to know of unknown commands may answer; what fails is logged."""
+        said, *caught = self.say("!nothing at all")
+        self.assertIn('"nothing" / "nothing at" not found', said)
+        self.assertEqual(caught, ["caught !nothing at all", "caught last"])
+        self.assertEqual(self.first.asked, [("catches", None, "", False)])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_only_after_a_prefix(self) -> None:
+        """What isn't a command is no unknown command either."""
+        self.assertEqual(self.say("nothing"), [])
