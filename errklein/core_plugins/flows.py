@@ -112,7 +112,12 @@ class Flows(BotPlugin):
     def _first_line(self, node: FlowNode) -> str:
         """What the command of a step says that it does."""
         command = self._bot.registry.get(node.command or "")
-        return "" if command is None else documentation(command.handler).partition("\n")[0]
+        if command is None:
+            return ""
+        # The docstring of a command with declared arguments begins with its usage.
+        parser = getattr(command.handler, "_err_command_parser", None)
+        said = documentation(command.handler) if parser is None else parser.description or ""
+        return str(said).strip().partition("\n")[0]
 
 
 def tree(root: FlowNode, described: Callable[[FlowNode], str], depth: int = 0) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein import FLOW_END, BotFlow, BotPlugin, FlowRoot, botcmd, botflow
+from errklein import FLOW_END, BotFlow, BotPlugin, FlowRoot, arg_botcmd, botcmd, botflow
 from errklein.commands.flows import FlowNode
 from errklein.core_plugins.flows import tree
 from errklein.testing import TestBot
@@ -23,10 +23,10 @@ class Steps(BotPlugin):
         """
         return f"built {dict(msg.ctx)}"
 
-    @botcmd
-    def ship(self, msg: Any, args: Any) -> str:
+    @arg_botcmd("--where", default="home")
+    def ship(self, msg: Any, where: str) -> str:
         """Ship it."""
-        return "shipped"
+        return f"shipped {where}"
 
 
 class Deploying(BotFlow):
