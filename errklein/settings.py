@@ -281,7 +281,6 @@ SETTINGS: Mapping[str, Setting] = {
 
 WITHOUT_EFFECT = frozenset(
     {
-        "BOT_ASYNC",
         "BOT_LOG_FORMATTER",
         "BOT_LOG_SENTRY",
         "BOT_LOG_SENTRY_FLASK",
