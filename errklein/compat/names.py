@@ -339,11 +339,16 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
 
 EXPORTED: Mapping[str, tuple[str, ...]] = {
     "errbot": (
+        "BotFlow",
         "BotPlugin",
         "Command",
         "CommandError",
+        "FLOW_END",
+        "Flow",
+        "FlowRoot",
         "arg_botcmd",
         "botcmd",
+        "botflow",
         "botmatch",
         "cmdfilter",
         "re_botcmd",

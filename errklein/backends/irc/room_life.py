@@ -181,7 +181,9 @@ class RoomLife:
     def invited(self, room: str, by: str) -> None:
         """Come in, if it is a room to be in."""
         if self._rooms.is_wanted(room) and self._rooms.state(room) is None:
-            self._inviters[casefold(room)] = self._person(by)
+            inviter = self._person_or_none(by)
+            if inviter is not None:
+                self._inviters[casefold(room)] = inviter
             self._rejoin(room)
 
     # Entering
@@ -204,10 +206,17 @@ class RoomLife:
         if self._rooms.is_wanted(room):
             self._send(*join_commands([(room, self._rooms.password_of(room))]))
 
-    def _kicker(self, mask: str, state: RoomState) -> IRCPerson:
-        """Who threw somebody out: an occupant, unless it was a server or a service."""
+    def _kicker(self, mask: str, state: RoomState) -> IRCPerson | None:
+        """Who threw somebody out: an occupant, unless it was a service from outside; None for a server."""
         known = casefold(nick_of(mask)) in state.masks
-        return self._occupant(mask, self._room(state.name)) if known else self._person(mask)
+        return self._occupant(mask, self._room(state.name)) if known else self._person_or_none(mask)
+
+    def _person_or_none(self, mask: str) -> IRCPerson | None:
+        """The person of the mask; None if it is a server's name."""
+        try:
+            return self._person(mask)
+        except ValueError:
+            return None
 
     # Small things
 
