@@ -33,8 +33,10 @@ class ReposTests(SynchronousTestCase):
 
     def test_install(self) -> None:
         """A repository is found, installed, listed, and its plugins answer; then it is removed with them."""
-        self.assertIn("No repository is installed", self.say("!repos"))
-        self.assertIn("does the thing", self.say("!repos search thing"))
+        self.assertIn("No repository is installed. !repos search <word>", self.say("!repos"))
+        found = self.say("!repos search thing")
+        self.assertIn("does the thing", found)
+        self.assertIn("!repos install <name>", found)
         self.assertIn("Nothing is found", self.say("!repos search nowhere"))
         self.assertIn("All of them work.", self.say("!repos install me/thing"))
         self.assertEqual((self.say("!thing"), self.say("!deep")), ("1", "1"))
@@ -73,7 +75,7 @@ class ReposTests(SynchronousTestCase):
         self.assertIn("there is no plugin in it", self.say("!repos install me/thing"))
         manager = self.bot.bot.plugin_manager
         self.assertNotIn("Thing", manager.plugin_infos)
-        self.assertEqual(list((self.bot.bot.plugins_directory / "me").iterdir()), [])
+        self.assertEqual(list(self.bot.bot.plugins_directory.iterdir()), [])
 
     def test_update(self) -> None:
         """An update brings new code, new plugins, and takes away those that are gone, wherever in it they are."""

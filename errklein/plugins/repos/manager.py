@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -170,6 +170,9 @@ class BotRepoManager(StoreMixin):
             self.log.warn("{path} was gone already", path=str(self.path_of(name)))
         except OSError as error:
             raise RepoException(f"{error.filename} can't be removed: {error.strerror}") from error
+        with suppress(OSError):
+            # The owner's directory, unless another repository is in it.
+            self.path_of(name).parent.rmdir()
         del repos[name]
         self.set_plugin_repos(repos)
 
