@@ -50,7 +50,8 @@ def wire(reactor: Any, config: Config, bot_class: type[Bot] | None = None) -> tu
             storage=storage,
             web=web,
             runner=runner,
-            command_pool=WorkerPool(reactor, "commands", config.BOT_ASYNC_POOLSIZE),
+            # Most commands are short: they needn't wait for a turn of the reactor each.
+            command_pool=WorkerPool(reactor, "commands", config.BOT_ASYNC_POOLSIZE, ahead=90),
             plugin_pool=WorkerPool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE),
             backends={name: make_backend(reactor, view) for name, view in config.networks.items()},
             plugin_roots=[Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR],

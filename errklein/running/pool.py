@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
-from queue import SimpleQueue
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -70,7 +70,9 @@ class _Job:
 class WorkerPool:
     """At most `size` jobs run at once, in threads; at most `queue` wait, each for at most `wait` seconds.
 
-    `queue=None` and `wait=None` mean without limit. Threads are started when they are first needed.
+    `queue=None` and `wait=None` mean without limit. Threads are started when they are first needed. So many jobs as `ahead`
+    says are handed to the threads before one of them is free: short jobs then follow each other without waiting for the
+    reactor, but what to call was decided a little earlier.
     """
 
     def __init__(
@@ -81,12 +83,14 @@ class WorkerPool:
         *,
         queue: int | None = None,
         wait: float | None = None,
+        ahead: int = 0,
         start_thread: StartThread = start_daemon_thread,
     ) -> None:
         self.name = name
         self.size = size
         self.queue_limit = queue
         self.wait_limit = wait
+        self._most = size + ahead
         self._reactor = reactor
         self._start_thread = start_thread
         self._waiting: deque[_Job] = deque()
@@ -102,12 +106,12 @@ class WorkerPool:
     @property
     def running(self) -> int:
         """How many jobs are in a thread now, the ones whose caller has given up included."""
-        return self._running
+        return min(self._running, self.size)
 
     @property
     def waiting(self) -> int:
         """How many jobs wait for a thread."""
-        return len(self._waiting) + len(self._admitted)
+        return self._running - self.running + len(self._waiting) + len(self._admitted)
 
     def run(self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False) -> Deferred[T]:
         """Call `prepare` on the reactor as soon as a thread is free, and what it returns in that thread.
@@ -120,7 +124,7 @@ class WorkerPool:
         job = _Job(prepare, self._reactor.seconds())
         if self._stopped:
             job.deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
-        elif self._running < self.size and not self.waiting:
+        elif self._running < self._most and not self._waiting and not self._admitted:
             self._begin(job)
         elif admitted:
             self._admitted.append(job)
@@ -138,8 +142,12 @@ class WorkerPool:
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        while self.waiting:
-            self._next().deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
+        handed = list(self._taken_back())
+        self._running -= len(handed)
+        for job in (*handed, *self._admitted, *self._waiting):
+            job.deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
+        self._admitted.clear()
+        self._waiting.clear()
         for _ in range(self._threads):
             self._inbox.put(None)
 
@@ -150,7 +158,7 @@ class WorkerPool:
             job.deferred.errback(Failure())
             return
         self._running += 1
-        if self._threads < self._running:
+        if self._threads < self.running:
             self._threads += 1
             self._start_thread(self._work, f"errklein {self.name} {self._threads}")
         self._inbox.put(job)
@@ -176,12 +184,22 @@ class WorkerPool:
         while self._outbox:
             job = self._outbox.popleft()
             self._running -= 1
-            while self.waiting and self._running < self.size:
+            while (self._admitted or self._waiting) and self._running < self._most:
                 self._begin(self._next())
             if isinstance(job.result, Failure):
                 job.deferred.errback(job.result)
             else:
                 job.deferred.callback(job.result)
+
+    def _taken_back(self) -> Iterator[_Job]:
+        """The jobs that were handed to the threads, and that none of them has begun."""
+        while True:
+            try:
+                job = self._inbox.get_nowait()
+            except Empty:
+                return
+            if job is not None:
+                yield job
 
     def _next(self) -> _Job:
         return (self._admitted or self._waiting).popleft()

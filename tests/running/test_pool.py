@@ -31,10 +31,10 @@ class PoolClock(Clock):
 class WorkerPoolTests(SynchronousTestCase):
     """Jobs run in real threads; only time is not real."""
 
-    def pool(self, size: int = 2, queue: int | None = None, wait: float | None = None) -> WorkerPool:
+    def pool(self, size: int = 2, queue: int | None = None, wait: float | None = None, ahead: int = 0) -> WorkerPool:
         """A pool that is stopped at the end of the test."""
         self.clock = PoolClock()
-        pool = WorkerPool(self.clock, "test", size, queue=queue, wait=wait)
+        pool = WorkerPool(self.clock, "test", size, queue=queue, wait=wait, ahead=ahead)
         self.addCleanup(pool.stop)
         return pool
 
@@ -143,3 +143,38 @@ class WorkerPoolTests(SynchronousTestCase):
         while not all(result.called for result in results):
             self.clock.turn()
         self.assertEqual(sorted(self.successResultOf(result) for result in results), [0, 1, 2, 3])
+
+    def test_jobs_handed_out_ahead(self) -> None:
+        """Jobs that were handed to busy threads follow at once, in order, and count as waiting; the queue comes after."""
+        pool = self.pool(size=1, ahead=2)
+        event = self.blocked(pool, 1)
+        done: list[int] = []
+        for number in range(4):
+            pool.run(lambda number=number: lambda: done.append(number))
+        self.assertEqual((pool.running, pool.waiting), (1, 4))
+        event.set()
+        while pool.running:
+            self.clock.turn()
+        self.assertEqual(done, [0, 1, 2, 3])
+
+    def test_jobs_handed_out_ahead_are_taken_back(self) -> None:
+        """A pool that is stopped runs none of the jobs that no thread has begun."""
+        pool = self.pool(size=1, ahead=2)
+        begun = threading.Event()
+        event = threading.Event()
+        self.addCleanup(event.set)
+
+        def block() -> None:
+            begun.set()
+            event.wait(10)
+
+        first = pool.run(lambda: block)
+        begun.wait(10)
+        others = [pool.run(lambda: self.fail) for _ in range(3)]
+        pool.stop()
+        for other in others:
+            self.failureResultOf(other, PoolStopped)
+        event.set()
+        self.clock.turn()
+        self.successResultOf(first)
+        self.assertEqual((pool.running, pool.waiting), (0, 0))
