@@ -1,0 +1,74 @@
+"""Networks that were written for errbot do what every network has to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.compat.backends.finding import make_network
+from errklein.config import load_config
+from errklein.running.threads import settle_in_this_thread
+from errklein.testing.backend_contract import BackendContract
+from tests.compat.backends.kit import FIXTURES, QueueReactor
+
+
+class ContractTests(BackendContract, SynchronousTestCase):
+    """The contract, with a thread that serves and one that sends."""
+
+    nonsense = (" ", "")
+
+    def make_backend(self) -> Any:
+        self.reactor = QueueReactor()
+        settle_in_this_thread(self.reactor)
+        settings = {"BACKEND": "Once", "BOT_EXTRA_BACKEND_DIR": str(FIXTURES), "BOT_ADMINS": ("alice",)}
+        config = next(iter(load_config(None, settings).networks.values()))
+        network: Any = make_network(self.reactor, config)
+        leave = network.disconnect
+        gone: list[Deferred[None]] = []
+        self.left: list[None] = []
+
+        def disconnect() -> Deferred[None]:
+            if not gone:
+                gone.append(leave())
+                gone[0].addCallback(self.left.append)
+            return gone[0]
+
+        network.disconnect = disconnect
+        self.addCleanup(self.take_leave, network)
+        self.addCleanup(disconnect)
+        return network
+
+    def bring_online(self, backend: Any) -> None:
+        events = backend._events
+        backend.query_room(self.room_text).join()
+        self.reactor.turn_until(lambda: ("connected",) in events.told, "the network to be connected")
+
+    def hear(self, backend: Any, to: str, text: str) -> None:
+        before = len(backend._events.messages)
+        backend.bot = _Hearing(backend._events)
+        backend.legacy.wire.put((to, self.person_text, text))
+        self.reactor.turn_until(lambda: len(backend._events.messages) > before, "the message to be heard")
+
+    def sent(self, backend: Any) -> Sequence[tuple[str, str]]:
+        last = backend.in_turn(lambda: None)
+        self.reactor.turn_until(lambda: last.called, "everything to be sent")
+        return list(backend.legacy.sent)
+
+    def take_leave(self, backend: Any) -> None:
+        self.reactor.turn_until(lambda: self.left, "the network to be left")
+
+
+class _Hearing:
+    """The part of a bot that such a network tells of messages."""
+
+    def __init__(self, events: Any) -> None:
+        self.events = events
+
+    def answer(self, network: Any, message: Any) -> None:
+        self.events.message_received(network, message)
+
+    def tell_plugins(self, network: Any, callback: str, *details: Any) -> None:
+        """Nobody is there to be told."""
