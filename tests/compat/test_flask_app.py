@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -22,8 +23,13 @@ class Hooks(BotPlugin):
         return f"pong {payload}"
 
 
+NO_FLASK = None if find_spec("flask") else "Flask isn't installed"
+
+
 class FlaskAppTests(PluginTestCase):
     """With Flask installed, the application is a Flask."""
+
+    skip = NO_FLASK
 
     plugins = (Hooks,)
 
@@ -145,6 +151,8 @@ class FlaskAppTests(PluginTestCase):
 class PlainAppTests(FlaskAppTests):
     """Without Flask, it is errklein's own."""
 
+    skip = None
+
     def make_app(self) -> Any:
         return module.PlainApp()
 
@@ -172,6 +180,8 @@ class PlainAppTests(FlaskAppTests):
 
 class ChoiceTests(PluginTestCase):
     """Which of the two it is."""
+
+    skip = NO_FLASK
 
     def test_by_what_is_installed(self) -> None:
         """A Flask where Flask is installed, else errklein's own."""
