@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
@@ -142,7 +142,7 @@ class WorkerPool:
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        handed = list(self._taken_back())
+        handed = self._taken_back()
         self._running -= len(handed)
         for job in (*handed, *self._admitted, *self._waiting):
             job.deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
@@ -191,15 +191,19 @@ class WorkerPool:
             else:
                 job.deferred.callback(job.result)
 
-    def _taken_back(self) -> Iterator[_Job]:
-        """The jobs that were handed to the threads, and that none of them has begun."""
-        while True:
+    def _taken_back(self) -> list[_Job]:
+        """The jobs that were handed to the threads before one was free."""
+        handed = []
+        while not self._inbox.empty():
             try:
-                job = self._inbox.get_nowait()
+                handed.append(self._inbox.get_nowait())
             except Empty:
-                return
-            if job is not None:
-                yield job
+                break
+        # A thread that is free is about to begin one of them.
+        free = max(0, self.size - (self._running - len(handed)))
+        for job in handed[:free]:
+            self._inbox.put(job)
+        return [job for job in handed[free:] if job is not None]
 
     def _next(self) -> _Job:
         return (self._admitted or self._waiting).popleft()
