@@ -12,6 +12,8 @@ What `import helper` means in a plugin is decided when the module that says it i
   `utils.py` breaks when any distribution brings a `utils` too. It differs for a plugin `jira.py` that says `import
   jira`: no module needs itself, so what is installed is meant. The same goes for a mere directory, without
   `__init__.py`, whose name happens to be that of something installed;
+- what is nowhere else may lie beside another plugin (`know_neighbours`), as errbot has the directories of all plugins on
+  sys.path; each plugin that imports it has a module of its own made of it;
 - everything else is what it is for all other code.
 
 In tests a file beside the plugin may have been imported by its bare name before, so that something in it can be patched;
@@ -27,6 +29,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.abc import Loader, MetaPathFinder
@@ -56,6 +59,7 @@ from errklein.plugins.slugs import slug
 __all__ = [
     "PACKAGE",
     "PluginLoadError",
+    "know_neighbours",
     "load_module",
     "meant_by",
     "package_of",
@@ -107,6 +111,17 @@ def unload(plug: PlugFile) -> None:
         _finder.homes.pop(package, None)
         withdraw(plug.module, sys.modules.get(f"{package}.{plug.module}"))
         _put(package, {})
+
+
+def know_neighbours(directories: Iterable[Path]) -> None:
+    """Let plugins import what lies in these directories, and nowhere else; the first of two of one name wins."""
+    neighbours: dict[str, str] = {}
+    for directory in directories:
+        with suppress(OSError):
+            for entry in sorted(directory.iterdir()):
+                if entry.suffix in SOURCE_SUFFIXES or (entry / "__init__.py").is_file():
+                    neighbours.setdefault(entry.stem, str(directory))
+    _finder.neighbours = neighbours
 
 
 def share_with_tests() -> None:
@@ -184,7 +199,8 @@ class _Home:
         target = f"{self.package}.{name}"
         beside = _find_file(target, [str(self.directory)])
         if beside is None:
-            return None
+            neighbour = _finder.neighbour(target)
+            return target if neighbour is not None and not _is_installed(name, neighbour) else None
         if _finder.shares and target != self.main and _is_shared(name, beside):
             return None
         is_file = beside.submodule_search_locations is None
@@ -247,6 +263,7 @@ class _PluginFinder(MetaPathFinder):
     def __init__(self) -> None:
         self.homes: dict[str, _Home] = {}
         self.shares = False
+        self.neighbours: dict[str, str] = {}
 
     def home_of(self, fullname: str) -> _Home | None:
         return self.homes.get(".".join(fullname.split(".", 2)[:2]))
@@ -261,7 +278,13 @@ class _PluginFinder(MetaPathFinder):
             return None
         if fullname == home.package:
             return _directories(fullname, [str(home.directory)], _PackageLoader())
-        return _find_file(fullname, path or ())
+        return _find_file(fullname, path or ()) or self.neighbour(fullname)
+
+    def neighbour(self, fullname: str) -> ModuleSpec | None:
+        """The module of that name that lies beside another plugin, if the name is that of one right in a plugin's package."""
+        package, _, name = fullname.rpartition(".")
+        directory = self.neighbours.get(name) if package in self.homes else None
+        return None if directory is None else _find_file(fullname, [directory])
 
 
 _finder = _PluginFinder()

@@ -15,7 +15,7 @@ from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.distributions import FILE_NAME, Requirements, requirement_files
-from errklein.plugins.imports import load_module, package_of, unload
+from errklein.plugins.imports import know_neighbours, load_module, package_of, unload
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugError, PlugFile
 from errklein.plugins.plugin import RAISED, IncompatiblePluginException, Plugin, PluginError, as_raised
@@ -58,6 +58,9 @@ class Loader:
         roots = list(roots)
         found = await self._in_thread(partial(find_plug_files, roots))
         problems = {place.path: str(place) for place in found.unreadable}
+        known = [plugin.plug.path for plugin in self.plugins.values() if plugin.plug.path.suffix == ".plug"]
+        directories = dict.fromkeys(path.parent for path in (*known, *found) if path.parent != CORE_PLUGINS)
+        await self._in_thread(partial(know_neighbours, directories))
         for file in await self._in_thread(partial(requirement_files, roots, found.files)):
             if problem := await self._in_thread(partial(self._requirements.settle, file)):
                 problems[file] = problem

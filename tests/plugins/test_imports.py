@@ -14,7 +14,7 @@ from unittest import mock
 
 from errklein import compat
 from errklein.chat import Message
-from errklein.plugins.imports import PluginLoadError, load_module, unload
+from errklein.plugins.imports import PluginLoadError, know_neighbours, load_module, unload
 from errklein.plugins.plug_file import PlugFile
 from tests.plugins.plugin_files import PluginFilesTestCase
 
@@ -267,6 +267,41 @@ class HelperTests(PluginFilesTestCase):
         """A helper that isn't there is missing under its bare name."""
         error = self.assertRaises(PluginLoadError, load_module, self.plugin("Alpha", "import nowhere_at_all"))
         self.assertIn("No module named 'nowhere_at_all'", str(error))
+
+
+class NeighbourTests(PluginFilesTestCase):
+    """What lies beside other plugins."""
+
+    def setUp(self) -> None:
+        """Write another plugin's files."""
+        super().setUp()
+        self.write("other/nb_shared.py", "import nb_pkg\nvalue = 'shared' + nb_pkg.value")
+        self.write("other/nb_pkg/__init__.py", "value = 'pkg'")
+        self.write("other/json.py", "raise RuntimeError('not this one')")
+        self.write("other/klein.py", "raise RuntimeError('nor this one')")
+        self.write("third/nb_shared.py", "raise RuntimeError('the first directory wins')")
+        know_neighbours([self.directory / "other", self.directory / "third", self.directory / "none"])
+        self.addCleanup(know_neighbours, [])
+
+    def test_what_is_nowhere_else(self) -> None:
+        """A plugin may import it by its bare name, and has its own; what is installed comes first."""
+        module = load_module(self.plugin("Alpha", "import json, klein, nb_shared\nfrom nb_pkg import value\n"))
+        self.assertEqual((module.nb_shared.value, module.value), ("sharedpkg", "pkg"))
+        self.assertIs(module.json, sys.modules["json"])
+        self.assertNotIn("nb_shared", sys.modules)
+        beta = load_module(self.plugin("Beta", "import nb_shared"))
+        self.assertIsNot(beta.nb_shared, module.nb_shared)
+
+    def test_own_files_first(self) -> None:
+        """What lies beside the plugin itself is what it means."""
+        self.write("alpha/nb_shared.py", "value = 'own'")
+        self.assertEqual(load_module(self.plugin("Alpha", "import nb_shared")).nb_shared.value, "own")
+
+    def test_what_is_gone(self) -> None:
+        """A neighbour that was removed is told of as any module that there isn't."""
+        (self.directory / "other" / "nb_shared.py").unlink()
+        error = self.assertRaises(PluginLoadError, load_module, self.plugin("Alpha", "import nb_shared"))
+        self.assertIn("No module named 'nb_shared'", str(error))
 
 
 class ComputedNameTests(PluginFilesTestCase):
