@@ -5,6 +5,8 @@ Both bots run the very same plugin file, each in its own process:
 - commands per second: so many commands at once, from the first one's saying to the last reply, in turns. Both have their Test
   backend, since errbot's Text backend waits half a second after each line; what the Text backends do with lines from a
   pipe is shown for information;
+- many commands: errklein's `async def` commands per second with 200 plugins more that have 2,000 commands, in turns with a
+  bot that has only its own; and how long the bot with many takes from the start of the process until it listens;
 - start: from the start of the process, with the Text backend and a web server, to the reply to a line that was in the pipe
   from the beginning, in turns;
 - memory: resident, after the first reply and after all commands through the pipe;
@@ -64,6 +66,11 @@ class Many{number}(BotPlugin):
     def third(self, request):
         return "3"
 """
+COMMANDS_MODULE = "from errbot import BotPlugin, botcmd\n\n\nclass Talk{number}(BotPlugin):\n" + "".join(
+    f"    @botcmd\n    def talk{{number}}_about_{topic}(self, msg, args):\n        return args\n\n"
+    for topic in range(10)
+)
+TALKERS = 200
 Launch = Callable[[Path, Path, int | None], Bot]
 """Makes the bot from an empty directory, the directory of its plugins, and the port of its web server."""
 
@@ -88,10 +95,10 @@ def start_time(launch: Launch, plugins: Path = PLUGINS) -> float:
 
 
 @contextmanager
-def in_memory(python: Path, kind: str) -> Iterator[Callable[[str, int], float]]:
+def in_memory(python: Path, kind: str, plugins: Path = PLUGINS) -> Iterator[Callable[[str, int], float]]:
     """A bot with its Test backend: a function that says a command so often, and returns how many it answers a second."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, Path(directory, "log").open("wb") as log:
-        config = write_config(Path(directory, "bot"), "Test", PLUGINS)
+        config = write_config(Path(directory, "bot"), "Test", plugins)
         process = subprocess.Popen(
             [python, HERE / "in_memory.py", kind, config],
             stdin=subprocess.PIPE,
@@ -140,6 +147,30 @@ def measure_commands(errbot_at: Path, rounds: int, number: int) -> dict[str, dic
             for name, (ask, command) in contenders.items():
                 rates[name].append(ask(command, number))
     return {name: {"commands_per_second": median(rates[name]), "rounds": rates[name]} for name in contenders}
+
+
+def measure_many(rounds: int, number: int) -> dict[str, float]:
+    """How much of its commands per second errklein keeps with 2,000 commands more, and the seconds until it has them."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        plugins = Path(directory, "plugins")
+        plugins.mkdir()
+        for path in PLUGINS.glob("bench.*"):
+            (plugins / path.name).write_bytes(path.read_bytes())
+        for talker in range(TALKERS):
+            plug = f"[Core]\nName = Talk{talker}\nModule = talk{talker}\n"
+            (plugins / f"talk{talker}.plug").write_text(plug, encoding="utf-8")
+            (plugins / f"talk{talker}.py").write_text(COMMANDS_MODULE.format(number=talker), encoding="utf-8")
+        began = time.monotonic()
+        with in_memory(Path(sys.executable), "errklein", plugins) as many:
+            started = time.monotonic() - began
+            with in_memory(Path(sys.executable), "errklein") as few:
+                rates: dict[str, list[float]] = {"many": [], "few": []}
+                for _ in range(rounds + 1):
+                    rates["many"].append(many("bench say async", number))
+                    rates["few"].append(few("bench say async", number))
+    # The first round is for warming up.
+    ratios = [many / few for many, few in zip(rates["many"][1:], rates["few"][1:], strict=True)]
+    return {"ratio": median(ratios), "start_s": started}
 
 
 def measure_pipes(launches: dict[str, Launch], number: int) -> dict[str, dict[str, float]]:
@@ -241,6 +272,7 @@ def measure(errbot_at: Path, rounds: int, number: int) -> dict[str, Any]:
     }
     results: dict[str, Any] = {
         "commands": measure_commands(errbot_at, rounds, number),
+        "many": measure_many(rounds, number),
         "pipes": measure_pipes(launches, number),
     }
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
@@ -263,9 +295,15 @@ def measure(errbot_at: Path, rounds: int, number: int) -> dict[str, Any]:
 def verdicts(results: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     """What was wanted, what came of it, and whether that is enough."""
     rate = {name: result["commands_per_second"] for name, result in results["commands"].items()}
-    for name, wanted in (("errklein plain", 1.5), ("errklein async def", 2.0)):
+    for name, wanted in (("errklein plain", 2.0), ("errklein async def", 3.0)):
         ratio = rate[name] / rate["errbot"]
         yield f"commands per second, {name} ÷ errbot: {ratio:.2f}, wanted {wanted}", ratio >= wanted
+    many = results["many"]
+    yield (
+        f"commands per second with 2,000 more commands ÷ without: {many['ratio']:.2f}, wanted at least 0.8",
+        many["ratio"] >= 0.8,
+    )
+    yield f"start with 200 plugins more: {many['start_s']:.2f} s, wanted < 3 s", many["start_s"] < 3
     start = results["start_s"]
     yield (
         f"start to first reply: {start['errklein']:.2f} s, errbot {start['errbot']:.2f} s",
