@@ -55,9 +55,11 @@ class ErrBot(Backend, StoreMixin):
         self.set_message_size_limit()
 
     def __getattr__(self, name: str) -> Any:
-        # Not `getattr`, since the bot, for its part, looks here for what it doesn't have.
+        # What the class has comes here when it raises AttributeError itself. And not `getattr`, since the bot, for its
+        # part, looks here for what it doesn't have.
         network = self._network
-        if network is None or network.bot is None or name.startswith("__") or name in _OWN:
+        own = name in _OWN or name.startswith("__") or hasattr(type(self), name)
+        if network is None or network.bot is None or own:
             raise AttributeError(f"{type(self).__name__} has no {name}", name=name, obj=self)
         return object.__getattribute__(network.bot, name)
 

@@ -103,8 +103,11 @@ class ThreadedNetwork:
     @property
     def bot_identifier(self) -> Identifier | None:
         """The bot itself; None until the network has told."""
-        identifier: Identifier | None = self.stamped(self.legacy.bot_identifier)
-        return identifier
+        # Some ask their connection, and find out that there is none.
+        with suppress(Exception):
+            identifier: Identifier | None = self.stamped(self.legacy.bot_identifier)
+            return identifier
+        return None
 
     def connect(self, events: BackendEvents) -> None:
         """Begin to serve, and go on until `disconnect`."""

@@ -10,6 +10,7 @@ from errklein import BotPlugin, botcmd
 from errklein.backends.outbox import OutboxClosed
 from errklein.chat import Card, Message, Reaction
 from errklein.compat.backends.errbot import ErrBot
+from errklein.compat.backends.finding import make_network
 from tests.compat.backends.kit import LegacyNetworkCase
 
 
@@ -386,6 +387,13 @@ class AsyncioTests(LegacyNetworkCase):
         self.bot.send_card(Card("body", to=self.bot.build_identifier("bob"), title="title"))
         self.until(lambda: self.legacy.sent)
         self.assertEqual(self.legacy.sent, [("bob", "card", "title")])
+
+    def test_before_it_knows_itself(self) -> None:
+        """A backend that raises when it is asked too early who it is hasn't said so yet."""
+        network = make_network(self.reactor, next(iter(self.config.networks.values())))
+        network.attach(self.bot)
+        self.assertIsNone(network.bot_identifier)
+        self.successResultOf(network.disconnect())
 
     def test_what_it_does_not_know(self) -> None:
         """What the backend hasn't is said so."""
