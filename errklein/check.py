@@ -83,12 +83,16 @@ async def _check(reactor: Any, config: Config) -> None:
 
 
 def describe(plugin: BotPlugin, prefix: str) -> Iterator[str]:
-    """The plugin's commands and routes, each with the method and where it runs."""
+    """The plugin's commands, filters and routes, each with the method and where it runs."""
     for name, handler in handlers(plugin):
         where = _PLACES[place(handler)]
         command, hook = CommandDeclaration.of(handler), HookDeclaration.of(handler)
         if command is not None:
             admin = ", for administrators" if command.admin_only or is_admin_by_default(handler) else ""
-            yield f"{prefix}{command.name.replace('_', ' ')}{admin}: {name}, {where}"
+            begin = prefix if command.prefixed else ""
+            given = command.name.replace("_", " ") if command.pattern is None else command.pattern.pattern
+            yield f"{begin}{given}{admin}: {name}, {where}"
+        if getattr(handler, "_err_command_filter", False):
+            yield f"filter of commands: {name}, {where}"
         if hook is not None:
             yield f"{', '.join(hook.methods)} {hook.rule}: {name}, {where}"
