@@ -134,6 +134,8 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "SeparatorArgParser": "errklein.commands:SeparatorArgParser",
         "ShlexArgParser": "errklein.commands:ShlexArgParser",
         "BotPlugin": "errklein.plugins.botplugin:BotPlugin",
+        # There is one class of both, since nobody inherits from the other.
+        "BotPluginBase": "errklein.plugins.botplugin:BotPlugin",
         "CommandError": "errklein.commands:CommandError",
         "ValidationException": "errklein.plugins.structure:ValidationException",
         "recurse_check_structure": "errklein.plugins.structure:recurse_check_structure",
