@@ -117,9 +117,7 @@ class Lives:
         self, plugin: Plugin, name: str, failed: set[str], wanted_by: tuple[str, ...]
     ) -> None:
         if name not in self._plugins:
-            raise PluginActivationException(
-                f"{plugin.name} depends on {name}, and there is no such plugin (DependsOn in {plugin.plug.path})"
-            )
+            raise PluginActivationException(_missing(plugin, name))
         try:
             await self.activate(self._plugins[name], failed, wanted_by)
         except PluginError as error:
@@ -128,6 +126,31 @@ class Lives:
             raise PluginActivationException(
                 f"{plugin.name} depends on {name}, which can't be activated: {error}"
             ) from error
+
+    async def foresee(self, plugin: Plugin) -> list[str]:
+        """What can be known to be wrong with the plugin before it is activated, beside what kept it from being loaded."""
+        missing = [_missing(plugin, name) for name in plugin.plug.depends_on if name not in self._plugins]
+        circle = self._circle(plugin)
+        circular = [str(_circular(plugin, circle))] if circle else []
+        work = partial(broken_templates, plugin.plug.directory)
+        return missing + circular + await self._bot.plugin_pool.run(lambda: work)
+
+    def _circle(self, plugin: Plugin) -> tuple[str, ...]:
+        """The names of the plugins by which this one depends on itself, beginning with its own; none if it doesn't."""
+        wanted_by: dict[str, str] = {}
+        waiting = [plugin.name]
+        while waiting:
+            name = waiting.pop()
+            for needed in self._plugins[name].plug.depends_on:
+                if needed == plugin.name:
+                    circle = [name]
+                    while circle[0] != plugin.name:
+                        circle.insert(0, wanted_by[circle[0]])
+                    return tuple(circle)
+                if needed in self._plugins and needed not in wanted_by:
+                    wanted_by[needed] = name
+                    waiting.append(needed)
+        return ()
 
     async def configure(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
         """Have the instance check and take the configuration; raises PluginConfigurationException."""
@@ -282,6 +305,10 @@ class Lives:
             return getattr(instance, method)(*args)
         running = self._bot.runner.run(getattr(instance, method), *args, pool=self._bot.plugin_pool)
         return await running.addErrback(as_raised)
+
+
+def _missing(plugin: Plugin, name: str) -> str:
+    return f"{plugin.name} depends on {name}, and there is no such plugin (DependsOn in {plugin.plug.path})"
 
 
 def _circular(plugin: Plugin, circle: tuple[str, ...]) -> CircularDependency:

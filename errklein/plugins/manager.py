@@ -154,8 +154,11 @@ class PluginManager(StoreMixin):
     # What can be done
 
     def load(self, roots: Iterable[Path]) -> Deferred[list[str]]:
-        """Load all plugins below `roots`, and the core ones, and activate none; fires with what went wrong."""
-        return self._changes.make(partial(self._load_all, list(roots), ()))
+        """Load all plugins below `roots`, and the core ones, and activate none.
+
+        Fires with what went wrong, and with what can be foreseen to go wrong when they are activated.
+        """
+        return self._changes.make(partial(self._load_and_foresee, list(roots)))
 
     def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> Deferred[list[str]]:
         """Load all plugins below `roots`, and the core ones, and activate them; fires with what went wrong.
@@ -234,6 +237,12 @@ class PluginManager(StoreMixin):
         for cls in classes:
             self._loader.adopt(cls)
         return list(problems.values())
+
+    async def _load_and_foresee(self, roots: list[Path]) -> list[str]:
+        problems = await self._load_all(roots, ())
+        for plugin in self.found:
+            problems += await self._lives.foresee(plugin)
+        return problems
 
     async def _start(self, roots: list[Path], classes: list[type[BotPlugin]]) -> list[str]:
         problems = await self._load_all(roots, classes)

@@ -93,3 +93,17 @@ class ElevenTests(SynchronousTestCase):
     def test_a_circle_is_told_from_both_sides(self) -> None:
         """The second plugin of a circle is broken as well."""
         self.assertIn("CircleTwo → CircleOne → CircleTwo", self.bot.command("!plugin info CircleTwo"))
+
+
+class ForeseenTests(SynchronousTestCase):
+    """Loading all of them, and activating none, as `errklein check` does."""
+
+    def test_what_can_be_foreseen(self) -> None:
+        """What isn't the fault of code that runs is told before anything is activated."""
+        bot = TestBot(plugin_dirs=[ELEVEN]).bot
+        told = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
+        for name in ("Imports", "Constructor", "Needs", "CircleOne", "Version", "Template"):
+            self.assertIn(WRONG[name].format(ELEVEN), told)
+        self.assertEqual(len(told), 8, told)
+        self.assertEqual(bot.plugin_manager.get_all_active_plugin_names(), [])
+        self.flushLoggedErrors()
