@@ -17,6 +17,7 @@ from errklein.backends.irc.client import MendedClient
 from errklein.backends.irc.identifiers import casefold
 from errklein.backends.irc.lines import encoded
 from errklein.backends.irc.outgoing import Line, Refused
+from errklein.backends.irc.sasl import REFUSALS, plain
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import NotConfirmed
 
@@ -102,6 +103,7 @@ class IRCProtocol(MendedClient):
         self.banned = False
         self.flooded = False
         self.signed_on_at: float | None = None
+        self._authenticated = False
         self._events = events
         self._nicks = nicks(settings.nickname)
         self._began = reactor.seconds()
@@ -140,14 +142,41 @@ class IRCProtocol(MendedClient):
     # Logging in
 
     def register(self, nickname: str, hostname: str = "0", servername: str = "*") -> None:
-        """Say who the bot is: RFC 1459, section 4.1."""
+        """Say who the bot is: RFC 1459, section 4.1. With SASL the server waits for that before it lets the bot in."""
+        if self.settings.sasl_password:
+            self.sendLine("CAP REQ :sasl")
         if self.settings.password:
             self.sendLine(f"PASS :{self.settings.password}")
         self.sendLine(f"NICK {next(self._nicks)}")
         self.sendLine(f"USER {self.settings.username} {hostname} {servername} :{self.settings.realname}")
 
+    def irc_CAP(self, prefix: str, params: list[str]) -> None:
+        """The server has SASL, or hasn't."""
+        if not self.settings.sasl_password or self.signed_on_at is not None or "sasl" not in params[-1].split():
+            return
+        if params[1] == "ACK":
+            self.sendLine("AUTHENTICATE PLAIN")
+        elif params[1] == "NAK":
+            self.banned = True
+            self.give_up("the server has no SASL, which 'sasl_password' asks for")
+
+    def irc_AUTHENTICATE(self, prefix: str, params: list[str]) -> None:
+        """The server asks for the account."""
+        if params[0] == "+" and self.settings.sasl_password and not self._authenticated:
+            for line in plain(self.settings.sasl_account, self.settings.sasl_password):
+                self.sendLine(line)
+
+    def irc_903(self, prefix: str, params: list[str]) -> None:
+        """The server knows the bot's account."""
+        self._authenticated = True
+        self.sendLine("CAP END")
+
     def irc_RPL_WELCOME(self, prefix: str, params: list[str]) -> None:
         """The bot is in, under the nick that the server says."""
+        if self.settings.sasl_password and not self._authenticated:
+            self.banned = True
+            self.give_up("the server has no SASL, which 'sasl_password' asks for")
+            return
         self.hostname = prefix
         self.nickname = params[0]
         self.signed_on_at = self.clock.seconds()
@@ -218,6 +247,9 @@ class IRCProtocol(MendedClient):
 
     def number_told(self, number: str, params: list[str]) -> None:
         """Notice refusals."""
+        if number in REFUSALS and self.settings.sasl_password and self.signed_on_at is None:
+            self.banned = True
+            self.give_up(f"the server refuses the account {self.settings.sasl_account}: {params[-1]}")
         if len(params) < 2:
             return
         about, reason = params[1], params[-1]

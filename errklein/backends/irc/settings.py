@@ -24,6 +24,8 @@ class IRCSettings:
     realname: str = ""
     password: str = field(default="", repr=False)
     nickserv_password: str = field(default="", repr=False)
+    sasl_account: str = ""
+    sasl_password: str = field(default="", repr=False)
     tls: bool = False
     tls_ca: Path | None = None
     ipv6: bool = False
@@ -61,6 +63,8 @@ class IRCSettings:
             realname=_text(identity, "realname") or nickname,
             password=_text(identity, "password"),
             nickserv_password=_text(identity, "nickserv_password"),
+            sasl_account=_text(identity, "sasl_account") or nickname,
+            sasl_password=_text(identity, "sasl_password"),
             tls=bool(identity.get("ssl")),
             tls_ca=None if ca is None else Path(ca),
             ipv6=bool(identity.get("ipv6")),

@@ -106,9 +106,38 @@ class LoginTests(PlayedTests):
         self.server.clock.advance(3)
         self.assertEqual(self.server.take(), ["JOIN #ops"])
 
+    def test_sasl(self) -> None:
+        """With `sasl_password` the bot is known to the server before it is let in, and so before it enters rooms."""
+        self.connecting(identity={"sasl_password": "s3cret", "sasl_account": "acc"}, rooms=["#ops"])
+        self.server.accept()
+        self.assertEqual(self.server.take(), ["CAP REQ :sasl", "NICK errklein", "USER errklein 0 * :errklein"])
+        self.server.say(":irc.example CAP * ACK :sasl")
+        self.assertEqual(self.server.take(), ["AUTHENTICATE PLAIN"])
+        self.server.say("AUTHENTICATE +")
+        self.assertEqual(self.server.take(), ["AUTHENTICATE YWNjAGFjYwBzM2NyZXQ="])
+        self.server.say(":irc.example 903 errklein :SASL authentication successful")
+        self.assertEqual(self.server.take(), ["CAP END"])
+        self.server.say(":irc.example 001 errklein :Welcome")
+        self.assertEqual(self.server.take(), ["JOIN #ops"])
+
+    def test_sasl_that_fails(self) -> None:
+        """A server that refuses the account, or has no SASL, is left with the reason; the password isn't told."""
+        for said in (
+            [":irc.example CAP * ACK :sasl", "AUTHENTICATE +", ":irc.example 904 errklein :SASL authentication failed"],
+            [":irc.example CAP * NAK :sasl"],
+            [":irc.example 421 * CAP :Unknown command", ":irc.example 001 errklein :Welcome"],
+        ):
+            backend = self.connecting(identity={"sasl_password": "s3cret"}, rooms=["#ops"])
+            self.server.accept()
+            self.server.say(*said)
+            self.assertIsNone(backend.bot_identifier)
+            self.assertFalse(self.server.transport.connected)
+            self.assertNotIn("JOIN #ops", self.server.take())
+            self.successResultOf(backend.disconnect())
+
     def test_passwords_do_not_show(self) -> None:
         """The settings can be logged without telling a password."""
-        identity = {"password": "hunter2", "nickserv_password": "hunter2"}
+        identity = {"password": "hunter2", "nickserv_password": "hunter2", "sasl_password": "hunter2"}
         shown = repr(self.connecting(identity=identity, rooms=[("#a", "hunter2")]).settings)
         self.assertNotIn("hunter2", shown)
 
