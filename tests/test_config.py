@@ -298,3 +298,22 @@ class Properties(SynchronousTestCase):
         """Every default would be accepted if it were given."""
         for name, setting in SETTINGS.items():
             checked(name, setting.default)
+
+
+class NowTests(ConfigCase):
+    """All settings at once."""
+
+    def test_settings_as_they_are(self) -> None:
+        """A network's settings can be had together; the same object, until a setting changes anywhere."""
+        config = self.load(TWO_NETWORKS)
+        libera, console = config.networks.values()
+        now = libera.now
+        self.assertEqual((now.BOT_PREFIX, now.BOT_ADMINS), ("err ", ("alice", "bob")))
+        self.assertIs(libera.now, now)
+        self.assertEqual(console.now.BOT_PREFIX, "!")
+        config.BOT_PREFIX = "%"
+        self.assertEqual((libera.now.BOT_PREFIX, console.now.BOT_PREFIX), ("err ", "%"))
+        libera.BOT_PREFIX = "."
+        self.assertEqual(libera.now.BOT_PREFIX, ".")
+        del libera.BOT_PREFIX
+        self.assertEqual(libera.now.BOT_PREFIX, "%")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.backends.outbox import OutboxClosed
-from tests.chapter.kit import RealBotCase
 from tests.networks import NetworksCase
 
 
@@ -346,6 +343,18 @@ class PlaceTests(TalkerCase):
         self.assertEqual(self.say("!hello world", network="nicks"), ["hello ''"])
 
 
+class OneAtATimeTests(TalkerCase):
+    """With BOT_ASYNC = False."""
+
+    settings = {"BOT_ASYNC": False}
+
+    def test_blocking_commands(self) -> None:
+        """Commands that may block are run all the same; those that don't wait for nobody."""
+        self.say("!waits x")
+        self.assertEqual(self.say("!hello world"), ["hello ''"])
+        self.assertEqual(self.say("!items"), ["one", "two"])
+
+
 class LivePrefixTests(TalkerCase):
     """Settings that are changed while the bot runs."""
 
@@ -402,84 +411,3 @@ class OrderTests(TalkerCase):
         self.talker.gates[0].callback(None)
         self.successResultOf(idle)
         self.assertEqual(self.texts()[-1], "waited")
-
-
-BLOCKING = textwrap.dedent(
-    """
-    import threading
-    from errklein import BotPlugin, botcmd
-
-    class Blocking(BotPlugin):
-        gate = threading.Event()
-
-        @botcmd
-        def block(self, msg, args):
-            self.gate.wait()
-            return "released"
-
-        @botcmd(admin_only=True)
-        def block_admins(self, msg, args):
-            self.gate.wait()
-            return "released"
-
-        @botcmd
-        def where(self, msg, args):
-            return f"{self.build_identifier('carol').network} {'commands' in threading.current_thread().name}"
-
-        @botcmd
-        def items(self, msg, args):
-            yield self.build_identifier("carol").network
-            self.gate.wait()
-            yield "released"
-
-        def callback_message(self, message):
-            if message.body == "where am I":
-                self.send(message.frm, "callback " + self.build_identifier("carol").network)
-    """
-)
-
-
-class ThreadTests(RealBotCase):
-    """Commands that block, in real threads."""
-
-    config = {
-        "BACKENDS": {"libera": {"BACKEND": "Test"}, "console": {"BACKEND": "Test"}},
-        "BOT_ASYNC_POOLSIZE": 3,
-    }
-
-    async def setUp(self) -> None:
-        """Have a plugin with blocking commands."""
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        (directory / "blocking.plug").write_text("[Core]\nName = Blocking\nModule = blocking\n")
-        (directory / "blocking.py").write_text(BLOCKING)
-        await self.start_bot(directory)
-        gate = self.bot.plugin_manager.instance("Blocking").gate  # type: ignore[attr-defined]
-        gate.clear()
-        self.addCleanup(gate.set)
-        self.gate = gate
-
-    async def test_blocking_commands_block_nobody(self) -> None:
-        """While commands block, an admin's among them, others are answered in threads and on the reactor."""
-        self.backend.receive("!block", frm="bob")
-        self.backend.receive("!block admins", frm="@admin")
-        self.assertEqual(await self.say("!where", frm="bob"), ["libera True"])
-        self.assertIn("I've been up", await self.command("!uptime"))
-        self.gate.set()
-        await self.bot.dispatcher.when_idle()
-        self.assertEqual([sent.text for sent in self.backend.sent][-2:], ["released"] * 2)
-
-    async def test_items_are_sent_while_it_blocks(self) -> None:
-        """What a blocking generator yields is sent at once."""
-        self.assertEqual(await self.say("!items", frm="bob"), ["libera"])
-        self.gate.set()
-        await self.bot.dispatcher.when_idle()
-        self.assertEqual(self.backend.sent[-1].text, "released")
-
-    async def test_bare_names_in_threads(self) -> None:
-        """In a thread a bare name is on the network of the message, for commands, generators and callbacks."""
-        self.assertEqual(await self.say("!where", frm="bob", network="console"), ["console True"])
-        self.gate.set()
-        self.assertEqual(await self.say("!items", replies=2, frm="bob", network="console"), ["console", "released"])
-        self.assertEqual(await self.say("where am I", frm="bob", network="console"), ["callback console"])
-        self.assertEqual(await self.say("where am I", frm="bob"), ["callback libera"])

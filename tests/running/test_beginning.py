@@ -1,0 +1,182 @@
+"""Tests for coroutines' first steps on asyncio's loop, which needn't be Twisted's here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.running.drive import begin, drive
+
+seen: ContextVar[str] = ContextVar("seen", default="nothing")
+
+
+def on_a_loop(test: Coroutine[Any, Any, Any]) -> Any:
+    """Run the coroutine on a loop; what it returns."""
+    return asyncio.run(test)
+
+
+def started(work: Coroutine[Any, Any, Any]) -> Any:
+    """The coroutine's result, or a Deferred for it."""
+    return begin(work, asyncio.get_running_loop())
+
+
+async def result_of(waited: Deferred[Any]) -> Any:
+    """What the Deferred fires with; raises what it fails with."""
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    waited.addCallbacks(future.set_result, lambda failure: future.set_exception(failure.value))
+    return await future
+
+
+class BeginTests(SynchronousTestCase):
+    """What happens before the loop turns, and after."""
+
+    def test_nothing_to_wait_for(self) -> None:
+        """A coroutine that waits for nothing, or for what is there, is done at once; what it raises is raised."""
+
+        async def value() -> str:
+            return "at once " + await succeed("already")
+
+        async def fails() -> None:
+            raise ValueError("no")
+
+        async def leaves() -> None:
+            raise SystemExit(3)
+
+        async def test() -> None:
+            self.assertIn(started(value()), ("at once already",))
+            self.assertRaises(ValueError, started, fails())
+            self.assertRaises(SystemExit, started, leaves())
+            self.failureResultOf(drive(fails(), asyncio.get_running_loop()), ValueError)
+
+        on_a_loop(test())
+
+    def test_current_task(self) -> None:
+        """From its first step on the coroutine has a task of its own, and the one that began it has its own again."""
+        tasks: list[Any] = []
+
+        async def work() -> None:
+            tasks.append(asyncio.current_task())
+            await asyncio.sleep(0)
+            tasks.append(asyncio.current_task())
+
+        async def test() -> None:
+            mine = asyncio.current_task()
+            running = started(work())
+            self.assertIs(asyncio.current_task(), mine)
+            await result_of(running)
+            self.assertIs(tasks[0], tasks[1])
+            self.assertIsNot(tasks[0], mine)
+
+        on_a_loop(test())
+
+    def test_time_limits(self) -> None:
+        """asyncio's time limits, which ask for the task before anything is awaited, work."""
+
+        async def work() -> str:
+            try:
+                async with asyncio.timeout(0.001):
+                    await Deferred()
+            except TimeoutError:
+                return "too late"
+            return "in time"
+
+        async def test() -> None:
+            self.assertEqual(await result_of(started(work())), "too late")
+
+        on_a_loop(test())
+
+    def test_variables(self) -> None:
+        """Context variables that are set in the first step hold in the later ones, and nowhere else."""
+
+        async def work() -> str:
+            seen.set("mine")
+            await asyncio.sleep(0)
+            return seen.get()
+
+        async def test() -> None:
+            running = started(work())
+            self.assertEqual(seen.get(), "nothing")
+            self.assertEqual(await result_of(running), "mine")
+
+        on_a_loop(test())
+
+    def test_cancelled_before_the_loop_turns(self) -> None:
+        """A coroutine that is cancelled right after its first step ends properly."""
+        ended: list[str] = []
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+            finally:
+                ended.append("cleaned up")
+
+        async def test() -> None:
+            running = started(work())
+            running.cancel()
+            self.failureResultOf(running, CancelledError)
+            while asyncio.all_tasks() != {asyncio.current_task()}:
+                await asyncio.sleep(0)
+
+        on_a_loop(test())
+        self.assertEqual(ended, ["cancelled", "cleaned up"])
+
+    def test_what_is_awaited_fires_before_the_loop_turns(self) -> None:
+        """A Deferred or future that has its result when the loop takes over is no trouble."""
+
+        async def test() -> None:
+            gate: Deferred[str] = Deferred()
+            future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+            async def work() -> list[str]:
+                return [await gate, await future]
+
+            async def other() -> str:
+                return await future
+
+            running, too = started(work()), started(other())
+            gate.callback("gate")
+            future.set_result("future")
+            self.assertEqual(await result_of(running), ["gate", "future"])
+            self.assertEqual(await result_of(too), "future")
+
+        on_a_loop(test())
+
+    def test_later_errors(self) -> None:
+        """What is raised later fails the Deferred, SystemExit included, and not the loop."""
+
+        async def work(error: BaseException) -> None:
+            await asyncio.sleep(0)
+            raise error
+
+        async def test() -> None:
+            for error in (ValueError("no"), SystemExit(3)):
+                failures: list[Any] = []
+                running = started(work(error))
+                running.addErrback(failures.append)
+                while not failures:
+                    await asyncio.sleep(0)
+                self.assertIs(failures[0].value, error)
+
+        on_a_loop(test())
+
+    def test_nothing_is_left(self) -> None:
+        """No task is left of what was done at once, after a turn of the loop."""
+
+        async def value() -> int:
+            return 7
+
+        async def test() -> None:
+            for _ in range(3):
+                self.assertEqual(started(value()), 7)
+            await asyncio.sleep(0)
+            self.assertEqual(asyncio.all_tasks(), {asyncio.current_task()})
+
+        on_a_loop(test())
