@@ -10,11 +10,12 @@ from errklein.plugins.load_errors import PluginLoadError
 B = TypeVar("B")
 
 
-def plugin_class(module: ModuleType, base: type[B]) -> tuple[type[B], str | None]:
+def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[type[B], str | None]:
     """The subclass of `base` that the module is there for, and a warning if there was more than one to choose from.
 
-    It is the first in alphabetical order among those that the module defines, else among those that it imports. Raises
-    PluginLoadError if there is none.
+    It is that of the name, if there is one, since several `.plug` files may share a module; else the first in
+    alphabetical order among those that the module defines, else among those that it imports. Raises PluginLoadError if
+    there is none.
     """
     found = {
         name: value
@@ -29,5 +30,8 @@ def plugin_class(module: ModuleType, base: type[B]) -> tuple[type[B], str | None
     chosen = candidates[0]
     if len(candidates) == 1:
         return chosen, None
+    for candidate in candidates:
+        if candidate.__name__ == named:
+            return candidate, None
     names = ", ".join(candidate.__name__ for candidate in candidates)
     return chosen, f"{module.__file__}: Contains more than one plugin ({names}); {chosen.__name__} is used"

@@ -124,6 +124,9 @@ class Loader:
         is_core = path.parent == CORE_PLUGINS
         if is_core and chosen is not None and plug.name not in chosen:
             return ""
+        if plug.backend:
+            # Found beside plugins of the same distribution, and none of them.
+            return ""
         known = self.plugins.get(plug.name)
         if known is not None:
             return self._found_again(known, path)
@@ -171,7 +174,7 @@ class Loader:
 
     def _make(self, plug: PlugFile, fresh: bool) -> tuple[BotPlugin, str | None]:
         # In one go, since going to a thread and back takes longer than most plugins do.
-        cls, warning = plugin_class(load_module(plug, fresh=fresh), BotPlugin)
+        cls, warning = plugin_class(load_module(plug, fresh=fresh), BotPlugin, plug.name)
         return cls(self._bot, name=plug.name), warning
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:

@@ -51,6 +51,7 @@ class PlugFile:
     errbot_min: str | None = None
     errbot_max: str | None = None
     core: bool = False
+    backend: bool = False
 
     @property
     def directory(self) -> Path:
@@ -85,7 +86,8 @@ class PlugFile:
             ),
             errbot_min=_errbot_version(parser, path, "Min"),
             errbot_max=_errbot_version(parser, path, "Max"),
-            core=_core(parser, path),
+            core=_flag(parser, path, "Core"),
+            backend=_flag(parser, path, "Backend"),
         )
         _check_module(plug)
         return plug
@@ -147,11 +149,11 @@ def _errbot_version(parser: ConfigParser, path: Path, key: str) -> str | None:
     return _version(parser, path, "Errbot", key, parse_errbot_version, "x.y.z, x.y.z-alpha, x.y.z-beta or x.y.z-rc1")
 
 
-def _core(parser: ConfigParser, path: Path) -> bool:
+def _flag(parser: ConfigParser, path: Path, key: str) -> bool:
     try:
-        return parser.getboolean("Core", "Core", fallback=False)
+        return parser.getboolean("Core", key, fallback=False)
     except ValueError as error:
-        raise PlugError(path, f"[Core] Core is {parser.get('Core', 'Core')!r}", "True or False") from error
+        raise PlugError(path, f"[Core] {key} is {parser.get('Core', key)!r}", "True or False") from error
 
 
 def _check_module(plug: PlugFile) -> None:

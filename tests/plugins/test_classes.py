@@ -47,6 +47,14 @@ class PluginClassTests(SynchronousTestCase):
         self.assertIs(chosen, module.Able)
         self.assertEqual(warning, "/plugins/chosen.py: Contains more than one plugin (Able, Zed); Able is used")
 
+    def test_by_name(self) -> None:
+        """Of several the one that is called as the plugin is taken, and there is nothing to warn of."""
+        module = self.module("class Zed(Base): pass\nclass Able(Base): pass")
+        self.assertEqual(plugin_class(module, Base, "Zed"), (module.Zed, None))
+        chosen, warning = plugin_class(module, Base, "Other")
+        self.assertIs(chosen, module.Able)
+        self.assertIn("Contains more than one plugin", warning or "")
+
     def test_none(self) -> None:
         """A module without one is told so."""
         module = self.module("del Imported")

@@ -207,6 +207,16 @@ class PluginFiles(SynchronousTestCase):
 class ReloadTests(PluginFiles):
     """New code takes over from old code."""
 
+    def test_plugins_that_share_a_module(self) -> None:
+        """Several .plug files beside a backend's may share a module: each has the class of its name, the backend's none."""
+        self.write("one", "from errklein import BotPlugin\nclass One(BotPlugin): pass\nclass Two(BotPlugin): pass")
+        (self.directory / "two.plug").write_text("[Core]\nName = Two\nModule = one\n")
+        (self.directory / "one.plug").write_text("[Core]\nName = One\nModule = one\n")
+        self.write("network", "raise RuntimeError('this is no plugin')", core="Backend = True")
+        bot = self.start()
+        self.assertEqual([type(bot.plugin(name)).__name__ for name in ("One", "Two")], ["One", "Two"])
+        self.assertNotIn("this is no plugin", bot.report())
+
     def test_reload_runs_the_new_code(self) -> None:
         """Routes and commands are the new code's when the reload's reply comes."""
         self.write_versioned(1)

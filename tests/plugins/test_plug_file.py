@@ -114,6 +114,7 @@ class PlugFileTests(PluginFilesTestCase):
         """Values that can't be are quoted, with what they should be."""
         core = "[Core]\nName = Hello\nModule = hello\n"
         self.assert_problem(core + "Core = perhaps\n", "'perhaps'", "True or False")
+        self.assert_problem(core + "Backend = perhaps\n", "Backend is 'perhaps'", "True or False")
         self.assert_problem(core + "[Python]\nVersion = new\n", "[Python] Version is 'new'", "3.11.2")
         self.assert_problem(core + "[Errbot]\nMin = 4\n", "[Errbot] Min is '4'", "x.y.z")
         self.assert_problem(core + "[Errbot]\nMax = 4.0.0-final\n", "[Errbot] Max is '4.0.0-final'", "x.y.z")

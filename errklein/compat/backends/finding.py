@@ -56,7 +56,7 @@ def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
     plug = find_network(config)
 
     def make(config: Any) -> ErrBot:
-        cls, _ = plugin_class(load_module(plug), ErrBot)
+        cls, _ = plugin_class(load_module(plug), ErrBot, plug.name)
         made = cls(config)
         if made.mode is None:
             raise TypeError(f"{cls.__name__} has no mode")
