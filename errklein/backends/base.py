@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
 
-from errklein.backends.callbacks import Callbacks
 from errklein.chat import ONLINE, Identifier, Message, Person, Room, RoomOccupant
 from errklein.chat.identifiers import RoomNotJoinedError
 from errklein.ports import BackendEvents
+from errklein.running.threads import on_reactor_soon
 
 MESSAGE_SIZE_LIMIT = 10_000
 """Characters of a message in one part, unless MESSAGE_SIZE_LIMIT says otherwise."""
@@ -223,7 +223,7 @@ class LocalRoom(Room):
             self._backend.tell(event, self, self._backend.itself_in(self))
 
 
-class LocalBackend(Callbacks):
+class LocalBackend:
     """A network without wires. Sending is up to its subclasses."""
 
     mode: str
@@ -334,6 +334,11 @@ class LocalBackend(Callbacks):
         people = [self.person_mentioned(name) for name in _MENTION.findall(message.body)]
         if people:
             self._events.mention_received(self, message, people)
+
+    def tell(self, event: str, *args: Any) -> None:
+        """Call that method of BackendEvents on the reactor, from any thread."""
+        if self._events is not None:
+            on_reactor_soon(self._reactor, getattr(self._events, event), self, *args)
 
     def accept(self, message: Message) -> None:
         """Raise ValueError if the message is for nobody."""

@@ -12,7 +12,6 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
-from errklein.backends.callbacks import Callbacks
 from errklein.backends.irc.connection import Backoff, endpoint_for
 from errklein.backends.irc.identifiers import (
     IRCPerson,
