@@ -105,8 +105,8 @@ class OneNetwork(ConfigCase):
         """Those that are given are known, of networks too; saying what is so anyway, as errbot's template does, isn't."""
         quiet = self.load("BACKEND = 'Null'\nBOT_ASYNC = True\nSTORAGE = 'Memory'\nMINE = 1\n")
         self.assertEqual(quiet.without_effect, [])
-        loud = self.load("BACKENDS = {'here': {'BACKEND': 'Null', 'BOT_LOG_SENTRY': True}}\nBOT_ASYNC = False\n")
-        self.assertEqual(loud.without_effect, ["BOT_ASYNC", "BOT_LOG_SENTRY"])
+        loud = self.load("BACKENDS = {'here': {'BACKEND': 'Null', 'BOT_LOG_SENTRY': True}}\nBOT_LOG_FORMATTER = 1\n")
+        self.assertEqual(loud.without_effect, ["BOT_LOG_FORMATTER", "BOT_LOG_SENTRY"])
 
     def test_no_secret_in_repr(self) -> None:
         """A configuration that ends in a log shows no passwords."""
