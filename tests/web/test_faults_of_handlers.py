@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -175,6 +176,9 @@ class RaisingTests(WebCase):
         for how, kind in (("exit", SystemExit), ("interrupt", KeyboardInterrupt), ("generator", GeneratorExit)):
             self.failed(f"/leave/{how}", kind, "leave")
             self.failed(f"/leave-coroutine/{how}", kind, "leave_coroutine")
+        # The traceback has to fit into one message between trial's processes, 64 kB.
+        self.addCleanup(sys.setrecursionlimit, sys.getrecursionlimit())
+        sys.setrecursionlimit(600)
         self.failed("/recursive", RecursionError, "recursive")
 
 
