@@ -1,0 +1,299 @@
+"""Public plugins, as they are, on errbot and on errklein: do they load, and do they say the same?
+
+What is asked of each plugin is in compatibility.toml. The plugins' files lie below a directory given on the command
+line; none of them are part of errklein. The result is a table in Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import types
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+FIRST_ANSWER = 3.0
+"""Seconds that a first answer may take."""
+QUIET = 0.5
+"""Seconds without a message after which all has been said."""
+LIMIT = 180.0
+"""Seconds for one plugin on one bot."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the file says of one plugin."""
+
+    title: str
+    origin: str
+    version: str
+    directory: str
+    plugins: Sequence[str]
+    say: Sequence[str] = ()
+    post: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    stubs: Mapping[str, str] = field(default_factory=dict)
+    """Source of modules that stand for software that needs the network; both bots get the same."""
+    tests: Sequence[str] = ()
+    pytest_options: Sequence[str] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one bot made of a plugin."""
+
+    active: Mapping[str, bool] = field(default_factory=dict)
+    said: Sequence[tuple[str, Sequence[str]]] = ()
+    passed: int | None = None
+    failed: int | None = None
+    error: str = ""
+
+
+# In the bot's own process ------------------------------------------------------------------------------------------
+
+
+def try_plugin(asked: Asked, files: Path, on_errklein: bool) -> Seen:
+    """Start a bot with the plugin, say and post what is asked, and tell what it answered."""
+    if on_errklein:
+        sys.path.insert(0, str(HERE.parent))
+        from errklein import compat
+
+        compat.install(force=True)
+    from errbot.backends.test import TestBot
+
+    for name, source in asked.stubs.items():
+        module = types.ModuleType(name)
+        sys.modules[name] = module
+        exec(compile(source, f"<stub of {name}>", "exec"), module.__dict__)
+    bot = TestBot(extra_plugin_dir=str(files), extra_config=dict(asked.settings), loglevel=50)
+    bot.start()
+    try:
+        _all_said(bot, QUIET)
+        manager = bot.bot.plugin_manager
+        objects = {name: manager.get_plugin_obj_by_name(name) for name in asked.plugins}
+        active = {name: plugin is not None and bool(plugin.is_activated) for name, plugin in objects.items()}
+        said = [(text, _exchange(bot, text)) for text in asked.say]
+        if asked.post:
+            port = _free_port()
+            bot.exec_command(
+                f"!plugin config Webserver {{'HOST': '127.0.0.1', 'PORT': {port}, 'SSL': None}}", timeout=20
+            )
+            _all_said(bot, QUIET)
+            _wait_for(port)
+            said += [(_named(request), _posted(bot, port, request)) for request in asked.post]
+        return Seen(active=active, said=said)
+    finally:
+        bot.stop()
+
+
+def _exchange(bot: Any, text: str) -> list[str]:
+    # Plugins that choose at random choose the same on both bots.
+    random.seed(20)
+    bot.push_message(text)
+    return _all_said(bot, FIRST_ANSWER)
+
+
+def _all_said(bot: Any, patience: float) -> list[str]:
+    messages: list[str] = []
+    while True:
+        try:
+            messages.append(bot.pop_message(timeout=QUIET if messages else patience))
+        except Empty:
+            return messages
+
+
+def _posted(bot: Any, port: int, request: Mapping[str, Any]) -> list[str]:
+    body, kind = b"", ""
+    if "json" in request:
+        body, kind = json.dumps(request["json"]).encode(), "application/json"
+    elif "form" in request:
+        body, kind = urllib.parse.urlencode(request["form"]).encode(), "application/x-www-form-urlencoded"
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(request.get("method", "POST"), request["url"], body, {"Content-Type": kind} if kind else {})
+        response = connection.getresponse()
+        text = response.read().decode()
+        # Pages of errors are worded by each bot for itself.
+        answer = f"{response.status} {text}" if response.status < 400 else str(response.status)
+    finally:
+        connection.close()
+    return [answer, *_all_said(bot, FIRST_ANSWER)]
+
+
+def _named(request: Mapping[str, Any]) -> str:
+    return f"{request.get('method', 'POST')} {request['url']}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
+# Around it ---------------------------------------------------------------------------------------------------------
+
+
+def seen_by(python: str, asked: Asked, files: Path, on_errklein: bool) -> Seen:
+    """What a bot in a process of its own, run by the interpreter `python`, made of the plugin in a copy of `files`."""
+    with tempfile.TemporaryDirectory(prefix="compatibility-") as scratch:
+        copy = Path(scratch) / "plugin"
+        shutil.copytree(files, copy)
+        command = [python, str(HERE / "compatibility.py"), "--worker", "errklein" if on_errklein else "errbot"]
+        finished = _run([*command, str(copy)], scratch, json.dumps(vars(asked)))
+        result = Path(scratch) / "result.json"
+        if not result.exists():
+            lines = finished.stderr.strip().splitlines()
+            return Seen(error=lines[-1] if lines else f"exit {finished.returncode}")
+        found = json.loads(result.read_text(encoding="utf-8"))
+        seen = Seen(found["active"], [(text, answers) for text, answers in found["said"]])
+    if not asked.tests:
+        return seen
+    with tempfile.TemporaryDirectory(prefix="compatibility-") as scratch:
+        copy = Path(scratch) / Path(asked.directory).name
+        shutil.copytree(files, copy)
+        arguments = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *asked.pytest_options, *asked.tests]
+        if on_errklein:
+            arguments += ["-p", "errklein_pytest", "--errklein"]
+        finished = _run(arguments, str(copy), "", PYTHONPATH=str(HERE.parent) if on_errklein else "")
+        counts = {kind: int(number) for number, kind in re.findall(r"(\d+) (passed|failed|error)", finished.stdout)}
+        return Seen(seen.active, seen.said, counts.get("passed", 0), counts.get("failed", 0) + counts.get("error", 0))
+
+
+def _run(command: Sequence[str], directory: str, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    surroundings = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    try:
+        return subprocess.run(
+            command,
+            cwd=directory,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            env=surroundings,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"not finished after {LIMIT:.0f} s")
+
+
+def row(asked: Asked, errbot: Seen, errklein: Seen) -> str:
+    """A line of the table."""
+    same = sum(_same(left, right) for left, right in zip(errbot.said, errklein.said, strict=False))
+    asked_for = len(asked.say) + len(asked.post)
+    names = [f"`{text}`" for text in [*asked.say, *(_named(request) for request in asked.post)]]
+    tests = f"{errbot.passed} / {errklein.passed}" if asked.tests else "none"
+    cells = [
+        asked.title,
+        f"{asked.origin} {asked.version}",
+        f"{_active(errbot)} / {_active(errklein)}",
+        ", ".join(names).replace("|", "\\|").replace("\n", " "),
+        f"{same} of {asked_for}",
+        tests,
+        asked.note,
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _same(left: tuple[str, Sequence[str]], right: tuple[str, Sequence[str]]) -> bool:
+    # On either bot, the answers of several handlers to one message come in the order in which they are ready.
+    return sorted(left[1]) == sorted(right[1])
+
+
+def _active(seen: Seen) -> str:
+    if seen.error:
+        return "failed"
+    return "yes" if seen.active and all(seen.active.values()) else "no"
+
+
+def differences(errbot: Seen, errklein: Seen) -> list[str]:
+    """Lines that say where the two differ."""
+    lines = [f"{name}: {seen.error}" for name, seen in (("errbot", errbot), ("errklein", errklein)) if seen.error]
+    for left, right in zip(errbot.said, errklein.said, strict=False):
+        if not _same(left, right):
+            lines += [f"{left[0]!r}", f"    errbot:   {left[1]!r}", f"    errklein: {right[1]!r}"]
+    if (errbot.passed, errbot.failed) != (errklein.passed, errklein.failed):
+        lines.append(f"tests: {errbot.passed} passed on errbot, {errklein.passed} on errklein")
+    return lines
+
+
+def asked_in(file: Path) -> list[Asked]:
+    """What the file asks of each plugin."""
+    return [Asked(**entry) for entry in tomllib.loads(file.read_text(encoding="utf-8"))["plugin"]]
+
+
+HEAD = """\
+| plugin | from, version | active on errbot / errklein | said or posted | same answers | own tests passed, errbot / errklein | |
+|---|---|---|---|---|---|---|"""
+
+
+def main() -> None:
+    """Print the table, and below it what differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path, help="where the plugins' files are")
+    parser.add_argument("--worker", choices=("errbot", "errklein"), help=argparse.SUPPRESS)
+    parser.add_argument("--errbot", default="/opt/errbot/bin/python", help="an interpreter that has errbot and pytest")
+    parser.add_argument(
+        "--errklein", default=sys.executable, help="an interpreter that has what errklein needs, and pytest"
+    )
+    parser.add_argument("--only", default="", help="only plugins with this in their title")
+    options = parser.parse_args()
+    if options.worker:
+        asked = Asked(**json.loads(sys.stdin.read()))
+        seen = try_plugin(asked, options.directory, options.worker == "errklein")
+        Path("result.json").write_text(json.dumps(vars(seen)), encoding="utf-8")
+        # Threads of plugins may outlive the bot.
+        sys.stdout.flush()
+        os._exit(0)
+    _compare(options, print)
+
+
+def _compare(options: argparse.Namespace, tell: Callable[[str], None]) -> None:
+    tell(HEAD)
+    below: list[str] = []
+    for asked in asked_in(HERE / "compatibility.toml"):
+        if options.only not in asked.title:
+            continue
+        files = options.directory / asked.directory
+        if not files.is_dir():
+            below.append(f"{asked.title}: no files in {files}")
+            continue
+        errbot = seen_by(options.errbot, asked, files, on_errklein=False)
+        errklein = seen_by(options.errklein, asked, files, on_errklein=True)
+        tell(row(asked, errbot, errklein))
+        below += [f"{asked.title}: {line}" for line in differences(errbot, errklein)]
+    tell("")
+    for line in below:
+        tell(line)
+
+
+if __name__ == "__main__":
+    main()
