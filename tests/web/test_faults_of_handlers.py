@@ -178,7 +178,7 @@ class RaisingTests(WebCase):
             self.failed(f"/leave-coroutine/{how}", kind, "leave_coroutine")
         # The traceback has to fit into one message between trial's processes, 64 kB.
         self.addCleanup(sys.setrecursionlimit, sys.getrecursionlimit())
-        sys.setrecursionlimit(600)
+        sys.setrecursionlimit(300)
         self.failed("/recursive", RecursionError, "recursive")
 
 
