@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from errklein.web import WebServer
 
 
-def wire(reactor: Any, config: Config, bot_class: type[Bot] | None = None) -> tuple[WebServer, Callable[[], Bot]]:
+def wire(
+    reactor: Any, config: Config, bot_class: type[Bot] | None = None, ended: Callable[[], None] | None = None
+) -> tuple[WebServer, Callable[[], Bot]]:
     """Put the bot together: the web server, and what makes the rest once its data may be opened.
 
-    The bot is a Bot, or of the class given, which is built as one.
+    The bot is a Bot, or of the class given, which is built as one. `ended` is called when the bot has nothing more to do;
+    by default the reactor stops.
     """
     from errklein import compat
     from errklein.bot import Bot
@@ -55,7 +58,7 @@ def wire(reactor: Any, config: Config, bot_class: type[Bot] | None = None) -> tu
             plugin_pool=WorkerPool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE),
             backends={name: make_backend(reactor, view) for name, view in config.networks.items()},
             plugin_roots=[Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR],
-            ended=reactor.stop,
+            ended=ended or reactor.stop,
         )
         hint = shelves_to_import(config, storage) if config.STORAGE == "Shelf" else None
         if hint:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 
 from errklein import backends
 from errklein.compat.storages import restore_bot_from_backup
 from errklein.config import load_config
 from errklein.data_dir import DataDirectory
-from errklein.running.reactors import install_asyncio_reactor
+from errklein.running.reactor_thread import reactor_thread
 from errklein.settings import SETTINGS
 from errklein.wiring import wire
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
 
 CORE_BACKENDS = str(Path(backends.__file__).parent)
 """Where the networks are that errklein brings."""
@@ -36,46 +41,45 @@ def bot_config_defaults(config: Any) -> None:
 
 
 class EmbeddedBot:
-    """A bot that runs in `serve_forever`. What it hasn't itself it has from errklein's bot."""
+    """A bot that runs while somebody waits in `serve_forever`. What it hasn't itself it has from errklein's bot."""
 
-    def __init__(self, reactor: Any, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any]) -> None:
         config = load_config(None, settings)
-        self._reactor = reactor
         self._grace = config.GRACE_PERIOD
         self._data = DataDirectory(Path(config.BOT_DATA_DIR))
         self._data.prepare()
         self._data.lock()
-        _, make_bot = wire(reactor, config)
-        self._bot = make_bot()
-        self._ended: Deferred[None] | None = None
+        self._ended = threading.Event()
+        self._running = reactor_thread()
+        self._running.start()
+        self._bot = self._do(self._make, config)
 
     def serve_forever(self) -> None:
-        """Run until `shutdown` is called, in any thread, or Ctrl-C is pressed."""
-        self._reactor.callWhenRunning(lambda: Deferred.fromCoroutine(self._bot.start()).addErrback(self._cannot_start))
-        self._reactor.addSystemEventTrigger("before", "shutdown", self._stop)
-        self._reactor.run()
+        """Run until `shutdown` is called, in any thread, or Ctrl-C is pressed, or the networks have come to their end."""
+        try:
+            self._do(lambda: Deferred.fromCoroutine(self._bot.start()))
+            self._ended.wait()
+        except KeyboardInterrupt:
+            self._bot.log.info("Ctrl-C: the bot stops")
+        finally:
+            self._do(lambda: Deferred.fromCoroutine(self._bot.stop(self._grace)))
+            self._data.unlock()
 
     def shutdown(self) -> None:
         """Stop; may be called in any thread."""
-        self._reactor.callFromThread(self._reactor.stop)
+        self._ended.set()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_bot" not in vars(self):
             raise AttributeError(name)
         return getattr(self._bot, name)
 
-    def _stop(self) -> Deferred[None]:
-        if self._ended is None:
-            self._ended = Deferred.fromCoroutine(self._bot.stop(self._grace)).addBoth(self._unlock)
-        return succeed(None) if self._ended.called else self._ended
+    def _make(self, config: Any) -> Bot:
+        _, make_bot = wire(self._running.reactor, config, ended=self.shutdown)
+        return make_bot()
 
-    def _unlock(self, result: Any) -> Any:
-        self._data.unlock()
-        return result
-
-    def _cannot_start(self, failure: Any) -> None:
-        self._bot.log.failure("The bot can't start", failure)
-        self._reactor.stop()
+    def _do(self, work: Callable[..., Any], *args: Any) -> Any:
+        return self._running.wait(work, *args, timeout=None, what="it")
 
 
 def setup_bot(backend_name: str, logger: logging.Logger, config: Any, restore: str | None = None) -> EmbeddedBot:
@@ -85,10 +89,7 @@ def setup_bot(backend_name: str, logger: logging.Logger, config: Any, restore: s
     """
     bot_config_defaults(config)
     settings = {name: value for name, value in vars(config).items() if name.isupper() and value is not None}
-    install_asyncio_reactor()
-    from twisted.internet import reactor
-
-    bot = EmbeddedBot(reactor, {**settings, "BACKEND": backend_name})
+    bot = EmbeddedBot({**settings, "BACKEND": backend_name})
     if restore:
         restore_bot_from_backup(restore, bot=bot, log=logger)
     return bot

@@ -11,6 +11,7 @@ import threading
 import unittest
 import weakref
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
+from errklein.running.reactor_thread import reactor_thread
 from errklein.testing.log_bridge import LogBridge
-from errklein.testing.reactor_thread import reactor_thread
 
 # Before anything that imports the reactor: plugins' libraries are to run on this one.
 _reactor_thread = reactor_thread()
@@ -28,7 +29,7 @@ from errklein.backends.test import OutgoingQueue, TestBackend  # noqa: E402
 from errklein.bot import Bot  # noqa: E402
 from errklein.chat import Identifier, Presence  # noqa: E402
 from errklein.config import load_config  # noqa: E402
-from errklein.plugins.imports import share_with_tests, unload  # noqa: E402
+from errklein.plugins.imports import share_with_tests, unload, unshare  # noqa: E402
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.ports import Backend  # noqa: E402
@@ -194,7 +195,13 @@ class TestBot:
         self._bare_names = BareNames(self._plugs)
         self._bare_names.install()
         share_with_tests()
-        self._on_reactor(self._start, timeout=max(timeout, _LONGEST_START), what="the start of the bot")
+        try:
+            self._on_reactor(self._start, timeout=max(timeout, _LONGEST_START), what="the start of the bot")
+        except BaseException:
+            # Nobody stops what hasn't been started.
+            with suppress(Exception):
+                self.stop()
+            raise
         # Where errbot puts them too, so that tests can import what lies beside a plugin.
         sys.path.extend({str(plug.directory) for plug in self._plugs()} - set(sys.path))
 
@@ -207,6 +214,7 @@ class TestBot:
         finally:
             self.bot_thread = None
             self._bare_names.remove()
+            unshare()
             for plug in self._plugs():
                 unload(plug)
             self._log_bridge.close()

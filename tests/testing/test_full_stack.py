@@ -21,8 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.test import QUIT_MESSAGE, STZ_MSG, STZ_PRE, TestPerson, TestRoom
 from errklein.chat import Message, Presence
 from errklein.config import ConfigError
+from errklein.running.reactor_thread import Overdue, reactor_thread
 from errklein.testing.full_stack import FullStackTest, TestBot
-from errklein.testing.reactor_thread import Overdue, reactor_thread
 
 GREETER = Path(__file__).resolve().parent / "fixtures" / "greeter"
 

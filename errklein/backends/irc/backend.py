@@ -37,7 +37,7 @@ _LEAST_ROOM = 64
 _WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 
 
-class IRCBackend(Callbacks, RoomLife):
+class IRCBackend(RoomLife):
     """One IRC network, as the view `config` of the configuration describes it.
 
     Tests pass their own `endpoint`, `render` (Markdown to IRC's text) and `chance` (what random.random is).

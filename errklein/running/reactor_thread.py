@@ -1,6 +1,6 @@
-"""A reactor that runs in a thread of its own, so that tests may block.
+"""A reactor that runs in a thread of its own, so that tests and programs which embed a bot may block.
 
-There is one for the process, since a reactor can't be run twice; it is started by the first test that needs it and runs
+There is one for the process, since a reactor can't be run twice; it is started by the first that needs it and runs
 until the process ends.
 """
 
@@ -25,7 +25,7 @@ from errklein.running.threads import settle_in_this_thread
 
 
 class Overdue(AssertionError):
-    """What the test waits for has not happened in time."""
+    """What somebody waits for has not happened in time."""
 
 
 class ReactorThread:
@@ -43,10 +43,11 @@ class ReactorThread:
             self.thread.start()
             self._started.wait()
 
-    def wait(self, work: Callable[..., Any], *args: Any, timeout: float, what: str) -> Any:
+    def wait(self, work: Callable[..., Any], *args: Any, timeout: float | None, what: str) -> Any:
         """What `work`, called on the reactor, returns or its Deferred fires with; raises what it fails with.
 
-        Raises Overdue, which names `what`, if that takes longer than `timeout` seconds. Not for the reactor's thread.
+        Raises Overdue, which names `what`, if that takes longer than `timeout` seconds; None waits as long as it takes.
+        Not for the reactor's thread.
         """
         done = threading.Event()
         results: list[Any] = []
@@ -84,7 +85,7 @@ class ReactorThread:
 
 @cache
 def reactor_thread() -> ReactorThread:
-    """The process's reactor for tests that block; not started yet.
+    """The process's reactor for those who block; not started yet.
 
     It becomes the reactor that `from twisted.internet import reactor` means, so that what plugins use runs on it, unless
     there is one already, or trial is about to choose one.
