@@ -200,11 +200,19 @@ def places(
     return ["+", *also]
 
 
+FROM_STDLIB = "errklein_from_stdlib"
+"""Field of events that were records of the standard library's logging, so that nobody makes them records again."""
+FROM_TWISTED = "errklein_from_twisted"
+"""Attribute of records that were Twisted's events, likewise."""
+
+
 class Bridge(logging.Handler):
     """Hands what is said to the standard library's logging to Twisted's."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log what the record says, under the same name."""
+        if hasattr(record, FROM_TWISTED):
+            return
         try:
             text = record.getMessage()
         except Exception:
@@ -215,7 +223,7 @@ class Bridge(logging.Handler):
         for candidate, number in _LEVELS.items():
             if record.levelno >= number:
                 level = candidate
-        fields: dict[str, Any] = {"text": text}
+        fields: dict[str, Any] = {"text": text, FROM_STDLIB: True}
         if record.exc_info and record.exc_info[1] is not None:
             kind, value, trace = record.exc_info
             fields["log_failure"] = Failure(value, kind, trace)

@@ -66,6 +66,7 @@ __all__ = [
     "plugin_class",
     "share_with_tests",
     "unload",
+    "unshare",
 ]
 
 PACKAGE = "errklein_plugins"
@@ -127,9 +128,14 @@ def know_neighbours(directories: Iterable[Path]) -> None:
 def share_with_tests() -> None:
     """From now on, what code that is no plugin's has imported from beside a plugin is what the plugin imports, too.
 
-    Such a module isn't read again when the plugin is reloaded.
+    Such a module isn't read again when the plugin is reloaded. Ends when `unshare` was called as often.
     """
-    _finder.shares = True
+    _finder.shares += 1
+
+
+def unshare() -> None:
+    """End what one `share_with_tests` began."""
+    _finder.shares -= 1
 
 
 def _execute(plug: PlugFile, home: _Home) -> ModuleType:
@@ -262,7 +268,7 @@ class _PluginFinder(MetaPathFinder):
 
     def __init__(self) -> None:
         self.homes: dict[str, _Home] = {}
-        self.shares = False
+        self.shares = 0
         self.neighbours: dict[str, str] = {}
 
     def home_of(self, fullname: str) -> _Home | None:

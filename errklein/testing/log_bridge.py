@@ -7,6 +7,8 @@ import logging
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+from errklein.logs import FROM_STDLIB, FROM_TWISTED
+
 _LEVELS = {
     LogLevel.debug: logging.DEBUG,
     LogLevel.info: logging.INFO,
@@ -41,10 +43,12 @@ class LogBridge:
 
     def __call__(self, event: LogEvent) -> None:
         """Pass the event on."""
+        if FROM_STDLIB in event:
+            return
         level = _LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO)
         logger = logging.getLogger(event.get("log_namespace", "errklein"))
         if not logger.isEnabledFor(level):
             return
         failure = event.get("log_failure")
         error = None if failure is None else (failure.type, failure.value, failure.getTracebackObject())
-        logger.log(level, "%s", formatEvent(event), exc_info=error)
+        logger.log(level, "%s", formatEvent(event), exc_info=error, extra={FROM_TWISTED: True})

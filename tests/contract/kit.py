@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import shutil
+import sys
 import tempfile
 import textwrap
 import unittest
@@ -73,6 +74,7 @@ class ContractTest(TestCase):
             self.addCleanup(self.flushLoggedErrors)
         self.directory = Path(tempfile.mkdtemp(prefix="contract-"))
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.addCleanup(self.forget_modules)
         if self.plugin:
             self.write("tried.plug", f"[Core]\nName = Tried\nModule = tried\n{textwrap.dedent(self.plug)}")
             self.write("tried.py", self.plugin)
@@ -98,6 +100,14 @@ class ContractTest(TestCase):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
         return path
+
+    def forget_modules(self) -> None:
+        """Take what was imported from the test's directory away from later tests."""
+        here = str(self.directory)
+        sys.path[:] = [entry for entry in sys.path if not entry.startswith(here)]
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None)).startswith(here):
+                del sys.modules[name]
 
     # Talking
 
