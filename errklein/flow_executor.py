@@ -17,6 +17,7 @@ from errklein.dispatcher import handling
 from errklein.running import PoolStopped
 from errklein.running.tally import Tally
 from errklein.running.threads import on_reactor_soon
+from errklein.text import md_escape
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -253,13 +254,19 @@ class FlowExecutor:
         """Tell the requestor what he can go on with."""
         if flow not in self.in_flight or not flow.current_step.hints:
             return
-        prefix = self._bot.prefix
-        lines = []
-        for step in flow.next_steps():
-            command = self._bot.registry.get(step.command or "")
-            syntax = "" if command is None else command.declaration.syntax or ""
-            lines.append(f"- {prefix}{str(step).replace('_', ' ')} {syntax}".rstrip())
+        lines = [f"- {self._how_to_take(step)}" for step in flow.next_steps()]
         self._tell(flow, "\n".join([f"You are in the flow **{flow.name}**, you can continue with:", "", *lines]))
+
+    def _how_to_take(self, step: FlowNode) -> str:
+        """What is to be said, in Markdown: the command and its syntax, or the pattern that is waited for."""
+        command = self._bot.registry.find(step.command or "")
+        prefix = self._bot.prefix
+        if command is None:
+            return prefix + str(step).replace("_", " ")
+        declared = command.declaration
+        if declared.pattern is not None:
+            return (prefix if declared.prefixed else "") + md_escape(declared.pattern.pattern)
+        return f"{prefix}{str(step).replace('_', ' ')} {declared.syntax or ''}".rstrip()
 
     def _tell(self, flow: Flow, text: str) -> None:
         self._bot.send(flow.requestor, text)

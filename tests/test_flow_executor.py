@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein import BotPlugin, CommandError, botcmd
+from errklein import BotPlugin, CommandError, botcmd, botmatch, re_botcmd
 from errklein.backends.test import TestPerson
 from errklein.commands.flows import FLOW_END, FlowRoot, botflow
 from errklein.flow_executor import MOST_AUTOSTEPS
@@ -55,6 +55,14 @@ class Steps(BotPlugin):
     @botcmd
     def fails(self, msg: Any, args: Any) -> str:
         raise ValueError("no luck")
+
+    @botmatch(r"^\d+\*?$", flow_only=True)
+    def number(self, msg: Any, match: Any) -> str:
+        return self.called("number", msg, match.string)
+
+    @re_botcmd(pattern=r"^number (\d)$")
+    def numbered(self, msg: Any, match: Any) -> str:
+        return self.called("numbered", msg, match.string)
 
     @botcmd
     def refuses(self, msg: Any, args: Any) -> str:
@@ -117,6 +125,15 @@ class StepsTests(FlowsCase):
         self.assertEqual(self.say("!two two 2"), ["did two_two", hint("f", "!three")])
         self.assertEqual(self.say("!three 3"), ["did three"])
         self.assertEqual(self.executor.in_flight, [])
+
+    def test_patterns(self) -> None:
+        """For a command that is given by a pattern the hint is the pattern, with the prefix if it needs one."""
+        first = self.flow().connect("one")
+        first.connect("number")
+        first.connect("numbered")
+        self.start()
+        self.assertEqual(self.say("!one")[1:], [hint("f", r"^\d+\*?$", r"!^number (\d)$")])
+        self.assertEqual(self.say("12"), ["did number"])
 
     def test_context_is_shared(self) -> None:
         """What a step puts into msg.ctx the next one finds there."""

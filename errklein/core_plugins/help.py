@@ -14,6 +14,7 @@ from errklein.core_plugins.code import code, fenced, plain
 
 _LINE = 80
 _BULLET = 2
+_UNDOCUMENTED = "(undocumented)"
 
 
 class Help(BotPlugin):
@@ -96,7 +97,7 @@ class Help(BotPlugin):
 
     def _described(self, command: RegisteredCommand) -> str:
         first, _, rest = self._documented(command).partition("\n")
-        head = f"**{plain(self._written(command))}** - {first or 'This command has no description.'}"
+        head = f"**{plain(self._written(command))}** - {first or _UNDOCUMENTED}"
         if getattr(command.handler, "_err_arg_command", False):
             # Written by argparse, in columns.
             parts = [head, fenced(rest.strip("\n")) if rest.strip() else ""]
@@ -120,6 +121,6 @@ class Help(BotPlugin):
 
     def _line(self, command: RegisteredCommand, between: str = " - ") -> str:
         first = self._documented(command).partition("\n")[0]
-        line = f"{self._written(command)}{between if first else ''}{first}"
+        line = f"{self._written(command)}{between}{first or _UNDOCUMENTED}"
         width = _LINE - _BULLET
         return "- " + plain(line if len(line) <= width else line[: width - 3] + "...")

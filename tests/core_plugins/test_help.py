@@ -74,7 +74,7 @@ class HelpTests(PluginTestCase):
             "All commands",
             "Cook",
             "• !Fry Egg - Fry an egg",
-            "• !undocumented",
+            "• !undocumented - (undocumented)",
             "• !help - ",
             "• !status gc",
             "• !^bake (\\w+)$ - Bake it.",
@@ -108,7 +108,7 @@ class HelpTests(PluginTestCase):
             self.assertIn("!Fry Egg", shown)
             self.assertIn("Sunny side up.", shown)
         self.assertIn("Taste it.", self.command("!help taste"))
-        self.assertIn("no description", self.command("!help undocumented"))
+        self.assertIn("!undocumented - (undocumented)", self.command("!help undocumented"))
 
     def test_patterns(self) -> None:
         """A command that is given by a pattern is found by its name, and by what stands for it in lists."""
