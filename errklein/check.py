@@ -15,10 +15,10 @@ from errklein.logs import escape
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.plugin import State
 from errklein.plugins.storages import check_storage, database_of, shelves_to_import
+from errklein.plugins.unknown_names import unknown_names
 from errklein.running import Placement, place
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.tap import Options, check_networks
-from errklein.unknown_names import unknown_names
 from errklein.webhooks import HookDeclaration
 from errklein.wiring import wire
 

@@ -39,13 +39,14 @@ OBSERVER = "errklein.logs.observer"
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-_LEVELS = {
+LEVELS = {
     LogLevel.debug: logging.DEBUG,
     LogLevel.info: logging.INFO,
     LogLevel.warn: logging.WARNING,
     LogLevel.error: logging.ERROR,
     LogLevel.critical: logging.CRITICAL,
 }
+"""The numbers that the standard library's logging has for Twisted's levels."""
 
 
 def escape(text: str) -> str:
@@ -67,11 +68,12 @@ def format_line(event: LogEvent) -> str | None:
         lines[0] += f"({escape(request)}) "
     lines[0] += escape(text) if text else "a failure"
     if isinstance(failure, Failure):
-        lines += ["\t" + escape(line) for line in _traceback(failure).splitlines()]
+        lines += ["\t" + escape(line) for line in traceback_of(failure).splitlines()]
     return "\n".join(lines) + "\n"
 
 
-def _traceback(failure: Failure) -> str:
+def traceback_of(failure: Failure) -> str:
+    """The failure's traceback, as it comes; what it has from outside isn't escaped."""
     try:
         return failure.getTraceback()
     except Exception as error:
@@ -88,7 +90,7 @@ class LevelFilter:
 
     def __call__(self, event: LogEvent) -> None:
         """Pass the event on, or not."""
-        if _LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO) >= self._level:
+        if LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO) >= self._level:
             self._passed_on(event)
 
 
@@ -201,7 +203,7 @@ def places(
 
 
 FROM_STDLIB = "errklein_from_stdlib"
-"""Field of events that were records of the standard library's logging, so that nobody makes them records again."""
+"""Field of events that were records of the standard library's logging: the record."""
 FROM_TWISTED = "errklein_from_twisted"
 """Attribute of records that were Twisted's events, likewise."""
 
@@ -220,10 +222,10 @@ class Bridge(logging.Handler):
         if record.stack_info:
             text += "\n" + record.stack_info
         level = LogLevel.debug
-        for candidate, number in _LEVELS.items():
+        for candidate, number in LEVELS.items():
             if record.levelno >= number:
                 level = candidate
-        fields: dict[str, Any] = {"text": text, FROM_STDLIB: True}
+        fields: dict[str, Any] = {"text": text, FROM_STDLIB: record}
         if record.exc_info and record.exc_info[1] is not None:
             kind, value, trace = record.exc_info
             fields["log_failure"] = Failure(value, kind, trace)

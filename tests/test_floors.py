@@ -21,9 +21,20 @@ FLOORS = (
     ("running",),
     ("config", "settings", "logs", "data_dir"),
     ("backends", "web", "storage", "journal"),
-    ("answers", "bot", "conversations", "dispatcher", "filtering", "flow_executor", "streams", "plugins", "core_plugins", "compat", "testing", "unknown_names", "wiring", ""),
-    ("service", "stopping", "probe", "reloading", "check", "tap", "cli", "__main__")
-    + ("errbot_cli", "data_commands", "plugin_wizard"),
+    ("answering", "bot", "plugins", "core_plugins", "compat", "testing", "wiring", ""),
+    (
+        "service",
+        "stopping",
+        "probe",
+        "reloading",
+        "check",
+        "tap",
+        "cli",
+        "errbot_cli",
+        "data_commands",
+        "plugin_wizard",
+        "__main__",
+    ),
 )
 """From the ground up. "" is the package errklein itself, which plugin authors import from."""
 

@@ -10,8 +10,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
+from errklein.answering.conversations import Conversations
+from errklein.answering.dispatcher import Dispatcher
+from errklein.answering.flow_executor import FlowExecutor
 from errklein.bot.hearing import Hearing
 from errklein.bot.speaking import Speaking
+from errklein.bot.streams import Streams
 from errklein.bot.web_warnings import WebWarnings
 from errklein.chat import Message
 from errklein.commands import CommandRegistry
@@ -21,18 +25,14 @@ from errklein.commands.history import History
 from errklein.commands.registry import FilterRegistry
 from errklein.compat import holder
 from errklein.compat.flask_routes import flask_routes
-from errklein.conversations import Conversations
-from errklein.dispatcher import Dispatcher
-from errklein.flow_executor import FlowExecutor
 from errklein.plugins.botflow import BotFlow, build_flows
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.plugins.repos.manager import BotRepoManager
+from errklein.plugins.unknown_names import unknown_names
 from errklein.ports import Backend, Storage
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits
-from errklein.streams import Streams
-from errklein.unknown_names import unknown_names
 from errklein.web import ExpiryWatch, WebServer
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
+from errklein.answering.dispatcher import Dispatcher, handling
+from errklein.answering.flow_executor import FlowExecutor
+from errklein.bot.streams import Streams
 from errklein.bot.telling import Telling
 from errklein.chat import Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.compat.callbacks import MadeUpEvents
-from errklein.dispatcher import Dispatcher, handling
-from errklein.flow_executor import FlowExecutor
 from errklein.ports import Backend
 from errklein.running.turns import Turns
-from errklein.streams import Streams
 from errklein.web import WebServer
 
 

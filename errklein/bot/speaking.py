@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import Any, BinaryIO
 
+from errklein.answering.dispatcher import network_of_handled_message
 from errklein.bot.telling import Telling
 from errklein.chat import Card, Identifier, Message, Room, RoomOccupant, Stream
-from errklein.dispatcher import network_of_handled_message
 from errklein.ports import Backend, Reacts, SendsCards, SendsStreams
 from errklein.text import templating
 

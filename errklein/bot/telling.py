@@ -8,8 +8,8 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.answering.dispatcher import handling
 from errklein.chat import Message
-from errklein.dispatcher import handling
 from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.ports import Backend
 from errklein.running import Runner, WorkerPool

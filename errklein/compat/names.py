@@ -264,7 +264,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "BotFlow": "errklein.plugins.botflow:BotFlow",
         "FLOW_END": "errklein.commands.flows:FLOW_END",
         "Flow": "errklein.commands.flows:Flow",
-        "FlowExecutor": "errklein.flow_executor:FlowExecutor",
+        "FlowExecutor": "errklein.answering.flow_executor:FlowExecutor",
         "FlowNode": "errklein.commands.flows:FlowNode",
         "FlowRoot": "errklein.commands.flows:FlowRoot",
         "InvalidState": "errklein.commands.flows:InvalidState",

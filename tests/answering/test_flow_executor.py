@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, CommandError, botcmd, botmatch, re_botcmd
+from errklein.answering.flow_executor import MOST_AUTOSTEPS
 from errklein.backends.test import TestPerson
 from errklein.commands.flows import FLOW_END, FlowRoot, botflow
-from errklein.flow_executor import MOST_AUTOSTEPS
 from errklein.plugins.botflow import BotFlow
 from errklein.testing import TestBot
 

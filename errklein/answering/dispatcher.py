@@ -11,13 +11,13 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.answers import Answers
+from errklein.answering.answers import Answers
+from errklein.answering.filtering import Filtering
 from errklein.chat import Message
 from errklein.commands import Caller, Prefixes, RegisteredCommand, find_command, strip_prefix
 from errklein.commands.access import needs_admin, verdict_on
 from errklein.commands.history import History, asked_again
 from errklein.commands.unknown import unknown_command
-from errklein.filtering import Filtering
 from errklein.ports import Backend
 from errklein.running import Placement, place
 from errklein.running.one_by_one import OneByOne

@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.answering.dispatcher import handling
 from errklein.chat import Identifier, Message, Room, RoomOccupant
 from errklein.commands import CommandError, RegisteredCommand
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
-from errklein.dispatcher import handling
 from errklein.running import PoolStopped
 from errklein.running.tally import Tally
 from errklein.running.threads import on_reactor_soon
