@@ -22,19 +22,7 @@ FLOORS = (
     ("config", "settings", "logs", "data_dir"),
     ("backends", "web", "storage", "journal"),
     ("answering", "bot", "plugins", "core_plugins", "compat", "testing", "wiring", ""),
-    (
-        "service",
-        "stopping",
-        "probe",
-        "reloading",
-        "check",
-        "tap",
-        "cli",
-        "errbot_cli",
-        "data_commands",
-        "plugin_wizard",
-        "__main__",
-    ),
+    ("service", "stopping", "probe", "reloading", "tap", "cli", "__main__"),
 )
 """From the ground up. "" is the package errklein itself, which plugin authors import from."""
 

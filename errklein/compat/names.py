@@ -255,10 +255,10 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "human_name_for_git_url": "errklein.plugins.repos.manager:human_name_for_git_url",
     },
     "errbot.cli": {
-        "main": "errklein.errbot_cli:main",
+        "main": "errklein.cli.errbot:main",
     },
     "errbot.plugin_wizard": {
-        "new_plugin_wizard": "errklein.plugin_wizard:new_plugin_wizard",
+        "new_plugin_wizard": "errklein.cli.wizard:new_plugin_wizard",
     },
     "errbot.flow": {
         "BotFlow": "errklein.plugins.botflow:BotFlow",

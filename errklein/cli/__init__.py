@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0].startswith("-") and arguments[0] not in {"-h", "--help", "--version"}:
-        from errklein import errbot_cli
+        from errklein.cli import errbot
 
-        return errbot_cli.main(arguments)
+        return errbot.main(arguments)
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
     if known.command == "run":
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if known.command == "new-plugin":
         return new_plugin(known.directory, known.name, known.description)
     if known.command == "check":
-        from errklein.check import check
+        from errklein.cli.check import check
 
         check(known.config, known.plugin_dir, known.data_dir)
     if known.command == "backends":
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def new_plugin(directory: str, name: str | None, description: str) -> int:
     """Write a plugin with its tests into the directory; without a name, it is asked for."""
-    from errklein.plugin_wizard import new_plugin_wizard, write_plugin
+    from errklein.cli.wizard import new_plugin_wizard, write_plugin
 
     if name is None:
         new_plugin_wizard(directory)
@@ -93,19 +93,19 @@ def backends(config_file: str | None) -> int:
 
 def work_on_data(known: argparse.Namespace) -> int:
     """Import, back up, restore, or show and change what is stored."""
-    from errklein import data_commands
+    from errklein.cli import data
 
     with one_line_errors():
         config = load(known.config, known.data_dir)
         if known.command == "import-errbot":
-            return data_commands.import_errbot(config, known.force)
+            return data.import_errbot(config, known.force)
         if known.command == "backup":
-            return data_commands.backup(config)
+            return data.backup(config)
         if known.command == "restore":
-            return data_commands.restore(config, Path(known.file) if known.file else None, known.force)
+            return data.restore(config, Path(known.file) if known.file else None, known.force)
         if known.what == "get":
-            return data_commands.storage_get(config, known.namespace)
-        change = data_commands.storage_set if known.what == "set" else data_commands.storage_merge
+            return data.storage_get(config, known.namespace)
+        change = data.storage_set if known.what == "set" else data.storage_merge
         return change(config, known.namespace, sys.stdin.read())
 
 

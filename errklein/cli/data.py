@@ -20,6 +20,7 @@ from errklein.config import Config
 from errklein.data_dir import DataDirectory
 from errklein.logs import escape
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
+from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.plug_file import PlugError, PlugFile
 from errklein.plugins.storages import check_storage, database_of, make_storage
 from errklein.ports import Storage
@@ -179,9 +180,8 @@ def _namespaces(config: Config) -> list[str]:
 
 
 def _plugs(config: Config) -> Iterator[PlugFile]:
-    core = Path(__file__).parent / "core_plugins"
     repositories = Path(config.BOT_DATA_DIR) / "plugins"
-    roots = [core, *config.BOT_EXTRA_PLUGIN_DIR, *([repositories] if repositories.is_dir() else [])]
+    roots = [CORE_PLUGINS, *config.BOT_EXTRA_PLUGIN_DIR, *([repositories] if repositories.is_dir() else [])]
     for path in find_plug_files([*roots, *entry_point_roots()]):
         try:
             yield PlugFile.load(path)

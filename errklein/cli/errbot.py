@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from errklein import data_commands
 from errklein._version import __version__
+from errklein.cli import data
 from errklein.config import Config
 from errklein.data_dir import DataDirectory
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.init is not None:
         return cli.init(Path(options.init))
     if options.new_plugin is not None:
-        from errklein.plugin_wizard import new_plugin_wizard
+        from errklein.cli.wizard import new_plugin_wizard
 
         new_plugin_wizard(options.new_plugin)
         return 0
@@ -37,13 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with cli.one_line_errors():
         config = cli.load(options.config, None)
         if options.restore is not None:
-            return data_commands.restore(config, Path(options.restore) if options.restore else None)
+            return data.restore(config, Path(options.restore) if options.restore else None)
         if options.storage_get is not None:
-            return data_commands.storage_get(config, options.storage_get)
+            return data.storage_get(config, options.storage_get)
         if options.storage_set is not None:
-            return data_commands.storage_set(config, options.storage_set, sys.stdin.read())
+            return data.storage_set(config, options.storage_set, sys.stdin.read())
         if options.storage_merge is not None:
-            return data_commands.storage_merge(config, options.storage_merge, sys.stdin.read())
+            return data.storage_merge(config, options.storage_merge, sys.stdin.read())
         pid_file = _pid_file(config, options.pidfile) if options.daemon else None
     ours = [*(["--config", options.config] if options.config else []), *(["--backend", "Text"] if options.text else [])]
     return cli.run(None, ours, pid_file)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein import cli, errbot_cli
+from errklein import cli, errbot
 from errklein._version import __version__
 from tests.processes import write_config
 
@@ -31,8 +31,8 @@ class ErrbotCliTests(SynchronousTestCase):
     def test_run(self) -> None:
         """The bot runs in the foreground, on the terminal if that is asked for; also without any option."""
         self.assertEqual(cli.main(["-c", self.config]), 0)
-        self.assertEqual(errbot_cli.main(["-T", "-c", self.config]), 0)
-        self.assertEqual(errbot_cli.main([]), 0)
+        self.assertEqual(errbot.main(["-T", "-c", self.config]), 0)
+        self.assertEqual(errbot.main([]), 0)
         common = ["-n", "--pidfile=", "errklein"]
         self.assertEqual(
             self.ran,
@@ -41,8 +41,8 @@ class ErrbotCliTests(SynchronousTestCase):
 
     def test_daemon(self) -> None:
         """In the background there is a pid file, by default in the data directory, which is made."""
-        errbot_cli.main(["-d", "-c", self.config])
-        errbot_cli.main(["-d", "-p", "/run/bot.pid", "-c", self.config])
+        errbot.main(["-d", "-c", self.config])
+        errbot.main(["-d", "-p", "/run/bot.pid", "-c", self.config])
         data = self.directory / "data"
         self.assertEqual([ran[0] for ran in self.ran], [f"--pidfile={data}/err.pid", "--pidfile=/run/bot.pid"])
         self.assertTrue(data.is_dir())

@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
-from errklein.plugin_wizard import NewPlugin, new_plugin_wizard
+from errklein.cli.wizard import NewPlugin, new_plugin_wizard
 from errklein.plugins.plug_file import PlugFile
 
 
