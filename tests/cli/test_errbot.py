@@ -8,7 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein import cli, errbot
+from errklein import cli
+from errklein.cli import errbot
 from errklein._version import __version__
 from tests.processes import write_config
 
