@@ -216,7 +216,7 @@ def row(asked: Asked, errbot: Seen, errklein: Seen) -> str:
         f"{asked.origin} {asked.version}",
         f"{_active(errbot)} / {_active(errklein)}",
         ", ".join(names).replace("|", "\\|").replace("\n", " "),
-        f"{same} of {asked_for}",
+        f"{same} of {asked_for}" if _active(errbot) == _active(errklein) == "yes" else "-",
         tests,
         asked.note,
     ]
@@ -250,6 +250,7 @@ def asked_in(file: Path) -> list[Asked]:
     return [Asked(**entry) for entry in tomllib.loads(file.read_text(encoding="utf-8"))["plugin"]]
 
 
+# Where a plugin isn't active on both, its answers aren't compared: two bots without it agree too.
 HEAD = """\
 | plugin | from, version | active on errbot / errklein | said or posted | same answers | own tests passed, errbot / errklein | |
 |---|---|---|---|---|---|---|"""
@@ -260,7 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, help="where the plugins' files are")
     parser.add_argument("--worker", choices=("errbot", "errklein"), help=argparse.SUPPRESS)
-    parser.add_argument("--errbot", default="/opt/errbot/bin/python", help="an interpreter that has errbot and pytest")
+    parser.add_argument("--errbot", default=sys.executable, help="an interpreter that has errbot and pytest")
     parser.add_argument(
         "--errklein", default=sys.executable, help="an interpreter that has what errklein needs, and pytest"
     )
