@@ -40,9 +40,10 @@ class Discovery:
 
 
 def find_plug_files(roots: Iterable[str | Path], suffix: str = ".plug") -> Discovery:
-    """All `.plug` files, or those of another `suffix`, in and under `roots`: root after root, each root's files sorted, each file once.
+    """All `.plug` files, or those of another `suffix`, in and under `roots`: root after root, each file once.
 
-    Their paths are absolute. A root may also be a `.plug` or `.flow` file. Symbolic links are followed, once each; hidden
+    A directory's own files come before those of the directories in it, both sorted: of two plugins with one name the outer
+    one is known. Their paths are absolute. A root may also be a `.plug` or `.flow` file. Symbolic links are followed, once each; hidden
     directories and `__pycache__` are left out.
     """
     search = _Search(suffix)
@@ -77,11 +78,11 @@ class _Search:
         try:
             if not self.is_new(directory):
                 return
-            entries = [(entry, entry.is_dir()) for entry in sorted(directory.iterdir())]
+            entries = sorted((entry.is_dir(), entry) for entry in directory.iterdir())
         except OSError as error:
             self.unreadable.append(UnreadablePlace(directory, str(error.strerror)))
             return
-        for entry, is_directory in entries:
+        for is_directory, entry in entries:
             if is_directory:
                 if not entry.name.startswith(".") and entry.name != "__pycache__":
                     self.directory(entry)

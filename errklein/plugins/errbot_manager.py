@@ -53,7 +53,7 @@ def check_errbot_version(plugin_info: PluginInfo) -> None:
 def check_python_plug_section(plugin_info: PluginInfo) -> bool:
     """Whether the plugin is for a Python such as this one."""
     version = plugin_info.python_version
-    return version is None or (version[0] >= 3 and version <= sys.version_info[:3])
+    return version is None or (version[0] >= 3 and version < sys.version_info[:3])
 
 
 class BotPluginManager(PluginManager):

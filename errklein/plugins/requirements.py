@@ -31,7 +31,7 @@ def parse_errbot_version(text: str) -> tuple[int, int, int, int]:
 
 
 def parse_python_version(text: str) -> tuple[int, int, int]:
-    """The oldest Python that will do. "2+", the old way to say "both", means Python 3.
+    """The Python that a plugin runs above. "2+", the old way to say "both", means Python 3.
 
     Raises ValueError unless `text` is "3", "2+", "3.9", "3.9.2" or such, perhaps with a suffix as in "3.9.2-rc1".
     """
@@ -45,14 +45,17 @@ def parse_python_version(text: str) -> tuple[int, int, int]:
 
 
 def python_refusal(required: str | None, running: tuple[int, int, int] | None = None) -> str | None:
-    """Why a plugin with this `[Python] Version` can't run on Python `running` (default: this one); None if it can."""
+    """Why a plugin with this `[Python] Version` can't run on Python `running` (default: this one); None if it can.
+
+    As for errbot, the version that is named is itself too old: "3.11.4" asks for 3.11.5 at least.
+    """
     if required is None:
         return None
     if required == "2":
         return "it is for Python 2"
     running = running or (sys.version_info.major, sys.version_info.minor, sys.version_info.micro)
-    if parse_python_version(required) > running:
-        return f"it needs Python {required} or newer, and this is {'.'.join(map(str, running))}"
+    if parse_python_version(required) >= running:
+        return f"it needs a Python newer than {required}, and this is {'.'.join(map(str, running))}"
     return None
 
 

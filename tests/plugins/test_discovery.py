@@ -20,10 +20,10 @@ class FindPlugFilesTests(PluginFilesTestCase):
         return [str(path.relative_to(self.directory)) for path in find_plug_files(roots)]
 
     def test_below(self) -> None:
-        """Files are found at any depth, sorted, and nothing but .plug files."""
+        """Files are found at any depth, outer ones first, else sorted, and nothing but .plug files."""
         for path in ("b.plug", "a/z.plug", "a/b/c.plug", "c/d.plug", "c/d.py", "e.flow", "plug"):
             self.write(path)
-        self.assertEqual(self.names(self.directory), ["a/b/c.plug", "a/z.plug", "b.plug", "c/d.plug"])
+        self.assertEqual(self.names(self.directory), ["b.plug", "a/z.plug", "a/b/c.plug", "c/d.plug"])
 
     def test_passed_over(self) -> None:
         """Hidden directories and caches hold no plugins; a root may be hidden all the same."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,4 +185,5 @@ class VersionTests(SynchronousTestCase):
         self.assertTrue(check_python_plug_section(info()))
         self.assertTrue(check_python_plug_section(info(python_version=(3, 0, 0))))
         self.assertFalse(check_python_plug_section(info(python_version=(2, 0, 0))))
+        self.assertFalse(check_python_plug_section(info(python_version=sys.version_info[:3])))
         self.assertFalse(check_python_plug_section(info(python_version=(3, 99, 0))))

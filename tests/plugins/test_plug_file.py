@@ -176,19 +176,21 @@ class RequirementTests(PluginFilesTestCase):
     """Which versions a plugin runs with."""
 
     def test_python(self) -> None:
-        """A plugin runs on the Python that it names and on newer ones; "2" alone is refused."""
-        for required in (None, "2+", "3", "3+", "3.11", "3.11.4", "3.11.4-rc1", "2.7.1"):
+        """A plugin runs on Pythons newer than the one that it names, as with errbot; "2" alone is refused."""
+        for required in (None, "2+", "3", "3+", "3.11", "3.11.3", "3.11.3-rc1", "2.7.1"):
             self.assertIs(python_refusal(required, (3, 11, 4)), None, required)
-        for required in ("2", "3.11.5", "3.12", "4"):
+        for required in ("2", "3.11.4", "3.11.4-rc1", "3.11.5", "3.12", "4"):
             self.assertIsNot(python_refusal(required, (3, 11, 4)), None, required)
 
     def test_python_here(self) -> None:
         """Without a version given, the running one counts."""
-        self.assertIs(python_refusal(".".join(map(str, sys.version_info[:3]))), None)
+        major, minor, micro = sys.version_info[:3]
+        self.assertIs(python_refusal(f"{major}.{minor - 1}.{micro}"), None)
+        self.assertIsNot(python_refusal(f"{major}.{minor}.{micro}"), None)
 
     def test_python_said(self) -> None:
         """The refusal says what is needed and what there is."""
-        self.assertEqual(python_refusal("3.12", (3, 11, 4)), "it needs Python 3.12 or newer, and this is 3.11.4")
+        self.assertEqual(python_refusal("3.12", (3, 11, 4)), "it needs a Python newer than 3.12, and this is 3.11.4")
 
     def test_errbot(self) -> None:
         """Min and Max are inclusive, and errklein stands for errbot 6.2.1."""
@@ -200,7 +202,7 @@ class RequirementTests(PluginFilesTestCase):
     def test_refusal_of_a_plugin(self) -> None:
         """A plugin's file knows whether the plugin can run here."""
         plug = PlugFile("A", "a", self.directory / "a.plug", python_version="99.0.0")
-        self.assertIn("Python 99.0.0", plug.refusal() or "")
+        self.assertIn("newer than 99.0.0", plug.refusal() or "")
         plug = PlugFile("A", "a", self.directory / "a.plug", errbot_min="99.0.0")
         self.assertIn("errbot 99.0.0", plug.refusal() or "")
 
