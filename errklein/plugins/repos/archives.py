@@ -14,6 +14,8 @@ from errklein.plugins.repos.sources import RepoException, shown
 MOST_PACKED = 50_000_000
 MOST_UNPACKED = 200_000_000
 MOST_FILES = 10_000
+DEEPEST = 50
+"""In how many directories, one in the other, a file may be. What is much deeper Python can't remove any more."""
 
 _EXPECTED = "expected a .tar.gz archive of regular files in one directory"
 
@@ -34,6 +36,9 @@ def unpack(archive: IO[bytes], target: Path) -> None:
         raise RepoException(f"the archive can't be read ({error}); {_EXPECTED}") from error
     except OSError as error:
         raise RepoException(f"the archive can't be unpacked: {error.strerror or error}") from error
+    except RecursionError:
+        # A header may be about the next header, which is about the next.
+        raise RepoException(f"the archive can't be read: its headers never end; {_EXPECTED}") from None
 
 
 def _extract(tar: tarfile.TarFile, target: Path) -> None:
@@ -67,6 +72,8 @@ def _parts(member: tarfile.TarInfo) -> list[str]:
     parts = [part for part in member.name.split("/") if part not in ("", ".")]
     if member.name.startswith("/") or ".." in parts or "\\" in member.name or "\0" in member.name:
         raise RepoException(f"{shown(member.name)} in the archive leads out of it; {_EXPECTED}")
+    if len(parts) > DEEPEST:
+        raise RepoException(f"{shown(member.name)} in the archive is in more than {DEEPEST} directories")
     return parts
 
 

@@ -85,7 +85,9 @@ def check_name(name: str) -> None:
 def human_name_for_git_url(url: str) -> str:
     """The last two parts of the URL, such as owner/name, without .git."""
     path = url.rstrip("/").partition("://")[2] or url.rstrip("/")
-    parts = [part for part in re.split(r"[/:]", path.partition("?")[0]) if part]
+    # A password before the host is nothing to be called by.
+    host, slash, rest = path.partition("?")[0].partition("/")
+    parts = [part for part in re.split(r"[/:]", host.rpartition("@")[2] + slash + rest) if part]
     return str(PurePosixPath(*parts[-2:])).removesuffix(".git") if parts else ""
 
 

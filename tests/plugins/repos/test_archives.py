@@ -95,6 +95,15 @@ class UnpackTests(SynchronousTestCase):
         with mock.patch.object(archives, "MOST_FILES", 3):
             self.assertIn("more than 3 files", self.refused(archive({f"x/{n}": "" for n in range(5)})))
 
+    def test_nesting(self) -> None:
+        """Directories that are nested too deep to be removed again, and headers about headers, are refused."""
+        self.assertIn("more than 50 directories", self.refused(archive({"x/" + "y/" * 1500 + "a": ""})))
+        self.setUp()
+        about = tarfile.TarInfo("././@LongLink")
+        about.type, about.size = tarfile.GNUTYPE_LONGNAME, 2
+        headers = (about.tobuf(format=tarfile.GNU_FORMAT) + b"a\0".ljust(512, b"\0")) * 3000
+        self.assertIn("headers never end", self.refused(gzip.compress(headers, 1)))
+
     def test_broken(self) -> None:
         """What is no archive, or only a part of one, is refused."""
         whole = archive({"x/a": "a" * 5000})

@@ -19,6 +19,7 @@ class NameTests(SynchronousTestCase):
             ("https://github.com/a/b/", "a/b"),
             ("git@github.com:a/b.git", "a/b"),
             ("https://host/x.tar.gz", "host/x.tar.gz"),
+            ("https://user:pass@host/x.git", "host/x"),
             ("/srv/x/y", "x/y"),
             ("a/b", "a/b"),
         ):
@@ -88,9 +89,15 @@ class SourceTests(SynchronousTestCase):
 
     def test_secrets(self) -> None:
         """A refusal doesn't repeat the password in a URL, and is one line."""
-        with self.assertRaises(RepoException) as raised:
-            Source.of("gopher://user:s3cret@host/a/b")
-        self.assertNotIn("s3cret", str(raised.exception))
+        for url in (
+            "gopher://user:s3cret@host/a/b",
+            "https://user:s3cret@host/..",
+            "https://s3cret@host/x y",
+            "https://user:p@s3cret@host/..",
+        ):
+            with self.assertRaises(RepoException, msg=url) as raised:
+                Source.of(url)
+            self.assertNotIn("s3cret", str(raised.exception))
 
     @given(st.text(max_size=60))
     def test_anything(self, text: str) -> None:
