@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
-from errklein.settings import BACKEND_NAMES, BACKENDS, LOCAL_BACKENDS, SETTINGS, ConfigError, checked, means_nothing
+from errklein.settings import BACKEND_NAMES, BACKENDS, LOCAL_BACKENDS, SETTINGS, ConfigError, checked
 
 __all__ = ["Config", "ConfigError", "load_config"]
 
@@ -43,7 +43,7 @@ class Config:
         path: Path | None = None,
         above: Config | None = None,
     ) -> None:
-        vars(self).update(_networks={}, _network=network, _path=path, _above=above, _without_effect=())
+        vars(self).update(_networks={}, _network=network, _path=path, _above=above)
         vars(self).update(_changes=0, _now=None)
         for name, value in settings.items():
             setattr(self, name, value)
@@ -64,12 +64,6 @@ class Config:
         """The file that was read."""
         file: Path | None = vars(self)["_path"]
         return file
-
-    @property
-    def without_effect(self) -> Sequence[str]:
-        """The settings that were given and mean nothing in this version; empty in a view."""
-        names: Sequence[str] = vars(self)["_without_effect"]
-        return names
 
     @property
     def now(self) -> SimpleNamespace:
@@ -137,7 +131,6 @@ def load_config(
     config = Config({name: copy.copy(setting.default) for name, setting in SETTINGS.items()} | given, path=path)
     config.BOT_DATA_DIR = str(Path(config.BOT_DATA_DIR).absolute())
     vars(config)["_networks"] = _views(config, "BACKEND" in given)
-    vars(config)["_without_effect"] = _without_effect(given, config.networks)
     _fill_in(config, given)
     return config
 
@@ -161,11 +154,6 @@ def _views(config: Config, has_backend: bool) -> dict[str, Config]:
             raise ConfigError(f"{where}: {error}") from None
         views[network] = Config(own, network=network, path=config.path, above=config)
     return views
-
-
-def _without_effect(given: Mapping[str, Any], networks: Mapping[str, Config]) -> list[str]:
-    of_networks = [item for view in networks.values() for item in vars(view).items()]
-    return sorted({name for name, value in (*given.items(), *of_networks) if means_nothing(name, value)})
 
 
 def _fill_in(config: Config, given: Mapping[str, Any]) -> None:

@@ -12,7 +12,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,8 +55,18 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def format_line(event: LogEvent) -> str | None:
-    """The event as it is written to the log: a line, and for a failure the indented lines of its traceback."""
+_COLORS: Mapping[str, Mapping[int, str]] = {
+    "light": dict(zip(sorted(LEVELS.values()), ("96", "92", "93", "91", "1;91"), strict=True)),
+    "dark": dict(zip(sorted(LEVELS.values()), ("36", "32", "33", "31", "1;31"), strict=True)),
+}
+"""The colour (ECMA-48 SGR) of each level's name: light ones are for dark terminals, dark ones for light terminals."""
+
+
+def format_line(event: LogEvent, theme: str = "") -> str | None:
+    """The event as it is written to the log: a line, and for a failure the indented lines of its traceback.
+
+    `theme` is "light" or "dark" where the line goes to a terminal that is to have colours.
+    """
     text = eventAsText(event, includeTimestamp=False, includeSystem=False, includeTraceback=False)
     failure = event.get("log_failure")
     if not text and failure is None:
@@ -63,7 +74,11 @@ def format_line(event: LogEvent) -> str | None:
     level = event.get("log_level")
     system = event.get("log_system") or f"{event.get('log_namespace', '-')}#{level.name if level else '-'}"
     request = request_id.get()
-    lines = [f"{formatTime(event.get('log_time'))} [{escape(str(system))}] "]
+    source = f"[{escape(str(system))}]"
+    if theme in _COLORS:
+        color = _COLORS[theme][LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO)]
+        source = f"\x1b[{color}m{source}\x1b[m"
+    lines = [f"{formatTime(event.get('log_time'))} {source} "]
     if request != "-":
         lines[0] += f"({escape(request)}) "
     lines[0] += escape(text) if text else "a failure"
@@ -102,6 +117,10 @@ class Destinations:
 
     def __init__(self) -> None:
         self.level = logging.INFO
+        self.format: Callable[[LogEvent], str | None] | None = None
+        """What makes an event's text, ended by a newline, in place of `format_line`."""
+        self.theme = ""
+        """The colours on terminals: "light" or "dark" letters, or none."""
         self.places: list[str] = ["-"]
         self.rotated = True
         """Whether a file is put away and a new one begun when it grows large, and on SIGUSR1, as twistd does it."""
@@ -113,7 +132,15 @@ class Destinations:
 
     def observer(self) -> LevelFilter:
         """Open the log, now."""
-        return LevelFilter([FileLogObserver(stream, format_line) for stream in self.streams()], self.level)
+        return LevelFilter([self.writer(stream) for stream in self.streams()], self.level)
+
+    def writer(self, stream: IO[Any]) -> FileLogObserver:
+        """What writes events to the stream, one of `streams`."""
+        if self.format is not None:
+            return FileLogObserver(stream, self.format)
+        if self.theme and _shows_colors(stream):
+            return FileLogObserver(stream, partial(format_line, theme=self.theme))
+        return FileLogObserver(stream, format_line)
 
     def streams(self) -> list[IO[Any]]:
         """Open what is to be written to, now."""
@@ -156,6 +183,12 @@ class Destinations:
             reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
 
 
+def _shows_colors(stream: IO[Any]) -> bool:
+    # LogFile, for one, has no isatty; NO_COLOR is explained on no-color.org.
+    isatty = getattr(stream, "isatty", None)
+    return isatty is not None and isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+
+
 destinations = Destinations()
 
 
@@ -173,7 +206,7 @@ def use_with_twist(launcher: MutableMapping[str, Any]) -> None:
     if launcher["logFile"] is sys.stdout and "-" not in destinations.places:
         launcher["logFile"] = destinations.streams()[0]
     if launcher["fileLogObserverFactory"] is textFileLogObserver:
-        launcher["fileLogObserverFactory"] = lambda stream: FileLogObserver(stream, format_line)
+        launcher["fileLogObserverFactory"] = destinations.writer
 
 
 def places(

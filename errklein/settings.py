@@ -167,7 +167,7 @@ def _path(value: Any) -> Any:
 
 def _directories(value: Any) -> Any:
     """Directories that exist, as a list of paths."""
-    if value is None:
+    if value is None or value == "":
         return []
     given = [value] if isinstance(value, (str, os.PathLike)) else value
     if not isinstance(given, (list, tuple)):
@@ -209,6 +209,44 @@ def _storage_config(value: Any) -> Any:
     return value
 
 
+def _options(value: Any) -> Any:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise Refused("a dict of what sentry_sdk.init takes")
+    return value
+
+
+def _dsn(value: Any) -> Any:
+    return "" if value is None else _text(value)
+
+
+def _formatter(value: Any) -> Any:
+    if not callable(getattr(value, "format", None)) or isinstance(value, (str, type)):
+        raise Refused("a logging.Formatter")
+    return value
+
+
+def _transport(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2 or not all(isinstance(item, str) and item for item in value):
+            raise Refused("a class of sentry_sdk.transport, or the pair of its name and its module")
+        return tuple(value)
+    if not callable(value):
+        raise Refused("a class of sentry_sdk.transport, or the pair of its name and its module")
+    return value
+
+
+def _pattern(value: Any) -> Any:
+    try:
+        if isinstance(value, str):
+            value.format(nick="", user="", host="")
+            return value
+    except (AttributeError, LookupError, ValueError):
+        pass
+    raise Refused("a string in which {nick}, {user} and {host} may stand")
+
+
 def _anything(value: Any) -> Any:
     return value
 
@@ -228,9 +266,14 @@ SETTINGS: Mapping[str, Setting] = {
     "AUTOINSTALL_DEPS": Setting(True, _flag),
     "BOT_LOG_FILE": Setting(None, _optional(_path)),
     "BOT_LOG_LEVEL": Setting(logging.INFO, _level),
-    "BOT_LOG_FORMATTER": Setting(None, _anything),
+    "BOT_LOG_FORMATTER": Setting(None, _optional(_formatter)),
     "BOT_LOG_SENTRY": Setting(False, _flag),
     "BOT_LOG_SENTRY_FLASK": Setting(False, _flag),
+    "SENTRY_DSN": Setting("", _dsn),
+    "SENTRY_LOGLEVEL": Setting(logging.INFO, _level),
+    "SENTRY_EVENTLEVEL": Setting(logging.ERROR, _level),
+    "SENTRY_OPTIONS": Setting({}, _options),
+    "SENTRY_TRANSPORT": Setting(None, _optional(_transport)),
     "BOT_ASYNC": Setting(True, _flag),
     "BOT_ASYNC_POOLSIZE": Setting(10, _whole(1)),
     "BOT_IDENTITY": Setting({}, _mapping),
@@ -265,8 +308,9 @@ SETTINGS: Mapping[str, Setting] = {
     "IRC_CHANNEL_RATE": Setting(None, _optional(_seconds)),
     "IRC_PRIVATE_RATE": Setting(None, _optional(_seconds)),
     "IRC_RECONNECT_ON_KICK": Setting(5, _optional(_seconds)),
-    "IRC_RECONNECT_ON_DISCONNECT": Setting(5, _optional(_seconds)),
-    "IRC_ACL_PATTERN": Setting("{nick}!{user}@{host}", _text),
+    # None: the backend's own pace, too.
+    "IRC_RECONNECT_ON_DISCONNECT": Setting(None, _optional(_seconds)),
+    "IRC_ACL_PATTERN": Setting("{nick}!{user}@{host}", _pattern),
     # errklein's own
     "BACKENDS": Setting({}, _mapping),
     "WEBHOOK_TIMEOUT": Setting(60.0, _some_seconds),
@@ -277,36 +321,28 @@ SETTINGS: Mapping[str, Setting] = {
     "GRACE_PERIOD": Setting(10.0, _seconds),
     "OUTBOX_LIMIT": Setting(10_000, _whole(1)),
 }
-"""The settings that have a value even if none is given. COMPACT_OUTPUT, BOT_ADMINS_NOTIFICATIONS depend on others."""
+"""The settings that have a value even if none is given."""
 
-WITHOUT_EFFECT = frozenset(
-    {
-        "BOT_LOG_FORMATTER",
-        "BOT_LOG_SENTRY",
-        "BOT_LOG_SENTRY_FLASK",
-        "IRC_RECONNECT_ON_DISCONNECT",
-        "TEXT_COLOR_THEME",
-        "TEXT_DEMO_MODE",
-        "XMPP_CA_CERT_FILE",
-        "XMPP_FEATURE_MECHANISMS",
-        "XMPP_KEEPALIVE_INTERVAL",
-        "XMPP_SSL_VERSION",
-        "XMPP_USE_IPV6",
-        "XMPP_XHTML_IM",
-    }
-)
-"""Settings of errbot's that are read and checked, and mean nothing in this version."""
+DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": strings, "COMPACT_OUTPUT": _flag}
+"""The settings whose value depends on others if they aren't given."""
+
+OF_XMPP = frozenset(name for name in SETTINGS if name.startswith("XMPP_"))
+"""Settings of a network that errklein doesn't have; a network that was written for errbot may read them."""
+
+CONFIDENTIAL = frozenset({"BOT_IDENTITY", "STORAGE_CONFIG", "SENTRY_DSN"})
+"""Settings that may hold passwords under any name."""
+
+_SECRET_WORDS = ("pass", "pwd", "secret", "token", "key", "credential", "private", "auth")
 
 
-def means_nothing(name: str, value: Any) -> bool:
-    """Whether somebody who gave the setting this value, as it is used, expects what this version doesn't do."""
-    return name in WITHOUT_EFFECT and value != SETTINGS[name].default
+def is_secret(name: str) -> bool:
+    """Whether what has that name is nothing that others should see."""
+    return any(word in name.lower() for word in _SECRET_WORDS)
 
 
 def checked(name: str, value: Any) -> Any:
     """The value of a setting as it is used; raises ConfigError. What isn't a setting is taken as it is."""
-    setting = SETTINGS.get(name)
-    check = strings if name == "BOT_ADMINS_NOTIFICATIONS" else setting.check if setting is not None else _anything
+    check = SETTINGS[name].check if name in SETTINGS else DEPENDENT.get(name, _anything)
     try:
         return check(value)
     except Refused as refused:
@@ -315,6 +351,6 @@ def checked(name: str, value: Any) -> Any:
 
 def _shown(name: str, value: Any) -> str:
     """The value for an error message; of what may hold passwords, only its type."""
-    if isinstance(value, (str, int, float, bytes, type(None))) and name not in {"BOT_IDENTITY", "STORAGE_CONFIG"}:
+    if isinstance(value, (str, int, float, bytes, type(None))) and name not in CONFIDENTIAL:
         return repr(value)
     return f"a {type(value).__name__}"

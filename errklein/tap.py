@@ -17,6 +17,7 @@ from twisted.python import usage
 from errklein import logs
 from errklein.config import Config, ConfigError, load_config
 from errklein.data_dir import DataDirectory, DataDirectoryError
+from errklein.log_records import FormattedByLogging
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.settings import BACKEND_NAMES
 from errklein.wiring import wire
@@ -110,6 +111,7 @@ def _make_service(options: Options) -> IService:
     from errklein.plugins.storages import check_storage
     from errklein.reloading import Reloading
     from errklein.running.relaunch import offer_restart
+    from errklein.sentry import check_sentry, start_sentry
     from errklein.service import BotService
     from errklein.stopping import Relaunch
 
@@ -123,6 +125,7 @@ def _make_service(options: Options) -> IService:
     if not options.launcher.get("chroot"):
         check_networks(config)
         check_storage(config)
+        check_sentry(config)
         data_directory.check()
         check_endpoints(endpoints)
     choose_log(options.launcher, config, data_directory, launch)
@@ -132,6 +135,7 @@ def _make_service(options: Options) -> IService:
     offer_restart(relaunch.request)
 
     def make_startable() -> Startable:
+        start_sentry(config)
         return Reloading(make_bot(), reactor) if options["reload"] else make_bot()
 
     return BotService(
@@ -212,6 +216,8 @@ def choose_log(launcher: MutableMapping[str, Any], config: Config, data: DataDir
     """Settle where the log goes, and have what plugins log come there; raises ConfigError for a file that can't be."""
     log = logs.destinations
     log.level = config.BOT_LOG_LEVEL
+    log.theme = config.TEXT_COLOR_THEME
+    log.format = FormattedByLogging(config.BOT_LOG_FORMATTER) if config.BOT_LOG_FORMATTER is not None else None
     log.places = logs.places(
         daemon=launch.daemon,
         chosen=launcher.get("logfile"),

@@ -101,13 +101,6 @@ class OneNetwork(ConfigCase):
         config.TOKEN = "t"
         self.assertEqual(config.networks["text"].TOKEN, "t")
 
-    def test_settings_without_effect(self) -> None:
-        """Those that are given are known, of networks too; saying what is so anyway, as errbot's template does, isn't."""
-        quiet = self.load("BACKEND = 'Null'\nBOT_ASYNC = True\nSTORAGE = 'Memory'\nMINE = 1\n")
-        self.assertEqual(quiet.without_effect, [])
-        loud = self.load("BACKENDS = {'here': {'BACKEND': 'Null', 'BOT_LOG_SENTRY': True}}\nBOT_LOG_FORMATTER = 1\n")
-        self.assertEqual(loud.without_effect, ["BOT_LOG_FORMATTER", "BOT_LOG_SENTRY"])
-
     def test_no_secret_in_repr(self) -> None:
         """A configuration that ends in a log shows no passwords."""
         config = self.load(IRC)
@@ -245,6 +238,19 @@ class Mistakes(ConfigCase):
             ("WEBHOOK_TIMEOUT = float('nan')", "WEBHOOK_TIMEOUT", "seconds"),
             ("GRACE_PERIOD = '10'", "GRACE_PERIOD", "seconds", "'10'"),
             ("BOT_IDENTITY = 'x'", "BOT_IDENTITY", "a dict"),
+            ("BOT_LOG_FORMATTER = '%(message)s'", "BOT_LOG_FORMATTER", "a logging.Formatter", "'%(message)s'"),
+            ("SENTRY_EVENTLEVEL = 'LOUD'", "SENTRY_EVENTLEVEL", "logging.INFO"),
+            ("SENTRY_OPTIONS = {1: 2}", "SENTRY_OPTIONS", "a dict of what sentry_sdk.init takes"),
+            ("SENTRY_TRANSPORT = ('A',)", "SENTRY_TRANSPORT", "the pair of its name and its module"),
+            ("SENTRY_TRANSPORT = 'A'", "SENTRY_TRANSPORT", "a class of sentry_sdk.transport"),
+            ("COMPACT_OUTPUT = 'yes'", "COMPACT_OUTPUT", "True or False", "'yes'"),
+            ("IRC_ACL_PATTERN = '{nick'", "IRC_ACL_PATTERN", "{user}"),
+            ("TEXT_COLOR_THEME = None", "TEXT_COLOR_THEME", "a string"),
+            ("CHATROOM_RELAY = ('#a',)", "CHATROOM_RELAY", "a dict of names"),
+            ("PLUGINS_CALLBACK_ORDER = (1,)", "PLUGINS_CALLBACK_ORDER", "a tuple of plugins' names"),
+            ("ACCESS_CONTROLS = {'a': {'allowuser': 'b'}}", "ACCESS_CONTROLS", "allowuser"),
+            ("IRC_CHANNEL_RATE = -1", "IRC_CHANNEL_RATE", "at least 0"),
+            ("XMPP_KEEPALIVE_INTERVAL = 0", "XMPP_KEEPALIVE_INTERVAL", "more than 0"),
             ("BACKEND, BOT_ADMINS = 'IRC', 'a'", "BOT_IDENTITY", "'nickname' is missing"),
             ("BACKEND, BOT_ADMINS = 'IRC', 'a'\nBOT_IDENTITY = {'nickname': 'e', 'server': 's', 'port': 0}", "'port'"),
             ("BACKEND = 'IRC'\nBOT_IDENTITY = {'nickname': 'e', 'server': 's'}", "BOT_ADMINS is missing"),
@@ -255,7 +261,9 @@ class Mistakes(ConfigCase):
 
     def test_no_secret_in_a_refusal(self) -> None:
         """A refused value that may hold a password isn't repeated."""
-        self.assertNotIn("hunter2", self.refusal("BOT_IDENTITY = 'hunter2'"))
+        for name in ("BOT_IDENTITY", "STORAGE_CONFIG"):
+            self.assertNotIn("hunter2", self.refusal(f"{name} = 'hunter2'"))
+        self.assertNotIn("hunter2", self.refusal("SENTRY_DSN = b'hunter2'"))
 
     def test_unreadable(self) -> None:
         """A file that isn't there is named."""

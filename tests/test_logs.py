@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 from contextvars import copy_context
 from pathlib import Path
@@ -91,6 +92,49 @@ class Lines(LogCase):
         self.assertEqual(escape(escaped), escaped)
         if text.isascii() and text.isprintable():
             self.assertEqual(escaped, text)
+
+
+class Terminal(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Colors(SynchronousTestCase):
+    """TEXT_COLOR_THEME."""
+
+    def setUp(self) -> None:
+        """A terminal that shows colours."""
+        self.patch(os, "environ", {"TERM": "xterm"})
+
+    def written(self, theme: str, stream: io.StringIO) -> str:
+        """What a warning looks like there."""
+        destinations = Destinations()
+        destinations.theme = theme
+        Logger(namespace="x", observer=destinations.writer(stream)).warn("careful\x1b")
+        return stream.getvalue()
+
+    def test_themes(self) -> None:
+        """Light letters or dark ones by how grave it is, or none with any other word; the text is as ever."""
+        self.assertRegex(self.written("light", Terminal()), r" \x1b\[93m\[x#warn\]\x1b\[m careful\\x1b\n$")
+        self.assertIn(" \x1b[33m[x#warn]\x1b[m ", self.written("dark", Terminal()))
+        self.assertIn(" [x#warn] careful", self.written("nocolor", Terminal()))
+
+    def test_only_on_terminals(self) -> None:
+        """Files have none, nor terminals that know none, nor if somebody doesn't want any."""
+        self.assertIn(" [x#warn] ", self.written("light", io.StringIO()))
+        for variable in ({"TERM": "dumb"}, {"NO_COLOR": "1"}):
+            self.patch(os, "environ", variable)
+            self.assertIn(" [x#warn] ", self.written("light", Terminal()))
+
+    def test_formatter(self) -> None:
+        """A format of one's own goes first."""
+        destinations = Destinations()
+        destinations.theme, destinations.format = "light", lambda event: "mine\n"
+        stream = Terminal()
+        Logger(namespace="x", observer=destinations.writer(stream)).warn("careful")
+        self.assertEqual(stream.getvalue(), "mine\n")
 
 
 class Levels(LogCase):

@@ -25,6 +25,7 @@ from errklein.commands.history import History
 from errklein.commands.registry import FilterRegistry
 from errklein.compat import holder
 from errklein.compat.flask_routes import flask_routes
+from errklein.doubts import doubts
 from errklein.plugins.botflow import BotFlow, build_flows
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.errbot_manager import BotPluginManager
@@ -100,9 +101,8 @@ class Bot(Speaking, Hearing):
 
     async def start(self) -> None:
         """Load and activate the plugins, then connect to the networks. Admins are told of plugins that don't work."""
-        if self.bot_config.without_effect:
-            names = ", ".join(self.bot_config.without_effect)
-            self.log.warn("Settings that mean nothing in this version: {names}", names=names)
+        for doubt in doubts(self.bot_config):
+            self.log.warn("{doubt}", doubt=doubt)
         flask_routes.serve(self.reactor, self.web, self.waits)
         holder.bot = self
         problems = await self.plugin_manager.start(self.plugin_roots, self._plugin_classes)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from errklein.commands import CommandDeclaration
 from errklein.commands.access import is_admin_by_default
 from errklein.config import Config, ConfigError
+from errklein.doubts import doubts
 from errklein.logs import escape
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.plugin import State
@@ -18,6 +19,7 @@ from errklein.plugins.storages import check_storage, database_of, shelves_to_imp
 from errklein.plugins.unknown_names import unknown_names
 from errklein.running import Placement, place
 from errklein.running.reactors import install_asyncio_reactor
+from errklein.sentry import check_sentry
 from errklein.tap import Options, check_networks
 from errklein.webhooks import HookDeclaration
 from errklein.wiring import wire
@@ -46,6 +48,7 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
         config = options.load()
         check_networks(config)
         check_storage(config)
+        check_sentry(config)
     except ConfigError as error:
         raise SystemExit(f"errklein: {error}") from None
     from twisted.internet.task import react
@@ -72,10 +75,9 @@ async def _check(reactor: Any, config: Config) -> None:
     hint = shelves_to_import(config, bot.storage) if kept_in_a_file else None
     if hint is not None:
         lines += ["", escape(hint)]
-    doubts = unknown_names(config, [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found])
-    lines += ["", *(f"warning: {escape(doubt)}" for doubt in doubts)] if doubts else []
-    if config.without_effect:
-        lines += ["", f"without effect in this version: {', '.join(config.without_effect)}"]
+    found = [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found]
+    warnings = [f"warning: {escape(doubt)}" for doubt in (*doubts(config), *unknown_names(config, found))]
+    lines += ["", *warnings] if warnings else []
     sys.stdout.write("\n".join(lines) + "\n")
     bot.storage.close()
     if problems:

@@ -16,6 +16,7 @@ from errklein.compat.storages import restore_bot_from_backup
 from errklein.config import load_config
 from errklein.data_dir import DataDirectory
 from errklein.running.reactor_thread import reactor_thread
+from errklein.sentry import start_sentry
 from errklein.settings import SETTINGS
 from errklein.wiring import wire
 
@@ -52,6 +53,7 @@ class EmbeddedBot:
         self._ended = threading.Event()
         self._running = reactor_thread()
         self._running.start()
+        self._stop_sentry = start_sentry(config)
         self._bot = self._do(self._make, config)
 
     def serve_forever(self) -> None:
@@ -63,6 +65,7 @@ class EmbeddedBot:
             self._bot.log.info("Ctrl-C: the bot stops")
         finally:
             self._do(lambda: Deferred.fromCoroutine(self._bot.stop(self._grace)))
+            self._stop_sentry()
             self._data.unlock()
 
     def shutdown(self) -> None:

@@ -11,9 +11,9 @@ from errklein.chat import Message
 from errklein.core_plugins.code import code, fenced
 from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
+from errklein.settings import is_secret
 from errklein.storage import StorageError
 
-_SECRET_WORDS = ("pass", "pwd", "secret", "token", "key", "credential", "private", "auth")
 _SHOWN = 500
 _MOST_STORED = 50
 
@@ -174,11 +174,7 @@ def _short(text: str) -> str:
 def _masked(value: Any, secret: bool) -> Any:
     """The value with each secret replaced, as its name, or that of what it is in, tells."""
     if isinstance(value, Mapping):
-        return {key: _masked(item, secret or _is_secret(str(key))) for key, item in value.items()}
+        return {key: _masked(item, secret or is_secret(str(key))) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_masked(item, secret) for item in value]
     return "•••" if secret and value else value
-
-
-def _is_secret(name: str) -> bool:
-    return any(word in name.lower() for word in _SECRET_WORDS)

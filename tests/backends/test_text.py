@@ -291,6 +291,21 @@ class PipeTests(TestCase):
         await output.until("thread\n")
         self.assertEqual("early\nNOW\nfrom a thread\n", output.text)
 
+    async def test_in_all_ways(self) -> None:
+        """With TEXT_DEMO_MODE = False a message is shown as each kind of network would show it."""
+        source, _ = self.pipe()
+        shown, target = self.pipe()
+        output = Output(self.reactor, shown)
+        self.addCleanup(output.stop)
+        backend = self.backend(source, target, TEXT_DEMO_MODE=False)
+        backend.connect(self.events)
+        await backend.send_message(Message("**now** {: color='red'}\x1b[2J", to=backend.user))  # type: ignore[misc]
+        await output.until("*now*")
+        await output.until("\n--- IM text ---\n")
+        for part in ("--- Markdown ---\n**now**", "<strong>now</strong>", "--- text ---\nnow"):
+            self.assertIn(part, output.text)
+        self.assertNotIn("\x1b", output.text)
+
     async def test_slow_reader(self) -> None:
         """Messages that nobody reads yet hold up neither the reactor nor each other, and all of them arrive."""
         source, _ = self.pipe()

@@ -71,7 +71,8 @@ class IRCBackend(RoomLife):
         self._outbox: Outbox[Line] = Outbox(
             reactor, self.network, self._transmit, self._pace, limit=settings.outbox_limit
         )
-        self._link = Link(reactor, settings, endpoint or endpoint_for(reactor, settings), Backoff(chance), self)
+        backoff = Backoff(chance, settings.reconnect_after)
+        self._link = Link(reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self)
         self._away = ""
 
     # ports.Backend

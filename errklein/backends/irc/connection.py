@@ -17,24 +17,27 @@ from errklein.settings import ConfigError
 
 
 class Backoff:
-    """Delays that double from 1 s up to 5 minutes, each up to half longer by chance, so that bots don't return together."""
+    """Delays that double from `first`, 1 s by default, up to 5 minutes.
+
+    Each is up to half longer by chance, so that bots don't return together.
+    """
 
     FIRST = 1.0
     LONGEST = 300.0
 
-    def __init__(self, chance: Callable[[], float]) -> None:
+    def __init__(self, chance: Callable[[], float], first: float | None = None) -> None:
         self._chance = chance
-        self._next = self.FIRST
+        self._first = self._next = self.FIRST if first is None else first
 
     def delay(self, longest: bool = False) -> float:
         """How many seconds to wait before the next try."""
         base = self.LONGEST if longest else self._next
-        self._next = min(self._next * 2, self.LONGEST)
+        self._next = min(max(self._next * 2, self.FIRST), self.LONGEST)
         return min(base * (1 + self._chance() / 2), self.LONGEST)
 
     def reset(self) -> None:
         """It worked: begin with the shortest delay again."""
-        self._next = self.FIRST
+        self._next = self._first
 
 
 def endpoint_for(reactor: Any, settings: IRCSettings) -> IStreamClientEndpoint:

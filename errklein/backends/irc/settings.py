@@ -35,6 +35,8 @@ class IRCSettings:
     channel_rate: float | None = None
     private_rate: float | None = None
     rejoin_after_kick: float | None = 5.0
+    reconnect_after: float | None = None
+    """Seconds from the loss of a connection to the first try to have another."""
     acl_pattern: str = ACL_PATTERN
     outbox_limit: int = 10_000
     message_size_limit: int = 510
@@ -73,6 +75,7 @@ class IRCSettings:
             channel_rate=getattr(config, "IRC_CHANNEL_RATE", None),
             private_rate=getattr(config, "IRC_PRIVATE_RATE", None),
             rejoin_after_kick=getattr(config, "IRC_RECONNECT_ON_KICK", 5.0),
+            reconnect_after=getattr(config, "IRC_RECONNECT_ON_DISCONNECT", None),
             acl_pattern=_acl_pattern(getattr(config, "IRC_ACL_PATTERN", ACL_PATTERN)),
             outbox_limit=getattr(config, "OUTBOX_LIMIT", 10_000),
             # Less than this and a word or two wouldn't fit.

@@ -20,7 +20,7 @@ from errklein.backends.text.lines import LineConsole
 from errklein.chat import Identifier, Message
 from errklein.ports import BackendEvents
 from errklein.running.turns import Turns
-from errklein.text import printable, to_ansi, to_plain
+from errklein.text import printable, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 from errklein.text.rendering import md_escape
 
 HISTORY = "text-history"
@@ -166,12 +166,26 @@ class TextBackend(LocalBackend):
 
     def _rendered(self, message: Message) -> str:
         compact: bool = getattr(self._config, "COMPACT_OUTPUT", False)
+        if not getattr(self._config, "TEXT_DEMO_MODE", True):
+            return self._in_all_ways(message.body, compact)
         if not self._on_terminal:
             return to_plain(message.body, compact=compact)
         text = to_ansi(message.body, compact=compact)
         if message.to == self.user:
             return text
         return f"\x1b[2m{printable(str(message.to))}:\x1b[22m {text}"
+
+    def _in_all_ways(self, markdown: str, compact: bool) -> str:
+        """The text as each kind of network shows it, for authors of plugins and networks."""
+        ways = {
+            "Markdown": to_md(markdown),
+            "XHTML": to_xhtml(markdown),
+            "text": to_plain(markdown, compact=compact),
+            "IM text": to_imtext(markdown, compact=compact),
+        }
+        if self._on_terminal:
+            ways["ANSI"] = to_ansi(markdown, compact=compact)
+        return "\n".join(f"--- {name} ---\n{text}" for name, text in ways.items())
 
     def _show(self, text: str) -> Deferred[None]:
         return self._console.show(text) if self._console is not None else succeed(None)

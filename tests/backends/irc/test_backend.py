@@ -238,6 +238,21 @@ class TroubleTests(PlayedTests):
         self.assertEqual(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300])
         self.assertEqual(self.listener.told, [])
 
+    def test_reconnect_on_disconnect(self) -> None:
+        """IRC_RECONNECT_ON_DISCONNECT is the first wait; the next ones are twice as long each, also after none."""
+        for first, expected in ((5.0, [5, 10, 20]), (0.0, [0, 1, 2])):
+            server = PlayedServer()
+            server.backend(IRC_RECONNECT_ON_DISCONNECT=first).connect(self.listener)
+            delays = []
+            for _ in range(3):
+                server.refuse()
+                before, attempts = server.clock.seconds(), server.attempts
+                server.clock.advance(0)
+                while server.attempts == attempts:
+                    server.clock.advance(1)
+                delays.append(server.clock.seconds() - before)
+            self.assertEqual(delays, expected)
+
     def test_row_64_backoff_has_jitter(self) -> None:
         """Bots that lost the same server don't all come back in the same moment."""
         backend = IRCBackend(self.server.clock, config(), endpoint=self.server, chance=lambda: 0.5)
