@@ -25,9 +25,8 @@ class WebhookTest(ContractTest):
         self.assertIn("Plugin configuration done.", self.ask(f"!plugin config Webserver {configuration!r}"))
         self.session = requests.Session()
         self.session.trust_env = False
-        self.session.mount(
-            "http://", requests.adapters.HTTPAdapter(max_retries=requests.adapters.Retry(30, backoff_factor=0.01))
-        )
+        until_it_listens = requests.adapters.Retry(30, backoff_factor=0.01, backoff_max=0.1)
+        self.session.mount("http://", requests.adapters.HTTPAdapter(max_retries=until_it_listens))
         self.addCleanup(self.session.close)
 
     def send(self, verb: str, path: str, **arguments: Any) -> requests.Response:

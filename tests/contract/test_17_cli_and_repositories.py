@@ -7,6 +7,7 @@ import logging
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
 
 from tests.contract.kit import ContractTest, decided
 
@@ -53,6 +54,10 @@ class RepositoryTests(unittest.TestCase):
 
 class ManagerTests(ContractTest):
     """`_bot.repo_manager`."""
+
+    def start(self, **config: Any) -> None:
+        """Start the bot with an index that needs no network."""
+        super().start(BOT_PLUGIN_INDEXES=str(self.write("index.json", "{}")), **config)
 
     def test_nothing_installed(self) -> None:
         """At first there are no repositories."""
