@@ -98,9 +98,13 @@ class Dispatcher:
             return False
         return await self._filtering.let_through(message, command.name, None, dry_run=True) is not None
 
-    def unknown(self, backend: Backend, text: str) -> str:
-        """What somebody is told whose command there isn't."""
-        names = [command.name for command in self._bot.registry if command.declaration.pattern is None]
+    def unknown(self, backend: Backend, text: str, message: Message | None = None) -> str:
+        """What somebody is told whose command there isn't; with the message, nothing that is hidden from its sender."""
+        commands = [command for command in self._bot.registry if command.declaration.pattern is None]
+        if message is not None and self._bot.bot_config.networks[backend.network].now.HIDE_RESTRICTED_COMMANDS:
+            asked_by = self._asked_by(backend, message)
+            commands = [command for command in commands if verdict_on(command, None, *asked_by).denial is None]
+        names = [command.name for command in commands]
         return unknown_command(text, names, self._bot.bot_config.networks[backend.network].BOT_PREFIX)
 
     # Which command it is
@@ -156,7 +160,7 @@ class Dispatcher:
             # It may be a command of the plugin that is being reloaded.
             return settled.addCallback(_in_this_context(self._dispatch), backend, message)
         if not self._bot.bot_config.networks[backend.network].now.SUPPRESS_CMD_NOT_FOUND and self._names_unknown():
-            self.answers.reply(backend, message, self.unknown(backend, text))
+            self.answers.reply(backend, message, self.unknown(backend, text, message))
         return Deferred.fromCoroutine(self._ask_about_unknown(backend, message)) if self._bot.filters.catching else None
 
     def _names_unknown(self) -> bool:

@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 
 from errklein.answering.dispatcher import handling
 from errklein.chat import Identifier, Message, Room, RoomOccupant
-from errklein.commands import CommandError, RegisteredCommand
+from errklein.commands import Caller, CommandError, RegisteredCommand
+from errklein.commands.access import needs_admin, verdict_on
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
 from errklein.running import PoolStopped
 from errklein.running.tally import Tally
@@ -213,6 +214,7 @@ class FlowExecutor:
             return False
         message = Message("", frm=flow.requestor, to=self._listener(flow.requestor), flow=flow)
         try:
+            self._check_access(message, command)
             if command.yields:
                 await self._bot.runner.each(_forget, command.handler, message, None, pool=self._bot.command_pool)
             else:
@@ -232,6 +234,21 @@ class FlowExecutor:
             self._tell(flow, f'{flow} errored at {step} with "{_said(error)}"')
             return False
         return True
+
+    def _check_access(self, message: Message, command: RegisteredCommand) -> None:
+        """Raise CommandError if the command is for administrators and the flow isn't that of one who may use it.
+
+        Other access rules don't apply to what a flow does by itself. But whoever begins one may give it any context, and
+        so decides what it does.
+        """
+        if not needs_admin(command):
+            return
+        if isinstance(message.frm, Room):
+            raise CommandError("This command requires bot-admin privileges")
+        config = self._bot.bot_config.networks[self._bot.backend.network].now
+        denial = verdict_on(command, None, Caller.of(message, config.BOT_ADMINS), config).denial
+        if denial is not None:
+            raise CommandError(denial.reason)
 
     def _stopped(self, failure: Failure, flow: Flow) -> None:
         if not failure.check(PoolStopped):

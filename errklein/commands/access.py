@@ -208,9 +208,14 @@ def judge(
 
 
 def applying(plugin: str, command: str, patterns: Iterable[str]) -> str | None:
-    """The first of the patterns of ACCESS_CONTROLS that is for this command."""
-    key = f"{_normal(plugin)}:{_normal(command)}"
-    return next((pattern for pattern in patterns if _for_commands(pattern).match(key)), None)
+    """The first of the patterns of ACCESS_CONTROLS that is for this command.
+
+    A command that had to be renamed, since its name was taken, is still found by the name that its plugin gave it.
+    """
+    owner, name = _normal(plugin), _normal(command)
+    given = name.removeprefix(f"{owner}-")
+    keys = (f"{owner}:{name}",) if given == name else (f"{owner}:{name}", f"{owner}:{given}")
+    return next((pattern for pattern in patterns if any(map(_for_commands(pattern).match, keys))), None)
 
 
 @lru_cache(maxsize=4096)

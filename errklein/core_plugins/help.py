@@ -50,12 +50,10 @@ class Help(BotPlugin):
             shown = [command for command in await self._permitted(msg) if not command.declaration.hidden]
             owners = sorted({command.owner for command in shown}, key=str.lower)
             return "\n\n".join(["## All commands", *(self._of_plugin(owner, shown) for owner in owners)])
-        answers = []
         owners = sorted({command.owner for command in self._bot.registry if command.owner.lower() == wanted.lower()})
-        if owners:
-            permitted = await self._permitted(msg)
-            answers = [self._of_plugin(owner, permitted) for owner in owners]
-        named = self._named(wanted)
+        permitted = await self._permitted(msg)
+        answers = [self._of_plugin(owner, permitted) for owner in owners]
+        named = self._named(wanted, permitted)
         # Two lists in a row would be one.
         bullet = "- " if len(answers) + len(named) == 1 else ""
         answers += [bullet + self._described(command) for command in named]
@@ -68,14 +66,14 @@ class Help(BotPlugin):
             return [command for command in commands if await self._bot.dispatcher.permits(msg, command)]
         return commands
 
-    def _named(self, wanted: str) -> list[RegisteredCommand]:
-        """The commands of that name, which may be written with a prefix, spaces and in another case."""
+    def _named(self, wanted: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
+        """Those of the commands that have that name, which may be written with a prefix, spaces and in another case."""
         wanted = wanted.removeprefix(self._bot.prefix).strip()
         name = "_".join(wanted.split())
-        exact = [command for command in self._bot.registry if name == command.name]
+        exact = [command for command in commands if name == command.name]
         return exact or [
             command
-            for command in self._bot.registry
+            for command in commands
             if name.lower() in (command.name.lower(), *(alias.lower() for alias in command.declaration.aliases))
             or wanted.lower() in self._as_pattern(command)
         ]

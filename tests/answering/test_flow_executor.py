@@ -13,6 +13,7 @@ from errklein.backends.test import TestPerson
 from errklein.commands.flows import FLOW_END, FlowRoot, botflow
 from errklein.plugins.botflow import BotFlow
 from errklein.testing import TestBot
+from errklein.testing.bot import ADMIN
 
 ALICE = "alice"
 
@@ -67,6 +68,10 @@ class Steps(BotPlugin):
     @botcmd
     def refuses(self, msg: Any, args: Any) -> str:
         raise CommandError("not today")
+
+    @botcmd(admin_only=True)
+    def risky(self, msg: Any, args: Any) -> str:
+        return self.called("risky", msg, args)
 
 
 def always(_: Any) -> bool:
@@ -302,6 +307,18 @@ class ByItselfTests(FlowsCase):
         self.flow().connect("one", auto_trigger=True).connect("refuses", predicate=always).connect("three")
         self.assertIn('errored at refuses with "not today"', self.say("!one")[1])
         self.assertEqual(self.flushLoggedErrors(CommandError), [])
+
+    def test_step_for_administrators(self) -> None:
+        """What is for administrators a flow does for them alone, whatever context it was begun with; and for no room."""
+        self.flow().connect("risky", predicate=lambda ctx: ctx["approved"])
+        said = self.say('!flows start f {"approved": true}')
+        self.assertIn('f (alice) errored at risky with "This command requires bot-admin privileges"', said)
+        self.assertEqual(self.names(), [])
+        self.say('!flows start f {"approved": true}', who=ADMIN)
+        self.assertEqual(self.names(), ["risky"])
+        self.flow("room").connect("one", auto_trigger=True, room_flow=True).connect("risky", predicate=always)
+        self.assertIn("requires bot-admin privileges", "\n".join(self.say("!one", who=ADMIN, room="#ops")))
+        self.assertEqual(self.names(), ["risky", "one"])
 
     def test_predicate_that_raises(self) -> None:
         """It doesn't hold, and the requestor is told in one line."""

@@ -55,6 +55,14 @@ class DecideTests(SynchronousTestCase):
         self.assertIn("direct message", reason(in_room(ADMIN), admin_only=True))
         self.assertEqual(reason(in_room(ADMIN), admin_only=True, rules={"status_gc": {"allowmuc": True}}), "")
 
+    def test_renamed_commands(self) -> None:
+        """A rule for a command's own name holds when it was renamed, as another plugin had taken the name."""
+        closed = {"Ops Team:deploy": {"allowusers": ("bob",)}}
+        for name in ("deploy", "ops_team-deploy"):
+            self.assertIsNotNone(decide("Ops Team", name, "", ALICE, admin_only=False, rules=closed, default={}), name)
+        for plugin, name in (("Ops Team", "ops_team-undo"), ("Other", "ops_team-deploy")):
+            self.assertIsNone(decide(plugin, name, "", ALICE, admin_only=False, rules=closed, default={}), name)
+
     def test_users_rooms_and_arguments(self) -> None:
         """Each kind of list allows by pattern and denies by pattern."""
         self.assertIn("from this user", reason(rules={"*": {"allowusers": ("bob!*",)}}))

@@ -197,3 +197,11 @@ class RestrictedTests(PluginTestCase):
             self.assertIn("!cook", shown)
         self.assertIn("!discard", self.command("!help Cook"))
         self.assertIn("!room list", self.command("!help"))
+
+    def test_not_told_by_name(self) -> None:
+        """What is hidden from somebody isn't described when they guess its name, nor told when they come near to it."""
+        for name in ("discard", "throw away", "undocumented"):
+            self.assertEqual(self.command(f"!help {name}", frm="bob"), "That command is not defined.")
+        self.assertNotIn("Did you mean", self.command("!discar", frm="bob"))
+        self.assertIn('Did you mean "!discard"', self.command("!discar"))
+        self.assertIn("Throw something away.", self.command("!help discard"))
