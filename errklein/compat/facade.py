@@ -17,7 +17,7 @@ _ERRBOT_HERE = FACADES["errbot"]
 
 
 class FacadeModule(ModuleType):
-    """A module whose names are found where errklein has them, each when it is first asked for."""
+    """A module whose names are found where errklein has them, each when it is asked for."""
 
     def __init__(self, name: str, errbot_name: str, names: Mapping[str, str]) -> None:
         # The second sentence is for pytest, which would warn that it can't rewrite what it imports as a plugin.
@@ -28,15 +28,13 @@ class FacadeModule(ModuleType):
         self.__all__ = sorted(names if exported is None else exported)
 
     def __getattr__(self, name: str) -> Any:
+        # Not kept: some have another value later, as holder.bot has with the next bot.
         target = self._names.get(name)
         if target is not None:
-            value = _resolve(target)
-        elif f"{self._errbot_name}.{name}" in ERRBOT:
-            value = import_module(f"{self.__name__}.{name}")
-        else:
-            raise AttributeError(f"errklein doesn't have {self._errbot_name}.{name} yet", name=name, obj=self)
-        setattr(self, name, value)
-        return value
+            return _resolve(target)
+        if f"{self._errbot_name}.{name}" in ERRBOT:
+            return import_module(f"{self.__name__}.{name}")
+        raise AttributeError(f"errklein doesn't have {self._errbot_name}.{name} yet", name=name, obj=self)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._names})

@@ -35,6 +35,13 @@ class FacadeTests(SynchronousTestCase):
         self.assertIs(errbot.backends.base.Message, Message)
         self.assertEqual(errbot.version.VERSION, "6.2.1")
 
+    def test_changed_name(self) -> None:
+        """What changes where errklein has it changes here: errbot.holder.bot is the bot that runs now."""
+        holder = import_module("errklein.compat.errbot.holder")
+        for bot in (object(), object()):
+            with mock.patch("errklein.compat.holder.bot", bot):
+                self.assertIs(holder.bot, bot)
+
     def test_missing_name(self) -> None:
         """A missing name is told as errbot's; asking for it is no error."""
         for module in ("errbot", "errbot.utils"):

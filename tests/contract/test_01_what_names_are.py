@@ -1,0 +1,343 @@
+"""Chapter 1: what is behind the names, and the names of errbot's early versions."""
+
+from __future__ import annotations
+
+import configparser
+import importlib
+import io
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from tests.contract.kit import ContractTest, decided
+
+
+class ClassesTests(unittest.TestCase):
+    """What inherits from what."""
+
+    def test_exceptions(self) -> None:
+        """Who catches the general one gets the special ones."""
+        from errbot import ValidationException
+        from errbot.backends import base
+        from errbot.plugin_manager import (
+            IncompatiblePluginException,
+            PluginActivationException,
+            PluginConfigurationException,
+        )
+        from errbot.storage import StoreAlreadyOpenError, StoreException, StoreNotOpenError
+
+        self.assertTrue(issubclass(base.RoomNotJoinedError, base.RoomError))
+        self.assertTrue(issubclass(base.RoomDoesNotExistError, base.RoomError))
+        self.assertTrue(issubclass(IncompatiblePluginException, PluginActivationException))
+        self.assertTrue(issubclass(PluginConfigurationException, PluginActivationException))
+        self.assertTrue(issubclass(StoreAlreadyOpenError, StoreException))
+        self.assertTrue(issubclass(StoreNotOpenError, StoreException))
+        for kind in (base.RoomError, base.UserDoesNotExistError, base.UserNotUniqueError, ValidationException):
+            self.assertTrue(issubclass(kind, Exception))
+
+    def test_backends(self) -> None:
+        """Every network is an ErrBot."""
+        from errbot.backends.base import Backend
+        from errbot.core import ErrBot
+
+        self.assertTrue(issubclass(ErrBot, Backend))
+
+    def test_parsers(self) -> None:
+        """Parsers of arguments have a base."""
+        from errbot.botplugin import ArgParserBase, SeparatorArgParser, ShlexArgParser
+
+        self.assertTrue(issubclass(SeparatorArgParser, ArgParserBase))
+        self.assertTrue(issubclass(ShlexArgParser, ArgParserBase))
+
+
+class FunctionsTests(unittest.TestCase):
+    """What functions return."""
+
+    def test_structure(self) -> None:
+        """`recurse_check_structure` is silent about what is built as the sample, and refuses the rest."""
+        from errbot import ValidationException
+        from errbot.botplugin import recurse_check_structure
+
+        self.assertIsNone(recurse_check_structure({"a": 1, "b": ["x"]}, {"a": 2, "b": ["y", "z"]}))
+        with self.assertRaises(ValidationException):
+            recurse_check_structure({"a": 1}, {"a": "text"})
+
+    def test_access(self) -> None:
+        """What the filter of access rules works with."""
+        from errbot.core_plugins.acls import BLOCK_COMMAND, ciglob, glob
+
+        self.assertEqual(BLOCK_COMMAND, (None, None, None))
+        self.assertTrue(glob("gbin@localhost", ("nobody", "gbin@*")))
+        self.assertTrue(glob("gbin@localhost", "gbin@*"))
+        self.assertFalse(glob("GBIN@localhost", ("gbin@*",)))
+        self.assertTrue(ciglob("GBIN@localhost", ("gbin@*",)))
+
+    def test_versions(self) -> None:
+        """The version is one that errbot could have."""
+        from errbot.utils import version2tuple
+        from errbot.version import VERSION
+
+        self.assertGreater(version2tuple(VERSION), version2tuple("6.0.0"))
+
+    def test_constants(self) -> None:
+        """Of streams, of commands' arguments, of plugins' directories."""
+        from errbot import ARG_BOTCMD_CHARACTER_REPLACEMENTS
+        from errbot.plugin_manager import CORE_PLUGINS
+        from errbot.streaming import CHUNK_SIZE
+        from errbot.utils import PLUGINS_SUBDIR
+
+        self.assertEqual((CHUNK_SIZE, PLUGINS_SUBDIR), (4096, "plugins"))
+        self.assertEqual(dict(ARG_BOTCMD_CHARACTER_REPLACEMENTS)["\u2014"], "--")
+        self.assertEqual(Path(CORE_PLUGINS).name, "core_plugins")
+
+    def test_templates(self) -> None:
+        """Templates are Jinja's."""
+        from errbot import templating
+
+        self.assertIsInstance(templating.tenv(), jinja2.Environment)
+        self.assertIsInstance(templating.template_path, list)
+        self.assertIsInstance(templating.plugin_templates, dict)
+        self.assertIs(templating.Environment, jinja2.Environment)
+        self.assertIs(templating.FileSystemLoader, jinja2.FileSystemLoader)
+        path = templating.make_templates_path(Path("/somewhere"))
+        self.assertEqual(Path(path), Path("/somewhere/templates"))
+
+    @decided("errbot of the registry has no md_table, a later one has")
+    def test_table(self) -> None:
+        """`md_table` makes a table of rows, for templates too."""
+        from errbot import templating
+
+        table = templating.md_table([[1, 2]], headers=["a", "b"])
+        self.assertEqual([line.replace(" ", "") for line in str(table).splitlines()][::2], ["|a|b|", "|1|2|"])
+        self.assertIn("md_table", templating.tenv().globals)
+
+    def test_converters(self) -> None:
+        """What the factories make has `convert`."""
+        from errbot import rendering
+
+        for name in ("ansi", "text", "imtext", "xhtml", "md"):
+            self.assertIn("word", getattr(rendering, name)().convert("word"))
+
+    def test_rate(self) -> None:
+        """`rate_limited` lets calls through, but not too many of them."""
+        from errbot.utils import rate_limited
+
+        calls = []
+
+        @rate_limited(0.01)
+        def call(number: int) -> int:
+            calls.append(time.monotonic())
+            return number
+
+        self.assertEqual([call(number) for number in range(3)], [0, 1, 2])
+        self.assertGreaterEqual(calls[2] - calls[0], 0.019)
+
+    def test_deprecated(self) -> None:
+        """`deprecated` has the new function called."""
+        from errbot.utils import deprecated
+
+        def new() -> str:
+            return "new"
+
+        @deprecated(new)
+        def old() -> str:
+            return "old"
+
+        self.assertEqual(old(), "new")
+
+    def test_entry_points(self) -> None:
+        """A group that nobody offers anything in has no directories."""
+        from errbot.utils import entry_point_plugins
+
+        self.assertEqual(list(entry_point_plugins("a.group.that.nobody.has")), [])
+
+    def test_tee(self) -> None:
+        """`Tee` gives every client a stream of its own, with all that comes in."""
+        from errbot.backends.base import Stream
+        from errbot.streaming import Tee
+
+        read = []
+        done = threading.Semaphore(0)
+
+        class Client:
+            def callback_stream(self, stream: Any) -> None:
+                stream.accept()
+                read.append(stream.read())
+                done.release()
+
+        incoming: Any = Stream(None, io.BytesIO(b"x" * 10_000), name="name")
+        Tee(incoming, [Client(), Client()]).run()
+        for _ in range(2):
+            self.assertTrue(done.acquire(timeout=5))
+        self.assertEqual(read, [b"x" * 10_000] * 2)
+
+    def test_webroute(self) -> None:
+        """`webroute` is `wsview.route`, which takes an object, not a decorator."""
+        from errbot import webroute
+        from errbot.core_plugins.wsview import route
+
+        self.assertIs(webroute, route)
+
+    def test_certificate(self) -> None:
+        """`make_ssl_certificate` writes both files."""
+        from errbot.core_plugins.webserver import make_ssl_certificate
+
+        with tempfile.TemporaryDirectory() as directory:
+            key, certificate = Path(directory, "key.pem"), Path(directory, "certificate.pem")
+            make_ssl_certificate(str(key), str(certificate))
+            self.assertIn("PRIVATE KEY", key.read_text())
+            self.assertIn("BEGIN CERTIFICATE", certificate.read_text())
+
+
+class PluginInfoTests(unittest.TestCase):
+    """`PluginInfo`, which reads .plug files."""
+
+    text = "[Core]\nName = Some\nModule = some\nDependsOn = Other, More\n[Documentation]\nDescription = Does.\n"
+
+    def test_parse(self) -> None:
+        """From a parsed file."""
+        from errbot.plugin_info import PluginInfo
+
+        parser = configparser.ConfigParser()
+        parser.read_string(self.text)
+        info = PluginInfo.parse(parser)
+        self.assertEqual((info.name, info.module, info.doc, info.core), ("Some", "some", "Does.", False))
+        self.assertEqual(list(info.dependencies), ["Other", "More"])
+
+    def test_load_file(self) -> None:
+        """From an open file, and where it is."""
+        from errbot.plugin_info import PluginInfo
+
+        info = PluginInfo.load_file(io.StringIO(self.text), Path("/somewhere/some.plug"))
+        self.assertEqual((info.name, info.location), ("Some", Path("/somewhere/some.plug")))
+
+    def test_load_classes(self) -> None:
+        """From a path; its classes can be loaded."""
+        from errbot.plugin_info import PluginInfo
+
+        class Base:
+            pass
+
+        with tempfile.TemporaryDirectory() as directory:
+            Path(directory, "some.plug").write_text(self.text)
+            Path(directory, "some.py").write_text("class Some:\n    pass\n\nclass Derived(dict):\n    pass\n")
+            info = PluginInfo.load(Path(directory, "some.plug"))
+            found = info.load_plugin_classes("contract_base", dict)
+        self.assertEqual([cls.__name__ for _, cls in found], ["Derived"])
+
+
+OLD_NAMES = (
+    "jabberbot.botcmd",
+    "builtins.webserver.webhook",
+    "errBot.ErrBot",
+    "holder.bot",
+    "utils.ValidationException",
+    "utils.PY2",
+    "utils.PY3",
+    "utils.tail",
+    "utils.get_sender_username",
+    "utils.mess_2_embeddablehtml",
+    "utils.version2array",
+    "utils.RateLimited",
+    "backends.base.MUCRoom",
+    "backends.base.MUCOccupant",
+    "backends.base.build_message",
+    "core_plugins.wsview.bottle_app",
+)
+
+
+class OldNamesTests(unittest.TestCase):
+    """What errbot has long lost, and old plugins still import."""
+
+    @decided("they are gone")
+    def test_names(self) -> None:
+        """Each is there."""
+        for name in OLD_NAMES:
+            module, _, attribute = name.rpartition(".")
+            self.assertTrue(hasattr(importlib.import_module(f"errbot.{module}"), attribute), name)
+
+    @decided("they are gone")
+    def test_same(self) -> None:
+        """They are what has taken their place."""
+        from errbot import BotPlugin, ValidationException, botcmd, webhook
+        from errbot.backends import base
+        from errbot.core import ErrBot
+
+        self.assertTrue(issubclass(BotPlugin, object))
+        for name, new in (
+            ("jabberbot.botcmd", botcmd),
+            ("builtins.webserver.webhook", webhook),
+            ("errBot.ErrBot", ErrBot),
+            ("utils.ValidationException", ValidationException),
+            ("backends.base.MUCRoom", base.Room),
+            ("backends.base.MUCOccupant", base.RoomOccupant),
+        ):
+            module, _, attribute = name.rpartition(".")
+            self.assertIs(getattr(importlib.import_module(f"errbot.{module}"), attribute), new, name)
+
+    @decided("they are gone")
+    def test_helpers(self) -> None:
+        """They do what they did."""
+        from errbot.backends.base import build_message
+        from errbot.utils import PY2, PY3, tail, version2array
+
+        self.assertEqual((PY2, PY3), (False, True))
+        self.assertEqual(version2array("1.2.3"), [1, 2, 3])
+        self.assertEqual(tail(io.StringIO("a\nb\nc\n"), 2), "b\nc\n")
+        self.assertEqual(build_message("text").body, "text")
+
+
+class OldPluginTests(ContractTest):
+    """A plugin of those years."""
+
+    plugin = """
+        from errbot.jabberbot import botcmd
+        from errbot.botplugin import BotPlugin
+        from errbot.builtins.webserver import webhook
+        from errbot import holder
+        from errbot.utils import get_sender_username, mess_2_embeddablehtml
+
+        class Tried(BotPlugin):
+            @botcmd
+            def old(self, mess, args):
+                assert holder.bot is self._bot
+                return f"{get_sender_username(mess)} said {mess_2_embeddablehtml(mess)[0]}"
+
+            @webhook
+            def hook(self, payload):
+                return "hook"
+        """
+
+    @decided("it can't be imported")
+    def test_works(self) -> None:
+        """It works."""
+        self.assertEqual(self.ask("!old <b>"), "gbin@localhost said !old <b>")
+
+
+class MoreAttributesTests(ContractTest):
+    """What else plugins and tests read."""
+
+    plugin = '''
+        from errbot import BotPlugin, Command, botcmd
+
+        class Tried(BotPlugin):
+            """About it."""
+
+            def activate(self):
+                super().activate()
+                self.create_dynamic_plugin("made", [Command(lambda plugin, msg, args: "x", name="made")], doc="Made.")
+        '''
+
+    def test_doc(self) -> None:
+        """A plugin's class has its documentation in `__errdoc__`."""
+        self.assertEqual(type(self.instance()).__errdoc__, "About it.")
+
+    def test_doc_of_a_dynamic_plugin(self) -> None:
+        """So has a dynamic one."""
+        handler = self.bot.commands["made"]
+        self.assertEqual(type(handler.__self__).__errdoc__, "Made.")
