@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from errklein.config import Config
 from errklein.log_records import record_of
+from errklein.logs import FROM_TWISTED
 from errklein.settings import ConfigError, is_secret
 
 log = Logger()
@@ -101,6 +102,7 @@ class SentryObserver:
 
         record = record_of(event)
         request = vars(record).pop("request_id")
+        del vars(record)[FROM_TWISTED]
         if record.levelno >= self._events.level:
             with sentry_sdk.new_scope() as scope:
                 if request != "-":

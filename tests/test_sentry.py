@@ -141,6 +141,7 @@ class SentTests(SentryCase):
         self.log.info("info")
         self.log.warn("warning")
         self.assertEqual([event["logentry"]["message"] for event in self.sent], ["warning"])
+        self.assertEqual(list(self.sent[0]["extra"]), ["sys.argv"])
         self.assertEqual(self.sent[0]["breadcrumbs"]["values"], [])
 
     def test_request(self) -> None:
