@@ -15,7 +15,7 @@ from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin import RAISED, PluginError, as_raised
+from errklein.plugins.plugin import RAISED, PluginError, UnknownPlugin, as_raised
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -92,7 +92,7 @@ class FlowFiles:
     def _named(self, name: str) -> BotFlow:
         if name not in self.flows:
             names = ", ".join(sorted(self.flows)) or "none"
-            raise PluginError(f"{name} is no .flow file's name. There are: {names}")
+            raise UnknownPlugin(f"{name} is no .flow file's name. There are: {names}")
         return self.flows[name]
 
     async def _find(self, path: Path) -> str:

@@ -18,7 +18,13 @@ from errklein.plugins.distributions import FILE_NAME, Requirements, requirement_
 from errklein.plugins.imports import know_neighbours, load_module, package_of, unload
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugError, PlugFile
-from errklein.plugins.plugin import RAISED, IncompatiblePluginException, Plugin, PluginError, as_raised
+from errklein.plugins.plugin import (
+    RAISED,
+    IncompatiblePluginException,
+    Plugin,
+    PluginActivationException,
+    as_raised,
+)
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -91,9 +97,9 @@ class Loader:
         try:
             plug = await self._in_thread(partial(PlugFile.load, plugin.plug.path))
         except PlugError as error:
-            raise PluginError(str(error)) from error
+            raise PluginActivationException(str(error)) from error
         if plug.name != plugin.name:
-            raise PluginError(
+            raise PluginActivationException(
                 f"{plug.path}: the plugin is called {plug.name} now; restart the bot to rename {plugin.name}"
             )
         refusal = plug.refusal()
@@ -164,7 +170,7 @@ class Loader:
                 error = PluginLoadError.of(plug, package_of(plug), error)
             if plugin.instance is None:
                 plugin.problem = str(error)
-            raise PluginError(str(error)) from error
+            raise PluginActivationException(str(error)) from error
         instance.dependencies = list(plug.depends_on)
         plugin.plug = plug
         plugin.instance = instance

@@ -7,7 +7,7 @@ import unittest
 from types import SimpleNamespace
 from typing import Any
 
-from tests.contract.kit import ADMIN, decided
+from tests.contract.kit import ADMIN, ContractTest, decided
 
 
 def person(name: str = ADMIN) -> Any:
@@ -100,6 +100,26 @@ class MessageTests(unittest.TestCase):
 
         self.assertIsNone(Message("x", frm=person()).flow)
 
+    def test_only_read(self) -> None:
+        """Whether it is direct, for a group or in a thread follows from its fields."""
+        from errbot.backends.base import Message
+
+        message = Message()
+        for name in ("is_direct", "is_group", "is_threaded"):
+            with self.assertRaises(AttributeError):
+                setattr(message, name, True)
+
+    def test_flow_context(self) -> None:
+        """In a flow, the context is the flow's, also that of a copy."""
+        from errbot.backends.base import Message
+        from errbot.flow import Flow, FlowRoot
+
+        flow = Flow(FlowRoot("name", "what for"), person(), {"k": 1})
+        message = Message("x", flow=flow)
+        self.assertIs(message.ctx, flow.ctx)
+        self.assertEqual(message.ctx, {"k": 1})
+        self.assertIs(message.clone().ctx, flow.ctx)
+
 
 class IdentifierTests(unittest.TestCase):
     """Persons, rooms, occupants."""
@@ -116,6 +136,39 @@ class IdentifierTests(unittest.TestCase):
             person = client = nick = aclattr = fullname = "x"
 
         self.assertEqual(Somebody().email, "")
+
+    def test_what_a_person_has_to_say(self) -> None:
+        """Each of these has to be there."""
+        from errbot.backends.base import Person
+
+        needed = ("person", "client", "nick", "aclattr", "fullname")
+        for missing in needed:
+            incomplete = type("Incomplete", (Person,), {name: "x" for name in needed if name != missing})
+            with self.assertRaises(TypeError):
+                incomplete()
+
+    def test_a_mark(self) -> None:
+        """An Identifier needs nothing; persons, rooms and occupants are such."""
+        from errbot.backends.base import Identifier, Room, RoomOccupant
+
+        Identifier()
+        self.assertTrue(issubclass(Room, Identifier))
+        self.assertTrue(issubclass(RoomOccupant, Identifier))
+
+    def test_equal(self) -> None:
+        """The same person is equal, another isn't."""
+        self.assertEqual(person("a@b"), person("a@b"))
+        self.assertNotEqual(person("a@b"), person("b@b"))
+
+    def test_rooms_in_rules(self) -> None:
+        """Rules know a room by what it is as text."""
+        from errbot.backends.base import Room
+
+        class Place(Room):
+            def __str__(self) -> str:
+                return "#place"
+
+        self.assertEqual(Place().aclattr, "#place")
 
     def test_properties(self) -> None:
         """What rules and plugins look at."""
@@ -176,6 +229,24 @@ class PresenceTests(unittest.TestCase):
             with self.assertRaises(ValueError):
                 Presence(*arguments)
 
+    def test_one_of_both(self) -> None:
+        """A status or a message is enough."""
+        from errbot.backends.base import AWAY, Presence
+
+        self.assertEqual((Presence(person(), AWAY).status, Presence(person(), AWAY).message), ("away", None))
+        only_said = Presence(person(), message="gone")
+        self.assertEqual((only_said.status, only_said.message), (None, "gone"))
+
+    def test_only_read(self) -> None:
+        """It doesn't change, and has no methods."""
+        from errbot.backends.base import ONLINE, Presence
+
+        presence = Presence(person(), ONLINE)
+        for name in ("identifier", "status", "message"):
+            with self.assertRaises(AttributeError):
+                setattr(presence, name, "x")
+        self.assertFalse(hasattr(presence, "get_message"))
+
 
 class ReactionTests(unittest.TestCase):
     """`Reaction`."""
@@ -196,6 +267,16 @@ class ReactionTests(unittest.TestCase):
         for arguments in ({"reaction_name": "x"}, {"reactor": person()}):
             with self.assertRaises(ValueError):
                 Reaction(**arguments)
+
+    def test_enough(self) -> None:
+        """The rest is None if it isn't said."""
+        from errbot.backends.base import Reaction
+
+        reaction = Reaction(person("a"), reaction_name="heart")
+        self.assertEqual((reaction.reactor, reaction.reaction_name), (person("a"), "heart"))
+        self.assertEqual(
+            (reaction.reacted_to_owner, reaction.action, reaction.timestamp, reaction.reacted_to), (None,) * 4
+        )
 
 
 class CardTests(unittest.TestCase):
@@ -220,6 +301,48 @@ class CardTests(unittest.TestCase):
 
         colors = [Card(color=color).text_color for color in ("black", "blue", "red")]
         self.assertEqual(colors, ["white", "white", "black"])
+
+    def test_defaults(self) -> None:
+        """All but the body may be left out."""
+        from errbot.backends.base import Card
+
+        card = Card("body")
+        self.assertEqual((card.title, card.fields, card.text_color), ("", (), "black"))
+        self.assertEqual((card.summary, card.link, card.image, card.thumbnail, card.color), (None,) * 5)
+
+    def test_only_read(self) -> None:
+        """What makes a card of a message doesn't change."""
+        from errbot.backends.base import Card
+
+        card = Card("body")
+        for name in ("summary", "title", "link", "image", "thumbnail", "color", "fields", "text_color"):
+            with self.assertRaises(AttributeError):
+                setattr(card, name, "x")
+
+
+class CardAsTextTests(ContractTest):
+    """Cards where the network has none."""
+
+    def test_template(self) -> None:
+        """The template "card": the title is a heading with the link, then the picture, the body, a table of the fields."""
+        from errbot.backends.base import Card
+
+        card = Card(
+            "the body", title="title", link="http://x/", image="http://x/y.png", fields=(("k", "v"), ("l", "w"))
+        )
+        text = self.bot.process_template("card", {"card": card})
+        places = [
+            text.index(part) for part in ("[title](http://x/)", "(http://x/y.png)", "the body", "| k | l |", "v | w")
+        ]
+        self.assertEqual(places, sorted(places))
+        self.assertRegex(text, r"(?m)^## ?\[title\]")
+
+    def test_sent(self) -> None:
+        """That is what is said."""
+        self.instance("Kit").send_card("the body", to=self.bot.sender, title="title", link="http://x/")
+        said = self.hear()
+        self.assertIn("title (http://x/)", said)
+        self.assertIn("the body", said)
 
 
 class StreamTests(unittest.TestCase):
@@ -279,3 +402,120 @@ class StreamTests(unittest.TestCase):
         clone = self.stream().clone(io.BytesIO(b"other"))
         self.assertEqual((clone.name, clone.size, clone.stream_type), ("name", 7, "text/plain"))
         self.assertEqual(clone.read(), b"other")
+
+    def test_may_say_little(self) -> None:
+        """Only from whom it is and where it is read from are needed."""
+        from errbot.backends.base import Stream
+
+        stream = Stream(person("a"), io.BytesIO(b"content"))
+        self.assertEqual((stream.name, stream.size, stream.stream_type), (None, None, None))
+
+    def test_clone_begins_anew(self) -> None:
+        """A copy is pending and at its beginning."""
+        stream = self.stream()
+        stream.accept()
+        stream.ack_data(5)
+        clone = stream.clone(io.BytesIO(b"other"))
+        self.assertEqual((clone.identifier, clone.status, clone.transfered), (person("a"), "pending", 0))
+
+    def test_no_success_after_an_error(self) -> None:
+        """What has failed hasn't come."""
+        stream = self.stream()
+        stream.accept()
+        stream.error("because")
+        with self.assertRaises(ValueError):
+            stream.success()
+
+
+READER = """
+    import queue
+    from errbot import BotPlugin
+
+    class {name}(BotPlugin):
+        def __init__(self, bot, name=None):
+            super().__init__(bot, name=name)
+            self.got = queue.Queue()
+
+        def callback_stream(self, stream):
+            stream.accept()
+            content = stream.read()
+            stream.success()
+            self.got.put((stream, content))
+    """
+
+
+class IncomingStreamTests(ContractTest):
+    """Files that people send."""
+
+    plugin = READER.format(name="Tried")
+    files = {
+        "also.plug": "[Core]\nName = Also\nModule = also_reads\n",
+        "also_reads.py": READER.format(name="Also"),
+        "rejects.plug": "[Core]\nName = Rejects\nModule = rejects\n",
+        "rejects.py": """
+            import queue
+            from errbot import BotPlugin
+
+            class Rejects(BotPlugin):
+                got = queue.Queue()
+
+                def callback_stream(self, stream):
+                    super().callback_stream(stream)
+                    self.got.put(stream)
+            """,
+        "fails.plug": "[Core]\nName = Fails\nModule = fails\n",
+        "fails.py": """
+            from errbot import BotPlugin
+
+            class Fails(BotPlugin):
+                def callback_stream(self, stream):
+                    raise RuntimeError("no files, please")
+            """,
+    }
+
+    def test_copied(self) -> None:
+        """Each plugin that accepts gets all of it, whatever others do."""
+        from errbot.backends.base import Stream
+
+        content = bytes(range(256)) * 40
+        self.bot.callback_stream(Stream(person("a"), io.BytesIO(content), "name", len(content), "text/plain"))
+        for name in ("Tried", "Also"):
+            stream, got = self.instance(name).got.get(timeout=5)
+            self.assertEqual(got, content, name)
+            self.assertEqual((stream.name, stream.size, stream.stream_type), ("name", len(content), "text/plain"))
+            self.assertEqual((str(stream.identifier), stream.status), ("a", "success"))
+
+    def test_rejected_if_nobody_says(self) -> None:
+        """A plugin without a callback_stream of its own rejects."""
+        from errbot.backends.base import Stream
+
+        self.bot.callback_stream(Stream(person("a"), io.BytesIO(b"content"), "name", 7))
+        self.assertEqual(self.instance("Rejects").got.get(timeout=5).status, "rejected")
+
+
+class UndecidedStreamTests(ContractTest):
+    """Files that a plugin neither accepts nor rejects."""
+
+    plugin = """
+        import queue
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            rejected = queue.Queue()
+
+            def callback_stream(self, stream):
+                reject = stream.reject
+
+                def observed():
+                    reject()
+                    self.rejected.put(stream.status)
+
+                stream.reject = observed
+        """
+
+    def test_rejected(self) -> None:
+        """They are rejected in its name."""
+        from errbot.backends.base import Stream
+
+        self.bot.callback_stream(Stream(person("a"), io.BytesIO(b"content"), "name", 7))
+        self.assertEqual(self.instance().rejected.get(timeout=5), "rejected")

@@ -97,6 +97,16 @@ class ManagerTests(SynchronousTestCase):
         with self.assertRaises(KeyError):
             self.manager.deactivate_plugin("Nope")
 
+    def test_what_cannot_be_loaded(self) -> None:
+        """It can't be activated or reloaded, and both say so with errbot's exception."""
+        path = self.write("Bad", "1 / 0\n").parent
+        self.assertIn("ZeroDivisionError", str(self.result(self.manager.update_plugin_places([path]))))
+        for change in (self.manager.activate_plugin, self.manager.reload_plugin_by_name):
+            failure = self.failureResultOf(change("Bad"), PluginActivationException)
+            self.assertIn("Bad could not be loaded", failure.getErrorMessage())
+        self.flushLoggedErrors()
+        self.failureResultOf(self.manager.deactivate_flow("Nope"), KeyError)
+
     def test_a_change_in_a_change(self) -> None:
         """A plugin whose activation activates another one doesn't wait for its own end."""
         self.result(self.manager.deactivate_plugin("First"))
