@@ -16,6 +16,7 @@ FAILED = "===\n[FAIL]\n\n---\nRan 5 tests in 0.1s\n\nFAILED (failures=1, errors=
 SKIPPED = (
     "===\n[SKIPPED]\n{reason}\n\ntests.test_x.A.test_b\n---\nRan 2 tests in 0.1s\n\nPASSED (skips=1, successes=1)\n"
 )
+UNITTEST = "..x.\n---\nRan 9 tests in 0.1s\n\n"
 CRASHED = "tests.test_x\n  A\n    test_a ..."
 
 
@@ -52,6 +53,14 @@ class TallyTests(SynchronousTestCase):
         """A test that skips because something isn't installed is a failure, and the reason is told."""
         self.assert_counts(SKIPPED.format(reason="ngircd is not installed"), 1, 1, 1)
         self.assertEqual(self.tally(SKIPPED.format(reason="no ngircd"))[1], ["skipped: no ngircd"])
+
+    def test_unittest(self) -> None:
+        """What unittest says counts as well; a difference that is gone is a failure."""
+        self.assert_counts(UNITTEST + "OK\n", 9, 0)
+        self.assert_counts(UNITTEST + "OK (skipped=1, expected failures=2)\n", 8, 0, 1)
+        self.assert_counts(UNITTEST + "FAILED (failures=1, errors=2, expected failures=3)\n", 6, 3)
+        self.assert_counts(UNITTEST + "FAILED (unexpected successes=1)\n", 8, 1)
+        self.assert_counts("Ran 0 tests in 0.000s\n\nOK\n", 0, 1)
 
     def test_other_reactor(self) -> None:
         """A test for another reactor may be skipped."""
