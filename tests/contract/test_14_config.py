@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+from types import SimpleNamespace
+from typing import ClassVar
 
 from tests.contract.kit import ADMIN, ContractTest, decided
 
@@ -98,6 +100,7 @@ class PlacesTests(AccessTest):
         "ACCESS_CONTROLS": {
             "open_door": {"allowmuc": False},
             "other": {"allowprivate": False, "allowrooms": ("#good*",)},
+            "Kit:kit_done": {"denyrooms": "#bad*"},
         }
     }
 
@@ -109,6 +112,11 @@ class PlacesTests(AccessTest):
     def test_no_direct_messages(self) -> None:
         """Not directly."""
         self.assertIn("via private message to me", self.said_by("me", "!other"))
+
+    def test_not_in_some_rooms(self) -> None:
+        """Not in the rooms that a pattern denies, and directly all the same."""
+        self.assertIn("from this room", self.said_by(ADMIN, "!kit done", "#bad1"))
+        self.assertEqual(self.said_by(ADMIN, "!kit done", "#good"), "done")
 
     def test_rooms(self) -> None:
         """Only in some rooms."""
@@ -138,6 +146,10 @@ class AdministratorsTests(AccessTest):
         self.assertEqual(self.said_by("me@admins", "!ruled"), "ruled")
         self.assertIn("This command requires bot-admin privileges", self.said_by("me@users", "!ruled"))
 
+    def test_case(self) -> None:
+        """Case matters in administrators' names."""
+        self.assertIn("requires bot-admin privileges", self.said_by(ADMIN.upper(), "!ruled"))
+
     def test_in_rooms(self) -> None:
         """In rooms where the rules allow it."""
         self.assertEqual(self.said_by("me@admins", "!ruled", "#room"), "ruled")
@@ -150,6 +162,52 @@ class AdministratorsInRoomsTests(AccessTest):
         """Only directly."""
         said = self.said_by(ADMIN, "!ruled", "#room")
         self.assertIn("This command may only be issued through a direct message", said)
+
+
+class ChecksInOrderTests(AccessTest):
+    """The checks come one after the other, and the first that denies says so."""
+
+    config = {
+        "ACCESS_CONTROLS": {
+            "open_door": {"denyargs": ("x",), "denyusers": ("bad",), "allowmuc": False},
+            "ruled": {"denyusers": ("bad",)},
+        }
+    }
+
+    def test_arguments_first(self) -> None:
+        """Arguments, users, places, and administrators' rights in the end."""
+        self.assertIn("using the provided arguments", self.said_by("bad", "!open door x", "#room"))
+        self.assertIn("from this user", self.said_by("bad", "!open door y", "#room"))
+        self.assertIn("from a chatroom", self.said_by("good", "!open door y", "#room"))
+        self.assertIn("from this user", self.said_by("bad", "!ruled"))
+        self.assertIn("requires bot-admin privileges", self.said_by("good", "!ruled"))
+
+
+class DefaultKeysTests(AccessTest):
+    """A rule is laid over the default key by key."""
+
+    config = {
+        "ACCESS_CONTROLS_DEFAULT": {"allowmuc": False, "denyusers": ("bad",)},
+        "ACCESS_CONTROLS": {"open_door": {"allowmuc": True}},
+    }
+
+    def test_merged(self) -> None:
+        """What the rule says goes first, and what it doesn't say is the default's."""
+        self.assertEqual(self.said_by("good", "!open door", "#room"), "open")
+        self.assertIn("from this user", self.said_by("bad", "!open door", "#room"))
+        self.assertIn("from a chatroom", self.said_by("good", "!other", "#room"))
+
+
+class OneAdministratorTests(AccessTest):
+    """BOT_ADMINS with one name that isn't in a tuple."""
+
+    config = {"BOT_ADMINS": ADMIN}
+
+    @decided("each letter is taken for a name")
+    def test_string(self) -> None:
+        """One name does as well as a tuple of them."""
+        self.assertEqual(self.said_by(ADMIN, "!ruled"), "ruled")
+        self.assertIn("requires bot-admin privileges", self.said_by(ADMIN[0], "!ruled"))
 
 
 class HiddenTests(AccessTest):
@@ -258,6 +316,129 @@ class SettingsTests(ContractTest):
     def test_notifications(self) -> None:
         """BOT_ADMINS_NOTIFICATIONS are the administrators unless others are named."""
         self.assertEqual(tuple(self.bot.bot_config.BOT_ADMINS_NOTIFICATIONS), (ADMIN,))
+
+
+class BootstrapTests(ContractTest):
+    """What a config.py has to say, and what it needn't."""
+
+    def test_administrators_are_required(self) -> None:
+        """Without BOT_ADMINS it is no configuration."""
+        from errbot.bootstrap import bot_config_defaults
+
+        with self.assertRaises(ValueError):
+            bot_config_defaults(SimpleNamespace())
+
+    def test_defaults(self) -> None:
+        """Everything else that is read of any configuration is filled in."""
+        from errbot.bootstrap import bot_config_defaults
+
+        config = SimpleNamespace(BOT_ADMINS=("me",))
+        bot_config_defaults(config)
+        expected = {
+            "ACCESS_CONTROLS": {},
+            "ACCESS_CONTROLS_DEFAULT": {},
+            "AUTOINSTALL_DEPS": True,
+            "BOT_ADMINS_NOTIFICATIONS": ("me",),
+            "BOT_ALT_PREFIXES": (),
+            "BOT_ALT_PREFIX_CASEINSENSITIVE": False,
+            "BOT_ALT_PREFIX_SEPARATORS": (),
+            "BOT_ASYNC": True,
+            "BOT_ASYNC_POOLSIZE": 10,
+            "BOT_PREFIX": "!",
+            "BOT_PREFIX_OPTIONAL_ON_CHAT": False,
+            "CHATROOM_PRESENCE": (),
+            "DIVERT_TO_PRIVATE": (),
+            "DIVERT_TO_THREAD": (),
+            "GROUPCHAT_NICK_PREFIXED": False,
+            "HIDE_RESTRICTED_ACCESS": False,
+            "HIDE_RESTRICTED_COMMANDS": False,
+            "MESSAGE_SIZE_LIMIT": None,
+            "SUPPRESS_CMD_NOT_FOUND": False,
+            "TEXT_COLOR_THEME": "light",
+            "TEXT_DEMO_MODE": True,
+        }
+        self.assertEqual({name: getattr(config, name) for name in expected}, expected)
+
+    def test_what_is_given_stays(self) -> None:
+        """Nothing that was given is changed."""
+        from errbot.bootstrap import bot_config_defaults
+
+        config = SimpleNamespace(BOT_ADMINS=("me",), BOT_PREFIX="bot ", BOT_ASYNC=False, MINE=1)
+        bot_config_defaults(config)
+        self.assertEqual((config.BOT_PREFIX, config.BOT_ASYNC, config.MINE), ("bot ", False, 1))
+
+
+class NickPrefixedTests(AccessTest):
+    """GROUPCHAT_NICK_PREFIXED."""
+
+    config = {"GROUPCHAT_NICK_PREFIXED": True}
+
+    @decided("the network for tests never answers to a room, so no name is put in front")
+    def test_in_rooms(self) -> None:
+        """Answers in rooms begin with the name of who asked, and no others."""
+        self.assertEqual(self.said_by("me", "!open door", "#room"), "@me open")
+        self.assertEqual(self.said_by("me", "!other"), "other")
+
+
+class WarningsTests(ContractTest):
+    """BOT_ADMINS_NOTIFICATIONS."""
+
+    config: ClassVar = {"BOT_ADMINS_NOTIFICATIONS": ("first", "second")}
+
+    def test_recipients(self) -> None:
+        """Everybody who is named there is told, and nobody else."""
+        self.bot.warn_admins("careful")
+        self.assertEqual([self.hear(), self.hear(), self.drain()], ["careful", "careful", []])
+
+
+class RelaysTests(ContractTest):
+    """CHATROOM_RELAY and REVERSE_CHATROOM_RELAY."""
+
+    config = {"CHATROOM_RELAY": {ADMIN: ("other",)}, "REVERSE_CHATROOM_RELAY": {"#room": ("listener",)}}
+
+    def test_from_person_to_others(self) -> None:
+        """What a person says directly is passed on."""
+        self.say("good morning")
+        self.assertEqual(self.hear(), "good morning")
+
+    @decided("the person isn't found")
+    def test_from_room_to_person(self) -> None:
+        """What is said in a room is passed on with who said it."""
+        from errbot.backends.base import Message
+        from errbot.backends.test import TestOccupant
+
+        room = self.bot.query_room("#room")
+        self.bot.callback_message(Message("good morning", frm=TestOccupant("me", room), to=room))
+        self.assertEqual(self.hear(), "[me] good morning")
+
+
+class SomeCorePluginsTests(ContractTest):
+    """CORE_PLUGINS."""
+
+    config = {"CORE_PLUGINS": ("Help", "Utils", "ACLs", "CommandNotFoundFilter")}
+
+    def test_only_those(self) -> None:
+        """The core plugins that are named are loaded, and all that aren't of the core."""
+        names = set(self.bot.plugin_manager.get_all_active_plugin_names())
+        self.assertTrue({"Help", "Utils", "Kit"} <= names)
+        self.assertFalse({"Health", "Backup", "Plugins", "Webserver"} & names)
+
+
+class UnboundedTests(ContractTest):
+    """MESSAGE_SIZE_LIMIT when it isn't given."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+            @botcmd
+            def long(self, msg, args):
+                return "x" * 10_001
+        """
+
+    def test_of_the_network(self) -> None:
+        """Networks of the core take 10,000 characters."""
+        self.assertEqual([len(part) for part in self.replies("!long")], [10_000, 1])
 
 
 class LongMessagesTests(ContractTest):
