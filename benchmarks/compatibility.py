@@ -50,6 +50,8 @@ class Asked:
     settings: Mapping[str, Any] = field(default_factory=dict)
     stubs: Mapping[str, str] = field(default_factory=dict)
     """Source of modules that stand for software that needs the network; both bots get the same."""
+    mask: str = ""
+    """What each bot makes up for itself, as a regular expression; `{masked}` in a URL stands for what was found."""
     tests: Sequence[str] = ()
     pytest_options: Sequence[str] = ()
     note: str = ""
@@ -97,8 +99,8 @@ def try_plugin(asked: Asked, files: Path, on_errklein: bool) -> Seen:
             )
             _all_said(bot, QUIET)
             _wait_for(port)
-            said += [(_named(request), _posted(bot, port, request)) for request in asked.post]
-        return Seen(active=active, said=said)
+            said += [(_named(request), _posted(bot, port, _filled(request, asked, said))) for request in asked.post]
+        return Seen(active=active, said=[(text, [_masked(asked, line) for line in lines]) for text, lines in said])
     finally:
         bot.stop()
 
@@ -135,6 +137,15 @@ def _posted(bot: Any, port: int, request: Mapping[str, Any]) -> list[str]:
     finally:
         connection.close()
     return [answer, *_all_said(bot, FIRST_ANSWER)]
+
+
+def _filled(request: Mapping[str, Any], asked: Asked, said: Sequence[tuple[str, Sequence[str]]]) -> Mapping[str, Any]:
+    found = re.search(asked.mask, "\n".join(line for _, lines in said for line in lines)) if asked.mask else None
+    return {**request, "url": request["url"].format(masked=found.group())} if found else request
+
+
+def _masked(asked: Asked, line: str) -> str:
+    return re.sub(asked.mask, "...", line) if asked.mask else line
 
 
 def _named(request: Mapping[str, Any]) -> str:
