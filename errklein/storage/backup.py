@@ -159,7 +159,7 @@ def _row(path: Path, number: int, line: bytes) -> Row:
     try:
         data = b64decode(entry["pickle"], validate=True) if "pickle" in entry else dumps(entry["json"])
         return _read_text(entry["namespace"]), _read_text(entry["key"]), data
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BackupError(f"{path}, line {number}: expected a value with its namespace and key") from error
 
 

@@ -65,7 +65,10 @@ class _Reader:
             node = ast.parse(statement).body[0]
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return False
-        if not isinstance(node, ast.Assign) or ast.unparse(node.targets[0]) != "pobj":
+        if not isinstance(node, ast.Assign):
+            return False
+        target = node.targets[0]
+        if not isinstance(target, ast.Name) or target.id != "pobj":
             return False
         names = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
         self.plugin = names[0] if len(names) == 1 and isinstance(names[0], str) else None

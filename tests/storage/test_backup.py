@@ -9,6 +9,7 @@ import stat
 from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,23 @@ class ReadTests(BackupCase):
         data = self.path.read_bytes()
         self.check_refused(data.replace(b"alice", b"carol"), "was changed or is damaged")
 
+    def test_nested(self) -> None:
+        """A value that is nested deeper than this Python can follow is refused in one line."""
+        write_backup(self.path, [("a", "b", dumps(1))])
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        refused = []
+        for depth in (100, 900, 100_000):
+            lines[1] = b'{"namespace": "a", "key": "b", "json": %b}\n' % (b"[" * depth + b"]" * depth)
+            end = {"end": True, "values": 1, "sha256": sha256(b"".join(lines[:2])).hexdigest()}
+            self.path.write_bytes(b"".join(lines[:2]) + json.dumps(end).encode() + b"\n")
+            try:
+                self.assertEqual(len(read_backup(self.path)), 1)
+            except BackupError as error:
+                self.assertIn("line 2: ", str(error))
+                refused.append(depth)
+        # How deep that is depends on Python's version.
+        self.assertIn(refused, ([900, 100_000], [100_000]))
+
     def test_from_the_future(self) -> None:
         """A backup of a newer version names the version."""
         self.check_refused(b'{"format": "errklein backup", "version": 2}\n', "version 2")
@@ -297,6 +315,12 @@ class ErrbotTests(BackupCase):
             "line 17: Greeter: the value of 'when'",
             "line 18: Greeter: the value of 'table'",
         ])  # fmt: skip
+
+    def test_nested(self) -> None:
+        """A statement that is nested deeper than Python can follow is told as any that isn't known."""
+        for statement in (f"pobj{'.a' * 900} = x['y']", f"pobj = {'-' * 90_000}1", f"pobj = x{'.a' * 900}"):
+            (problem,) = self.read(f"# bot.plugin_manager\n{statement}\n").problems
+            self.assertIn("line 2: 'pobj", problem)
 
     def test_nothing_is_run(self) -> None:
         """Code in the file, wherever it stands, isn't run."""
