@@ -90,9 +90,14 @@ class ContractTest(TestCase):
 
         # With one thread, replies come in the order of what was said.
         settings = {"BOT_ASYNC_POOLSIZE": 1, **self.config, **config}
-        self.testbot = TestBot(extra_plugin_dir=str(self.directory), loglevel=logging.ERROR, extra_config=settings)
+        self.testbot = TestBot(extra_plugin_dir=self.places, loglevel=logging.ERROR, extra_config=settings)
         self.testbot.start()
         self.addCleanup(self.testbot.stop)
+
+    @property
+    def places(self) -> str | list[str]:
+        """Where plugins are found."""
+        return str(self.directory)
 
     def write(self, name: str, text: str) -> Path:
         """A file beside the plugin; the text may be indented."""

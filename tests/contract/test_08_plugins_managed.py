@@ -1,0 +1,625 @@
+"""Chapter 8, continued: which plugins are found, what administrators are told, and the plugin manager."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from tests.contract.kit import ADMIN, ContractTest, decided
+
+MODULE = """
+    from errbot import BotPlugin, botcmd
+
+    class Plugin(BotPlugin):
+        @botcmd
+        def hello(self, msg, args):
+            return "hello"
+    """
+
+
+class VersionTests(ContractTest):
+    """What .plug files may ask for."""
+
+    plugin = MODULE
+
+    def told(self, plug: str) -> str | None:
+        """What is told of a plugin with that in its .plug file; None if it is active."""
+        self.write("odd/odd.plug", f"[Core]\nName = Odd\nModule = odd\n{plug}")
+        self.write("odd/odd.py", MODULE.replace("hello", "odd"))
+        problems: Any = self.bot.plugin_manager.update_plugin_places([str(self.directory)])
+        text = " ".join(str(problem) for problem in problems.values())
+        text += self.bot.plugin_manager.activate_non_started_plugins()
+        return None if "Odd" in self.bot.plugin_manager.get_all_active_plugin_names() else text
+
+    def test_older_python(self) -> None:
+        """A version has three parts; an older one than the running one does."""
+        self.assertIsNone(self.told(f"[Python]\nVersion = 3.{sys.version_info[1] - 1}.0\n"))
+
+    def test_running_python(self) -> None:
+        """The version has to be older than the running one, which isn't enough itself."""
+        major, minor, micro = sys.version_info[:3]
+        self.assertIsNotNone(self.told(f"[Python]\nVersion = {major}.{minor}.{micro}\n"))
+
+    def test_python_with_a_suffix(self) -> None:
+        """A suffix is allowed."""
+        self.assertIsNone(self.told("[Python]\nVersion = 3.0.0-alpha\n"))
+
+    def test_any_python(self) -> None:
+        """3 means any 3."""
+        self.assertIsNone(self.told("[Python]\nVersion = 3\n"))
+
+    def test_senseless_python(self) -> None:
+        """What is no version is told."""
+        self.assertIn("ersion", self.told("[Python]\nVersion = new\n") or "")
+
+    def test_candidates_of_errbot(self) -> None:
+        """Alphas come before betas, before candidates, before the version itself."""
+        from errbot.version import VERSION
+
+        self.assertIsNone(self.told(f"[Errbot]\nMin = {VERSION}-rc9\nMax = 99.0.0-alpha\n"))
+
+    def test_only_candidates_of_errbot(self) -> None:
+        """The version itself is newer than its candidates."""
+        from errbot.version import VERSION
+
+        self.assertIsNotNone(self.told(f"[Errbot]\nMax = {VERSION}-rc9\n"))
+
+    def test_two_numbers(self) -> None:
+        """A version of errbot has three numbers, and it is told."""
+        self.assertIn("6.2", self.told("[Errbot]\nMin = 6.2\n") or "")
+
+    def test_senseless_errbot(self) -> None:
+        """Words are no versions either."""
+        self.assertIn("new", self.told("[Errbot]\nMax = new\n") or "")
+
+    def test_core(self) -> None:
+        """`Core` may be given."""
+        self.assertIsNone(self.told("Core = False\n"))
+
+    def test_several_dependencies(self) -> None:
+        """They are separated by commas, with any spaces."""
+        self.assertIsNone(self.told("DependsOn = Tried ,Utils\n"))
+        self.assertEqual(list(self.bot.plugin_manager.plugin_infos["Odd"].dependencies), ["Tried", "Utils"])
+
+    def test_encoding(self) -> None:
+        """The file is UTF-8."""
+        self.assertIsNone(self.told("[Documentation]\nDescription = Grüße an 漢字.\n"))
+        self.assertIn("Grüße an 漢字.", self.ask("!help Odd"))
+
+
+class IncompleteTests(ContractTest):
+    """.plug files that can't be used."""
+
+    plugin = MODULE
+
+    def test_told(self) -> None:
+        """Name and Module are needed, and what is wrong is told by path; others go on."""
+        self.write("odd/odd.py", MODULE.replace("hello", "odd"))
+        for plug in ("", "[Core]\nModule = odd\n", "[Core]\nName = Odd\n"):
+            self.write("odd/odd.plug", plug)
+            problems = self.bot.plugin_manager.update_plugin_places([str(self.directory)])
+            self.assertTrue([path for path in problems if str(path).startswith(str(self.directory))], plug)
+        self.assertEqual(self.ask("!hello"), "hello")
+
+    def test_module_in_a_package(self) -> None:
+        """Module is the name of a file beside it; dots don't lead into directories."""
+        self.write("odd/sub/__init__.py", "")
+        self.write("odd/sub/inner.py", MODULE.replace("hello", "inner"))
+        self.write("odd/odd.plug", "[Core]\nName = Odd\nModule = sub.inner\n")
+        self.bot.plugin_manager.update_plugin_places([str(self.directory)])
+        self.bot.plugin_manager.activate_non_started_plugins()
+        self.assertNotIn("Odd", self.bot.plugin_manager.get_all_active_plugin_names())
+
+
+class SameNameTests(ContractTest):
+    """Plugins that are called like others."""
+
+    plugin = MODULE
+    files = {
+        "deeper/tried.plug": "[Core]\nName = Tried\nModule = same_name\n",
+        "deeper/same_name.py": MODULE.replace("hello", "the_other"),
+        "utils.plug": "[Core]\nName = Utils\nModule = utils_too\n",
+        "utils_too.py": MODULE.replace("hello", "utils_too"),
+    }
+
+    def test_first_one(self) -> None:
+        """Of two plugins with one name the second, which lies deeper, is left out."""
+        self.assertEqual(self.ask("!hello"), "hello")
+        self.assertIn("not found", self.ask("!the other"))
+
+    def test_core_ones(self) -> None:
+        """Those of the core come first and can't be replaced."""
+        self.assertIn("not found", self.ask("!utils too"))
+        self.assertEqual(self.ask("!echo there"), "there")
+
+
+class LinkedTests(ContractTest):
+    """Symbolic links."""
+
+    def start(self, **config: Any) -> None:
+        """Have a plugin elsewhere, and a link to its directory."""
+        elsewhere = Path(f"{self.directory}-elsewhere")
+        elsewhere.mkdir()
+        self.addCleanup(shutil.rmtree, elsewhere)
+        (elsewhere / "linked.plug").write_text("[Core]\nName = Linked\nModule = linked\n")
+        (elsewhere / "linked.py").write_text(textwrap.dedent(MODULE.replace("hello", "linked")))
+        (self.directory / "link").symlink_to(elsewhere)
+        super().start(**config)
+
+    def test_followed(self) -> None:
+        """They are followed."""
+        self.assertEqual(self.ask("!linked"), "linked")
+
+
+class ListOfDirectoriesTests(ContractTest):
+    """BOT_EXTRA_PLUGIN_DIR as a list."""
+
+    files = {
+        "one/one.plug": "[Core]\nName = One\nModule = one_of_list\n",
+        "one/one_of_list.py": MODULE.replace("hello", "one"),
+        "two/two.plug": "[Core]\nName = Two\nModule = two_of_list\n",
+        "two/two_of_list.py": MODULE.replace("hello", "two"),
+        "three/three.plug": "[Core]\nName = Three\nModule = three_of_list\n",
+        "three/three_of_list.py": MODULE.replace("hello", "three"),
+    }
+
+    @property
+    def places(self) -> list[str]:
+        """Two of three."""
+        return [str(self.directory / name) for name in ("one", "two", "kit")]
+
+    def test_all_of_them(self) -> None:
+        """Plugins in each of them are there, others aren't."""
+        self.assertEqual((self.ask("!one"), self.ask("!two")), ("one", "two"))
+        self.assertIn("not found", self.ask("!three"))
+
+
+class DistributionTests(ContractTest):
+    """Plugins of installed distributions."""
+
+    files = {
+        "site/contract_plugins/__init__.py": "",
+        "site/contract_plugins/shipped.plug": "[Core]\nName = Shipped\nModule = shipped\n",
+        "site/contract_plugins/shipped.py": MODULE.replace("hello", "shipped"),
+        "site/contract_plugins-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: contract-plugins\nVersion: 1.0\n",
+        "site/contract_plugins-1.0.dist-info/entry_points.txt": "[errbot.plugins]\nshipped = contract_plugins\n",
+        "site/contract_plugins-1.0.dist-info/RECORD": (
+            "contract_plugins/__init__.py,,\ncontract_plugins/shipped.plug,,\ncontract_plugins/shipped.py,,\n"
+        ),
+        "site/lost_plugins/lost.plug": "[Core]\nName = Lost\nModule = lost\n",
+        "site/lost_plugins/lost.py": MODULE.replace("hello", "lost"),
+        "site/lost_plugins-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: lost-plugins\nVersion: 1.0\n",
+        "site/lost_plugins-1.0.dist-info/entry_points.txt": "[errbot.plugins]\nlost = there_is_no_such_module\n",
+        "site/lost_plugins-1.0.dist-info/RECORD": "lost_plugins/lost.plug,,\nlost_plugins/lost.py,,\n",
+    }
+
+    def start(self, **config: Any) -> None:
+        """Have what is installed outside of BOT_EXTRA_PLUGIN_DIR."""
+        installed = Path(f"{self.directory}-installed")
+        shutil.move(self.directory / "site", installed)
+        self.addCleanup(shutil.rmtree, installed)
+        sys.path.insert(0, str(installed))
+        super().start(**config)
+
+    def test_entry_points(self) -> None:
+        """Those in the group errbot.plugins name modules whose directories have plugins."""
+        self.assertEqual(self.ask("!shipped"), "shipped")
+
+    def test_files(self) -> None:
+        """If there is no such module, the distribution's list of files tells."""
+        self.assertEqual(self.ask("!lost"), "lost")
+
+
+class RequirementsTests(ContractTest):
+    """requirements.txt, if nothing may be installed."""
+
+    config = {"AUTOINSTALL_DEPS": False}
+    files = {
+        "needy/needy.plug": "[Core]\nName = Needy\nModule = needy\n",
+        "needy/needy.py": MODULE.replace("hello", "needy"),
+        "needy/requirements.txt": "there-is-no-such-distribution\n",
+    }
+
+    def test_missing(self) -> None:
+        """What is missing is told; the plugin may work all the same."""
+        self.assertEqual(self.ask("!needy"), "needy")
+        self.write("more/requirements.txt", "jinja2\nthere-is-nothing-like-it\n")
+        self.write("more/more.plug", "[Core]\nName = More\nModule = more_needy\n")
+        self.write("more/more_needy.py", MODULE.replace("hello", "more"))
+        told = str(list(self.bot.plugin_manager.update_plugin_places([str(self.directory / "more")]).values()))
+        self.assertIn("there-is-nothing-like-it", told)
+        self.assertNotIn("jinja2", told)
+
+
+class ToldTests(ContractTest):
+    """What administrators are told when the bot has started."""
+
+    config = {"AUTOINSTALL_DEPS": False}
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            def __init__(self, bot, name=None):
+                super().__init__(bot, name=name)
+                self.made = (bot, name, self.is_activated)
+                self.said = []
+
+            def callback_botmessage(self, message):
+                self.said.append((str(message.to), message.body))
+        """
+    files = {
+        "fails.plug": "[Core]\nName = Fails\nModule = fails_to_start\n",
+        "fails_to_start.py": """
+            from errbot import BotPlugin, botcmd
+
+            class Fails(BotPlugin):
+                def activate(self):
+                    super().activate()
+                    raise RuntimeError("not today")
+
+                @botcmd
+                def of_what_fails(self, msg, args):
+                    return "there"
+            """,
+        "unmet.plug": "[Core]\nName = Unmet\nModule = unmet\nDependsOn = Missing\n",
+        "unmet.py": MODULE.replace("hello", "unmet"),
+        "broken.plug": "[Core]\nName = Broken\nModule = broken_at_start\n",
+        "broken_at_start.py": "1 / 0\n",
+        "many/many.plug": "[Core]\nName = Many\nModule = many_in_one\n",
+        "many/many_in_one.py": """
+            from errbot import BotPlugin, botcmd
+
+            class Zed(BotPlugin):
+                @botcmd
+                def zed(self, msg, args):
+                    return "zed"
+
+            class Abc(BotPlugin):
+                @botcmd
+                def abc(self, msg, args):
+                    return "abc"
+            """,
+        "needy/needy.plug": "[Core]\nName = Needy\nModule = needy_at_start\n",
+        "needy/needy_at_start.py": MODULE.replace("hello", "needy"),
+        "needy/requirements.txt": "there-is-no-such-distribution\n",
+    }
+
+    def test_errors(self) -> None:
+        """All that went wrong."""
+        told = "\n".join(body for to, body in self.instance().said if to == ADMIN)
+        for part in (
+            "not today",
+            "Missing",
+            "broken",
+            "Contains more than one plugin",
+            "there-is-no-such-distribution",
+        ):
+            self.assertIn(part.lower(), told.lower())
+
+    def test_made_at_load(self) -> None:
+        """Instances get the bot and their name, before they are active."""
+        bot, name, activated = self.instance().made
+        self.assertEqual((bot is self.instance()._bot, name, activated), (True, "Tried", False))
+
+    def test_failed_ones_are_known(self) -> None:
+        """What can't be loaded has information, but no instance."""
+        manager = self.bot.plugin_manager
+        self.assertIn("Broken", manager.plugin_infos)
+        self.assertNotIn("Broken", manager.plugins)
+        self.assertNotIn("Broken", manager.get_all_plugin_names())
+        self.assertIsNone(manager.get_plugin_obj_by_name("Broken"))
+
+    def test_failed_ones_are_inactive(self) -> None:
+        """What an activation that fails has begun is undone."""
+        self.assertIn("not found", self.ask("!of what fails"))
+        self.assertFalse(self.instance("Fails").is_activated)
+        self.assertFalse(self.instance("Fails").is_open_storage())
+
+    def test_first_class(self) -> None:
+        """Of several plugins in a module the first by name is used."""
+        self.assertEqual(self.ask("!abc"), "abc")
+        self.assertIn("not found", self.ask("!zed"))
+
+
+class ImportedClassTests(ContractTest):
+    """Classes that a module only imports."""
+
+    files = {
+        "bare.plug": "[Core]\nName = Bare\nModule = bare\n",
+        "bare.py": "from base_of_more import Base\n",
+        "base_of_more.py": """
+            from errbot import BotPlugin, botcmd
+
+            class Base(BotPlugin):
+                @botcmd
+                def only_imported(self, msg, args):
+                    return "imported"
+            """,
+    }
+
+    def test_only_imported(self) -> None:
+        """They count too."""
+        self.assertEqual(self.ask("!only imported"), "imported")
+
+
+class StepsTests(ContractTest):
+    """The steps of an activation."""
+
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            '''What the class says.'''
+
+            def __init__(self, bot, name=None):
+                super().__init__(bot, name=name)
+                self.steps = []
+
+            def get_configuration_template(self):
+                return {"a": 1}
+
+            def check_configuration(self, configuration):
+                self.steps.append(("check", configuration))
+                super().check_configuration(configuration)
+
+            def configure(self, configuration):
+                self.steps.append(("configure", configuration))
+                super().configure(configuration)
+
+            def activate(self):
+                self.steps.append(("activate", self.is_activated))
+                super().activate()
+
+            def callback_connect(self):
+                self.steps.append(("connect", self.is_activated))
+        """
+    plug = "DependsOn = Kit\n\n[Documentation]\nDescription = What the file says.\n"
+    files = {
+        "plain.plug": "[Core]\nName = Plain\nModule = plain\n\n[Documentation]\nDescription = What the file says.\n",
+        "plain.py": MODULE.replace("hello", "plain"),
+    }
+
+    def test_order(self) -> None:
+        """Checked, configured, activated, connected."""
+        manager = self.bot.plugin_manager
+        manager.set_plugin_configuration("Tried", {"a": 2})
+        manager.deactivate_plugin("Tried")
+        tried = self.instance()
+        del tried.steps[:]
+        manager.activate_plugin("Tried")
+        given = {"a": 2}
+        steps = [("check", given), ("configure", given), ("activate", False), ("connect", True)]
+        self.assertEqual(tried.steps, steps)
+
+    def test_unconfigured(self) -> None:
+        """Without a configuration nothing is checked, but None is what it is configured with."""
+        self.assertEqual(self.instance().steps[:2], [("configure", None), ("activate", False)])
+
+    def test_refused_configuration(self) -> None:
+        """It is told by an exception of its own, and the plugin has none."""
+        from errbot.plugin_manager import PluginActivationException, PluginConfigurationException
+
+        manager = self.bot.plugin_manager
+        manager.set_plugin_configuration("Tried", {"a": "x"})
+        manager.deactivate_plugin("Tried")
+        with self.assertRaises(PluginConfigurationException):
+            manager.activate_plugin("Tried")
+        self.assertTrue(issubclass(PluginConfigurationException, PluginActivationException))
+        self.assertNotIn("Tried", manager.get_all_active_plugin_names())
+        self.assertIsNone(self.instance().config)
+
+    def test_dependencies_first(self) -> None:
+        """What it depends on is activated with it."""
+        manager = self.bot.plugin_manager
+        manager.deactivate_plugin("Tried")
+        manager.deactivate_plugin("Kit")
+        manager.activate_plugin("Tried")
+        self.assertIn("Kit", manager.get_all_active_plugin_names())
+
+    def test_documentation(self) -> None:
+        """The class's documentation is its docstring, or else what the .plug file says."""
+        self.assertEqual(type(self.instance()).__errdoc__, "What the class says.")
+        self.assertEqual(type(self.instance("Plain")).__errdoc__, "What the file says.")
+
+
+class ManagedTests(ContractTest):
+    """`_bot.plugin_manager`."""
+
+    plugin = MODULE
+    config = {"PLUGINS_CALLBACK_ORDER": ("Tried", None)}
+    files = {
+        "more/more.plug": "[Core]\nName = More\nModule = more_managed\n\n[Documentation]\nDescription = More.\n",
+        "more/more_managed.py": MODULE.replace("hello", "more"),
+        "bad.plug": "[Core]\nName = Bad\nModule = bad_managed\n",
+        "bad_managed.py": "1 / 0\n",
+        "flows.flow": "[Core]\nName = ManagedFlows\nModule = managed_flows\n",
+        "managed_flows.py": """
+            from errbot import BotFlow, botflow
+
+            class ManagedFlows(BotFlow):
+                @botflow
+                def managed(self, flow):
+                    '''A flow.'''
+                    flow.connect("hello").connect("more")
+            """,
+    }
+
+    def setUp(self) -> None:
+        """Have the manager."""
+        super().setUp()
+        self.manager: Any = self.bot.plugin_manager
+
+    def test_what_there_is(self) -> None:
+        """Instances, what .plug files say, and flows, by name."""
+        self.assertIs(self.manager.plugins["Tried"], self.manager.get_plugin_obj_by_name("Tried"))
+        self.assertIsNone(self.manager.get_plugin_obj_by_name("Nothing"))
+        self.assertEqual(self.manager.plugin_infos["More"].doc, "More.")
+        self.assertEqual(list(self.manager.flows), ["ManagedFlows"])
+        self.assertIn("Kit", self.manager.get_all_plugin_names())
+
+    def test_active_ones(self) -> None:
+        """In the order of PLUGINS_CALLBACK_ORDER."""
+        active = self.manager.get_all_active_plugins()
+        self.assertEqual(active[0].name, "Tried")
+        self.assertEqual(sorted(one.name for one in active), sorted(self.manager.get_all_active_plugin_names()))
+
+    def test_activated_and_deactivated(self) -> None:
+        """By name; only to activate twice is an error."""
+        from errbot.plugin_manager import PluginActivationException
+
+        self.manager.deactivate_plugin("Tried")
+        self.assertNotIn("Tried", self.manager.get_all_active_plugin_names())
+        self.manager.deactivate_plugin("Tried")
+        self.manager.activate_plugin("Tried")
+        self.assertIn("Tried", self.manager.get_all_active_plugin_names())
+        for name in ("Tried", "Nothing", "Bad"):
+            with self.assertRaises(PluginActivationException):
+                self.manager.activate_plugin(name)
+        with self.assertRaises(KeyError):
+            self.manager.deactivate_plugin("Nothing")
+
+    def test_reloaded(self) -> None:
+        """By name; a plugin that there isn't is a KeyError."""
+        self.write("tried.py", MODULE.replace('"hello"', '"hello again"'))
+        self.manager.reload_plugin_by_name("Tried")
+        self.assertEqual(self.ask("!hello"), "hello again")
+        with self.assertRaises(KeyError):
+            self.manager.reload_plugin_by_name("Nothing")
+
+    def test_all_of_them(self) -> None:
+        """All are deactivated, and activated again."""
+        self.manager.deactivate_all_plugins()
+        self.assertEqual(self.manager.get_all_active_plugins(), [])
+        self.manager.activate_non_started_plugins()
+        self.assertIn("Tried", self.manager.get_all_active_plugin_names())
+        self.assertEqual(self.ask("!hello"), "hello")
+
+    def test_blacklisted(self) -> None:
+        """A blacklisted one isn't activated with the others, and it is told how to change that."""
+        self.manager.blacklist_plugin("Tried")
+        self.manager.deactivate_plugin("Tried")
+        told = self.manager.activate_non_started_plugins()
+        self.assertIsInstance(told, str)
+        self.assertIn("blacklisted", told)
+        self.assertIn("!plugin unblacklist Tried", told)
+        self.assertNotIn("Tried", self.manager.get_all_active_plugin_names())
+        self.assertEqual(self.manager.get_blacklisted_plugin(), ["Tried"])
+
+    def test_errors_are_told(self) -> None:
+        """Of plugins that couldn't be activated it is told why."""
+        self.write("new/new.plug", "[Core]\nName = New\nModule = new_managed\nDependsOn = Missing\n")
+        self.write("new/new_managed.py", MODULE.replace("hello", "new"))
+        self.manager.update_plugin_places([str(self.directory)])
+        self.assertIn("Missing", self.manager.activate_non_started_plugins())
+
+    def test_configurations(self) -> None:
+        """They are stored by name, as part of what the bot stores."""
+        self.assertIsNone(self.manager.get_plugin_configuration("Tried"))
+        self.manager.set_plugin_configuration("Tried", {"a": 1})
+        self.addCleanup(self.manager.set_plugin_configuration, "Tried", None)
+        self.assertEqual(self.manager.get_plugin_configuration("Tried"), {"a": 1})
+        self.manager.blacklist_plugin("Kit")
+        self.addCleanup(self.manager.unblacklist_plugin, "Kit")
+        self.assertEqual(self.manager["configs"]["Tried"], {"a": 1})
+        self.assertEqual(self.manager["bl_plugins"], ["Kit"])
+        self.assertEqual(self.manager.namespace, "core")
+
+    def problems(self, place: Path) -> dict[Path, str]:
+        """What went wrong in a further directory, by paths."""
+        problems = self.manager.update_plugin_places([str(place)])
+        self.assertTrue(all(isinstance(path, Path) for path in problems))
+        return {path: problem for path, problem in problems.items() if path.is_relative_to(place)}
+
+    def test_places(self) -> None:
+        """Plugins of further directories are loaded, and activated when that is asked for."""
+        self.write("new/new.plug", "[Core]\nName = New\nModule = new_place\n")
+        self.write("new/new_place.py", MODULE.replace("hello", "new"))
+        self.assertEqual(self.problems(self.directory / "new"), {})
+        self.assertIn("New", self.manager.plugins)
+        self.assertNotIn("New", self.manager.get_all_active_plugin_names())
+        self.manager.activate_non_started_plugins()
+        self.assertEqual(self.ask("!new"), "new")
+
+    def test_problems_of_places(self) -> None:
+        """What is wrong is told by path."""
+        self.write("odd/odd.plug", "[Core]\n")
+        self.assertEqual(len(self.problems(self.directory / "odd")), 1)
+
+    def test_by_path(self) -> None:
+        """The instances of plugins in a directory."""
+        found = list(self.manager.get_plugins_by_path(str(self.directory / "more")))
+        self.assertEqual(found, [self.manager.plugins["More"]])
+
+    def test_removed(self) -> None:
+        """A plugin that is removed is known no more."""
+        self.manager.remove_plugin(self.manager.plugins["More"])
+        for names in (self.manager.plugins, self.manager.plugin_infos, self.manager.get_all_plugin_names()):
+            self.assertNotIn("More", names)
+        self.assertIn("not found", self.ask("!more"))
+
+    def test_removed_by_path(self) -> None:
+        """So are all in a directory."""
+        self.manager.remove_plugins_from_path(str(self.directory / "more"))
+        self.assertNotIn("More", self.manager.plugin_infos)
+        self.assertIn("not found", self.ask("!more"))
+        self.assertIn("Tried", self.manager.plugin_infos)
+
+    def test_flows(self) -> None:
+        """Flows are activated by the name in their .flow file."""
+        self.assertIn("managed", self.bot.flow_executor.flow_roots)
+        with self.assertRaises(KeyError):
+            self.manager.deactivate_flow("Nothing")
+        self.manager.deactivate_flow("ManagedFlows")
+        self.manager.activate_flow("ManagedFlows")
+        self.assertIn("managed", self.bot.flow_executor.flow_roots)
+
+    @decided("nothing takes flows away")
+    def test_deactivated_flows(self) -> None:
+        """Flows that are deactivated can't be begun."""
+        self.manager.deactivate_flow("ManagedFlows")
+        self.assertNotIn("managed", self.bot.flow_executor.flow_roots)
+
+
+class ReloadedTests(ContractTest):
+    """What a reload leaves alone, and what it takes along."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+            @botcmd
+            def ask(self, msg, args):
+                return self.get_plugin("Below").answer()
+        """
+    plug = "DependsOn = Below\n"
+    files = {
+        "below.plug": "[Core]\nName = Below\nModule = below\n",
+        "below.py": """
+            import beside
+            from errbot import BotPlugin
+
+            class Below(BotPlugin):
+                def answer(self):
+                    return "old, " + beside.ANSWER
+            """,
+        "beside.py": "ANSWER = 'first'\n",
+    }
+
+    def test_dependents(self) -> None:
+        """What depends on it goes on as it is, and finds the new code."""
+        before = self.instance()
+        self.write("below.py", self.files["below.py"].replace("old", "new"))
+        self.assertIn("reloaded", self.ask("!plugin reload Below"))
+        self.assertIs(self.instance(), before)
+        self.assertEqual(self.ask("!ask"), "new, first")
+
+    @decided("helper modules stay as they were")
+    def test_helpers(self) -> None:
+        """Modules beside the plugin are read again too."""
+        self.assertEqual(self.ask("!ask"), "old, first")
+        self.write("beside.py", "ANSWER = 'the second'\n")
+        self.replies("!plugin reload Below")
+        self.assertEqual(self.ask("!ask"), "old, the second")
