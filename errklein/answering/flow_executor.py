@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MOST_AUTOSTEPS = 100
 """How many steps a flow takes by itself before it is ended, since it may never stop otherwise."""
 
+MOST_IN_FLIGHT = 1_000
+"""How many flows go on at a time; then the one that began first is ended. Most of so many were left by who began them."""
+
 
 class FlowExecutor:
     """Keeps `flow_roots`, the flows that there are by their names, and `in_flight`, those that somebody is in.
@@ -138,7 +141,7 @@ class FlowExecutor:
 
     def _begin(self, root: FlowRoot, requestor: Identifier, context: Mapping[str, Any]) -> Flow:
         flow = Flow(root, _owner(root, requestor), context)
-        self.in_flight = [*self.in_flight, flow]
+        self.in_flight = [*self.in_flight, flow][-MOST_IN_FLIGHT:]
         return flow
 
     def _begin_triggered(self, cmd: str, requestor: Identifier) -> tuple[Flow | None, FlowNode | None]:

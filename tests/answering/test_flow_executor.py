@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, CommandError, botcmd, botmatch, re_botcmd
+from errklein.answering import flow_executor
 from errklein.answering.flow_executor import MOST_AUTOSTEPS
 from errklein.backends.test import TestPerson
 from errklein.commands.flows import FLOW_END, FlowRoot, botflow
@@ -319,6 +321,14 @@ class ByItselfTests(FlowsCase):
         self.flow("room").connect("one", auto_trigger=True, room_flow=True).connect("risky", predicate=always)
         self.assertIn("requires bot-admin privileges", "\n".join(self.say("!one", who=ADMIN, room="#ops")))
         self.assertEqual(self.names(), ["risky", "one"])
+
+    def test_too_many(self) -> None:
+        """Flows that nobody goes on with don't pile up: of too many, the one that began first is ended."""
+        with mock.patch.object(flow_executor, "MOST_IN_FLIGHT", 2):
+            self.flow().connect("one", auto_trigger=True).connect("three")
+            for who in ("ann", "bob", "cid"):
+                self.say("!one", who=who)
+        self.assertEqual([str(flow.requestor) for flow in self.executor.in_flight], ["bob", "cid"])
 
     def test_predicate_that_raises(self) -> None:
         """It doesn't hold, and the requestor is told in one line."""
