@@ -75,6 +75,12 @@ class PytestTests(SynchronousTestCase):
         self.assertIn("passed", output)
         self.assertNotIn("warning", output)
 
+    def test_example(self) -> None:
+        """The test that the guide shows passes."""
+        example = CHECKOUT / "docs" / "examples" / "greetings"
+        status, output = run("-m", "pytest", "-q", "-p", "errklein_pytest", "-p", "no:cacheprovider", example)
+        self.assertEqual(0, status, output)
+
     def test_asked_for(self) -> None:
         """With the setting, errbot is errklein even where an errbot is installed and was imported before."""
         site = Path(self.mktemp()).resolve()

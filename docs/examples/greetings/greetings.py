@@ -1,0 +1,10 @@
+from errbot import BotPlugin, arg_botcmd
+
+
+class Greetings(BotPlugin):
+    """Greets."""
+
+    @arg_botcmd("name", default="you", nargs="?")
+    def greet(self, msg, name):
+        """Greet somebody."""
+        return f"Hello {name}"

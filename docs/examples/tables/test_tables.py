@@ -1,0 +1,34 @@
+import io
+import threading
+from pathlib import Path
+
+from errklein import Stream
+from errklein.testing import PluginTestCase
+
+
+class TablesTests(PluginTestCase):
+    plugin_dirs = (Path(__file__).resolve().parent,)
+
+    def offer(self, name):
+        """Somebody offers a file; it is returned when the plugin has done with it."""
+        network = self.bot.backend
+        stream = Stream(network.build_identifier("alice"), io.BytesIO(b"a,1\nb,2\n"), name, 8)
+        before = set(threading.enumerate())
+        self.bot.bot.stream_offered(network, stream)
+        for thread in set(threading.enumerate()) - before:
+            thread.join(10)
+        return stream
+
+    def test_table(self):
+        """A table is taken."""
+        self.assertEqual(self.offer("tables.csv").status, "success")
+        self.assertEqual(self.command("!rows"), "2")
+
+    def test_other_file(self):
+        """Nothing else is."""
+        self.assertEqual(self.offer("picture.png").status, "rejected")
+        self.assertEqual(self.command("!rows"), "0")
+
+    def test_card(self):
+        """The test network has no cards, so the table is told of in text."""
+        self.assertIn("The table", self.command("!table"))
