@@ -1,0 +1,299 @@
+"""Chapter 3, continued: how replies reach the network, which is one of a third party here."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import shutil
+import tempfile
+import textwrap
+import threading
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tests.contract.kit import TestCase as Case
+
+BACKEND = """
+    import queue
+    from errbot.backends.base import ONLINE, Message, Person, Room, RoomOccupant
+    from errbot.core import ErrBot
+
+    HEARD = queue.Queue()
+    SAID = queue.Queue()
+    BUILT = queue.Queue()
+
+
+    class Somebody(Person):
+        def __init__(self, name):
+            self.name = name
+
+        person = client = nick = aclattr = fullname = property(lambda self: self.name)
+
+        def __eq__(self, other):
+            return isinstance(other, Somebody) and self.name == other.name
+
+        def __hash__(self):
+            return hash(self.name)
+
+        __str__ = lambda self: self.name
+
+
+    class Place(Room):
+        def __init__(self, name):
+            self.name = name
+
+        aclattr = property(lambda self: self.name)
+        __str__ = lambda self: self.name
+
+
+    class Visitor(RoomOccupant, Somebody):
+        def __init__(self, name, place):
+            super().__init__(name)
+            self.place = place
+
+        room = property(lambda self: self.place)
+
+
+    class RepliesBackend(ErrBot):
+        def __init__(self, config):
+            super().__init__(config)
+            self.bot_identifier = Somebody("me")
+
+        mode = property(lambda self: "replies")
+
+        def serve_once(self):
+            self.connect_callback()
+            try:
+                while True:
+                    heard = HEARD.get()
+                    if heard is None:
+                        return True
+                    text, room, thread = heard
+                    to = Place(room) if room else self.bot_identifier
+                    frm = Visitor("admin", to) if room else Somebody("admin")
+                    message = Message(text, frm=frm, to=to)
+                    if thread:
+                        message.parent = Message("before", frm=frm, to=to)
+                    self.callback_message(message)
+            finally:
+                self.disconnect_callback()
+
+        def connect(self):
+            return self
+
+        def send_message(self, msg):
+            super().send_message(msg)
+            SAID.put((str(msg.to), msg.body, msg.partial))
+
+        def build_identifier(self, text):
+            return Place(text) if text.startswith("#") else Somebody(text)
+
+        def build_reply(self, msg, text=None, private=False, threaded=False):
+            BUILT.put((text, private, threaded))
+            response = self.build_message(text)
+            response.frm = self.bot_identifier
+            response.to = msg.to if msg.is_group and not private else Somebody(msg.frm.person)
+            return response
+
+        def change_presence(self, status=ONLINE, message=""):
+            pass
+
+        def query_room(self, room):
+            return Place(room)
+
+        def rooms(self):
+            return []
+
+        def prefix_groupchat_reply(self, message, identifier):
+            super().prefix_groupchat_reply(message, identifier)
+            message.body = f"@{identifier.nick} {message.body}"
+    """
+
+PLUGIN = """
+    import queue
+    from errbot import BotPlugin, botcmd
+
+    class Tried(BotPlugin):
+        told = queue.Queue()
+
+        @botcmd
+        def quiet_one(self, msg, args):
+            return f"quiet {args}"
+
+        @botcmd
+        def in_thread(self, msg, args):
+            return f"threaded {args}"
+
+        @botcmd
+        def loud(self, msg, args):
+            return f"loud {args}"
+
+        @botcmd
+        def fails(self, msg, args):
+            raise RuntimeError("it broke")
+
+        @botcmd
+        def many(self, msg, args):
+            yield "one"
+            yield "two"
+
+        @botcmd
+        def long(self, msg, args):
+            return "**" + "x" * 246 + "**"
+
+        @botcmd
+        def simple(self, msg, args):
+            self._bot.send_simple_reply(msg, "simply", private=args == "private")
+
+        @botcmd
+        def to_nick(self, msg, args):
+            self.send(msg.frm, "to the person", in_reply_to=msg)
+            self.send(msg.to, "to the room", in_reply_to=msg, groupchat_nick_reply=True)
+    """
+
+
+class RepliesTest(Case):
+    """A test with a network that keeps what it is asked to build and to send."""
+
+    config: ClassVar[Mapping[str, Any]] = {}
+
+    def setUp(self) -> None:
+        """Start a bot on such a network."""
+        from errbot.bootstrap import setup_bot
+
+        directory = Path(tempfile.mkdtemp(prefix="contract-"))
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        for name, text in (
+            ("backend/replies.plug", "[Core]\nName = Replies\nModule = replies_backend\n"),
+            ("backend/replies_backend.py", BACKEND),
+            ("plugins/tried.plug", "[Core]\nName = Tried\nModule = tried_replies\n"),
+            ("plugins/tried_replies.py", PLUGIN),
+        ):
+            path = directory / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+        (directory / "data").mkdir()
+        config: Any = types.ModuleType("config")
+        settings = {
+            "BACKEND": "Replies",
+            "BOT_DATA_DIR": str(directory / "data"),
+            "BOT_EXTRA_PLUGIN_DIR": str(directory / "plugins"),
+            "BOT_EXTRA_BACKEND_DIR": str(directory / "backend"),
+            "BOT_ADMINS": ("admin",),
+            "BOT_IDENTITY": {},
+            "BOT_LOG_FILE": None,
+            "BOT_LOG_LEVEL": logging.CRITICAL,
+            "STORAGE": "Memory",
+        }
+        vars(config).update(settings, **self.config)
+        self.bot = setup_bot("Replies", logging.getLogger("contract"), config)
+        # However the module is called there.
+        module = self.bot.serve_once.__func__.__globals__
+        self.heard: queue.Queue[tuple[str, str, bool] | None] = module["HEARD"]
+        self.said: queue.Queue[tuple[str, str, bool]] = module["SAID"]
+        self.built: queue.Queue[tuple[str, bool, bool]] = module["BUILT"]
+        self.serving = threading.Thread(target=self.bot.serve_forever, daemon=True)
+        self.serving.start()
+        self.addCleanup(self.end)
+
+    def end(self) -> None:
+        """Let the network come to its end."""
+        if hasattr(self, "flushLoggedErrors"):
+            self.flushLoggedErrors()
+        self.heard.put(None)
+        self.serving.join(10)
+        self.assertFalse(self.serving.is_alive())
+
+    def ask(self, text: str, room: str = "", thread: bool = False) -> tuple[str, str]:
+        """To whom the bot replies, and what; said in the room if there is one, in a thread there if asked."""
+        self.heard.put((text, room, thread))
+        return self.hear()
+
+    def hear(self) -> tuple[str, str]:
+        """To whom the bot speaks next, and what it says."""
+        return self.said.get(timeout=10)[:2]
+
+
+class DivertedTests(RepliesTest):
+    """Where replies go."""
+
+    config = {"DIVERT_TO_PRIVATE": ("quiet_one",), "DIVERT_TO_THREAD": ("in_thread",)}
+
+    def test_in_the_room(self) -> None:
+        """What is said in a room is answered there; errors, and that there is no such command, too."""
+        self.assertEqual(self.ask("!loud x", "#room"), ("#room", "loud x"))
+        self.assertEqual(self.ask("!fails", "#room")[0], "#room")
+        self.assertEqual(self.ask("!nothing", "#room")[0], "#room")
+
+    def test_direct(self) -> None:
+        """Who speaks to the bot directly is answered directly."""
+        self.assertEqual(self.ask("!loud x"), ("admin", "loud x"))
+
+    def test_every_item(self) -> None:
+        """Each item of a generator goes to the same place."""
+        self.assertEqual((self.ask("!many", "#room"), self.hear()), (("#room", "one"), ("#room", "two")))
+
+    def test_private(self) -> None:
+        """Replies to commands of DIVERT_TO_PRIVATE, named with underscores, are for the person alone."""
+        self.assertEqual(self.ask("!quiet one x", "#room"), ("admin", "quiet x"))
+
+    def test_network_is_asked(self) -> None:
+        """The network builds the reply, and is told whether it is private and whether it begins a thread."""
+        for said, built in (
+            ("!loud x", ("loud x", False, False)),
+            ("!quiet one x", ("quiet x", True, False)),
+            ("!in thread x", ("threaded x", False, True)),
+        ):
+            self.ask(said, "#room")
+            text, private, threaded = self.built.get(timeout=10)
+            self.assertEqual((text, bool(private), bool(threaded)), built)
+
+    def test_simple(self) -> None:
+        """`send_simple_reply` goes the same way."""
+        self.assertEqual(self.ask("!simple", "#room"), ("#room", "simply"))
+        self.assertEqual(self.ask("!simple private", "#room"), ("admin", "simply"))
+
+
+class AllDivertedTests(RepliesTest):
+    """ALL_COMMANDS."""
+
+    config = {"DIVERT_TO_PRIVATE": ("ALL_COMMANDS",), "DIVERT_TO_THREAD": ("ALL_COMMANDS",)}
+
+    def test_all(self) -> None:
+        """It means every command."""
+        self.assertEqual(self.ask("!loud x", "#room"), ("admin", "loud x"))
+        self.assertEqual(self.built.get(timeout=10), ("loud x", True, True))
+
+
+class NickPrefixedTests(RepliesTest):
+    """GROUPCHAT_NICK_PREFIXED, and `send` with `groupchat_nick_reply`."""
+
+    config = {"GROUPCHAT_NICK_PREFIXED": True}
+
+    def test_rooms(self) -> None:
+        """In a room the network puts the nick before a reply; elsewhere it isn't asked to."""
+        self.assertEqual(self.ask("!loud x", "#room"), ("#room", "@admin loud x"))
+        self.assertEqual(self.ask("!loud x"), ("admin", "loud x"))
+
+    def test_send(self) -> None:
+        """A plugin asks for it with `groupchat_nick_reply`."""
+        self.assertEqual(self.ask("!to nick", "#room"), ("admin", "to the person"))
+        self.assertEqual(self.hear(), ("#room", "@admin to the room"))
+
+
+class PartsTests(RepliesTest):
+    """Messages that are too long."""
+
+    config = {"MESSAGE_SIZE_LIMIT": 100}
+
+    def test_parts(self) -> None:
+        """They are sent in parts of so many characters of their Markdown, which say that they are parts."""
+        self.ask("!loud x")
+        self.heard.put(("!long", "", False))
+        parts = [self.said.get(timeout=10) for _ in range(3)]
+        self.assertEqual([len(body) for _, body, _ in parts], [100, 100, 50])
+        self.assertEqual("".join(body for _, body, _ in parts), "**" + "x" * 246 + "**")
+        self.assertEqual({partial for _, _, partial in parts}, {True})
+        self.assertEqual({to for to, _, _ in parts}, {"admin"})
