@@ -14,9 +14,7 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-from packaging.requirements import InvalidRequirement, Requirement
+from typing import TYPE_CHECKING, Any
 
 from errklein.plugins.programs import ProgramError, run
 
@@ -28,6 +26,10 @@ _INSTALLED = "requirements"
 _SECONDS = 600
 _COMMENT = re.compile(r"(^|\s)#.*")
 _OPTION = re.compile(r"\s--.*")
+
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 
 class InstallError(Exception):
@@ -86,6 +88,9 @@ def above(directory: Path, tops: Iterable[Path]) -> list[Path]:
 
 def examine(text: str) -> tuple[list[str], list[str]]:
     """Of the lines of a requirements file, those that aren't fulfilled, and those of which that can't be told."""
+    # Few bots have plugins that require something, and all of them wait for what is imported when they start.
+    from packaging.requirements import InvalidRequirement, Requirement
+
     missing: list[str] = []
     unknown: list[str] = []
     for line in _lines(text):
@@ -150,6 +155,8 @@ def _is_fulfilled(requirement: Requirement) -> bool:
 
 def _of_extra(name: str, extra: str) -> Iterator[Requirement]:
     """What a distribution needs for one of its extras."""
+    from packaging.requirements import Requirement
+
     for line in requires(name) or ():
         requirement = Requirement(line)
         marker = requirement.marker

@@ -73,6 +73,8 @@ PACKAGE = "errklein_plugins"
 
 _NEVER_BESIDE = frozenset(sys.stdlib_module_names) | {"errklein", PACKAGE}
 
+_CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
+
 # One load or unload at a time; it may wait for as long as a plugin's import takes.
 _lock = threading.RLock()
 
@@ -241,10 +243,15 @@ class _PackageLoader(Loader):
 
 
 class _PluginLoader(SourceFileLoader):
-    """Compiles a plugin's module from its source, always, since bytecode files hold what other code compiled."""
+    """Compiles a plugin's module from its source, always, since bytecode files hold what other code compiled.
 
-    def get_code(self, fullname: str) -> CodeType:
+    errklein's own plugins import nothing that is decided here, and are compiled once and for all.
+    """
+
+    def get_code(self, fullname: str) -> CodeType | None:
         path = self.get_filename(fullname)
+        if Path(path).parent == _CORE_PLUGINS:
+            return super().get_code(fullname)
         return self.source_to_code(self.get_data(path), path)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -256,7 +263,7 @@ class _PluginLoader(SourceFileLoader):
     def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:  # type: ignore[override]
         home = _finder.home_of(self.name)
         tree = ast.parse(data, path)
-        if home is not None:
+        if home is not None and home.directory != _CORE_PLUGINS:
             beside = home
             rewrite_imports(tree, cache(lambda name: beside.redirect(self.name, name)))
         code: CodeType = compile(tree, path, "exec", dont_inherit=True, optimize=_optimize)

@@ -13,7 +13,7 @@ _SECRET = re.compile(r"(?<=://)[^/\s]+@")
 
 
 class ProgramError(Exception):
-    """A program could not be run, or failed; str() is one line, in most cases the last that the program has said."""
+    """A program could not be run, or failed; str() is one line: what was fatal, else the last that the program has said."""
 
 
 def run(
@@ -46,7 +46,9 @@ def run(
     text = without_secrets(output.decode("utf-8", "replace"))
     if process.returncode:
         lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-        raise ProgramError(lines[-1] if lines else f"{name} failed and said nothing")
+        # git gives advice after it, in several lines.
+        fatal = [line for line in lines if line.startswith("fatal: ")]
+        raise ProgramError((fatal or lines[-1:] or [f"{name} failed and said nothing"])[0])
     return text
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 from urllib.error import HTTPError, URLError
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 from urllib.request import (
     HTTPDefaultErrorHandler,
     HTTPErrorProcessor,
@@ -57,7 +59,7 @@ def _opened(url: str) -> Iterator[http.client.HTTPResponse]:
     ):
         opener.add_handler(handler)
     try:
-        request = Request(url, headers={"User-Agent": f"errklein/{__version__}"})  # noqa: S310  see above
+        request = _request(url)
         with opener.open(request, timeout=_PAUSE) as response:
             yield response
     except HTTPError as error:
@@ -66,3 +68,19 @@ def _opened(url: str) -> Iterator[http.client.HTTPResponse]:
         raise RepoException(f"{shown(url)}: {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise RepoException(f"{shown(url)}: {type(error).__name__}: {error}") from error
+
+
+def _request(url: str) -> Request:
+    """A request for the URL. A name and password in it are for that server alone, not for the one that it redirects to.
+
+    Left where they are, they would be looked up as a part of the host's name.
+    """
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    request = Request(  # noqa: S310  see above
+        urlunsplit(parts._replace(netloc=host)), headers={"User-Agent": f"errklein/{__version__}"}
+    )
+    if at:
+        credentials = unquote_to_bytes(user if ":" in user else f"{user}:")
+        request.add_unredirected_header("Authorization", f"Basic {b64encode(credentials).decode('ascii')}")
+    return request
