@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from errklein.bot import Bot
 
 T = TypeVar("T")
+
+_MOST_FOUND = 100
+"""How many repositories a search shows. Anybody may search, and who gets more has to look for another word."""
 
 
 class ReposCommands:
@@ -52,10 +56,13 @@ class ReposCommands:
         by_name: dict[str, list[RepoEntry]] = {}
         for entry in found:
             by_name.setdefault(entry.entry_name, []).append(entry)
-        rows = [("I" if name in installed else "", name, _described(by_name[name])) for name in by_name]
+        rows = [
+            ("I" if name in installed else "", name, _described(by_name[name])) for name in islice(by_name, _MOST_FOUND)
+        ]
         parameters = {
             "repos": rows,
             "nothing": f"Nothing is found for {code(args.strip())}.",
+            "more": len(by_name) - len(rows),
             "command": f"`{self._bot.prefix}repos install <name>`",
         }
         return self._bot.process_template("repos2", parameters)

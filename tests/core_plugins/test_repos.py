@@ -52,6 +52,14 @@ class ReposTests(SynchronousTestCase):
         self.say("!repos install me/thing")
         self.assertEqual(self.bot.plugin("Thing")["kept"], "kept")
 
+    def test_too_much_is_found(self) -> None:
+        """A search shows the first hundred repositories, and how many more there are."""
+        plugin = {"repo": "https://host/me/thing", "documentation": "does the thing", "name": "Thing"}
+        (self.top / "index.json").write_text(json.dumps({f"me/n{number}": {"Thing": plugin} for number in range(203)}))
+        found = self.say("!repos search thing")
+        self.assertEqual(found.count("does the thing"), 100)
+        self.assertIn("103 more are found", found)
+
     def test_what_cannot_be_done(self) -> None:
         """Each mistake is told in a sentence."""
         self.assertIn("Please", self.say("!repos install"))

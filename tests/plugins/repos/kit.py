@@ -74,11 +74,13 @@ class FileServer:
         self.bodies: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.asked: list[str] = []
+        self.credentials: list[str | None] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
+                outer.credentials.append(self.headers["Authorization"])
                 target = outer.redirects.get(self.path)
                 body = outer.bodies.get(self.path, b"")
                 self.send_response(302 if target else 200 if self.path in outer.bodies else 404)

@@ -93,6 +93,12 @@ class ProgramTests(SynchronousTestCase):
             run(["sh", "-c", "echo fatal: https://user:s3cret@host/a; exit 1"], seconds=5)
         self.assertEqual(str(raised.exception), "fatal: https://•••@host/a")
 
+    def test_what_was_fatal(self) -> None:
+        """Of what git says, the line that tells what is wrong is repeated, not the advice after it."""
+        with self.assertRaises(RepoException) as raised:
+            git_clone(f"file://{Path(self.mktemp()).absolute()}", self.mktemp())
+        self.assertIn("does not appear to be a git repository", str(raised.exception))
+
     def test_environment(self) -> None:
         """A program has the bot's environment, and what is given besides; it can't ask anybody."""
         with mock.patch.dict(os.environ, {"ERRKLEIN_TEST": "1"}):

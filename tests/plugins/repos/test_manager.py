@@ -92,6 +92,14 @@ class ManagerTests(SynchronousTestCase):
         self.server.bodies["/me/links.tar.gz"] = archive({"../x": "1"})
         self.assertIn("leads out of it", self.refused(f"{self.server.url}/me/links.tar.gz"))
 
+    def test_name_and_password(self) -> None:
+        """What stands before the host is for the server, as HTTP has it; not for the one that it redirects to."""
+        self.server.bodies["/me/there.tar.gz"] = archive({"x/a": "1"})
+        elsewhere = self.server.url.replace("127.0.0.1", "localhost")
+        self.server.redirects["/me/here.tar.gz"] = f"{elsewhere}/me/there.tar.gz"
+        self.manager.install_repo(f"{self.server.url.replace('//', '//user:p%40ss@')}/me/here.tar.gz")
+        self.assertEqual(self.server.credentials, ["Basic dXNlcjpwQHNz", None])
+
     def test_a_remote_index_names_no_path(self) -> None:
         """A repository that an index from elsewhere places on this machine is refused."""
         self.server.bodies["/index.json"] = self.index.read_bytes()
