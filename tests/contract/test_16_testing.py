@@ -216,6 +216,7 @@ class FullStackTests(unittest.TestCase):
                 super().setUp(extra_plugin_dir=directory.name, loglevel=logging.ERROR)
 
             def test_echo(self) -> None:
+                """It says what it is told."""
                 self.push_message("!echo there")
                 outer.assertEqual(self.pop_message(), "there")
                 self.assertInCommand("!echo there", "ther")

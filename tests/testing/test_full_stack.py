@@ -309,9 +309,11 @@ class FullStackTests(SynchronousTestCase):
                 super().setUp(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL)
 
             def test_greets(self) -> None:
+                """Passes."""
                 self.assertInCommand("!greet you", "Hello you")
 
             def test_fails(self) -> None:
+                """Doesn't."""
                 self.assertInCommand("!greet you", "Goodbye")
 
         result = self.run_one(Talks)
@@ -322,6 +324,7 @@ class FullStackTests(SynchronousTestCase):
 
         class Here(FullStackTest):
             def test_directory(self) -> None:
+                """Tells where plugins are looked for."""
                 found.extend(self.bot_config.BOT_EXTRA_PLUGIN_DIR)
 
         found: list[str] = []
