@@ -25,6 +25,11 @@ def plain(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
+def plain_lines(text: str) -> str:
+    """The text as Markdown that shows it as it is, line for line."""
+    return "\n".join(_SPECIAL.sub(r"\\\1", line) for line in text.splitlines())
+
+
 def _ticks(text: str, least: int) -> str:
     """More backticks than the text has in a row."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)

@@ -10,10 +10,10 @@ from errklein import BotPlugin, __version__, botcmd
 from errklein.chat import Message
 from errklein.commands import RegisteredCommand
 from errklein.commands.declaration import documentation, with_prefix
-from errklein.core_plugins.code import code, fenced, plain
+from errklein.core_plugins.code import code, plain, plain_lines
 
-_LINE = 80
-_BULLET = 2
+_LONGEST = 80
+"""Characters of a description in a list."""
 _UNDOCUMENTED = "(undocumented)"
 
 
@@ -52,12 +52,12 @@ class Help(BotPlugin):
             return "\n\n".join(["## All commands", *(self._of_plugin(owner, shown) for owner in owners)])
         owners = sorted({command.owner for command in self._bot.registry if command.owner.lower() == wanted.lower()})
         permitted = await self._permitted(msg)
-        answers = [self._of_plugin(owner, permitted) for owner in owners]
-        named = self._named(wanted, permitted)
+        # A command of that name is described if it is asked for with the prefix.
+        if owners:
+            return "\n\n".join(self._of_plugin(owner, permitted) for owner in owners)
+        named = [self._described(command) for command in self._named(wanted, permitted)]
         # Two lists in a row would be one.
-        bullet = "- " if len(answers) + len(named) == 1 else ""
-        answers += [bullet + self._described(command) for command in named]
-        return "\n\n".join(answers) or "That command is not defined."
+        return f"- {named[0]}" if len(named) == 1 else "\n\n".join(named) or "That command is not defined."
 
     async def _permitted(self, msg: Message) -> Sequence[RegisteredCommand]:
         """The commands that whoever asks may be shown, by name."""
@@ -94,17 +94,15 @@ class Help(BotPlugin):
         return "\n\n".join(part for part in (f"**{plain(name)}**", described.strip(), "\n".join(lines)) if part)
 
     def _described(self, command: RegisteredCommand) -> str:
-        first, _, rest = self._documented(command).partition("\n")
-        head = f"**{plain(self._written(command))}** - {first or _UNDOCUMENTED}"
+        documented = self._documented(command) or _UNDOCUMENTED
         if getattr(command.handler, "_err_arg_command", False):
-            # Written by argparse, in columns.
-            parts = [head, fenced(rest.strip("\n")) if rest.strip() else ""]
-        else:
-            parts = [head, rest.strip()]
+            # Written by argparse, which knows no Markdown.
+            documented = plain_lines(documented)
+        parts = [f"**{plain(self._written(command))}** - {documented}"]
         if command.declaration.aliases:
             names = ", ".join(code(self._bot.prefix + alias.replace("_", " ")) for alias in command.declaration.aliases)
             parts.append(f"Other names: {names}")
-        return "\n\n".join(part for part in parts if part)
+        return "\n\n".join(parts)
 
     def _documented(self, command: RegisteredCommand) -> str:
         return with_prefix(documentation(command.handler), self._bot.prefix)
@@ -119,6 +117,7 @@ class Help(BotPlugin):
 
     def _line(self, command: RegisteredCommand, between: str = " - ") -> str:
         first = self._documented(command).partition("\n")[0]
-        line = f"{self._written(command)}{between}{first or _UNDOCUMENTED}"
-        width = _LINE - _BULLET
-        return "- " + plain(line if len(line) <= width else line[: width - 3] + "...")
+        described = first or _UNDOCUMENTED
+        if len(described) > _LONGEST:
+            described = described[: _LONGEST - 3] + "..."
+        return "- " + plain(f"{self._written(command)}{between}{described}")
