@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from pprint import pformat
 from typing import Any
 
 from errklein import BotPlugin, CommandError, botcmd
@@ -138,11 +139,11 @@ class Plugins(ReposCommands, BotPlugin):
         command = f"{self._bot.prefix}plugin config {name}"
         answer = (
             "Default configuration for this plugin (you can copy and paste this directly as a single line command):\n\n"
-            + fenced(f"{command} {template!r}")
+            + fenced(f"{command} {pformat(template)}")
         )
         configuration = self._bot.plugin_manager.configuration(name)
         if configuration is not None:
-            shown = f"{command} {_visible(configuration, msg)!r}"
+            shown = f"{command} {pformat(_visible(configuration, msg))}"
             answer += f"\n\nCurrent configuration:\n\n{fenced(shown)}"
         return answer
 

@@ -275,7 +275,7 @@ class Lives:
                     plugin.problem = problem
                     raise
                 await self.begin(plugin, instance)
-                raise type(error)(f"{error} The configuration from before is in use again.") from error
+                raise type(error)(f"{str(error).rstrip('.')}. The configuration from before is in use again.") from error
 
     async def stop_all(self) -> None:
         """Deactivate all plugins, those first that were activated last."""

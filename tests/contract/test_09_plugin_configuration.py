@@ -90,6 +90,77 @@ class ConfigTests(ContractTest):
         self.assertIsNone(self.bot.plugin_manager.get_plugin_configuration("Tried"))
 
 
+class OtherTemplatesTests(ContractTest):
+    """Templates that are no dictionaries, or large."""
+
+    files = {
+        "listed.plug": "[Core]\nName = Listed\nModule = listed\n",
+        "listed.py": """
+            from errbot import BotPlugin
+
+            class Listed(BotPlugin):
+                def get_configuration_template(self):
+                    return [1]
+            """,
+        "large.plug": "[Core]\nName = Large\nModule = large\n",
+        "large.py": """
+            from errbot import BotPlugin
+
+            class Large(BotPlugin):
+                def get_configuration_template(self):
+                    return {name * 20: name for name in "cab"}
+
+                def configure(self, configuration):
+                    if configuration and configuration["a" * 20] == "no":
+                        raise RuntimeError("not like this")
+                    super().configure(configuration)
+
+                def activate(self):
+                    if self.config and self.config["a" * 20] == "never":
+                        raise RuntimeError("not today")
+                    super().activate()
+            """,
+    }
+
+    def test_anything(self) -> None:
+        """They may be of any type; the literal may have spaces and lines."""
+        self.assertIn("configuration done", self.ask("!plugin config Listed   [1,\n   2]"))
+        self.assertEqual(self.bot.plugin_manager.get_plugin_configuration("Listed"), [1, 2])
+        self.assertEqual(self.instance("Listed").config, [1, 2])
+
+    def test_shown(self) -> None:
+        """Large ones are shown in lines, in order, and can be given back like that."""
+        shown = self.ask("!plugin config Large")
+        places = [shown.index(f"'{name * 20}': '{name}'") for name in "abc"]
+        self.assertEqual(places, sorted(places))
+        self.assertIn("\n", shown[places[0] : places[1]])
+        command = shown[shown.index("!plugin config Large") :]
+        self.assertIn("configuration done", self.ask(command))
+
+    def test_refused_by_the_plugin(self) -> None:
+        """What `configure` raises is told, and what the activation raises."""
+        template = {name * 20: name for name in "cab"}
+        self.assertIn("not like this", self.ask(f"!plugin config Large {template | {'a' * 20: 'no'}}"))
+        self.assertIn("not today", self.ask(f"!plugin config Large {template | {'a' * 20: 'never'}}"))
+
+    def test_activates(self) -> None:
+        """A plugin that was deactivated is active when it is configured."""
+        self.ask("!plugin deactivate Listed")
+        self.assertIn("configuration done", self.ask("!plugin config Listed [3]"))
+        self.assertTrue(self.instance("Listed").is_activated)
+
+    def test_blacklisted_isn_t_shown(self) -> None:
+        """Of a blacklisted plugin nothing is shown."""
+        self.ask("!plugin blacklist Listed")
+        self.addCleanup(self.bot.plugin_manager.unblacklist_plugin, "Listed")
+        self.assertNotIn("Default configuration", self.ask("!plugin config Listed"))
+
+    def test_administrators_only(self) -> None:
+        """Configurations are theirs."""
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        self.assertIn("requires bot-admin privileges", self.ask("!plugin config Listed"))
+
+
 class MergedTests(ContractTest):
     """The usual way of plugins with defaults."""
 
@@ -165,3 +236,14 @@ class StructureTests(unittest.TestCase):
         self.assertFalse(self.fits(["x"], ["a", 1]))
         self.assertFalse(self.fits(("x",), ("a", 1)))
         self.assertFalse(self.fits(["x"], ("a",)))
+
+    @decided("IndexError")
+    def test_empty_lists(self) -> None:
+        """Where the sample has no element, any will do."""
+        self.assertTrue(self.fits([], [1, "x"]))
+        self.assertTrue(self.fits({"a": ()}, {"a": (1,)}))
+
+    def test_lists_of_dicts(self) -> None:
+        """Elements are looked into."""
+        self.assertTrue(self.fits([{"a": 1}], [{"a": 2}, {"a": 3}]))
+        self.assertFalse(self.fits([{"a": 1}], [{"a": 2}, {"b": 3}]))

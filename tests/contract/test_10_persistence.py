@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 import unittest
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,6 +71,36 @@ class PersistenceTests(ContractTest):
         with self.kept.mutable("nothing") as value:
             self.assertIsNone(value)
 
+    def test_in_place(self) -> None:
+        """A plugin is a MutableMapping; nothing is taken that isn't there."""
+        from collections.abc import MutableMapping
+
+        from errbot.storage import StoreMixin
+
+        self.assertIsInstance(self.kept, MutableMapping)
+        self.assertIsInstance(self.kept, StoreMixin)
+        with self.assertRaises(KeyError):
+            self.kept.pop("nothing")
+        self.assertEqual(self.kept.pop("nothing", 5), 5)
+        self.assertEqual(self.kept.setdefault("a", [1]), [1])
+        self.assertEqual(self.kept.setdefault("a", [2]), [1])
+
+    def test_mutable_in_a_block_that_replaces(self) -> None:
+        """What a block adds to a value is there after it, and not before the assignment of another."""
+        self.kept["a"] = {"n": 1}
+        with self.kept.mutable("a") as value:
+            value["n"] += 1
+        self.assertEqual(self.kept["a"], {"n": 2})
+
+    def test_namespaces(self) -> None:
+        """The bot's own values are in namespaces of their own."""
+        from errbot.storage import StoreMixin
+
+        for owner, namespace in ((self.bot.plugin_manager, "core"), (self.bot.repo_manager, "repomgr")):
+            self.assertIsInstance(owner, StoreMixin)
+            self.assertEqual(owner.namespace, namespace)
+            self.assertTrue(owner.is_open_storage())
+
     def test_plugins_share_nothing(self) -> None:
         """Each plugin has a namespace of its own."""
         self.kept["a"] = 1
@@ -120,6 +153,107 @@ class MutationTests(ContractTest):
         with self.assertRaises(RuntimeError), kept.mutable("b", 0):
             raise RuntimeError
         self.assertNotIn("b", kept)
+
+
+class NeverOpenedTests(unittest.TestCase):
+    """A StoreMixin without a storage."""
+
+    def test_closed(self) -> None:
+        """Nothing can be read or closed."""
+        from errbot.storage import StoreException, StoreMixin, StoreNotOpenError
+
+        mixin = StoreMixin()
+        self.assertFalse(mixin.is_open_storage())
+        with self.assertRaises(AttributeError):
+            mixin["a"]
+        with self.assertRaises(StoreNotOpenError):
+            mixin.close_storage()
+        self.assertTrue(issubclass(StoreNotOpenError, StoreException))
+
+
+class ThirdPartyStorageTests(ContractTest):
+    """A storage that somebody else wrote."""
+
+    storage = """
+        from errbot.storage.base import StorageBase, StoragePluginBase
+
+        KEPT = {}
+
+        class Store(StorageBase):
+            def __init__(self, namespace):
+                self.values = KEPT.setdefault(namespace, {})
+
+            def set(self, key, value):
+                self.values[key] = value
+
+            def get(self, key):
+                return self.values[key]
+
+            def remove(self, key):
+                del self.values[key]
+
+            def len(self):
+                return len(self.values)
+
+            def keys(self):
+                return list(self.values)
+
+            def close(self):
+                pass
+
+        class Contract(StoragePluginBase):
+            def open(self, namespace):
+                assert self._storage_config == {"host": "x"}, self._storage_config
+                return Store(namespace)
+        """
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            pass
+        """
+
+    def start(self, **config: Any) -> None:
+        """Start the bot with such a storage."""
+        storages = Path(f"{self.directory}-storages")
+        storages.mkdir()
+        self.addCleanup(shutil.rmtree, storages)
+        (storages / "contract.plug").write_text("[Core]\nName = Contract\nModule = contract_storage\n")
+        (storages / "contract_storage.py").write_text(textwrap.dedent(self.storage))
+        settings = {"STORAGE": "Contract", "STORAGE_CONFIG": {"host": "x"}}
+        super().start(BOT_EXTRA_STORAGE_PLUGINS_DIR=str(storages), **settings, **config)
+
+    def test_used(self) -> None:
+        """It is found by the name in its .plug file, gets STORAGE_CONFIG, and keeps what plugins assign."""
+        tried = self.instance()
+        tried["a"] = [1]
+        self.assertEqual(tried["a"], [1])
+        self.assertEqual((len(tried), list(tried)), (1, ["a"]))
+        with self.assertRaises(KeyError):
+            tried["b"]
+        self.assertIn("reloaded", self.ask("!plugin reload Tried"))
+        self.assertEqual(self.instance()["a"], [1])
+
+
+class ShelfTests(ContractTest):
+    """The bundled storage on disk."""
+
+    def test_store(self) -> None:
+        """What is kept is in BOT_DATA_DIR, and there again when it is opened again."""
+        from errbot.storage.shelf import ShelfStoragePlugin
+
+        store = ShelfStoragePlugin(self.testbot.bot_config).open("contract-shelf")
+        store.set("a", {"x": [1]})
+        self.assertEqual((store.get("a"), store.len(), list(store.keys())), ({"x": [1]}, 1, ["a"]))
+        for action in (store.get, store.remove):
+            with self.assertRaises(KeyError):
+                action("b")
+        store.close()
+        again = ShelfStoragePlugin(self.testbot.bot_config).open("contract-shelf")
+        self.assertEqual(again.get("a"), {"x": [1]})
+        again.remove("a")
+        self.assertEqual(again.len(), 0)
+        again.close()
 
 
 class StoragePluginTests(unittest.TestCase):
