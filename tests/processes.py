@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import errklein
+from tests import needs_network
 
 ROOT = Path(errklein.__file__).parent.parent
 
@@ -37,6 +38,7 @@ def environment() -> dict[str, str]:
 
 def run(command: Sequence[str], *arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run the program to its end."""
+    needs_network()
     return subprocess.run(
         [*command, *arguments],
         cwd=cwd,
@@ -63,6 +65,7 @@ class Program:
         stdin: Any = subprocess.DEVNULL,
         stderr: Any = subprocess.STDOUT,
     ) -> None:
+        needs_network()
         self.process = subprocess.Popen(
             [*command, *arguments],
             cwd=cwd,
@@ -144,6 +147,7 @@ def kill(pid: int) -> None:
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
+    needs_network()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -15,6 +15,7 @@ from textwrap import dedent
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import needs_network
 from tests.processes import (
     TWIST,
     TWISTD,
@@ -325,6 +326,7 @@ class WrongSettings(ProcessCase):
 
     def test_row_63_port_in_use(self) -> None:
         """A port in use is found before the daemon forks."""
+        needs_network()
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             other.listen()

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -80,8 +81,10 @@ class CollectionTests(SynchronousTestCase):
                 self.assertTrue((folder / "__init__.py").exists(), f"{folder} is no package: {module} isn't run")
 
     def test_every_test_is_collected(self) -> None:
-        """No test method is called just `test`, and none is hidden by another of the same name in its class."""
+        """No test method is called just `test`, and none is hidden by another of the same name in its class, nor a class."""
         for module in test_modules():
+            cases = [case.name for case in classes(module) if case.name.endswith("Tests")]
+            self.assertEqual(sorted(cases), sorted(set(cases)), module)
             for case in classes(module):
                 names = [function.name for function in functions(case)]
                 self.assertNotIn("test", names, f"{module}: {case.name}.test isn't collected")
@@ -107,11 +110,19 @@ def test_modules() -> Iterator[Path]:
             yield path
 
 
-def classes(module: Path) -> Iterator[ast.ClassDef]:
-    """The classes of a module."""
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ClassDef):
-            yield node
+@cache
+def classes(module: Path) -> tuple[ast.ClassDef, ...]:
+    """The classes of a module; those that a test makes for itself are no tests."""
+    return tuple(outside_of_functions(ast.parse(module.read_text(encoding="utf-8"))))
+
+
+def outside_of_functions(node: ast.AST) -> Iterator[ast.ClassDef]:
+    """The classes in there, also those that are in `if` or in other classes."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield child
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.expr)):
+            yield from outside_of_functions(child)
 
 
 def functions(case: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -23,6 +23,7 @@ from errklein import logs, service, tap
 from errklein.data_dir import LOCK_NAME, DataDirectory, DataDirectoryError
 from errklein.probe import BadEndpoint, check_endpoint
 from errklein.service import BotService, CannotStart, Launch
+from tests import needs_network
 from tests.processes import free_port
 
 
@@ -154,6 +155,7 @@ class CommandLine(SynchronousTestCase):
 
     def test_port_in_use(self) -> None:
         """A port that another process listens on is found out."""
+        needs_network()
         self.config()
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
@@ -214,6 +216,7 @@ class Endpoints(SynchronousTestCase):
 
     def test_wrapped(self) -> None:
         """An address in use is found inside of a wrapping endpoint, too."""
+        needs_network()
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             other.listen()

@@ -18,6 +18,7 @@ from errklein.backends.test import TestBackend
 from errklein.bot import Bot
 from errklein.config import load_config
 from errklein.wiring import wire
+from tests import needs_network
 from tests.processes import free_port
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -54,6 +55,7 @@ class RealBotCase(TestCase):
 
     async def setUp(self) -> None:
         """Start the bot."""
+        needs_network()
         await self.start_bot(*(FIXTURES / name for name in self.fixtures))
 
     async def start_bot(self, *plugin_dirs: Path) -> None:

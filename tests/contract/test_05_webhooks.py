@@ -9,6 +9,7 @@ from typing import Any
 
 import requests
 
+from tests import needs_network
 from tests.contract.kit import ContractTest, decided
 
 
@@ -17,6 +18,7 @@ class WebhookTest(ContractTest):
 
     def setUp(self) -> None:
         """Configure the web server, and wait until it takes connections."""
+        needs_network()
         super().setUp()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

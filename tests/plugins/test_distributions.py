@@ -24,6 +24,7 @@ from errklein.plugins.distributions import (
 )
 from errklein.plugins.programs import ProgramError
 from errklein.testing import TestBot
+from tests import needs_network
 
 
 class ExamineTests(SynchronousTestCase):
@@ -166,6 +167,7 @@ class PipTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Have a plugin that needs a distribution, wheels, and a place to install them to."""
+        needs_network()
         top = Path(self.mktemp()).absolute()
         self.plugins, wheels, self.target = top / "plugins", top / "wheels", top / "target"
         write_wheel(wheels, "errklein_test_needed")

@@ -29,6 +29,7 @@ from errklein.web.listeners import identify
 from errklein.web.site import Site
 from errklein.web.tls import CertificateError, ServerCertificate, generate_certificate
 from errklein.webhooks import webhook
+from tests import needs_network
 from tests.web.kit import hooks_of, request, status_of
 
 
@@ -101,6 +102,7 @@ class ListeningTests(TestCase):
 
     def setUp(self) -> None:
         """A server on the real reactor."""
+        needs_network()
         from twisted.internet import reactor
 
         self.reactor: Any = reactor

@@ -18,6 +18,8 @@ from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
+from tests import needs_network
+
 PROGRAM = shutil.which("ngircd") or shutil.which("ngircd", path="/usr/sbin:/usr/local/sbin")
 
 
@@ -31,6 +33,7 @@ def free_port() -> int:
 
 def require_ngircd() -> str:
     """The program; without it the test is skipped, or fails where CI says that it has to be there."""
+    needs_network()
     if PROGRAM is None:
         if os.environ.get("CI"):
             raise AssertionError("ngircd is not installed, and in CI it has to be")

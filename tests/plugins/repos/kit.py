@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests import needs_network
+
 PLUGIN = "from errbot import BotPlugin, botcmd\nclass P(BotPlugin):\n    @botcmd\n    def {name}(self, msg, args):\n        return '{says}'\n"
 
 
@@ -71,6 +73,7 @@ class FileServer:
     """An HTTP server on loopback, with a body, or a status and where to go, for each path."""
 
     def __init__(self) -> None:
+        needs_network()
         self.bodies: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.asked: list[str] = []
