@@ -5,6 +5,5 @@ BACKEND = "Null"
 BOT_LOG_FILE = "/var/log/errklein.log"
 BOT_LOG_FORMATTER = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s")
 
-# What goes wrong, to Sentry.
 BOT_LOG_SENTRY = True
 SENTRY_DSN = "https://key@sentry.example.net/1"

@@ -20,7 +20,7 @@ DEFAULT_REASON = "unknown"
 class Stream(io.BufferedReader):
     """Bytes from `identifier`, or for it, which are read from `fsource`.
 
-    `status` is one of the STREAM_ constants: pending, until who gets the stream calls `accept` or `reject`; then in
+    `status` is one of the `STREAM_…` constants: pending, until who gets the stream calls `accept` or `reject`; then in
     progress, until `success`; and error from any of these on. Steps out of turn raise ValueError and change nothing.
     """
 
@@ -68,7 +68,7 @@ class Stream(io.BufferedReader):
 
     @property
     def status(self) -> str:
-        """How far the stream has got, one of the STREAM_ constants."""
+        """How far the stream has got, one of the `STREAM_…` constants."""
         return self._status
 
     @property
