@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
 from errklein.commands import CommandError, RegisteredCommand
 from errklein.ports import Backend
@@ -64,8 +65,11 @@ class Answers:
         self.reply(backend, message, str(item), command)
 
     def failed(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
-        """Answer with what a command has raised, and log it unless the plugin meant it so."""
+        """Answer with what a command has raised, and log it unless the plugin meant it so. Raises OutboxFull if it was
+        that: there is no room for an answer."""
         error = failure.value
+        if isinstance(error, OutboxFull):
+            raise error
         if isinstance(error, CommandError):
             try:
                 text = str(error)

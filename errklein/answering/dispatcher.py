@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from errklein.answering.answers import Answers
 from errklein.answering.filtering import Filtering
+from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
 from errklein.commands import Caller, Prefixes, RegisteredCommand, find_command, strip_prefix
 from errklein.commands.access import needs_admin, verdict_on
@@ -284,6 +285,10 @@ class Dispatcher:
         self._bot.flow_executor.done(message, command)
 
     def _lost(self, failure: Failure) -> None:
+        if failure.check(OutboxFull):
+            # Whoever floods the bot shouldn't fill the disk as well, with a traceback for each message.
+            self.log.warn("An answer is left out: {error}", error=str(failure.value))
+            return
         self.log.failure("A message could not be answered", failure)
 
     def _prefixes_of(self, backend: Backend) -> Prefixes:

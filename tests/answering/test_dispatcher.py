@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from errklein import BotPlugin, CommandError, botcmd
-from errklein.backends.outbox import OutboxClosed
+from errklein.backends.outbox import OutboxClosed, OutboxFull
 from tests.networks import NetworksCase
 
 
@@ -185,6 +186,14 @@ class AnswerTests(TalkerCase):
         self.assertEqual(self.say("!hello world") + self.say("!nothing"), [])
         self.assertEqual(len(self.flushLoggedErrors(OutboxClosed)), 3)
         self.successResultOf(self.bot.dispatcher.when_idle())
+
+    def test_no_room_for_answers(self) -> None:
+        """Answers for which the outbox has no room are left out, with a line in the log each and no traceback."""
+        with mock.patch.object(self.backends["libera"], "send_message", side_effect=OutboxFull("9 messages wait")):
+            self.assertEqual(self.say("!hello world") + self.say("!items") + self.say("!nothing"), [])
+        lines = [line for line in self.test_bot.log if "left out" in line]
+        self.assertEqual(lines, ["An answer is left out: 9 messages wait"] * 3)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_the_bots_own_and_old_messages(self) -> None:
         """The bot doesn't hear itself, nor what was said before it came."""
