@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,7 @@ from errklein.chat import Message
 from errklein.core_plugins.code import code
 from errklein.plugins.plugin import Plugin, PluginError
 from errklein.plugins.repos.manager import BotRepoManager, RepoEntry, RepoException, Updated
+from errklein.running.one_by_one import OneByOne
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -37,7 +38,7 @@ class ReposCommands:
     @botcmd
     async def repos(self, msg: Message, args: str) -> str:
         """List the repositories of plugins that are installed."""
-        await self._in_thread(self._repos.check_for_index_update)
+        await self._read_index()
         rows = [
             ("I" if found else "IP", name, _described(found))
             for name in sorted(self._repos.get_installed_plugin_repos())
@@ -51,6 +52,7 @@ class ReposCommands:
         """Look for repositories in the index, by words in their names and descriptions."""
         if not args.strip():
             raise CommandError("Please specify a keyword.")
+        await self._read_index()
         found = await self._in_thread(lambda: list(self._repos.search_repos(args)))
         installed = self._repos.get_installed_plugin_repos()
         by_name: dict[str, list[RepoEntry]] = {}
@@ -171,6 +173,17 @@ class ReposCommands:
 
     def _below(self, path: Path) -> list[Plugin]:
         return [plugin for plugin in self._bot.plugin_manager.found if plugin.plug.path.is_relative_to(path)]
+
+    @cached_property
+    def _readings(self) -> OneByOne:
+        return OneByOne(self._bot.reactor)
+
+    def _read_index(self) -> Deferred[None]:
+        """Have the index as it is now. Those who ask while it is read wait here, and not in a thread each.
+
+        Anybody may ask, and a server that doesn't answer would cost plugins all of their threads.
+        """
+        return self._readings.run(lambda: self._in_thread(self._repos.check_for_index_update))
 
     async def _asked(self, work: Callable[[], T]) -> T:
         """What the work, done in a thread, comes to; what can't be done is told to whoever asked."""

@@ -104,7 +104,7 @@ class Utils(BotPlugin):
     def log_tail(self, msg: Message, args: str) -> str:
         """Show the last lines of the log, 40 or as many as you say."""
         wanted = args.strip() or str(_LINES)
-        if not wanted.isdecimal() or not 0 < int(wanted) <= _MOST_LINES:
+        if not wanted.isdecimal() or len(wanted) > 4 or not 0 < int(wanted) <= _MOST_LINES:
             raise CommandError(f"How many lines? Expected a number from 1 to {_MOST_LINES}.")
         configured = self.bot_config.BOT_LOG_FILE
         path = next(iter(destinations.files), Path(configured) if configured else None)

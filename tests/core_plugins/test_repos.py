@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest import mock
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.testing import TestBot
@@ -51,6 +53,23 @@ class ReposTests(SynchronousTestCase):
         self.assertIn("No repository is installed", self.say("!repos"))
         self.say("!repos install me/thing")
         self.assertEqual(self.bot.plugin("Thing")["kept"], "kept")
+
+    def test_a_slow_index(self) -> None:
+        """While the index is read, others who ask for it wait without a thread each; all are answered."""
+        going: list[Deferred[None]] = []
+
+        def run(_: object) -> Deferred[None]:
+            going.append(Deferred())
+            return going[-1]
+
+        with mock.patch.object(self.bot.bot.plugin_pool, "run", run):
+            for who in ("ann", "bob", "cid"):
+                self.assertEqual(self.bot.say("!repos", frm=who), [])
+            for number in range(3):
+                self.assertEqual(len(going), number + 1)
+                going[number].callback(None)
+                self.bot.advance(0)
+        self.assertEqual([sent.to for sent in self.bot.messages], ["ann", "bob", "cid"])
 
     def test_too_much_is_found(self) -> None:
         """A search shows the first hundred repositories, and how many more there are."""

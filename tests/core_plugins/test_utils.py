@@ -71,6 +71,7 @@ class LogTailTests(PluginTestCase):
         self.assertEqual(len(self.command("!log tail 1000").splitlines()), 100)
         self.assertIn("from 1 to 1000", self.command("!log tail many"))
         self.assertIn("from 1 to 1000", self.command("!log tail 0"))
+        self.assertIn("from 1 to 1000", self.command("!log tail " + "9" * 5000))
         self.assertIn("requires bot-admin", self.command("!log tail", frm="bob"))
 
     def test_a_long_log(self) -> None:
