@@ -1,0 +1,124 @@
+"""What a plugin's test costs: 100 tests with the `testbot` fixture under pytest, on errklein and on errbot, in turns.
+
+The same test file, which says a command and looks at its reply. Each test has a bot of its own, so this is the time to
+start it, to answer and to stop it, from the beginning of the first test to the end of the last; the median of the rounds.
+
+    python benchmarks/testbot.py [--rounds 3] [--tests 100] [--errbot-python PYTHON] [--json FILE] [--check]
+
+errbot and pytest come from the registry unless --errbot-python names an environment that has them. With --check exits with
+1 if a test on errklein takes more than 30 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bots import ENVIRONMENT, HERE, errbot_python
+
+LIMIT = 0.030
+"""Seconds that a test may take on errklein."""
+PLUG = "[Core]\nName = Greeter\nModule = greeter\n"
+MODULE = """from errbot import BotPlugin, botcmd
+
+
+class Greeter(BotPlugin):
+    @botcmd
+    def greet(self, msg, args):
+        return f"Hello {args}"
+"""
+TESTS = """import pathlib
+
+import pytest
+
+pytest_plugins = ["errbot.backends.test"]
+extra_plugin_dir = str(pathlib.Path(__file__).parent)
+
+
+@pytest.mark.parametrize("number", range({tests}))
+def test_greeting(testbot, number):
+    testbot.assertCommand(f"!greet {{number}}", f"Hello {{number}}")
+"""
+CONFTEST = """import pathlib
+import time
+
+began = None
+
+
+def pytest_runtest_logstart():
+    global began
+    began = began or time.perf_counter()
+
+
+def pytest_runtest_logfinish():
+    pathlib.Path("seconds").write_text(str(time.perf_counter() - began))
+"""
+
+
+def write(directory: Path, tests: int) -> None:
+    """The plugin and its tests."""
+    for name, text in (
+        ("greeter.plug", PLUG),
+        ("greeter.py", MODULE),
+        ("test_greeter.py", TESTS.format(tests=tests)),
+        ("conftest.py", CONFTEST),
+    ):
+        (directory / name).write_text(text, encoding="utf-8")
+
+
+def seconds_per_test(python: Path, tests: int, *options: str, path: str = "") -> float:
+    """Run the tests; raises RuntimeError if they don't all pass."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        write(Path(name), tests)
+        done = subprocess.run(
+            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
+            cwd=name,
+            env={**ENVIRONMENT, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if f"{tests} passed" not in done.stdout:
+            raise RuntimeError(f"{python}: {done.stdout[-2000:]}")
+        return float(Path(name, "seconds").read_text(encoding="utf-8")) / tests
+
+
+def measure(errbot_at: Path, rounds: int, tests: int) -> dict[str, Any]:
+    """Seconds for each test on both."""
+    times: dict[str, list[float]] = {"errklein": [], "errbot": []}
+    options = ("-p", "errklein_pytest", "--errklein")
+    for _ in range(rounds):
+        times["errklein"].append(seconds_per_test(Path(sys.executable), tests, *options, path=str(HERE.parent)))
+        times["errbot"].append(seconds_per_test(errbot_at, tests))
+    return {name: {"seconds_per_test": median(taken), "rounds": taken} for name, taken in times.items()}
+
+
+def main() -> None:
+    """Measure, tell and check."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tests", type=int, default=100)
+    parser.add_argument("--errbot-python", type=Path)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    with errbot_python(options.errbot_python) as errbot_at:
+        results = measure(errbot_at, options.rounds, options.tests)
+    ours, theirs = (results[name]["seconds_per_test"] for name in ("errklein", "errbot"))
+    for name, result in results.items():
+        print(f"{name}: {result['seconds_per_test'] * 1000:.1f} ms for each test with a bot of its own")
+    print(f"errbot takes {theirs / ours:.1f} times as long")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2), encoding="utf-8")
+    if options.check and ours > LIMIT:
+        sys.exit(f"more than {LIMIT * 1000:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
