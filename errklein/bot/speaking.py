@@ -9,7 +9,6 @@ from errklein.answering.dispatcher import network_of_handled_message
 from errklein.bot.telling import Telling
 from errklein.chat import Card, Identifier, Message, Room, RoomOccupant, Stream
 from errklein.ports import Backend, Reacts, SendsCards, SendsStreams
-from errklein.text import templating
 
 
 class Speaking(Telling):
@@ -109,6 +108,9 @@ class Speaking(Telling):
         template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None
     ) -> str:
         """The Markdown of a template, the plugin's own one first; see `errklein.text.templating.render`."""
+        # Jinja2 takes its time to import, and not every bot has something to fill in.
+        from errklein.text import templating
+
         return templating.render(template_name, template_parameters, plugin_name)
 
     def send_templated(

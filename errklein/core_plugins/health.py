@@ -13,7 +13,6 @@ from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
 from errklein.core_plugins.code import plain
 from errklein.running.relaunch import CannotRestart, restart
-from errklein.text.templating import md_table
 
 
 class Health(BotPlugin):
@@ -82,6 +81,9 @@ class Health(BotPlugin):
         if not any(remark for _, _, remark in rows):
             headers.pop()
         unusable = [plain(line) for line in manager.unusable]
+        # With Jinja2, which takes its time to import.
+        from errklein.text.templating import md_table
+
         return {"table": md_table([row[: len(headers)] for row in rows], headers), "unusable": unusable}
 
     def _load(self) -> Mapping[str, Any]:

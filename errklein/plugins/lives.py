@@ -23,9 +23,7 @@ from errklein.plugins.plugin import (
     as_raised,
 )
 from errklein.plugins.structure import ValidationException
-from errklein.plugins.template_checks import broken_templates
 from errklein.running.patience import NotYet, result_within
-from errklein.text import templating
 from errklein.webhooks import Hook, HookDeclaration
 
 if TYPE_CHECKING:
@@ -132,8 +130,9 @@ class Lives:
         missing = [_missing(plugin, name) for name in plugin.plug.depends_on if name not in self._plugins]
         circle = self._circle(plugin)
         circular = [str(_circular(plugin, circle))] if circle else []
-        work = partial(broken_templates, plugin.plug.directory)
-        return missing + circular + await self._bot.plugin_pool.run(lambda: work)
+        if not _has_templates(plugin):
+            return missing + circular
+        return missing + circular + await self._broken_templates(plugin)
 
     def _circle(self, plugin: Plugin) -> tuple[str, ...]:
         """The names of the plugins by which this one depends on itself, beginning with its own; none if it doesn't."""
@@ -220,11 +219,28 @@ class Lives:
         plugin.problem = ""
 
     async def _add_templates(self, plugin: Plugin) -> None:
-        templating.add_templates(plugin.name, plugin.plug.directory)
+        self._remove_templates(plugin)
+        if _has_templates(plugin):
+            # Jinja2 takes its time to import, and few plugins have templates.
+            from errklein.text import templating
+
+            templating.add_templates(plugin.name, plugin.plug.directory)
+            plugin.has_templates = True
+            plugin.templates = await self._broken_templates(plugin)
+
+    def _remove_templates(self, plugin: Plugin) -> None:
+        if plugin.has_templates:
+            from errklein.text import templating
+
+            templating.remove_templates(plugin.name)
+            plugin.has_templates = False
         plugin.templates = []
-        if plugin.name in templating.plugin_templates:
-            work = partial(broken_templates, plugin.plug.directory)
-            plugin.templates = await self._bot.plugin_pool.run(lambda: work)
+
+    async def _broken_templates(self, plugin: Plugin) -> list[str]:
+        from errklein.plugins.template_checks import broken_templates
+
+        work = partial(broken_templates, plugin.plug.directory)
+        return await self._bot.plugin_pool.run(lambda: work)
 
     async def end(self, plugin: Plugin, instance: BotPlugin) -> None:
         """Deactivate the instance; its storage closes when its last handler has come to its end."""
@@ -238,7 +254,7 @@ class Lives:
         if plugin.instance is instance:
             self._order.pop(plugin.name, None)
             # Of a plugin that is being reloaded, handlers of the old instance may still need them.
-            templating.remove_templates(plugin.name)
+            self._remove_templates(plugin)
 
         def close(_: None) -> None:
             if instance.is_open_storage() and not instance.is_activated:
@@ -275,7 +291,9 @@ class Lives:
                     plugin.problem = problem
                     raise
                 await self.begin(plugin, instance)
-                raise type(error)(f"{str(error).rstrip('.')}. The configuration from before is in use again.") from error
+                raise type(error)(
+                    f"{str(error).rstrip('.')}. The configuration from before is in use again."
+                ) from error
 
     async def stop_all(self) -> None:
         """Deactivate all plugins, those first that were activated last."""
@@ -327,3 +345,7 @@ def hooks_of(instance: BotPlugin) -> list[Hook]:
         if declaration is not None:
             hooks.append(Hook(instance.name, name, declaration, handler))
     return hooks
+
+
+def _has_templates(plugin: Plugin) -> bool:
+    return (plugin.plug.directory / "templates").is_dir()

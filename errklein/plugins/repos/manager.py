@@ -16,7 +16,6 @@ from twisted.logger import Logger
 
 from errklein.plugins.distributions import check_dependencies
 from errklein.plugins.repos import index
-from errklein.plugins.repos.archives import MOST_PACKED, unpack
 from errklein.plugins.repos.downloads import download
 from errklein.plugins.repos.git import git_clone, git_pull, go_back, head
 from errklein.plugins.repos.index import RepoEntry
@@ -239,6 +238,8 @@ class BotRepoManager(StoreMixin):
             fetched = Path(directory, "repo")
             if source.is_archive:
                 with tempfile.TemporaryFile() as archive:
+                    from errklein.plugins.repos.archives import MOST_PACKED, unpack
+
                     download(source.url, archive, most=MOST_PACKED, seconds=_SECONDS)
                     archive.seek(0)
                     unpack(archive, fetched)
