@@ -117,16 +117,27 @@ def _relays(value: Any) -> Any:
     """Who hears what somebody says: a dict of names to tuples of names. errbot's default is an empty tuple."""
     if value in ((), None):
         return {}
+    expected = "a dict of names to tuples of names"
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise Refused("a dict of names to tuples of names")
-    return {name: strings(listeners) for name, listeners in value.items()}
+        raise Refused(expected)
+    relays = {}
+    for name, listeners in value.items():
+        try:
+            relays[name] = strings(listeners)
+        except Refused as refused:
+            raise Refused(expected, refused.given or f"one with {_shown('', listeners)} in it") from None
+    return relays
 
 
 def _names_and_rest(value: Any) -> Any:
     if isinstance(value, str):
         return (value,)
-    if not isinstance(value, (tuple, list)) or not all(item is None or isinstance(item, str) for item in value):
-        raise Refused("a tuple of plugins' names, in which None stands for all others")
+    expected = "a tuple of plugins' names, in which None stands for all others"
+    if not isinstance(value, (tuple, list)):
+        raise Refused(expected)
+    for item in value:
+        if item is not None and not isinstance(item, str):
+            raise Refused(expected, f"one with {_shown('', item)} in it")
     return tuple(value)
 
 
@@ -134,8 +145,11 @@ def strings(value: Any) -> tuple[str, ...]:
     """The value as a tuple of strings; a single string is a tuple of one."""
     if isinstance(value, str):
         return (value,)
-    if not isinstance(value, (tuple, list, set, frozenset)) or not all(isinstance(item, str) for item in value):
+    if not isinstance(value, (tuple, list, set, frozenset)):
         raise Refused("a tuple of strings")
+    for item in value:
+        if not isinstance(item, str):
+            raise Refused("a tuple of strings", f"one with {_shown('', item)} in it")
     return tuple(value)
 
 
@@ -143,8 +157,12 @@ def _rooms(value: Any) -> Any:
     # errbot also takes (room, nickname or password) pairs.
     if isinstance(value, str):
         return (value,)
-    if not isinstance(value, (tuple, list)) or not all(isinstance(item, (str, tuple, list)) for item in value):
-        raise Refused("a tuple of room names")
+    expected = "a tuple of rooms' names, or of pairs of name and password"
+    if not isinstance(value, (tuple, list)):
+        raise Refused(expected)
+    for item in value:
+        if not (isinstance(item, (tuple, list)) and item and isinstance(item[0], str)) and not isinstance(item, str):
+            raise Refused(expected, f"one with {_shown('', item)} in it")
     return tuple(value)
 
 
