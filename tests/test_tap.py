@@ -200,6 +200,25 @@ class CommandLine(SynchronousTestCase):
         self.assertEqual(logs.destinations.places, ["bot.log"])
         self.assertFalse(logs.destinations.rotated)
 
+    def test_format_and_colors(self) -> None:
+        """BOT_LOG_FORMATTER writes the lines, TEXT_COLOR_THEME says how terminals show them."""
+        self.config("import logging\nBACKEND = 'Null'\nBOT_LOG_FORMATTER = logging.Formatter('MINE %(message)s')\n")
+        self.make("errklein")
+        log = logs.destinations
+        self.assertIsNotNone(log.format)
+        self.assertEqual(log.format({"log_format": "hello"}) if log.format else "", "MINE hello\n")
+        self.assertEqual(log.theme, "light")
+        self.config("BACKEND = 'Null'\nTEXT_COLOR_THEME = 'nocolor'\n")
+        self.make("errklein")
+        self.assertEqual((log.format, log.theme), (None, "nocolor"))
+
+    def test_nobody_to_tell(self) -> None:
+        """A bot that is to tell Sentry, and can't, doesn't start."""
+        self.config("BACKEND = 'Null'\nBOT_LOG_SENTRY = True\n")
+        self.assertRegex(
+            self.refusal("errklein"), "^errklein: (SENTRY_DSN is missing|BOT_LOG_SENTRY: sentry_sdk isn't)"
+        )
+
 
 class Endpoints(SynchronousTestCase):
     """Probing an endpoint."""
