@@ -213,8 +213,10 @@ def applying(plugin: str, command: str, patterns: Iterable[str]) -> str | None:
     A command that had to be renamed, since its name was taken, is still found by the name that its plugin gave it.
     """
     owner, name = _normal(plugin), _normal(command)
-    given = name.removeprefix(f"{owner}-")
-    keys = (f"{owner}:{name}",) if given == name else (f"{owner}:{name}", f"{owner}:{given}")
+    keys = [f"{owner}:{name}"]
+    while owner and name.startswith(f"{owner}-"):
+        name = name.removeprefix(f"{owner}-")
+        keys.append(f"{owner}:{name}")
     return next((pattern for pattern in patterns if any(map(_for_commands(pattern).match, keys))), None)
 
 

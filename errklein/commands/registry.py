@@ -61,11 +61,14 @@ class CommandRegistry:
                 if declaration is None:
                     continue
                 commands = named if declaration.pattern is None else patterns
-                holder = commands.get(declaration.name)
-                if holder is not None and not _same_method(holder, owner, handler):
-                    name = joined(f"{owner}-{declaration.name}".lower())
+                name = declaration.name
+                holders = []
+                while (holder := commands.get(name)) is not None and not _same_method(holder, owner, handler):
+                    holders.append(holder)
+                    name = joined(f"{owner}-{name}".lower())
+                if holders:
                     clashes.append(
-                        f"{owner}.{declaration.name} clashes with {holder.owner}.{declaration.name} "
+                        f"{owner}.{declaration.name} clashes with {holders[0].owner}.{declaration.name} "
                         f"so it has been renamed {name}"
                     )
                     _function(handler)._err_command_name = name

@@ -67,11 +67,12 @@ class MemoryClient:
         body: bytes = b"",
     ) -> Deferred[Answer]:
         """Send a request, and wait for the answer. The Deferred fails with ConnectionBroken if there is none."""
+        request = request_bytes(method, url, headers, body)
         wire = _Wire(method.upper())
         channel = self._site.buildProtocol(wire.getPeer())
         wire.protocol = channel
         channel.makeConnection(wire)  # type: ignore[no-untyped-call]
-        channel.dataReceived(request_bytes(method, url, headers, body))
+        channel.dataReceived(request)
         return wire.answer
 
 
@@ -80,7 +81,8 @@ def request_bytes(
 ) -> bytes:
     """A request as it goes over the wire. Host, Content-Length and Connection are added unless given.
 
-    What may not stand in a URL is escaped. Raises ValueError for headers that aren't one line each.
+    What may not stand in a URL is escaped. Raises ValueError for headers that aren't one line each, and for what
+    is no method.
     """
     parts = urlsplit(url)
     target = quote(parts.path or "/", _SAFE)
@@ -94,6 +96,8 @@ def request_bytes(
         pairs.append(("Content-Length", str(len(body))))
     if "connection" not in given:
         pairs.append(("Connection", "close"))
+    if not method or not method.isprintable() or " " in method:
+        raise ValueError(f"{method!r} is no method")
     if any(character in "".join(pair) for pair in pairs for character in "\r\n\0"):
         raise ValueError("a header must be one line")
     lines = "".join(f"{name}: {value}\r\n" for name, value in pairs)

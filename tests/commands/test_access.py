@@ -58,7 +58,7 @@ class DecideTests(SynchronousTestCase):
     def test_renamed_commands(self) -> None:
         """A rule for a command's own name holds when it was renamed, as another plugin had taken the name."""
         closed = {"Ops Team:deploy": {"allowusers": ("bob",)}}
-        for name in ("deploy", "ops_team-deploy"):
+        for name in ("deploy", "ops_team-deploy", "ops_team-ops_team-deploy"):
             self.assertIsNotNone(decide("Ops Team", name, "", ALICE, admin_only=False, rules=closed, default={}), name)
         for plugin, name in (("Ops Team", "ops_team-undo"), ("Other", "ops_team-deploy")):
             self.assertIsNone(decide(plugin, name, "", ALICE, admin_only=False, rules=closed, default={}), name)

@@ -61,6 +61,15 @@ class CommandRegistryTests(SynchronousTestCase):
         self.assertEqual(self.registry.add("Other Plugin", [other.bye]), [])
         self.assertEqual(self.names(), ["other_plugin-bye"])
 
+    def test_a_new_name_that_is_taken_too(self) -> None:
+        """A command that is renamed takes nobody's place: the plugin's name goes in front once more."""
+        self.registry.add("Third", [getattr(made("other-bye"), "other-bye")])
+        (clash,) = self.registry.add("Other", [made("bye").bye])
+        self.assertIn("Other.bye clashes with Greeter.bye so it has been renamed other-other-bye", clash)
+        holder = self.registry.get("other-bye")
+        assert holder is not None
+        self.assertEqual(holder.owner, "Third")
+
     def test_two_of_a_name_in_one_plugin(self) -> None:
         """The second command of a name is renamed in the same plugin too; adding the same one again changes nothing."""
         (clash,) = self.registry.add("Greeter", [made("bye").bye])

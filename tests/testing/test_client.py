@@ -34,6 +34,15 @@ class WebhookClientTests(PluginTestCase):
         seen: dict[str, Any] = self.successResultOf(self.bot.request(method, url, **request)).json()
         return seen
 
+    def test_one_request(self) -> None:
+        """Neither a method nor a header makes another request of one."""
+        for request in (
+            {"method": "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET"},
+            {"method": ""},
+            {"method": "GET", "headers": {"X": "1\r\nY: 2"}},
+        ):
+            self.assertRaises(ValueError, self.bot.bot.web.client().request, url="/mirror", **request)
+
     def test_json(self) -> None:
         """`json` is sent as JSON, even if it is None."""
         self.assertEqual(self.seen("POST", json={"a": [1]})["body"], '{"a": [1]}')
