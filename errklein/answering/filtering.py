@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
 from errklein.chat import Message
 from errklein.commands.registry import RegisteredFilter
+from errklein.running import Placement, place
+from errklein.running.lines import Piece
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -19,13 +22,15 @@ Passed = tuple[Message, str, Any]
 class Filtering:
     """Asks the filters in the order in which their plugins were activated, each where it may run.
 
-    They share the threads of callbacks, so that long commands don't keep them from deciding.
+    They share the threads of callbacks, so that long commands don't keep them from deciding. A plain filter is asked about
+    one command at a time, in the order in which they were given, unless it takes long.
     """
 
     log = Logger()
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
+        self._latest: dict[RegisteredFilter, Piece] = {}
 
     async def let_through(self, message: Message, command: str, args: Any, *, dry_run: bool = False) -> Passed | None:
         """What the filters have made of a command; None if one of them blocks it, or fails."""
@@ -57,4 +62,12 @@ class Filtering:
         return answers
 
     async def _ask(self, one: RegisteredFilter, *args: Any, **kwargs: Any) -> Any:
-        return await self._bot.runner.run(one.handler, *args, pool=self._bot.plugin_pool, **kwargs)
+        ask = partial(self._bot.runner.run, one.handler, *args, pool=self._bot.plugin_pool, **kwargs)
+        if place(one.handler) is Placement.REACTOR:
+            return await ask()
+        asked = self._latest[one] = self._bot.lines.run(object(), ask, self._latest.get(one))
+        try:
+            return await asked.result
+        finally:
+            if self._latest.get(one) is asked:
+                del self._latest[one]

@@ -129,6 +129,7 @@ class Bot(Speaking, Hearing):
         # Nothing may begin on a plugin that is being deactivated.
         self.web.refuse_waiting()
         self.waits.stop()
+        self.lines.stop()
         self.dispatcher.stop()
         self.streams.stop()
         self.command_pool.stop()

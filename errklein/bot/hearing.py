@@ -15,6 +15,7 @@ from errklein.bot.telling import Telling
 from errklein.chat import Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.compat.callbacks import MadeUpEvents
 from errklein.ports import Backend
+from errklein.running.lines import Lines
 from errklein.running.turns import Turns
 from errklein.web import WebServer
 
@@ -33,6 +34,7 @@ class Hearing(Telling, MadeUpEvents):
         self.reactor = reactor
         self.backends = dict(backends)
         self.turns = Turns(reactor)
+        self.lines = Lines(reactor)
         self._ended = ended
         self._open_ended = set(self.backends)
 
@@ -121,4 +123,5 @@ class Hearing(Telling, MadeUpEvents):
 
     def when_quiet(self) -> Deferred[Any]:
         """Fires when nothing of plugins runs, every message has its answer, and flows wait for somebody."""
-        return DeferredList([self.runner.when_idle(), self.dispatcher.when_idle(), self.flow_executor.when_idle()])
+        idle = [part.when_idle() for part in (self.runner, self.lines, self.dispatcher, self.flow_executor)]
+        return DeferredList(idle)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -12,12 +15,17 @@ from errklein.answering.dispatcher import handling
 from errklein.chat import Message
 from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.ports import Backend
-from errklein.running import Runner, WorkerPool
+from errklein.running import Placement, Runner, WorkerPool, place
+from errklein.running.lines import Lines, Piece
 from errklein.running.threads import on_reactor_soon
 
 
 class Telling:
-    """Calls plugins' callbacks, each where it may run."""
+    """Calls plugins' callbacks, each where it may run.
+
+    Plain ones run one at a time, as plugins of errbot expect: each plugin is told in the order in which things happen, and
+    of each thing after the plugins before it. What the bot itself says is told besides, since it may do so meanwhile.
+    """
 
     log = Logger()
     reactor: Any
@@ -25,16 +33,30 @@ class Telling:
     backends: dict[str, Backend]
     runner: Runner
     plugin_pool: WorkerPool
+    lines: Lines
     plugin_manager: BotPluginManager
 
     def _tell_plugins(self, backend: Backend, callback: str, *args: Any) -> None:
         told = self.plugin_manager.callbacks(callback)
         if not told:
             return
+        before: Piece | None = None
         with handling(backend):
             for plugin, method in told:
-                running = self.runner.run(method, *args, pool=self.plugin_pool)
+                if place(method) is Placement.REACTOR:
+                    running = self.runner.call(method, *args)
+                else:
+                    line = (id(getattr(method, "__self__", method)), callback == "callback_botmessage")
+                    work = partial(self._tell_plugin, callback, plugin, method, args)
+                    before = self.lines.run(line, work, before)
+                    running = before.result
                 running.addErrback(self._callback_failed, plugin, callback)
+
+    def _tell_plugin(self, callback: str, plugin: str, method: Callable[..., Any], args: Any) -> Deferred[Any]:
+        # It may have been deactivated while it stood in line.
+        if (plugin, method) not in self.plugin_manager.callbacks(callback):
+            return succeed(None)
+        return self.runner.call_in(self.plugin_pool, lambda: partial(method, *args))
 
     def _show_plugins(self, backend: Backend, message: Message) -> None:
         if self.plugin_manager.callbacks("callback_botmessage"):

@@ -35,6 +35,11 @@ class OneByOne:
             self._begin()
         return done
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing goes on or waits."""
+        return not self._busy
+
     def stop(self) -> None:
         """Forget what hasn't begun."""
         self._waiting.clear()

@@ -512,6 +512,101 @@ class ThreadsTests(ContractTest):
         )
 
 
+class OneAtATimeTests(ContractTest):
+    """Callbacks and filters, which run one at a time."""
+
+    plugin = """
+        import threading
+        import time
+        from errbot import BotPlugin, botcmd, cmdfilter
+
+        class Tried(BotPlugin):
+            def __init__(self, bot, name):
+                super().__init__(bot, name)
+                self.heard = []
+                self.filtered = []
+                self.said = []
+                self.over = threading.Event()
+
+            def callback_message(self, msg):
+                if "slow" in msg.body:
+                    time.sleep(0.02)
+                self.heard.append(msg.body)
+                msg.seen_by_tried = True
+
+            def callback_mention(self, msg, people):
+                self.heard.append("mention")
+
+            def callback_botmessage(self, msg):
+                if "slow" in msg.body:
+                    time.sleep(0.02)
+                self.said.append(msg.body)
+                if msg.body == "quick end":
+                    self.over.set()
+
+            @cmdfilter
+            def look(self, msg, cmd, args, dry_run):
+                if args == "slow":
+                    time.sleep(0.02)
+                if cmd == "show":
+                    self.filtered.append(args)
+                return msg, cmd, args
+
+            @botcmd
+            def show(self, msg, args):
+                return args
+
+            @botcmd
+            def several(self, msg, args):
+                yield "slow begin"
+                yield "quick end"
+        """
+    files = {
+        "second.plug": "[Core]\nName = Zsecond\nModule = second\n",
+        "second.py": """
+            import threading
+            from errbot import BotPlugin
+
+            class Zsecond(BotPlugin):
+                def __init__(self, bot, name):
+                    super().__init__(bot, name)
+                    self.heard = []
+                    self.over = threading.Event()
+
+                def callback_message(self, msg):
+                    self.heard.append((msg.body, hasattr(msg, "seen_by_tried")))
+                    if msg.body == "the end":
+                        self.over.set()
+            """,
+    }
+    config = {"BOT_ASYNC_POOLSIZE": 4, "PLUGINS_CALLBACK_ORDER": ("Tried", None)}
+
+    def test_messages(self) -> None:
+        """A plugin hears one thing after the other, however long one takes, and before those that come after it."""
+        for text in ("slow one", "about @somebody", "slow two", "quick", "the end"):
+            self.say(text)
+        second = self.instance("Zsecond")
+        self.assertTrue(second.over.wait(5))
+        heard = [text for text in self.instance().heard if not text.startswith("!")]
+        self.assertEqual(heard, ["slow one", "about @somebody", "mention", "slow two", "quick", "the end"])
+        expected = [(text, True) for text in heard if text != "mention"]
+        self.assertEqual([pair for pair in second.heard if not pair[0].startswith("!")], expected)
+
+    def test_filters(self) -> None:
+        """A filter sees one command after the other."""
+        for text in ("slow", "quick", "slow", "end"):
+            self.say(f"!show {text}")
+        self.assertEqual({self.hear() for _ in range(4)}, {"slow", "quick", "end"})
+        self.assertEqual(self.instance().filtered, ["slow", "quick", "slow", "end"])
+
+    def test_what_the_bot_says(self) -> None:
+        """Plugins are told of it in the order in which it is said."""
+        self.say("!several")
+        tried = self.instance()
+        self.assertTrue(tried.over.wait(5))
+        self.assertEqual(tried.said[-2:], ["slow begin", "quick end"])
+
+
 class SynchronousTests(ContractTest):
     """BOT_ASYNC = False."""
 
