@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from errklein import BotPlugin
@@ -98,14 +99,14 @@ class PluginsTests(PluginTestCase):
     plugins = (Keeper,)
 
     def test_template_can_be_pasted(self) -> None:
-        """What `!plugin config` shows is one line, and sets the configuration when it is pasted."""
+        """What `!plugin config` shows sets the configuration when it is pasted."""
         for _ in range(2):
             shown = self.command("!plugin config Keeper")
             self.assertIn("Default configuration for this plugin", shown)
-            lines = [line.strip() for line in shown.splitlines() if "!plugin config Keeper {" in line]
-            self.assertEqual(self.command(lines[-1]), "Plugin configuration done.")
+            commands = re.findall(r"!plugin config Keeper (?s:\{.*?\})(?=\n|$)", shown)
+            self.assertEqual(self.command(commands[-1]), "Plugin configuration done.")
         self.assertIn("Current configuration", shown)
-        self.assertEqual(len(lines), 2)
+        self.assertEqual(len(commands), 2)
 
     def test_several_lines(self) -> None:
         """A configuration may be given on lines of its own."""
