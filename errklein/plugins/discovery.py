@@ -13,6 +13,9 @@ from pathlib import Path
 
 ENTRY_POINT_GROUPS = ("errbot.plugins", "errklein.plugins")
 
+DEEPEST = 100
+"""In how many directories, one in the other, is searched."""
+
 SUFFIXES = (".plug", ".flow")
 """What a plugin's file, and that of a collection of flows, end with."""
 
@@ -68,15 +71,18 @@ class _Search:
             self.unreadable.append(UnreadablePlace(root, str(error.strerror)))
         else:
             if is_directory:
-                self.directory(root)
+                self.directory(root, DEEPEST)
             elif root.suffix == self.suffix:
                 self.file(root)
             elif root.suffix not in SUFFIXES:
                 self.unreadable.append(UnreadablePlace(root, "it is no directory"))
 
-    def directory(self, directory: Path) -> None:
+    def directory(self, directory: Path, deepest: int) -> None:
         try:
             if not self.is_new(directory):
+                return
+            if not deepest:
+                self.unreadable.append(UnreadablePlace(directory, f"it is in more than {DEEPEST} directories"))
                 return
             entries = sorted((entry.is_dir(), entry) for entry in directory.iterdir())
         except OSError as error:
@@ -85,7 +91,7 @@ class _Search:
         for is_directory, entry in entries:
             if is_directory:
                 if not entry.name.startswith(".") and entry.name != "__pycache__":
-                    self.directory(entry)
+                    self.directory(entry, deepest - 1)
             elif entry.suffix == self.suffix:
                 self.file(entry)
 

@@ -66,6 +66,18 @@ class FindPlugFilesTests(PluginFilesTestCase):
         self.assertEqual(self.names(self.directory / "root"), ["root/here.plug", "root/linked/a.plug"])
         self.assertEqual(listed, ["root", "linked"])
 
+    def test_depth(self) -> None:
+        """Directories that go on and on are told of, and the rest is found."""
+        self.write("d/" * 40 + "a.plug")
+        deep = self.directory
+        for _ in range(4):
+            deep = deep / ("x/" * 40)
+            deep.mkdir(parents=True)
+        found = find_plug_files([self.directory])
+        self.assertEqual(len(found.files), 1)
+        (unreadable,) = found.unreadable
+        self.assertIn("more than 100 directories", str(unreadable))
+
     def test_broken_link(self) -> None:
         """A link to nowhere is found, for reading it says what is wrong."""
         (self.directory / "a.plug").symlink_to(self.directory / "nowhere")

@@ -19,6 +19,7 @@ from errklein.plugins.repos import index
 from errklein.plugins.repos.downloads import download
 from errklein.plugins.repos.git import git_clone, git_pull, go_back, head
 from errklein.plugins.repos.index import RepoEntry
+from errklein.plugins.repos.links import check_links
 from errklein.plugins.repos.sources import (
     RepoException,
     Source,
@@ -204,6 +205,11 @@ class BotRepoManager(StoreMixin):
         if not is_archive(url):
             commit = head(path)
             git_pull(path)
+            try:
+                check_links(path)
+            except RepoException:
+                go_back(path, commit)
+                raise
             return Updated(partial(go_back, path, commit), lambda: None)
         with self._new(Source.of(url, name)) as fetched:
             before = Path(tempfile.mkdtemp(prefix=".old-", dir=self.plugin_dir))
@@ -245,6 +251,7 @@ class BotRepoManager(StoreMixin):
                     unpack(archive, fetched)
             else:
                 git_clone(source.url, fetched)
+                check_links(fetched)
             yield fetched
 
 

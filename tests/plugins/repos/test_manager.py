@@ -100,6 +100,26 @@ class ManagerTests(SynchronousTestCase):
         self.manager.install_repo(f"{self.server.url.replace('//', '//user:p%40ss@')}/me/here.tar.gz")
         self.assertEqual(self.server.credentials, ["Basic dXNlcjpwQHNz", None])
 
+    def test_links(self) -> None:
+        """Links within a repository are its own; one that leads out is refused, in an update too, which is taken back."""
+        (self.origin.directory / "same.py").symlink_to("thing.py")
+        self.origin.commit({})
+        path = Path(self.manager.install_repo(str(self.origin.directory)))
+        self.assertTrue((path / "same.py").is_file())
+        name = self.manager.name_of(path)
+        (self.origin.directory / "all").symlink_to("/")
+        self.origin.commit({"new.txt": "1"})
+        with self.assertRaisesRegex(RepoException, "'all' is a link that leads out"):
+            self.manager.renew(name)
+        self.assertEqual([(path / file).exists() for file in ("all", "new.txt", "same.py")], [False, False, True])
+        self.manager.uninstall_repo(name)
+        self.assertIn("leads out of the repository", self.refused(str(self.origin.directory)))
+
+    def test_depth(self) -> None:
+        """A repository whose directories go on and on is refused."""
+        self.origin.commit({"d/" * 60 + "x": "1"})
+        self.assertIn("more than 50 directories", self.refused(str(self.origin.directory)))
+
     def test_a_remote_index_names_no_path(self) -> None:
         """A repository that an index from elsewhere places on this machine is refused."""
         self.server.bodies["/index.json"] = self.index.read_bytes()
