@@ -144,7 +144,7 @@ class Dispatcher:
             for command in commands
             if (match := command.declaration.match(text)) is not None
         ]
-        return DeferredList([one for one in running if one is not None]) if running else None
+        return DeferredList([one.addErrback(self._lost) for one in running if one is not None]) if running else None
 
     def _repeat(self, backend: Backend, message: Message, back: int) -> Deferred[Any] | None:
         given = self.histories[backend.network].again(_person(message), back)

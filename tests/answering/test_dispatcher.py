@@ -9,7 +9,7 @@ from unittest import mock
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 
-from errklein import BotPlugin, CommandError, botcmd
+from errklein import BotPlugin, CommandError, botcmd, re_botcmd
 from errklein.backends.outbox import OutboxClosed, OutboxFull
 from tests.networks import NetworksCase
 
@@ -31,6 +31,10 @@ class Talker(BotPlugin):
     @botcmd
     def hello_world(self, msg: Any, args: str) -> str:
         return f"hello {args!r}"
+
+    @re_botcmd(pattern=r"^found$")
+    def pattern(self, msg: Any, match: Any) -> str:
+        return "found it"
 
     @botcmd
     def returns(self, msg: Any, args: str) -> Any:
@@ -190,9 +194,10 @@ class AnswerTests(TalkerCase):
     def test_no_room_for_answers(self) -> None:
         """Answers for which the outbox has no room are left out, with a line in the log each and no traceback."""
         with mock.patch.object(self.backends["libera"], "send_message", side_effect=OutboxFull("9 messages wait")):
-            self.assertEqual(self.say("!hello world") + self.say("!items") + self.say("!nothing"), [])
+            for text in ("!hello world", "!items", "!nothing", "!found"):
+                self.assertEqual(self.say(text), [])
         lines = [line for line in self.test_bot.log if "left out" in line]
-        self.assertEqual(lines, ["An answer is left out: 9 messages wait"] * 3)
+        self.assertEqual(lines, ["An answer is left out: 9 messages wait"] * 4)
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_the_bots_own_and_old_messages(self) -> None:
