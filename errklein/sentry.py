@@ -167,12 +167,15 @@ def _flask(config: Config) -> Iterator[Any]:
     """What tells of the routes of errbot's backends that have a Flask of their own."""
     if not config.BOT_LOG_SENTRY_FLASK:
         return
-    if find_spec("flask") is None:
-        log.info("BOT_LOG_SENTRY_FLASK: Flask isn't installed, so there is nothing of it to tell Sentry")
-        return
-    from sentry_sdk.integrations.flask import FlaskIntegration
+    from sentry_sdk.integrations import DidNotEnable
 
-    yield FlaskIntegration()
+    try:
+        # Whether Flask itself is there can't be asked otherwise: errklein stands for it where it isn't.
+        from sentry_sdk.integrations.flask import FlaskIntegration
+    except DidNotEnable:
+        log.info("BOT_LOG_SENTRY_FLASK: Flask isn't installed, so there is nothing of it to tell Sentry")
+    else:
+        yield FlaskIntegration()
 
 
 def _transport(config: Config) -> Any:
