@@ -1,0 +1,396 @@
+"""Stand-ins for the services that errbot's networks from PyPI talk to; both bots get the same ones.
+
+Each is the smallest that a bot takes for the real one: what its SDK would fetch is made up, or a server speaks the
+protocol on 127.0.0.1. Alice says things, in private and in a room, and what the bot says is put into `said`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+import types
+from collections.abc import Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any, Protocol
+from unittest.mock import MagicMock
+
+
+class Service(Protocol):
+    """One of them."""
+
+    network: str
+    """Name of the backend."""
+    settings: Mapping[str, Any]
+    rooms: Sequence[str]
+    """Where Alice says things: "private", "room"."""
+    said: Queue[tuple[str, str]]
+    """Where the bot has said what."""
+
+    def install(self, files: Path) -> Mapping[str, Any]:
+        """Stand in, in the bot's process before it is made; settings that depend on where the network's files are."""
+
+    def wait_until_listening(self, bot: Any) -> None:
+        """Returns when the bot hears what is said."""
+
+    def say(self, where: str, text: str) -> None:
+        """Let Alice say something there."""
+
+
+class Slack:
+    """The SDK's only method that talks to Slack answers by itself; events are posted, signed as Slack signs them."""
+
+    network = "SlackV3"
+    settings = {"BOT_ADMINS": ("@alice",), "BOT_IDENTITY": {"token": "xoxb-1", "signing_secret": "secret"}}
+    rooms = ("private", "room")
+
+    def __init__(self) -> None:
+        self.said: Queue[tuple[str, str]] = Queue()
+        self._port = free_port()
+
+    def install(self, files: Path) -> Mapping[str, Any]:
+        import slack_sdk.web.client
+        from slack_sdk.web.slack_response import SlackResponse
+
+        def api_call(client: Any, method: str, *, http_verb: str = "POST", **given: Any) -> Any:
+            sent = {**(given.get("data") or {}), **(given.get("params") or {}), **(given.get("json") or {})}
+            data = {"ok": True, "team": {"domain": "x", "id": "T"}, **self._answer(method, sent)}
+            headers = {"x-oauth-scopes": "chat:write"}
+            return SlackResponse(
+                client=client,
+                http_verb=http_verb,
+                api_url=method,
+                req_args={},
+                data=data,
+                headers=headers,
+                status_code=200,
+            )
+
+        slack_sdk.web.client.WebClient.api_call = api_call
+        return {"BOT_EXTRA_BACKEND_DIR": str(files / "slackv3")}
+
+    def wait_until_listening(self, bot: Any) -> None:
+        manager = bot.plugin_manager
+        web = {"HOST": "127.0.0.1", "PORT": self._port, "SSL": None}
+        wait_for(lambda: getattr(manager.get_plugin_obj_by_name("Speaker"), "is_activated", False))
+        manager.set_plugin_configuration("Webserver", web)
+        manager.deactivate_plugin("Webserver")
+        manager.activate_plugin("Webserver")
+        wait_for(lambda: self._post({"type": "url_verification", "challenge": "abc"}) == 200)
+
+    def say(self, where: str, text: str) -> None:
+        channel = {"channel": "D1", "channel_type": "im"}
+        if where == "room":
+            channel = {"channel": "C1", "channel_type": "channel"}
+        event = {"type": "message", **channel, "user": "U1", "text": text, "ts": "1.1"}
+        self._post({"type": "event_callback", "event": event})
+
+    def _answer(self, method: str, sent: Mapping[str, Any]) -> Mapping[str, Any]:
+        if method == "auth.test":
+            return {"user_id": "UBOT", "team": "T", "bot_id": "BBOT", "url": "https://x.slack.com/"}
+        if method == "users.info":
+            name = "errbot" if sent["user"] == "UBOT" else "alice"
+            profile = {"display_name": name, "email": f"{name}@example.org"}
+            user = {"id": sent["user"], "name": name, "real_name": name, "team_id": "T", "is_bot": False}
+            return {"user": {**user, "profile": profile}}
+        if method == "chat.postMessage":
+            channel = str(sent["channel"])
+            self.said.put(("private" if channel.startswith("D") else "room", str(sent["text"])))
+            return {"ts": "1.2", "channel": channel, "message": {"ts": "1.2"}}
+        if method.startswith("conversations."):
+            channel = sent.get("channel") or "D1"
+            known = {"id": channel, "name": "general", "is_im": channel.startswith("D"), "is_channel": True}
+            known |= {"is_member": True, "is_private": False, "is_group": False, "is_mpim": False}
+            known |= {"topic": {"value": "t"}, "purpose": {"value": "p"}, "is_archived": False}
+            return {"channel": known, "channels": [{"id": "C1", "name": "general"}], "members": ["U1"]}
+        return {}
+
+    def _post(self, event: Mapping[str, Any]) -> int:
+        body, now = json.dumps(event), str(int(time.time()))
+        signature = hmac.new(b"secret", f"v0:{now}:{body}".encode(), hashlib.sha256).hexdigest()
+        headers = {"X-Slack-Request-Timestamp": now, "X-Slack-Signature": f"v0={signature}"}
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        try:
+            connection.request("POST", "/slack/events", body, {"Content-Type": "application/json", **headers})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
+class Discord:
+    """The client of discord.py doesn't connect: it is ready at once, with two users."""
+
+    network = "Discord"
+    settings = {"BOT_ADMINS": ("alice#0001",), "BOT_IDENTITY": {"token": "t"}}
+    rooms = ("private",)
+
+    def __init__(self) -> None:
+        self.said: Queue[tuple[str, str]] = Queue()
+        self._client: Any = None
+
+    def install(self, files: Path) -> Mapping[str, Any]:
+        import discord
+
+        service = self
+
+        class User:
+            bot = False
+            discriminator = "0001"
+
+            def __init__(self, number: int, name: str) -> None:
+                self.id, self.name = number, name
+
+            async def send(self, **given: Any) -> None:
+                service.said.put(("private", given["content"]))
+
+            @asynccontextmanager
+            async def typing(self) -> Any:
+                yield
+
+        class Private(discord.abc.PrivateChannel):
+            id = 5
+            me = None
+
+            def __init__(self) -> None:
+                pass
+
+        users = {10**17: User(10**17, "bot"), 2 * 10**17: User(2 * 10**17, "alice")}
+        self._alice, self._channel = users[2 * 10**17], Private()
+
+        async def start(client: Any, token: str) -> None:
+            client.get_user = users.get
+            client._connection.user = users[10**17]
+            client.get_all_channels = list
+            client.loop = asyncio.get_running_loop()
+            await client.on_ready()
+            self._client = client
+            await asyncio.Event().wait()
+
+        discord.Client.start = start
+        return {"BOT_EXTRA_BACKEND_DIR": str(files / "err-backend-discord")}
+
+    def wait_until_listening(self, bot: Any) -> None:
+        wait_for(lambda: self._client)
+
+    def say(self, where: str, text: str) -> None:
+        message = types.SimpleNamespace(
+            content=text, embeds=[], channel=self._channel, author=self._alice, mentions=[], attachments=[]
+        )
+        asyncio.run_coroutine_threadsafe(self._client.on_message(message), self._client.loop)
+
+
+class Aprs:
+    """A server of APRS-IS, which acknowledges what is sent to Alice."""
+
+    network = "APRS"
+    rooms = ("private",)
+
+    def __init__(self) -> None:
+        self.said: Queue[tuple[str, str]] = Queue()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._connection: socket.socket | None = None
+        self._number = 10
+        identity = {"callsign": "ERRBOT", "password": "123", "host": "127.0.0.1"}
+        identity["port"] = self._listener.getsockname()[1]
+        self.settings: Mapping[str, Any] = {
+            "BOT_ADMINS": ("N0ABC",),
+            "BOT_IDENTITY": identity,
+            "APRS_REGISTRY_ENABLED": "false",
+            "APRS_HELP_TEXT": "Ask Alice.",
+            # Its own plugin takes the place of errbot's.
+            "CORE_PLUGINS": ("Utils", "ACLs", "APRSHelp"),
+        }
+
+    def install(self, files: Path) -> Mapping[str, Any]:
+        threading.Thread(target=self._serve, daemon=True).start()
+        directory = str(files / "aprs_backend")
+        return {"BOT_EXTRA_BACKEND_DIR": directory, "BOT_EXTRA_PLUGIN_DIR": (directory,)}
+
+    def wait_until_listening(self, bot: Any) -> None:
+        wait_for(lambda: self._connection)
+        time.sleep(1)
+
+    def say(self, where: str, text: str) -> None:
+        self._number += 1
+        self._send(f"N0ABC>APRS,TCPIP*,qAC,T2::ERRBOT   :{text}{{{self._number}")
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        connection.recv(1000)
+        connection.sendall(b"# aprsc 2.1\r\n# logresp ERRBOT verified, server T2\r\n")
+        self._connection = connection
+        seen = set()
+        for line in connection.makefile(encoding="utf-8", newline="\r\n"):
+            message = re.search(r"::N0ABC\s+:(.*?)(?:\{(\w+))?\r?\n", line)
+            if message is None or message[1].startswith("ack"):
+                continue
+            if message[2]:
+                self._send(f"N0ABC>APRS,TCPIP*,qAC,T2::ERRBOT   :ack{message[2]}")
+            if message.groups() not in seen:
+                seen.add(message.groups())
+                self.said.put(("private", message[1]))
+
+    def _send(self, line: str) -> None:
+        assert self._connection is not None
+        self._connection.sendall(f"{line}\r\n".encode())
+
+
+class Mattermost:
+    """The driver gives what is asked of it, and its loop takes what Alice says."""
+
+    network = "Mattermost"
+    settings = {
+        "BOT_ADMINS": ("@alice",),
+        "BOT_IDENTITY": {"team": "team", "server": "x", "login": "l", "password": "p"},
+    }
+    rooms = ("private", "room")
+
+    def __init__(self) -> None:
+        self.said: Queue[tuple[str, str]] = Queue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._handler: Any = None
+
+    def install(self, files: Path) -> Mapping[str, Any]:
+        import mattermostdriver
+
+        names, service = {"me": "bot", "B": "bot", "U1": "alice"}, self
+
+        class Driver:
+            def __init__(self, options: Mapping[str, Any]) -> None:
+                self.options = options
+                self.client = types.SimpleNamespace(token="token")
+                self.teams, self.users, self.channels, self.posts = MagicMock(), MagicMock(), MagicMock(), MagicMock()
+                self.teams.get_team_by_name.return_value = {"id": "T", "name": "team"}
+                self.users.get_user.side_effect = lambda user_id: {
+                    "id": "B" if user_id == "me" else user_id,
+                    "username": names[user_id],
+                    "first_name": "F",
+                    "last_name": "L",
+                    "email": "e@example.org",
+                }
+                self.users.get_user_by_username.side_effect = lambda username: {
+                    "id": next(number for number, name in names.items() if name == username and number != "me")
+                }
+                self.channels.create_direct_message_channel.side_effect = lambda options: {"id": "D1"}
+                self.channels.get_channel.side_effect = lambda channel_id: {"id": channel_id, "name": "town"}
+                self.channels.get_channel_by_name.side_effect = lambda **given: {"id": "C1", "name": "town"}
+                self.posts.create_post.side_effect = self._post
+
+            def login(self) -> None:
+                pass
+
+            def logout(self) -> None:
+                pass
+
+            def init_websocket(self, event_handler: Any) -> asyncio.AbstractEventLoop:
+                service._handler = event_handler
+                service._loop = asyncio.new_event_loop()
+                service._loop.call_soon(service._tell, {"event": "hello", "data": {}, "broadcast": {}})
+                return service._loop
+
+            def _post(self, options: Mapping[str, Any]) -> Mapping[str, str]:
+                service.said.put(("private" if options["channel_id"] == "D1" else "room", options["message"]))
+                return {"id": "p"}
+
+        mattermostdriver.Driver = Driver
+        return {"BOT_EXTRA_BACKEND_DIR": str(files / "err-backend-mattermost")}
+
+    def wait_until_listening(self, bot: Any) -> None:
+        wait_for(lambda: self._loop is not None and self._loop.is_running())
+
+    def say(self, where: str, text: str) -> None:
+        channel, kind = ("C1", "O") if where == "room" else ("D1", "D")
+        post = {"id": "p1", "user_id": "U1", "channel_id": channel, "message": text, "type": "", "root_id": ""}
+        data = {
+            "channel_type": kind,
+            "channel_name": "town",
+            "team_id": "T",
+            "mentions": "[]",
+            "post": json.dumps(post),
+        }
+        event = {"event": "posted", "data": data, "broadcast": {"channel_id": channel}}
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._tell, event)
+
+    def _tell(self, event: Mapping[str, Any]) -> None:
+        async def handle() -> None:
+            handled = self._handler(json.dumps(event))
+            if hasattr(handled, "__await__"):
+                await handled
+
+        self._task = asyncio.ensure_future(handle(), loop=self._loop)
+
+
+class MattermostAsOnPython310(Mattermost):
+    """The same, with the name of Python's that its driver needs and Python 3.11 no longer has."""
+
+    def install(self, files: Path) -> Mapping[str, Any]:
+        asyncio.coroutine = types.coroutine
+        return super().install(files)
+
+
+class Webapp:
+    """A browser that talks to the network's own web server."""
+
+    network = "Webapp"
+    rooms = ("private",)
+
+    def __init__(self) -> None:
+        self.said: Queue[tuple[str, str]] = Queue()
+        self._port = free_port()
+        self.settings: Mapping[str, Any] = {
+            "BOT_ADMINS": ("@webuser",),
+            "BOT_IDENTITY": {"username": "bot", "host": "127.0.0.1", "port": self._port},
+        }
+
+    def install(self, files: Path) -> Mapping[str, Any]:
+        return {"BOT_EXTRA_BACKEND_DIR": str(files / "errbot_backend_webapp")}
+
+    def wait_until_listening(self, bot: Any) -> None:
+        wait_for(lambda: socket.create_connection(("127.0.0.1", self._port), 1).close() is None)
+
+    def say(self, where: str, text: str) -> None:
+        from websockets.sync.client import connect
+
+        with connect(f"ws://127.0.0.1:{self._port}/connect", open_timeout=5) as browser:
+            browser.send(text)
+            self.said.put(("private", str(browser.recv(5))))
+
+
+SERVICES: Mapping[str, type[Any]] = {
+    "SlackV3": Slack,
+    "Discord": Discord,
+    "APRS": Aprs,
+    "Mattermost": Mattermost,
+    "Mattermost, asyncio.coroutine put back": MattermostAsOnPython310,
+    "Webapp": Webapp,
+}
+
+
+def wait_for(condition: Any, seconds: float = 20) -> None:
+    """Returns as soon as that is so; raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise TimeoutError("the bot doesn't listen")
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
