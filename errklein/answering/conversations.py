@@ -20,6 +20,10 @@ Place = tuple[str, ...]
 """Who is asked, and where: network, person, how access rules call the person, room, thread."""
 
 
+MOST_QUESTIONS = 5
+"""How many questions one person may have open: plain handlers hold a thread each while they wait for the answer."""
+
+
 class Answer(str):  # noqa: SLOT000 - it has an attribute
     """What somebody has answered: a string, without white space around it, that knows the `message` it was."""
 
@@ -58,13 +62,15 @@ class Conversations:
         """Send the question to where the message came from, and wait for what its sender says there next.
 
         A second question to the same person in the same place is sent after the answer to the first. Fails with NoAnswer
-        so many seconds after the question was sent, without end if `timeout` is None, with QuestionWithdrawn, and with
-        what sending raises. May be cancelled.
+        so many seconds after the question was sent, without end if `timeout` is None, with QuestionWithdrawn, also if
+        the person has MOST_QUESTIONS to answer already, and with what sending raises. May be cancelled.
         """
         if self._stopped:
             return fail(QuestionWithdrawn("The bot is stopping."))
         backend = self._bot.backend_of_message(message)
         place = _place(backend, message)
+        if sum(len(questions) for other, questions in self._open.items() if other[:3] == place[:3]) >= MOST_QUESTIONS:
+            return fail(QuestionWithdrawn(f"You have {MOST_QUESTIONS} questions to answer already."))
         question = _Question(self, plugin, backend, message, text, timeout, place)
         waiting = self._open.setdefault(place, deque())
         waiting.append(question)

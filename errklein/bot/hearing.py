@@ -31,6 +31,7 @@ class Hearing(Telling, MadeUpEvents):
     """Whether nothing new is taken any more."""
 
     def __init__(self, reactor: Any, backends: Mapping[str, Backend], ended: Callable[[], None]) -> None:
+        super().__init__()
         self.reactor = reactor
         self.backends = dict(backends)
         self.turns = Turns(reactor)

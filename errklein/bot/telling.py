@@ -16,8 +16,10 @@ from errklein.chat import Message
 from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.ports import Backend
 from errklein.running import Placement, Runner, WorkerPool, place
-from errklein.running.lines import Lines, Piece
+from errklein.running.lines import LineFull, Lines, Piece
 from errklein.running.threads import on_reactor_soon
+
+_SECONDS_BETWEEN_LINES = 60.0
 
 
 class Telling:
@@ -35,6 +37,9 @@ class Telling:
     plugin_pool: WorkerPool
     lines: Lines
     plugin_manager: BotPluginManager
+
+    def __init__(self) -> None:
+        self._left_out: dict[str, float] = {}
 
     def _tell_plugins(self, backend: Backend, callback: str, *args: Any) -> None:
         told = self.plugin_manager.callbacks(callback)
@@ -64,4 +69,16 @@ class Telling:
             on_reactor_soon(self.reactor, tell, self._tell_plugins, backend, "callback_botmessage", message)
 
     def _callback_failed(self, failure: Failure, plugin: str, callback: str) -> None:
+        if failure.check(LineFull):
+            now = self.reactor.seconds()
+            if now - self._left_out.get(plugin, float("-inf")) >= _SECONDS_BETWEEN_LINES:
+                self._left_out[plugin] = now
+                self.log.error(
+                    "{plugin} is too slow: {callback} isn't called for what happens now ({reason}); "
+                    "one of its callbacks may never return",
+                    plugin=plugin,
+                    callback=callback,
+                    reason=failure.getErrorMessage(),
+                )
+            return
         self.log.failure("{plugin}: {callback} failed", failure, plugin=plugin, callback=callback)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
 
 from errklein.running.one_by_one import OneByOne
@@ -14,6 +14,14 @@ from errklein.running.tally import Tally
 
 PATIENCE = 5.0
 """For how many seconds a piece waits for one of another line."""
+
+
+MOST_WAITING = 10_000
+"""How many pieces may wait in a line, lest one that never ends fills the memory with those behind it."""
+
+
+class LineFull(Exception):
+    """A piece was not done, since too many wait before it."""
 
 
 class Piece:
@@ -39,9 +47,10 @@ class Piece:
 class Lines:
     """Does pieces of work in the order of their lines. Used on the reactor only."""
 
-    def __init__(self, reactor: Any, patience: float = PATIENCE) -> None:
+    def __init__(self, reactor: Any, patience: float = PATIENCE, most: int = MOST_WAITING) -> None:
         self._reactor = reactor
         self._patience = patience
+        self._most = most
         self._lines: dict[Hashable, OneByOne] = {}
         self._since: dict[Hashable, float] = {}
         self._timers: set[IDelayedCall] = set()
@@ -52,11 +61,16 @@ class Lines:
 
         It also comes after a piece of another line, if one is given; but what takes too long holds up its own line only:
         nobody waits for another one more than `patience` seconds, or for a line whose first piece has taken longer.
+        The result is LineFull if `most` pieces wait in the line already.
         """
         pieces = self._lines.get(line)
         if pieces is None:
             pieces = self._lines[line] = OneByOne(self._reactor)
         piece = Piece(line)
+        if pieces.waiting >= self._most:
+            piece.over = True
+            piece.result = fail(LineFull(f"{pieces.waiting} wait already"))
+            return piece
         self._tally.enter()
         piece.result = pieces.run(partial(self._begin, piece, work, after)).addBoth(self._ended, piece)
         return piece

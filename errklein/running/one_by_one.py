@@ -40,6 +40,11 @@ class OneByOne:
         """Whether nothing goes on or waits."""
         return not self._busy
 
+    @property
+    def waiting(self) -> int:
+        """How many pieces haven't begun."""
+        return len(self._waiting)
+
     def stop(self) -> None:
         """Forget what hasn't begun."""
         self._waiting.clear()

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from errklein import BotPlugin, botcmd, botmatch
+from errklein.answering.conversations import MOST_QUESTIONS
 from errklein.chat import Message
 from tests.chapter.kit import RealBotCase
 from tests.networks import NetworksCase
@@ -95,6 +96,13 @@ class AskTests(AskCase):
         self.assertEqual(self.say("!branch 3", frm="carol"), ["Which branch3?"])
         self.assertEqual(self.say("a"), ["'a' of bob", "Which branch2?"])
         self.assertEqual(self.say("b"), ["'b' of bob"])
+
+    def test_too_many(self) -> None:
+        """Somebody who leaves questions open, wherever, is asked no more of them; others are."""
+        for number in range(MOST_QUESTIONS):
+            self.say("!branch", to=f"#room{number}")
+        self.assertEqual(self.say("!branch"), [f"You have {MOST_QUESTIONS} questions to answer already."])
+        self.assertEqual(self.say("!branch", frm="carol"), ["Which branch?"])
 
     def test_threads(self) -> None:
         """A question that was caused in a thread is asked and answered there."""

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.lines import PATIENCE, Lines, Piece
+from errklein.running.lines import PATIENCE, LineFull, Lines, Piece
 
 
 class LinesTests(SynchronousTestCase):
@@ -52,6 +52,17 @@ class LinesTests(SynchronousTestCase):
         self.assertEqual(self.begun, ["a1", "b1", "a2"])
         self.assertEqual(self.successResultOf(first.result), "one")
         self.assertNoResult(second.result)
+
+    def test_full(self) -> None:
+        """Behind a piece that doesn't end so many may wait; another one fails at once, and the others are still done."""
+        self.lines = Lines(self.clock, most=2)
+        for name in ("a1", "a2", "a3"):
+            self.stand("a", name)
+        refused = self.stand("a", "a4")
+        self.failureResultOf(refused.result, LineFull)
+        for name in ("a1", "a2", "a3"):
+            self.end(name)
+        self.assertEqual(self.begun, ["a1", "a2", "a3"])
 
     def test_failures(self) -> None:
         """What fails is followed by the next."""
