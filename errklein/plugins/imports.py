@@ -291,7 +291,9 @@ class _PluginFinder(MetaPathFinder):
             return None
         if fullname == home.package:
             return _directories(fullname, [str(home.directory)], _PackageLoader())
-        return _find_file(fullname, path or ()) or self.neighbour(fullname)
+        found = _find_file(fullname, path or ())
+        # The plugin's own file isn't another plugin's, though it has gone.
+        return self.neighbour(fullname) if found is None and fullname != home.main else found
 
     def neighbour(self, fullname: str) -> ModuleSpec | None:
         """The module of that name that lies beside another plugin, if the name is that of one right in a plugin's package."""

@@ -137,11 +137,12 @@ class BotUnderTest(Bot):
 
     async def settled(self) -> None:
         """Returns as soon as all that was said is answered, and no handler runs or waits."""
+        parts = (self.runner, self.lines, self.dispatcher, self.web)
         while True:
-            await DeferredList([self.runner.when_idle(), self.dispatcher.when_idle(), self.web.when_idle()])
+            await DeferredList([part.when_idle() for part in parts])
             # What threads have asked of the reactor is done in its next turn, what waited for its turn as well.
             await deferLater(self.reactor, 0)
-            if not self.runner.running() and _fired(self.dispatcher.when_idle()) and _fired(self.web.when_idle()):
+            if not self.runner.running() and all(_fired(part.when_idle()) for part in parts):
                 return
 
 
