@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from inspect import ismethod
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,8 @@ class Bot(Speaking, Hearing):
         flask_routes.forget(self.web)
         await self.web.close()
         self.plugin_pool.stop()
+        if "thread_pool" in vars(self):
+            self.thread_pool.close()
         self.storage.close()
 
     # What plugins find
@@ -151,6 +155,11 @@ class Bot(Speaking, Hearing):
     def plugins_directory(self) -> Path:
         """Where installed repositories of plugins are, one directory each, in BOT_DATA_DIR."""
         return Path(self.bot_config.BOT_DATA_DIR) / "plugins"
+
+    @cached_property
+    def thread_pool(self) -> ThreadPool:
+        """Threads for plugins that hand work to those of errbot's bot."""
+        return ThreadPool(self.bot_config.BOT_ASYNC_POOLSIZE)
 
     @property
     def commands(self) -> dict[str, Callable[..., Any]]:

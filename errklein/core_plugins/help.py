@@ -86,11 +86,15 @@ class Help(BotPlugin):
         return tuple(text.lower() for text in (declared.pattern.pattern, declared.shown) if text)
 
     def _of_plugin(self, name: str, commands: Sequence[RegisteredCommand]) -> str:
-        instance = next((plugin for plugin in self._bot.plugin_manager.active() if plugin.name == name), None)
+        its = [command for command in commands if command.owner == name]
+        # Plugins that others have made at run time are known by their commands only.
+        instances: list[object] = [plugin for plugin in self._bot.plugin_manager.active() if plugin.name == name]
+        instances += [command.handler.__self__ for command in its if inspect.ismethod(command.handler)]
         described = ""
-        if instance is not None:
-            described = getattr(type(instance), "__errdoc__", None) or inspect.cleandoc(type(instance).__doc__ or "")
-        lines = [self._line(command) for command in commands if command.owner == name]
+        if instances:
+            cls = type(instances[0])
+            described = getattr(cls, "__errdoc__", None) or inspect.cleandoc(cls.__doc__ or "")
+        lines = [self._line(command) for command in its]
         return "\n\n".join(part for part in (f"**{plain(name)}**", described.strip(), "\n".join(lines)) if part)
 
     def _described(self, command: RegisteredCommand) -> str:

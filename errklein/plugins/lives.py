@@ -202,11 +202,10 @@ class Lives:
         try:
             await self._call(instance, method)
             self._changed()
-            if not instance.is_activated:
-                # Said by a plugin that returns from activate without calling BotPlugin's: it doesn't want to work yet.
-                plugin.problem = ""
-                return
-            self._order[plugin.name] = None
+            # One that returns from activate without calling BotPlugin's doesn't want to work yet, or has forgotten it: it
+            # counts as inactive and has no commands, but on errbot, too, its webhooks are answered.
+            if instance.is_activated:
+                self._order[plugin.name] = None
             self._bot.web.routes.replace(plugin.name, hooks_of(instance))
             method = "callback_connect"
             await self._call(instance, method)
@@ -264,9 +263,9 @@ class Lives:
 
     async def reload(self, plugin: Plugin) -> None:
         """Make a new instance of the plugin's code as it is now; one that was inactive stays so, unless it was broken."""
-        old, was_active, was_broken = plugin.instance, plugin.active, bool(plugin.problem)
+        old, was_at_work, was_broken = plugin.instance, self._at_work(plugin), bool(plugin.problem)
         await self._loader.load_again(plugin)
-        if old is None or not was_active:
+        if old is None or not was_at_work:
             if was_broken:
                 await self.activate(plugin)
             return
@@ -303,6 +302,10 @@ class Lives:
                 self._bot.web.routes.remove(name)
                 await self.end(plugin, plugin.instance)
 
+    def _at_work(self, plugin: Plugin) -> bool:
+        """Whether the plugin is active, or at least has webhooks that are answered."""
+        return plugin.active or any(route.hook.owner == plugin.name for route in self._bot.web.routes.hooks())
+
     @contextmanager
     def _between(self, plugin: Plugin) -> Iterator[None]:
         """Requests for the plugin and unknown commands wait, from its old instance's end until its new one works."""
@@ -310,9 +313,12 @@ class Lives:
         self._waiting = []
         try:
             yield
-        finally:
+        except BaseException:
             if not plugin.active:
                 self._bot.web.routes.remove(plugin.name)
+            raise
+        finally:
+            self._bot.web.routes.release(plugin.name)
             waiting, self._waiting = self._waiting, None
             for settled in waiting:
                 settled.callback(None)

@@ -282,9 +282,9 @@ class PluginManager(StoreMixin):
 
     async def _deactivate(self, name: str) -> None:
         plugin = self.plugin(name)
+        self._bot.web.routes.remove(name)
         if not plugin.active:
             raise PluginError(f"{name} is already deactivated.")
-        self._bot.web.routes.remove(name)
         await self._lives.end(plugin, self.instance(name))
 
     async def _reload(self, name: str) -> None:

@@ -89,6 +89,8 @@ class Pollers:
         poller = _Poller(self, interval, method, times, tuple(args or ()), dict(kwargs or {}))
         for running in self._with(poller.signature):
             self._end(running)
+        if times is not None and times <= 0:
+            return
         self._pollers.append(poller)
         on_reactor_soon(self.reactor, poller.begin)
 

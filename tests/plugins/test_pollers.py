@@ -58,6 +58,13 @@ class PollerTests(PluginTestCase):
         for _ in range(5):
             self.bot.advance(1)
         self.assertEqual(self.ticker.ticks, ["tock", "tock"])
+
+    def test_no_times(self) -> None:
+        """What is asked for zero times isn't called, and isn't among the pollers."""
+        self.ticker.start_poller(1, self.ticker.tick, times=0)
+        self.assertEqual(self.ticker.current_pollers, [])
+        self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks, [])
         self.assertEqual(self.ticker.current_pollers, [])
 
     def test_what_is_polled_can_be_asked(self) -> None:
