@@ -32,11 +32,11 @@ class ConfigurationTests(RealBotCase):
     async def test_template_can_be_pasted(self) -> None:
         """“!plugin config Webserver” shows a template that is configured by pasting it with one's own settings."""
         shown = await self.command("!plugin config Webserver")
-        (line,) = [line.strip() for line in shown.splitlines() if "plugin config Webserver" in line]
-        template = ast.literal_eval(line.removeprefix("!plugin config Webserver "))
+        pasted = shown[shown.index("!plugin config Webserver {") : shown.rindex("}") + 1]
+        template = ast.literal_eval(pasted.removeprefix("!plugin config Webserver "))
         self.assertEqual((template["HOST"], template["PORT"], template["SSL"]["port"]), ("0.0.0.0", 3141, 3142))
         port = free_port()
-        pasted = line.replace("3141", str(port)).replace("0.0.0.0", "127.0.0.1")
+        pasted = pasted.replace("3141", str(port)).replace("0.0.0.0", "127.0.0.1")
         self.assertEqual(await self.command(pasted), "Plugin configuration done.")
         self.assertEqual((await post(port, "/test/")).text, "OK")
 
