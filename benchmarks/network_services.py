@@ -49,14 +49,16 @@ class Slack:
     """The SDK's only method that talks to Slack answers by itself; events are posted, signed as Slack signs them."""
 
     network = "SlackV3"
-    settings = {"BOT_ADMINS": ("@alice",), "BOT_IDENTITY": {"token": "xoxb-1", "signing_secret": "secret"}}
     rooms = ("private", "room")
 
     def __init__(self) -> None:
+        identity = {"token": "xoxb-1", "signing_secret": "secret"}
+        self.settings: Mapping[str, Any] = {"BOT_ADMINS": ("@alice",), "BOT_IDENTITY": identity}
         self.said: Queue[tuple[str, str]] = Queue()
         self._port = free_port()
 
     def install(self, files: Path) -> Mapping[str, Any]:
+        """As Service.install."""
         import slack_sdk.web.client
         from slack_sdk.web.slack_response import SlackResponse
 
@@ -78,6 +80,7 @@ class Slack:
         return {"BOT_EXTRA_BACKEND_DIR": str(files / "slackv3")}
 
     def wait_until_listening(self, bot: Any) -> None:
+        """As Service.wait_until_listening."""
         manager = bot.plugin_manager
         web = {"HOST": "127.0.0.1", "PORT": self._port, "SSL": None}
         wait_for(lambda: getattr(manager.get_plugin_obj_by_name("Speaker"), "is_activated", False))
@@ -87,6 +90,7 @@ class Slack:
         wait_for(lambda: self._post({"type": "url_verification", "challenge": "abc"}) == 200)
 
     def say(self, where: str, text: str) -> None:
+        """As Service.say."""
         channel = {"channel": "D1", "channel_type": "im"}
         if where == "room":
             channel = {"channel": "C1", "channel_type": "channel"}
@@ -129,14 +133,15 @@ class Discord:
     """The client of discord.py doesn't connect: it is ready at once, with two users."""
 
     network = "Discord"
-    settings = {"BOT_ADMINS": ("alice#0001",), "BOT_IDENTITY": {"token": "t"}}
     rooms = ("private",)
 
     def __init__(self) -> None:
+        self.settings: Mapping[str, Any] = {"BOT_ADMINS": ("alice#0001",), "BOT_IDENTITY": {"token": "t"}}
         self.said: Queue[tuple[str, str]] = Queue()
         self._client: Any = None
 
     def install(self, files: Path) -> Mapping[str, Any]:
+        """As Service.install."""
         import discord
 
         service = self
@@ -178,9 +183,11 @@ class Discord:
         return {"BOT_EXTRA_BACKEND_DIR": str(files / "err-backend-discord")}
 
     def wait_until_listening(self, bot: Any) -> None:
+        """As Service.wait_until_listening."""
         wait_for(lambda: self._client)
 
     def say(self, where: str, text: str) -> None:
+        """As Service.say."""
         message = types.SimpleNamespace(
             content=text, embeds=[], channel=self._channel, author=self._alice, mentions=[], attachments=[]
         )
@@ -210,15 +217,18 @@ class Aprs:
         }
 
     def install(self, files: Path) -> Mapping[str, Any]:
+        """As Service.install."""
         threading.Thread(target=self._serve, daemon=True).start()
         directory = str(files / "aprs_backend")
         return {"BOT_EXTRA_BACKEND_DIR": directory, "BOT_EXTRA_PLUGIN_DIR": (directory,)}
 
     def wait_until_listening(self, bot: Any) -> None:
+        """As Service.wait_until_listening."""
         wait_for(lambda: self._connection)
         time.sleep(1)
 
     def say(self, where: str, text: str) -> None:
+        """As Service.say."""
         self._number += 1
         self._send(f"N0ABC>APRS,TCPIP*,qAC,T2::ERRBOT   :{text}{{{self._number}")
 
@@ -247,18 +257,17 @@ class Mattermost:
     """The driver gives what is asked of it, and its loop takes what Alice says."""
 
     network = "Mattermost"
-    settings = {
-        "BOT_ADMINS": ("@alice",),
-        "BOT_IDENTITY": {"team": "team", "server": "x", "login": "l", "password": "p"},
-    }
     rooms = ("private", "room")
 
     def __init__(self) -> None:
+        identity = {"team": "team", "server": "x", "login": "l", "password": "p"}
+        self.settings: Mapping[str, Any] = {"BOT_ADMINS": ("@alice",), "BOT_IDENTITY": identity}
         self.said: Queue[tuple[str, str]] = Queue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handler: Any = None
 
     def install(self, files: Path) -> Mapping[str, Any]:
+        """As Service.install."""
         import mattermostdriver
 
         names, service = {"me": "bot", "B": "bot", "U1": "alice"}, self
@@ -304,9 +313,11 @@ class Mattermost:
         return {"BOT_EXTRA_BACKEND_DIR": str(files / "err-backend-mattermost")}
 
     def wait_until_listening(self, bot: Any) -> None:
+        """As Service.wait_until_listening."""
         wait_for(lambda: self._loop is not None and self._loop.is_running())
 
     def say(self, where: str, text: str) -> None:
+        """As Service.say."""
         channel, kind = ("C1", "O") if where == "room" else ("D1", "D")
         post = {"id": "p1", "user_id": "U1", "channel_id": channel, "message": text, "type": "", "root_id": ""}
         data = {
@@ -333,6 +344,7 @@ class MattermostAsOnPython310(Mattermost):
     """The same, with the name of Python's that its driver needs and Python 3.11 no longer has."""
 
     def install(self, files: Path) -> Mapping[str, Any]:
+        """As Service.install."""
         asyncio.coroutine = types.coroutine
         return super().install(files)
 
@@ -352,12 +364,15 @@ class Webapp:
         }
 
     def install(self, files: Path) -> Mapping[str, Any]:
+        """As Service.install."""
         return {"BOT_EXTRA_BACKEND_DIR": str(files / "errbot_backend_webapp")}
 
     def wait_until_listening(self, bot: Any) -> None:
-        wait_for(lambda: socket.create_connection(("127.0.0.1", self._port), 1).close() is None)
+        """As Service.wait_until_listening."""
+        wait_for(lambda: socket.create_connection(("127.0.0.1", self._port), 1))
 
     def say(self, where: str, text: str) -> None:
+        """As Service.say."""
         from websockets.sync.client import connect
 
         with connect(f"ws://127.0.0.1:{self._port}/connect", open_timeout=5) as browser:

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
-from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -88,7 +87,7 @@ def try_network(title: str, files: Path, on_errklein: bool, say: Sequence[str], 
     service: Service = SERVICES[title]()
     settings = dict(service.settings)
     settings |= service.install(files)
-    data = tempfile.mkdtemp(dir=os.getcwd())
+    data = tempfile.mkdtemp(dir=Path.cwd())
     config = types.SimpleNamespace(
         BACKEND=service.network,
         BOT_ASYNC=True,
