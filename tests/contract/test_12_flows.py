@@ -5,7 +5,8 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from tests.contract.kit import ADMIN, ContractTest
+from tests.contract import IS_ERRKLEIN
+from tests.contract.kit import ADMIN, ContractTest, decided
 
 COMMANDS = """
     from errbot import BotPlugin, botcmd
@@ -194,3 +195,223 @@ class GraphTests(unittest.TestCase):
         child = self.root().connect("first")
         child.connect(FLOW_END, predicate=lambda ctx: True)
         self.assertEqual([node for _, node in child.children], [FLOW_END])
+
+    def test_hints(self) -> None:
+        """Steps have hints, unless they are made without."""
+        child = self.root().connect("first")
+        self.assertTrue(child.hints)
+        self.assertFalse(child.connect("second", hints=False).hints)
+
+    def test_predicates(self) -> None:
+        """By default nothing goes on by itself."""
+        root = self.root()
+        first = root.connect("first")
+        self.assertFalse(root.predicate_for_node(first)({}))
+        self.assertIsNone(first.predicate_for_node(first))
+
+    def test_room_flow(self) -> None:
+        """A flow is one of a room if a first step says so."""
+        root = self.root()
+        root.connect("first")
+        self.assertFalse(root.room_flow)
+        root.connect("second", room_flow=True)
+        self.assertTrue(root.room_flow)
+
+
+class InFlightTests(unittest.TestCase):
+    """`Flow`: how far somebody has got."""
+
+    def setUp(self) -> None:
+        """A flow of two steps, the first of which may go on by itself."""
+        from errbot.backends.test import TestPerson
+        from errbot.flow import Flow, FlowRoot
+
+        root = FlowRoot("name", "what it is for")
+        self.first = root.connect("first", predicate=lambda ctx: "ok" in ctx)
+        self.second = self.first.connect("second")
+        self.flow: Any = Flow(root, TestPerson("a@b"), {"k": 1})
+
+    def test_fields(self) -> None:
+        """Where it began, for whom, with what."""
+        self.assertEqual((self.flow.name, self.flow.root.name, self.flow.ctx), ("name", "name", {"k": 1}))
+        self.assertEqual(str(self.flow.requestor), "a@b")
+        self.assertIs(self.flow.current_step, self.flow.root)
+
+    def test_steps(self) -> None:
+        """What may follow, and what follows by itself."""
+        self.assertEqual(self.flow.next_steps(), [self.first])
+        self.assertEqual(self.flow.next_autosteps(), [])
+        self.flow.ctx["ok"] = True
+        self.assertEqual(self.flow.next_autosteps(), [self.first])
+
+    def test_invalid_states(self) -> None:
+        """A step whose predicate doesn't hold can't be taken, unless that is asked for."""
+        from errbot.flow import InvalidState
+
+        with self.assertRaises(InvalidState):
+            self.flow.advance(self.first)
+        self.flow.advance(self.first, enforce_predicate=False)
+        self.assertIs(self.flow.current_step, self.first)
+
+    def test_wrong_steps(self) -> None:
+        """What doesn't follow can't be taken at all."""
+        with self.assertRaises(ValueError):
+            self.flow.advance(self.second)
+
+    def test_whose(self) -> None:
+        """It is the requestor's."""
+        from errbot.backends.test import TestPerson
+
+        self.assertTrue(self.flow.check_identifier(TestPerson("a@b")))
+        self.assertFalse(self.flow.check_identifier(TestPerson("c@d")))
+
+
+MORE_FLOWS = """
+    from errbot import BotFlow, botflow
+
+    class MoreFlows(BotFlow):
+        @botflow
+        def of_room(self, flow):
+            '''Of a room.'''
+            flow.connect("first", room_flow=True).connect("second").connect("third")
+
+        @botflow
+        def silent(self, flow):
+            '''Without hints.'''
+            flow.connect("first").connect("second", hints=False).connect("third")
+
+        @botflow
+        def of_one(self, flow):
+            '''Of one person.'''
+            flow.connect("first").connect("second").connect("third")
+
+        @botflow
+        def triggered_only(self, flow):
+            '''Begun by a command.'''
+            flow.connect("third", auto_trigger=True).connect("second").connect("first")
+    """
+
+
+class ExecutorTests(ContractTest):
+    """`_bot.flow_executor`."""
+
+    plugin = COMMANDS
+    files = {
+        "more_flows.flow": (
+            "[Core]\nName = MoreFlows\nModule = more_flows\n\n[Documentation]\nDescription = Some flows.\n"
+        ),
+        "more_flows.py": MORE_FLOWS,
+    }
+
+    def setUp(self) -> None:
+        """Have the executor."""
+        super().setUp()
+        self.executor: Any = self.bot.flow_executor
+
+    def test_collection(self) -> None:
+        """A .flow file has a name, as a .plug file has; its class is made with it."""
+        from errbot import BotFlow
+
+        flows = self.bot.plugin_manager.flows["MoreFlows"]
+        self.assertIsInstance(flows, BotFlow)
+        self.assertEqual(flows.name, "MoreFlows")
+        self.assertEqual(self.executor.flow_roots["of_one"].description, "Of one person.")
+
+    def test_one_at_a_time(self) -> None:
+        """Nobody is in two flows."""
+        self.executor.start_flow("of_one", self.bot.sender, {})
+        with self.assertRaises(ValueError):
+            self.executor.start_flow("silent", self.bot.sender, {})
+        self.assertIn("already running a flow", "\n".join(self.replies("!flows start silent")))
+
+    def test_others(self) -> None:
+        """But others may be in the same."""
+        self.executor.start_flow("of_one", self.bot.sender, {})
+        self.executor.start_flow("of_one", self.bot.build_identifier("somebody@host"), {})
+        self.assertEqual(len(self.executor.in_flight), 2)
+
+    def test_triggered(self) -> None:
+        """`trigger` tells of a command; what doesn't follow changes nothing."""
+        flow = self.executor.start_flow("of_one", self.bot.sender, {})
+        self.assertIsNone(self.executor.trigger("third", self.bot.sender, {}))
+        self.assertIs(self.executor.trigger("first", self.bot.sender, {"given": 1}), flow)
+        self.assertEqual((flow.current_step.command, flow.ctx["given"]), ("first", 1))
+        while "!second" not in self.hear():
+            pass
+
+    def test_triggered_without_a_flow(self) -> None:
+        """A command that begins none has to do with none; one that does begins it."""
+        self.assertIsNone(self.executor.trigger("first", self.bot.sender, {}))
+        flow = self.executor.trigger("third", self.bot.sender, {})
+        self.assertEqual(flow.name, "triggered_only")
+        self.assertEqual(list(self.executor.in_flight), [flow])
+
+    def test_other_commands(self) -> None:
+        """A command that isn't a step doesn't advance a flow."""
+        flow = self.executor.start_flow("of_one", self.bot.sender, {})
+        self.replies("!third")
+        self.assertIs(flow.current_step, flow.root)
+
+    def test_stopped(self) -> None:
+        """`stop_flow` returns what it has ended, None if there was nothing."""
+        flow = self.executor.start_flow("of_one", self.bot.sender, {})
+        self.assertIsNone(self.executor.stop_flow("silent", self.bot.sender))
+        self.assertIs(self.executor.stop_flow("of_one", self.bot.sender), flow)
+        self.assertIsNone(self.executor.stop_flow("of_one", self.bot.sender))
+
+    def test_rooms(self) -> None:
+        """A flow of a room is the room's, and everybody in it takes its steps."""
+        from errbot.backends.test import TestOccupant
+
+        room = self.bot.query_room("#flows")
+        room.join()
+        flow = self.executor.start_flow("of_room", TestOccupant("a@b", room), {})
+        self.assertEqual(flow.requestor, room)
+        self.assertTrue(flow.check_identifier(TestOccupant("c@d", room)))
+        self.assertIs(self.executor.trigger("first", TestOccupant("c@d", room), {}), flow)
+
+    @unittest.skipUnless(IS_ERRKLEIN, "errbot doesn't come to an end there")
+    def test_without_hints(self) -> None:
+        """Where a step has no hints nothing is told after it."""
+        self.executor.start_flow("silent", self.bot.sender, {})
+        self.assertIn("!first", self.hear())
+        self.executor.trigger("first", self.bot.sender, {})
+        self.assertIn("!second", self.hear())
+        self.executor.trigger("second", self.bot.sender, {})
+        self.assertEqual(self.until_quiet(), [])
+
+    def test_commands(self) -> None:
+        """What is missing or makes no sense is told."""
+        for command, told in (
+            ("!flows show", "flow name"),
+            ("!flows show nothing", "nothing doesn't exist"),
+            ("!flows start nothing", "nothing doesn't exist"),
+            ("!flows start of_one {bad", "parse"),
+            ("!flows stop nothing", "not found"),
+            ("!flows stop", "No Flow found"),
+            (f"!flows kill {ADMIN} of_one", "not found"),
+            ("!flows kill", "arguments are required"),
+        ):
+            self.assertIn(told, "\n".join(self.replies(command)), command)
+
+    def test_status_of_one(self) -> None:
+        """Who is where in a flow, and what may follow."""
+        self.replies("!flows start of_one")
+        said = "\n".join(self.replies("!flows status of_one"))
+        for part in ("of_one", "Start", ADMIN, "first", "second"):
+            self.assertIn(part, said)
+        said = "\n".join(self.replies("!flows status"))
+        for part in (ADMIN, "of_one", "first"):
+            self.assertIn(part, said)
+
+    def test_stop_without_a_name(self) -> None:
+        """The flow that one is in is ended."""
+        self.replies("!flows start of_one")
+        self.assertIn("of_one stopped", "\n".join(self.replies("!flows stop")))
+        self.assertEqual(len(self.executor.in_flight), 0)
+
+    @decided("anybody may")
+    def test_kill_is_for_administrators(self) -> None:
+        """Others can't end somebody's flow."""
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        self.assertIn("requires bot-admin privileges", self.ask(f"!flows kill {ADMIN} of_one"))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract.kit import TestCase as Case
+from tests.contract.kit import decided
 
 BACKEND = """
     import queue
@@ -52,6 +53,7 @@ BACKEND = """
             self.bot_identifier = Somebody(config.BOT_IDENTITY["username"])
             self.connections = 0
             self.of_the_backend = "only here"
+            self.parts = []
 
         @property
         def mode(self):
@@ -74,6 +76,7 @@ BACKEND = """
 
         def send_message(self, msg):
             super().send_message(msg)
+            self.parts.append(msg.partial)
             SAID.put((str(msg.to), msg.body))
 
         def build_identifier(self, text):
@@ -122,6 +125,14 @@ PLUGIN = """
                              str(self.query_room("#two")), str(self.build_identifier("someone"))])
 
         @botcmd
+        def long(self, msg, args):
+            return "word " * 5000
+
+        @botcmd
+        def where(self, msg, args):
+            return " ".join(map(str, self.rooms()))
+
+        @botcmd
         def presence(self, msg, args):
             self.change_presence("away")
 
@@ -131,8 +142,10 @@ PLUGIN = """
     """
 
 
-class ThirdPartyBackendTests(Case):
-    """A subclass of ErrBot with a blocking serve_once."""
+class BackendCase(Case):
+    """A test with a bot on a network that is a subclass of ErrBot, with a blocking serve_once."""
+
+    backend = BACKEND
 
     def setUp(self) -> None:
         """Start a bot on such a network."""
@@ -142,7 +155,7 @@ class ThirdPartyBackendTests(Case):
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         for name, text in (
             ("backend/contract.plug", "[Core]\nName = Contract\nModule = contract_backend\n"),
-            ("backend/contract_backend.py", BACKEND),
+            ("backend/contract_backend.py", self.backend),
             ("plugins/tried.plug", "[Core]\nName = Tried\nModule = tried_there\n"),
             ("plugins/tried_there.py", PLUGIN),
         ):
@@ -180,6 +193,10 @@ class ThirdPartyBackendTests(Case):
         self.heard.put(text)
         return self.said.get(timeout=10)
 
+
+class ThirdPartyBackendTests(BackendCase):
+    """Networks that somebody else wrote."""
+
     def test_commands(self) -> None:
         """Messages are heard and answered; what is sent is Markdown."""
         self.assertEqual(self.ask("!hello you"), ("admin", "hello *you*"))
@@ -202,6 +219,111 @@ class ThirdPartyBackendTests(Case):
         tried = self.bot.plugin_manager.get_plugin_obj_by_name("Tried")
         self.assertGreaterEqual(tried.connected, 1)
         self.assertEqual(tried.told.get(timeout=10), "hello *you*")
+
+    def test_long_messages(self) -> None:
+        """They are split at the limit of the network, and each part is marked as one."""
+        parts = [self.ask("!long")[1]]
+        while sum(len(part.replace(" ", "")) for part in parts) < 4 * 5000:
+            parts.append(self.said.get(timeout=10)[1])
+        self.assertEqual("".join("".join(parts).split()), "word" * 5000)
+        self.assertTrue(all(len(part) <= self.bot.message_size_limit for part in parts))
+        self.assertEqual(self.bot.message_size_limit, 10000)
+        self.assertEqual(self.bot.parts, [True] * len(parts))
+
+    def test_short_messages(self) -> None:
+        """Replies are sent as a part even if they are the only one."""
+        self.ask("!hello you")
+        self.assertEqual(len(self.bot.parts), 1)
+
+    def test_public_names(self) -> None:
+        """What plugins and networks use of the bot."""
+        for name in [
+            "send",
+            "send_templated",
+            "send_card",
+            "send_simple_reply",
+            "split_and_send_message",
+            "process_template",
+            "warn_admins",
+            "inject_commands_from",
+            "remove_commands_from",
+            "inject_command_filters_from",
+            "remove_command_filters_from",
+            "inject_flows_from",
+            "commands",
+            "re_commands",
+            "all_commands",
+            "command_filters",
+            "unknown_command",
+            "get_doc",
+            "get_command_classes",
+            "message_size_limit",
+            "prefix",
+            "startup_time",
+            "attach_storage_plugin",
+            "attach_plugin_manager",
+            "attach_repo_manager",
+            "is_from_self",
+            "build_message",
+            "set_message_size_limit",
+            "connect_callback",
+            "disconnect_callback",
+            "reset_reconnection_count",
+            "callback_message",
+            "callback_mention",
+            "callback_presence",
+            "callback_reaction",
+            "callback_room_joined",
+            "callback_room_left",
+            "callback_room_topic",
+            "callback_stream",
+            "shutdown",
+        ]:
+            self.assertTrue(hasattr(self.bot, name), name)
+
+    def test_from_the_bot(self) -> None:
+        """By default what the bot's own identifier says is from it."""
+        self.ask("!hello you")
+        message = self.bot.build_message("x")
+        message.frm = self.bot.bot_identifier
+        message.to = self.bot.build_identifier("someone")
+        self.assertTrue(self.bot.is_from_self(message))
+        message.frm = self.bot.build_identifier("someone")
+        self.assertFalse(self.bot.is_from_self(message))
+
+    def test_spoken(self) -> None:
+        """Replies, cards as text, and warnings."""
+        from errbot.backends.base import Card
+
+        message = self.bot.build_message("x")
+        message.frm = self.bot.build_identifier("someone")
+        self.bot.send_simple_reply(message, "simply")
+        self.assertEqual(self.said.get(timeout=10), ("someone", "simply"))
+        self.bot.warn_admins("beware")
+        self.assertEqual(self.said.get(timeout=10), ("admin", "beware"))
+        self.bot.send_card(Card("the body", self.bot.bot_identifier, message.frm, title="title"))
+        to, body = self.said.get(timeout=10)
+        self.assertEqual(to, "someone")
+        self.assertIn("title", body)
+        self.assertIn("the body", body)
+
+    def test_unknown(self) -> None:
+        """`unknown_command` makes the reply."""
+        self.ask("!hello you")
+        told = self.bot.unknown_command(None, "helo", "x")
+        for part in ('"helo"', '"helo x"', "not found", "Did you mean", "hello"):
+            self.assertIn(part, told)
+
+
+class RoomsAsPropertyTests(BackendCase):
+    """Networks whose `rooms` is a property."""
+
+    backend = BACKEND.replace("        def rooms(self):", "        @property\n        def rooms(self):")
+
+    @decided("plugins can't ask for them, although the base class says that it is a property")
+    def test_rooms(self) -> None:
+        """Plugins call their method of that name all the same."""
+        self.assertEqual(self.ask("!where"), ("admin", "#one"))
 
 
 class BackendManagerTests(unittest.TestCase):

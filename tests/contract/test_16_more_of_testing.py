@@ -1,0 +1,118 @@
+"""Chapter 16, continued: more of what tests of plugins are written with."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import unittest
+from pathlib import Path
+from typing import Any
+
+from tests.contract.kit import ADMIN, ContractTest
+
+PLUGIN = """
+    from errbot import BotPlugin, botcmd
+
+    class Tried(BotPlugin):
+        def __init__(self, bot, name=None):
+            super().__init__(bot, name=name)
+            self.mentioned = []
+            self.heard = []
+
+        def callback_mention(self, message, people):
+            self.mentioned.append([str(person) for person in people])
+
+        def callback_message(self, message):
+            self.heard.append((message.body, str(message.frm), message.is_direct))
+
+        @botcmd
+        def extras(self, msg, args):
+            return repr(msg.extras)
+
+        @botcmd
+        def twice(self, msg, args):
+            yield "one"
+            yield "two"
+    """
+
+
+class TestBotTests(ContractTest):
+    """`TestBot`."""
+
+    plugin = PLUGIN
+
+    def test_extras(self) -> None:
+        """A message may be pushed with extras."""
+        self.testbot.push_message("!extras", extras={"key": "value"})
+        self.assertEqual(self.hear(), "{'key': 'value'}")
+
+    def test_mentions(self) -> None:
+        """`@` before a word is a mention, told after the message."""
+        self.replies("hello @bob and @alice")
+        self.assertEqual(len(self.instance().mentioned), 1)
+        self.assertEqual([name.lstrip("@") for name in self.instance().mentioned[0]], ["bob", "alice"])
+
+    def test_direct(self) -> None:
+        """What is pushed is said to the bot by the first administrator."""
+        self.replies("hello")
+        self.assertIn(("hello", ADMIN, True), self.instance().heard)
+
+    def test_old_name(self) -> None:
+        """`assertCommand` is the old name of assertInCommand."""
+        self.testbot.assertCommand("!echo there", "ther")
+
+    def test_one_message(self) -> None:
+        """`exec_command` returns the first message; what else is said waits."""
+        self.assertEqual(self.testbot.exec_command("!twice"), "one")
+        self.assertEqual(self.testbot.pop_message(), "two")
+
+    def test_timeouts(self) -> None:
+        """Each of them may wait less long."""
+        self.assertEqual(self.testbot.exec_command("!echo there", timeout=3), "there")
+        with self.assertRaises(queue.Empty):
+            self.testbot.exec_command("nothing to say to that", timeout=0.05)
+
+    def test_queues(self) -> None:
+        """The bot has two queues, of what it hears and what it has said."""
+        self.assertTrue(self.bot.incoming_stanza_queue.empty())
+        self.say("!echo there")
+        self.assertEqual(self.bot.outgoing_message_queue.get(timeout=5), "there")
+
+    def test_identity(self) -> None:
+        """It is err, and its data is in a directory of its own."""
+        self.assertEqual(self.testbot.bot_config.BOT_IDENTITY, {"username": "err"})
+        self.assertEqual(self.bot.mode, "test")
+        self.assertTrue(Path(self.testbot.bot_config.BOT_DATA_DIR).is_dir())
+
+
+class IdentifierTests(unittest.TestCase):
+    """Persons and rooms of tests."""
+
+    def test_equal(self) -> None:
+        """Persons are equal by address."""
+        from errbot.backends.test import TestOccupant, TestPerson
+
+        self.assertEqual(TestPerson("a@b"), TestPerson("a@b"))
+        self.assertNotEqual(TestPerson("a@b"), TestPerson("c@d"))
+        occupant: Any = TestOccupant("a@b", "room")
+        self.assertEqual(occupant.person, "a@b")
+
+    def test_constants(self) -> None:
+        """What the bot may be told."""
+        from errbot.backends.test import QUIT_MESSAGE, STZ_IQ, STZ_MSG, STZ_PRE
+
+        self.assertEqual(len({STZ_MSG, STZ_PRE, STZ_IQ}), 3)
+        self.assertIsInstance(QUIT_MESSAGE, str)
+
+
+class StartAndStopTests(unittest.TestCase):
+    """The life of a test bot."""
+
+    def test_by_hand(self) -> None:
+        """Started, perhaps with a time-out, asked, stopped."""
+        from errbot.backends.test import TestBot
+
+        bot = TestBot(loglevel=logging.ERROR, extra_config={"BOT_ADMINS": ("me@here",)})
+        bot.start(timeout=5)
+        self.addCleanup(bot.stop)
+        self.assertIn("me@here", bot.exec_command("!whoami"))
