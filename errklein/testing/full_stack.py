@@ -44,6 +44,8 @@ _LONGEST_START = 60.0
 _LONGEST_STOP = 15.0
 _GRACE = 5.0
 """Seconds that commands have to end when the bot is stopped."""
+_LONGEST_CALLBACK = 1.0
+"""Seconds that what the bot says waits for plugins to have heard what was said before."""
 _USUAL = 0.05
 """Seconds in which most answers come."""
 
@@ -100,14 +102,15 @@ class BotUnderTest(Bot):
         """The next thing that the bot sends; raises queue.Empty after so many seconds.
 
         If the test doesn't say how many, it is raised as soon as the bot has nothing to do, and nothing is left that
-        could give it something by then.
+        could give it something by then. When it is there, plugins have heard what was said before it, unless their
+        callbacks take long.
         """
         queue = self.outgoing_message_queue
         # Some tests measure time with a message that doesn't come.
         if timeout is not _PATIENCE or not block:
-            return queue.get(block and timeout > 0, timeout)
+            return self._when_heard(queue.get(block and timeout > 0, timeout))
         try:
-            return queue.get(timeout=_USUAL)
+            return self._when_heard(queue.get(timeout=_USUAL))
         except Empty:
             pass
         silent = threading.Event()
@@ -122,7 +125,15 @@ class BotUnderTest(Bot):
             queue.wake()
 
         self.reactor.callFromThread(lambda: Deferred.fromCoroutine(listen()))
-        return queue.get_or(silent.is_set, timeout - _USUAL)
+        return self._when_heard(queue.get_or(silent.is_set, timeout - _USUAL))
+
+    def _when_heard(self, said: str | bytes) -> str | bytes:
+        # errbot's Test network waits for plugins' callbacks, and tests look at what they have done.
+        if threading.current_thread() is not _reactor_thread.thread:
+            heard = threading.Event()
+            self.reactor.callFromThread(lambda: self.lines.when_idle().addBoth(lambda _: heard.set()))
+            heard.wait(_LONGEST_CALLBACK)
+        return said
 
     def zap_queues(self) -> None:
         """Forget what was sent."""
