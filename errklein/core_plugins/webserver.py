@@ -149,11 +149,12 @@ class Webserver(BotPlugin):
             answer = await self._bot.web.client().request("POST", url, {"Content-Type": content_type}, body)
         except ConnectionBroken as error:
             raise CommandError(f"There was no answer: {error}.") from error
+        shown = f"\n{fenced(content)}" if "\n" in content else code(content) if content else ""
         headers = "\n".join(f"{name}: {value}" for name, value in answer.headers)
         return (
             "*** Test Report\n\n"
             f"URL: {code(url)}\n\n"
-            f"Content:\n{fenced(content)}\n\n"
+            f"Content: {shown}\n\n"
             f"Detected your post as: {content_type}\n\n"
             f"Status code: {answer.status} {answer.reason}\n\n"
             f"Headers:\n{fenced(headers)}\n\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
-from twisted.internet.endpoints import SSL4ServerEndpoint, serverFromString
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -161,7 +161,7 @@ class Listeners:
             made: IStreamServerEndpoint = serverFromString(self._reactor, description)
             return made
         # TLS takes its time to import, and is needed here alone.
-        from errklein.web.tls import ServerCertificate
+        from errklein.web.tls import ServerCertificate, TLSEndpoint
 
         arguments = dict(named)
         unknown = sorted(set(arguments) - _SSL_ARGUMENTS)
@@ -175,7 +175,7 @@ class Listeners:
             Path(key), Path(arguments.get("certKey", key)), None if chain is None else Path(chain)
         )
         self._certificates[endpoint] = certificate
-        return SSL4ServerEndpoint(
+        return TLSEndpoint(
             self._reactor,
             int(arguments["port"]),
             certificate,

@@ -8,15 +8,22 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 # Forward secrecy and authenticated encryption only; TLS 1.3 has nothing else (RFC 9325, 4.2).
@@ -90,6 +97,29 @@ class ServerCertificate:
         except SSL.Error:
             raise CertificateError(f"the key in {self._key} isn't that of {self._certificate}") from None
         return options, expires
+
+
+@implementer(IStreamServerEndpoint)
+class TLSEndpoint:
+    """Takes TLS connections at a port, with the certificate as it is then.
+
+    Twisted's own endpoint would have small writes wait for a turn of the process's reactor, which may be another one than
+    this, as in tests, and may not run.
+    """
+
+    def __init__(
+        self, reactor: Any, port: int, certificate: ServerCertificate, backlog: int = 50, interface: str = ""
+    ) -> None:
+        self._reactor = reactor
+        self._port = port
+        self._certificate = certificate
+        self._backlog = backlog
+        self._interface = interface
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Begin to take connections."""
+        factory = TLSMemoryBIOFactory(self._certificate, False, protocolFactory, clock=self._reactor)
+        return maybeDeferred(self._reactor.listenTCP, self._port, factory, self._backlog, self._interface)
 
 
 def _contents(path: Path) -> bytes:
