@@ -69,8 +69,9 @@ class StreamsCase(SynchronousTestCase):
         """Offer it, and wait until nothing of it is left."""
         before = set(threading.enumerate())
         bot.bot.stream_offered(bot.backend, stream)
-        for thread in set(threading.enumerate()) - before:
-            thread.join(10)
+        # One that is being started is alive when the one that starts it has ended.
+        while left := [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]:
+            left[0].join(10)
 
 
 class IncomingTests(StreamsCase):

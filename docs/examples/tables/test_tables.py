@@ -15,8 +15,8 @@ class TablesTests(PluginTestCase):
         stream = Stream(network.build_identifier("alice"), io.BytesIO(b"a,1\nb,2\n"), name, 8)
         before = set(threading.enumerate())
         self.bot.bot.stream_offered(network, stream)
-        for thread in set(threading.enumerate()) - before:
-            thread.join(10)
+        while left := [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]:
+            left[0].join(10)
         return stream
 
     def test_table(self):
