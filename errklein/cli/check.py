@@ -30,7 +30,7 @@ _STATES = {
     State.ACTIVE: "active",
     State.INACTIVE: "can be activated",
     State.BLACKLISTED: "blacklisted",
-    State.UNCONFIGURED: "waits for its configuration",
+    State.UNCONFIGURED: "isn't configured yet",
     State.BROKEN: "broken",
 }
 

@@ -104,8 +104,8 @@ def _garbage() -> Mapping[str, Any]:
 
 
 def _cell(text: str) -> str:
-    """The text for a cell of a table, which escapes its bars itself."""
-    return plain(text).replace("\\|", "|")
+    """The text for a cell of a table, which escapes its bars and angle brackets itself."""
+    return plain(text).replace("\\|", "|").replace("\\>", ">")
 
 
 def _spoken(seconds: int) -> str:

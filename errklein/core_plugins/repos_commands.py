@@ -53,6 +53,9 @@ class ReposCommands:
         if not args.strip():
             raise CommandError("Please specify a keyword.")
         await self._read_index()
+        if self._repos.without_index:
+            # Why not may tell more than everybody should know.
+            raise CommandError("The index of plugins can't be read; the log says why.")
         found = await self._in_thread(lambda: list(self._repos.search_repos(args)))
         installed = self._repos.get_installed_plugin_repos()
         by_name: dict[str, list[RepoEntry]] = {}

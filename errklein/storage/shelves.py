@@ -83,6 +83,13 @@ def _items(path: Path) -> Iterator[tuple[bytes, bytes]]:
     if kind == "dbm.sqlite3":
         yield from _sqlite_items(path)
         return
+    if kind == "dbm.dumb" and not path.with_name(path.name + ".dir").exists():
+        # The index of this kind is written when the shelf is closed.
+        if path.with_name(path.name + ".dat").stat().st_size == 0:
+            return
+        raise ShelfError(
+            f"{path}: the shelf's index, {path.name}.dir, isn't there; errbot was killed before it wrote it"
+        )
     try:
         module = import_module(kind)
     except ImportError:

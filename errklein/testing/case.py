@@ -53,9 +53,14 @@ class PluginTestCase(SynchronousTestCase):
 
 def _explained(bot: TestBot) -> type[AssertionError]:
     class FailedAssertion(AssertionError):
-        """An assertion failed; what the bot has to say about it follows."""
+        """An assertion failed; what the bot had to say about it then follows."""
+
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)
+            # Who asks for the text may do it when the bot has stopped, and has no routes any more.
+            self._report = bot.report()
 
         def __str__(self) -> str:
-            return f"{super().__str__()}\n{bot.report()}"
+            return f"{super().__str__()}\n{self._report}"
 
     return FailedAssertion

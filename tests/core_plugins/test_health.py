@@ -20,7 +20,7 @@ class Broken(BotPlugin):
 
     def activate(self) -> None:
         if getattr(self, "refuses", False):
-            raise RuntimeError("a | b\nc")
+            raise RuntimeError("a | b\nc at <d>")
         super().activate()
 
 
@@ -44,7 +44,7 @@ class HealthTests(PluginTestCase):
         self.assertIn("a | b", self.command("!plugin activate Broken"))
         broken = self.command("!status plugins")
         self.assertIn("│ E      │ Broken", broken)
-        self.assertIn("RuntimeError: a | b c", broken)
+        self.assertIn("RuntimeError: a | b c at <d>", broken)
         self.command("!plugin blacklist Broken")
         self.assertIn("│ B      │ Broken", self.command("!status plugins"))
         self.flushLoggedErrors(RuntimeError)

@@ -79,6 +79,12 @@ class ReposTests(SynchronousTestCase):
         self.assertEqual(found.count("does the thing"), 100)
         self.assertIn("103 more are found", found)
 
+    def test_no_index(self) -> None:
+        """Who searches, or installs by name, when no index can be read is told that; nothing is said to be missing in it."""
+        (self.top / "index.json").unlink()
+        self.assertEqual(self.say("!repos search thing"), "The index of plugins can't be read; the log says why.")
+        self.assertIn("there is no index to find 'me/thing' in: ", self.say("!repos install me/thing"))
+
     def test_what_cannot_be_done(self) -> None:
         """Each mistake is told in a sentence."""
         self.assertIn("Please", self.say("!repos install"))

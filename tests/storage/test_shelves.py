@@ -134,7 +134,12 @@ class DamageTests(ShelfCase):
         self.shelve("Greeter", VALUES)
         (self.directory / "Greeter.db.dir").unlink()
         shelf = Shelf("Greeter", self.directory / "Greeter.db")
-        self.assertRaises(ShelfError, read_shelf, shelf)
+        self.assertIn("errbot was killed before it wrote it", str(self.assertRaises(ShelfError, read_shelf, shelf)))
+
+    def test_never_written(self) -> None:
+        """A shelf that errbot has opened, and nothing was stored in until it was killed, is an empty one."""
+        (self.directory / "Greeter.db.dat").touch()
+        self.assertEqual(read_shelf(Shelf("Greeter", self.directory / "Greeter.db")), {})
 
 
 class PlanTests(ShelfCase):

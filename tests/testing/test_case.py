@@ -86,6 +86,16 @@ class FailureTests(SynchronousTestCase):
         self.assertIn("POST, GET, HEAD /greet -> Greeter.greet", said)
         self.assertIn('"POST /gret" 404', said)
 
+    def test_explanation_is_asked_for_late(self) -> None:
+        """trial asks what a failure says when the bot has stopped: the routes are those that there were."""
+
+        def body(case: PluginTestCase) -> None:
+            with case.assertRaises(AssertionError) as self.raised:
+                case.fail()
+
+        self.run_case(body)
+        self.assertIn("Greeter.greet", str(self.raised.exception))
+
     def test_left_over_timer_fails(self) -> None:
         """A test that passes but leaves a timer behind fails all the same."""
 

@@ -133,7 +133,7 @@ class TextBackend(LocalBackend):
             return self.query_room(text)
         if _PERSON.fullmatch(text) or _at(text) in self._admins:
             return self.person_named(text)
-        raise ValueError(f"{text!r} is nobody here; expected @user, #room or #room/user")
+        raise ValueError(f"expected @user, #room or #room/user, not {text!r}")
 
     def person_named(self, name: str) -> LocalPerson:
         """The person of that name, with or without the @."""

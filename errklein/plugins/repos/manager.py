@@ -83,6 +83,7 @@ class BotRepoManager(StoreMixin):
         self._now = now
         self._reading = threading.Lock()
         self._failed = float("-inf")
+        self._no_index = ""
 
     # What is installed
 
@@ -129,11 +130,17 @@ class BotRepoManager(StoreMixin):
                 found = index.fetch(place)
             except RepoException as error:
                 self.log.warn("No index of plugins: {error}", error=str(error))
+                self._no_index = str(error)
                 continue
             # What a remote index calls a repository on this machine isn't one.
             self[REPO_INDEX] = {**found, LAST_UPDATE: self._now(), "local": index.is_local(place)}
             return
         self._failed = self._now()
+
+    @property
+    def without_index(self) -> str:
+        """Why there is no index, not even an old one; "" if there is one, or none was looked for."""
+        return "" if self.get(REPO_INDEX) else self._no_index
 
     def get_repo_from_index(self, repo_name: str) -> list[RepoEntry]:
         """The plugins of the repository of that name in the index."""
@@ -229,6 +236,8 @@ class BotRepoManager(StoreMixin):
             return Source.of(repo)
         self.check_for_index_update()
         known = self.get_repo_from_index(repo)
+        if self.without_index:
+            raise RepoException(f"there is no index to find {shown(repo)} in: {self.without_index}; a URL needs none")
         if not known:
             raise RepoException(
                 f"{shown(repo)} is not in the index; `repos search` looks for words, and a URL needs none"
