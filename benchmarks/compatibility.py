@@ -34,6 +34,8 @@ QUIET = 0.5
 """Seconds without a message after which all has been said."""
 LIMIT = 180.0
 """Seconds for one plugin on one bot."""
+ENOUGH = 2
+"""Answers of a plugin's own that make it count as one that works alike."""
 
 
 @dataclass(frozen=True)
@@ -218,20 +220,33 @@ def _run(command: Sequence[str], directory: str, text: str, **environment: str) 
 
 def row(asked: Asked, errbot: Seen, errklein: Seen) -> str:
     """A line of the table."""
-    same = sum(_same(left, right) for left, right in zip(errbot.said, errklein.said, strict=False))
     asked_for = len(asked.say) + len(asked.post)
-    names = [f"`{text}`" for text in [*asked.say, *(_named(request) for request in asked.post)]]
-    tests = f"{errbot.passed} / {errklein.passed}" if asked.tests else "none"
+    both = _active(errbot) == _active(errklein) == "yes"
     cells = [
         asked.title,
         f"{asked.origin} {asked.version}",
         f"{_active(errbot)} / {_active(errklein)}",
-        ", ".join(names).replace("|", "\\|").replace("\n", " "),
-        f"{same} of {asked_for}" if _active(errbot) == _active(errklein) == "yes" else "-",
-        tests,
+        f"{same_answers(errbot, errklein)} of {asked_for}" if both else "-",
+        str(own_answers(errbot, errklein)) if both else "-",
+        f"{errbot.passed} / {errklein.passed}" if asked.tests else "none",
         asked.note,
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def same_answers(errbot: Seen, errklein: Seen) -> int:
+    """How often both answered the same, or both nothing."""
+    return sum(_same(left, right) for left, right in zip(errbot.said, errklein.said, strict=False))
+
+
+def own_answers(errbot: Seen, errklein: Seen) -> int:
+    """How often both answered the same, and the plugin did it rather than a command of the bot."""
+    pairs = zip(errbot.said, errklein.said, strict=False)
+    return sum(_same(left, right) and bool(left[1]) and not OF_THE_BOT.match(left[0]) for left, right in pairs)
+
+
+# What the bot itself answers, with or without a plugin.
+OF_THE_BOT = re.compile(r"!(help|plugin|flows|room)\b")
 
 
 def _same(left: tuple[str, Sequence[str]], right: tuple[str, Sequence[str]]) -> bool:
@@ -263,7 +278,8 @@ def asked_in(file: Path) -> list[Asked]:
 
 # Where a plugin isn't active on both, its answers aren't compared: two bots without it agree too.
 HEAD = """\
-| plugin | from, version | active on errbot / errklein | said or posted | same answers | own tests passed, errbot / errklein | |
+| plugin | from, version | active on errbot / errklein | same answers | its own among these \
+| own tests passed, errbot / errklein | |
 |---|---|---|---|---|---|---|"""
 
 
@@ -291,6 +307,7 @@ def main() -> None:
 def _compare(options: argparse.Namespace, tell: Callable[[str], None]) -> None:
     tell(HEAD)
     below: list[str] = []
+    entries = active = alike = webhooks = 0
     for asked in asked_in(HERE / "compatibility.toml"):
         if options.only not in asked.title:
             continue
@@ -302,6 +319,17 @@ def _compare(options: argparse.Namespace, tell: Callable[[str], None]) -> None:
         errklein = seen_by(options.errklein, asked, files, on_errklein=True)
         tell(row(asked, errbot, errklein))
         below += [f"{asked.title}: {line}" for line in differences(errbot, errklein)]
+        entries += 1
+        if _active(errbot) == _active(errklein) == "yes":
+            active += 1
+            if own_answers(errbot, errklein) >= ENOUGH:
+                alike += 1
+                webhooks += bool(asked.post)
+    tell("")
+    tell(
+        f"{entries} entries; active on both: {active}; with {ENOUGH} or more answers of their own that are the same: "
+        f"{alike}, {webhooks} of them with webhooks."
+    )
     tell("")
     for line in below:
         tell(line)
