@@ -130,9 +130,12 @@ class Lives:
         missing = [_missing(plugin, name) for name in plugin.plug.depends_on if name not in self._plugins]
         circle = self._circle(plugin)
         circular = [str(_circular(plugin, circle))] if circle else []
-        if not _has_templates(plugin):
-            return missing + circular
-        return missing + circular + await self._broken_templates(plugin)
+        foreseen = missing + circular
+        if plugin.instance is not None:
+            foreseen += self._bot.web.routes.refused(hooks_of(plugin.instance))
+        if _has_templates(plugin):
+            foreseen += await self._broken_templates(plugin)
+        return foreseen
 
     def _circle(self, plugin: Plugin) -> tuple[str, ...]:
         """The names of the plugins by which this one depends on itself, beginning with its own; none if it doesn't."""

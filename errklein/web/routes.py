@@ -11,7 +11,7 @@ work. Until that is done such a request waits.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -101,6 +101,7 @@ class RoutesReactor(Protocol):
 
 Execute = Callable[[Any, Route, Mapping[str, Any]], Any]
 Shadowed = Callable[[Hook, Hook], None]
+Endpoint = Callable[..., Any]
 
 
 class Routes:
@@ -127,6 +128,17 @@ class Routes:
         self._held: dict[str, list[Deferred[None]]] = {}
 
     # Changing.
+
+    @staticmethod
+    def refused(hooks: Iterable[Hook]) -> list[str]:
+        """What `replace` would say against the hooks' rules, a line for each."""
+        said = []
+        for hook in hooks:
+            try:
+                _bind(_new_app()[0], hook, hook.declaration.rule, hook.declaration.methods, hook.name, hook.handler)
+            except RuleError as error:
+                said.append(str(error))
+        return said
 
     def replace(self, owner: str, hooks: Sequence[Hook]) -> None:
         """Make these all of the owner's hooks, in one step, and end a hold. Raises RuleError and changes nothing."""
@@ -300,12 +312,7 @@ class Routes:
         def endpoint(request: Any, **captures: Any) -> Any:
             return self._execute(request, route, captures)
 
-        methods = sorted(route.methods)
-        try:
-            app.route(route.rule, methods=methods, endpoint=route.endpoint, strict_slashes=False)(endpoint)
-        except Exception as error:
-            reason = str(error) or type(error).__name__
-            raise RuleError(f"{route.hook}: the rule {route.rule!r} can't be used: {reason}") from error
+        _bind(app, route.hook, route.rule, route.methods, route.endpoint, endpoint)
 
     def _build(self, routes: Sequence[Route]) -> tuple[Klein, MapAdapter]:
         app, adapter = _new_app()
@@ -346,6 +353,15 @@ class Routes:
 def _new_app() -> tuple[Klein, MapAdapter]:
     app = Klein()
     return app, app.url_map.bind("")
+
+
+def _bind(app: Klein, hook: Hook | None, rule: str, methods: Iterable[str], endpoint: str, function: Endpoint) -> None:
+    """Add a rule to the application; raises RuleError."""
+    try:
+        app.route(rule, methods=sorted(methods), endpoint=endpoint, strict_slashes=False)(function)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise RuleError(f"{hook}: the rule {rule!r} can't be used: {reason}") from error
 
 
 def _claims_of(hook: Hook) -> list[Claim]:

@@ -7,8 +7,22 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.testing import TestBot
+from tests.processes import write_plugin
 
 ELEVEN = Path(__file__).parent / "fixtures" / "eleven"
+
+RULES = """
+from errklein import BotPlugin, webhook
+
+class Odd(BotPlugin):
+    @webhook("/right/<x>")
+    def right(self, payload, x):
+        return x
+
+    @webhook("/<nothing:x>")
+    def wrong(self, payload, x):
+        return x
+"""
 
 WRONG = {
     "Imports": (
@@ -107,3 +121,11 @@ class ForeseenTests(SynchronousTestCase):
         self.assertEqual(len(told), 8, told)
         self.assertEqual(bot.plugin_manager.get_all_active_plugin_names(), [])
         self.flushLoggedErrors()
+
+    def test_a_rule_that_cannot_be_used(self) -> None:
+        """A webhook whose URL nobody could reach is told of too."""
+        directory = Path(self.mktemp()).absolute()
+        write_plugin(directory, "Odd", RULES)
+        bot = TestBot(plugin_dirs=[directory]).bot
+        [told] = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
+        self.assertTrue(told.startswith("Odd.wrong: the rule '/<nothing:x>' can't be used: "), told)

@@ -88,6 +88,7 @@ class RoutesTests(RoutesCase):
             error = self.assertRaises(RuleError, self.routes.replace, "A", [hook("A", "b", "/b"), hook("A", "c", rule)])
             self.assertIn("A.c", str(error))
             self.assertNotIn("\n", str(error))
+            self.assertEqual(self.routes.refused([hook("A", "b", "/b"), hook("A", "c", rule)]), [str(error)])
         self.assertEqual(self.found("/a"), "A.a")
         self.assertEqual(self.found("/b"), "404")
 
