@@ -65,3 +65,9 @@ class TallyTests(SynchronousTestCase):
     def test_other_reactor(self) -> None:
         """A test for another reactor may be skipped."""
         self.assert_counts(SKIPPED.format(reason="needs the asyncio reactor"), 1, 0, 1)
+
+    def test_elsewhere(self) -> None:
+        """So may one that is run beside errbot, and one that is too much for errbot; not one that nobody else runs."""
+        for reason in ("Flask isn't installed", "errbot doesn't come to an end there"):
+            self.assert_counts(SKIPPED.format(reason=reason), 1, 0, 1)
+        self.assert_counts(SKIPPED.format(reason="ERRKLEIN_NETWORK_TESTS=0 leaves out what needs the network"), 1, 1, 1)
