@@ -53,20 +53,21 @@ class FlaskRoutes:
         self._hooks.clear()
 
     def ask(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
-        """What the first server answers, plugins' webhooks included; waits for it in a thread.
+        """What the newest server answers, plugins' webhooks included; waits for it in a thread.
 
         Raises RuntimeError on the reactor, and where nothing is served.
         """
-        for web, (reactor, waits) in self._servers.items():
-            if in_reactor_thread(reactor):
-                raise RuntimeError("flask_app can be asked in a thread only, since the answer takes the reactor's work")
+        if not self._servers:
+            raise RuntimeError("flask_app answers while a bot runs, and none does")
+        web, (reactor, waits) = list(self._servers.items())[-1]
+        if in_reactor_thread(reactor):
+            raise RuntimeError("flask_app can be asked in a thread only, since the answer takes the reactor's work")
 
-            def request(web: WebServer = web) -> Deferred[Answer]:
-                return web.client().request(method, url, headers, body)
+        def request() -> Deferred[Answer]:
+            return web.client().request(method, url, headers, body)
 
-            answer: Answer = waits.result_of(request)
-            return answer
-        raise RuntimeError("flask_app answers while a bot runs, and none does")
+        answer: Answer = waits.result_of(request)
+        return answer
 
     def _tell(self, owner: str) -> None:
         hooks = tuple(self._hooks[owner])
