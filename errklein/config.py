@@ -232,8 +232,9 @@ def _run(path: Path) -> ModuleType:
     try:
         exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102  a config.py is Python
     except SyntaxError as error:
-        place = error.filename or path
-        raise ConfigError(f"{place}, line {error.lineno}: {error.msg}; expected Python") from None
+        # Of some, such as a NUL byte, the line isn't known.
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise ConfigError(f"{error.filename or path}{line}: {error.msg}; expected Python") from None
     except (Exception, SystemExit) as error:
         raise _failed(path, error) from None
     return module

@@ -35,7 +35,8 @@ def _of_network(config: Config, view: Config) -> Iterator[str]:
     if view.BACKEND == "IRC" and limit is not None and limit > IRC_SIZE_LIMIT:
         yield f"{where}MESSAGE_SIZE_LIMIT is {limit}, but a line on IRC has no more than {IRC_SIZE_LIMIT} bytes"
     told = list(view.BOT_ADMINS_NOTIFICATIONS)
-    patterns = [name for name in told if _is_pattern(name)]
+    # On IRC a message goes to the nick, whatever user and host the pattern names.
+    patterns = [name for name in told if _is_pattern(str(name).partition("!")[0] if view.BACKEND == "IRC" else name)]
     if patterns and view.BOT_ADMINS_NOTIFICATIONS != view.BOT_ADMINS:
         for name in patterns:
             yield f"{where}BOT_ADMINS_NOTIFICATIONS: nobody is told as {name!r}; expected a name, not a pattern"

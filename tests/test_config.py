@@ -279,6 +279,10 @@ class Mistakes(ConfigCase):
         """A syntax error names file and line."""
         self.assertIn("config.py, line 2:", self.refusal("BACKEND = 'Text'\nBOT_ADMINS = (\n"))
 
+    def test_bytes_of_something_else(self) -> None:
+        """What is no text at all names the file alone."""
+        self.assertIn("config.py: source code string cannot contain null bytes", self.refusal("x\0"))
+
     def test_exception(self) -> None:
         """Whatever the file raises names file and line, of the file and not of what it called."""
         for statement in ("1 / 0", "raise SystemExit(3)", "import json; json.loads('{')", "import no_such_module"):

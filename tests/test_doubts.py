@@ -66,6 +66,12 @@ class DoubtsTests(SynchronousTestCase):
         self.assertIn("BOT_ADMINS has patterns only", doubt)
         self.assertEqual(self.doubts(BOT_ADMINS=("*@admins",), BOT_ADMINS_NOTIFICATIONS=("[bob]",)), [])
 
+    def test_patterns_for_hosts(self) -> None:
+        """On IRC a nick of any host can be told of problems; a pattern for nicks can't."""
+        self.assertEqual(self.doubts(**{**IRC, "BOT_ADMINS": ("alice!*@*",)}), [])
+        [doubt] = self.doubts(**{**IRC, "BOT_ADMINS": ("*!alice@example.org",)})
+        self.assertIn("BOT_ADMINS has patterns only", doubt)
+
     def test_sentry(self) -> None:
         """What was meant for Sentry and doesn't get there, and what should be said in another way."""
         said = self.doubts(SENTRY_DSN="https://k@sentry.example.org/1", SENTRY_TRANSPORT=("Transport", "sentry"))

@@ -10,6 +10,7 @@ from errklein import BotPlugin, CommandError, Identifier, Message, botcmd
 from errklein.commands.access import admin_by_default
 from errklein.commands.declaration import documentation
 from errklein.commands.flows import FlowNode, FlowRoot
+from errklein.text import md_escape
 
 _KILL_USAGE = "usage: flows_kill user flow_name"
 
@@ -53,7 +54,8 @@ class Flows(BotPlugin):
         if not name:
             return (
                 "\n".join(
-                    f"- {flow.requestor} is using flow **{flow.name}** on step **{flow.current_step}**, "
+                    # Else "#room/…" would be a heading.
+                    f"- {md_escape(str(flow.requestor))} is using flow **{flow.name}** on step **{flow.current_step}**, "
                     f"next step(s): {', '.join(f'**{step}**' for step in flow.next_steps()) or 'none'}"
                     for flow in in_flight
                 )
@@ -157,6 +159,8 @@ def _context(given: str) -> dict[str, Any]:
         context = json.loads(given)
     except ValueError as error:
         raise CommandError(f"Cannot parse json {given}: {error}.") from error
+    except RecursionError:
+        raise CommandError("Cannot use this as a context: its lists and objects are nested too deep.") from None
     if not isinstance(context, dict):
         raise CommandError(f'Cannot use {given} as a context: expected a JSON object, such as {{"key": 1}}.')
     return context

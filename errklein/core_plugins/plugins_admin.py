@@ -42,7 +42,9 @@ class Plugins(ReposCommands, BotPlugin):
         try:
             configuration = ast.literal_eval(literal.strip())
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
-            raise CommandError(f"Syntax error in the given configuration: {error}") from error
+            # What is nested too deep may have no words for it.
+            what = str(error) or "it is nested too deep"
+            raise CommandError(f"Syntax error in the given configuration: {what}") from error
         if type(configuration) is not type(template):
             raise CommandError(
                 f"The given configuration looks fishy: it should be a {type(template).__name__}, "

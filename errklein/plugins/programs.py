@@ -13,7 +13,7 @@ _SECRET = re.compile(r"(?<=://)[^/\s]+@")
 
 
 class ProgramError(Exception):
-    """A program could not be run, or failed; str() is one line: what was fatal, else the last that the program has said."""
+    """A program could not be run, or failed; str() is one line: what was fatal, else its last error, else the last that it has said."""
 
 
 def run(
@@ -46,9 +46,10 @@ def run(
     text = without_secrets(output.decode("utf-8", "replace"))
     if process.returncode:
         lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-        # git gives advice after it, in several lines.
+        # git and pip give advice after it, in several lines.
         fatal = [line for line in lines if line.startswith("fatal: ")]
-        raise ProgramError((fatal or lines[-1:] or [f"{name} failed and said nothing"])[0])
+        errors = [line for line in lines if line.lower().startswith("error: ")]
+        raise ProgramError((fatal or errors[-1:] or lines[-1:] or [f"{name} failed and said nothing"])[0])
     return text
 
 

@@ -115,7 +115,14 @@ class CommandTests(FlowsCase):
         """What is no JSON object is refused in one line, and nothing begins."""
         self.assertIn("Cannot parse json {bad: Expecting", self.bot.command("!flows start deploy {bad"))
         self.assertIn("expected a JSON object", self.bot.command("!flows start deploy [1]"))
+        deep = self.bot.command("!flows start deploy " + "[" * 100_000)
+        self.assertEqual(deep, "Cannot use this as a context: its lists and objects are nested too deep.")
         self.assertEqual(self.bot.command("!flows status"), "No Flow started.")
+
+    def test_status_of_somebody_whose_name_is_no_markdown(self) -> None:
+        """A name that begins as a heading does, as those of people in rooms do on IRC, is text."""
+        self.bot.say("!flows start deploy", frm="#ops/alice")
+        self.assertIn("#ops/alice is using flow deploy on step", self.bot.command("!flows status"))
 
     def test_status(self) -> None:
         """Who is in which flow and how far, and what may follow."""

@@ -117,6 +117,8 @@ class PluginsTests(PluginTestCase):
         """Each mistake has its answer, and no code is run."""
         self.assertIn("Syntax error in the given configuration", self.command("!plugin config Keeper {'server':"))
         self.assertIn("Syntax error in the given configuration", self.command("!plugin config Keeper print(1)"))
+        deep = self.command("!plugin config Keeper " + "-" * 20_000 + "1")
+        self.assertRegex(deep, "Syntax error in the given configuration: .+")
         self.assertIn("looks fishy", self.command("!plugin config Keeper 7"))
         self.assertIn("Incorrect plugin configuration", self.command("!plugin config Keeper {}"))
         self.assertIn("is not configurable", self.command("!plugin config Help"))

@@ -28,11 +28,16 @@ _NO_BREAK_BEFORE = frozenset("\u200d\ufe0e\ufe0f")
 
 
 def decoded(line: bytes) -> str:
-    """The text of a line: UTF-8, or else Latin-1, in which every byte means something."""
+    """The text of a line: UTF-8, or else Latin-1, in which every byte means something.
+
+    Servers cut what is too long between bytes. So a line that begins as UTF-8 is that, but for the character that was cut.
+    """
     try:
         return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("latin-1")
+    except UnicodeDecodeError as error:
+        if line[: error.start].isascii():
+            return line.decode("latin-1")
+        return line.decode("utf-8", "replace")
 
 
 def encoded(line: str) -> bytes:

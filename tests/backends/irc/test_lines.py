@@ -59,6 +59,13 @@ class LineTests(SynchronousTestCase):
         """Bytes that aren't UTF-8 are read as Latin-1, never refused."""
         self.assertIsInstance(decoded(data), str)
 
+    def test_character_that_a_server_has_cut(self) -> None:
+        """Only that character is lost; old clients' Latin-1 is understood all the same."""
+        cut = ("!echo " + "é" * 3).encode()[:-1]
+        self.assertEqual(decoded(cut), "!echo éé\ufffd")
+        self.assertEqual(decoded(cut + b"[CUT]"), "!echo éé\ufffd[CUT]")
+        self.assertEqual(decoded("caf\xe9 \xfc".encode("latin-1")), "caf\xe9 \xfc")
+
     def test_split_at_words(self) -> None:
         """Words stay whole if they are not too long."""
         self.assertEqual(text_lines("one two three four", 10), ["one two ", "three four"])

@@ -99,6 +99,15 @@ class ProgramTests(SynchronousTestCase):
             git_clone(f"file://{Path(self.mktemp()).absolute()}", self.mktemp())
         self.assertIn("does not appear to be a git repository", str(raised.exception))
 
+    def test_error_before_advice(self) -> None:
+        """Of what pip says, the last error is repeated, not the hint after it."""
+        with self.assertRaises(ProgramError) as raised:
+            run(
+                ["sh", "-c", "echo 'ERROR: Invalid requirement: x=1'; echo '   ^'; echo 'hint: See above'; exit 1"],
+                seconds=5,
+            )
+        self.assertEqual(str(raised.exception), "ERROR: Invalid requirement: x=1")
+
     def test_environment(self) -> None:
         """A program has the bot's environment, and what is given besides; it can't ask anybody."""
         with mock.patch.dict(os.environ, {"ERRKLEIN_TEST": "1"}):
