@@ -119,6 +119,20 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "TextPerson": "errklein.backends.text.identifiers:TextPerson",
         "TextRoom": "errklein.backends.text.identifiers:TextRoom",
     },
+    "errbot.backends.telegram_messenger": {
+        name: f"errklein.compat.backends.telegram:{name}"
+        for name in (
+            "RoomsNotSupportedError",
+            "TelegramIdentifier",
+            "TelegramMUCOccupant",
+            "TelegramPerson",
+            "TelegramRoom",
+        )
+    },
+    "errbot.backends.xmpp": {
+        name: f"errklein.compat.backends.xmpp:{name}"
+        for name in ("XMPPIdentifier", "XMPPPerson", "XMPPRoom", "XMPPRoomOccupant", "split_identifier")
+    },
     "errbot.bootstrap": {
         "CORE_BACKENDS": "errklein.compat.bootstrap:CORE_BACKENDS",
         "CORE_STORAGE": "errklein.compat.storages:CORE_STORAGE",
