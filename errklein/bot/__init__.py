@@ -16,7 +16,7 @@ from errklein.answering.conversations import Conversations
 from errklein.answering.dispatcher import Dispatcher
 from errklein.answering.flow_executor import FlowExecutor
 from errklein.bot.hearing import Hearing
-from errklein.bot.speaking import Speaking
+from errklein.bot.keeping import Keeping
 from errklein.bot.streams import Streams
 from errklein.bot.web_warnings import WebWarnings
 from errklein.chat import Message
@@ -32,6 +32,7 @@ from errklein.plugins.botflow import BotFlow, build_flows
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.plugins.repos.manager import BotRepoManager
+from errklein.plugins.store_mixin import StoreMixin
 from errklein.plugins.unknown_names import unknown_names
 from errklein.ports import Backend, Storage
 from errklein.running import Runner, WorkerPool
@@ -39,7 +40,7 @@ from errklein.running.threads import ThreadWaits
 from errklein.web import ExpiryWatch, WebServer
 
 
-class Bot(Speaking, Hearing):
+class Bot(Keeping, Hearing):
     """Everything that runs, by name: `plugin_manager`, `registry`, `web`, `storage`, `runner` and the networks.
 
     `backends` maps each network's name to its connection, the first being the default. `ended` is called when there will
@@ -97,6 +98,8 @@ class Bot(Speaking, Hearing):
         for owner in (backend, getattr(backend, "legacy", None)):
             if hasattr(owner, name):
                 return getattr(owner, name)
+        if hasattr(StoreMixin, name):
+            return getattr(self.kept, name)
         raise AttributeError(f"the bot has no {name}, and neither has {backend.network}", name=name, obj=self)
 
     # Life

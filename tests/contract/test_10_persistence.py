@@ -302,3 +302,28 @@ class StoragePluginTests(unittest.TestCase):
 
         self.assertEqual(Storage(SimpleNamespace(STORAGE_CONFIG={"host": "x"}))._storage_config, {"host": "x"})
         self.assertEqual(Storage(SimpleNamespace())._storage_config, {})
+
+
+class BotTests(ContractTest):
+    """The bot is a mapping too."""
+
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            pass
+        """
+
+    def test_mapping(self) -> None:
+        """Plugins may keep values with the network that they are on."""
+        bot: Any = self.instance()._bot
+        bot["of the network"] = [1]
+        self.assertEqual(bot["of the network"], [1])
+        self.assertIn("of the network", bot)
+        self.assertEqual(bot.get("nothing", 5), 5)
+        with bot.mutable("of the network") as value:
+            value.append(2)
+        self.assertEqual(dict(bot.items())["of the network"], [1, 2])
+        del bot["of the network"]
+        with self.assertRaises(KeyError):
+            bot["of the network"]
