@@ -36,13 +36,13 @@ class FlowFiles:
         self._files: dict[str, PlugFile] = {}
         self._bot = bot
 
-    async def load(self, roots: Iterable[Path]) -> dict[Path, str]:
-        """Load and activate the flows below `roots` that aren't there yet; returns what went wrong, by file."""
+    async def load(self, roots: Iterable[Path], activate: bool = True) -> dict[Path, str]:
+        """Load, and activate, the flows below `roots` that aren't there yet; returns what went wrong, by file."""
         found = await self._in_thread(partial(find_plug_files, list(roots), suffix=".flow"))
         problems = {}
         for path in found:
             try:
-                warning = await self._find(path)
+                warning = await self._find(path, activate)
             except Exception as error:
                 problems[path] = str(error)
             else:
@@ -95,8 +95,8 @@ class FlowFiles:
             raise UnknownPlugin(f"{name} is no .flow file's name. There are: {names}")
         return self.flows[name]
 
-    async def _find(self, path: Path) -> str:
-        """Load and activate the flows in the file; returns a warning, if there is something to warn of."""
+    async def _find(self, path: Path, activate: bool) -> str:
+        """Load, and activate, the flows in the file; returns a warning, if there is something to warn of."""
         file = await self._in_thread(partial(PlugFile.load, path))
         known = self._files.get(file.name)
         if known is not None:
@@ -114,7 +114,8 @@ class FlowFiles:
             return said if str(path.parent) in said or said.startswith(file.name) else f"{path}: {said}"
         self.flows[file.name] = flows
         self._files[file.name] = file
-        await self.activate(file.name)
+        if activate:
+            await self.activate(file.name)
         return warning or ""
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:

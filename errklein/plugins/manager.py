@@ -154,7 +154,7 @@ class PluginManager(StoreMixin):
     # What can be done
 
     def load(self, roots: Iterable[Path]) -> Deferred[list[str]]:
-        """Load all plugins below `roots`, and the core ones, and activate none.
+        """Load all plugins and flows below `roots`, and the core plugins, and activate none.
 
         Fires with what went wrong, and with what can be foreseen to go wrong when they are activated.
         """
@@ -242,7 +242,7 @@ class PluginManager(StoreMixin):
         problems = await self._load_all(roots, ())
         for plugin in self.found:
             problems += await self._lives.foresee(plugin)
-        return problems
+        return problems + list((await self._flow_files.load(self._loader.roots, activate=False)).values())
 
     async def _start(self, roots: list[Path], classes: list[type[BotPlugin]]) -> list[str]:
         problems = await self._load_all(roots, classes)

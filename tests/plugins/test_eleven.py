@@ -109,6 +109,17 @@ class ElevenTests(SynchronousTestCase):
         self.assertIn("CircleTwo → CircleOne → CircleTwo", self.bot.command("!plugin info CircleTwo"))
 
 
+FLOWS = """
+from errklein import BotFlow, botflow
+
+class Flows(BotFlow):
+    @botflow
+    def greet(self, flow):
+        "Greets."
+        raise RuntimeError("built")
+"""
+
+
 class ForeseenTests(SynchronousTestCase):
     """Loading all of them, and activating none, as `errklein check` does."""
 
@@ -129,3 +140,17 @@ class ForeseenTests(SynchronousTestCase):
         bot = TestBot(plugin_dirs=[directory]).bot
         [told] = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
         self.assertTrue(told.startswith("Odd.wrong: the rule '/<nothing:x>' can't be used: "), told)
+
+    def test_flows(self) -> None:
+        """A .flow file whose module can't be imported is told of too; flows that can aren't built yet."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        for name, source in (("Sound", FLOWS), ("Broken", "import no_such_module\n")):
+            (directory / f"{name}.flow").write_text(f"[Core]\nName = {name}\nModule = {name.lower()}\n")
+            (directory / f"{name.lower()}.py").write_text(source)
+        bot = TestBot(plugin_dirs=[directory]).bot
+        [told] = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
+        self.assertIn("Broken", told)
+        self.assertIn("no_such_module", told)
+        self.assertFalse(bot.plugin_manager.flows["Sound"].is_activated)
+        self.flushLoggedErrors()
