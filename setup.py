@@ -63,7 +63,14 @@ setup(
         # What goes wrong is told to Sentry, if BOT_LOG_SENTRY says so.
         "sentry": ["sentry-sdk>=2"],
         "test": ["hypothesis>=6.100", "pytest>=8", "requests>=2.31", "sentry-sdk>=2"],
-        "lint": ["ruff>=0.17,<0.18", "mypy>=2.4,<2.5", "mypy-zope>=1.0.17", "types-Markdown", "pytest>=8", "sentry-sdk>=2"],
+        "lint": [
+            "ruff>=0.17,<0.18",
+            "mypy>=2.4,<2.5",
+            "mypy-zope>=1.0.17",
+            "types-Markdown",
+            "pytest>=8",
+            "sentry-sdk>=2",
+        ],
         # The guides are written in Markdown, as the README is; myst-parser lets Sphinx read them.
         "docs": ["Sphinx>=8", "myst-parser>=5"],
     },

@@ -9,8 +9,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
-from errklein.cli import errbot
 from errklein._version import __version__
+from errklein.cli import errbot
 from tests.processes import write_config
 
 

@@ -163,6 +163,7 @@ class ArgBotcmdTests(SynchronousTestCase):
     @given(st.lists(st.text(alphabet=st.characters(exclude_characters="—“”‘’", exclude_categories=["Cs"]))))
     def test_any_words_in_quotes(self, words: list[str]) -> None:
         """Words that are quoted as for a shell arrive as they were."""
+
         @arg_botcmd("words", nargs="*")
         def echo(self: Any, msg: Any, words: list[str]) -> list[list[str]]:
             return [words]
