@@ -10,7 +10,7 @@ from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
 from errklein.commands import Caller, RegisteredCommand, find_command
 from errklein.commands.access import ciglob, get_acl_room, get_acl_usr, glob, matches, verdict_on
 from errklein.commands.explaining import explain
-from errklein.core_plugins.code import code
+from errklein.text.quoting import code
 
 __all__ = ["ACLS", "BLOCK_COMMAND", "ciglob", "get_acl_room", "get_acl_usr", "glob"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from errklein import BotPlugin, botcmd
 from errklein.chat import Message
-from errklein.core_plugins.code import code
 from errklein.storage.backup import BACKUP_NAME, write_backup
 from errklein.storage.errors import StorageError
 from errklein.storage.transfer import rows_of
+from errklein.text.quoting import code
 
 
 class Backup(BotPlugin):

@@ -12,7 +12,7 @@ from errklein.answering.dispatcher import network_of_handled_message
 from errklein.chat import Message, Person, Room, RoomOccupant
 from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError
 from errklein.commands.access import admin_by_default
-from errklein.core_plugins.code import code
+from errklein.text.quoting import code
 
 _REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
 """What a network raises that can't, or won't, do something with a room."""

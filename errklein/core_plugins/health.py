@@ -11,8 +11,8 @@ from typing import Any
 
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
-from errklein.core_plugins.code import plain
 from errklein.running.relaunch import CannotRestart, restart
+from errklein.text.quoting import plain
 
 
 class Health(BotPlugin):

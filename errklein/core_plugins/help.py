@@ -10,7 +10,7 @@ from errklein import BotPlugin, __version__, botcmd
 from errklein.chat import Message
 from errklein.commands import RegisteredCommand
 from errklein.commands.declaration import documentation, with_prefix
-from errklein.core_plugins.code import code, plain, plain_lines
+from errklein.text.quoting import code, plain, plain_lines
 
 _LONGEST = 80
 """Characters of a description in a list."""

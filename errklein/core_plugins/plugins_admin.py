@@ -9,11 +9,11 @@ from typing import Any
 
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
-from errklein.core_plugins.code import code, fenced
 from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.settings import is_secret
 from errklein.storage import StorageError
+from errklein.text.quoting import code, fenced
 
 _SHOWN = 500
 _MOST_STORED = 50

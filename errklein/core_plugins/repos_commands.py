@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred
 
 from errklein import CommandError, botcmd
 from errklein.chat import Message
-from errklein.core_plugins.code import code
 from errklein.plugins.plugin import Plugin, PluginError
 from errklein.plugins.repos.manager import BotRepoManager, RepoEntry, RepoException, Updated
 from errklein.running.one_by_one import OneByOne
+from errklein.text.quoting import code
 
 if TYPE_CHECKING:
     from errklein.bot import Bot

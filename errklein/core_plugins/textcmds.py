@@ -5,7 +5,7 @@ from __future__ import annotations
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.backends.text import TextBackend, TextPerson, TextRoom
 from errklein.chat import Identifier, Message
-from errklein.core_plugins.code import code
+from errklein.text.quoting import code
 
 _ROOM = "#testroom"
 _USER = "@user"

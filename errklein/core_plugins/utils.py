@@ -7,8 +7,8 @@ from pathlib import Path
 
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message, RoomOccupant
-from errklein.core_plugins.code import fenced, plain
 from errklein.logs import destinations
+from errklein.text.quoting import fenced, plain
 
 _LINES = 40
 _MOST_LINES = 1000

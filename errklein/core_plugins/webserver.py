@@ -13,8 +13,8 @@ from twisted.internet.endpoints import quoteStringArgument
 from errklein import BotPlugin, CommandError, ValidationException, botcmd, webhook
 from errklein.chat import Message
 from errklein.commands.access import admin_by_default
-from errklein.core_plugins.code import code, fenced
 from errklein.plugins.structure import recurse_check_structure
+from errklein.text.quoting import code, fenced
 from errklein.web import ConnectionBroken, ListenError
 from errklein.web.listeners import identify
 from errklein.web.tls import generate_certificate

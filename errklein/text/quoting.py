@@ -1,4 +1,4 @@
-"""Text from elsewhere in a Markdown answer, shown as it is."""
+"""Text from elsewhere in Markdown, shown as it is."""
 
 from __future__ import annotations
 
