@@ -96,6 +96,6 @@ class Reloading:
             try:
                 await manager.reload(name)
             except Exception as error:
-                self._bot.warn_admins(f"{name} was changed and can't be reloaded: {error}")
+                self._bot.tell_admins(f"{name} was changed and can't be reloaded: {error}")
             else:
                 self.log.info("{plugin} was changed and is reloaded", plugin=name)

@@ -62,7 +62,7 @@ def wire(
         )
         hint = shelves_to_import(config, storage) if config.STORAGE == "Shelf" else None
         if hint:
-            bot.warn_admins(hint)
+            bot.tell_admins(hint)
         return bot
 
     return web, make_bot

@@ -83,8 +83,8 @@ class Bot(Keeping, Hearing):
         self._flows: dict[BotFlow, list[FlowRoot]] = {}
         self._plugin_roots = list(plugin_roots)
         self._plugin_classes = list(plugin_classes)
-        self._expiry = ExpiryWatch(reactor, web.listeners, self.warn_admins)
-        web.events = WebWarnings(reactor, self.warn_admins)
+        self._expiry = ExpiryWatch(reactor, web.listeners, self.tell_admins)
+        web.events = WebWarnings(reactor, self.tell_admins)
         for backend in self.backends.values():
             attach = getattr(backend, "attach", None)
             if attach is not None:
@@ -112,7 +112,7 @@ class Bot(Keeping, Hearing):
         holder.bot = self
         problems = await self.plugin_manager.start(self.plugin_roots, self._plugin_classes)
         for problem in problems:
-            self.warn_admins(problem)
+            self.tell_admins(problem)
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
         for doubt in unknown_names(self.bot_config, found, self.registry):
             self.log.warn("{doubt}", doubt=doubt)
@@ -204,7 +204,7 @@ class Bot(Keeping, Hearing):
     def inject_commands_from(self, plugin: BotPlugin) -> None:
         """Let the plugin's commands be given; admins are told of those that had to be renamed."""
         for clash in self.registry.add(plugin.name, [handler for _, handler in handlers(plugin)]):
-            self.warn_admins(clash)
+            self.tell_admins(clash)
 
     def remove_commands_from(self, plugin: BotPlugin) -> None:
         """The plugin's commands can't be given any more."""

@@ -9,6 +9,7 @@ from errklein.answering.dispatcher import network_of_handled_message
 from errklein.bot.telling import Telling
 from errklein.chat import Card, Identifier, Message, Room, RoomOccupant, Stream
 from errklein.ports import Backend, Reacts, SendsCards, SendsStreams
+from errklein.text.quoting import plain
 
 
 class Speaking(Telling):
@@ -167,8 +168,15 @@ class Speaking(Telling):
         raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")
 
     def warn_admins(self, warning: str) -> None:
-        """Send the text to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log."""
-        self.log.warn("Admins are told: {text}", text=warning)
+        """Send the text, which is Markdown, to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log."""
+        self._warn(warning, warning)
+
+    def tell_admins(self, text: str) -> None:
+        """As `warn_admins`, for text that is shown as it is: paths and what errors say of themselves are no Markdown."""
+        self._warn(text, plain(text))
+
+    def _warn(self, text: str, warning: str) -> None:
+        self.log.warn("Admins are told: {text}", text=text)
         for backend in self.backends.values():
             for admin in self.bot_config.networks[backend.network].BOT_ADMINS_NOTIFICATIONS:
                 # Some networks know only when they are connected who that is, and have to ask.

@@ -10,7 +10,7 @@ from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
 from errklein.commands import Caller, RegisteredCommand, find_command
 from errklein.commands.access import ciglob, get_acl_room, get_acl_usr, glob, matches, verdict_on
 from errklein.commands.explaining import explain
-from errklein.text.quoting import code
+from errklein.text.quoting import code, plain
 
 __all__ = ["ACLS", "BLOCK_COMMAND", "ciglob", "get_acl_room", "get_acl_usr", "glob"]
 
@@ -93,7 +93,7 @@ class ACLS(BotPlugin):
         try:
             return self.build_identifier(text)
         except ValueError as error:
-            raise CommandError(f"{code(text)} is nobody: {error}") from error
+            raise CommandError(f"{code(text)} is nobody: {plain(str(error))}") from error
 
     def _room(self, text: str) -> Room:
         room = self._or_none(text)

@@ -12,7 +12,7 @@ from errklein.answering.dispatcher import network_of_handled_message
 from errklein.chat import Message, Person, Room, RoomOccupant
 from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError
 from errklein.commands.access import admin_by_default
-from errklein.text.quoting import code
+from errklein.text.quoting import code, plain
 
 _REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
 """What a network raises that can't, or won't, do something with a room."""
@@ -38,7 +38,7 @@ def room_command(syntax: str, least: int, most: int | None) -> Callable[[Handler
                 return handler(self, msg, args)
             except _REFUSALS as error:
                 reason = str(error) or "the network doesn't offer it"
-                raise CommandError(f"This can't be done: {' '.join(reason.split())}") from error
+                raise CommandError(f"This can't be done: {plain(reason)}") from error
 
         return run
 

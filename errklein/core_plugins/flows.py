@@ -11,6 +11,7 @@ from errklein.commands.access import admin_by_default
 from errklein.commands.declaration import documentation
 from errklein.commands.flows import FlowNode, FlowRoot
 from errklein.text import md_escape
+from errklein.text.quoting import plain
 
 _KILL_USAGE = "usage: flows_kill user flow_name"
 
@@ -44,7 +45,7 @@ class Flows(BotPlugin):
         try:
             self._bot.flow_executor.start_flow(root.name, requestor, context)
         except ValueError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(plain(str(error))) from error
 
     @botcmd(syntax="[name]")
     def flows_status(self, msg: Message, args: str) -> str:
@@ -98,7 +99,7 @@ class Flows(BotPlugin):
         try:
             requestor = self.build_identifier(user.strip())
         except ValueError as error:
-            raise CommandError(f"{user.strip()} is nobody: {error}") from error
+            raise CommandError(f"{plain(user)} is nobody: {plain(str(error))}") from error
         killed = self._bot.flow_executor.stop_flow(name, requestor)
         return "Flow not found." if killed is None else f"{name} killed."
 
@@ -158,7 +159,7 @@ def _context(given: str) -> dict[str, Any]:
     try:
         context = json.loads(given)
     except ValueError as error:
-        raise CommandError(f"Cannot parse json {given}: {error}.") from error
+        raise CommandError(f"Cannot parse json {plain(given)}: {plain(str(error))}.") from error
     except RecursionError:
         raise CommandError("Cannot use this as a context: its lists and objects are nested too deep.") from None
     if not isinstance(context, dict):

@@ -13,7 +13,7 @@ from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.settings import is_secret
 from errklein.storage import StorageError
-from errklein.text.quoting import code, fenced
+from errklein.text.quoting import code, fenced, plain
 
 _SHOWN = 500
 _MOST_STORED = 50
@@ -32,9 +32,9 @@ class Plugins(ReposCommands, BotPlugin):
         try:
             template = await self._bot.plugin_manager.configuration_template(plugin.name)
         except PluginError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(plain(str(error))) from error
         if plugin.instance is None:
-            raise CommandError(f"{name} could not be loaded: {plugin.problem}")
+            raise CommandError(f"{name} could not be loaded: {plain(plugin.problem)}")
         if template is None:
             return f"{name} is not configurable."
         if not literal:
@@ -44,7 +44,7 @@ class Plugins(ReposCommands, BotPlugin):
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
             # What is nested too deep may have no words for it.
             what = str(error) or "it is nested too deep"
-            raise CommandError(f"Syntax error in the given configuration: {what}") from error
+            raise CommandError(f"Syntax error in the given configuration: {plain(what)}") from error
         if type(configuration) is not type(template):
             raise CommandError(
                 f"The given configuration looks fishy: it should be a {type(template).__name__}, "
@@ -53,9 +53,9 @@ class Plugins(ReposCommands, BotPlugin):
         try:
             await self._bot.plugin_manager.configure(name, configuration)
         except PluginConfigurationException as error:
-            raise CommandError(f"Incorrect plugin configuration: {error}") from error
+            raise CommandError(f"Incorrect plugin configuration: {plain(str(error))}") from error
         except PluginError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(plain(str(error))) from error
         return "Plugin configuration done."
 
     @botcmd(admin_only=True)
@@ -129,13 +129,13 @@ class Plugins(ReposCommands, BotPlugin):
         try:
             return self._bot.plugin_manager.plugin(name)
         except PluginError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(plain(str(error))) from error
 
     async def _do(self, change: Any, name: str) -> None:
         try:
             await change(name)
         except PluginError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(plain(str(error))) from error
 
     def _shown_configuration(self, name: str, template: Any, msg: Message) -> str:
         command = f"{self._bot.prefix}plugin config {name}"

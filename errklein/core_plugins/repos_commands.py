@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -15,7 +15,7 @@ from errklein.chat import Message
 from errklein.plugins.plugin import Plugin, PluginError
 from errklein.plugins.repos.manager import BotRepoManager, RepoEntry, RepoException, Updated
 from errklein.running.one_by_one import OneByOne
-from errklein.text.quoting import code
+from errklein.text.quoting import code, plain
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -121,7 +121,7 @@ class ReposCommands:
             try:
                 updated = await self._in_thread(partial(self._repos.renew, name))
             except RepoException as error:
-                yield f"{name} was not updated: {error}"
+                yield f"{name} was not updated: {plain(str(error))}"
             else:
                 yield await self._reload(name, updated)
         yield "Done."
@@ -150,7 +150,7 @@ class ReposCommands:
                 await manager.reload(plugin)
             await manager.remove_flows(path)
             await manager.add([path])
-            return f"{name} was not updated, and works as before: {error}"
+            return f"{name} was not updated, and works as before: {plain(str(error))}"
         await self._asked(updated.keep)
         await manager.remove(gone)
         said = [*problems.values(), *await self._activate(added)]
@@ -193,7 +193,7 @@ class ReposCommands:
         try:
             return await self._in_thread(work)
         except RepoException as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(plain(str(error))) from error
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
         return self._bot.plugin_pool.run(lambda: work)
@@ -206,5 +206,5 @@ def _described(entries: list[RepoEntry]) -> str:
     return "\n".join(f"{entry.name}: {entry.documentation or ''}" for entry in entries)
 
 
-def _list(lines: list[Any]) -> str:
-    return "\n".join(f"- {' '.join(str(line).split())}" for line in lines)
+def _list(lines: list[str]) -> str:
+    return "\n".join(f"- {plain(line)}" for line in lines)

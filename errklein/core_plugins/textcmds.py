@@ -5,7 +5,7 @@ from __future__ import annotations
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.backends.text import TextBackend, TextPerson, TextRoom
 from errklein.chat import Identifier, Message
-from errklein.text.quoting import code
+from errklein.text.quoting import code, plain
 
 _ROOM = "#testroom"
 _USER = "@user"
@@ -76,4 +76,4 @@ def _identifier(text: TextBackend, name: str) -> Identifier:
     try:
         return text.build_identifier(name)
     except ValueError as error:
-        raise CommandError(f"{code(name)} is nothing here: {error}") from error
+        raise CommandError(f"{code(name)} is nothing here: {plain(str(error))}") from error

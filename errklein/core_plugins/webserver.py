@@ -14,7 +14,7 @@ from errklein import BotPlugin, CommandError, ValidationException, botcmd, webho
 from errklein.chat import Message
 from errklein.commands.access import admin_by_default
 from errklein.plugins.structure import recurse_check_structure
-from errklein.text.quoting import code, fenced
+from errklein.text.quoting import code, fenced, plain
 from errklein.web import ConnectionBroken, ListenError
 from errklein.web.listeners import identify
 from errklein.web.tls import generate_certificate
@@ -148,7 +148,7 @@ class Webserver(BotPlugin):
         try:
             answer = await self._bot.web.client().request("POST", url, {"Content-Type": content_type}, body)
         except ConnectionBroken as error:
-            raise CommandError(f"There was no answer: {error}.") from error
+            raise CommandError(f"There was no answer: {plain(str(error))}.") from error
         shown = f"\n{fenced(content)}" if "\n" in content else code(content) if content else ""
         headers = "\n".join(f"{name}: {value}" for name, value in answer.headers)
         return (
@@ -173,7 +173,9 @@ class Webserver(BotPlugin):
         try:
             generate_certificate(names, key, certificate)
         except ValueError as error:
-            raise CommandError(f"No certificate can be made for {', '.join(names)}: {error}") from error
+            raise CommandError(
+                f"No certificate can be made for {plain(', '.join(names))}: {plain(str(error))}"
+            ) from error
         yield f"Certificate successfully generated and saved in {data}."
         yield "To enable SSL with this certificate, the following config is recommended:"
         ssl = {

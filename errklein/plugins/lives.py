@@ -104,7 +104,7 @@ class Lives:
             await result_within(self._bot.reactor, _PATIENCE, activation)
             return
         except NotYet:
-            activation.addErrback(lambda failure: self._bot.warn_admins(failure.getErrorMessage()))
+            activation.addErrback(lambda failure: self._bot.tell_admins(failure.getErrorMessage()))
         stuck = ", ".join(sorted(self._under_way))
         failed.update(self._under_way)
         raise PluginActivationException(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()>#+.!|-])")
+# What Markdown sees at the beginning of a line, anywhere, and unless it is in the midst of a word.
+_SPECIAL = re.compile(r"(^\s*[0-9]+)(\.)|(^\s*)([#>+-])|()([\\`*{\[\]|]|(?<![^\W_])_|_(?![^\W_]))")
+_ESCAPED = r"\1\3\\\2\4\6"
 
 
 def code(text: str) -> str:
@@ -22,12 +24,12 @@ def fenced(text: str) -> str:
 
 def plain(text: str) -> str:
     """The text, without its line breaks, as Markdown that shows it as it is, in a cell of a table too."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(_ESCAPED, " ".join(text.split()))
 
 
 def plain_lines(text: str) -> str:
-    """The text as Markdown that shows it as it is, line for line."""
-    return "\n".join(_SPECIAL.sub(r"\\\1", line) for line in text.splitlines())
+    """The text as Markdown that shows it as it is, line for line; a line of nothing but `=` makes a title of the one before."""
+    return "\n".join(_SPECIAL.sub(_ESCAPED, line) for line in text.splitlines())
 
 
 def _ticks(text: str, least: int) -> str:

@@ -109,6 +109,24 @@ class ElevenTests(SynchronousTestCase):
         self.assertIn("CircleTwo → CircleOne → CircleTwo", self.bot.command("!plugin info CircleTwo"))
 
 
+class PathTests(SynchronousTestCase):
+    """What is said of files."""
+
+    def test_underscores(self) -> None:
+        """Paths and names in what is told are shown as they are, to the admins who start the bot and to those who ask."""
+        directory = Path(self.mktemp()).absolute() / "__odd__"
+        write_plugin(directory, "Odd", "import _no_such_module_\n")
+        bot = TestBot(plugin_dirs=[directory])
+        self.assertRaises(AssertionError, bot.start)
+        self.addCleanup(bot.stop)
+        line = f"Odd could not be loaded: {directory}/odd/odd.py, line 1: ModuleNotFoundError: No module named '_no_such_module_'"
+        self.assertIn(line, bot.sent_to("@admin"))
+        for command in ("!status plugins", "!plugin info Odd", "!plugin activate Odd", "!plugin config Odd"):
+            self.assertIn("No module named '_no_such_module_'", bot.command(command), command)
+            self.assertIn("/__odd__/odd/odd.py", bot.command(command), command)
+        self.flushLoggedErrors()
+
+
 FLOWS = """
 from errklein import BotFlow, botflow
 

@@ -1,0 +1,46 @@
+"""Text from elsewhere, shown as it is."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.text import printable, to_irc, to_plain
+from errklein.text.quoting import plain, plain_lines
+
+# All that Markdown knows, but for entities and tags: "&lt;" is what is meant by it.
+SPECIAL = st.text(alphabet=" \tab1é漢*_`[](){}>#:!|=+-./\\\"'", max_size=40)
+
+LINE = SPECIAL.map(lambda text: " ".join(printable(text).split()))
+
+
+class PlainTests(SynchronousTestCase):
+    """`plain` and `plain_lines`."""
+
+    @given(LINE)
+    @example("/x/__init__.py, line 1: _y_ isn't *there*")
+    @example("12. {: color='red' }")
+    def test_shown_as_it_is(self, text: str) -> None:
+        """Whatever the text has, people see just that, without its line breaks, at the start of what is said and in a list."""
+        self.assertEqual(to_plain(plain(text)), text)
+        self.assertEqual(to_irc(plain(text)), text)
+        if text:
+            self.assertEqual(to_plain(f"- {plain(text)}"), f"• {text}")
+            self.assertEqual(to_plain(f"Look: {plain(text)}"), f"Look: {text}")
+
+    @given(st.lists(LINE.filter(lambda line: line.strip("=")), min_size=1, max_size=3))
+    @example(["- a", "# b", "1. c", "> d"])
+    def test_lines(self, lines: list[str]) -> None:
+        """`plain_lines` keeps the lines, indented or not."""
+        for indent in ("", "  "):
+            text = "\n".join(indent + line for line in lines)
+            self.assertEqual([line.strip() for line in to_plain(plain_lines(text)).splitlines()], lines)
+
+    def test_no_more_than_needed(self) -> None:
+        """What means nothing in Markdown where it stands is left alone, for networks that show Markdown as it is."""
+        for text in (
+            "b_c.d: x-y + (z) > 2. #3!",
+            "Odd could not be loaded: /a/b_c.py, line 1: NameError: name 'x' isn't defined",
+        ):
+            self.assertEqual(plain(text), text)
