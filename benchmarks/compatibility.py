@@ -76,7 +76,6 @@ class Seen:
 def try_plugin(asked: Asked, files: Path, on_errklein: bool) -> Seen:
     """Start a bot with the plugin, say and post what is asked, and tell what it answered."""
     if on_errklein:
-        sys.path.insert(0, str(HERE.parent))
         from errklein import compat
 
         compat.install(force=True)
@@ -195,14 +194,14 @@ def seen_by(python: str, asked: Asked, files: Path, on_errklein: bool) -> Seen:
         shutil.copytree(files, copy)
         arguments = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *asked.pytest_options, *asked.tests]
         if on_errklein:
-            arguments += ["-p", "errklein_pytest", "--errklein"]
-        finished = _run(arguments, str(copy), "", PYTHONPATH=str(HERE.parent) if on_errklein else "")
+            arguments.append("--errklein")
+        finished = _run(arguments, str(copy), "")
         counts = {kind: int(number) for number, kind in re.findall(r"(\d+) (passed|failed|error)", finished.stdout)}
         return Seen(seen.active, seen.said, counts.get("passed", 0), counts.get("failed", 0) + counts.get("error", 0))
 
 
-def _run(command: Sequence[str], directory: str, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    surroundings = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment}
+def _run(command: Sequence[str], directory: str, text: str) -> subprocess.CompletedProcess[str]:
+    surroundings = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         return subprocess.run(
             command,
@@ -289,9 +288,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path, help="where the plugins' files are")
     parser.add_argument("--worker", choices=("errbot", "errklein"), help=argparse.SUPPRESS)
     parser.add_argument("--errbot", default=sys.executable, help="an interpreter that has errbot and pytest")
-    parser.add_argument(
-        "--errklein", default=sys.executable, help="an interpreter that has what errklein needs, and pytest"
-    )
+    parser.add_argument("--errklein", default=sys.executable, help="an interpreter that has errklein and pytest")
     parser.add_argument("--only", default="", help="only plugins with this in their title")
     options = parser.parse_args()
     if options.worker:
