@@ -13,15 +13,18 @@ import http.client
 import json
 import re
 import socket
+import tempfile
 import threading
 import time
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Queue
 from typing import Any, Protocol
 from unittest.mock import MagicMock
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 class Service(Protocol):
@@ -349,6 +352,108 @@ class MattermostAsOnPython310(Mattermost):
         return super().install(files)
 
 
+class Matrix:
+    """A homeserver with two rooms: one with Alice and the bot, in which Alice is in private, and one with Carol too."""
+
+    network = "Matrix"
+    rooms = ("private", "room")
+
+    def __init__(self) -> None:
+        self.said: Queue[tuple[str, str]] = Queue()
+        self._heard: Queue[Mapping[str, Any]] = Queue()
+        self._server = self._homeserver()
+        self._number = 0
+        homeserver = f"http://127.0.0.1:{self._server.server_address[1]}"
+        identity = {"homeserver": homeserver, "username": "@bot:x", "password": "p"}
+        self.settings: Mapping[str, Any] = {"BOT_ADMINS": ("@alice:x",), "BOT_IDENTITY": identity}
+        self._synced = threading.Event()
+
+    def install(self, files: Path) -> Mapping[str, Any]:
+        """As Service.install."""
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return {"BOT_EXTRA_BACKEND_DIR": str(files / "err_backend_matrix")}
+
+    def wait_until_listening(self, bot: Any) -> None:
+        """As Service.wait_until_listening."""
+        wait_for(self._synced.is_set)
+
+    def say(self, where: str, text: str) -> None:
+        """As Service.say."""
+        event = self._event("m.room.message", "@alice:x", {"msgtype": "m.text", "body": text})
+        self._heard.put({f"!{where}:x": {"timeline": {"events": [event]}}})
+
+    def _answer(self, method: str, path: str, sent: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        if path.endswith("/login") and method == "POST":
+            return {"user_id": "@bot:x", "device_id": "D", "access_token": "t"}
+        if path.endswith("/sync") and "since" in sent:
+            self._synced.set()
+            try:
+                heard = self._heard.get(timeout=20)
+            except Empty:
+                return {"next_batch": sent["since"]}
+            return {"next_batch": str(int(sent["since"]) + 1), "rooms": {"join": heard}}
+        if path.endswith("/sync"):
+            members = {"!private:x": ("alice", "bot"), "!room:x": ("alice", "bot", "carol")}
+            joined = {room: {"state": {"events": [*map(self._member, members[room])]}} for room in members}
+            return {"next_batch": "0", "rooms": {"join": joined}}
+        message = re.search(r"/rooms/!(\w+):x/send/m\.room\.message/", path)
+        if message and method == "PUT":
+            self.said.put((message[1], f"{sent['body']} = {sent['formatted_body']}"))
+            return {"event_id": "$said"}
+        return {} if path.endswith("/status") else None
+
+    def _member(self, name: str) -> Mapping[str, Any]:
+        content = {"membership": "join", "displayname": name.title()}
+        return {**self._event("m.room.member", f"@{name}:x", content), "state_key": f"@{name}:x"}
+
+    def _event(self, kind: str, sender: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._number += 1
+        return {
+            "type": kind,
+            "sender": sender,
+            "content": content,
+            "event_id": f"${self._number}",
+            "origin_server_ts": int(time.time() * 1000),
+        }
+
+    def _homeserver(self) -> ThreadingHTTPServer:
+        service = self
+
+        class Request(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                url = urlsplit(self.path)
+                body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+                sent = {**dict(parse_qsl(url.query)), **json.loads(body or b"{}")}
+                found = service._answer(self.command, unquote(url.path), sent)
+                unknown = {"errcode": "M_UNRECOGNIZED", "error": f"{self.command} {url.path}"}
+                self.send_response(404 if found is None else 200)
+                content = json.dumps(unknown if found is None else found).encode()
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_PUT = answer
+
+            def log_message(self, *given: Any) -> None:
+                pass
+
+        return ThreadingHTTPServer(("127.0.0.1", 0), Request)
+
+
+class MatrixFoundByItsPlug(Matrix):
+    """The same, with a .plug whose module is beside it, which its own isn't."""
+
+    def install(self, files: Path) -> Mapping[str, Any]:
+        """As Service.install."""
+        beside = Path(tempfile.mkdtemp(dir=Path.cwd()))
+        (beside / "matrix.plug").write_text("[Core]\nName = Matrix\nModule = found\n[Python]\nVersion = 3\n")
+        (beside / "found.py").write_text("from err_backend_matrix import MatrixBackend\n")
+        return {**super().install(files), "BOT_EXTRA_BACKEND_DIR": str(beside)}
+
+
 class Webapp:
     """A browser that talks to the network's own web server."""
 
@@ -386,6 +491,8 @@ SERVICES: Mapping[str, type[Any]] = {
     "APRS": Aprs,
     "Mattermost": Mattermost,
     "Mattermost, asyncio.coroutine put back": MattermostAsOnPython310,
+    "Matrix": Matrix,
+    "Matrix, its .plug put right": MatrixFoundByItsPlug,
     "Webapp": Webapp,
 }
 

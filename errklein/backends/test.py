@@ -76,6 +76,9 @@ class TestRoom(LocalRoom):
             self._occupants = [there for there in self._occupants if str(there) != f"{backend.bot_in_rooms}@{self}"]
         super().leave(reason)
 
+    def _must_be_joined(self) -> None:
+        """Tests make up rooms with a topic and occupants, and look at them without the bot having been there."""
+
 
 class TestRoomAcl(TestRoom):
     """A room that access rules know by its name."""

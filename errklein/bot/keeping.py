@@ -36,6 +36,11 @@ class Keeping(Speaking):
             kept = self._kept.setdefault(namespace, kept)
         return kept
 
+    @property
+    def storage_plugin(self) -> Storage:
+        """The storage, by errbot's name for it: what `open_storage` takes."""
+        return self.storage
+
     def __getitem__(self, key: str) -> Any:
         return self.kept[key]
 
@@ -50,3 +55,7 @@ class Keeping(Speaking):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.kept)
+
+
+# All else of a mapping the bot has from `kept`.
+StoreMixin.register(Keeping)

@@ -43,6 +43,13 @@ class Message:
         ctx: dict[str, Any] = self.flow.ctx if self.flow is not None else self._ctx
         return ctx
 
+    @ctx.setter
+    def ctx(self, ctx: dict[str, Any]) -> None:
+        if self.flow is not None:
+            self.flow.ctx = ctx
+        else:
+            self._ctx = ctx
+
     @property
     def is_direct(self) -> bool:
         """Whether the message goes to one person."""

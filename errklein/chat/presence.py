@@ -12,7 +12,7 @@ AWAY = "away"
 DND = "dnd"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Presence:
     """A change of somebody's status, of the message shown with it, or of both.
 

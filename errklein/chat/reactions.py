@@ -12,7 +12,8 @@ REACTION_ADDED = "added"
 REACTION_REMOVED = "removed"
 
 
-@dataclass(frozen=True)
+# Each happens once: two of them are never the same, and networks put what they like into `reacted_to`.
+@dataclass(frozen=True, eq=False)
 class Reaction:
     """Somebody's reaction: `reaction_name`, such as "thumbsup", which `reactor` has put on something or taken away.
 

@@ -6,15 +6,19 @@ import copy
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 
 from errklein import backends
 from errklein.compat.storages import restore_bot_from_backup
-from errklein.config import load_config
+from errklein.config import Config, ConfigError, load_config
 from errklein.data_dir import DataDirectory
+from errklein.log_records import FormattedByLogging
+from errklein.logs import Destinations, bridge_stdlib
 from errklein.running.reactor_thread import reactor_thread
 from errklein.sentry import start_sentry
 from errklein.settings import SETTINGS
@@ -49,6 +53,7 @@ class EmbeddedBot:
         self._grace = config.GRACE_PERIOD
         self._data = DataDirectory(Path(config.BOT_DATA_DIR))
         self._data.prepare()
+        self._stop_log = _log_to_file(config)
         self._data.lock()
         self._ended = threading.Event()
         self._running = reactor_thread()
@@ -66,6 +71,7 @@ class EmbeddedBot:
         finally:
             self._do(lambda: Deferred.fromCoroutine(self._bot.stop(self._grace)))
             self._stop_sentry()
+            self._stop_log()
             self._data.unlock()
 
     def shutdown(self) -> None:
@@ -83,6 +89,22 @@ class EmbeddedBot:
 
     def _do(self, work: Callable[..., Any], *args: Any) -> Any:
         return self._running.wait(work, *args, timeout=None, what="it")
+
+
+def _log_to_file(config: Config) -> Callable[[], None]:
+    """Have what the bot logs, and what plugins log, in BOT_LOG_FILE, if there is one; returns what ends that."""
+    if not config.BOT_LOG_FILE:
+        return lambda: None
+    log = Destinations()
+    log.level, log.places, log.rotated = config.BOT_LOG_LEVEL, [config.BOT_LOG_FILE], False
+    log.format = FormattedByLogging(config.BOT_LOG_FORMATTER) if config.BOT_LOG_FORMATTER is not None else None
+    try:
+        observer = log.observer()
+    except OSError as error:
+        raise ConfigError(f"BOT_LOG_FILE: {config.BOT_LOG_FILE} can't be written to: {error.strerror}") from error
+    bridge_stdlib(config.BOT_LOG_LEVEL)
+    globalLogPublisher.addObserver(observer)
+    return partial(globalLogPublisher.removeObserver, observer)
 
 
 def setup_bot(backend_name: str, logger: logging.Logger, config: Any, restore: str | None = None) -> EmbeddedBot:

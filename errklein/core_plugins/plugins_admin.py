@@ -13,7 +13,7 @@ from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.settings import is_secret
 from errklein.storage import StorageError
-from errklein.text.quoting import code, fenced, plain
+from errklein.text.quoting import code, fenced, plain, plain_lines
 
 _SHOWN = 500
 _MOST_STORED = 50
@@ -32,7 +32,7 @@ class Plugins(ReposCommands, BotPlugin):
         try:
             template = await self._bot.plugin_manager.configuration_template(plugin.name)
         except PluginError as error:
-            raise CommandError(plain(str(error))) from error
+            raise CommandError(plain_lines(str(error))) from error
         if plugin.instance is None:
             raise CommandError(f"{name} could not be loaded: {plain(plugin.problem)}")
         if template is None:
@@ -55,7 +55,7 @@ class Plugins(ReposCommands, BotPlugin):
         except PluginConfigurationException as error:
             raise CommandError(f"Incorrect plugin configuration: {plain(str(error))}") from error
         except PluginError as error:
-            raise CommandError(plain(str(error))) from error
+            raise CommandError(plain_lines(str(error))) from error
         return "Plugin configuration done."
 
     @botcmd(admin_only=True)
@@ -129,13 +129,13 @@ class Plugins(ReposCommands, BotPlugin):
         try:
             return self._bot.plugin_manager.plugin(name)
         except PluginError as error:
-            raise CommandError(plain(str(error))) from error
+            raise CommandError(plain_lines(str(error))) from error
 
     async def _do(self, change: Any, name: str) -> None:
         try:
             await change(name)
         except PluginError as error:
-            raise CommandError(plain(str(error))) from error
+            raise CommandError(plain_lines(str(error))) from error
 
     def _shown_configuration(self, name: str, template: Any, msg: Message) -> str:
         command = f"{self._bot.prefix}plugin config {name}"

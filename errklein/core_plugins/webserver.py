@@ -141,7 +141,7 @@ class Webserver(BotPlugin):
     @botcmd
     async def webhook_test(self, msg: Message, args: str) -> str:
         """Send a POST request to a URL of this bot: the URL, then the content, if any."""
-        url, content = [*args.split(maxsplit=1), "", ""][:2]
+        url, _, content = args.lstrip().partition(" ")
         url = "/" + url.lstrip("/")
         content_type = _guess_content_type(content)
         body = content.encode("utf-8", "surrogateescape")

@@ -162,6 +162,8 @@ class Lives:
             await self._call(instance, "configure", configuration)
         except RAISED as error:
             plugin.problem = f"{plugin.name} can't use its configuration: {self._refusal(plugin, error)}"
+            if "config" in vars(instance):
+                instance.config = None
             raise PluginConfigurationException(plugin.problem) from error
 
     async def template(self, plugin: Plugin, instance: BotPlugin) -> Any:

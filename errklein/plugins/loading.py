@@ -127,7 +127,8 @@ class Loader:
     async def _find(self, path: Path) -> str:
         plug = await self._in_thread(partial(PlugFile.load, path))
         chosen = self._bot.bot_config.CORE_PLUGINS
-        is_core = path.parent == CORE_PLUGINS
+        # A plugin of somebody else's that says so is chosen as the bot's own are, as on errbot.
+        is_core = path.parent == CORE_PLUGINS or plug.core
         if is_core and chosen is not None and plug.name not in chosen:
             return ""
         if plug.backend:

@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
 
-class StorageBase(ABC):
-    """The values of one namespace, as a storage of errbot's offers them."""
+class StorageBase:
+    """The values of one namespace, as a storage of errbot's offers them. What one doesn't have raises NotImplementedError."""
 
-    @abstractmethod
     def set(self, key: str, value: Any) -> None:
         """Keep the value."""
+        raise NotImplementedError(f"{type(self).__name__} has no set")
 
-    @abstractmethod
     def get(self, key: str) -> Any:
         """The value; raises KeyError."""
+        raise NotImplementedError(f"{type(self).__name__} has no get")
 
-    @abstractmethod
     def remove(self, key: str) -> None:
         """Forget the value; raises KeyError."""
+        raise NotImplementedError(f"{type(self).__name__} has no remove")
 
-    @abstractmethod
     def len(self) -> int:
         """How many values there are."""
+        raise NotImplementedError(f"{type(self).__name__} has no len")
 
-    @abstractmethod
     def keys(self) -> Iterable[str]:
         """The keys."""
+        raise NotImplementedError(f"{type(self).__name__} has no keys")
 
-    @abstractmethod
     def close(self) -> None:
         """Give the namespace back."""
+        raise NotImplementedError(f"{type(self).__name__} has no close")
 
 
-class StoragePluginBase(ABC):
+class StoragePluginBase:
     """A storage: what STORAGE in the configuration names. Subclasses open namespaces."""
 
     def __init__(self, bot_config: Any) -> None:
         self._storage_config: Any = getattr(bot_config, "STORAGE_CONFIG", None) or {}
         super().__init__()
 
-    @abstractmethod
     def open(self, namespace: str) -> StorageBase:
         """The values of `namespace`, such as a plugin's name."""
+        raise NotImplementedError(f"{type(self).__name__} has no open")

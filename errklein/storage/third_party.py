@@ -9,6 +9,7 @@ read once and then remembered.
 
 from __future__ import annotations
 
+import copy
 import pickle
 import threading
 import time
@@ -174,7 +175,8 @@ class ThirdPartyStore:
             value = self._ask(lambda values: self._read(values, key))
         if value is _ABSENT:
             raise KeyError(key)
-        return value
+        # What is remembered is nobody's to change: the storage gave it out as it is stored.
+        return copy.deepcopy(value) if self._namespace in REMEMBERED else value
 
     def set(self, key: str, value: Any) -> None:
         """Keep the value; raises UnstorableValue if the storage can't keep such a one."""

@@ -7,15 +7,7 @@ import logging
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from errklein.logs import FROM_STDLIB, FROM_TWISTED
-
-_LEVELS = {
-    LogLevel.debug: logging.DEBUG,
-    LogLevel.info: logging.INFO,
-    LogLevel.warn: logging.WARNING,
-    LogLevel.error: logging.ERROR,
-    LogLevel.critical: logging.CRITICAL,
-}
+from errklein.logs import FROM_STDLIB, FROM_TWISTED, LEVELS
 
 
 @implementer(ILogObserver)
@@ -45,7 +37,7 @@ class LogBridge:
         """Pass the event on."""
         if FROM_STDLIB in event:
             return
-        level = _LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO)
+        level = LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO)
         logger = logging.getLogger(event.get("log_namespace", "errklein"))
         if not logger.isEnabledFor(level):
             return

@@ -75,11 +75,13 @@ class DefaultsTests(PluginFilesTestCase):
             errklein.compat.install(force=True)
             from errbot.bootstrap import setup_bot
             config = types.SimpleNamespace(
-                BOT_ADMINS=("me",), BOT_DATA_DIR={str(self.directory)!r}, STORAGE="Memory", CORE_PLUGINS=(), BACKEND="Null"
+                BOT_ADMINS=("me",), BOT_DATA_DIR={str(self.directory)!r}, STORAGE="Memory", CORE_PLUGINS=(), BACKEND="Null",
+                BOT_LOG_FILE={str(self.directory / "log.txt")!r}, BOT_LOG_LEVEL=logging.INFO,
             )
             bot = setup_bot("Null", logging.getLogger(), config)
             bot.reactor.callWhenRunning(lambda: bot.reactor.callLater(0, lambda: print(bot.mode, sorted(bot.backends))))
             threading.Timer(0.3, bot.shutdown).start()
+            logging.getLogger("errbot.plugins.X").info("a plugin's\\nwords")
             bot.serve_forever()
             print("over")
             """,
@@ -94,6 +96,9 @@ class DefaultsTests(PluginFilesTestCase):
             env={"PYTHONPATH": str(Path(__file__).parents[2])},
         )
         self.assertEqual((ran.stdout, ran.returncode), ("null ['null']\nover\n", 0), ran.stderr)
+        log = (self.directory / "log.txt").read_text()
+        self.assertIn("[errbot.plugins.X#info] a plugin's\\nwords\n", log)
+        self.assertIn("Connected to null", log)
 
 
 class UtilsTests(PluginFilesTestCase):

@@ -7,6 +7,7 @@ import socket
 import ssl
 import warnings
 from typing import Any
+from unittest import mock
 
 import requests
 
@@ -103,6 +104,10 @@ class ServingTests(WebhookTest):
             @webhook("/verb/<path:x>", raw=True)
             def verb(self, request, x):
                 self.heard += ((request.method, request.content_type, request.get_data()),)
+
+            @webhook("/", raw=True)
+            def root(self, request):
+                self.heard += (("root", request.method, request.get_data()),)
         """
 
     def refuses(self, port: int) -> bool:
@@ -146,6 +151,7 @@ class ServingTests(WebhookTest):
             ('{"a":  1}', "application/json"),
             ("k=%5B1%5D", "application/x-www-form-urlencoded"),
             ("two  spaces", "text/plain"),
+            (" led by a space", "text/plain"),
             ("k=v", "text/plain"),
         ):
             report = self.ask(f"!webhook test /verb/x {content}")
@@ -156,8 +162,16 @@ class ServingTests(WebhookTest):
             self.assertIn(line, report)
 
     def test_test_of_nothing(self) -> None:
-        """Without arguments `/` is asked."""
-        self.assertIn("404", self.ask("!webhook test"))
+        """Without arguments `/` gets a POST request."""
+        self.assertIn("Status code: 200", self.ask("!webhook test"))
+        self.assertEqual(self.instance().heard, (("root", "POST", b""),))
+
+    def test_test_without_a_network(self) -> None:
+        """A test connects to nothing."""
+        refused = mock.Mock(side_effect=AssertionError)
+        with mock.patch.multiple(socket.socket, connect=refused, connect_ex=refused):
+            self.assertIn("Status code: 200", self.ask("!webhook test /hook"))
+        refused.assert_not_called()
 
     def test_test_without_content(self) -> None:
         """The content may be left out."""
@@ -241,6 +255,29 @@ class CertificateTests(WebhookTest):
         names = details["subjectAltName"]
         self.assertIn(("DNS", "localhost"), names)
         self.assertIn(("IP Address", "127.0.0.1"), names)
+
+    @decided("no names can be given")
+    def test_names_that_are_given(self) -> None:
+        """And for the names and addresses that are given with the command."""
+        self.say("!generate certificate bot.example.org 10.1.2.3")
+        for _ in range(4):
+            self.hear(60)
+        details = ssl._ssl._test_decode_cert(  # type: ignore[attr-defined]
+            str(self.data / "webserver_certificate.pem")
+        )
+        self.assertIn(("DNS", "bot.example.org"), details["subjectAltName"])
+        self.assertIn(("IP Address", "10.1.2.3"), details["subjectAltName"])
+
+    @decided("RSA, of 4096 bits")
+    def test_key(self) -> None:
+        """The key is one of P-256, which takes no time to make."""
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        self.made()
+        key = load_pem_private_key((self.data / "webserver_key.pem").read_bytes(), None)
+        self.assertIsInstance(key, ec.EllipticCurvePrivateKey)
+        self.assertEqual(key.curve.name, "secp256r1")
 
     @decided("SSL.host is passed over")
     def test_host(self) -> None:

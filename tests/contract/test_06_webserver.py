@@ -22,6 +22,14 @@ class UnconfiguredTests(ContractTest):
         """Its commands aren't there, and its state is that it wants a configuration."""
         for command in ("!webstatus", "!webhook test /echo x", "!generate certificate"):
             self.assertIn("not found", self.ask(command))
+        self.assertRegex(self.ask("!status plugins"), r"│ *C[^│]*│ *Webserver ")
+
+    def test_echo_is_there(self) -> None:
+        """`/echo` is known to the application, though nothing listens."""
+        from errbot.core_plugins import flask_app
+
+        answer = flask_app.test_client().post("/echo", data=b"x", content_type="text/plain")
+        self.assertEqual((answer.status_code, answer.data), (200, b"x"))
 
 
 class ConfiguredTests(WebhookTest):
@@ -39,14 +47,15 @@ class ConfiguredTests(WebhookTest):
     def test_configuration_is_completed(self) -> None:
         """What is left out of SSL is filled in, and kept so."""
         stored = self.bot.plugin_manager.get_plugin_configuration("Webserver")
-        self.assertEqual(stored["SSL"]["enabled"], False)
-        self.assertEqual(stored["SSL"]["port"], 3142)
+        self.assertEqual(stored["SSL"], self.instance("Webserver").get_configuration_template()["SSL"])
+        self.assertEqual((stored["SSL"]["enabled"], stored["SSL"]["port"]), (False, 3142))
 
     def test_webstatus(self) -> None:
-        """All rules."""
+        """A line above, then a bullet for each rule, with what answers there."""
         status = self.ask("!webstatus")
-        self.assertIn("/echo", status)
-        self.assertIn("/hooks/", status)
+        self.assertNotIn("•", status.splitlines()[0])
+        for rule in ("/echo", "/hooks/<name>"):
+            self.assertRegex(status, rf"(?m)^• {rule} -> \S")
 
     def test_webhook_test(self) -> None:
         """A test request, and what was made of it."""

@@ -100,6 +100,24 @@ class MessageTests(unittest.TestCase):
 
         self.assertIsNone(Message("x", frm=person()).flow)
 
+    @decided("Message.flow returns the sender")
+    def test_flow_given(self) -> None:
+        """It is the eighth argument."""
+        from errbot.backends.base import Message
+        from errbot.flow import Flow, FlowRoot
+
+        flow = Flow(FlowRoot("name", "what for"), person(), {})
+        self.assertIs(Message("x", person(), person("b"), None, False, False, None, flow).flow, flow)
+
+    def test_to_occupants(self) -> None:
+        """Somebody in a room is a person, and what goes to them alone is direct; to nobody is neither."""
+        from errbot.backends.base import Message
+        from errbot.backends.test import TestOccupant
+
+        whisper = Message("x", to=TestOccupant("a@b", room()))
+        self.assertEqual((whisper.is_direct, whisper.is_group), (True, False))
+        self.assertEqual((Message("x").is_direct, Message("x").is_group), (False, False))
+
     def test_only_read(self) -> None:
         """Whether it is direct, for a group or in a thread follows from its fields."""
         from errbot.backends.base import Message
@@ -119,6 +137,15 @@ class MessageTests(unittest.TestCase):
         self.assertIs(message.ctx, flow.ctx)
         self.assertEqual(message.ctx, {"k": 1})
         self.assertIs(message.clone().ctx, flow.ctx)
+
+    def test_context_is_assigned(self) -> None:
+        """A message's context may be replaced as a whole."""
+        from errbot.backends.base import Message
+
+        message = Message("x")
+        self.assertEqual(message.ctx, {})
+        message.ctx = {"k": 1}
+        self.assertEqual(message.ctx, {"k": 1})
 
 
 class IdentifierTests(unittest.TestCase):
@@ -186,6 +213,16 @@ class IdentifierTests(unittest.TestCase):
         self.assertIsInstance(occupant, RoomOccupant)
         self.assertEqual(str(occupant.room), "#room")
 
+    def test_what_an_occupant_has_to_say(self) -> None:
+        """In which room it is."""
+        from errbot.backends.base import RoomOccupant
+
+        class Nowhere(RoomOccupant):
+            pass
+
+        with self.assertRaises(TypeError):
+            Nowhere()
+
     def test_rooms_do_nothing_by_themselves(self) -> None:
         """What a network doesn't implement raises NotImplementedError."""
         from errbot.backends.base import Room
@@ -197,6 +234,14 @@ class IdentifierTests(unittest.TestCase):
         for action in (bare.join, bare.leave, bare.create, bare.destroy, bare.invite):
             with self.assertRaises(NotImplementedError):
                 action()
+        for action, arguments in (
+            (bare.join, {"username": "me", "password": "x"}),
+            (bare.leave, {"reason": "tired"}),
+        ):
+            with self.assertRaises(NotImplementedError):
+                action(**arguments)
+        with self.assertRaises(NotImplementedError):
+            bare.invite(person("a"), "b")
         for name in ("exists", "joined", "topic", "occupants"):
             with self.assertRaises(NotImplementedError):
                 getattr(bare, name)
@@ -209,6 +254,15 @@ class IdentifierTests(unittest.TestCase):
 
         self.assertTrue(issubclass(RoomNotJoinedError, RoomError))
         self.assertTrue(issubclass(RoomDoesNotExistError, RoomError))
+
+
+class NamedTests(ContractTest):
+    """What identifiers are as text."""
+
+    def test_and_back(self) -> None:
+        """`build_identifier` makes the same of it again."""
+        for somebody in (self.bot.sender, self.bot.bot_identifier, person("x@y")):
+            self.assertEqual(self.bot.build_identifier(str(somebody)), somebody)
 
 
 class PresenceTests(unittest.TestCase):
@@ -277,6 +331,14 @@ class ReactionTests(unittest.TestCase):
         self.assertEqual(
             (reaction.reacted_to_owner, reaction.action, reaction.timestamp, reaction.reacted_to), (None,) * 4
         )
+
+    def test_one_of_its_kind(self) -> None:
+        """Reactions can be kept in sets, whatever was reacted to, and so can presences."""
+        from errbot.backends.base import Presence, Reaction
+
+        reaction = Reaction(person("a"), reaction_name="heart", reacted_to={"ts": 1})
+        presence = Presence(person("a"), "online")
+        self.assertEqual(len({reaction, reaction, presence, presence}), 2)
 
 
 class CardTests(unittest.TestCase):
@@ -359,7 +421,15 @@ class StreamTests(unittest.TestCase):
         stream = self.stream()
         self.assertEqual((stream.identifier, stream.name, stream.size), (person("a"), "name", 7))
         self.assertEqual((stream.stream_type, stream.transfered, stream.status), ("text/plain", 0, "pending"))
+        self.assertIsInstance(stream, io.BufferedReader)
         self.assertEqual(stream.read(), b"content")
+
+    def test_only_read(self) -> None:
+        """What it is doesn't change, and its state only by its methods."""
+        stream = self.stream()
+        for name in ("identifier", "name", "size", "transfered", "stream_type", "status"):
+            with self.assertRaises(AttributeError):
+                setattr(stream, name, None)
 
     def test_states(self) -> None:
         """Pending, accepted and in progress, done."""
@@ -374,6 +444,10 @@ class StreamTests(unittest.TestCase):
         stream = self.stream()
         stream.reject()
         self.assertEqual(stream.status, "rejected")
+        for step in (stream.accept, stream.reject, stream.success):
+            with self.assertRaises(ValueError):
+                step()
+        self.assertEqual(stream.status, "rejected")
 
     def test_wrong_order(self) -> None:
         """Each step only from the state before it."""
@@ -386,16 +460,21 @@ class StreamTests(unittest.TestCase):
                 step()
 
     def test_error(self) -> None:
-        """An error ends it."""
+        """An error ends it, whatever its state was; the reason may be left out."""
         stream = self.stream()
         stream.error("because")
         self.assertEqual(stream.status, "error")
+        stream = self.stream()
+        stream.accept()
+        stream.error()
+        self.assertEqual(stream.status, "error")
 
     def test_progress(self) -> None:
-        """`ack_data` says how many bytes have come."""
+        """`ack_data` says how many bytes have come in all."""
         stream = self.stream()
-        stream.ack_data(3)
-        self.assertEqual(stream.transfered, 3)
+        for length in (3, 5):
+            stream.ack_data(length)
+            self.assertEqual(stream.transfered, length)
 
     def test_clone(self) -> None:
         """The same stream, read from elsewhere."""
@@ -514,8 +593,22 @@ class UndecidedStreamTests(ContractTest):
         """
 
     def test_rejected(self) -> None:
-        """They are rejected in its name."""
+        """They are rejected in its name, with a warning in the log."""
         from errbot.backends.base import Stream
 
-        self.bot.callback_stream(Stream(person("a"), io.BytesIO(b"content"), "name", 7))
-        self.assertEqual(self.instance().rejected.get(timeout=5), "rejected")
+        with self.assertLogs(level="WARNING") as logs:
+            self.bot.callback_stream(Stream(person("a"), io.BytesIO(b"content"), "name", 7))
+            self.assertEqual(self.instance().rejected.get(timeout=5), "rejected")
+        self.assertIn("Tried", logs.output[0])
+
+
+class MadeUpRoomTests(ContractTest):
+    """Rooms that tests make up."""
+
+    def test_not_joined(self) -> None:
+        """Who is there and what it is about is told, whether the bot has entered or not."""
+        from errbot.backends.test import TestOccupant, TestRoom
+
+        somebody = TestOccupant("a@b", "#made-up")
+        room = TestRoom("#made-up", occupants=[somebody], topic="news", bot=self.bot)
+        self.assertEqual((room.occupants, room.topic, room.joined), ([somebody], "news", False))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 import unittest
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 from tests.contract.kit import ContractTest, decided
 
@@ -53,6 +55,11 @@ class PlugTests(ContractTest):
     def test_python_version_that_is_too_new(self) -> None:
         """It isn't activated."""
         self.assertTrue(self.refused("[Python]\nVersion = 9.0.0\n"))
+
+    @decided("no word in the chat")
+    def test_python_version_is_told(self) -> None:
+        """The reason is told."""
+        self.assertIn("Python", self.refused("[Python]\nVersion = 9.0.0\n"))
 
     def test_errbot_versions(self) -> None:
         """Min and Max are versions of errbot, both inclusive."""
@@ -141,6 +148,48 @@ class DependencyTests(ContractTest):
         self.assertNotIn("Y", active)
         self.assertIn("A", active)
 
+    def test_circles_are_told(self) -> None:
+        """To activate one of them is an error that names both."""
+        from errbot.plugin_manager import PluginActivationException
+
+        with self.assertRaises(PluginActivationException) as caught:
+            self.bot.plugin_manager.activate_plugin("X")
+        self.assertRegex(str(caught.exception), r"\bX\b")
+        self.assertRegex(str(caught.exception), r"\bY\b")
+
+
+TIMED = """
+    import time
+    from errbot import BotPlugin
+
+    class {name}(BotPlugin):
+        activated_at = None
+
+        def activate(self):
+            super().activate()
+            self.activated_at = time.perf_counter()
+    """
+
+
+def timed(**needs: str) -> dict[str, str]:
+    """Files of plugins that know when they were activated, and what each depends on."""
+    files = {}
+    for name, others in needs.items():
+        files[f"{name}.plug"] = f"[Core]\nName = {name}\nModule = order_{name}\nDependsOn = {others}\n"
+        files[f"order_{name}.py"] = TIMED.format(name=name)
+    return files
+
+
+class OrderTests(ContractTest):
+    """When the bot starts, which plugin is activated when."""
+
+    files = timed(A="B, C", B="C", C="D", D="", E="A")
+
+    def test_dependencies_first(self) -> None:
+        """Each after all that it depends on, whatever their names and files are called."""
+        order = sorted("ABCDE", key=lambda name: self.instance(name).activated_at)
+        self.assertEqual("".join(order), "DCBAE")
+
 
 class ModuleTests(ContractTest):
     """How a plugin's code is loaded."""
@@ -165,6 +214,28 @@ class ModuleTests(ContractTest):
     def test_siblings(self) -> None:
         """Modules and packages beside the plugin can be imported."""
         self.assertEqual(self.ask("!helped"), "helped by a part")
+
+    def test_name(self) -> None:
+        """The module is known as errbot.plugins.<Module>, and what is replaced there is replaced for the plugin."""
+        module = sys.modules["errbot.plugins.tried"]
+        self.assertIs(module.Tried, type(self.instance()))
+        with mock.patch.object(module, "help_out", return_value="not helped "):
+            self.assertEqual(self.ask("!helped"), "not helped by a part")
+
+
+class SameModuleTests(ContractTest):
+    """Plugins whose modules have one name."""
+
+    files = {
+        "one/one.plug": "[Core]\nName = One\nModule = of_one_name\n",
+        "one/of_one_name.py": MODULE.replace("hello", "one"),
+        "two/two.plug": "[Core]\nName = Two\nModule = of_one_name\n",
+        "two/of_one_name.py": MODULE.replace("hello", "two"),
+    }
+
+    def test_both(self) -> None:
+        """Each plugin has the file beside its own .plug file."""
+        self.assertEqual((self.ask("!one"), self.ask("!two")), ("one", "two"))
 
 
 class DataclassTests(ContractTest):
@@ -238,6 +309,50 @@ class BrokenTests(ContractTest):
         self.assertIn("not today", self.ask("!plugin activate Activate"))
 
 
+class UndoneTests(ContractTest):
+    """Activations that fail half-way."""
+
+    half_way = """
+        from errbot import BotPlugin, botcmd
+
+        class {name}(BotPlugin):
+            undone = 0
+
+            def {method}(self):
+                super().{method}()
+                raise RuntimeError("not today")
+
+            def deactivate(self):
+                self.undone += 1
+                super().deactivate()
+
+            @botcmd
+            def of_{method}(self, msg, args):
+                return "there"
+        """
+    files = {
+        "begins.plug": "[Core]\nName = Begins\nModule = begins\n",
+        "begins.py": half_way.format(name="Begins", method="activate"),
+        "connects.plug": "[Core]\nName = Connects\nModule = connects\n",
+        "connects.py": half_way.format(name="Connects", method="callback_connect"),
+    }
+
+    def test_deactivated(self) -> None:
+        """What `activate` or `callback_connect` raises fails the activation, and the plugin is deactivated."""
+        from errbot.plugin_manager import PluginActivationException
+
+        for name in ("Begins", "Connects"):
+            plugin = self.instance(name)
+            plugin.undone = 0
+            with self.assertRaises(PluginActivationException) as caught:
+                self.bot.plugin_manager.activate_plugin(name)
+            self.assertIn("not today", str(caught.exception))
+            self.assertEqual((plugin.undone, plugin.is_activated, plugin.is_open_storage()), (1, False, False))
+        self.drain()
+        self.assertIn("not found", self.ask("!of activate"))
+        self.assertIn("not found", self.ask("!of callback connect"))
+
+
 class ReloadTests(ContractTest):
     """`!plugin reload` and its kin."""
 
@@ -305,12 +420,20 @@ class SelectedTests(ContractTest):
 
     plugin = MODULE
     config = {"CORE_PLUGINS": ("Utils", "Plugins")}
+    files = {
+        "own/own.plug": "[Core]\nName = Own\nModule = own\nCore = True\n",
+        "own/own.py": "from errbot import BotPlugin\nclass Own(BotPlugin):\n    pass\n",
+    }
 
     def test_only_those(self) -> None:
         """Others of the core aren't there."""
         self.assertEqual(self.ask("!hello"), "hello")
         self.assertNotIn("Health", self.bot.plugin_manager.get_all_plugin_names())
         self.assertIn("Utils", self.bot.plugin_manager.get_all_plugin_names())
+
+    def test_core_by_their_own_account(self) -> None:
+        """Plugins of whomever that say `Core = True` are of the core."""
+        self.assertNotIn("Own", self.bot.plugin_manager.get_all_plugin_names())
 
 
 class PluginInfoTests(unittest.TestCase):
@@ -340,6 +463,31 @@ class PluginInfoTests(unittest.TestCase):
         info = PluginInfo.parse(parser)
         self.assertEqual((info.name, info.module, info.doc, info.core), ("Tried", "tried", "Tries.", False))
         self.assertEqual(sorted(info.dependencies), ["A", "B"])
+
+    def parsed(self, more: str) -> Any:
+        """What is read of a file with these lines after its [Core]."""
+        from errbot.plugin_info import PluginInfo
+
+        parser = ConfigParser()
+        parser.read_string(f"[Core]\nName = Tried\nModule = tried\n{more}")
+        return PluginInfo.parse(parser)
+
+    def test_defaults(self) -> None:
+        """All but Name and Module may be left out."""
+        info = self.parsed("")
+        self.assertEqual((info.core, list(info.dependencies), info.doc), (False, [], None))
+        self.assertEqual((info.python_version, info.errbot_minversion, info.errbot_maxversion), (None, None, None))
+        self.assertTrue(self.parsed("Core = True\n").core)
+
+    def test_versions(self) -> None:
+        """Of Python 2 is 2.0.0, 2+ and 3 are 3.0.0; of errbot a version with a suffix comes before the one without."""
+        for text, version in (("2", (2, 0, 0)), ("2+", (3, 0, 0)), ("3", (3, 0, 0)), ("3.4.5-beta", (3, 4, 5))):
+            self.assertEqual(self.parsed(f"[Python]\nVersion = {text}\n").python_version[:3], version)
+        ascending = ("1.2.2", "1.2.3-alpha", "1.2.3-beta", "1.2.3-rc1", "1.2.3-rc2", "1.2.3", "1.10.0")
+        versions = [self.parsed(f"[Errbot]\nMin = {text}\n").errbot_minversion for text in ascending]
+        self.assertEqual(sorted(versions), versions)
+        self.assertEqual(len(set(versions)), len(ascending))
+        self.assertEqual(self.parsed("[Errbot]\nMax = 1.2.3\n").errbot_maxversion, versions[5])
 
     def test_loaded(self) -> None:
         """From a path."""

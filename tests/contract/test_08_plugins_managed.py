@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import textwrap
+import unittest
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,15 @@ class VersionTests(ContractTest):
         from errbot.version import VERSION
 
         self.assertIsNotNone(self.told(f"[Errbot]\nMax = {VERSION}-rc9\n"))
+
+    def test_other_errbots(self) -> None:
+        """To activate a plugin for another errbot is an error of its own kind."""
+        from errbot.plugin_manager import IncompatiblePluginException, PluginActivationException
+
+        self.assertTrue(issubclass(IncompatiblePluginException, PluginActivationException))
+        self.assertIsNotNone(self.told("[Errbot]\nMin = 99.0.0\n"))
+        with self.assertRaises(IncompatiblePluginException):
+            self.bot.plugin_manager.activate_plugin("Odd")
 
     def test_two_numbers(self) -> None:
         """A version of errbot has three numbers, and it is told."""
@@ -188,7 +199,10 @@ class DistributionTests(ContractTest):
         "site/contract_plugins-1.0.dist-info/entry_points.txt": "[errbot.plugins]\nshipped = contract_plugins\n",
         "site/contract_plugins-1.0.dist-info/RECORD": (
             "contract_plugins/__init__.py,,\ncontract_plugins/shipped.plug,,\ncontract_plugins/shipped.py,,\n"
+            "contract_plugins/kit_too.plug,,\ncontract_plugins/kit_too.py,,\n"
         ),
+        "site/contract_plugins/kit_too.plug": "[Core]\nName = Kit\nModule = kit_too\n",
+        "site/contract_plugins/kit_too.py": MODULE.replace("hello", "of_the_other_kit"),
         "site/lost_plugins/lost.plug": "[Core]\nName = Lost\nModule = lost\n",
         "site/lost_plugins/lost.py": MODULE.replace("hello", "lost"),
         "site/lost_plugins-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: lost-plugins\nVersion: 1.0\n",
@@ -211,6 +225,44 @@ class DistributionTests(ContractTest):
     def test_files(self) -> None:
         """If there is no such module, the distribution's list of files tells."""
         self.assertEqual(self.ask("!lost"), "lost")
+
+    def test_last(self) -> None:
+        """Of two plugins with one name, that in BOT_EXTRA_PLUGIN_DIR is found first."""
+        self.assertIn("not found", self.ask("!of the other kit"))
+        self.assertEqual(self.ask("!kit done"), "done")
+
+
+class InstalledTests(ContractTest):
+    """Plugins of repositories."""
+
+    files = {
+        "owner/name/inner/installed.plug": "[Core]\nName = Installed\nModule = installed_here\n",
+        "owner/name/inner/installed_here.py": MODULE.replace("hello", "installed"),
+    }
+
+    @property
+    def places(self) -> str:
+        """Not where the repository is."""
+        return str(self.directory / "kit")
+
+    def start(self, **config: Any) -> None:
+        """Start the bot with an index that needs no network."""
+        super().start(BOT_PLUGIN_INDEXES=str(self.write("index.json", "{}")), **config)
+
+    @unittest.skipUnless(shutil.which("git"), "needs git")
+    def test_installed(self) -> None:
+        """They are in BOT_DATA_DIR/plugins/<owner>/<name>, and active at once, until that is taken away."""
+        repository = self.directory / "owner" / "name"
+        author = ("-c", "user.name=me", "-c", "user.email=me@localhost")
+        for command in (("init", "-q", "-b", "master"), ("add", "."), (*author, "commit", "-q", "-m", "First.")):
+            subprocess.run(("git", *command), cwd=repository, check=True)
+        self.replies(f"!repos install file://{repository}")
+        self.assertEqual(self.ask("!installed"), "installed")
+        where = self.bot.plugin_manager.plugin_infos["Installed"].location
+        self.assertEqual(where, self.data / "plugins" / "owner" / "name" / "inner" / "installed.plug")
+        self.replies("!repos uninstall owner/name")
+        self.assertIn("not found", self.ask("!installed"))
+        self.assertFalse(where.exists())
 
 
 class RequirementsTests(ContractTest):
@@ -425,6 +477,67 @@ class StepsTests(ContractTest):
         self.assertEqual(type(self.instance("Plain")).__errdoc__, "What the file says.")
 
 
+class PreparedTests(ContractTest):
+    """What there is already at each step."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd, webhook
+        from errbot.core_plugins import flask_app
+
+        class Tried(BotPlugin):
+            '''What the class says.'''
+
+            given = ()
+
+            def check_configuration(self, configuration):
+                self.given += ("checked",)
+
+            def configure(self, configuration):
+                self.given += (configuration,)
+                super().configure(configuration)
+
+            def activate(self):
+                self.text = self._bot.process_template("own", {"text": "there"}, self.name)
+                self.documented = type(self).__errdoc__
+                self.opened = [self.is_open_storage()]
+                super().activate()
+                self.opened.append(self.is_open_storage())
+
+            def callback_connect(self):
+                self.answered = flask_app.test_client().post("/hook").data
+                self.known = "known" in self._bot.all_commands
+
+            @webhook
+            def hook(self, payload):
+                return "answered"
+
+            @botcmd
+            def known(self, msg, args):
+                return "known"
+        """
+    files = {"templates/own.md": "own {{ text }}"}
+
+    def test_for_activate(self) -> None:
+        """Before `activate` its templates and documentation; its storage only from BotPlugin's own on."""
+        tried = self.instance()
+        self.assertEqual((tried.text, tried.documented), ("own there", "What the class says."))
+        self.assertEqual(tried.opened, [False, True])
+
+    def test_for_callback_connect(self) -> None:
+        """Before `callback_connect` its webhooks and commands."""
+        self.assertEqual((self.instance().answered, self.instance().known), (b"answered", True))
+
+    def test_without_a_template(self) -> None:
+        """Without a template a configuration isn't checked, but given."""
+        manager = self.bot.plugin_manager
+        self.addCleanup(manager.set_plugin_configuration, "Tried", None)
+        manager.set_plugin_configuration("Tried", {"a": 1})
+        manager.deactivate_plugin("Tried")
+        self.instance().given = ()
+        manager.activate_plugin("Tried")
+        self.assertEqual(self.instance().given, ({"a": 1},))
+
+
 class ManagedTests(ContractTest):
     """`_bot.plugin_manager`."""
 
@@ -546,6 +659,13 @@ class ManagedTests(ContractTest):
     def test_problems_of_places(self) -> None:
         """What is wrong is told by path."""
         self.write("odd/odd.plug", "[Core]\n")
+        self.assertEqual(len(self.problems(self.directory / "odd")), 1)
+
+    def test_problems_of_flows(self) -> None:
+        """Of .flow files too."""
+        self.write("odd/odd.plug", "[Core]\nName = Odd\nModule = odd_with_flows\n")
+        self.write("odd/odd_with_flows.py", MODULE.replace("hello", "odd"))
+        self.write("odd/odd.flow", "[Core]\n")
         self.assertEqual(len(self.problems(self.directory / "odd")), 1)
 
     def test_by_path(self) -> None:

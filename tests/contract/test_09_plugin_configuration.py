@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import shutil
+import subprocess
+import sys
+import tempfile
 import unittest
+from pathlib import Path
 
+from tests.contract import IS_ERRKLEIN
 from tests.contract.kit import ContractTest, decided
 
 
@@ -70,6 +77,7 @@ class ConfigTests(ContractTest):
         """What check_configuration refuses is told."""
         for literal in ("{'name': 'me'}", "{'name': 'me', 'count': -1}", "{'name': 'me', 'count': '1'}"):
             self.assertIn("Incorrect plugin configuration", self.ask(f"!plugin config Tried {literal}"))
+        self.assertIn("count can't be negative", self.ask("!plugin config Tried {'name': 'me', 'count': -1}"))
 
     @decided("a configuration that is refused erases the one from before")
     def test_refused_changes_nothing(self) -> None:
@@ -161,6 +169,98 @@ class OtherTemplatesTests(ContractTest):
         self.assertIn("requires bot-admin privileges", self.ask("!plugin config Listed"))
 
 
+class ReconfiguredTests(ContractTest):
+    """What a configuration does to a plugin."""
+
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            steps = ()
+
+            def get_configuration_template(self):
+                return {"a": 1}
+
+            def configure(self, configuration):
+                self.steps += (configuration,)
+                if configuration == {"a": 5}:
+                    raise ValueError("not five")
+                super().configure(configuration)
+
+            def activate(self):
+                self.steps += ("activate",)
+                super().activate()
+
+            def deactivate(self):
+                self.steps += ("deactivate",)
+                super().deactivate()
+        """
+
+    def test_steps(self) -> None:
+        """The same instance is deactivated, configured, and activated."""
+        tried = self.instance()
+        tried.steps = ()
+        self.ask("!plugin config Tried {'a': 2}")
+        self.assertEqual(tried.steps, ("deactivate", {"a": 2}, "activate"))
+        self.assertIs(self.instance(), tried)
+
+    def test_inactive_and_refused(self) -> None:
+        """A plugin that wasn't active stays so if its configuration is refused."""
+        self.ask("!plugin deactivate Tried")
+        self.assertIn("Incorrect plugin configuration", self.ask("!plugin config Tried {'a': 'x'}"))
+        self.assertFalse(self.instance().is_activated)
+
+    def test_refused_at_activation(self) -> None:
+        """A plugin that refuses what is stored for it has no configuration."""
+        self.ask("!plugin config Tried {'a': 2}")
+        self.ask("!plugin deactivate Tried")
+        self.bot.plugin_manager.set_plugin_configuration("Tried", {"a": 5})
+        self.assertIn("not five", self.ask("!plugin activate Tried"))
+        self.assertIsNone(self.instance().config)
+
+    def test_stored(self) -> None:
+        """Configurations are stored in the namespace core, under configs, by the plugins' names."""
+        self.ask("!plugin config Tried {'a': 2}")
+        self.assertEqual(self.bot.plugin_manager["configs"]["Tried"], {"a": 2})
+
+
+class CommandLineTests(unittest.TestCase):
+    """What is stored, while no bot runs."""
+
+    def setUp(self) -> None:
+        """Have a configuration."""
+        self.directory = Path(tempfile.mkdtemp(prefix="contract-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        (self.directory / "config.py").write_text(
+            f"""BACKEND = "Null"
+BOT_DATA_DIR = {str(self.directory)!r}
+BOT_EXTRA_PLUGIN_DIR = None
+BOT_LOG_FILE = {str(self.directory / "log")!r}
+BOT_LOG_LEVEL = "ERROR"
+BOT_ADMINS = ("gbin@localhost",)
+BOT_IDENTITY = {{"username": "err"}}
+""",
+            encoding="utf-8",
+        )
+
+    def told(self, option: str, namespace: str, given: object = "") -> str:
+        """What the command says with that option, and that on its standard input."""
+        command = [sys.executable, "-m", "errklein"] if IS_ERRKLEIN else [Path(sys.executable).with_name("errbot")]
+        command += ["-c", self.directory / "config.py", option, namespace]
+        done = subprocess.run(
+            command, input=str(given), capture_output=True, text=True, check=True, timeout=50, cwd=self.directory
+        )
+        return done.stdout
+
+    def test_configurations(self) -> None:
+        """--storage-set takes a dictionary, --storage-merge adds to it, --storage-get shows it."""
+        self.assertEqual(self.told("--storage-set", "core", {"configs": {"Tried": {"a": 1}}}), "")
+        self.assertEqual(self.told("--storage-merge", "core", {"configs": {"Other": [2]}}), "")
+        stored = {"configs": {"Tried": {"a": 1}, "Other": [2]}}
+        self.assertEqual(ast.literal_eval(self.told("--storage-get", "core")), stored)
+        self.assertEqual(ast.literal_eval(self.told("--storage-get", "Tried")), {})
+
+
 class MergedTests(ContractTest):
     """The usual way of plugins with defaults."""
 
@@ -215,11 +315,17 @@ class StructureTests(unittest.TestCase):
         self.assertFalse(self.fits(1, 1.0))
         self.assertFalse(self.fits(1, True))
         self.assertFalse(self.fits("x", 1))
+        self.assertFalse(self.fits(True, 1))
+        self.assertFalse(self.fits("x", None))
+        self.assertFalse(self.fits({}, type("Related", (dict,), {})()))
 
     def test_none(self) -> None:
         """Where the sample is None anything goes."""
         for given in (None, 1, "x", {}):
             self.assertTrue(self.fits({"a": None}, {"a": given}))
+            self.assertTrue(self.fits([None], [given, given]))
+            self.assertTrue(self.fits(None, given))
+        self.assertFalse(self.fits({"a": None}, {}))
 
     def test_dicts(self) -> None:
         """The keys are the same, no more and no fewer, all the way down."""
@@ -236,6 +342,9 @@ class StructureTests(unittest.TestCase):
         self.assertFalse(self.fits(["x"], ["a", 1]))
         self.assertFalse(self.fits(("x",), ("a", 1)))
         self.assertFalse(self.fits(["x"], ("a",)))
+        self.assertTrue(self.fits(["x", 1], ["a", "b", "c"]))
+        self.assertTrue(self.fits([["x"]], [["a"], ["b", "c"]]))
+        self.assertFalse(self.fits([["x"]], [["a"], ["b", 1]]))
 
     @decided("IndexError")
     def test_empty_lists(self) -> None:

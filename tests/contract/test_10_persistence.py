@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
 import unittest
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,6 +102,7 @@ class PersistenceTests(ContractTest):
             self.assertIsInstance(owner, StoreMixin)
             self.assertEqual(owner.namespace, namespace)
             self.assertTrue(owner.is_open_storage())
+        self.assertEqual(self.kept._bot.namespace, "test_backend")
 
     def test_plugins_share_nothing(self) -> None:
         """Each plugin has a namespace of its own."""
@@ -171,6 +174,88 @@ class NeverOpenedTests(unittest.TestCase):
         self.assertTrue(issubclass(StoreNotOpenError, StoreException))
 
 
+class KeptTests(ContractTest):
+    """Values in the storage that bots have if nothing else is said."""
+
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            pass
+        """
+    config = {"STORAGE": "Shelf"}
+
+    def setUp(self) -> None:
+        """Have a value."""
+        super().setUp()
+        self.kept: Any = self.instance()
+        self.kept["a"] = [1]
+
+    def test_changed_in_place(self) -> None:
+        """To change a value doesn't change what is kept."""
+        self.kept["a"].append(2)
+        self.assertEqual(self.kept["a"], [1])
+
+    def test_mutable(self) -> None:
+        """In a block it does, when the block ends well."""
+        with self.kept.mutable("a") as value:
+            value.append(2)
+        self.assertEqual(self.kept["a"], [1, 2])
+        with self.assertRaises(RuntimeError), self.kept.mutable("a") as value:
+            value.append(3)
+            raise RuntimeError
+        self.assertEqual(self.kept["a"], [1, 2])
+
+    def test_reopened(self) -> None:
+        """What is kept is there when the plugin is active again."""
+        self.kept["when"] = datetime(2020, 2, 29, 12, 0, tzinfo=UTC)
+        self.ask("!plugin deactivate Tried")
+        self.ask("!plugin activate Tried")
+        again = self.instance()
+        self.assertEqual((again["a"], again["when"].day), ([1], 29))
+
+
+class OpenTests(ContractTest):
+    """When values can be used."""
+
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            def __init__(self, bot, name=None):
+                super().__init__(bot, name=name)
+                self.refused = []
+                self.tried()
+
+            def tried(self):
+                try:
+                    self["a"] = 1
+                except AttributeError:
+                    self.refused.append(self.is_open_storage())
+
+            def activate(self):
+                self.tried()
+                super().activate()
+                self.tried()
+
+            def deactivate(self):
+                self.tried()
+                super().deactivate()
+        """
+
+    def test_from_activate_to_deactivate(self) -> None:
+        """Not before BotPlugin's `activate`, and not when the plugin isn't active."""
+        tried = self.instance()
+        self.assertEqual(tried.refused, [False, False])
+        self.bot.plugin_manager.deactivate_plugin("Tried")
+        self.assertEqual(tried.refused, [False, False])
+        for use in (lambda: tried["a"], lambda: len(tried), lambda: list(tried), lambda: "a" in tried, tried.clear):
+            with self.assertRaises(AttributeError):
+                use()
+        with self.assertRaises(AttributeError), tried.mutable("a"):
+            pass
+
+
 class ThirdPartyStorageTests(ContractTest):
     """A storage that somebody else wrote."""
 
@@ -235,6 +320,71 @@ class ThirdPartyStorageTests(ContractTest):
         self.assertEqual(self.instance()["a"], [1])
 
 
+class OwnStoreTests(ContractTest):
+    """What opens a store of its own."""
+
+    def test_storage_plugin(self) -> None:
+        """The bot has its storage as storage_plugin, and is a store itself."""
+        from errbot.storage import StoreMixin
+
+        store = StoreMixin()
+        store.open_storage(self.bot.storage_plugin, "contract-own")
+        store["a"] = 1
+        self.assertEqual(dict(store), {"a": 1})
+        store.close_storage()
+        self.assertIsInstance(self.bot, StoreMixin)
+
+    def test_incomplete(self) -> None:
+        """A storage needn't have what nobody asks for."""
+        from errbot.storage.base import StorageBase
+
+        class Store(StorageBase):
+            def get(self, key: str) -> str:
+                return key
+
+        self.assertEqual(Store().get("a"), "a")
+
+
+class ShippedStorageTests(ContractTest):
+    """Storages of installed distributions."""
+
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            pass
+        """
+    installed = {
+        "shipped_storage/__init__.py": "",
+        "shipped_storage/shipped.plug": "[Core]\nName = ShippedStorage\nModule = shipped_store\n",
+        "shipped_storage/shipped_store.py": ThirdPartyStorageTests.storage,
+        "shipped_storage-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: shipped-storage\nVersion: 1.0\n",
+        "shipped_storage-1.0.dist-info/entry_points.txt": "[errbot.backend_plugins]\nstorage = shipped_storage\n",
+        "shipped_storage-1.0.dist-info/RECORD": (
+            "shipped_storage/__init__.py,,\nshipped_storage/shipped.plug,,\nshipped_storage/shipped_store.py,,\n"
+        ),
+    }
+
+    def start(self, **config: Any) -> None:
+        """Start the bot with such a storage."""
+        place = Path(f"{self.directory}-installed")
+        for name, text in self.installed.items():
+            path = place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text).lstrip("\n"))
+        self.addCleanup(shutil.rmtree, place)
+        sys.path.insert(0, str(place))
+        self.addCleanup(sys.path.remove, str(place))
+        super().start(STORAGE="ShippedStorage", STORAGE_CONFIG={"host": "x"}, **config)
+
+    def test_used(self) -> None:
+        """They are found by the entry points errbot.backend_plugins, and the name in their .plug files."""
+        self.instance()["a"] = [1]
+        self.assertEqual(dict(self.instance()), {"a": [1]})
+        modules = [module for name, module in sys.modules.items() if name.endswith("shipped_store")]
+        self.assertIn({"a": [1]}, [module.KEPT.get("Tried") for module in modules])
+
+
 class ShelfTests(ContractTest):
     """The bundled storage on disk."""
 
@@ -279,6 +429,33 @@ class StoragePluginTests(unittest.TestCase):
             with self.assertRaises(KeyError):
                 action("a")
         store.remove("b")
+
+    def test_one_for_all(self) -> None:
+        """Values are there for whoever opens the namespace later, and are the same objects."""
+        from errbot.storage.memory import MemoryStoragePlugin
+
+        value = [1]
+        store = self.storage.open("contract-for-all")
+        store.set("a", value)
+        store.close()
+        again = MemoryStoragePlugin(SimpleNamespace(STORAGE_CONFIG={})).open("contract-for-all")
+        self.addCleanup(again.close)
+        self.assertIs(again.get("a"), value)
+        again.remove("a")
+
+    def test_opened_twice(self) -> None:
+        """A StoreMixin has one namespace at a time."""
+        from errbot.storage import StoreAlreadyOpenError, StoreMixin
+
+        mixin = StoreMixin()
+        mixin.open_storage(self.storage, "contract-one")
+        with self.assertRaises(StoreAlreadyOpenError):
+            mixin.open_storage(self.storage, "contract-two")
+        mixin.close_storage()
+        mixin.open_storage(self.storage, "contract-two")
+        self.assertTrue(mixin.is_open_storage())
+        self.assertEqual(mixin.namespace, "contract-two")
+        mixin.close_storage()
 
     def test_mixin(self) -> None:
         """A StoreMixin opens its values in such a storage, and is a context manager."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from pathlib import Path
 
-from tests.contract.kit import ContractTest
+from tests.contract.kit import ContractTest, decided
 
 TABLE = "a | b\n--- | ---\nA | X\nBB | Y\n"
 
@@ -33,6 +33,10 @@ class FallbackTests(ContractTest):
             def sent(self, msg, args):
                 self.send_templated(msg.frm, "mine", {"text": "<x>"})
 
+            @botcmd(template="sub/deeper")
+            def deeper(self, msg, args):
+                return {"text": args}
+
             @botcmd
             def of_others(self, msg, args):
                 self.send_templated(msg.frm, "only_theirs", {"text": "x"})
@@ -40,6 +44,7 @@ class FallbackTests(ContractTest):
     files = {
         "templates/status_gc.md": "{{ there.is.nothing }}",
         "templates/status_load.md": "{% if %}",
+        "templates/sub/deeper.md": "deeper {{ text }}",
         "templates/mine.md": "mine *{{ text }}*",
         "other/other.plug": "[Core]\nName = Other\nModule = other_templates\n",
         "other/other_templates.py": """
@@ -71,6 +76,10 @@ class FallbackTests(ContractTest):
         self.assertEqual(self.ask("!sent"), "mine <x>")
         self.assertEqual(self.ask("!of others"), "theirs x")
 
+    def test_directories(self) -> None:
+        """Templates may lie in directories."""
+        self.assertEqual(self.ask("!deeper x"), "deeper x")
+
     def test_where(self) -> None:
         """The places are `template_path`, and for each plugin `plugin_templates`."""
         from errbot import templating
@@ -89,6 +98,27 @@ class FallbackTests(ContractTest):
         self.assertNotIn("Tried", templating.plugin_templates)
         templating.add_plugin_templates_path(info)
         self.assertEqual(self.ask("!sent"), "mine <x>")
+
+
+class RepliesTests(ContractTest):
+    """What tests of plugins see."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+            @botcmd
+            def formatted(self, msg, args):
+                return "# Title\\n\\n**x** `c`\\n\\n```\\nfenced\\n```\\n\\na | b\\n--- | ---\\nA | X\\n"
+        """
+
+    def test_text(self) -> None:
+        """It is as `text()` makes it."""
+        from errbot.rendering import text
+
+        said = self.ask("!formatted")
+        self.assertEqual(said, text().convert("# Title\n\n**x** `c`\n\n```\nfenced\n```\n\na | b\n--- | ---\nA | X\n"))
+        self.assertRegex(said, r"\ATITLE\n+ x c\n+ *fenced\n+┏━━━┳━━━┓\n┃ a ┃ b ┃\n┡━━━╇━━━┩\n│ A │ X │\n└───┴───┘\Z")
 
 
 class TextTests(unittest.TestCase):
@@ -112,6 +142,37 @@ class TextTests(unittest.TestCase):
             ("a\n", "a"),
             ("- a\n- b", "• a\n• b"),
         ):
+            self.assert_converted(markdown, expected)
+
+    def test_blocks(self) -> None:
+        """Headings, lists, quotes and code have lines of their own."""
+        for markdown, expected in (
+            ("# H\n\ntext", "H\n\n text"),
+            ("## Two\ntext", "Two\n\n text"),
+            ("### Three", "Three"),
+            ("- a\n- b\n\nc", "• a\n• b\n c"),
+            ("- a\n\n- b", "•  a\n\n•  b"),
+            ("> a\n> b", "a\nb"),
+            ("a\n```\nx\n```\nb", "a\n x\n\n b"),
+            ("```python\nx = 1\n```", "x = 1"),
+            ("    x\n    y", "x\ny"),
+        ):
+            self.assert_converted(markdown, expected)
+
+    def test_what_is_no_mark(self) -> None:
+        """Attributes in the wrong place, marks that aren't Markdown's, and what is escaped are text."""
+        for markdown, expected in (
+            ("x *a* {: color='red'} z", "x a {: color='red'} z"),
+            ("a {: color='red' }", "a {: color='red' }"),
+            ("~~x~~ a_b_c http://x/", "~~x~~ a_b_c http://x/"),
+            ("<http://x/> \\*y\\*", "http://x/ (http://x/) *y*"),
+        ):
+            self.assert_converted(markdown, expected)
+
+    @decided("run together")
+    def test_lines_within_paragraphs(self) -> None:
+        """Breaks are kept."""
+        for markdown, expected in (("a<br/>b", "a\nb"), ("a  \nb", "a\nb"), ("a\n:   b", "a\n  b")):
             self.assert_converted(markdown, expected)
 
     def test_whole_table(self) -> None:
@@ -169,6 +230,13 @@ class ImTextTests(unittest.TestCase):
         self.assertEqual(imtext().convert("- a\n- b"), "• a\n• b")
         self.assertEqual(imtext().convert("[label](http://x/)"), "label (http://x/)")
 
+    @decided("the fences are dropped")
+    def test_fences(self) -> None:
+        """Code stays between fences."""
+        from errbot.rendering import imtext
+
+        self.assertEqual(imtext().convert("```\nx\n```"), "```\nx\n```")
+
 
 class XhtmlTests(unittest.TestCase):
     """`xhtml()`."""
@@ -181,6 +249,13 @@ class XhtmlTests(unittest.TestCase):
         self.assertIn("<td>BB</td>", xhtml().convert(TABLE))
         self.assertIn("<code>", xhtml().convert("`code`"))
 
+    @decided("tags and addresses of anybody are as they are")
+    def test_tags(self) -> None:
+        """Tags are text."""
+        from errbot.rendering import xhtml
+
+        self.assertEqual(xhtml().convert("<b>x</b>"), "<p>&lt;b&gt;x&lt;/b&gt;</p>")
+
 
 class MarkdownTests(unittest.TestCase):
     """`md()`."""
@@ -192,6 +267,7 @@ class MarkdownTests(unittest.TestCase):
         self.assertEqual(md().convert("&lt;x&gt; **b** [l](http://x/)"), "&lt;x&gt; **b** [l](http://x/)")
         self.assertNotIn("color", md().convert("*x*{: color='red' bgcolor='cyan' }"))
         self.assertIn("BB | Y", md().convert(TABLE))
+        self.assertEqual(md().convert("x *a* {: color='red'} z\n{: bgcolor='cyan' }"), "x *a*  z\n")
 
     def test_escaped(self) -> None:
         """What was escaped is shown as it was."""
@@ -199,3 +275,10 @@ class MarkdownTests(unittest.TestCase):
 
         for given in ("*not bold*", "# no title", "1. no list", "[no](link)", "a_b_c", "`no code`", "x > y", "{x} !"):
             self.assertEqual(text().convert(md_escape(given)), given)
+
+    def test_not_escaped(self) -> None:
+        """All other characters stay."""
+        from errbot.rendering import md_escape
+
+        others = "aZ09 äß漢 |<~&\"'=:;@$%^?/,\n\t"
+        self.assertEqual(md_escape(others), others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from errklein.backends.test import TestBackend, TestRoom
-from errklein.chat.identifiers import RoomDoesNotExistError
+from errklein.chat.identifiers import RoomDoesNotExistError, RoomNotJoinedError
 from errklein.testing import PluginTestCase
 
 
@@ -50,10 +50,10 @@ class RoomTests(PluginTestCase):
 
     def test_refusals(self) -> None:
         """What the network can't do is one line."""
-        self.assertEqual(self.command("!room topic #ops"), "This can't be done: the bot is not in #ops")
         for error, line in (
             (NotImplementedError(), "the network doesn't offer it"),
             (RoomDoesNotExistError("no\nsuch room"), "no such room"),
+            (RoomNotJoinedError("the bot is not in #a_b_"), "the bot is not in #a_b_"),
         ):
 
             def refuse(room: TestRoom, error: Exception = error) -> None:
