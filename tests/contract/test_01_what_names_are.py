@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import importlib
 import io
+import logging
 import tempfile
 import threading
 import time
@@ -76,6 +78,35 @@ class FunctionsTests(unittest.TestCase):
         self.assertTrue(glob("gbin@localhost", "gbin@*"))
         self.assertFalse(glob("GBIN@localhost", ("gbin@*",)))
         self.assertTrue(ciglob("GBIN@localhost", ("gbin@*",)))
+
+    def test_who_access_rules_are_for(self) -> None:
+        """A person goes by `aclattr` or, without one, `person`; a room by `aclattr` or, without one, its text."""
+        from errbot.backends.base import Message
+        from errbot.core_plugins.acls import get_acl_room, get_acl_usr
+
+        class Known:
+            aclattr, person = "for rules", "somebody"
+
+            def __str__(self) -> str:
+                return "text"
+
+        class Unknown:
+            person = "somebody"
+
+            def __str__(self) -> str:
+                return "text"
+
+        self.assertEqual([get_acl_usr(Message("x", frm=who())) for who in (Known, Unknown)], ["for rules", "somebody"])
+        self.assertEqual([get_acl_room(room()) for room in (Known, Unknown)], ["for rules", "text"])
+
+    def test_logs(self) -> None:
+        """All of the log, a handler for the terminal, and the package's own logger."""
+        from errbot import log
+        from errbot.logs import console_hdlr, root_logger
+
+        self.assertIs(root_logger, logging.getLogger())
+        self.assertIsInstance(console_hdlr, logging.Handler)
+        self.assertIs(log, logging.getLogger("errbot"))
 
     def test_versions(self) -> None:
         """The version is one that errbot could have."""
@@ -158,7 +189,7 @@ class FunctionsTests(unittest.TestCase):
         self.assertEqual(list(entry_point_plugins("a.group.that.nobody.has")), [])
 
     def test_tee(self) -> None:
-        """`Tee` gives every client a stream of its own, with all that comes in."""
+        """`Tee` gives every client a stream of its own, with all that comes in; `start` does it in a thread."""
         from errbot.backends.base import Stream
         from errbot.streaming import Tee
 
@@ -171,11 +202,12 @@ class FunctionsTests(unittest.TestCase):
                 read.append(stream.read())
                 done.release()
 
-        incoming: Any = Stream(None, io.BytesIO(b"x" * 10_000), name="name")
-        Tee(incoming, [Client(), Client()]).run()
-        for _ in range(2):
-            self.assertTrue(done.acquire(timeout=5))
-        self.assertEqual(read, [b"x" * 10_000] * 2)
+        for go in (Tee.run, Tee.start):
+            incoming: Any = Stream(None, io.BytesIO(b"x" * 10_000), name="name")
+            go(Tee(incoming, [Client(), Client()]))
+            for _ in range(2):
+                self.assertTrue(done.acquire(timeout=5))
+        self.assertEqual(read, [b"x" * 10_000] * 4)
 
     def test_webroute(self) -> None:
         """`webroute` is `wsview.route`, which takes an object, not a decorator."""
@@ -207,6 +239,7 @@ class PluginInfoTests(unittest.TestCase):
         parser = configparser.ConfigParser()
         parser.read_string(self.text)
         info = PluginInfo.parse(parser)
+        self.assertTrue(dataclasses.is_dataclass(PluginInfo))
         self.assertEqual((info.name, info.module, info.doc, info.core), ("Some", "some", "Does.", False))
         self.assertEqual(list(info.dependencies), ["Other", "More"])
 

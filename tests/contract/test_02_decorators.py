@@ -52,6 +52,10 @@ class BotcmdTests(ContractTest):
             def step(self, msg, args):
                 return "a step"
 
+            @botcmd(syntax="<what>")
+            def hinted(self, msg, args):
+                return repr(args)
+
             @botcmd
             def größe(self, msg, args):
                 return "XL"
@@ -100,11 +104,20 @@ class BotcmdTests(ContractTest):
         self.assertIn("invalid literal", reply)
 
     def test_hidden(self) -> None:
-        """A hidden command works; the list of all commands and `!apropos` don't tell of it, its own help does."""
+        """A hidden command works; the list of all commands and `!apropos` don't tell of it, its own help does.
+
+        So does the help of its plugin.
+        """
         self.assertEqual(self.ask("!secret"), "here I am")
+        self.assertIn("!secret", self.ask("!help Tried"))
         self.assertNotIn("secret", self.ask("!help"))
         self.assertNotIn("!secret", self.ask("!apropos secre"))
         self.assertNotIn("not defined", self.ask("!help secret"))
+
+    def test_syntax(self) -> None:
+        """`syntax` is for show: arguments are what they are."""
+        self.assertEqual(self.ask("!hinted a  b"), "'a  b'")
+        self.assertEqual(self.ask("!hinted"), "''")
 
     def test_flow_only(self) -> None:
         """Outside of a flow nothing answers, not even with an error; such a command is hidden."""
@@ -318,11 +331,12 @@ class ArgBotcmdTests(ContractTest):
         self.assertIn("Greets somebody.", reply)
 
     def test_unbalanced_quote(self) -> None:
-        """It can't be split; the reply says so, and how the command is used."""
-        text = "\n".join(self.replies("!greet 'you"))
-        self.assertIn("couldn't parse this command; ", text)
-        self.assertIn("No closing quotation", text)
-        self.assertIn("usage: greet", text)
+        """It can't be split; one reply says so, the other is the help."""
+        wrong, help_text = self.replies("!greet 'you")
+        self.assertIn("couldn't parse this command; ", wrong)
+        self.assertIn("No closing quotation", wrong)
+        self.assertIn("usage: greet", help_text)
+        self.assertIn("Greets somebody.", help_text)
 
     def test_error_of_the_body(self) -> None:
         """A ValueError of the command itself is an error like any other."""
@@ -365,6 +379,10 @@ class CmdfilterTests(ContractTest):
                 return "/".join(args)
 
             @botcmd
+            def body(self, msg, args):
+                return msg.body
+
+            @botcmd
             def stop_here(self, msg, args):
                 return "not stopped"
 
@@ -382,6 +400,12 @@ class CmdfilterTests(ContractTest):
                     return None, cmd, args
                 if cmd == "tell" and args == "break":
                     raise RuntimeError("broken filter")
+                if cmd == "body" and args in ("nothing", "pair"):
+                    return None if args == "nothing" else (msg, cmd)
+                if cmd == "body" and args == "other":
+                    other = msg.clone()
+                    other.body = "another message"
+                    return other, cmd, args
                 if cmd == "tell":
                     args += " changed"
                 return msg, cmd, args
@@ -404,8 +428,14 @@ class CmdfilterTests(ContractTest):
         self.assertEqual(self.replies("!tell secret"), ["blocked"])
 
     def test_error_blocks(self) -> None:
-        """A filter that raises blocks the command."""
-        self.assert_silent("!tell break")
+        """A filter that raises blocks the command, and so does one that doesn't return three things."""
+        for text in ("!tell break", "!body nothing", "!body pair"):
+            self.assert_silent(text)
+        self.assertEqual(self.ask("!body x"), "!body x")
+
+    def test_message_is_changed(self) -> None:
+        """A command gets the message that the filter has returned."""
+        self.assertEqual(self.ask("!body other"), "another message")
 
     def test_regular_expressions(self) -> None:
         """They pass through filters with the whole text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unittest
 from typing import Any
 
@@ -85,6 +86,18 @@ class TaggedTests(unittest.TestCase):
         self.assertFalse(function._err_command_prefix_required)
         self.assertEqual(function._err_command_template, "t")
         self.assertEqual(function._err_command_re_pattern.pattern, r"a(b)?")
+
+    def test_botmatch_with_flags(self) -> None:
+        """`flags` and `flow_only` are heeded too; the pattern is the syntax."""
+        from errbot import botmatch
+
+        @botmatch("a+", flags=re.IGNORECASE, flow_only=True)
+        def function(self: Any, msg: Any, match: Any) -> None:
+            """A function."""
+
+        self.assertEqual(function._err_command_re_pattern, re.compile("a+", re.IGNORECASE))
+        self.assertTrue(function._err_command_flow_only)
+        self.assertEqual(function._err_command_syntax, "a+")
 
 
 class ParsedArgumentsTests(unittest.TestCase):
@@ -269,7 +282,12 @@ class MethodsTests(ContractTest):
     """What is registered when a plugin is activated."""
 
     plugin = """
+        import types
         from errbot import BotPlugin, botcmd
+
+        @botcmd
+        def of_instance(self, msg, args):
+            return f"of {self.name}"
 
         class Base:
             @botcmd
@@ -289,6 +307,7 @@ class MethodsTests(ContractTest):
             def __init__(self, bot, name):
                 super().__init__(bot, name)
                 self.number = 0
+                self.of_instance = types.MethodType(of_instance, self)
 
             def changed(self, msg, args):
                 return "not a command"
@@ -321,6 +340,10 @@ class MethodsTests(ContractTest):
     def test_last_definition(self) -> None:
         """Of two methods of one name there is the last."""
         self.assertEqual(self.ask("!twice"), "second")
+
+    def test_of_the_instance(self) -> None:
+        """A method that the instance alone has counts."""
+        self.assertEqual(self.ask("!of instance"), "of Tried")
 
     def test_only_methods(self) -> None:
         """Static methods are none."""
@@ -483,6 +506,43 @@ class MoreFiltersTests(ContractTest):
         self.assertEqual(self.ask("!first swap"), "second swapped")
 
 
+class FiltersOfPluginsTests(ContractTest):
+    """Filters of several plugins."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd, cmdfilter
+
+        class Tried(BotPlugin):
+            @botcmd
+            def show(self, msg, args):
+                return args
+
+            @cmdfilter
+            def filtered(self, msg, cmd, args, dry_run):
+                return msg, cmd, f"{args} Tried" if cmd == "show" else args
+        """
+    files = {
+        "other.plug": "[Core]\nName = Zother\nModule = other\n",
+        "other.py": """
+            from errbot import BotPlugin, cmdfilter
+
+            class Zother(BotPlugin):
+                @cmdfilter
+                def filtered(self, msg, cmd, args, dry_run):
+                    return msg, cmd, f"{args} Zother" if cmd == "show" else args
+            """,
+    }
+
+    def test_order(self) -> None:
+        """They see a command in the order in which their plugins were activated."""
+        for last, first in (("Zother", "Tried"), ("Tried", "Zother")):
+            for name in (last, first):
+                self.replies(f"!plugin deactivate {name}")
+            for name in (first, last):
+                self.replies(f"!plugin activate {name}")
+            self.assertEqual(self.ask("!show x"), f"x {first} {last}")
+
+
 class DryRunTests(ContractTest):
     """Filters with HIDE_RESTRICTED_COMMANDS."""
 
@@ -607,3 +667,12 @@ class MoreReturnedTests(ContractTest):
         self.assertIn(":\n", said)
         self.assertIn("'key'", said)
         self.assertIn("Computer says nooo", self.ask("!fail silently"))
+
+    def test_log(self) -> None:
+        """An error is in the log with its traceback; that a command refuses isn't an error."""
+        with self.assertLogs(level="ERROR") as logs:
+            self.replies("!refused midway")
+            self.replies("!fail")
+        raised = [record.exc_info[1] for record in logs.records if record.exc_info]
+        self.assertEqual([repr(error) for error in raised], ["KeyError('key')"])
+        self.assertEqual([record for record in logs.records if "refused" in record.getMessage()], [])

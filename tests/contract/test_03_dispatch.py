@@ -99,6 +99,25 @@ class OtherPrefixTests(ContractTest):
         self.assert_silent("hey show x")
 
 
+class RepeatedPrefixTests(ContractTest):
+    """The history, with another prefix."""
+
+    plugin = PLUGIN
+    config = {"BOT_PREFIX": "."}
+
+    def start(self, **config: Any) -> None:
+        """The test API itself says `!echo`."""
+        super().start(**{**config, "BOT_ALT_PREFIXES": ("!",)})
+
+    def test_twice(self) -> None:
+        """Twice the prefix is the last command again, whatever the prefix is; `!!` isn't anything then."""
+        for text in (".show x", ".show y", ".."):
+            reply = self.ask(text)
+        self.assertEqual(reply, "[y]")
+        self.assertEqual(self.ask(".2"), "[x]")
+        self.assertIn('Command "!" not found', self.ask("!!"))
+
+
 class AlternativePrefixTests(ContractTest):
     """BOT_ALT_PREFIXES."""
 

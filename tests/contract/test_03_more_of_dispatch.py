@@ -478,10 +478,12 @@ class ThreadsTests(ContractTest):
         self.assertEqual(self.until("mention"), ["message about @somebody", "mention"])
 
     def test_errors_of_callbacks(self) -> None:
-        """An error in one plugin's callback keeps neither others nor later messages from being heard."""
-        self.say("raise")
-        self.assertEqual(self.ask("!quick"), "quick")
-        self.until("message !quick")
+        """An error in one plugin's callback is logged, and keeps neither others nor later messages from being heard."""
+        with self.assertLogs(level="ERROR") as logs:
+            self.say("raise")
+            self.assertEqual(self.ask("!quick"), "quick")
+            self.until("message !quick")
+        self.assertIn("in a callback", [str(record.exc_info[1]) for record in logs.records if record.exc_info])
         self.say("talk")
         self.until("message talk")
         self.assertIn("raise", self.instance("Zsecond").heard)

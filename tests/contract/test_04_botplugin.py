@@ -280,6 +280,27 @@ class CallbackTests(ContractTest):
             def callback_room_topic(self, room):
                 self.note("topic", str(room), room.topic)
         """
+    files = {
+        "invited.plug": "[Core]\nName = Invited\nModule = invited\n",
+        "invited.py": """
+            import threading
+            from errbot import BotPlugin
+
+            class Invited(BotPlugin):
+                def __init__(self, bot, name):
+                    super().__init__(bot, name)
+                    self.told = []
+                    self.happened = threading.Semaphore(0)
+
+                def callback_room_joined(self, room, identifier, invited_by=None):
+                    self.told.append((str(room), identifier, invited_by))
+                    self.happened.release()
+
+                def callback_room_left(self, room, identifier, kicked_by=None):
+                    self.told.append((str(room), identifier, kicked_by))
+                    self.happened.release()
+            """,
+    }
 
     def setUp(self) -> None:
         """Forget the rooms that the bot has joined at the start."""
@@ -327,6 +348,20 @@ class CallbackTests(ContractTest):
         event, where, who = self.told()
         self.assertEqual((event, where), ("left", "#here"))
         self.assertIn("err", who)
+
+    def test_who_and_by_whom(self) -> None:
+        """Somebody may have been invited or kicked; if nobody is named it is the bot itself that came or went."""
+        invited, room = self.instance("Invited"), self.bot.query_room("#there")
+        who, by = (self.bot.build_identifier(name) for name in ("a@b", "c@d"))
+        invited.told.clear()
+        invited.happened = threading.Semaphore(0)
+        for callback in (self.bot.callback_room_joined, self.bot.callback_room_left):
+            callback(room, who, by)
+            callback(room)
+        for _ in range(4):
+            self.assertTrue(invited.happened.acquire(timeout=5))
+        me = self.bot.bot_identifier
+        self.assertEqual(invited.told, [("#there", who, by), ("#there", me, None)] * 2)
 
 
 class OrderTests(ContractTest):

@@ -6,6 +6,7 @@ import io
 import threading
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tests.contract.kit import ADMIN, ContractTest, decided
 
@@ -112,7 +113,9 @@ class InactiveTests(ContractTest):
         """
 
     def test_inactive(self) -> None:
-        """It stays inactive."""
+        """It stays inactive, although `!plugin activate` says that it is active."""
+        self.assertFalse(self.instance().is_activated)
+        self.assertEqual(self.ask("!plugin activate Tried"), "Plugin Tried activated.")
         self.assertFalse(self.instance().is_activated)
         self.assertIn("not found", self.ask("!never"))
 
@@ -125,6 +128,7 @@ class CheckedTests(ContractTest):
 
         class Tried(BotPlugin):
             checked = ()
+            configured = ()
             template = {"a": 1}
 
             def get_configuration_template(self):
@@ -133,6 +137,10 @@ class CheckedTests(ContractTest):
             def check_configuration(self, configuration):
                 self.checked += (configuration,)
                 super().check_configuration(configuration)
+
+            def configure(self, configuration):
+                self.configured += (configuration,)
+                super().configure(configuration)
         """
 
     def test_not_without_configuration(self) -> None:
@@ -145,6 +153,17 @@ class CheckedTests(ContractTest):
         self.assertEqual(set(map(str, self.instance().checked)), {"{'a': 5}"})
         self.assertEqual(self.instance().config, {"a": 5})
         self.assertIn("Incorrect plugin configuration", self.ask("!plugin config Tried {'a': 'x'}"))
+
+    def test_activated_again(self) -> None:
+        """What is stored is checked before it is given to the plugin; without a template there is nothing to check."""
+        self.ask("!plugin config Tried {'a': 5}")
+        tried = self.instance()
+        for template, checked in (({"a": 1}, {"{'a': 5}"}), (None, set())):
+            self.ask("!plugin deactivate Tried")
+            tried.template, tried.checked, tried.configured = template, (), ()
+            self.ask("!plugin activate Tried")
+            self.assertEqual((tried.is_activated, tried.configured), (True, ({"a": 5},)))
+            self.assertEqual(set(map(str, tried.checked)), checked)
 
 
 class MoreMembersTests(ContractTest):
@@ -170,6 +189,12 @@ class MoreMembersTests(ContractTest):
         """A lone administrator may be named by a text."""
         self.testbot.bot_config.BOT_ADMINS = "somebody@host"
         self.assertEqual(self.instance().bot_config.BOT_ADMINS, ("somebody@host",))
+
+    def test_made_by_hand(self) -> None:
+        """Who makes an instance gives it the bot, and a name; it isn't active."""
+        made = type(self.instance())(self.bot, name="Made")
+        self.assertEqual((made.name, made._bot, made.is_activated), ("Made", self.bot, False))
+        self.assertIs(self.bot.plugin_manager.get_plugin_obj_by_name("Made"), None)
 
     def test_get_plugin(self) -> None:
         """It is the instance; nobody can be had before the activation, nor who isn't there."""
@@ -264,10 +289,13 @@ class MoreSendingTests(ContractTest):
 
     def test_templated(self) -> None:
         """A template that isn't there is Jinja's error."""
+        from errbot.backends.base import Message
         from jinja2 import TemplateNotFound
 
-        self.tried.send_templated(self.somebody, "hello", {"name": "x"})
+        question = Message("question", frm=self.somebody, to=self.tried.bot_identifier)
+        self.tried.send_templated(self.somebody, "hello", {"name": "x"}, in_reply_to=question)
         self.assertEqual(self.hear(), "hello x")
+        self.assertIs(self.sent("hello").parent, question)
         with self.assertRaises(TemplateNotFound):
             self.tried.send_templated(self.somebody, "missing", {})
 
@@ -279,6 +307,30 @@ class MoreSendingTests(ContractTest):
         self.assertEqual(str(self.sent("the body").to), "somebody@host")
         self.tried.send_card(in_reply_to=Message("x", frm=self.somebody, to=self.tried.bot_identifier), body="reply")
         self.assertEqual(str(self.sent("reply").to), "somebody@host")
+
+    def test_card_as_the_network_gets_it(self) -> None:
+        """It has all that was given, or what `send_card` takes otherwise."""
+        from errbot.backends.base import Message
+
+        question = Message("x", frm=self.somebody, to=self.tried.bot_identifier)
+        cards: list[Any] = []
+        fields = (("a", "1"), ("b", "2"))
+        with mock.patch.object(self.bot, "send_card", side_effect=cards.append):
+            self.tried.send_card("body", None, question, "summary", "title", "link", "image", "thumb", "red", fields)
+            self.tried.send_card(to=self.somebody)
+        full, plain = cards
+        self.assertEqual(
+            (full.body, full.summary, full.title, full.link, full.image, full.thumbnail, full.color, full.fields),
+            ("body", "summary", "title", "link", "image", "thumb", "red", fields),
+        )
+        self.assertIs(full.parent, question)
+        self.assertEqual(
+            (plain.body, plain.summary, plain.title, plain.link, plain.image, plain.thumbnail, plain.color),
+            ("", None, "", None, None, None, "green"),
+        )
+        self.assertEqual((plain.fields, plain.parent), ((), None))
+        for card in cards:
+            self.assertEqual((card.frm, card.to), (self.tried.bot_identifier, self.somebody))
 
     def test_stream(self) -> None:
         """A file is offered."""
@@ -293,9 +345,11 @@ class NotifiedTests(ContractTest):
     config = {"BOT_ADMINS_NOTIFICATIONS": ("one@host", "two@host")}
 
     def test_all(self) -> None:
-        """Everybody in BOT_ADMINS_NOTIFICATIONS gets it."""
+        """Everybody in BOT_ADMINS_NOTIFICATIONS gets it, and it is logged."""
         tried = self.instance()
-        tried.warn_admins("beware")
+        with self.assertLogs(level="WARNING") as logs:
+            tried.warn_admins("beware")
+        self.assertEqual([record.levelname for record in logs.records if "beware" in record.getMessage()], ["WARNING"])
         self.assertEqual([self.hear(), self.hear()], ["beware", "beware"])
         told = []
         while len(told) < 2:
@@ -338,11 +392,13 @@ class PollerCornersTests(ContractTest):
             self.assertTrue(self.instance().happened.acquire(timeout=5))
 
     def test_errors(self) -> None:
-        """A poller that raises is called again."""
+        """A poller that raises is called again, and what it has raised is logged."""
         tried = self.instance()
-        tried.start_poller(0.005, tried.fails)
-        self.happen(3)
+        with self.assertLogs(level="ERROR") as logs:
+            tried.start_poller(0.005, tried.fails)
+            self.happen(3)
         tried.stop_poller(tried.fails)
+        self.assertIn("in a poller", [str(record.exc_info[1]) for record in logs.records if record.exc_info])
 
     def test_times(self) -> None:
         """`times` is how often it is called; 0 is never."""
@@ -448,7 +504,7 @@ class DynamicTests(ContractTest):
             plugin["a"] = 1
 
     def test_several(self) -> None:
-        """There may be several, each destroyed by its name; one may be made anew."""
+        """There may be several, each destroyed by its name; one may be made anew, but none be there twice."""
         tried = self.instance()
         tried.make("one", tried.command("first", "1"))
         tried.make("two", tried.command("second", "2"))
@@ -457,6 +513,11 @@ class DynamicTests(ContractTest):
         self.assertEqual(self.ask("!second"), "2 two two")
         tried.make("one", tried.command("first", "again"))
         self.assertEqual(self.ask("!first"), "again one one")
+        with self.assertRaises(ValueError):
+            tried.make("one", tried.command("third", "3"))
+        tried.destroy_dynamic_plugin("one")
+        with self.assertRaises(ValueError):
+            tried.destroy_dynamic_plugin("one")
 
     def test_clash(self) -> None:
         """A command whose name is taken gets another one, as with any plugin."""
@@ -490,8 +551,27 @@ class StreamTests(ContractTest):
             def callback_stream(self, stream):
                 stream.accept()
                 self.read.append((stream.name, stream.size, stream.stream_type, str(stream.identifier), stream.read()))
+                self.thread = threading.current_thread()
                 self.over.set()
         """
+
+    files = {
+        "second.plug": "[Core]\nName = Zsecond\nModule = second\n",
+        "second.py": """
+            import threading
+            from errbot import BotPlugin
+
+            class Zsecond(BotPlugin):
+                def __init__(self, bot, name):
+                    super().__init__(bot, name)
+                    self.over = threading.Event()
+
+                def callback_stream(self, stream):
+                    stream.accept()
+                    self.read, self.thread = stream.read(), threading.current_thread()
+                    self.over.set()
+            """,
+    }
 
     def offered(self) -> Any:
         """A stream that somebody offers to the bot."""
@@ -501,9 +581,13 @@ class StreamTests(ContractTest):
         return Stream(sender, io.BytesIO(b"x" * 5000), name="name", size=5000, stream_type="text/plain")
 
     def test_accepted(self) -> None:
-        """A plugin may accept it, and reads all of it."""
+        """Each plugin may accept it, and reads all of it, in a thread of its own."""
         self.bot.callback_stream(self.offered())
-        self.assertTrue(self.instance().over.wait(5))
+        second = self.instance("Zsecond")
+        for plugin in (self.instance(), second):
+            self.assertTrue(plugin.over.wait(5))
+        self.assertEqual(second.read, b"x" * 5000)
+        self.assertIsNot(second.thread, self.instance().thread)
         self.assertEqual(self.instance().read, [("name", 5000, "text/plain", "somebody@host", b"x" * 5000)])
 
 
@@ -517,3 +601,66 @@ class RejectedStreamTests(ContractTest):
         stream = StreamTests.offered(self)  # type: ignore[arg-type]
         self.instance("Kit").callback_stream(stream)
         self.assertEqual(stream.status, STREAM_REJECTED)
+
+
+class AsyncTests(ContractTest):
+    """Methods that are `async def`."""
+
+    plugin = """
+        import queue
+        from errbot import BotPlugin, botcmd, cmdfilter
+
+        class Tried(BotPlugin):
+            def __init__(self, bot, name):
+                super().__init__(bot, name)
+                self.events = queue.Queue()
+
+            async def activate(self):
+                super().activate()
+
+            async def callback_connect(self):
+                self.connected = True
+
+            async def callback_message(self, msg):
+                self.events.put(str(msg))
+
+            async def poll(self, what):
+                self.events.put(what)
+
+            @cmdfilter
+            async def filtered(self, msg, cmd, args, dry_run):
+                return msg, cmd, f"{args} filtered" if cmd == "show" else args
+
+            @botcmd
+            def show(self, msg, args):
+                return args
+        """
+
+    def until(self, event: str) -> None:
+        """Wait until that happens."""
+        while self.instance().events.get(timeout=2) != event:
+            pass
+
+    @decided("nobody awaits it")
+    def test_activated(self) -> None:
+        """The plugin is active, and told of connections."""
+        self.assertTrue(self.instance().is_activated)
+        self.assertTrue(self.instance().connected)
+
+    @decided("nobody awaits it")
+    def test_callbacks(self) -> None:
+        """Callbacks are awaited."""
+        self.say("just talking")
+        self.until("just talking")
+
+    @decided("nobody awaits it")
+    def test_pollers(self) -> None:
+        """So are pollers, again and again."""
+        self.instance().start_poller(0.005, self.instance().poll, args=("polled",))
+        self.until("polled")
+        self.until("polled")
+
+    @decided("what isn't awaited isn't what a filter should return")
+    def test_filters(self) -> None:
+        """So are filters."""
+        self.assertEqual(self.ask("!show x"), "x filtered")

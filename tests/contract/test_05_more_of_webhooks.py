@@ -65,8 +65,9 @@ class ConvertersTests(WebhookTest):
             self.post("/uuid/12345678-1234-5678-1234-567812345678"), "UUID('12345678-1234-5678-1234-567812345678')"
         )
         self.assertEqual(self.post("/float/1.5"), "1.5")
+        self.assertEqual(self.post("/raw/007"), "('POST', 7)")
         self.assertEqual(self.post("/string/ab"), "'ab'")
-        for path in ("/uuid/x", "/float/1", "/string/abc", "/path/"):
+        for path in ("/uuid/x", "/float/1", "/string/abc", "/path/", "/raw/-1"):
             self.assertEqual(self.send("POST", path).status_code, 404, path)
 
     def test_escapes(self) -> None:
@@ -302,6 +303,19 @@ class ErrorPagesTests(WebhookTest):
             answer = self.send(verb, path, headers={"Accept": "text/html"})
             self.assertTrue(answer.headers["Content-Type"].startswith("text/html"), answer.headers)
 
+    @decided("a page has no request's id")
+    def test_html_names_the_request(self) -> None:
+        """There is the request's id on it."""
+        for verb, path in (("GET", "/nowhere"), ("PUT", "/fails"), ("GET", "/fails")):
+            answer = self.send(verb, path, headers={"Accept": "text/html"})
+            self.assertIn(answer.headers["X-Request-Id"], answer.text)
+
+    def test_log(self) -> None:
+        """What a handler raises is in the log, with its traceback."""
+        with self.assertLogs(level="ERROR") as logs:
+            self.assertEqual(self.send("POST", "/fails").status_code, 500)
+        self.assertIn("secret details", [str(record.exc_info[1]) for record in logs.records if record.exc_info])
+
     @decided("they are HTML for everybody")
     def test_problems(self) -> None:
         """For programs they are problems (RFC 9457), with the request's id."""
@@ -492,6 +506,10 @@ class SharedTests(WebhookTest):
                 @webhook("/own")
                 def own(self, payload):
                     return "own"
+
+                @webhook("/shared", methods=("PUT",))
+                def z_put(self, payload):
+                    return "put"
             """,
     }
 
@@ -506,6 +524,14 @@ class SharedTests(WebhookTest):
         self.assertEqual(len(told), 1, told)
         self.assertIn("Tried", told[0])
         self.assertIn("Zother", told[0])
+
+    @decided("the verbs of the first one count")
+    def test_other_verbs(self) -> None:
+        """With other verbs it is no clash: each has its own."""
+        self.assertEqual(self.send("PUT", "/shared").text, "put")
+        self.assertIn(self.post("/shared"), ("tried", "other"))
+        allowed = self.send("OPTIONS", "/shared").headers["Allow"].replace(" ", "").split(",")
+        self.assertEqual(set(allowed), {"POST", "PUT", "OPTIONS"})
 
 
 class FlaskAppTests(WebhookTest):
@@ -540,6 +566,16 @@ class FlaskAppTests(WebhookTest):
         self.assertEqual(self.send("GET", "/decorated?q=1").json(), {"decorated": "1"})
         self.assertEqual(self.send("GET", "/added/x").status_code, 405)
 
+    def test_reset(self) -> None:
+        """`reset_app` forgets what was added."""
+        from errbot import core_plugins
+        from errbot.core_plugins.wsview import reset_app
+
+        core_plugins.flask_app.add_url_rule("/more", "more", lambda: "more")
+        self.assertEqual(core_plugins.flask_app.test_client().get("/more").status_code, 200)
+        reset_app()
+        self.assertEqual(core_plugins.flask_app.test_client().get("/more").status_code, 404)
+
     def test_object(self) -> None:
         """`webroute` has the hooks of any object answered."""
         self.assertEqual(self.post("/thing/x", b"[1]"), "thing x [1]")
@@ -558,12 +594,20 @@ class WithoutServerTests(ContractTest):
 
     plugin = """
         from errbot import BotPlugin, webhook
+        from errbot.core_plugins import flask_app
 
         class Tried(BotPlugin):
+            def callback_connect(self):
+                self.answer = flask_app.test_client().post("/hook", data=b"[2]").get_data()
+
             @webhook
             def hook(self, payload):
                 return repr(payload)
         """
+
+    def test_before_the_connection(self) -> None:
+        """They are when `callback_connect` is called."""
+        self.assertEqual(self.instance().answer, b"[2]")
 
     def test_routed(self) -> None:
         """Hooks are routed all the same, whether anything listens or not."""

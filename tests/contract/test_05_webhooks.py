@@ -81,6 +81,18 @@ class MatchingTests(WebhookTest):
             @webhook("/only", methods=("PUT", "DELETE"))
             def only(self, payload):
                 return "only"
+
+            @webhook("/small", methods=["patch"])
+            def small(self, payload):
+                return "small"
+
+            @webhook("/<first>/any")
+            def any_first(self, payload, first):
+                return f"any {first}"
+
+            @webhook("/fixed/any")
+            def fixed(self, payload):
+                return "fixed"
         """
 
     def test_rules(self) -> None:
@@ -91,6 +103,10 @@ class MatchingTests(WebhookTest):
         self.assertEqual(self.post("/users/me/41"), "me 42")
         self.assertEqual(self.post("/files/a/b/c"), "a/b/c")
         self.assertEqual(self.post("/kinds/b"), "b")
+
+    def test_precise_rules_first(self) -> None:
+        """A rule without variables comes before one that has some."""
+        self.assertEqual((self.post("/fixed/any"), self.post("/other/any")), ("fixed", "any other"))
 
     def test_no_match(self) -> None:
         """404."""
@@ -111,9 +127,12 @@ class MatchingTests(WebhookTest):
         self.assertLessEqual({"GET", "POST"}, set(refused.headers["Allow"].replace(" ", "").split(",")))
         self.assertEqual(self.send("PUT", "/only").text, "only")
         self.assertEqual(self.send("GET", "/only").status_code, 405)
-        options = self.send("OPTIONS", "/only")
-        self.assertEqual(options.status_code, 200)
-        self.assertLessEqual({"PUT", "DELETE"}, set(options.headers["Allow"].replace(" ", "").split(",")))
+        for path, allowed in (("/plain", {"GET", "HEAD", "OPTIONS", "POST"}), ("/only", {"PUT", "DELETE", "OPTIONS"})):
+            options = self.send("OPTIONS", path)
+            self.assertEqual((options.status_code, options.text), (200, ""))
+            self.assertEqual(set(options.headers["Allow"].replace(" ", "").split(",")), allowed)
+        self.assertEqual(self.send("HEAD", "/only").status_code, 405)
+        self.assertEqual((self.send("PATCH", "/small").text, self.send("POST", "/small").status_code), ("small", 405))
 
 
 class PayloadTests(WebhookTest):
@@ -152,11 +171,14 @@ class PayloadTests(WebhookTest):
         self.assertEqual(self.post("/seen", b" [1] "), "[1]")
         self.assertEqual(self.post("/seen", b'"s"'), "'s'")
         self.assertEqual(self.post("/seen", b"NaN"), "nan")
+        for text, value in ((b"-1", "-1"), (b"true", "True"), (b'"\\u00e4"', "'ä'"), (b'{"a": 1, "a": 2}', "{'a': 2}")):
+            self.assertEqual(self.post("/seen", text), value)
 
     def test_text(self) -> None:
         """Anything else is text."""
         self.assertEqual(self.post("/seen", b"a=1&b=2", "text/plain"), "'a=1&b=2'")
         self.assertEqual(self.post("/seen", b"{bad", "text/plain"), "'{bad'")
+        self.assertEqual(self.post("/seen", " ä\n".encode()), r"' ä\n'")
 
     def test_nothing(self) -> None:
         """Without a body it is an empty text; the query doesn't count."""
@@ -193,6 +215,8 @@ class PayloadTests(WebhookTest):
         self.assertEqual(self.post("/param", {"payload": '{"a": 1}'}), "{'a': 1}")
         self.assertEqual(self.post("/param", {"payload": "text"}), "'text'")
         self.assertEqual(self.post("/param", {"payload": ""}), "''")
+        for text, value in (("0", "0"), ("{}", "{}"), ("null", "None"), ("false", "False"), ('""', "''")):
+            self.assertEqual(self.post("/param", {"payload": text}), value)
         answer = self.send("POST", "/param", files={"payload": (None, '{"b": 2}')})
         self.assertEqual(answer.text, "{'b': 2}")
 
@@ -215,6 +239,9 @@ class PayloadTests(WebhookTest):
         """So is JSON, and cookies."""
         answer = self.send("POST", "/parsed", json={"a": 1}, cookies={"c": "d"})
         self.assertEqual(answer.text, repr(({"a": 1}, {"a": 1}, "d", "127.0.0.1")))
+        for body, kind, status in ((b"{bad", "application/json", 400), (b"[1]", "text/plain", 415)):
+            answer = self.send("POST", "/parsed", data=body, headers={"Content-Type": kind})
+            self.assertEqual(answer.status_code, status, kind)
 
 
 class AnswerTests(WebhookTest):
@@ -223,6 +250,11 @@ class AnswerTests(WebhookTest):
     plugin = """
         from errbot import BotPlugin, webhook
         from flask import Response, abort, after_this_request, jsonify, make_response, redirect, request
+        from werkzeug.exceptions import Forbidden
+
+        def application(environ, start_response):
+            start_response("202 Accepted", [("X-Path", environ["PATH_INFO"])])
+            return [b"answer"]
 
         class Tried(BotPlugin):
             @webhook("/value/<name>")
@@ -234,6 +266,9 @@ class AnswerTests(WebhookTest):
                 return {
                     "text": "<b>text</b>", "bytes": b"bytes", "mapping": {"a": 1}, "sequence": [1, 2],
                     "status": ("made", 201), "headers": ("x", {"X-A": "b"}), "all": ("y", 202, {"X-A": "c"}),
+                    "nothing": ("", 204), "text_status": ("x", "202 Fine"), "mapping_status": ({"b": 2, "a": "ä"}, 201),
+                    "typed": ("{}", 200, {"Content-Type": "application/json"}), "iterator": iter(["a", "b"]),
+                    "response": (Response("r", 201), 203, {"X-B": "2"}), "error": Forbidden("no"), "wsgi": application,
                 }[name]
 
             @webhook("/made/<name>")
@@ -258,6 +293,10 @@ class AnswerTests(WebhookTest):
                 abort(403, "not for you")
 
             @webhook
+            def own_answer(self, payload):
+                abort(make_response(jsonify(a=1), 422))
+
+            @webhook
             def afterwards(self, payload):
                 @after_this_request
                 def add(response):
@@ -269,7 +308,8 @@ class AnswerTests(WebhookTest):
             def wrong(self, payload, name):
                 if name == "raised":
                     raise RuntimeError("secret details")
-                return {"number": 5, "true": True}[name]
+                return {"number": 5, "true": True, "float": 1.5, "set": {1}, "none": (None, 204), "one": ("a",),
+                        "four": ("a", 200, {}, 1), "object": {"a": object()}, "nan": [float("nan")]}[name]
         """
 
     def test_nothing(self) -> None:
@@ -283,7 +323,8 @@ class AnswerTests(WebhookTest):
         """Texts and bytes are pages, dicts and lists JSON, tuples have a status and headers."""
         text = self.send("POST", "/given/text")
         self.assertEqual((text.text, text.headers["Content-Type"].split(";")[0]), ("<b>text</b>", "text/html"))
-        self.assertEqual(self.send("POST", "/given/bytes").content, b"bytes")
+        given = self.send("POST", "/given/bytes")
+        self.assertEqual((given.content, given.headers["Content-Type"].split(";")[0]), (b"bytes", "text/html"))
         for name, value in (("mapping", {"a": 1}), ("sequence", [1, 2])):
             answer = self.send("POST", f"/given/{name}")
             self.assertEqual((answer.json(), answer.headers["Content-Type"]), (value, "application/json"))
@@ -292,6 +333,24 @@ class AnswerTests(WebhookTest):
         self.assertEqual(self.send("POST", "/given/headers").headers["X-A"], "b")
         everything = self.send("POST", "/given/all")
         self.assertEqual((everything.status_code, everything.text, everything.headers["X-A"]), (202, "y", "c"))
+
+    def test_more_values(self) -> None:
+        """No content, a status with its text, a type, an iterator, an error, a WSGI application."""
+        for name, status, content in (
+            ("nothing", 204, b""),
+            ("text_status", 202, b"x"),
+            ("mapping_status", 201, b'{"a":"\\u00e4","b":2}\n'),
+            ("typed", 200, b"{}"),
+            ("iterator", 200, b"ab"),
+            ("response", 203, b"r"),
+            ("wsgi", 202, b"answer"),
+        ):
+            answer = self.send("POST", f"/given/{name}")
+            self.assertEqual((answer.status_code, answer.content), (status, content), name)
+        self.assertEqual(self.send("POST", "/given/error").status_code, 403)
+        self.assertEqual(self.send("POST", "/given/typed").headers["Content-Type"], "application/json")
+        self.assertEqual(self.send("POST", "/given/response").headers["X-B"], "2")
+        self.assertEqual(self.send("POST", "/given/wsgi").headers["X-Path"], "/given/wsgi")
 
     def test_made_with_flask(self) -> None:
         """What Flask's functions make."""
@@ -308,10 +367,12 @@ class AnswerTests(WebhookTest):
         self.assertEqual(self.post("/streamed"), "ab")
 
     def test_aborted(self) -> None:
-        """`abort` ends the handler with that status."""
+        """`abort` ends the handler with that status, or with that answer."""
         answer = self.send("POST", "/forbidden")
         self.assertEqual(answer.status_code, 403)
         self.assertIn("not for you", answer.text)
+        answer = self.send("POST", "/own_answer")
+        self.assertEqual((answer.status_code, answer.json()), (422, {"a": 1}))
 
     def test_afterwards(self) -> None:
         """`after_this_request` changes the answer; `request` is the one that is being handled."""
@@ -319,10 +380,15 @@ class AnswerTests(WebhookTest):
 
     def test_errors(self) -> None:
         """500, without any detail; so for what can't be an answer."""
-        for name in ("raised", "number", "true"):
+        for name in ("raised", "number", "true", "float", "set", "none", "one", "four", "object"):
             answer = self.send("POST", f"/wrong/{name}")
             self.assertEqual(answer.status_code, 500, name)
             self.assertNotIn("secret details", answer.text)
+
+    @decided("NaN is sent")
+    def test_no_json(self) -> None:
+        """What JSON has no word for isn't sent."""
+        self.assertEqual(self.send("POST", "/wrong/nan").status_code, 500)
 
 
 class AsyncTests(WebhookTest):
