@@ -93,14 +93,15 @@ class Answers:
             command=command.name,
             sender=str(message.frm),
         )
-        self.reply(backend, message, f"Computer says nooo. See logs for details:\n{_told(failure)}", command)
+        speaker = getattr(backend, "legacy", self._bot)
+        self.reply(backend, message, f"{speaker.MSG_ERROR_OCCURRED}:\n{_told(failure)}", command)
 
 
 def _told(failure: Failure) -> str:
     """What the exception says of itself; its type, if it can't say anything."""
     try:
         return str(failure.value)
-    except Exception:
+    except BaseException:
         return type(failure.value).__name__
 
 

@@ -108,6 +108,11 @@ class Dispatcher:
         names = [command.name for command in commands]
         return unknown_command(text, names, self._bot.bot_config.networks[backend.network].BOT_PREFIX)
 
+    def asked_for(self, message: Message) -> str:
+        """The message without the prefix that it begins with, if it begins with one."""
+        text = strip_prefix(message.body, self._prefixes_of(self._bot.backend), message.is_direct)
+        return message.body if text is None else text
+
     # Which command it is
 
     def _dispatch(self, backend: Backend, message: Message) -> Deferred[Any] | None:
@@ -127,7 +132,7 @@ class Dispatcher:
         back = asked_again(text, prefixes.prefix)
         if back is not None and strip_prefix(body, prefixes, False) is not None:
             return self._repeat(backend, message, back)
-        return self._matching(backend, message, registry.by_pattern, text) or self._unknown(backend, message, text)
+        return self._matching(backend, message, registry.by_pattern, text) or self._unknown(backend, message)
 
     def _is_command(self, body: str, prefixes: Prefixes) -> bool:
         """Whether it begins with a prefix. If there is none to begin with, only what is a command's name counts."""
@@ -152,22 +157,17 @@ class Dispatcher:
             raise NothingToRepeat
         command = self._bot.registry.find(given[0])
         if command is None:
-            return self._unknown(backend, message, " ".join(given))
+            asked = message.clone()
+            asked.body = f"{self._prefixes_of(backend).prefix}{' '.join(given)}"
+            return self._unknown(backend, asked)
         return self._consider(backend, message, command, given[1])
 
-    def _unknown(self, backend: Backend, message: Message, text: str) -> Deferred[Any] | None:
+    def _unknown(self, backend: Backend, message: Message) -> Deferred[Any] | None:
         settled = self._bot.plugin_manager.when_settled()
         if settled is not None:
             # It may be a command of the plugin that is being reloaded.
             return settled.addCallback(_in_this_context(self._dispatch), backend, message)
-        if not self._bot.bot_config.networks[backend.network].now.SUPPRESS_CMD_NOT_FOUND and self._names_unknown():
-            self.answers.reply(backend, message, self.unknown(backend, text, message))
         return Deferred.fromCoroutine(self._ask_about_unknown(backend, message)) if self._bot.filters.catching else None
-
-    def _names_unknown(self) -> bool:
-        """Whether errbot would have its plugin that tells of unknown commands."""
-        chosen = self._bot.bot_config.CORE_PLUGINS
-        return chosen is None or "CommandNotFoundFilter" in chosen
 
     async def _ask_about_unknown(self, backend: Backend, message: Message) -> None:
         for answer in await self._filtering.answers_to_unknown(message):

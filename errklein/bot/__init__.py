@@ -90,6 +90,9 @@ class Bot(Keeping, Hearing):
             if attach is not None:
                 attach(self)
 
+    MSG_ERROR_OCCURRED = "Computer says nooo. See logs for details"
+    """What the answer of a command that failed begins with."""
+
     def __getattr__(self, name: str) -> Any:
         # What plugins ask of errbot's bot and the bot hasn't, errbot's bot has from its network: `conn`, and so on.
         if name.startswith("__") or "backends" not in vars(self):
@@ -197,9 +200,12 @@ class Bot(Keeping, Hearing):
         """The classes of the active plugins that have commands, each once."""
         yield from {type(command.handler.__self__): None for command in self.registry if ismethod(command.handler)}
 
-    def unknown_command(self, _: Message | None, cmd: str | None, args: str | None) -> str:
-        """What somebody is told whose command there isn't."""
-        return self.dispatcher.unknown(self.backend, f"{cmd or ''} {args or ''}")
+    def unknown_command(self, msg: Message | None, cmd: str | None, args: str | None) -> str:
+        """What somebody is told whose command there isn't; a network that was written for errbot may have its own words."""
+        legacy = getattr(self.backend, "legacy", None)
+        if legacy is not None:
+            return str(legacy.unknown_command(msg, cmd, args))
+        return self.dispatcher.unknown(self.backend, f"{cmd or ''} {args or ''}", msg)
 
     def inject_commands_from(self, plugin: BotPlugin) -> None:
         """Let the plugin's commands be given; admins are told of those that had to be renamed."""

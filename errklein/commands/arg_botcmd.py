@@ -103,8 +103,9 @@ def _parsing(function: Any, parser: ArgumentParser, unpack_args: bool) -> Any:
         @wraps(function)
         def wrapper(plugin: Any, msg: Any, args: str | None) -> Iterator[Any]:
             result, answers = call(plugin, msg, args)
-            yield from answers
-            if generates and result is not None:
+            if answers:
+                yield from answers
+            elif generates:
                 yield from result
             else:
                 yield result

@@ -122,12 +122,16 @@ class CommandRegistry:
         self.most_words = max((name.count("_") + 1 for name in given), default=0)
 
 
+_MARKS = ("_err_command_filter", "catch_unprocessed")
+
+
 @dataclass(frozen=True, eq=False)
 class RegisteredFilter:
-    """A method of the plugin `owner` that sees commands; with `catches` also what isn't one."""
+    """A method of the plugin `owner` that sees commands, as `decides` says, or, as `catches` does, what isn't one."""
 
     owner: str
     handler: Callable[..., Any]
+    decides: bool
     catches: bool
 
 
@@ -136,18 +140,19 @@ class FilterRegistry:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._held: tuple[RegisteredFilter, ...] = ()
         self.all: tuple[RegisteredFilter, ...] = ()
-        """All filters."""
+        """Those that see commands."""
         self.catching: tuple[RegisteredFilter, ...] = ()
         """Those that see what isn't a command."""
 
     def add(self, owner: str, handlers: Iterable[Callable[..., Any]]) -> None:
-        """Register the handlers that are marked as filters."""
-        added = [
-            RegisteredFilter(owner, handler, bool(getattr(handler, "catch_unprocessed", False)))
-            for handler in handlers
-            if getattr(handler, "_err_command_filter", False)
-        ]
+        """Register the handlers that are marked as filters, or as what only sees what isn't a command."""
+        added = []
+        for handler in handlers:
+            decides, catches = (bool(getattr(handler, mark, False)) for mark in _MARKS)
+            if decides or catches:
+                added.append(RegisteredFilter(owner, handler, decides, catches))
         self._change(lambda held: [one for one in held if one.owner != owner] + added)
 
     def remove(self, owner: str) -> None:
@@ -156,8 +161,9 @@ class FilterRegistry:
 
     def _change(self, change: Callable[[tuple[RegisteredFilter, ...]], list[RegisteredFilter]]) -> None:
         with self._lock:
-            self.all = tuple(change(self.all))
-            self.catching = tuple(one for one in self.all if one.catches)
+            self._held = tuple(change(self._held))
+            self.all = tuple(one for one in self._held if one.decides)
+            self.catching = tuple(one for one in self._held if one.catches)
 
 
 def _same_method(holder: RegisteredCommand, owner: str, handler: Callable[..., Any]) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
+from errklein.compat.flask_app import reset_app
 from errklein.running.reactor_thread import reactor_thread
 from errklein.testing.log_bridge import LogBridge
 
@@ -238,6 +239,7 @@ class TestBot:
             self.bot_thread = None
             self._bare_names.remove()
             unshare()
+            reset_app()
             for plug in self._plugs():
                 unload(plug)
             self._log_bridge.close()

@@ -366,6 +366,18 @@ class ArgBotcmdDeclarationTests(unittest.TestCase):
         self.assertIn("name", greet._err_command_syntax)
         self.assertNotIn("usage", greet._err_command_syntax)
 
+    def test_called_by_hand(self) -> None:
+        """What can't be parsed gives the replies and nothing else; what can gives what the method returns."""
+        from errbot import arg_botcmd
+
+        @arg_botcmd("name", type=int)
+        def double(self: Any, msg: Any, name: int) -> int:
+            return 2 * name
+
+        for args, replies in (("--wrong", 2), ("'", 2), ("-h", 1), ("4", 1)):
+            self.assertEqual(len(list(double(None, None, args))), replies, args)
+        self.assertEqual(list(double(None, None, "4")), [8])
+
 
 class CmdfilterTests(ContractTest):
     """`cmdfilter`."""

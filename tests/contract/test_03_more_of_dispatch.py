@@ -290,6 +290,16 @@ class FoundTests(ContractTest):
         """The reply comes from `unknown_command` of the bot."""
         said = self.bot.unknown_command(message(self.bot, "!on two"), "on", "two")
         self.assertIn('Command "on" / "on two" not found', said)
+        self.bot.unknown_command = lambda msg, cmd, args: f"no {cmd} for {msg.frm}, nor {args}"
+        self.assertEqual(self.ask("!on two three"), f"no on for {ADMIN}, nor two three")
+
+    def test_not_found_is_a_plugin(self) -> None:
+        """CommandNotFoundFilter replies; deactivated it doesn't."""
+        self.assertIn("CommandNotFoundFilter", self.bot.plugin_manager.get_all_active_plugin_names())
+        self.ask("!plugin deactivate CommandNotFoundFilter")
+        self.assert_silent("!on two")
+        self.ask("!plugin activate CommandNotFoundFilter")
+        self.assertIn("not found", self.ask("!on two"))
 
 
 class ClashingTests(ContractTest):

@@ -61,6 +61,7 @@ BACKEND = """
             super().__init__(config)
             self.bot_identifier = Somebody("me")
 
+        MSG_ERROR_OCCURRED = "Oh dear"
         mode = property(lambda self: "replies")
 
         def serve_once(self):
@@ -96,6 +97,9 @@ BACKEND = """
             response.frm = self.bot_identifier
             response.to = msg.to if msg.is_group and not private else Somebody(msg.frm.person)
             return response
+
+        def unknown_command(self, msg, cmd, args):
+            return f"no idea about {cmd} {args}"
 
         def change_presence(self, status=ONLINE, message=""):
             pass
@@ -226,6 +230,17 @@ class DivertedTests(RepliesTest):
         self.assertEqual(self.ask("!loud x", "#room"), ("#room", "loud x"))
         self.assertEqual(self.ask("!fails", "#room")[0], "#room")
         self.assertEqual(self.ask("!nothing", "#room")[0], "#room")
+
+    def test_words_of_the_network(self) -> None:
+        """How a command has failed, and that there is none, is told in the network's words, if it has some."""
+        self.assertEqual(self.ask("!fails"), ("admin", "Oh dear:\nit broke"))
+        self.assertEqual(self.ask("!nothing of the kind"), ("admin", "no idea about nothing of the kind"))
+
+    def test_a_copy(self) -> None:
+        """A message that is sent whole is one part."""
+        self.ask("!loud x")
+        self.heard.put(("!loud y", "", False))
+        self.assertEqual(self.said.get(timeout=10), ("admin", "loud y", True))
 
     def test_direct(self) -> None:
         """Who speaks to the bot directly is answered directly."""

@@ -644,3 +644,21 @@ class ParallelTests(WebhookTest):
         other.join(10)
         self.assertEqual(len(set(names)), 2, names)
         self.assertNotIn(threading.main_thread().name, names)
+
+
+class ForgottenTests(ContractTest):
+    """The application, from one bot to the next."""
+
+    plugin = FlaskAppTests.plugin
+
+    def test_another_bot(self) -> None:
+        """What was added is forgotten when a test's bot stops, so that the next one may add it."""
+        from errbot import core_plugins
+
+        core_plugins.flask_app.add_url_rule("/more", "more", lambda: "more")
+        self.testbot.stop()
+        # It can't be stopped twice.
+        del self._cleanups[-1]
+        self.start()
+        self.assertTrue(self.instance().is_activated)
+        self.assertEqual(core_plugins.flask_app.test_client().get("/more").status_code, 404)

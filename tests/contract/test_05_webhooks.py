@@ -266,7 +266,7 @@ class AnswerTests(WebhookTest):
                 return {
                     "text": "<b>text</b>", "bytes": b"bytes", "mapping": {"a": 1}, "sequence": [1, 2],
                     "status": ("made", 201), "headers": ("x", {"X-A": "b"}), "all": ("y", 202, {"X-A": "c"}),
-                    "nothing": ("", 204), "text_status": ("x", "202 Fine"), "mapping_status": ({"b": 2, "a": "ä"}, 201),
+                    "nothing": ("", 204), "cookies": ("x", [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]), "text_status": ("x", "202 Fine"), "mapping_status": ({"b": 2, "a": "ä"}, 201),
                     "typed": ("{}", 200, {"Content-Type": "application/json"}), "iterator": iter(["a", "b"]),
                     "response": (Response("r", 201), 203, {"X-B": "2"}), "error": Forbidden("no"), "wsgi": application,
                 }[name]
@@ -351,6 +351,7 @@ class AnswerTests(WebhookTest):
         self.assertEqual(self.send("POST", "/given/typed").headers["Content-Type"], "application/json")
         self.assertEqual(self.send("POST", "/given/response").headers["X-B"], "2")
         self.assertEqual(self.send("POST", "/given/wsgi").headers["X-Path"], "/given/wsgi")
+        self.assertEqual(self.send("POST", "/given/cookies").cookies.get_dict(), {"a": "1", "b": "2"})
 
     def test_made_with_flask(self) -> None:
         """What Flask's functions make."""

@@ -120,6 +120,10 @@ class ErrBot(Backend, StoreMixin):
         if message.body.startswith("#"):
             message.body = f"\n{message.body}"
 
+    def unknown_command(self, msg: Message | None, cmd: str | None, args: str | None) -> str:
+        """Overridden to say something else to somebody whose command there isn't."""
+        return self._bot.dispatcher.unknown(self._here, f"{cmd or ''} {args or ''}", msg)
+
     def build_message(self, text: str) -> Message:
         """A message with that text, from and to nobody yet."""
         return Message(text)
@@ -257,10 +261,8 @@ class ErrBot(Backend, StoreMixin):
 
 
 def parts_of(message: Message, limit: int) -> list[Message]:
-    """The message in parts of at most `limit` characters; itself if it is short."""
+    """The message in parts of at most `limit` characters, each a copy: a network may change what it sends."""
     texts = split_message(message.body, limit)
-    if len(texts) == 1:
-        return [message]
     parts = []
     for text in texts:
         part = message.clone()

@@ -56,7 +56,12 @@ def response_for(value: Any) -> werkzeug.wrappers.Response:
                 "a handler may return a tuple (body, status, headers), (body, status) or (body, headers), "
                 f"but this one has {len(value)} items"
             )
-    response = _response_for_body(value)
+    response: werkzeug.wrappers.Response
+    if isinstance(value, (str, bytes, bytearray, Iterator)):
+        # Here a list may name a header twice, as cookies are.
+        response, headers = Response(bytes(value) if isinstance(value, bytearray) else value, headers=headers), None
+    else:
+        response = _response_for_body(value)
     if status is not None:
         if isinstance(status, (str, bytes, bytearray)):
             response.status = status.decode("latin-1") if not isinstance(status, str) else status
@@ -70,8 +75,6 @@ def response_for(value: Any) -> werkzeug.wrappers.Response:
 def _response_for_body(value: Any) -> werkzeug.wrappers.Response:
     if isinstance(value, werkzeug.wrappers.Response):
         return value
-    if isinstance(value, (str, bytes, bytearray, Iterator)):
-        return Response(bytes(value) if isinstance(value, bytearray) else value)
     if isinstance(value, (dict, list)):
         return jsonify(value)
     if isinstance(value, HTTPException):
