@@ -57,7 +57,9 @@ FLOWS = """
         @botflow
         def ends(self, flow: FlowRoot):
             '''A flow with an end.'''
-            flow.connect("first").connect(FLOW_END, predicate=lambda ctx: ctx.get("seen") == "end")
+            step = flow.connect("first")
+            step.connect("third")
+            step.connect(FLOW_END, predicate=lambda ctx: ctx.get("seen") == "end")
     """
 
 
@@ -98,6 +100,30 @@ class FlowTests(ContractTest):
         self.assertEqual(len(self.bot.flow_executor.in_flight), 1)
         self.replies("!second")
         self.assertEqual(len(self.bot.flow_executor.in_flight), 0)
+
+    def test_end(self) -> None:
+        """Where a flow may end it does as soon as the predicate holds, and only then."""
+        self.replies("!flows start ends")
+        self.replies("!first go on")
+        self.assertEqual([flow.name for flow in self.bot.flow_executor.in_flight], ["ends"])
+        self.replies("!flows stop")
+        self.replies("!flows start ends")
+        self.assertEqual(self.replies("!first end"), ["first done"])
+        for _ in range(100):
+            if self.bot.flow_executor.in_flight:
+                self.until_quiet()
+        self.assertEqual(len(self.bot.flow_executor.in_flight), 0)
+
+    @decided("nobody is told how to go on where the flow may end as well")
+    def test_hint_beside_an_end(self) -> None:
+        """What else may follow is told, the end isn't."""
+        self.replies("!flows start ends")
+        self.say("!first go on")
+        self.assertEqual(self.hear(), "first done")
+        hint = self.hear(timeout=1)
+        self.assertIn("You are in the flow ends, you can continue with", hint)
+        self.assertIn("!third", hint)
+        self.assertNotIn("END", hint)
 
     def test_triggered(self) -> None:
         """A command may begin a flow; a step whose predicate holds is done at once, with no arguments."""
@@ -208,6 +234,14 @@ class GraphTests(unittest.TestCase):
         first = root.connect("first")
         self.assertFalse(root.predicate_for_node(first)({}))
         self.assertIsNone(first.predicate_for_node(first))
+
+    def test_order_of_arguments(self) -> None:
+        """By their places: predicate, auto_trigger and room_flow; of later steps predicate and hints."""
+        root = self.root()
+        first = root.connect("first", lambda ctx: True, True, True)
+        second = first.connect("second", lambda ctx: True, False)
+        self.assertTrue(root.predicate_for_node(first)({}) and first.predicate_for_node(second)({}))
+        self.assertEqual((list(root.auto_triggers), root.room_flow, second.hints), (["first"], True, False))
 
     def test_room_flow(self) -> None:
         """A flow is one of a room if a first step says so."""
@@ -415,3 +449,128 @@ class ExecutorTests(ContractTest):
         """Others can't end somebody's flow."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertIn("requires bot-admin privileges", self.ask(f"!flows kill {ADMIN} of_one"))
+
+
+class WhatCountsTests(ContractTest):
+    """What a flow goes on with, and what it asks when it goes on by itself."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd, cmdfilter
+
+        class Tried(BotPlugin):
+            def activate(self):
+                super().activate()
+                self.filtered = []
+
+            @cmdfilter
+            def see(self, msg, cmd, args, dry_run):
+                self.filtered.append(cmd)
+                return msg, cmd, args
+
+            @botcmd
+            def works(self, msg, args):
+                return "works"
+
+            @botcmd
+            def fails(self, msg, args):
+                raise RuntimeError("doesn't work")
+
+            @botcmd
+            def errs(self, msg, args):
+                raise ValueError("can't be done")
+
+            @botcmd
+            def counts(self, msg, args):
+                msg.ctx["count"] = msg.ctx["go"]
+                self.send(msg.frm, f"{args} {msg.ctx}")
+
+            @botcmd
+            def other(self, msg, args):
+                self.send(msg.frm, "other")
+
+            @botcmd(template="there_is_none")
+            def automatic(self, msg, args):
+                self.send(msg.frm, "automatic")
+                return {}
+        """
+    files = {
+        "some_flows.flow": "[Core]\nName = SomeFlows\nModule = some_flows\n",
+        "some_flows.py": """
+            from errbot import BotFlow, botflow
+
+            class SomeFlows(BotFlow):
+                @botflow
+                def failing(self, flow):
+                    flow.connect("fails", auto_trigger=True).connect("works")
+
+                @botflow
+                def automatic(self, flow):
+                    step = flow.connect("works", auto_trigger=True)
+                    step.connect("automatic", predicate=lambda ctx: True).connect("fails")
+
+                @botflow
+                def chain(self, flow):
+                    step = flow.connect("counts", predicate=lambda ctx: "go" in ctx)
+                    step = step.connect("automatic", predicate=lambda ctx: "count" in ctx)
+                    step.connect("other", predicate=lambda ctx: "count" in ctx)
+                    step.connect("fails", predicate=lambda ctx: "nothing" in ctx)
+
+                @botflow
+                def breaking(self, flow):
+                    flow.connect("works").connect("errs", predicate=lambda ctx: True).connect("fails")
+            """,
+    }
+    config = {"ACCESS_CONTROLS": {"automatic": {"denyusers": ("*",)}}}
+
+    def test_success(self) -> None:
+        """A command that fails neither begins a flow nor goes on with one."""
+        self.replies("!fails")
+        self.assertEqual(len(self.bot.flow_executor.in_flight), 0)
+        self.replies("!flows start failing")
+        self.replies("!fails")
+        (flow,) = self.bot.flow_executor.in_flight
+        self.assertIs(flow.current_step, flow.root)
+
+    def test_automatic_steps(self) -> None:
+        """Steps that are done by themselves pass no filter, no access rule and no template."""
+        self.assertIn("not allowed", self.ask("!automatic"))
+        self.instance().filtered.clear()
+        said = self.replies("!works")
+        while not any("!fails" in text for text in said):
+            said.append(self.hear())
+        self.assertIn("automatic", said)
+        self.assertFalse([text for text in said if "not allowed" in text or "nooo" in text])
+        self.assertNotIn("automatic", self.instance().filtered)
+
+    def test_several_automatic_steps(self) -> None:
+        """A flow goes on by itself for as long as predicates hold, from its beginning on, with its context."""
+        self.say('!flows start chain {"go": 1}')
+        said = [self.hear() for _ in range(4)]
+        said.remove("Flow chain started ...")
+        self.assertEqual(said, ["None {'go': 1, 'count': 1}", "automatic", "other"])
+        self.assertEqual(self.until_quiet(), [])
+
+    def test_no_automatic_step(self) -> None:
+        """It waits where none holds."""
+        self.replies("!flows start chain")
+        (flow,) = self.bot.flow_executor.in_flight
+        self.assertIs(flow.current_step, flow.root)
+        self.assertEqual(flow.ctx, {})
+
+    def test_failing_automatic_step(self) -> None:
+        """Whoever is in the flow is told that a step has failed that was done by itself."""
+        self.replies("!flows start breaking")
+        said = self.replies("!works")
+        while not any("can't be done" in text for text in said):
+            said.append(self.hear())
+
+    @decided("flows stay when they are deactivated")
+    def test_removed(self) -> None:
+        """When flows are deactivated they are gone, and activated again they are there again."""
+        self.replies("!flows start failing")
+        flows = self.bot.plugin_manager.flows["SomeFlows"]
+        flows.deactivate()
+        self.assertNotIn("failing", self.bot.flow_executor.flow_roots)
+        self.assertEqual(len(self.bot.flow_executor.in_flight), 0)
+        flows.activate()
+        self.assertIn("failing", self.bot.flow_executor.flow_roots)

@@ -56,6 +56,7 @@ class HelpTests(ContractTest):
         self.assertNotIn("It is a long one.", said)
         (line,) = [line for line in said.splitlines() if "!verbose" in line]
         self.assertTrue(line.endswith("..."), line)
+        self.assertEqual(len(line.partition(" - ")[2]), 80)
 
     def test_plugin(self) -> None:
         """The commands of one plugin."""
@@ -86,13 +87,15 @@ class HelpTests(ContractTest):
 
     def test_apropos(self) -> None:
         """Commands whose name or description has the word."""
-        said = self.ask("!apropos song")
-        self.assertIn("Sings a song.", said)
-        self.assertNotIn("uptime", said)
+        for word in ("song", "sings", "SONG"):
+            said = self.ask(f"!apropos {word}")
+            self.assertIn("Available commands", said)
+            self.assertRegex(said, "!sing a[ _]song: Sings a song.")
+            self.assertNotIn("uptime", said)
 
     def test_about(self) -> None:
-        """Something about the bot."""
-        self.assertTrue(self.ask("!about"))
+        """Which bot it is, and in which version."""
+        self.assertRegex(self.ask("!about"), r"(?i)this is err\w+ (version )?\d+\.\d+")
 
 
 class OtherPrefixTests(ContractTest):
@@ -133,8 +136,8 @@ class HealthTests(ContractTest):
 
     def test_parts(self) -> None:
         """Load and garbage by themselves."""
-        self.assertIn("Load", self.ask("!status load"))
-        self.assertRegex(self.ask("!status gc"), r"\d+->\d+")
+        self.assertRegex(self.ask("!status load"), r"^Load \d+\.\d+, \d+\.\d+, \d+\.\d+")
+        self.assertRegex(self.ask("!status gc"), r"^GC 0->\d+ 1->\d+ 2->\d+")
 
     def test_uptime(self) -> None:
         """Since when."""
@@ -176,7 +179,11 @@ class UtilsTests(ContractTest):
 
     def test_render_test(self) -> None:
         """All that Markdown has."""
-        self.assertGreater(len("\n".join(self.replies("!render test"))), 200)
+        said = "\n".join(self.replies("!render test"))
+        for part in ("H1" if "H1" in said else "HEADING 1", "•", "┃", "─" * 20, "©", "&", "<"):
+            self.assertIn(part, said)
+        for mark in ("**", "{:", "&copy;", "\n|"):
+            self.assertNotIn(mark, said)
 
 
 class ChatRoomTests(ContractTest):

@@ -6,13 +6,22 @@ import json
 import re
 from pathlib import Path
 
-from tests.contract.kit import ADMIN, ContractTest
+from tests.contract.kit import ADMIN, ContractTest, decided
 
 PLUGIN = """
     from errbot import BotPlugin, botcmd
 
     class Tried(BotPlugin):
         '''Tries things.'''
+
+        def get_configuration_template(self):
+            return {"password": "secret"}
+
+        def check_configuration(self, configuration):
+            pass
+
+        def configure(self, configuration):
+            super().configure(configuration or {})
 
         @botcmd
         def sing(self, msg, args):
@@ -62,6 +71,73 @@ class RoomTests(ContractTest):
         """It is told that a room is needed."""
         for command in ("create", "join", "leave", "destroy", "invite", "occupants", "topic"):
             self.assertRegex(self.ask(f"!room {command}"), "(?i)room", command)
+
+
+class PermissionsTests(ContractTest):
+    """Which commands are for administrators, when no rule says anything."""
+
+    plugin = PLUGIN
+
+    def setUp(self) -> None:
+        """Be somebody."""
+        super().setUp()
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+
+    def test_administrators(self) -> None:
+        """All that change something, or show what isn't for everybody."""
+        for command in (
+            "restart",
+            "shutdown",
+            "repos install x",
+            "repos uninstall x",
+            "repos update all",
+            "plugin config Tried",
+            "plugin reload Tried",
+            "plugin activate Tried",
+            "plugin deactivate Tried",
+            "plugin blacklist Tried",
+            "plugin unblacklist Tried",
+            "plugin info Tried",
+            "log tail",
+            "backup",
+        ):
+            self.assertIn("requires bot-admin privileges", self.ask(f"!{command}"), command)
+
+    def test_everybody(self) -> None:
+        """Help, health, flows and the like."""
+        for command in (
+            "apropos sing",
+            "echo x",
+            "history",
+            "render test",
+            "flows show x",
+            "flows start x",
+            "flows status",
+            "flows stop",
+        ):
+            self.assertNotIn("privileges", self.ask(f"!{command}"), command)
+
+    @decided("everybody may")
+    def test_rooms(self) -> None:
+        """Rooms are for administrators."""
+        for command in ("create x", "join x", "leave x", "destroy x", "invite x y", "occupants x", "topic x", "list"):
+            self.assertIn("requires bot-admin privileges", self.ask(f"!room {command}"), command)
+
+
+class PermittedTests(ContractTest):
+    """Commands that administrators keep to themselves unless a rule says otherwise."""
+
+    plugin = PLUGIN
+    config = {"ACCESS_CONTROLS": {"room_*": {"allowusers": ("somebody@*",)}, "Flows:flows_kill": {"allowusers": "*"}}}
+
+    def test_allowed(self) -> None:
+        """Whom a rule names may use them."""
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        self.assertIn("Created the room", self.ask("!room create r1"))
+        self.assertIn("not found", self.ask(f"!flows kill {ADMIN} nothing"))
+        self.bot.sender = self.bot.build_identifier("nobody@host")
+        self.assertIn("from this user", self.ask("!room create r2"))
+        self.assertFalse(self.bot.query_room("r2").exists)
 
 
 class RelayTests(ContractTest):
@@ -198,12 +274,11 @@ class PluginsTests(ContractTest):
             self.assertIn("Tried", self.ask(f"!plugin {command}"), command)
 
     def test_info(self) -> None:
-        """What it stores and how it is configured is shown to administrators."""
+        """What it stores and how it is configured is shown to administrators, in a private chat with all secrets."""
         self.instance()["a key"] = "a value"
-        self.bot.plugin_manager.set_plugin_configuration("Tried", {"setting": "chosen"})
-        self.addCleanup(self.bot.plugin_manager.set_plugin_configuration, "Tried", None)
+        self.assertIn("done", self.ask("!plugin config Tried {'password': 'chosen'}"))
         said = self.ask("!plugin info Tried")
-        for part in ("a key", "a value"):
+        for part in ("tried.plug", "tried.py", "errbot.plugins.Tried", "a key", "a value", "password", "chosen"):
             self.assertIn(part, said)
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 from tests.contract.kit import ADMIN, ContractTest, decided
+from tests.contract.test_05_webhooks import WebhookTest
 
 PLUGIN = """
     from errbot import BotPlugin, botcmd
@@ -136,6 +137,112 @@ class ArgumentsTests(AccessTest):
         self.assertIn("using the provided arguments", self.said_by("me", "!other the secret one"))
 
 
+class UnsplitArgumentsTests(AccessTest):
+    """Rules about arguments, of commands that get something else than the text."""
+
+    plugin = """
+        from errbot import BotPlugin, arg_botcmd, botcmd, re_botcmd
+
+        class Tried(BotPlugin):
+            @botcmd(split_args_with=None)
+            def split(self, msg, args):
+                return repr(args)
+
+            @arg_botcmd("name")
+            def parsed(self, msg, name):
+                return name
+
+            @re_botcmd(pattern="^look at (.*)$")
+            def look(self, msg, match):
+                return match.group(1)
+        """
+    config = {
+        "ACCESS_CONTROLS": {
+            "split": {"allowargs": "a b"},
+            "parsed": {"allowargs": ("*",), "denyargs": ("bob",)},
+            "look": {"denyargs": ("*secret*",)},
+        }
+    }
+
+    def test_split(self) -> None:
+        """They go by the text before it is split."""
+        self.assertEqual(self.said_by("me", "!split a b"), "['a', 'b']")
+        for text in ("!split a", "!split"):
+            self.assertIn("using the provided arguments", self.said_by("me", text), text)
+
+    def test_parsed(self) -> None:
+        """And before it is parsed; what is denied is denied even if another pattern allows it."""
+        self.assertEqual(self.said_by("me", "!parsed alice"), "alice")
+        self.assertIn("using the provided arguments", self.said_by("me", "!parsed bob"))
+
+    def test_matched(self) -> None:
+        """Of a regular expression's command it is what was matched."""
+        self.assertEqual(self.said_by("me", "!look at me"), "me")
+        self.assertIn("using the provided arguments", self.said_by("me", "!look at the secret"))
+
+
+class PatternsTests(AccessTest):
+    """Patterns for several commands."""
+
+    config = {
+        "ACCESS_CONTROLS": {
+            "*:open_door": {"denyusers": "first"},
+            "Tried:*": {"denyusers": "second"},
+            "*": {"denyusers": "third"},
+        }
+    }
+
+    def test_only_one(self) -> None:
+        """One pattern decides, the first in the order of the dict; what the others say has no effect."""
+        commands = ("open door", "other", "echo x")
+        denied = [
+            [command for command in commands if "not allowed" in self.said_by(person, f"!{command}")]
+            for person in ("first", "second", "third", "fourth")
+        ]
+        self.assertEqual(denied, [["open door"], ["other"], ["echo x"], []])
+
+
+class EmptyTests(AccessTest):
+    """Rules without a pattern in them."""
+
+    config = {"ACCESS_CONTROLS": {"open_door": {"allowusers": ()}, "other": {"denyusers": ()}, "ruled": {}}}
+
+    def test_empty(self) -> None:
+        """A key that is there is asked: who allows nobody denies all, who denies nobody allows all."""
+        self.assertIn("from this user", self.said_by("me", "!open door"))
+        self.assertEqual(self.said_by("me", "!other"), "other")
+        self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled"))
+
+
+class AttributeTests(AccessTest):
+    """By what persons and rooms are known to rules."""
+
+    config = {
+        "BOT_ADMINS": ("acl-boss",),
+        "ACCESS_CONTROLS": {"open_door": {"allowusers": ("acl-me",)}, "other": {"denyrooms": ("acl-#*",)}},
+    }
+
+    def test_attribute(self) -> None:
+        """It is their aclattr, and nothing else."""
+        from errbot.backends.base import Message
+        from errbot.backends.test import TestOccupant, TestPerson, TestRoom
+
+        class Person(TestPerson):
+            aclattr = property(lambda self: f"acl-{self.person}")
+
+        class Room(TestRoom):
+            aclattr = property(lambda self: f"acl-{self}")
+
+        for person, allowed in ((Person("me"), True), (TestPerson("me"), False), (TestPerson("acl-me"), True)):
+            self.bot.callback_message(Message("!open door", frm=person, to=self.bot.bot_identifier))
+            self.assertEqual(self.hear() == "open", allowed)
+        self.bot.callback_message(Message("!ruled", frm=Person("boss"), to=self.bot.bot_identifier))
+        self.assertEqual(self.hear(), "ruled")
+        for room, allowed in ((self.bot.query_room("#a"), True), (Room("#b", bot=self.bot), False)):
+            self.bot.callback_message(Message("!other", frm=TestOccupant("me", room), to=room))
+            self.assertEqual(self.hear() == "other", allowed)
+
+
 class AdministratorsTests(AccessTest):
     """Commands for administrators."""
 
@@ -162,6 +269,18 @@ class AdministratorsInRoomsTests(AccessTest):
         """Only directly."""
         said = self.said_by(ADMIN, "!ruled", "#room")
         self.assertIn("This command may only be issued through a direct message", said)
+
+
+class AdministratorsByDefaultTests(AccessTest):
+    """Commands for administrators, where the default says that rooms are fine, and a rule lets somebody in."""
+
+    config = {"ACCESS_CONTROLS_DEFAULT": {"allowmuc": True}, "ACCESS_CONTROLS": {"ruled": {"allowusers": "*"}}}
+
+    def test_in_rooms(self) -> None:
+        """The default counts as a rule does; but no rule makes an administrator of anybody."""
+        self.assertEqual(self.said_by(ADMIN, "!ruled", "#room"), "ruled")
+        self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled", "#room"))
+        self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled"))
 
 
 class ChecksInOrderTests(AccessTest):
@@ -198,6 +317,29 @@ class DefaultKeysTests(AccessTest):
         self.assertIn("from a chatroom", self.said_by("good", "!other", "#room"))
 
 
+class OutsideTests(WebhookTest):
+    """What access rules have no part in."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd, webhook
+
+        class Tried(BotPlugin):
+            @webhook
+            def told(self, payload):
+                return "told"
+
+            @botcmd
+            def told_too(self, msg, args):
+                return "told too"
+        """
+    config = {"ACCESS_CONTROLS": {"Tried:*": {"denyusers": "*"}}}
+
+    def test_webhooks(self) -> None:
+        """Webhooks are for whoever sends a request."""
+        self.assertIn("from this user", self.ask("!told too"))
+        self.assertEqual(self.post("/told/"), "told")
+
+
 class OneAdministratorTests(AccessTest):
     """BOT_ADMINS with one name that isn't in a tuple."""
 
@@ -220,14 +362,51 @@ class HiddenTests(AccessTest):
     }
 
     def test_no_reply(self) -> None:
-        """Whoever may not isn't told."""
+        """Whoever may not isn't told, whatever the reason."""
         self.assertEqual(self.said_by("me", "!open door"), "")
+        self.assertEqual(self.said_by("me", "!ruled"), "")
+        self.assertEqual(self.said_by(ADMIN, "!ruled", "#room"), "")
+        self.assertEqual(self.said_by(ADMIN, "!ruled"), "ruled")
 
     def test_not_in_help(self) -> None:
         """What one may not isn't in the help."""
         said = self.ask("!help Tried")
         self.assertNotIn("open door", said)
         self.assertIn("other", said)
+
+
+class HiddenCommandsTests(AccessTest):
+    """HIDE_RESTRICTED_COMMANDS by itself."""
+
+    config = {"HIDE_RESTRICTED_COMMANDS": True, "ACCESS_CONTROLS": {"open_door": {"denyusers": ("*",)}}}
+
+    def test_asked_in_silence(self) -> None:
+        """To find out what may be shown nobody is told that he may not; whoever tries is."""
+        (said,) = self.replies("!help Tried")
+        self.assertNotIn("open door", said)
+        for part in ("other", "ruled"):
+            self.assertIn(part, said)
+        self.assertIn("from this user", self.ask("!open door"))
+
+    def test_of_administrators(self) -> None:
+        """What is for administrators isn't shown to others."""
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        said = self.ask("!help Tried")
+        self.assertIn("other", said)
+        self.assertNotIn("ruled", said)
+
+
+class ShownCommandsTests(AccessTest):
+    """Help without HIDE_RESTRICTED_COMMANDS."""
+
+    config = {"ACCESS_CONTROLS": {"open_door": {"denyusers": ("*",)}}}
+
+    def test_shown(self) -> None:
+        """All commands are shown to everybody."""
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        said = self.ask("!help Tried")
+        for part in ("open door", "other", "ruled"):
+            self.assertIn(part, said)
 
 
 class MendedTests(AccessTest):
@@ -346,6 +525,7 @@ class BootstrapTests(ContractTest):
             "BOT_ASYNC_POOLSIZE": 10,
             "BOT_PREFIX": "!",
             "BOT_PREFIX_OPTIONAL_ON_CHAT": False,
+            "CHATROOM_FN": "Errbot",
             "CHATROOM_PRESENCE": (),
             "DIVERT_TO_PRIVATE": (),
             "DIVERT_TO_THREAD": (),
@@ -358,6 +538,8 @@ class BootstrapTests(ContractTest):
             "TEXT_DEMO_MODE": True,
         }
         self.assertEqual({name: getattr(config, name) for name in expected}, expected)
+        for name in ("CHATROOM_RELAY", "REVERSE_CHATROOM_RELAY"):
+            self.assertEqual(len(getattr(config, name)), 0, name)
 
     def test_what_is_given_stays(self) -> None:
         """Nothing that was given is changed."""
@@ -394,12 +576,34 @@ class WarningsTests(ContractTest):
 class RelaysTests(ContractTest):
     """CHATROOM_RELAY and REVERSE_CHATROOM_RELAY."""
 
-    config = {"CHATROOM_RELAY": {ADMIN: ("other",)}, "REVERSE_CHATROOM_RELAY": {"#room": ("listener",)}}
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            def activate(self):
+                super().activate()
+                self.said = []
+
+            def callback_botmessage(self, message):
+                self.said.append((message.body, message.to))
+        """
+    config = {"CHATROOM_RELAY": {ADMIN: ("other", "another")}, "REVERSE_CHATROOM_RELAY": {"#room": ("listener",)}}
 
     def test_from_person_to_others(self) -> None:
-        """What a person says directly is passed on."""
+        """What a person says directly is passed on to rooms, and what others say isn't."""
+        rooms = [self.bot.query_room(name) for name in ("other", "another")]
+        for room in rooms:
+            room.join()
         self.say("good morning")
-        self.assertEqual(self.hear(), "good morning")
+        self.assertEqual([self.hear(), self.hear()], ["good morning", "good morning"])
+        self.until_quiet()
+        self.assertEqual([to for body, to in self.instance().said if body == "good morning"], rooms)
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        self.say("good evening")
+        self.say("!kit done")
+        while self.hear() != "done":
+            pass
+        self.assertNotIn("good evening", [body for body, _ in self.instance().said])
 
     @decided("the person isn't found")
     def test_from_room_to_person(self) -> None:
@@ -422,6 +626,16 @@ class SomeCorePluginsTests(ContractTest):
         names = set(self.bot.plugin_manager.get_all_active_plugin_names())
         self.assertTrue({"Help", "Utils", "Kit"} <= names)
         self.assertFalse({"Health", "Backup", "Plugins", "Webserver"} & names)
+
+
+class NotFoundTests(ContractTest):
+    """CORE_PLUGINS without CommandNotFoundFilter."""
+
+    config = {"CORE_PLUGINS": ("Help", "Utils", "ACLs")}
+
+    def test_silence(self) -> None:
+        """Nobody is told that there is no such command."""
+        self.assert_silent("!nothing of the kind")
 
 
 class UnboundedTests(ContractTest):

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import types
 import unittest
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,9 @@ BACKEND = """
 
         __str__ = lambda self: self.name
 
+        def join(self, username=None, password=None):
+            SAID.put((self.name, f"{username} joins with {password}"))
+
 
     class ContractBackend(ErrBot):
         def __init__(self, config):
@@ -61,6 +65,7 @@ BACKEND = """
 
         def serve_once(self):
             self.connections += 1
+            self["connections"] = f"{self.connections} of {self.namespace}"
             self.connect_callback()
             try:
                 while True:
@@ -102,15 +107,16 @@ BACKEND = """
     """
 
 PLUGIN = """
+    import io
     import queue
     from errbot import BotPlugin, botcmd
 
     class Tried(BotPlugin):
         told = queue.Queue()
-        connected = 0
+        connections = queue.Queue()
 
         def callback_connect(self):
-            self.connected += 1
+            self.connections.put(self.mode)
 
         def callback_botmessage(self, message):
             self.told.put(message.body)
@@ -137,6 +143,23 @@ PLUGIN = """
             self.change_presence("away")
 
         @botcmd
+        def card(self, msg, args):
+            self.send_card(title="title", body="body", to=msg.frm)
+
+        @botcmd
+        def file(self, msg, args):
+            self.send_stream_request(msg.frm, io.BytesIO(b"content"), name="name", size=7, stream_type="text/plain")
+
+        @botcmd
+        def react(self, msg, args):
+            self._bot.add_reaction(msg, "up")
+            self._bot.remove_reaction(msg, "up")
+
+        @botcmd
+        def stored(self, msg, args):
+            return f"{self._bot['connections']} {'nothing' in self._bot}"
+
+        @botcmd
         def later(self, msg, args):
             self.send(self.build_identifier("someone"), "for you")
     """
@@ -146,6 +169,11 @@ class BackendCase(Case):
     """A test with a bot on a network that is a subclass of ErrBot, with a blocking serve_once."""
 
     backend = BACKEND
+    settings: Mapping[str, Any] = {}
+
+    def place(self, directory: str) -> str | list[str]:
+        """BOT_EXTRA_BACKEND_DIR for a network in that directory."""
+        return directory
 
     def setUp(self) -> None:
         """Start a bot on such a network."""
@@ -167,12 +195,14 @@ class BackendCase(Case):
         config.BACKEND = "Contract"
         config.BOT_DATA_DIR = str(directory / "data")
         config.BOT_EXTRA_PLUGIN_DIR = str(directory / "plugins")
-        config.BOT_EXTRA_BACKEND_DIR = str(directory / "backend")
+        config.BOT_EXTRA_BACKEND_DIR = self.place(str(directory / "backend"))
         config.BOT_ADMINS = ("admin",)
         config.BOT_IDENTITY = {"username": "me"}
         config.BOT_LOG_FILE = None
         config.BOT_LOG_LEVEL = logging.ERROR
         config.STORAGE = "Memory"
+        for setting, value in self.settings.items():
+            setattr(config, setting, value)
         self.bot = setup_bot("Contract", logging.getLogger("contract"), config)
         # However the module is called there.
         module = self.bot.serve_once.__func__.__globals__
@@ -217,7 +247,7 @@ class ThirdPartyBackendTests(BackendCase):
         """Plugins are told that there is a connection, and of what the bot says."""
         self.ask("!hello you")
         tried = self.bot.plugin_manager.get_plugin_obj_by_name("Tried")
-        self.assertGreaterEqual(tried.connected, 1)
+        self.assertEqual(tried.connections.get(timeout=10), "contract")
         self.assertEqual(tried.told.get(timeout=10), "hello *you*")
 
     def test_long_messages(self) -> None:
@@ -307,6 +337,25 @@ class ThirdPartyBackendTests(BackendCase):
         self.assertIn("title", body)
         self.assertIn("the body", body)
 
+    def test_stored(self) -> None:
+        """The network keeps what it likes, in a namespace that has its name, and plugins find it in the bot."""
+        self.assertEqual(self.ask("!stored"), ("admin", "1 of contract_backend False"))
+
+    @decided("plugins are deactivated, and activated again")
+    def test_connected_again(self) -> None:
+        """When the connection is gone plugins stay active; they are told of each that there is."""
+        self.ask("!hello you")
+        tried = self.bot.plugin_manager.get_plugin_obj_by_name("Tried")
+        # Once when they are activated, once when there is a connection.
+        for _ in range(2):
+            tried.connections.get(timeout=10)
+        self.bot.disconnect_callback()
+        self.assertTrue(tried.is_activated)
+        self.bot.connect_callback()
+        tried.connections.get(timeout=10)
+        self.ask("!hello you")
+        self.assertTrue(tried.connections.empty())
+
     def test_unknown(self) -> None:
         """`unknown_command` makes the reply."""
         self.ask("!hello you")
@@ -324,6 +373,91 @@ class RoomsAsPropertyTests(BackendCase):
     def test_rooms(self) -> None:
         """Plugins call their method of that name all the same."""
         self.assertEqual(self.ask("!where"), ("admin", "#one"))
+
+
+class ConfiguredTests(BackendCase):
+    """What a network has from the configuration."""
+
+    settings = {
+        "CHATROOM_PRESENCE": ("#open", ("#locked", "secret")),
+        "CHATROOM_FN": "Talker",
+    }
+
+    def place(self, directory: str) -> str | list[str]:
+        """Networks may be in several directories."""
+        return [directory]
+
+    def test_rooms(self) -> None:
+        """As soon as it is connected it enters the rooms of CHATROOM_PRESENCE, as CHATROOM_FN, with their passwords."""
+        said = [self.said.get(timeout=10) for _ in range(2)]
+        self.assertEqual(sorted(said), [("#locked", "Talker joins with secret"), ("#open", "Talker joins with None")])
+        # And by the command.
+        self.assertEqual(self.ask("!room join '#late' other"), ("#late", "Talker joins with other"))
+
+
+class OverridingTests(BackendCase):
+    """Networks that override what they may."""
+
+    backend = BACKEND.replace(
+        "        def connect(self):",
+        """
+        def is_from_self(self, msg):
+            return msg.body.endswith("(mine)")
+
+        def set_message_size_limit(self, limit=50, hard_limit=70):
+            super().set_message_size_limit(limit, hard_limit)
+
+        def build_message(self, text):
+            message = super().build_message(text)
+            message.body = f"built: {message.body}"
+            return message
+
+        def send_card(self, card):
+            SAID.put((str(card.to), f"a card: {card.title}"))
+
+        def send_stream_request(self, user, fsource, name=None, size=None, stream_type=None):
+            SAID.put((str(user), f"a file: {name} {fsource.read()} {size} {stream_type}"))
+
+        def add_reaction(self, msg, reaction):
+            SAID.put((str(msg.frm), f"+{reaction}"))
+
+        def remove_reaction(self, msg, reaction):
+            SAID.put((str(msg.frm), f"-{reaction}"))
+
+        def connect(self):""",
+    )
+
+    def test_from_self(self) -> None:
+        """What they say is from the bot isn't heard."""
+        self.heard.put("!hello (mine)")
+        self.assertEqual(self.ask("!facts")[0], "admin")
+        self.assertEqual(self.said.qsize(), 0)
+
+    def test_built(self) -> None:
+        """Replies are built by them."""
+        self.assertEqual(self.ask("!hello you"), ("admin", "built: hello *you*"))
+
+    def test_limit(self) -> None:
+        """Messages are as long as they say."""
+        self.assertEqual(self.bot.message_size_limit, 50)
+
+    def test_more_than_texts(self) -> None:
+        """Cards, files and reactions are sent by them."""
+        self.assertEqual(self.ask("!card"), ("admin", "a card: title"))
+        self.assertEqual(self.ask("!file"), ("admin", "a file: name b'content' 7 text/plain"))
+        self.assertEqual(self.ask("!react"), ("admin", "+up"))
+        self.assertEqual(self.said.get(timeout=10), ("admin", "-up"))
+
+
+class ConfiguredLimitTests(BackendCase):
+    """A MESSAGE_SIZE_LIMIT that is more than the network takes."""
+
+    backend = OverridingTests.backend
+    settings = {"MESSAGE_SIZE_LIMIT": 80}
+
+    def test_limit(self) -> None:
+        """The setting wins."""
+        self.assertEqual(self.bot.message_size_limit, 80)
 
 
 class BackendManagerTests(unittest.TestCase):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
+import tempfile
 import unittest
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,65 @@ class TestBotTests(ContractTest):
         self.assertTrue(Path(self.testbot.bot_config.BOT_DATA_DIR).is_dir())
 
 
+class TalkativeTests(ContractTest):
+    """A plugin that speaks before anybody has asked."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+            def callback_connect(self):
+                for number in range(25):
+                    self.send(self.build_identifier("gbin@localhost"), f"hello {number}")
+
+            @botcmd
+            def bold(self, msg, args):
+                return "**bold** and [a link](http://localhost/)"
+        """
+
+    def test_forgotten(self) -> None:
+        """What the bot says until it has started isn't popped by tests."""
+        self.assertEqual(self.drain(), [])
+
+    def test_rendered(self) -> None:
+        """What is popped is text, without marks of Markdown."""
+        self.assertEqual(self.ask("!bold"), "bold and a link (http://localhost/)")
+
+
+class SetUpTests(unittest.TestCase):
+    """`FullStackTest.setUp`."""
+
+    def test_default_directory(self) -> None:
+        """Plugins are looked for two levels above the current directory; settings and level may be given."""
+        from errbot.backends.test import FullStackTest
+
+        outer = self
+        directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        below = directory / "one" / "two"
+        below.mkdir(parents=True)
+        (directory / "upstairs.plug").write_text("[Core]\nName = Upstairs\nModule = upstairs\n")
+        (directory / "upstairs.py").write_text("from errbot import BotPlugin\nclass Upstairs(BotPlugin):\n    pass\n")
+
+        class Tests(FullStackTest):
+            def setUp(self, *args: Any, **kwargs: Any) -> None:
+                super().setUp(loglevel=logging.ERROR, extra_config={"OF_MINE": 5})
+
+            def test_it(self) -> None:
+                outer.assertIn("Upstairs", self.bot.plugin_manager.get_all_active_plugin_names())
+                outer.assertEqual(self.bot_config.OF_MINE, 5)
+                with outer.assertRaises(AssertionError):
+                    self.assertInCommand("!echo there", "here and there")
+
+        here = Path.cwd()
+        os.chdir(below)
+        try:
+            result = unittest.TestResult()
+            Tests("test_it").run(result)
+        finally:
+            os.chdir(here)
+        self.assertEqual((result.testsRun, result.errors, result.failures), (1, [], []))
+
+
 class IdentifierTests(unittest.TestCase):
     """Persons and rooms of tests."""
 
@@ -96,6 +157,9 @@ class IdentifierTests(unittest.TestCase):
         self.assertNotEqual(TestPerson("a@b"), TestPerson("c@d"))
         occupant: Any = TestOccupant("a@b", "room")
         self.assertEqual(occupant.person, "a@b")
+        self.assertEqual(occupant, TestOccupant("a@b", "room"))
+        self.assertNotEqual(occupant, TestOccupant("c@d", "room"))
+        self.assertNotEqual(occupant, TestOccupant("a@b", "other"))
 
     def test_constants(self) -> None:
         """What the bot may be told."""

@@ -102,10 +102,10 @@ class TestBotTests(ContractTest):
 
     def test_zap(self) -> None:
         """What was said and not popped is forgotten."""
-        self.testbot.push_message("!hello one")
-        self.until_quiet()
-        self.testbot.push_message("!hello two")
+        for text in ("one", "two"):
+            self.bot.outgoing_message_queue.put(text)
         self.testbot.zap_queues()
+        self.assertEqual(self.drain(), [])
         self.assertEqual(self.ask("!hello three"), "hello three")
 
     def test_mocks(self) -> None:
