@@ -94,10 +94,10 @@ class Answers:
             sender=str(message.frm),
         )
         speaker = getattr(backend, "legacy", self._bot)
-        self.reply(backend, message, f"{speaker.MSG_ERROR_OCCURRED}:\n{_told(failure)}", command)
+        self.reply(backend, message, f"{speaker.MSG_ERROR_OCCURRED}:\n{told(failure)}", command)
 
 
-def _told(failure: Failure) -> str:
+def told(failure: Failure) -> str:
     """What the exception says of itself; its type, if it can't say anything."""
     try:
         return str(failure.value)

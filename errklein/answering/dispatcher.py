@@ -11,21 +11,27 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.answering.answers import Answers
+from errklein.answering.answers import Answers, told
 from errklein.answering.filtering import Filtering
 from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
 from errklein.commands import Caller, Prefixes, RegisteredCommand, find_command, strip_prefix
 from errklein.commands.access import needs_admin, verdict_on
+from errklein.commands.declaration import is_at_once
 from errklein.commands.history import History, asked_again
 from errklein.commands.unknown import unknown_command
 from errklein.ports import Backend
 from errklein.running import Placement, place
 from errklein.running.one_by_one import OneByOne
+from errklein.running.patience import result_within
 from errklein.running.tally import Tally
+from errklein.text.quoting import code
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
+
+_PATIENCE = 10.0
+"""Seconds that a message waits for a plugin that is being reloaded, before it is taken for no command."""
 
 _network: ContextVar[str] = ContextVar("errklein.network", default="")
 
@@ -67,6 +73,7 @@ class Dispatcher:
         self._tally = Tally()
         self._admins = OneByOne(bot.reactor)
         self._in_turn = OneByOne(bot.reactor)
+        self._running_alone = ""
         self._prefixes: dict[str, tuple[Any, Prefixes]] = {}
 
     def when_idle(self) -> Deferred[None]:
@@ -152,7 +159,7 @@ class Dispatcher:
         return DeferredList([one.addErrback(self._lost) for one in running if one is not None]) if running else None
 
     def _repeat(self, backend: Backend, message: Message, back: int) -> Deferred[Any] | None:
-        given = self.histories[backend.network].again(_person(message), back)
+        given = self.histories[backend.network].again(_person(message), back, _aclattr(message))
         if given is None:
             raise NothingToRepeat
         command = self._bot.registry.find(given[0])
@@ -164,9 +171,14 @@ class Dispatcher:
 
     def _unknown(self, backend: Backend, message: Message) -> Deferred[Any] | None:
         settled = self._bot.plugin_manager.when_settled()
-        if settled is not None:
-            # It may be a command of the plugin that is being reloaded.
-            return settled.addCallback(_in_this_context(self._dispatch), backend, message)
+        if settled is None:
+            return self._not_found(backend, message)
+        # It may be a command of the plugin that is being reloaded, which may take long.
+        waiting = Deferred.fromCoroutine(result_within(self._bot.reactor, _PATIENCE, settled))
+        again, give_up = (_in_this_context(do, backend, message) for do in (self._dispatch, self._not_found))
+        return waiting.addCallbacks(again, give_up)
+
+    def _not_found(self, backend: Backend, message: Message) -> Deferred[Any] | None:
         return Deferred.fromCoroutine(self._ask_about_unknown(backend, message)) if self._bot.filters.catching else None
 
     async def _ask_about_unknown(self, backend: Backend, message: Message) -> None:
@@ -234,27 +246,60 @@ class Dispatcher:
         if not self._bot.flow_executor.enter(message, command):
             return None
         if declaration.historize and (person := _person(message)):
-            self.histories[backend.network].remember(person, command.name, text)
+            self.histories[backend.network].remember(person, command.name, text, _aclattr(message))
         if declaration.pattern is not None:
             args = declaration.match(text) if match is None else match
-            if args is None:
-                return None
-        else:
-            try:
-                args = declaration.split(text)
-            except Exception as error:
-                self.answers.reply(backend, message, f"Sorry, I couldn't parse your arguments. {error}", command)
-                return None
+            return None if args is None else self._line_up(backend, message, command, args)
+        if not declaration.splits_at_once:
+            splitting = self._bot.runner.run(declaration.split, text, pool=self._bot.command_pool)
+            return splitting.addCallbacks(
+                partial(self._line_up, backend, message, command), partial(self._not_split, backend, message, command)
+            )
+        try:
+            args = declaration.split(text)
+        except Exception:
+            self._not_split(backend, message, command, Failure())
+            return None
+        return self._line_up(backend, message, command, args)
+
+    def _not_split(self, backend: Backend, message: Message, command: RegisteredCommand, failure: Failure) -> None:
+        self.answers.reply(backend, message, f"Sorry, I couldn't parse your arguments. {told(failure)}", command)
+
+    def _line_up(
+        self, backend: Backend, message: Message, command: RegisteredCommand, args: Any
+    ) -> Deferred[Any] | None:
+        """Run the command, at once or when its turn has come."""
         where = place(command.handler)
-        if where is Placement.REACTOR and not command.yields and not declaration.admin_only:
+        waits = command.declaration.admin_only and not is_at_once(command.handler)
+        if where is Placement.REACTOR and not command.yields and not waits:
             return self._run_here(backend, message, command, args)
         run = partial(self._run, backend, message, command, args)
         if where is Placement.THREAD and not self._bot.bot_config.BOT_ASYNC:
             run = partial(self._in_turn.run, run)
-        running = self._admins.run(run) if declaration.admin_only else run()
+        running = (
+            self._admins.run(partial(self._alone, command, run), self._told_to_wait(backend, message, command))
+            if waits
+            else run()
+        )
         running.addCallback(self._succeeded, message, command)
         running.addErrback(self.answers.failed, backend, message, command)
         return running
+
+    def _alone(self, command: RegisteredCommand, run: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        self._running_alone = command.name
+        return run()
+
+    def _told_to_wait(self, backend: Backend, message: Message, command: RegisteredCommand) -> Callable[[], None]:
+        def tell() -> None:
+            prefix = self._prefixes_of(backend).prefix
+            given, other = (f"{prefix}{name.replace('_', ' ')}" for name in (command.name, self._running_alone))
+            self.answers.reply(
+                backend,
+                message,
+                f"{code(given)} waits for {code(other)} to end: administrators' commands run one by one.",
+            )
+
+        return tell
 
     def _run(self, backend: Backend, message: Message, command: RegisteredCommand, args: Any) -> Deferred[Any]:
         runner, pool = self._bot.runner, self._bot.command_pool
@@ -307,10 +352,15 @@ class Dispatcher:
         return prefixes
 
 
-def _in_this_context(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Calls the function later as if it were called now."""
+def _in_this_context(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+    """A callback that calls the function as if it were called now."""
     context = copy_context()
-    return lambda _, *args: context.run(function, *args)
+    return lambda _: context.run(function, *args)
+
+
+def _aclattr(message: Message) -> str:
+    """What access rules know the sender by."""
+    return str(getattr(message.frm, "aclattr", ""))
 
 
 def _person(message: Message) -> str:

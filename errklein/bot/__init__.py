@@ -209,12 +209,12 @@ class Bot(Keeping, Hearing):
 
     def inject_commands_from(self, plugin: BotPlugin) -> None:
         """Let the plugin's commands be given; admins are told of those that had to be renamed."""
-        for clash in self.registry.add(plugin.name, [handler for _, handler in handlers(plugin)]):
+        for clash in self.registry.add(plugin.name, [handler for _, handler in handlers(plugin)], plugin):
             self.tell_admins(clash)
 
     def remove_commands_from(self, plugin: BotPlugin) -> None:
         """The plugin's commands can't be given any more."""
-        self.registry.remove(plugin.name)
+        self.registry.remove(plugin.name, plugin)
 
     def inject_command_filters_from(self, plugin: BotPlugin) -> None:
         """Let the plugin's filters see commands before they run."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from errklein.commands.arguments import SeparatorArgParser, ShlexArgParser
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,6 +80,14 @@ class CommandDeclaration:
             shown=getattr(function, "_err_command_re_name_help", None),
         )
 
+    @property
+    def splits_at_once(self) -> bool:
+        """Whether `split` is known to wait for nothing, as a plugin's own splitter may."""
+        splitter = self.split_args_with
+        return (
+            splitter is None or splitter is shlex.split or type(splitter) in (str, SeparatorArgParser, ShlexArgParser)
+        )
+
     def split(self, args: str) -> Any:
         """The arguments as the handler wants them; raises whatever the splitter raises."""
         splitter = self.split_args_with
@@ -93,6 +104,17 @@ class CommandDeclaration:
         if self.pattern is None:
             return None
         return (list(self.pattern.finditer(text)) or None) if self.matchall else self.pattern.search(text)
+
+
+def at_once(function: F) -> F:
+    """Let a command for administrators run beside others of its kind: what ends the bot mustn't wait for what hangs."""
+    function._errklein_at_once = True  # type: ignore[attr-defined]
+    return function
+
+
+def is_at_once(handler: Callable[..., Any]) -> bool:
+    """Whether `at_once` marks the handler."""
+    return bool(getattr(handler, "_errklein_at_once", False))
 
 
 def joined(name: str) -> str:

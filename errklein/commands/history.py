@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 KEPT = 10
@@ -12,8 +11,22 @@ KEPT = 10
 PERSONS = 10_000
 """How many persons are remembered; then the one who came first is forgotten."""
 
-Given = tuple[str, str]
-"""A command's name, and its arguments as they were typed."""
+
+class Given(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slots
+    """A command's name, and its arguments as they were typed.
+
+    `aclattr` is what access rules knew the person by: whoever has the name of another one later, as on IRC anybody may, neither
+    sees nor repeats what that one has said.
+    """
+
+    aclattr = ""
+
+    @classmethod
+    def by(cls, aclattr: str, command: str, args: str) -> Given:
+        """The command, as given by somebody who is known as that."""
+        given = cls((command, args))
+        given.aclattr = aclattr
+        return given
 
 
 class History(dict[Any, deque[Given]]):
@@ -26,16 +39,21 @@ class History(dict[Any, deque[Given]]):
         self[person] = given
         return given
 
-    def remember(self, person: str, command: str, args: str) -> None:
+    def remember(self, person: str, command: str, args: str, aclattr: str = "") -> None:
         """The person has given the command; if it is in the history already, it moves to the end."""
-        given = self[person]
-        if (command, args) in given:
-            given.remove((command, args))
-        given.append((command, args))
+        given = Given.by(aclattr, command, args)
+        commands = self[person]
+        if given in commands:
+            commands.remove(given)
+        commands.append(given)
 
-    def again(self, person: str, back: int) -> Given | None:
+    def of(self, person: str, aclattr: str = "") -> list[Given]:
+        """What the person, as access rules know it now, has given; what plugins have put there is anybody's."""
+        return [given for given in self.get(person, ()) if getattr(given, "aclattr", "") in ("", aclattr)]
+
+    def again(self, person: str, back: int, aclattr: str = "") -> Given | None:
         """The command that the person has given so many commands ago, 1 being the last one; None if there is none."""
-        given: Sequence[Given] = self.get(person, ())
+        given = self.of(person, aclattr)
         return given[-back] if 0 < back <= len(given) else None
 
 

@@ -23,6 +23,8 @@ class RegisteredCommand:
     declaration: CommandDeclaration
     handler: Callable[..., Any]
     yields: bool = False
+    instance: object = None
+    """The plugin itself. Plugins that are made at run time may have the name of another one."""
 
 
 class CommandRegistry:
@@ -46,7 +48,7 @@ class CommandRegistry:
         """The commands that are given by their names."""
         return dict(self._named)
 
-    def add(self, owner: str, handlers: Iterable[Callable[..., Any]]) -> list[str]:
+    def add(self, owner: str, handlers: Iterable[Callable[..., Any]], instance: object = None) -> list[str]:
         """Register the handlers that are declared as commands; returns a sentence for each that had to be renamed.
 
         A name that is taken is kept by the one that has it; the newcomer's becomes "<plugin>-<name>", and its function
@@ -73,7 +75,7 @@ class CommandRegistry:
                     )
                     _function(handler)._err_command_name = name
                     declaration = replace(declaration, name=name)
-                command = RegisteredCommand(owner, declaration.name, declaration, handler, _yields(handler))
+                command = RegisteredCommand(owner, declaration.name, declaration, handler, _yields(handler), instance)
                 commands[command.name] = command
                 added.append(command)
             self._settle(named, patterns)
@@ -87,13 +89,10 @@ class CommandRegistry:
                         )
         return clashes
 
-    def remove(self, owner: str) -> None:
+    def remove(self, owner: str, instance: object = None) -> None:
         """Forget all commands of a plugin."""
         with self._lock:
-            self._settle(
-                {name: command for name, command in self._named.items() if command.owner != owner},
-                {name: command for name, command in self._patterns.items() if command.owner != owner},
-            )
+            self._settle(*(_without(commands, owner, instance) for commands in (self._named, self._patterns)))
 
     def get(self, name: str) -> RegisteredCommand | None:
         """The command that is given by that name or alias, if there is one."""
@@ -120,6 +119,14 @@ class CommandRegistry:
         self.by_pattern = tuple(patterns.values())
         self.overheard = tuple(command for command in self.by_pattern if not command.declaration.prefixed)
         self.most_words = max((name.count("_") + 1 for name in given), default=0)
+
+
+def _without(commands: dict[str, RegisteredCommand], owner: str, instance: object) -> dict[str, RegisteredCommand]:
+    return {
+        name: command
+        for name, command in commands.items()
+        if command.owner != owner or command.instance is not instance
+    }
 
 
 _MARKS = ("_err_command_filter", "catch_unprocessed")

@@ -6,11 +6,15 @@ import gc
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from twisted.internet.error import ReactorNotRunning
+
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
+from errklein.commands.declaration import at_once
 from errklein.running.relaunch import CannotRestart, restart
 from errklein.text.quoting import plain
 
@@ -45,6 +49,7 @@ class Health(BotPlugin):
         running = datetime.now() - since
         return f"I've been up for {_spoken(int(running.total_seconds()))} (since {since:%A, %b %d at %H:%M})."
 
+    @at_once
     @botcmd(admin_only=True)
     async def restart(self, msg: Message, args: str) -> str:
         """Stop the bot as `shutdown` does, and start it again with the same command line."""
@@ -54,6 +59,7 @@ class Health(BotPlugin):
             raise CommandError(f"The bot can't restart itself: {error}.") from error
         return "Restarting."
 
+    @at_once
     @botcmd(admin_only=True, syntax="[--confirm] [--kill]")
     async def shutdown(self, msg: Message, args: str) -> str:
         """Stop the bot; it needs `--confirm`.
@@ -69,8 +75,13 @@ class Health(BotPlugin):
         if "--kill" in given:
             self._bot.reactor.callLater(0, os.kill, os.getpid(), signal.SIGKILL)
             return "Killing myself."
-        self._bot.reactor.callLater(0, self._bot.reactor.stop)
+        self._bot.reactor.callLater(0, self._stop)
         return "Shutting down."
+
+    def _stop(self) -> None:
+        # Somebody else may have said so in the same moment.
+        with suppress(ReactorNotRunning):
+            self._bot.reactor.stop()
 
     def _plugins(self) -> Mapping[str, Any]:
         manager = self._bot.plugin_manager

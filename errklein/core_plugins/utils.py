@@ -93,7 +93,7 @@ class Utils(BotPlugin):
     @botcmd(historize=False)
     async def history(self, msg: Message, args: str) -> str:
         """Show your last commands; the prefix and a number give one of them again."""
-        entries = list(self._bot.cmd_history[str(getattr(msg.frm, "person", ""))])
+        entries = self._bot.cmd_history.of(str(getattr(msg.frm, "person", "")), str(getattr(msg.frm, "aclattr", "")))
         lines = [
             plain(f"{len(entries) - place}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}")
             for place, (command, given) in enumerate(entries)

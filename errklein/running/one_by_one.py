@@ -20,19 +20,28 @@ class OneByOne:
     nor call each other ever deeper, as they would with Twisted's DeferredLock.
     """
 
+    PATIENCE = 10.0
+    """Seconds that a piece waits before somebody is told."""
+
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._waiting: deque[tuple[Context, Callable[[], Any], Deferred[Any]]] = deque()
         self._busy = False
         self._next: IDelayedCall | None = None
+        self._notices: dict[Deferred[Any], IDelayedCall] = {}
 
-    def run(self, work: Callable[[], Deferred[T]]) -> Deferred[T]:
-        """Do the work, now or after what was asked for before; fires with its result."""
+    def run(self, work: Callable[[], Deferred[T]], tell: Callable[[], None] | None = None) -> Deferred[T]:
+        """Do the work, now or after what was asked for before; fires with its result.
+
+        `tell` is called if it hasn't begun after PATIENCE.
+        """
         done: Deferred[T] = Deferred()
         self._waiting.append((copy_context(), work, done))
         if not self._busy:
             self._busy = True
             self._begin()
+        elif tell is not None:
+            self._notices[done] = self._reactor.callLater(self.PATIENCE, copy_context().run, self._told, done, tell)
         return done
 
     @property
@@ -48,6 +57,8 @@ class OneByOne:
     def stop(self) -> None:
         """Forget what hasn't begun."""
         self._waiting.clear()
+        while self._notices:
+            self._notices.popitem()[1].cancel()
         if self._next is not None:
             self._next.cancel()
             self._next = None
@@ -55,7 +66,14 @@ class OneByOne:
     def _begin(self) -> None:
         self._next = None
         context, work, done = self._waiting.popleft()
+        notice = self._notices.pop(done, None)
+        if notice is not None:
+            notice.cancel()
         context.run(maybeDeferred, work).addBoth(self._end, done)
+
+    def _told(self, done: Deferred[Any], tell: Callable[[], None]) -> None:
+        del self._notices[done]
+        tell()
 
     def _end(self, result: Any, done: Deferred[Any]) -> None:
         if self._waiting:

@@ -21,6 +21,15 @@ class Silent(Exception):
         raise ValueError("no text")
 
 
+def split_itself(args: str) -> list[str]:
+    """Splits, or doesn't."""
+    if args == "leave":
+        raise SystemExit(2)
+    if args == "silently":
+        raise Silent
+    return args.split("-")
+
+
 class Talker(BotPlugin):
     """Answers in every way."""
 
@@ -91,6 +100,10 @@ class Talker(BotPlugin):
     @botcmd(split_args_with=shlex.split)
     def split_shell(self, msg: Any, args: list[str]) -> str:
         return repr(args)
+
+    @botcmd(split_args_with=split_itself)
+    def split_itself(self, msg: Any, args: list[str]) -> str:
+        return str(args)
 
     @botcmd(admin_only=True)
     async def admin_waits(self, msg: Any, args: str) -> str:
@@ -183,6 +196,15 @@ class AnswerTests(TalkerCase):
         (reply,) = self.say("!split shell 'a b")
         self.assertIn("couldn't parse your arguments", reply)
         self.assertIn("No closing quotation", reply)
+
+    def test_splitters_of_plugins(self) -> None:
+        """Whatever a plugin's own splitter raises is told, as what argparse raises at arguments it doesn't know."""
+        self.assertEqual(self.say("!split itself a-b"), ["['a', 'b']"])
+        (reply,) = self.say("!split itself leave")
+        self.assertIn("couldn't parse your arguments", reply)
+        (reply,) = self.say("!split itself silently")
+        self.assertEqual(reply, "Sorry, I couldn't parse your arguments. Silent")
+        self.assertEqual(self.say("!hello world"), ["hello ''"])
 
     def test_replies_that_cannot_be_sent(self) -> None:
         """When the network takes nothing any more that is logged, and the bot isn't busy for ever."""
@@ -396,6 +418,33 @@ class OrderTests(TalkerCase):
         self.assertEqual(len(self.talker.gates), 2)
         self.talker.gates[1].callback(None)
         self.assertEqual(self.texts(), ["hello ''", "done 1", "done 2"])
+
+    def test_who_waits_is_told(self) -> None:
+        """Whoever's turn doesn't come is told after a while which command is before, once; others' commands too."""
+        self.say("!admin waits 1", frm="alice")
+        self.assertEqual(self.say("!admin finds carol", frm="alice"), [])
+        self.reactor.advance(11)
+        self.assertEqual(
+            self.texts(), ["!admin finds waits for !admin waits to end: administrators' commands run one by one."]
+        )
+        self.reactor.advance(60)
+        self.assertEqual(len(self.texts()), 1)
+
+    def test_who_waits_for_a_moment_is_not_told(self) -> None:
+        """Nothing is said of a turn that comes soon."""
+        self.say("!admin waits 1", frm="alice")
+        self.say("!admin waits 2", frm="alice")
+        self.talker.gates[0].callback(None)
+        self.reactor.advance(60)
+        self.assertEqual(self.texts(), ["done 1"])
+
+    def test_the_end_waits_for_nobody(self) -> None:
+        """The bot can be shut down although a command of an administrator doesn't end; twice is as good as once."""
+        self.say("!admin waits 1", frm="alice")
+        self.assertEqual(self.say("!shutdown --confirm", frm="alice"), ["Shutting down."])
+        self.say("!shutdown --confirm", frm="alice")
+        self.reactor.advance(0)
+        self.assertTrue(self.reactor.hasStopped)
 
     def test_a_failing_admin_command_lets_the_next_one_run(self) -> None:
         """The turn passes on whatever becomes of a command."""

@@ -24,6 +24,21 @@ class HistoryTests(SynchronousTestCase):
         self.assertIsNone(given_lately.again("bob", 0))
         self.assertIsNone(given_lately.again("alice", 1))
 
+    def test_somebody_else_of_that_name(self) -> None:
+        """Who has somebody's name, but isn't known to access rules as that one, has another history."""
+        given_lately = History()
+        given_lately.remember("bob", "echo", "a secret", "bob!b@home")
+        given_lately.remember("bob", "echo", "mine", "bob!m@elsewhere")
+        self.assertEqual(given_lately.of("bob", "bob!m@elsewhere"), [("echo", "mine")])
+        self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("echo", "a secret"))
+        self.assertIsNone(given_lately.again("bob", 2, "bob!m@elsewhere"))
+
+    def test_what_plugins_put_there(self) -> None:
+        """A plugin may write into it as into errbot's, and that is anybody's of that name."""
+        given_lately = History()
+        given_lately["bob"].append(("echo", "x"))
+        self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("echo", "x"))
+
     def test_persons_are_forgotten(self) -> None:
         """However many persons there are, no more than so many are remembered."""
         self.patch(history, "PERSONS", 3)

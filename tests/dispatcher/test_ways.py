@@ -251,6 +251,16 @@ class DynamicTests(WaysCase):
         self.assertIn("no dynamic plugin other", self.say("!no dynamic other")[0])
         self.flushLoggedErrors(ValueError)
 
+    def test_names_of_others(self) -> None:
+        """One that is named as another plugin takes nothing with it when it goes."""
+        for name in ("Help", "Ways"):
+            self.say(f"!dynamic {name}")
+            self.assertEqual(self.say("!shout hey"), [f"{name}: HEY"])
+            self.assertEqual(self.say(f"!no dynamic {name}"), ["gone"])
+            self.assertIn("not found", self.say("!shout hey")[0])
+        self.assertNotIn("not found", self.say("!help")[0])
+        self.assertEqual(self.say("!deploy x"), ["deployed 'x'"])
+
     def test_owner_goes(self) -> None:
         """They go with the plugin that made them."""
         self.say("!dynamic")
