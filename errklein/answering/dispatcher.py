@@ -245,6 +245,8 @@ class Dispatcher:
         declaration = command.declaration
         if not self._bot.flow_executor.enter(message, command):
             return None
+        # Not what it was given: that may be a secret.
+        self.log.info("{sender} gives {command}", sender=message.frm, command=command.name)
         if declaration.historize and (person := _person(message)):
             self.histories[backend.network].remember(person, command.name, text, _aclattr(message))
         if declaration.pattern is not None:

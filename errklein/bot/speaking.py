@@ -32,6 +32,16 @@ class Speaking(Telling):
         return prefix
 
     @property
+    def bot_alt_prefixes(self) -> tuple[str, ...]:
+        """What else commands may begin with there."""
+        return tuple(self.bot_config.networks[self.backend.network].BOT_ALT_PREFIXES)
+
+    def build_message(self, text: str) -> Message:
+        """A message with that text, from and to nobody yet, as that network makes them."""
+        legacy = getattr(self.backend, "legacy", None)
+        return Message(text) if legacy is None else legacy.build_message(text)
+
+    @property
     def bot_identifier(self) -> Identifier | None:
         """The bot itself, on the network of the message that is being handled."""
         return self.backend.bot_identifier

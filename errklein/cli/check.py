@@ -10,10 +10,12 @@ from twisted.internet.defer import Deferred
 
 from errklein.commands import CommandDeclaration
 from errklein.commands.access import is_admin_by_default
+from errklein.commands.registry import CommandRegistry
 from errklein.config import Config, ConfigError
 from errklein.doubts import doubts
 from errklein.logs import escape
 from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.plugins.plugin import State
 from errklein.plugins.storages import check_storage, database_of, shelves_to_import
 from errklein.plugins.unknown_names import unknown_names
@@ -76,12 +78,22 @@ async def _check(reactor: Any, config: Config) -> None:
     if hint is not None:
         lines += ["", escape(hint)]
     found = [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found]
-    warnings = [f"warning: {escape(doubt)}" for doubt in (*doubts(config), *unknown_names(config, found))]
+    told = (*clashes(bot.plugin_manager), *doubts(config), *unknown_names(config, found))
+    warnings = [f"warning: {escape(doubt)}" for doubt in told]
     lines += ["", *warnings] if warnings else []
     sys.stdout.write("\n".join(lines) + "\n")
     bot.storage.close()
     if problems:
         raise SystemExit(1)
+
+
+def clashes(manager: BotPluginManager) -> Iterator[str]:
+    """What is said of commands that have to be renamed, since another plugin has one of that name."""
+    registry = CommandRegistry()
+    for name in manager.get_plugins_activation_order():
+        instance = manager.get_plugin_obj_by_name(name)
+        if instance is not None and not manager.is_blacklisted(name):
+            yield from registry.add(name, [handler for _, handler in handlers(instance)])
 
 
 def describe(plugin: BotPlugin, prefix: str) -> Iterator[str]:

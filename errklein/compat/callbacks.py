@@ -19,6 +19,14 @@ class MadeUpEvents:
         """Somebody said that: it may be a command, and plugins get it."""
         self._make_up("message_received", msg)
 
+    def process_message(self, msg: Message) -> bool:
+        """Somebody said that: if it is a command it is run, and plugins aren't shown it. False if the bot said it, or if it was long ago."""
+        bot: Any = self
+        if msg.delayed or bot.backend.is_from_self(msg):
+            return False
+        self._make_up("answer", msg)
+        return True
+
     def callback_mention(self, msg: Message, people: Sequence[Identifier]) -> None:
         """`people` are spoken of in the message."""
         self._make_up("mention_received", msg, people)

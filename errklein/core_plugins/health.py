@@ -86,7 +86,7 @@ class Health(BotPlugin):
     def _plugins(self) -> Mapping[str, Any]:
         manager = self._bot.plugin_manager
         rows = [
-            (manager.state(plugin).value, _cell(plugin.name), _cell(manager.remark(plugin))) for plugin in manager.found
+            (manager.letters(plugin), _cell(plugin.name), _cell(manager.remark(plugin))) for plugin in manager.found
         ]
         headers = ["Status", "Name", "Remark"]
         if not any(remark for _, _, remark in rows):

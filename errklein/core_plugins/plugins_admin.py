@@ -81,18 +81,29 @@ class Plugins(ReposCommands, BotPlugin):
 
     @botcmd(admin_only=True)
     async def plugin_blacklist(self, msg: Message, args: str) -> str:
-        """Keep a plugin from being activated when the bot starts."""
-        name = self._existing(self._named(args, "blacklist")).name
-        return self._bot.plugin_manager.blacklist_plugin(name)
+        """Deactivate a plugin, and keep it from being activated when the bot starts."""
+        plugin = self._existing(self._named(args, "blacklist"))
+        said = self._bot.plugin_manager.blacklist_plugin(plugin.name)
+        if plugin.active:
+            await self._do(self._bot.plugin_manager.deactivate, plugin.name)
+        return said
 
     @botcmd(admin_only=True)
     async def plugin_unblacklist(self, msg: Message, args: str) -> str:
-        """Let a plugin be activated when the bot starts again."""
+        """Let a plugin be activated when the bot starts again, and activate it now."""
+        manager = self._bot.plugin_manager
         name = self._named(args, "unblacklist")
-        if not self._bot.plugin_manager.is_blacklisted(name):
+        if not manager.is_blacklisted(name):
             # A plugin that is gone for now may be on the list still.
-            name = self._existing(name).name
-        return self._bot.plugin_manager.unblacklist_plugin(name)
+            return manager.unblacklist_plugin(self._existing(name).name)
+        said = manager.unblacklist_plugin(name)
+        plugin = next((plugin for plugin in manager.found if plugin.name == name), None)
+        try:
+            if plugin is not None and not plugin.active:
+                await manager.activate(name)
+        except PluginError as error:
+            return f"{said}\n\n{plain_lines(str(error))}"
+        return said
 
     @botcmd(admin_only=True)
     def plugin_info(self, msg: Message, args: str) -> str:

@@ -125,11 +125,20 @@ class PluginManager(StoreMixin):
             return State.ACTIVE
         if self.is_blacklisted(plugin.name):
             return State.BLACKLISTED
-        if plugin.problem:
-            return State.BROKEN
+        return self._why_inactive(plugin)
+
+    def letters(self, plugin: Plugin) -> str:
+        """The letter of how the plugin is; if it is blacklisted, after the one for that."""
+        if self.is_blacklisted(plugin.name):
+            state = State.ACTIVE if plugin.active else self._why_inactive(plugin)
+            return f"{State.BLACKLISTED.value},{state.value}"
+        return self.state(plugin).value
+
+    def _why_inactive(self, plugin: Plugin) -> State:
+        # What is wrong with a plugin that has no configuration is most likely that.
         if plugin.instance is not None and self._wants_configuration(plugin.instance):
             return State.UNCONFIGURED
-        return State.INACTIVE
+        return State.BROKEN if plugin.problem else State.INACTIVE
 
     def remark(self, plugin: Plugin) -> str:
         """All that is wrong with the plugin, and where, in one line; "" if nothing is."""

@@ -181,6 +181,13 @@ class AnswerTests(TalkerCase):
         self.assertEqual(self.say("!fails silently"), ["Computer says nooo. See logs for details:\nSilent"])
         self.flushLoggedErrors()
 
+    def test_logged(self) -> None:
+        """Who gives which command is in the log, and not what it was given."""
+        self.say("!hello world a secret")
+        self.say("!hello", frm="carol")
+        lines = [line for line in self.test_bot.log if "gives" in line]
+        self.assertEqual(lines, ["bob gives hello_world"])
+
     def test_exception(self) -> None:
         """Any other exception is answered with its text, and logged with the plugin and the command."""
         (reply,) = self.say("!fails")

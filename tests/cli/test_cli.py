@@ -28,6 +28,16 @@ VERSION = """
 """
 
 
+TALKER = """
+from errklein import BotPlugin, botcmd
+
+class {}(BotPlugin):
+    @botcmd
+    def talk(self, msg, args):
+        return "blah"
+"""
+
+
 class Commands(SynchronousTestCase):
     """Without a process of its own."""
 
@@ -126,6 +136,15 @@ class Processes(SynchronousTestCase):
         problems = [line for line in result.stdout.splitlines() if line.startswith("problem: ")]
         self.assertEqual(len(problems), 2, result.stdout)
         self.assertIn("a_module_that_is_not_there", "".join(problems))
+
+    def test_check_tells_of_clashes(self) -> None:
+        """Commands of one name are told, with the name that the second gets; that isn't wrong."""
+        for name in ("One", "Two"):
+            write_plugin(self.directory, name, TALKER.format(name))
+        write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
+        result = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual(result.returncode, 0, result.stdout)
+        self.assertIn("warning: Two.talk clashes with One.talk so it has been renamed two-talk\n", result.stdout)
 
     def test_check_of_a_wrong_configuration(self) -> None:
         """A wrong setting is one line."""

@@ -196,6 +196,19 @@ class MoreMembersTests(ContractTest):
         self.assertEqual((made.name, made._bot, made.is_activated), ("Made", self.bot, False))
         self.assertIs(self.bot.plugin_manager.get_plugin_obj_by_name("Made"), None)
 
+    def test_commands_of_plugins(self) -> None:
+        """A plugin may have the bot run a command, as if somebody had given it."""
+        from errbot.backends.base import Message
+
+        message = self.bot.build_message("!echo by hand")
+        self.assertIsInstance(message, Message)
+        message.frm, message.to = self.bot.sender, self.bot.bot_identifier
+        self.assertTrue(self.bot.process_message(message))
+        self.assertEqual(self.hear(), "by hand")
+        message.delayed = True
+        self.assertFalse(self.bot.process_message(message))
+        self.assertEqual(tuple(self.bot.bot_alt_prefixes), ())
+
     def test_get_plugin(self) -> None:
         """It is the instance; nobody can be had before the activation, nor who isn't there."""
         tried = self.instance()

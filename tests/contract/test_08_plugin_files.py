@@ -383,6 +383,15 @@ class ReloadTests(ContractTest):
         self.assertIn("already activated", self.ask("!plugin activate Tried"))
         self.assertEqual(self.ask("!hello"), "hello")
 
+    def test_blacklisted_at_once(self) -> None:
+        """A plugin that is blacklisted is deactivated, and activated again when it isn't any more."""
+        self.ask("!plugin blacklist Tried")
+        self.assertFalse(self.instance().is_activated)
+        self.assertRegex(self.ask("!status plugins"), r"│ *B,D *│ *Tried")
+        self.ask("!plugin unblacklist Tried")
+        self.assertTrue(self.instance().is_activated)
+        self.assertRegex(self.ask("!status plugins"), r"│ *A *│ *Tried")
+
     def test_blacklist(self) -> None:
         """A blacklisted plugin is remembered, until it isn't."""
         self.assertIn("is now blacklisted", self.ask("!plugin blacklist Tried"))

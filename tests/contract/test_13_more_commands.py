@@ -324,3 +324,27 @@ class RepositoriesTests(ContractTest):
         """Everybody may look."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertIn("someone/songs", self.ask("!repos search songs"))
+
+
+class WithoutConfigurationTests(ContractTest):
+    """A plugin that can't do without a configuration."""
+
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            def get_configuration_template(self):
+                return {"TOKEN": "x"}
+
+            def activate(self):
+                if self.config is None:
+                    raise Exception("needs a token")
+                super().activate()
+        """
+
+    def test_letter(self) -> None:
+        """C says that it waits for its configuration; with one it is active."""
+        self.drain()
+        self.assertRegex(self.ask("!status plugins"), r"│ *C *│ *Tried")
+        self.assertIn("configuration done", self.ask("!plugin config Tried {'TOKEN': 'y'}"))
+        self.assertRegex(self.ask("!status plugins"), r"│ *A *│ *Tried")

@@ -46,7 +46,7 @@ class HealthTests(PluginTestCase):
         self.assertIn("│ E      │ Broken", broken)
         self.assertIn("RuntimeError: a | b c at <d>", broken)
         self.command("!plugin blacklist Broken")
-        self.assertIn("│ B      │ Broken", self.command("!status plugins"))
+        self.assertIn("│ B,E    │ Broken", self.command("!status plugins"))
         self.flushLoggedErrors(RuntimeError)
 
     def test_uptime(self) -> None:
