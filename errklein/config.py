@@ -44,7 +44,7 @@ class Config:
         above: Config | None = None,
     ) -> None:
         vars(self).update(_networks={}, _network=network, _path=path, _above=above)
-        vars(self).update(_changes=0, _now=None)
+        vars(self).update(_changes=0, _now=None, _directories={})
         for name, value in settings.items():
             setattr(self, name, value)
 
@@ -58,6 +58,14 @@ class Config:
     def network(self) -> str:
         """The name of the network that this is the view of; "" for the whole configuration."""
         return str(vars(self)["_network"])
+
+    def directories(self, setting: str) -> list[str]:
+        """The directories that BOT_EXTRA_PLUGIN_DIR, with the command line's, or BOT_EXTRA_BACKEND_DIR names, absolute.
+
+        The settings themselves are as they were written, a text or a list, since plugins may have written them.
+        """
+        directories: dict[str, list[str]] = vars(vars(self)["_above"] or self)["_directories"]
+        return directories.get(setting, [])
 
     @property
     def path(self) -> Path | None:
@@ -126,9 +134,20 @@ def load_config(
     if "BACKEND" in overrides:
         settings["BACKENDS"] = {}
     given = {name: checked(name, value) for name, value in settings.items()}
-    plugin_paths = [*given.get("BOT_EXTRA_PLUGIN_DIR", []), *checked("BOT_EXTRA_PLUGIN_DIR", list(plugin_dirs))]
-    given["BOT_EXTRA_PLUGIN_DIR"] = [str(Path(directory).absolute()) for directory in plugin_paths]
-    config = Config({name: copy.copy(setting.default) for name, setting in SETTINGS.items()} | given, path=path)
+    listed: dict[str, list[str]] = {
+        name: given.get(name, []) for name in ("BOT_EXTRA_PLUGIN_DIR", "BOT_EXTRA_BACKEND_DIR")
+    }
+    listed["BOT_EXTRA_PLUGIN_DIR"] = [
+        *listed["BOT_EXTRA_PLUGIN_DIR"],
+        *checked("BOT_EXTRA_PLUGIN_DIR", list(plugin_dirs)),
+    ]
+    written = {name: settings[name] for name in listed if name in settings}
+    config = Config(
+        {name: copy.copy(setting.default) for name, setting in SETTINGS.items()} | given | written, path=path
+    )
+    vars(config)["_directories"] = {
+        name: [str(Path(directory).absolute()) for directory in directories] for name, directories in listed.items()
+    }
     config.BOT_DATA_DIR = str(Path(config.BOT_DATA_DIR).absolute())
     vars(config)["_networks"] = _views(config, "BACKEND" in given)
     _fill_in(config, given)

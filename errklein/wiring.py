@@ -5,7 +5,7 @@ Modules that import the reactor are imported late: which reactor it is, is the c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +57,10 @@ def wire(
             command_pool=WorkerPool(reactor, "commands", config.BOT_ASYNC_POOLSIZE, ahead=90),
             plugin_pool=WorkerPool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE),
             backends={name: make_backend(reactor, view) for name, view in config.networks.items()},
-            plugin_roots=[Path(directory) for directory in config.BOT_EXTRA_PLUGIN_DIR],
+            plugin_roots=[Path(directory) for directory in config.directories("BOT_EXTRA_PLUGIN_DIR")],
             ended=ended or reactor.stop,
         )
+        _tell_limits(config, bot.backends.values())
         hint = shelves_to_import(config, storage) if config.STORAGE == "Shelf" else None
         if hint:
             bot.tell_admins(hint)
@@ -89,3 +90,11 @@ def make_backend(reactor: Any, config: Config) -> Backend:
     from errklein.compat.backends.finding import make_network
 
     return make_network(reactor, config)
+
+
+def _tell_limits(config: Config, backends: Iterable[Backend]) -> None:
+    """Let plugins find in MESSAGE_SIZE_LIMIT how long messages may be, also where nobody has set it."""
+    for backend in backends:
+        view = config.networks[backend.network]
+        if view.MESSAGE_SIZE_LIMIT is None:
+            (view if config.BACKENDS else config).MESSAGE_SIZE_LIMIT = backend.message_size_limit

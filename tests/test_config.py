@@ -136,7 +136,9 @@ class OneNetwork(ConfigCase):
         config = self.load(text, {"BACKEND": "text", "BOT_DATA_DIR": "/tmp/data"}, plugin_dirs=[str(two)])
         self.assertEqual((config.BACKEND, list(config.networks)), ("Text", ["text"]))
         self.assertEqual(config.BOT_DATA_DIR, "/tmp/data")
-        self.assertEqual(config.BOT_EXTRA_PLUGIN_DIR, [str(one.absolute()), str(two.absolute())])
+        self.assertEqual(config.directories("BOT_EXTRA_PLUGIN_DIR"), [str(one.absolute()), str(two.absolute())])
+        # As plugins may expect it, who wrote it.
+        self.assertEqual(config.BOT_EXTRA_PLUGIN_DIR, str(one))
 
 
 class SeveralNetworks(ConfigCase):

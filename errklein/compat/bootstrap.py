@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from errklein import backends
+from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.storages import restore_bot_from_backup
 from errklein.config import Config, ConfigError, load_config
 from errklein.data_dir import DataDirectory
@@ -45,8 +46,11 @@ def bot_config_defaults(config: Any) -> None:
         config.BOT_ADMINS_NOTIFICATIONS = config.BOT_ADMINS
 
 
-class EmbeddedBot:
-    """A bot that runs while somebody waits in `serve_forever`. What it hasn't itself it has from errklein's bot."""
+class EmbeddedBot(MutableMapping[str, Any]):
+    """A bot that runs while somebody waits in `serve_forever`. What it hasn't itself it has from errklein's bot, its items too."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __init__(self, settings: dict[str, Any]) -> None:
         config = load_config(None, settings)
@@ -83,12 +87,31 @@ class EmbeddedBot:
             raise AttributeError(name)
         return getattr(self._bot, name)
 
+    def __getitem__(self, key: str) -> Any:
+        return self._bot[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._bot[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._bot[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bot)
+
+    def __len__(self) -> int:
+        return len(self._bot.kept)
+
     def _make(self, config: Any) -> Bot:
         _, make_bot = wire(self._running.reactor, config, ended=self.shutdown)
         return make_bot()
 
     def _do(self, work: Callable[..., Any], *args: Any) -> Any:
         return self._running.wait(work, *args, timeout=None, what="it")
+
+
+# Programs may ask whether it is one of errbot's bots.
+ErrBot.register(EmbeddedBot)
 
 
 def _log_to_file(config: Config) -> Callable[[], None]:

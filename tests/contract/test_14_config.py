@@ -650,6 +650,12 @@ class UnboundedTests(ContractTest):
                 return "x" * 10_001
         """
 
+    def test_told(self) -> None:
+        """Plugins find the network's limit in the configuration, and the directories as they were written there."""
+        config = self.instance().bot_config
+        self.assertEqual(config.MESSAGE_SIZE_LIMIT, 10_000)
+        self.assertEqual(config.BOT_EXTRA_PLUGIN_DIR, str(self.directory))
+
     def test_of_the_network(self) -> None:
         """Networks of the core take 10,000 characters."""
         self.assertEqual([len(part) for part in self.replies("!long")], [10_000, 1])

@@ -356,6 +356,19 @@ class ThirdPartyBackendTests(BackendCase):
         self.ask("!hello you")
         self.assertTrue(tried.connections.empty())
 
+    def test_mapping(self) -> None:
+        """The bot is an ErrBot, and keeps values."""
+        from errbot.core import ErrBot
+        from errbot.storage import StoreMixin
+
+        self.ask("!hello you")
+        self.assertIsInstance(self.bot, ErrBot)
+        self.assertIsInstance(self.bot, StoreMixin)
+        self.bot["contract"] = [1]
+        self.assertEqual((self.bot["contract"], self.bot.get("nothing")), ([1], None))
+        del self.bot["contract"]
+        self.assertNotIn("contract", self.bot)
+
     def test_unknown(self) -> None:
         """`unknown_command` makes the reply."""
         self.ask("!hello you")

@@ -23,7 +23,7 @@ GROUPS = ("errbot.backend_plugins", "errklein.backends")
 def network_plugs(config: Any, unreadable: list[str] | None = None) -> Iterator[PlugFile]:
     """The .plug files in BOT_EXTRA_BACKEND_DIR, then those of installed distributions. Those that can't be used are
     left out; why, is added to `unreadable`, a line each."""
-    roots = [Path(directory) for directory in config.BOT_EXTRA_BACKEND_DIR]
+    roots = [Path(directory) for directory in config.directories("BOT_EXTRA_BACKEND_DIR")]
     for path in find_plug_files([*roots, *entry_point_roots(GROUPS)]):
         try:
             yield PlugFile.load(path)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from twisted.logger import Logger
 
@@ -124,7 +125,10 @@ class BotRepoManager(StoreMixin):
                 self.index_update()
 
     def index_update(self) -> None:
-        """Read the index anew, the first of BOT_PLUGIN_INDEXES that can be read."""
+        """Read the index anew: all of BOT_PLUGIN_INDEXES that can be read. Of a repository in several, the first one tells."""
+        merged: dict[str, Any] = {}
+        local: list[str] = []
+        readable = False
         for place in self.plugin_indexes:
             try:
                 found = index.fetch(place)
@@ -132,10 +136,15 @@ class BotRepoManager(StoreMixin):
                 self.log.warn("No index of plugins: {error}", error=str(error))
                 self._no_index = str(error)
                 continue
+            readable = True
+            if index.is_local(place):
+                local += [name for name in found if name not in merged]
+            merged = {**found, **merged}
+        if readable:
             # What a remote index calls a repository on this machine isn't one.
-            self[REPO_INDEX] = {**found, LAST_UPDATE: self._now(), "local": index.is_local(place)}
-            return
-        self._failed = self._now()
+            self[REPO_INDEX] = {**merged, LAST_UPDATE: self._now(), "local": local}
+        else:
+            self._failed = self._now()
 
     @property
     def without_index(self) -> str:
@@ -242,7 +251,7 @@ class BotRepoManager(StoreMixin):
             raise RepoException(
                 f"{shown(repo)} is not in the index; `repos search` looks for words, and a URL needs none"
             )
-        return Source.of(known[0].repo, repo, local=bool(self.get(REPO_INDEX, {}).get("local")))
+        return Source.of(known[0].repo, repo, local=repo in self.get(REPO_INDEX, {}).get("local", ()))
 
     @contextmanager
     def _new(self, source: Source) -> Iterator[Path]:

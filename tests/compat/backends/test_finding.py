@@ -55,7 +55,8 @@ class FindingTests(PluginFilesTestCase):
     def test_directories(self) -> None:
         """BOT_EXTRA_BACKEND_DIR is one directory, or several, which exist."""
         config = load_config(None, {"BACKEND": "Once", "BOT_EXTRA_BACKEND_DIR": str(FIXTURES), "BOT_ADMINS": ("me",)})
-        self.assertEqual(config.BOT_EXTRA_BACKEND_DIR, [str(FIXTURES)])
+        self.assertEqual(config.directories("BOT_EXTRA_BACKEND_DIR"), [str(FIXTURES)])
+        self.assertEqual(config.BOT_EXTRA_BACKEND_DIR, str(FIXTURES))
         error = self.assertRaises(ConfigError, self.config, "Once", "/no/where")
         self.assertIn("BOT_EXTRA_BACKEND_DIR", str(error))
 

@@ -135,8 +135,19 @@ class ManagerTests(SynchronousTestCase):
         self.assertEqual(list(self.manager.search_repos("thing nowhere")), [])
         self.assertEqual(list(self.manager.search_repos("")), [])
 
-    def test_the_first_index_that_can_be_read(self) -> None:
-        """Indexes are tried in their order."""
+    def test_several_indexes(self) -> None:
+        """All are read; of a repository in several, the first one tells. What is on this machine only a file on it can say."""
+        (self.top / "first.json").write_text(json.dumps({"me/it": known("https://first/it", "does it")}))
+        both = {"me/it": known("https://second/it", "does it"), "me/here": known(str(self.top), "is here", "Here")}
+        self.server.bodies["/second"] = json.dumps(both).encode()
+        manager = self.make([str(self.top / "first.json"), f"{self.server.url}/second"])
+        list(manager.search_repos("it"))
+        self.assertEqual([entry.repo for entry in manager.get_repo_from_index("me/it")], ["https://first/it"])
+        self.assertEqual([entry.name for entry in manager.search_repos("here")], ["Here"])
+        self.assertIn("on this machine", str(self.assertRaises(RepoException, manager.install_repo, "me/here")))
+
+    def test_indexes_that_can_not_be_read(self) -> None:
+        """They are passed over."""
         self.server.bodies["/broken"] = b"{"
         self.server.bodies["/list"] = b"[]"
         places = [f"{self.server.url}/{name}" for name in ("none", "broken", "list")]
