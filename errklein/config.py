@@ -262,4 +262,8 @@ def _run(path: Path) -> ModuleType:
 def _failed(path: Path, error: BaseException) -> ConfigError:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     place = f"{path}, line {lines[-1]}" if lines else str(path)
-    return ConfigError(f"{place}: {type(error).__name__}: {error}; expected a config.py that runs")
+    try:
+        reason = f"{type(error).__name__}: {error}"
+    except Exception:
+        reason = type(error).__name__
+    return ConfigError(f"{place}: {reason}; expected a config.py that runs")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -84,9 +83,13 @@ def _whole(least: int) -> Check:
     return check
 
 
+_MOST_SECONDS = 1_000_000_000
+"""Some thirty years."""
+
+
 def _seconds(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise Refused("a number of seconds, at least 0")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
+        raise Refused(f"a number of seconds, at least 0 and at most {_MOST_SECONDS}")
     return float(value)
 
 
@@ -370,5 +373,8 @@ def checked(name: str, value: Any) -> Any:
 def _shown(name: str, value: Any) -> str:
     """The value for an error message; of what may hold passwords, only its type."""
     if isinstance(value, (str, int, float, bytes, type(None))) and name not in CONFIDENTIAL:
-        return repr(value)
+        try:
+            return repr(value)
+        except ValueError:
+            return "a number with so many digits"
     return f"a {type(value).__name__}"

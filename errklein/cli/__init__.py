@@ -42,10 +42,13 @@ The plugin is in plugins/example. To run its tests:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks; returns the exit status, or raises SystemExit with a message.
 
-    A command line that begins with an option of errbot's is understood as errbot does.
+    A command line that begins with an option of errbot's is understood as errbot does, and so is an empty one where there is a
+    config.py.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0].startswith("-") and arguments[0] not in {"-h", "--help", "--version"}:
+    first = arguments[0] if arguments else ""
+    as_errbot = first.startswith("-") and first not in {"-h", "--help", "--version"}
+    if as_errbot or (not arguments and Path("config.py").is_file()):
         from errklein.cli import errbot
 
         return errbot.main(arguments)

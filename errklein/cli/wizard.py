@@ -83,7 +83,7 @@ def new_plugin_wizard(directory: str | Path | None = None, ask: Callable[[str], 
     """
     ask = input if ask is None else ask
     place = Path.cwd() if directory is None else Path(directory)
-    sys.stdout.write(f"A new plugin will be written into {place}.\n")
+    sys.stdout.write(f"A new plugin will be written into {Path(place).absolute()}.\n")
     try:
         while True:
             name = ask("What is it called? ").strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pprint import pformat
 from typing import Any
 
@@ -12,10 +12,11 @@ from errklein.chat import Message
 from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.settings import is_secret
-from errklein.storage import StorageError
 from errklein.text.quoting import code, fenced, plain, plain_lines
 
 _SHOWN = 500
+_LONGEST = 100_000
+"""Characters of a configuration: reading more would hold the bot."""
 _MOST_STORED = 50
 
 
@@ -40,11 +41,9 @@ class Plugins(ReposCommands, BotPlugin):
         if not literal:
             return self._shown_configuration(name, template, msg)
         try:
-            configuration = ast.literal_eval(literal.strip())
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
-            # What is nested too deep may have no words for it.
-            what = str(error) or "it is nested too deep"
-            raise CommandError(f"Syntax error in the given configuration: {plain(what)}") from error
+            configuration = _literal(literal.strip())
+        except ValueError as error:
+            raise CommandError(f"Syntax error in the given configuration: {plain(str(error))}") from error
         if type(configuration) is not type(template):
             raise CommandError(
                 f"The given configuration looks fishy: it should be a {type(template).__name__}, "
@@ -121,7 +120,7 @@ class Plugins(ReposCommands, BotPlugin):
             "depends on": ", ".join(plugin.plug.depends_on) or "nothing",
             "state": manager.state(plugin).name.lower(),
             "wrong": manager.remark(plugin),
-            "configuration": "" if configuration is None else repr(_visible(configuration, msg)),
+            "configuration": "" if configuration is None else _represented(_visible(configuration, msg)),
         }
         for key, value in _stored(plugin, msg):
             rows[f"stored {key}"] = value
@@ -156,9 +155,32 @@ class Plugins(ReposCommands, BotPlugin):
         )
         configuration = self._bot.plugin_manager.configuration(name)
         if configuration is not None:
-            shown = f"{command} {pformat(_visible(configuration, msg))}"
+            shown = f"{command} {_represented(_visible(configuration, msg), pformat)}"
             answer += f"\n\nCurrent configuration:\n\n{fenced(shown)}"
         return answer
+
+
+def _literal(text: str) -> Any:
+    """The value that a Python literal means; raises ValueError with a reason."""
+    if len(text) > _LONGEST:
+        raise ValueError(f"it has more than {_LONGEST} characters")
+    try:
+        value = ast.literal_eval(text)
+        # A number may be too long to be shown ever after.
+        repr(value)
+    except SyntaxError as error:
+        raise ValueError(str(error)) from error
+    except (MemoryError, RecursionError) as error:
+        raise ValueError("it is nested too deep") from error
+    except (ValueError, TypeError) as error:
+        # Python's own words are about its syntax tree.
+        reason = (
+            str(error)
+            if "digits" in str(error)
+            else "expected a Python literal such as {'TOKEN': 'abc', 'ROOMS': ['#a']}"
+        )
+        raise ValueError(reason) from error
+    return value
 
 
 def _stored(plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
@@ -170,8 +192,9 @@ def _stored(plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
     for key in keys[:_MOST_STORED]:
         try:
             yield repr(key), repr(_visible(instance[key], msg, secret=True))
-        except (KeyError, StorageError) as error:
-            yield repr(key), str(error)
+        except Exception as error:
+            # It may be gone by now, or not be readable, or have a repr that raises.
+            yield repr(key), f"can't be shown: {type(error).__name__}: {error}"
     if len(keys) > _MOST_STORED:
         yield "under other keys", f"{len(keys) - _MOST_STORED} more values"
 
@@ -179,6 +202,13 @@ def _stored(plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
 def _visible(value: Any, msg: Message, secret: bool = False) -> Any:
     """The value as the asker may see it: whole in a private chat, without its secrets where others read along."""
     return value if msg.is_direct else _masked(value, secret)
+
+
+def _represented(value: Any, represent: Callable[[Any], str] = repr) -> str:
+    try:
+        return represent(value)
+    except Exception as error:
+        return f"(can't be shown: {type(error).__name__}: {error})"
 
 
 def _short(text: str) -> str:

@@ -91,6 +91,20 @@ class Commands(SynchronousTestCase):
         common = ["twistd", "-n", "--pidfile="]
         self.assertEqual(ran, [[*common, "--reactor=epoll", "errklein", *arguments], [*common, "errklein"]])
 
+    def test_without_a_word(self) -> None:
+        """Where there is a config.py the bot is run, as errbot is."""
+        from twisted.scripts import twistd
+
+        self.patch(sys, "argv", ["errklein"])
+        ran: list[list[str]] = []
+        self.patch(twistd, "run", lambda: ran.append(list(sys.argv)))
+        self.directory.mkdir()
+        write_config(self.directory, {"BACKEND": "Text"})
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(self.directory)
+        cli.main([])
+        self.assertEqual(ran, [["twistd", "-n", "--pidfile=", "errklein"]])
+
 
 class Processes(SynchronousTestCase):
     """As users call it."""

@@ -10,6 +10,13 @@ from errklein.storage import UnreadableValue
 from errklein.testing import PluginTestCase
 
 
+class Odd:
+    """Can't be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("odd")
+
+
 class Keeper(BotPlugin):
     """Keeps secrets."""
 
@@ -119,6 +126,19 @@ class PluginsTests(PluginTestCase):
         self.assertIn("Syntax error in the given configuration", self.command("!plugin config Keeper print(1)"))
         deep = self.command("!plugin config Keeper " + "-" * 20_000 + "1")
         self.assertRegex(deep, "Syntax error in the given configuration: .+")
+        named = self.command("!plugin config Keeper somebody")
+        self.assertIn("expected a Python literal such as {'TOKEN': 'abc', 'ROOMS': ['#a']}", named)
+        for literal, reason in (("{'n': 0x" + "f" * 6000 + "}", "digits"), (f"[{'1,' * 60_000}]", "100000 characters")):
+            self.assertIn(reason, self.command(f"!plugin config Keeper {literal}"))
+        self.assertNotIn("Current configuration", self.command("!plugin config Keeper"))
+
+    def test_what_can_not_be_shown(self) -> None:
+        """A value that can't say what it is doesn't keep the rest from being shown."""
+        self.bot.bot.plugin_manager.store_configuration("Keeper", {"n": 16**6000})
+        self.bot.bot.plugin_manager.instance("Keeper")["odd"] = Odd()
+        for command in ("!plugin config Keeper", "!plugin info Keeper"):
+            self.assertIn("can't be shown: ValueError: Exceeds the limit", self.command(command))
+        self.assertIn("can't be shown: RuntimeError: odd", self.command("!plugin info Keeper"))
         self.assertIn("looks fishy", self.command("!plugin config Keeper 7"))
         self.assertIn("Incorrect plugin configuration", self.command("!plugin config Keeper {}"))
         self.assertIn("is not configurable", self.command("!plugin config Help"))
