@@ -32,23 +32,32 @@ class Answers:
         message: Message,
         text: str,
         command: RegisteredCommand | None = None,
+    ) -> None:
+        """Answer the message, in private or in a thread where the settings divert the command."""
+        self._bot.deliver(backend, self.addressed(backend, message, text, command))
+
+    def addressed(
+        self,
+        backend: Backend,
+        message: Message,
+        text: str,
+        command: RegisteredCommand | None = None,
         *,
         threaded: bool = False,
-    ) -> None:
-        """Answer the message, in private or in a thread where the settings divert the command.
+    ) -> Message:
+        """The answer to the message as `reply` sends it.
 
-        With `threaded`, what was said in a thread is answered there whatever the settings say.
+        With `threaded`, what was said in a thread is answered there unless the settings divert the command to private.
         """
         config = self._bot.bot_config.networks[backend.network].now
+        private = _diverted(command, config.DIVERT_TO_PRIVATE)
+        threaded = threaded and message.is_threaded and not private
         reply = backend.build_reply(
-            message,
-            text,
-            private=_diverted(command, config.DIVERT_TO_PRIVATE),
-            threaded=_diverted(command, config.DIVERT_TO_THREAD) or (threaded and message.is_threaded),
+            message, text, private=private, threaded=threaded or _diverted(command, config.DIVERT_TO_THREAD)
         )
         if config.GROUPCHAT_NICK_PREFIXED and reply.is_group and message.frm is not None:
             backend.prefix_groupchat_reply(reply, message.frm)
-        self._bot.deliver(backend, reply)
+        return reply
 
     def give(self, backend: Backend, message: Message, command: RegisteredCommand, item: Any) -> None:
         """Answer with what a command has returned or yielded; nothing for what is empty.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail
@@ -10,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from errklein.chat import Message, RoomOccupant
-from errklein.commands import CommandError
+from errklein.commands import CommandError, RegisteredCommand
 from errklein.ports import Backend
 
 if TYPE_CHECKING:
@@ -22,6 +24,23 @@ Place = tuple[str, ...]
 
 MOST_QUESTIONS = 5
 """How many questions one person may have open: plain handlers hold a thread each while they wait for the answer."""
+
+
+_command: ContextVar[RegisteredCommand | None] = ContextVar("errklein.command", default=None)
+
+
+class questions_of:  # noqa: N801 - used as a function
+    """What is asked by whatever is started meanwhile, in a `with` block, are questions of that command, or of none."""
+
+    # Each command comes through here, which a generator would make slow.
+    def __init__(self, command: RegisteredCommand | None) -> None:
+        self._command = command
+
+    def __enter__(self) -> None:
+        self._token = _command.set(self._command)
+
+    def __exit__(self, *raised: object) -> None:
+        _command.reset(self._token)
 
 
 class Answer(str):  # noqa: SLOT000 - it has an attribute
@@ -59,8 +78,9 @@ class Conversations:
         return bool(self._open)
 
     def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Answer]:
-        """Send the question to where the message came from, and wait for what its sender says there next.
+        """Send the question to where answers to the message go, and wait for what its sender says there next.
 
+        That is where the message came from, unless the settings divert the command that asks to private or to a thread.
         A second question to the same person in the same place is sent after the answer to the first. Fails with NoAnswer
         so many seconds after the question was sent, without end if `timeout` is None, with QuestionWithdrawn, also if
         the person has MOST_QUESTIONS to answer already, and with what sending raises. May be cancelled.
@@ -68,10 +88,11 @@ class Conversations:
         if self._stopped:
             return fail(QuestionWithdrawn("The bot is stopping."))
         backend = self._bot.backend_of_message(message)
-        place = _place(backend, message)
+        asked = self._bot.dispatcher.answers.addressed(backend, message, text, _command.get(), threaded=True)
+        place = _place_of(asked, backend, message)
         if sum(len(questions) for other, questions in self._open.items() if other[:3] == place[:3]) >= MOST_QUESTIONS:
             return fail(QuestionWithdrawn(f"You have {MOST_QUESTIONS} questions to answer already."))
-        question = _Question(self, plugin, backend, message, text, timeout, place)
+        question = _Question(self, plugin, backend, asked, timeout, place)
         waiting = self._open.setdefault(place, deque())
         waiting.append(question)
         if len(waiting) == 1:
@@ -80,7 +101,13 @@ class Conversations:
 
     def take(self, backend: Backend, message: Message) -> bool:
         """Take the message for the answer to a question, if its sender was asked one there."""
-        waiting = self._open.get(_place(backend, message))
+        place = _place(backend, message)
+        waiting = self._open.get(place)
+        if not waiting and message.is_threaded:
+            # Where messages have no ids, a thread that a question has begun is known by how it begins.
+            waiting = self._open.get((*place[:-1], ""))
+            if waiting and _thread(waiting[0].asked) != place[-1]:
+                return False
         if not waiting:
             return False
         self.end(waiting[0], Answer.of(message))
@@ -111,7 +138,7 @@ class Conversations:
         # The answer may be there before sending has come to its end.
         question.start_clock(self._bot.reactor)
         try:
-            self._bot.dispatcher.answers.reply(question.backend, question.message, question.text, threaded=True)
+            self._bot.deliver(question.backend, question.asked)
         except Exception:
             self.end(question, Failure())
 
@@ -128,15 +155,13 @@ class _Question:
         conversations: Conversations,
         plugin: object,
         backend: Backend,
-        message: Message,
-        text: str,
+        asked: Message,
         timeout: float | None,
         place: Place,
     ) -> None:
         self.plugin = plugin
         self.backend = backend
-        self.message = message
-        self.text = text
+        self.asked = asked
         self.place = place
         self.answered: Deferred[Answer] = Deferred(self._cancelled)
         self._conversations = conversations
@@ -169,9 +194,23 @@ def _place(backend: Backend, message: Message) -> Place:
     return backend.network, person, str(getattr(sender, "aclattr", "")), room, _thread(message)
 
 
+def _place_of(question: Message, backend: Backend, message: Message) -> Place:
+    """Who is asked by the question, which answers the message, and where."""
+    *who, room, thread = _place(backend, message)
+    if message.is_group and not question.is_group:
+        room = thread = ""
+    elif question.parent is not None and not message.is_threaded:
+        # Where messages have no ids there may be no threads either, and the answer may be in none.
+        thread = _thread(question) if _id_of(question.parent) else ""
+    return (*who, room, thread)
+
+
 def _thread(message: Message) -> str:
-    """The thread that the message is in, by what its network calls the message that it hangs on."""
-    if message.parent is None:
-        return ""
-    extras = message.parent.extras
-    return str(extras.get("id") or extras.get("thread_id") or message.parent.body)
+    """The thread that the message is in, by the message that it hangs on; "" if it is in none."""
+    return "" if message.parent is None else f"of {_id_of(message.parent) or message.parent.body}"
+
+
+def _id_of(message: Message) -> str:
+    """What its network calls the message; "" if it doesn't tell."""
+    extras = message.extras if isinstance(message.extras, Mapping) else {}
+    return str(extras.get("id") or extras.get("thread_id") or "")

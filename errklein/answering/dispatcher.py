@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from functools import partial
+from logging import INFO
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -12,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.answering.answers import Answers, told
+from errklein.answering.conversations import questions_of
 from errklein.answering.filtering import Filtering
 from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
@@ -245,8 +247,10 @@ class Dispatcher:
         declaration = command.declaration
         if not self._bot.flow_executor.enter(message, command):
             return None
-        # Not what it was given: that may be a secret.
-        self.log.info("{sender} gives {command}", sender=message.frm, command=command.name)
+        # What nobody will read isn't made: it costs as much as the rest of a short command.
+        if self._bot.bot_config.BOT_LOG_LEVEL <= INFO:
+            # Not what it was given: that may be a secret.
+            self.log.info("{sender} gives {command}", sender=message.frm, command=command.name)
         if declaration.historize and (person := _person(message)):
             self.histories[backend.network].remember(person, command.name, text, _aclattr(message))
         if declaration.pattern is not None:
@@ -306,16 +310,18 @@ class Dispatcher:
     def _run(self, backend: Backend, message: Message, command: RegisteredCommand, args: Any) -> Deferred[Any]:
         runner, pool = self._bot.runner, self._bot.command_pool
         give = partial(self.answers.give, backend, message, command)
-        if command.yields:
-            return runner.each(give, command.handler, message, args, pool=pool)
-        return runner.run(command.handler, message, args, pool=pool).addCallback(give)
+        with questions_of(command):
+            if command.yields:
+                return runner.each(give, command.handler, message, args, pool=pool)
+            return runner.run(command.handler, message, args, pool=pool).addCallback(give)
 
     def _run_here(
         self, backend: Backend, message: Message, command: RegisteredCommand, args: Any
     ) -> Deferred[Any] | None:
         """As `_run`, on the reactor. What has its result at once, as most commands, is spared the Deferreds."""
         try:
-            result = self._bot.runner.begin(command.handler, message, args)
+            with questions_of(command):
+                result = self._bot.runner.begin(command.handler, message, args)
             if not isinstance(result, Deferred):
                 self.answers.give(backend, message, command, result)
                 self._succeeded(None, message, command)

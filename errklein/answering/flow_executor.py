@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.answering.conversations import questions_of
 from errklein.answering.dispatcher import handling
 from errklein.chat import Identifier, Message, Room, RoomOccupant
 from errklein.commands import Caller, CommandError, RegisteredCommand
@@ -22,12 +24,21 @@ from errklein.text import md_escape
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
+    from errklein.ports import Backend
 
 MOST_AUTOSTEPS = 100
 """How many steps a flow takes by itself before it is ended, since it may never stop otherwise."""
 
 MOST_IN_FLIGHT = 1_000
 """How many flows go on at a time; then the one that began first is ended. Most of so many were left by who began them."""
+
+
+class _Outcome(Enum):
+    """What has come of a step that a flow takes by itself."""
+
+    DONE = auto()
+    FAILED = auto()
+    REFUSED = auto()
 
 
 class FlowExecutor:
@@ -118,6 +129,7 @@ class FlowExecutor:
                 return None
             flow.ctx.update(extra_context or {})
             flow.advance(step, enforce_predicate=False)
+            flow.moved_by = requestor
         self._go_on_soon(flow)
         return flow
 
@@ -141,6 +153,7 @@ class FlowExecutor:
 
     def _begin(self, root: FlowRoot, requestor: Identifier, context: Mapping[str, Any]) -> Flow:
         flow = Flow(root, _owner(root, requestor), context)
+        flow.moved_by = requestor
         self.in_flight = [*self.in_flight, flow][-MOST_IN_FLIGHT:]
         return flow
 
@@ -159,7 +172,8 @@ class FlowExecutor:
             self._going[flow] = True
             return
         self._tally.enter()
-        with handling(self._bot.backend_of(flow.requestor)):
+        # A step answers no message, so that there is nothing to divert.
+        with handling(self._backend_of(flow, flow.moved_by)), questions_of(None):
             going = Deferred.fromCoroutine(self._take_steps(flow))
         going.addErrback(self._stopped, flow).addBoth(lambda _: self._tally.leave())
 
@@ -181,24 +195,28 @@ class FlowExecutor:
                 self._end(flow)
             if flow not in self.in_flight:
                 return
-            steps = await self._steps_that_hold(flow)
+            with self._lock:
+                # Somebody else may move a room's flow on meanwhile; what follows is still this one's doing.
+                here, mover = flow.current_step, flow.moved_by
+            steps = await self._steps_that_hold(flow, here)
             if FLOW_END in steps:
                 self._end(flow)
                 return
-            here = flow.current_step
-            successes = [await self._take(flow, step) for step in steps]
-            if steps and flow.current_step is here:
-                flow.advance(steps[0], enforce_predicate=False)
-            if not steps or not all(successes):
+            outcomes = [(step, await self._take(flow, mover, step)) for step in steps]
+            taken = [step for step, outcome in outcomes if outcome is not _Outcome.REFUSED]
+            with self._lock:
+                if taken and flow.current_step is here:
+                    flow.advance(taken[0], enforce_predicate=False)
+            if not steps or any(outcome is not _Outcome.DONE for _, outcome in outcomes):
                 return
             await self._one_turn()
         self._tell(flow, f"The flow {flow.name} has taken {MOST_AUTOSTEPS} steps by itself, and is ended.")
         self._end(flow)
 
-    async def _steps_that_hold(self, flow: Flow) -> list[FlowNode]:
-        """The steps whose predicates hold; one that raises doesn't, and the requestor is told."""
+    async def _steps_that_hold(self, flow: Flow, here: FlowNode) -> list[FlowNode]:
+        """The steps after `here` whose predicates hold; one that raises doesn't, and the requestor is told."""
         steps = []
-        for predicate, step in flow.current_step.children:
+        for predicate, step in here.children:
             try:
                 if predicate is not never and await self._run(predicate, flow.ctx):
                     steps.append(step)
@@ -209,15 +227,20 @@ class FlowExecutor:
                 self._tell(flow, f"The flow {flow.name} can't tell whether to go on to {step}: {_kind(error)}")
         return steps
 
-    async def _take(self, flow: Flow, step: FlowNode) -> bool:
-        """Run the command of a step; whether that went well. If it doesn't, the requestor is told."""
+    async def _take(self, flow: Flow, mover: Identifier, step: FlowNode) -> _Outcome:
+        """Run the command of a step for who has moved the flow. If that doesn't go well, the requestor is told."""
         command = None if step.command is None else self._bot.registry.get(step.command)
         if command is None:
             self._tell(flow, f"The flow {flow.name} can't go on: there is no command {step}.")
-            return False
-        message = Message("", frm=flow.requestor, to=self._listener(flow.requestor), flow=flow)
+            return _Outcome.FAILED
+        refusal = self._refusal_of_step(flow, mover, command)
+        if refusal:
+            self._tell(flow, f'{flow} errored at {step} with "{refusal}"')
+            return _Outcome.REFUSED
+        # A room's flow speaks to the room, as on errbot.
+        sender = flow.requestor if isinstance(flow.requestor, Room) else mover
+        message = Message("", frm=sender, to=self._listener(flow, mover), flow=flow)
         try:
-            self._check_access(message, command)
             if command.yields:
                 await self._bot.runner.each(_forget, command.handler, message, None, pool=self._bot.command_pool)
             else:
@@ -226,7 +249,7 @@ class FlowExecutor:
             raise
         except CommandError as error:
             self._tell(flow, f'{flow} errored at {step} with "{_said(error)}"')
-            return False
+            return _Outcome.FAILED
         except Exception as error:
             self.log.failure(
                 "{plugin}: {command} failed as a step of the flow {flow}",
@@ -235,23 +258,23 @@ class FlowExecutor:
                 flow=flow.name,
             )
             self._tell(flow, f'{flow} errored at {step} with "{_said(error)}"')
-            return False
-        return True
+            return _Outcome.FAILED
+        return _Outcome.DONE
 
-    def _check_access(self, message: Message, command: RegisteredCommand) -> None:
-        """Raise CommandError if the command is for administrators and the flow isn't that of one who may use it.
+    def _refusal_of_step(self, flow: Flow, mover: Identifier, command: RegisteredCommand) -> str:
+        """Why a command that is for administrators isn't run for who has moved the flow; "" if it is.
 
         Other access rules don't apply to what a flow does by itself. But whoever begins one may give it any context, and
         so decides what it does.
         """
         if not needs_admin(command):
-            return
-        if isinstance(message.frm, Room):
-            raise CommandError("This command requires bot-admin privileges")
-        config = self._bot.bot_config.networks[self._bot.backend.network].now
-        denial = verdict_on(command, None, Caller.of(message, config.BOT_ADMINS), config).denial
-        if denial is not None:
-            raise CommandError(denial.reason)
+            return ""
+        if isinstance(mover, Room):
+            return "This command requires bot-admin privileges"
+        config = self._bot.bot_config.networks[self._backend_of(flow, mover).network].now
+        asked = Message("", frm=mover, to=self._listener(flow, mover))
+        denial = verdict_on(command, None, Caller.of(asked, config.BOT_ADMINS), config).denial
+        return "" if denial is None else denial.reason
 
     def _stopped(self, failure: Failure, flow: Flow) -> None:
         if not failure.check(PoolStopped):
@@ -291,8 +314,13 @@ class FlowExecutor:
     def _tell(self, flow: Flow, text: str) -> None:
         self._bot.send(flow.requestor, text)
 
-    def _listener(self, requestor: Identifier) -> Identifier | None:
-        return requestor if isinstance(requestor, Room) else self._bot.backend_of(requestor).bot_identifier
+    def _listener(self, flow: Flow, mover: Identifier) -> Identifier | None:
+        """To whom the commands of the flow are said: the room that it belongs to, or the bot."""
+        return flow.requestor if isinstance(flow.requestor, Room) else self._backend_of(flow, mover).bot_identifier
+
+    def _backend_of(self, flow: Flow, mover: Identifier) -> Backend:
+        """The network that the flow was moved on. Plugins begin flows for people who don't know their network."""
+        return self._bot.backend_of(mover if mover.network else flow.requestor)
 
 
 def _owner(root: FlowRoot, requestor: Identifier) -> Identifier:

@@ -108,7 +108,8 @@ FLOW_END = _FlowEnd()
 class Flow:
     """How far `requestor`, a person or for a room flow the room, has got in the flow `root`.
 
-    `ctx` is what the steps share, beginning with a copy of `initial_context`.
+    `ctx` is what the steps share, beginning with a copy of `initial_context`. `moved_by` is who took the last step that the
+    flow didn't take by itself, or began the flow; what it does by itself is done for them.
     """
 
     def __init__(self, root: FlowRoot, requestor: Identifier, initial_context: Mapping[str, Any]) -> None:
@@ -116,6 +117,7 @@ class Flow:
         self._current_step: FlowNode = root
         self.ctx: dict[str, Any] = dict(initial_context)
         self.requestor = requestor
+        self.moved_by = requestor
 
     @property
     def name(self) -> str:
@@ -158,10 +160,15 @@ class Flow:
         self._current_step = next_step
 
     def check_identifier(self, identifier: Identifier) -> bool:
-        """Whether what `identifier` does is part of this flow: it is the requestor, or somebody in that room."""
-        if isinstance(self.requestor, Room) and isinstance(identifier, RoomOccupant):
-            return identifier.room == self.requestor
-        return identifier == self.requestor
+        """Whether what `identifier` does is part of this flow: it is the requestor, or somebody in that room.
+
+        Who has taken over the requestor's name, or has it on another network, isn't the requestor.
+        """
+        if not _same_network(identifier, self.requestor):
+            return False
+        if isinstance(self.requestor, Room):
+            return self.requestor == (identifier.room if isinstance(identifier, RoomOccupant) else identifier)
+        return identifier == self.requestor and _same_person(identifier, self.requestor)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.requestor})"
@@ -178,6 +185,20 @@ def botflow(*functions: Any) -> Any:
         return function
 
     return declare(functions[0]) if functions else declare
+
+
+def _same_network(one: Identifier, other: Identifier) -> bool:
+    # Plugins make identifiers that don't know their network.
+    return not one.network or not other.network or one.network == other.network
+
+
+def _same_person(one: Identifier, other: Identifier) -> bool:
+    """Whether two of the same name may be one person, as access rules see them.
+
+    A name alone, as a plugin or an administrator writes it, doesn't tell whose it is: it means whoever has it.
+    """
+    by_name_alone = bool(getattr(one, "client", None)) != bool(getattr(other, "client", None))
+    return by_name_alone or getattr(one, "aclattr", None) == getattr(other, "aclattr", None)
 
 
 def _node(node_or_command: FlowNode | str, hints: bool) -> FlowNode:

@@ -289,7 +289,7 @@ class BotPlugin(StoreMixin):
         self.__pollers.stop(method, args, kwargs)
 
     def ask(self, msg: Message, question: str, timeout: float | None = 60.0) -> Any:
-        """Ask whoever sent `msg`, where it was said, and get the next thing that the same person says there.
+        """Ask whoever sent `msg`, where the command's answers go, and get the next thing that the same person says there.
 
         `reply = await self.ask(msg, "Which branch?")` in what runs on the reactor; a plain handler, in its thread, needs
         no `await`. The reply is a string without white space around it; `reply.message` is the message. Commands, which

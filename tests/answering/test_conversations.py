@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from twisted.internet.defer import Deferred
 
 from errklein import BotPlugin, botcmd, botmatch
 from errklein.answering.conversations import MOST_QUESTIONS
+from errklein.backends.irc.identifiers import IRCPerson
 from errklein.chat import Message
+from errklein.commands.flows import FlowRoot
 from tests.chapter.kit import RealBotCase
 from tests.networks import NetworksCase
 
@@ -40,6 +43,15 @@ class Asker(BotPlugin):
     @botcmd
     def blocking(self, msg: Message, args: str) -> str:
         return str(self.ask(msg, "Where?"))
+
+    @botcmd
+    async def in_turn(self, msg: Message, args: str) -> AsyncIterator[str]:
+        yield str(await self.ask(msg, "First?"))
+        yield str(await self.ask(msg, "Second?"))
+
+    @botcmd
+    async def begins(self, msg: Message, args: str) -> None:
+        self._bot.flow_executor.start_flow(args, msg.frm, {})
 
     @botmatch("main")
     def listens(self, msg: Message, match: Any) -> str:
@@ -120,6 +132,105 @@ class AskTests(AskCase):
         self.assertEqual(len(backend.sent), 1)
         say("dev", "one")
         self.assertEqual(self.texts()[-1], "'dev' of bob@#room")
+
+    def test_who_takes_a_name(self) -> None:
+        """Who has the name of somebody that was asked, but is another one for access rules, doesn't answer."""
+        backend = self.backends["libera"]
+
+        def say(text: str, mask: str) -> None:
+            backend.receive(text, frm=IRCPerson(mask, network="libera"))
+
+        say("!branch", "alice!a@admin.host")
+        say("x", "alice!m@evil.example")
+        self.assertEqual(self.texts(), ["Which branch?"])
+        say("dev", "alice!a@admin.host")
+        self.assertEqual(self.texts()[1:], ["'dev' of alice!a@admin.host"])
+
+    def test_threads_of_networks_with_extras_of_their_own(self) -> None:
+        """Where a network keeps other things than a mapping beside a message, what is said in a thread is understood."""
+        backend = self.backends["libera"]
+        self.say("!branch")
+        begin = Message("begin", extras=("opaque",))  # type: ignore[arg-type]
+        backend.hear(Message("!about", frm=backend.person_named("bob"), to=backend.bot_identifier, parent=begin))
+        self.assertIn("errklein", self.texts()[-1])
+
+
+class DivertedTests(AskCase):
+    """Where the settings have answers go elsewhere."""
+
+    settings = {"DIVERT_TO_PRIVATE": ("branch", "in_turn"), "DIVERT_TO_THREAD": ("patient", "begins")}
+
+    def test_private(self) -> None:
+        """The question is asked in private, as the answer is given; what is said in the room is none."""
+        self.say("!branch", to="#room")
+        self.assertEqual(self.sent(), [("bob", "Which branch?")])
+        self.assertEqual(self.say("x", to="#room") + self.say("x", frm="carol"), [])
+        self.say("dev")
+        self.assertEqual(self.sent()[1:], [("bob", "'dev' of bob")])
+
+    def test_private_from_a_generator(self) -> None:
+        """All that a command asks which yields its answers."""
+        self.say("!in turn", to="#room")
+        self.say("a")
+        self.say("b")
+        self.assertEqual(self.sent(), [("bob", "First?"), ("bob", "a"), ("bob", "Second?"), ("bob", "b")])
+
+    def test_private_after_another_command(self) -> None:
+        """It is the command that asks which counts, not one that was given meanwhile."""
+        self.say("!patient", to="#room")
+        self.say("!branch", to="#room")
+        self.assertEqual(self.sent(), [("#room", "Well?"), ("bob", "Which branch?")])
+        self.reactor.advance(5)
+        self.assertEqual(self.sent()[2:], [("#room", "Take your time")])
+
+    def test_private_from_a_thread(self) -> None:
+        """What was said in a room's thread is asked about in private, outside of it."""
+        self.hear("!branch", "begin")
+        self.assertFalse(self.backends["libera"].sent[0].message.is_threaded)
+        self.assertEqual(self.say("dev"), ["'dev' of bob"])
+
+    def test_thread(self) -> None:
+        """The question begins a thread, and the answer is what is said in that one."""
+        self.hear("!patient", None, id="1")
+        self.assertTrue(self.backends["libera"].sent[0].message.is_threaded)
+        self.hear("x", None, id="2")
+        self.hear("x", "!patient", id="3")
+        self.assertEqual(self.texts(), ["Well?"])
+        self.hear("done", "!patient", parent="1")
+        self.assertEqual(self.texts()[1:], ["done"])
+
+    def test_thread_without_ids(self) -> None:
+        """Where messages can't be told apart by ids there may be no threads: the answer is in the room as well."""
+        self.hear("!patient", None)
+        self.hear("x", "another")
+        self.assertEqual(self.texts(), ["Well?"])
+        self.hear("in the thread", "!patient")
+        self.hear("!patient", None)
+        self.hear("in the room", None)
+        self.assertEqual(self.texts(), ["Well?", "in the thread", "Well?", "in the room"])
+
+    def test_step_of_a_flow(self) -> None:
+        """What a flow runs by itself answers no message, from which a question could be diverted."""
+        root = FlowRoot("f", "A flow.")
+        root.connect("branch", predicate=lambda ctx: True)
+        self.bot.flow_executor.add_flow(root)
+        self.say("!begins f")
+        asked = self.backends["libera"].sent[-1].message
+        self.assertEqual((asked.body, asked.is_threaded), ("Which branchNone?", False))
+        self.say("dev")
+        self.reactor.advance(0)
+        self.successResultOf(self.bot.flow_executor.when_idle())
+
+    def hear(self, text: str, thread: str | None, id: str | None = None, parent: str | None = None) -> None:
+        """Bob says something in the room, perhaps in a thread."""
+        backend = self.backends["libera"]
+        room = backend.query_room("#room")
+        begin = None if thread is None else Message(thread, extras=_ids(parent))
+        backend.hear(Message(text, frm=room.enter("bob"), to=room, parent=begin, extras=_ids(id)))
+
+
+def _ids(id: str | None) -> dict[str, Any]:
+    return {} if id is None else {"id": id}
 
 
 class EndTests(AskCase):
@@ -228,6 +339,8 @@ BLOCKING = textwrap.dedent(
 class ThreadTests(RealBotCase):
     """Questions of blocking handlers, in real threads."""
 
+    config = {"DIVERT_TO_PRIVATE": ("where",)}
+
     async def setUp(self) -> None:
         """Have a plugin with blocking commands."""
         directory = Path(self.mktemp())
@@ -239,6 +352,12 @@ class ThreadTests(RealBotCase):
     async def test_blocking(self) -> None:
         """A blocking handler waits in its thread for the answer."""
         self.assertEqual(await self.say("!where", frm="bob"), ["Where?"])
+        self.assertEqual(await self.say("Rome", frm="bob"), ["to Rome"])
+
+    async def test_diverted(self) -> None:
+        """What a blocking handler asks goes where its answers go as well."""
+        self.assertEqual(await self.say("!where", frm="bob", to="#ops"), ["Where?"])
+        self.assertEqual(str(self.backend.sent[-1].message.to), "bob")
         self.assertEqual(await self.say("Rome", frm="bob"), ["to Rome"])
 
     async def test_timeout(self) -> None:

@@ -11,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import BotPlugin, CommandError, botcmd, botmatch, re_botcmd
 from errklein.answering import flow_executor
 from errklein.answering.flow_executor import MOST_AUTOSTEPS
+from errklein.backends.irc.identifiers import IRCPerson
 from errklein.backends.test import TestPerson
+from errklein.chat import Identifier
 from errklein.commands.flows import FLOW_END, FlowRoot, botflow
 from errklein.plugins.botflow import BotFlow
 from errklein.testing import TestBot
@@ -25,11 +27,13 @@ class Steps(BotPlugin):
 
     def activate(self) -> None:
         self.calls: list[tuple[str, Any, dict[str, Any]]] = []
+        self.senders: list[str] = []
         self.waiting: Deferred[None] | None = None
         super().activate()
 
     def called(self, name: str, msg: Any, args: Any) -> str:
         self.calls.append((name, args, dict(msg.ctx)))
+        self.senders.append(str(msg.frm))
         msg.ctx[name] = args
         return f"did {name}"
 
@@ -84,8 +88,10 @@ def always(_: Any) -> bool:
 class FlowsCase(SynchronousTestCase):
     """A bot whose flow is built by the test."""
 
+    config: dict[str, Any] = {}
+
     def setUp(self) -> None:
-        self.bot = TestBot([Steps])
+        self.bot = TestBot([Steps], config=self.config)
         self.bot.start()
         self.addCleanup(self.bot.stop)
         self.steps = self.bot.plugin("Steps")
@@ -103,10 +109,10 @@ class FlowsCase(SynchronousTestCase):
         self.executor.start_flow(name, self.bot.bot.build_identifier(who), context)
         return [sent.text for sent in self.bot.messages[before:]]
 
-    def say(self, text: str, who: str = ALICE, room: str | None = None) -> list[str]:
+    def say(self, text: str, who: Identifier | str = ALICE, room: str | None = None) -> list[str]:
         """Somebody gives a command; what the bot says to it, and after as many turns as it takes."""
         before = len(self.bot.messages)
-        self.bot.say(text, frm=who, room=room)
+        self.bot.backend.receive(text, frm=who, to=room)
         for _ in range(20):
             self.bot.advance(0)
         return [sent.text for sent in self.bot.messages[before:]]
@@ -311,16 +317,29 @@ class ByItselfTests(FlowsCase):
         self.assertEqual(self.flushLoggedErrors(CommandError), [])
 
     def test_step_for_administrators(self) -> None:
-        """What is for administrators a flow does for them alone, whatever context it was begun with; and for no room."""
+        """What is for administrators a flow does for them alone, whatever context it was begun with."""
         self.flow().connect("risky", predicate=lambda ctx: ctx["approved"])
         said = self.say('!flows start f {"approved": true}')
         self.assertIn('f (alice) errored at risky with "This command requires bot-admin privileges"', said)
         self.assertEqual(self.names(), [])
         self.say('!flows start f {"approved": true}', who=ADMIN)
         self.assertEqual(self.names(), ["risky"])
-        self.flow("room").connect("one", auto_trigger=True, room_flow=True).connect("risky", predicate=always)
-        self.assertIn("requires bot-admin privileges", "\n".join(self.say("!one", who=ADMIN, room="#ops")))
-        self.assertEqual(self.names(), ["risky", "one"])
+
+    def test_step_for_administrators_in_a_room(self) -> None:
+        """In a room's flow nothing is done that an administrator couldn't do there."""
+        self.flow().connect("one", auto_trigger=True, room_flow=True).connect("risky", predicate=always)
+        self.assertIn("only be issued through a direct message", "\n".join(self.say("!one", who=ADMIN, room="#ops")))
+        self.assertEqual(self.names(), ["one"])
+
+    def test_step_that_is_refused_stays_to_be_taken(self) -> None:
+        """Nobody comes past a step that is done for administrators alone; what else holds is done."""
+        first = self.flow().connect("one", auto_trigger=True)
+        first.connect("risky", predicate=always).connect("three")
+        self.assertEqual(self.say("!one")[-1], hint("f", "!risky"))
+        self.assertEqual(self.say("!three"), [])
+        first.connect("many", predicate=always).connect("two_two")
+        self.assertEqual(self.say("!one", who="bob")[-1], hint("f", "!two two <what>"))
+        self.assertEqual(self.names(), ["one", "one", "many"])
 
     def test_too_many(self) -> None:
         """Flows that nobody goes on with don't pile up: of too many, the one that began first is ended."""
@@ -375,6 +394,130 @@ class ByItselfTests(FlowsCase):
         self.steps.waiting.callback(None)
         self.say("nothing")
         self.assertEqual([sent.text for sent in self.bot.messages[before:]], [hint("f", "!three")])
+
+
+class WhoMovesTests(FlowsCase):
+    """For whom a flow goes on by itself."""
+
+    config = {"BOT_ADMINS": ("*!a@admin.host", ADMIN), "ACCESS_CONTROLS": {"risky": {"allowmuc": True}}}
+
+    def masked(self, mask: str) -> IRCPerson:
+        """Somebody who is known by more than a name."""
+        return IRCPerson(mask, network="test")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice, self.mallory = self.masked("alice!a@admin.host"), self.masked("alice!m@evil.example")
+        self.first = self.flow().connect("one")
+        self.second = self.first.connect("two_two")
+        self.second.connect("risky", predicate=always).connect("three")
+
+    def test_name_is_taken_over(self) -> None:
+        """Who takes the name of somebody in a flow neither goes on with it nor ends it."""
+        self.say("!flows start f", who=self.alice)
+        self.say("!one", who=self.alice)
+        self.assertEqual(self.say("!two two", who=self.mallory), ["did two_two"])
+        self.assertEqual(self.say("!flows stop f", who=self.mallory), ["Flow not found."])
+        (flow,) = self.executor.in_flight
+        self.assertIs(flow.current_step, self.first)
+        self.assertEqual(self.say("!two two", who=self.alice)[-1], hint("f", "!three"))
+        self.assertEqual(self.names(), ["one", "two_two", "two_two", "risky"])
+        self.assertEqual(self.steps.senders[-1], "alice!a@admin.host")
+
+    def test_taken_over_while_a_command_runs(self) -> None:
+        """A command that somebody else has given before doesn't count as the requestor's either."""
+        self.first.connect("later")
+        self.say("!later", who=self.mallory)
+        self.say("!flows start f", who=self.alice)
+        self.say("!one", who=self.alice)
+        self.steps.waiting.callback(None)
+        self.assertIs(self.executor.in_flight[0].current_step, self.first)
+
+    def test_killed_by_name(self) -> None:
+        """An administrator ends somebody's flow by the name that everybody sees."""
+        self.say("!flows start f", who=self.alice)
+        self.assertIsNotNone(self.executor.stop_flow("f", self.masked("alice")))
+
+    def test_begun_for_a_name(self) -> None:
+        """A flow that a plugin begins for a name is anybody's who has it, and does for each what that one may do."""
+        self.executor.start_flow("f", self.masked("alice"), {})
+        self.say("!one", who=self.alice)
+        said = self.say("!two two", who=self.mallory)
+        self.assertIn("requires bot-admin privileges", said[1])
+        self.assertEqual(self.say("!risky", who=self.alice), ["did risky", hint("f", "!three")])
+        self.assertEqual(self.steps.senders, ["alice!a@admin.host", "alice!m@evil.example", "alice!a@admin.host"])
+
+    def test_rooms(self) -> None:
+        """In a room it is who has moved the flow that needs to be an administrator, not who began it; the step speaks to
+        the room."""
+        first = self.flow("room").connect("many", auto_trigger=True, room_flow=True)
+        first.connect("two_two").connect("risky", predicate=always).connect("three")
+        self.say("!many", who=ADMIN, room="#ops")
+        said = self.say("!two two", who="bob", room="#ops")
+        self.assertIn('room (#ops) errored at risky with "This command requires bot-admin privileges"', said)
+        self.say("!flows stop room", who="bob", room="#ops")
+        self.say("!many", who="bob", room="#ops")
+        self.assertEqual(self.say("!two two", who=ADMIN, room="#ops")[-1], hint("room", "!three"))
+        self.assertEqual(self.names(), ["many", "two_two", "many", "two_two", "risky"])
+        self.assertEqual(self.steps.senders[-1], "#ops")
+
+    def test_rooms_from_the_beginning(self) -> None:
+        """Who begins a room's flow has moved it."""
+        self.flow("room").connect("risky", predicate=always, room_flow=True).connect("one")
+        self.assertIn("requires bot-admin privileges", "\n".join(self.say("!flows start room", who="bob", room="#ops")))
+        self.say("!flows stop", who="bob", room="#ops")
+        self.say("!flows start room", who=ADMIN, room="#ops")
+        self.assertEqual(self.names(), ["risky"])
+
+    def test_moved_on_meanwhile(self) -> None:
+        """What one has caused isn't done for somebody else who moves the flow on before it is."""
+        answer: Deferred[bool] = Deferred()
+
+        async def at_last(_: Any) -> bool:
+            return await answer
+
+        first = self.flow("room").connect("many", auto_trigger=True, room_flow=True)
+        first.connect("risky", predicate=at_last)
+        first.connect("two_two").connect("three")
+        self.say("!many", who="bob", room="#ops")
+        self.say("!two two", who=ADMIN, room="#ops")
+        answer.callback(True)
+        self.say("nothing")
+        self.assertEqual(self.names(), ["many", "two_two"])
+
+
+class NetworksTests(SynchronousTestCase):
+    """The same name on several networks."""
+
+    def setUp(self) -> None:
+        self.bot = TestBot([Steps], networks={"libera": {"BOT_ADMINS": (ALICE,)}, "console": {}})
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+        self.executor = self.bot.bot.flow_executor
+        root = FlowRoot("f", "A flow.")
+        root.connect("one").connect("risky", predicate=always).connect("three")
+        self.executor.add_flow(root)
+
+    def names(self) -> list[str]:
+        """The commands that were called."""
+        return [name for name, _, _ in self.bot.plugin("Steps").calls]
+
+    def test_other_network(self) -> None:
+        """A flow goes on where it was begun, and nowhere else."""
+        self.bot.say("!flows start f", frm=ALICE, network="libera")
+        self.assertEqual(self.bot.say("!one", frm=ALICE, network="console"), ["did one"])
+        self.bot.say("!one", frm=ALICE, network="libera")
+        self.bot.advance(0)
+        self.assertEqual(self.names(), ["one", "one", "risky"])
+
+    def test_name_without_network(self) -> None:
+        """Of somebody whose network isn't told, what he may do is judged where he moves the flow."""
+        self.executor.start_flow("f", TestPerson(ALICE), {})
+        self.executor.trigger("one", self.bot.backends["console"].person_named(ALICE))
+        refusal, continuing = self.bot.messages[1:]
+        self.assertIn("requires bot-admin privileges", refusal.text)
+        self.assertEqual((refusal.network, continuing.network), ("console", "console"))
+        self.assertEqual(self.names(), [])
 
 
 class Deploying(BotFlow):

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.backends.test import TestOccupant, TestPerson, TestRoom
+from errklein.chat import Identifier
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, InvalidState, botflow
 
 
@@ -124,6 +126,54 @@ class FlowTests(SynchronousTestCase):
         self.assertTrue(room.check_identifier(TestRoom("#ops")))
         self.assertFalse(room.check_identifier(TestOccupant("bob", "#dev")))
         self.assertFalse(room.check_identifier(TestPerson("bob")))
+
+    def test_names_that_others_take(self) -> None:
+        """Who has the requestor's name, but is another one for access rules, isn't the requestor; in rooms as well."""
+        alice, mallory, home = "alice!a@admin.host", "alice!m@evil.example", IRCRoom("#ops")
+        for whose, takes in (
+            (IRCPerson(alice), IRCPerson(mallory)),
+            (IRCRoomOccupant(alice, home), IRCRoomOccupant(mallory, home)),
+        ):
+            self.assertEqual(whose, takes)
+            self.assertTrue(Flow(self.root, whose, {}).check_identifier(whose))
+            self.assertFalse(Flow(self.root, whose, {}).check_identifier(takes))
+
+    def test_name_alone(self) -> None:
+        """What a plugin or an administrator calls by a name alone is whoever has it."""
+        alice = IRCPerson("alice!a@admin.host")
+        self.assertTrue(Flow(self.root, IRCPerson("alice"), {}).check_identifier(alice))
+        self.assertTrue(Flow(self.root, alice, {}).check_identifier(IRCPerson("alice")))
+        self.assertFalse(Flow(self.root, alice, {}).check_identifier(IRCPerson("bob")))
+
+    def test_spellings_of_rooms(self) -> None:
+        """A room is the same however it is spelt."""
+        flow = Flow(self.root, IRCRoom("#Ops"), {})
+        self.assertTrue(flow.check_identifier(IRCRoomOccupant("bob!b@example.net", IRCRoom("#ops"))))
+
+    def test_networks(self) -> None:
+        """The same name on another network is nobody, even where identifiers take no heed of networks themselves."""
+
+        def on(network: str, identifier: Identifier) -> Identifier:
+            identifier.network = network
+            return identifier
+
+        whose = Flow(self.root, on("work", _Number(7)), {})
+        self.assertTrue(whose.check_identifier(on("work", _Number(7))))
+        self.assertTrue(whose.check_identifier(_Number(7)))
+        self.assertFalse(whose.check_identifier(on("home", _Number(7))))
+
+
+class _Number(Identifier):
+    """Somebody, by a number, as on networks that were written for errbot."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Number) and other.number == self.number
+
+    def __hash__(self) -> int:
+        return hash(self.number)
 
 
 @st.composite
