@@ -48,14 +48,14 @@ class TextCmds(BotPlugin):
         if not isinstance(person, TextPerson):
             raise CommandError(f"{code(name)} is nobody; expected a name such as {_USER}.")
         text.speak_as(person)
-        return f"You are {code(person.person)} now."
+        return f"You are {code(str(person))} now."
 
     @botcmd(threaded=False)
     def asadmin(self, msg: Message, args: str) -> str:
         """Speak as the administrator again."""
         text = self._text()
         text.speak_as(text.administrator)
-        return f"You are {code(text.administrator.person)} now, an administrator."
+        return f"You are {code(str(text.administrator))} now, an administrator."
 
     @botcmd(threaded=False)
     def ml(self, msg: Message, args: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -22,7 +23,10 @@ from zope.interface import implementer
 
 from errklein.backends.outbox import OutboxClosed
 from errklein.backends.text import TextBackend, TextOccupant, TextPerson, TextRoom
-from errklein.chat import Message
+from errklein.chat import ONLINE, Message, Presence
+from errklein.chat.identifiers import RoomNotJoinedError
+from errklein.chat.streams import STREAM_WAITING_TO_START
+from errklein.ports import SendsStreams
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -48,6 +52,7 @@ class Events:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.messages: list[Message] = []
+        self.presences: list[Presence] = []
         self._waiting: list[tuple[str, Deferred[None]]] = []
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -58,6 +63,8 @@ class Events:
             self.told.append(name)
             if name == "message_received":
                 self.messages.append(args[0])
+            if name == "presence_changed":
+                self.presences.append(args[0])
             for what, waiting in list(self._waiting):
                 if what == name:
                     self._waiting.remove((what, waiting))
@@ -147,11 +154,45 @@ class IdentifierTests(SynchronousTestCase):
             self.assertEqual(identifier, self.backend.build_identifier(str(identifier)))
             self.assertEqual(hash(identifier), hash(self.backend.build_identifier(text)))
 
+    def test_as_on_errbot(self) -> None:
+        """Plugins find persons as on errbot: the name without the @, no nick and no full name."""
+        person = self.backend.build_identifier("@ann")
+        assert isinstance(person, TextPerson)
+        self.assertEqual(
+            ("@ann", "ann", "@ann", None, None, None, ""),
+            (str(person), person.person, person.aclattr, person.client, person.nick, person.fullname, person.email),
+        )
+        for same in (TextPerson("ann"), TextPerson("@ann")):
+            self.assertEqual((person, hash(person)), (same, hash(same)))
+        given = TextPerson("ann", "phone", "annie", "Ann B.")
+        self.assertEqual(("phone", "annie", "Ann B."), (given.client, given.nick, given.fullname))
+
+    def test_room_as_on_errbot(self) -> None:
+        """A room's name is without the #, and its topic is text from the start; `query_room` needs no #."""
+        room = self.backend.query_room("ops")
+        self.assertIs(room, self.backend.query_room("#ops"))
+        self.assertEqual(("ops", "#ops", "#ops"), (room.name, str(room), room.aclattr))
+        with self.assertRaisesRegex(RoomNotJoinedError, "not in #ops"):
+            self.assertTrue(room.topic)
+        room.join()
+        self.assertEqual("", room.topic)
+
+    def test_invited(self) -> None:
+        """Who is invited twice, by name or as a person, is in the room once."""
+        room = self.backend.query_room("#ops")
+        room.join()
+        room.invite("ann", "@ann", self.backend.build_identifier("@ann"))
+        self.assertEqual(["#ops/ann"], [str(occupant) for occupant in room.occupants])
+
     def test_occupant(self) -> None:
         """An occupant is a person of the same name, in a room; to name one lets nobody in."""
+        for written in ("#ops/bob", "#ops/@bob"):
+            self.assertEqual("#ops/bob", str(self.backend.build_identifier(written)))
         occupant = self.backend.build_identifier("#ops/bob")
         assert isinstance(occupant, TextOccupant)
-        self.assertEqual(("@bob", "@bob", "bob"), (occupant.person, occupant.aclattr, occupant.nick))
+        self.assertEqual(
+            ("bob", "@bob", None, None), (occupant.person, occupant.aclattr, occupant.nick, occupant.fullname)
+        )
         self.assertEqual(self.backend.query_room("#ops"), occupant.room)
         self.assertNotEqual(self.backend.build_identifier("@bob"), occupant)
         self.backend.query_room("#ops").join()
@@ -159,17 +200,23 @@ class IdentifierTests(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """Anything else is an error that names it."""
-        for text in ("", "ann", "@", "#", "#ops/", "@a b", "http://x", "@@a", "#a/b/c"):
+        for text in ("", "ann", "@", "#", "#ops/", "@a b", "http://x", "@@a", "#a/b/c", "bob"):
             with self.assertRaisesRegex(ValueError, re.escape(repr(text))):
                 self.backend.build_identifier(text)
 
     def test_admins_without_at(self) -> None:
         """An admin written without @ is an admin all the same: access rules see the name as it was written."""
-        for written, person in (("gbin", "@gbin"), ("@bob", "@bob"), ("x@y", "@x@y")):
+        for written, person in (("gbin", "gbin"), ("@bob", "bob"), ("x@y", "x@y")):
             identifier = self.backend.build_identifier(written)
             assert isinstance(identifier, TextPerson)
             self.assertEqual((person, written), (identifier.person, identifier.aclattr))
-        self.assertEqual(("@gbin", "gbin"), (self.backend.user.person, self.backend.user.aclattr))
+        for same in ("@gbin", "#ops/gbin", "#ops/@gbin"):
+            identifier = self.backend.build_identifier(same)
+            assert isinstance(identifier, TextPerson)
+            self.assertEqual("gbin", identifier.aclattr)
+        self.assertEqual(("gbin", "gbin"), (self.backend.user.person, self.backend.user.aclattr))
+        told = TextBackend(None, configuration(BOT_ADMINS=("@gbin",), BOT_ADMINS_NOTIFICATIONS=("gbin",)))
+        self.assertEqual(told.administrator, told.build_identifier("gbin"))
 
     def test_bot(self) -> None:
         """The bot is @errbot, or what BOT_IDENTITY says, and knows its own messages."""
@@ -263,6 +310,13 @@ class PipeTests(TestCase):
         self.assertIn("mention_received", self.events.told)
         self.assertEqual(1, self.events.told.count("mention_received"))
 
+    async def test_presence(self) -> None:
+        """The administrator is there from the start, which plugins are told once the network can be used."""
+        await self.hear(b"")
+        self.assertEqual(["backend_connected", "presence_changed", "backend_ended"], self.events.told)
+        presence = self.events.presences[0]
+        self.assertEqual(("@gbin", ONLINE, None), (str(presence.identifier), presence.status, presence.message))
+
     async def test_file(self) -> None:
         """Standard input may be a file, which no event loop can watch, or nothing at all."""
         for data, expected in ((b"one\ntwo\n", ["one", "two"]), (b"", [])):
@@ -305,6 +359,39 @@ class PipeTests(TestCase):
         for part in ("--- Markdown ---\n**now**", "<strong>now</strong>", "--- text ---\nnow"):
             self.assertIn(part, output.text)
         self.assertNotIn("\x1b", output.text)
+
+    async def test_in_parts(self) -> None:
+        """A message longer than MESSAGE_SIZE_LIMIT, 10000 if it isn't set, is shown in parts."""
+        for settings, limit in (({}, 10_000), ({"MESSAGE_SIZE_LIMIT": None}, 10_000), ({"MESSAGE_SIZE_LIMIT": 80}, 80)):
+            source, _ = self.pipe()
+            shown, target = self.pipe()
+            output = Output(self.reactor, shown)
+            self.addCleanup(output.stop)
+            backend = self.backend(source, target, **settings)
+            backend.connect(self.events)
+            await backend.send_message(Message("x" * limit, to=backend.user))  # type: ignore[misc]
+            await backend.send_message(Message("y" * (2 * limit + 1), to=backend.user))  # type: ignore[misc]
+            await output.until("y\ny\n")
+            self.assertEqual(["x" * limit, "y" * limit, "y" * limit, "y"], output.text.splitlines())
+
+    async def test_stream(self) -> None:
+        """A file that is offered is shown as a line; it stays pending and isn't read."""
+        source, _ = self.pipe()
+        shown, target = self.pipe()
+        output = Output(self.reactor, shown)
+        self.addCleanup(output.stop)
+        backend = self.backend(source, target)
+        backend.connect(self.events)
+        file = io.BytesIO(b"bytes")
+        stream = backend.send_stream_request(backend.user, file, "a_b*.txt", 5, "text/plain")
+        self.assertIsInstance(backend, SendsStreams)
+        self.assertEqual(
+            (backend.user, "a_b*.txt", 5, "text/plain", STREAM_WAITING_TO_START, 0),
+            (stream.identifier, stream.name, stream.size, stream.stream_type, stream.status, file.tell()),
+        )
+        backend.send_stream_request(backend.user, io.BytesIO())
+        await output.until("a file\n")
+        self.assertEqual("stream a_b*.txt, 5 bytes\nstream a file\n", output.text)
 
     async def test_slow_reader(self) -> None:
         """Messages that nobody reads yet hold up neither the reactor nor each other, and all of them arrive."""
@@ -352,7 +439,7 @@ class PipeTests(TestCase):
         os.write(typed, b"!too late\n")
         self.assertRaises(OutboxClosed, backend.send_message, Message("x", to=backend.user))
         await backend.disconnect()
-        self.assertEqual(["backend_connected"], self.events.told)
+        self.assertEqual(["backend_connected", "presence_changed"], self.events.told)
 
 
 class ProcessTests(SynchronousTestCase):
@@ -371,6 +458,8 @@ from tests.backends.test_text import configuration
 class Echo:
     def backend_connected(self, backend):
         print("this is the log's")
+    def presence_changed(self, backend, presence):
+        pass
     def message_received(self, backend, message):
         backend.send_message(backend.build_reply(message, "**" + message.body + "**"))
     def backend_ended(self, backend):
@@ -469,6 +558,53 @@ class TerminalTests(TestCase):
         type_("lf\r")
         await heard
         self.assertEqual(["!half"], self.events.bodies)
+
+    async def test_who_and_where(self) -> None:
+        """The prompt shows who speaks, and in which room; what is being typed stays."""
+        backend, screen, type_ = self.open()
+        backend.connect(self.events)
+        await screen.until("@gbin")
+        type_("!ha")
+        await screen.until("!ha")
+        # Only what differs from what was there is written.
+        for change, drawn in (
+            (lambda: backend.speak_as(backend.person_named("dave")), "dave"),
+            (lambda: backend.speak_in(backend.query_room("#ops")), "#ops/dave"),
+            (lambda: backend.speak_as(backend.administrator), "gbin"),
+        ):
+            screen.clear()
+            change()
+            await screen.until(drawn)
+        heard = self.events.when("message_received")
+        screen.clear()
+        type_("lf\r")
+        await heard
+        await screen.until("!half")
+        self.assertRegex(screen.text, r"#ops/gbin\x1b\[22m > !half")
+        self.assertEqual(["#ops/gbin"], [str(message.frm) for message in self.events.messages])
+
+    async def test_addressee(self) -> None:
+        """An answer says whom it is for only if that is neither who speaks now nor who has said what it answers."""
+        backend, screen, type_ = self.open()
+        backend.connect(self.events)
+        await screen.until(" >")
+        heard = self.events.when("message_received")
+        type_("!asuser bob\r")
+        await heard
+        backend.speak_as(backend.person_named("bob"))
+        answer = backend.build_reply(self.events.messages[0], "You are bob")
+        await backend.send_message(answer)  # type: ignore[misc]
+        await screen.until("You are bob")
+        self.assertNotIn("@gbin:", screen.text)
+        heard = self.events.when("message_received")
+        type_("!x\r")
+        await heard
+        await backend.send_message(answer)  # type: ignore[misc]
+        await screen.until("@gbin:\x1b[22m You are bob")
+        backend.speak_in(backend.query_room("#ops"))
+        await backend.send_message(Message("to all", to=backend.room))  # type: ignore[misc]
+        await screen.until("to all")
+        self.assertNotIn("#ops:", screen.text)
 
     async def test_history(self) -> None:
         """What was typed comes back with the arrow key in the next conversation, and is nobody else's to read."""

@@ -13,11 +13,12 @@ from tests.processes import TWISTD, run, write_config
 class ConversationTests(SynchronousTestCase):
     """A conversation through pipes, with the whole bot."""
 
-    def talk(self, *lines: str) -> list[str]:
+    def talk(self, *lines: str, **settings: object) -> list[str]:
         """What the bot answers to the lines."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
-        write_config(directory, {"BACKEND": "Text", "BOT_ADMINS": ("gbin",), "GROUPCHAT_NICK_PREFIXED": True})
+        configuration = {"BACKEND": "Text", "BOT_ADMINS": ("gbin",), "GROUPCHAT_NICK_PREFIXED": True}
+        write_config(directory, configuration | settings)
         answers = run(TWISTD, "-n", "errklein", cwd=directory, stdin="".join(f"{line}\n" for line in lines)).stdout
         return answers.splitlines()
 
@@ -60,6 +61,17 @@ class ConversationTests(SynchronousTestCase):
             [line for line in answers if line in {"one", "two", "three", "four", "five"}][:3], ["one", "two", "three"]
         )
         self.assertEqual(answers[-2:], ["four", "five"])
+
+    def test_relays(self) -> None:
+        """Persons have the names in the relays that they have on errbot; as somebody else one is somebody else."""
+        answers = self.talk(
+            "a", "!asuser bob", "b", CHATROOM_RELAY={"gbin": ("#ops",), "@gbin": ("#no",), "bob": ("#ops", "#dev")}
+        )
+        self.assertEqual((answers.count("a"), answers.count("b")), (1, 2), answers)
+
+    def test_history(self) -> None:
+        """Somebody has the same history in a room as outside of it."""
+        self.assertIn("@gbin 2:!echo alone", self.talk("!echo alone", "!inroom #ops", "!history"))
 
 
 class OtherNetworkTests(PluginTestCase):

@@ -8,19 +8,20 @@ import sys
 from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from twisted.internet.defer import Deferred, succeed
 
-from errklein.backends.base import LocalBackend, LocalPerson
+from errklein.backends.base import LocalBackend, LocalPerson, LocalRoom
 from errklein.backends.outbox import Outbox
 from errklein.backends.text.console import Console
 from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.backends.text.lines import LineConsole
-from errklein.chat import Identifier, Message
+from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
 from errklein.ports import BackendEvents
 from errklein.running.turns import Turns
-from errklein.text import printable, to_ansi, to_imtext, to_md, to_plain, to_xhtml
+from errklein.text import printable, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
+from errklein.text.quoting import code
 from errklein.text.rendering import md_escape
 
 HISTORY = "text-history"
@@ -53,12 +54,15 @@ class TextBackend(LocalBackend):
     def __init__(self, reactor: Any, config: Any, *, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
         admins = [*getattr(config, "BOT_ADMINS", ()), *getattr(config, "BOT_ADMINS_NOTIFICATIONS", ())]
         self._admins = {_at(admin): admin for admin in reversed(admins)}
+        self._admin_names = frozenset(admins)
         super().__init__(reactor, config)
         self.administrator = self.person_named(admins[0] if admins else "@user")
         self.user = self.administrator
         """Who speaks now."""
         self.room: TextRoom | None = None
         """Where that is; None for a direct message to the bot."""
+        self._answered: Identifier = self.user
+        """Whom answers to the last message go to, which may not be where the next one is said."""
         self._lines: list[str] | None = None
         # A line is heard when what the one before it has begun, such as to speak as somebody else, is done.
         self._turns = Turns(reactor, share=0.0)
@@ -81,9 +85,10 @@ class TextBackend(LocalBackend):
         return "@errbot"
 
     def connect(self, events: BackendEvents) -> None:
-        """Begin the conversation."""
+        """Begin the conversation; the administrator is there, in front of the terminal."""
         self._console = self._open_console()
         super().connect(events)
+        self.tell("presence_changed", Presence(self.administrator, ONLINE))
         self._console.start()
         self._outbox.resume()
 
@@ -104,12 +109,13 @@ class TextBackend(LocalBackend):
         return left
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Show the message.
+        """Show the message, in parts if it is longer than MESSAGE_SIZE_LIMIT.
 
         Raises ValueError without an addressee, OutboxFull if too many wait, OutboxClosed after `disconnect`.
         """
         self.accept(message)
-        return self._outbox.put([self._rendered(message)])
+        parts = split_message(message.body, self.message_size_limit)
+        return self._outbox.put([self._rendered(part, message.to) for part in parts])
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Show it as a line, since messages on a terminal can't be marked."""
@@ -123,23 +129,42 @@ class TextBackend(LocalBackend):
         if message.frm is not None:
             self.send_message(Message(f"reaction {md_escape(mark)}", frm=self.bot_identifier, to=message.frm))
 
+    def send_stream_request(
+        self,
+        user: Identifier,
+        fsource: BinaryIO,
+        name: str | None = None,
+        size: int | None = None,
+        stream_type: str | None = None,
+    ) -> Stream:
+        """Show as a line what is offered. There is nobody to take it: the stream stays pending, and isn't read."""
+        stream = Stream(user, fsource, name, size, stream_type)
+        facts = [code(name) if name else "a file", *([f"{size} bytes"] if size is not None else [])]
+        self.send_message(Message(f"stream {', '.join(facts)}", frm=self.bot_identifier, to=user))
+        return stream
+
     def build_identifier(self, text: str) -> Identifier:
-        """`@user`, `#room`, `#room/user` or a name in BOT_ADMINS; raises ValueError for anything else."""
+        """`@user`, `#room`, `#room/user` or what BOT_ADMINS has; raises ValueError for anything else."""
         occupant = _OCCUPANT.fullmatch(text)
         if occupant:
             room = self.query_room(occupant["room"])
-            return room.occupant_named(f"@{occupant['person']}")
+            return room.occupant_named(occupant["person"])
         if _ROOM.fullmatch(text):
             return self.query_room(text)
-        if _PERSON.fullmatch(text) or _at(text) in self._admins:
+        if _PERSON.fullmatch(text) or text in self._admin_names:
             return self.person_named(text)
         raise ValueError(f"expected @user, #room or #room/user, not {text!r}")
 
     def person_named(self, name: str) -> LocalPerson:
         """The person of that name, with or without the @."""
-        person = TextPerson(_at(name), self._admins.get(_at(name)))
+        person = TextPerson(name)
+        person.written = self._admins.get(str(person))
         person.network = self.network
         return person
+
+    def query_room(self, name: str) -> LocalRoom:
+        """The room of that name, with or without the #, whether it exists already or not."""
+        return super().query_room(f"#{name.removeprefix('#')}")
 
     def _open_console(self) -> Console:
         if self._on_terminal:
@@ -150,7 +175,7 @@ class TextBackend(LocalBackend):
                 self._reactor,
                 self._input,
                 self._output,
-                name=self.user.person,
+                name=self._speaker(),
                 history=Path(self._config.BOT_DATA_DIR) / HISTORY,
                 heard=self._heard,
                 ended=self._ended,
@@ -164,16 +189,16 @@ class TextBackend(LocalBackend):
             ended=self._ended,
         )
 
-    def _rendered(self, message: Message) -> str:
+    def _rendered(self, markdown: str, to: Identifier | None) -> str:
         compact: bool = getattr(self._config, "COMPACT_OUTPUT", False)
         if not getattr(self._config, "TEXT_DEMO_MODE", True):
-            return self._in_all_ways(message.body, compact)
+            return self._in_all_ways(markdown, compact)
         if not self._on_terminal:
-            return to_plain(message.body, compact=compact)
-        text = to_ansi(message.body, compact=compact)
-        if message.to == self.user:
+            return to_plain(markdown, compact=compact)
+        text = to_ansi(markdown, compact=compact)
+        if to in (self.room or self.user, self._answered):
             return text
-        return f"\x1b[2m{printable(str(message.to))}:\x1b[22m {text}"
+        return f"\x1b[2m{printable(str(to))}:\x1b[22m {text}"
 
     def _in_all_ways(self, markdown: str, compact: bool) -> str:
         """The text as each kind of network shows it, for authors of plugins and networks."""
@@ -193,10 +218,20 @@ class TextBackend(LocalBackend):
     def speak_in(self, room: TextRoom | None) -> None:
         """What is typed from now on is said in the room, or to the bot alone."""
         self.room = room
+        self._show_speaker()
 
     def speak_as(self, person: LocalPerson) -> None:
         """What is typed from now on is said by that person."""
         self.user = person
+        self._show_speaker()
+
+    def _speaker(self) -> str:
+        """Who speaks now, and where, as the prompt has it."""
+        return printable(str(self.user if self.room is None else self.room.occupant_named(self.user.person)))
+
+    def _show_speaker(self) -> None:
+        if self._console is not None:
+            self._console.show_name(self._speaker())
 
     def gather_lines(self) -> bool:
         """From now on an empty line ends a message, and no other does; or, if it was so, each line is one again.
@@ -225,6 +260,7 @@ class TextBackend(LocalBackend):
             self._say(text)
 
     def _say(self, text: str) -> None:
+        self._answered = self.room or self.user
         if self.room is None:
             self.hear(Message(text, frm=self.user, to=self.bot_identifier))
         else:

@@ -24,6 +24,9 @@ class Console(Protocol):
     def show(self, text: str) -> Deferred[None]:
         """Show a message; fires when it is out."""
 
+    def show_name(self, name: str) -> None:
+        """Show that name in front of what is typed from now on."""
+
     def close(self) -> Deferred[None]:
         """Listen no more; fires when nothing is left running."""
 

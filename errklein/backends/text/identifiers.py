@@ -1,36 +1,73 @@
-"""Who is who in a text conversation: `@user`, `#room` and `#room/user`."""
+"""Who is who in a text conversation: `@user`, `#room` and `#room/user`. Their names are without the `@` and the `#`."""
 
 from __future__ import annotations
 
-from errklein.backends.base import LocalOccupant, LocalPerson, LocalRoom
+from collections.abc import Sequence
+
+from errklein.backends.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
+from errklein.chat import RoomOccupant
+from errklein.chat.identifiers import RoomNotJoinedError
 
 
 class TextPerson(LocalPerson):
-    """Somebody, as `@user`. `aclattr` is what access rules know the person by, if that is written otherwise."""
+    """Somebody, as `@user`. Nobody on a terminal has a nick or a full name, unless one is given."""
 
-    def __init__(self, person: str, aclattr: str | None = None) -> None:
-        super().__init__(person, nick=person.removeprefix("@"), fullname=person.removeprefix("@"))
-        self._aclattr = aclattr or person
+    def __init__(
+        self, person: str, client: str | None = None, nick: str | None = None, fullname: str | None = None
+    ) -> None:
+        super().__init__(person.removeprefix("@"), client, nick, fullname)
+        self.written: str | None = None
+        """How BOT_ADMINS has the name, if it is written otherwise there."""
 
     @property
     def aclattr(self) -> str:
-        """The name, written as in BOT_ADMINS."""
-        return self._aclattr
+        """`@user`, or the name as it is written in BOT_ADMINS."""
+        return self.written or f"@{self.person}"
+
+    def __str__(self) -> str:
+        return f"@{self.person}"
 
 
 class TextOccupant(LocalOccupant, TextPerson):
-    """Somebody in a room, as `#room/user`."""
+    """Somebody in a room, as `#room/user`, known to access rules as outside of it."""
+
+    @property
+    def nick(self) -> str | None:
+        """Nothing, as outside of the room."""
+        return self._nick
 
     def __str__(self) -> str:
-        return f"{self.room}/{self.person.removeprefix('@')}"
+        return f"{self.room}/{self.person}"
 
 
 class TextRoom(LocalRoom):
     """A room, as `#room`."""
 
+    def __init__(
+        self,
+        name: str,
+        occupants: Sequence[RoomOccupant] | None = None,
+        topic: str | None = "",
+        bot: LocalBackend | None = None,
+    ) -> None:
+        super().__init__(name.removeprefix("#"), occupants, topic, bot)
+
+    def enter(self, name: str) -> LocalOccupant:
+        """The occupant of that name, with or without the @, who is in the room from now on."""
+        return super().enter(name.removeprefix("@"))
+
     def occupant_named(self, name: str) -> LocalOccupant:
         """The person of that name in this room, known to access rules as outside of it."""
         occupant = super().occupant_named(name)
-        if isinstance(occupant, TextOccupant) and self._backend is not None:
-            occupant._aclattr = self._backend.person_named(name).aclattr
+        if self._backend is not None:
+            person = self._backend.person_named(name)
+            if isinstance(occupant, TextOccupant) and isinstance(person, TextPerson):
+                occupant.written = person.written
         return occupant
+
+    def __str__(self) -> str:
+        return f"#{self.name}"
+
+    def _must_be_joined(self) -> None:
+        if not self._joined:
+            raise RoomNotJoinedError(f"the bot is not in {self}")

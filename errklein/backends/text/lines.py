@@ -61,6 +61,9 @@ class LineConsole:
         """Write the text and a newline, in one piece."""
         return self._writer.write(f"{text}\n")
 
+    def show_name(self, name: str) -> None:
+        """Nothing: there is no prompt."""
+
     def close(self) -> Deferred[None]:
         """Stop reading; fires when the thread has ended."""
         self._ended = None

@@ -85,6 +85,11 @@ class TerminalConsole:
         self._wake(self._flush)
         return done
 
+    def show_name(self, name: str) -> None:
+        """Have the prompt show that name."""
+        self._name = name
+        self._wake(self._redraw)
+
     def close(self) -> Deferred[None]:
         """Take the prompt away; fires when the terminal is as it was before."""
         self._ended = None
@@ -117,7 +122,7 @@ class TerminalConsole:
         # The answer to where the cursor is would be left behind as typed text if the prompt went meanwhile.
         output.enable_cpr = False
         session: PromptSession[str] = PromptSession(
-            [("bold", self._name), ("", " > ")],
+            lambda: [("bold", self._name), ("", " > ")],
             history=_open_history(self._history),
             auto_suggest=AutoSuggestFromHistory(),
             enable_history_search=True,
@@ -163,6 +168,10 @@ class TerminalConsole:
         output.flush()
         if shown:
             self._reactor.callFromThread(_fire, shown)
+
+    def _redraw(self) -> None:
+        if self._session is not None:
+            self._session.app.invalidate()
 
     def _leave(self) -> None:
         if self._session is not None and self._session.app.is_running:
