@@ -291,7 +291,9 @@ class LocalBackend:
         name = str(identifier)
         if isinstance(identifier, Person):
             name = identifier.nick or identifier.person
-        message.body = f"@{name.removeprefix('@')} {message.body}"
+        # A heading or a table is one only at the beginning of a line.
+        space = "\n\n" if message.body.startswith(("#", "|")) else " "
+        message.body = f"@{name.removeprefix('@')}{space}{message.body}"
 
     def is_from_self(self, message: Message) -> bool:
         """Whether the bot said it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,8 +28,10 @@ from errklein.storage import SQLiteStorage, StorageError, UnreadableValue
 from errklein.storage.backup import BACKUP_NAME, is_backup, read_backup, write_backup
 from errklein.storage.errbot_backup import read_errbot_backup
 from errklein.storage.importing import MARK, imported_shelves, plan_import
+from errklein.storage.pickle_names import plain_value
 from errklein.storage.pickling import dumps
 from errklein.storage.shelves import find_shelves
+from errklein.storage.sqlite import Row
 from errklein.storage.transfer import put_rows, rows_of
 
 ERRBOT_BACKUP_NAME = "backup.py"
@@ -37,6 +39,14 @@ ERRBOT_BACKUP_NAME = "backup.py"
 ALWAYS_THERE = ("core", "repomgr")
 """The namespaces that a bot has without any plugin."""
 
+_KINDS: Mapping[tuple[str, str], type | tuple[type, ...]] = {
+    ("core", "configs"): dict,
+    ("core", "bl_plugins"): (list, tuple, set),
+    ("core", "requirements"): dict,
+    ("repomgr", "installed_repos"): dict,
+    ("repomgr", "repo_index"): dict,
+}
+"""What a bot's own values have to be, by namespace and key: it can't start with others."""
 
 _FOUND_AGAIN = {("core", "requirements"), ("repomgr", "repo_index"), MARK}
 """What a bot stores by itself when it is first started, by namespace and key: it is empty nevertheless."""
@@ -91,7 +101,7 @@ def restore(config: Config, file: Path | None = None, force: bool = False) -> in
             )
         if present:
             _keep_what_is_there(config, storage, "before-restore.jsonl")
-        put_rows(storage, rows)
+        _put(storage, rows)
     _say([f"{_values(len(rows))} restored from {file}"])
     return _complain(problems)
 
@@ -119,7 +129,7 @@ def storage_set(config: Config, namespace: str, text: str) -> int:
     """Let the namespace have the values of the Python dict in the text, and no others."""
     values = _parsed(text)
     with opened(config) as storage:
-        put_rows(storage, [(namespace, key, dumps(value)) for key, value in values.items()], [namespace])
+        _put(storage, [(namespace, key, dumps(value)) for key, value in values.items()], [namespace])
     return 0
 
 
@@ -135,7 +145,7 @@ def storage_merge(config: Config, namespace: str, text: str) -> int:
                     continue
                 if isinstance(before, dict) and isinstance(value, dict):
                     values[key] = {**before, **value}
-        put_rows(storage, [(namespace, key, dumps(value)) for key, value in values.items()])
+        _put(storage, [(namespace, key, dumps(value)) for key, value in values.items()])
     return 0
 
 
@@ -173,6 +183,24 @@ def _keep_what_is_there(config: Config, storage: Storage, name: str) -> None:
     _say([f"{path}: what the bot had before"])
 
 
+def _put(storage: Storage, rows: Sequence[Row], instead_of: Iterable[str] = ()) -> None:
+    """Keep the rows, in place of the namespaces; raises StorageError if the bot itself couldn't use one of them."""
+    for namespace, key, data in rows:
+        if (namespace, key) not in _KINDS:
+            continue
+        try:
+            value = plain_value(data)
+        except ValueError:
+            # There are instances of plugins' classes in it.
+            continue
+        if not isinstance(value, _KINDS[namespace, key]):
+            kind = type(value).__name__
+            raise StorageError(
+                f"{namespace}: the bot can't use a value of type {kind} as its {key!r}; nothing was changed"
+            )
+    put_rows(storage, rows, instead_of)
+
+
 def _namespaces(config: Config) -> list[str]:
     """What a storage that can't tell may have: the namespaces of the bot itself, its networks and its plugins."""
     backends = (f"{view.BACKEND.lower()}_backend" for view in config.networks.values())
@@ -181,7 +209,11 @@ def _namespaces(config: Config) -> list[str]:
 
 def _plugs(config: Config) -> Iterator[PlugFile]:
     repositories = Path(config.BOT_DATA_DIR) / "plugins"
-    roots = [CORE_PLUGINS, *config.BOT_EXTRA_PLUGIN_DIR, *([repositories] if repositories.is_dir() else [])]
+    roots: list[str | Path] = [
+        CORE_PLUGINS,
+        *config.directories("BOT_EXTRA_PLUGIN_DIR"),
+        *([repositories] if repositories.is_dir() else []),
+    ]
     for path in find_plug_files([*roots, *entry_point_roots()]):
         try:
             yield PlugFile.load(path)
@@ -234,7 +266,8 @@ def _parsed(text: str) -> dict[str, Any]:
 def _is_literal(value: Any) -> bool:
     try:
         return bool(ast.literal_eval(repr(value)) == value)
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+    except Exception:
+        # It is no literal, or of a class that can't be shown or compared.
         return False
 
 

@@ -168,11 +168,11 @@ def _literal(text: str) -> Any:
         value = ast.literal_eval(text)
         # A number may be too long to be shown ever after.
         repr(value)
-    except SyntaxError as error:
+    except (SyntaxError, TypeError) as error:
         raise ValueError(str(error)) from error
     except (MemoryError, RecursionError) as error:
         raise ValueError("it is nested too deep") from error
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         # Python's own words are about its syntax tree.
         reason = (
             str(error)

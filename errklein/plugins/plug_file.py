@@ -13,12 +13,19 @@ from configparser import (
 from dataclasses import dataclass
 from pathlib import Path
 
+from errklein.logs import escape
 from errklein.plugins.requirements import (
     errbot_refusal,
     parse_errbot_version,
     parse_python_version,
     python_refusal,
 )
+
+_OF_THE_BOT = frozenset({"core", "repomgr"})
+"""Under these names the bot stores what is its own: plugins' configurations, and repositories."""
+
+_OF_NETWORKS = "_backend"
+"""How the names end under which it stores what networks keep."""
 
 
 class PlugError(Exception):
@@ -31,7 +38,7 @@ class PlugError(Exception):
         self.expected = expected
 
     def __str__(self) -> str:
-        return f"{self.path}: {' '.join(self.problem.split())}; expected {self.expected}"
+        return escape(f"{self.path}: {' '.join(self.problem.split())}; expected {self.expected}")
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class PlugFile:
             backend=_flag(parser, path, "Backend"),
         )
         _check_module(plug)
+        _check_name(plug)
         return plug
 
 
@@ -165,6 +173,27 @@ def _check_module(plug: PlugFile) -> None:
         raise PlugError(plug.path, f"[Core] Module is {plug.module!r}", "a name without dots, and without .py")
     if not _is_file(plug.module_path):
         raise PlugError(plug.path, f"there is no file {plug.module_path.name} beside it", "the file that Module names")
+
+
+def _check_name(plug: PlugFile) -> None:
+    if plug.path.suffix != ".plug" or plug.backend:
+        # Values are stored under the names of plugins, and not of flows and networks.
+        return
+    if plug.name in _OF_THE_BOT or (plug.name.endswith(_OF_NETWORKS) and _is_plugin(plug)):
+        raise PlugError(
+            plug.path,
+            f"[Core] Name is {plug.name!r}, a name that the bot itself uses for what it stores",
+            "another one",
+        )
+
+
+def _is_plugin(plug: PlugFile) -> bool:
+    """Whether it is no network or storage, which may be called so; as far as one can tell without running it."""
+    try:
+        return b"BotPlugin" in plug.module_path.read_bytes()
+    except OSError:
+        # Then there is nothing to load either.
+        return False
 
 
 def _is_file(path: Path) -> bool:

@@ -23,11 +23,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from errklein._version import __version__
-from errklein.storage.errors import StorageError
+from errklein.storage.errors import StorageError, shortly
 from errklein.storage.pickle_names import plain_value
 from errklein.storage.pickling import dumps
 from errklein.storage.sqlite import Row
@@ -77,33 +79,47 @@ def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = 
 
 def read_backup(path: Path) -> list[Row]:
     """The rows of the backup; raises BackupError unless all of it is there, unchanged, and of a version known here."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BackupError(f"{path}: the backup can't be read: {error.strerror}") from error
-    lines = data.splitlines(keepends=True)
-    header = _parsed(path, 1, lines[0]) if lines else {}
+    data = read_file(path)
+    # A file may be large, and nothing but ends of lines: it isn't made a list of lines before it is known to be whole.
+    count = data.count(b"\n") + (not data.endswith(b"\n"))
+    last = data.rfind(b"\n", 0, -1) + 1
+    lines = BytesIO(data)
+    header = _parsed(path, 1, lines.readline())
     if header.get("format") != FORMAT:
         raise BackupError(f"{path}: this is no backup of errklein's; expected a line with {FORMAT!r} at its beginning")
     version = header.get("version")
     if version != VERSION:
         raise BackupError(
-            f"{path}: a newer errklein made this backup (version {version!r}, this errklein knows {VERSION}): "
+            f"{path}: a newer errklein made this backup (version {shortly(version)}, this errklein knows {VERSION}): "
             "restore it with that errklein"
         )
-    end = _parsed(path, len(lines), lines[-1]) if lines[-1].endswith(b"\n") else {}
-    if end.get("end") is not True or end.get("values") != len(lines) - 2:
-        raise BackupError(f"{path}: the backup is cut off after line {len(lines)}; take another one")
-    if end.get("sha256") != sha256(b"".join(lines[:-1])).hexdigest():
+    end = _parsed(path, count, data[last:]) if data.endswith(b"\n") else {}
+    if end.get("end") is not True or end.get("values") != count - 2:
+        raise BackupError(f"{path}: the backup is cut off after line {count}; take another one")
+    if end.get("sha256") != sha256(memoryview(data)[:last]).hexdigest():
         raise BackupError(f"{path}: the backup was changed or is damaged: its sum is not the one in its last line")
-    return [_row(path, number, line) for number, line in enumerate(lines[1:-1], 2)]
+    rows: dict[tuple[str, str], Row] = {}
+    for number, line in enumerate(islice(lines, count - 2), 2):
+        row = _row(path, number, line)
+        if rows.setdefault(row[:2], row) is not row:
+            namespace, key, _ = row
+            raise BackupError(f"{path}, line {number}: {namespace}: there is another value of {shortly(key)} before")
+    return list(rows.values())
 
 
 def is_backup(path: Path) -> bool:
     """Whether the file calls itself a backup of errklein's."""
+    return FORMAT.encode() in read_file(path, 200)
+
+
+def read_file(path: Path, most: int = -1) -> bytes:
+    """What is in the file, or the first bytes of it; raises BackupError."""
     try:
+        # A pipe would be waited for, and a device may have no end.
+        if path.exists() and not path.is_file():
+            raise BackupError(f"{path}: the backup can't be read: it is no regular file")
         with path.open("rb") as file:
-            return FORMAT.encode() in file.read(200)
+            return file.read(most)
     except OSError as error:
         raise BackupError(f"{path}: the backup can't be read: {error.strerror}") from error
 

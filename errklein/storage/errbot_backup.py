@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from errklein.storage.backup import BackupError
+from errklein.storage.backup import BackupError, read_file
+from errklein.storage.errors import shortly
 from errklein.storage.pickling import dumps
 from errklein.storage.sqlite import Row
 
-_BEGINS = re.compile(r"(pobj|bot|log|if|for|import|from)\b|#")
+_BEGINS = re.compile(r"^(?:(?:pobj|bot|log|if|for|import|from)\b|#)", re.MULTILINE)
 """How a statement begins. A value's repr may have line breaks, and need not be Python at all."""
 
 _OWNERS = {"bot.plugin_manager": "core", "bot.repo_manager": "repomgr"}
@@ -23,44 +26,61 @@ _WITHOUT_VALUES = re.compile(
 )
 """What prepares errbot for the values, and has none itself."""
 
+_HEAD = re.compile(r"""(pobj|bot(?:\.\w+)?)\[("(?:[^"\\\n]++|\\.)*+"|'(?:[^'\\\n]++|\\.)*+')\]\s*=(?!=)\s*""")
+"""The beginning of `owner["key"] = value`. Nothing in it is tried twice, so it takes no longer for odd statements."""
+
+_LONGEST_NAMING = 10_000
+"""How long a statement may be that says whose values follow."""
+
+_MOST_STRANGE = 1000
+"""How many statements that errbot doesn't write may be in its backup."""
+
+_MOST_PARTS = 1_000_000
+"""How many commas a value may have: Python takes a kilobyte of memory for each part while it reads one."""
+
 
 @dataclass
 class ErrbotBackup:
     """The values that could be read, and a line for each that couldn't."""
 
-    rows: list[Row] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    rows: list[Row]
+    problems: list[str]
 
 
 def read_errbot_backup(path: Path) -> ErrbotBackup:
     """The values in the file that are Python literals; all else is a problem, named with its line. Raises BackupError."""
     try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise BackupError(f"{path}: the backup can't be read: {error.strerror}") from error
+        text = read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise BackupError(f"{path}: this is no backup of errbot's: byte {error.start} is not UTF-8") from error
     if "bot.plugin_manager" not in text:
         raise BackupError(f"{path}: this is no backup of errklein's or errbot's")
-    return _Reader(path).read(text)
+    with warnings.catch_warnings():
+        # Python warns of backslashes in keys, with lines of its own.
+        warnings.simplefilter("ignore")
+        return _Reader(path).read(text)
 
 
 class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.read_so_far = ErrbotBackup()
+        self.rows: dict[tuple[str, str], Row] = {}
+        self.problems: list[str] = []
         self.plugin: str | None = None
+        self.strange = 0
 
     def read(self, text: str) -> ErrbotBackup:
         for line, statement in _statements(text):
             if statement.startswith("#") or _WITHOUT_VALUES.match(statement):
                 continue
-            if not self.is_plugin(statement) and not self.is_value(line, statement):
-                self.problem(line, f"{statement.split(maxsplit=1)[0][:40]!r} is nothing that a backup has")
-        return self.read_so_far
+            if not self.is_value(line, statement) and not self.is_plugin(statement):
+                self.is_strange(line, statement)
+        return ErrbotBackup(list(self.rows.values()), self.problems)
 
     def is_plugin(self, statement: str) -> bool:
         """Whether the statement says whose values follow: `pobj = ….plugins["Name"]`, or `pobj = …("Name")…`."""
+        if len(statement) > _LONGEST_NAMING:
+            return False
         try:
             node = ast.parse(statement).body[0]
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -83,47 +103,50 @@ class _Reader:
         namespace = self.plugin if owner == "pobj" else _OWNERS.get(owner)
         if namespace is None:
             return False
+        if value.count(",") > _MOST_PARTS:
+            self.problem(line, f"{namespace}: the value of {shortly(key)} has too many parts and is left out")
+            return True
         try:
             data = dumps(ast.literal_eval(value))
         except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-            self.problem(line, f"{namespace}: the value of {key!r} is no literal and is left out")
+            self.problem(line, f"{namespace}: the value of {shortly(key)} is no literal and is left out")
         else:
-            self.read_so_far.rows.append((namespace, key, data))
+            # A key that is there twice has the later value, as when the program is run.
+            self.rows[namespace, key] = (namespace, key, data)
         return True
 
+    def is_strange(self, line: int, statement: str) -> None:
+        """Note that the statement is one that errbot doesn't write."""
+        self.strange += 1
+        if self.strange > _MOST_STRANGE:
+            raise BackupError(f"{self.path}, line {line}: this is no backup of errbot's, or one that is damaged")
+        if not statement.startswith(("pobj[", "pobj.")):
+            # Whose values follow may be what it says.
+            self.plugin = None
+        self.problem(line, f"{statement[:200].split(maxsplit=1)[0][:40]!r} is nothing that a backup has")
+
     def problem(self, line: int, text: str) -> None:
-        self.read_so_far.problems.append(f"{self.path}, line {line}: {text}")
+        self.problems.append(f"{self.path}, line {line}: {text}")
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
     """The statements, each with the number of its first line; what is indented belongs to the one before."""
-    begun: list[str] = []
-    first = 1
-    # Only "\n" ends a line of Python's repr; others may be within it.
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
-        if _BEGINS.match(line) and begun:
-            yield first, "\n".join(begun).strip()
-            begun = []
-        if line.strip() or begun:
-            first = first if begun else number
-            begun.append(line)
-    if begun:
-        yield first, "\n".join(begun).strip()
-
-
-_KEY_ENDS = re.compile(r"\]\s*=\s*")
+    text = text.replace("\r\n", "\n")
+    line = 1
+    for start, end in pairwise((0, *(found.start() for found in _BEGINS.finditer(text)), len(text))):
+        statement = text[start:end].strip()
+        if statement:
+            yield line, statement
+        line += text.count("\n", start, end)
 
 
 def _assignment(statement: str) -> tuple[str, str, str] | None:
     """Owner, key and value of `owner["key"] = value`, whatever the value looks like."""
-    head = re.match(r"(pobj|bot(?:\.\w+)?)\[", statement)
+    head = _HEAD.match(statement)
     if head is None:
         return None
-    for end in _KEY_ENDS.finditer(statement, head.end()):
-        try:
-            key = ast.literal_eval(statement[head.end() : end.start()])
-        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-            # The key itself has such an end in it.
-            continue
-        return (head[1], key, statement[end.end() :]) if isinstance(key, str) else None
-    return None
+    try:
+        key = ast.literal_eval(head[2])
+    except (SyntaxError, ValueError, MemoryError):
+        return None
+    return head[1], key, statement[head.end() :]

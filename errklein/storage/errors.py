@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from reprlib import Repr
+
+from errklein.logs import escape
 
 
 class StorageError(Exception):
     """A value could not be kept or read; `str()` is one line. What was stored before is as it was."""
+
+    def __str__(self) -> str:
+        # Names of files, namespaces and classes are in it, and may be anything.
+        return escape(super().__str__())
 
 
 class UnstorableValue(StorageError, TypeError):
@@ -33,9 +40,22 @@ class UnreadableValue(StorageError):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of `error` without line breaks, or its type if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message of `error` without line breaks, or its type if it has none, or none that can be had."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        # It is of a plugin's class, whose __str__ fails; what went wrong is still this error.
+        text = ""
+    return text or type(error).__name__
 
+
+def shortly(value: object) -> str:
+    """How the value is written in Python, without what is too much of it for a line."""
+    return _SHORT.repr(value)
+
+
+_SHORT = Repr()
+_SHORT.maxstring = 200
 
 _FULL = "the disk is full, nothing was changed: free some space and try again"
 _DAMAGED = (

@@ -7,10 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from errklein.logs import escape
 from errklein.ports import Storage
-from errklein.storage.errors import StorageError
+from errklein.storage.errors import StorageError, UnreadableValue
 from errklein.storage.pickle_names import DamagedPickle, names_in
-from errklein.storage.shelves import Shelf, ShelfError, find_shelves, read_shelf
+from errklein.storage.shelves import Shelf, ShelfError, find_shelves, may_have_values, read_shelf
 from errklein.storage.sqlite import Row
 
 IsThere = Callable[[str, str, str], bool]
@@ -68,18 +69,24 @@ def imported_shelves(storage: Storage) -> list[str]:
     namespace, key = MARK
     with closing(storage.open(namespace)) as store:
         try:
-            return list(store.get(key))
-        except KeyError:
+            names = store.get(key)
+        except (KeyError, UnreadableValue):
             return []
+    # `errklein storage set` lets anything be there.
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def unimported(directory: Path, imported: Collection[str]) -> list[str]:
-    """The namespaces of shelves in the directory that have values, and aren't `imported`. May block."""
+    """The namespaces, as they can be shown, of shelves in the directory that have values, and aren't `imported`.
+
+    May block. Raises nothing, whatever lies there.
+    """
     try:
         shelves = find_shelves(directory)
     except StorageError:
         return []
-    return [shelf.namespace for shelf in shelves if shelf.namespace not in imported and _has_values(shelf)]
+    waiting = (shelf.namespace for shelf in shelves if shelf.namespace not in imported and may_have_values(shelf))
+    return [escape(namespace) for namespace in waiting]
 
 
 def _take(
@@ -116,10 +123,3 @@ def _take(
     plan.told.append(f"{namespace}: {taken} {'value' if taken == 1 else 'values'} imported")
     if not damaged:
         plan.done.append(namespace)
-
-
-def _has_values(shelf: Shelf) -> bool:
-    try:
-        return bool(read_shelf(shelf))
-    except ShelfError:
-        return True

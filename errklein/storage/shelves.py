@@ -11,7 +11,7 @@ import errno
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,6 +21,9 @@ from errklein.storage.errors import StorageError, one_line
 
 _SUFFIXES = (".db", ".db.dat", ".db.db", ".db.pag")
 """How the files end that there are of a shelf, one for each kind; the shortest last of those that may be of one."""
+
+_PARTS = ("", ".dat", ".dir", ".db", ".pag")
+"""What may be added to a shelf's path to have the files of it, of whatever kind, that are opened."""
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -58,7 +61,7 @@ def find_shelves(directory: Path) -> list[Shelf]:
 def read_shelf(shelf: Shelf) -> dict[str, bytes]:
     """The pickles in the shelf by their keys; raises ShelfError. The shelf is opened for reading only."""
     try:
-        items = list(_items(shelf.path))
+        return {_decoded(shelf.path, key): data for key, data in _items(shelf.path)}
     except ShelfError:
         raise
     except Exception as error:
@@ -69,16 +72,30 @@ def read_shelf(shelf: Shelf) -> dict[str, bytes]:
         raise ShelfError(
             f"{shelf.path}: the shelf can't be read ({type(error).__name__}: {one_line(error)})"
         ) from error
-    read: dict[str, bytes] = {}
-    for key, data in items:
-        try:
-            read[key.decode("utf-8")] = data
-        except UnicodeDecodeError:
-            raise ShelfError(f"{shelf.path}: {key!r} is no key of a shelf's; expected UTF-8") from None
-    return read
 
 
-def _items(path: Path) -> Iterator[tuple[bytes, bytes]]:
+def may_have_values(shelf: Shelf) -> bool:
+    """Whether there is anything in the shelf; also true of one that can't be read. No more is read than it takes."""
+    try:
+        with closing(_items(shelf.path)) as items:
+            return next(items, None) is not None
+    except Exception:
+        # What is damaged raises anything, and `read_shelf` says it.
+        return True
+
+
+def _decoded(path: Path, key: bytes) -> str:
+    try:
+        return key.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ShelfError(f"{path}: {key!r} is no key of a shelf's; expected UTF-8") from None
+
+
+def _items(path: Path) -> Generator[tuple[bytes, bytes], None, None]:
+    for part in (path.with_name(path.name + suffix) for suffix in _PARTS):
+        if part.exists() and not part.is_file():
+            # To open a pipe would be to wait for ever.
+            raise ShelfError(f"{path}: {part.name} is no regular file, so this is no shelf")
     kind = _kind(path)
     if kind == "dbm.sqlite3":
         yield from _sqlite_items(path)
@@ -117,6 +134,9 @@ def _kind(path: Path) -> str:
     raise ShelfError(f"{path}: this is no shelf, or a damaged one")
 
 
+_IS_TABLE = "SELECT 1 FROM sqlite_master WHERE name = 'Dict' AND type = 'table' AND rootpage > 0"
+
+
 def _sqlite_items(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """Read a copy: SQLite writes beside a file that is in WAL mode even if it only reads it."""
     with tempfile.TemporaryDirectory(prefix="errklein-shelf-") as directory:
@@ -126,4 +146,10 @@ def _sqlite_items(path: Path) -> Iterator[tuple[bytes, bytes]]:
             if source.is_file():
                 shutil.copyfile(source, f"{copy}{suffix}")
         with closing(sqlite3.connect(copy)) as connection:
-            yield from connection.execute("SELECT CAST(key AS BLOB), CAST(value AS BLOB) FROM Dict")
+            # A view may have no end, and a virtual table, which has no page of its own, does what its module wants.
+            if not connection.execute(_IS_TABLE).fetchone():
+                raise ShelfError(f"{path}: this is no shelf: it has no table Dict")
+            for key, data in connection.execute("SELECT CAST(key AS BLOB), CAST(value AS BLOB) FROM Dict"):
+                if not (isinstance(key, bytes) and isinstance(data, bytes)):
+                    raise ShelfError(f"{path}: this is no shelf: a key or value in it is NULL")
+                yield key, data

@@ -21,7 +21,7 @@ def rows_of(storage: Storage, names: Iterable[str] = ()) -> Iterator[Row]:
         return
     for namespace in sorted({*storage.namespaces(), *names}):
         with closing(storage.open(namespace)) as store:
-            for key in sorted(store.keys()):
+            for key in sorted(set(store.keys())):
                 try:
                     value = store.get(key)
                 except KeyError:

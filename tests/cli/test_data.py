@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import shelve
+import sqlite3
 import sys
 from contextlib import closing
 from datetime import datetime
@@ -19,6 +20,7 @@ from errklein.config import load_config
 from errklein.data_dir import DataDirectory
 from errklein.plugins.storages import shelves_to_import
 from errklein.storage import MemoryStorage, SQLiteStorage
+from errklein.storage.backup import write_backup
 from errklein.storage.importing import MARK
 from tests.processes import ERRKLEIN, run, write_config, write_plugin
 
@@ -134,6 +136,22 @@ class ImportTests(DataCase):
         self.assertIn("no shelves", self.refused("import-errbot"))
         self.assertEqual(list(self.data.iterdir()), [])
 
+    def test_odd_files(self) -> None:
+        """A file that only looks like a shelf doesn't keep the bot from starting, and its name is no terminal's command."""
+        with closing(sqlite3.connect(self.data / "x.db")) as connection:
+            connection.execute("CREATE TABLE Dict (key, value)")
+            connection.execute("INSERT INTO Dict VALUES (NULL, NULL)")
+            connection.commit()
+        (self.data / "e\nv\x1b[31m.db").write_text("nonsense")
+        with closing(MemoryStorage()) as storage:
+            hint = shelves_to_import(load_config(self.directory / "config.py"), storage)
+        assert hint is not None
+        self.assertIn("(e\\nv\\x1b[31m, x)", hint)
+        self.assertEqual(self.run_command("import-errbot"), 1)
+        self.assertEqual(len(self.err.getvalue().splitlines()), 2)
+        self.assertNotIn("\x1b", self.err.getvalue())
+        self.assertEqual(self.stored(), {})
+
     def test_hint(self) -> None:
         """There is a line that says that there is something to import, until it is; removed values don't matter."""
         config = load_config(self.directory / "config.py")
@@ -217,6 +235,27 @@ class BackupTests(DataCase):
         self.assertEqual(self.stored(), {("core", "configs"): {"A": 1}})
         self.assertIn("backup.py, line 3: A: the value of 'x'", self.err.getvalue())
 
+    def test_hostile(self) -> None:
+        """A backup with something that the bot itself can't use, with a key twice, or cut off changes nothing."""
+        self.store("Greeter", names=["a"])
+        before = self.stored()
+        path = self.directory / "hostile.jsonl"
+        good = ("Greeter", "names", pickle.dumps(["b"]))
+        for namespace, key in (("core", "configs"), ("core", "bl_plugins"), ("repomgr", "installed_repos")):
+            write_backup(path, [good, (namespace, key, pickle.dumps(5))])
+            self.assertIn(
+                f"{namespace}: the bot can't use a value of type int as its {key!r}",
+                self.refused("restore", str(path), "--force"),
+            )
+        write_backup(path, [good, good])
+        self.assertIn("another value of 'names'", self.refused("restore", str(path), "--force"))
+        path.write_bytes(path.read_bytes()[:-5])
+        self.assertIn("cut off", self.refused("restore", str(path), "--force"))
+        path.unlink()
+        os.mkfifo(path)
+        self.assertIn("no regular file", self.refused("restore", str(path), "--force"))
+        self.assertEqual(self.stored(), before)
+
     def test_no_file(self) -> None:
         """Without a backup, or with something else, one line says so, and nothing is made."""
         self.assertIn("name the file", self.refused("restore"))
@@ -254,6 +293,15 @@ class StorageTests(DataCase):
         self.assertEqual(self.out.getvalue(), "{'count': 1}\n")
         self.assertIn("'seen' is no Python literal", self.err.getvalue())
         self.assertIn("'thing' can't be read without its plugin", self.err.getvalue())
+
+    def test_what_the_bot_cannot_use(self) -> None:
+        """Values of the bot itself keep their kind, or it could not start."""
+        self.store("core", configs={"A": 1})
+        for command in ("set", "merge"):
+            self.assertIn(
+                "can't use a value of type list", self.refused("storage", command, "core", stdin="{'configs': ['A']}")
+            )
+        self.assertEqual(self.stored(), {("core", "configs"): {"A": 1}})
 
     def test_nonsense(self) -> None:
         """What is no dict of literals is refused in one line, and nothing is changed or run."""

@@ -134,6 +134,30 @@ class PlugFileTests(PluginFilesTestCase):
         self.assert_problem("[Core]\nName = Hello\nModule = gone\n", "no file gone.py")
         self.assert_problem(f"[Core]\nName = Hello\nModule = {'x' * 5000}\n", "no file xxx")
 
+    def test_names_of_the_bots_own(self) -> None:
+        """A plugin can't have a name under which the bot itself stores what is no plugin's."""
+        for name in ("core", "repomgr", "irc_backend", "text_backend", "CiscoWebexTeams_backend"):
+            self.write("own.py", "from errbot import BotPlugin\nclass Own(BotPlugin):\n    pass\n")
+            self.assert_problem(
+                f"[Core]\nName = {name}\nModule = own\n", f"Name is {name!r}, a name that the bot itself uses"
+            )
+        for name in ("Core", "cores", "backend", "_Backend"):
+            self.assertEqual(self.load(f"[Core]\nName = {name}\nModule = own\n").name, name)
+
+    def test_names_of_others(self) -> None:
+        """Networks, storages and flows may have such a name: nothing is stored under it."""
+        self.write("net.py", "from errbot.core import ErrBot\nclass Net(ErrBot):\n    pass\n")
+        self.assertEqual(self.load("[Core]\nName = net_backend\nModule = net\n").name, "net_backend")
+        self.write("both.py", "from errbot import BotPlugin\n")
+        self.assertEqual(self.load("[Core]\nName = net_backend\nModule = both\nBackend = True\n").backend, True)
+        flow = self.write("core.flow", "[Core]\nName = core\nModule = both\n")
+        self.assertEqual(PlugFile.load(flow).name, "core")
+
+    def test_path_in_two_lines(self) -> None:
+        """Whatever the directory is called, a problem is one line."""
+        text = str(self.assertRaises(PlugError, PlugFile.load, self.write("a\n\x1bb.plug")))
+        self.assertIn("a\\n\\x1bb.plug", text)
+
     def test_not_utf_8(self) -> None:
         """A file in another encoding is told where that begins."""
         path = self.directory / "latin.plug"

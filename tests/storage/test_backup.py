@@ -6,18 +6,27 @@ import json
 import os
 import pickle
 import stat
+import tracemalloc
 from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.storage import MemoryStorage, SQLiteStorage, StorageError, UnreadableValue, UnstorableValue
+from errklein.storage import (
+    MemoryStorage,
+    SQLiteStorage,
+    StorageError,
+    UnreadableValue,
+    UnstorableValue,
+    errbot_backup,
+)
 from errklein.storage.backup import BackupError, is_backup, read_backup, write_backup
 from errklein.storage.errbot_backup import read_errbot_backup
 from errklein.storage.pickling import dumps
@@ -178,6 +187,61 @@ class ReadTests(BackupCase):
     def test_from_the_future(self) -> None:
         """A backup of a newer version names the version."""
         self.check_refused(b'{"format": "errklein backup", "version": 2}\n', "version 2")
+        self.check_refused(b'{"format": "errklein backup", "version": "%b"}\n' % (b"9" * 1000), "version '999")
+        self.assertLess(len(str(self.assertRaises(BackupError, read_backup, self.path))), 600)
+
+    def write(self, *lines: bytes) -> bytes:
+        """A backup whose sum is right, with these lines for values."""
+        begin = b"".join((b'{"format": "errklein backup", "version": 1}\n', *lines))
+        end = {"end": True, "values": len(lines), "sha256": sha256(begin).hexdigest()}
+        return begin + json.dumps(end).encode() + b"\n"
+
+    def test_odd_values(self) -> None:
+        """Whatever stands in place of a value is refused with its line, and so is a second value of a key."""
+        good = b'{"namespace": "A", "key": "k", "json": 1}\n'
+        for namespace, key, value in (
+            (b"5", b'"k"', b'"json": 1'),
+            (b"{}", b'"k"', b'"json": 1'),
+            (b'{"utf8": 5}', b'"k"', b'"json": 1'),
+            (b'{"utf8": "/w=="}', b'"k"', b'"json": 1'),
+            (b'"A"', b'["k"]', b'"json": 1'),
+            (b'"A"', b'"k"', b'"other": 1'),
+            (b'"A"', b'"k"', b'"pickle": {}'),
+            (b'"A"', b'"k"', b'"pickle": "?"'),
+        ):
+            line = b'{"namespace": %b, "key": %b, %b}\n' % (namespace, key, value)
+            self.check_refused(self.write(good, line), "line 3: expected a value")
+        for line in (
+            b"\n",
+            b"[1]\n",
+            b'{"namespace": "\0"}\n',
+            b'{"namespace": "\xe9"}\n',
+            b'{"json": %b}\n' % (b"9" * 9999),
+        ):
+            self.check_refused(self.write(good, line), "line 3: the backup is damaged")
+        self.check_refused(self.write(good, good), "line 3: A: there is another value of 'k'")
+
+    def test_odd_names(self) -> None:
+        """A namespace or key is any text: with NUL, like a path, or with half a character."""
+        names = ("\0", "../../etc/passwd", "C:\\x", "\ud800", "")
+        lines = [json.dumps({"namespace": name, "key": name, "json": name}).encode() + b"\n" for name in names]
+        self.path.write_bytes(self.write(*lines))
+        self.assertEqual([row[:2] for row in read_backup(self.path)], [(name, name) for name in names])
+
+    def test_no_regular_file(self) -> None:
+        """A pipe isn't waited for, and a device isn't read to its end."""
+        os.mkfifo(self.path)
+        for path in (self.path, Path("/dev/zero"), self.directory):
+            for read in (is_backup, read_backup, read_errbot_backup):
+                self.assertIn("no regular file", str(self.assertRaises(BackupError, read, path)))
+
+    def test_nothing_but_ends_of_lines(self) -> None:
+        """A file of a backup's first line and many ends of lines takes no more memory than it has bytes."""
+        self.path.write_bytes(b'{"format": "errklein backup", "version": 1}\n' + b"\n" * 1_000_000)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self.assertRaises(BackupError, read_backup, self.path)
+        self.assertLess(tracemalloc.get_traced_memory()[1], 5_000_000)
 
     def test_no_backup(self) -> None:
         """Other files are told apart."""
@@ -333,6 +397,70 @@ class ErrbotTests(BackupCase):
         self.assertEqual((read.rows, ran.exists()), ([], False))
         lines = [problem.partition("backup.py, ")[2].partition(":")[0] for problem in read.problems]
         self.assertEqual(lines, ["line 1", "line 2", "line 4", "line 5", "line 6"])
+
+    def test_whose_values(self) -> None:
+        """Values that follow what may name another plugin aren't taken for those of the plugin before."""
+        for statement in (
+            'pobj = x["it"s"]',
+            f"pobj = x['{'y' * 20_000}']",
+            "pobj = x['a', 'b']",
+            "for pobj in x:\n  pass",
+        ):
+            read = self.read(f"pobj = bot.plugin_manager.plugins['A']\npobj['x'] = 1\n{statement}\npobj['x'] = 2\n")
+            self.assertEqual([(*row[:2], pickle.loads(row[2])) for row in read.rows], [("A", "x", 1)])
+            self.assertEqual(len(read.problems), 2)
+        read = self.read("pobj = bot.plugin_manager.plugins['A']\npobj['x\"]' = 1\npobj.y = 2\npobj['z'] = 3\n")
+        self.assertEqual(([row[:2] for row in read.rows], len(read.problems)), ([("A", "z")], 2))
+
+    def test_nearly_values(self) -> None:
+        """What only looks like an assignment of a value has none."""
+        lines = (
+            "pobj['x'] += 1",
+            "pobj['x'] == 1",
+            "pobj['x']['y'] = 1",
+            "pobj[5] = 1",
+            "pobj[b'x'] = 1",
+            "bot['x'] = 1",
+        )
+        read = self.read("pobj = bot.plugin_manager.plugins['A']\n" + "\n".join(lines))
+        self.assertEqual((read.rows, len(read.problems)), ([], len(lines)))
+
+    def test_twice(self) -> None:
+        """Of two values of a key there is the later one, as when the program is run."""
+        rows = self.read("bot.plugin_manager['configs'] = {}\nbot.plugin_manager['configs'] = {'A': 1}\n").rows
+        self.assertEqual(rows, [("core", "configs", dumps({"A": 1}))])
+
+    def test_backslashes(self) -> None:
+        """A key with a backslash, as errbot writes it, makes Python say nothing."""
+        read = self.read("bot.plugin_manager['a\\d'] = 1\n")
+        self.assertEqual([row[1] for row in read.rows], ["a\\d"])
+        self.assertEqual(self.flushWarnings(), [])
+
+    def test_too_large(self) -> None:
+        """A value of more parts than memory may have room for is left out and named; the others are read."""
+        with mock.patch.object(errbot_backup, "_MOST_PARTS", 10):
+            read = self.read(f"bot.plugin_manager['a'] = {list(range(20))}\nbot.plugin_manager['b'] = {'x' * 20!r}\n")
+        self.assertEqual([row[1] for row in read.rows], ["b"])
+        self.assertIn("line 1: core: the value of 'a' has too many parts", read.problems[0])
+
+    def test_nonsense(self) -> None:
+        """A file of which hardly anything is a backup is refused as a whole, and it doesn't take long to see it."""
+        for nonsense in ("pobj\n" * 5000, "import os\n" * 5000):
+            text = str(self.assertRaises(BackupError, self.read, f"# bot.plugin_manager\n{nonsense}"))
+            self.assertIn("line 1002: this is no backup", text)
+        for begin in ("pobj[x", 'pobj["', "pobj['x' 'y'"):
+            self.assertEqual(len(self.read(f"# bot.plugin_manager\n{begin}{'] = ' * 50_000}").problems), 1)
+
+    def test_lines(self) -> None:
+        """Problems have the number of their line, whatever ends the lines and however many are empty."""
+        for end in ("\n", "\r\n", "\n\n\n"):
+            read = self.read(
+                end.join(
+                    ("# bot.plugin_manager", "bot.plugin_manager['a'] = x", "bot.plugin_manager['b'] = [", "  y]", "")
+                )
+            )
+            numbers = [int(problem.partition("line ")[2].partition(":")[0]) for problem in read.problems]
+            self.assertEqual(numbers, [1 + end.count("\n"), 1 + 2 * end.count("\n")])
 
     def test_no_backup(self) -> None:
         """Another file is refused in one line."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dbm.dumb
 import errno
+import os
 import pickle
 import shelve
 import sqlite3
@@ -20,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.storage.importing import Import, plan_import, unimported
+from errklein.storage import SQLiteStorage
+from errklein.storage.importing import MARK, Import, imported_shelves, plan_import, unimported
 from errklein.storage.pickle_names import DamagedPickle, names_in, plain_value
 from errklein.storage.shelves import Shelf, ShelfError, find_shelves, read_shelf
 
@@ -129,6 +131,48 @@ class DamageTests(ShelfCase):
         self.check_damaged("Greeter.db.dir", b"\xff\xfe")
         self.check_damaged("Greeter.db.dir", b"'\xff', (0, 5)\n")
 
+    def check_sqlite(self, *statements: str) -> str:
+        """Check that a file of SQLite's that these statements make is one line, and waits for an import; the line."""
+        path = self.directory / "Greeter.db"
+        path.unlink(missing_ok=True)
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        text = str(self.assertRaises(ShelfError, read_shelf, Shelf("Greeter", path)))
+        self.assertIn(str(path), text)
+        self.assertEqual(unimported(self.directory, ()), ["Greeter"])
+        return text
+
+    def test_odd_sqlite(self) -> None:
+        """A database that is no shelf: NULL in it, no table, a table that isn't in the file, or a view without an end."""
+        for null in ("NULL, x'00'", "'a', NULL"):
+            text = self.check_sqlite("CREATE TABLE Dict (key, value)", f"INSERT INTO Dict VALUES ({null})")
+            self.assertIn("NULL", text)
+        endless = "WITH RECURSIVE r (a) AS (SELECT 'x' UNION ALL SELECT a FROM r) SELECT a AS key, a AS value FROM r"
+        for statement in ("CREATE TABLE Other (key, value)", f"CREATE VIEW Dict AS {endless}"):
+            self.assertIn("no table Dict", self.check_sqlite(statement))
+
+    def test_pipes(self) -> None:
+        """A pipe among the files of a shelf isn't waited for."""
+        self.shelve("Greeter", VALUES)
+        for name in ("Greeter.db.dir", "Greeter.db.pag", "Greeter.db"):
+            pipe = self.directory / name
+            pipe.unlink(missing_ok=True)
+            os.mkfifo(pipe)
+            error = self.assertRaises(ShelfError, read_shelf, Shelf("Greeter", self.directory / "Greeter.db"))
+            self.assertIn("no regular file", str(error))
+            self.assertEqual(unimported(self.directory, ()), ["Greeter"])
+            pipe.unlink()
+
+    def test_names(self) -> None:
+        """Whatever the files are called, what is said of them is one line that nobody's terminal obeys."""
+        (self.directory / "e\nv\x1b[31m.db").write_text("nonsense")
+        [shelf] = find_shelves(self.directory)
+        text = str(self.assertRaises(ShelfError, read_shelf, shelf))
+        self.assertIn("e\\nv\\x1b[31m.db", text)
+        self.assertTrue(text.isprintable())
+        self.assertEqual(unimported(self.directory, ()), ["e\\nv\\x1b[31m"])
+
     def test_missing_part(self) -> None:
         """One of two files is missing."""
         self.shelve("Greeter", VALUES)
@@ -215,6 +259,19 @@ class PlanTests(ShelfCase):
         (self.directory / "Odd.db").write_text("nonsense")
         self.assertEqual(unimported(self.directory, ()), ["Greeter", "Odd"])
         self.assertEqual(unimported(self.directory, {"Greeter"}), ["Odd"])
+
+    def test_imported(self) -> None:
+        """Whatever stands where the names of imported shelves are kept, those that can be read count."""
+        with closing(SQLiteStorage(self.directory / "file")) as storage:
+            namespace, key = MARK
+            self.assertEqual(imported_shelves(storage), [])
+            for value in (None, 5, "A", {"A": 1}):
+                storage.open(namespace).set(key, value)
+                self.assertEqual(imported_shelves(storage), [])
+            storage.open(namespace).set(key, ["A", ["B"], "C"])
+            self.assertEqual(imported_shelves(storage), ["A", "C"])
+            storage.put([(namespace, key, b"cgone\nThing\n)\x81.")])
+            self.assertEqual(imported_shelves(storage), [])
 
 
 class NamesTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import errklein
-from errklein.storage import SQLiteStorage, StorageError, UnstorableValue, schema
+from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue, schema
 from errklein.storage import sqlite as sqlite_storage
 from tests.storage.crash import kill_during_assignments
 
@@ -273,6 +273,27 @@ look(SQLiteStorage(path).open("Greeter"))
 
 
 class ValueTests(SQLiteCase):
+    def test_unprintable_errors(self) -> None:
+        """An error of a class whose own __str__ fails is told by its type."""
+
+        class Silent(ValueError):
+            def __str__(self) -> str:
+                raise ValueError("no text")
+
+        class Awkward:
+            def __reduce__(self) -> str:
+                raise Silent
+
+        storage = self.open()
+        store = storage.open("Greeter")
+        error = self.assertRaises(UnstorableValue, store.set, "a", Awkward())
+        self.assertTrue(str(error).endswith("nothing was changed: Silent"), str(error))
+        self.assertEqual(store.len(), 0)
+        storage.find_class = lambda *name: Awkward().__reduce__()
+        storage.put([("Greeter", "a", b"cgone\nThing\n.")])
+        error = self.assertRaises(UnreadableValue, store.get, "a")
+        self.assertTrue(str(error).endswith("left as it is: Silent"), str(error))
+
     def test_unpicklable(self) -> None:
         """A value that can't be pickled is refused by key and type, and the old one stays."""
         store = self.open().open("Greeter")

@@ -6,6 +6,7 @@ import gzip
 import io
 import tarfile
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +18,22 @@ MOST_FILES = 10_000
 DEEPEST = 50
 """In how many directories, one in the other, a file may be. What is much deeper Python can't remove any more."""
 
+MOST_HEADERS = 64_000
+"""How many bytes there may be before a file or directory that say what it is. tarfile keeps all of them in memory."""
+
 _EXPECTED = "expected a .tar.gz archive of regular files in one directory"
+
+_UNREADABLE = (
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    gzip.BadGzipFile,
+    UnicodeError,
+    OverflowError,
+    ValueError,
+    RecursionError,
+)
+"""What damaged archives make gzip and tarfile raise."""
 
 
 def unpack(archive: IO[bytes], target: Path) -> None:
@@ -31,19 +47,26 @@ def unpack(archive: IO[bytes], target: Path) -> None:
         with gzip.open(archive) as stream:
             limited: Any = _Limited(stream)
             with tarfile.open(fileobj=limited, mode="r|") as tar:
-                _extract(tar, target)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError, OverflowError, ValueError) as error:
+                _extract(_members(tar, limited), tar, target)
+    except _UNREADABLE as error:
         raise RepoException(f"the archive can't be read ({error}); {_EXPECTED}") from error
     except OSError as error:
         raise RepoException(f"the archive can't be unpacked: {error.strerror or error}") from error
-    except RecursionError:
-        # A header may be about the next header, which is about the next.
-        raise RepoException(f"the archive can't be read: its headers never end; {_EXPECTED}") from None
 
 
-def _extract(tar: tarfile.TarFile, target: Path) -> None:
+def _members(tar: tarfile.TarFile, stream: _Limited) -> Iterator[tarfile.TarInfo]:
+    """What is in the archive, one after the other; there is never more than MOST_HEADERS about each in memory."""
+    for member in tar:
+        stream.expect(member.size if member.isreg() else 0)
+        # tarfile remembers each member, and hands on what the headers said of all.
+        member.pax_headers = {}
+        tar.pax_headers = {}
+        yield member
+
+
+def _extract(members: Iterable[tarfile.TarInfo], tar: tarfile.TarFile, target: Path) -> None:
     tops: set[str] = set()
-    for count, member in enumerate(tar, 1):
+    for count, member in enumerate(members, 1):
         if count > MOST_FILES:
             raise RepoException(f"the archive holds more than {MOST_FILES} files")
         parts = _parts(member)
@@ -78,12 +101,17 @@ def _parts(member: tarfile.TarInfo) -> list[str]:
 
 
 class _Limited(io.RawIOBase):
-    """A file to read from, up to the limit."""
+    """A file to read from, up to the limits: one for all of it, and one for what is read until the next member."""
 
     def __init__(self, file: gzip.GzipFile) -> None:
         super().__init__()
         self._file = file
         self._left = MOST_UNPACKED
+        self._left_here = MOST_HEADERS
+
+    def expect(self, content: int) -> None:
+        """From here on there are as many bytes of content, and then the headers of the next member."""
+        self._left_here = content + MOST_HEADERS
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes, all that are left unless `size` is given."""
@@ -91,4 +119,9 @@ class _Limited(io.RawIOBase):
         self._left -= len(data)
         if self._left < 0:
             raise RepoException(f"the archive unpacks to more than {MOST_UNPACKED // 1_000_000} MB")
+        self._left_here -= len(data)
+        if self._left_here < 0:
+            raise RepoException(
+                f"the headers of a file in the archive are larger than {MOST_HEADERS // 1000} kB; {_EXPECTED}"
+            )
         return data

@@ -6,6 +6,7 @@ import gzip
 import io
 import random
 import tarfile
+import tracemalloc
 from pathlib import Path
 from unittest import mock
 
@@ -23,6 +24,22 @@ def special(name: str, kind: bytes, target: str = "") -> dict[str, tarfile.TarIn
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
     return {name: info}
+
+
+def header(name: str, kind: bytes, content: bytes, size: int | None = None) -> bytes:
+    """A member of an archive, as it lies there, with what belongs to it."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, len(content) if size is None else size
+    return info.tobuf(format=tarfile.GNU_FORMAT) + content + b"\0" * (-len(content) % 512)
+
+
+def record(key: str, value: str) -> bytes:
+    """A record of an extended header, which begins with its own length."""
+    rest = f" {key}={value}\n"
+    length = len(rest)
+    while length != len(f"{length}{rest}"):
+        length = len(f"{length}{rest}")
+    return f"{length}{rest}".encode()
 
 
 class UnpackTests(SynchronousTestCase):
@@ -75,6 +92,21 @@ class UnpackTests(SynchronousTestCase):
             self.setUp()
             self.assertIn("one directory", self.refused(archive(files)))
 
+    def test_headers_are_forgotten(self) -> None:
+        """What is said of each file, and of all, doesn't pile up in memory."""
+        for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE):
+            self.setUp()
+            data = bytearray()
+            for number in range(10, 30):
+                data += header("p", kind, b"".join(record(f"{number}{key}", "") for key in range(5000)))
+                data += header(f"x/{number}", tarfile.REGTYPE, b"")
+            packed = gzip.compress(data, 1)
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+            self.unpack(packed)
+            self.assertLess(tracemalloc.get_traced_memory()[1], 2_000_000)
+            tracemalloc.stop()
+
     def test_a_file_twice(self) -> None:
         """A second file of the same name doesn't replace the first."""
         info = tarfile.TarInfo("x/a")
@@ -102,7 +134,31 @@ class UnpackTests(SynchronousTestCase):
         about = tarfile.TarInfo("././@LongLink")
         about.type, about.size = tarfile.GNUTYPE_LONGNAME, 2
         headers = (about.tobuf(format=tarfile.GNU_FORMAT) + b"a\0".ljust(512, b"\0")) * 3000
-        self.assertIn("headers never end", self.refused(gzip.compress(headers, 1)))
+        self.assertIn("larger than 64 kB", self.refused(gzip.compress(headers, 1)))
+
+    def test_headers(self) -> None:
+        """More than a few pages that say what one file is are refused before they are read, whatever kind they are."""
+        pages = b"50000\n" + b"1\n" * 100_000
+        for headers in (
+            header("p", tarfile.XHDTYPE, record("comment", "x" * 100_000)),
+            header("p", tarfile.XGLTYPE, record("comment", "x" * 100_000)),
+            header("p", tarfile.XGLTYPE, record("comment", "x")) * 100,
+            header("p", tarfile.GNUTYPE_LONGNAME, b"x" * 100_000),
+            header("p", tarfile.GNUTYPE_LONGLINK, b"x" * 100_000),
+            header("x/", tarfile.DIRTYPE, b"", size=1_000_000) + header("p", tarfile.XHDTYPE, b"x" * 100_000),
+            # A map of the holes in a file is before its content.
+            header("p", tarfile.XHDTYPE, record("GNU.sparse.major", "1") + record("GNU.sparse.minor", "0"))
+            + header("x/a", tarfile.REGTYPE, pages),
+        ):
+            self.setUp()
+            self.assertIn("larger than 64 kB", self.refused(gzip.compress(headers, 1)))
+
+    def test_many_headers(self) -> None:
+        """Each file may have its own; a file's content doesn't count, and a long name is one."""
+        one = header("p", tarfile.XHDTYPE, record("comment", "x" * 20_000))
+        files = b"".join(one + header(f"x/{number}", tarfile.REGTYPE, b"0" * 20_000) for number in range(10))
+        named = header("p", tarfile.XHDTYPE, record("path", "x/" + "n" * 200)) + header("x/a", tarfile.REGTYPE, b"")
+        self.assertEqual(self.unpack(gzip.compress(files + named, 1)), [*map(str, range(10)), "n" * 200])
 
     def test_broken(self) -> None:
         """What is no archive, or only a part of one, is refused."""
