@@ -249,6 +249,10 @@ class UnknownTests(TalkerCase):
         self.assertEqual(self.say("!zz"), ['Command "zz" not found.'])
         self.assertEqual(self.say("!zz yy xx"), ['Command "zz" / "zz yy" not found.'])
 
+    def test_as_it_was_given(self) -> None:
+        """What somebody has typed is shown as it was, and no Markdown."""
+        self.assertEqual(self.say("!_a_ [b](http://evil)"), ['Command "_a_" / "_a_ [b](http://evil)" not found.'])
+
     def test_suggestions(self) -> None:
         """Names that are like it are suggested, with the prefix."""
         (reply,) = self.say("!helo wrld now")
