@@ -9,10 +9,10 @@ from typing import Any
 
 from errklein import BotPlugin, CommandError, botcmd, on_reactor
 from errklein.answering.dispatcher import network_of_handled_message
-from errklein.chat import Message, Person, Room, RoomOccupant
+from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
 from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError
 from errklein.commands.access import admin_by_default
-from errklein.text.quoting import code, plain
+from errklein.text.quoting import code, plain, plain_lines
 
 _REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
 """What a network raises that can't, or won't, do something with a room."""
@@ -67,13 +67,14 @@ class ChatRoom(BotPlugin):
         """Pass the message on, as CHATROOM_RELAY and REVERSE_CHATROOM_RELAY say."""
         config = self._bot.bot_config.networks[self._bot.backend.network]
         if config.CHATROOM_RELAY and message.is_direct and isinstance(message.frm, Person):
-            self._pass_on(message.body, _listeners(config.CHATROOM_RELAY, message.frm.network, message.frm.person))
+            listeners = _listeners(config.CHATROOM_RELAY, message.frm.network, message.frm.person)
+            self._pass_on(message.body, listeners, self.query_room)
         elif config.REVERSE_CHATROOM_RELAY and message.is_group:
             room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
             assert room is not None
-            speaker = getattr(message.frm, "nick", None) or str(message.frm)
+            speaker = _name_of(message.frm)
             listeners = _listeners(config.REVERSE_CHATROOM_RELAY, room.network, str(room))
-            self._pass_on(f"[{speaker}] {message.body}", listeners)
+            self._pass_on(f"[{speaker}] {message.body}", listeners, self.build_identifier)
 
     @room_command("ROOM", 1, 1)
     def room_create(self, msg: Message, args: list[str]) -> str:
@@ -140,10 +141,11 @@ class ChatRoom(BotPlugin):
             return "I'm in no room."
         return "I'm in these rooms:\n\n" + "\n".join(f"- {code(name)}" for name in names)
 
-    def _pass_on(self, text: str, listeners: Iterable[str]) -> None:
+    def _pass_on(self, text: str, listeners: Iterable[str], named: Callable[[str], Identifier]) -> None:
+        """Say it as it was said: of people's text Markdown would drop characters, and show links that mislead."""
         for name in listeners:
             try:
-                self.send(self.build_identifier(name), text)
+                self.send(named(name), plain_lines(text))
             except Exception as error:
                 self.log.warning("a message can't be passed on to %s: %s", name, error)
 
@@ -154,8 +156,8 @@ def _listeners(relays: Mapping[str, Iterable[str]], network: str, speaker: str) 
         yield from relays.get(name, ())
 
 
-def _name_of(occupant: RoomOccupant) -> str:
-    return getattr(occupant, "nick", None) or str(occupant)
+def _name_of(somebody: Any) -> str:
+    return getattr(somebody, "nick", None) or getattr(somebody, "person", None) or str(somebody)
 
 
 def _is_joined(room: Room) -> bool | None:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 
-# What Markdown sees at the beginning of a line, anywhere, and unless it is in the midst of a word.
-_SPECIAL = re.compile(r"(^\s*[0-9]+)(\.)|(^\s*)([#>+-])|()([\\`*{\[\]|]|(?<![^\W_])_|_(?![^\W_]))")
+# What Markdown sees at the beginning of a line, anywhere, unless it is in the midst of a word, and at the end of a heading.
+_SPECIAL = re.compile(r"(^\s*[0-9]+)(\.)|(^\s*)([#>+-])|()([\\`*{\[\]|]|(?<![^\W_])_|_(?![^\W_])|#(?=#*\s*$))")
 _ESCAPED = r"\1\3\\\2\4\6"
+
+# What no backslash helps against: titles underlined with `=`, meanings after a colon, and fences of `~`.
+_BLOCK = re.compile(r"^(\s*)(=(?==*\s*$)|:(?=\s)|~(?=~~))")
+
+# Entities, and tags and addresses in angle brackets.
+_OF_HTML = re.compile(r"&(?=#?\w+;)|<(?=[^\s\d=])")
+
+_INDENTED = re.compile(r"(\A\n?|\n\n) {4,}")
 
 
 def code(text: str) -> str:
@@ -23,13 +31,27 @@ def fenced(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The text, without its line breaks, as Markdown that shows it as it is, in a cell of a table too."""
-    return _SPECIAL.sub(_ESCAPED, " ".join(text.split()))
+    """The text, without its line breaks, as Markdown that shows it as it is, in a cell of a table too.
+
+    Entities and tags are left to templates, which escape them.
+    """
+    return _escaped(" ".join(text.split()))
 
 
 def plain_lines(text: str) -> str:
-    """The text as Markdown that shows it as it is, line for line; a line of nothing but `=` makes a title of the one before."""
-    return "\n".join(_SPECIAL.sub(_ESCAPED, line) for line in text.splitlines())
+    """The text as Markdown that shows it as it is, line for line, entities and tags too."""
+    lines = (_OF_HTML.sub(_entity, line) for line in text.expandtabs(4).splitlines())
+    # What is indented after an empty line would be code, in which backslashes show.
+    return _INDENTED.sub(r"\1   ", "\n".join(_escaped(line) if line.strip() else "" for line in lines))
+
+
+def _escaped(line: str) -> str:
+    return _BLOCK.sub(lambda start: start[1] + _entity(start), _SPECIAL.sub(_ESCAPED, line))
+
+
+def _entity(found: re.Match[str]) -> str:
+    """HTML's entity for the last character that was found."""
+    return f"&#{ord(found[0][-1])};"
 
 
 def _ticks(text: str, least: int) -> str:

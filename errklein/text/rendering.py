@@ -21,7 +21,15 @@ STYLED_CAP = 2_500
 FOOTNOTES_CAP = 200
 """Footnotes, and what looks like them."""
 
+CELLS_CAP = 20_000
+"""Cells of the tables, those that aren't written down as well: rows may be shorter than the head."""
+
+REPEATED_CAP = 1_000_000
+"""Characters that the longest line may come to where it defines what others refer to."""
+
 _STYLED = re.compile(r"[*_`]+|[\[\\&]")
+_DEFINITION = re.compile(r"\] ?:")
+_BREAK = re.compile(r"<br", re.IGNORECASE)
 _NESTED = re.compile(r"^ *(?:(?:[-+*]|[0-9]+\.)[ \t]+|> ?){41}", re.MULTILINE)
 
 # Whatever Markdown might take for more than text; everything that isn't found here is only text, which the tests prove
@@ -39,7 +47,7 @@ _SPECIAL = re.compile(
     re.MULTILINE,
 )
 _NEW_PARAGRAPH = re.compile(r"\n(?: *\n)+ *")
-_ATTRIBUTES = re.compile(r"\{:[^}\n]*\}")
+_ATTRIBUTES = re.compile(r"(?<!\\)\{:[^}\n]*\}")
 _ESCAPED = re.compile(r"([\\`*_{}\[\]()>#+\-.!])")
 _IMTEXT = IMTEXT_CHRS.by_mark()
 
@@ -67,13 +75,16 @@ def to_imtext(markdown: str, *, compact: bool = False) -> str:
 def to_xhtml(markdown: str) -> str:
     """The text as XHTML. All of it is errklein's own: tags in the text are shown, and links lead to the web and mail."""
     markdown = printable(markdown)
-    if is_too_much(markdown):
+    # Here abbreviations are explained wherever they are used, which may be in every other character.
+    if is_too_much(markdown) or ("*[" in markdown and _repeats(markdown, len(markdown) // 2)):
         return xhtml.as_it_is(markdown)
     try:
-        return xhtml.from_markdown(markdown)
+        page = xhtml.from_markdown(markdown)
     except Exception:
         # As below, it is nested too deep.
         return xhtml.as_it_is(markdown)
+    text = markdown.strip()
+    return xhtml.as_it_is(text) if text and not page else page
 
 
 def to_md(markdown: str) -> str:
@@ -115,7 +126,21 @@ def is_too_much(markdown: str) -> bool:
         or markdown.count("[^") > FOOTNOTES_CAP
         or sum(1 for _ in _STYLED.finditer(markdown)) > STYLED_CAP
         or _NESTED.search(markdown) is not None
+        or _cells(markdown) > CELLS_CAP
+        or _repeats(markdown, markdown.count("["))
     )
+
+
+def _cells(markdown: str) -> int:
+    """No fewer than the cells of its tables, each line of them counted; lines such as `--|--` tell how many columns."""
+    lines = markdown.split("\n")
+    columns = max((line.count("|") + 1 for line in lines if not line.strip(" \t>|:-")), default=0)
+    return columns * (len(lines) + len(_BREAK.findall(markdown)))
+
+
+def _repeats(markdown: str, uses: int) -> bool:
+    """Whether what the text defines, such as `[a]: http://b/`, makes it far too long if it is shown so many times."""
+    return bool(_DEFINITION.search(markdown)) and uses * max(map(len, markdown.split("\n"))) > REPEATED_CAP
 
 
 def _paragraphs(text: str, indent: str) -> str:
@@ -130,8 +155,10 @@ def _laid_out(markdown: str, compact: bool, exact: bool = False) -> str:
     from errklein.text.markdown_tree import parse
 
     try:
-        return lay_out(parse(markdown), Style(exact=exact, compact=compact))
+        text = lay_out(parse(markdown), Style(exact=exact, compact=compact))
     except Exception:
         # Markdown is nested by whoever wrote it, perhaps deeper than Python's stack. To see it as it was written is
         # better than not to see it.
         return markdown
+    # Definitions such as `[ticket]: http://x/1` show nothing by themselves, and a message of nothing else would vanish.
+    return text if without_marks(text).strip(" \n") else markdown.strip()

@@ -15,6 +15,7 @@ LEFT_OUT = "... (the rest of this message is left out, as it is too long)"
 """The last part of a message that was longer."""
 
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
+_NEWLINES = re.compile("\n+")
 _JOINERS = "\u200d\ufe0e\ufe0f"
 
 
@@ -39,32 +40,38 @@ def split_message(text: str, limit: int, length: Length = len, most: int = PARTS
         raise ValueError(f"a message can't be cut to a length of {limit}")
     parts: list[str] = []
     opener = ""
-    while len(text) > limit or length(text) > limit:
+    at = 0
+    while True:
+        # All that a part may need to know. To copy the whole rest for each would take time with the square of its length.
+        ahead = opener + text[at : at + limit + 2]
+        if len(ahead) <= limit and length(ahead) <= limit:
+            return [*parts, ahead]
         if len(parts) == most - 1:
             return [*parts, LEFT_OUT[:limit]]
-        end = _cut(text, limit, length, len(opener))
-        fence = _open_fence(text[:end])
+        end = _cut(ahead, limit, length, len(opener))
+        fence = _open_fence(ahead[:end])
         if fence:
             closer = "\n" + _marker(fence)
             room = limit - length(closer)
             # Not where fences would take up most of a part.
             if room > 2 * length(f"{fence}\n"):
-                end = _cut(text, room, length, len(opener))
-                fence = _open_fence(text[:end])
+                end = _cut(ahead, room, length, len(opener))
+                fence = _open_fence(ahead[:end])
             else:
                 fence = ""
-        part, rest = _trimmed(text, end, within_code=bool(fence))
+        part = ahead[:end]
+        cut = at + end - len(opener)
+        at = _after_space(text, cut, within_code=bool(fence))
         opener = ""
         if fence:
             part += "\n" + _marker(fence)
             opener = f"{fence}\n"
+        elif at > cut:
+            part = part.rstrip(" \n")
         if part:
             parts.append(part)
-        text = opener + rest
-        if not rest:
+        if at >= len(text):
             return parts
-    parts.append(text)
-    return parts
 
 
 def _cut(text: str, limit: int, length: Length, start: int) -> int:
@@ -106,14 +113,12 @@ def _between_characters(text: str, end: int, start: int) -> int:
     return end
 
 
-def _trimmed(text: str, end: int, within_code: bool) -> tuple[str, str]:
-    """The part up to `end` and the rest, without the white space between them; in code only a newline goes."""
-    part, rest = text[:end], text[end:]
+def _after_space(text: str, cut: int, within_code: bool) -> int:
+    """Where the next part begins: after the newlines or the one space at the cut; in code only one newline goes."""
     if within_code:
-        return part, rest.removeprefix("\n")
-    if rest.startswith("\n"):
-        return part.rstrip(" \n"), rest.lstrip("\n")
-    return part.rstrip(" \n") if rest.startswith(" ") else part, rest.removeprefix(" ")
+        return cut + text.startswith("\n", cut)
+    newlines = _NEWLINES.match(text, cut)
+    return newlines.end() if newlines else cut + text.startswith(" ", cut)
 
 
 def _open_fence(part: str) -> str:

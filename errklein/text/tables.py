@@ -10,6 +10,10 @@ from errklein.text.marks import without_marks
 Row = Sequence[str]
 """One text for each cell, perhaps of several lines and with marks."""
 
+PADDED_CAP = 200_000
+"""Columns of a terminal, on all lines of a table together. Where one long cell would make it larger than that, columns are
+narrower, and the cell sticks out of its own: a few thousand characters could be padded to many millions."""
+
 
 def width(text: str) -> int:
     """How many columns of a terminal one line of text takes: CJK and emoji take two, combining characters none."""
@@ -49,10 +53,18 @@ def compact_table(head: Row, body: Sequence[Row]) -> str:
 
 def _widths(rows: Sequence[Row]) -> list[int]:
     columns = max(map(len, rows), default=0)
-    return [
+    widths = [
         max((width(line) for row in rows if column < len(row) for line in row[column].split("\n")), default=0)
         for column in range(columns)
     ]
+    height = sum(_height(row) for row in rows)
+    if sum(widths) * height <= PADDED_CAP:
+        return widths
+    return [min(each, PADDED_CAP // (columns * height)) for each in widths]
+
+
+def _height(row: Row) -> int:
+    return max((cell.count("\n") + 1 for cell in row), default=0)
 
 
 def _lines(row: Row, widths: Sequence[int]) -> Iterator[list[str]]:

@@ -2,13 +2,14 @@
 
 There is one environment in the process. "Plugin/name.md" is that plugin's own file; "name.md" is looked for in errklein's
 templates, then in those of all active plugins. What is filled in is escaped as for HTML, which rendering turns back, so
-that nothing becomes a tag on the way. A template's source is a file of the plugin's, never text from a chat.
+that nothing becomes a tag on the way. Markdown in it stays Markdown, as it is on errbot, and plugins rely on that; the filter
+`plain` is for what comes from strangers. A template's source is a file of the plugin's, never text from a chat.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from traceback import walk_tb
 from types import TracebackType
@@ -23,7 +24,25 @@ from jinja2 import (
     TemplateNotFound,
     TemplateSyntaxError,
 )
-from markupsafe import Markup, escape
+
+from errklein.text.markup import as_it_is, md_image, md_link, md_table
+
+__all__ = [
+    "SUFFIX",
+    "BrokenTemplate",
+    "WithTemplates",
+    "add_plugin_templates_path",
+    "add_templates",
+    "env",
+    "make_templates_path",
+    "md_table",
+    "plugin_templates",
+    "remove_plugin_templates_path",
+    "remove_templates",
+    "render",
+    "template_path",
+    "tenv",
+]
 
 SUFFIX = ".md"
 """What the files of templates end with."""
@@ -115,34 +134,6 @@ def render(name: str, parameters: Mapping[str, Any], plugin: str | None = None) 
     raise problem
 
 
-def md_table(rows: Sequence[Sequence[Any] | Mapping[Any, Any]], headers: Sequence[Any] | None = None) -> Markup:
-    """A Markdown table; of mappings, the keys of the first are the headers unless `headers` chooses others.
-
-    Cells are escaped like everything else in a template, unless they are Markup; a newline in one begins another line of
-    that cell.
-    """
-    if headers is None and rows and isinstance(rows[0], Mapping):
-        headers = list(rows[0])
-    lines = [
-        [row.get(header, "") for header in headers or ()] if isinstance(row, Mapping) else list(row) for row in rows
-    ]
-    columns = max(map(len, [headers or (), *lines]), default=0)
-    if not columns:
-        return Markup("")
-    table = [list(headers or ()), ["---"] * columns, *lines]
-    return Markup("\n").join(_table_line(line, columns) for line in table) + Markup("\n")
-
-
-def _table_line(cells: Sequence[Any], columns: int) -> Markup:
-    shown = [_cell(cell) for cell in cells] + [Markup("")] * (columns - len(cells))
-    return Markup("| ") + Markup(" | ").join(shown) + Markup(" |")
-
-
-def _cell(value: Any) -> Markup:
-    lines = escape("" if value is None else value).strip().replace("|", "\\|").splitlines()
-    return Markup("<br/>").join(lines)
-
-
 def _rendered(file: str, parameters: Mapping[str, Any], plugin: str | None) -> str:
     try:
         return tenv().get_template(file).render(dict(parameters))
@@ -182,7 +173,8 @@ def _environment() -> Environment:
         autoescape=True,
         loader=ChoiceLoader([PrefixLoader(plugin_templates), shared]),
     )
-    environment.globals["md_table"] = md_table
+    environment.filters["plain"] = as_it_is
+    environment.globals.update(md_image=md_image, md_link=md_link, md_table=md_table)
     return environment
 
 

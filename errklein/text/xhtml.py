@@ -48,6 +48,12 @@ def as_it_is(text: str) -> str:
     return "<p>" + html.escape(text, quote=False).replace("\n", "<br />\n") + "</p>"
 
 
+def is_harmless(address: str) -> bool:
+    """Whether a link may lead there: to one of SCHEMES, or to a place on the same site."""
+    scheme = _SCHEME.match("".join(address.split()))
+    return scheme is None or scheme[1].lower() in SCHEMES
+
+
 def unescape(text: str) -> str:
     """The text with the characters that HTML's entities stand for, except the five that XML needs."""
     return _ENTITY.sub(_character, text)
@@ -96,10 +102,8 @@ def _allowed(attribute: re.Match[str]) -> str:
     name, value = attribute[1].lower(), html.unescape(attribute[2])
     if name not in _ATTRIBUTES:
         return ""
-    if name in ("href", "src"):
-        scheme = _SCHEME.match("".join(value.split()))
-        if scheme and scheme[1].lower() not in SCHEMES:
-            return ""
+    if name in ("href", "src") and not is_harmless(value):
+        return ""
     if name == "style" and not re.fullmatch(r"text-align: [a-z]+;", value):
         return ""
     return attribute[0]

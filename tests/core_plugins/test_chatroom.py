@@ -126,3 +126,18 @@ class RelayTests(PluginTestCase):
         self.bot.say("water", frm="bob", room="#dev")
         self.bot.say("Build failed", frm="jira", room="#elsewhere")
         self.assertEqual(len(self.bot.messages), 1)
+
+    def test_as_it_was_said(self) -> None:
+        """What people say isn't Markdown: nothing of it goes, and no link of theirs is hidden behind another text."""
+        for said in (
+            "`rm` *a* __init__.py",
+            "see ![a](http://evil/)",
+            "[bank](http://evil/)",
+            "[x]: http://x/",
+            "a\n===\n<b>&lt;",
+        ):
+            self.bot.messages.clear()
+            self.bot.say(said, frm="jira")
+            self.bot.say(said, frm="bob", room="#ops")
+            self.assertEqual(self.bot.sent_to("#ops"), [said])
+            self.assertEqual(self.bot.sent_to("alice"), [f"[bob] {said}"])

@@ -325,7 +325,7 @@ class FullStackTests(SynchronousTestCase):
         class Here(FullStackTest):
             def test_directory(self) -> None:
                 """Tells where plugins are looked for."""
-                found.extend(self.bot_config.BOT_EXTRA_PLUGIN_DIR)
+                found.append(self.bot_config.BOT_EXTRA_PLUGIN_DIR)
 
         found: list[str] = []
         with tempfile.TemporaryDirectory() as above:

@@ -9,8 +9,33 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.text import printable, to_irc, to_plain
 from errklein.text.quoting import plain, plain_lines
 
-# All that Markdown knows, but for entities and tags: "&lt;" is what is meant by it.
-SPECIAL = st.text(alphabet=" \tab1é漢*_`[](){}>#:!|=+-./\\\"'", max_size=40)
+# All that Markdown knows, but for entities and tags, which templates escape.
+SPECIAL = st.text(alphabet=" \tab1é漢*_`[](){}>#:!|=+-./\\\"'~^", max_size=40)
+
+# With them, and what means something only as a whole.
+PIECES = st.lists(
+    st.sampled_from(
+        (
+            *(
+                "&lt;",
+                "&#35;",
+                "<br>",
+                "<http://x/>",
+                "~~~",
+                "```",
+                "===",
+                ":   ",
+                "    ",
+                "\t",
+                "[a]: b",
+                "*[A]: b",
+                "[^1]: x",
+            ),
+            *("| ", "|-|-|", "{: color='red' }", "1. ", "# ", "- ", "> ", "![a](http://x/)", "a", "  ", "\n", "\n\n"),
+        )
+    ),
+    max_size=12,
+).map("".join)
 
 LINE = SPECIAL.map(lambda text: " ".join(printable(text).split()))
 
@@ -29,13 +54,27 @@ class PlainTests(SynchronousTestCase):
             self.assertEqual(to_plain(f"- {plain(text)}"), f"• {text}")
             self.assertEqual(to_plain(f"Look: {plain(text)}"), f"Look: {text}")
 
-    @given(st.lists(LINE.filter(lambda line: line.strip("=")), min_size=1, max_size=3))
+    @given(st.lists(LINE.filter(bool), min_size=1, max_size=3))
     @example(["- a", "# b", "1. c", "> d"])
+    @example(["a", "==="])
+    @example(["~~~", "a", "~~~"])
+    @example(["a", ": b"])
     def test_lines(self, lines: list[str]) -> None:
         """`plain_lines` keeps the lines, indented or not."""
         for indent in ("", "  "):
             text = "\n".join(indent + line for line in lines)
             self.assertEqual([line.strip() for line in to_plain(plain_lines(text)).splitlines()], lines)
+
+    @given(PIECES)
+    @example("    *a*\n\n    *b*\n\n\t*c*")
+    @example("a\n\n     \n    *b*")
+    def test_whole_texts(self, text: str) -> None:
+        """So it is with whole texts of paragraphs, however they are indented, with entities and tags in them."""
+        for render in (to_plain, to_irc):
+            shown = [line.split() for line in render(plain_lines(text)).splitlines()]
+            self.assertEqual(
+                [line for line in shown if line], [line.split() for line in text.splitlines() if line.split()]
+            )
 
     def test_no_more_than_needed(self) -> None:
         """What means nothing in Markdown where it stands is left alone, for networks that show Markdown as it is."""

@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text import md_escape, printable, to_ansi, to_imtext, to_irc, to_md, to_plain
+from errklein.text import md_escape, printable, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
 from errklein.text.rendering import is_only_text
 
 RENDERERS = (to_plain, to_ansi, to_irc)
@@ -163,6 +163,7 @@ class MarkdownTests(SynchronousTestCase):
     def test_attributes_vanish(self) -> None:
         """The Markdown is passed on without the attributes that only errklein knows."""
         self.assertEqual("# *red* {'a': 1}", to_md("# *red*{: color='red' } {'a': 1}"))
+        self.assertEqual("\\{: x }", to_md("\\{: x }"))
 
     @given(st.text(alphabet="ab*_`[](){}<>#+-.!\\|~: ", min_size=1, max_size=40))
     def test_escaped(self, text: str) -> None:
@@ -298,6 +299,70 @@ class UntrustedTextTests(SynchronousTestCase):
         self.assertNotRegex(to_plain(text), r"[^\t\n -~\u00a0-\ud7ff\ue000-\ufdcf\ufdf0-\U0010ffff]")
         self.assertEqual("", _without(to_ansi(text), r"\x1b\[[0-9;]+m"))
         self.assertEqual("", _without(to_irc(text), r"\x03[0-9]{2}(,[0-9]{2})?|[\x02\x0f\x1d]"))
+
+
+class NothingVanishesTests(SynchronousTestCase):
+    """A message that Markdown would show nothing of is shown as it was written."""
+
+    def test_definitions(self) -> None:
+        """Of links and abbreviations, alone or with others."""
+        for text in ("[ticket]: http://x/1", "*[HTML]: markup", "[a]: http://b/\n*[C]: d\n\n[e]: f"):
+            for render in (*RENDERERS, to_imtext):
+                self.assertEqual(text, render(f"{text}\n"))
+            self.assertEqual(f"<p>{text}</p>".replace("\n", "<br />\n"), to_xhtml(text))
+
+    @given(st.one_of(MARKDOWNISH, ANYTHING))
+    @example("# ")
+    @example("```\n```")
+    @example("![]()")
+    @example("<br>")
+    @example("|a\n|-")
+    def test_anything(self, text: str) -> None:
+        """What isn't blank stays so."""
+        assume(printable(text).strip())
+        for render in (to_plain, to_ansi, to_irc, to_imtext, to_xhtml):
+            self.assertTrue(render(text).strip(" \n"))
+
+    def test_beside_others(self) -> None:
+        """With anything else to be seen, definitions are what they are in Markdown."""
+        self.assertEqual("x (http://y/)", to_plain("[x]\n\n[x]: http://y/"))
+
+
+class SmallTextLargeMessageTests(SynchronousTestCase):
+    """A text that fits into a few lines can't become megabytes."""
+
+    def assert_small(self, text: str) -> None:
+        """All of them render it into no more than some hundred kilobytes."""
+        for render in (to_plain, to_ansi, to_irc, to_imtext, to_xhtml):
+            self.assertLess(len(render(text)), 1_000_000, render)
+
+    def test_long_cell(self) -> None:
+        """Other cells of the column aren't padded to its width."""
+        for character in "x漢":
+            self.assert_small("a|b\n-|-\n" + character * 11_000 + "|y\n" + "a|b\n" * 1_900)
+
+    def test_many_columns(self) -> None:
+        """Short rows aren't filled up to a head of thousands of columns, not in a quotation or a list, nor by breaks."""
+        head, line = "|a" * 2_000, "|-" * 2_000
+        self.assert_small(f"{head}\n{line}\n" + "|b\n" * 1_900)
+        self.assert_small(f"> {head}\n> {line}\n" + "> b\n" * 1_900)
+        self.assert_small(f"- {head}\n    {line}\n" + "    b\n" * 1_000)
+        self.assert_small(f"{head}\n{line}\n|" + "<br>" * 2_900)
+
+    def test_repeated_definitions(self) -> None:
+        """An address, or what an abbreviation stands for, isn't repeated thousands of times."""
+        uses = ("[a] " * 400 + "\n\n") * 5
+        self.assert_small(f"[a]: http://{'x' * 8_000}\n\n{uses}")
+        self.assert_small(f"[a]: http://x/ '{'x' * 8_000}'\n\n{uses}")
+        self.assert_small(f"*[a]: {'x' * 9_000}\n\n" + "a " * 5_000)
+
+    def test_ordinary(self) -> None:
+        """A table of hundreds of rows, and links that are defined at the end, are read as Markdown."""
+        rows = "".join(f"| {number} | name | what it is for |\n" for number in range(500))
+        self.assertIn("│ 499 │ name │ what it is for │", to_plain(f"| n | name | what |\n|-|-|-|\n{rows}"))
+        links = "".join(f"see [{number}]\n\n" for number in range(100))
+        defined = "".join(f"[{number}]: http://x/{number}?{'y' * 500}\n" for number in range(20))
+        self.assertIn("see 19 (http://x/19?y", to_plain(links + defined))
 
 
 class ShortCutTests(SynchronousTestCase):

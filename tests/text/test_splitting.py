@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +15,17 @@ from errklein.text.splitting import LEFT_OUT
 def in_bytes(text: str) -> int:
     """How long a text is on the wire."""
     return len(text.encode())
+
+
+class Copied(str):
+    """A text that knows how much was copied out of it."""
+
+    __slots__ = ("copied",)
+
+    def __getitem__(self, place: SupportsIndex | slice) -> str:
+        copy = super().__getitem__(place)
+        self.copied: int = getattr(self, "copied", 0) + len(copy)
+        return copy
 
 
 TEXTS = st.text(alphabet="ab é漢🎉\n\n  `~*", max_size=300)
@@ -63,6 +76,13 @@ class SplittingTests(SynchronousTestCase):
         self.assertEqual((PARTS_CAP, LEFT_OUT), (len(parts), parts[-1]))
         self.assertEqual(["a", "b", "c"], split_message("abc", 1, most=3))
         self.assertEqual(["a", "b", "."], split_message("abcd", 1, most=3))
+
+    def test_rest_is_not_copied(self) -> None:
+        """Of the text no more is read for a part than the part may need."""
+        for piece in ("word ", "x", "line\n", "\n"):
+            text = Copied("```\n" + piece * 20_000)
+            parts = split_message(text, 100)
+            self.assertLessEqual(text.copied, 102 * len(parts))
 
     def test_many_lines(self) -> None:
         """So it is with a message that is cut into lines; exactly as many as there may be are all kept."""

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from jinja2 import TemplateError, TemplateNotFound
-from markupsafe import Markup
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text import templating, to_plain
-from errklein.text.templating import BrokenTemplate, add_templates, md_table, remove_templates, render
+from errklein.chat import Card
+from errklein.text import templating, to_plain, to_xhtml
+from errklein.text.templating import BrokenTemplate, add_templates, remove_templates, render
 
 
 class TemplatesTestCase(SynchronousTestCase):
@@ -136,11 +136,78 @@ class FillingInTests(TemplatesTestCase):
         self.add("One", hello="{% if true %}\na\n{% endif %}\nb\n")
         self.assertEqual("a\nb", render("hello", {}, "One"))
 
+    def test_markdown_in_values(self) -> None:
+        """Plugins pass Markdown in values, which stays that; the filter `plain` is for what strangers say."""
+        self.add("One", hello="{{ what }} {{ what|plain }}")
+        self.assertEqual("x **x**", to_plain(render("hello", {"what": "**x**"}, "One")))
+
     def test_core_templates(self) -> None:
         """The Webserver's templates are there for all, whatever they are given."""
         self.assertIn("Nothing listens", render("webserver", {}))
         self.assertEqual("Listening on `tcp:1`, `unix:/x`", render("webserver", {"endpoints": ["tcp:1", "unix:/x"]}))
         self.assertIn("URI mapping", render("webstatus", {}))
+        self.assertIn("| x | \\*a\\*<br/>b |  |", render("repos", {"repos": [("x", "*a*\nb", None)]}))
+
+
+class CardTests(SynchronousTestCase):
+    """What cards are where the network has none."""
+
+    def shown(self, **parts: Any) -> str:
+        """The card as text."""
+        return to_plain(self.card(**parts))
+
+    def card(self, **parts: Any) -> str:
+        """The card as Markdown."""
+        return render("card", {"card": Card(**parts)})
+
+    def test_all_of_it(self) -> None:
+        """The summary, the title with its link, the picture, the body, and the fields, each on lines of their own."""
+        shown = self.shown(
+            body="**b**",
+            summary="s",
+            title="t",
+            link="http://x/?a=1&b=2",
+            image="http://x/a_(b)_c.png",
+            color="red",
+            fields=(("k", "v\nw"),),
+        )
+        self.assertEqual(
+            ["s", "t (http://x/?a=1&b=2)", "http://x/a_%28b%29_c.png", "b"],
+            [line.strip() for line in shown.splitlines() if line][:4],
+        )
+        self.assertIn("┃ k ┃", shown)
+        self.assertIn("│ v │\n│ w │", shown)
+
+    def test_strangers_title(self) -> None:
+        """A title can't lead elsewhere than the card does."""
+        card = self.card(title="t](http://evil/) [x", link="http://x/")
+        self.assertEqual("t](http://evil/) [x (http://x/)", to_plain(card))
+        self.assertEqual('<h2><a href="http://x/">t](http://evil/) [x</a></h2>', to_xhtml(card))
+
+    def test_strangers_addresses(self) -> None:
+        """Nor can an address that ends too early; and one that would run something is no link, but text."""
+        page = to_xhtml(self.card(title="t", link="http://x/) [y](http://evil/", image="http://x/)![](http://evil/"))
+        self.assertEqual(1, page.count("href="))
+        self.assertEqual(1, page.count("src="))
+        page = to_xhtml(self.card(title="t", link="javascript:x", image="data:x"))
+        self.assertEqual("<h2>t (javascript:x)</h2>\n<p>data:x</p>", page)
+
+    def test_strangers_marks(self) -> None:
+        """Nothing but the body is Markdown."""
+        shown = self.shown(
+            body="b",
+            summary="*s*",
+            title="# C# `t` {: color='blue' } #",
+            color="red' }\n\n**c**",
+            fields=(("`k", "v|w\n- [x](http://evil/)"), ("l", "`w")),
+        )
+        self.assertEqual("*s*\n\n  # C# `t` {: color='blue' } #\n\n b", shown.partition("\n┏")[0])
+        self.assertIn("┃ `k                  ┃ l  ┃", shown)
+        self.assertIn("│ v|w                 │ `w │\n│ - [x](http://evil/) │    │", shown)
+
+    def test_only_the_link(self) -> None:
+        """Without a title the address is shown for it."""
+        self.assertEqual("http://x/ (http://x/)", self.shown(link="http://x/"))
 
 
 class TroubleTests(TemplatesTestCase):
@@ -190,30 +257,3 @@ class TroubleTests(TemplatesTestCase):
         """A plugin without the template is told what is wrong with the shared one."""
         self.add("First", hello="{{ first }")
         self.assertRaises(BrokenTemplate, render, "hello", {}, "One")
-
-
-class TableTests(SynchronousTestCase):
-    """`md_table` in templates and in Python."""
-
-    def test_headers(self) -> None:
-        """Rows are sequences with headers, or mappings, whose keys are."""
-        expected = "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
-        self.assertEqual(expected, md_table([(1, 2)], ["a", "b"]))
-        self.assertEqual(expected, md_table([{"a": 1, "b": 2}]))
-        self.assertEqual("| b |\n| --- |\n| 2 |\n", md_table([{"a": 1, "b": 2}], ["b"]))
-
-    def test_hostile_cells(self) -> None:
-        """Nothing in a cell breaks the table or becomes a tag."""
-        table = md_table([["x|y", "a\nb", "<i>", None, Markup("<b>")]], ["1", "2", "3", "4", "5"])
-        self.assertIn("| x\\|y | a<br/>b | &lt;i&gt; |  | <b> |", table)
-        self.assertIn("│ x|y │ a │ <i> │", to_plain(table))
-
-    def test_uneven(self) -> None:
-        """Short rows are filled up, and of nothing there is no table."""
-        self.assertEqual("|  |  |\n| --- | --- |\n| 1 |  |\n| 2 | 3 |\n", md_table([[1], [2, 3]]))
-        self.assertEqual("", md_table([]))
-
-    def test_in_a_template(self) -> None:
-        """It is there without an import, and isn't escaped."""
-        text = templating.tenv().from_string("{{ md_table([['<']], ['h']) }}").render()
-        self.assertEqual("| h |\n| --- |\n| &lt; |\n", text)
