@@ -18,7 +18,7 @@ from werkzeug.local import LocalProxy
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from errklein.compat.bottle_app import Bottle, bottle_app
-from errklein.web.facade import Response, current_context, make_response, send_from_directory
+from errklein.web.facade import Response, body_json, current_context, make_response, send_from_directory
 from errklein.web.facade.forms import FormsDict
 
 __all__ = [
@@ -64,7 +64,7 @@ class LocalRequest:
         if not asked.is_json or not asked.whole_body:
             return None
         try:
-            return json.loads(asked.whole_body)
+            return body_json.loads(asked.whole_body)
         except ValueError:
             raise HTTPError(400, "Invalid JSON") from None
 

@@ -26,11 +26,12 @@ from functools import cache
 from io import BytesIO
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any
-from urllib.parse import parse_qsl
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
+
+from errklein.webhooks.urlencoded import MAX_FIELDS, BadForm, parse_urlencoded
 
 MAX_DEPTH = 500
 """How deep JSON may be nested. Python's own limit depends on its version and on the stack above the parser."""
@@ -39,8 +40,8 @@ MAX_CONTAINERS = 1_000_000
 """How many lists and objects JSON of more than a megabyte may have: each takes a hundred bytes of memory, and time of
 every thread when garbage is collected."""
 
-MAX_FIELDS = 1000
-"""How many fields a form may have."""
+MAX_KEYS = 250_000
+"""How many keys an object in such JSON may have: it is made of them in one piece, while all other threads wait."""
 
 _LARGE = 1024 * 1024
 _URLENCODED = "application/x-www-form-urlencoded"
@@ -139,12 +140,23 @@ def _encodings() -> frozenset[str]:
 
 def _json_or_text(text: str, must_be_json: bool) -> object:
     try:
-        value = _loads(text)
+        return read_json(text)
     except json.JSONDecodeError as error:
         if must_be_json:
             where = f"line {error.lineno}, column {error.colno} (character {error.pos})"
             raise BadPayload(400, f"the body is not JSON: {error.msg} at {where}") from None
         return text
+
+
+def read_json(text: str, *, patient: bool = True) -> Any:
+    """The value that the JSON says. Raises JSONDecodeError, and BadPayload if there is more of something than may be.
+
+    If `patient`, other threads have their turns while large JSON is read, which takes longer.
+    """
+    try:
+        value = _loads(text, patient)
+    except json.JSONDecodeError:
+        raise
     except RecursionError:
         raise _too_deep() from None
     except ValueError:
@@ -159,16 +171,27 @@ class _PatientDecoder(json.JSONDecoder):
     """Decodes in Python rather than in C: slower, but other threads have their turns meanwhile."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(object_pairs_hook=_object_of)
         self.scan_once = py_make_scanner(self)
 
 
-def _loads(text: str) -> Any:
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _check_keys(pairs)
+    return dict(pairs)
+
+
+def _check_keys(keys: Any) -> Any:
+    if len(keys) > MAX_KEYS:
+        raise BadPayload(413, f"an object of the JSON has more than {MAX_KEYS} keys")
+    return keys
+
+
+def _loads(text: str, patient: bool) -> Any:
     if len(text) <= _LARGE:
         return json.loads(text)
     if text.lstrip()[:1] in ("[", "{") and text.count("[") + text.count("{") > MAX_CONTAINERS:
         raise BadPayload(413, f"the JSON has more than {MAX_CONTAINERS} lists and objects")
-    return _PatientDecoder().decode(text)
+    return _PatientDecoder().decode(text) if patient else json.loads(text, object_hook=_check_keys)
 
 
 def _too_deep() -> BadPayload:
@@ -202,13 +225,12 @@ def _read_form(body: bytes, media_type: str, options: Mapping[str, str]) -> dict
 
 def _read_urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
     name = _charset_named(charset)
-    text = _read_text(body, charset)
     try:
-        return parse_qsl(text, keep_blank_values=True, encoding=name, errors="strict", max_num_fields=MAX_FIELDS)
+        return parse_urlencoded(_read_text(body, charset).encode("utf-8", "surrogatepass"), name)
+    except BadForm as error:
+        raise BadPayload(400, str(error)) from None
     except UnicodeError:
         raise BadPayload(400, f"a field of the form is not {name}") from None
-    except ValueError:
-        raise BadPayload(400, f"the form has more than {MAX_FIELDS} fields") from None
 
 
 def _read_multipart(body: bytes, options: Mapping[str, str]) -> list[tuple[str, str]]:

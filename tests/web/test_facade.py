@@ -15,6 +15,8 @@ from errklein.compat import flask
 from errklein.running import on_reactor
 from errklein.running.context import request_id
 from errklein.webhooks import webhook
+from errklein.webhooks.payload import MAX_KEYS
+from errklein.webhooks.urlencoded import MAX_FIELDS, MAX_STRAYS
 from tests.web.kit import WebCase, request
 
 FORM = "application/x-www-form-urlencoded"
@@ -79,6 +81,64 @@ class RawTests(WebCase):
             path="/raw/3?q=x%20y",
         )
         self.assertEqual(got, repr(("1", ["1", "2"], "x y", "x y", b"q=x%20y")))
+
+    def test_odd_forms(self) -> None:
+        """What is no text is left as it was escaped; a body that is no text is no form."""
+        for body, fields in (
+            (b"a=%ff%41&b=100%", {"a": "%FFA", "b": "100%"}),
+            (b"a=%C3%A9+\xc3\xa9", {"a": "é é"}),
+            (b"a=1&b=\xff", {}),
+        ):
+            self.assertEqual(self.show(lambda r: r.form.to_dict(), "POST", body, FORM), repr(fields))
+
+    def test_too_much(self) -> None:
+        """What would hold everything up is refused, with the reason, wherever the handler runs."""
+
+        class Plugin:
+            @webhook(raw=True)
+            async def raw(self, request: Any) -> str:
+                return repr((request.values, request.get_json(silent=True)))
+
+            @webhook(raw=True)
+            def threaded(self, request: Any) -> str:
+                return repr((request.values, request.get_json(silent=True)))
+
+        self.serve(Plugin())
+        keys = b"{" + b'"k":1,' * MAX_KEYS + b'"k":1}'
+        json = "application/json"
+        for path in ("/raw", "/threaded"):
+            for body, kind, reason in (
+                (b"a=1&" * MAX_FIELDS, FORM, "fields"),
+                (b"%" * 10 * MAX_STRAYS, FORM, "percent"),
+                (b"%ff" * 10 * MAX_STRAYS, FORM, "bytes"),
+                (b"[" + b"[]," * 1_000_000 + b"1]", json, "lists"),
+                (keys, json, "keys"),
+            ):
+                answer = self.ask("POST", path, body, kind)
+                self.assertEqual(answer.status, 413)
+                self.assertIn(reason, answer.text)
+            self.assertIn("None", self.ask("POST", path, b"[" * 100_000, json).text)
+
+    def test_deep_json(self) -> None:
+        """It is refused by its depth, as JSON that is none."""
+
+        class Plugin:
+            @webhook(raw=True)
+            async def raw(self, request: Any) -> Any:
+                return request.get_json()
+
+        self.serve(Plugin())
+        answer = self.ask("POST", "/raw", b"[" * 100_000 + b"]" * 100_000, "application/json")
+        self.assertEqual(answer.status, 400)
+        self.assertIn("deep", answer.text)
+
+    def test_other_json(self) -> None:
+        """JSON in another UTF is read too, and large JSON."""
+        text = '{"a": "é"}'
+        for body in (text.encode("utf-16"), text.encode("utf-8-sig")):
+            self.assertEqual(self.show(lambda r: r.get_json(), "POST", body, "application/json"), repr({"a": "é"}))
+        large = b"[" + b'{"a":1},' * 200_000 + b"1]"
+        self.assertEqual(self.show(lambda r: len(r.get_json()), "POST", large, "application/json"), "200001")
 
     def test_files(self) -> None:
         """Uploads."""

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.webhooks.payload import MAX_DEPTH, MAX_FIELDS, BadPayload, decode_payload
+from errklein.webhooks.payload import MAX_DEPTH, MAX_KEYS, BadPayload, decode_payload
+from errklein.webhooks.urlencoded import MAX_FIELDS, MAX_STRAYS
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -130,6 +131,15 @@ class JSONTests(PayloadCase):
         text = b"x" + body
         self.assertEqual(decode_payload(text, "text/plain"), text.decode())
 
+    def test_too_many_keys(self) -> None:
+        """One object of so many that making it holds everything up is refused; several of fewer are not."""
+        keys = {f"number {number}": number for number in range(MAX_KEYS)}
+        self.assertEqual(decode_payload(json.dumps(keys).encode(), JSON), keys)
+        half = {f"number {number}": number for number in range(MAX_KEYS // 2 + 1)}
+        self.assertEqual(decode_payload(json.dumps([half, half]).encode(), JSON), [half, half])
+        keys["one more"] = 1
+        self.assertIn("keys", self.refused(413, json.dumps(keys).encode(), JSON))
+
     def test_many_digits(self) -> None:
         """An integer that takes Python quadratic time to read is refused."""
         self.assertIn("digits", self.refused(400, b"1" * 5000, JSON))
@@ -230,6 +240,19 @@ class FormTests(PayloadCase):
             multipart(*((f'name="f{number}"', "1") for number in range(MAX_FIELDS + 1))),
             "multipart/form-data; boundary=b",
         )
+
+    def test_large_field(self) -> None:
+        """A field of several megabytes arrives, whatever is in it."""
+        text = 'é{"a": "100% = 1"}\n' * 100_000
+        self.assertEqual(decode_payload(urlencode({"payload": text}).encode(), FORM, form_param="payload"), text)
+        for charset in ("utf-8", "latin-1"):
+            body = urlencode({"payload": text}, encoding=charset).encode()
+            self.assertEqual(decode_payload(body, f"{FORM}; charset={charset}"), {"payload": text})
+
+    def test_no_form(self) -> None:
+        """A body of percent signs is refused at once."""
+        self.assertIn("percent", self.refused(400, b"%" * (MAX_STRAYS + 1), FORM))
+        self.assertEqual(decode_payload(b"a=100%&b=%zz", FORM), {"a": "100%", "b": "%zz"})
 
     def test_broken_multipart(self) -> None:
         """One without a boundary, or cut off, is refused."""

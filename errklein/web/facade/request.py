@@ -10,7 +10,8 @@ from typing import Any
 import werkzeug.wrappers
 from werkzeug.routing import Rule
 
-from errklein.web.facade.forms import FormsDict
+from errklein.web.facade import body_json
+from errklein.web.facade.forms import FormParser, FormsDict
 from errklein.webhooks import Hook
 
 
@@ -18,6 +19,8 @@ class Request(werkzeug.wrappers.Request):
     """A request, by the names that Flask's has. Bodies are whole when a handler starts, and within the limit."""
 
     max_form_memory_size = None  # The body's limit holds for forms too.
+    form_data_parser_class = FormParser
+    json_module = body_json
 
     url_rule: Rule | None = None
     """The rule that matched."""

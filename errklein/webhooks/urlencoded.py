@@ -1,0 +1,119 @@
+"""Urlencoded forms, read as `urllib.parse.parse_qsl` reads them, however large they are.
+
+The standard library makes an object of each escape, and joins millions of them while all other threads wait: a form of
+24 MB took gigabytes of memory. Here escapes are decoded in C, slice by slice, and between slices other threads have their turns.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_qp
+from io import StringIO
+
+MAX_FIELDS = 1000
+"""How many fields a form may have."""
+
+MAX_STRAYS = 5000
+"""How many percent signs that begin no escape, and bytes that are no text, a form may have: each takes time."""
+
+SLICE = 64 * 1024
+"""How many bytes are decoded in one piece."""
+
+_STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_SPACES = bytes.maketrans(b"+", b" ")
+_RUN = re.compile(rb"[\x00-\x7f]+|[\x80-\xff]+")
+
+
+class BadForm(ValueError):
+    """The form has more of something than may be; says of what."""
+
+
+def parse_urlencoded(form: bytes, encoding: str = "utf-8", errors: str = "strict") -> list[tuple[str, str]]:
+    """The names and values of a form, which is in UTF-8, and whose escapes are in `encoding`.
+
+    Raises BadForm, or UnicodeError for escapes that aren't in the encoding.
+    """
+    if form.count(b"&") >= MAX_FIELDS:
+        raise BadForm(f"the form has more than {MAX_FIELDS} fields")
+    reader = _Reader(form, encoding, errors)
+    pairs = []
+    start = 0
+    while start < len(form):
+        end = _found(form, b"&", start, len(form))
+        if start < end:
+            name_end = _found(form, b"=", start, end)
+            pairs.append((reader.read(start, name_end), reader.read(name_end + 1, end)))
+        start = end + 1
+    return pairs
+
+
+def _found(form: bytes, sign: bytes, start: int, end: int) -> int:
+    place = form.find(sign, start, end)
+    return end if place < 0 else place
+
+
+class _Reader:
+    """Decodes the names and values of one form, and counts what in them is no text."""
+
+    def __init__(self, form: bytes, encoding: str, errors: str) -> None:
+        self._form = form
+        self._encoding = encoding
+        self._errors = errors
+        self._strays = 0
+
+    def read(self, start: int, end: int) -> str:
+        """The text of the name or value that is there."""
+        form = self._form
+        if form.find(b"%", start, end) < 0:
+            return form[start:end].translate(_SPACES).decode("utf-8", "surrogatepass")
+        if self._encoding == "utf-8" or form[start:end].isascii():
+            return self._decode(self._unquote(start, end))
+        # Only what is ASCII has gone through `encoding`.
+        text = StringIO()
+        for run in _RUN.finditer(form, start, end):
+            ascii_only = run[0].isascii()
+            text.write(
+                self._decode(self._unquote(*run.span())) if ascii_only else run[0].decode("utf-8", "surrogatepass")
+            )
+        return text.getvalue()
+
+    def _unquote(self, start: int, end: int) -> bytearray:
+        unquoted = bytearray()
+        while start < end:
+            cut = start + SLICE
+            if cut < end:
+                # So that no escape is torn: one that begins in the last two bytes is left for the next slice.
+                cut = _found(self._form, b"%", cut - 2, cut)
+            unquoted += self._unquote_slice(self._form[start : min(cut, end)].translate(_SPACES))
+            start = cut
+        return unquoted
+
+    def _unquote_slice(self, data: bytes) -> bytes:
+        # Where there are so many, they take the time of strays.
+        self._count(data.count(b"=") // 1000)
+        # Quoted-printable is the same with another sign, and takes ends of lines away that come after one.
+        if not (b"\n" in data and b"%\n" in data) and not (b"\r" in data and b"%\r" in data):
+            unquoted = _from_quoted_printable(data)
+            if len(data) - len(unquoted) == 2 * data.count(b"%"):
+                return unquoted
+        data, strays = _STRAY.subn(b"%25", data)
+        self._count(strays)
+        return _from_quoted_printable(data)
+
+    def _decode(self, data: bytearray) -> str:
+        try:
+            return data.decode(self._encoding)
+        except UnicodeDecodeError:
+            if self._errors == "strict":
+                raise
+        self._count(len(data) - len(data.decode(self._encoding, "ignore").encode(self._encoding)))
+        return data.decode(self._encoding, self._errors)
+
+    def _count(self, strays: int) -> None:
+        self._strays += strays
+        if self._strays > MAX_STRAYS:
+            raise BadForm(f"the form has more than {MAX_STRAYS} percent signs or bytes that mean nothing")
+
+
+def _from_quoted_printable(data: bytes) -> bytes:
+    return a2b_qp(data.replace(b"=", b"=3D").replace(b"%", b"="))
