@@ -176,14 +176,9 @@ class _PatientDecoder(json.JSONDecoder):
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _check_keys(pairs)
-    return dict(pairs)
-
-
-def _check_keys(keys: Any) -> Any:
-    if len(keys) > MAX_KEYS:
+    if len(pairs) > MAX_KEYS:
         raise BadPayload(413, f"an object of the JSON has more than {MAX_KEYS} keys")
-    return keys
+    return dict(pairs)
 
 
 def _loads(text: str, patient: bool) -> Any:
@@ -191,7 +186,7 @@ def _loads(text: str, patient: bool) -> Any:
         return json.loads(text)
     if text.lstrip()[:1] in ("[", "{") and text.count("[") + text.count("{") > MAX_CONTAINERS:
         raise BadPayload(413, f"the JSON has more than {MAX_CONTAINERS} lists and objects")
-    return _PatientDecoder().decode(text) if patient else json.loads(text, object_hook=_check_keys)
+    return _PatientDecoder().decode(text) if patient else json.loads(text, object_pairs_hook=_object_of)
 
 
 def _too_deep() -> BadPayload:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python import threadable
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat import flask
@@ -104,6 +105,8 @@ class RawTests(WebCase):
                 return repr((request.values, request.get_json(silent=True)))
 
         self.serve(Plugin())
+        # Here the tests' thread is the reactor's, whatever ran before.
+        self.patch(threadable, "ioThread", threading.get_ident())
         keys = b"{" + b'"k":1,' * MAX_KEYS + b'"k":1}'
         json = "application/json"
         for path in ("/raw", "/threaded"):
