@@ -24,6 +24,8 @@ LOCAL_ADMIN = "@admin"
 
 _NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
+_DIRECTORIES = ("BOT_EXTRA_PLUGIN_DIR", "BOT_EXTRA_BACKEND_DIR")
+
 _BY_NETWORK = ("BOT_ADMINS", "BOT_ADMINS_NOTIFICATIONS", "CHATROOM_PRESENCE")
 """Settings that name people and rooms; given for all networks, an entry "libera:alice" is meant for one of them."""
 
@@ -64,8 +66,9 @@ class Config:
 
         The settings themselves are as they were written, a text or a list, since plugins may have written them.
         """
-        directories: dict[str, list[str]] = vars(vars(self)["_above"] or self)["_directories"]
-        return directories.get(setting, [])
+        own: dict[str, list[str]] = vars(self)["_directories"]
+        above: Config | None = vars(self)["_above"]
+        return own.get(setting, []) if above is None or setting in own else above.directories(setting)
 
     @property
     def path(self) -> Path | None:
@@ -134,9 +137,7 @@ def load_config(
     if "BACKEND" in overrides:
         settings["BACKENDS"] = {}
     given = {name: checked(name, value) for name, value in settings.items()}
-    listed: dict[str, list[str]] = {
-        name: given.get(name, []) for name in ("BOT_EXTRA_PLUGIN_DIR", "BOT_EXTRA_BACKEND_DIR")
-    }
+    listed: dict[str, list[str]] = {name: given.get(name, []) for name in _DIRECTORIES}
     listed["BOT_EXTRA_PLUGIN_DIR"] = [
         *listed["BOT_EXTRA_PLUGIN_DIR"],
         *checked("BOT_EXTRA_PLUGIN_DIR", list(plugin_dirs)),
@@ -145,9 +146,7 @@ def load_config(
     config = Config(
         {name: copy.copy(setting.default) for name, setting in SETTINGS.items()} | given | written, path=path
     )
-    vars(config)["_directories"] = {
-        name: [str(Path(directory).absolute()) for directory in directories] for name, directories in listed.items()
-    }
+    vars(config)["_directories"] = _absolute(listed)
     config.BOT_DATA_DIR = str(Path(config.BOT_DATA_DIR).absolute())
     vars(config)["_networks"] = _views(config, "BACKEND" in given)
     _fill_in(config, given)
@@ -172,7 +171,12 @@ def _views(config: Config, has_backend: bool) -> dict[str, Config]:
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
         views[network] = Config(own, network=network, path=config.path, above=config)
+        vars(views[network])["_directories"] = _absolute({name: own[name] for name in _DIRECTORIES if name in own})
     return views
+
+
+def _absolute(listed: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    return {name: [str(Path(directory).absolute()) for directory in given] for name, given in listed.items()}
 
 
 def _fill_in(config: Config, given: Mapping[str, Any]) -> None:

@@ -17,13 +17,13 @@ from errklein.answering.conversations import questions_of
 from errklein.answering.filtering import Filtering
 from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
-from errklein.commands import Caller, Prefixes, RegisteredCommand, find_command, strip_prefix
+from errklein.commands import Caller, CommandError, Prefixes, RegisteredCommand, find_command, strip_prefix
 from errklein.commands.access import needs_admin, verdict_on
 from errklein.commands.declaration import is_at_once
 from errklein.commands.history import History, asked_again
 from errklein.commands.unknown import unknown_command
 from errklein.ports import Backend
-from errklein.running import Placement, place
+from errklein.running import Overloaded, Placement, PoolStopped, place
 from errklein.running.one_by_one import OneByOne
 from errklein.running.patience import result_within
 from errklein.running.tally import Tally
@@ -255,31 +255,30 @@ class Dispatcher:
             self.histories[backend.network].remember(person, command.name, text, _aclattr(message))
         if declaration.pattern is not None:
             args = declaration.match(text) if match is None else match
-            return None if args is None else self._line_up(backend, message, command, args)
+            return None if args is None else self._line_up(backend, message, command, self._run, args)
         if not declaration.splits_at_once:
-            splitting = self._bot.runner.run(declaration.split, text, pool=self._bot.command_pool)
-            return splitting.addCallbacks(
-                partial(self._line_up, backend, message, command), partial(self._not_split, backend, message, command)
-            )
+            return self._line_up(backend, message, command, self._split_and_run, text)
         try:
             args = declaration.split(text)
         except Exception:
-            self._not_split(backend, message, command, Failure())
+            self.answers.reply(backend, message, _not_split(Failure()), command)
             return None
-        return self._line_up(backend, message, command, args)
-
-    def _not_split(self, backend: Backend, message: Message, command: RegisteredCommand, failure: Failure) -> None:
-        self.answers.reply(backend, message, f"Sorry, I couldn't parse your arguments. {told(failure)}", command)
+        return self._line_up(backend, message, command, self._run, args)
 
     def _line_up(
-        self, backend: Backend, message: Message, command: RegisteredCommand, args: Any
+        self,
+        backend: Backend,
+        message: Message,
+        command: RegisteredCommand,
+        do: Callable[[Backend, Message, RegisteredCommand, Any], Deferred[Any]],
+        args: Any,
     ) -> Deferred[Any] | None:
-        """Run the command, at once or when its turn has come."""
+        """Do it, which is `_run` or `_split_and_run`, at once or when its turn has come."""
         where = place(command.handler)
         waits = command.declaration.admin_only and not is_at_once(command.handler)
-        if where is Placement.REACTOR and not command.yields and not waits:
+        if where is Placement.REACTOR and not command.yields and not waits and do == self._run:
             return self._run_here(backend, message, command, args)
-        run = partial(self._run, backend, message, command, args)
+        run = partial(do, backend, message, command, args)
         if where is Placement.THREAD and not self._bot.bot_config.BOT_ASYNC:
             run = partial(self._in_turn.run, run)
         running = (
@@ -306,6 +305,19 @@ class Dispatcher:
             )
 
         return tell
+
+    def _split_and_run(
+        self, backend: Backend, message: Message, command: RegisteredCommand, text: str
+    ) -> Deferred[Any]:
+        """As `_run`, with a plugin's own splitter, which may wait for something, before it."""
+
+        def refuse(failure: Failure) -> Failure:
+            if failure.check(PoolStopped, Overloaded):
+                return failure
+            raise CommandError(_not_split(failure))
+
+        splitting = self._bot.runner.run(command.declaration.split, text, pool=self._bot.command_pool)
+        return splitting.addCallbacks(partial(self._run, backend, message, command), refuse)
 
     def _run(self, backend: Backend, message: Message, command: RegisteredCommand, args: Any) -> Deferred[Any]:
         runner, pool = self._bot.runner, self._bot.command_pool
@@ -364,6 +376,10 @@ def _in_this_context(function: Callable[..., Any], *args: Any) -> Callable[..., 
     """A callback that calls the function as if it were called now."""
     context = copy_context()
     return lambda _: context.run(function, *args)
+
+
+def _not_split(failure: Failure) -> str:
+    return f"Sorry, I couldn't parse your arguments. {told(failure)}"
 
 
 def _aclattr(message: Message) -> str:

@@ -20,7 +20,7 @@ from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
 from errklein.running import PoolStopped
 from errklein.running.tally import Tally
 from errklein.running.threads import on_reactor_soon
-from errklein.text import md_escape
+from errklein.text.quoting import plain
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -308,7 +308,7 @@ class FlowExecutor:
             return prefix + str(step).replace("_", " ")
         declared = command.declaration
         if declared.pattern is not None:
-            return (prefix if declared.prefixed else "") + md_escape(declared.pattern.pattern)
+            return (prefix if declared.prefixed else "") + plain(declared.pattern.pattern)
         return f"{prefix}{str(step).replace('_', ' ')} {declared.syntax or ''}".rstrip()
 
     def _tell(self, flow: Flow, text: str) -> None:

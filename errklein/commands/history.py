@@ -43,8 +43,10 @@ class History(dict[Any, deque[Given]]):
         """The person has given the command; if it is in the history already, it moves to the end."""
         given = Given.by(aclattr, command, args)
         commands = self[person]
-        if given in commands:
-            commands.remove(given)
+        for place, before in enumerate(commands):
+            if before == given and getattr(before, "aclattr", aclattr) == aclattr:
+                del commands[place]
+                break
         commands.append(given)
 
     def of(self, person: str, aclattr: str = "") -> list[Given]:

@@ -6,6 +6,7 @@ import copy
 import logging
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,13 +58,18 @@ class EmbeddedBot(MutableMapping[str, Any]):
         self._grace = config.GRACE_PERIOD
         self._data = DataDirectory(Path(config.BOT_DATA_DIR))
         self._data.prepare()
-        self._stop_log = _log_to_file(config)
         self._data.lock()
-        self._ended = threading.Event()
-        self._running = reactor_thread()
-        self._running.start()
-        self._stop_sentry = start_sentry(config)
-        self._bot = self._do(self._make, config)
+        with ExitStack() as undone:
+            undone.callback(self._data.unlock)
+            self._stop_log = _log_to_file(config)
+            undone.callback(self._stop_log)
+            self._ended = threading.Event()
+            self._running = reactor_thread()
+            self._running.start()
+            self._stop_sentry = start_sentry(config)
+            undone.callback(self._stop_sentry)
+            self._bot = self._do(self._make, config)
+            undone.pop_all()
 
     def serve_forever(self) -> None:
         """Run until `shutdown` is called, in any thread, or Ctrl-C is pressed, or the networks have come to their end."""

@@ -68,7 +68,7 @@ class ChatRoom(BotPlugin):
         config = self._bot.bot_config.networks[self._bot.backend.network]
         if config.CHATROOM_RELAY and message.is_direct and isinstance(message.frm, Person):
             listeners = _listeners(config.CHATROOM_RELAY, message.frm.network, message.frm.person)
-            self._pass_on(message.body, listeners, self.query_room)
+            self._pass_on(message.body, listeners, self._room_named)
         elif config.REVERSE_CHATROOM_RELAY and message.is_group:
             room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
             assert room is not None
@@ -140,6 +140,13 @@ class ChatRoom(BotPlugin):
         if not names:
             return "I'm in no room."
         return "I'm in these rooms:\n\n" + "\n".join(f"- {code(name)}" for name in names)
+
+    def _room_named(self, name: str) -> Identifier:
+        try:
+            return self.query_room(name)
+        except NotImplementedError:
+            # There may be names of rooms nevertheless.
+            return self.build_identifier(name)
 
     def _pass_on(self, text: str, listeners: Iterable[str], named: Callable[[str], Identifier]) -> None:
         """Say it as it was said: of people's text Markdown would drop characters, and show links that mislead."""

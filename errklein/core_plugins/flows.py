@@ -10,7 +10,6 @@ from errklein import BotPlugin, CommandError, Identifier, Message, botcmd
 from errklein.commands.access import admin_by_default
 from errklein.commands.declaration import documentation
 from errklein.commands.flows import FlowNode, FlowRoot
-from errklein.text import md_escape
 from errklein.text.quoting import plain
 
 _KILL_USAGE = "usage: flows_kill user flow_name"
@@ -56,7 +55,7 @@ class Flows(BotPlugin):
             return (
                 "\n".join(
                     # Else "#room/…" would be a heading.
-                    f"- {md_escape(str(flow.requestor))} is using flow **{flow.name}** on step **{flow.current_step}**, "
+                    f"- {plain(str(flow.requestor))} is using flow **{flow.name}** on step **{flow.current_step}**, "
                     f"next step(s): {', '.join(f'**{step}**' for step in flow.next_steps()) or 'none'}"
                     for flow in in_flight
                 )

@@ -16,7 +16,7 @@ from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
 from errklein.commands.declaration import at_once
 from errklein.running.relaunch import CannotRestart, restart
-from errklein.text.quoting import plain
+from errklein.text.quoting import plain, plain_but_html
 
 
 class Health(BotPlugin):
@@ -116,7 +116,7 @@ def _garbage() -> Mapping[str, Any]:
 
 def _cell(text: str) -> str:
     """The text for a cell of a table, which escapes its bars and angle brackets itself."""
-    return plain(text).replace("\\|", "|").replace("\\>", ">")
+    return plain_but_html(text).replace("\\|", "|").replace("\\>", ">")
 
 
 def _spoken(seconds: int) -> str:

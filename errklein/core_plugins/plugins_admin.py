@@ -47,7 +47,7 @@ class Plugins(ReposCommands, BotPlugin):
         if type(configuration) is not type(template):
             raise CommandError(
                 f"The given configuration looks fishy: it should be a {type(template).__name__}, "
-                f"as in {template!r}, but is a {type(configuration).__name__}"
+                f"as in {code(repr(template))}, but is a {type(configuration).__name__}"
             )
         try:
             await self._bot.plugin_manager.configure(name, configuration)
@@ -82,6 +82,8 @@ class Plugins(ReposCommands, BotPlugin):
     async def plugin_blacklist(self, msg: Message, args: str) -> str:
         """Deactivate a plugin, and keep it from being activated when the bot starts."""
         plugin = self._existing(self._named(args, "blacklist"))
+        if plugin.instance is self:
+            raise CommandError(f"{plugin.name} is what could undo that; nothing is done.")
         said = self._bot.plugin_manager.blacklist_plugin(plugin.name)
         if plugin.active:
             await self._do(self._bot.plugin_manager.deactivate, plugin.name)

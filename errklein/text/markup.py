@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from errklein.text.quoting import plain
+from errklein.text.quoting import plain_but_html
 from errklein.text.xhtml import is_harmless
 
 # What would end an address in Markdown, or mean something else there. An address can do without these characters.
@@ -22,14 +22,15 @@ def as_it_is(value: Any) -> Markup:
     """Markdown that shows the value as it is, line for line; templates have it as the filter `plain`."""
     lines = escape("" if value is None else value).strip().splitlines()
     # Tags first: escaped after it, the `>` that has got a backslash would be an entity, and the backslash would show.
-    return _lines(plain(line) for line in lines)
+    return _lines(plain_but_html(line) for line in lines)
 
 
 def md_link(label: Any, address: Any) -> Markup:
-    """The label, as it is, as a link; if that would lead where no link should, label and address as text."""
+    """The label, as it is unless it is Markup, as a link; if that would lead where no link should, label and address as text."""
     if is_harmless(str(address)):
         # With `]:` in it, it would define where other links lead.
-        shown = as_it_is(label).replace("]:", Markup("]&#58;"))
+        shown = label if isinstance(label, Markup) else as_it_is(label)
+        shown = shown.replace("]:", Markup("]&#58;"))
         return Markup("[{}]({})").format(shown, _address(address))
     return Markup("{} ({})").format(as_it_is(label), as_it_is(address))
 

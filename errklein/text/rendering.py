@@ -161,4 +161,5 @@ def _laid_out(markdown: str, compact: bool, exact: bool = False) -> str:
         # better than not to see it.
         return markdown
     # Definitions such as `[ticket]: http://x/1` show nothing by themselves, and a message of nothing else would vanish.
-    return text if without_marks(text).strip(" \n") else markdown.strip()
+    vanishes = not without_marks(text).strip(" \n") and _DEFINITION.search(markdown)
+    return markdown.strip() if vanishes else text

@@ -21,7 +21,7 @@ class Silent(Exception):
         raise ValueError("no text")
 
 
-def split_itself(args: str) -> list[str]:
+def split_at_dashes(args: str) -> list[str]:
     """Splits, or doesn't."""
     if args == "leave":
         raise SystemExit(2)
@@ -101,7 +101,7 @@ class Talker(BotPlugin):
     def split_shell(self, msg: Any, args: list[str]) -> str:
         return repr(args)
 
-    @botcmd(split_args_with=split_itself)
+    @botcmd(split_args_with=split_at_dashes)
     def split_itself(self, msg: Any, args: list[str]) -> str:
         return str(args)
 
@@ -109,6 +109,10 @@ class Talker(BotPlugin):
     async def admin_waits(self, msg: Any, args: str) -> str:
         await self._gate()
         return f"done {args}".strip()
+
+    @botcmd(admin_only=True, split_args_with=split_at_dashes)
+    async def admin_splits(self, msg: Any, args: list[str]) -> str:
+        return str(args)
 
     @botcmd(admin_only=True)
     async def admin_finds(self, msg: Any, args: str) -> str:
@@ -475,6 +479,18 @@ class OrderTests(TalkerCase):
         self.reactor.advance(0)
         self.talker.gates[1].callback(None)
         self.assertEqual(self.texts("console"), ["console"])
+
+    def test_splitters_keep_the_order(self) -> None:
+        """Commands of administrators whose arguments a plugin splits itself wait for their turn all the same."""
+        self.say("!admin waits 1", frm="alice")
+        self.say("!admin splits a-b", frm="alice")
+        self.say("!admin waits 2", frm="alice")
+        self.assertEqual(self.texts(), [])
+        self.talker.gates[0].callback(None)
+        self.reactor.advance(0)
+        self.reactor.advance(0)
+        self.talker.gates[1].callback(None)
+        self.assertEqual(self.texts(), ["done 1", "['a', 'b']", "done 2"])
 
     def test_a_never_ending_command(self) -> None:
         """Others are answered while one never is; idle is the bot only after the last answer."""

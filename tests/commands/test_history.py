@@ -33,6 +33,16 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("echo", "a secret"))
         self.assertIsNone(given_lately.again("bob", 2, "bob!m@elsewhere"))
 
+    def test_somebody_else_moves_nothing(self) -> None:
+        """What they command doesn't move what the other has commanded, so that "the last one" stays the same."""
+        given_lately = History()
+        for command in ("wipe", "deploy"):
+            given_lately.remember("bob", command, "x", "bob!b@home")
+        given_lately.remember("bob", "deploy", "x", "bob!m@elsewhere")
+        self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("deploy", "x"))
+        given_lately.remember("bob", "wipe", "x", "bob!b@home")
+        self.assertEqual(given_lately.of("bob", "bob!b@home"), [("deploy", "x"), ("wipe", "x")])
+
     def test_what_plugins_put_there(self) -> None:
         """A plugin may write into it as into errbot's, and that is anybody's of that name."""
         given_lately = History()

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tests.contract import IS_ERRKLEIN
 from tests.contract.kit import ContractTest
 
 
@@ -187,6 +188,8 @@ class KeptTests(ContractTest):
 
     def setUp(self) -> None:
         """Have a value."""
+        if sys.version_info >= (3, 13) and not IS_ERRKLEIN:
+            self.skipTest("errbot opens a shelf in another thread than it uses it in, which Python 3.13's don't bear")
         super().setUp()
         self.kept: Any = self.instance()
         self.kept["a"] = [1]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text import printable, to_irc, to_plain
 from errklein.text.quoting import plain, plain_lines
+from errklein.text.splitting import split_message
 
 # All that Markdown knows, but for entities and tags, which templates escape.
 SPECIAL = st.text(alphabet=" \tab1é漢*_`[](){}>#:!|=+-./\\\"'~^", max_size=40)
@@ -75,6 +78,18 @@ class PlainTests(SynchronousTestCase):
             self.assertEqual(
                 [line for line in shown if line], [line.split() for line in text.splitlines() if line.split()]
             )
+
+    def test_long_runs(self) -> None:
+        """A long run of one sign takes no longer than other texts: what is done once for each counts the whole."""
+        for sign in "#*_`[=~:-1":
+            text = sign * 200_000 + "x"
+            self.assertEqual(unescape(plain(text).replace("\\", "")), text)
+
+    def test_parts(self) -> None:
+        """A text that is cut into parts is shown as it is, too."""
+        text = "really long - with + signs # and > others 1. in it " * 5
+        parts = split_message(plain_lines(text), 30)
+        self.assertEqual(" ".join(to_plain(part) for part in parts).split(), text.split())
 
     def test_no_more_than_needed(self) -> None:
         """What means nothing in Markdown where it stands is left alone, for networks that show Markdown as it is."""

@@ -192,18 +192,19 @@ class CardTests(SynchronousTestCase):
         page = to_xhtml(self.card(title="t", link="javascript:x", image="data:x"))
         self.assertEqual("<h2>t (javascript:x)</h2>\n<p>data:x</p>", page)
 
-    def test_strangers_marks(self) -> None:
-        """Nothing but the body is Markdown."""
+    def test_markdown(self) -> None:
+        """All of it is Markdown, as on errbot; a bar ends no cell, and a colour nothing."""
         shown = self.shown(
             body="b",
             summary="*s*",
-            title="# C# `t` {: color='blue' } #",
+            title="**t** [x]",
+            link="http://l/",
             color="red' }\n\n**c**",
-            fields=(("`k", "v|w\n- [x](http://evil/)"), ("l", "`w")),
+            fields=(("`k`", "v|w\n**x**"), ("l", "[here](http://y/)")),
         )
-        self.assertEqual("*s*\n\n  # C# `t` {: color='blue' } #\n\n b", shown.partition("\n┏")[0])
-        self.assertIn("┃ `k                  ┃ l  ┃", shown)
-        self.assertIn("│ v|w                 │ `w │\n│ - [x](http://evil/) │    │", shown)
+        self.assertEqual("s\n\n  t [x] (http://l/)\n\n b", shown.partition("\n┏")[0])
+        self.assertIn("┃ k   ┃ l                ┃", shown)
+        self.assertIn("│ v|w │ here (http://y/) │\n│ x   │                  │", shown)
 
     def test_only_the_link(self) -> None:
         """Without a title the address is shown for it."""

@@ -21,8 +21,7 @@ from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
 from errklein.ports import BackendEvents
 from errklein.running.turns import Turns
 from errklein.text import printable, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
-from errklein.text.quoting import code
-from errklein.text.rendering import md_escape
+from errklein.text.quoting import code, plain
 
 HISTORY = "text-history"
 """The file in the data directory that keeps what was typed."""
@@ -127,7 +126,7 @@ class TextBackend(LocalBackend):
 
     def _react(self, message: Message, mark: str) -> None:
         if message.frm is not None:
-            self.send_message(Message(f"reaction {md_escape(mark)}", frm=self.bot_identifier, to=message.frm))
+            self.send_message(Message(f"reaction {plain(mark)}", frm=self.bot_identifier, to=message.frm))
 
     def send_stream_request(
         self,

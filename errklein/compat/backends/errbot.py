@@ -52,6 +52,8 @@ class ErrBot(Backend, StoreMixin):
         self.repo_manager: Any = None
         self.storage_plugin: Any = None
         self.message_size_limit = MESSAGE_SIZE_LIMIT
+        # What plugins find there later is what this network takes.
+        self._wanted_limit: int | None = getattr(bot_config, "MESSAGE_SIZE_LIMIT", None)
         self.set_message_size_limit()
 
     def __getattr__(self, name: str) -> Any:
@@ -67,7 +69,7 @@ class ErrBot(Backend, StoreMixin):
 
     def set_message_size_limit(self, limit: int = MESSAGE_SIZE_LIMIT, hard_limit: int = MESSAGE_SIZE_LIMIT) -> None:
         """Cut messages after `limit` characters, or where MESSAGE_SIZE_LIMIT says; `hard_limit` is the network's."""
-        wanted = getattr(self.bot_config, "MESSAGE_SIZE_LIMIT", None)
+        wanted = self._wanted_limit
         if wanted and wanted > hard_limit:
             log.warning("MESSAGE_SIZE_LIMIT is %d, but the network takes no more than %d", wanted, hard_limit)
         self.message_size_limit = wanted or limit
