@@ -13,19 +13,19 @@ URL = "https://pypi.org/pypi/errklein/json"
 _SOON = 60.0
 _DAY = 86_400.0
 _WITHIN = 30.0
-_LOCAL = ("null", "test", "text")
+_LOCAL = ("dummy", "null", "test", "text")
 _RELEASE = re.compile(r"\d{1,6}(\.\d{1,6}){0,5}")
 
 
 class VersionChecker(BotPlugin):
     """Asks once a day whether there is a newer errklein, and tells administrators once of each.
 
-    It is inactive while the bot is in no network but Text, Test or Null.
+    It is inactive while the bot is in no network but Text, Test, Null or Dummy.
     """
 
     def activate(self) -> None:
         """Begin to ask, if there are administrators elsewhere than on this terminal."""
-        if all(backend.mode in _LOCAL for backend in self._bot.backends.values()):
+        if all(backend.mode.lower() in _LOCAL for backend in self._bot.backends.values()):
             return
         super().activate()
         self.start_poller(_SOON, self.begin, times=1)
