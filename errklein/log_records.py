@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 import time
 from typing import Any
 
@@ -47,13 +48,20 @@ class FormattedByLogging:
 
     def __init__(self, formatter: logging.Formatter) -> None:
         self._formatter: Any = formatter
+        self._here = threading.local()
 
     def __call__(self, event: LogEvent) -> str | None:
         """The event's line, or lines; as errklein itself writes them if the formatter fails."""
         if format_line(event) is None:
             return None
+        if getattr(self._here, "formatting", False):
+            # It logs something itself, of which each line would be one more.
+            return format_line(event)
+        self._here.formatting = True
         try:
             return f"{self._formatter.format(record_of(event))}\n"
-        except Exception as error:
+        except BaseException as error:
             line = format_line({**event, "log_failure": None}) or ""
             return f"{line.rstrip()} (BOT_LOG_FORMATTER fails: {escape(repr(error))})\n"
+        finally:
+            self._here.formatting = False

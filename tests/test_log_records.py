@@ -40,6 +40,27 @@ class FormattedTests(SynchronousTestCase):
         event = {"log_time": 0.0, "log_format": "then"}
         self.assertIn(FormattedByLogging(log)(event), ("1970\n", "1969\n"))
 
+    def test_formatters_that_misbehave(self) -> None:
+        """One that logs something itself has that written too, once; one that would end the program doesn't."""
+        lines: list[str | None] = []
+
+        class Chatty(logging.Formatter):
+            def format(self, record: logging.LogRecord) -> str:
+                lines.append(formatted({"log_format": "inner", "log_level": LogLevel.info}))
+                return "outer"
+
+        formatted = FormattedByLogging(Chatty())
+        event = {"log_format": "x", "log_level": LogLevel.info}
+        self.assertEqual(formatted(event), "outer\n")
+        self.assertEqual(len(lines), 1)
+        self.assertIn("inner", str(lines[0]))
+
+        class Ends(logging.Formatter):
+            def format(self, record: logging.LogRecord) -> str:
+                raise SystemExit(3)
+
+        self.assertIn("BOT_LOG_FORMATTER fails: SystemExit(3)", str(FormattedByLogging(Ends())(event)))
+
     def test_request(self) -> None:
         """A format may have the id of the request."""
         context = copy_context()

@@ -87,6 +87,10 @@ class Conversations:
         """
         if self._stopped:
             return fail(QuestionWithdrawn("The bot is stopping."))
+        if not getattr(plugin, "is_activated", True):
+            return fail(QuestionWithdrawn("The plugin is deactivated."))
+        if timeout is not None and not (isinstance(timeout, (int, float)) and timeout == timeout):
+            return fail(ValueError(f"timeout: expected a number of seconds or None, not {timeout!r}"))
         backend = self._bot.backend_of_message(message)
         asked = self._bot.dispatcher.answers.addressed(backend, message, text, _command.get(), threaded=True)
         place = _place_of(asked, backend, message)
@@ -135,9 +139,9 @@ class Conversations:
             self._send(waiting[0])
 
     def _send(self, question: _Question) -> None:
-        # The answer may be there before sending has come to its end.
-        question.start_clock(self._bot.reactor)
         try:
+            # The answer may be there before sending has come to its end.
+            question.start_clock(self._bot.reactor)
             self._bot.deliver(question.backend, question.asked)
         except Exception:
             self.end(question, Failure())
@@ -171,7 +175,7 @@ class _Question:
     def start_clock(self, reactor: Any) -> None:
         """The question is being sent; an answer may come from now on."""
         if self._timeout is not None:
-            self._clock = reactor.callLater(self._timeout, self._too_late)
+            self._clock = reactor.callLater(max(0, self._timeout), self._too_late)
 
     def stop_clock(self) -> None:
         """It isn't waited for any more."""

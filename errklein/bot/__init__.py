@@ -141,7 +141,8 @@ class Bot(Keeping, Hearing):
         self.dispatcher.stop()
         self.streams.stop()
         self.command_pool.stop()
-        await self.plugin_manager.stop()
+        # Networks are left in order, and what is stored is closed, although a plugin hangs.
+        await _at_most(self.reactor, max(2.0, grace * 0.8), self.plugin_manager.stop())
         await DeferredList([backend.disconnect() for backend in self.backends.values()])
         flask_routes.forget(self.web)
         await self.web.close()
@@ -222,7 +223,7 @@ class Bot(Keeping, Hearing):
 
     def remove_command_filters_from(self, plugin: BotPlugin) -> None:
         """The plugin's filters see no commands any more."""
-        self.filters.remove(plugin.name)
+        self.filters.remove(plugin.name, plugin)
 
     def inject_flows_from(self, flows: BotFlow) -> None:
         """Let the flows be begun; raises ValueError that names the one that can't be built, or whose name is taken."""

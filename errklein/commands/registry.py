@@ -162,9 +162,13 @@ class FilterRegistry:
                 added.append(RegisteredFilter(owner, handler, decides, catches))
         self._change(lambda held: [one for one in held if one.owner != owner] + added)
 
-    def remove(self, owner: str) -> None:
-        """Forget all filters of a plugin."""
-        self._change(lambda held: [one for one in held if one.owner != owner])
+    def remove(self, owner: str, instance: object = None) -> None:
+        """Forget all filters of a plugin; of that instance alone, if it is given."""
+
+        def gone(one: RegisteredFilter) -> bool:
+            return one.owner == owner and (instance is None or getattr(one.handler, "__self__", None) is instance)
+
+        self._change(lambda held: [one for one in held if not gone(one)])
 
     def _change(self, change: Callable[[tuple[RegisteredFilter, ...]], list[RegisteredFilter]]) -> None:
         with self._lock:

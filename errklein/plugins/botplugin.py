@@ -124,12 +124,13 @@ class BotPlugin(StoreMixin):
         Storage closes after the last handler of this plugin that is still running.
         """
         self.__pollers.stop()
-        on_reactor_soon(self._bot.reactor, self._bot.conversations.withdraw, self)
         for name in list(self.__dynamic_plugins):
             self.destroy_dynamic_plugin(name)
         self._bot.remove_command_filters_from(self)
         self._bot.remove_commands_from(self)
         self.is_activated = False
+        # Whoever asked goes on, and might ask again.
+        on_reactor_soon(self._bot.reactor, self._bot.conversations.withdraw, self)
 
     def callback_connect(self) -> Any:
         """The plugin was activated, or a network was connected."""

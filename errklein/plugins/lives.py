@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from errklein.plugins.botplugin import BotPlugin, handlers, overrides
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 
 _PATIENCE = 60.0
+_PATIENCE_AT_THE_END = 1.0
 
 
 class Lives:
@@ -52,6 +54,7 @@ class Lives:
         self._changed = changed
         self._order: dict[str, None] = {}
         self._under_way: set[str] = set()
+        self._ended: WeakSet[BotPlugin] = WeakSet()
         self._waiting: list[Deferred[None]] | None = None
 
     @property
@@ -79,8 +82,7 @@ class Lives:
             raise _circular(plugin, wanted_by[wanted_by.index(plugin.name) :])
         if plugin.name in failed or plugin.instance is None:
             raise PluginActivationException(plugin.problem or f"{plugin.name} could not be loaded")
-        if plugin.name in self._under_way:
-            raise PluginActivationException(f"{plugin.name} is still being activated.")
+        self.check_settled(plugin)
         self._under_way.add(plugin.name)
         try:
             for name in plugin.plug.depends_on:
@@ -93,6 +95,11 @@ class Lives:
             raise
         finally:
             self._under_way.discard(plugin.name)
+
+    def check_settled(self, plugin: Plugin) -> None:
+        """Raise PluginActivationException if the plugin is still being activated."""
+        if plugin.name in self._under_way:
+            raise PluginActivationException(f"{plugin.name} is still being activated.")
 
     async def activate_patiently(self, plugin: Plugin, failed: set[str]) -> None:
         """As `activate`, but what takes longer than a minute goes on by itself, and PluginActivationException says so.
@@ -204,8 +211,15 @@ class Lives:
         cls.__errdoc__ = cls.__doc__ or plugin.plug.description
         await self._add_templates(plugin)
         method = "activate"
+        self._ended.discard(instance)
         try:
             await self._call(instance, method)
+            if instance in self._ended:
+                # It took so long that nobody waited, and somebody has deactivated or removed the plugin meanwhile.
+                return
+            if self._plugins.get(plugin.name) is not plugin:
+                await self.end(plugin, instance)
+                return
             self._changed()
             # One that returns from activate without calling BotPlugin's doesn't want to work yet, or has forgotten it: it
             # counts as inactive and has no commands, but on errbot, too, its webhooks are answered.
@@ -248,6 +262,7 @@ class Lives:
 
     async def end(self, plugin: Plugin, instance: BotPlugin) -> None:
         """Deactivate the instance; its storage closes when its last handler has come to its end."""
+        self._ended.add(instance)
         try:
             await self._call(instance, "deactivate")
         except RAISED:
@@ -268,6 +283,7 @@ class Lives:
 
     async def reload(self, plugin: Plugin) -> None:
         """Make a new instance of the plugin's code as it is now; one that was inactive stays so, unless it was broken."""
+        self.check_settled(plugin)
         old, was_at_work, was_broken = plugin.instance, self._at_work(plugin), bool(plugin.problem)
         await self._loader.load_again(plugin)
         if old is None or not was_at_work:
@@ -300,12 +316,22 @@ class Lives:
                 ) from error
 
     async def stop_all(self) -> None:
-        """Deactivate all plugins, those first that were activated last."""
+        """Deactivate all plugins, those first that were activated last; fires when all are.
+
+        One that takes long keeps the others waiting for a second only: what they have to store would be lost.
+        """
+        slow: list[Deferred[None]] = []
         for name in reversed(self.order):
             plugin = self._plugins[name]
             if plugin.instance is not None:
                 self._bot.web.routes.remove(name)
-                await self.end(plugin, plugin.instance)
+                ending = Deferred.fromCoroutine(self.end(plugin, plugin.instance))
+                try:
+                    await result_within(self._bot.reactor, _PATIENCE_AT_THE_END, ending)
+                except NotYet:
+                    self.log.warn("{plugin} takes long to be deactivated; the others aren't kept waiting", plugin=name)
+                    slow.append(ending)
+        await DeferredList(slow)
 
     def _at_work(self, plugin: Plugin) -> bool:
         """Whether the plugin is active, or at least has webhooks that are answered."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from errklein.plugins.botplugin import BotPlugin, overrides
 from errklein.plugins.changes import Changes
@@ -24,6 +25,7 @@ from errklein.plugins.plugin import (
     UnknownPlugin,
 )
 from errklein.plugins.store_mixin import StoreMixin
+from errklein.running.patience import NotYet, result_within
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -40,6 +42,7 @@ CONFIGS = "configs"
 BL_PLUGINS = "bl_plugins"
 
 _LONG = 60.0
+_PATIENCE_AT_THE_END = 1.0
 """From how many seconds on a handler that hasn't come to its end is told of."""
 
 
@@ -50,6 +53,8 @@ class PluginManager(StoreMixin):
     in threads unless it says otherwise, and never in two of these methods at once. As a mapping it is what the bot itself
     stores: the plugins' configurations under "configs", the names of blacklisted ones under "bl_plugins".
     """
+
+    log = Logger()
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
@@ -188,8 +193,11 @@ class PluginManager(StoreMixin):
         return self._changes.make(self._activate_rest)
 
     def stop(self) -> Deferred[None]:
-        """Deactivate all plugins, those first that were activated last; what they raise is logged."""
-        return self._changes.make(self._stop)
+        """Deactivate all plugins, those first that were activated last; what they raise is logged.
+
+        A change that is under way may end first, unless it takes longer than a second.
+        """
+        return Deferred.fromCoroutine(self._stop())
 
     def activate(self, name: str) -> Deferred[None]:
         """Activate the plugin, and those it depends on before it."""
@@ -262,6 +270,10 @@ class PluginManager(StoreMixin):
         return await self._loader.load(roots) | await self._flow_files.load(roots)
 
     async def _stop(self) -> None:
+        try:
+            await result_within(self._bot.reactor, _PATIENCE_AT_THE_END, self._changes.make(_nothing))
+        except NotYet:
+            self.log.warn("A plugin is still being changed; the others aren't kept waiting for that")
         await self._flow_files.stop()
         await self._lives.stop_all()
 
@@ -293,6 +305,7 @@ class PluginManager(StoreMixin):
         plugin = self.plugin(name)
         self._bot.web.routes.remove(name)
         if not plugin.active:
+            self._lives.check_settled(plugin)
             raise PluginError(f"{name} is already deactivated.")
         await self._lives.end(plugin, self.instance(name))
 
@@ -329,6 +342,10 @@ class PluginManager(StoreMixin):
         except Exception:
             # Told when somebody wants to configure or activate it.
             return False
+
+
+async def _nothing() -> None:
+    """A change that only waits for its turn."""
 
 
 def _spoken(seconds: float) -> str:

@@ -44,8 +44,8 @@ def on_reactor(function: F) -> F:
     return function
 
 
-# Weak, so that the functions of a plugin that was reloaded can go.
-_decided: weakref.WeakKeyDictionary[Any, dict[type, Placement]] = weakref.WeakKeyDictionary()
+# Weak, so that the functions of a plugin that was reloaded can go; a class would keep its functions.
+_decided: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[type, Placement]] = weakref.WeakKeyDictionary()
 
 
 def place(handler: Callable[..., Any]) -> Placement:
@@ -61,7 +61,7 @@ def place(handler: Callable[..., Any]) -> Placement:
         function = getattr(type(handler), "__call__", handler)  # noqa: B004 - it is wanted itself
         owner = type(handler)
     try:
-        by_owner = _decided.get(function) or _decided.setdefault(function, {})
+        by_owner = _decided.get(function) or _decided.setdefault(function, weakref.WeakKeyDictionary())
     except TypeError:
         # A builtin can't be referred to weakly, and has nothing to look into.
         return Placement.THREAD

@@ -41,6 +41,21 @@ class Asker(BotPlugin):
             return str(await self.ask(msg, "Take your time", timeout=None))
 
     @botcmd
+    async def until(self, msg: Message, args: str) -> str:
+        timeout = {"text": "soon", "nan": float("nan"), "past": -1}[args]
+        try:
+            return str(await self.ask(msg, "Well?", timeout=timeout))  # type: ignore[arg-type]
+        except (TimeoutError, ValueError) as error:
+            return f"{type(error).__name__}: {error}"
+
+    @botcmd
+    async def stubborn(self, msg: Message, args: str) -> str:
+        try:
+            return str(await self.ask(msg, "First?"))
+        except Exception:
+            return str(await self.ask(msg, "Second?", timeout=None))
+
+    @botcmd
     def blocking(self, msg: Message, args: str) -> str:
         return str(self.ask(msg, "Where?"))
 
@@ -72,6 +87,24 @@ class AskCase(NetworksCase):
 
 class AskTests(AskCase):
     """Who is asked, and what counts as the answer."""
+
+    def test_odd_times(self) -> None:
+        """What is no time is refused and asks nothing; time that is over already is over at once."""
+        for odd, shown in (("text", "'soon'"), ("nan", "nan")):
+            (answer,) = self.say(f"!until {odd}")
+            self.assertEqual(answer, f"ValueError: timeout: expected a number of seconds or None, not {shown}")
+        self.assertEqual(self.say("!until past"), ["Well?"])
+        self.reactor.advance(0)
+        self.assertIn("NoAnswer", self.texts()[-1])
+        self.say("hello")
+        self.assertEqual(self.asker.heard[-1], "hello")
+
+    def test_deactivated_plugins_ask_nothing(self) -> None:
+        """A handler that goes on after its plugin was deactivated can't ask again."""
+        self.say("!stubborn")
+        self.successResultOf(self.bot.plugin_manager.deactivate("Asker"))
+        self.assertNotIn("Second?", self.texts())
+        self.assertFalse(self.bot.conversations.waiting)
 
     def test_answer(self) -> None:
         """The next thing that the same person says there is the answer, and is nothing else; plugins see it."""

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, ValidationException, botcmd, webhook
+from errklein.plugins.plugin import PluginError
 from errklein.testing import PluginTestCase, TestBot
 
 
@@ -380,6 +381,85 @@ class ReloadTests(PluginFiles):
         self.write("Keeper", code % "new ")
         bot.command("!plugin reload Keeper")
         self.assertIn(bot.command("!shown"), ("old treasure", "new treasure"))
+
+
+class HangingTests(PluginFiles):
+    """Plugins that take their time."""
+
+    HANGS = """
+        from errbot import BotPlugin, botcmd, webhook
+        from twisted.internet.defer import Deferred
+
+        class Hangs(BotPlugin):
+            def {method}(self) -> Deferred:
+                super().{method}()
+                self.gate = Deferred()
+                return self.gate
+
+            @botcmd
+            def who(self, msg, args):
+                return "{version}"
+
+            @webhook
+            def hook(self, payload):
+                return "{version}"
+        """
+
+    def test_stopped_beside_others(self) -> None:
+        """When the bot stops, one that hangs keeps the others from nothing: each is deactivated, and stores what it has."""
+        self.write("Hangs", self.HANGS.format(method="deactivate", version=1))
+        self.write(
+            "Saver",
+            """
+            from errbot import BotPlugin
+
+            class Saver(BotPlugin):
+                saved = []
+
+                def deactivate(self):
+                    self.saved.append("all")
+                    super().deactivate()
+            """,
+        )
+        bot = TestBot(plugin_dirs=[self.directory])
+        bot.start()
+        saved, hanging = bot.plugin("Saver").saved, bot.plugin("Hangs")
+        stopping = bot.bot.plugin_manager.stop()
+        bot.advance(1)
+        bot.advance(1)
+        self.assertEqual(saved, ["all"])
+        hanging.gate.callback(None)
+        self.successResultOf(stopping)
+        bot.stop()
+
+    def test_deactivated_meanwhile(self) -> None:
+        """A plugin that is deactivated although its activation goes on isn't active when that ends."""
+        self.write("Hangs", self.HANGS.format(method="activate", version="old"))
+        bot = TestBot(plugin_dirs=[self.directory])
+        self.addCleanup(bot.stop)
+        with self.assertRaisesRegex(AssertionError, "before the bot started"):
+            bot.start()
+        bot.advance(61)
+        self.successResultOf(bot.bot.plugin_manager.deactivate("Hangs"))
+        bot.plugin("Hangs").gate.callback(None)
+        self.assertEqual(self.successResultOf(bot.post("/hook")).status, 404)
+        self.assertIn("not found", bot.command("!who"))
+
+    def test_removed_meanwhile(self) -> None:
+        """What is still being activated can't be reloaded or deactivated; removed, it leaves nothing behind."""
+        self.write("Hangs", self.HANGS.format(method="activate", version="old"))
+        bot = TestBot(plugin_dirs=[self.directory])
+        self.addCleanup(bot.stop)
+        with self.assertRaisesRegex(AssertionError, "before the bot started"):
+            bot.start()
+        bot.advance(61)
+        old, manager = bot.plugin("Hangs"), bot.bot.plugin_manager
+        failure = self.failureResultOf(manager.reload("Hangs"), PluginError)
+        self.assertEqual(str(failure.value), "Hangs is still being activated.")
+        self.successResultOf(manager.remove(["Hangs"]))
+        old.gate.callback(None)
+        self.assertFalse(old.is_activated)
+        self.assertIn("not found", bot.command("!who"))
 
 
 class BrokenPluginTests(PluginFiles):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
@@ -155,6 +157,17 @@ class PlaceTests(SynchronousTestCase):
 
         self.assertEqual(place(Handlers().names_a_method), Placement.REACTOR)
         self.assertEqual(place(Blocking().names_a_method), Placement.THREAD)
+
+    def test_functions_can_go(self) -> None:
+        """Nothing is kept of a class that nobody has any more, as those of a plugin that was reloaded."""
+        namespace: dict[str, Any] = {"__name__": "plugin"}
+        exec("class Old:\n    def handler(self): pass", namespace)
+        old = namespace.pop("Old")
+        place(old().handler)
+        gone = weakref.ref(old)
+        del old
+        gc.collect()
+        self.assertIsNone(gone())
 
     def test_callables_without_code(self) -> None:
         """Builtins and partial objects have a place too."""

@@ -24,6 +24,7 @@ MESSAGE_SIZE_LIMIT = 10_000
 _FIRST_DELAY = 1.0
 _LONGER_BY = 1.75
 _LONGEST_DELAY = 600.0
+_TELLING_ATTEMPTS = 20
 _JITTER = 3.0
 
 # What the bot does by asking the network for it, so that the network can't have it from the bot.
@@ -257,7 +258,9 @@ class ErrBot(Backend, StoreMixin):
 
     def _delay_reconnect(self) -> None:
         """Wait, longer from time to time, with some chance so that not all bots come back at once."""
-        delay = min(_LONGEST_DELAY, _FIRST_DELAY * _LONGER_BY**self._attempts) + random.uniform(0, _JITTER)  # noqa: S311
+        # No more than tells: after a week the power would be too large for a float.
+        attempts = min(self._attempts, _TELLING_ATTEMPTS)
+        delay = min(_LONGEST_DELAY, _FIRST_DELAY * _LONGER_BY**attempts) + random.uniform(0, _JITTER)  # noqa: S311
         self._attempts += 1
         self._here.pause(delay)
 

@@ -132,6 +132,15 @@ class ServeOnceTests(LegacyNetworkCase):
         watcher = self.plugin(Watcher)
         self.until(lambda: ("botmessage", "by itself") in watcher.told)
 
+    def test_down_for_weeks(self) -> None:
+        """However often it has tried, it waits for no more than ten minutes, and tries again."""
+        waited: list[float] = []
+        self.legacy._here.pause = waited.append
+        self.legacy._attempts = 100_000
+        self.legacy._delay_reconnect()
+        self.assertLess(600, waited[0])
+        self.assertLess(waited[0], 610)
+
     def test_own_messages_are_not_heard(self) -> None:
         """What the bot itself said, or was said before it came, runs no command and isn't told."""
 
