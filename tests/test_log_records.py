@@ -7,7 +7,7 @@ import logging
 from contextvars import copy_context
 from typing import Any
 
-from twisted.logger import FileLogObserver, Logger, globalLogPublisher
+from twisted.logger import FileLogObserver, Logger, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.log_records import FormattedByLogging

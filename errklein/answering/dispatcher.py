@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
 from functools import partial
 from logging import INFO
@@ -325,7 +325,18 @@ class Dispatcher:
         with questions_of(command):
             if command.yields:
                 return runner.each(give, command.handler, message, args, pool=pool)
-            return runner.run(command.handler, message, args, pool=pool).addCallback(give)
+            running = runner.run(command.handler, message, args, pool=pool)
+        template = command.declaration.template
+        if template and place(command.handler) is Placement.THREAD:
+            running.addCallback(self._rendered, template, command.owner)
+        return running.addCallback(give)
+
+    def _rendered(self, item: Any, template: str, owner: str) -> Any:
+        """What a blocking command has returned for its template becomes text in a thread, too: a template may loop long."""
+        if not item or not isinstance(item, Mapping):
+            return item
+        work = partial(self._bot.process_template, template, item, owner)
+        return self._bot.command_pool.run(lambda: work)
 
     def _run_here(
         self, backend: Backend, message: Message, command: RegisteredCommand, args: Any

@@ -29,6 +29,10 @@ BLOCKING = textwrap.dedent(
         def where(self, msg, args):
             return f"{self.build_identifier('carol').network} {'commands' in threading.current_thread().name}"
 
+        @botcmd(template="where")
+        def rendered(self, msg, args):
+            return {"thread": threading.current_thread}
+
         @botcmd
         def items(self, msg, args):
             yield self.build_identifier("carol").network
@@ -56,6 +60,8 @@ class ThreadTests(RealBotCase):
         directory.mkdir()
         (directory / "blocking.plug").write_text("[Core]\nName = Blocking\nModule = blocking\n")
         (directory / "blocking.py").write_text(BLOCKING)
+        (directory / "templates").mkdir()
+        (directory / "templates" / "where.md").write_text("rendered in {{ thread().name }}")
         await self.start_bot(directory)
         gate = self.bot.plugin_manager.instance("Blocking").gate  # type: ignore[attr-defined]
         gate.clear()
@@ -71,6 +77,12 @@ class ThreadTests(RealBotCase):
         self.gate.set()
         await self.bot.dispatcher.when_idle()
         self.assertEqual([sent.text for sent in self.backend.sent][-2:], ["released"] * 2)
+
+    async def test_templates(self) -> None:
+        """What a blocking command returns for its template is rendered in a thread, too."""
+        (said,) = await self.say("!rendered", frm="bob")
+        self.assertRegex(said, "^rendered in .*commands")
+        self.gate.set()
 
     async def test_items_are_sent_while_it_blocks(self) -> None:
         """What a blocking generator yields is sent at once."""
