@@ -216,7 +216,7 @@ class LocalRoom(Room):
 
     def _must_be_joined(self) -> None:
         if not self._joined:
-            raise RoomNotJoinedError(f"the bot is not in {self.name}")
+            raise RoomNotJoinedError(f"the bot is not in {self}")
 
     def _tell(self, event: str) -> None:
         if self._backend is not None:

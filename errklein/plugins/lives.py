@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 
 _PATIENCE = 60.0
-_PATIENCE_AT_THE_END = 1.0
+PATIENCE_AT_THE_END = 1.0
+"""Seconds that a plugin may keep others waiting when the bot stops."""
 
 
 class Lives:
@@ -327,7 +328,7 @@ class Lives:
                 self._bot.web.routes.remove(name)
                 ending = Deferred.fromCoroutine(self.end(plugin, plugin.instance))
                 try:
-                    await result_within(self._bot.reactor, _PATIENCE_AT_THE_END, ending)
+                    await result_within(self._bot.reactor, PATIENCE_AT_THE_END, ending)
                 except NotYet:
                     self.log.warn("{plugin} takes long to be deactivated; the others aren't kept waiting", plugin=name)
                     slow.append(ending)

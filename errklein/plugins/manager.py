@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from errklein.plugins.botplugin import BotPlugin, overrides
 from errklein.plugins.changes import Changes
 from errklein.plugins.flows import FlowFiles
-from errklein.plugins.lives import Lives
+from errklein.plugins.lives import PATIENCE_AT_THE_END, Lives
 from errklein.plugins.loading import Loader
 from errklein.plugins.plugin import (
     IncompatiblePluginException,
@@ -42,7 +42,6 @@ CONFIGS = "configs"
 BL_PLUGINS = "bl_plugins"
 
 _LONG = 60.0
-_PATIENCE_AT_THE_END = 1.0
 """From how many seconds on a handler that hasn't come to its end is told of."""
 
 
@@ -271,7 +270,7 @@ class PluginManager(StoreMixin):
 
     async def _stop(self) -> None:
         try:
-            await result_within(self._bot.reactor, _PATIENCE_AT_THE_END, self._changes.make(_nothing))
+            await result_within(self._bot.reactor, PATIENCE_AT_THE_END, self._changes.make(_nothing))
         except NotYet:
             self.log.warn("A plugin is still being changed; the others aren't kept waiting for that")
         await self._flow_files.stop()

@@ -432,14 +432,19 @@ class HangingTests(PluginFiles):
         self.successResultOf(stopping)
         bot.stop()
 
-    def test_deactivated_meanwhile(self) -> None:
-        """A plugin that is deactivated although its activation goes on isn't active when that ends."""
+    def start_with_hanging_activation(self) -> TestBot:
+        """A bot that has waited for the plugin as long as it does."""
         self.write("Hangs", self.HANGS.format(method="activate", version="old"))
         bot = TestBot(plugin_dirs=[self.directory])
         self.addCleanup(bot.stop)
         with self.assertRaisesRegex(AssertionError, "before the bot started"):
             bot.start()
         bot.advance(61)
+        return bot
+
+    def test_deactivated_meanwhile(self) -> None:
+        """A plugin that is deactivated although its activation goes on isn't active when that ends."""
+        bot = self.start_with_hanging_activation()
         self.successResultOf(bot.bot.plugin_manager.deactivate("Hangs"))
         bot.plugin("Hangs").gate.callback(None)
         self.assertEqual(self.successResultOf(bot.post("/hook")).status, 404)
@@ -447,12 +452,7 @@ class HangingTests(PluginFiles):
 
     def test_removed_meanwhile(self) -> None:
         """What is still being activated can't be reloaded or deactivated; removed, it leaves nothing behind."""
-        self.write("Hangs", self.HANGS.format(method="activate", version="old"))
-        bot = TestBot(plugin_dirs=[self.directory])
-        self.addCleanup(bot.stop)
-        with self.assertRaisesRegex(AssertionError, "before the bot started"):
-            bot.start()
-        bot.advance(61)
+        bot = self.start_with_hanging_activation()
         old, manager = bot.plugin("Hangs"), bot.bot.plugin_manager
         failure = self.failureResultOf(manager.reload("Hangs"), PluginError)
         self.assertEqual(str(failure.value), "Hangs is still being activated.")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from errklein.backends.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
 from errklein.chat import RoomOccupant
-from errklein.chat.identifiers import RoomNotJoinedError
 
 
 class TextPerson(LocalPerson):
@@ -67,7 +66,3 @@ class TextRoom(LocalRoom):
 
     def __str__(self) -> str:
         return f"#{self.name}"
-
-    def _must_be_joined(self) -> None:
-        if not self._joined:
-            raise RoomNotJoinedError(f"the bot is not in {self}")
