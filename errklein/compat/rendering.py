@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from errklein.text import to_ansi, to_imtext, to_md, to_plain, to_xhtml
+from errklein.text.characters import ANSI_CHRS
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Converter:
 
 
 def ansi() -> Converter:
-    """To text for a terminal."""
-    return Converter(to_ansi)
+    """To text for a terminal. A text that isn't empty ends with the sequence that resets all attributes."""
+    return Converter(_to_ansi_with_reset)
 
 
 def text() -> Converter:
@@ -38,3 +39,8 @@ def xhtml() -> Converter:
 def md() -> Converter:
     """To Markdown without attributes."""
     return Converter(to_md)
+
+
+def _to_ansi_with_reset(markdown: str) -> str:
+    converted = to_ansi(markdown)
+    return f"{converted}{ANSI_CHRS.fx_reset}" if converted else ""

@@ -41,6 +41,11 @@ class ConverterTests(SynchronousTestCase):
         self.assertEqual("é &lt;", unescape("&eacute; &lt;"))
         self.assertIs(text, rendering.text)
 
+    def test_ansi_ends_with_a_reset(self) -> None:
+        """What `ansi()` converts can't colour what follows on the terminal; nothing stays nothing."""
+        self.assertEqual("\x1b[1mx\x1b[22m\x1b[0m", ansi().convert("**x**"))
+        self.assertEqual(["x\x1b[0m", "", ""], [ansi().convert(markdown) for markdown in ("x", "", "\n")])
+
 
 class FormatTests(SynchronousTestCase):
     """`errbot.rendering.ansiext`."""

@@ -211,6 +211,12 @@ class AnsiTests(unittest.TestCase):
         """They are characters again."""
         self.assertIn('<x> & "q"', self.converted('&lt;x&gt; &amp; "q"'))
 
+    def test_reset(self) -> None:
+        """A text ends with a reset of all attributes; an empty one stays empty."""
+        self.assertEqual(self.converted("plain"), "plain\x1b[0m")
+        self.assertEqual(self.converted("**bold**"), "\x1b[1mbold\x1b[22m\x1b[0m")
+        self.assertEqual(self.converted(""), "")
+
 
 class ImTextTests(unittest.TestCase):
     """`imtext()`, for messengers."""
