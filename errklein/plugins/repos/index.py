@@ -6,12 +6,10 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from errklein.plugins.repos.downloads import download
-from errklein.plugins.repos.sources import RepoException, shown
+from errklein.plugins.repos.sources import RepoException, is_local, local_path, shown
 
 _LARGEST = 10_000_000
 _SECONDS = 60
@@ -33,17 +31,11 @@ class RepoEntry(NamedTuple):
     documentation: str | None
 
 
-def is_local(place: str) -> bool:
-    """Whether an index is a file of the operator's, and not somewhere in the network."""
-    return urlsplit(place).scheme in ("", "file")
-
-
 def fetch(place: str) -> dict[str, Any]:
     """The index at a URL or path; raises RepoException. Blocks; for threads."""
     if is_local(place):
-        path = Path(unquote(urlsplit(place).path)) if place.startswith("file:") else Path(place)
         try:
-            data = path.read_bytes()
+            data = local_path(place).read_bytes()
         except OSError as error:
             raise RepoException(f"{shown(place)}: {error.strerror}") from error
     else:

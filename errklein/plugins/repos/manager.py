@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from twisted.logger import Logger
 
@@ -28,6 +28,8 @@ from errklein.plugins.repos.sources import (
     check_name,
     human_name_for_git_url,
     is_archive,
+    is_local,
+    local_path,
     shown,
 )
 from errklein.plugins.store_mixin import StoreMixin
@@ -137,7 +139,7 @@ class BotRepoManager(StoreMixin):
                 self._no_index = str(error)
                 continue
             readable = True
-            if index.is_local(place):
+            if is_local(place):
                 local += [name for name in found if name not in merged]
             merged = {**found, **merged}
         if readable:
@@ -261,16 +263,37 @@ class BotRepoManager(StoreMixin):
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self.plugin_dir) as directory:
             fetched = Path(directory, "repo")
             if source.is_archive:
-                with tempfile.TemporaryFile() as archive:
-                    from errklein.plugins.repos.archives import MOST_PACKED, unpack
+                from errklein.plugins.repos.archives import unpack
 
-                    download(source.url, archive, most=MOST_PACKED, seconds=_SECONDS)
-                    archive.seek(0)
+                with _archive(source.url) as archive:
                     unpack(archive, fetched)
             else:
                 git_clone(source.url, fetched)
                 check_links(fetched)
             yield fetched
+
+
+@contextmanager
+def _archive(url: str) -> Iterator[IO[bytes]]:
+    """The archive, open for reading from its beginning; raises RepoException."""
+    from errklein.plugins.repos.archives import MOST_PACKED
+
+    if not is_local(url):
+        with tempfile.TemporaryFile() as archive:
+            download(url, archive, most=MOST_PACKED, seconds=_SECONDS)
+            archive.seek(0)
+            yield archive
+        return
+    path = local_path(url)
+    # Opening a pipe waits until somebody writes to it.
+    if path.exists() and not path.is_file():
+        raise RepoException(f"{shown(url)} is not a regular file")
+    try:
+        opened = path.open("rb")
+    except OSError as error:
+        raise RepoException(f"{shown(url)} can't be read: {error.strerror}") from error
+    with opened as archive:
+        yield archive
 
 
 def _swap_back(path: Path, before: Path) -> None:

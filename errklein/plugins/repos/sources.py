@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from urllib.parse import urlsplit
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from errklein.plugins.programs import without_secrets
 
@@ -47,6 +47,16 @@ class Source:
         name = human_name_for_git_url(url) if name is None else name
         check_name(name)
         return cls(name, url, is_archive(url))
+
+
+def is_local(place: str) -> bool:
+    """Whether the path or URL names something on this machine rather than in the network."""
+    return urlsplit(place).scheme in ("", "file")
+
+
+def local_path(place: str) -> Path:
+    """The path of a local place, which is a path or a file URL."""
+    return Path(unquote(urlsplit(place).path)) if place.startswith("file:") else Path(place)
 
 
 def is_archive(url: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,27 @@ class ManagerTests(SynchronousTestCase):
         self.assertIn("can't be read", told)
         self.assertEqual(sorted(file.name for file in path.iterdir()), ["thing.plug", "thing.py"])
         self.assertEqual([entry.name for entry in (self.top / "plugins").iterdir()], ["me"])
+
+    def test_install_local_archive(self) -> None:
+        """An archive on this machine is installed by its file URL or its path, and an update reads it again."""
+        place = self.top / "me" / "local.tar.gz"
+        place.write_bytes(archive(plugin_files("Thing", folder="it-1/")))
+        path = Path(self.manager.install_repo(f"file://{place}"))
+        self.assertEqual(path, self.top / "plugins" / "me" / "local.tar.gz")
+        self.assertEqual(sorted(file.name for file in path.iterdir()), ["thing.plug", "thing.py"])
+        place.write_bytes(archive(plugin_files("Other", folder="it-2/")))
+        self.manager.renew("me/local.tar.gz").keep()
+        self.assertEqual(sorted(file.name for file in path.iterdir()), ["other.plug", "other.py"])
+        self.manager.uninstall_repo("me/local.tar.gz")
+        self.assertEqual(Path(self.manager.install_repo(str(place))), path)
+
+    def test_refused_local_archive(self) -> None:
+        """A missing archive, a directory and a pipe are refused, and reading the pipe doesn't wait for a writer."""
+        self.assertIn("No such file", self.refused(f"file://{self.top}/none.tar.gz"))
+        (self.top / "directory.tar.gz").mkdir()
+        self.assertIn("not a regular file", self.refused(str(self.top / "directory.tar.gz")))
+        os.mkfifo(self.top / "pipe.tar.gz")
+        self.assertIn("not a regular file", self.refused(f"file://{self.top}/pipe.tar.gz"))
 
     def test_refused(self) -> None:
         """What can't be had is told in one line, and nothing is left of it."""
