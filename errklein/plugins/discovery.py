@@ -11,6 +11,8 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
+from errklein.plugins.plug_file import PlugError, PlugFile
+
 ENTRY_POINT_GROUPS = ("errbot.plugins", "errklein.plugins")
 
 DEEPEST = 100
@@ -141,14 +143,30 @@ def _places(entry_point: EntryPoint) -> list[Path]:
     """The directories of the package that the entry point names.
 
     A single module lies among everything else that is installed, and a module can be missing; then the files of
-    plugins and flows that the distribution lists are taken themselves.
+    plugins and flows that the distribution lists are taken themselves. An editable install (PEP 660) lists none of its
+    project's files; then the files beside the module that name it are taken.
     """
     try:
         spec = find_spec(entry_point.module)
     except Exception:
         # Finding a submodule runs its package, which may raise anything; the distribution's list still helps.
         spec = None
-    if spec is not None and spec.submodule_search_locations:
-        return [Path(location) for location in spec.submodule_search_locations]
-    listed = (entry_point.dist and entry_point.dist.files) or []
-    return [Path(str(file.locate())) for file in listed if file.suffix in SUFFIXES]
+    if spec is not None:
+        # Of a namespace package in an editable install, one of them is a mark of setuptools' and no directory.
+        packages = [Path(location) for location in spec.submodule_search_locations or () if Path(location).is_dir()]
+        if packages:
+            return packages
+    files = (entry_point.dist and entry_point.dist.files) or []
+    listed = [Path(str(file.locate())) for file in files if file.suffix in SUFFIXES]
+    if listed or spec is None or not spec.has_location or spec.origin is None:
+        return listed
+    origin = Path(spec.origin)
+    return [path for path in sorted(origin.parent.iterdir()) if path.suffix in SUFFIXES and _names(path, origin.stem)]
+
+
+def _names(path: Path, module: str) -> bool:
+    """Whether the `.plug` or `.flow` file is the module's; a file that can't be read is if it is called so."""
+    try:
+        return PlugFile.load(path).module == module
+    except PlugError:
+        return path.stem == module

@@ -6,6 +6,9 @@ import os
 import sys
 from collections.abc import Iterator
 from errno import EACCES
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
@@ -157,3 +160,52 @@ class EntryPointTests(PluginFilesTestCase):
         self.install("four", "[errbot.plugins]\nfour = plugs_four.sub\n", "plugs_four/__init__.py", "plugs_four/4.plug")
         self.write("site/plugs_four/__init__.py", "raise RuntimeError('broken')")
         self.assertEqual(entry_point_roots(), [self.directory / "site/plugs_four/4.plug"])
+
+    def test_editable(self) -> None:
+        """An editable install lists no .plug file; those beside its module that name the module are found."""
+        project = self.directory / "project"
+        self.write("project/five_mod.py")
+        self.write("project/odd_name.plug", "[Core]\nName = Five\nModule = five_mod\n")
+        self.write("project/other.plug", "[Core]\nName = Other\nModule = other\n")
+        self.write("project/other.py")
+        self.write("project/inner/five_mod.py")
+        self.write("project/inner/five_mod.plug", "[Core]\nName = Inner\nModule = five_mod\n")
+        self.write("site/__editable__.five-1.0.pth", f"{project}\n")
+        self.install("five", "[errbot.plugins]\nfive = five_mod:Five\n", "__editable__.five-1.0.pth")
+        self.patch(sys, "path", [*sys.path, str(project)])
+        self.assertEqual(entry_point_roots(), [project / "odd_name.plug"])
+        # One that can't be read is known by its name, so that the administrator learns what is wrong with it.
+        self.write("project/five_mod.plug", "nonsense")
+        self.assertEqual(entry_point_roots(), [project / "five_mod.plug", project / "odd_name.plug"])
+
+    def test_editable_by_finder(self) -> None:
+        """A finder of an editable install leads to the module in a package, whose .plug file lies beside it."""
+        self.write("project/six_pkg/__init__.py")
+        self.write("project/six_pkg/plugin.py")
+        self.write("project/six_pkg/six.plug", "[Core]\nName = Six\nModule = plugin\n")
+        self.install("sixth", "[errbot.plugins]\nsix = six_pkg.plugin:Six\n")
+        package = self.directory / "project" / "six_pkg"
+
+        class Finder(MetaPathFinder):
+            def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+                if fullname != "six_pkg":
+                    return None
+                return spec_from_file_location(fullname, package / "__init__.py")
+
+        self.patch(sys, "meta_path", [*sys.meta_path, Finder()])
+        self.addCleanup(sys.modules.pop, "six_pkg", None)
+        self.assertEqual(entry_point_roots(), [package / "six.plug"])
+
+    def test_editable_namespace(self) -> None:
+        """A namespace package's place in an editable install is its directory, without setuptools' mark."""
+        self.write("project/seven/seven.plug")
+        self.install("seven", "[errbot.plugins]\nseven = seven\n")
+        spec = ModuleSpec("seven", None, is_package=True)
+        spec.submodule_search_locations = [str(self.directory / "project/seven"), "__editable__.seven.__path_hook__"]
+
+        class Finder(MetaPathFinder):
+            def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+                return spec if fullname == "seven" else None
+
+        self.patch(sys, "meta_path", [*sys.meta_path, Finder()])
+        self.assertEqual(entry_point_roots(), [self.directory / "project/seven"])
