@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
-from errklein import backends
+from errklein.compat import core_backends
 from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.storages import restore_bot_from_backup
 from errklein.config import Config, ConfigError, load_config
@@ -29,8 +29,8 @@ from errklein.wiring import wire
 if TYPE_CHECKING:
     from errklein.bot import Bot
 
-CORE_BACKENDS = str(Path(backends.__file__).parent)
-"""Where the networks are that errklein brings."""
+CORE_BACKENDS = str(Path(core_backends.__file__).parent)
+"""The directory with the .plug files of the networks that errklein brings."""
 
 _TO_BE_GIVEN = ("BACKEND", "BACKENDS", "BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTITY")
 

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import errklein.storage
+from errklein.compat import core_storage
 from errklein.plugins.storages import load_storage_class
 from errklein.storage.backup import is_backup, read_backup
 from errklein.storage.base import StoragePluginBase
@@ -14,8 +14,8 @@ from errklein.storage.bundled import MemoryStoragePlugin, ShelfStoragePlugin
 from errklein.storage.errbot_backup import read_errbot_backup
 from errklein.storage.transfer import put_rows
 
-CORE_STORAGE = str(Path(errklein.storage.__file__).parent)
-"""Where errklein's own storages are."""
+CORE_STORAGE = str(Path(core_storage.__file__).parent)
+"""The directory with the .plug files of the storages that errklein brings."""
 
 
 def get_storage_plugin(config: Any) -> StoragePluginBase:

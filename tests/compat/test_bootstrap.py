@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import types
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from errklein.compat.backends.manager import (
     enumerate_backend_plugins,
 )
 from errklein.compat.errbot import jabberbot  # type: ignore[import-not-found]
+from errklein.settings import BACKEND_NAMES
 from errklein.testing import PluginTestCase
 from tests.compat.backends.kit import FIXTURES
 from tests.plugins.plugin_files import PluginFilesTestCase
@@ -38,6 +40,15 @@ class BackendPluginManagerTests(PluginFilesTestCase):
             self.assertEqual((manager.plugin_info.name, manager.plugin_info.module), ("Once", "once"))
             made = manager.load_plugin()
             self.assertEqual((type(made).__name__, made.prefix), ("OnceBackend", "!"))
+
+    def test_networks_of_errklein(self) -> None:
+        """Tools find errklein's own networks by .plug files, whose modules have their classes."""
+        found = list(enumerate_backend_plugins([bootstrap.CORE_BACKENDS]))
+        self.assertEqual(sorted(info.name for info in found), sorted(BACKEND_NAMES.values()))
+        for info in found:
+            module = import_module(f"errklein.compat.core_backends.{info.module}")
+            (name,) = module.__all__
+            self.assertEqual(name, f"{info.name}Backend")
 
     def test_it_is_not_there(self) -> None:
         """A name that nobody has is told with the places."""

@@ -7,9 +7,12 @@ from types import SimpleNamespace
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.compat.backends.manager import BackendPluginManager, enumerate_backend_plugins
 from errklein.compat.storages import CORE_STORAGE, get_storage_plugin, restore_bot_from_backup
+from errklein.settings import STORAGES
 from errklein.storage import MemoryStorage
 from errklein.storage.backup import write_backup
+from errklein.storage.base import StoragePluginBase
 from errklein.storage.bundled import MemoryStoragePlugin, ShelfStoragePlugin
 from errklein.storage.transfer import rows_of
 from tests.plugins.test_storages import StorageCase
@@ -26,8 +29,12 @@ class GetStoragePluginTests(StorageCase):
         self.assertEqual(values.get("a"), 1)
 
     def test_place(self) -> None:
-        """errklein's own storages have a place."""
-        self.assertTrue(Path(CORE_STORAGE).is_dir())
+        """Tools find errklein's own storages by .plug files, and load one by its name."""
+        self.assertEqual(sorted(info.name for info in enumerate_backend_plugins([CORE_STORAGE])), sorted(STORAGES))
+        for name in STORAGES:
+            config = self.config(STORAGE=name)
+            manager = BackendPluginManager(config, "errbot.storage", name, StoragePluginBase, CORE_STORAGE)
+            self.assertIs(type(manager.load_plugin()), type(get_storage_plugin(config)))
 
 
 class RestoreTests(SynchronousTestCase):

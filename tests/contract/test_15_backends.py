@@ -490,3 +490,19 @@ class BackendManagerTests(unittest.TestCase):
             self.assertEqual(found.plugin_info.name, "Contract")
             with self.assertRaises(PluginNotFoundException):
                 BackendPluginManager(config, "errbot.backends", "Nothing", core.ErrBot, empty, [name])
+
+    def test_of_errbot(self) -> None:
+        """The networks and storages that come with it have .plug files in two directories; storages can be loaded."""
+        from errbot.backend_plugin_manager import BackendPluginManager, enumerate_backend_plugins
+        from errbot.bootstrap import CORE_BACKENDS, CORE_STORAGE
+        from errbot.storage.base import StoragePluginBase
+
+        networks = {info.name for info in enumerate_backend_plugins([CORE_BACKENDS])}
+        self.assertLessEqual({"IRC", "Null", "Test", "Text"}, networks)
+        self.assertEqual({path.stem for path in Path(CORE_STORAGE).glob("*.plug")}, {"memory", "shelf"})
+        config = types.SimpleNamespace(STORAGE_CONFIG={})
+        memory = BackendPluginManager(config, "errbot.storage", "Memory", StoragePluginBase, CORE_STORAGE).load_plugin()
+        self.assertIsInstance(memory, StoragePluginBase)
+        values = memory.open("contract")
+        values.set("a", 1)
+        self.assertEqual(values.get("a"), 1)

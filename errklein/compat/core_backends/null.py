@@ -1,0 +1,5 @@
+"""The class of the network Null."""
+
+from errklein.backends.null import NullBackend
+
+__all__ = ["NullBackend"]

@@ -1,0 +1,5 @@
+"""The class of the network Test."""
+
+from errklein.backends.test import TestBackend
+
+__all__ = ["TestBackend"]

@@ -1,0 +1,5 @@
+"""The class of the storage Memory."""
+
+from errklein.storage.bundled import MemoryStoragePlugin
+
+__all__ = ["MemoryStoragePlugin"]

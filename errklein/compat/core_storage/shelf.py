@@ -1,0 +1,5 @@
+"""The class of the storage Shelf."""
+
+from errklein.storage.bundled import ShelfStoragePlugin
+
+__all__ = ["ShelfStoragePlugin"]
