@@ -60,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if known.command == "init":
         return init(Path(known.directory))
+    if known.command == "config-template":
+        sys.stdout.write((files("errklein") / "compat" / "errbot_package" / "config-template.py").read_text("utf-8"))
+        return 0
     if known.command == "new-plugin":
         return new_plugin(known.directory, known.name, known.description)
     if known.command == "check":
@@ -171,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     beginning = commands.add_parser("init", help="write a commented config.py and an example of a plugin with tests")
     beginning.add_argument("directory", metavar="DIR", help="where to; made if it isn't there")
+    commands.add_parser("config-template", help="print a config.py with every setting, its default and its meaning")
     plugin = commands.add_parser("new-plugin", help="write a plugin of your own with tests; asks for its name")
     plugin.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where to; made if it isn't there")
     plugin.add_argument("--name", help="what it is called; then nothing is asked")

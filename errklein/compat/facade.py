@@ -6,14 +6,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import find_spec, spec_from_file_location
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from errklein.compat import errbot_package
 from errklein.compat.names import ERRBOT, EXPORTED, FACADES
 
 _ERRBOT_HERE = FACADES["errbot"]
+
+PACKAGE_DIRECTORY = Path(errbot_package.__file__).parent
+"""The directory of `errbot.__file__`. Python finds `errbot.config-template` there by `errbot.__path__`."""
 
 
 class FacadeModule(ModuleType):
@@ -83,15 +88,37 @@ class _FacadeFinder(MetaPathFinder, Loader):
             # Named as errbot names it: the import system passes over an error about the very name that it looked for,
             # when that comes from `from errbot import name`, and would then say something less helpful.
             raise ModuleNotFoundError(f"errklein doesn't have {name} yet", name=name)
+        if name == "errbot":
+            file = str(PACKAGE_DIRECTORY / "__init__.py")
+            return spec_from_file_location(
+                fullname,
+                file,
+                loader=_PackageLoader(fullname, file),
+                submodule_search_locations=[str(PACKAGE_DIRECTORY)],
+            )
         # All are packages, so that the import system comes here for what they don't have.
         return ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        name = _errbot_name(spec.name) or spec.name
-        return FacadeModule(spec.name, name, ERRBOT[name])
+        return _facade(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing is left to do: the names are found when they are asked for."""
+
+
+class _PackageLoader(SourceFileLoader):
+    """Makes the package `errbot` itself, and reads the files in its directory for importlib.resources and pkgutil."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _facade(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """As the finder's own."""
+
+
+def _facade(spec: ModuleSpec) -> FacadeModule:
+    name = _errbot_name(spec.name) or spec.name
+    return FacadeModule(spec.name, name, ERRBOT[name])
 
 
 def _errbot_name(fullname: str) -> str | None:

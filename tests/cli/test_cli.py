@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
 from errklein._version import __version__
+from errklein.config import load_config
 from errklein.plugins.plug_file import PlugFile
 from errklein.reloading import affected, changed, snapshot
 from tests.processes import ERRKLEIN, Program, free_port, run, write_config, write_plugin
@@ -55,6 +56,15 @@ class Commands(SynchronousTestCase):
         self.assertTrue((self.directory / "config.py").is_file())
         self.assertTrue((self.directory / "plugins" / "example" / "example.plug").is_file())
         self.assertIn("errklein run", self.out.getvalue())
+
+    def test_config_template(self) -> None:
+        """The configuration with every setting is printed, and is one that errklein takes."""
+        self.assertEqual(cli.main(["config-template"]), 0)
+        self.directory.mkdir()
+        (self.directory / "printed.py").write_text(self.out.getvalue())
+        self.patch(sys, "path", list(sys.path))
+        self.addCleanup(sys.modules.pop, "printed", None)
+        self.assertEqual(load_config(self.directory / "printed.py").BOT_DATA_DIR, "/var/lib/errklein")
 
     def test_init_overwrites_nothing(self) -> None:
         """A folder that has one of the files already is left as it is."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import queue
-from types import SimpleNamespace
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import ClassVar
 
-from tests.contract.kit import ADMIN, ContractTest, decided
+from tests.contract.kit import ADMIN, ContractTest, TestCase, decided
 from tests.contract.test_05_webhooks import WebhookTest
 
 PLUGIN = """
@@ -678,3 +681,42 @@ class LongMessagesTests(ContractTest):
         """A message that is longer comes in parts."""
         said = self.replies("!long")
         self.assertEqual([len(part) for part in said], [100, 100, 50])
+
+
+class TemplateTests(TestCase):
+    """The configuration that tests of networks begin with."""
+
+    def setUp(self) -> None:
+        """Let each test import it anew."""
+        sys.modules.pop("errbot.config-template", None)
+        self.addCleanup(sys.modules.pop, "errbot.config-template", None)
+
+    def test_imported(self) -> None:
+        """It is a module of errbot, which `bot_config_defaults` completes."""
+        from errbot.bootstrap import bot_config_defaults
+
+        __import__("errbot.config-template")
+        config = sys.modules["errbot.config-template"]
+        self.assertTrue(config.BOT_ADMINS)
+        self.assertIsNone(config.BOT_EXTRA_PLUGIN_DIR)
+        self.assertFalse(hasattr(config, "BOT_PREFIX"))
+        bot_config_defaults(config)
+        self.assertEqual(config.BOT_PREFIX, "!")
+
+    def test_beside(self) -> None:
+        """It lies beside `errbot.__file__`."""
+        import errbot
+
+        path = Path(errbot.__file__).parent / "config-template.py"
+        loader = SourceFileLoader("errbot_config_template", str(path))
+        module = ModuleType(loader.name)
+        loader.exec_module(module)
+        for name in (
+            "BOT_DATA_DIR",
+            "BOT_LOG_FILE",
+            "BOT_LOG_LEVEL",
+            "BOT_IDENTITY",
+            "CHATROOM_RELAY",
+            "DIVERT_TO_THREAD",
+        ):
+            self.assertTrue(hasattr(module, name), name)
