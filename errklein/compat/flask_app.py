@@ -15,16 +15,24 @@ from urllib.parse import quote
 
 import werkzeug.wrappers
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
 from werkzeug.test import Client
 
-from errklein.compat.flask_routes import flask_routes
+from errklein.compat.flask_routes import RouteMap, flask_routes
 from errklein.web.facade import Flask as StandIn
 from errklein.web.facade import Response, current_context, make_response
 from errklein.web.facade.response import response_of_error
+from errklein.webhooks.declaration import normalise_methods
 
 NAME = "flask_app"
 
 F = Callable[..., Any]
+
+
+class _UrlMap(RouteMap):
+    """The map of this application; see `RouteMap`."""
+
+    own = NAME
 
 
 class _Served:
@@ -62,6 +70,7 @@ class PlainApp(_Served, StandIn):
 
     def __init__(self, import_name: str = "errbot.core_plugins") -> None:
         super().__init__(import_name)
+        self.url_map = _UrlMap()
         self.view_functions: dict[str, F] = {}
         self.error_handlers: list[tuple[Any, F]] = []
         self.before: list[F] = []
@@ -97,7 +106,9 @@ class PlainApp(_Served, StandIn):
         def answer(request: Any, **captures: Any) -> Any:
             return self._dispatch(name, {**defaults, **captures})
 
-        self._serve(rule, endpoint, methods or getattr(view_func, "methods", None) or ("GET",), answer)
+        methods = normalise_methods(methods or getattr(view_func, "methods", None) or ("GET",))
+        self.url_map.add(Rule("/" + rule.lstrip("/"), endpoint=endpoint, methods=[*methods, "OPTIONS"], **options))
+        self._serve(rule, endpoint, methods, answer)
 
     def route(self, rule: str, **options: Any) -> Any:
         """A decorator for view functions; see `add_url_rule`."""
@@ -180,6 +191,8 @@ def _real_app() -> Any:
     class FlaskApp(_Served, flask.Flask):  # type: ignore[misc, name-defined]
         """A Flask whose requests come from errklein's server."""
 
+        url_map_class = _UrlMap
+
         def __init__(self, import_name: str = __name__, **options: Any) -> None:
             super().__init__(import_name, **{"static_folder": None, **options})
             # An error in a view is the server's to log, and to tell administrators of.
@@ -190,9 +203,9 @@ def _real_app() -> Any:
             self, rule: str, endpoint: Any = None, view_func: Any = None, *args: Any, **options: Any
         ) -> None:
             """As Flask's; the route is served at once, before and after the first request."""
-            known = [id(known) for known in self.url_map.iter_rules()]
+            known = [id(known) for known in self.url_map.own_rules()]
             super().add_url_rule(rule, endpoint, view_func, *args, **options)
-            for added in self.url_map.iter_rules():
+            for added in self.url_map.own_rules():
                 if id(added) in known:
                     continue
                 methods = [method for method in added.methods or () if method not in ("OPTIONS", "HEAD")]

@@ -6,7 +6,8 @@ serves, and reach its route table as soon as both are there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,6 +15,7 @@ from werkzeug.routing import Map, Rule
 
 from errklein.running.threads import ThreadWaits, in_reactor_thread, on_reactor_soon
 from errklein.web import Answer, WebServer
+from errklein.web.facade.request import endpoint_of
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.declaration import normalise_methods, normalise_rule
 
@@ -28,6 +30,7 @@ class FlaskRoutes:
     def serve(self, reactor: Any, web: WebServer, waits: ThreadWaits) -> None:
         """Let the server have all routes, now and when there are more, until `forget`. Called on the reactor."""
         self._servers[web] = reactor, waits
+        web.resource.app.url_map = RouteMap()
         for owner, hooks in self._hooks.items():
             web.routes.replace(owner, hooks)
 
@@ -51,6 +54,18 @@ class FlaskRoutes:
         for owner in list(self._hooks):
             self.put(owner, ())
         self._hooks.clear()
+
+    def answered(self) -> list[tuple[Hook, tuple[str, ...]]]:
+        """Each hook of the newest server, plugins' included, with the verbs that it answers; in any thread.
+
+        Where nothing is served, the hooks that are kept here. In a thread it waits for the reactor, and raises Stopping
+        when the bot stops meanwhile.
+        """
+        if not self._servers:
+            return [(hook, hook.declaration.methods) for hooks in list(self._hooks.values()) for hook in hooks]
+        web, (reactor, waits) = list(self._servers.items())[-1]
+        routes = web.routes.hooks() if in_reactor_thread(reactor) else waits.result_of(web.routes.hooks)
+        return [(route.hook, route.methods) for route in routes if route.methods]
 
     def ask(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
         """What the newest server answers, plugins' webhooks included; waits for it in a thread.
@@ -77,3 +92,37 @@ class FlaskRoutes:
 
 flask_routes = FlaskRoutes()
 """Those of this process."""
+
+
+class RouteMap(Map):
+    """The `url_map` of an application, as plugins list it: its own rules, then those of all webhooks.
+
+    It matches only its own rules, since errklein's server has chosen the route before an application gets a request.
+    `own` names the application among the owners of hooks.
+    """
+
+    own: str | None = None
+
+    def own_rules(self) -> Iterator[Rule]:
+        """The rules of the application itself, which are the ones that it matches."""
+        return super().iter_rules()
+
+    def iter_rules(self, endpoint: Any = None) -> Iterator[Rule]:
+        """All rules, or those of the endpoint; raises KeyError for an unknown one. The webhooks' are copies."""
+        others = Map(
+            [
+                Rule(
+                    hook.declaration.rule,
+                    endpoint=endpoint_of(hook),
+                    # The server answers OPTIONS for every route.
+                    methods=(*methods, "OPTIONS"),
+                    strict_slashes=False,
+                )
+                for hook, methods in flask_routes.answered()
+                if hook.owner != self.own
+            ]
+        )
+        found = [rule for rule in chain(self.own_rules(), others.iter_rules()) if endpoint in (None, rule.endpoint)]
+        if endpoint is not None and not found:
+            raise KeyError(endpoint)
+        return iter(found)

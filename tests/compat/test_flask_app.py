@@ -13,6 +13,7 @@ from errklein.compat import flask_app as module
 from errklein.compat.flask_routes import flask_routes
 from errklein.compat.wsview import WebView, reset_app, route, try_decode_json
 from errklein.testing import PluginTestCase
+from errklein.web import facade
 
 
 class Hooks(BotPlugin):
@@ -21,6 +22,10 @@ class Hooks(BotPlugin):
     @webhook
     def ping(self, payload):
         return f"pong {payload}"
+
+    @webhook(methods="GET")
+    def rules(self, payload):
+        return [rule.rule for rule in facade.current_app.url_map.iter_rules()]
 
 
 # Not by importing it: other tests put errklein's own in its place.
@@ -140,6 +145,40 @@ class FlaskAppTests(PluginTestCase):
         """What is no rule is refused where it is made."""
         self.assertRaises(LookupError, self.app.add_url_rule, "/<bad:x>", "x", lambda x: x)
 
+    def listed(self) -> list[tuple[str, str, list[str]]]:
+        """Rule, endpoint and verbs of each rule of the map that the test is about."""
+        rules = self.app.url_map.iter_rules()
+        return [
+            (rule.rule, rule.endpoint, sorted(rule.methods)) for rule in rules if rule.rule not in ("/echo", "/rules")
+        ]
+
+    def test_url_map(self) -> None:
+        """A plugin that lists routes sees those of the application, and those of active plugins with their verbs."""
+        self.app.add_url_rule("/own/<int:n>", "own", lambda n: str(n), methods=["PUT"])
+        ping = ("/ping", "ping_POST_GET", ["GET", "HEAD", "OPTIONS", "POST"])
+        own = ("/own/<int:n>", "own", ["OPTIONS", "PUT"])
+        self.assertEqual(self.listed(), [own, ping])
+        self.assertIn("'/ping' (", repr(self.app.url_map))
+        (rule,) = self.app.url_map.iter_rules("ping_POST_GET")
+        self.assertEqual((rule.rule, rule.arguments), ("/ping", set()))
+        self.assertRaises(KeyError, self.app.url_map.iter_rules, "nothing")
+        self.successResultOf(self.bot.bot.plugin_manager.deactivate("Hooks"))
+        self.assertEqual(self.listed(), [own])
+        self.successResultOf(self.bot.bot.plugin_manager.activate("Hooks"))
+        self.assertEqual(self.listed(), [own, ping])
+        self.assertEqual(self.successResultOf(self.bot.request("PUT", "/own/3")).text, "3")
+
+    def test_url_map_matches_its_own(self) -> None:
+        """A plugin's webhook doesn't answer for the application's variable rule, nor the other way round."""
+        self.app.add_url_rule("/<name>", "any", lambda name: f"any {name}")
+        self.assertEqual(self.get("/ping").text, "pong ")
+        self.assertEqual(self.get("/pong").text, "any pong")
+
+    def test_current_app(self) -> None:
+        """In a plugin's handler, `current_app.url_map` lists the same routes."""
+        self.app.add_url_rule("/own", "own", lambda: "own")
+        self.assertEqual(sorted(self.get("/rules").json()), ["/echo", "/own", "/ping", "/rules"])
+
     def test_reset(self) -> None:
         """After reset_app() nothing of it is served."""
         self.app.add_url_rule("/gone", "gone", lambda: "here")
@@ -192,9 +231,9 @@ class ChoiceTests(PluginTestCase):
         compat.install()
         self.patch(sys, "modules", {**sys.modules, "errbot.core_plugins": ModuleType("errbot.core_plugins")})
         self.assertIsInstance(module._make(), flask.Flask)
-        from errklein.compat import flask as facade
+        from errklein.compat import flask as plain
 
-        self.patch(sys, "modules", {**sys.modules, "flask": facade})
+        self.patch(sys, "modules", {**sys.modules, "flask": plain})
         self.assertIsInstance(module._make(), module.PlainApp)
 
 

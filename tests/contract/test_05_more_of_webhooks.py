@@ -595,7 +595,7 @@ class WithoutServerTests(ContractTest):
     """While the web server isn't configured."""
 
     plugin = """
-        from errbot import BotPlugin, webhook
+        from errbot import BotPlugin, botcmd, webhook
         from errbot.core_plugins import flask_app
 
         class Tried(BotPlugin):
@@ -605,7 +605,33 @@ class WithoutServerTests(ContractTest):
             @webhook
             def hook(self, payload):
                 return repr(payload)
+
+            @webhook("/of/<name>", methods=("GET", "PUT"))
+            def variable(self, payload, name):
+                return name
+
+            @botcmd
+            def routes(self, msg, args):
+                rules = [rule for rule in flask_app.url_map.iter_rules() if rule.rule in ("/hook", "/of/<name>")]
+                return "; ".join(sorted(f"{rule.rule} {rule.endpoint} {sorted(rule.methods)}" for rule in rules))
         """
+
+    def test_listed(self) -> None:
+        """A plugin that lists the rules of `flask_app.url_map` finds the hooks of plugins."""
+        self.assertEqual(
+            self.ask("!routes"),
+            "/hook hook_POST_GET ['GET', 'HEAD', 'OPTIONS', 'POST']; "
+            "/of/<name> variable_GET_PUT ['GET', 'HEAD', 'OPTIONS', 'PUT']",
+        )
+
+    @decided("they stay")
+    def test_listed_while_active(self) -> None:
+        """Rules go with their plugin."""
+        from errbot.core_plugins import flask_app
+
+        self.assertIn("/hook", [rule.rule for rule in flask_app.url_map.iter_rules()])
+        self.replies("!plugin deactivate Tried")
+        self.assertNotIn("/hook", [rule.rule for rule in flask_app.url_map.iter_rules()])
 
     def test_before_the_connection(self) -> None:
         """They are when `callback_connect` is called."""

@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from werkzeug.routing import Map
+
 from errklein.web.facade import json_text
 from errklein.web.facade.request import Request
 from errklein.web.facade.response import Response, jsonify, make_response
@@ -50,6 +52,7 @@ class Flask:
         self.logger = logging.getLogger("errklein.web")
         self.json = JSONProvider()
         self.extensions: dict[str, Any] = {}
+        self.url_map = Map()
 
     make_response = staticmethod(make_response)
 
