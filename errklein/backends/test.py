@@ -158,14 +158,14 @@ class TestBackend(LocalBackend):
         self._left = False
         self.bot_in_rooms: str | None = None
         """By which name the bot is an occupant of rooms that it enters; None: it is none."""
-        self._mentions_by_name = False
+        self._as_on_errbot = False
 
     def be_as_on_errbot(self) -> None:
-        """Let names be those of errbot's network for tests: the bot is Err, but err among a room's occupants, and `@bob`
-        mentions bob."""
+        """Let names be those of errbot's network for tests: the bot is Err, but err among a room's occupants, `@bob`
+        mentions bob, and an empty name is a person's."""
         self._self = self.person_named("Err")
         self.bot_in_rooms = "err"
-        self._mentions_by_name = True
+        self._as_on_errbot = True
 
     def keep(self, room: LocalRoom) -> LocalRoom:
         """The room by its name, from now on this one if there is none yet."""
@@ -177,7 +177,7 @@ class TestBackend(LocalBackend):
 
     def person_mentioned(self, name: str) -> LocalPerson:
         """The person whom a message mentions as `@name`."""
-        return self.person_named(name.removeprefix("@") if self._mentions_by_name else name)
+        return self.person_named(name.removeprefix("@") if self._as_on_errbot else name)
 
     def disconnect(self) -> Deferred[None]:
         """Accept nothing any more. What was sent stays in `sent`."""
@@ -229,7 +229,12 @@ class TestBackend(LocalBackend):
         return message
 
     def build_identifier(self, text: str) -> Identifier:
-        """The room of that name if it is known or the name begins with `#`, `person@room`, else the person."""
+        """The room of that name if it is known or the name begins with `#`, `person@room`, else the person.
+
+        Raises ValueError for a blank name, unless `be_as_on_errbot` was called.
+        """
+        if self._as_on_errbot and not text.strip():
+            return self.person_named(text)
         if text in self._rooms:
             return self._rooms[text]
         person, at, room = text.rpartition("@")

@@ -10,7 +10,7 @@ import textwrap
 import threading
 import unittest
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
@@ -28,7 +28,7 @@ _reactor_thread = reactor_thread()
 
 from errklein.backends.test import OutgoingQueue, TestBackend  # noqa: E402
 from errklein.bot import Bot  # noqa: E402
-from errklein.chat import Identifier, Presence  # noqa: E402
+from errklein.chat import Identifier, Message, Presence  # noqa: E402
 from errklein.config import load_config  # noqa: E402
 from errklein.plugins.imports import share_with_tests, unload, unshare  # noqa: E402
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
@@ -90,6 +90,14 @@ class BotUnderTest(Bot):
     def outgoing_message_queue(self) -> OutgoingQueue:
         """What the bot has sent and nobody has popped."""
         return self.test_backend.outgoing_message_queue
+
+    def send_message(self, message: Message) -> Awaitable[None] | None:
+        """Send the message, and show it to plugins. Whatever the bot sends passes here, so that tests may replace it."""
+        return super().deliver(self.backend_of_message(message), message)
+
+    def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+        """As `send_message`, which tests may have replaced."""
+        return self.send_message(message)
 
     def push_message(self, msg: str, extras: Any = "") -> None:
         """Let `sender` say something to the bot."""

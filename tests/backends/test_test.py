@@ -173,6 +173,14 @@ class IdentifierTests(SynchronousTestCase):
         self.assertNotEqual(person, TestPerson("bob"))
         self.assertEqual("", TestPerson("bob").email)
 
+    def test_blank_name(self) -> None:
+        """A blank name is an error, but a person's where names are errbot's."""
+        backend = make_test_backend()
+        self.assertRaises(ValueError, backend.build_identifier, " ")
+        backend.be_as_on_errbot()
+        self.assertEqual(backend.build_identifier(""), TestPerson(""))
+        self.assertEqual(str(backend.build_identifier(" ")), " ")
+
     def test_networks(self) -> None:
         """The same name on two networks is two persons; one made without a network is on any."""
         here, there = (make_test_backend(network=name).build_identifier("bob") for name in ("a", "b"))

@@ -9,6 +9,7 @@ import tempfile
 import unittest
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tests.contract.kit import ADMIN, ContractTest
 
@@ -59,6 +60,16 @@ class TestBotTests(ContractTest):
         self.replies("hello")
         self.assertIn(("hello", ADMIN, True), self.instance().heard)
 
+    def test_empty_name(self) -> None:
+        """`build_identifier` makes a person of any text that names no room, an empty one too."""
+        from errbot.backends.test import TestPerson
+
+        for name in ("", " ", "bob"):
+            made = self.bot.build_identifier(name)
+            self.assertIsInstance(made, TestPerson)
+            self.assertEqual((made.person, made.aclattr), (name, name))
+        self.assertEqual(self.instance().build_identifier("").person, "")
+
     def test_old_name(self) -> None:
         """`assertCommand` is the old name of assertInCommand."""
         self.testbot.assertCommand("!echo there", "ther")
@@ -85,6 +96,53 @@ class TestBotTests(ContractTest):
         self.assertEqual(self.testbot.bot_config.BOT_IDENTITY, {"username": "err"})
         self.assertEqual(self.bot.mode, "test")
         self.assertTrue(Path(self.testbot.bot_config.BOT_DATA_DIR).is_dir())
+
+
+class ReplacedSendTests(ContractTest):
+    """Tests that replace `testbot.bot.send_message`."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+            def activate(self):
+                super().activate()
+                self.shown = []
+
+            def callback_botmessage(self, message):
+                self.shown.append(message.body)
+
+            @botcmd
+            def sends(self, msg, args):
+                self.send(self.build_identifier("bob"), "to bob")
+                self.send_card(title="Title", body="of a card", to=self.build_identifier("bob"))
+                self.warn_admins("a warning")
+                return "a reply"
+
+            @botcmd
+            def by_itself(self, msg, args):
+                message = self._bot.build_message("raw")
+                message.frm, message.to = self.bot_identifier, self.build_identifier("bob")
+                self._bot.send_message(message)
+        """
+
+    def test_called(self) -> None:
+        """It is called for replies and for all else that the bot sends; nothing is sent then."""
+        sent: queue.Queue[Any] = queue.Queue()
+        with mock.patch.object(self.bot, "send_message", sent.put):
+            self.say("!sends")
+            messages = [sent.get(timeout=5) for _ in range(4)]
+        bodies = [message.body for message in messages]
+        self.assertEqual((bodies[0], bodies[2], bodies[3]), ("to bob", "a warning", "a reply"))
+        self.assertIn("of a card", bodies[1])
+        self.assertEqual(str(messages[0].to), "bob")
+        self.assertEqual(self.drain(), [])
+        self.assertEqual(self.ask("!echo sent again"), "sent again")
+
+    def test_by_plugin(self) -> None:
+        """A plugin may call it, and plugins are shown what it sends."""
+        self.assertEqual(self.replies("!by itself"), ["raw"])
+        self.assertIn("raw", self.instance().shown)
 
 
 class TalkativeTests(ContractTest):
