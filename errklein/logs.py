@@ -242,7 +242,11 @@ FROM_TWISTED = "errklein_from_twisted"
 
 
 class Bridge(logging.Handler):
-    """Hands what is said to the standard library's logging to Twisted's."""
+    """Hands what is said to the standard library's logging to Twisted's, or to one observer of Twisted's events."""
+
+    def __init__(self, observer: ILogObserver | Callable[[LogEvent], None] = globalLogPublisher) -> None:
+        super().__init__()
+        self._observer: Any = observer
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log what the record says, under the same name."""
@@ -262,7 +266,7 @@ class Bridge(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             kind, value, trace = record.exc_info
             fields["log_failure"] = Failure(value, kind, trace)
-        Logger(namespace=record.name, observer=globalLogPublisher).emit(level, "{text}", **fields)
+        Logger(namespace=record.name, observer=self._observer).emit(level, "{text}", **fields)
 
 
 def bridge_stdlib(level: int) -> None:

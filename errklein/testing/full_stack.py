@@ -35,6 +35,7 @@ from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.ports import Backend  # noqa: E402
 from errklein.testing.bare_names import BareNames  # noqa: E402
+from errklein.testing.log_file import LogFile  # noqa: E402
 from errklein.testing.silence import stays_silent  # noqa: E402
 from errklein.wiring import wire  # noqa: E402
 
@@ -208,6 +209,7 @@ class TestBot:
                 **(extra_config or {}),
             },
         )
+        self._log_file = LogFile(self.bot_config)
 
     @property
     def bot(self) -> BotUnderTest:
@@ -221,6 +223,7 @@ class TestBot:
         """
         if self.bot_thread is not None:
             raise RuntimeError("the bot has been started already")
+        self._log_file.open()
         _reactor_thread.start()
         self.bot_thread = _reactor_thread.thread
         self._log_bridge.open()
@@ -250,6 +253,7 @@ class TestBot:
             reset_app()
             for plug in self._plugs():
                 unload(plug)
+            self._log_file.close()
             self._log_bridge.close()
             self._remove_data()
 

@@ -145,6 +145,22 @@ class ReplacedSendTests(ContractTest):
         self.assertIn("raw", self.instance().shown)
 
 
+class LogFileTests(unittest.TestCase):
+    """The bot's log."""
+
+    def test_written(self) -> None:
+        """BOT_LOG_FILE, which is in the bot's data if a test doesn't say otherwise, has what is logged."""
+        from errbot.backends.test import TestBot
+
+        bot = TestBot(loglevel=logging.INFO)
+        bot.start()
+        self.addCleanup(bot.stop)
+        path = Path(bot.bot_config.BOT_LOG_FILE)
+        self.assertEqual(path.parent, Path(bot.bot_config.BOT_DATA_DIR))
+        logging.getLogger("errbot.plugins.Tried").info("a line of the plugin's")
+        self.assertIn("a line of the plugin's", path.read_text())
+
+
 class TalkativeTests(ContractTest):
     """A plugin that speaks before anybody has asked."""
 

@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.test import QUIT_MESSAGE, STZ_MSG, STZ_PRE, TestPerson, TestRoom
 from errklein.chat import Message, Presence
 from errklein.config import ConfigError
+from errklein.logs import Bridge
 from errklein.running.reactor_thread import Overdue, reactor_thread
 from errklein.testing.full_stack import FullStackTest, TestBot
 
@@ -288,6 +289,47 @@ class LifeTests(SynchronousTestCase):
             testbot.stop()
         self.assertIn("said while starting", "\n".join(logs.output))
         self.assertEqual(level, logging.getLogger().level)
+
+    def test_log_file(self) -> None:
+        """BOT_LOG_FILE has what the bot and plugins log from BOT_LOG_LEVEL on, once, and nothing after the end."""
+        path = Path(self.mktemp())
+        testbot = TestBot(extra_config={"BOT_LOG_FILE": str(path), "BOT_LOG_LEVEL": logging.INFO})
+        testbot.start()
+        logging.getLogger("errbot.plugins.Mine").info("of a\nplugin")
+        logging.getLogger("errbot.plugins.Mine").debug("too much")
+        testbot.exec_command("!echo logged")
+        testbot.stop()
+        with self.assertLogs("errbot.plugins.Mine"):
+            logging.getLogger("errbot.plugins.Mine").error("too late")
+        lines = path.read_text().splitlines()
+        self.assertEqual(sum(line.endswith("[errbot.plugins.Mine#info] of a\\nplugin") for line in lines), 1, lines)
+        self.assertEqual(sum("gbin@localhost" in line and "echo" in line for line in lines), 2, lines)
+        self.assertFalse([line for line in lines if "too " in line])
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        self.assertFalse([handler for handler in logging.getLogger().handlers if isinstance(handler, Bridge)])
+
+    def test_log_formatter(self) -> None:
+        """BOT_LOG_FORMATTER forms its lines, and may log something itself."""
+
+        class Formatter(logging.Formatter):
+            def format(self, record: logging.LogRecord) -> str:
+                logging.getLogger("errbot.formatter").warning("formatting")
+                return f"<{record.name}> {record.getMessage()}"
+
+        path = Path(self.mktemp())
+        testbot = TestBot(extra_config={"BOT_LOG_FILE": str(path), "BOT_LOG_FORMATTER": Formatter()})
+        testbot.start()
+        logging.getLogger("errbot.plugins.Mine").info("here")
+        testbot.stop()
+        self.assertIn("<errbot.plugins.Mine> here\n", path.read_text())
+
+    def test_bad_log_file(self) -> None:
+        """A log that can't be written is an error of one line, and leaves logging as it was."""
+        before = list(logging.getLogger().handlers)
+        testbot = TestBot(extra_config={"BOT_LOG_FILE": f"{self.mktemp()}/none/log"})
+        error = self.assertRaises(ConfigError, testbot.start)
+        self.assertIn("BOT_LOG_FILE", str(error))
+        self.assertEqual((testbot.bot_thread, logging.getLogger().handlers), (None, before))
 
     assertLogs = unittest.TestCase.assertLogs
 
