@@ -238,6 +238,12 @@ class UtilsTests(ContractTest):
         self.assertIn("2:!echo two", said)
         self.assertEqual(said.count("echo one"), 1)
 
+    @decided("says nothing")
+    def test_no_history(self) -> None:
+        """Somebody who has given no command yet gets a sentence."""
+        self.bot.sender = self.bot.build_identifier("newcomer@localhost")
+        self.assertTrue(self.ask("!history"))
+
     def test_empty_echo(self) -> None:
         """Nothing is said back to nothing."""
         self.assertEqual(self.replies("!echo"), [])
