@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import shutil
+import sys
 import tempfile
 import textwrap
 import threading
@@ -13,6 +14,7 @@ import unittest
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tests.contract.kit import TestCase as Case
 from tests.contract.kit import decided
@@ -506,3 +508,87 @@ class BackendManagerTests(unittest.TestCase):
         values = memory.open("contract")
         values.set("a", 1)
         self.assertEqual(values.get("a"), 1)
+
+
+class OfItsOwnTests(Case):
+    """A backend that its own tests make, without a bot."""
+
+    def setUp(self) -> None:
+        """Make one with the configuration's template."""
+        from errbot.bootstrap import bot_config_defaults
+
+        sys.modules.pop("errbot.config-template", None)
+        __import__("errbot.config-template")
+        config = sys.modules.pop("errbot.config-template")
+        bot_config_defaults(config)
+        config.BOT_IDENTITY = {"username": "me"}
+        config.BOT_ADMINS_NOTIFICATIONS = ("admin",)
+        names: dict[str, Any] = {"__name__": "contract_backend_alone"}
+        exec(textwrap.dedent(BACKEND), names)
+        self.backend = names["ContractBackend"](config)
+        self.said: queue.Queue[tuple[str, str]] = names["SAID"]
+        self.somebody = names["Somebody"]("somebody")
+        self.message = self.backend.build_message("hello")
+        self.message.frm, self.message.to = self.somebody, self.backend.bot_identifier
+        self.plugin = mock.MagicMock()
+        self.manager = mock.MagicMock()
+        self.manager.get_all_active_plugins.return_value = [self.plugin]
+
+    def test_sends(self) -> None:
+        """With a plugin manager, a mock say, it sends at once, and plugins are shown what it sends."""
+        self.backend.attach_plugin_manager(self.manager)
+        self.backend.send_message(self.message)
+        self.assertEqual(self.said.get(block=False), ("me", "hello"))
+        self.plugin.callback_botmessage.assert_called_once_with(self.message)
+        self.backend.send(self.somebody, "text")
+        self.assertEqual(self.said.get(block=False), ("somebody", "text"))
+        self.backend.send_simple_reply(self.message, "reply")
+        self.assertEqual(self.said.get(block=False), ("somebody", "reply"))
+        self.backend.warn_admins("careful")
+        self.assertEqual(self.said.get(block=False), ("admin", "careful"))
+
+    def test_templates(self) -> None:
+        """Templates and cards are filled in and sent as texts."""
+        from errbot.backends.base import Card
+
+        self.backend.attach_plugin_manager(self.manager)
+        self.backend.send_templated(self.somebody, "card", {"card": Card("body")})
+        self.assertIn("body", self.said.get(block=False)[1])
+        self.backend.send_card(Card("body", to=self.somebody, title="A title"))
+        self.assertIn("A title", self.said.get(block=False)[1])
+
+    def test_tells(self) -> None:
+        """What happens on the network is told to the manager's plugins."""
+        from errbot.backends.base import ONLINE, Presence
+
+        self.backend.attach_plugin_manager(self.manager)
+        self.backend.callback_message(self.message)
+        self.plugin.callback_message.assert_called_once_with(self.message)
+        presence = Presence(self.somebody, ONLINE)
+        self.backend.callback_presence(presence)
+        self.plugin.callback_presence.assert_called_once_with(presence)
+        self.backend.callback_mention(self.message, [self.somebody])
+        self.plugin.callback_mention.assert_called_once_with(self.message, [self.somebody])
+
+    def test_dispatched(self) -> None:
+        """Tests replace `_dispatch_to_plugins`."""
+        self.backend._dispatch_to_plugins = mock.MagicMock()
+        self.backend.callback_room_topic("room")
+        self.backend._dispatch_to_plugins.assert_called_once_with("callback_room_topic", "room")
+
+    def test_has_nothing_yet(self) -> None:
+        """Commands and filters are empty, the history too."""
+        self.assertEqual((self.backend.commands, self.backend.re_commands, self.backend.command_filters), ({}, {}, []))
+        self.assertEqual(self.backend.all_commands, {})
+
+    @decided("an AttributeError: there is no plugin manager")
+    def test_without_a_manager(self) -> None:
+        """It sends without a plugin manager, too."""
+        self.backend.send(self.somebody, "text")
+        self.assertEqual(self.said.get(block=False), ("somebody", "text"))
+
+    @decided("takes the commands, and runs them")
+    def test_injected(self) -> None:
+        """It says that it can't run commands."""
+        with self.assertRaises(RuntimeError):
+            self.backend.inject_commands_from(self.plugin)

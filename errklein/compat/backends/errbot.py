@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from multiprocessing.pool import ThreadPool
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Self, cast
 
 from errklein.bot import Bot
 from errklein.chat import Identifier, Message, Presence, Room
 from errklein.chat.identifiers import Person
+from errklein.compat.backends.alone import Alone
 from errklein.compat.backends.base import Backend
+from errklein.compat.backends.surroundings import Surroundings
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.text.splitting import split_message
-
-if TYPE_CHECKING:
-    from errklein.compat.backends.network import ThreadedNetwork
 
 MESSAGE_SIZE_LIMIT = 10_000
 
@@ -30,18 +31,38 @@ _JITTER = 3.0
 # What the bot does by asking the network for it, so that the network can't have it from the bot.
 _OWN = frozenset({"add_reaction", "remove_reaction", "send_stream_request"})
 
+_for_a_bot: ContextVar[bool] = ContextVar("errklein.compat.for_a_bot", default=False)
+
 log = logging.getLogger("errbot.core")
+
+
+@contextmanager
+def for_a_bot() -> Iterator[None]:
+    """The networks that are made meanwhile get a bot, and are of no use before."""
+    token = _for_a_bot.set(True)
+    try:
+        yield
+    finally:
+        _for_a_bot.reset(token)
 
 
 class ErrBot(Backend, StoreMixin):
     """A network whose code blocks, in a thread of its own. Subclass it, and say what `Backend` asks for.
 
     It is a mapping too, whose values survive restarts. What it hasn't itself it has from the bot, such as `commands`.
-    All may be used in any thread, as soon as the bot is there: not yet in `__init__`.
+    All may be used in any thread, as soon as the bot is there: not yet in `__init__`. One that a test makes without a
+    bot sends by itself; see `Alone`.
     """
 
-    _network: ThreadedNetwork | None = None
+    _network: Surroundings | None = None
+    _gets_a_bot = False
     _attempts = 0
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """A network that knows from its beginning whether it gets a bot."""
+        made = super().__new__(cls)
+        made._gets_a_bot = _for_a_bot.get()
+        return made
 
     def __init__(self, bot_config: Any) -> None:
         super().__init__()
@@ -60,11 +81,10 @@ class ErrBot(Backend, StoreMixin):
     def __getattr__(self, name: str) -> Any:
         # What the class has comes here when it raises AttributeError itself. And not `getattr`, since the bot, for its
         # part, looks here for what it doesn't have.
-        network = self._network
         own = name in _OWN or name.startswith("__") or hasattr(type(self), name)
-        if network is None or network.bot is None or own:
+        if own or (self._network is None and self._gets_a_bot):
             raise AttributeError(f"{type(self).__name__} has no {name}", name=name, obj=self)
-        return object.__getattribute__(network.bot, name)
+        return self._here.lookup(name)
 
     # What a backend may override
 
@@ -125,7 +145,7 @@ class ErrBot(Backend, StoreMixin):
 
     def unknown_command(self, msg: Message | None, cmd: str | None, args: str | None) -> str:
         """Overridden to say something else to somebody whose command there isn't."""
-        return self._bot.dispatcher.unknown(self._here, f"{cmd or ''} {args or ''}", msg)
+        return self._here.unknown_command(msg, f"{cmd or ''} {args or ''}")
 
     def build_message(self, text: str) -> Message:
         """A message with that text, from and to nobody yet."""
@@ -205,11 +225,11 @@ class ErrBot(Backend, StoreMixin):
         groupchat_nick_reply: bool = False,
     ) -> Any:
         """Send Markdown text to somebody on this network."""
-        return self._bot.send(self._here.stamped(identifier), text, in_reply_to, groupchat_nick_reply)
+        return self._here.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
     def send_simple_reply(self, msg: Message, text: str, private: bool = False, threaded: bool = False) -> Any:
         """Answer a message of this network."""
-        return self._bot.deliver(self._here, self._here.build_reply(msg, text, private, threaded))
+        return self._here.reply(msg, text, private, threaded)
 
     def split_and_send_message(self, msg: Message) -> None:
         """Send the message now, in as many parts as it takes."""
@@ -218,30 +238,25 @@ class ErrBot(Backend, StoreMixin):
 
     def warn_admins(self, warning: str) -> None:
         """Tell the administrators of all networks."""
-        self._bot.warn_admins(warning)
+        self._here.warn_admins(warning)
 
     def inject_commands_from(self, instance_to_inject: Any) -> None:
         """Let the plugin's commands be given."""
-        self._bot.waits.result_of(self._bot.inject_commands_from, instance_to_inject)
+        self._here.inject_commands_from(instance_to_inject)
 
     def remove_commands_from(self, instance_to_inject: Any) -> None:
         """The plugin's commands can't be given any more."""
-        self._bot.waits.result_of(self._bot.remove_commands_from, instance_to_inject)
+        self._here.remove_commands_from(instance_to_inject)
 
     # Inside
 
     @property
-    def _here(self) -> ThreadedNetwork:
+    def _here(self) -> Surroundings:
         if self._network is None:
-            raise RuntimeError(f"{type(self).__name__} has no bot before the end of its __init__")
+            if self._gets_a_bot:
+                raise RuntimeError(f"{type(self).__name__} has no bot before the end of its __init__")
+            self._network = Alone(self)
         return self._network
-
-    @property
-    def _bot(self) -> Bot:
-        bot = self._here.bot
-        if bot is None:
-            raise RuntimeError(f"{type(self).__name__} has no bot yet")
-        return bot
 
     def _dispatch_to_plugins(self, method: str | Callable[..., Any], *args: Any) -> None:
         name = method if isinstance(method, str) else method.__name__

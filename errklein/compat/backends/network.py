@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from errklein.backends.outbox import Outbox, TokenBucket
 from errklein.chat import Card, Identifier, Message, Person, Room, RoomOccupant
-from errklein.compat.backends.errbot import ErrBot, parts_of
+from errklein.compat.backends.errbot import ErrBot, for_a_bot, parts_of
 from errklein.compat.backends.thread import NetworkThread
 from errklein.ports import BackendEvents
 from errklein.running import WorkerPool
@@ -63,7 +63,7 @@ class ThreadedNetwork:
         self._events: BackendEvents | None = None
         self._thread = NetworkThread(f"errklein {self.network}")
         try:
-            self.legacy = self._thread.do(partial(make, config))
+            self.legacy = self._thread.do(partial(_make, make, config))
         except BaseException:
             self._thread.end()
             raise
@@ -186,10 +186,38 @@ class ThreadedNetwork:
 
     def send_card_as_text(self, card: Card) -> Awaitable[None] | None:
         """Send what the card says, by the template "card"."""
-        if self.bot is None:
-            raise RuntimeError(f"{self.network} has no bot yet")
-        text = self.bot.process_template("card", {"card": card})
+        text = self._there.process_template("card", {"card": card})
         return self.send_message(Message(text, card.frm, card.to, card.parent, extras=card.extras))
+
+    def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> Any:
+        """Send Markdown text to somebody on this network."""
+        return self._there.send(self.stamped(identifier), text, in_reply_to, groupchat_nick_reply)
+
+    def reply(self, message: Message, text: str, private: bool, threaded: bool) -> Any:
+        """Reply to a message of this network."""
+        return self._there.deliver(self, self.build_reply(message, text, private, threaded))
+
+    def warn_admins(self, warning: str) -> None:
+        """Send the text to the administrators of all networks."""
+        self._there.warn_admins(warning)
+
+    def unknown_command(self, message: Message | None, text: str) -> str:
+        """The reply to a command that doesn't exist, with suggestions."""
+        return self._there.dispatcher.unknown(self, text, message)
+
+    def inject_commands_from(self, plugin: Any) -> None:
+        """Accept the plugin's commands from now on."""
+        self._there.waits.result_of(self._there.inject_commands_from, plugin)
+
+    def remove_commands_from(self, plugin: Any) -> None:
+        """Accept the plugin's commands no longer."""
+        self._there.waits.result_of(self._there.remove_commands_from, plugin)
+
+    def lookup(self, name: str) -> Any:
+        """The bot's own attribute of that name; raises AttributeError."""
+        if self.bot is None:
+            raise AttributeError(f"{self.network} has no bot yet", name=name, obj=self.legacy)
+        return object.__getattribute__(self.bot, name)
 
     def in_turn(self, function: Callable[..., Any], *args: Any) -> Awaitable[None] | None:
         """Call the function after what is to be sent before; it may block. As `send_message`."""
@@ -263,6 +291,12 @@ class ThreadedNetwork:
         return identifier
 
     # Inside
+
+    @property
+    def _there(self) -> Bot:
+        if self.bot is None:
+            raise RuntimeError(f"{self.network} has no bot yet")
+        return self.bot
 
     def _reacting(self, method: str) -> Callable[..., Any]:
         if not callable(getattr(self.legacy, method, None)):
@@ -356,6 +390,11 @@ class ThreadedNetwork:
     def _stamp_message(self, message: Message) -> None:
         self.stamped(message.frm)
         self.stamped(message.to)
+
+
+def _make(make: Callable[[Any], ErrBot], config: Any) -> ErrBot:
+    with for_a_bot():
+        return make(config)
 
 
 def _cancel(timers: list[IDelayedCall]) -> None:

@@ -84,6 +84,11 @@ class FindingTests(PluginFilesTestCase):
                 f"{WORKS}\n        def __init__(self, config):\n            raise SystemExit('no token')",
                 "no token",
             ),
+            (
+                "Eager",
+                f"{WORKS}\n        def __init__(self, config):\n            self.connect_callback()",
+                "no bot before the end of its __init__",
+            ),
             ("Mode", WORKS.replace('mode = "mine"', "pass"), "Mine has no mode"),
         ):
             self.plugin(name, "\n    " + source)

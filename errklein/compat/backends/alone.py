@@ -1,0 +1,175 @@
+"""A backend without a bot: one that a test of the backend makes itself, as `SomeBackend(config)`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from errklein.chat import Card, Identifier, Message, RoomOccupant
+from errklein.commands.history import History
+from errklein.commands.unknown import unknown_command
+
+if TYPE_CHECKING:
+    from errklein.compat.backends.errbot import ErrBot
+
+log = logging.getLogger("errbot.core")
+
+_CALLBACKS = {
+    "mention_received": "callback_mention",
+    "presence_changed": "callback_presence",
+    "reaction_changed": "callback_reaction",
+    "room_joined": "callback_room_joined",
+    "room_left": "callback_room_left",
+    "room_topic_changed": "callback_room_topic",
+    "stream_offered": "callback_stream",
+}
+"""The plugins' callback for each event of `ports.BackendEvents`."""
+
+
+class Alone:
+    """`Surroundings` of a backend that has no bot.
+
+    All that is sent ends in the backend's own `send_message`, in the caller's thread. Plugins are those of the
+    `plugin_manager` that a test attaches, if any, and are called in place. Commands aren't run.
+    """
+
+    leaving = False
+
+    def __init__(self, backend: ErrBot) -> None:
+        self._backend = backend
+        self._of_bot: dict[str, Any] = {
+            "all_commands": {},
+            "cmd_history": History(),
+            "command_filters": [],
+            "commands": {},
+            "process_template": process_template,
+            "re_commands": {},
+            "send_templated": self.send_templated,
+            "startup_time": datetime.now(),
+        }
+
+    # Events
+
+    def connected(self) -> None:
+        """Have the plugins activated, and call their callback_connect."""
+        if self._backend.plugin_manager is not None:
+            self._backend.plugin_manager.activate_non_started_plugins()
+        self._backend._dispatch_to_plugins("callback_connect")
+
+    def disconnected(self) -> None:
+        """Have the plugins deactivated."""
+        if self._backend.plugin_manager is not None:
+            self._backend.plugin_manager.deactivate_all_plugins()
+
+    def heard(self, message: Message) -> None:
+        """There is no bot to run the command."""
+
+    def tell(self, event: str, *details: Any) -> None:
+        """Call the callback of the event."""
+        self._backend._dispatch_to_plugins(_CALLBACKS[event], *details)
+
+    def tell_plugins(self, callback: str, *details: Any) -> None:
+        """Call the callback of all plugins that are active; an error in one is logged."""
+        manager = self._backend.plugin_manager
+        for plugin in () if manager is None else manager.get_all_active_plugins():
+            try:
+                getattr(plugin, callback)(*details)
+            except Exception:
+                log.exception("%s failed", callback)
+
+    def said(self, message: Message) -> None:
+        """Call callback_botmessage."""
+        self.tell_plugins("callback_botmessage", message)
+
+    # Requests
+
+    def send(
+        self,
+        identifier: Identifier,
+        text: str,
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+    ) -> None:
+        """Send a message, in parts if it is too long for one."""
+        if not isinstance(identifier, Identifier):
+            raise ValueError(f"send() needs an identifier, not {type(identifier).__name__}")
+        message = self._backend.build_message(text)
+        message.frm, message.to, message.parent = self._backend.bot_identifier, identifier, in_reply_to
+        if groupchat_nick_reply and in_reply_to is not None and isinstance(in_reply_to.frm, RoomOccupant):
+            self._backend.prefix_groupchat_reply(message, in_reply_to.frm)
+        self._backend.split_and_send_message(message)
+
+    def reply(self, message: Message, text: str, private: bool, threaded: bool) -> None:
+        """Send the backend's reply, in parts if it is too long for one."""
+        self._backend.split_and_send_message(
+            self._backend.build_reply(message, text, private=private, threaded=threaded)
+        )
+
+    def send_templated(
+        self,
+        identifier: Identifier,
+        template_name: str,
+        template_parameters: Mapping[str, Any],
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+        plugin_name: str | None = None,
+    ) -> None:
+        """Send a template filled in with the parameters."""
+        text = process_template(template_name, template_parameters, plugin_name)
+        self._backend.send(identifier, text, in_reply_to, groupchat_nick_reply)
+
+    def send_card_as_text(self, card: Card) -> None:
+        """Send what the card says, by the template "card"."""
+        to: Any = card.to
+        self._backend.send(to, process_template("card", {"card": card}), card.parent)
+
+    def warn_admins(self, warning: str) -> None:
+        """Send the text to everybody in BOT_ADMINS_NOTIFICATIONS."""
+        for admin in self._backend.bot_config.BOT_ADMINS_NOTIFICATIONS:
+            self._backend.send(self._backend.build_identifier(admin), warning)
+
+    def unknown_command(self, message: Message | None, text: str) -> str:
+        """The reply to a command that doesn't exist, without suggestions."""
+        return unknown_command(text, (), self._backend.prefix)
+
+    def inject_commands_from(self, plugin: Any) -> None:
+        """Refused: there is no bot to run them."""
+        raise RuntimeError(f"{type(self._backend).__name__} runs no commands without a bot; test plugins with testbot")
+
+    remove_commands_from = inject_commands_from
+
+    def lookup(self, name: str) -> Any:
+        """What errbot's bot has before any plugin is loaded."""
+        try:
+            return self._of_bot[name]
+        except KeyError:
+            raise AttributeError(
+                f"{type(self._backend).__name__} has no {name}, and no bot that could have it",
+                name=name,
+                obj=self._backend,
+            ) from None
+
+    # Serving
+
+    def failed(self) -> None:
+        """Log the exception that is being handled."""
+        log.exception("The connection ended with an error")
+
+    def pause(self, seconds: float) -> None:
+        """Block for so many seconds."""
+        time.sleep(seconds)
+
+    def shut_down(self) -> None:
+        """Call the backend's `shutdown`."""
+        self._backend.shutdown()
+
+
+def process_template(template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None) -> str:
+    """The Markdown of a template, the plugin's own one first; see `errklein.text.templating.render`."""
+    # Jinja2 takes its time to import.
+    from errklein.text import templating
+
+    return templating.render(template_name, template_parameters, plugin_name)

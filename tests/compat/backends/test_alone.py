@@ -1,0 +1,227 @@
+"""Backends that were written for errbot and that a test makes by itself, without a bot."""
+
+from __future__ import annotations
+
+import time
+import unittest
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.backends.test import TestOccupant, TestPerson, TestRoom
+from errklein.chat import ONLINE, Card, Message, Presence
+from errklein.compat import bootstrap
+from errklein.compat.backends.errbot import ErrBot, for_a_bot
+from errklein.storage import MemoryStorage
+
+
+class Plain(ErrBot):
+    """Keeps what is sent."""
+
+    mode = "plain"
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.bot_identifier = TestPerson("bot")
+        self.sent: list[Message] = []
+        self.connections = 0
+
+    def build_identifier(self, text: str) -> TestPerson:
+        return TestPerson(text)
+
+    def build_reply(
+        self, msg: Message, text: str | None = None, private: bool = False, threaded: bool = False
+    ) -> Message:
+        return Message(text or "", frm=self.bot_identifier, to=msg.frm, parent=msg if threaded else None)
+
+    def prefix_groupchat_reply(self, message: Message, identifier: Any) -> None:
+        super().prefix_groupchat_reply(message, identifier)
+        message.body = f"{identifier.nick}: {message.body}"
+
+    def send_message(self, msg: Message) -> None:
+        super().send_message(msg)
+        self.sent.append(msg)
+
+    def serve_once(self) -> bool:
+        self.connections += 1
+        if self.connections < 3:
+            raise ConnectionError
+        return True
+
+
+class AloneCase(SynchronousTestCase):
+    """Has a backend without a bot."""
+
+    def setUp(self) -> None:
+        self.backend: Any = self.make()
+        self.alice = TestPerson("alice")
+        self.message = Message("hello", frm=self.alice, to=self.backend.bot_identifier)
+
+    def make(self) -> Plain:
+        config = SimpleNamespace(BOT_ADMINS=("admin", "root"), BOT_IDENTITY={})
+        bootstrap.bot_config_defaults(config)
+        return Plain(config)
+
+    def sent(self) -> list[tuple[str, str]]:
+        """To whom what was sent, since the last time."""
+        sent = [(str(message.to), message.body) for message in self.backend.sent]
+        self.backend.sent.clear()
+        return sent
+
+
+class SendingTests(AloneCase):
+    """What such a backend sends goes to its own `send_message`, at once."""
+
+    def test_send_message(self) -> None:
+        """A message is sent as the backend sends it."""
+        self.backend.send_message(self.message)
+        self.assertEqual(self.sent(), [("bot", "hello")])
+
+    def test_send(self) -> None:
+        """A text is sent to an identifier, from the bot; in a room the name of who is answered may be in front."""
+        self.backend.send(self.alice, "text")
+        self.assertEqual(str(self.backend.sent[0].frm), "bot")
+        room = TestRoom("room")
+        asked = Message("?", frm=TestOccupant("carol", room), to=room)
+        self.backend.send(room, "text", in_reply_to=asked, groupchat_nick_reply=True)
+        self.assertIs(self.backend.sent[1].parent, asked)
+        self.assertEqual(self.sent(), [("alice", "text"), ("room", "carol: text")])
+        self.assertRaises(ValueError, self.backend.send, "alice", "text")
+
+    def test_reply(self) -> None:
+        """A reply is the backend's own."""
+        self.backend.send_simple_reply(self.message, "reply", threaded=True)
+        self.assertIs(self.backend.sent[0].parent, self.message)
+        self.assertEqual(self.sent(), [("alice", "reply")])
+
+    def test_long_messages(self) -> None:
+        """They are cut at the backend's limit."""
+        self.backend.set_message_size_limit(20)
+        self.backend.send(self.alice, "many words in one row that are too long")
+        self.assertGreater(len(self.backend.sent), 1)
+        self.assertTrue(all(len(message.body) <= 20 and message.partial for message in self.backend.sent))
+
+    def test_templates_cards_and_warnings(self) -> None:
+        """Templates are filled in, cards are texts, warnings go to each administrator."""
+        card = Card("a body", to=self.alice, title="A title")
+        self.backend.send_card(card)
+        self.backend.send_templated(self.alice, "card", {"card": card})
+        (_, text), (_, again) = self.sent()
+        self.assertIn("A title", text)
+        self.assertEqual(text, again)
+        self.assertEqual(self.backend.process_template("card", {"card": card}), text)
+        self.backend.warn_admins("careful")
+        self.assertEqual(self.sent(), [("admin", "careful"), ("root", "careful")])
+
+
+class CallbackTests(AloneCase):
+    """Events reach the plugins of a plugin manager that a test attaches."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.plugin = mock.Mock()
+        self.manager = mock.Mock(**{"get_all_active_plugins.return_value": [self.plugin, mock.Mock()]})
+        self.backend.attach_plugin_manager(self.manager)
+
+    def test_each_event(self) -> None:
+        """Each has its callback."""
+        presence = Presence(self.alice, ONLINE)
+        for name, given, told in (
+            ("callback_message", (self.message,), (self.message,)),
+            ("callback_mention", (self.message, [self.alice]), (self.message, [self.alice])),
+            ("callback_presence", (presence,), (presence,)),
+            ("callback_reaction", ("reaction",), ("reaction",)),
+            ("callback_stream", ("stream",), ("stream",)),
+            ("callback_room_topic", ("room",), ("room",)),
+            ("callback_room_joined", ("room",), ("room", self.backend.bot_identifier, None)),
+            ("callback_room_left", ("room", self.alice, "op"), ("room", self.alice, "op")),
+        ):
+            self.plugin.reset_mock()
+            getattr(self.backend, name)(*given)
+            self.assertEqual(self.plugin.mock_calls, [getattr(mock.call, name)(*told)])
+
+    def test_own_messages(self) -> None:
+        """Plugins are shown what the backend sends, and not what it has said itself."""
+        self.backend.send_message(self.message)
+        self.plugin.callback_botmessage.assert_called_once_with(self.message)
+        self.plugin.reset_mock()
+        self.backend.callback_message(Message("own", frm=self.backend.bot_identifier))
+        self.assertEqual(self.plugin.mock_calls, [])
+
+    def test_connection(self) -> None:
+        """The manager activates plugins at the connection, and deactivates them at its end."""
+        self.backend.connect_callback()
+        self.manager.activate_non_started_plugins.assert_called_once_with()
+        self.plugin.callback_connect.assert_called_once_with()
+        self.backend.disconnect_callback()
+        self.manager.deactivate_all_plugins.assert_called_once_with()
+
+    def test_failing_plugin(self) -> None:
+        """An error in one plugin is logged, and the next is called."""
+        self.plugin.callback_presence.side_effect = ZeroDivisionError
+        other = self.manager.get_all_active_plugins()[1]
+        with self.assertLogs("errbot.core", "ERROR"):
+            self.backend.callback_presence("presence")
+        other.callback_presence.assert_called_once_with("presence")
+
+    def test_without_a_manager(self) -> None:
+        """Without one nobody is called, and nothing is wrong."""
+        self.backend.attach_plugin_manager(None)
+        self.backend.callback_presence("presence")
+        self.backend.connect_callback()
+        self.backend.disconnect_callback()
+        self.backend.send_message(self.message)
+        self.assertEqual(self.plugin.mock_calls, [])
+
+    assertLogs = unittest.TestCase.assertLogs
+
+
+class RestTests(AloneCase):
+    """What else such a backend has."""
+
+    def test_names_of_the_bot(self) -> None:
+        """It has the bot's names, empty, and no others."""
+        self.assertEqual((self.backend.commands, self.backend.re_commands, self.backend.all_commands), ({}, {}, {}))
+        self.assertEqual((self.backend.command_filters, list(self.backend.cmd_history["alice"])), ([], []))
+        self.assertIsInstance(self.backend.startup_time, datetime)
+        self.assertFalse(hasattr(self.backend, "nonesuch"))
+        self.assertFalse(hasattr(self.backend, "send_stream_request"))
+        self.assertIn("not found", self.backend.unknown_command(None, "dance", "now"))
+        error = self.assertRaises(RuntimeError, self.backend.inject_commands_from, object())
+        self.assertIn("testbot", str(error))
+
+    assertLogs = unittest.TestCase.assertLogs
+
+    def test_storage(self) -> None:
+        """It is a mapping once a test has given it a storage."""
+        self.backend.attach_storage_plugin(MemoryStorage())
+        self.backend.initialize_backend_storage()
+        self.backend["key"] = "value"
+        self.assertEqual(dict(self.backend), {"key": "value"})
+        self.backend.shutdown()
+        self.assertFalse(self.backend.is_open_storage())
+
+    def test_serving(self) -> None:
+        """`serve_forever` connects again after an error, with a pause, until `serve_once` is done."""
+        pauses: list[float] = []
+        self.patch(time, "sleep", pauses.append)
+        with self.assertLogs("errbot.core", "ERROR"):
+            self.backend.serve_forever()
+        self.assertEqual((self.backend.connections, len(pauses)), (3, 2))
+
+    def test_while_made_for_a_bot(self) -> None:
+        """One that gets a bot can't be used in its `__init__`: what it sends would be lost."""
+        case = self
+
+        class Eager(Plain):
+            def __init__(self, config: Any) -> None:
+                super().__init__(config)
+                case.assertFalse(hasattr(self, "commands"))
+                self.connect_callback()
+
+        with for_a_bot():
+            error = self.assertRaises(RuntimeError, Eager, self.backend.bot_config)
+        self.assertIn("no bot before the end of its __init__", str(error))
