@@ -4,8 +4,10 @@
 two parsers could read in two ways is refused, since a proxy in front may have read it in the other one. In particular:
 
 - lines end with CR LF, and neither stands anywhere else; folded headers are refused;
-- one Content-Length of digits, or one `Transfer-Encoding: chunked`, never both, and the latter in HTTP/1.1 only;
-- an HTTP/1.1 request has exactly one Host header, with a host and perhaps a port.
+- one Content-Length, a number without leading zeros, or one `Transfer-Encoding: chunked`, never both, and the latter in
+  HTTP/1.1 only;
+- a target has no `#`, no backslash and no byte above 127;
+- an HTTP/1.1 request has exactly one Host header, with a host and perhaps a port; no request has two Content-Types.
 """
 
 from __future__ import annotations
@@ -19,9 +21,16 @@ MAX_HEADERS = 500
 _MAX_CHUNK_LINE = 1024
 _MAX_TRAILERS = 16 * 1024
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!\"$-\[\]-~]+) HTTP/([0-9])\.([0-9])")
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z_-]{1,63}\.)*[0-9A-Za-z_-]{1,63}\.?)(?::[0-9]{0,5})?")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
+_CODING = re.compile(
+    rb"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)"
+    rb"((?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*=[ \t]*"
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*\"))*)"
+    rb"[ \t]*"
+)
 _CHUNK_LINE = re.compile(
     rb"([0-9A-Fa-f]{1,16})"
     rb"(?:[ \t]*;[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -66,7 +75,8 @@ def parse_head(raw: bytes) -> Head:
     headers: list[tuple[bytes, bytes]] = []
     length: int | None = 0
     hosts = 0
-    sized = chunked = False
+    sized = typed = False
+    codings: list[bytes] = []
     connection = expect = b""
     for line in rest:
         field = _HEADER.fullmatch(line)
@@ -80,23 +90,25 @@ def parse_head(raw: bytes) -> Head:
             if _HOST.fullmatch(value) is None or (value[:1] == b"[" and not _is_ipv6(value)):
                 raise Refused(400, "the Host header is malformed")
         elif name == b"content-length":
-            if sized or not value.isdigit() or len(value) > 18:
+            if sized or _LENGTH.fullmatch(value) is None:
                 raise Refused(400, "Content-Length is malformed, or given twice")
             sized = True
             length = int(value)
         elif name == b"transfer-encoding":
-            if chunked or not modern:
-                raise Refused(400, "Transfer-Encoding is given twice, or with HTTP/1.0")
-            if value.lower() != b"chunked":
-                raise Refused(501, "the only Transfer-Encoding understood is chunked")
-            chunked = True
-            length = None
+            codings.append(value)
+        elif name == b"content-type":
+            if typed:
+                raise Refused(400, "Content-Type is given twice")
+            typed = True
         elif name == b"connection":
             connection += b"," + value.lower()
         elif name == b"expect":
             expect = value.lower()
-    if sized and chunked:
-        raise Refused(400, "Content-Length and Transfer-Encoding exclude each other")
+    if codings:
+        if sized or not modern:
+            raise Refused(400, "Transfer-Encoding is given together with Content-Length, or in HTTP/1.0")
+        _check_codings(b",".join(codings))
+        length = None
     if hosts > 1 or (modern and not hosts):
         raise Refused(400, "exactly one Host header is needed")
     if expect and expect != b"100-continue":
@@ -106,6 +118,28 @@ def parse_head(raw: bytes) -> Head:
         keep_alive = b"close" not in [token.strip() for token in connection.split(b",")]
     version = b"HTTP/1.1" if modern else b"HTTP/1.0"
     return Head(method, target, version, headers, length, keep_alive, bool(expect) and modern)
+
+
+def _check_codings(value: bytes) -> None:
+    """Raise Refused unless chunked is the only transfer coding.
+
+    Where it isn't the last one the body has no end that both sides know, so the status is 400 (RFC 9112, 6.3); where it is,
+    after codings that aren't supported, 501 (6.1). Empty elements of the list are 400: RFC 9110, 5.6.1.2, has a recipient
+    ignore them, but proxies don't agree.
+    """
+    if value.lower() == b"chunked":
+        return
+    codings = []
+    begin = 0
+    while begin <= len(value):
+        coding = _CODING.match(value, begin)
+        if coding is None or value[coding.end() : coding.end() + 1] not in (b"", b","):
+            raise Refused(400, "Transfer-Encoding is malformed")
+        codings.append((coding[1].lower(), coding[2]))
+        begin = coding.end() + 1
+    if codings.pop() != (b"chunked", b"") or any(name == b"chunked" for name, _ in codings):
+        raise Refused(400, "the last transfer coding must be chunked, which must be applied once")
+    raise Refused(501, "the only transfer coding supported is chunked")
 
 
 def _is_ipv6(host: bytes) -> bool:

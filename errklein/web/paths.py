@@ -31,7 +31,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
             raise BadPath(400, "the request target must be a path")
         target = b"/" + rest.partition(b"/")[2]
     path, _, query = target.partition(b"?")
-    return path.partition(b"#")[0], query
+    return path, query
 
 
 def clean_path(path: bytes) -> str:

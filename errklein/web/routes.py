@@ -214,7 +214,8 @@ class Routes:
 
     def match(self, raw_path: bytes, path: str, raw_method: bytes) -> Match:
         """The route for a path and verb. Raises NoRoute or Rebuilding."""
-        method = raw_method.decode("ascii")
+        # Methods are case-sensitive (RFC 9110, 9.1), but Werkzeug would take `get` for GET; no route has a method "-".
+        method = raw_method.decode("ascii") if raw_method == raw_method.upper() else "-"
         allowed: frozenset[str] = frozenset()
         try:
             endpoint, captures = self._adapter.match(path, method)
