@@ -24,7 +24,7 @@ class Turns:
 
     def do(self, work: Callable[[], object]) -> None:
         """Do it now, or after everything that was to be done before."""
-        if not self._waiting and self._has_time():
+        if not self._waiting and self.has_time():
             work()
         else:
             self._waiting.append(work)
@@ -36,7 +36,8 @@ class Turns:
             self._next.cancel()
             self._next = None
 
-    def _has_time(self) -> bool:
+    def has_time(self) -> bool:
+        """Whether this turn of the reactor has time left for work."""
         if self._next is None:
             self._until = self._reactor.seconds() + self._share
             self._next = self._reactor.callLater(0, self._turn)
@@ -45,5 +46,5 @@ class Turns:
 
     def _turn(self) -> None:
         self._next = None
-        while self._waiting and self._has_time():
+        while self._waiting and self.has_time():
             self._waiting.popleft()()

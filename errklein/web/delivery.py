@@ -187,9 +187,7 @@ class Delivery:
                 self._over()
                 return
             assert self._context is not None
-            Stream(
-                request, reply, self._context, self.web.runner, self.web.pool, self._stream_begins, self._streamed
-            ).start()
+            Stream(request, reply, self._context, self.web, self.timeout, self._stream_begins, self._streamed).start()
             return
         if not self.answered:
             request.answer(reply.status, reply.headers, reply.body)

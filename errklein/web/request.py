@@ -187,8 +187,11 @@ class Request(server.Request):
         channel.send(b"".join(parts))
         self._done()
 
-    def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Write the head of an answer whose length isn't known, or is among the headers. Raises UnsendableAnswer."""
+    def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Write the head of an answer whose length isn't known, or is among the headers. Raises UnsendableAnswer.
+
+        Returns whether the answer has a body; if not, what is written to it is dropped.
+        """
         parts = self._head_lines(status, headers)
         sized = any(name.lower() == b"content-length" for name, _ in headers)
         if status not in NO_BODY_CODES and not sized and self.clientproto == b"HTTP/1.1":
@@ -201,9 +204,11 @@ class Request(server.Request):
         self.startedWriting = 1
         if self.channel is not None:
             self.channel.write(b"".join(parts))
-        if self.method == b"HEAD" or status in NO_BODY_CODES:
+        has_body = self.method != b"HEAD" and status not in NO_BODY_CODES
+        if not has_body:
             self.chunked = 0
             self.write = lambda data: None  # type: ignore[method-assign]
+        return has_body
 
     def answer_problem(self, problem: Problem) -> None:
         """Write an error page that the sender can read."""

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from errklein.ports import WebEvents
 from errklein.running import Runner, WorkerPool
+from errklein.running.turns import Turns
 from errklein.web.delivery import Delivery, problem_of
 from errklein.web.facade.app import Flask
 from errklein.web.facade.request import endpoint_of
@@ -47,6 +48,8 @@ class WebhookResource:
         self.runner = runner
         self.pool = pool
         self.decoding_pool = decoding_pool
+        self.turns = Turns(reactor)
+        """The slice of each turn of the reactor that generators share."""
         self.settings = settings
         self.events: WebEvents | None = None
         self.app = Flask("errklein")

@@ -14,19 +14,26 @@ from errklein.web.replies import Reply
 from errklein.web.request import Request
 
 if TYPE_CHECKING:
-    from errklein.running import Runner, WorkerPool
     from errklein.web.facade.context import RequestContext
+    from errklein.web.resource import WebhookResource
 
 _END = object()
+
+
+class StreamStalled(Exception):
+    """A generator has yielded nothing but empty items for the length of its route's timeout."""
 
 
 @implementer(IPushProducer)
 class Stream:
     """An answer that is being sent in pieces.
 
-    The status is sent together with the first item, so that a generator that raises at once can still be answered with an
-    error. `begins` is called then, and says whether the answer is still wanted. `ended` is called once, with None or with
-    the Failure that broke the answer off.
+    The status is sent together with the first item that isn't empty, as in WSGI (PEP 3333), so that a generator that raises
+    before can still be answered with an error. `begins` is called then, and says whether the answer is still wanted.
+    `ended` is called once, with None or with the Failure that broke the answer off.
+
+    Generators that never wait share a slice of each turn of the reactor. One that has begun and then yields only empty items
+    for `timeout` seconds ends with StreamStalled; before it has begun, the deadline of the request ends it.
     """
 
     def __init__(
@@ -34,19 +41,22 @@ class Stream:
         request: Request,
         reply: Reply,
         context: RequestContext,
-        runner: Runner,
-        pool: WorkerPool,
+        web: WebhookResource,
+        timeout: float,
         begins: Callable[[], bool],
         ended: Callable[[Failure | None], None],
     ) -> None:
         self._request = request
         self._reply = reply
         self._context = context
-        self._runner = runner
-        self._pool = pool
+        self._runner = web.runner
+        self._pool = web.pool
+        self._turns = web.turns
+        self._timeout = timeout
         self._begins = begins
         self._ended = ended
         self._begun = False
+        self._empty_since: float | None = None
         self._open = True
         self._paused = False
         self._pulling = False
@@ -62,8 +72,7 @@ class Stream:
     def resumeProducing(self) -> None:
         """Called when the client has caught up."""
         self._paused = False
-        if not self._pulling:
-            self._run()
+        self._run()
 
     def stopProducing(self) -> None:
         """Called when the client has gone."""
@@ -71,7 +80,10 @@ class Stream:
 
     def _run(self) -> None:
         # A loop rather than a callback that calls itself: an asynchronous generator may have its next item at once.
-        while self._open and not self._paused:
+        while self._open and not self._paused and not self._pulling:
+            if not self._turns.has_time():
+                self._turns.do(self._run)
+                return
             self._pulling = True
             pulled = self._pull()
             pulled.addCallbacks(self._item, self._failed).addErrback(self._failed)
@@ -97,19 +109,32 @@ class Stream:
             return
         request = self._request
         data = b"" if item is _END else _bytes_of(item)
-        if (not self._begun and not self._begin()) or item is _END or request.gone:
+        if request.finished:
+            # The client has gone, or has been answered: nobody waits for this any more.
             self._end(None)
-        elif data:
+        elif item is not _END and not data:
+            self._note_empty_item(request.site.now())
+        elif (not self._begun and not self._begin()) or item is _END:
+            self._end(None)
+        else:
+            self._empty_since = None
             request.write(data)
 
     def _begin(self) -> bool:
+        """Send the status. Returns whether anything may follow."""
         self._begun = True
         if not self._begins():
             return False
-        self._request.start_stream(self._reply.status, self._reply.headers)
+        has_body = self._request.start_stream(self._reply.status, self._reply.headers)
         if not self._request.gone:
             self._request.registerProducer(self, True)  # type: ignore[no-untyped-call]
-        return True
+        return has_body
+
+    def _note_empty_item(self, now: float) -> None:
+        if self._empty_since is None:
+            self._empty_since = now
+        elif self._begun and now - self._empty_since >= self._timeout:
+            self._end(Failure(StreamStalled(f"the generator has yielded only empty items for {self._timeout:g} s")))
 
     def _failed(self, failure: Failure) -> None:
         self._pulling = False

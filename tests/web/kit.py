@@ -94,10 +94,11 @@ class WebCase(SynchronousTestCase):
     """A test with a web server, in memory and on a clock."""
 
     settings = WebSettings()
+    clock_type = WebClock
 
     def setUp(self) -> None:
         """A server without any route. Blocking handlers run in real threads."""
-        self.clock = WebClock()
+        self.clock = self.clock_type()
         self.events = Recorder()
         self.runner = Runner(self.clock)
         self.pool = WorkerPool(self.clock, "webhook", 20, queue=200, wait=10)

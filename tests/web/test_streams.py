@@ -1,0 +1,309 @@
+"""Tests for answers that are sent in pieces: what a generator that yields too much, or nothing, does to the others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from errklein.running import Runner, WorkerPool
+from errklein.web import WebServer
+from errklein.web.streams import StreamStalled
+from errklein.webhooks import webhook
+from tests import needs_network
+from tests.web.kit import Connection, WebCase, WebClock, hooks_of, request, status_of
+
+FROZEN = 1_000_000
+"""After so many items a generator gives up, so that a test fails in place of running for ever."""
+
+
+class TurningClock(WebClock):
+    """A clock that goes on by 10 µs whenever somebody reads it, and whose turns are those of a reactor.
+
+    What is to be called at once waits for the next turn, which `advance` takes once; Clock would take as many as it can.
+    """
+
+    def seconds(self) -> float:
+        """The time."""
+        self.rightNow += 0.00001
+        return self.rightNow
+
+    def advance(self, amount: float) -> None:
+        """Let time pass, and take one turn."""
+        self.rightNow += amount
+        for call in [call for call in self.getDelayedCalls() if call.getTime() <= self.rightNow]:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
+class Generators:
+    """A plugin whose generators go on for ever."""
+
+    def __init__(self) -> None:
+        self.yielded = 0
+        self.ended: list[str] = []
+        self.gates: list[Deferred[None]] = []
+
+    @webhook
+    async def quick(self, payload: Any) -> str:
+        return "quick"
+
+    @webhook(timeout=5)
+    async def empty(self, payload: Any) -> AsyncIterator[str]:
+        return self.items("", "empty")
+
+    @webhook(timeout=5)
+    async def begun(self, payload: Any) -> AsyncIterator[str]:
+        return self.items("", "begun", "first")
+
+    @webhook
+    async def full(self, payload: Any) -> AsyncIterator[str]:
+        return self.items("x" * 100, "full")
+
+    @webhook(timeout=5)
+    def thread(self, payload: Any) -> Iterator[bytes]:
+        try:
+            while self.yielded < FROZEN:
+                self.yielded += 1
+                yield b""
+        finally:
+            self.ended.append("thread")
+
+    @webhook(timeout=5)
+    async def slow(self, payload: Any) -> AsyncIterator[str]:
+        return self.waiting()
+
+    async def items(self, item: str, name: str, first: str = "") -> AsyncIterator[str]:
+        """The item for ever."""
+        try:
+            yield first
+            while self.yielded < FROZEN:
+                self.yielded += 1
+                yield item
+            self.ended.append("frozen")
+        finally:
+            self.ended.append(name)
+
+    async def waiting(self) -> AsyncIterator[str]:
+        """An empty item, and a letter after that, each time that the gate opens."""
+        for letter in "abc":
+            for item in ("", letter):
+                gate: Deferred[None] = Deferred()
+                self.gates.append(gate)
+                await gate
+                yield item
+
+
+class StreamTests(WebCase):
+    """Generators on a clock."""
+
+    clock_type = TurningClock
+
+    def setUp(self) -> None:
+        """A server with the plugin."""
+        super().setUp()
+        self.plugin = Generators()
+        self.serve(self.plugin)
+
+    def begin(self, path: str, method: str = "GET") -> Connection:
+        """Send a request, and return its connection."""
+        connection = self.connect()
+        connection.channel.dataReceived(request(method, path))
+        return connection
+
+    def test_a_generator_of_empty_items_leaves_turns_to_others(self) -> None:
+        """Requests are answered while an asynchronous generator yields nothing for ever."""
+        stream = self.begin("/empty")
+        for _ in range(5):
+            before = self.plugin.yielded
+            self.assertEqual(status_of(self.begin("/quick").received()), 200)
+            self.clock.advance(0)
+            self.assertGreater(self.plugin.yielded, before)
+        self.assertEqual((stream.received(), self.plugin.ended), (b"", []))
+
+    def test_two_generators_share_a_turn(self) -> None:
+        """However many there are, each turn of the reactor gives them 10 ms together."""
+        for _ in range(10):
+            self.begin("/empty")
+        self.clock.advance(0)
+        before = self.clock.rightNow
+        self.clock.advance(0)
+        self.assertLess(self.clock.rightNow - before, 0.02)
+
+    def test_empty_items_before_the_first_are_no_answer(self) -> None:
+        """The sender gets 504 at the route's deadline, and the generator is closed."""
+        stream = self.begin("/empty")
+        self.pass_time(4.5)
+        self.assertEqual(stream.received(), b"")
+        self.pass_time(1)
+        self.assertEqual(status_of(stream.received()), 504)
+        self.clock.advance(0)
+        self.assertEqual(self.plugin.ended, ["empty"])
+        self.assertEqual(len(self.events.overdue), 1)
+        self.successResultOf(self.web.when_idle())
+
+    def test_empty_items_after_the_first_end_the_answer(self) -> None:
+        """When there was nothing else for the length of the route's timeout, the connection is broken off."""
+        stream = self.begin("/begun")
+        self.assertEqual(status_of(stream.received()), 200)
+        self.pass_time(4.5)
+        self.assertFalse(stream.closed)
+        self.pass_time(1)
+        self.assertTrue(stream.disconnected)
+        self.assertEqual(self.plugin.ended, ["begun"])
+        [(hook, _, failure)] = self.events.failed
+        self.assertEqual((hook, failure.type), ("Generators.begun", StreamStalled))
+        self.logged_failures(StreamStalled)
+        self.successResultOf(self.web.when_idle())
+
+    def test_empty_items_now_and_then_end_nothing(self) -> None:
+        """A stream that goes on in between may take as long as it likes."""
+        stream = self.begin("/slow")
+        for number in range(6):
+            self.plugin.gates[number].callback(None)
+            self.pass_time(4)
+        self.assertTrue(stream.received().endswith(b"1\r\nc\r\n0\r\n\r\n"))
+        self.assertFalse(stream.closed)
+
+    def test_an_empty_item_before_a_long_wait_ends_nothing(self) -> None:
+        """Only another empty item does, since a generator that waits costs nothing."""
+        stream = self.begin("/slow")
+        self.plugin.gates[0].callback(None)
+        self.plugin.gates[1].callback(None)
+        self.plugin.gates[2].callback(None)
+        self.pass_time(60)
+        self.plugin.gates[3].callback(None)
+        self.assertTrue(stream.received().endswith(b"1\r\na\r\n1\r\nb\r\n"))
+        self.assertEqual(self.events.failed, [])
+
+    def test_empty_items_of_a_plain_generator(self) -> None:
+        """The same deadline, for one that runs in a thread."""
+        stream = self.begin("/thread")
+        while not stream.closed and self.plugin.yielded < FROZEN:
+            self.clock.turn()
+            self.clock.advance(0.25)
+            if stream.value():
+                break
+        self.assertEqual(status_of(stream.received()), 504)
+        while not self.plugin.ended:
+            self.assertTrue(self.clock.turn())
+        self.assertEqual(self.plugin.ended, ["thread"])
+
+    def test_a_client_that_does_not_read(self) -> None:
+        """It holds up a generator that never waits, and ends it when it has gone."""
+        connection = self.connect()
+        write = connection.write
+
+        def write_and_be_full(data: bytes) -> None:
+            write(data)
+            if len(connection.value()) > 10_000:
+                connection.channel.pauseProducing()
+
+        self.patch(connection, "write", write_and_be_full)
+        connection.channel.dataReceived(request("GET", "/full"))
+        for _ in range(100):
+            self.clock.advance(0)
+        self.assertLess(len(connection.received()), 12_000)
+        connection.channel.resumeProducing()
+        for _ in range(100):
+            self.clock.advance(0)
+        self.assertLess(len(connection.received()), 12_000)
+        connection.channel.connectionLost()
+        self.clock.advance(0)
+        self.assertEqual(self.plugin.ended, ["full"])
+        self.assertLess(self.plugin.yielded, 300)
+
+    def test_a_client_that_reads_everything(self) -> None:
+        """A generator that never waits holds up nobody even if its client is as fast as it is."""
+        stream = self.begin("/full")
+        for _ in range(3):
+            self.assertEqual(status_of(self.begin("/quick").received()), 200)
+            self.clock.advance(0)
+            self.assertGreater(len(stream.received()), 100)
+        self.assertEqual(self.plugin.ended, [])
+
+    def test_the_client_hangs_up(self) -> None:
+        """A generator of empty items is closed, whether its answer has begun or not."""
+        for path in ("/empty", "/begun"):
+            stream = self.begin(path)
+            self.clock.advance(0)
+            stream.channel.connectionLost()
+            self.clock.advance(0)
+        self.assertEqual(self.plugin.ended, ["empty", "begun"])
+        self.assertEqual(self.events.failed, [])
+
+    def test_head(self) -> None:
+        """Nobody waits for the items of an answer that has no body: the generator is closed after the first."""
+        stream = self.begin("/full", "HEAD")
+        self.assertEqual(status_of(stream.received()), 200)
+        self.assertEqual(self.plugin.ended, ["full"])
+        self.assertEqual(status_of(stream.send(request("GET", "/quick"))), 200)
+
+
+class Client(Protocol):
+    """Collects what the server sends."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.answered: Deferred[None] = Deferred()
+        self.closed: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Called with a part of the answer."""
+        self.received += data
+        if not self.answered.called:
+            self.answered.callback(None)
+
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
+        """Called at the end of the connection."""
+        self.closed.callback(None)
+
+
+class SocketTests(TestCase):
+    """The same on a real reactor."""
+
+    async def test_others_are_answered_meanwhile(self) -> None:
+        """While generators yield for ever, other clients are served; a generator whose client hangs up is closed."""
+        needs_network()
+        from twisted.internet import reactor as imported
+
+        reactor: Any = imported
+        pool = WorkerPool(reactor, "webhook", 2)
+        self.addCleanup(pool.stop)
+        web = WebServer(reactor, Runner(reactor), pool)
+        self.addCleanup(web.close)
+        plugin = Generators()
+        web.routes.replace("Generators", hooks_of(plugin))
+        await web.listeners.open("tcp:0:interface=127.0.0.1")
+        [address] = web.listeners.addresses("tcp:0:interface=127.0.0.1")
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", address.port)  # type: ignore[attr-defined]
+        streams: list[Client] = []
+        for path in ("/empty", "/thread"):
+            client: Client = await connectProtocol(endpoint, Client())
+            client.transport.write(request("GET", path))  # type: ignore[union-attr]
+            streams.append(client)
+        for _ in range(20):
+            client = await connectProtocol(endpoint, Client())
+            client.answered.addTimeout(10, reactor)
+            client.transport.write(request("GET", "/quick", b"", "Connection: close"))  # type: ignore[union-attr]
+            await client.answered
+            self.assertTrue(client.received.endswith(b"quick"))
+            await client.closed
+        self.assertGreater(plugin.yielded, 0)
+        self.assertEqual([client.received for client in streams], [b"", b""])
+        self.assertEqual(plugin.ended, [])
+        for client in streams:
+            client.transport.loseConnection()  # type: ignore[union-attr]
+            await client.closed
+        while len(plugin.ended) < 2:
+            turned: Deferred[None] = Deferred()
+            reactor.callLater(0, turned.callback, None)
+            await turned
+        self.assertEqual(sorted(plugin.ended), ["empty", "thread"])
