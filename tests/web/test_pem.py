@@ -1,0 +1,164 @@
+"""Tests for keys and certificates in PEM files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.web.pem import CertificateError, PEMFile, chain_of, identities, read_pem
+from tests.web.authority import Authority, issue, serials
+
+AUTHORITY = Authority()
+BOT = AUTHORITY.issue("bot.example.org")
+CHAIN = [BOT.certificate, AUTHORITY.intermediate.certificate, AUTHORITY.root.certificate]
+OTHERS = [issue(subject=name, authority=True).certificate for name in ("Test Root", "Test Intermediate", "Other")]
+
+
+class ChainTests(SynchronousTestCase):
+    """Which certificates follow which."""
+
+    @settings(max_examples=30)
+    @given(st.permutations(CHAIN + OTHERS))
+    def test_any_order(self, certificates: list[Any]) -> None:
+        """Whatever the order and whatever else there is, each certificate is followed by its issuer's, up to the root."""
+        self.assertEqual(serials(chain_of(BOT.certificate, certificates)), serials(CHAIN))
+
+    def test_a_root_alone(self) -> None:
+        """A certificate that has signed itself has no issuer."""
+        root = AUTHORITY.root.certificate
+        self.assertEqual(serials(chain_of(root, [root, *CHAIN])), serials([root]))
+
+    def test_a_chain_without_its_root(self) -> None:
+        """What is missing is left out, as is usual for the root."""
+        self.assertEqual(serials(chain_of(BOT.certificate, CHAIN[:2])), serials(CHAIN[:2]))
+        self.assertEqual(serials(chain_of(BOT.certificate, CHAIN[2:])), serials(CHAIN[:1]))
+
+    def test_certificates_that_have_signed_each_other(self) -> None:
+        """Each is in the chain once."""
+        one, two = issue(subject="One", authority=True), issue(subject="Two", authority=True)
+        one_by_two = issue(subject="One", key=one.key, issuer=two, authority=True)
+        two_by_one = issue(subject="Two", key=two.key, issuer=one, authority=True)
+        leaf = issue("a.example", issuer=one)
+        chain = chain_of(leaf.certificate, [one_by_two.certificate, two_by_one.certificate])
+        self.assertEqual(serials(chain), serials([leaf.certificate, one_by_two.certificate, two_by_one.certificate]))
+
+
+class FileTests(SynchronousTestCase):
+    """What is in a file, and what belongs together."""
+
+    def setUp(self) -> None:
+        """A directory."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+
+    def write(self, name: str, contents: bytes) -> Path:
+        """Write a file."""
+        path = self.directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(contents)
+        return path
+
+    def test_order_in_a_file(self) -> None:
+        """The server's certificate is the one that matches the key, wherever in the file it is."""
+        for number, parts in enumerate(
+            (
+                [BOT.key_pem, BOT.pem, AUTHORITY.intermediate.pem, AUTHORITY.root.pem],
+                [AUTHORITY.root.pem, AUTHORITY.intermediate.pem, BOT.pem, BOT.key_pem],
+                [AUTHORITY.intermediate.pem, BOT.key_pem, b"# a comment\r\n\r\n", AUTHORITY.root.pem, BOT.pem],
+            )
+        ):
+            path = self.write(f"{number}.pem", b"".join(parts).replace(b"\n", b"\r\n"))
+            found, problems = identities([read_pem(path)])
+            self.assertEqual(([serials(identity.chain) for identity in found], problems), ([serials(CHAIN)], {}))
+            self.assertEqual(found[0].names, {"bot.example.org"})
+
+    def test_kinds_of_keys(self) -> None:
+        """RSA, EC and Ed25519, in the formats that tools write."""
+        keys: list[Any] = [
+            rsa.generate_private_key(65537, 2048),
+            ec.generate_private_key(ec.SECP384R1()),
+            ed25519.Ed25519PrivateKey.generate(),
+        ]
+        for key in keys:
+            for kind in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL):
+                if isinstance(key, ed25519.Ed25519PrivateKey) and kind is PrivateFormat.TraditionalOpenSSL:
+                    continue
+                written = key.private_bytes(Encoding.PEM, kind, NoEncryption())
+                path = self.write("key.pem", written + issue("a.example", key=key).pem)
+                [identity], _ = identities([read_pem(path)])
+                self.assertEqual(identity.names, {"a.example"})
+
+    def test_files_apart(self) -> None:
+        """A key finds its certificate, and that its issuers, in other files; the nearest first, as certbot has them."""
+        other = AUTHORITY.issue("bot.example.org", key=BOT.key, days=400)
+        files = [
+            self.write("bot/privkey.pem", BOT.key_pem),
+            self.write("bot/cert.pem", BOT.pem),
+            self.write("ca/intermediate.pem", AUTHORITY.intermediate.pem),
+            self.write("old/cert.pem", other.pem),
+        ]
+        [identity], problems = identities([read_pem(path) for path in files])
+        self.assertEqual((serials(identity.chain), problems), (serials(CHAIN[:2]), {}))
+        self.assertEqual(identity.paths, (files[0], files[1]))
+
+    def test_a_renewed_certificate_beside_the_old_one(self) -> None:
+        """The one that expires last is taken."""
+        newer = AUTHORITY.issue("bot.example.org", key=BOT.key, days=400)
+        [identity], _ = identities([read_pem(self.write("a.pem", BOT.key_pem + BOT.pem + newer.pem))])
+        self.assertEqual(serials(identity.chain)[0], newer.certificate.serial_number)
+
+    def test_a_key_without_a_certificate(self) -> None:
+        """The reason names its file."""
+        path = self.write("key.pem", BOT.key_pem + CHAIN[1].public_bytes(Encoding.PEM))
+        found, problems = identities([read_pem(path)])
+        self.assertEqual(found, [])
+        self.assertIn(f"{path} matches no certificate", problems[path])
+
+    def test_unusable_files(self) -> None:
+        """One line says what is wrong, and in which file."""
+        whole = AUTHORITY.bundle(BOT)
+        broken = b"-----BEGIN %b-----\nAAAA\n-----END %b-----\n"
+        old_style = BOT.key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"x"))
+        for contents, reason in (
+            (whole[:-40], "incomplete"),
+            (whole[:100], "incomplete"),
+            (b"-----BEGIN CERTIFI", "incomplete"),
+            (broken % (b"CERTIFICATE", b"CERTIFICATE"), "has a certificate that can't be read"),
+            (broken % (b"PRIVATE KEY", b"PRIVATE KEY"), "has a private key that can't be read"),
+            (BOT.encrypted_key_pem, "passphrase"),
+            (old_style, "passphrase"),
+            (b"x" * 300_000, "larger than 256 kB"),
+        ):
+            path = self.write("a.pem", contents)
+            error = str(self.assertRaises(CertificateError, read_pem, path))
+            self.assertIn(reason, error)
+            self.assertIn(str(path), error)
+            self.assertNotIn("\n", error)
+        for path, reason in ((self.directory / "missing", "No such file"), (self.directory, "not a regular file")):
+            self.assertIn(reason, str(self.assertRaises(CertificateError, read_pem, path)))
+
+    def test_a_pipe(self) -> None:
+        """It isn't read, or the reactor would wait for its writer."""
+        path = self.directory / "a.pem"
+        os.mkfifo(path)
+        self.assertIn("not a regular file", str(self.assertRaises(CertificateError, read_pem, path)))
+
+    def test_other_blocks(self) -> None:
+        """They are skipped."""
+        path = self.write("a.pem", b"-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n" + BOT.pem)
+        self.assertEqual(read_pem(path), PEMFile(path, (), (BOT.certificate,)))
+
+    @given(st.binary(max_size=100) | st.text(alphabet="-BEGINCERTFAKYV \n", max_size=100).map(str.encode))
+    def test_no_bytes_do_harm(self, contents: bytes) -> None:
+        """They are read or refused."""
+        try:
+            read_pem(self.write("a.pem", contents))
+        except CertificateError:
+            pass
