@@ -11,14 +11,14 @@ import re
 import socket
 import stat
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from errklein.web.listeners import identify
+from errklein.web.listeners import identify, server_endpoint
+from errklein.web.pem import CertificateError
 
 EXPECTED = "a Twisted endpoint such as tcp:3141:interface=127.0.0.1"
 
@@ -51,7 +51,7 @@ def check_endpoint(description: str) -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         raise BadEndpoint(f"{description}: {place}{error.strerror or error}") from None
-    except _Unusable as error:
+    except (_Unusable, CertificateError) as error:
         raise BadEndpoint(f"{description or repr(description)}: {error}") from None
     except Exception as error:
         raise BadEndpoint(f"{description}: {_reason(error)}; expected {EXPECTED}") from None
@@ -59,13 +59,12 @@ def check_endpoint(description: str) -> None:
 
 def _check(description: str) -> None:
     try:
-        kind, arguments = identify(description)
+        identify(description)
     except ValueError as error:
         raise _Unusable(error) from None
-    _check_certificates(kind, dict(arguments).get("path"))
     inherited = "systemd" in description.split(":")
     try:
-        endpoint = serverFromString(cast(Any, _Probe()), description)
+        endpoint, _ = server_endpoint(_Probe(), description)
     except LookupError:
         if inherited:
             raise _Unusable("systemd has handed over no such socket") from None
@@ -77,12 +76,6 @@ def _check(description: str) -> None:
     listening.addErrback(failures.append)
     if failures:
         failures[0].raiseException()
-
-
-def _check_certificates(kind: str, path: str | None) -> None:
-    """Find out whether a `tls:` endpoint names a directory without certificates; Twisted would find out later."""
-    if kind == "tls" and path is not None and not any(Path(path).glob("*.pem")):
-        raise _Unusable(f"{path} is no directory with certificates in files *.pem")
 
 
 def _reason(error: Exception) -> str:
@@ -102,11 +95,6 @@ class _Probe:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((interface, port))
-
-    def listenSSL(
-        self, port: int, factory: Factory, contextFactory: object, backlog: int = 50, interface: str = ""
-    ) -> None:
-        self.listenTCP(port, factory, backlog, interface)
 
     def listenUNIX(
         self, address: str, factory: Factory, backlog: int = 50, mode: int = 0o666, wantPID: bool = False

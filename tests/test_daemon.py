@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.processes import (
     write_config,
     write_plugin,
 )
+from tests.web.authority import Authority
 
 CONNECTED = "Connected to null"
 """What the log says when the bot works."""
@@ -227,6 +229,45 @@ class Foreground(ProcessCase):
         program.signal(signal.SIGTERM)
         self.assertEqual(program.wait(), -signal.SIGTERM)
         self.assertIn("SIGHUP", log_file.read_text())
+
+    def test_renewed_certificates(self) -> None:
+        """A directory of certificates whose chain ends with its root is served; a renewal within 5 s, or on SIGHUP."""
+        authority = Authority()
+        directory = self.directory / "certificates"
+        directory.mkdir()
+
+        def renew() -> str:
+            issued = authority.issue("bot.example.org")
+            (directory / "new").write_bytes(authority.bundle(issued, authority.root))
+            (directory / "new").replace(directory / "bot.pem")
+            return issued.pem.decode()
+
+        def served() -> str:
+            context = authority.client()
+            with (
+                socket.create_connection(("127.0.0.1", port), 20) as plain,
+                context.wrap_socket(plain, server_hostname="bot.example.org") as client,
+            ):
+                encoded = client.getpeercert(binary_form=True)
+                assert encoded is not None
+                return ssl.DER_cert_to_PEM_cert(encoded)
+
+        first = renew()
+        port = free_port()
+        program = self.start("--web", f"tls:{directory}:{port}:interface=127.0.0.1")
+        self.assertEqual(served(), first)
+        second = renew()
+        written = time.monotonic()
+        program.wait_for("have changed")
+        self.assertLess(time.monotonic() - written, 5)
+        self.assertEqual(served(), second)
+        third = renew()
+        program.signal(signal.SIGHUP)
+        program.wait_for("SIGHUP: the log goes on here")
+        self.assertEqual(served(), third)
+        (directory / "bot.pem").write_text("-----BEGIN nonsense")
+        program.wait_for("bot.pem is incomplete")
+        self.assertEqual(served(), third)
 
     def test_other_reactor(self) -> None:
         """The asyncio reactor is used, unless the user asks for another."""

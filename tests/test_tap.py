@@ -25,6 +25,7 @@ from errklein.probe import BadEndpoint, check_endpoint
 from errklein.service import BotService, CannotStart, Launch
 from tests import needs_network
 from tests.processes import free_port
+from tests.web.authority import Authority
 
 
 class Found(SynchronousTestCase):
@@ -103,7 +104,10 @@ class CommandLine(SynchronousTestCase):
             (["--web", "systemd:domain=INET:index=9"], "index=9: systemd has handed over no such socket"),
             (["--web", "systemd:domain=INET:name=web"], "name=web: systemd has handed over no such socket"),
             (["--web", "ssl:0:privateKey=/no/key.pem"], "--web ssl:", "/no/key.pem"),
-            (["--web", "tls:/no/certificates:0"], "--web tls:", "/no/certificates"),
+            (["--web", "tls:/no/certificates:0"], "--web tls:", "/no/certificates can't be read: No such file"),
+            (["--web", f"tls:{self.directory}:0:speed=9"], "tls: has no argument speed"),
+            (["--web", f"tls:{self.directory}:port"], "'port' is no number"),
+            (["--web", f"tls:{self.directory}:0"], "has no .pem file with a private key and its certificate"),
             (["--web", "unix:/no/where/socket"], "--web unix:", "/no/where"),
         ):
             line = self.refusal("-n", "errklein", *arguments)
@@ -240,6 +244,33 @@ class Endpoints(SynchronousTestCase):
             other.bind(("127.0.0.1", 0))
             other.listen()
             self.assertRaises(BadEndpoint, check_endpoint, f"haproxy:tcp:{other.getsockname()[1]}")
+
+    def test_certificates(self) -> None:
+        """A directory is accepted if a certificate in it can be served, whatever its chain; else one line says why not."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        authority = Authority()
+        issued, expired = authority.issue("bot.example.org"), authority.issue("bot.example.org", begins=-90, days=-1)
+        for contents, reason in (
+            (b"", "no .pem file with a private key"),
+            (issued.key_pem, "matches no certificate"),
+            (authority.bundle(expired), "expired on"),
+            (authority.bundle(issued)[:-9], "is incomplete"),
+            (authority.bundle(issued, authority.root), ""),
+        ):
+            (directory / "bot.pem").write_bytes(contents)
+            for description in (
+                f"tls:{directory}:{free_port()}:interface=127.0.0.1",
+                f"haproxy:tls:{directory}:0:interface=127.0.0.1",
+            ):
+                if reason:
+                    error = str(self.assertRaises(BadEndpoint, check_endpoint, description))
+                    self.assertIn(f"{description}: ", error)
+                    self.assertIn(reason, error)
+                    self.assertNotIn("\n", error)
+                    self.assertNotIn("expected", error)
+                else:
+                    check_endpoint(description)
 
     def test_unix_sockets(self) -> None:
         """A socket that somebody listens on is refused, a file that is no socket too, a stale socket is not."""

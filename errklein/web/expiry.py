@@ -19,7 +19,7 @@ _SECONDS_BETWEEN_CHECKS = 6 * 3600.0
 class ExpiryWatch:
     """Calls `warn` with a sentence when a certificate has 30 days left, again at 7 and at 1, and when it has expired.
 
-    A certificate that is replaced in time is warned of no more, once it has been read again.
+    There are no more warnings about a certificate that has been replaced.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class ExpiryWatch:
 
     def check(self) -> None:
         """Warn of each certificate that has come closer to its end than it was warned of."""
-        for endpoint, expires in self._listeners.expiries():
+        for place, expires in self._listeners.expiries():
             left = expires - self._now()
             stage = 0 if left.total_seconds() <= 0 else next((days for days in DAYS if left.days < days), None)
-            if stage is None or self._warned.get((endpoint, expires), max(DAYS) + 1) <= stage:
+            if stage is None or self._warned.get((place, expires), max(DAYS) + 1) <= stage:
                 continue
-            self._warned[endpoint, expires] = stage
+            self._warned[place, expires] = stage
             when = "has expired" if stage == 0 else f"expires on {expires:%Y-%m-%d}, in less than {stage} day"
-            self._warn(f"The certificate of {endpoint} {when}{'s' if stage > 1 else ''}; replace it and send SIGHUP.")
+            self._warn(f"The certificate in {place} {when}{'s' if stage > 1 else ''}; replace it.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.abstract import FileDescriptor
@@ -12,11 +11,13 @@ from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred,
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
 if TYPE_CHECKING:
-    from errklein.web.tls import ServerCertificate
+    from errklein.web.certificates import CertificateStore
 
 _POSITIONS = {
     "tcp": ("port", "interface", "backlog"),
@@ -26,7 +27,7 @@ _POSITIONS = {
     "unix": ("address", "mode", "backlog", "lockfile"),
     "systemd": ("domain", "index"),
 }
-_SSL_ARGUMENTS = frozenset(_POSITIONS["ssl"]) - {"sslmethod"}
+_SECONDS_BETWEEN_CHECKS = 2.0
 
 Endpoint = tuple[str, frozenset[tuple[str, str]]]
 
@@ -41,8 +42,8 @@ class ListenError(Exception):
 class Listeners:
     """The endpoints that are open, each by the description it was opened with.
 
-    `tcp:`, `unix:`, `systemd:`, `haproxy:` and `tls:` are as Twisted has them. `ssl:` takes Twisted's arguments too,
-    but offers only what is good practice, and its certificate can be read again.
+    `tcp:`, `unix:`, `systemd:` and `haproxy:` are as Twisted has them. `ssl:` and `tls:` take Twisted's arguments too, but
+    offer only what is good practice, and read their certificates again when the files change.
     """
 
     log = Logger()
@@ -52,7 +53,9 @@ class Listeners:
         self._factory = factory
         self._ports: dict[Endpoint, tuple[str, IListeningPort]] = {}
         self._opening: dict[Endpoint, Deferred[None]] = {}
-        self._certificates: dict[Endpoint, ServerCertificate] = {}
+        self._certificates: dict[Endpoint, CertificateStore] = {}
+        self._checking = LoopingCall(self._check_certificates)
+        self._checking.clock = reactor
         self._paused = False
 
     @property
@@ -89,9 +92,12 @@ class Listeners:
             if self._paused:
                 _accept(port, False)
             self.log.info("listening on {endpoint}", endpoint=description)
+            store = self._certificates.get(endpoint)
+            if store is not None:
+                self._log_problems(endpoint, store.problems)
 
         def failed(failure: Failure) -> Failure:
-            self._certificates.pop(endpoint, None)
+            self._forget_certificates(endpoint)
             return Failure(ListenError(description, _reason(failure.value)))
 
         def settled(outcome: Any) -> Any:
@@ -106,7 +112,7 @@ class Listeners:
     def close(self, description: str) -> Deferred[None]:
         """Listen there no more; connections that are open stay. Does nothing if it isn't open."""
         endpoint = identify(description)
-        self._certificates.pop(endpoint, None)
+        self._forget_certificates(endpoint)
         found = self._ports.pop(endpoint, None)
         if found is None:
             return succeed(None)
@@ -130,58 +136,72 @@ class Listeners:
             _accept(port, True)
 
     def expiries(self) -> list[tuple[str, datetime]]:
-        """The `ssl:` endpoints that are open, each with the time at which its certificate expires."""
+        """The certificates that open endpoints serve, by file and endpoint, each with the time at which it expires."""
         return [
-            (self._ports[endpoint][0], certificate.expires)
-            for endpoint, certificate in self._certificates.items()
+            (f"{path} ({self._ports[endpoint][0]})", expires)
+            for endpoint, store in self._certificates.items()
             if endpoint in self._ports
+            for path, expires in store.expiries
         ]
 
     def reload_certificates(self) -> None:
-        """Read the certificates of `ssl:` endpoints again; what can't be used is logged, and the old one stays.
+        """Read all certificates again, changed or not. What can't be used is logged, and the old one stays."""
+        for endpoint, store in self._certificates.items():
+            problems = store.reload()
+            self._log_problems(endpoint, problems)
+            if not problems:
+                self.log.info("read the certificates of {endpoint} again", endpoint=self._name(endpoint))
 
-        `tls:` endpoints notice changes in their directories by themselves.
-        """
-        from errklein.web.tls import CertificateError
-
-        for endpoint, certificate in self._certificates.items():
-            description = self._ports[endpoint][0] if endpoint in self._ports else endpoint[0]
+    def _check_certificates(self) -> None:
+        """Read the certificates again whose files have changed."""
+        for endpoint, store in self._certificates.items():
             try:
-                certificate.reload()
-                self.log.info("read the certificate of {endpoint} again", endpoint=description)
-            except CertificateError as error:
-                self.log.error("{endpoint} keeps its certificate: {error}", endpoint=description, error=str(error))
+                problems = store.refresh()
+            except Exception:
+                # A LoopingCall ends with the first exception, and renewed certificates would never be served again.
+                self.log.failure("the certificates of {endpoint} can't be checked", endpoint=self._name(endpoint))
+                continue
+            if problems is not None:
+                self._log_problems(endpoint, problems)
+                self.log.info("the certificates of {endpoint} have changed", endpoint=self._name(endpoint))
+
+    def _log_problems(self, endpoint: Endpoint, problems: Sequence[str]) -> None:
+        for problem in problems:
+            self.log.error("{endpoint}: {problem}", endpoint=self._name(endpoint), problem=problem)
+
+    def _name(self, endpoint: Endpoint) -> str:
+        return self._ports[endpoint][0] if endpoint in self._ports else endpoint[0]
 
     def _endpoint(self, description: str, endpoint: Endpoint) -> IStreamServerEndpoint:
-        kind, named = endpoint
-        if kind == "tls" and not any(Path(dict(named).get("path", "")).glob("*.pem")):
-            # Twisted would listen, and fail each handshake.
-            raise ValueError("tls: needs a directory with .pem files, each a certificate and its key")
-        if kind != "ssl":
-            made: IStreamServerEndpoint = serverFromString(self._reactor, description)
-            return made
-        # TLS takes its time to import, and is needed here alone.
-        from errklein.web.tls import ServerCertificate, TLSEndpoint
+        made, store = server_endpoint(self._reactor, description)
+        if store is not None:
+            self._certificates[endpoint] = store
+            if not self._checking.running:
+                self._checking.start(_SECONDS_BETWEEN_CHECKS, now=False)
+        return made
 
-        arguments = dict(named)
-        unknown = sorted(set(arguments) - _SSL_ARGUMENTS)
-        if unknown:
-            raise ValueError(f"ssl: has no argument {unknown[0]}")
-        if "port" not in arguments:
-            raise ValueError("ssl: needs a port")
-        key = arguments.get("privateKey", "server.pem")
-        chain = arguments.get("extraCertChain")
-        certificate = ServerCertificate(
-            Path(key), Path(arguments.get("certKey", key)), None if chain is None else Path(chain)
-        )
-        self._certificates[endpoint] = certificate
-        return TLSEndpoint(
-            self._reactor,
-            int(arguments["port"]),
-            certificate,
-            int(arguments.get("backlog", "50")),
-            arguments.get("interface", ""),
-        )
+    def _forget_certificates(self, endpoint: Endpoint) -> None:
+        self._certificates.pop(endpoint, None)
+        if not self._certificates and self._checking.running:
+            self._checking.stop()
+
+
+def server_endpoint(reactor: Any, description: str) -> tuple[IStreamServerEndpoint, CertificateStore | None]:
+    """What a description stands for, and its certificates if it has some.
+
+    Raises ValueError, CertificateError among them, or whatever Twisted's parsers raise.
+    """
+    kind, named = identify(description)
+    if kind == "haproxy":
+        inner, store = server_endpoint(reactor, dict(named)["endpoint"])
+        return proxyEndpoint(inner), store
+    if kind not in ("ssl", "tls"):
+        return serverFromString(reactor, description), None
+    # TLS takes its time to import, and is needed here alone.
+    from errklein.web.tls import tls_endpoint
+
+    endpoint = tls_endpoint(reactor, kind, dict(named))
+    return endpoint, endpoint.certificates
 
 
 def _accept(port: object, accept: bool) -> None:

@@ -1,10 +1,9 @@
-"""Keys and certificates: reading them, reading them again, and making a first one."""
+"""Endpoints that speak TLS, and a first certificate for them."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,119 +13,69 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import (
-    IListeningPort,
-    IOpenSSLServerConnectionCreator,
-    IProtocolFactory,
-    IStreamServerEndpoint,
-)
-from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-# Forward secrecy and authenticated encryption only; TLS 1.3 has nothing else (RFC 9325, 4.2).
-_CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
-    "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:"
-    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
-    "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
-)
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+from errklein.web.certificates import CertificateStore, Directory, SeparateFiles, Source
 
-
-class CertificateError(ValueError):
-    """A key or certificate can't be used; str() is one line."""
-
-
-@implementer(IOpenSSLServerConnectionCreator)
-class ServerCertificate:
-    """A key and certificate in files, for new connections. Raises CertificateError if they can't be used or are expired.
-
-    `certificate` may go on with the certificates of its issuers, as may `chain`.
-    """
-
-    def __init__(
-        self,
-        key: Path,
-        certificate: Path,
-        chain: Path | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._key = key
-        self._certificate = certificate
-        self._chain = chain
-        self._now = now
-        self._options, self.expires = self._read()
-
-    def reload(self) -> None:
-        """Read the files again; raises CertificateError, and goes on with what was read before, if they are no good."""
-        self._options, self.expires = self._read()
-
-    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """Called by Twisted for each connection."""
-        return self._options.serverConnectionForTLS(protocol)
-
-    def _read(self) -> tuple[CertificateOptions, datetime]:
-        key_pem = _contents(self._key)
-        pems = _PEM.findall(_contents(self._certificate))
-        if self._chain is not None:
-            pems += _PEM.findall(_contents(self._chain))
-        if not pems:
-            raise CertificateError(f"{self._certificate} has no certificate in PEM format")
-        try:
-            certificates = [crypto.load_certificate(crypto.FILETYPE_PEM, pem) for pem in pems]
-        except crypto.Error:
-            raise CertificateError(f"{self._certificate} has a certificate that can't be read") from None
-        expires = certificates[0].to_cryptography().not_valid_after_utc
-        if expires <= self._now():
-            raise CertificateError(f"{self._certificate} has a certificate that expired on {expires:%Y-%m-%d}")
-        try:
-            key = crypto.load_privatekey(crypto.FILETYPE_PEM, key_pem, passphrase=b"")
-        except (crypto.Error, ValueError, TypeError):
-            raise CertificateError(f"{self._key} has no private key in PEM format without a passphrase") from None
-        options = CertificateOptions(
-            privateKey=key,
-            certificate=certificates[0],
-            extraCertChain=certificates[1:],
-            raiseMinimumTo=TLSVersion.TLSv1_2,
-            acceptableCiphers=_CIPHERS,
-        )
-        try:
-            options.getContext().check_privatekey()
-        except SSL.Error:
-            raise CertificateError(f"the key in {self._key} isn't that of {self._certificate}") from None
-        return options, expires
+_ARGUMENTS = {
+    "ssl": ("port", "privateKey", "certKey", "interface", "backlog", "extraCertChain"),
+    "tls": ("path", "port", "backlog", "interface"),
+}
 
 
 @implementer(IStreamServerEndpoint)
 class TLSEndpoint:
-    """Takes TLS connections at a port, with the certificate as it is then.
+    """Takes TLS connections at a port, with the certificates as they are then.
 
     Twisted's own endpoint would have small writes wait for a turn of the process's reactor, which may be another one than
     this, as in tests, and may not run.
     """
 
     def __init__(
-        self, reactor: Any, port: int, certificate: ServerCertificate, backlog: int = 50, interface: str = ""
+        self, reactor: Any, port: int, certificates: CertificateStore, backlog: int = 50, interface: str = ""
     ) -> None:
+        self.certificates = certificates
         self._reactor = reactor
         self._port = port
-        self._certificate = certificate
         self._backlog = backlog
         self._interface = interface
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Begin to take connections."""
-        factory = TLSMemoryBIOFactory(self._certificate, False, protocolFactory, clock=self._reactor)
+        factory = TLSMemoryBIOFactory(self.certificates, False, protocolFactory, clock=self._reactor)
         return maybeDeferred(self._reactor.listenTCP, self._port, factory, self._backlog, self._interface)
 
 
-def _contents(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CertificateError(f"{path} can't be read: {error.strerror}") from None
+def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEndpoint:
+    """The endpoint for the arguments of `ssl:` or `tls:`, which are Twisted's with Twisted's defaults.
+
+    Raises ValueError for wrong arguments, and CertificateError if no certificate can be used.
+    """
+    unknown = sorted(set(arguments) - set(_ARGUMENTS[kind]))
+    if unknown:
+        raise ValueError(f"{kind}: has no argument {unknown[0]}")
+    if kind == "tls":
+        if "path" not in arguments:
+            raise ValueError("'path' is missing")
+        port, interface = arguments.get("port", "443"), "::"
+        source: Source = Directory(Path(arguments["path"]))
+    else:
+        if "port" not in arguments:
+            raise ValueError("ssl: needs a port")
+        port, interface = arguments["port"], ""
+        key = arguments.get("privateKey", "server.pem")
+        chain = arguments.get("extraCertChain")
+        source = SeparateFiles(Path(key), Path(arguments.get("certKey", key)), None if chain is None else Path(chain))
+    return TLSEndpoint(
+        reactor,
+        int(port),
+        CertificateStore(source),
+        int(arguments.get("backlog", "50")),
+        arguments.get("interface", interface),
+    )
 
 
 def generate_certificate(hosts: Sequence[str], key_path: Path, certificate_path: Path) -> None:

@@ -198,7 +198,7 @@ class RefusalTests(ListeningCase):
             ({"certificate": "/nowhere/x.pem"}, "No such file"),
             ({"certificate": str(empty)}, "no certificate"),
             ({"key": str(empty)}, "no private key"),
-            ({"key": str(other)}, "isn't that of"),
+            ({"key": str(other)}, "doesn't match"),
         ):
             (path,) = changes.values()
             wanted = {"HOST": "127.0.0.1", "PORT": port, "SSL": self.ssl(port, **changes)}

@@ -11,7 +11,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from errklein.web import ExpiryWatch, Listeners
-from errklein.web.tls import CertificateError, ServerCertificate, generate_certificate
+from errklein.web.certificates import CertificateStore, SeparateFiles
+from errklein.web.pem import CertificateError
+from errklein.web.tls import generate_certificate
+from tests.web.authority import issue
 
 
 class ExpiryTests(SynchronousTestCase):
@@ -66,11 +69,33 @@ class ExpiryTests(SynchronousTestCase):
         self.pass_days(1)
         self.assertEqual(self.warnings, [])
 
+    def test_each_certificate_of_a_directory(self) -> None:
+        """A `tls:` endpoint's certificates are warned of one by one, by file; expired ones at the start."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        for name, days in (("a", 5.5), ("b", 90), ("c", -1), ("d", 20.5)):
+            issued = issue(f"{name}.example.org", begins=-90, days=days)
+            (directory / f"{name}.pem").write_bytes(issued.key_pem + issued.pem)
+        listeners = Listeners(self.reactor, Site(Resource()))  # type: ignore[no-untyped-call]
+        endpoint = f"tls:{directory}:8443"
+        self.successResultOf(listeners.open(endpoint))
+        self.addCleanup(listeners.close_all)
+        watch = ExpiryWatch(self.reactor, listeners, self.warnings.append, lambda: self.day)
+        watch.start()
+        self.addCleanup(watch.stop)
+        self.assertEqual(len(self.warnings), 3, self.warnings)
+        for warning, name, text in zip(
+            self.warnings, ("a", "c", "d"), ("less than 7 days;", "has expired;", "less than 30 days;"), strict=True
+        ):
+            self.assertIn(f"{directory}/{name}.pem ({endpoint})", warning)
+            self.assertIn(text, warning)
+
     def test_row_63_expired_certificates_are_refused(self) -> None:
         """A certificate that has expired can't be listened with, and the error says since when."""
 
         def later() -> datetime:
             return datetime.now(UTC) + timedelta(days=366)
 
-        error = self.assertRaises(CertificateError, ServerCertificate, self.key, self.certificate, None, later)
+        source = SeparateFiles(self.key, self.certificate)
+        error = self.assertRaises(CertificateError, CertificateStore, source, later)
         self.assertIn("expired on", str(error))

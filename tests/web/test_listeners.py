@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import stat
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -16,20 +18,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol, wrapClientTLS
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 
 from errklein.running import Runner, WorkerPool
 from errklein.web import ListenError, Listeners, WebServer, WebSettings
+from errklein.web.certificates import CertificateStore, SeparateFiles
 from errklein.web.listeners import identify
+from errklein.web.pem import CertificateError
 from errklein.web.site import Site
-from errklein.web.tls import CertificateError, ServerCertificate, generate_certificate
+from errklein.web.tls import generate_certificate
 from errklein.webhooks import webhook
 from tests import needs_network
+from tests.web.authority import Authority, TLSPair, certificate_of
 from tests.web.kit import hooks_of, request, status_of
 
 
@@ -95,6 +102,101 @@ class DescriptionTests(SynchronousTestCase):
         self.successResultOf(listeners.close("tcp:port=8080"))
         self.assertEqual(listeners.open_now, [])
         self.successResultOf(listeners.close("tcp:8080"))
+
+
+class CertificateChangeTests(SynchronousTestCase):
+    """Certificates of `tls:` and `ssl:` endpoints, on a clock."""
+
+    def setUp(self) -> None:
+        """Listen with a directory and with files."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.authority = Authority()
+        self.bundle = self.directory / "bot.pem"
+        self.renew()
+        self.reactor = MemoryReactorClock()
+        self.listeners = Listeners(self.reactor, Factory.forProtocol(Protocol))
+        self.directory_endpoint = f"tls:{self.directory}:8443"
+        self.files_endpoint = f"ssl:8444:privateKey={self.bundle}"
+        for endpoint in (self.directory_endpoint, self.files_endpoint):
+            self.successResultOf(self.listeners.open(endpoint))
+        self.addCleanup(self.listeners.close_all)
+
+    def renew(self) -> None:
+        """Write a new certificate."""
+        self.issued = self.authority.issue("bot.example.org")
+        self.bundle.write_bytes(self.authority.bundle(self.issued, self.authority.root))
+
+    def served(self) -> list[x509.Certificate]:
+        """The certificates that clients of the endpoints get."""
+        return [
+            certificate_of(TLSPair(factory, self.reactor, self.authority.client(), "bot.example.org"))
+            for _, factory, *_ in self.reactor.tcpServers
+        ]
+
+    def test_ports(self) -> None:
+        """The arguments are Twisted's, with its defaults."""
+        self.successResultOf(self.listeners.open(f"tls:path={self.directory}"))
+        self.successResultOf(self.listeners.open(f"tls:{self.directory}:1:2:127.0.0.1"))
+        self.assertEqual(
+            [(port, backlog, interface) for port, _, backlog, interface in self.reactor.tcpServers],
+            [(8443, 50, "::"), (8444, 50, ""), (443, 50, "::"), (1, 2, "127.0.0.1")],
+        )
+
+    def test_a_renewed_certificate(self) -> None:
+        """It is served within five seconds."""
+        self.assertEqual(self.served(), [self.issued.certificate] * 2)
+        self.renew()
+        self.reactor.pump([0.5] * 10)
+        self.assertEqual(self.served(), [self.issued.certificate] * 2)
+
+    def test_sighup(self) -> None:
+        """It is served at once."""
+        self.renew()
+        self.listeners.reload_certificates()
+        self.assertEqual(self.served(), [self.issued.certificate] * 2)
+
+    def test_a_broken_renewal(self) -> None:
+        """There is one line in the log for each endpoint, and the old certificate stays in use."""
+        self.bundle.write_bytes(self.bundle.read_bytes()[:-40])
+        with capturedLogs() as events:
+            self.reactor.pump([1] * 60)
+        lines = [formatEvent(event) or "" for event in events if event["log_level"] is LogLevel.error]
+        self.assertEqual(len(lines), 2, lines)
+        for line, endpoint in zip(lines, (self.directory_endpoint, self.files_endpoint), strict=True):
+            self.assertTrue(line.startswith(f"{endpoint}: {self.bundle} is incomplete"), line)
+        self.assertEqual(self.served(), [self.issued.certificate] * 2)
+        with capturedLogs() as events:
+            self.listeners.reload_certificates()
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.error] * 2)
+
+    def test_problems_at_the_start(self) -> None:
+        """What can't be used beside a usable certificate is in the log."""
+        (self.directory / "other.pem").write_text("-----BEGIN nonsense")
+        with capturedLogs() as events:
+            self.successResultOf(self.listeners.open(f"tls:{self.directory}:8445"))
+        lines = [formatEvent(event) or "" for event in events if event["log_level"] is LogLevel.error]
+        self.assertEqual(len(lines), 1)
+        self.assertIn("other.pem is incomplete", lines[0])
+
+    def test_no_timer_is_left(self) -> None:
+        """Nobody looks for changes when nothing listens any more, or when it couldn't."""
+        self.assertTrue(self.reactor.getDelayedCalls())
+        self.successResultOf(self.listeners.close(self.directory_endpoint))
+        self.assertTrue(self.reactor.getDelayedCalls())
+        self.successResultOf(self.listeners.close(self.files_endpoint))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.failureResultOf(self.listeners.open(f"tls:{self.directory}/missing:1"), ListenError)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.successResultOf(self.listeners.open(self.directory_endpoint))
+        self.assertTrue(self.reactor.getDelayedCalls())
+
+    def test_behind_haproxy(self) -> None:
+        """The certificates of a wrapped endpoint are served and renewed in the same way."""
+        self.successResultOf(self.listeners.open(f"haproxy:tls:{self.directory}:8445"))
+        self.renew()
+        self.reactor.pump([0.5] * 10)
+        self.assertEqual(self.served(), [self.issued.certificate] * 3)
 
 
 class ListeningTests(TestCase):
@@ -169,6 +271,38 @@ class ListeningTests(TestCase):
         (directory / "localhost.pem").write_bytes(key.read_bytes() + certificate.read_bytes())
         await self.fetch(await self.port(f"tls:{directory}:0:interface=127.0.0.1"), certificate.read_bytes())
 
+    async def test_clients_of_a_directory_of_certificates(self) -> None:
+        """Each gets the certificate for its host, with a chain that it can validate, and no suite that isn't good."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        authority = Authority()
+        names = ("one.example.org", "two.example.org")
+        issued = {name: authority.issue(name) for name in names}
+        for name in names:
+            (directory / f"{name}.pem").write_bytes(authority.bundle(issued[name], authority.root))
+        port = await self.port(f"tls:{directory}:0:interface=127.0.0.1")
+
+        def served(name: str, ciphers: str = "") -> bytes | None:
+            context = authority.client()
+            if ciphers:
+                context.maximum_version = ssl.TLSVersion.TLSv1_2
+                context.set_ciphers(ciphers)
+            with (
+                socket.create_connection(("127.0.0.1", port), 10) as plain,
+                context.wrap_socket(plain, server_hostname=name) as client,
+            ):
+                client.sendall(request("GET", "/hello", b"", "Connection: close"))
+                self.assertTrue(client.recv(1000).startswith(b"HTTP/1.1 200"))
+                return client.getpeercert(binary_form=True)
+
+        for name in names:
+            encoded = await deferToThread(served, name)
+            self.assertEqual(encoded, ssl.PEM_cert_to_DER_cert(issued[name].pem.decode()))
+        await deferToThread(served, names[0], "ECDHE+AESGCM")
+        for ciphers in ("ECDHE+SHA384:!AESGCM", "ECDHE+SHA", "kRSA"):
+            with self.assertRaises(ssl.SSLError):
+                await deferToThread(served, names[0], ciphers)
+
     async def test_a_refused_body_is_not_a_reset(self) -> None:
         """A client that sends on gets to read why it was refused."""
         client = await self.client(await self.port())
@@ -205,7 +339,7 @@ class ListeningTests(TestCase):
             ("tcp:0:interface=192.0.2.1", "assign"),
             (f"ssl:0:privateKey={missing}", "can't be read"),
             (f"ssl:0:privateKey={missing}:colour=red", "colour"),
-            (f"tls:{missing}:0", ".pem files"),
+            (f"tls:{missing}:0", "can't be read: No such file"),
         ):
             with self.assertRaises(ListenError) as raised:
                 await self.web.listeners.open(description)
@@ -300,7 +434,7 @@ class CertificateTests(SynchronousTestCase):
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self.assertIsInstance(key.curve, ec.SECP256R1)
         self.assertEqual(key.public_key(), loaded.public_key())
-        ServerCertificate(self.key, self.certificate)
+        CertificateStore(SeparateFiles(self.key, self.certificate))
 
     def test_unusable(self) -> None:
         """One line says what is wrong."""
@@ -315,9 +449,9 @@ class CertificateTests(SynchronousTestCase):
             (self.key, self.key, "no certificate"),
             (self.certificate, self.certificate, "no private key"),
             (self.key, nonsense, "can't be read"),
-            (other_key, self.certificate, "isn't that of"),
+            (other_key, self.certificate, "doesn't match"),
         ):
-            error = self.assertRaises(CertificateError, ServerCertificate, key, certificate)
+            error = self.assertRaises(CertificateError, CertificateStore, SeparateFiles(key, certificate))
             self.assertIn(word, str(error))
             self.assertNotIn("\n", str(error))
 

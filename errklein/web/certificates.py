@@ -1,0 +1,330 @@
+"""The certificates that a TLS endpoint serves: chosen by host name, and read again when their files change."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from errklein.web.pem import CertificateError, Identity, PEMFile, certificate_of, chain_of, identities, read_pem
+
+# Forward secrecy and authenticated encryption only; TLS 1.3 has nothing else (RFC 9325, 4.2).
+_CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
+    "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
+    "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
+)
+_MOST_ENTRIES = 2000
+_DEFAULT = "default.pem"
+
+Loaded = tuple[list[Identity], dict[Path, str]]
+"""Keys with their certificates, and a line for each file that can't be used."""
+
+_Status = tuple[int, ...] | None
+
+
+class Source(Protocol):
+    """Files with keys and certificates."""
+
+    place: Path
+    """What errors name when nothing can be found."""
+
+    def files(self) -> list[Path]:
+        """The files as they are now. Raises CertificateError."""
+
+    def load(self, files: list[Path]) -> Loaded:
+        """What the files hold. Never raises: what can't be used is among the problems."""
+
+
+class SeparateFiles:
+    """A key, its certificate, and perhaps the certificates of its issuers, each in a file of its own or all in one."""
+
+    def __init__(self, key: Path, certificate: Path, chain: Path | None = None) -> None:
+        self.place = certificate
+        self._key = key
+        self._certificate = certificate
+        self._chain = chain
+
+    def files(self) -> list[Path]:
+        """The files, whether they exist or not."""
+        return list(dict.fromkeys(path for path in (self._key, self._certificate, self._chain) if path is not None))
+
+    def load(self, files: list[Path]) -> Loaded:
+        """The key with its certificate, or the reason why there is none."""
+        try:
+            read = {path: read_pem(path) for path in files}
+            return [self._identity(read[self._key], read[self._certificate], read)], {}
+        except CertificateError as error:
+            return [], {self._certificate: str(error)}
+
+    def _identity(self, key: PEMFile, certificate: PEMFile, read: dict[Path, PEMFile]) -> Identity:
+        if not certificate.certificates:
+            raise CertificateError(f"{self._certificate} has no certificate in PEM format")
+        if not key.keys:
+            raise CertificateError(f"{self._key} has no private key in PEM format")
+        leaf = certificate_of(key.keys[0], certificate.certificates)
+        if leaf is None:
+            raise CertificateError(
+                f"the private key in {self._key} doesn't match the certificate in {self._certificate}"
+            )
+        others = certificate.certificates + (() if self._chain is None else read[self._chain].certificates)
+        return Identity(key.keys[0], chain_of(leaf, others), self._key, self._certificate)
+
+
+class Directory:
+    """All `.pem` files in a directory and those below it, as certbot and Kubernetes lay them out.
+
+    Keys and certificates find each other, whichever file they are in. Symbolic links are followed; names that begin with
+    a dot are skipped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.place = path
+
+    def files(self) -> list[Path]:
+        """The files whose names end with `.pem`. Raises CertificateError if the directory can't be read."""
+        try:
+            return sorted(self._walk())
+        except OSError as error:
+            raise CertificateError(f"the directory {self.place} can't be read: {error.strerror}") from None
+
+    def _walk(self) -> Iterator[Path]:
+        seen = set()
+        waiting = [self.place]
+        entries = 0
+        while waiting:
+            directory = waiting.pop()
+            try:
+                status = directory.stat()
+                paths = list(directory.iterdir())
+            except OSError:
+                if directory == self.place:
+                    raise
+                continue
+            # Links may lead in a circle.
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries += len(paths)
+            if entries > _MOST_ENTRIES:
+                raise CertificateError(f"the directory {self.place} has more than {_MOST_ENTRIES} entries")
+            for path in paths:
+                if path.name.startswith("."):
+                    continue
+                found = _status(path)
+                if found is not None and stat.S_ISDIR(found[0]):
+                    waiting.append(path)
+                elif path.name.endswith(".pem"):
+                    yield path
+
+    def load(self, files: list[Path]) -> Loaded:
+        """Each key with its certificate."""
+        read = []
+        problems = {}
+        for path in files:
+            try:
+                read.append(read_pem(path))
+            except CertificateError as error:
+                problems[path] = str(error)
+        found, unmatched = identities(read)
+        return found, {**problems, **unmatched}
+
+
+@dataclass(frozen=True)
+class _Served:
+    """A certificate that is in use, with what OpenSSL has made of it."""
+
+    identity: Identity
+    options: CertificateOptions
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class CertificateStore:
+    """The certificates of an endpoint. Raises CertificateError if there is none that can be used and hasn't expired.
+
+    A client gets the certificate whose names (subjectAltName) include the one that it asks for, an exact one rather than a
+    wildcard, which stands for one label. Of several it is one that is valid now, and of these the one that expires last. A
+    client that asks for no name, or for an unknown one, gets the certificate in `default.pem`, or the one in the first file
+    by path.
+
+    When files change, each certificate is replaced on its own: one whose files hold nothing usable any more stays in use, one
+    whose files are gone does not.
+    """
+
+    def __init__(self, source: Source, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._source = source
+        self._now = now
+        self._served: list[_Served] = []
+        self._by_name: dict[str, _Served] = {}
+        self._default: _Served | None = None
+        self._seen: object = None
+        self._problems: dict[tuple[Path, _Status, str], str] = {}
+        self.problems = self.reload()
+        """What was wrong with the files at first, a line each."""
+        if not any(not served.identity.is_expired(now()) for served in self._served):
+            reasons = "; ".join(self.problems[:3])
+            raise CertificateError(reasons or f"{source.place} has no .pem file with a private key and its certificate")
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Called by Twisted for each connection."""
+        assert self._default is not None
+        return self._default.options.serverConnectionForTLS(protocol)
+
+    @property
+    def expiries(self) -> list[tuple[Path, datetime]]:
+        """The files of the certificates that clients can get, and when each expires."""
+        return [(served.identity.path, served.identity.expires) for served in self._in_use()]
+
+    def refresh(self) -> list[str] | None:
+        """Read the files again if they have changed. Returns what is newly wrong with them; None if nothing has changed."""
+        if self._look()[1] == self._seen:
+            # One of several certificates may have become valid, or expired.
+            self._arrange()
+            return None
+        known = self._problems
+        self.reload()
+        return [line for problem, line in self._problems.items() if problem not in known]
+
+    def reload(self) -> list[str]:
+        """Read the files again. Returns all that is wrong with them, a line each."""
+        files, self._seen = self._look()
+        if isinstance(files, CertificateError):
+            kept = "; the certificates that were read before stay in use" if self._served else ""
+            problems = {self._source.place: f"{files}{kept}"}
+        else:
+            found, problems = self._source.load(files)
+            self._served = self._replace(found, problems)
+        self._arrange()
+        for served in self._in_use():
+            if served.identity.is_expired(self._now()):
+                problems.setdefault(served.identity.path, _expired(served.identity))
+        self._problems = {(path, _status(path), line): line for path, line in problems.items()}
+        return list(self._problems.values())
+
+    def _look(self) -> tuple[list[Path] | CertificateError, object]:
+        """The files, and what tells whether they have changed."""
+        try:
+            files = self._source.files()
+        except CertificateError as error:
+            return error, str(error)
+        return files, [(path, _status(path)) for path in files]
+
+    def _replace(self, found: list[Identity], problems: dict[Path, str]) -> list[_Served]:
+        """What to serve from now on; `problems` are added to."""
+        now = self._now()
+        new = []
+        for identity in found:
+            old = [served.identity for served in self._served if _related(served.identity, identity)]
+            if identity.is_expired(now) and not all(other.is_expired(now) for other in old):
+                problems[identity.path] = _expired(identity)
+                continue
+            try:
+                new.append(self._serve(identity))
+            except CertificateError as error:
+                problems[identity.path] = str(error)
+        left = [served for served in self._served if not any(_related(served.identity, one.identity) for one in new)]
+        kept = [served for served in left if not any(_is_gone(path) for path in served.identity.paths)]
+        if not new and not kept:
+            kept = left
+        reasons = dict(problems)
+        for served in kept:
+            path = next((path for path in served.identity.paths if path in reasons), served.identity.path)
+            reason = reasons.get(path, f"{path} has no private key with its certificate any more")
+            problems[path] = f"{reason}; the certificate that was read before stays in use"
+        default = self._source.place / _DEFAULT
+        return sorted([*new, *kept], key=lambda served: (served.identity.path != default, served.identity.path))
+
+    def _arrange(self) -> None:
+        """Choose the certificate for each name."""
+        now = self._now()
+        best: dict[str, _Served] = {}
+        for served in self._served:
+            for name in served.identity.names:
+                other = best.get(name)
+                if other is None or _merit(served, now) > _merit(other, now):
+                    best[name] = served
+        self._by_name = best
+        self._default = max(
+            self._served,
+            key=lambda served: (served.identity.is_valid(now), not served.identity.is_expired(now)),
+            default=None,
+        )
+
+    def _in_use(self) -> list[_Served]:
+        chosen = [self._default, *self._by_name.values()]
+        return [served for served in self._served if any(served is other for other in chosen)]
+
+    def _context_for(self, name: bytes | None) -> SSL.Context | None:
+        """Called by Twisted during the handshake of a client that asks for a name; None leaves the default."""
+        wanted = (name or b"").decode("ascii", "replace").lower().rstrip(".")
+        served = self._by_name.get(wanted) or self._by_name.get(f"*.{wanted.partition('.')[2]}")
+        return None if served is None else served.options.getContext()
+
+    def _serve(self, identity: Identity) -> _Served:
+        """Hand a key and its certificates to OpenSSL. Raises CertificateError."""
+        try:
+            leaf, *issuers = [crypto.X509.from_cryptography(certificate) for certificate in identity.chain]
+            options = CertificateOptions(
+                privateKey=crypto.PKey.from_cryptography_key(identity.key),  # type: ignore[arg-type]
+                certificate=leaf,
+                extraCertChain=issuers,
+                raiseMinimumTo=TLSVersion.TLSv1_2,
+                acceptableCiphers=_CIPHERS,
+                contextForServerName=self._context_for,
+            )
+            options.getContext()
+        except (SSL.Error, crypto.Error) as error:
+            raise CertificateError(f"OpenSSL can't use {identity.path}: {_reasons(error)}") from None
+        except TypeError:
+            raise CertificateError(
+                f"the private key in {identity.key_path} is of a kind that TLS has no use for"
+            ) from None
+        return _Served(identity, options)
+
+
+def _merit(served: _Served, now: datetime) -> tuple[bool, datetime]:
+    return served.identity.is_valid(now), served.identity.expires
+
+
+def _related(one: Identity, other: Identity) -> bool:
+    """Whether two certificates, or their keys, are from the same file, so that the newer takes the older one's place."""
+    return one.key_path == other.key_path or one.path == other.path
+
+
+def _expired(identity: Identity) -> str:
+    return f"the certificate in {identity.path} expired on {identity.expires:%Y-%m-%d}"
+
+
+def _reasons(error: SSL.Error | crypto.Error) -> str:
+    """What OpenSSL says: its errors are lists of (library, function, reason)."""
+    reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return ", ".join(str(reason[-1]) for reason in reasons) or type(error).__name__
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether there is nothing at the path, not even a broken link or something that can't be looked at."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _status(path: Path) -> _Status:
+    """What changes when a file does, also when a link leads to another one; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mode, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
