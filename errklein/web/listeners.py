@@ -162,8 +162,8 @@ class Listeners:
                 self.log.failure("the certificates of {endpoint} can't be checked", endpoint=self._name(endpoint))
                 continue
             if problems is not None:
+                self.log.info("certificate files of {endpoint} have changed", endpoint=self._name(endpoint))
                 self._log_problems(endpoint, problems)
-                self.log.info("the certificates of {endpoint} have changed", endpoint=self._name(endpoint))
 
     def _log_problems(self, endpoint: Endpoint, problems: Sequence[str]) -> None:
         for problem in problems:

@@ -52,7 +52,8 @@ class TLSEndpoint:
 def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEndpoint:
     """The endpoint for the arguments of `ssl:` or `tls:`, which are Twisted's with Twisted's defaults.
 
-    Raises ValueError for wrong arguments, and CertificateError if no certificate can be used.
+    Relative paths are those of the working directory as it is now. Raises ValueError for wrong arguments, and CertificateError
+    if no certificate can be used.
     """
     unknown = sorted(set(arguments) - set(_ARGUMENTS[kind]))
     if unknown:
@@ -61,14 +62,18 @@ def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEn
         if "path" not in arguments:
             raise ValueError("'path' is missing")
         port, interface = arguments.get("port", "443"), "::"
-        source: Source = Directory(Path(arguments["path"]))
+        source: Source = Directory(Path(arguments["path"]).absolute())
     else:
         if "port" not in arguments:
             raise ValueError("ssl: needs a port")
         port, interface = arguments["port"], ""
         key = arguments.get("privateKey", "server.pem")
         chain = arguments.get("extraCertChain")
-        source = SeparateFiles(Path(key), Path(arguments.get("certKey", key)), None if chain is None else Path(chain))
+        source = SeparateFiles(
+            Path(key).absolute(),
+            Path(arguments.get("certKey", key)).absolute(),
+            None if chain is None else Path(chain).absolute(),
+        )
     return TLSEndpoint(
         reactor,
         int(port),

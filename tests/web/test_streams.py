@@ -76,6 +76,15 @@ class Generators:
         finally:
             self.ended.append("thread")
 
+    @webhook
+    def full_thread(self, payload: Any) -> Iterator[bytes]:
+        try:
+            while self.yielded < FROZEN:
+                self.yielded += 1
+                yield b"x" * 100
+        finally:
+            self.ended.append("full thread")
+
     @webhook(timeout=5)
     async def slow(self, payload: Any) -> AsyncIterator[str]:
         return self.waiting()
@@ -196,8 +205,8 @@ class StreamTests(WebCase):
             self.assertTrue(self.clock.turn())
         self.assertEqual(self.plugin.ended, ["thread"])
 
-    def test_a_client_that_does_not_read(self) -> None:
-        """It holds up a generator that never waits, and ends it when it has gone."""
+    def reluctant(self, path: str) -> Connection:
+        """Send a request on a connection that takes 10 kB of its answer at a time."""
         connection = self.connect()
         write = connection.write
 
@@ -207,7 +216,12 @@ class StreamTests(WebCase):
                 connection.channel.pauseProducing()
 
         self.patch(connection, "write", write_and_be_full)
-        connection.channel.dataReceived(request("GET", "/full"))
+        connection.channel.dataReceived(request("GET", path))
+        return connection
+
+    def test_a_client_that_does_not_read(self) -> None:
+        """It holds up a generator that never waits, and ends it when it has gone."""
+        connection = self.reluctant("/full")
         for _ in range(100):
             self.clock.advance(0)
         self.assertLess(len(connection.received()), 12_000)
@@ -219,6 +233,18 @@ class StreamTests(WebCase):
         self.clock.advance(0)
         self.assertEqual(self.plugin.ended, ["full"])
         self.assertLess(self.plugin.yielded, 300)
+
+    def test_a_client_that_does_not_read_from_a_thread(self) -> None:
+        """It holds up a plain generator in the same way."""
+        connection = self.reluctant("/full_thread")
+        while len(connection.value()) <= 10_000:
+            self.assertTrue(self.clock.turn())
+        self.assertFalse(self.clock.turn(0))
+        self.assertLess(len(connection.received()), 12_000)
+        self.assertLess(self.plugin.yielded, 120)
+        connection.channel.connectionLost()
+        self.assertTrue(self.clock.turn())
+        self.assertEqual(self.plugin.ended, ["full thread"])
 
     def test_a_client_that_reads_everything(self) -> None:
         """A generator that never waits holds up nobody even if its client is as fast as it is."""
