@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-NAMES = ("errbot", "flask", "bottle")
+NAMES = ("errbot", "flask")
 """The packages that errklein stands for: the others where they aren't installed, once somebody has imported errbot."""
 
 

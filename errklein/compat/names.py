@@ -1,4 +1,4 @@
-"""The names of errbot, Flask and bottle that plugins import, and where errklein has each of them.
+"""The names of errbot and Flask that plugins import, and where errklein has each of them.
 
 A value is "module:name", or "module" for a module itself. What isn't here, errklein doesn't have.
 """
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 FACADES: Mapping[str, str] = {
     "errbot": "errklein.compat.errbot",
     "flask": "errklein.compat.flask",
-    "bottle": "errklein.compat.bottle",
 }
 """The packages that errklein stands for, and its modules for them."""
 
@@ -214,7 +213,6 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
     },
     "errbot.core_plugins.wsview": {
         "WebView": "errklein.compat.wsview:WebView",
-        "bottle_app": "errklein.compat.bottle_app:bottle_app",
         "reset_app": "errklein.compat.wsview:reset_app",
         "route": "errklein.compat.wsview:route",
         "strip_path": "errklein.compat.wsview:strip_path",

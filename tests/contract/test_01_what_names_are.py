@@ -281,7 +281,6 @@ OLD_NAMES = (
     "backends.base.MUCRoom",
     "backends.base.MUCOccupant",
     "backends.base.build_message",
-    "core_plugins.wsview.bottle_app",
 )
 
 

@@ -86,7 +86,6 @@ class RequestContext:
         request.url_rule = Rule(declaration.rule, endpoint=endpoint_of(self.hook), methods=declaration.methods)
         request.view_args = dict(self.captures)
         request.body_limit = self.incoming.body_limit
-        request.whole_body = self.body
         return request
 
     @cached_property

@@ -1,8 +1,7 @@
-"""How forms are read, and their fields and query parameters as bottle has them."""
+"""Reads form bodies: Werkzeug's parser, with urlencoded forms read in slices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import IO, Any
 
 from werkzeug.datastructures import MultiDict
@@ -30,43 +29,3 @@ class FormParser(FormDataParser):
         except UnicodeDecodeError:
             fields = self.cls()
         return stream, fields, self.cls()
-
-
-class FormsDict(MultiDict[str, str]):
-    """Fields by name; of several of the same name the last one. As attributes, fields that aren't there are ''."""
-
-    def __getitem__(self, key: str) -> str:
-        values = self.getlist(key)
-        if not values:
-            raise KeyError(key)
-        return values[-1]
-
-    def get(self, key: str, default: Any = None, index: int = -1, type: Any = None) -> Any:  # type: ignore[override]
-        """The field, of several the one at `index`, made a `type`; `default` if there is none that can be."""
-        try:
-            value = self.getlist(key)[index]
-            return value if type is None else type(value)
-        except (LookupError, ValueError, TypeError):
-            return default
-
-    def getall(self, key: str) -> list[str]:
-        """All fields of that name."""
-        return self.getlist(key)
-
-    def getunicode(self, name: str, default: Any = None, encoding: str | None = None) -> Any:
-        """The field as text, which it is."""
-        return self.get(name, default)
-
-    def allitems(self) -> Iterator[tuple[str, str]]:
-        """All names and fields, several of the same name too."""
-        return iter(self.items(multi=True))
-
-    def decode(self, encoding: str | None = None) -> FormsDict:
-        """The same fields as text, which they are."""
-        return self
-
-    def __getattr__(self, name: str) -> str:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        value: str = self.get(name, "")
-        return value

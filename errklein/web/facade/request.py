@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import werkzeug.wrappers
 from werkzeug.routing import Rule
 
 from errklein.web.facade import body_json
-from errklein.web.facade.forms import FormParser, FormsDict
+from errklein.web.facade.forms import FormParser
 from errklein.webhooks import Hook
 
 
@@ -52,49 +50,6 @@ class Request(werkzeug.wrappers.Request):
     def blueprints(self) -> list[str]:
         """Always empty: plugins' routes are in no blueprint."""
         return []
-
-    # What handlers ask that were written when errbot's requests were bottle's.
-
-    whole_body = b""
-    """The body, which is there whatever was read of it."""
-
-    @cached_property
-    def body(self) -> io.BytesIO:
-        """The body as a file."""
-        return io.BytesIO(self.whole_body)
-
-    @cached_property
-    def forms(self) -> FormsDict:
-        """The form fields, files left out."""
-        return FormsDict(self.form)
-
-    @cached_property
-    def query(self) -> FormsDict:
-        """The parameters of the query."""
-        return FormsDict(self.args)
-
-    @cached_property
-    def params(self) -> FormsDict:
-        """The parameters of the query and the form fields."""
-        return FormsDict([*self.args.items(multi=True), *self.form.items(multi=True)])
-
-    @property
-    def GET(self) -> FormsDict:  # noqa: N802
-        """The parameters of the query."""
-        return self.query
-
-    @property
-    def POST(self) -> FormsDict:  # noqa: N802
-        """The form fields."""
-        return self.forms
-
-    def get_header(self, name: str, default: str | None = None) -> str | None:
-        """The header of that name, or `default`."""
-        return self.headers.get(name, default)
-
-    def get_cookie(self, key: str, default: str | None = None) -> str | None:
-        """The cookie of that name, or `default`."""
-        return self.cookies.get(key, default)
 
 
 def endpoint_of(hook: Hook) -> str:
