@@ -27,11 +27,11 @@ def wire(
     """
     from errklein import compat
     from errklein.bot import Bot
+    from errklein.plugins.packages import PackageDirectory
     from errklein.plugins.storages import make_storage, shelves_to_import
     from errklein.running import Runner, WorkerPool
     from errklein.web import WebServer, WebSettings
 
-    compat.install()
     runner = Runner(reactor)
     webhook_pool = WorkerPool(
         reactor,
@@ -46,6 +46,9 @@ def wire(
     web = WebServer(reactor, runner, webhook_pool, settings=settings, decoding_pool=decoding_pool)
 
     def make_bot() -> Bot:
+        # By now the process has given up root's rights: what is in the data directory may be imported.
+        PackageDirectory(Path(config.BOT_DATA_DIR)).activate()
+        compat.install()
         storage = make_storage(config)
         bot = (bot_class or Bot)(
             reactor,

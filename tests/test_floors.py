@@ -19,7 +19,7 @@ FLOORS = (
     ("chat", "text", "commands", "webhooks"),
     ("ports",),
     ("running",),
-    ("config", "settings", "doubts", "logs", "log_records", "sentry", "data_dir"),
+    ("config", "settings", "doubts", "logs", "log_records", "sentry", "data_dir", "environment"),
     ("backends", "web", "storage", "journal"),
     ("answering", "bot", "plugins", "core_plugins", "compat", "testing", "wiring", ""),
     ("service", "stopping", "probe", "reloading", "tap", "cli", "__main__"),

@@ -100,9 +100,12 @@ def backends(config_file: str | None) -> int:
 def work_on_data(known: argparse.Namespace) -> int:
     """Import, back up, restore, or show and change what is stored."""
     from errklein.cli import data
+    from errklein.plugins.packages import PackageDirectory
 
     with one_line_errors():
         config = load(known.config, known.data_dir)
+        # Stored values may be instances of classes that plugins' packages define.
+        PackageDirectory(Path(config.BOT_DATA_DIR)).activate()
         if known.command == "import-errbot":
             return data.import_errbot(config, known.force)
         if known.command == "backup":

@@ -66,6 +66,12 @@ def stand_in_for(name: str) -> None:
             sys.modules[module] = import_module(ours + module.removeprefix("errbot"))
 
 
+def step_aside(name: str) -> None:
+    """Let code that imports the package of that name from now on get the installed one, which wasn't there before."""
+    if sys.modules.get(name) is sys.modules.get(FACADES[name]):
+        sys.modules.pop(name, None)
+
+
 def _is_there(name: str) -> bool:
     return name in sys.modules or find_spec(name) is not None
 

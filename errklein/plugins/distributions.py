@@ -1,69 +1,96 @@
-"""What plugins need from the package index, as a `requirements.txt` beside them, or above them, says.
+"""What plugins require, as a `requirements.txt` beside them, or above them, says: looked up, and installed if missing.
 
-Nothing is run as long as everything is there. pip reads the file itself, in a process of its own; of what stands in the
-file nothing becomes an argument of ours.
+Nothing is run as long as everything is there.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import re
-import sys
-from collections.abc import Iterable, Iterator, MutableMapping
-from importlib.metadata import PackageNotFoundError, requires, version
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from errklein.plugins.programs import ProgramError, run
-
-FILE_NAME = "requirements.txt"
-
-_INSTALLED = "requirements"
-"""Where the digests of files that were installed are stored, by the files' paths."""
-
-_SECONDS = 600
-_COMMENT = re.compile(r"(^|\s)#.*")
-_OPTION = re.compile(r"\s--.*")
-
+from errklein.environment import applies, installed_version, requirements_of
+from errklein.plugins.packages import InstallError, PackageDirectory, RequirementConflict, active_directory, conflict
+from errklein.plugins.requirement_files import RequirementFile, RequirementLine, UnreadableRequirements
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-
-class InstallError(Exception):
-    """pip couldn't install what a file asks for; str() is one line with the file, and the last that pip said."""
+FILE_NAME = "requirements.txt"
 
 
 class Requirements:
-    """Sees to it that what plugins need is there. `store` remembers which files were installed. Blocks; for threads."""
+    """Sees to it that what plugins require is there. Blocks; for threads."""
 
-    def __init__(self, store: MutableMapping[str, Any], autoinstall: bool) -> None:
-        self._store = store
+    def __init__(self, packages: PackageDirectory, autoinstall: bool) -> None:
+        self._packages = packages
         self._autoinstall = autoinstall
 
     def settle(self, file: Path) -> str:
         """Install what the file asks for, if it isn't there yet; returns what went wrong in one line, "" if nothing did.
 
-        A file that asks for what can't be looked up, such as a URL, is installed again only when it has changed.
+        A file that asks for what can't be looked up, such as a URL, is installed again only when it has changed. Raises
+        RequirementConflict, one line, if something is there in a version that the file doesn't allow.
         """
         try:
-            data = file.read_bytes()
-        except OSError as error:
-            return f"{file}: it can't be read: {error.strerror}"
-        missing, unknown = examine(data.decode("utf-8", "replace"))
-        digest = hashlib.sha256(data).hexdigest()
-        if not missing and (not unknown or self._store.get(_INSTALLED, {}).get(str(file)) == digest):
+            requirements = RequirementFile.read(file)
+        except UnreadableRequirements as error:
+            return str(error)
+        examined = examine(requirements)
+        if examined.conflicts:
+            raise RequirementConflict("; ".join(self._explained(line) for line in examined.conflicts))
+        if not examined.missing and (not examined.unknown or self._packages.has_done(requirements)):
             return ""
         if not self._autoinstall:
-            return f"{file}: not installed: {', '.join(missing)}" if missing else ""
+            missing = ", ".join(line.name_and_versions for line in examined.missing)
+            return f"{file}: not installed: {missing}" if missing else ""
         try:
-            install(file)
+            self._packages.install(requirements)
+        except RequirementConflict:
+            raise
         except InstallError as error:
             return str(error)
-        self._store[_INSTALLED] = {**self._store.get(_INSTALLED, {}), str(file): digest}
         return ""
+
+    def _explained(self, line: RequirementLine) -> str:
+        assert line.requirement is not None
+        name = line.requirement.name
+        there = installed_version(name) or "another version"
+        return conflict(f"{line.name_and_versions} is required", name, there, line.place, self._packages)
+
+
+@dataclass
+class Examined:
+    """The lines of a requirement file that aren't fulfilled.
+
+    Of those in `missing` nothing is installed, or not all that an extra requires; of those in `conflicts` another version
+    is. Whether those in `unknown`, URLs and paths, are installed can't be looked up.
+    """
+
+    missing: list[RequirementLine] = field(default_factory=list)
+    conflicts: list[RequirementLine] = field(default_factory=list)
+    unknown: list[RequirementLine] = field(default_factory=list)
+
+
+def examine(requirements: RequirementFile) -> Examined:
+    """Look up each line."""
+    examined = Examined()
+    for line in requirements.lines:
+        if line.requirement is None:
+            examined.unknown.append(line)
+        elif not applies(line.requirement):
+            continue
+        elif not line.is_plain:
+            examined.unknown.append(line)
+        elif (there := installed_version(line.requirement.name)) is None:
+            examined.missing.append(line)
+        elif not line.requirement.specifier.contains(there, prereleases=True):
+            examined.conflicts.append(line)
+        elif not _has_extras(line.requirement):
+            examined.missing.append(line)
+    return examined
 
 
 def requirement_files(roots: Iterable[Path], plugs: Iterable[Path]) -> list[Path]:
@@ -86,42 +113,14 @@ def above(directory: Path, tops: Iterable[Path]) -> list[Path]:
     return [directory]
 
 
-def examine(text: str) -> tuple[list[str], list[str]]:
-    """Of the lines of a requirements file, those that aren't fulfilled, and those of which that can't be told."""
-    # Few bots have plugins that require something, and all of them wait for what is imported when they start.
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    missing: list[str] = []
-    unknown: list[str] = []
-    for line in _lines(text):
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            unknown.append(line)
-            continue
-        if requirement.url is not None:
-            unknown.append(line)
-        elif not _is_fulfilled(requirement):
-            missing.append(line)
-    return missing, unknown
-
-
-def install(file: Path) -> None:
-    """Have pip install what the file asks for; raises InstallError."""
-    # Nothing of the file is among the arguments.
-    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    try:
-        run([*command, "-r", str(file.absolute())], seconds=_SECONDS, env={"PIP_NO_COLOR": "1"})
-    except ProgramError as error:
-        raise InstallError(f"{file}: {error}") from error
-    importlib.invalidate_caches()
-
-
 def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
-    """Have pip install what the file asks for; returns what sys.exc_info() tells of what went wrong, else None."""
+    """Install what the file asks for into the packages of the bot that runs; returns sys.exc_info() if that fails, else None."""
     try:
-        install(Path(req_path))
-    except InstallError as error:
+        packages = active_directory()
+        if packages is None:
+            raise InstallError(f"{req_path}: without a bot there is no BOT_DATA_DIR to install packages into")
+        packages.install(RequirementFile.read(Path(req_path)))
+    except (InstallError, UnreadableRequirements) as error:
         return type(error), error, error.__traceback__
     return None
 
@@ -129,37 +128,22 @@ def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException
 def check_dependencies(req_path: Path) -> tuple[str | None, list[str]]:
     """What is missing of what the file asks for: a sentence with all of it, or None, and the lines."""
     path = Path(req_path)
-    missing = examine(path.read_text(encoding="utf-8", errors="replace"))[0] if path.is_file() else []
+    if not path.is_file():
+        return None, []
+    examined = examine(RequirementFile.read(path))
+    missing = [line.name_and_versions for line in (*examined.missing, *examined.conflicts)]
     return (f"{path} needs what isn't installed: {', '.join(missing)}" if missing else None), missing
 
 
-def _lines(text: str) -> Iterator[str]:
-    for line in text.replace("\\\n", " ").splitlines():
-        line = _COMMENT.sub("", line).strip()
-        if line:
-            yield line if line.startswith("-") else _OPTION.sub("", line)
-
-
-def _is_fulfilled(requirement: Requirement) -> bool:
-    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+def _has_extras(requirement: Requirement, seen: frozenset[str] = frozenset()) -> bool:
+    """Whether what the extras require, and no installation without them, is installed in versions that are allowed."""
+    if not requirement.extras or str(requirement) in seen:
         return True
-    try:
-        there = version(requirement.name)
-    except PackageNotFoundError:
-        return False
-    # The version of what is half removed may be None.
-    if not there or not requirement.specifier.contains(there, prereleases=True):
-        return False
-    return all(_is_fulfilled(needed) for extra in requirement.extras for needed in _of_extra(requirement.name, extra))
-
-
-def _of_extra(name: str, extra: str) -> Iterator[Requirement]:
-    """What a distribution needs for one of its extras."""
-    from packaging.requirements import Requirement
-
-    for line in requires(name) or ():
-        requirement = Requirement(line)
-        marker = requirement.marker
-        if marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):
-            requirement.marker = None
-            yield requirement
+    seen |= {str(requirement)}
+    for needed in requirements_of(requirement.name, requirement.extras):
+        if applies(needed):
+            continue
+        there = installed_version(needed.name)
+        if there is None or not needed.specifier.contains(there, prereleases=True) or not _has_extras(needed, seen):
+            return False
+    return True

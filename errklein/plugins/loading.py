@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -14,9 +14,10 @@ from twisted.logger import Logger
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
-from errklein.plugins.distributions import FILE_NAME, Requirements, requirement_files
+from errklein.plugins.distributions import FILE_NAME, Requirements, above, requirement_files
 from errklein.plugins.imports import know_neighbours, load_module, package_of, unload
 from errklein.plugins.load_errors import PluginLoadError
+from errklein.plugins.packages import PackageDirectory, RequirementConflict
 from errklein.plugins.plug_file import PlugError, PlugFile
 from errklein.plugins.plugin import (
     RAISED,
@@ -42,13 +43,15 @@ class Loader:
 
     log = Logger()
 
-    def __init__(self, bot: Bot, store: MutableMapping[str, Any]) -> None:
+    def __init__(self, bot: Bot) -> None:
         self.plugins: dict[str, Plugin] = {}
         self.unusable: dict[Path, str] = {}
         self.roots: list[Path] = []
         """Where plugins, and flows, were looked for when the bot started."""
         self._bot = bot
-        self._requirements = Requirements(store, bot.bot_config.AUTOINSTALL_DEPS)
+        packages = PackageDirectory(Path(bot.bot_config.BOT_DATA_DIR))
+        packages.activate()
+        self._requirements = Requirements(packages, bot.bot_config.AUTOINSTALL_DEPS)
 
     async def load_all(self, roots: Iterable[Path]) -> dict[Path, str]:
         """Load the core plugins, those below `roots`, and those of installed distributions.
@@ -57,7 +60,12 @@ class Loader:
         """
         installed = await self._in_thread(entry_point_roots)
         self.roots = [CORE_PLUGINS, *roots, *installed]
-        return await self.load(self.roots)
+        problems = await self.load(self.roots)
+        # What plugins require may bring plugins itself.
+        while brought := [root for root in await self._in_thread(entry_point_roots) if root not in self.roots]:
+            self.roots += brought
+            problems |= await self.load(brought)
+        return problems
 
     async def load(self, roots: Iterable[Path]) -> dict[Path, str]:
         """Load the plugins below `roots` that aren't there yet; returns what went wrong, by file or directory."""
@@ -67,14 +75,18 @@ class Loader:
         known = [plugin.plug.path for plugin in self.plugins.values() if plugin.plug.path.suffix == ".plug"]
         directories = dict.fromkeys(path.parent for path in (*known, *found) if path.parent != CORE_PLUGINS)
         await self._in_thread(partial(know_neighbours, directories))
+        conflicts: dict[Path, str] = {}
         for file in await self._in_thread(partial(requirement_files, roots, found.files)):
-            if problem := await self._in_thread(partial(self._requirements.settle, file)):
-                problems[file] = problem
+            try:
+                if problem := await self._in_thread(partial(self._requirements.settle, file)):
+                    problems[file] = problem
+            except RequirementConflict as error:
+                conflicts[file.parent] = str(error)
         unmet = {file.parent: problem for file, problem in problems.items() if file.name == FILE_NAME}
         for path in found:
             self.unusable.pop(path, None)
             try:
-                warning = await self._find(path)
+                warning = await self._find(path, _above_all(path, conflicts))
             except PlugError as error:
                 problems[path] = self.unusable[path] = str(error)
             except Exception as error:
@@ -105,10 +117,13 @@ class Loader:
         refusal = plug.refusal()
         if refusal is not None:
             raise IncompatiblePluginException(f"{plug.name} can't be used: {refusal} ({plug.path})")
-        problems = [
-            await self._in_thread(partial(self._requirements.settle, file))
-            for file in requirement_files([], [plug.path])
-        ]
+        files = [directory / FILE_NAME for directory in above(plug.directory, self.roots)]
+        try:
+            problems = [
+                await self._in_thread(partial(self._requirements.settle, file)) for file in files if file.is_file()
+            ]
+        except RequirementConflict as error:
+            raise PluginActivationException(_refused(plug.name, str(error))) from error
         await self._load(plugin, plug, fresh=True)
         plugin.notes += [problem for problem in problems if problem]
 
@@ -124,7 +139,7 @@ class Loader:
         for plugin in self.plugins.values():
             plugin.twins = [path for path in plugin.twins if not path.is_relative_to(directory)]
 
-    async def _find(self, path: Path) -> str:
+    async def _find(self, path: Path, conflict: str) -> str:
         plug = await self._in_thread(partial(PlugFile.load, path))
         chosen = self._bot.bot_config.CORE_PLUGINS
         # A plugin of somebody else's that says so is chosen as the bot's own are, as on errbot.
@@ -141,6 +156,9 @@ class Loader:
         refusal = plug.refusal()
         if refusal is not None:
             plugin.problem = f"{plug.name} can't be used: {refusal} ({path})"
+            return plugin.problem
+        if conflict:
+            plugin.problem = _refused(plug.name, conflict)
             return plugin.problem
         return await self._load(plugin, plug, fresh=False)
 
@@ -186,3 +204,12 @@ class Loader:
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
         return self._bot.plugin_pool.run(lambda: work).addErrback(as_raised)
+
+
+def _above_all(path: Path, conflicts: Mapping[Path, str]) -> str:
+    """The conflicts of the requirement files in directories above the path, in one line; "" if there are none."""
+    return "; ".join(conflict for directory, conflict in conflicts.items() if path.is_relative_to(directory))
+
+
+def _refused(name: str, conflict: str) -> str:
+    return f"{name} is not loaded: {conflict}"

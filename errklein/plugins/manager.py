@@ -58,7 +58,7 @@ class PluginManager(StoreMixin):
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
         self.open_storage(bot.storage, "core")
-        self._loader = Loader(bot, self)
+        self._loader = Loader(bot)
         self._plugins = self._loader.plugins
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
         self._lives = Lives(bot, self._loader, self.configuration, self._callbacks.clear)

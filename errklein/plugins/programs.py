@@ -13,7 +13,14 @@ _SECRET = re.compile(r"(?<=://)[^/\s]+@")
 
 
 class ProgramError(Exception):
-    """A program could not be run, or failed; str() is one line: what was fatal, else its last error, else the last that it has said."""
+    """A program could not be run, or failed; str() is one line: what was fatal, else its last error, else the last that it has said.
+
+    `output` is all of it, "" if the program could not be run or was stopped.
+    """
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
 
 
 def run(
@@ -49,7 +56,7 @@ def run(
         # git and pip give advice after it, in several lines.
         fatal = [line for line in lines if line.startswith("fatal: ")]
         errors = [line for line in lines if line.lower().startswith("error: ")]
-        raise ProgramError((fatal or errors[-1:] or lines[-1:] or [f"{name} failed and said nothing"])[0])
+        raise ProgramError((fatal or errors[-1:] or lines[-1:] or [f"{name} failed and said nothing"])[0], text)
     return text
 
 

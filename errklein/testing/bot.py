@@ -24,6 +24,7 @@ from errklein.running import Runner
 from errklein.running.threads import settle_in_this_thread
 from errklein.storage import MemoryStorage
 from errklein.testing.client import WebhookClient
+from errklein.testing.packages import share_packages
 from errklein.testing.pool import InlinePool
 from errklein.testing.reactor import TestReactor
 from errklein.web import WebServer, WebSettings
@@ -69,6 +70,7 @@ class TestBot:
                 raise ValueError(f"plugin_dirs: there is no directory {root}; trial changes into one of its own")
         self.reactor: Any = TestReactor() if reactor is None else reactor
         self._directory = tempfile.TemporaryDirectory(prefix="errklein-test-")
+        share_packages(Path(self._directory.name))
         settings: dict[str, Any] = {"BOT_DATA_DIR": self._directory.name}
         if networks is None:
             settings |= {"BACKEND": "Test", "BOT_ADMINS": (ADMIN,), "CHATROOM_PRESENCE": ("#testroom",)}

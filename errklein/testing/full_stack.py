@@ -36,6 +36,7 @@ from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.ports import Backend  # noqa: E402
 from errklein.testing.bare_names import BareNames  # noqa: E402
 from errklein.testing.log_file import LogFile  # noqa: E402
+from errklein.testing.packages import share_packages  # noqa: E402
 from errklein.testing.silence import stays_silent  # noqa: E402
 from errklein.wiring import wire  # noqa: E402
 
@@ -191,6 +192,7 @@ class TestBot:
     ) -> None:
         """Read the configuration; as the constructor. Raises ConfigError."""
         data = tempfile.mkdtemp(prefix="errklein-test-")
+        share_packages(Path(data))
         self._remove_data = weakref.finalize(self, shutil.rmtree, data, ignore_errors=True)
         self._log_bridge = LogBridge(loglevel)
         self.bot_thread: threading.Thread | None = None

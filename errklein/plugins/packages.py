@@ -1,0 +1,305 @@
+"""`BOT_DATA_DIR/packages`: the distributions that plugins require and errklein's own environment doesn't have.
+
+errklein never changes its own environment. pip works out first, with the versions of everything that is installed as
+constraints, what is missing; only that is installed, into a directory of its own at the end of `sys.path`, so that
+nothing in it hides anything of the environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import re
+import shutil
+import site
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from errklein.compat.facade import step_aside
+from errklein.environment import installed_version, unfulfilled
+from errklein.plugins.programs import ProgramError, run
+from errklein.plugins.requirement_files import RequirementFile, RequirementLine, normalized
+from errklein.plugins.requirements import ERRBOT_VERSION
+
+_SECONDS = 600
+_PIP = [sys.executable, "-P", "-m", "pip"]
+_PIP_ON_PATHS = """\
+import runpy, sys
+first, last = sys.argv[1:3]
+del sys.argv[1:3]
+sys.path = [first, *sys.path, last]
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+"""pip with two more directories on its path. PYTHONPATH would put them in front of the standard library."""
+
+_INSTALL = ["install", "--disable-pip-version-check", "--no-input"]
+_ENVIRONMENT = {"PIP_NO_COLOR": "1", "PIP_USER": "0", "PIP_TARGET": "", "PIP_PREFIX": "", "PIP_ROOT": ""}
+"""Settings of the operator's that say where pip installs don't hold; empty ones are ignored by pip."""
+
+_lock = threading.Lock()
+"""Held while packages are installed, by whichever bot of the process."""
+
+_active: PackageDirectory | None = None
+
+_DONE = ".errklein.json"
+_WANTED = re.compile(
+    r"^ +(?:(\S+ \S+) depends on|The user requested(?! \(constraint\))) (([\w.-]*\w).*)$", re.MULTILINE
+)
+_CONSTRAINT = re.compile(r"^ +The user requested \(constraint\) (\S+?)==(\S+)$", re.MULTILINE)
+
+
+class InstallError(Exception):
+    """pip can't install what a file asks for; str() is one line with the file, and pip's last error."""
+
+
+class RequirementConflict(InstallError):
+    """A requirement that isn't fulfilled by the version that is there; str() is one line with both."""
+
+
+class PackageDirectory:
+    """The packages in a data directory that belong to this version of Python. Its methods block: they are for threads."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.parent = data_dir.absolute() / "packages"
+        self.path = self.parent / f"py{sys.version_info.major}.{sys.version_info.minor}"
+
+    def activate(self) -> None:
+        """Let all code in the process import the packages, after everything else on `sys.path`; nothing if there are none."""
+        global _active
+        _active = self
+        if self.path.is_dir():
+            # This also does what .pth files ask for, such as for namespace packages.
+            site.addsitedir(str(self.path.resolve()))
+            importlib.invalidate_caches()
+
+    def damages(self) -> list[str]:
+        """What the packages here require and is missing or in a wrong version: one line each, with what to do."""
+        if not self.path.is_dir():
+            return []
+        names = [str(found.name) for found in distributions(path=[str(self.path)]) if found.name]
+        return [f"{problem}. {self.remedy}" for _, problem in unfulfilled(names, provided=["errbot"])]
+
+    @property
+    def remedy(self) -> str:
+        """What the operator can do about packages here that are in the way."""
+        return f"Repair: remove {self.path} and restart; then plugins' requirements are installed again"
+
+    def place_of(self, name: str) -> str:
+        """Where the installed distribution of that name is, in words."""
+        return str(self.path) if self._has(name) else "errklein's environment"
+
+    def _has(self, name: str) -> bool:
+        return any(True for _ in distributions(name=name, path=[str(self.path)]))
+
+    def has_done(self, requirements: RequirementFile) -> bool:
+        """Whether exactly these requirements have been installed here."""
+        return self._done().get(str(requirements.path)) == _digest(requirements)
+
+    def install(self, requirements: RequirementFile) -> None:
+        """Install what is missing of the requirements; raises InstallError.
+
+        Raises RequirementConflict if that would take another version of something that is installed already.
+        """
+        with _lock:
+            try:
+                self._install(requirements)
+            except OSError as error:
+                where = error.filename or self.path
+                raise InstallError(f"{requirements.path}: {where} can't be written: {error.strerror}") from error
+
+    def _install(self, requirements: RequirementFile) -> None:
+        deadline = time.monotonic() + _SECONDS
+        self.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._tidy()
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=self.parent) as name:
+            work = Path(name)
+            try:
+                plan = self._resolved(requirements, work, deadline)
+                if plan:
+                    self._fetch([*requirements.options, *_pinned(requirements, plan)], work, deadline)
+            except ProgramError as error:
+                raise self._explained(requirements, error) from error
+            self._adopt()
+        self.activate()
+        if any(normalized(item["metadata"]["name"]) == "flask" for item in plan):
+            step_aside("flask")
+        self._note_done(requirements)
+
+    def _resolved(self, requirements: RequirementFile, work: Path, deadline: float) -> list[Mapping[str, Any]]:
+        """What pip would install, as in its installation report."""
+        provided = _write_errbot(work / "provided")
+        report = work / "report.json"
+        given = _write(work / "requirements.txt", [*requirements.options, *(line.text for line in requirements.lines)])
+        pins = [f"errbot=={ERRBOT_VERSION}", *(f"{name}=={there}" for name, there in _installed(self.path))]
+        pinned = _write(work / "constraints.txt", [*pins, *requirements.constraints])
+        command = [sys.executable, "-P", "-c", _PIP_ON_PATHS, str(provided), str(self.path), *_INSTALL, "--dry-run"]
+        run(
+            [*command, "--report", str(report), "-r", str(given), "-c", str(pinned)],
+            seconds=max(deadline - time.monotonic(), 1),
+            env=_ENVIRONMENT,
+        )
+        return [
+            item for item in json.loads(report.read_text("utf-8"))["install"] if self._is_wanted(item, requirements)
+        ]
+
+    def _is_wanted(self, item: Mapping[str, Any], requirements: RequirementFile) -> bool:
+        """Whether a part of pip's plan isn't there; raises RequirementConflict for a URL in the place of what is."""
+        name, version = item["metadata"]["name"], item["metadata"]["version"]
+        there = ERRBOT_VERSION if normalized(name) == "errbot" else installed_version(name)
+        if there is None or (normalized(name) != "errbot" and self._has(name)):
+            return True
+        if item["is_direct"]:
+            url = item["download_info"]["url"]
+            raise RequirementConflict(
+                conflict(f"{name} {version} is required from {url}", name, there, requirements.path, self)
+            )
+        return False
+
+    def _fetch(self, lines: list[str], work: Path, deadline: float) -> None:
+        given = _write(work / "pinned.txt", lines)
+        command = [*_PIP, *_INSTALL, "--no-deps", "--target", str(work / "packages"), "-r", str(given)]
+        run(command, seconds=max(deadline - time.monotonic(), 1), env=_ENVIRONMENT)
+        (work / "packages").rename(self._ready)
+
+    @property
+    def _ready(self) -> Path:
+        """Packages that are complete and have to be moved to their place, perhaps by the next process."""
+        return self.parent / f".ready-{self.path.name}"
+
+    def _adopt(self) -> None:
+        if self._ready.is_dir():
+            _merge(self._ready, self.path)
+
+    def _tidy(self) -> None:
+        """Finish, or remove, what a process left behind that was killed."""
+        self._adopt()
+        for left in self.parent.glob(".new-*"):
+            shutil.rmtree(left)
+        importlib.invalidate_caches()
+
+    def _explained(self, requirements: RequirementFile, error: ProgramError) -> InstallError:
+        """pip's error, told apart from a conflict with a version that is installed."""
+        for name, there in _CONSTRAINT.findall(error.output):
+            for dependent, wanted, required in _WANTED.findall(error.output):
+                requires = f"{dependent} requires {wanted}" if dependent else f"{wanted} is required"
+                if normalized(required) != normalized(name):
+                    continue
+                if name == "errbot":
+                    return RequirementConflict(
+                        f"{requires}, but errklein stands for errbot {there} ({requirements.path})"
+                    )
+                if installed_version(name) == there:
+                    return RequirementConflict(conflict(requires, name, there, requirements.path, self))
+        return InstallError(f"{requirements.path}: {error}")
+
+    def _done(self) -> dict[str, str]:
+        try:
+            done: dict[str, str] = json.loads((self.path / _DONE).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return done
+
+    def _note_done(self, requirements: RequirementFile) -> None:
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        file = self.path / _DONE
+        done = {**self._done(), str(requirements.path): _digest(requirements)}
+        _write(file.with_suffix(".new"), [json.dumps(done)]).replace(file)
+
+
+def active_directory() -> PackageDirectory | None:
+    """The directory of the bot that was made last in this process; None before there is one."""
+    return _active
+
+
+def conflict(requires: str, name: str, there: str, place: object, packages: PackageDirectory) -> str:
+    """The sentence about a requirement that conflicts with the installed version of `name`."""
+    where = packages.place_of(name)
+    remedy = "" if where == "errklein's environment" else f". {packages.remedy}"
+    return f"{requires}, but {where} has {name} {there} ({place}){remedy}"
+
+
+def _installed(path: Path) -> Iterator[tuple[str, str]]:
+    """The names and versions of all installed distributions, those in `path` included: what pip may not change."""
+    from packaging.version import InvalidVersion, Version
+
+    seen = set()
+    for found in distributions(path=[*sys.path, str(path)]):
+        # Remains of a distribution may have neither name nor version.
+        name = normalized(found.name or "")
+        if not name or name in seen:
+            continue
+        seen.add(name)
+        try:
+            yield name, str(Version(found.version or ""))
+        except InvalidVersion:
+            # pip knows no requirement that such a version fulfils, so it can't be pinned.
+            continue
+
+
+def _pinned(requirements: RequirementFile, plan: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The lines of a requirements file for exactly what pip has planned, each distribution by itself.
+
+    URLs and paths stay as they were given, since pip's report leaves out passwords. Hashes can be demanded of all or none.
+    """
+    direct = [line.text for line in requirements.lines if not line.is_plain and _holds(line)]
+    yield from direct
+    names = {item["metadata"]["name"]: item for item in plan if not (item["is_direct"] and item["requested"])}
+    hashes = {name: item["download_info"].get("archive_info", {}).get("hashes", {}) for name, item in names.items()}
+    can_hash = not direct and all(found.get("sha256") for found in hashes.values())
+    for name, item in names.items():
+        if item["is_direct"]:
+            yield f"{name} @ {item['download_info']['url']}"
+        else:
+            pin = f"{name}=={item['metadata']['version']}"
+            yield f"{pin} --hash=sha256:{hashes[name]['sha256']}" if can_hash else pin
+
+
+def _holds(line: RequirementLine) -> bool:
+    return (
+        line.requirement is None or line.requirement.marker is None or line.requirement.marker.evaluate({"extra": ""})
+    )
+
+
+def _write_errbot(directory: Path) -> Path:
+    """Write the metadata of an errbot without requirements, so that pip takes it for installed when a package asks for it."""
+    info = directory / f"errbot-{ERRBOT_VERSION}.dist-info"
+    info.mkdir(parents=True)
+    _write(info / "METADATA", ["Metadata-Version: 2.1", "Name: errbot", f"Version: {ERRBOT_VERSION}"])
+    return directory
+
+
+def _write(file: Path, lines: Iterable[str]) -> Path:
+    file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    return file
+
+
+def _merge(source: Path, target: Path) -> None:
+    """Move all in `source` into `target`, replacing files; may be interrupted and done again.
+
+    Directories that several distributions share, such as namespace packages, get the files of each. Metadata come last,
+    so that nothing counts as installed before it is complete.
+    """
+    target.mkdir(mode=0o700, exist_ok=True)
+    for entry in sorted(source.iterdir(), key=lambda entry: (entry.suffix == ".dist-info", entry.name)):
+        place = target / entry.name
+        if entry.is_dir() and place.is_dir():
+            _merge(entry, place)
+        else:
+            if place.is_dir():
+                shutil.rmtree(place)
+            elif entry.is_dir():
+                place.unlink(missing_ok=True)
+            entry.replace(place)
+    source.rmdir()
+
+
+def _digest(requirements: RequirementFile) -> str:
+    lines = [*requirements.options, "", *requirements.constraints, "", *(line.text for line in requirements.lines)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

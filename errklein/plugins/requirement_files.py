@@ -1,0 +1,183 @@
+"""Reads requirement files as pip does, and leaves out what errklein provides itself.
+
+The format is that of pip's documentation, "Requirements File Format": one requirement or option a line, comments,
+continued lines, environment variables, and other files by `-r` and `-c`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+PROVIDED = frozenset({"errbot", "flask", "werkzeug"})
+"""Distributions, by normalized name, that plugins find in errklein whatever version they ask for."""
+
+_COMMENT = re.compile(r"(^|\s+)#.*$")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_OPTIONS_OF_LINE = re.compile(r"\s+-.*")
+_FILE_OPTION = re.compile(
+    r"(-r|-c|-f|-e|--requirement|--constraint|--find-links|--editable)(?:\s*=\s*|\s+|(?<=^-.))(.+)"
+)
+_LONG = {"-r": "--requirement", "-c": "--constraint", "-f": "--find-links", "-e": "--editable"}
+_URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_EGG = re.compile(r"[#&]egg=([\w.-]+)")
+_NAME_IN_URL = re.compile(r"([A-Za-z0-9][\w.]*?(?:-[A-Za-z_]\w*)*)(?:-\d[^/]*|\.git(?:@[^/]*)?|@[^/]*)?/?")
+
+
+class UnreadableRequirements(Exception):
+    """A requirement file can't be read; str() is one line with the file and the reason."""
+
+
+@dataclass(frozen=True)
+class RequirementLine:
+    """A requirement as it stands in the file. `requirement` is None for a bare URL or path, and for what pip refuses."""
+
+    text: str
+    requirement: Requirement | None
+    file: Path
+    number: int
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the line names a distribution and, at most, versions of it: no URL, no path."""
+        return self.requirement is not None and self.requirement.url is None
+
+    @property
+    def name_and_versions(self) -> str:
+        """The requirement without options and comments."""
+        return _OPTIONS_OF_LINE.sub("", self.text)
+
+    @property
+    def place(self) -> str:
+        """The file and the line's number."""
+        return f"{self.file}:{self.number}"
+
+
+@dataclass
+class RequirementFile:
+    """All that a requirement file and the files that it includes ask for, without what errklein provides."""
+
+    path: Path
+    lines: list[RequirementLine] = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
+    """Options of pip, such as `--index-url …`, one a line."""
+    constraints: list[str] = field(default_factory=list)
+    """Lines of the constraint files."""
+
+    @classmethod
+    def read(cls, path: Path) -> RequirementFile:
+        """Read the file; raises UnreadableRequirements."""
+        made = cls(path)
+        _Reader(made).read(path, is_constraint=False)
+        return made
+
+
+@dataclass
+class _Reader:
+    made: RequirementFile
+    seen: set[tuple[Path, bool]] = field(default_factory=set)
+
+    def read(self, path: Path, is_constraint: bool) -> None:
+        # A file that includes itself is read once; pip refuses it.
+        try:
+            place = (path.resolve(), is_constraint)
+            if place in self.seen:
+                return
+            self.seen.add(place)
+            text = path.read_bytes().decode("utf-8-sig", "replace")
+        except (OSError, RuntimeError, ValueError) as error:
+            # RuntimeError is a circle of symbolic links, ValueError a null byte.
+            included = "" if path == self.made.path else f"{path}: "
+            reason = getattr(error, "strerror", None) or error
+            raise UnreadableRequirements(f"{self.made.path}: {included}it can't be read: {reason}") from error
+        for number, line in logical_lines(text):
+            if line.startswith("-"):
+                self.option(line, path, number, is_constraint)
+            else:
+                self.requirement(line, path, number, is_constraint)
+
+    def option(self, line: str, path: Path, number: int, is_constraint: bool) -> None:
+        match = _FILE_OPTION.match(line)
+        if match is None:
+            self.made.options.append(line)
+            return
+        option, value = _LONG.get(match[1], match[1]), match[2].strip().strip("\"'")
+        meant = expanded(value)
+        if option == "--editable":
+            # Packages are installed into a directory of their own, where pip makes no links to a source tree.
+            self.requirement(value, path, number, is_constraint)
+        elif _URL.match(meant):
+            self.made.options.append(line)
+        elif option == "--find-links":
+            # As for pip, a path is relative to the file if it leads somewhere from there.
+            beside = path.parent / meant
+            self.made.options.append(f"--find-links {beside.absolute() if beside.exists() else value}")
+        else:
+            self.read(path.parent / meant, is_constraint or option == "--constraint")
+
+    def requirement(self, line: str, path: Path, number: int, is_constraint: bool) -> None:
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        text = expanded(_OPTIONS_OF_LINE.sub("", line))
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            requirement = None
+        if is_provided(text if requirement is None else requirement.name):
+            return
+        if is_constraint:
+            self.made.constraints.append(line)
+        else:
+            self.made.lines.append(RequirementLine(line, requirement, path, number))
+
+
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines with anything in them, continued ones joined and comments removed, with the numbers where they begin."""
+    waiting: list[str] = []
+    began = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        began = began if waiting else number
+        is_comment = _COMMENT.match(line) is not None
+        if line.endswith("\\") and not is_comment:
+            waiting.append(line[:-1])
+            continue
+        # A comment ends a continued line, as for pip, which then is a comment itself from there on.
+        joined = "".join([*waiting, " " + line if is_comment else line])
+        waiting = []
+        if stripped := _COMMENT.sub("", joined).strip():
+            yield began, stripped
+    if stripped := _COMMENT.sub("", "".join(waiting)).strip():
+        yield began, stripped
+
+
+def expanded(text: str) -> str:
+    """The text with the values of environment variables such as `${TOKEN}`; unknown ones stay as they are."""
+    return _VARIABLE.sub(lambda found: os.environ.get(found[1]) or found[0], text)
+
+
+def is_provided(requested: str) -> bool:
+    """Whether errklein provides the distribution of that name, or the one that a URL or path leads to."""
+    egg = _EGG.search(requested)
+    if egg is not None:
+        name = egg[1]
+    elif "/" in requested:
+        last = re.split(r"[#?;]|\s", requested)[0].rstrip("/").rpartition("/")[2]
+        found = _NAME_IN_URL.fullmatch(last)
+        name = "" if found is None else found[1]
+    else:
+        name = requested
+    return normalized(name) in PROVIDED
+
+
+def normalized(name: str) -> str:
+    """The name of a distribution as it is compared."""
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(name)

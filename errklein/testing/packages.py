@@ -1,0 +1,24 @@
+"""Packages that plugins under test require: installed once for all test bots of a process."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+
+def share_packages(data_dir: Path) -> None:
+    """Let the bot with that new data directory use the packages of this process's other test bots.
+
+    Modules stay imported when a bot stops, so their files have to stay too.
+    """
+    (data_dir / "packages").symlink_to(_shared(), target_is_directory=True)
+
+
+@cache
+def _shared() -> Path:
+    directory = tempfile.mkdtemp(prefix="errklein-test-packages-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return Path(directory)

@@ -1,0 +1,320 @@
+"""Tests for the packages that plugins require: the real pip, with a directory of wheels in place of the index."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module, invalidate_caches
+from importlib.metadata import distributions
+from pathlib import Path
+from types import ModuleType
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.compat.facade import stand_in_for
+from errklein.plugins import packages
+from errklein.plugins.distributions import install_packages
+from errklein.plugins.packages import InstallError, PackageDirectory, RequirementConflict
+from errklein.plugins.requirement_files import RequirementFile
+from errklein.testing import TestBot
+from tests import needs_network
+from tests.plugins.wheels import write_wheel
+
+PREFIX = "errklein_test_"
+AS_PIP_SAYS = "errklein-test-"
+
+
+class PackagesTestCase(SynchronousTestCase):
+    """A test case with wheels, a data directory, and a directory of plugins."""
+
+    def setUp(self) -> None:
+        top = Path(self.mktemp()).absolute()
+        self.plugins, self.wheels, self.data = top / "plugins", top / "wheels", top / "data"
+        for directory in (self.plugins, self.wheels, self.data):
+            directory.mkdir(parents=True)
+        self.packages = PackageDirectory(self.data)
+        environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels), "PIP_CONFIG_FILE": os.devnull}
+        for patch in (
+            mock.patch.dict(os.environ, environment),
+            mock.patch.object(sys, "path", list(sys.path)),
+            mock.patch.object(packages, "_active", None),
+        ):
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.addCleanup(invalidate_caches)
+        self.addCleanup(self.forget)
+
+    def forget(self) -> None:
+        """Forget the modules that were installed."""
+        for name in [name for name in sys.modules if name.startswith(PREFIX)]:
+            del sys.modules[name]
+
+    def install(self, text: str, name: str = "requirements.txt") -> None:
+        """Install what a file with that text asks for."""
+        file = self.plugins / name
+        file.write_text(text)
+        self.packages.install(RequirementFile.read(file))
+
+    def installed(self) -> list[str]:
+        """The names of the distributions in the directory."""
+        return sorted(found.name for found in distributions(path=[str(self.packages.path)]))
+
+
+class PipTests(PackagesTestCase):
+    """What is installed, and where."""
+
+    def setUp(self) -> None:
+        needs_network()
+        super().setUp()
+
+    def test_only_what_is_missing(self) -> None:
+        """What the environment has is not installed again; the rest is found at the end of sys.path."""
+        write_wheel(self.wheels, f"{PREFIX}one", requires=["Twisted", f"{PREFIX}two"])
+        write_wheel(self.wheels, f"{PREFIX}two")
+        before = sys.path[:]
+        self.install(f"{PREFIX}one\n")
+        self.assertEqual(self.installed(), [f"{PREFIX}one", f"{PREFIX}two"])
+        self.assertEqual(sys.path, [*before, str(self.packages.path.resolve())])
+        self.assertEqual(import_module(f"{PREFIX}two").answer, 42)
+        self.assertEqual(sorted(path.name for path in self.packages.parent.iterdir()), [self.packages.path.name])
+
+    def test_pinned_to_the_environment(self) -> None:
+        """A package that requires another version of what the environment has is refused, with both versions."""
+        for version in ("1.0", "1.1"):
+            write_wheel(self.wheels, f"{PREFIX}old", version, requires=["Twisted<1"])
+        write_wheel(self.wheels, "Twisted", "0.9", files={})
+        error = self.assertRaises(RequirementConflict, self.install, f"{PREFIX}old\n")
+        self.assertIn(f"{AS_PIP_SAYS}old 1.1 requires Twisted<1, but errklein's environment has twisted 2", str(error))
+        self.assertNotIn("\n", str(error))
+        self.assertEqual(self.installed(), [])
+
+    def test_pinned_to_what_was_installed_before(self) -> None:
+        """What one plugin has installed, another can't change; the line says how the operator can."""
+        for version in ("1.0", "2.0"):
+            write_wheel(self.wheels, f"{PREFIX}shared", version)
+        write_wheel(self.wheels, f"{PREFIX}new", requires=[f"{PREFIX}shared>=2"])
+        self.install(f"{PREFIX}shared<2\n")
+        error = self.assertRaises(RequirementConflict, self.install, f"{PREFIX}new\n", "other.txt")
+        self.assertIn(f"but {self.packages.path} has {AS_PIP_SAYS}shared 1.0", str(error))
+        self.assertIn(f"Repair: remove {self.packages.path} and restart", str(error))
+        self.assertEqual(self.installed(), [f"{PREFIX}shared"])
+
+    def test_errbot_of_a_package(self) -> None:
+        """A package that requires errbot gets it from errklein: errbot isn't fetched."""
+        write_wheel(self.wheels, "errbot", "9.0", files={})
+        write_wheel(self.wheels, f"{PREFIX}plugins", requires=["errbot>=6"])
+        self.install(f"{PREFIX}plugins\n")
+        self.assertEqual(self.installed(), [f"{PREFIX}plugins"])
+        write_wheel(self.wheels, f"{PREFIX}newer", requires=["errbot>=9"])
+        error = self.assertRaises(RequirementConflict, self.install, f"{PREFIX}newer\n")
+        self.assertIn(f"{AS_PIP_SAYS}newer 1.0 requires errbot>=9, but errklein stands for errbot 6.2.1", str(error))
+
+    def test_flask_of_a_package(self) -> None:
+        """A package that requires Flask gets the real one, also if errklein's own has stood in for it so far."""
+        write_wheel(self.wheels, "Flask", "99.0", files={"flask.py": "real = True\n"})
+        write_wheel(self.wheels, f"{PREFIX}service", requires=["Flask"])
+        with mock.patch.dict(sys.modules):
+            stand_in_for("flask")
+            self.install(f"flask<2\n{PREFIX}service\n")
+            self.assertTrue(import_module("flask").real)
+        self.assertEqual(self.installed(), ["Flask", f"{PREFIX}service"])
+
+    test_flask_of_a_package.skip = (  # type: ignore[attr-defined]
+        "Flask is installed" if any(True for _ in distributions(name="flask")) else None
+    )
+
+    def test_shared_directories(self) -> None:
+        """Packages of one namespace, installed one after the other, are all there."""
+        for name in ("one", "two"):
+            write_wheel(self.wheels, f"{PREFIX}{name}", files={f"{PREFIX}space/{name}.py": f"name = {name!r}\n"})
+            self.install(f"{PREFIX}{name}\n", f"{name}.txt")
+        self.assertEqual([import_module(f"{PREFIX}space.{name}").name for name in ("one", "two")], ["one", "two"])
+
+    def test_path_files(self) -> None:
+        """What a package's .pth file adds to the path can be imported."""
+        files = {f"{PREFIX}more.pth": "deeper\n", f"deeper/{PREFIX}deep.py": "answer = 1\n"}
+        write_wheel(self.wheels, f"{PREFIX}more", files=files)
+        self.install(f"{PREFIX}more\n")
+        self.assertEqual(import_module(f"{PREFIX}deep").answer, 1)
+
+    def test_after_a_kill(self) -> None:
+        """What a killed process left behind is finished if it was complete, and removed if not."""
+        write_wheel(self.wheels, f"{PREFIX}one")
+        complete = self.packages.parent / f".ready-{self.packages.path.name}"
+        (complete / f"{PREFIX}half").mkdir(parents=True)
+        (complete / f"{PREFIX}half" / "__init__.py").write_text("answer = 2\n")
+        (self.packages.path / f"{PREFIX}half").mkdir(parents=True)
+        (self.packages.parent / ".new-left" / "packages").mkdir(parents=True)
+        self.install(f"{PREFIX}one\n")
+        self.assertEqual(import_module(f"{PREFIX}half").answer, 2)
+        self.assertEqual(sorted(path.name for path in self.packages.parent.iterdir()), [self.packages.path.name])
+
+    def test_failure_leaves_nothing(self) -> None:
+        """What can't be installed as a whole is not installed in part."""
+        write_wheel(self.wheels, f"{PREFIX}one")
+        self.assertRaises(InstallError, self.install, f"{PREFIX}one\n{PREFIX}nowhere\n")
+        self.assertEqual([*self.packages.parent.iterdir()], [])
+
+    def test_urls_options_and_hashes(self) -> None:
+        """URLs, options, constraints and hashes of the file hold."""
+        one = write_wheel(self.wheels, f"{PREFIX}one")
+        elsewhere = self.plugins / "elsewhere"
+        for version in ("1.0", "2.0"):
+            write_wheel(elsewhere, f"{PREFIX}two", version)
+        (self.plugins / "limits.txt").write_text(f"{PREFIX}two<2\n")
+        self.install(f"--find-links elsewhere\n-c limits.txt\n{PREFIX}one @ {one.as_uri()}\n{PREFIX}two\n")
+        versions = {found.name: found.version for found in distributions(path=[str(self.packages.path)])}
+        self.assertEqual(versions, {f"{PREFIX}one": "1.0", f"{PREFIX}two": "1.0"})
+        write_wheel(self.wheels, f"{PREFIX}three")
+        wrong = f"{PREFIX}three==1.0 --hash=sha256:{'0' * 64}\n"
+        self.assertRaises(InstallError, self.install, wrong)
+
+    def test_a_url_of_what_is_there(self) -> None:
+        """A URL can't replace what the environment has, whatever it is called."""
+        wheel = write_wheel(self.wheels, "Twisted", "0.9", files={})
+        error = self.assertRaises(RequirementConflict, self.install, f"{wheel.as_uri()}\n")
+        self.assertIn(f"(from {wheel}) is required, but errklein's environment has twisted 2", str(error))
+        self.assertEqual(self.installed(), [])
+
+    def test_settings_of_the_operator(self) -> None:
+        """Settings for pip that say where to install to don't lead into the environment or elsewhere."""
+        write_wheel(self.wheels, f"{PREFIX}one")
+        with mock.patch.dict(os.environ, {"PIP_TARGET": str(self.data / "elsewhere"), "PIP_USER": "1"}):
+            self.install(f"{PREFIX}one\n")
+        self.assertEqual(self.installed(), [f"{PREFIX}one"])
+        self.assertFalse((self.data / "elsewhere").exists())
+
+    def test_damages(self) -> None:
+        """Packages whose own requirements aren't fulfilled any more are named, with what to do."""
+        write_wheel(self.wheels, f"{PREFIX}one", requires=[f"{PREFIX}two", "errbot"])
+        two = write_wheel(self.wheels, f"{PREFIX}two")
+        self.install(f"{PREFIX}one\n")
+        self.assertEqual(self.packages.damages(), [])
+        self.packages.path.joinpath(f"{PREFIX}two-1.0.dist-info", "METADATA").unlink()
+        two.unlink()
+        invalidate_caches()
+        (line,) = self.packages.damages()
+        self.assertIn(f"{PREFIX}two is missing; {PREFIX}one requires it. Repair: remove {self.packages.path}", line)
+
+
+class PluginTests(PackagesTestCase):
+    """Plugins with requirements, in a bot."""
+
+    def setUp(self) -> None:
+        needs_network()
+        super().setUp()
+
+    def write(self, name: str, requirements: str, source: str) -> Path:
+        """A plugin in a directory of its own; returns its requirements.txt."""
+        directory = self.plugins / name.lower()
+        directory.mkdir()
+        (directory / f"{name.lower()}.plug").write_text(f"[Core]\nName = {name}\nModule = main\n")
+        (directory / "main.py").write_text(
+            f"{source}\nfrom errbot import BotPlugin, botcmd\nclass {name}(BotPlugin):\n"
+            f"    @botcmd\n    def {name.lower()}(self, msg, args):\n        return str(needed.answer)\n"
+        )
+        file = directory / "requirements.txt"
+        file.write_text(requirements)
+        return file
+
+    def start(self) -> TestBot:
+        """A bot with the plugins, whose data stay."""
+        bot = TestBot(plugin_dirs=[self.plugins], config={"BOT_DATA_DIR": str(self.data)})
+        try:
+            bot.start()
+        except AssertionError as error:
+            self.problem = str(error)
+        self.addCleanup(bot.stop)
+        return bot
+
+    def test_installed(self) -> None:
+        """A plugin's requirements are there before its code is loaded, and pip isn't run again for them."""
+        write_wheel(self.wheels, f"{PREFIX}needed")
+        self.write("Needy", f"errbot==6.1.9\nflask<2\n{PREFIX}needed==1.0\n", f"import {PREFIX}needed as needed")
+        self.assertEqual(self.start().command("!needy"), "42")
+        self.assertEqual(self.installed(), [f"{PREFIX}needed"])
+        self.forget()
+        with mock.patch.object(packages, "run", side_effect=AssertionError):
+            self.assertEqual(self.start().command("!needy"), "42")
+
+    def test_conflict(self) -> None:
+        """A plugin with conflicting requirements isn't loaded; one line names it, the requirement and the version."""
+        file = self.write("Old", "Twisted<1\n", "needed = None")
+        self.write("Other", "", "import types; needed = types.SimpleNamespace(answer=1)")
+        bot = self.start()
+        (line,) = self.problem.splitlines()
+        self.assertTrue(
+            line.startswith("Old is not loaded: Twisted<1 is required, but errklein's environment has "), line
+        )
+        self.assertIn(f"({file}:1)", line)
+        self.assertIn(line, bot.sent_to("@admin"))
+        manager = bot.bot.plugin_manager
+        self.assertIsNone(manager.plugin("Old").instance)
+        self.assertEqual(manager.remark(manager.plugin("Old")), line)
+        self.assertEqual(bot.command("!other"), "1")
+        # Activating it says the same.
+        self.assertIn("Twisted<1 is required", bot.command("!plugin activate Old"))
+        file.write_text("Twisted\n")
+        self.assertIn("activated", bot.command("!plugin activate Old"))
+
+    def test_two_that_disagree(self) -> None:
+        """Of two plugins that require different versions, the second one isn't loaded."""
+        for version in ("1.0", "2.0"):
+            write_wheel(self.wheels, f"{PREFIX}needed", version)
+        self.write("First", f"{PREFIX}needed<2\n", f"import {PREFIX}needed as needed")
+        self.write("Second", f"{PREFIX}needed>=2\n", f"import {PREFIX}needed as needed")
+        bot = self.start()
+        self.assertIn(
+            f"Second is not loaded: {PREFIX}needed>=2 is required, but {self.packages.path} has", self.problem
+        )
+        self.assertEqual(bot.command("!first"), "42")
+
+    def test_plugins_in_packages(self) -> None:
+        """Plugins that a required distribution offers by an entry point are found at once."""
+        files = {
+            f"{PREFIX}offered/__init__.py": "",
+            f"{PREFIX}offered/offered.plug": "[Core]\nName = Offered\nModule = offered\n",
+            f"{PREFIX}offered/offered.py": (
+                "from errbot import BotPlugin, botcmd\nclass Offered(BotPlugin):\n"
+                "    @botcmd\n    def offered(self, msg, args):\n        return 'here'\n"
+            ),
+        }
+        entry = f"[errbot.plugins]\noffered = {PREFIX}offered\n"
+        write_wheel(self.wheels, f"{PREFIX}offered", requires=["errbot"], files=files, entry_points=entry)
+        self.write("Wants", f"{PREFIX}offered\n", "needed = None")
+        self.assertEqual(self.start().command("!offered"), "here")
+
+    def test_not_to_be_had(self) -> None:
+        """What can't be installed is told in one line, at the start and in the plugin's own remark."""
+        file = self.write("Needy", f"{PREFIX}nowhere\n", f"import {PREFIX}nowhere as needed")
+        bot = self.start()
+        line = f"{file}: ERROR: No matching distribution found for {PREFIX}nowhere"
+        self.assertTrue(any(told.startswith(line) for told in bot.sent_to("@admin")), bot.sent_to("@admin"))
+        manager = bot.bot.plugin_manager
+        self.assertIn(line, manager.remark(manager.plugin("Needy")))
+        failed = install_packages(file)
+        assert failed is not None
+        self.assertIn(line, str(failed[1]))
+
+    def test_asked_for_by_a_plugin(self) -> None:
+        """`install_packages` installs into the data directory of the bot that runs."""
+        write_wheel(self.wheels, f"{PREFIX}needed")
+        file = self.plugins / "later.txt"
+        file.write_text(f"{PREFIX}needed\n")
+        self.start()
+        self.assertIsNone(install_packages(file))
+        self.assertEqual(self.installed(), [f"{PREFIX}needed"])
+
+    def test_test_bots_share_packages(self) -> None:
+        """What one test bot has installed, the next one of the process has, though it has other data."""
+        write_wheel(self.wheels, f"{PREFIX}needed")
+        self.write("Needy", f"{PREFIX}needed\n", f"import {PREFIX}needed as needed")
+        for _ in range(2):
+            bot = TestBot(plugin_dirs=[self.plugins])
+            bot.start()
+            self.assertEqual(bot.command("!needy"), "42")
+            bot.stop()
+            module = sys.modules[f"{PREFIX}needed"]
+            assert isinstance(module, ModuleType)
+            self.assertTrue(Path(module.__file__ or "").exists())

@@ -1,0 +1,153 @@
+"""Tests for requirement files: read as pip reads them, without what errklein provides."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from unittest import mock
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.plugins.requirement_files import PROVIDED, RequirementFile, UnreadableRequirements, is_provided
+
+
+class RequirementFilesTestCase(SynchronousTestCase):
+    """A test case with a directory of requirement files."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.directory / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def read(self, text: str) -> RequirementFile:
+        return RequirementFile.read(self.write("requirements.txt", text))
+
+    def lines(self, text: str) -> list[str]:
+        return [line.text for line in self.read(text).lines]
+
+
+class FormatTests(RequirementFilesTestCase):
+    """Lines, options and included files."""
+
+    def test_lines(self) -> None:
+        """Comments and empty lines go, continued lines are joined, hashes stay."""
+        text = "# first\n\nrequests>=2  # why\ntreq \\\n  >=20\nfoo#bar\nfoo==1 --hash=sha256:00\n \t\n"
+        self.assertEqual(self.lines(text), ["requests>=2", "treq   >=20", "foo#bar", "foo==1 --hash=sha256:00"])
+
+    def test_where(self) -> None:
+        """A line is found by the file and the number at which it begins."""
+        made = self.read("\n# comment\nfoo \\\n  >=1\nbar\n")
+        self.assertEqual([line.place for line in made.lines], [f"{made.path}:3", f"{made.path}:5"])
+
+    def test_a_comment_ends_a_continued_line(self) -> None:
+        """As for pip, a comment in a continued line is not continued itself."""
+        self.assertEqual(self.lines("foo \\\n# comment \\\nbar\n"), ["foo", "bar"])
+        self.assertEqual(self.lines("foo \\\n"), ["foo"])
+
+    def test_byte_order_mark(self) -> None:
+        """A file that an editor began with a byte order mark is read all the same."""
+        self.assertEqual(self.lines("\ufefffoo\n"), ["foo"])
+
+    def test_included_files(self) -> None:
+        """Included files count as if they stood in the first one; their paths are relative to the including file."""
+        self.write("more/one.txt", "one\n-r two.txt\n")
+        self.write("more/two.txt", "two\n")
+        self.write("three.txt", "three\n")
+        text = "zero\n-r more/one.txt\n--requirement=three.txt\nfour\n"
+        self.assertEqual(self.lines(text), ["zero", "one", "two", "three", "four"])
+
+    def test_a_circle(self) -> None:
+        """Files that include each other are read once."""
+        self.write("a/other.txt", "other\n-r ../requirements.txt\n-r ../a/other.txt\n")
+        self.assertEqual(self.lines("-r a/other.txt\nfirst\n"), ["other", "first"])
+
+    def test_a_missing_file(self) -> None:
+        """An included file that is missing is named, with the file that a plugin has."""
+        error = self.assertRaises(UnreadableRequirements, self.read, "-r nowhere.txt\n")
+        self.assertIn("requirements.txt: ", str(error))
+        self.assertIn("nowhere.txt: it can't be read: No such file", str(error))
+
+    def test_a_path_that_is_none(self) -> None:
+        """So is a path that no file can have."""
+        error = self.assertRaises(UnreadableRequirements, self.read, "-r a\0b\n")
+        self.assertIn("it can't be read", str(error))
+
+    def test_constraints(self) -> None:
+        """Lines of constraint files are constraints, those of files that they include too."""
+        self.write("limits.txt", "foo<2\n-r more.txt\n")
+        self.write("more.txt", "bar<3\n")
+        made = self.read("-c limits.txt\nfoo\n")
+        self.assertEqual((made.constraints, [line.text for line in made.lines]), (["foo<2", "bar<3"], ["foo"]))
+
+    def test_options(self) -> None:
+        """Options are kept for pip, and what is fetched from elsewhere; a directory of wheels may lie beside the file."""
+        (self.directory / "wheels").mkdir()
+        options = ["--index-url https://example.org", "--pre", "-r https://example.org/r.txt", "--find-links nowhere"]
+        made = self.read("\n".join([*options, "-f wheels", "foo"]))
+        self.assertEqual(made.options, [*options, f"--find-links {self.directory / 'wheels'}"])
+
+    def test_environment_variables(self) -> None:
+        """A variable's value counts when a name is looked up, and doesn't get into the text, where it might be shown."""
+        with mock.patch.dict(os.environ, {"THING": "thing", "TOKEN": "s3cret"}):
+            named, url = self.read("${THING}>1\nfoo @ https://${TOKEN}@example.org/foo.zip\n").lines
+        assert named.requirement is not None
+        self.assertEqual((named.requirement.name, named.text), ("thing", "${THING}>1"))
+        self.assertNotIn("s3cret", url.text)
+
+    def test_editable(self) -> None:
+        """An editable requirement is an ordinary one: packages are installed where pip makes no links."""
+        (line,) = self.read("-e git+https://example.org/thing#egg=thing\n").lines
+        self.assertEqual(line.text, "git+https://example.org/thing#egg=thing")
+        self.assertFalse(line.is_plain)
+
+    @given(st.text())
+    def test_anything(self, text: str) -> None:
+        """No text makes it raise anything else than that a file can't be read."""
+        try:
+            made = self.read(text)
+        except (UnreadableRequirements, UnicodeEncodeError):
+            return
+        self.assertLessEqual(len(made.lines), len(text.splitlines()) + 1)
+
+
+class ProvidedTests(RequirementFilesTestCase):
+    """What plugins have from errklein."""
+
+    def test_lines(self) -> None:
+        """errbot, Flask and Werkzeug are left out in any spelling, with any version, extras and marker; similar names stay."""
+        provided = [
+            "errbot",
+            "ErrBot==6.1.9",
+            "errbot[irc]>=6 ; python_version>'3'",
+            "flask<2",
+            "FLASK ~= 1.0 --hash=sha256:00",
+            "Werkzeug (<1)",
+            "errbot @ git+https://github.com/errbotio/errbot@6.1.9",
+            "git+https://github.com/errbotio/errbot.git@6.1.9",
+            "-e git+ssh://git@example.org/fork#egg=Errbot",
+            "https://example.org/errbot-6.1.9.tar.gz",
+            "https://example.org/Flask-1.0-py3-none-any.whl#sha256=00",
+        ]
+        others = ["errbot-backend-discord", "Flask-Login", "https://example.org/err-flask-1.0.zip", "./errbot-plugin"]
+        self.assertEqual(self.lines("\n".join([*provided, *others])), others)
+
+    def test_in_other_files(self) -> None:
+        """So they are in included files and in constraints."""
+        self.write("more.txt", "errbot\nfoo\n")
+        self.write("limits.txt", "Werkzeug<1\nfoo<2\n")
+        made = self.read("-r more.txt\n-c limits.txt\n")
+        self.assertEqual(([line.text for line in made.lines], made.constraints), (["foo"], ["foo<2"]))
+
+    @given(st.sampled_from(sorted(PROVIDED)), st.data())
+    def test_spellings(self, name: str, data: st.DataObject) -> None:
+        """Upper and lower case make no difference."""
+        spelt = "".join(data.draw(st.sampled_from([letter, letter.upper()])) for letter in name)
+        self.assertTrue(is_provided(spelt))
+        self.assertFalse(is_provided(f"{spelt}-extension"))
