@@ -17,6 +17,7 @@ from twisted.python import usage
 from errklein import logs
 from errklein.config import Config, ConfigError, load_config
 from errklein.data_dir import DataDirectory, DataDirectoryError
+from errklein.environment import damages
 from errklein.log_records import FormattedByLogging
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.settings import BACKEND_NAMES
@@ -25,6 +26,7 @@ from errklein.wiring import wire
 if TYPE_CHECKING:
     from twisted.application.service import IService
 
+    from errklein.bot import Bot
     from errklein.service import Launch, Startable
 
 DEFAULT_ENDPOINT = "tcp:3141:interface=127.0.0.1"
@@ -101,6 +103,11 @@ def makeService(options: Options) -> IService:
         return _make_service(options)
     except (ConfigError, DataDirectoryError) as error:
         raise SystemExit(f"errklein: {error}") from None
+    except Exception as error:
+        # In a damaged environment, what is wrong is the environment and not the line that stumbled over it.
+        if damaged := damages():
+            raise SystemExit(f"errklein: {'; '.join(damaged)}") from error
+        raise
 
 
 def _make_service(options: Options) -> IService:
@@ -136,7 +143,9 @@ def _make_service(options: Options) -> IService:
 
     def make_startable() -> Startable:
         start_sentry(config)
-        return Reloading(make_bot(), reactor) if options["reload"] else make_bot()
+        bot = make_bot()
+        warn_of_damages(bot)
+        return Reloading(bot, reactor) if options["reload"] else bot
 
     return BotService(
         reactor,
@@ -149,6 +158,17 @@ def _make_service(options: Options) -> IService:
         reopen_log=logs.destinations.reopen,
         relaunch=relaunch,
     )
+
+
+def warn_of_damages(bot: Bot) -> None:
+    """Tell administrators, a line each, which of errklein's own requirements aren't fulfilled; looked up in a thread."""
+
+    def warn(damaged: list[str]) -> None:
+        for line in damaged:
+            bot.tell_admins(line)
+
+    looking = bot.plugin_pool.run(lambda: damages).addCallback(warn)
+    looking.addErrback(lambda failure: bot.log.failure("errklein's environment can't be checked", failure))
 
 
 def launch_of(launcher: Mapping[str, Any]) -> Launch:

@@ -23,6 +23,7 @@ from errklein import logs, service, tap
 from errklein.data_dir import LOCK_NAME, DataDirectory, DataDirectoryError
 from errklein.probe import BadEndpoint, check_endpoint
 from errklein.service import BotService, CannotStart, Launch
+from errklein.testing import TestBot
 from tests import needs_network
 from tests.processes import free_port
 from tests.web.authority import Authority
@@ -114,6 +115,28 @@ class CommandLine(SynchronousTestCase):
             for fragment in fragments:
                 self.assertIn(fragment, line)
             self.assertLessEqual(line.count("tcp:3141"), 1)
+
+    def test_a_damaged_environment(self) -> None:
+        """If errklein can't be put together, the damage to its environment is told; any other error stays itself."""
+
+        def make_service(options: object) -> None:
+            raise ImportError("cannot import name 'pass_context' from 'jinja2'")
+
+        self.config()
+        self.patch(tap, "_make_service", make_service)
+        self.patch(tap, "damages", lambda: ["Jinja2 2.11 is installed; …", "klein is missing; …"])
+        self.assertEqual(self.refusal("-n", "errklein"), "errklein: Jinja2 2.11 is installed; …; klein is missing; …")
+        self.patch(tap, "damages", list)
+        self.assertRaises(ImportError, self.make, "-n", "errklein")
+
+    def test_damages_that_do_not_show_yet(self) -> None:
+        """Administrators are told of damage with which the bot starts nevertheless."""
+        bot = TestBot()
+        bot.start()
+        self.addCleanup(bot.stop)
+        self.patch(tap, "damages", lambda: ["treq is missing; …"])
+        tap.warn_of_damages(bot.bot)
+        self.assertEqual(bot.sent_to("@admin"), ["treq is missing; …"])
 
     def test_mistakes_about_irc(self) -> None:
         """They are told before a daemon forks, with the network's name if it has one."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from errklein._version import __version__
 
@@ -66,12 +66,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if known.command == "new-plugin":
         return new_plugin(known.directory, known.name, known.description)
     if known.command == "check":
-        from errklein.cli.check import check
-
         check(known.config, known.plugin_dir, known.data_dir)
     if known.command == "backends":
         return backends(known.config)
     return work_on_data(known)
+
+
+def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None) -> NoReturn:
+    """Print what is wrong with errklein's environment, then what `cli.check` does; ends the process by SystemExit.
+
+    The environment comes first, since a damaged one may be one in which nothing else works.
+    """
+    from errklein.environment import damages
+
+    damaged = damages()
+    sys.stdout.write("".join(f"problem: {line}\n" for line in damaged))
+    from errklein.cli.check import check
+
+    check(config_file, plugin_dirs, data_dir, failed=bool(damaged))
 
 
 def new_plugin(directory: str, name: str | None, description: str) -> int:

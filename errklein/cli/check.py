@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
@@ -16,6 +17,7 @@ from errklein.doubts import doubts
 from errklein.logs import escape
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.errbot_manager import BotPluginManager
+from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import State
 from errklein.plugins.storages import check_storage, database_of, shelves_to_import
 from errklein.plugins.unknown_names import unknown_names
@@ -37,10 +39,10 @@ _STATES = {
 }
 
 
-def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None) -> NoReturn:
+def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None, failed: bool = False) -> NoReturn:
     """Print each plugin with its state, commands and routes, and where each runs.
 
-    Ends the process by SystemExit, with status 1 if anything is wrong.
+    Ends the process by SystemExit, with status 1 if anything is wrong, or `failed` before.
     """
     options = Options()
     options["config"], options["data-dir"], options["plugin-dir"] = config_file, data_dir, list(plugin_dirs)
@@ -55,19 +57,25 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
         raise SystemExit(f"errklein: {error}") from None
     from twisted.internet.task import react
 
-    react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config)))
+    react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config, failed)))
 
 
-async def _check(reactor: Any, config: Config) -> None:
+async def _check(reactor: Any, config: Config, failed: bool) -> None:
     kept_in_a_file = config.STORAGE == "Shelf"
     if not database_of(config).exists():
         # What the bot has not stored yet can't be read, and a check leaves nothing behind.
         config.STORAGE = "Memory"
     # What is missing is told, and not installed.
     config.AUTOINSTALL_DEPS = False
-    _, make_bot = wire(reactor, config)
-    bot = make_bot()
+    try:
+        _, make_bot = wire(reactor, config)
+        bot = make_bot()
+    except Exception as error:
+        if not failed:
+            raise
+        raise SystemExit(f"errklein: nothing else can be checked: {type(error).__name__}: {error}") from error
     problems = await bot.plugin_manager.load(bot.plugin_roots)
+    problems += PackageDirectory(Path(config.BOT_DATA_DIR)).damages()
     lines = [f"{config.path or 'no configuration'}: {', '.join(config.networks)}", ""]
     for plugin in bot.plugin_manager.found:
         lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.state(plugin)]}")
@@ -83,7 +91,7 @@ async def _check(reactor: Any, config: Config) -> None:
     lines += ["", *warnings] if warnings else []
     sys.stdout.write("\n".join(lines) + "\n")
     bot.storage.close()
-    if problems:
+    if problems or failed:
         raise SystemExit(1)
 
 

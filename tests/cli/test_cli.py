@@ -161,6 +161,45 @@ class Processes(SynchronousTestCase):
         self.assertEqual(len(problems), 2, result.stdout)
         self.assertIn("a_module_that_is_not_there", "".join(problems))
 
+    def damage(self) -> None:
+        """Have an errklein that requires what isn't there; the current directory is searched first."""
+        info = self.directory / "errklein-9.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: errklein\nVersion: 9.0\nRequires-Dist: Twisted<1\nRequires-Dist: no-such-thing\n"
+        )
+
+    def test_check_of_a_damaged_environment(self) -> None:
+        """What another program did to errklein's own requirements is told, a line each with the repair, and the status tells."""
+        self.damage()
+        write_plugin(self.directory, "Good", dedent(VERSION))
+        write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
+        result = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual(result.returncode, 1)
+        lines = [line for line in result.stdout.splitlines() if line.startswith("problem: ")]
+        self.assertEqual(len(lines), 2, result.stdout)
+        self.assertRegex(
+            lines[0], r"Twisted 2[\d.]+ is installed; errklein requires Twisted<1\. Repair: .* install 'Twisted<1'"
+        )
+        self.assertIn("no-such-thing is missing", lines[1])
+        self.assertIn("Good: can be activated", result.stdout)
+
+    def test_check_of_a_ruined_environment(self) -> None:
+        """So it is where errklein can't even be imported, and at the start of a bot, in one line."""
+        self.damage()
+        (self.directory / "klein.py").write_text("raise ImportError('klein is too old')\n")
+        write_config(self.directory, {})
+        result = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("no-such-thing is missing", result.stdout)
+        self.assertEqual(
+            result.stderr, "errklein: nothing else can be checked: ImportError: klein is too old\n", result.stderr
+        )
+        result = run(ERRKLEIN, "run", cwd=self.directory)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("no-such-thing is missing; errklein requires it. Repair: ", result.stderr)
+        self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
+
     def test_check_tells_of_clashes(self) -> None:
         """Commands of one name are told, with the name that the second gets; that isn't wrong."""
         for name in ("One", "Two"):
