@@ -1,0 +1,121 @@
+"""Starts errklein, installed as users do, with plugins whose requirements have damaged environments.
+
+A fresh environment has errklein and nothing else. For each requirement a bot with new data starts in it; then the
+environment must be what it was. Needs the package index. Prints what it does; exits with 1 at the first thing that is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+REQUIREMENTS = {
+    "errbot": True,
+    "errbot==6.1.9": True,
+    "flask<2": True,
+    "Jinja2<3": False,
+    "requests": True,
+    "-r more.txt": True,
+}
+"""What a plugin requires, and whether the plugin is loaded."""
+
+CONFIG = """
+from pathlib import Path
+HERE = Path(__file__).parent
+BACKEND = "Null"
+BOT_ADMINS = ("admin",)
+BOT_DATA_DIR = str(HERE / "data")
+BOT_EXTRA_PLUGIN_DIR = str(HERE / "plugins")
+BOT_LOG_LEVEL = 20
+"""
+
+PLUGIN = """
+from errbot import BotPlugin
+from flask import jsonify
+{extra}
+
+class Needy(BotPlugin):
+    def activate(self):
+        super().activate()
+        self.log.info("Needy is active")
+"""
+
+STARTED = ("Needy is active", "Needy is not loaded")
+SECONDS = 300
+
+
+def run(*command: str | Path, cwd: Path, status: int = 0) -> str:
+    """What the command prints; ends this process if its exit status is another."""
+    print("$", *command, flush=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode != status:
+        sys.exit(f"{done.stdout}\n{done.stderr}\nexit status {done.returncode}, expected {status}")
+    return done.stdout + done.stderr
+
+
+def start_and_stop(python: Path, directory: Path) -> str:
+    """Run the bot until the plugin is active or refused, then stop it; returns what it has logged."""
+    log = directory / "log"
+    with log.open("wb") as file:
+        bot = subprocess.Popen([python.with_name("errklein"), "run"], cwd=directory, stdout=file, stderr=file)
+        deadline = time.monotonic() + SECONDS
+        while not any(line in log.read_text("utf-8", "replace") for line in STARTED):
+            if bot.poll() is not None or time.monotonic() > deadline:
+                bot.kill()
+                sys.exit(f"{log.read_text('utf-8', 'replace')}\nthe bot didn't start")
+            time.sleep(0.1)
+        bot.send_signal(signal.SIGTERM)
+        bot.wait(timeout=60)
+    return log.read_text("utf-8", "replace")
+
+
+def try_requirement(requirement: str, is_loaded: bool, python: Path, directory: Path) -> None:
+    """Start a bot with a plugin that requires this, and look at the environment afterwards."""
+    before = run(python, "-m", "pip", "freeze", "--all", cwd=directory.parent)
+    plugins = directory / "plugins"
+    plugins.mkdir(parents=True)
+    (directory / "config.py").write_text(CONFIG)
+    (plugins / "more.txt").write_text("Flask==1.0\nrequests\n")
+    (plugins / "requirements.txt").write_text(f"{requirement}\n")
+    (plugins / "needy.plug").write_text("[Core]\nName = Needy\nModule = needy\n")
+    needs_requests = requirement in ("requests", "-r more.txt")
+    (plugins / "needy.py").write_text(PLUGIN.format(extra="import requests" if needs_requests else ""))
+    log = start_and_stop(python, directory)
+    refused = [line for line in log.splitlines() if "Needy is not loaded" in line]
+    if bool(refused) == is_loaded or len(refused) > 1:
+        sys.exit(f"{log}\n{requirement}: expected the plugin to be {'loaded' if is_loaded else 'refused in one line'}")
+    print(*refused or [f"{requirement}: the plugin is active"], sep="\n", flush=True)
+    run(python, "-m", "pip", "check", cwd=directory)
+    if run(python, "-m", "pip", "freeze", "--all", cwd=directory) != before:
+        sys.exit(f"{requirement} has changed the environment")
+    found = list(directory.glob("data/packages/py*/requests/__init__.py"))
+    if bool(found) != needs_requests:
+        sys.exit(f"{requirement}: requests is in {found or 'no directory'}")
+    # Without a configuration problem of the plugin's, a check has nothing to say, and installs nothing.
+    run(python.with_name("errklein"), "check", cwd=directory, status=0 if is_loaded else 1)
+
+
+def main() -> None:
+    """Go through all of them."""
+    with tempfile.TemporaryDirectory(prefix="requirements-") as name:
+        work = Path(name)
+        run(sys.executable, "-m", "venv", work / "venv", cwd=work)
+        python = work / "venv" / "bin" / "python"
+        run(python, "-m", "pip", "install", "--quiet", ROOT, cwd=work)
+        if "requests==" in run(python, "-m", "pip", "freeze", cwd=work):
+            sys.exit("errklein's environment has requests, so this shows nothing")
+        for number, (requirement, is_loaded) in enumerate(REQUIREMENTS.items()):
+            try_requirement(requirement, is_loaded, python, work / f"bot-{number}")
+    print("requirements: all is well")
+
+
+if __name__ == "__main__":
+    main()
