@@ -15,13 +15,14 @@ from errklein.commands.registry import CommandRegistry
 from errklein.config import Config, ConfigError
 from errklein.doubts import doubts
 from errklein.logs import escape
+from errklein.plugins.blocked_reactor import reactor_warnings
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import State
 from errklein.plugins.storages import check_storage, database_of, shelves_to_import
 from errklein.plugins.unknown_names import unknown_names
-from errklein.running import Placement, place
+from errklein.running import Placement, decision
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.sentry import check_sentry
 from errklein.tap import Options, check_networks
@@ -40,7 +41,7 @@ _STATES = {
 
 
 def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None, failed: bool = False) -> NoReturn:
-    """Print each plugin with its state, commands and routes, and where each runs.
+    """Print each plugin with its state, commands and routes, and where each runs and why.
 
     Ends the process by SystemExit, with status 1 if anything is wrong, or `failed` before.
     """
@@ -86,7 +87,8 @@ async def _check(reactor: Any, config: Config, failed: bool) -> None:
     if hint is not None:
         lines += ["", escape(hint)]
     found = [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found]
-    told = (*clashes(bot.plugin_manager), *doubts(config), *unknown_names(config, found))
+    blocking = [line for _, instance in found if instance is not None for line in reactor_warnings(instance)]
+    told = (*clashes(bot.plugin_manager), *doubts(config), *unknown_names(config, found), *blocking)
     warnings = [f"warning: {escape(doubt)}" for doubt in told]
     lines += ["", *warnings] if warnings else []
     sys.stdout.write("\n".join(lines) + "\n")
@@ -105,9 +107,10 @@ def clashes(manager: BotPluginManager) -> Iterator[str]:
 
 
 def describe(plugin: BotPlugin, prefix: str) -> Iterator[str]:
-    """The plugin's commands, filters and routes, each with the method and where it runs."""
+    """The plugin's commands, filters and routes, each with the method, where it runs, and why."""
     for name, handler in handlers(plugin):
-        where = _PLACES[place(handler)]
+        decided = decision(handler)
+        where = f"{_PLACES[decided.placement]} ({decided.reason})"
         command, hook = CommandDeclaration.of(handler), HookDeclaration.of(handler)
         if command is not None:
             admin = ", for administrators" if command.admin_only or is_admin_by_default(handler) else ""

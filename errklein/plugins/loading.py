@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from errklein.plugins.blocked_reactor import reactor_warnings
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
@@ -182,7 +183,7 @@ class Loader:
     async def _load(self, plugin: Plugin, plug: PlugFile, fresh: bool) -> str:
         """Make an instance of the plugin's class; returns a warning, "" if there is nothing to warn of."""
         try:
-            instance, warning = await self._in_thread(partial(self._make, plug, fresh))
+            instance, warning, blocking = await self._in_thread(partial(self._make, plug, fresh))
         except RAISED as error:
             if not isinstance(error, PluginLoadError):
                 self.log.failure("{plugin} could not be loaded", plugin=plugin.name)
@@ -190,6 +191,8 @@ class Loader:
             if plugin.instance is None:
                 plugin.problem = str(error)
             raise PluginActivationException(str(error)) from error
+        for line in blocking:
+            self.log.warn("{text}", text=line)
         instance.dependencies = list(plug.depends_on)
         plugin.plug = plug
         plugin.instance = instance
@@ -197,10 +200,11 @@ class Loader:
         plugin.notes = [warning] if warning else []
         return warning or ""
 
-    def _make(self, plug: PlugFile, fresh: bool) -> tuple[BotPlugin, str | None]:
+    def _make(self, plug: PlugFile, fresh: bool) -> tuple[BotPlugin, str | None, list[str]]:
         # In one go, since going to a thread and back takes longer than most plugins do.
         cls, warning = plugin_class(load_module(plug, fresh=fresh), BotPlugin, plug.name)
-        return cls(self._bot, name=plug.name), warning
+        instance = cls(self._bot, name=plug.name)
+        return instance, warning, list(reactor_warnings(instance))
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
         return self._bot.plugin_pool.run(lambda: work).addErrback(as_raised)

@@ -13,21 +13,28 @@ Blocking code must not stop the reactor; code that uses Twisted must not run any
 
 from __future__ import annotations
 
-import dis
 import inspect
 import re
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from pathlib import PurePath
 from typing import Any, TypeVar
+
+from errklein.running.blocking import first_blocking
+from errklein.running.bytecode import Imported, Name, names_in
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _REACTOR_LIBRARIES = frozenset({"twisted", "treq", "klein"})
 _SAFE_IN_THREADS = ("twisted.logger", "twisted.python")
 _MADE_FOR_THREADS = frozenset({"callFromThread", "blockingCallFromThread", "isInIOThread"})
+_HAND_OVER = frozenset({"deferToThread", "deferToThreadPool", "callInThread", "run_in_executor", "to_thread"})
+"""What gives work to threads: in a function that names one of these, what blocks does so in a thread."""
+
 _AWAITABLE = re.compile(r"\b(Deferred|Awaitable|Coroutine|Future|Task)\b")
 
 
@@ -38,6 +45,19 @@ class Placement(Enum):
     THREAD = "thread"
 
 
+@dataclass(frozen=True)
+class Decision:
+    """Where a handler runs, and why.
+
+    `reason` is a phrase such as "async def" or "names treq at line 12 in _notify". `blocks` is set if the function's
+    names alone have put it on the reactor and it also uses something that blocks, such as "time.sleep at line 10".
+    """
+
+    placement: Placement
+    reason: str
+    blocks: str = ""
+
+
 def on_reactor(function: F) -> F:
     """Mark a handler that runs on the reactor: it never blocks, and may return a Deferred."""
     function._errklein_threaded = False  # type: ignore[attr-defined]
@@ -45,11 +65,16 @@ def on_reactor(function: F) -> F:
 
 
 # Weak, so that the functions of a plugin that was reloaded can go; a class would keep its functions.
-_decided: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[type, Placement]] = weakref.WeakKeyDictionary()
+_decided: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[type, Decision]] = weakref.WeakKeyDictionary()
 
 
 def place(handler: Callable[..., Any]) -> Placement:
-    """Where `handler`, any callable, runs. The answer for a function is worked out once."""
+    """Where `handler`, any callable, runs."""
+    return decision(handler).placement
+
+
+def decision(handler: Callable[..., Any]) -> Decision:
+    """Where `handler`, any callable, runs, and why. The answer for a function is worked out once."""
     while isinstance(handler, partial):
         handler = handler.func
     function: Any = handler
@@ -64,31 +89,56 @@ def place(handler: Callable[..., Any]) -> Placement:
         by_owner = _decided.get(function) or _decided.setdefault(function, weakref.WeakKeyDictionary())
     except TypeError:
         # A builtin can't be referred to weakly, and has nothing to look into.
-        return Placement.THREAD
-    placement = by_owner.get(owner)
-    if placement is None:
-        placement = by_owner[owner] = _decide(function, owner)
-    return placement
+        return Decision(Placement.THREAD, "builtin")
+    decided = by_owner.get(owner)
+    if decided is None:
+        decided = by_owner[owner] = _decide(function, owner)
+    return decided
 
 
-def _decide(function: Any, owner: type) -> Placement:
+def _decide(function: Any, owner: type) -> Decision:
     layers = list(_layers(function))
     for layer in layers:
         marked = getattr(layer, "_errklein_threaded", None)
         if marked is not None:
-            return Placement.THREAD if marked else Placement.REACTOR
+            return (
+                Decision(Placement.THREAD, "marked with threaded=True")
+                if marked
+                else Decision(Placement.REACTOR, "marked with on_reactor or threaded=False")
+            )
     for layer in layers:
         if inspect.iscoroutinefunction(layer) or inspect.isasyncgenfunction(layer):
-            return Placement.REACTOR
+            return Decision(Placement.REACTOR, "async def")
         if getattr(layer, "__module__", "") != layer.__globals__["__name__"] == "twisted.internet.defer":
-            return Placement.REACTOR
-        if _AWAITABLE.search(str(layer.__annotations__.get("return", ""))):
-            return Placement.REACTOR
-    home = layers[-1].__module__ if layers else ""
-    seen: set[Any] = set()
-    if any(_uses_reactor(layer, owner, home, seen) for layer in layers):
-        return Placement.REACTOR
-    return Placement.THREAD
+            return Decision(Placement.REACTOR, "inlineCallbacks")
+        returned = _AWAITABLE.search(str(layer.__annotations__.get("return", "")))
+        if returned:
+            return Decision(Placement.REACTOR, f"returns {returned[0]}")
+    for reached, names in _reached(layers, owner, _MADE_FOR_THREADS):
+        for name in names:
+            if _is_of_reactor(name):
+                reason = f"names {name.text} {_where(name.line, reached, layers[-1])}"
+                return Decision(Placement.REACTOR, reason, _blocks(layers, owner))
+    return Decision(Placement.THREAD, "plain function" if layers else "callable")
+
+
+def _blocks(layers: list[types.FunctionType], owner: type) -> str:
+    """The nearest thing that blocks, of all that the function reaches; "" if nothing does."""
+    for reached, names in _reached(layers, owner, _MADE_FOR_THREADS | _HAND_OVER):
+        found = first_blocking(names)
+        if found is not None:
+            path, line = found
+            return f"{path} {_where(line, reached, layers[-1])}"
+    return ""
+
+
+def _where(line: int, function: types.FunctionType, handler: types.FunctionType) -> str:
+    """A line, with the function and the file if they aren't the handler's own."""
+    where = f"at line {line}"
+    if function is not handler:
+        where += f" in {function.__name__}"
+    file = function.__code__.co_filename
+    return where if file == handler.__code__.co_filename else f"{where} of {PurePath(file).name}"
 
 
 def _layers(function: Any) -> Iterator[types.FunctionType]:
@@ -100,68 +150,37 @@ def _layers(function: Any) -> Iterator[types.FunctionType]:
         function = getattr(function, "__wrapped__", None)
 
 
-def _uses_reactor(function: types.FunctionType, owner: type, home: str, seen: set[Any]) -> bool:
-    if function in seen or not _same_plugin(function.__module__ or "", home):
-        return False
-    seen.add(function)
-    names: list[tuple[str, Any]] = []
-    for code in _codes(function.__code__):
-        names.extend(_named(code, function, owner))
-    if any(name in _MADE_FOR_THREADS for name, _ in names):
-        return False
-    for name, value in names:
-        if _is_of_reactor(name, value):
-            return True
-        if isinstance(value, types.MethodType):
-            value = value.__func__
-        if any(_uses_reactor(layer, owner, home, seen) for layer in _layers(value)):
-            return True
-    return False
+def _reached(
+    layers: list[types.FunctionType], owner: type, without: frozenset[str]
+) -> Iterator[tuple[types.FunctionType, list[Name]]]:
+    """The functions and methods of the plugin that these lead to, themselves first, each with the names in it.
 
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
-
-
-def _named(code: types.CodeType, function: types.FunctionType, owner: type) -> Iterator[tuple[str, Any]]:
-    """The names in `code`, each with the object that it stands for as far as that can be known, else None."""
-    closure = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
-    value: Any = None
-    for instruction in dis.get_instructions(code):
-        name = instruction.argval
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            value = function.__globals__.get(name)
-        elif instruction.opname == "LOAD_DEREF" and name in closure:
-            try:
-                value = closure[name].cell_contents
-            except ValueError:
-                value = None
-        elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            if isinstance(value, types.ModuleType):
-                value = getattr(value, name, None)
-            else:
-                # Most likely an attribute of self. What it is of anything else can't be known.
-                value = inspect.getattr_static(owner, name, None)
-                if isinstance(value, (staticmethod, classmethod)):
-                    value = value.__func__
-                if not isinstance(value, types.FunctionType):
-                    value = None
-        elif instruction.opname in ("IMPORT_NAME", "IMPORT_FROM"):
-            value = None
-        else:
+    Functions that name one of `without` are left out, and what only they lead to.
+    """
+    home = layers[-1].__module__ if layers else ""
+    waiting = list(layers)
+    seen = set()
+    for function in waiting:
+        if function in seen or not _same_plugin(function.__module__ or "", home):
             continue
-        yield str(name), value
+        seen.add(function)
+        names = names_in(function, owner)
+        if any(name.text in without for name in names):
+            continue
+        yield function, names
+        for name in names:
+            waiting += _layers(name.value.__func__ if isinstance(name.value, types.MethodType) else name.value)
 
 
-def _is_of_reactor(name: str, value: Any) -> bool:
+def _is_of_reactor(name: Name) -> bool:
+    value = name.value
     if isinstance(value, types.ModuleType):
         origin = value.__name__
+    elif isinstance(value, Imported):
+        origin = value.path
     elif value is None:
-        # An import inside the function is the only case in which the name alone tells.
-        origin = name if name.partition(".")[0] in _REACTOR_LIBRARIES else ""
+        # Of an attribute of something unknown, such as self.treq, only the name tells.
+        origin = name.text
     else:
         origin = getattr(value, "__module__", None) or type(value).__module__
     if not isinstance(origin, str) or origin.startswith(_SAFE_IN_THREADS):

@@ -39,6 +39,23 @@ class {}(BotPlugin):
 """
 
 
+MIXED = """\
+import time
+
+import treq
+from errklein import BotPlugin, webhook
+
+class Mixed(BotPlugin):
+    @webhook
+    def mixed(self, request):
+        time.sleep(3)
+        self._notify()
+
+    def _notify(self):
+        treq.post("http://127.0.0.1:1/")
+"""
+
+
 class Commands(SynchronousTestCase):
     """Without a process of its own."""
 
@@ -135,7 +152,11 @@ class Processes(SynchronousTestCase):
         lines = result.stdout.splitlines()
         at = lines.index("Example: can be activated")
         self.assertEqual(
-            lines[at + 1 : at + 3], ["    POST /example: example, in a thread", "    !hello: hello, in a thread"]
+            lines[at + 1 : at + 3],
+            [
+                "    POST /example: example, in a thread (plain function)",
+                "    !hello: hello, in a thread (plain function)",
+            ],
         )
         self.assertFalse((project / "data").exists())
 
@@ -155,11 +176,26 @@ class Processes(SynchronousTestCase):
         write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
         result = run(ERRKLEIN, "check", cwd=self.directory)
         self.assertEqual(result.returncode, 1)
-        self.assertIn("Good: can be activated\n    POST, GET /version: version, on the reactor\n", result.stdout)
+        self.assertIn(
+            "Good: can be activated\n    POST, GET /version: version, on the reactor (async def)\n", result.stdout
+        )
         self.assertIn("Bad: broken", result.stdout)
         problems = [line for line in result.stdout.splitlines() if line.startswith("problem: ")]
         self.assertEqual(len(problems), 2, result.stdout)
         self.assertIn("a_module_that_is_not_there", "".join(problems))
+
+    def test_check_tells_what_blocks_the_reactor(self) -> None:
+        """A plain handler that a helper puts on the reactor is shown with the reason, and warned of if it blocks."""
+        write_plugin(self.directory, "Mixed", MIXED)
+        write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
+        result = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual(result.returncode, 0, result.stdout)
+        reason = "names treq at line 13 in _notify"
+        self.assertIn(f"    POST, GET /mixed: mixed, on the reactor ({reason})\n", result.stdout)
+        self.assertIn(
+            f"warning: Mixed.mixed runs on the reactor, since it {reason}, and would block it: it uses time.sleep at line 9. ",
+            result.stdout,
+        )
 
     def damage(self) -> None:
         """Have an errklein that requires what isn't there; the current directory is searched first."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import time
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterator
+from textwrap import dedent
 from typing import Any
 
 import treq
@@ -15,7 +17,8 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running import Placement, on_reactor, place
+from errklein.running import Decision, Placement, decision, on_reactor, place
+from errklein.running.blocking import BLOCKING
 from errklein.webhooks import webhook
 
 
@@ -173,3 +176,194 @@ class PlaceTests(SynchronousTestCase):
         """Builtins and partial objects have a place too."""
         self.assertEqual(place(print), Placement.THREAD)
         self.assertEqual(place(functools.partial(Handlers().names_treq, 1)), Placement.REACTOR)
+
+
+REASONS = {
+    "plain": "plain function",
+    "coroutine": "async def",
+    "async_generator": "async def",
+    "inline_callbacks": "inlineCallbacks",
+    "wrapped_coroutine": "async def",
+    "annotated": "returns Deferred",
+    "marked": "marked with on_reactor or threaded=False",
+    "marked_threaded": "marked with threaded=True",
+    "hands_over": "plain function",
+}
+
+
+class ReasonTests(SynchronousTestCase):
+    """Why a handler runs where it does, as `errklein check` prints it."""
+
+    def test_reasons(self) -> None:
+        """The rule that decided is named."""
+        found = {name: decision(getattr(Handlers(), name)).reason for name in REASONS}
+        self.assertEqual(found, REASONS)
+
+    def test_builtins(self) -> None:
+        """What has no code of its own has a reason too."""
+        self.assertEqual(decision(print), Decision(Placement.THREAD, "builtin"))
+
+    def decide(self, source: str, name: str = "handler") -> Decision:
+        """The decision about a method of the class Plugin in the source."""
+        namespace: dict[str, Any] = {"__name__": "some_plugin"}
+        exec(compile(dedent(source), "some_plugin.py", "exec"), namespace)
+        return decision(getattr(namespace["Plugin"](), name))
+
+    def test_names(self) -> None:
+        """Of names of Twisted the line is told, and the helper in which it is; what is nearest comes first."""
+        source = """\
+            import treq
+            from twisted.internet import task
+            class Plugin:
+                def handler(self):
+                    return treq.get("/")
+                def caller(self):
+                    self.helper()
+                    return task.deferLater
+                def other(self):
+                    self.helper()
+                def helper(self):
+                    if True:
+                        return treq.get("/")
+            """
+        self.assertEqual(self.decide(source).reason, "names treq at line 5")
+        self.assertEqual(self.decide(source, "caller").reason, "names task at line 8")
+        self.assertEqual(self.decide(source, "other").reason, "names treq at line 13 in helper")
+
+    def test_names_in_another_file(self) -> None:
+        """A helper in another file is told with that file's name."""
+        helpers: dict[str, Any] = {"__name__": "errklein_plugins.some.helpers", "treq": treq}
+        exec(compile("def fetch():\n    return treq.get('/')\n", "/plugins/some/helpers.py", "exec"), helpers)
+        plugin: dict[str, Any] = {"__name__": "errklein_plugins.some.main", "fetch": helpers["fetch"]}
+        exec(compile("def handler():\n    return fetch()\n", "/plugins/some/main.py", "exec"), plugin)
+        self.assertEqual(decision(plugin["handler"]).reason, "names treq at line 2 in fetch of helpers.py")
+
+    def test_a_module_before_self(self) -> None:
+        """A module among the arguments doesn't hide what self has."""
+        source = """\
+            import json, treq
+            class Plugin:
+                def handler(self):
+                    return print(json, self.helper())
+                def helper(self):
+                    return treq.get("/")
+            """
+        self.assertEqual(self.decide(source).reason, "names treq at line 6 in helper")
+
+
+BLOCKS = (
+    ("import time", "time.sleep(1)", "time.sleep"),
+    ("import time as t", "t.sleep(1)", "time.sleep"),
+    ("from time import sleep", "sleep(1)", "time.sleep"),
+    ("from time import sleep as nap", "nap(1)", "time.sleep"),
+    ("import requests", "requests.get(url).json()", "requests.get"),
+    ("from requests import Session", "Session().get(url)", "requests.Session"),
+    ("import urllib.request", "urllib.request.urlopen(url)", "urllib.request.urlopen"),
+    ("from urllib import request", "request.urlopen(url)", "urllib.request.urlopen"),
+    ("import subprocess", "subprocess.run(['true'])", "subprocess.run"),
+    ("import socket", "socket.create_connection(url)", "socket.create_connection"),
+    ("import socket", "socket.socket()", "socket.socket"),
+    ("from http.client import HTTPSConnection", "HTTPSConnection(url)", "http.client.HTTPSConnection"),
+    ("import smtplib", "smtplib.SMTP(url)", "smtplib.SMTP"),
+    ("import sqlite3", "sqlite3.connect(url)", "sqlite3.connect"),
+    ("import os", "os.system(url)", "os.system"),
+)
+"""An import, a use, and what is told of it."""
+
+HARMLESS = (
+    ("import time", "time.time()"),
+    ("import urllib.parse", "urllib.parse.quote(url)"),
+    ("import socket", "socket.gethostname()"),
+    ("import subprocess", "subprocess.PIPE"),
+    ("import requests", "isinstance(url, requests.RequestException)"),
+    ("import os", "os.environ"),
+    ("", "self.sleep(1)"),
+    ("", "open(url)"),
+)
+
+
+class BlockingTests(SynchronousTestCase):
+    """What blocks in a plain function that runs on the reactor because of a name."""
+
+    decide = ReasonTests.decide
+
+    def source(self, statement: str, use: str, where: str = "module") -> str:
+        """A plugin whose handler uses that and names treq; the import is in the module, or in the function."""
+        at_top, within = (statement, "pass") if where == "module" else ("", statement or "pass")
+        return (
+            f"import treq\n{at_top}\nclass Plugin:\n    def handler(self, url=None):\n        {within}\n        {use}\n"
+            "        return treq.get(url)\n    def sleep(self, seconds):\n        pass\n"
+        )
+
+    def test_what_blocks(self) -> None:
+        """It is found however it was imported, in the module or in the function; both lines are told."""
+        for statement, use, told in BLOCKS:
+            for where in ("module", "function"):
+                found = self.decide(self.source(statement, use, where))
+                self.assertEqual((found.reason, found.blocks), ("names treq at line 7", f"{told} at line 6"), statement)
+
+    def test_what_does_not_block(self) -> None:
+        """Other names of the same modules, exceptions and methods of the plugin's own are no cause for a warning."""
+        for statement, use in HARMLESS:
+            for where in ("module", "function"):
+                self.assertEqual(self.decide(self.source(statement, use, where)).blocks, "", (statement, use, where))
+
+    def test_input(self) -> None:
+        """So is a question on the terminal."""
+        self.assertEqual(self.decide(self.source("", "input()")).blocks, "input at line 6")
+
+    def test_in_a_helper(self) -> None:
+        """What blocks may be in a helper that the handler names."""
+        source = """\
+            import time, treq
+            class Plugin:
+                def handler(self):
+                    self._wait()
+                    return treq.get("/")
+                def _wait(self):
+                    time.sleep(3)
+            """
+        self.assertEqual(self.decide(source).blocks, "time.sleep at line 7 in _wait")
+
+    def test_a_helper_moves_its_caller(self) -> None:
+        """A helper that names treq moves a handler that blocks to the reactor: that is what the warning is for."""
+        source = """\
+            import time, treq
+            class Plugin:
+                def handler(self):
+                    time.sleep(3)
+                    self._notify()
+                def _notify(self):
+                    treq.post("/")
+            """
+        expected = Decision(Placement.REACTOR, "names treq at line 7 in _notify", "time.sleep at line 4")
+        self.assertEqual(self.decide(source), expected)
+
+    def test_handed_over(self) -> None:
+        """What is given to a thread blocks nobody."""
+        source = """\
+            import requests
+            from twisted.internet.threads import deferToThread
+            class Plugin:
+                def handler(self):
+                    return deferToThread(self._fetch)
+                def _fetch(self):
+                    return requests.get("/")
+            """
+        found = self.decide(source)
+        self.assertEqual((found.placement, found.blocks), (Placement.REACTOR, ""))
+
+    def test_only_if_the_name_alone_decides(self) -> None:
+        """In a thread, and where the author has said where to run, nothing is told."""
+        for source in (
+            "import time\nclass Plugin:\n    def handler(self):\n        time.sleep(1)\n",
+            "import time\nclass Plugin:\n    async def handler(self):\n        time.sleep(1)\n",
+        ):
+            self.assertEqual(self.decide(source).blocks, "")
+
+    def test_every_name_exists(self) -> None:
+        """The table has no name that its module lacks."""
+        for module, names in BLOCKING.items():
+            if module != "httpx":
+                found = importlib.import_module(module)
+                self.assertEqual([name for name in names.split() if not hasattr(found, name)], [], module)

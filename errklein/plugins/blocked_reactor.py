@@ -1,0 +1,23 @@
+"""Warns of handlers that run on the reactor because of a name that they use, and block it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from errklein.commands import CommandDeclaration
+from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.running import decision
+from errklein.webhooks import HookDeclaration
+
+
+def reactor_warnings(plugin: BotPlugin) -> Iterator[str]:
+    """A line for each such command, filter, webhook and callback of the plugin, with the lines of both names."""
+    for name, handler in handlers(plugin):
+        declared = CommandDeclaration.of(handler) or HookDeclaration.of(handler)
+        if declared or getattr(handler, "_err_command_filter", False) or hasattr(BotPlugin, name):
+            decided = decision(handler)
+            if decided.blocks:
+                yield (
+                    f"{plugin.name}.{name} runs on the reactor, since it {decided.reason}, and would block it: it uses "
+                    f"{decided.blocks}. Let it run in a thread (threaded=True), or do what blocks with deferToThread"
+                )

@@ -1,0 +1,115 @@
+"""The names that a function's bytecode uses, and what they stand for as far as that can be known without running it."""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import inspect
+import re
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+# From Python 3.13 on, one instruction may move two variables.
+_MOVES = re.compile(r"(LOAD|STORE)_(?:FAST|DEREF)")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import within a function makes of a name, such as "time.sleep"; it isn't imported to look at it."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name at a line of the source. `value` is the object that it stands for; None if that can't be known.
+
+    `is_import` tells that it is only imported there, within a function.
+    """
+
+    text: str
+    value: Any
+    line: int
+    is_import: bool = False
+
+
+def names_in(function: types.FunctionType, owner: type) -> list[Name]:
+    """The names in the function and in the functions within it. Attributes are looked up on modules and on `owner`."""
+    cells = dict[str, Any]()
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            cells[name] = cell.cell_contents
+        except ValueError:
+            cells[name] = None
+    return [name for code in _codes(function.__code__) for name in _Reader(function, owner, cells).read(code)]
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+class _Reader:
+    """Goes through one code object. `_value` is what the last instruction has left on the stack, None if unknown."""
+
+    def __init__(self, function: types.FunctionType, owner: type, cells: dict[str, Any]) -> None:
+        self._globals = function.__globals__
+        self._builtins = vars(builtins)
+        self._owner = owner
+        self._cells = cells
+        self._variables: dict[str, Any] = {}
+        self._value: Any = None
+        self._module = ""
+
+    def read(self, code: types.CodeType) -> Iterator[Name]:
+        line = code.co_firstlineno
+        for instruction in dis.get_instructions(code):
+            if instruction.positions is not None and instruction.positions.lineno is not None:
+                line = instruction.positions.lineno
+            opname, name = instruction.opname, instruction.argval
+            if opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                self._value = self._globals.get(name, self._builtins.get(name))
+            elif opname in ("LOAD_ATTR", "LOAD_METHOD"):
+                self._value = self._attribute(name)
+            elif opname == "IMPORT_NAME":
+                self._module = name
+                self._value = Imported(name)
+            elif opname == "IMPORT_FROM":
+                self._value = Imported(f"{self._module}.{name}")
+            elif moves := _MOVES.findall(opname):
+                for move, variable in zip(moves, name if isinstance(name, tuple) else (name,), strict=False):
+                    self._move(move, str(variable), self._cells if "DEREF" in opname else self._variables)
+                if opname != "LOAD_DEREF" and not isinstance(self._value, Imported):
+                    continue
+            else:
+                if opname.startswith("CALL"):
+                    self._value = None
+                continue
+            yield Name(str(name), self._value, line, opname.startswith("IMPORT_"))
+
+    def _attribute(self, name: str) -> Any:
+        if isinstance(self._value, Imported):
+            return Imported(f"{self._value.path}.{name}")
+        if isinstance(self._value, types.ModuleType):
+            return getattr(self._value, name, None)
+        # Most likely an attribute of self. What it is of anything else can't be known.
+        value = inspect.getattr_static(self._owner, name, None)
+        if isinstance(value, (staticmethod, classmethod)):
+            value = value.__func__
+        return value if isinstance(value, types.FunctionType) else None
+
+    def _move(self, move: str, variable: str, variables: dict[str, Any]) -> None:
+        if move == "LOAD":
+            self._value = variables.get(variable)
+            return
+        value, self._value = self._value, None
+        if isinstance(value, Imported):
+            # `import a.b` binds a.
+            is_whole = value.path == self._module and variable == self._module.partition(".")[0]
+            variables[variable] = Imported(variable) if is_whole else value
+        else:
+            variables.pop(variable, None)

@@ -1,0 +1,83 @@
+"""Tests for the warning about plain handlers that block the reactor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.testing import TestBot
+
+SOURCE = """\
+import time
+import treq
+from errbot import BotPlugin, arg_botcmd, botcmd, cmdfilter, webhook
+
+class Mixed(BotPlugin):
+    @webhook
+    def mixed(self, request):
+        time.sleep(3)
+        self._notify()
+
+    @botcmd
+    def harmless(self, msg, args):
+        self._notify()
+
+    @webhook(threaded=True)
+    def marked(self, request):
+        time.sleep(3)
+        self._notify()
+
+    @arg_botcmd("name")
+    def slow(self, msg, name):
+        self._notify()
+        time.sleep(3)
+
+    def callback_message(self, msg):
+        self.mixed(msg)
+
+    def not_called_by_errklein(self):
+        self.mixed(None)
+
+    def _notify(self):
+        treq.post("http://127.0.0.1:1/")
+"""
+
+
+class WarningTests(SynchronousTestCase):
+    """A plugin whose helper uses treq, and whose handlers sleep."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        (self.directory / "mixed.plug").write_text("[Core]\nName = Mixed\nModule = mixed\n")
+        (self.directory / "mixed.py").write_text(dedent(SOURCE))
+        self.bot = TestBot(plugin_dirs=[self.directory])
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+
+    def warnings(self) -> list[str]:
+        """What was logged about it."""
+        return [line for line in self.bot.log if "would block it" in line]
+
+    def test_logged(self) -> None:
+        """Loading logs a warning for each handler that errklein would run on the reactor, with both line numbers."""
+        callback, mixed, slow = self.warnings()
+        self.assertEqual(
+            mixed,
+            "Mixed.mixed runs on the reactor, since it names treq at line 32 in _notify, and would block it: it uses "
+            "time.sleep at line 8. Let it run in a thread (threaded=True), or do what blocks with deferToThread",
+        )
+        self.assertIn("Mixed.slow runs on the reactor, since it names treq at line 32 in _notify", slow)
+        self.assertIn("time.sleep at line 23", slow)
+        self.assertIn("Mixed.callback_message", callback)
+        self.assertIn("time.sleep at line 8 in mixed", callback)
+
+    def test_after_a_change(self) -> None:
+        """A reload looks again: a handler that doesn't block any more is not mentioned."""
+        path = self.directory / "mixed.py"
+        path.write_text(path.read_text().replace("time.sleep(3)", "pass"))
+        before = len(self.warnings())
+        self.bot.command("!plugin reload Mixed")
+        self.assertEqual(len(self.warnings()), before)
