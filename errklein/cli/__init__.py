@@ -117,7 +117,7 @@ def work_on_data(known: argparse.Namespace) -> int:
     with one_line_errors():
         config = load(known.config, known.data_dir)
         # Stored values may be instances of classes that plugins' packages define.
-        PackageDirectory(Path(config.BOT_DATA_DIR)).activate()
+        PackageDirectory(Path(config.BOT_DATA_DIR)).extend_path()
         if known.command == "import-errbot":
             return data.import_errbot(config, known.force)
         if known.command == "backup":

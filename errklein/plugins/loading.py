@@ -49,6 +49,7 @@ class Loader:
         self.unusable: dict[Path, str] = {}
         self.roots: list[Path] = []
         """Where plugins, and flows, were looked for when the bot started."""
+        self._searched: dict[Path, None] = {}
         self._bot = bot
         packages = PackageDirectory(Path(bot.bot_config.BOT_DATA_DIR))
         packages.activate()
@@ -71,6 +72,7 @@ class Loader:
     async def load(self, roots: Iterable[Path]) -> dict[Path, str]:
         """Load the plugins below `roots` that aren't there yet; returns what went wrong, by file or directory."""
         roots = list(roots)
+        self._searched.update(dict.fromkeys(root.absolute() for root in roots))
         found = await self._in_thread(partial(find_plug_files, roots))
         problems = {place.path: str(place) for place in found.unreadable}
         known = [plugin.plug.path for plugin in self.plugins.values() if plugin.plug.path.suffix == ".plug"]
@@ -118,7 +120,7 @@ class Loader:
         refusal = plug.refusal()
         if refusal is not None:
             raise IncompatiblePluginException(f"{plug.name} can't be used: {refusal} ({plug.path})")
-        files = [directory / FILE_NAME for directory in above(plug.directory, self.roots)]
+        files = [directory / FILE_NAME for directory in above(plug.directory, self._searched)]
         try:
             problems = [
                 await self._in_thread(partial(self._requirements.settle, file)) for file in files if file.is_file()
@@ -152,7 +154,8 @@ class Loader:
             return ""
         known = self.plugins.get(plug.name)
         if known is not None:
-            return self._found_again(known, path)
+            again = self._found_again(known, path)
+            return f"{known.name}: {conflict}" if conflict and not again else again
         plugin = self.plugins[plug.name] = Plugin(plug)
         refusal = plug.refusal()
         if refusal is not None:

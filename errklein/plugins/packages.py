@@ -79,6 +79,11 @@ class PackageDirectory:
             site.addsitedir(str(self.path.resolve()))
             importlib.invalidate_caches()
 
+    def extend_path(self) -> None:
+        """Let stored values be instances of classes of the packages, without running anything of these at once."""
+        if self.path.is_dir() and str(self.path) not in sys.path:
+            sys.path.append(str(self.path))
+
     def damages(self) -> list[str]:
         """What the packages here require and is missing or in a wrong version: one line each, with what to do."""
         if not self.path.is_dir():

@@ -258,6 +258,16 @@ class PluginTests(PackagesTestCase):
         file.write_text("Twisted\n")
         self.assertIn("activated", bot.command("!plugin activate Old"))
 
+    def test_conflict_of_a_loaded_plugin(self) -> None:
+        """A conflict that comes with a change keeps the old code at work, also if the file is that of a directory above."""
+        self.write("Good", "", "import types; needed = types.SimpleNamespace(answer=1)")
+        bot = self.start()
+        (self.plugins / "requirements.txt").write_text("Twisted<1\n")
+        self.assertIn("Good is not loaded: Twisted<1 is required", bot.command("!plugin reload Good"))
+        self.assertEqual(bot.command("!good"), "1")
+        problems = self.successResultOf(bot.bot.plugin_manager.add([self.plugins]))
+        self.assertIn("Good: Twisted<1 is required", "".join(problems.values()))
+
     def test_two_that_disagree(self) -> None:
         """Of two plugins that require different versions, the second one isn't loaded."""
         for version in ("1.0", "2.0"):
@@ -318,3 +328,20 @@ class PluginTests(PackagesTestCase):
             module = sys.modules[f"{PREFIX}needed"]
             assert isinstance(module, ModuleType)
             self.assertTrue(Path(module.__file__ or "").exists())
+
+
+class StoredValuesTests(PackagesTestCase):
+    """Packages for commands that work on stored values."""
+
+    def test_nothing_is_run(self) -> None:
+        """Classes of the packages can be imported, and .pth files, which are code, aren't read."""
+        self.packages.extend_path()
+        self.assertNotIn(str(self.packages.path), sys.path)
+        self.packages.path.mkdir(parents=True)
+        (self.packages.path / f"{PREFIX}stored.py").write_text("answer = 3\n")
+        (self.packages.path / "code.pth").write_text(f"import sys; sys.{PREFIX}ran = True\n")
+        for _ in range(2):
+            self.packages.extend_path()
+        self.assertEqual(sys.path.count(str(self.packages.path)), 1)
+        self.assertEqual(import_module(f"{PREFIX}stored").answer, 3)
+        self.assertFalse(hasattr(sys, f"{PREFIX}ran"))
