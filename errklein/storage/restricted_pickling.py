@@ -1,0 +1,147 @@
+"""Reads pickles that came from outside: from a backup, or from a shelf of errbot's.
+
+Reading a pickle calls the classes and functions that it names. Here each name has to be allowed before it is looked up:
+
+- the names in `standard_names`;
+- what `find` returns, which knows the plugin's own classes and errklein's;
+- the names that the operator trusts, which `find_any` looks up.
+
+Two opcodes would get around that and are refused: EXT, which names a class by a number that the process has registered,
+and BUILD on anything but an instance, which would set attributes of a class or function for the whole process. Persistent
+ids are refused by pickle itself. All other opcodes only work on what was named.
+
+The machine is the standard library's in Python, since the one in C lets nobody see BUILD. It is slower, and used only if
+a value names something.
+"""
+
+from __future__ import annotations
+
+import enum
+import pickle
+from collections.abc import Callable, Collection
+from functools import reduce
+from importlib import import_module
+from io import BytesIO
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, ClassVar
+
+from errklein.storage.pickling import FindClass, plugin_global
+from errklein.storage.plain_pickling import plain_value
+from errklein.storage.standard_names import ONE_CALL, OneCall, is_standard, standard_object
+
+_SHARED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, enum.Enum)
+"""Objects that exist once in the process, whatever reads them."""
+
+_BUILD: Callable[..., None] = pickle._Unpickler.dispatch[pickle.BUILD[0]]
+
+
+class ForbiddenName(Exception):
+    """The pickle names what it may not; `str()` says which name and what to do."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.name = f"{module}.{name}"
+        super().__init__(
+            f"a restored value may not use {self.name}, which is neither defined by the plugin itself nor allowed for "
+            f"all; if you trust it, restore or import the value again with `--trust {self.name}`"
+        )
+
+
+class RefusedPickle(Exception):
+    """The pickle uses an opcode that is refused whatever it names."""
+
+
+class RestrictedUnpickler(pickle._Unpickler):
+    """Runs a pickle in which `look_up` decides what each name stands for."""
+
+    stack: list[Any]
+
+    def look_up(self, module: str, name: str) -> object:
+        """What the name stands for, as Python 3 calls it; raises ForbiddenName."""
+        raise ForbiddenName(module, name)
+
+    def make(self, call: OneCall, args: tuple[object, ...]) -> object:
+        """What the call returns."""
+        return call.make(*args)
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Called by pickle for each name, and by errklein's own pickles for names of plugins' classes."""
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise RefusedPickle("a name is not a string")
+        module, name = as_in_python_3(module, name)
+        if module == plugin_global.__module__ and name == plugin_global.__name__:
+            return self.find_class
+        call = ONE_CALL.get((module, name))
+        return self.look_up(module, name) if call is None else self._checking(module, name, call)
+
+    def _checking(self, module: str, name: str, call: OneCall) -> Callable[..., object]:
+        def checked(*args: object) -> object:
+            if call.is_it(args, self.look_up):
+                return self.make(call, args)
+            function: Any = self.look_up(module, name)
+            return function(*args)
+
+        return checked
+
+    def _build(self) -> None:
+        if isinstance(self.stack[-2], _SHARED):
+            raise RefusedPickle("it sets attributes of a class or function")
+        _BUILD(self)
+
+    def _extension(self) -> None:
+        raise RefusedPickle("it uses pickle's extension registry")
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: _build,
+        pickle.EXT1[0]: _extension,
+        pickle.EXT2[0]: _extension,
+        pickle.EXT4[0]: _extension,
+    }
+
+
+class _Reader(RestrictedUnpickler):
+    def __init__(
+        self, data: bytes, find: FindClass | None, find_any: FindClass | None, trusted: Collection[str]
+    ) -> None:
+        super().__init__(BytesIO(data))
+        self._find = find
+        self._find_any = find_any
+        self._trusted = trusted
+
+    def look_up(self, module: str, name: str) -> object:
+        if is_standard(module, name):
+            return standard_object(module, name)
+        if f"{module}.{name}" in self._trusted:
+            found = None if self._find_any is None else self._find_any(module, name)
+            return reduce(getattr, name.split("."), import_module(module)) if found is None else found
+        found = None if self._find is None else self._find(module, name)
+        if found is None:
+            raise ForbiddenName(module, name)
+        return found
+
+
+def restricted_loads(
+    data: bytes,
+    find: FindClass | None = None,
+    find_any: FindClass | None = None,
+    trusted: Collection[str] = (),
+) -> Any:
+    """The value of a pickle from outside.
+
+    `find` returns what else the pickle may name, by module and name, and None for all it may not. `trusted` are further
+    names, as "module.qualname", looked up by `find_any` first. Raises ForbiddenName, RefusedPickle, or whatever pickle
+    and the classes raise.
+    """
+    try:
+        return plain_value(data)
+    except ValueError:
+        return _Reader(data, find, find_any, trusted).load()
+
+
+def as_in_python_3(module: str, name: str) -> tuple[str, str]:
+    """The name as Python 3 has it: pickles of protocol 2 and lower, as errbot's, use Python 2's names of modules."""
+    compat: Any = import_module("_compat_pickle")
+    if (module, name) in compat.NAME_MAPPING:
+        module, name = compat.NAME_MAPPING[(module, name)]
+        return module, name
+    return compat.IMPORT_MAPPING.get(module, module), name

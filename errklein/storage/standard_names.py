@@ -1,0 +1,104 @@
+"""The names of the standard library that a restored value may use.
+
+Reading a pickle calls what it names, with arguments that the pickle chooses. So a name is listed here only if no
+arguments make it run code, open a file or give access to another object's attributes. In particular, these are left out:
+
+- `builtins.eval`, `exec`, `compile`, `__import__`, `open`, `type` (makes classes), and everything in `os`, `subprocess`,
+  `importlib` and the like;
+- `builtins.getattr`, all of `operator`, and `functools.partial` and `reduce`: they lead from a harmless object to its
+  `__globals__`, or put calls together. Pickles of `zoneinfo.ZoneInfo` need `getattr` for one attribute: see ONE_CALL;
+- `codecs.encode` and `decode`, which call any registered codec. Pickles of protocols 0 to 2 write `bytes` as
+  `_codecs.encode(text, "latin1")`: see ONE_CALL;
+- `copyreg.__newobj_ex__` and `types.FunctionType`, `CodeType` and `MethodType`.
+
+`copyreg._reconstructor` and `__newobj__` only call `__new__` and `__init__` of a class that the pickle has to name as
+well. `re._compile` parses a pattern. The paths open nothing until a plugin asks them to.
+"""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+
+_PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
+
+STANDARD_NAMES: Mapping[str, tuple[str, ...]] = {
+    "builtins": (
+        *("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "range"),
+        *("set", "slice", "str", "tuple", "Ellipsis", "NotImplemented"),
+    ),
+    "collections": ("Counter", "OrderedDict", "defaultdict", "deque"),
+    "copyreg": ("__newobj__", "_reconstructor"),
+    "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "ipaddress": (
+        *("IPv4Address", "IPv4Interface", "IPv4Network"),
+        *("IPv6Address", "IPv6Interface", "IPv6Network"),
+    ),
+    "pathlib": _PATHS,
+    # Python 3.13 has them there.
+    "pathlib._local": _PATHS,
+    "re": ("_compile",),
+    "time": ("struct_time",),
+    "types": ("SimpleNamespace",),
+    "uuid": ("SafeUUID", "UUID"),
+    "zoneinfo": ("ZoneInfo",),
+}
+"""By module. A name is exactly one of these; nothing is reached through it, as `datetime.sys` would be."""
+
+
+LookUp = Callable[[str, str], object]
+"""What a name, by module and name, stands for in the pickle that is read."""
+
+
+def _is_latin1(args: tuple[object, ...], look_up: LookUp) -> bool:
+    return len(args) == 2 and isinstance(args[0], str) and args[1] in ("latin1", "latin-1")
+
+
+def _is_zone(args: tuple[object, ...], look_up: LookUp) -> bool:
+    return len(args) == 2 and args[1] == "_unpickle" and args[0] is look_up("zoneinfo", "ZoneInfo")
+
+
+def _latin1_bytes(text: str, encoding: str) -> bytes:
+    return text.encode("latin1")
+
+
+def _zone_maker(cls: type[zoneinfo.ZoneInfo], name: str) -> Callable[[str, bool], zoneinfo.ZoneInfo]:
+    return _zone
+
+
+def _zone(key: str, from_cache: bool) -> zoneinfo.ZoneInfo:
+    # The key is looked up below the directories of time zones; ZoneInfo refuses one that leads out of them.
+    return zoneinfo.ZoneInfo(key) if from_cache else zoneinfo.ZoneInfo.no_cache(key)
+
+
+@dataclass(frozen=True)
+class OneCall:
+    """The one call that pickles may make of a function.
+
+    `is_it` tells by the arguments whether a call is that one; `make` does what the function would.
+    """
+
+    is_it: Callable[[tuple[object, ...], LookUp], bool]
+    make: Callable[..., object]
+
+
+ONE_CALL: Mapping[tuple[str, str], OneCall] = {
+    ("_codecs", "encode"): OneCall(_is_latin1, _latin1_bytes),
+    ("builtins", "getattr"): OneCall(_is_zone, _zone_maker),
+}
+"""Functions that pickle calls in one way, and that must not be called in any other."""
+
+
+def is_standard(module: str, name: str) -> bool:
+    """Whether a restored value may use the name."""
+    return name in STANDARD_NAMES.get(module, ())
+
+
+def standard_object(module: str, name: str) -> object:
+    """What the name stands for; raises ImportError or AttributeError if this Python doesn't have it."""
+    found: object = getattr(import_module("pathlib" if module == "pathlib._local" else module), name)
+    return found
