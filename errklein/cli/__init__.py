@@ -119,11 +119,11 @@ def work_on_data(known: argparse.Namespace) -> int:
         # Stored values may be instances of classes that plugins' packages define.
         PackageDirectory(Path(config.BOT_DATA_DIR)).extend_path()
         if known.command == "import-errbot":
-            return data.import_errbot(config, known.force)
+            return data.import_errbot(config, known.force, known.trust)
         if known.command == "backup":
             return data.backup(config)
         if known.command == "restore":
-            return data.restore(config, Path(known.file) if known.file else None, known.force)
+            return data.restore(config, Path(known.file) if known.file else None, known.force, known.trust)
         if known.what == "get":
             return data.storage_get(config, known.namespace)
         change = data.storage_set if known.what == "set" else data.storage_merge
@@ -210,6 +210,15 @@ def _parser() -> argparse.ArgumentParser:
     restoring = commands.add_parser("restore", help="put a backup, errklein's or errbot's, into an empty bot")
     restoring.add_argument("file", metavar="FILE", nargs="?", help="backup.jsonl or backup.py in the data directory")
     restoring.add_argument("--force", action="store_true", help="also over what is stored already")
+    for command in (importing, restoring):
+        command.add_argument(
+            "--trust",
+            metavar="NAME",
+            action="append",
+            default=[],
+            type=_trusted_name,
+            help="let values use this class or function, module.name, too; may be given several times",
+        )
     storage = commands.add_parser("storage", help="show or change what a plugin has stored")
     whats = storage.add_subparsers(dest="what", required=True, metavar="get | set | merge")
     for name, text in (
@@ -224,6 +233,12 @@ def _parser() -> argparse.ArgumentParser:
         _add_data_options(command)
     backends.add_argument("--config", "-c", metavar="FILE", help="the config.py; ./config.py if it is there")
     return parser
+
+
+def _trusted_name(text: str) -> str:
+    if "" in text.split(".") or "." not in text:
+        raise argparse.ArgumentTypeError(f"invalid name: {text!r}; expected module.name, such as pytz._UTC")
+    return text
 
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:

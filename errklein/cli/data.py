@@ -7,29 +7,26 @@ ConfigError, DataDirectoryError or StorageError, and then nothing was changed.
 from __future__ import annotations
 
 import ast
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from errklein.compat.names import ERRBOT
 from errklein.config import Config
 from errklein.data_dir import DataDirectory
 from errklein.logs import escape
-from errklein.plugins.discovery import entry_point_roots, find_plug_files
-from errklein.plugins.loading import CORE_PLUGINS
-from errklein.plugins.plug_file import PlugError, PlugFile
 from errklein.plugins.storages import check_storage, database_of, make_storage
+from errklein.plugins.stored_classes import find_class, find_restored_class
+from errklein.plugins.stored_names import NameJudge, plugs_of
 from errklein.ports import Storage
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue
 from errklein.storage.backup import BACKUP_NAME, is_backup, read_backup, write_backup
 from errklein.storage.errbot_backup import read_errbot_backup
-from errklein.storage.importing import MARK, imported_shelves, plan_import
-from errklein.storage.pickle_names import plain_value
+from errklein.storage.importing import MARK, SETTLED, imported_shelves, plan_import
 from errklein.storage.pickling import dumps
+from errklein.storage.plain_pickling import plain_value
+from errklein.storage.restoring import check_rows
 from errklein.storage.shelves import find_shelves
 from errklein.storage.sqlite import Row
 from errklein.storage.transfer import put_rows, rows_of
@@ -48,12 +45,15 @@ _KINDS: Mapping[tuple[str, str], type | tuple[type, ...]] = {
 }
 """What a bot's own values have to be, by namespace and key: it can't start with others."""
 
-_FOUND_AGAIN = {("core", "requirements"), ("repomgr", "repo_index"), MARK}
+_FOUND_AGAIN = {("core", "requirements"), ("repomgr", "repo_index"), MARK, SETTLED}
 """What a bot stores by itself when it is first started, by namespace and key: it is empty nevertheless."""
 
 
-def import_errbot(config: Config, force: bool = False) -> int:
-    """Take over what errbot's shelves in the data directory have, and leave them as they are."""
+def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = ()) -> int:
+    """Take over what errbot's shelves in the data directory have, and leave them as they are.
+
+    `trusted` are names, as "module.qualname", that the values may use besides those that all may.
+    """
     if config.STORAGE != "Shelf":
         raise StorageError(f"errbot's shelves can be imported into the storage Shelf only; STORAGE is {config.STORAGE}")
     directory = database_of(config).parent
@@ -63,10 +63,11 @@ def import_errbot(config: Config, force: bool = False) -> int:
     with opened(config) as storage:
         assert isinstance(storage, SQLiteStorage)
         imported = set(imported_shelves(storage))
-        plan = plan_import(shelves, imported, set(storage.names()), force, _Classes(config).is_there)
+        present = {(namespace, key): data for namespace, key, data in storage.rows()}
+        plan = plan_import(shelves, imported, present, force, NameJudge(plugs_of(config)), trusted)
         if plan.replaced:
             _keep_what_is_there(config, storage, "before-import.jsonl")
-        storage.put([*plan.rows, (*MARK, dumps(sorted(imported.union(plan.done))))])
+        storage.put([*plan.rows, (*MARK, dumps(sorted(imported.union(plan.done))))], trusted=trusted)
     _say(plan.told)
     return _complain(plan.problems)
 
@@ -80,10 +81,11 @@ def backup(config: Config) -> int:
     return 0
 
 
-def restore(config: Config, file: Path | None = None, force: bool = False) -> int:
+def restore(config: Config, file: Path | None = None, force: bool = False, trusted: Sequence[str] = ()) -> int:
     """Put the values of a backup, errklein's or errbot's, into an empty bot; with `force`, over what a bot has.
 
-    Without a file, it is the one in the data directory.
+    Without a file, it is the one in the data directory. `trusted` are names, as "module.qualname", that the values may use
+    besides those that all may; nothing is restored if one uses any other.
     """
     file = _newest_kind(config) if file is None else file
     problems: list[str] = []
@@ -92,6 +94,9 @@ def restore(config: Config, file: Path | None = None, force: bool = False) -> in
     else:
         read = read_errbot_backup(file)
         rows, problems = read.rows, read.problems
+    refusals, warnings = check_rows(rows, NameJudge(plugs_of(config)), trusted)
+    if refusals:
+        return _complain([*refusals, f"{file}: nothing was restored"])
     with opened(config) as storage:
         present = sum(1 for row in rows_of(storage, _namespaces(config)) if row[:2] not in _FOUND_AGAIN)
         if present and not force:
@@ -101,8 +106,8 @@ def restore(config: Config, file: Path | None = None, force: bool = False) -> in
             )
         if present:
             _keep_what_is_there(config, storage, "before-restore.jsonl")
-        _put(storage, rows)
-    _say([f"{_values(len(rows))} restored from {file}"])
+        _put(storage, rows, trusted=trusted)
+    _say([*warnings, f"{_values(len(rows))} restored from {file}"])
     return _complain(problems)
 
 
@@ -183,7 +188,7 @@ def _keep_what_is_there(config: Config, storage: Storage, name: str) -> None:
     _say([f"{path}: what the bot had before"])
 
 
-def _put(storage: Storage, rows: Sequence[Row], instead_of: Iterable[str] = ()) -> None:
+def _put(storage: Storage, rows: Sequence[Row], instead_of: Iterable[str] = (), trusted: Collection[str] = ()) -> None:
     """Keep the rows, in place of the namespaces; raises StorageError if the bot itself couldn't use one of them."""
     for namespace, key, data in rows:
         if (namespace, key) not in _KINDS:
@@ -198,57 +203,20 @@ def _put(storage: Storage, rows: Sequence[Row], instead_of: Iterable[str] = ()) 
             raise StorageError(
                 f"{namespace}: the bot can't use a value of type {kind} as its {key!r}; nothing was changed"
             )
-    put_rows(storage, rows, instead_of)
+    put_rows(
+        storage,
+        rows,
+        instead_of,
+        trusted=trusted,
+        find_class=find_class,
+        find_restored_class=find_restored_class,
+    )
 
 
 def _namespaces(config: Config) -> list[str]:
     """What a storage that can't tell may have: the namespaces of the bot itself, its networks and its plugins."""
     backends = (f"{view.BACKEND.lower()}_backend" for view in config.networks.values())
-    return sorted({*ALWAYS_THERE, *backends, *(plug.name for plug in _plugs(config))})
-
-
-def _plugs(config: Config) -> Iterator[PlugFile]:
-    repositories = Path(config.BOT_DATA_DIR) / "plugins"
-    roots: list[str | Path] = [
-        CORE_PLUGINS,
-        *config.directories("BOT_EXTRA_PLUGIN_DIR"),
-        *([repositories] if repositories.is_dir() else []),
-    ]
-    for path in find_plug_files([*roots, *entry_point_roots()]):
-        try:
-            yield PlugFile.load(path)
-        except PlugError:
-            # Whoever starts the bot is told; here it is a plugin that isn't there.
-            continue
-
-
-class _Classes:
-    """Which of the classes that stored values name are there, as far as one can tell without running plugins."""
-
-    def __init__(self, config: Config) -> None:
-        self._plugs = list(_plugs(config))
-
-    def is_there(self, namespace: str, module: str, name: str) -> bool:
-        """Whether the module is there, and, of a plugin's, has the name somewhere in its text."""
-        first = module.partition(".")[0]
-        if module.startswith("errbot.plugins."):
-            return any(_mentions(plug.directory, module.split(".")[2], name) for plug in self._plugs)
-        if first == "errbot":
-            return name.partition(".")[0] in ERRBOT.get(module, ())
-        if any(plug.name == namespace and _mentions(plug.directory, first, name) for plug in self._plugs):
-            return True
-        try:
-            return find_spec(first) is not None
-        except (ImportError, ValueError):
-            return False
-
-
-def _mentions(directory: Path, module: str, name: str) -> bool:
-    try:
-        text = (directory / f"{module}.py").read_text("utf-8", "replace")
-    except OSError:
-        return (directory / module).is_dir()
-    return re.search(rf"\b{re.escape(name.partition('.')[0])}\b", text) is not None
+    return sorted({*ALWAYS_THERE, *backends, *(plug.name for plug in plugs_of(config))})
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -8,10 +8,14 @@ from typing import Any
 
 from errklein.compat import core_storage
 from errklein.plugins.storages import load_storage_class
+from errklein.plugins.stored_classes import find_class, find_restored_class
+from errklein.plugins.stored_names import NameJudge, plugs_of
+from errklein.storage import StorageError
 from errklein.storage.backup import is_backup, read_backup
 from errklein.storage.base import StoragePluginBase
 from errklein.storage.bundled import MemoryStoragePlugin, ShelfStoragePlugin
-from errklein.storage.errbot_backup import read_errbot_backup
+from errklein.storage.errbot_backup import ErrbotBackup, read_errbot_backup
+from errklein.storage.restoring import check_rows
 from errklein.storage.transfer import put_rows
 
 CORE_STORAGE = str(Path(core_storage.__file__).parent)
@@ -32,13 +36,14 @@ def get_storage_plugin(config: Any) -> StoragePluginBase:
 def restore_bot_from_backup(backup_filename: str | Path, *, bot: Any, log: logging.Logger | None = None) -> None:
     """Put the values of a backup, errklein's or errbot's, into the bot's storage; nothing in the file is run.
 
-    What is left out is logged. Raises StorageError.
+    What is left out is logged. Raises StorageError; if a value names what restored values may not, nothing is restored:
+    `errklein restore --trust` restores such a backup.
     """
     path = Path(backup_filename)
-    if is_backup(path):
-        put_rows(bot.storage, read_backup(path))
-        return
-    read = read_errbot_backup(path)
-    put_rows(bot.storage, read.rows)
-    for problem in read.problems:
+    read = ErrbotBackup(read_backup(path), []) if is_backup(path) else read_errbot_backup(path)
+    refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(bot.bot_config)), ())
+    if refusals:
+        raise StorageError(f"{path}: nothing was restored: {'; '.join(refusals)}")
+    put_rows(bot.storage, read.rows, find_class=find_class, find_restored_class=find_restored_class)
+    for problem in [*warnings, *read.problems]:
         (log or logging.getLogger("errbot")).error("%s", problem)

@@ -1,19 +1,53 @@
-"""Where the classes are that stored values name, when errbot stored them.
+"""Finds the classes that stored values name.
 
-There a plugin's module was called `errbot.plugins.<module>` and a helper beside it was a module for everybody; here both
+errbot called a plugin's module `errbot.plugins.<module>`, and a helper beside it was a module for everybody; here both
 are in the plugin's own package.
+
+A value that the bot has stored itself may name any class: `find_class`. One from a backup or a shelf may name what
+`find_restored_class` finds: classes and functions of the plugin in whose namespace it is, and errklein's value classes.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import reduce
 from importlib import import_module
+from types import FunctionType
 
+from errklein.compat.names import ERRBOT, FACADES
 from errklein.plugins.imports import PACKAGE
 from errklein.plugins.slugs import slug
 
 _ERRBOT_PLUGINS = "errbot.plugins."
+
+VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
+    "errklein.chat.cards": ("Card",),
+    "errklein.chat.messages": ("Message",),
+    "errklein.chat.presence": ("Presence",),
+    "errklein.chat.reactions": ("Reaction",),
+    "errklein.backends.irc.identifiers": ("IRCPerson", "IRCRoom", "IRCRoomOccupant", "_stored_room"),
+    "errklein.backends.text.identifiers": ("TextOccupant", "TextPerson", "TextRoom"),
+    "errklein.backends.test": ("TestOccupant", "TestPerson", "TestRoom", "TestRoomAcl"),
+    "errklein.compat.backends.telegram": ("TelegramMUCOccupant", "TelegramPerson", "TelegramRoom"),
+    "errklein.compat.backends.xmpp": ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant"),
+    "errklein.plugins.repos.index": ("RepoEntry",),
+}
+"""errklein's classes that hold data and nothing else, and the functions that pickles make instances of them with; by the
+module that defines them. Making one has no effect outside of it."""
+
+_REEXPORTED = {
+    f"{module}:{name}": (defining, name)
+    for module, defining, names in (
+        ("errklein.chat", "errklein.chat.cards", ("Card",)),
+        ("errklein.chat", "errklein.chat.messages", ("Message",)),
+        ("errklein.chat", "errklein.chat.presence", ("Presence",)),
+        ("errklein.chat", "errklein.chat.reactions", ("Reaction",)),
+        ("errklein.plugins.repos.manager", "errklein.plugins.repos.index", ("RepoEntry",)),
+    )
+    for name in names
+}
+"""Where the table of errbot's names says that these classes are, and where they are defined."""
 
 
 def find_class(namespace: str, module: str, qualname: str) -> object | None:
@@ -23,6 +57,62 @@ def find_class(namespace: str, module: str, qualname: str) -> object | None:
     if module.partition(".")[0] in sys.stdlib_module_names or module.partition(".")[0] in {"errklein", PACKAGE}:
         return None
     return _found(f"{PACKAGE}.{slug(namespace)}.{module}", qualname)
+
+
+def find_restored_class(namespace: str, module: str, qualname: str) -> object | None:
+    """The class or function of that name that a restored value of the plugin `namespace` may use; None: it may not.
+
+    Nothing is imported but errklein's own modules: a plugin's module counts once the plugin has imported it.
+    """
+    value_class = value_class_name(module, qualname)
+    if value_class is not None:
+        return _found(*value_class)
+    local = module_of_plugin(namespace, module)
+    return None if local is None else _defined_in(f"{PACKAGE}.{slug(namespace)}", local, qualname)
+
+
+def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:
+    """Module and name of the errklein value class that the name, errklein's or errbot's, stands for."""
+    if qualname in VALUE_CLASSES.get(module, ()):
+        return module, qualname
+    target = ERRBOT.get(module, {}).get(qualname, "")
+    defining, _, name = target.partition(":")
+    found = _REEXPORTED.get(target, (defining, name))
+    return found if found[1] in VALUE_CLASSES.get(found[0], ()) else None
+
+
+def module_of_plugin(namespace: str, module: str) -> str | None:
+    """The name of the module within the package of the plugin `namespace`, if it may be one that the plugin has."""
+    if module.startswith(_ERRBOT_PLUGINS):
+        return module.removeprefix(_ERRBOT_PLUGINS)
+    own = f"{PACKAGE}.{slug(namespace)}."
+    if module.startswith(own):
+        return module.removeprefix(own)
+    top = module.partition(".")[0]
+    if top in sys.stdlib_module_names or top in {"errklein", PACKAGE, *FACADES}:
+        return None
+    return module
+
+
+def _defined_in(package: str, local: str, qualname: str) -> object | None:
+    """The class or function that a loaded module of the package defines, found through classes that it defines."""
+    loaded = sys.modules.get(f"{package}.{local}")
+    if loaded is None:
+        return None
+    first, *others = qualname.split(".")
+    found = vars(loaded).get(first)
+    for name in others:
+        if not isinstance(found, type) or not _is_of(package, found):
+            return None
+        # Not getattr, which finds what is inherited, and may run code of a metaclass.
+        found = vars(found).get(name)
+    if isinstance(found, staticmethod):
+        found = found.__func__
+    return found if isinstance(found, (type, FunctionType)) and _is_of(package, found) else None
+
+
+def _is_of(package: str, found: type | FunctionType) -> bool:
+    return isinstance(found.__module__, str) and found.__module__.startswith(f"{package}.")
 
 
 def _of_errbot(namespace: str, module: str, qualname: str) -> object | None:

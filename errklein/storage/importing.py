@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,25 +10,26 @@ from pathlib import Path
 from errklein.logs import escape
 from errklein.ports import Storage
 from errklein.storage.errors import StorageError, UnreadableValue
-from errklein.storage.pickle_names import DamagedPickle, names_in
-from errklein.storage.shelves import Shelf, ShelfError, find_shelves, may_have_values, read_shelf
+from errklein.storage.pickle_names import DamagedPickle
+from errklein.storage.plain_pickling import plain_value
+from errklein.storage.restoring import Judge, check_value
+from errklein.storage.shelves import NotAShelf, Shelf, ShelfError, find_shelves, may_have_values, read_shelf
 from errklein.storage.sqlite import Row
 
-IsThere = Callable[[str, str, str], bool]
-"""Whether a class is there that a value names: by namespace, module and name."""
-
-
 MARK = ("core", "imported_shelves")
-"""The namespace and key under which the names of shelves are kept that were imported. What a plugin has removed since
-then isn't missed by the hint to import, nor brought back by another import."""
+"""The namespace and key of the names of shelves of which nothing is left to import. What a plugin has removed since then
+isn't brought back by another import."""
+
+SETTLED = ("core", "import_settled")
+"""The namespace and key of True, once the bot has started with all shelves imported or without them on purpose."""
 
 
 @dataclass
 class Import:
     """What an import does: the rows it keeps, the shelves that are done with it, and a line for each thing to know.
 
-    `replaced` are the values that others take the place of, by namespace and key. `told` is what went as it should or can
-    wait; `problems` are values that were left behind.
+    `replaced` are the values that others take the place of, by namespace and key. `told` needs no action; `problems` are
+    values that were left in their shelves, and why.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -41,13 +42,15 @@ class Import:
 def plan_import(
     shelves: Iterable[Shelf],
     imported: Collection[str],
-    present: Collection[tuple[str, str]],
+    present: Mapping[tuple[str, str], bytes],
     force: bool,
-    is_there: IsThere,
+    judge: Judge,
+    trusted: Collection[str] = (),
 ) -> Import:
     """Read the shelves, and take the values as they are.
 
-    Shelves that are `imported`, and values that are `present`, by namespace and key, stay as they are, unless `force`.
+    Shelves that are `imported`, and values that are `present`, by namespace and key, stay as they are, unless `force`. A
+    value is left in its shelf if it names what is neither allowed by `judge` nor `trusted`.
     """
     plan = Import()
     for shelf in shelves:
@@ -56,12 +59,32 @@ def plan_import(
             continue
         try:
             values = read_shelf(shelf)
+        except NotAShelf as error:
+            plan.told.append(f"{shelf.namespace}: {error}; it is ignored")
+            continue
         except ShelfError as error:
             plan.problems.append(f"{shelf.namespace}: {error}; nothing of it was imported")
             continue
         if values:
-            _take(plan, shelf, values, present, force, is_there)
+            _take(plan, shelf, values, present, force, judge, trusted)
     return plan
+
+
+def is_settled(storage: Storage) -> bool:
+    """Whether the bot has started with all shelves imported, or without them on purpose."""
+    namespace, key = SETTLED
+    with closing(storage.open(namespace)) as store:
+        try:
+            return store.get(key) is True
+        except (KeyError, UnreadableValue):
+            return False
+
+
+def settle(storage: Storage) -> None:
+    """Note that shelves matter no more: whatever files lie there at a later start, the bot starts."""
+    namespace, key = SETTLED
+    with closing(storage.open(namespace)) as store:
+        store.set(key, True)
 
 
 def imported_shelves(storage: Storage) -> list[str]:
@@ -92,34 +115,50 @@ def unimported(directory: Path, imported: Collection[str]) -> list[str]:
 def _take(
     plan: Import,
     shelf: Shelf,
-    values: dict[str, bytes],
-    present: Collection[tuple[str, str]],
+    values: Mapping[str, bytes],
+    present: Mapping[tuple[str, str], bytes],
     force: bool,
-    is_there: IsThere,
+    judge: Judge,
+    trusted: Collection[str],
 ) -> None:
     namespace = shelf.namespace
-    taken, kept, damaged = 0, [], 0
+    taken, kept = 0, []
+    problems_before = len(plan.problems)
     for key, data in sorted(values.items()):
-        if (namespace, key) in present:
-            if not force:
+        stored = present.get((namespace, key))
+        if stored is not None and not force:
+            if not _is_same(stored, data):
                 kept.append(repr(key))
-                continue
-            plan.replaced.add((namespace, key))
+            continue
         try:
-            names = names_in(data)
+            checked = check_value(namespace, key, data, judge, trusted)
         except DamagedPickle as error:
             plan.problems.append(f"{namespace}: {key!r} is damaged in {shelf.path} ({error}); it was left there")
-            damaged += 1
             continue
+        if checked.refused:
+            plan.problems.append(f"{checked.refusal}; it was left in {shelf.path}")
+            continue
+        if stored is not None:
+            plan.replaced.add((namespace, key))
         plan.rows.append((namespace, key, data))
         taken += 1
-        gone = sorted(f"{module}.{name}" for module, name in names if not is_there(namespace, module, name))
-        if gone:
-            plan.told.append(
-                f"{namespace}: {key!r} is kept as it is, and can be read when there is {' and '.join(gone)}"
-            )
+        if checked.missing:
+            plan.told.append(checked.warning)
     if kept:
-        plan.told.append(f"{namespace}: {', '.join(kept)} had values already, which stay; --force replaces them")
+        plan.problems.append(
+            f"{namespace}: {', '.join(kept)} left in {shelf.path}, since the bot has stored other values there: --force "
+            "replaces them"
+        )
     plan.told.append(f"{namespace}: {taken} {'value' if taken == 1 else 'values'} imported")
-    if not damaged:
+    if len(plan.problems) == problems_before:
         plan.done.append(namespace)
+
+
+def _is_same(stored: bytes, data: bytes) -> bool:
+    """Whether the pickles are of the same value, as far as that can be told without running any."""
+    if stored == data:
+        return True
+    try:
+        return bool(plain_value(stored) == plain_value(data))
+    except (ValueError, RecursionError):
+        return False

@@ -24,6 +24,9 @@ STEPS: Sequence[Step] = (
         )
         """,
     ),
+    # NULL for a value that the bot stored itself. For one that came from a backup or a shelf, which restricts what its
+    # pickle may name: a JSON array of the further names that the operator trusts.
+    ("ALTER TABLE stored ADD COLUMN trusted TEXT",),
 )
 
 

@@ -32,6 +32,10 @@ class ShelfError(StorageError):
     """A shelf can't be read; `str()` is one line."""
 
 
+class NotAShelf(ShelfError):
+    """The file is a database of something else, such as a plugin's own; `str()` is one line."""
+
+
 @dataclass(frozen=True)
 class Shelf:
     """The shelf of a namespace; `path` is what errbot calls its file, to which dbm may have added an ending."""
@@ -79,6 +83,8 @@ def may_have_values(shelf: Shelf) -> bool:
     try:
         with closing(_items(shelf.path)) as items:
             return next(items, None) is not None
+    except NotAShelf:
+        return False
     except Exception:
         # What is damaged raises anything, and `read_shelf` says it.
         return True
@@ -148,7 +154,7 @@ def _sqlite_items(path: Path) -> Iterator[tuple[bytes, bytes]]:
         with closing(sqlite3.connect(copy)) as connection:
             # A view may have no end, and a virtual table, which has no page of its own, does what its module wants.
             if not connection.execute(_IS_TABLE).fetchone():
-                raise ShelfError(f"{path}: this is no shelf: it has no table Dict")
+                raise NotAShelf(f"{path}: this is no shelf: it has no table Dict")
             for key, data in connection.execute("SELECT CAST(key AS BLOB), CAST(value AS BLOB) FROM Dict"):
                 if not (isinstance(key, bytes) and isinstance(data, bytes)):
                     raise ShelfError(f"{path}: this is no shelf: a key or value in it is NULL")

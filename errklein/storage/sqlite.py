@@ -1,7 +1,12 @@
-"""Plugins' values in one SQLite file, where each assignment is a transaction that survives a crash."""
+"""Plugins' values in one SQLite file, where each assignment is a transaction that survives a crash.
+
+Each value has a mark of its origin. One that the bot has stored itself may name any class. One that `put` has stored, which
+comes from a backup or from errbot's shelves, is restricted until the bot assigns its key anew; see `restricted_pickling`.
+"""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +17,7 @@ from typing import Any
 
 from errklein.storage.errors import StorageError, UnreadableValue, UnstorableValue, explained
 from errklein.storage.pickling import dumps, loads
+from errklein.storage.restricted_pickling import restricted_loads
 from errklein.storage.schema import upgrade
 
 DATABASE = "errklein.sqlite"
@@ -21,13 +27,13 @@ BUSY_TIMEOUT = 2.0
 """How many seconds a write waits for another program, such as a backup, to let go of the file."""
 
 FindStoredClass = Callable[[str, str, str], object]
-"""Asked first for each class that a stored value names: by namespace, module and name. None: it is where it says."""
+"""Looks up a class or function that a stored value names: by namespace, module and name. None: not known here."""
 
 _NAMES = "SELECT namespace, key FROM stored"
 
 _SET = (
-    "INSERT INTO stored (namespace, key, value) VALUES (?, ?, ?) "
-    "ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value"
+    "INSERT INTO stored (namespace, key, value, trusted) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, trusted = excluded.trusted"
 )
 
 Row = tuple[str, str, bytes]
@@ -38,13 +44,21 @@ class SQLiteStorage:
     """All namespaces in the file at `path`, which is made if it isn't there, readable by its owner alone.
 
     It may be used from any thread: writes take turns, and reads have a connection of their own, so they don't wait for
-    a write that is on its way to the disk. `find_class` is asked first for each class that a stored value names. Raises
-    StorageError, here and in each call, in one line that names the file and what to do.
+    a write that is on its way to the disk. `find_class` is asked first for each class that a stored value names; what it
+    doesn't know is where the value says. `find_restored_class` finds the classes that a restored value may use besides
+    those of `standard_names`; what it doesn't know is refused. Raises StorageError, here and in each call, in one line
+    that names the file and what to do.
     """
 
-    def __init__(self, path: Path, find_class: FindStoredClass | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        find_class: FindStoredClass | None = None,
+        find_restored_class: FindStoredClass | None = None,
+    ) -> None:
         self.path = path
-        self.find_class = find_class
+        self._find_class = find_class
+        self._find_restored_class = find_restored_class
         self._closed = False
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
@@ -91,8 +105,14 @@ class SQLiteStorage:
         except sqlite3.Error as error:
             raise explained(self.path, error) from error
 
-    def put(self, rows: Iterable[Row], instead_of: Iterable[str] = ()) -> None:
-        """Keep the rows, in one transaction: all or none. The namespaces `instead_of` lose what they have before."""
+    def put(self, rows: Iterable[Row], instead_of: Iterable[str] = (), trusted: Iterable[str] = ()) -> None:
+        """Keep rows that come from outside, in one transaction: all or none.
+
+        The namespaces `instead_of` lose what they have before. Each value is marked as restored: of the classes that
+        `find_class` finds, and those that the value itself says where to find, it may use the `trusted` ones alone, each
+        "module.qualname".
+        """
+        mark = json.dumps(sorted(set(trusted)))
         with self._write_lock:
             self._check_open()
             try:
@@ -100,7 +120,7 @@ class SQLiteStorage:
                 for namespace in instead_of:
                     self._writer.execute("DELETE FROM stored WHERE namespace = ?", (_encoded(namespace),))
                 self._writer.executemany(
-                    _SET, ((_encoded(namespace), _encoded(key), data) for namespace, key, data in rows)
+                    _SET, ((_encoded(namespace), _encoded(key), data, mark) for namespace, key, data in rows)
                 )
                 self._writer.execute("COMMIT")
             except BaseException as error:
@@ -137,6 +157,14 @@ class SQLiteStorage:
             except sqlite3.Error as error:
                 raise explained(self.path, error) from error
 
+    def load(self, namespace: str, data: bytes, trusted: str | None) -> Any:
+        """The value of a row of the namespace, read as its mark `trusted` allows; raises what the value's code raises."""
+        find_any = None if self._find_class is None else partial(self._find_class, namespace)
+        if trusted is None:
+            return loads(data, find_any)
+        find = None if self._find_restored_class is None else partial(self._find_restored_class, namespace)
+        return restricted_loads(data, find, find_any, json.loads(trusted))
+
     def _check_open(self) -> None:
         if self._closed:
             raise StorageError(f"{self.path}: the storage is closed")
@@ -151,13 +179,12 @@ class SQLiteStore:
         self._closed = False
 
     def get(self, key: str) -> Any:
-        """The value; raises KeyError, or UnreadableValue, which names a class that is gone."""
-        rows = self._open().read("SELECT value FROM stored WHERE namespace = ? AND key = ?", self._row(key))
+        """The value; raises KeyError, or UnreadableValue, which names a class that is gone or not allowed."""
+        rows = self._open().read("SELECT value, trusted FROM stored WHERE namespace = ? AND key = ?", self._row(key))
         if not rows:
             raise KeyError(key)
         try:
-            find_class = self._storage.find_class
-            return loads(rows[0][0], None if find_class is None else partial(find_class, self._namespace))
+            return self._storage.load(self._namespace, *rows[0])
         except Exception as error:
             raise UnreadableValue(self._namespace, key, error) from error
 
@@ -168,7 +195,7 @@ class SQLiteStore:
             data = dumps(value)
         except Exception as error:
             raise UnstorableValue(self._namespace, key, value, error) from error
-        storage.write(_SET, (*row, data))
+        storage.write(_SET, (*row, data, None))
 
     def remove(self, key: str) -> None:
         """Forget the value, readable or not; raises KeyError."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 
 from errklein.ports import Storage
 from errklein.storage.errors import UnreadableValue, UnstorableValue
-from errklein.storage.pickling import dumps, loads
-from errklein.storage.sqlite import Row, SQLiteStorage
+from errklein.storage.pickling import dumps
+from errklein.storage.restricted_pickling import restricted_loads
+from errklein.storage.sqlite import FindStoredClass, Row, SQLiteStorage
 
 
 def rows_of(storage: Storage, names: Iterable[str] = ()) -> Iterator[Row]:
@@ -34,16 +36,35 @@ def rows_of(storage: Storage, names: Iterable[str] = ()) -> Iterator[Row]:
                 yield namespace, key, data
 
 
-def put_rows(storage: Storage, rows: Iterable[Row], instead_of: Iterable[str] = ()) -> None:
-    """Keep the rows; the namespaces `instead_of` lose what they have. May block.
+def put_rows(
+    storage: Storage,
+    rows: Iterable[Row],
+    instead_of: Iterable[str] = (),
+    *,
+    trusted: Collection[str] = (),
+    find_class: FindStoredClass | None = None,
+    find_restored_class: FindStoredClass | None = None,
+) -> None:
+    """Keep rows that come from outside; the namespaces `instead_of` lose what they have. May block.
 
-    With errklein's own file all of it happens or nothing. Any other storage gets each value as the object that it is, so
-    the classes that it names have to be there: all values are made objects before the first is kept.
+    With errklein's own file all of it happens or nothing, and each value is marked as restored. Any other storage has no
+    place for such a mark, and gets each value as the object that it is: all values are made objects first, each restricted
+    as in SQLiteStorage, so the classes that they name have to be there. Raises UnreadableValue before anything is changed.
     """
     if isinstance(storage, SQLiteStorage):
-        storage.put(rows, instead_of)
+        storage.put(rows, instead_of, trusted)
         return
-    values = [(namespace, key, _value(namespace, key, data)) for namespace, key, data in rows]
+
+    def value_of(namespace: str, key: str, data: bytes) -> object:
+        find = None if find_restored_class is None else partial(find_restored_class, namespace)
+        find_any = None if find_class is None else partial(find_class, namespace)
+        try:
+            value: object = restricted_loads(data, find, find_any, trusted)
+        except Exception as error:
+            raise UnreadableValue(namespace, key, error) from error
+        return value
+
+    values = [(namespace, key, value_of(namespace, key, data)) for namespace, key, data in rows]
     for namespace in instead_of:
         with closing(storage.open(namespace)) as store:
             for key in list(store.keys()):
@@ -51,11 +72,3 @@ def put_rows(storage: Storage, rows: Iterable[Row], instead_of: Iterable[str] = 
     for namespace, key, value in values:
         with closing(storage.open(namespace)) as store:
             store.set(key, value)
-
-
-def _value(namespace: str, key: str, data: bytes) -> object:
-    try:
-        value: object = loads(data)
-    except Exception as error:
-        raise UnreadableValue(namespace, key, error) from error
-    return value

@@ -23,6 +23,7 @@ from errklein.storage import MemoryStorage, SQLiteStorage
 from errklein.storage.backup import write_backup
 from errklein.storage.importing import MARK
 from tests.processes import ERRKLEIN, run, write_config, write_plugin
+from tests.storage.hostile_pickles import hostile_pickles
 
 
 class DataCase(SynchronousTestCase):
@@ -51,9 +52,11 @@ class DataCase(SynchronousTestCase):
     def stored(self) -> dict[tuple[str, str], Any]:
         """All that the bot has stored."""
         with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
-            rows = {(namespace, key): pickle.loads(data) for namespace, key, data in storage.rows()}
-        rows.pop(MARK, None)
-        return rows
+            return {
+                (namespace, key): storage.open(namespace).get(key)
+                for namespace, key in storage.names()
+                if (namespace, key) != MARK
+            }
 
     def store(self, namespace: str, **values: Any) -> None:
         """Let the bot have stored this."""
@@ -119,7 +122,9 @@ class ImportTests(DataCase):
         write_plugin(self.directory, "There", "class Thing:\n    pass\n")
         self.assertEqual(self.run_command("import-errbot"), 0)
         told = self.out.getvalue()
-        self.assertIn("Gone: 'thing' is kept as it is, and can be read when there is errbot.plugins.gone.Thing", told)
+        self.assertIn(
+            "Gone: 'thing' is kept as it is, and can be read when the plugin defines errbot.plugins.gone.Thing", told
+        )
         self.assertNotIn("There: 'thing' is kept", told)
 
     def test_damaged(self) -> None:
@@ -166,6 +171,43 @@ class ImportTests(DataCase):
         with closing(SQLiteStorage(self.data / "errklein.sqlite")) as file:
             file.open("Greeter").remove("names")
             self.assertIsNone(shelves_to_import(config, file))
+
+    def test_left_behind(self) -> None:
+        """A value that isn't taken, since the bot has another one, is a line and a status, again and again."""
+        self.write_shelf("Greeter", names=["errbot"], old=1)
+        self.store("Greeter", names=[])
+        for imported in (1, 0):
+            self.assertEqual(self.run_command("import-errbot"), 1)
+            self.assertIn(f"Greeter: {imported} value", self.out.getvalue())
+            [line] = self.err.getvalue().splitlines()
+            self.assertIn("Greeter: 'names' left in", line)
+            self.err.truncate(self.err.seek(0))
+        self.assertEqual(self.stored(), {("Greeter", "names"): [], ("Greeter", "old"): 1})
+        self.assertEqual(self.run_command("import-errbot", "--force"), 0)
+        self.assertEqual(self.stored(), {("Greeter", "names"): ["errbot"], ("Greeter", "old"): 1})
+
+    def test_hostile(self) -> None:
+        """What could run code is left in its shelf and listed by name, until that is trusted; nothing is run."""
+        write_plugin(self.directory, "Greeter", "import os\nraise SystemExit\n")
+        ran = self.directory / "ran"
+        attacks = {f"{number:02}": hostile for number, hostile in enumerate(hostile_pickles(ran))}
+        with shelve.open(str(self.data / "Greeter.db")) as shelf:
+            shelf["good"] = 1
+            for key, hostile in attacks.items():
+                shelf.dict[key.encode()] = hostile.data
+            shelf.dict[b"os"] = b"cerrbot.plugins.greeter\nos.system\n(Vtrue\ntR."
+        self.assertEqual(self.run_command("import-errbot"), 1)
+        self.assertEqual(self.stored(), {("Greeter", "good"): 1})
+        lines = {line.split("'")[1]: line for line in self.err.getvalue().splitlines()}
+        self.assertEqual(sorted(lines), [*attacks, "os"])
+        for key, hostile in attacks.items():
+            for name in hostile.names:
+                self.assertIn(f"--trust {name}", lines[key])
+        self.assertIn("--trust errbot.plugins.greeter.os.system", lines["os"])
+        self.assertEqual(self.run_command("import-errbot", "--trust", "builtins.type", "--trust", "pty.spawn"), 1)
+        with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
+            self.assertEqual(len(storage.open("Greeter").keys()), 3)
+        self.assertFalse(ran.exists())
 
 
 class MovingTests(DataCase):
@@ -255,6 +297,42 @@ class BackupTests(DataCase):
         os.mkfifo(path)
         self.assertIn("no regular file", self.refused("restore", str(path), "--force"))
         self.assertEqual(self.stored(), before)
+
+    def test_untrusted_names(self) -> None:
+        """A backup with a value that could run code is listed and not restored, unless that name is trusted."""
+        path = self.directory / "hostile.jsonl"
+        ran = self.directory / "ran"
+        self.store("Greeter", names=["a"])
+        attacks = {f"{number:02}": hostile for number, hostile in enumerate(hostile_pickles(ran))}
+        write_backup(path, [("Greeter", key, hostile.data) for key, hostile in attacks.items()])
+        self.assertEqual(self.run_command("restore", str(path), "--force"), 1)
+        lines = self.err.getvalue().splitlines()
+        self.assertEqual(len(lines), len(attacks) + 1)
+        for (key, hostile), line in zip(attacks.items(), lines, strict=False):
+            self.assertIn(f"Greeter: {key!r} uses ", line)
+            for name in hostile.names:
+                self.assertIn(name, line)
+        self.assertIn("nothing was restored", lines[-1])
+        self.assertEqual(self.stored(), {("Greeter", "names"): ["a"]})
+        write_backup(path, [("Greeter", "run", pickle.dumps(os.getcwd))])
+        name = f"{os.getcwd.__module__}.getcwd"
+        self.assertEqual(self.run_command("restore", str(path), "--force"), 1)
+        self.assertEqual(self.run_command("restore", str(path), "--force", "--trust", name), 0)
+        self.assertIs(self.stored()["Greeter", "run"], os.getcwd)
+        self.assertFalse(ran.exists())
+        for text in ("system", "os.", ".system"):
+            self.assertEqual(self.assertRaises(SystemExit, self.run_command, "restore", "--trust", text).code, 2)
+
+    def test_unreadable(self) -> None:
+        """A value whose class is gone, or that is damaged, is restored as it is, with a line."""
+        path = self.directory / "old.jsonl"
+        rows = [("Gone", "a", b"cerrbot.plugins.gone\nThing\n)\x81."), ("Gone", "b", b"nonsense")]
+        write_backup(path, rows)
+        self.assertEqual(self.run_command("restore", str(path)), 0)
+        self.assertIn("Gone: 'a' is kept as it is, and can be read when", self.out.getvalue())
+        self.assertIn("Gone: 'b' is kept as it is, and can't be read", self.out.getvalue())
+        with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
+            self.assertEqual(list(storage.rows()), rows)
 
     def test_no_file(self) -> None:
         """Without a backup, or with something else, one line says so, and nothing is made."""

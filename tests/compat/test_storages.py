@@ -9,13 +9,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.backends.manager import BackendPluginManager, enumerate_backend_plugins
 from errklein.compat.storages import CORE_STORAGE, get_storage_plugin, restore_bot_from_backup
+from errklein.config import load_config
 from errklein.settings import STORAGES
-from errklein.storage import MemoryStorage
+from errklein.storage import MemoryStorage, StorageError
 from errklein.storage.backup import write_backup
 from errklein.storage.base import StoragePluginBase
 from errklein.storage.bundled import MemoryStoragePlugin, ShelfStoragePlugin
+from errklein.storage.pickling import dumps
 from errklein.storage.transfer import rows_of
 from tests.plugins.test_storages import StorageCase
+from tests.storage.hostile_pickles import hostile_pickles
 
 
 class GetStoragePluginTests(StorageCase):
@@ -40,7 +43,7 @@ class GetStoragePluginTests(StorageCase):
 class RestoreTests(SynchronousTestCase):
     def test_restore(self) -> None:
         """A backup of either kind is put into the bot; what is left out is logged."""
-        bot = SimpleNamespace(storage=MemoryStorage())
+        bot = SimpleNamespace(storage=MemoryStorage(), bot_config=load_config(None))
         bot.storage.open("A").set("x", 1)
         path = Path(self.mktemp())
         write_backup(path, rows_of(bot.storage))
@@ -52,3 +55,15 @@ class RestoreTests(SynchronousTestCase):
             restore_bot_from_backup(str(path), bot=bot)
         self.assertEqual(bot.storage.open("core").get("configs"), {"A": 1})
         self.assertIn("line 2", logged.output[0])
+
+    def test_hostile(self) -> None:
+        """A backup with a value that could run code isn't restored, and the error names it."""
+        bot = SimpleNamespace(storage=MemoryStorage(), bot_config=load_config(None))
+        path = Path(self.mktemp()).absolute()
+        ran = path.with_name("ran")
+        for hostile in hostile_pickles(ran):
+            write_backup(path, [("A", "x", dumps(1)), ("A", "y", hostile.data)])
+            error = self.assertRaises(StorageError, restore_bot_from_backup, path, bot=bot)
+            self.assertIn("A: 'y' uses ", str(error))
+            self.assertNotIn("\n", str(error))
+        self.assertEqual((bot.storage.open("A").len(), ran.exists()), (0, False))

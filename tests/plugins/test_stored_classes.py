@@ -2,47 +2,99 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from unittest.mock import Mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
+from errklein.backends.text.identifiers import TextPerson
+from errklein.chat import Card, Message, Presence, Reaction
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.stored_classes import find_class
+from errklein.plugins.stored_classes import VALUE_CLASSES, find_class, find_restored_class
 from errklein.storage import SQLiteStorage, UnreadableValue
+from errklein.storage.pickling import dumps
+from tests.storage.hostile_pickles import hostile_pickles
+
+PLUGIN = "errklein_plugins.My_20_Greeter.greeter"
+
+MODULE = """
+import collections
+import os
+import os.path as paths
+import subprocess
+from functools import partial
+from os import system
+from subprocess import Popen
+
+import mood
+from mood import Mood
+
+run = os.system
+start = partial(os.system, "true")
+Point = collections.namedtuple("Point", "x y")
+
+class Thing:
+    import os
+    system = staticmethod(os.system)
+    Popen = Popen
+
+    class Part:
+        pass
+
+    @staticmethod
+    def made():
+        return Thing()
+
+class Child(Thing):
+    pass
+
+def make(a):
+    thing = Thing()
+    thing.a = a
+    return thing
+"""
 
 
-class StoredClassesTests(SynchronousTestCase):
+class StoredClassesCase(SynchronousTestCase):
     def setUp(self) -> None:
         """A plugin with a helper module beside it, and an empty storage."""
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
         (self.directory / "greeter.plug").write_text("[Core]\nName = My Greeter\nModule = greeter\n")
-        (self.directory / "greeter.py").write_text("import mood\nclass Thing:\n    class Part:\n        pass\n")
-        (self.directory / "mood.py").write_text("class Mood:\n    pass\n")
+        (self.directory / "greeter.py").write_text(MODULE)
+        (self.directory / "mood.py").write_text("import os\nclass Mood:\n    pass\n")
         self.plug = PlugFile.load(self.directory / "greeter.plug")
-        self.storage = SQLiteStorage(self.directory / "file", find_class)
+        self.storage = SQLiteStorage(self.directory / "file", find_class, find_restored_class)
         self.addCleanup(self.storage.close)
         self.addCleanup(unload, self.plug)
 
-    def stored(self, module: str, qualname: str, namespace: str = "My Greeter") -> object:
+    def restored(
+        self, module: str, qualname: str, namespace: str = "My Greeter", trusted: Sequence[str] = ()
+    ) -> object:
         """What is read of an instance that errbot stored when its class was called that."""
         # As pickle's protocol 2 writes an instance without attributes.
         data = f"\x80\x02c{module}\n{qualname}\n)\x81.".encode("latin-1")
-        self.storage.put([(namespace, "key", data)])
+        self.storage.put([(namespace, "key", data)], trusted=trusted)
         return self.storage.open(namespace).get("key")
 
+
+class StoredClassesTests(StoredClassesCase):
     def test_plugin(self) -> None:
         """The class of a plugin's module is found in the plugin, also when a value of another plugin names it."""
         module = load_module(self.plug)
-        self.assertIs(type(self.stored("errbot.plugins.greeter", "Thing")), module.Thing)
-        self.assertIs(type(self.stored("errbot.plugins.greeter", "Thing", "Other")), module.Thing)
+        self.assertIs(type(self.restored("errbot.plugins.greeter", "Thing")), module.Thing)
+        self.assertIs(find_class("Other", "errbot.plugins.greeter", "Thing"), module.Thing)
         self.assertIs(find_class("My Greeter", "errbot.plugins.greeter", "Thing.Part"), module.Thing.Part)
 
     def test_helper(self) -> None:
         """A module beside the plugin, which errbot had for everybody, is the plugin's own."""
         module = load_module(self.plug)
-        self.assertIs(type(self.stored("mood", "Mood")), module.mood.Mood)
+        self.assertIs(type(self.restored("mood", "Mood")), module.mood.Mood)
 
     def test_errbot(self) -> None:
         """A class of errbot's is errklein's of that name."""
@@ -52,7 +104,149 @@ class StoredClassesTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """A class that isn't there is told, and the value stays; what isn't errbot's is where it says."""
-        self.assertRaises(UnreadableValue, self.stored, "errbot.plugins.gone", "Thing")
+        self.assertRaises(UnreadableValue, self.restored, "errbot.plugins.gone", "Thing")
         self.assertEqual(self.storage.open("My Greeter").keys(), ["key"])
         for module, name in (("datetime", "date"), ("errbot.nowhere", "X"), ("errklein.chat", "Message"), ("x", "y")):
             self.assertIsNone(find_class("Greeter", module, name))
+
+
+class RestoredClassesTests(StoredClassesCase):
+    """What a value from a backup or a shelf may name."""
+
+    def check_found(self, qualname: str, wanted: object) -> None:
+        """Check that the name leads to the object, by each name that the plugin's module has."""
+        for module in ("errbot.plugins.greeter", "greeter", PLUGIN):
+            self.assertIs(find_restored_class("My Greeter", module, qualname), wanted, (module, qualname))
+
+    def test_own(self) -> None:
+        """Classes and functions that the plugin defines, nested ones and those of its helpers included."""
+        module = load_module(self.plug)
+        self.check_found("Thing", module.Thing)
+        self.check_found("Thing.Part", module.Thing.Part)
+        self.check_found("Thing.made", module.Thing.made)
+        self.check_found("Point", module.Point)
+        self.check_found("make", module.make)
+        self.check_found("Mood", module.mood.Mood)
+        self.assertIs(find_restored_class("My Greeter", "mood", "Mood"), module.mood.Mood)
+
+    def test_own_by_reference(self) -> None:
+        """What errklein itself has written of a plugin's instances can be restored."""
+        module = load_module(self.plug)
+        value = [module.make(5), module.Point(1, 2), module.Thing.Part, module.make]
+        self.storage.put([("My Greeter", "key", dumps(value))])
+        thing, *others = self.storage.open("My Greeter").get("key")
+        self.assertEqual((type(thing), thing.a, others), (module.Thing, 5, value[1:]))
+
+    def test_imported_into_the_plugin(self) -> None:
+        """Nothing that the plugin imports or assigns is named through it, and no attribute of that."""
+        load_module(self.plug)
+        for name in (
+            *(
+                "os",
+                "os.system",
+                "paths.os.system",
+                "system",
+                "run",
+                "start",
+                "start.func",
+                "subprocess.Popen",
+                "Popen",
+            ),
+            *("partial", "collections.namedtuple", "mood", "mood.Mood", "mood.os.system"),
+            *("Thing.os", "Thing.os.system", "Thing.system", "Thing.Popen", "Child.Part", "Child.os.system"),
+            *("make.__globals__", "make.__code__", "Thing.__class__", "Thing.__dict__", "Thing.__init_subclass__"),
+            *("__builtins__", "__import__", "__loader__", "__loader__.get_code", "__spec__", "", ".", "Thing.", "gone"),
+        ):
+            self.check_found(name, None)
+
+    def test_hostile(self) -> None:
+        """No hostile pickle is read in a plugin that imports what it would need, and nothing is run."""
+        load_module(self.plug)
+        ran = self.directory / "ran"
+        attacks = [hostile.data for hostile in hostile_pickles(ran)]
+        for module in ("errbot.plugins.greeter", "greeter", "mood", PLUGIN, f"{PLUGIN[:-8]}.mood"):
+            for name in ("system", "os.system", "run", "Thing.os.system", "Thing.system", "paths.os.system"):
+                attacks.append(f"c{module}\n{name}\n(Vtouch {ran}\ntR.".encode())
+                attacks.append(
+                    f"cerrklein.storage.pickling\nplugin_global\n(V{module}\nV{name}\ntR(Vtouch {ran}\ntR.".encode()
+                )
+        for data in attacks:
+            self.storage.put([("My Greeter", "key", data)])
+            error = self.assertRaises(UnreadableValue, self.storage.open("My Greeter").get, "key")
+            self.assertIn("may not use", str(error))
+        self.assertFalse(ran.exists())
+
+    def test_attributes_of_classes(self) -> None:
+        """A restored value can't change a class, such as whom a backend's persons are taken for by access rules."""
+        module = load_module(self.plug)
+        for named in (b"cerrbot.backends.irc\nIRCPerson\n", b"cgreeter\nThing\n", b"cgreeter\nmake\n"):
+            self.storage.put([("My Greeter", "key", named + b"(N}Vaclattr\nVboss!b@h\nstb.")])
+            self.assertRaises(UnreadableValue, self.storage.open("My Greeter").get, "key")
+        self.assertIsInstance(vars(IRCPerson)["aclattr"], property)
+        self.assertFalse(hasattr(module.Thing, "aclattr") or hasattr(module.make, "aclattr"))
+
+    def test_of_another_plugin(self) -> None:
+        """A class of another plugin has to be trusted."""
+        module = load_module(self.plug)
+        name = "errbot.plugins.greeter.Thing"
+        error = self.assertRaises(UnreadableValue, self.restored, "errbot.plugins.greeter", "Thing", "Other")
+        self.assertIn(f"--trust {name}", str(error))
+        self.assertIs(type(self.restored("errbot.plugins.greeter", "Thing", "Other", trusted=[name])), module.Thing)
+        self.assertIsNone(find_restored_class("Other", PLUGIN, "Thing"))
+
+    def test_nothing_is_imported(self) -> None:
+        """A file beside the plugin that the plugin hasn't imported isn't run by a name in a value."""
+        (self.directory / "wipe.py").write_text(f"open({str(self.directory / 'ran')!r}, 'w')\nclass Thing: pass\n")
+        load_module(self.plug)
+        for module in ("wipe", "errbot.plugins.wipe", f"{PLUGIN[:-8]}.wipe"):
+            self.assertRaises(UnreadableValue, self.restored, module, "Thing")
+        self.assertFalse((self.directory / "ran").exists())
+
+    def test_plugin_that_is_not_loaded(self) -> None:
+        """Without the plugin its classes can't be used, and the value stays."""
+        self.assertRaises(UnreadableValue, self.restored, "errbot.plugins.greeter", "Thing")
+        load_module(self.plug)
+        self.assertEqual(type(self.storage.open("My Greeter").get("key")).__name__, "Thing")
+
+    def test_value_classes(self) -> None:
+        """Messages, persons and rooms can be restored, by errklein's names and by errbot's."""
+        room = IRCRoom("#a", network="irc")
+        for value in (
+            Message("text", IRCPerson("a!b@c"), room),
+            Card("text", title="title"),
+            Reaction(IRCPerson("a!b@c"), reaction_name="up"),
+            Presence(IRCPerson("a!b@c"), "online"),
+            IRCRoomOccupant("a!b@c", room),
+            TextPerson("@a"),
+        ):
+            self.storage.put([("Greeter", "key", dumps({"value": value}))])
+            read = self.storage.open("Greeter").get("key")["value"]
+            self.assertEqual((str(read), type(read)), (str(value), type(value)))
+        self.assertIs(find_restored_class("Greeter", "errbot.backends.base", "Message"), Message)
+        self.assertIs(find_restored_class("Greeter", "errbot.backends.irc", "IRCPerson"), IRCPerson)
+        for module, name in (
+            ("errbot", "logging"),
+            ("errbot", "update_wrapper"),
+            ("errbot.templating", "Environment"),
+            ("errbot.backends.base", "Message.clone"),
+            ("errbot.utils", "global_restart"),
+            ("errklein.chat.messages", "annotations"),
+            ("errklein.cli", "main"),
+        ):
+            self.assertIsNone(find_restored_class("Greeter", module, name), (module, name))
+
+    def test_table(self) -> None:
+        """Every value class is where the table says, defined there."""
+        for module, names in VALUE_CLASSES.items():
+            for name in names:
+                self.assertEqual(getattr(import_module(module), name).__module__, module)
+                self.assertIsNotNone(find_restored_class("Greeter", module, name))
+
+    def test_bots_own(self) -> None:
+        """What the bot stores itself may name anything, also under a key that was restored before."""
+        self.storage.put([("Greeter", "key", dumps(1))])
+        store = self.storage.open("Greeter")
+        store.set("key", [os.getcwd, Mock])
+        self.assertEqual(store.get("key"), [os.getcwd, Mock])
+        self.storage.put([("Greeter", "key", dumps([Mock]))])
+        self.assertRaises(UnreadableValue, store.get, "key")

@@ -33,6 +33,7 @@ from errklein.storage.pickling import dumps
 from errklein.storage.sqlite import Row
 from errklein.storage.third_party import ThirdPartyStorage
 from errklein.storage.transfer import put_rows, rows_of
+from tests.storage.hostile_pickles import hostile_pickles
 from tests.storage.test_contract import ANY_TEXT
 from tests.storage.test_third_party import ShakyPlugin
 
@@ -319,6 +320,24 @@ class TransferTests(BackupCase):
         bad = [("A", "a", dumps(1)), ("A", "x", b"cgone\nThing\n)\x81.")]
         self.assertIn("'x'", str(self.assertRaises(UnreadableValue, put_rows, third, bad)))
         self.assertEqual(third.open("A").len(), 0)
+
+    def test_hostile(self) -> None:
+        """No storage makes anything of a pickle that names what it may not, unless that is trusted; nothing is changed."""
+        ran = self.directory / "ran"
+        for storage in self.storages():
+            kept = isinstance(storage, SQLiteStorage)
+            for hostile in hostile_pickles(ran):
+                rows = [("A", "a", dumps(1)), ("A", "x", hostile.data)]
+                if kept:
+                    put_rows(storage, rows)
+                    self.assertRaises(UnreadableValue, storage.open("A").get, "x")
+                else:
+                    self.assertRaises(UnreadableValue, put_rows, storage, rows)
+                    self.assertEqual(storage.open("A").len(), 0)
+            self.assertFalse(ran.exists())
+            harmless = pickle.dumps([os.getcwd])
+            put_rows(storage, [("B", "x", harmless)], trusted=[f"{os.getcwd.__module__}.getcwd"])
+            self.assertEqual(storage.open("B").get("x"), [os.getcwd])
 
 
 ERRBOT = """\

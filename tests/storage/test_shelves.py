@@ -9,12 +9,13 @@ import pickle
 import shelve
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hypothesis import given
@@ -22,8 +23,19 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.storage import SQLiteStorage
-from errklein.storage.importing import MARK, Import, imported_shelves, plan_import, unimported
-from errklein.storage.pickle_names import DamagedPickle, names_in, plain_value
+from errklein.storage.importing import (
+    MARK,
+    SETTLED,
+    Import,
+    imported_shelves,
+    is_settled,
+    plan_import,
+    settle,
+    unimported,
+)
+from errklein.storage.pickle_names import DamagedPickle, names_in
+from errklein.storage.plain_pickling import plain_value
+from errklein.storage.restoring import Verdict
 from errklein.storage.shelves import Shelf, ShelfError, find_shelves, read_shelf
 
 VALUES: dict[str, Any] = {"d": {"a": [1, 2]}, "when": datetime(2020, 1, 1), "é": OrderedDict(a=1), "none": None}
@@ -132,7 +144,7 @@ class DamageTests(ShelfCase):
         self.check_damaged("Greeter.db.dir", b"'\xff', (0, 5)\n")
 
     def check_sqlite(self, *statements: str) -> str:
-        """Check that a file of SQLite's that these statements make is one line, and waits for an import; the line."""
+        """Check that a file of SQLite's that these statements make is refused in one line; the line."""
         path = self.directory / "Greeter.db"
         path.unlink(missing_ok=True)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -140,7 +152,6 @@ class DamageTests(ShelfCase):
                 connection.execute(statement)
         text = str(self.assertRaises(ShelfError, read_shelf, Shelf("Greeter", path)))
         self.assertIn(str(path), text)
-        self.assertEqual(unimported(self.directory, ()), ["Greeter"])
         return text
 
     def test_odd_sqlite(self) -> None:
@@ -148,9 +159,11 @@ class DamageTests(ShelfCase):
         for null in ("NULL, x'00'", "'a', NULL"):
             text = self.check_sqlite("CREATE TABLE Dict (key, value)", f"INSERT INTO Dict VALUES ({null})")
             self.assertIn("NULL", text)
+            self.assertEqual(unimported(self.directory, ()), ["Greeter"])
         endless = "WITH RECURSIVE r (a) AS (SELECT 'x' UNION ALL SELECT a FROM r) SELECT a AS key, a AS value FROM r"
         for statement in ("CREATE TABLE Other (key, value)", f"CREATE VIEW Dict AS {endless}"):
             self.assertIn("no table Dict", self.check_sqlite(statement))
+            self.assertEqual(unimported(self.directory, ()), [])
 
     def test_pipes(self) -> None:
         """A pipe among the files of a shelf isn't waited for."""
@@ -190,12 +203,13 @@ class PlanTests(ShelfCase):
     def plan(
         self,
         imported: Collection[str] = (),
-        present: Collection[tuple[str, str]] = (),
+        present: Mapping[tuple[str, str], bytes] = MappingProxyType({}),
         force: bool = False,
-        there: bool = True,
+        verdict: Verdict = Verdict.ALLOWED,
+        trusted: Collection[str] = (),
     ) -> Import:
         """What an import would do."""
-        return plan_import(find_shelves(self.directory), imported, present, force, lambda *name: there)
+        return plan_import(find_shelves(self.directory), imported, present, force, lambda *name: verdict, trusted)
 
     def test_values_are_taken_as_they_are(self) -> None:
         """The bytes of each value are taken, of all namespaces that have some."""
@@ -207,14 +221,47 @@ class PlanTests(ShelfCase):
         self.assertEqual((plan.told, plan.problems), (["Greeter: 4 values imported", "core: 1 value imported"], []))
 
     def test_what_is_there_stays(self) -> None:
-        """A value that is there already stays, unless it is to be replaced; the others are taken."""
+        """A different value that is there already stays, which is a problem, unless it is to be replaced."""
         self.shelve("Greeter", VALUES)
-        present = {("Greeter", "none"), ("Other", "d")}
+        present = {("Greeter", "none"): pickle.dumps(1), ("Other", "d"): b""}
         plan = self.plan(present=present)
         self.assertEqual((sorted(key for _, key, _ in plan.rows), plan.replaced), (["d", "when", "é"], set()))
-        self.assertIn("Greeter: 'none' had values already, which stay; --force", plan.told[0])
+        self.assertEqual(len(plan.problems), 1)
+        self.assertIn("Greeter: 'none' left in", plan.problems[0])
+        self.assertIn("--force replaces", plan.problems[0])
+        self.assertEqual(plan.done, [])
         forced = self.plan(present=present, force=True)
         self.assertEqual((len(forced.rows), forced.replaced), (4, {("Greeter", "none")}))
+        self.assertEqual((forced.problems, forced.done), ([], ["Greeter"]))
+
+    def test_what_is_there_and_the_same(self) -> None:
+        """A value that is there already with the very same contents isn't left behind."""
+        shelf = self.shelve("Greeter", VALUES)
+        taken = {("Greeter", key): data for key, data in read_shelf(shelf).items()}
+        for present in (taken, taken | {("Greeter", "d"): pickle.dumps(VALUES["d"], 5)}):
+            plan = self.plan(present=present)
+            self.assertEqual((plan.rows, plan.problems, plan.done), ([], [], ["Greeter"]))
+
+    def test_refused(self) -> None:
+        """A value that names what it may not is left in the shelf, and the line says how to take it."""
+        self.shelve("Greeter", {"d": {}, "amount": Decimal(1)})
+        plan = self.plan(verdict=Verdict.REFUSED)
+        self.assertEqual(([key for _, key, _ in plan.rows], plan.done), (["d"], []))
+        self.assertEqual(len(plan.problems), 1)
+        self.assertIn("Greeter: 'amount' uses decimal.Decimal", plan.problems[0])
+        self.assertIn("--trust decimal.Decimal", plan.problems[0])
+        trusting = self.plan(verdict=Verdict.REFUSED, trusted=["decimal.Decimal"])
+        self.assertEqual((len(trusting.rows), trusting.problems, trusting.done), (2, [], ["Greeter"]))
+
+    def test_databases_of_plugins(self) -> None:
+        """A plugin's own database among the shelves is ignored, and isn't left behind."""
+        self.shelve("Greeter", VALUES)
+        with closing(sqlite3.connect(self.directory / "cache.db")) as connection:
+            connection.execute("CREATE TABLE pages (url, text)")
+        plan = self.plan()
+        self.assertEqual((plan.done, plan.problems), (["Greeter"], []))
+        self.assertIn("cache: ", plan.told[1])
+        self.assertEqual(unimported(self.directory, ["Greeter"]), [])
 
     def test_once(self) -> None:
         """A shelf that was imported isn't imported again, unless that is asked for: removed values don't come back."""
@@ -228,9 +275,11 @@ class PlanTests(ShelfCase):
     def test_missing_classes(self) -> None:
         """A value whose class isn't there is taken, and named with the class."""
         self.shelve("Greeter", {"d": {}, "amount": Decimal(1)})
-        plan = self.plan(there=False)
-        self.assertEqual(len(plan.rows), 2)
-        self.assertIn("'amount' is kept as it is, and can be read when there is decimal.Decimal", plan.told[0])
+        plan = self.plan(verdict=Verdict.MISSING)
+        self.assertEqual((len(plan.rows), plan.problems), (2, []))
+        self.assertIn(
+            "'amount' is kept as it is, and can be read when the plugin defines decimal.Decimal", plan.told[0]
+        )
 
     def test_a_damaged_value(self) -> None:
         """A value that was cut off is left in the shelf and named, the others are taken."""
@@ -272,6 +321,18 @@ class PlanTests(ShelfCase):
             self.assertEqual(imported_shelves(storage), ["A", "C"])
             storage.put([(namespace, key, b"cgone\nThing\n)\x81.")])
             self.assertEqual(imported_shelves(storage), [])
+
+    def test_settled(self) -> None:
+        """It is kept that a bot has started; what else stands there doesn't count."""
+        with closing(SQLiteStorage(self.directory / "file")) as storage:
+            namespace, key = SETTLED
+            for value in (False, "yes", {}):
+                storage.open(namespace).set(key, value)
+                self.assertFalse(is_settled(storage))
+            storage.open(namespace).remove(key)
+            self.assertFalse(is_settled(storage))
+            settle(storage)
+            self.assertTrue(is_settled(storage))
 
 
 class NamesTests(SynchronousTestCase):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -15,6 +17,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 import errklein
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue, schema
 from errklein.storage import sqlite as sqlite_storage
+from errklein.storage.schema import STEPS, upgrade
 from tests.storage.crash import kill_during_assignments
 
 
@@ -289,9 +292,9 @@ class ValueTests(SQLiteCase):
         error = self.assertRaises(UnstorableValue, store.set, "a", Awkward())
         self.assertTrue(str(error).endswith("nothing was changed: Silent"), str(error))
         self.assertEqual(store.len(), 0)
-        storage.find_class = lambda *name: Awkward().__reduce__()
         storage.put([("Greeter", "a", b"cgone\nThing\n.")])
-        error = self.assertRaises(UnreadableValue, store.get, "a")
+        with closing(SQLiteStorage(storage.path, None, lambda *name: Awkward().__reduce__())) as failing:
+            error = self.assertRaises(UnreadableValue, failing.open("Greeter").get, "a")
         self.assertTrue(str(error).endswith("left as it is: Silent"), str(error))
 
     def test_unpicklable(self) -> None:
@@ -312,3 +315,49 @@ class ValueTests(SQLiteCase):
         store = self.open().open("Greeter")
         self.assertRaises(UnstorableValue, store.set, "deep", value)
         self.assertEqual(store.len(), 0)
+
+
+class OriginTests(SQLiteCase):
+    """Values that came from outside are marked, until the bot stores others there."""
+
+    DATA = pickle.dumps(os.getcwd)
+    NAME = f"{os.getcwd.__module__}.getcwd"
+
+    def test_restored(self) -> None:
+        """A restored value is restricted, also after the file was opened anew; an assignment ends that."""
+        storage = self.open()
+        storage.put([("Greeter", "a", self.DATA), ("Greeter", "b", self.DATA)])
+        storage.open("Greeter").set("own", os.getcwd)
+        storage.close()
+        store = self.open().open("Greeter")
+        for key in ("a", "b"):
+            error = self.assertRaises(UnreadableValue, store.get, key)
+            self.assertIn(f"--trust {self.NAME}", str(error))
+        self.assertIs(store.get("own"), os.getcwd)
+        store.set("a", os.getcwd)
+        self.assertIs(store.get("a"), os.getcwd)
+        self.assertRaises(UnreadableValue, store.get, "b")
+
+    def test_trusted(self) -> None:
+        """What was trusted with a value is for that value alone."""
+        storage = self.open()
+        storage.put([("Greeter", "a", self.DATA)], trusted=[self.NAME])
+        storage.put([("Greeter", "b", self.DATA)])
+        self.assertIs(storage.open("Greeter").get("a"), os.getcwd)
+        self.assertRaises(UnreadableValue, storage.open("Greeter").get, "b")
+
+    def test_damaged_mark(self) -> None:
+        """A value whose mark can't be read isn't read either."""
+        storage = self.open()
+        storage.put([("Greeter", "a", self.DATA)], trusted=[self.NAME])
+        storage.write("UPDATE stored SET trusted = ?", ("nonsense",))
+        self.assertRaises(UnreadableValue, storage.open("Greeter").get, "a")
+
+    def test_older_file(self) -> None:
+        """Values in a file of the schema without marks are the bot's own."""
+        path = Path(self.mktemp())
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            upgrade(connection, path, STEPS[:1])
+            connection.execute("INSERT INTO stored VALUES (?, ?, ?)", (b"Greeter", b"a", self.DATA))
+        with closing(SQLiteStorage(path)) as storage:
+            self.assertIs(storage.open("Greeter").get("a"), os.getcwd)

@@ -1,0 +1,128 @@
+"""Judges the names in restored values before they are kept, when no plugin is loaded.
+
+What a value may name is decided when it is read; see `stored_classes.find_restored_class`. This tells an operator at once
+which values won't be readable. It reads the text of plugins' modules and runs none of it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from errklein.config import Config
+from errklein.plugins.discovery import entry_point_roots, find_plug_files
+from errklein.plugins.loading import CORE_PLUGINS
+from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.plugins.stored_classes import module_of_plugin, value_class_name
+from errklein.storage.restoring import Verdict
+from errklein.storage.standard_names import is_standard
+
+_Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class NameJudge:
+    """Judges names by the `.plug` files of the plugins that there are."""
+
+    def __init__(self, plugs: Iterable[PlugFile]) -> None:
+        self._plugs = list(plugs)
+
+    def __call__(self, namespace: str, module: str, name: str) -> Verdict:
+        """Whether a value in the storage of the plugin `namespace` may use the name."""
+        if is_standard(module, name) or value_class_name(module, name) is not None:
+            return Verdict.ALLOWED
+        local = module_of_plugin(namespace, module)
+        if local is None:
+            return Verdict.REFUSED
+        sources = [
+            source for plug in self._plugs if plug.name == namespace for source in _sources(plug.directory, local)
+        ]
+        if sources:
+            return _in_source(sources[0], name)
+        if local == module:
+            # No name of a plugin's module as errbot has them, but perhaps of a helper that the plugin had beside it.
+            return Verdict.REFUSED if _is_installed(module) else Verdict.MISSING
+        elsewhere = (plug for plug in self._plugs if plug.name != namespace)
+        return Verdict.REFUSED if any(_sources(plug.directory, local) for plug in elsewhere) else Verdict.MISSING
+
+
+def plugs_of(config: Config) -> Iterator[PlugFile]:
+    """The `.plug` files of the plugins that a bot with that configuration finds."""
+    repositories = Path(config.BOT_DATA_DIR) / "plugins"
+    roots: list[str | Path] = [
+        CORE_PLUGINS,
+        *config.directories("BOT_EXTRA_PLUGIN_DIR"),
+        *([repositories] if repositories.is_dir() else []),
+    ]
+    for path in find_plug_files([*roots, *entry_point_roots()]):
+        try:
+            yield PlugFile.load(path)
+        except PlugError:
+            # The start of the bot reports it; here it is a plugin that isn't there.
+            continue
+
+
+def _sources(directory: Path, module: str) -> list[Path]:
+    """The file of the module, in a list that is empty if there is none."""
+    path = directory.joinpath(*module.split("."))
+    return [file for file in (path.with_name(f"{path.name}.py"), path / "__init__.py") if file.is_file()]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _in_source(source: Path, name: str) -> Verdict:
+    """Whether the module in the file defines the class or function, as far as its text tells."""
+    try:
+        body: list[ast.stmt] = ast.parse(source.read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return Verdict.MISSING
+    *classes, last = name.split(".")
+    for part in classes:
+        definition = _bound_in(body).get(part)
+        if definition is None:
+            return Verdict.MISSING
+        if not isinstance(definition, ast.ClassDef):
+            return Verdict.REFUSED
+        body = definition.body
+    bound = _bound_in(body).get(last)
+    if bound is None:
+        return Verdict.MISSING
+    # A call may make a class, as namedtuple and Enum do; whatever else is assigned is defined elsewhere.
+    return Verdict.ALLOWED if isinstance(bound, (*_Definition.__args__, ast.Call)) else Verdict.REFUSED
+
+
+def _bound_in(body: Collection[ast.stmt]) -> dict[str, ast.AST]:
+    """What each name that the statements bind is bound to, by the last of those that define something."""
+    bound: dict[str, ast.AST] = {}
+    for name, node in _bindings(body):
+        if not (isinstance(node, ast.alias) and name in bound):
+            bound[name] = node
+    return bound
+
+
+def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
+    for statement in body:
+        if isinstance(statement, _Definition):
+            yield statement.name, statement
+        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+            for alias in statement.names:
+                yield alias.asname or alias.name.partition(".")[0], alias
+        elif isinstance(statement, ast.Assign):
+            for target in statement.targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, statement.value
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
+            yield statement.target.id, statement.value
+        else:
+            # if, try, with and the like, whose blocks bind names here.
+            for child in ast.iter_child_nodes(statement):
+                if isinstance(child, ast.stmt):
+                    yield from _bindings([child])
+                elif isinstance(child, (ast.ExceptHandler, ast.match_case)):
+                    yield from _bindings(child.body)

@@ -1,0 +1,85 @@
+"""Checks values from outside before they are kept: which of the names in them may be used."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from errklein.storage.pickle_names import DamagedPickle, names_in
+from errklein.storage.sqlite import Row
+
+
+class Verdict(enum.Enum):
+    """Whether a restored value may use a name."""
+
+    ALLOWED = enum.auto()
+    MISSING = enum.auto()
+    """It may once the plugin has it, which isn't there now, or doesn't define it."""
+    REFUSED = enum.auto()
+
+
+Judge = Callable[[str, str, str], Verdict]
+"""Judges a name by the namespace of the value, the module and the name in it."""
+
+
+@dataclass(frozen=True)
+class CheckedValue:
+    """What a value names that is refused, and what is missing, each "module.qualname", sorted."""
+
+    namespace: str
+    key: str
+    refused: list[str]
+    missing: list[str]
+
+    @property
+    def refusal(self) -> str:
+        """A line that says what is refused and how to allow it; "" if nothing is."""
+        if not self.refused:
+            return ""
+        options = " ".join(f"--trust {name}" for name in self.refused)
+        return (
+            f"{self.namespace}: {self.key!r} uses {' and '.join(self.refused)}, neither defined by the plugin itself nor "
+            f"allowed for all values; if you trust that, add {options}"
+        )
+
+    @property
+    def warning(self) -> str:
+        """A line that says what is missing; "" if nothing is."""
+        if not self.missing:
+            return ""
+        return (
+            f"{self.namespace}: {self.key!r} is kept as it is, and can be read when the plugin defines "
+            f"{' and '.join(self.missing)}"
+        )
+
+
+def check_value(namespace: str, key: str, data: bytes, judge: Judge, trusted: Collection[str]) -> CheckedValue:
+    """Judge each name in the pickle `data` that isn't `trusted`; raises DamagedPickle."""
+    verdicts = {
+        f"{module}.{name}": judge(namespace, module, name)
+        for module, name in sorted(names_in(data))
+        if f"{module}.{name}" not in trusted
+    }
+    return CheckedValue(
+        namespace,
+        key,
+        [name for name, verdict in verdicts.items() if verdict is Verdict.REFUSED],
+        [name for name, verdict in verdicts.items() if verdict is Verdict.MISSING],
+    )
+
+
+def check_rows(rows: Iterable[Row], judge: Judge, trusted: Collection[str]) -> tuple[list[str], list[str]]:
+    """A line for each value that names what is refused, and one for each that can't be read for another reason."""
+    refusals: list[str] = []
+    warnings: list[str] = []
+    for namespace, key, data in rows:
+        try:
+            checked = check_value(namespace, key, data, judge, trusted)
+        except DamagedPickle as error:
+            # It never does anything but raise an error when it is read, and somebody may know how to repair it.
+            warnings.append(f"{namespace}: {key!r} is kept as it is, and can't be read: {error}")
+            continue
+        refusals += [checked.refusal] if checked.refused else []
+        warnings += [checked.warning] if checked.missing else []
+    return refusals, warnings

@@ -1,0 +1,95 @@
+"""Names in values from outside are judged without running a plugin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.config import load_config
+from errklein.plugins.stored_names import NameJudge, plugs_of
+from errklein.storage.pickle_names import names_in
+from errklein.storage.restoring import Verdict
+from tests.plugins.test_stored_classes import MODULE
+from tests.processes import write_plugin
+from tests.storage.hostile_pickles import hostile_pickles
+
+EXTRA = """
+raise SystemExit("not to be run")
+
+try:
+    import json as Maybe
+except ImportError:
+    class Maybe:
+        pass
+
+if True:
+    class Inner:
+        Alias = Thing
+        def method(self):
+            pass
+
+kind: type = collections.namedtuple("kind", "a")
+"""
+
+
+class NameJudgeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """Plugins that can't be run."""
+        directory = Path(self.mktemp()).absolute()
+        write_plugin(directory, "Greeter", MODULE + EXTRA)
+        (directory / "greeter" / "mood.py").write_text("class Mood:\n    pass\n")
+        (directory / "greeter" / "lib").mkdir()
+        (directory / "greeter" / "lib" / "__init__.py").write_text("class Deep:\n    pass\n")
+        (directory / "greeter" / "bad.py").write_text("class (")
+        write_plugin(directory, "Other", "class Thing:\n    pass\n")
+        self.judge = NameJudge(plugs_of(load_config(None, {"BOT_EXTRA_PLUGIN_DIR": str(directory)})))
+
+    def check_all(self, verdict: Verdict, *names: str, module: str = "greeter") -> None:
+        """Check what is thought of these names of the plugin's module, by whatever name of that."""
+        for name in names:
+            for spelled in (module, f"errbot.plugins.{module}", f"errklein_plugins.Greeter.{module}"):
+                self.assertIs(self.judge("Greeter", spelled, name), verdict, (spelled, name))
+
+    def test_defined(self) -> None:
+        """What the plugin's modules define may be used."""
+        self.check_all(Verdict.ALLOWED, "Thing", "Thing.Part", "Thing.made", "make", "Point", "Inner", "Inner.method")
+        self.check_all(Verdict.ALLOWED, "kind", "Maybe")
+        self.check_all(Verdict.ALLOWED, "Mood", module="mood")
+        self.check_all(Verdict.ALLOWED, "Deep", module="lib")
+
+    def test_defined_elsewhere(self) -> None:
+        """What they import or give another name may not, nor its attributes."""
+        self.check_all(Verdict.REFUSED, "os", "os.system", "system", "Popen", "run", "paths.os.system", "mood.Mood")
+        self.check_all(
+            Verdict.REFUSED, "Thing.os", "Thing.os.system", "Thing.Popen", "Inner.Alias", "make.__globals__.x"
+        )
+
+    def test_missing(self) -> None:
+        """What they don't define now may come with another version of the plugin."""
+        self.check_all(Verdict.MISSING, "Gone", "Gone.Part", "Thing.Gone")
+        self.check_all(Verdict.MISSING, "Thing", module="gone")
+        self.check_all(Verdict.MISSING, "Thing", module="bad")
+        self.assertIs(self.judge("Unknown", "errbot.plugins.unknown", "Thing"), Verdict.MISSING)
+
+    def test_other_modules(self) -> None:
+        """Other plugins and installed packages have to be trusted; the allowed names of Python and errklein needn't."""
+        for module, name in (
+            ("errbot.plugins.other", "Thing"),
+            ("errklein_plugins.Other.other", "Thing"),
+            ("twisted.internet.defer", "Deferred"),
+            ("os", "system"),
+            ("errklein.cli", "main"),
+            ("errbot", "botcmd"),
+            ("flask", "request"),
+        ):
+            self.assertIs(self.judge("Greeter", module, name), Verdict.REFUSED, module)
+        for module, name in (("datetime", "date"), ("errbot.backends.base", "Message"), ("builtins", "set")):
+            self.assertIs(self.judge("Greeter", module, name), Verdict.ALLOWED, module)
+
+    def test_hostile(self) -> None:
+        """Each hostile pickle has a name that is refused at once."""
+        for hostile in hostile_pickles(Path("ran")):
+            verdicts = {self.judge("Greeter", *name) for name in names_in(hostile.data)}
+            self.assertIn(Verdict.REFUSED, verdicts, hostile.what)
+            self.assertNotIn(Verdict.MISSING, verdicts, hostile.what)
