@@ -16,11 +16,12 @@ from twisted.python import usage
 
 from errklein import logs
 from errklein.config import Config, ConfigError, load_config
-from errklein.data_dir import DataDirectory, DataDirectoryError
+from errklein.data_dir import DataDirectory, DataDirectoryError, acting_as
 from errklein.environment import damages
 from errklein.log_records import FormattedByLogging
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.settings import BACKEND_NAMES
+from errklein.storage import StorageError
 from errklein.wiring import wire
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ class Options(usage.Options):
         ["backend", "b", None, "The chat network, instead of the configuration's: IRC, Text, Test or Null."],
         ["data-dir", "d", None, "Where data is kept, instead of the configuration's BOT_DATA_DIR."],
     ]
-    optFlags: ClassVar = [["reload", None, "Reload a plugin when one of its files changes."]]
+    optFlags: ClassVar = [
+        ["reload", None, "Reload a plugin when one of its files changes."],
+        ["no-import", None, "Start although errbot's values in the data directory were not imported."],
+    ]
     compData = usage.Completions(
         optActions={"config": usage.CompleteFiles("*.py"), "data-dir": usage.CompleteDirs()},
         multiUse=["web", "plugin-dir"],
@@ -101,7 +105,7 @@ def makeService(options: Options) -> IService:
     """
     try:
         return _make_service(options)
-    except (ConfigError, DataDirectoryError) as error:
+    except (ConfigError, DataDirectoryError, StorageError) as error:
         raise SystemExit(f"errklein: {error}") from None
     except Exception as error:
         # In a damaged environment, what is wrong is the environment and not the line that stumbled over it.
@@ -115,7 +119,7 @@ def _make_service(options: Options) -> IService:
     gc.disable()
     from twisted.internet import reactor
 
-    from errklein.plugins.storages import check_storage
+    from errklein.plugins.storages import check_shelves, check_storage, settle_shelves
     from errklein.reloading import Reloading
     from errklein.running.relaunch import offer_restart
     from errklein.sentry import check_sentry, start_sentry
@@ -134,9 +138,17 @@ def _make_service(options: Options) -> IService:
         check_storage(config)
         check_sentry(config)
         data_directory.check()
+        if not options["no-import"]:
+            # The service checks it again; but a daemon's parent shows no more than 100 bytes of what went wrong there.
+            with acting_as(uid, gid):
+                check_shelves(config, options["data-dir"])
         check_endpoints(endpoints)
     choose_log(options.launcher, config, data_directory, launch)
-    web, make_bot = wire(reactor, config)
+    web, make_bot = wire(
+        reactor,
+        config,
+        check_stored=lambda storage: settle_shelves(config, storage, options["data-dir"], bool(options["no-import"])),
+    )
 
     relaunch = Relaunch(reactor, launch.pid_file, why_no_restart(options.launcher, endpoints))
     offer_restart(relaunch.request)

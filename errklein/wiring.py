@@ -13,22 +13,27 @@ from errklein.config import Config
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
-    from errklein.ports import Backend
+    from errklein.ports import Backend, Storage
     from errklein.web import WebServer
 
 
 def wire(
-    reactor: Any, config: Config, bot_class: type[Bot] | None = None, ended: Callable[[], None] | None = None
+    reactor: Any,
+    config: Config,
+    bot_class: type[Bot] | None = None,
+    ended: Callable[[], None] | None = None,
+    check_stored: Callable[[Storage], None] = lambda storage: None,
 ) -> tuple[WebServer, Callable[[], Bot]]:
     """Put the bot together: the web server, and what makes the rest once its data may be opened.
 
     The bot is a Bot, or of the class given, which is built as one. `ended` is called when the bot has nothing more to do;
-    by default the reactor stops.
+    by default the reactor stops. `check_stored` is called with the storage before anything uses it; what it raises, making
+    the bot raises.
     """
     from errklein import compat
     from errklein.bot import Bot
     from errklein.plugins.packages import PackageDirectory
-    from errklein.plugins.storages import make_storage, shelves_to_import
+    from errklein.plugins.storages import make_storage
     from errklein.running import Runner, WorkerPool
     from errklein.web import WebServer, WebSettings
 
@@ -50,6 +55,11 @@ def wire(
         PackageDirectory(Path(config.BOT_DATA_DIR)).activate()
         compat.install()
         storage = make_storage(config)
+        try:
+            check_stored(storage)
+        except BaseException:
+            storage.close()
+            raise
         bot = (bot_class or Bot)(
             reactor,
             config,
@@ -64,9 +74,6 @@ def wire(
             ended=ended or reactor.stop,
         )
         _tell_limits(config, bot.backends.values())
-        hint = shelves_to_import(config, storage) if config.STORAGE == "Shelf" else None
-        if hint:
-            bot.tell_admins(hint)
         return bot
 
     return web, make_bot

@@ -58,11 +58,11 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
         raise SystemExit(f"errklein: {error}") from None
     from twisted.internet.task import react
 
-    react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config, failed)))
+    react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config, data_dir, failed)))
 
 
-async def _check(reactor: Any, config: Config, failed: bool) -> None:
-    kept_in_a_file = config.STORAGE == "Shelf"
+async def _check(reactor: Any, config: Config, data_dir: str | None, failed: bool) -> None:
+    storage = config.STORAGE
     if not database_of(config).exists():
         # What the bot has not stored yet can't be read, and a check leaves nothing behind.
         config.STORAGE = "Memory"
@@ -82,10 +82,10 @@ async def _check(reactor: Any, config: Config, failed: bool) -> None:
         lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.state(plugin)]}")
         if plugin.instance is not None:
             lines += [f"    {line}" for line in describe(plugin.instance, config.BOT_PREFIX)]
+    config.STORAGE = storage
+    unimported = shelves_to_import(config, bot.storage, data_dir)
+    problems += [unimported] if unimported is not None else []
     lines += ["", *(f"problem: {escape(problem)}" for problem in problems)] if problems else []
-    hint = shelves_to_import(config, bot.storage) if kept_in_a_file else None
-    if hint is not None:
-        lines += ["", escape(hint)]
     found = [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found]
     blocking = [line for _, instance in found if instance is not None for line in reactor_warnings(instance)]
     told = (*clashes(bot.plugin_manager), *doubts(config), *unknown_names(config, found), *blocking)

@@ -21,6 +21,7 @@ from errklein.config import Config, ConfigError, load_config
 from errklein.data_dir import DataDirectory
 from errklein.log_records import FormattedByLogging
 from errklein.logs import Destinations, bridge_stdlib
+from errklein.plugins.storages import shelves_to_import
 from errklein.running.reactor_thread import reactor_thread
 from errklein.sentry import start_sentry
 from errklein.settings import SETTINGS
@@ -110,7 +111,13 @@ class EmbeddedBot(MutableMapping[str, Any]):
 
     def _make(self, config: Any) -> Bot:
         _, make_bot = wire(self._running.reactor, config, ended=self.shutdown)
-        return make_bot()
+        bot = make_bot()
+        # A program that embeds the bot has no --no-import, and may not expect an error here.
+        hint = shelves_to_import(config, bot.storage)
+        if hint is not None:
+            bot.log.warn("{hint}", hint=hint)
+            bot.tell_admins(hint)
+        return bot
 
     def _do(self, work: Callable[..., Any], *args: Any) -> Any:
         return self._running.wait(work, *args, timeout=None, what="it")

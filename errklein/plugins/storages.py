@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from errklein.ports import Storage
 from errklein.settings import STORAGES
 from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage, StorageError
 from errklein.storage.base import StoragePluginBase
-from errklein.storage.importing import imported_shelves, unimported
+from errklein.storage.importing import imported_shelves, is_settled, settle, unimported
 from errklein.storage.third_party import ThirdPartyStorage
 
 _BASE: type[Any] = StoragePluginBase
@@ -61,16 +63,53 @@ def database_of(config: Config) -> Path:
     return Path(config.STORAGE_CONFIG.get("basedir", config.BOT_DATA_DIR)) / DATABASE
 
 
-def shelves_to_import(config: Config, storage: Storage) -> str | None:
-    """A line that says that errbot has values in the data directory that weren't imported, if it has; may block."""
+def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = None) -> str | None:
+    """A line that names the shelves of errbot's that must be imported before the bot starts; None if there are none.
+
+    `data_dir` is the command line's option. After the first start (see `settle_shelves`) there are none any more. May
+    block.
+    """
+    if config.STORAGE != "Shelf" or is_settled(storage):
+        return None
     directory = database_of(config).parent
     namespaces = unimported(directory, imported_shelves(storage))
     if not namespaces:
         return None
     return (
-        f"{directory} has shelves of errbot's that were not imported ({', '.join(namespaces)}): stop the bot and run "
-        "`errklein import-errbot`, or move them away if they aren't wanted."
+        f"{directory} has values of errbot's that were not imported ({', '.join(namespaces)}): run "
+        f"`{_import_command(config, data_dir)}` before the first start, or start once with --no-import to leave them out"
     )
+
+
+def check_shelves(config: Config, data_dir: str | None) -> None:
+    """Raise StorageError if shelves must be imported first. The storage is opened only if it is there, and closed again."""
+    if config.STORAGE != "Shelf" or not unimported(database_of(config).parent, ()):
+        return
+    with closing(make_storage(config) if database_of(config).exists() else MemoryStorage()) as storage:
+        reason = shelves_to_import(config, storage, data_dir)
+    if reason is not None:
+        raise StorageError(reason)
+
+
+def settle_shelves(config: Config, storage: Storage, data_dir: str | None, no_import: bool) -> None:
+    """Let the bot start, now and later: files that come into the data directory from now on are no shelves of errbot's.
+
+    Raises StorageError if shelves must be imported first, unless `no_import`. May block.
+    """
+    if config.STORAGE != "Shelf" or is_settled(storage):
+        return
+    reason = shelves_to_import(config, storage, data_dir)
+    if reason is not None and not no_import:
+        raise StorageError(reason)
+    settle(storage)
+
+
+def _import_command(config: Config, data_dir: str | None) -> str:
+    """The command that imports errbot's shelves, wherever it is run."""
+    options = [] if config.path is None else ["--config", str(config.path)]
+    if data_dir is not None or config.path is None:
+        options += ["--data-dir", config.BOT_DATA_DIR]
+    return shlex.join(["errklein", "import-errbot", *options])
 
 
 def check_storage(config: Config) -> None:

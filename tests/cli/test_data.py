@@ -18,11 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import cli
 from errklein.config import load_config
 from errklein.data_dir import DataDirectory
-from errklein.plugins.storages import shelves_to_import
-from errklein.storage import MemoryStorage, SQLiteStorage
+from errklein.plugins.storages import settle_shelves, shelves_to_import
+from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
 from errklein.storage.backup import write_backup
 from errklein.storage.importing import MARK
-from tests.processes import ERRKLEIN, run, write_config, write_plugin
+from tests.processes import ERRKLEIN, TWISTD, run, write_config, write_plugin
 from tests.storage.hostile_pickles import hostile_pickles
 
 
@@ -157,16 +157,21 @@ class ImportTests(DataCase):
         self.assertNotIn("\x1b", self.err.getvalue())
         self.assertEqual(self.stored(), {})
 
-    def test_hint(self) -> None:
-        """There is a line that says that there is something to import, until it is; removed values don't matter."""
+    def test_shelves_to_import(self) -> None:
+        """There is a line with the exact command, until it was run; values that are removed then don't matter."""
         config = load_config(self.directory / "config.py")
         with closing(MemoryStorage()) as storage:
             self.assertIsNone(shelves_to_import(config, storage))
             self.write_shelf("Greeter", names=["a"])
-            hint = shelves_to_import(config, storage)
-        assert hint is not None
-        self.assertIn("(Greeter)", hint)
-        self.assertIn("errklein import-errbot", hint)
+            line = shelves_to_import(config, storage)
+            assert line is not None
+            self.assertIn("(Greeter)", line)
+            self.assertIn(f"`errklein import-errbot --config {self.directory / 'config.py'}`", line)
+            self.assertIn(f"--data-dir {self.data}`", shelves_to_import(config, storage, "data") or "")
+            built_in = load_config(None, {"BOT_DATA_DIR": str(self.data)})
+            self.assertIn(
+                f"`errklein import-errbot --data-dir {self.data}`", shelves_to_import(built_in, storage) or ""
+            )
         self.run_command("import-errbot")
         with closing(SQLiteStorage(self.data / "errklein.sqlite")) as file:
             file.open("Greeter").remove("names")
@@ -185,6 +190,21 @@ class ImportTests(DataCase):
         self.assertEqual(self.stored(), {("Greeter", "names"): [], ("Greeter", "old"): 1})
         self.assertEqual(self.run_command("import-errbot", "--force"), 0)
         self.assertEqual(self.stored(), {("Greeter", "names"): ["errbot"], ("Greeter", "old"): 1})
+
+    def test_settled(self) -> None:
+        """A bot can't start before the import, unless that is meant; once it has started, nothing holds it up any more."""
+        config = load_config(self.directory / "config.py")
+        self.write_shelf("Greeter", names=["a"])
+        with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
+            for _ in range(2):
+                error = self.assertRaises(StorageError, settle_shelves, config, storage, None, no_import=False)
+                self.assertIn("import-errbot", str(error))
+                self.assertIn("--no-import", str(error))
+            settle_shelves(config, storage, None, no_import=True)
+            settle_shelves(config, storage, None, no_import=False)
+            self.write_shelf("Another", names=["a"])
+            settle_shelves(config, storage, None, no_import=False)
+            self.assertIsNone(shelves_to_import(config, storage))
 
     def test_hostile(self) -> None:
         """What could run code is left in its shelf and listed by name, until that is trusted; nothing is run."""
@@ -226,14 +246,36 @@ class MovingTests(DataCase):
         with shelve.open(str(self.data / "Greeter.db")) as shelf:
             # As pickle's protocol 2 writes an instance with one attribute.
             shelf.dict[b"thing"] = b"\x80\x02cerrbot.plugins.greeter\nThing\n)\x81}X\x01\0\0\0aK\x05sb."
-        before = run(ERRKLEIN, "-T", cwd=self.directory, stdin="!uptime\n")
-        self.assertIn("shelves of errbot's that were not imported (Greeter)", before.stdout)
-        self.assertIn("import-errbot", run(ERRKLEIN, "check", cwd=self.directory).stdout)
-        imported = run(ERRKLEIN, "import-errbot", cwd=self.directory)
+        command = ["import-errbot", "--config", str(self.directory / "config.py")]
+        for start in (["-T"], ["run", "--backend", "Text"]):
+            before = run(ERRKLEIN, *start, cwd=self.directory, stdin="!look\n")
+            self.assertEqual(before.returncode, 1, before.stdout)
+            self.assertIn("were not imported (Greeter)", before.stderr)
+            self.assertIn(f"`errklein {' '.join(command)}`", before.stderr)
+        checked = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual(checked.returncode, 1)
+        self.assertIn(f"`errklein {' '.join(command)}`", checked.stdout)
+        imported = run(ERRKLEIN, *command, cwd=self.directory)
         self.assertEqual((imported.returncode, imported.stderr), (0, ""))
         after = run(ERRKLEIN, "-T", cwd=self.directory, stdin="!look\n!uptime\n")
         self.assertIn("Thing of 5", after.stdout, after.stderr)
-        self.assertNotIn("import-errbot", after.stdout)
+        self.assertEqual(run(ERRKLEIN, "check", cwd=self.directory).returncode, 0)
+
+    def test_without_import(self) -> None:
+        """With --no-import the bot starts without errbot's values, and needs the option no more."""
+        self.write_shelf("Greeter", names=["a"])
+        for options in (["--no-import"], []):
+            started = run(ERRKLEIN, "run", "-b", "Text", *options, cwd=self.directory, stdin="!uptime\n")
+            self.assertEqual(started.returncode, 0, started.stderr)
+            self.assertIn("I've been up for", started.stdout)
+
+    def test_daemon(self) -> None:
+        """A daemon doesn't start before the import either, and the parent process says why."""
+        self.write_shelf("Greeter", names=["a"])
+        started = run(TWISTD, "errklein", cwd=self.directory)
+        self.assertEqual(started.returncode, 1)
+        self.assertIn("errklein import-errbot --config", started.stdout + started.stderr)
+        self.assertFalse((self.directory / "twistd.pid").exists())
 
 
 class BackupTests(DataCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shelve
 import subprocess
 import sys
 import types
@@ -97,7 +98,38 @@ class DefaultsTests(PluginFilesTestCase):
             print("over")
             """,
         )
-        ran = subprocess.run(
+        ran = self.run_program()
+        self.assertEqual((ran.stdout, ran.returncode), ("null ['null']\nover\n", 0), ran.stderr)
+        log = (self.directory / "log.txt").read_text()
+        self.assertIn("[errbot.plugins.X#info] a plugin's\\nwords\n", log)
+        self.assertIn("Connected to null", log)
+
+    def test_shelves_that_were_not_imported(self) -> None:
+        """A program whose data directory has values of errbot's runs, and its log says how to import them."""
+        with shelve.open(str(self.directory / "Greeter.db")) as shelf:
+            shelf["a"] = 1
+        self.write(
+            "program.py",
+            f"""
+            import logging, threading, types
+            from errklein.compat.bootstrap import setup_bot
+            config = types.SimpleNamespace(
+                BOT_ADMINS=("me",), BOT_DATA_DIR={str(self.directory)!r}, CORE_PLUGINS=(), BACKEND="Null",
+                BOT_LOG_FILE={str(self.directory / "log.txt")!r}, BOT_LOG_LEVEL=logging.INFO,
+            )
+            bot = setup_bot("Null", logging.getLogger(), config)
+            threading.Timer(0.1, bot.shutdown).start()
+            bot.serve_forever()
+            print("over")
+            """,
+        )
+        ran = self.run_program()
+        self.assertEqual((ran.stdout, ran.returncode), ("over\n", 0), ran.stderr)
+        self.assertIn(f"`errklein import-errbot --data-dir {self.directory}`", (self.directory / "log.txt").read_text())
+
+    def run_program(self) -> subprocess.CompletedProcess[str]:
+        """Run program.py in another process."""
+        return subprocess.run(
             [sys.executable, str(self.directory / "program.py")],
             capture_output=True,
             text=True,
@@ -106,10 +138,6 @@ class DefaultsTests(PluginFilesTestCase):
             cwd=Path(__file__).parents[2],
             env={"PYTHONPATH": str(Path(__file__).parents[2])},
         )
-        self.assertEqual((ran.stdout, ran.returncode), ("null ['null']\nover\n", 0), ran.stderr)
-        log = (self.directory / "log.txt").read_text()
-        self.assertIn("[errbot.plugins.X#info] a plugin's\\nwords\n", log)
-        self.assertIn("Connected to null", log)
 
 
 class UtilsTests(PluginFilesTestCase):
