@@ -7,6 +7,19 @@ from typing import Any
 
 from errklein.chat.identifiers import Identifier, Person, Room
 
+_OF_ERRBOT = {
+    "_body": "body",
+    "_from": "frm",
+    "_to": "to",
+    "_parent": "parent",
+    "_delayed": "delayed",
+    "_partial": "partial",
+    "_extras": "extras",
+    "_flow": "flow",
+    "ctx": "_ctx",
+}
+"""What errbot's pickles call attributes that have other names here."""
+
 
 class Message:
     """Text on its way from somebody to somebody.
@@ -36,6 +49,10 @@ class Message:
         self.extras: Any = dict(extras or {}) if extras is None or isinstance(extras, Mapping) else extras
         self.flow = flow
         self._ctx: dict[str, Any] = {}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Take the attributes of a message that was pickled, here or by errbot."""
+        vars(self).update({_OF_ERRBOT.get(name, name): value for name, value in state.items()})
 
     @property
     def ctx(self) -> dict[str, Any]:

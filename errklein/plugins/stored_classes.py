@@ -11,15 +11,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from types import FunctionType
 
+from errklein.chat import Identifier
+from errklein.compat import holder
 from errklein.compat.names import ERRBOT, FACADES
 from errklein.plugins.imports import PACKAGE
 from errklein.plugins.slugs import slug
 
 _ERRBOT_PLUGINS = "errbot.plugins."
+
+_IDENTIFIER = "._unpickle_identifier"
+"""What errbot's pickles call of a backend's class, with an identifier as text, to have the identifier."""
 
 VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.chat.cards": ("Card",),
@@ -67,8 +73,32 @@ def find_restored_class(namespace: str, module: str, qualname: str) -> object | 
     value_class = value_class_name(module, qualname)
     if value_class is not None:
         return _found(*value_class)
+    if is_backend(module, qualname):
+        return identifier_of_errbot if qualname.endswith(_IDENTIFIER) else ErrbotBackend(module, qualname)
     local = module_of_plugin(namespace, module)
     return None if local is None else _defined_in(f"{PACKAGE}.{slug(namespace)}", local, qualname)
+
+
+@dataclass(frozen=True)
+class ErrbotBackend:
+    """The class of a backend, which errbot's pickles of identifiers name. It can't be called."""
+
+    module: str
+    name: str
+
+
+def is_backend(module: str, qualname: str) -> bool:
+    """Whether the name is that of a backend of errbot's, or of the function in it that makes a stored identifier."""
+    name = qualname.removesuffix(_IDENTIFIER)
+    return module.startswith("errbot.backends.") and name.endswith("Backend") and name.isidentifier()
+
+
+def identifier_of_errbot(text: str) -> Identifier:
+    """The identifier that errbot stored as the text, which the running bot's network understands; raises ValueError."""
+    if holder.bot is None:
+        raise ValueError(f"the identifier {text!r} can be read only while the bot runs")
+    identifier: Identifier = holder.bot.build_identifier(str(text))
+    return identifier
 
 
 def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from errklein.config import Config
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.plug_file import PlugError, PlugFile
-from errklein.plugins.stored_classes import module_of_plugin, value_class_name
+from errklein.plugins.stored_classes import is_backend, module_of_plugin, value_class_name
 from errklein.storage.restoring import Verdict
 from errklein.storage.standard_names import is_standard
 
@@ -30,7 +30,7 @@ class NameJudge:
 
     def __call__(self, namespace: str, module: str, name: str) -> Verdict:
         """Whether a value in the storage of the plugin `namespace` may use the name."""
-        if is_standard(module, name) or value_class_name(module, name) is not None:
+        if is_standard(module, name) or value_class_name(module, name) is not None or is_backend(module, name):
             return Verdict.ALLOWED
         local = module_of_plugin(namespace, module)
         if local is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from io import BytesIO
 
 from errklein.storage.restricted_pickling import RestrictedUnpickler
-from errklein.storage.standard_names import OneCall
 
 
 class DamagedPickle(Exception):
@@ -15,7 +14,7 @@ class DamagedPickle(Exception):
 def names_in(data: bytes) -> set[tuple[str, str]]:
     """The classes and functions that the pickle names, by module and name, as Python 3 calls them.
 
-    A function that only pickle's own call of may be used is among them only if it is called otherwise. Raises
+    `getattr` and `_codecs.encode` are among them only if they are called otherwise than pickle calls them. Raises
     DamagedPickle.
     """
     file = BytesIO(data)
@@ -41,8 +40,8 @@ class _Recorder(RestrictedUnpickler):
         self.names.add((module, name))
         return self._stand_ins.setdefault((module, name), type("StandIn", (_StandIn,), {}))
 
-    def make(self, call: OneCall, args: tuple[object, ...]) -> object:
-        return _StandIn()
+    def make_bytes(self, text: str) -> object:
+        return b""
 
 
 class _StandIn:

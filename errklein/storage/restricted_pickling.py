@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 
 from errklein.storage.pickling import FindClass, plugin_global
 from errklein.storage.plain_pickling import plain_value
-from errklein.storage.standard_names import ONE_CALL, OneCall, is_standard, standard_object
+from errklein.storage.standard_names import is_standard, latin1_bytes, standard_object
 
 _SHARED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, enum.Enum)
 """Objects that exist once in the process, whatever reads them."""
@@ -55,32 +55,48 @@ class RestrictedUnpickler(pickle._Unpickler):
 
     stack: list[Any]
 
+    def __init__(self, file: BytesIO) -> None:
+        super().__init__(file)
+        # With the object, so that no other one gets its id while this pickle is read.
+        self._named: dict[int, tuple[object, str, str]] = {}
+
     def look_up(self, module: str, name: str) -> object:
         """What the name stands for, as Python 3 calls it; raises ForbiddenName."""
         raise ForbiddenName(module, name)
 
-    def make(self, call: OneCall, args: tuple[object, ...]) -> object:
-        """What the call returns."""
-        return call.make(*args)
+    def make_bytes(self, text: str) -> object:
+        """The bytes that the text of Latin-1 characters stands for."""
+        return latin1_bytes(text)
 
     def find_class(self, module: str, name: str) -> Any:
         """Called by pickle for each name, and by errklein's own pickles for names of plugins' classes."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedPickle("a name is not a string")
         module, name = as_in_python_3(module, name)
-        if module == plugin_global.__module__ and name == plugin_global.__name__:
+        if (module, name) == (plugin_global.__module__, plugin_global.__name__):
             return self.find_class
-        call = ONE_CALL.get((module, name))
-        return self.look_up(module, name) if call is None else self._checking(module, name, call)
+        if (module, name) == ("builtins", "getattr"):
+            return self._attribute
+        if (module, name) == ("_codecs", "encode"):
+            return self._encode
+        found = self.look_up(module, name)
+        self._named[id(found)] = found, module, name
+        return found
 
-    def _checking(self, module: str, name: str, call: OneCall) -> Callable[..., object]:
-        def checked(*args: object) -> object:
-            if call.is_it(args, self.look_up):
-                return self.make(call, args)
-            function: Any = self.look_up(module, name)
-            return function(*args)
+    def _attribute(self, *args: Any) -> Any:
+        """`getattr`, as pickle calls it for what is nested in a class: another name to look up."""
+        if len(args) == 2 and id(args[0]) in self._named and isinstance(args[1], str):
+            _, module, name = self._named[id(args[0])]
+            return self.find_class(module, f"{name}.{args[1]}")
+        function: Any = self.look_up("builtins", "getattr")
+        return function(*args)
 
-        return checked
+    def _encode(self, *args: Any) -> Any:
+        """`_codecs.encode`, as pickle calls it for bytes."""
+        if len(args) == 2 and isinstance(args[0], str) and args[1] in ("latin1", "latin-1"):
+            return self.make_bytes(args[0])
+        function: Any = self.look_up("_codecs", "encode")
+        return function(*args)
 
     def _build(self) -> None:
         if isinstance(self.stack[-2], _SHARED):

@@ -6,9 +6,10 @@ arguments make it run code, open a file or give access to another object's attri
 - `builtins.eval`, `exec`, `compile`, `__import__`, `open`, `type` (makes classes), and everything in `os`, `subprocess`,
   `importlib` and the like;
 - `builtins.getattr`, all of `operator`, and `functools.partial` and `reduce`: they lead from a harmless object to its
-  `__globals__`, or put calls together. Pickles of `zoneinfo.ZoneInfo` need `getattr` for one attribute: see ONE_CALL;
+  `__globals__`, or put calls together. Pickles of protocols 0 to 3 write a nested class as `getattr(Outer, "Inner")`; the
+  unpickler takes that as the name `Outer.Inner`, which has to be allowed as any other;
 - `codecs.encode` and `decode`, which call any registered codec. Pickles of protocols 0 to 2 write `bytes` as
-  `_codecs.encode(text, "latin1")`: see ONE_CALL;
+  `_codecs.encode(text, "latin1")`; the unpickler makes that one call itself;
 - `copyreg.__newobj_ex__` and `types.FunctionType`, `CodeType` and `MethodType`.
 
 `copyreg._reconstructor` and `__newobj__` only call `__new__` and `__init__` of a class that the pickle has to name as
@@ -18,8 +19,7 @@ well. `re._compile` parses a pattern. The paths open nothing until a plugin asks
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib import import_module
 
 _PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
@@ -45,52 +45,19 @@ STANDARD_NAMES: Mapping[str, tuple[str, ...]] = {
     "time": ("struct_time",),
     "types": ("SimpleNamespace",),
     "uuid": ("SafeUUID", "UUID"),
-    "zoneinfo": ("ZoneInfo",),
+    "zoneinfo": ("ZoneInfo", "ZoneInfo._unpickle"),
 }
 """By module. A name is exactly one of these; nothing is reached through it, as `datetime.sys` would be."""
 
 
-LookUp = Callable[[str, str], object]
-"""What a name, by module and name, stands for in the pickle that is read."""
-
-
-def _is_latin1(args: tuple[object, ...], look_up: LookUp) -> bool:
-    return len(args) == 2 and isinstance(args[0], str) and args[1] in ("latin1", "latin-1")
-
-
-def _is_zone(args: tuple[object, ...], look_up: LookUp) -> bool:
-    return len(args) == 2 and args[1] == "_unpickle" and args[0] is look_up("zoneinfo", "ZoneInfo")
-
-
-def _latin1_bytes(text: str, encoding: str) -> bytes:
+def latin1_bytes(text: str) -> bytes:
+    """What `_codecs.encode(text, "latin1")` returns."""
     return text.encode("latin1")
-
-
-def _zone_maker(cls: type[zoneinfo.ZoneInfo], name: str) -> Callable[[str, bool], zoneinfo.ZoneInfo]:
-    return _zone
 
 
 def _zone(key: str, from_cache: bool) -> zoneinfo.ZoneInfo:
     # The key is looked up below the directories of time zones; ZoneInfo refuses one that leads out of them.
     return zoneinfo.ZoneInfo(key) if from_cache else zoneinfo.ZoneInfo.no_cache(key)
-
-
-@dataclass(frozen=True)
-class OneCall:
-    """The one call that pickles may make of a function.
-
-    `is_it` tells by the arguments whether a call is that one; `make` does what the function would.
-    """
-
-    is_it: Callable[[tuple[object, ...], LookUp], bool]
-    make: Callable[..., object]
-
-
-ONE_CALL: Mapping[tuple[str, str], OneCall] = {
-    ("_codecs", "encode"): OneCall(_is_latin1, _latin1_bytes),
-    ("builtins", "getattr"): OneCall(_is_zone, _zone_maker),
-}
-"""Functions that pickle calls in one way, and that must not be called in any other."""
 
 
 def is_standard(module: str, name: str) -> bool:
@@ -100,5 +67,7 @@ def is_standard(module: str, name: str) -> bool:
 
 def standard_object(module: str, name: str) -> object:
     """What the name stands for; raises ImportError or AttributeError if this Python doesn't have it."""
+    if (module, name) == ("zoneinfo", "ZoneInfo._unpickle"):
+        return _zone
     found: object = getattr(import_module("pathlib" if module == "pathlib._local" else module), name)
     return found

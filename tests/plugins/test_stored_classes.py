@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.backends.text.identifiers import TextPerson
 from errklein.chat import Card, Message, Presence, Reaction
+from errklein.compat import holder
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.stored_classes import VALUE_CLASSES, find_class, find_restored_class
@@ -193,6 +195,39 @@ class RestoredClassesTests(StoredClassesCase):
         self.assertIn(f"--trust {name}", str(error))
         self.assertIs(type(self.restored("errbot.plugins.greeter", "Thing", "Other", trusted=[name])), module.Thing)
         self.assertIsNone(find_restored_class("Other", PLUGIN, "Thing"))
+
+    def test_nested_in_old_protocols(self) -> None:
+        """A nested class, which errbot's protocol 2 writes as an attribute of the outer one, is found."""
+        module = load_module(self.plug)
+        nested = b"\x80\x02c__builtin__\ngetattr\n(cerrbot.plugins.greeter\nThing\nV%b\ntR)\x81."
+        self.storage.put([("My Greeter", "part", nested % b"Part"), ("My Greeter", "popen", nested % b"Popen")])
+        store = self.storage.open("My Greeter")
+        self.assertIs(type(store.get("part")), module.Thing.Part)
+        self.assertIn("greeter.Thing.Popen", str(self.assertRaises(UnreadableValue, store.get, "popen")))
+
+    def test_identifiers_of_errbot(self) -> None:
+        """A person that errbot has stored is what the running bot makes of the text; nothing else of a backend is."""
+        self.patch(holder, "bot", None)
+        reading = b"\x80\x02c__builtin__\ngetattr\n(cerrbot.backends.irc\nIRCBackend\nV%b\ntR(Va!b@c\ntR."
+        self.storage.put([("Greeter", "who", reading % b"_unpickle_identifier")])
+        who = self.storage.open("Greeter")
+        self.assertIn("while the bot runs", str(self.assertRaises(UnreadableValue, who.get, "who")))
+        self.patch(holder, "bot", SimpleNamespace(build_identifier=IRCPerson))
+        self.assertEqual(who.get("who"), IRCPerson("a!b@c"))
+        for name in (b"connect", b"__init__", b"_unpickle_identifier.__globals__", b"x._unpickle_identifier"):
+            self.storage.put([("Greeter", "who", reading % name)])
+            self.assertIn("errbot.backends.irc.IRCBackend.", str(self.assertRaises(UnreadableValue, who.get, "who")))
+        self.storage.put([("Greeter", "who", b"cerrbot.backends.irc\nIRCBackend\n(Va!b@c\ntR.")])
+        self.assertRaises(UnreadableValue, who.get, "who")
+
+    def test_message_of_errbot(self) -> None:
+        """A message that errbot has stored has errklein's attributes."""
+        state = "(V_body\nVtext\nV_from\nNV_to\nNV_parent\nNV_delayed\nI01\nV_extras\n}V_flow\nNV_partial\nI00\nVctx\n}"
+        data = f"\x80\x02cerrbot.backends.base\nMessage\n)\x81}}{state}ub.".encode("latin-1")
+        self.storage.put([("Greeter", "message", data)])
+        message = self.storage.open("Greeter").get("message")
+        self.assertEqual((message.body, message.frm, message.delayed, message.ctx), ("text", None, True, {}))
+        self.assertEqual(str(message.clone()), "text")
 
     def test_nothing_is_imported(self) -> None:
         """A file beside the plugin that the plugin hasn't imported isn't run by a name in a value."""

@@ -35,13 +35,14 @@ def hostile_pickles(ran: Path) -> Iterator[Hostile]:
     yield _hostile(
         "getattr to a function's globals",
         "cbuiltins\ngetattr\n(cre\n_compile\nV__globals__\ntR.",
-        "builtins.getattr",
+        "re._compile.__globals__",
     )
     yield _hostile(
         "getattr that is no time zone's",
         "cbuiltins\ngetattr\n(czoneinfo\nZoneInfo\nV_weak_cache\ntR.",
-        "builtins.getattr",
+        "zoneinfo.ZoneInfo._weak_cache",
     )
+    yield _hostile("getattr of a value", "cbuiltins\ngetattr\n(cbuiltins\nlist\n(tRV__class__\ntR.", "builtins.getattr")
     yield _hostile("a module of a class", "\x80\x04\x8c\x08datetime\x8c\x0bsys.modules\x93.", "datetime.sys.modules")
     yield _hostile("operator", "coperator\nattrgetter\n(V__globals__\ntR.", "operator.attrgetter")
     yield _hostile("partial", f"cfunctools\npartial\n(cos\nsystem\nV{command}\ntR.", "functools.partial", "os.system")
