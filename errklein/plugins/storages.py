@@ -77,7 +77,7 @@ def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = N
         return None
     return (
         f"{directory} has values of errbot's that were not imported ({', '.join(namespaces)}): run "
-        f"`{_import_command(config, data_dir)}` before the first start, or start once with --no-import to leave them out"
+        f"`{_import_command(config, data_dir)}` before the first start; to start without them, add --no-import once to `errklein run` or `twistd errklein`"
     )
 
 

@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
-from types import FunctionType
+from pathlib import Path
+from types import FunctionType, ModuleType
 
 from errklein.chat import Identifier
 from errklein.compat import holder
 from errklein.compat.names import ERRBOT, FACADES
 from errklein.plugins.imports import PACKAGE
+from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.slugs import slug
 
 _ERRBOT_PLUGINS = "errbot.plugins."
@@ -125,9 +127,13 @@ def module_of_plugin(namespace: str, module: str) -> str | None:
 
 
 def _defined_in(package: str, local: str, qualname: str) -> object | None:
-    """The class or function that a loaded module of the package defines, found through classes that it defines."""
+    """The class or function that a loaded module of the package defines, found through classes that it defines.
+
+    Of the functions in a class, only static methods count. A pickle could call any other with whatever it likes as `self`,
+    and never needs it to make an instance.
+    """
     loaded = sys.modules.get(f"{package}.{local}")
-    if loaded is None:
+    if loaded is None or _is_core(loaded):
         return None
     first, *others = qualname.split(".")
     found = vars(loaded).get(first)
@@ -136,9 +142,16 @@ def _defined_in(package: str, local: str, qualname: str) -> object | None:
             return None
         # Not getattr, which finds what is inherited, and may run code of a metaclass.
         found = vars(found).get(name)
+        if isinstance(found, FunctionType):
+            return None
     if isinstance(found, staticmethod):
         found = found.__func__
     return found if isinstance(found, (type, FunctionType)) and _is_of(package, found) else None
+
+
+def _is_core(loaded: ModuleType) -> bool:
+    """Whether the module is of a core plugin. These store no instances, and some write files."""
+    return loaded.__file__ is not None and Path(loaded.__file__).parent == CORE_PLUGINS
 
 
 def _is_of(package: str, found: type | FunctionType) -> bool:

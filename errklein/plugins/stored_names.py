@@ -39,7 +39,7 @@ class NameJudge:
             source for plug in self._plugs if plug.name == namespace for source in _sources(plug.directory, local)
         ]
         if sources:
-            return _in_source(sources[0], name)
+            return Verdict.REFUSED if sources[0].parent == CORE_PLUGINS else _in_source(sources[0], name)
         if local == module:
             # No name of a plugin's module as errbot has them, but perhaps of a helper that the plugin had beside it.
             return Verdict.REFUSED if _is_installed(module) else Verdict.MISSING
@@ -93,8 +93,16 @@ def _in_source(source: Path, name: str) -> Verdict:
     bound = _bound_in(body).get(last)
     if bound is None:
         return Verdict.MISSING
+    if classes and isinstance(bound, (ast.FunctionDef, ast.AsyncFunctionDef)) and not _is_static(bound):
+        return Verdict.REFUSED
     # A call may make a class, as namedtuple and Enum do; whatever else is assigned is defined elsewhere.
     return Verdict.ALLOWED if isinstance(bound, (*_Definition.__args__, ast.Call)) else Verdict.REFUSED
+
+
+def _is_static(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(
+        isinstance(decorator, ast.Name) and decorator.id == "staticmethod" for decorator in function.decorator_list
+    )
 
 
 def _bound_in(body: Collection[ast.stmt]) -> dict[str, ast.AST]:

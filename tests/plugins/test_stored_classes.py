@@ -15,6 +15,7 @@ from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupan
 from errklein.backends.text.identifiers import TextPerson
 from errklein.chat import Card, Message, Presence, Reaction
 from errklein.compat import holder
+from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.stored_classes import VALUE_CLASSES, find_class, find_restored_class
@@ -46,7 +47,11 @@ class Thing:
     Popen = Popen
 
     class Part:
-        pass
+        def told(self, text):
+            os.system(text)
+
+    def told(self, text):
+        os.system(text)
 
     @staticmethod
     def made():
@@ -157,6 +162,7 @@ class RestoredClassesTests(StoredClassesCase):
             *("partial", "collections.namedtuple", "mood", "mood.Mood", "mood.os.system"),
             *("Thing.os", "Thing.os.system", "Thing.system", "Thing.Popen", "Child.Part", "Child.os.system"),
             *("make.__globals__", "make.__code__", "Thing.__class__", "Thing.__dict__", "Thing.__init_subclass__"),
+            *("Thing.told", "Thing.Part.told", "Thing.made.__func__"),
             *("__builtins__", "__import__", "__loader__", "__loader__.get_code", "__spec__", "", ".", "Thing.", "gone"),
         ):
             self.check_found(name, None)
@@ -228,6 +234,17 @@ class RestoredClassesTests(StoredClassesCase):
         message = self.storage.open("Greeter").get("message")
         self.assertEqual((message.body, message.frm, message.delayed, message.ctx), ("text", None, True, {}))
         self.assertEqual(str(message.clone()), "text")
+
+    def test_core_plugins(self) -> None:
+        """Core plugins store no instances, so nothing of theirs is named."""
+        from errklein.plugins.loading import CORE_PLUGINS
+
+        plug = PlugFile.load(CORE_PLUGINS / "backup.plug")
+        module = load_module(plug)
+        self.addCleanup(unload, plug)
+        self.assertTrue(issubclass(module.Backup, BotPlugin))
+        for name in ("backup", module.__name__):
+            self.assertIsNone(find_restored_class("Backup", name, "Backup"))
 
     def test_nothing_is_imported(self) -> None:
         """A file beside the plugin that the plugin hasn't imported isn't run by a name in a value."""

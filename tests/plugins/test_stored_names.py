@@ -53,7 +53,7 @@ class NameJudgeTests(SynchronousTestCase):
 
     def test_defined(self) -> None:
         """What the plugin's modules define may be used."""
-        self.check_all(Verdict.ALLOWED, "Thing", "Thing.Part", "Thing.made", "make", "Point", "Inner", "Inner.method")
+        self.check_all(Verdict.ALLOWED, "Thing", "Thing.Part", "Thing.made", "make", "Point", "Inner")
         self.check_all(Verdict.ALLOWED, "kind", "Maybe")
         self.check_all(Verdict.ALLOWED, "Mood", module="mood")
         self.check_all(Verdict.ALLOWED, "Deep", module="lib")
@@ -62,7 +62,13 @@ class NameJudgeTests(SynchronousTestCase):
         """What they import or give another name may not, nor its attributes."""
         self.check_all(Verdict.REFUSED, "os", "os.system", "system", "Popen", "run", "paths.os.system", "mood.Mood")
         self.check_all(
-            Verdict.REFUSED, "Thing.os", "Thing.os.system", "Thing.Popen", "Inner.Alias", "make.__globals__.x"
+            Verdict.REFUSED,
+            "Thing.os",
+            "Thing.os.system",
+            "Thing.Popen",
+            "Inner.Alias",
+            "Inner.method",
+            "make.__globals__.x",
         )
 
     def test_missing(self) -> None:
@@ -76,6 +82,7 @@ class NameJudgeTests(SynchronousTestCase):
         """Other plugins and installed packages have to be trusted; the allowed names of Python and errklein needn't."""
         for module, name in (
             ("errbot.plugins.other", "Thing"),
+            ("errbot.plugins.backup", "Backup"),
             ("errklein_plugins.Other.other", "Thing"),
             ("twisted.internet.defer", "Deferred"),
             ("os", "system"),
