@@ -188,8 +188,13 @@ def _keep_what_is_there(config: Config, storage: Storage, name: str) -> None:
     _say([f"{path}: what the bot had before"])
 
 
-def _put(storage: Storage, rows: Sequence[Row], instead_of: Iterable[str] = (), trusted: Collection[str] = ()) -> None:
-    """Keep the rows, in place of the namespaces; raises StorageError if the bot itself couldn't use one of them."""
+def _put(
+    storage: Storage, rows: Sequence[Row], instead_of: Iterable[str] = (), trusted: Collection[str] | None = None
+) -> None:
+    """Keep the rows, in place of the namespaces; raises StorageError if the bot itself couldn't use one of them.
+
+    Without `trusted` they are the bot's own; see `put_rows`.
+    """
     for namespace, key, data in rows:
         if (namespace, key) not in _KINDS:
             continue

@@ -105,14 +105,13 @@ class SQLiteStorage:
         except sqlite3.Error as error:
             raise explained(self.path, error) from error
 
-    def put(self, rows: Iterable[Row], instead_of: Iterable[str] = (), trusted: Iterable[str] = ()) -> None:
-        """Keep rows that come from outside, in one transaction: all or none.
+    def put(self, rows: Iterable[Row], instead_of: Iterable[str] = (), trusted: Iterable[str] | None = ()) -> None:
+        """Keep the rows, in one transaction: all or none. The namespaces `instead_of` lose what they have before.
 
-        The namespaces `instead_of` lose what they have before. Each value is marked as restored: of the classes that
-        `find_class` finds, and those that the value itself says where to find, it may use the `trusted` ones alone, each
-        "module.qualname".
+        The values are marked as restored. `trusted` are the names, each "module.qualname", that they may use although
+        restored values may not; None is for values of the bot's own, which aren't restricted.
         """
-        mark = json.dumps(sorted(set(trusted)))
+        mark = None if trusted is None else json.dumps(sorted(set(trusted)))
         with self._write_lock:
             self._check_open()
             try:

@@ -8,7 +8,7 @@ from functools import partial
 
 from errklein.ports import Storage
 from errklein.storage.errors import UnreadableValue, UnstorableValue
-from errklein.storage.pickling import dumps
+from errklein.storage.pickling import dumps, loads
 from errklein.storage.restricted_pickling import restricted_loads
 from errklein.storage.sqlite import FindStoredClass, Row, SQLiteStorage
 
@@ -41,15 +41,16 @@ def put_rows(
     rows: Iterable[Row],
     instead_of: Iterable[str] = (),
     *,
-    trusted: Collection[str] = (),
+    trusted: Collection[str] | None = (),
     find_class: FindStoredClass | None = None,
     find_restored_class: FindStoredClass | None = None,
 ) -> None:
-    """Keep rows that come from outside; the namespaces `instead_of` lose what they have. May block.
+    """Keep the rows; the namespaces `instead_of` lose what they have. May block.
 
-    With errklein's own file all of it happens or nothing, and each value is marked as restored. Any other storage has no
-    place for such a mark, and gets each value as the object that it is: all values are made objects first, each restricted
-    as in SQLiteStorage, so the classes that they name have to be there. Raises UnreadableValue before anything is changed.
+    With errklein's own file all of it happens or nothing, and each value is marked as restored, with the names that are
+    `trusted`; None is for values of the bot's own, which aren't restricted. Any other storage has no place for such a mark,
+    and gets each value as the object that it is: all values are made objects first, each restricted as in SQLiteStorage,
+    so the classes that they name have to be there. Raises UnreadableValue before anything is changed.
     """
     if isinstance(storage, SQLiteStorage):
         storage.put(rows, instead_of, trusted)
@@ -59,7 +60,9 @@ def put_rows(
         find = None if find_restored_class is None else partial(find_restored_class, namespace)
         find_any = None if find_class is None else partial(find_class, namespace)
         try:
-            value: object = restricted_loads(data, find, find_any, trusted)
+            value: object = (
+                loads(data, find_any) if trusted is None else restricted_loads(data, find, find_any, trusted)
+            )
         except Exception as error:
             raise UnreadableValue(namespace, key, error) from error
         return value

@@ -404,6 +404,12 @@ class StorageTests(DataCase):
             {("core", "configs"): {"A": 1, "B": 3, "D": 4}, ("core", "bl_plugins"): ["C"], ("core", "new"): 5},
         )
 
+    def test_merge_with_any_value(self) -> None:
+        """What was in a dict before can be read afterwards, whatever it is: it was the bot's own."""
+        self.store("Greeter", all={"run": os.getcwd})
+        self.assertEqual(self.run_command("storage", "merge", "Greeter", stdin="{'all': {'a': 1}}"), 0)
+        self.assertEqual(self.stored(), {("Greeter", "all"): {"run": os.getcwd, "a": 1}})
+
     def test_what_is_no_literal(self) -> None:
         """A value that can't be printed as a literal is named, and the status tells."""
         self.store("Greeter", seen=datetime(2020, 1, 1), count=1)

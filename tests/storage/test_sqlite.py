@@ -346,6 +346,13 @@ class OriginTests(SQLiteCase):
         self.assertIs(storage.open("Greeter").get("a"), os.getcwd)
         self.assertRaises(UnreadableValue, storage.open("Greeter").get, "b")
 
+    def test_own(self) -> None:
+        """Values of the bot's own may be put too, and aren't restricted."""
+        storage = self.open()
+        storage.put([("Greeter", "a", self.DATA)])
+        storage.put([("Greeter", "a", self.DATA)], trusted=None)
+        self.assertIs(storage.open("Greeter").get("a"), os.getcwd)
+
     def test_damaged_mark(self) -> None:
         """A value whose mark can't be read isn't read either."""
         storage = self.open()
