@@ -103,8 +103,17 @@ class BotRepoManager(StoreMixin):
         self.set_plugin_repos({**self.get_installed_plugin_repos(), name: url})
 
     def get_all_repos_paths(self) -> list[str]:
-        """The directories of installed repositories."""
-        return [str(self.path_of(name)) for name in self.get_installed_plugin_repos()]
+        """The directories of installed repositories; a name that no repository can have is ignored, with a warning."""
+        paths = []
+        for name in map(str, self.get_installed_plugin_repos()):
+            try:
+                # A backup could name any directory, from which plugins would be loaded.
+                check_name(name)
+            except RepoException as error:
+                self.log.warn("Installed repositories: {error}", error=str(error))
+                continue
+            paths.append(str(self.path_of(name)))
+        return paths
 
     def path_of(self, name: str) -> Path:
         """The directory of the repository of that name."""

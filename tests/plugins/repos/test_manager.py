@@ -60,6 +60,15 @@ class ManagerTests(SynchronousTestCase):
         with self.assertRaisesRegex(RepoException, "already there"):
             self.manager.install_repo("me/thing")
 
+    def test_names_that_lead_elsewhere(self) -> None:
+        """Plugins are loaded from the directory of repositories only, whatever a backup says is installed."""
+        path = self.manager.install_repo("me/thing")
+        names = ("/tmp/elsewhere", "../elsewhere", "me/../../elsewhere", "..", "", "me/thing/more")
+        self.manager.set_plugin_repos(
+            {**self.manager.get_installed_plugin_repos(), **dict.fromkeys(names, "https://example.org/x.git")}
+        )
+        self.assertEqual(self.manager.get_all_repos_paths(), [path])
+
     def test_install_by_url(self) -> None:
         """A repository that is in no index is installed by its URL."""
         path = self.manager.install_repo(f"file://{self.origin.directory}")
