@@ -31,6 +31,7 @@ from errklein.doubts import doubts
 from errklein.plugins.botflow import BotFlow, build_flows
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.errbot_manager import BotPluginManager
+from errklein.plugins.names import plugin_name
 from errklein.plugins.repos.manager import BotRepoManager
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.plugins.unknown_names import unknown_names
@@ -210,20 +211,20 @@ class Bot(Keeping, Hearing):
 
     def inject_commands_from(self, plugin: BotPlugin) -> None:
         """Let the plugin's commands be given; admins are told of those that had to be renamed."""
-        for clash in self.registry.add(plugin.name, [handler for _, handler in handlers(plugin)], plugin):
+        for clash in self.registry.add(plugin_name(plugin), [handler for _, handler in handlers(plugin)], plugin):
             self.tell_admins(clash)
 
     def remove_commands_from(self, plugin: BotPlugin) -> None:
         """The plugin's commands can't be given any more."""
-        self.registry.remove(plugin.name, plugin)
+        self.registry.remove(plugin_name(plugin), plugin)
 
     def inject_command_filters_from(self, plugin: BotPlugin) -> None:
         """Let the plugin's filters see commands before they run."""
-        self.filters.add(plugin.name, [handler for _, handler in handlers(plugin)])
+        self.filters.add(plugin_name(plugin), [handler for _, handler in handlers(plugin)])
 
     def remove_command_filters_from(self, plugin: BotPlugin) -> None:
         """The plugin's filters see no commands any more."""
-        self.filters.remove(plugin.name, plugin)
+        self.filters.remove(plugin_name(plugin), plugin)
 
     def inject_flows_from(self, flows: BotFlow) -> None:
         """Let the flows be begun; raises ValueError that names the one that can't be built, or whose name is taken."""
@@ -234,7 +235,7 @@ class Bot(Keeping, Hearing):
                 self.flow_executor.add_flow(root)
             except ValueError as error:
                 self.remove_flows_from(flows)
-                raise ValueError(f"{flows.name}: {error}") from error
+                raise ValueError(f"{plugin_name(flows)}: {error}") from error
             self._flows[flows].append(root)
 
     def remove_flows_from(self, flows: BotFlow) -> None:

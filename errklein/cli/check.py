@@ -16,7 +16,7 @@ from errklein.config import Config, ConfigError
 from errklein.doubts import doubts
 from errklein.logs import escape
 from errklein.plugins.blocked_reactor import reactor_warnings
-from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import State
@@ -103,12 +103,12 @@ def clashes(manager: BotPluginManager) -> Iterator[str]:
     for name in manager.get_plugins_activation_order():
         instance = manager.get_plugin_obj_by_name(name)
         if instance is not None and not manager.is_blacklisted(name):
-            yield from registry.add(name, [handler for _, handler in handlers(instance)])
+            yield from registry.add(name, [handler for _, handler in handlers_once_active(instance)])
 
 
 def describe(plugin: BotPlugin, prefix: str) -> Iterator[str]:
     """The plugin's commands, filters and routes, each with the method, where it runs, and why."""
-    for name, handler in handlers(plugin):
+    for name, handler in handlers_once_active(plugin):
         decided = decision(handler)
         where = f"{_PLACES[decided.placement]} ({decided.reason})"
         command, hook = CommandDeclaration.of(handler), HookDeclaration.of(handler)

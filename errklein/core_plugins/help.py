@@ -10,6 +10,7 @@ from errklein import BotPlugin, __version__, botcmd
 from errklein.chat import Message
 from errklein.commands import RegisteredCommand
 from errklein.commands.declaration import documentation, with_prefix
+from errklein.plugins.names import plugin_name
 from errklein.text.quoting import code, plain, plain_lines
 
 _LONGEST = 80
@@ -88,7 +89,9 @@ class Help(BotPlugin):
     def _of_plugin(self, name: str, commands: Sequence[RegisteredCommand]) -> str:
         its = [command for command in commands if command.owner == name]
         # Plugins that others have made at run time are known by their commands only.
-        instances: list[object] = [plugin for plugin in self._bot.plugin_manager.active() if plugin.name == name]
+        instances: list[object] = [
+            plugin for plugin in self._bot.plugin_manager.active() if plugin_name(plugin) == name
+        ]
         instances += [command.handler.__self__ for command in its if inspect.ismethod(command.handler)]
         described = ""
         if instances:

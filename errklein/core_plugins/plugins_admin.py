@@ -188,7 +188,7 @@ def _literal(text: str) -> Any:
 def _stored(plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
     """Some of what the plugin has stored, if its storage is open, as the asker may see it, and how much more there is."""
     instance = plugin.instance
-    if instance is None or not instance.is_open_storage():
+    if instance is None or not BotPlugin.is_open_storage(instance):
         return
     keys = list(instance)
     for key in keys[:_MOST_STORED]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from errklein.commands.flows import FlowRoot
+from errklein.plugins.names import plugin_name
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -60,6 +61,6 @@ def build_flows(flows: BotFlow) -> list[FlowRoot]:
         try:
             build(root)
         except Exception as error:
-            raise ValueError(f"{flows.name}.{name} can't be built: {type(error).__name__}: {error}") from error
+            raise ValueError(f"{plugin_name(flows)}.{name} can't be built: {type(error).__name__}: {error}") from error
         roots.append(root)
     return roots

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from errklein.chat import ONLINE, Card, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.commands import Command
+from errklein.plugins.names import plugin_name
 from errklein.plugins.pollers import Pollers
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.plugins.structure import recurse_check_structure
@@ -108,7 +109,7 @@ class BotPlugin(StoreMixin):
     def activate(self) -> Any:
         """Begin to work: storage opens, commands can be given. Overriding methods call this one."""
         # It is open still if a handler from before the last deactivation hasn't come to its end.
-        if not self.is_open_storage():
+        if not StoreMixin.is_open_storage(self):
             self.init_storage()
         self._bot.inject_commands_from(self)
         self._bot.inject_command_filters_from(self)
@@ -116,7 +117,7 @@ class BotPlugin(StoreMixin):
 
     def init_storage(self) -> None:
         """Open the storage of what the plugin keeps, under its name; `activate` does."""
-        self.open_storage(self._bot.storage, self.name)
+        self.open_storage(self._bot.storage, plugin_name(self))
 
     def deactivate(self) -> Any:
         """Stop working: pollers end, commands are gone. Overriding methods call this one.
@@ -124,8 +125,9 @@ class BotPlugin(StoreMixin):
         Storage closes after the last handler of this plugin that is still running.
         """
         self.__pollers.stop()
-        for name in list(self.__dynamic_plugins):
-            self.destroy_dynamic_plugin(name)
+        for dynamic in self.__dynamic_plugins.values():
+            self._bot.remove_commands_from(dynamic)
+        self.__dynamic_plugins.clear()
         self._bot.remove_command_filters_from(self)
         self._bot.remove_commands_from(self)
         self.is_activated = False
@@ -193,7 +195,7 @@ class BotPlugin(StoreMixin):
         jinja2.TemplateError, whose text is one line, if there is no template that can be rendered.
         """
         return self._bot.send_templated(
-            identifier, template_name, template_parameters, in_reply_to, groupchat_nick_reply, self.name
+            identifier, template_name, template_parameters, in_reply_to, groupchat_nick_reply, plugin_name(self)
         )
 
     def send_card(
@@ -213,7 +215,7 @@ class BotPlugin(StoreMixin):
 
         It goes to `to`, or to whom `in_reply_to` is from. Raises ValueError if both are missing. Otherwise as `send`.
         """
-        frm = self.bot_identifier
+        frm = self._bot.bot_identifier
         if in_reply_to is not None:
             frm = in_reply_to.to
             to = to or in_reply_to.frm
@@ -307,7 +309,7 @@ class BotPlugin(StoreMixin):
         Raises ValueError if there is such a dynamic plugin already.
         """
         if name in self.__dynamic_plugins:
-            raise ValueError(f"{self.name} has a dynamic plugin {name} already")
+            raise ValueError(f"{plugin_name(self)} has a dynamic plugin {name} already")
         methods = {command.name: command.definition for command in commands}
         described = {"__doc__": doc, "__errdoc__": doc or ""}
         plugin: BotPlugin = type(re.sub(r"\W", "_", name), (BotPlugin,), {**methods, **described})(self._bot, name)
@@ -318,15 +320,15 @@ class BotPlugin(StoreMixin):
         """Let the plugin that was made with `create_dynamic_plugin` be no more; raises ValueError if there is none."""
         plugin = self.__dynamic_plugins.pop(name, None)
         if plugin is None:
-            raise ValueError(f"{self.name} has no dynamic plugin {name}")
+            raise ValueError(f"{plugin_name(self)} has no dynamic plugin {name}")
         self._bot.remove_commands_from(plugin)
 
     def get_plugin(self, name: str) -> BotPlugin:
         """Another plugin, which has to be named in DependsOn; raises RuntimeError if it isn't, or not activated yet."""
         if not self.is_activated:
-            raise RuntimeError(f"{self.name} can ask for {name} only while it is activated")
+            raise RuntimeError(f"{plugin_name(self)} can ask for {name} only while it is activated")
         if name not in self.dependencies:
-            raise RuntimeError(f"{self.name} has to name {name} in DependsOn of its .plug file to use it")
+            raise RuntimeError(f"{plugin_name(self)} has to name {name} in DependsOn of its .plug file to use it")
         return self._bot.plugin_manager.instance(name)
 
 
@@ -343,6 +345,11 @@ def handlers(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
     for name in sorted(static):
         if not name.startswith("__") and callable(static[name]) and ismethod(method := getattr(plugin, name)):
             yield name, method
+
+
+def handlers_once_active(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """As `handlers`, of a plugin that isn't active yet: without the methods that `configure` and `activate` hide."""
+    return ((name, handler) for name, handler in handlers(plugin) if name not in ("config", "namespace"))
 
 
 def overrides(plugin: BotPlugin, callback: str) -> bool:

@@ -16,6 +16,7 @@ from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
 from errklein.plugins.manager import BL_PLUGINS, CONFIGS, PluginManager
+from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     IncompatiblePluginException,
     Plugin,
@@ -187,7 +188,7 @@ class BotPluginManager(PluginManager):
 
     def remove_plugin(self, plugin: BotPlugin) -> Any:
         """Deactivate and forget the plugin; what it has stored stays."""
-        return self._waited(self.remove, [plugin.name])
+        return self._waited(self.remove, [plugin_name(plugin)])
 
     def remove_plugins_from_path(self, root: str | Path) -> Any:
         """Deactivate and forget the plugins and flows in that directory and below it."""

@@ -11,9 +11,11 @@ from weakref import WeakSet
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
+from errklein.commands import CommandDeclaration
 from errklein.plugins.botplugin import BotPlugin, handlers, overrides
 from errklein.plugins.load_errors import told_of
 from errklein.plugins.loading import Loader
+from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     RAISED,
     CircularDependency,
@@ -194,6 +196,9 @@ class Lives:
 
     async def reconfigured(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> bool:
         """Whether the active plugin has taken the configuration as it goes."""
+        # errbot has no such method, so a plugin written for it may have a command of that name.
+        if CommandDeclaration.of(instance.reconfigure) or HookDeclaration.of(instance.reconfigure):
+            return False
         try:
             return await self._call(instance, "reconfigure", configuration) is not NotImplemented
         except RAISED as error:
@@ -277,8 +282,8 @@ class Lives:
             self._remove_templates(plugin)
 
         def close(_: None) -> None:
-            if instance.is_open_storage() and not instance.is_activated:
-                instance.close_storage()
+            if BotPlugin.is_open_storage(instance) and not instance.is_activated:
+                BotPlugin.close_storage(instance)
 
         self._bot.runner.when_idle(instance).addCallback(close)
 
@@ -381,7 +386,7 @@ def hooks_of(instance: BotPlugin) -> list[Hook]:
     for name, handler in handlers(instance):
         declaration = HookDeclaration.of(handler)
         if declaration is not None:
-            hooks.append(Hook(instance.name, name, declaration, handler))
+            hooks.append(Hook(plugin_name(instance), name, declaration, handler))
     return hooks
 
 

@@ -15,6 +15,7 @@ from errklein.plugins.changes import Changes
 from errklein.plugins.flows import FlowFiles
 from errklein.plugins.lives import PATIENCE_AT_THE_END, Lives
 from errklein.plugins.loading import Loader
+from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     IncompatiblePluginException,
     Plugin,
@@ -95,7 +96,7 @@ class PluginManager(StoreMixin):
         found = self._callbacks.get(name)
         if found is None:
             found = self._callbacks[name] = [
-                (instance.name, getattr(instance, name))
+                (plugin_name(instance), getattr(instance, name))
                 for instance in self.active()
                 if overrides(instance, name) or name in vars(instance)
             ]
@@ -150,7 +151,9 @@ class PluginManager(StoreMixin):
         running = [
             f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"
             for going in self._bot.runner.going_on()
-            if isinstance(going.subject, BotPlugin) and going.subject.name == plugin.name and now - going.since >= _LONG
+            if isinstance(going.subject, BotPlugin)
+            and plugin_name(going.subject) == plugin.name
+            and now - going.since >= _LONG
         ]
         twins = [f"{path} is left out: its Name is that of this plugin" for path in plugin.twins]
         problems = [plugin.problem, *plugin.notes, *plugin.templates, *twins, *running]
@@ -337,7 +340,9 @@ class PluginManager(StoreMixin):
 
     def _wants_configuration(self, instance: BotPlugin) -> bool:
         try:
-            return instance.get_configuration_template() is not None and self.configuration(instance.name) is None
+            return (
+                instance.get_configuration_template() is not None and self.configuration(plugin_name(instance)) is None
+            )
         except Exception:
             # Told when somebody wants to configure or activate it.
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TypeVar
@@ -61,7 +61,8 @@ class StoreMixin(MutableMapping[str, Any]):
 
         Nothing is locked: of two such blocks that overlap, in two threads or across an await, the last to end wins.
         """
-        value = self.get(key, default)
+        # Not `self.get`, which a plugin's command may hide.
+        value = Mapping.get(self, key, default)
         yield value
         self[key] = value
 
@@ -93,7 +94,8 @@ class StoreMixin(MutableMapping[str, Any]):
         # Two plugins that happen to hold the same values are still two plugins, and live in sets by identity.
         if isinstance(other, StoreMixin):
             return self is other
-        return Mapping.__eq__(self, other)
+        # Not `self.items`, which a plugin's command may hide.
+        return dict(ItemsView(self)) == dict(other.items()) if isinstance(other, Mapping) else NotImplemented
 
     __hash__ = object.__hash__
 
@@ -107,7 +109,8 @@ class StoreMixin(MutableMapping[str, Any]):
 
     def __opened_store(self) -> Store:
         if self._store is None:
-            owner = self.namespace or getattr(self, "name", None) or type(self).__name__
+            name = getattr(self, "name", None)
+            owner = self.namespace or (name if isinstance(name, str) else type(self).__name__)
             raise StoreNotOpenError(
                 f"the storage of {owner} is not open: a plugin's values can be used from activate() to deactivate()"
             )

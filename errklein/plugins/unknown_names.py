@@ -8,7 +8,7 @@ from typing import Any
 from errklein.commands import RegisteredCommand
 from errklein.commands.access_rules import unmatched
 from errklein.config import Config
-from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 
 CORE_PLUGINS = (
     "ACLs",
@@ -69,6 +69,6 @@ def _commands_of(instance: BotPlugin | None) -> Iterator[str]:
     """The names of the commands that the plugin has, or will have once it is activated."""
     if instance is None:
         return
-    for name, handler in handlers(instance):
+    for name, handler in handlers_once_active(instance):
         if getattr(handler, "_err_command", False) or getattr(handler, "_err_re_command", False):
             yield getattr(handler, "_err_command_name", None) or name

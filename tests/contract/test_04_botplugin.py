@@ -120,6 +120,101 @@ class MembersTests(ContractTest):
         self.assertIn("#new", [str(room) for room in self.instance().rooms()])
 
 
+class NameCommandTests(ContractTest):
+    """A command that is called as the property with the plugin's name."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+            @botcmd
+            def name(self, msg, args):
+                return "answered"
+        """
+
+    def test_answered(self) -> None:
+        """The bot starts, and the command is answered."""
+        self.assertEqual(self.ask("!name"), "answered")
+
+    @decided("the activation fails, although the command is answered")
+    def test_active(self) -> None:
+        """The plugin is active."""
+        self.assertIn("Tried", self.instance()._bot.plugin_manager.get_all_active_plugin_names())
+
+
+HIDING = [
+    "bot_config",
+    "bot_identifier",
+    "send",
+    "rooms",
+    "get_plugin",
+    "mode",
+    "keys",
+    "items",
+    "get",
+    "pop",
+    "clear",
+    "mutable",
+    "ask",
+    "reconfigure",
+]
+HIDDEN = ["log", "dependencies", "is_activated", "config", "namespace"]
+
+
+class HidingCommandsTests(ContractTest):
+    """Commands that are called as an attribute of BotPlugin."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+        """ + "".join(
+        f"""
+            @botcmd
+            def {name}(self, msg, args):
+                return "{name} answered"
+        """
+        for name in HIDING + HIDDEN
+    )
+
+    def test_answered(self) -> None:
+        """A command that hides a property or a method is answered."""
+        for name in HIDING:
+            self.assertEqual(self.ask(f"!{name}"), f"{name} answered")
+
+    def test_hidden(self) -> None:
+        """An attribute of the instance hides the command."""
+        for name in HIDDEN:
+            self.assertIn("not found", self.ask(f"!{name}"))
+
+    def test_managed(self) -> None:
+        """The plugin is deactivated, activated and reloaded as others."""
+        for change in ("deactivate", "activate", "reload"):
+            self.assertIn(f"{change}", self.ask(f"!plugin {change} Tried"))
+        self.assertEqual(self.ask("!keys"), "keys answered")
+
+
+class HidingDynamicCommandsTests(ContractTest):
+    """Such commands of a dynamic plugin."""
+
+    plugin = """
+        from errbot import BotPlugin, Command, botcmd
+
+        class Tried(BotPlugin):
+            @botcmd
+            def make(self, msg, args):
+                names = ("name", "config", "keys")
+                self.create_dynamic_plugin("dynamic", [Command(lambda *args: "dynamic", name=name) for name in names])
+                return "made"
+        """
+
+    def test_answered(self) -> None:
+        """They are answered; nothing configures a dynamic plugin, so `config` is not hidden."""
+        self.assertEqual(self.ask("!make"), "made")
+        for name in ("name", "config", "keys"):
+            self.assertEqual(self.ask(f"!{name}"), "dynamic")
+
+
 class SendTests(ContractTest):
     """What a plugin says."""
 
