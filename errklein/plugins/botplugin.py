@@ -27,13 +27,15 @@ class BotPlugin(StoreMixin):
     until `deactivate`. Every method that errklein calls may be plain, `async def`, or return a Deferred.
     """
 
+    config: Any
+    """The configuration from `configure`; as on errbot, the attribute is missing before its first call."""
+
     def __init__(self, bot: Bot, name: str | None = None) -> None:
         super().__init__()
         self._bot = bot
         self._name = name or type(self).__name__
         self.is_activated = False
         self.dependencies: list[str] = []
-        self.config: Any = None
         self.log = logging.getLogger(f"errbot.plugins.{self._name}")
         self.__pollers = Pollers(bot.reactor, bot.runner, bot.command_pool, self._name)
         self.__dynamic_plugins: dict[str, BotPlugin] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -172,7 +172,8 @@ class Lives:
             await self._call(instance, "configure", configuration)
         except RAISED as error:
             plugin.problem = f"{plugin.name} can't use its configuration: {self._refusal(plugin, error)}"
-            if "config" in vars(instance):
+            # Plugins may have a property of that name.
+            with suppress(AttributeError):
                 instance.config = None
             raise PluginConfigurationException(plugin.problem) from error
 

@@ -120,6 +120,29 @@ class MembersTests(ContractTest):
         self.assertIn("#new", [str(room) for room in self.instance().rooms()])
 
 
+class ConfigurationAttributeTests(ContractTest):
+    """The attribute `config`."""
+
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            def __init__(self, bot, name):
+                super().__init__(bot, name)
+                self.was_there = [hasattr(self, "config")]
+
+            def configure(self, configuration):
+                self.was_there.append(hasattr(self, "config"))
+                super().configure(configuration)
+                self.was_there.append(hasattr(self, "config"))
+        """
+
+    def test_missing_until_configured(self) -> None:
+        """The plugin has no `config` before the first `configure`, so `hasattr` tells the first one."""
+        self.assertEqual(self.instance().was_there, [False, False, True])
+        self.assertIsNone(self.instance().config)
+
+
 class NameCommandTests(ContractTest):
     """A command that is called as the property with the plugin's name."""
 

@@ -86,6 +86,22 @@ class LifeTests(PluginTestCase):
         self.command("!plugin activate Recorder")
         self.assertIn("black", self.post("/colours").text)
 
+    def test_config_is_missing_before_the_first_configuration(self) -> None:
+        """`hasattr(self, "config")` is false until `configure`, which makes it None after an error too."""
+        there: list[bool] = []
+
+        class Cautious(Recorder):
+            def check_configuration(self, configuration: Any) -> None:
+                there.append(hasattr(self, "config"))
+                raise ValidationException("no")
+
+        bot = TestBot(plugins=[Cautious])
+        bot.bot.plugin_manager.store_configuration("Cautious", {"colour": "red"})
+        self.assertRaises(AssertionError, bot.start)
+        self.addCleanup(bot.stop)
+        self.assertEqual(there, [False])
+        self.assertIsNone(bot.plugin("Cautious").config)
+
     def test_refused_configuration_changes_nothing(self) -> None:
         """The configuration from before stays in use and stored when the plugin refuses the new one."""
         self.command("!plugin config Recorder {'colour': 'black'}")
