@@ -81,7 +81,7 @@ class BotPlugin(StoreMixin):
         return str(self._bot.plugins_directory)
 
     @property
-    def current_pollers(self) -> list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]]:
+    def current_pollers(self) -> list[tuple[Callable[..., Any], Iterable[Any], Mapping[str, Any]]]:
         """The methods that are being polled, each with its arguments."""
         return self.__pollers.running
 
@@ -278,16 +278,19 @@ class BotPlugin(StoreMixin):
         interval: float,
         method: Callable[..., Any],
         times: int | None = None,
-        args: tuple[Any, ...] | None = None,
+        args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Call `method` each `interval` seconds, the first time after one interval; calls never overlap."""
+        """Call `method` each `interval` seconds, the first time after one interval; calls never overlap.
+
+        Arguments that it can't be called with, such as `args=(90)`, which is no tuple, are logged at each tick.
+        """
         self.__pollers.start(interval, method, times, args, kwargs)
 
     def stop_poller(
         self,
         method: Callable[..., Any] | None = None,
-        args: tuple[Any, ...] | None = None,
+        args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """Stop what `start_poller` started with the same method and arguments; without a method, all pollers."""

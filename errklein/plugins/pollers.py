@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,9 +21,10 @@ class _Poller:
         interval: float,
         method: Callable[..., Any],
         times: int | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        args: Any,
+        kwargs: Any,
     ) -> None:
+        # As given: arguments that the method can't be called with are an error at the tick, as on errbot.
         self.signature = (method, args, kwargs)
         self._pollers = pollers
         self._interval = interval
@@ -32,8 +34,22 @@ class _Poller:
         self._loop.clock = pollers.reactor
 
     def begin(self) -> None:
-        if not self._stopped:
+        if self._stopped:
+            return
+        try:
             self._loop.start(self._interval, now=False)
+        except (TypeError, ValueError):
+            self._pollers.log.failure(
+                "{plugin}: the poller {method} never runs: the interval must be a number of seconds, not {interval!r}",
+                plugin=self._pollers.owner,
+                method=self._method_name,
+                interval=self._interval,
+            )
+
+    @property
+    def _method_name(self) -> str:
+        method = self.signature[0]
+        return str(getattr(method, "__name__", repr(method)))
 
     def end(self) -> None:
         self._stopped = True
@@ -41,20 +57,22 @@ class _Poller:
             self._loop.stop()
 
     def _tick(self) -> Any:
+        return maybeDeferred(self._call).addErrback(self._report)
+
+    def _call(self) -> Any:
         method, args, kwargs = self.signature
         if self._left is not None:
             self._left -= 1
             if self._left <= 0:
                 self._pollers.forget(self)
-        running = self._pollers.runner.run(method, *args, pool=self._pollers.pool, **kwargs)
-        return running.addErrback(self._report)
+        return self._pollers.runner.run(method, *args, pool=self._pollers.pool, **kwargs)
 
     def _report(self, failure: Failure) -> None:
         self._pollers.log.failure(
             "{plugin}: the poller {method} failed; it goes on",
             failure,
             plugin=self._pollers.owner,
-            method=getattr(self.signature[0], "__name__", repr(self.signature[0])),
+            method=self._method_name,
         )
 
 
@@ -79,17 +97,20 @@ class Pollers:
         interval: float,
         method: Callable[..., Any],
         times: int | None = None,
-        args: tuple[Any, ...] | None = None,
+        args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """Call `method` with the arguments each `interval` seconds, `times` times or until stopped.
 
-        A poller that is already running with the same method and arguments is replaced.
+        A poller that is already running with the same method and arguments is replaced. Raises TypeError if `method`
+        can't be called; arguments that it can't be called with are logged as its failure, at each tick.
         """
-        poller = _Poller(self, interval, method, times, tuple(args or ()), dict(kwargs or {}))
+        if not callable(method):
+            raise TypeError(f"{self.owner}: a poller needs a method, not {method!r}")
+        poller = _Poller(self, interval, method, times, args or (), kwargs or {})
         for running in self._with(poller.signature):
             self._end(running)
-        if times is not None and times <= 0:
+        if isinstance(times, (int, float)) and times <= 0:
             return
         self._pollers.append(poller)
         on_reactor_soon(self.reactor, poller.begin)
@@ -97,7 +118,7 @@ class Pollers:
     def stop(
         self,
         method: Callable[..., Any] | None = None,
-        args: tuple[Any, ...] | None = None,
+        args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """Stop the poller that was started with the same method and arguments; without a method, all of them.
@@ -108,7 +129,7 @@ class Pollers:
             for poller in list(self._pollers):
                 self._end(poller)
             return
-        found = self._with((method, tuple(args or ()), dict(kwargs or {})))
+        found = self._with((method, args or (), kwargs or {}))
         if not found:
             raise ValueError(f"{self.owner}: no poller runs {method!r} with these arguments")
         for poller in found:
@@ -119,14 +140,21 @@ class Pollers:
         self._end(poller)
 
     @property
-    def running(self) -> list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]]:
+    def running(self) -> list[tuple[Callable[..., Any], Iterable[Any], Mapping[str, Any]]]:
         """The methods that are being polled, each with its arguments."""
         return [poller.signature for poller in self._pollers]
 
     def _with(self, signature: tuple[Any, ...]) -> list[_Poller]:
-        return [poller for poller in self._pollers if poller.signature == signature]
+        wanted = _comparable(signature)
+        return [poller for poller in self._pollers if _comparable(poller.signature) == wanted]
 
     def _end(self, poller: _Poller) -> None:
         if poller in self._pollers:
             self._pollers.remove(poller)
         on_reactor_soon(self.reactor, poller.end)
+
+
+def _comparable(signature: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The signature with a tuple in place of a list of arguments: both mean the same call."""
+    method, args, kwargs = signature
+    return method, tuple(args) if isinstance(args, list) else args, kwargs

@@ -413,6 +413,30 @@ class PollerCornersTests(ContractTest):
         tried.stop_poller(tried.fails)
         self.assertIn("in a poller", [str(record.exc_info[1]) for record in logs.records if record.exc_info])
 
+    def test_wrong_arguments(self) -> None:
+        """Arguments that aren't a tuple are no error of `start_poller`; the method is never called with them."""
+        tried = self.instance()
+        for wrong in ({"args": 90}, {"kwargs": 5}):
+            tried.start_poller(0.001, tried.poll, **wrong)
+            tried.start_poller(0.001, tried.poll, times=3, args=("right",))
+            self.happen(3)
+            with self.assertRaises(ValueError):
+                tried.stop_poller(tried.poll)
+            tried.stop_poller(tried.poll, **wrong)
+        self.assertEqual(tried.polled, [(("right",), {})] * 6)
+
+    def test_unusual_arguments(self) -> None:
+        """Whatever can be unpacked are the arguments; a generator is used up by the first call."""
+        tried = self.instance()
+        words = iter(["a", "b"])
+        for args in ("ab", ["a", "b"], words):
+            tried.polled.clear()
+            tried.start_poller(0.001, tried.poll, args=args)
+            self.happen(2)
+            tried.stop_poller(tried.poll, args=args)
+            self.assertEqual(tried.polled[0], (("a", "b"), {}))
+        self.assertEqual(tried.polled[1], ((), {}))
+
     def test_times(self) -> None:
         """`times` is how often it is called; 0 is never."""
         tried = self.instance()

@@ -107,6 +107,52 @@ class PollerTests(PluginTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
         self.assertIn("Ticker: the poller fails failed; it goes on", "\n".join(self.bot.log))
 
+    def test_arguments_that_are_not_a_tuple(self) -> None:
+        """`args=(90)` starts the poller; each tick fails and is logged, until the same arguments stop it."""
+        for arguments in ({"args": 90}, {"kwargs": 5}, {"args": (1, 2, 3)}, {"kwargs": {"unknown": 1}}):
+            with self.subTest(**arguments):
+                self.ticker.start_poller(1, self.ticker.tick, **arguments)
+                self.bot.advance(1)
+                self.bot.advance(1)
+                self.assertEqual(len(self.flushLoggedErrors(TypeError)), 2)
+                self.assertIn("Ticker: the poller tick failed; it goes on", "\n".join(self.bot.log))
+                self.ticker.stop_poller(self.ticker.tick, **arguments)
+                self.assertEqual(self.ticker.current_pollers, [])
+        self.assertEqual(self.ticker.ticks, [])
+
+    def test_odd_arguments_are_those_of_the_call(self) -> None:
+        """Whatever can be unpacked is: a string, a list as it is at the tick, a generator once."""
+        grows = ["list"]
+        words = ("generator" for _ in range(1))
+        for args in ("s", grows, words, {"dict": 1}, 0):
+            self.ticker.start_poller(1, self.ticker.tick, args=args)
+        grows[0] = "changed"
+        self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks, ["s", "changed", "generator", "dict", "tick"])
+        self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks[5:], ["s", "changed", "tick", "dict", "tick"])
+        self.ticker.stop_poller(self.ticker.tick, args=("changed",))
+        self.ticker.stop_poller(self.ticker.tick, args=words)
+        self.assertEqual(len(self.ticker.current_pollers), 3)
+
+    def test_odd_intervals_and_times(self) -> None:
+        """What isn't a number doesn't keep the plugin from being activated; the log says what is wrong."""
+        for interval in (None, "5", -1):
+            self.ticker.start_poller(interval, self.ticker.tick)
+            self.assertIn(f"the interval must be a number of seconds, not {interval!r}", self.bot.log[-1])
+            self.ticker.stop_poller(self.ticker.tick)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError, ValueError)), 3)
+        self.ticker.start_poller(1, self.ticker.tick, times="3")
+        self.bot.advance(1)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.assertEqual(self.ticker.ticks, [])
+
+    def test_no_method(self) -> None:
+        """What can't be called at all is refused at once."""
+        for method in (None, "tick", self.ticker.tick()):
+            error = self.assertRaises(TypeError, self.ticker.start_poller, 1, method)
+            self.assertIn("Ticker: a poller needs a method", str(error))
+
     def test_calls_never_overlap(self) -> None:
         """While a call lasts no other is made; afterwards the rhythm is as before."""
         self.ticker.start_poller(1, self.ticker.lingers)
