@@ -13,6 +13,7 @@ from twisted.internet.endpoints import quoteStringArgument
 from errklein import BotPlugin, CommandError, ValidationException, botcmd, webhook
 from errklein.chat import Message
 from errklein.commands.access import admin_by_default
+from errklein.plugins.anywhere import callable_anywhere
 from errklein.plugins.structure import recurse_check_structure
 from errklein.text.quoting import code, fenced, plain
 from errklein.web import ConnectionBroken, ListenError
@@ -56,6 +57,7 @@ class Webserver(BotPlugin):
             if not isinstance(description, str):
                 raise ValidationException(f"ENDPOINTS holds strings such as 'tcp:8080', not {description!r}")
 
+    @callable_anywhere
     async def activate(self) -> None:
         """Listen, and be active if that works; without a configuration nothing new listens."""
         if self.config is None and not self._bot.web.listeners.open_now:
@@ -64,12 +66,14 @@ class Webserver(BotPlugin):
         await self._listen(self.config)
         super().activate()
 
+    @callable_anywhere
     async def reconfigure(self, configuration: Any) -> None:
         """Open what is new, then close what isn't wanted any more; if something can't be opened all stays as it was."""
         await self._listen(configuration)
         self._bot.web.listeners.reload_certificates()
         self.config = configuration
 
+    @callable_anywhere
     async def deactivate(self) -> None:
         """Stop listening where this plugin's configuration said so."""
         super().deactivate()

@@ -42,7 +42,7 @@ class BotPlugin(StoreMixin):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name.startswith("callback_"):
+        if name.startswith("callback_") or name == "is_activated":
             self.__callback_changed()
 
     def __delattr__(self, name: str) -> None:

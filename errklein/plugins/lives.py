@@ -62,8 +62,12 @@ class Lives:
 
     @property
     def order(self) -> list[str]:
-        """The names of active plugins, in the order in which they were activated."""
-        return [name for name in self._order if name in self._plugins and self._plugins[name].active]
+        """The names of active plugins, in the order in which they were activated.
+
+        Those that another plugin's code has activated, by their own method, come last.
+        """
+        names = dict.fromkeys((*self._order, *self._plugins))
+        return [name for name in names if name in self._plugins and self._plugins[name].active]
 
     def when_settled(self) -> Deferred[None] | None:
         """Fires when a plugin that is between two instances has its commands again; None if there is no such plugin."""

@@ -109,3 +109,36 @@ class ConfiguredTests(WebhookTest):
             configuration = {"HOST": "127.0.0.1", "PORT": taken.getsockname()[1], "SSL": None}
             self.assertNotIn("configuration done", self.ask(f"!plugin config Webserver {configuration!r}"))
         self.assertEqual(self.post("/echo", b"1"), "1")
+
+
+class SwitchedTests(WebhookTest):
+    """A plugin that depends on Webserver switches it."""
+
+    plug = "DependsOn = Webserver\n"
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+            @botcmd
+            def off(self, msg, args):
+                self.get_plugin("Webserver").deactivate()
+                return "off"
+
+            @botcmd
+            def on(self, msg, args):
+                self.get_plugin("Webserver").activate()
+                return "on"
+        """
+
+    def test_switched(self) -> None:
+        """`deactivate` ends the server, `activate` begins it again."""
+        self.assertEqual(self.post("/echo", b"x"), "x")
+        self.session.close()
+        self.assertEqual(self.ask("!off"), "off")
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", self.port), 5)
+        self.assertFalse(self.instance("Webserver").is_activated)
+        self.assertIn("not found", self.ask("!webstatus"))
+        self.assertEqual(self.ask("!on"), "on")
+        self.assertTrue(self.instance("Webserver").is_activated)
+        self.assertIn("/echo", self.ask("!webstatus"))

@@ -7,6 +7,7 @@ import socket
 import ssl
 import stat
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from errklein import BotPlugin, webhook
 from errklein.core_plugins.webserver import endpoints
 from errklein.testing import PluginTestCase
 from errklein.web.tls import generate_certificate
+from tests import needs_network
 from tests.chapter.kit import RealBotCase, post, request
 from tests.processes import free_port
 
@@ -149,6 +151,104 @@ class ListeningTests(ListeningCase):
         await self.command("!plugin deactivate Webserver")
         await self.works(port)
         await self.is_closed(other)
+
+
+SWITCH = """
+    from errbot import BotPlugin, botcmd
+
+    class Switch(BotPlugin):
+        webserver = property(lambda self: self.get_plugin("Webserver"))
+
+        @botcmd
+        def off_in_thread(self, msg, args):
+            return f"off: {self.webserver.deactivate()}"
+
+        @botcmd
+        def on_in_thread(self, msg, args):
+            return f"on: {self.webserver.activate()}"
+
+        @botcmd
+        async def off_on_reactor(self, msg, args):
+            self.deferred = self.webserver.deactivate()
+            return "off"
+
+        @botcmd
+        async def on_on_reactor(self, msg, args):
+            await self.webserver.activate()
+            return "on"
+
+        @botcmd
+        def reconfigure_in_thread(self, msg, args):
+            self.webserver.reconfigure({**self.webserver.config, "PORT": int(args)})
+            return "reconfigured"
+"""
+
+
+class SwitchedTests(RealBotCase):
+    """The plugin's methods, called by another plugin."""
+
+    async def setUp(self) -> None:
+        """Have a plugin that depends on Webserver."""
+        needs_network()
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        (folder / "switch.plug").write_text("[Core]\nName = Switch\nModule = switch\nDependsOn = Webserver\n")
+        (folder / "switch.py").write_text(textwrap.dedent(SWITCH))
+        await self.start_bot(folder)
+        self.port = await self.configure()
+
+    async def listens(self) -> bool:
+        """Whether the server accepts connections."""
+        try:
+            (await deferToThread(socket.create_connection, ("127.0.0.1", self.port), 5)).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    async def test_in_a_thread(self) -> None:
+        """A plain method gets nothing back from them, and by then the server has stopped or started."""
+        self.assertEqual(await self.command("!off in thread"), "off: None")
+        self.assertFalse(await self.listens())
+        self.assertIn("not found", await self.command("!webstatus"))
+        self.assertEqual(await self.command("!on in thread"), "on: None")
+        self.assertTrue(await self.listens())
+        self.assertIn("/echo", await self.command("!webstatus"))
+
+    async def test_on_the_reactor(self) -> None:
+        """Code on the reactor may await them; they run even if it doesn't."""
+        self.assertEqual(await self.command("!off on reactor"), "off")
+        await self.bot.plugin_manager.instance("Switch").deferred  # type: ignore[attr-defined]
+        self.assertFalse(await self.listens())
+        self.assertEqual(await self.command("!on on reactor"), "on")
+        self.assertTrue(await self.listens())
+
+    async def test_errors(self) -> None:
+        """What goes wrong is raised where the method was called."""
+        await self.command("!off in thread")
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", self.port))
+            taken.listen()
+            for command in ("!on in thread", "!on on reactor"):
+                self.assertIn("Address already in use", await self.command(command))
+        self.flushLoggedErrors()
+
+    async def test_reconfigured(self) -> None:
+        """`reconfigure` moves the server."""
+        self.port, old = free_port(), self.port
+        self.assertEqual(await self.command(f"!reconfigure in thread {self.port}"), "reconfigured")
+        self.assertTrue(await self.listens())
+        self.port = old
+        self.assertFalse(await self.listens())
+
+    async def test_administration(self) -> None:
+        """Whoever switched the server, administrators' commands work on it."""
+        await self.command("!off in thread")
+        self.assertEqual(await self.command("!plugin activate Webserver"), "Plugin Webserver activated.")
+        self.assertTrue(await self.listens())
+        await self.command("!plugin deactivate Webserver")
+        await self.command("!on in thread")
+        self.assertEqual(await self.command("!plugin deactivate Webserver"), "Plugin Webserver deactivated.")
+        self.assertFalse(await self.listens())
 
 
 class RefusalTests(ListeningCase):

@@ -617,3 +617,46 @@ class BrokenPluginTests(PluginFiles):
             "Zeta", "from errbot import BotPlugin\nclass Z(BotPlugin):\n    def lend(self):\n        return 'lent'\n"
         )
         self.assertEqual(self.start().command("!borrowed"), "lent")
+
+    def test_switched_by_another_plugin(self) -> None:
+        """A plugin whose own methods another one calls hears callbacks while it is active, and is deactivated at the stop."""
+        self.write(
+            "Switch",
+            """
+            from errbot import BotPlugin, botcmd
+            class S(BotPlugin):
+                @botcmd
+                def switch(self, msg, args):
+                    getattr(self.get_plugin("Light"), args)()
+                    return "switched"
+            """,
+            "DependsOn = Light",
+        )
+        self.write(
+            "Light",
+            """
+            from errbot import BotPlugin
+            class L(BotPlugin):
+                def __init__(self, bot, name):
+                    super().__init__(bot, name)
+                    self.events = []
+                def callback_message(self, msg):
+                    self.events.append(msg.body)
+                def deactivate(self):
+                    self.events.append("deactivated")
+                    super().deactivate()
+            """,
+        )
+        bot = TestBot(plugin_dirs=[self.directory])
+        bot.start()
+        light = bot.plugin("Light")
+        bot.command("!switch deactivate")
+        bot.say("in the dark")
+        self.assertIn("D", bot.bot.plugin_manager.letters(bot.bot.plugin_manager.plugin("Light")))
+        bot.command("!plugin activate Light")
+        bot.command("!plugin deactivate Light")
+        bot.command("!switch activate")
+        bot.say("in the light")
+        bot.stop()
+        heard = [event for event in light.events if not event.startswith("!")]
+        self.assertEqual(heard, ["deactivated", "deactivated", "in the light", "deactivated"])
