@@ -73,10 +73,13 @@ class Plugins(ReposCommands, BotPlugin):
 
     @botcmd(admin_only=True)
     async def plugin_reload(self, msg: Message, args: str) -> str:
-        """Read the code of a plugin again."""
+        """Read the code of a plugin again; an inactive plugin stays inactive."""
         name = self._named(args, "reload")
         await self._do(self._bot.plugin_manager.reload, name)
-        return f"Plugin {name} reloaded."
+        reply = f"Plugin {name} reloaded."
+        if not self._existing(name).active:
+            reply += f" It is not activated; use {code(f'{self._bot.prefix}plugin activate {name}')} to activate it."
+        return reply
 
     @botcmd(admin_only=True)
     async def plugin_blacklist(self, msg: Message, args: str) -> str:

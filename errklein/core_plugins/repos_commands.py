@@ -154,7 +154,9 @@ class ReposCommands:
         await self._asked(updated.keep)
         await manager.remove(gone)
         said = [*problems.values(), *await self._activate(added)]
-        named = [*reloaded, *(plugin.name for plugin in added), *(f"{plugin} is gone" for plugin in gone)]
+        inactive = {plugin.name for plugin in before if not plugin.active}
+        named = [f"{plugin} (not activated)" if plugin in inactive else plugin for plugin in reloaded]
+        named += [*(plugin.name for plugin in added), *(f"{plugin} is gone" for plugin in gone)]
         return f"{name} is up to date: {', '.join(named)}." + (f"\n\n{_list(said)}" if said else "")
 
     async def _activate(self, plugins: list[Plugin]) -> list[str]:

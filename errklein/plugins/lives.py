@@ -92,8 +92,7 @@ class Lives:
         self.check_settled(plugin)
         self._under_way.add(plugin.name)
         try:
-            for name in plugin.plug.depends_on:
-                await self._activate_dependency(plugin, name, failed, (*wanted_by, plugin.name))
+            await self.activate_dependencies(plugin, failed, wanted_by)
             await self.configure(plugin, plugin.instance, self._configuration(plugin.name))
             await self.begin(plugin, plugin.instance)
         except PluginError as error:
@@ -124,6 +123,14 @@ class Lives:
         raise PluginActivationException(
             f"{plugin.name} is still being activated after {_PATIENCE:g} s, and goes on without being waited for ({stuck})"
         )
+
+    async def activate_dependencies(
+        self, plugin: Plugin, failed: set[str] | None = None, wanted_by: tuple[str, ...] = ()
+    ) -> None:
+        """Activate the plugins that this one depends on; raises PluginActivationException. Arguments are as for `activate`."""
+        failed = set() if failed is None else failed
+        for name in plugin.plug.depends_on:
+            await self._activate_dependency(plugin, name, failed, (*wanted_by, plugin.name))
 
     async def _activate_dependency(
         self, plugin: Plugin, name: str, failed: set[str], wanted_by: tuple[str, ...]

@@ -229,7 +229,10 @@ class PluginManager(StoreMixin):
         return self._changes.make(partial(self._flow_files.remove_below, directory))
 
     def configure(self, name: str, configuration: Any) -> Deferred[None]:
-        """Check, store and apply a plugin's configuration; a bad one changes nothing."""
+        """Check, store and apply a plugin's configuration, which activates it; a bad one changes nothing.
+
+        If a plugin that it depends on can't be activated, the configuration is stored, and the plugin stays inactive.
+        """
         return self._changes.make(partial(self._configure, name, configuration))
 
     def configuration_template(self, name: str) -> Deferred[Any]:
@@ -332,8 +335,21 @@ class PluginManager(StoreMixin):
         instance = self.instance(name)
         await self._lives.check(plugin, instance, configuration)
         if not (plugin.active and await self._lives.reconfigured(plugin, instance, configuration)):
+            await self._activate_dependencies(plugin, configuration)
             await self._lives.use(plugin, instance, configuration)
         self.store_configuration(name, configuration)
+
+    async def _activate_dependencies(self, plugin: Plugin, configuration: Any) -> None:
+        """Activate what the plugin depends on; if that fails, an inactive plugin's configuration is stored for later."""
+        try:
+            await self._lives.activate_dependencies(plugin)
+        except PluginError as error:
+            if plugin.active:
+                raise
+            self.store_configuration(plugin.name, configuration)
+            raise PluginActivationException(
+                f"{error}. The configuration is stored; {plugin.name} is not activated."
+            ) from error
 
     async def _template(self, plugin: Plugin) -> Any:
         return None if plugin.instance is None else await self._lives.template(plugin, plugin.instance)

@@ -415,6 +415,13 @@ class ReloadTests(ContractTest):
         self.replies("!plugin reload Tried")
         self.assertNotIn("Tried", self.bot.plugin_manager.get_all_active_plugin_names())
 
+    def test_reload_of_an_inactive_plugin(self) -> None:
+        """The reply to a reload says that the plugin was inactive, and what activates it."""
+        self.ask("!plugin deactivate Tried")
+        replies = "\n".join(self.replies("!plugin reload Tried"))
+        self.assertIn("Plugin Tried reloaded.", replies)
+        self.assertIn("!plugin activate Tried", replies)
+
     @decided("the class of the old instance is swapped")
     def test_new_instance(self) -> None:
         """The new code gets a new instance."""

@@ -224,6 +224,31 @@ class ReconfiguredTests(ContractTest):
         self.assertEqual(self.bot.plugin_manager["configs"]["Tried"], {"a": 2})
 
 
+class DependentTests(ContractTest):
+    """A plugin whose DependsOn isn't there."""
+
+    plug = "DependsOn = Missing\n"
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+            def get_configuration_template(self):
+                return {"a": 1}
+
+            @botcmd
+            def works(self, msg, args):
+                return "works"
+        """
+
+    def test_not_activated(self) -> None:
+        """A configuration is stored and doesn't activate it; the reply names what is missing."""
+        self.replies("!kit done")
+        self.assertIn("Missing", self.ask("!plugin config Tried {'a': 2}"))
+        self.assertIn("not found", self.ask("!works"))
+        self.assertNotIn("Tried", self.bot.plugin_manager.get_all_active_plugin_names())
+        self.assertEqual(self.bot.plugin_manager.get_plugin_configuration("Tried"), {"a": 2})
+
+
 class CommandLineTests(unittest.TestCase):
     """What is stored, while no bot runs."""
 

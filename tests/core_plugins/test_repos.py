@@ -120,6 +120,14 @@ class ReposTests(SynchronousTestCase):
         self.assertEqual((self.say("!deep"), self.say("!fresh")), ("2", "1"))
         self.assertIn("not found", self.say("!thing"))
 
+    def test_an_update_of_an_inactive_plugin(self) -> None:
+        """A plugin that was inactive stays inactive, and the answer says so."""
+        self.say("!repos install me/thing")
+        self.say("!plugin deactivate Deep")
+        self.origin.commit(plugin_files("Deep", "2", "sub/"))
+        self.assertIn("Deep (not activated), Thing.", self.say("!repos update all"))
+        self.assertIn("not found", self.say("!deep"))
+
     def test_an_update_that_breaks_a_plugin(self) -> None:
         """The old code goes on, on disk too, and the answer says what is wrong."""
         self.say("!repos install me/thing")

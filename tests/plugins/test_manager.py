@@ -660,3 +660,86 @@ class BrokenPluginTests(PluginFiles):
         bot.stop()
         heard = [event for event in light.events if not event.startswith("!")]
         self.assertEqual(heard, ["deactivated", "deactivated", "in the light", "deactivated"])
+
+    def needy(self, depends_on: str) -> TestBot:
+        """A bot whose plugin Needy can be configured and depends on those plugins."""
+        self.write(
+            "Needy",
+            """
+            from errbot import BotPlugin, botcmd
+            class N(BotPlugin):
+                def get_configuration_template(self):
+                    return {"a": 1}
+                @botcmd
+                def need(self, msg, args):
+                    return str(self.config)
+            """,
+            f"DependsOn = {depends_on}",
+        )
+        bot = TestBot(plugin_dirs=[self.directory])
+        self.addCleanup(bot.stop)
+        self.addCleanup(self.flushLoggedErrors)
+        try:
+            bot.start()
+        except AssertionError as error:
+            self.assertIn("Needy depends on", str(error))
+        return bot
+
+    def test_configuration_of_a_plugin_without_its_dependency(self) -> None:
+        """A configuration doesn't activate a plugin whose dependency is missing; it is stored, and the reply says both."""
+        bot = self.needy("Missing")
+        reply = bot.command("!plugin config Needy {'a': 2}")
+        self.assertIn("Needy depends on Missing, and there is no such plugin", reply)
+        self.assertIn("The configuration is stored; Needy is not activated.", reply)
+        self.assertFalse(bot.bot.plugin_manager.plugin("Needy").active)
+        self.assertIn("not found", bot.command("!need"))
+        self.assertEqual(bot.bot.plugin_manager.configuration("Needy"), {"a": 2})
+        self.assertIn("Missing", bot.command("!plugin activate Needy"))
+        self.write("Missing", "from errbot import BotPlugin\nclass M(BotPlugin): pass\n")
+        self.successResultOf(bot.bot.plugin_manager.add([self.directory]))
+        self.assertEqual(bot.command("!plugin activate Needy"), "Plugin Needy activated.")
+        self.assertEqual(bot.command("!need"), "{'a': 2}")
+
+    def test_configuration_activates_dependencies(self) -> None:
+        """A configuration activates a plugin with what it depends on, or says why it can't."""
+        self.write(
+            "Base",
+            """
+            from errbot import BotPlugin
+            class B(BotPlugin):
+                def activate(self):
+                    if not hasattr(self._bot, "ready"):
+                        raise RuntimeError("not ready")
+                    super().activate()
+            """,
+        )
+        bot = self.needy("Base")
+        reply = bot.command("!plugin config Needy {'a': 2}")
+        self.assertIn("Needy depends on Base, which can't be activated", reply)
+        self.assertIn("not ready", reply)
+        self.assertFalse(bot.bot.plugin_manager.plugin("Needy").active)
+        bot.bot.ready = True  # type: ignore[attr-defined]
+        self.assertEqual(bot.command("!plugin config Needy {'a': 3}"), "Plugin configuration done.")
+        self.assertEqual(bot.command("!need"), "{'a': 3}")
+        self.assertTrue(bot.plugin("Base").is_activated)
+
+    def test_configuration_of_an_active_plugin_without_its_dependency(self) -> None:
+        """A plugin that is active although its dependency has gone stays as it is."""
+        self.write("Base", "from errbot import BotPlugin\nclass B(BotPlugin): pass\n")
+        bot = self.needy("Base")
+        self.successResultOf(bot.bot.plugin_manager.remove(["Base"]))
+        self.assertIn("Needy depends on Base", bot.command("!plugin config Needy {'a': 2}"))
+        self.assertEqual(bot.command("!need"), "None")
+        self.assertIsNone(bot.bot.plugin_manager.configuration("Needy"))
+
+    def test_reload_of_an_inactive_plugin(self) -> None:
+        """It stays inactive, and the reply says so."""
+        self.write_versioned(1)
+        bot = self.start()
+        bot.command("!plugin deactivate Versioned")
+        reply = bot.command("!plugin reload Versioned")
+        self.assertIn("Plugin Versioned reloaded.", reply)
+        self.assertIn("It is not activated; use !plugin activate Versioned to activate it.", reply)
+        self.assertIn("not found", bot.command("!which"))
+        bot.command("!plugin activate Versioned")
+        self.assertEqual(bot.command("!plugin reload Versioned"), "Plugin Versioned reloaded.")
