@@ -10,7 +10,7 @@ import copy
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
@@ -34,7 +34,9 @@ class Config:
     """Every setting as an attribute, as plugins see it in `self.bot_config`.
 
     Reading what isn't set raises AttributeError; attributes may be assigned, and networks that don't say otherwise
-    follow.
+    follow. Lists, sets and dicts are those of the file, as on errbot: a change in place counts. A string for a setting
+    that names people or rooms is read as a tuple of one. What `BACKENDS` gives for several networks is read as a new
+    tuple.
     """
 
     def __init__(
@@ -78,12 +80,15 @@ class Config:
 
     @property
     def now(self) -> SimpleNamespace:
-        """The settings as they are, to read many of them fast. The same object, until a setting is assigned."""
+        """The settings as they are, to read many of them fast. The same object, until a setting is assigned.
+
+        The settings that name people and rooms aren't among them: for a network they are made of a list that may change.
+        """
         here = vars(self)
         above = here["_above"]
         changes = vars(above or self)["_changes"]
         if here["_now"] is None or here["_now"][0] != changes:
-            names = {name for name in (*vars(above or self), *here) if not name.startswith("_")}
+            names = {name for name in (*vars(above or self), *here) if not name.startswith("_")}.difference(_BY_NETWORK)
             here["_now"] = changes, SimpleNamespace(**{name: getattr(self, name) for name in names})
         now: SimpleNamespace = here["_now"][1]
         return now
@@ -196,7 +201,7 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
     if config.BACKENDS:
         first = next(iter(config.networks.values()))
         inherited = {name: getattr(first, name) for name in ("BACKEND", "BOT_IDENTITY", "COMPACT_OUTPUT")}
-        inherited |= {name: tuple(_union(name, config.networks)) for name in ("BOT_ADMINS", "CHATROOM_PRESENCE")}
+        inherited |= {name: _union(name, config.networks) for name in ("BOT_ADMINS", "CHATROOM_PRESENCE")}
         for name, value in inherited.items():
             if name not in given:
                 setattr(config, name, value)
@@ -212,11 +217,15 @@ def _check_identity(view: Config, where: str) -> None:
         raise ConfigError(f"{where}BOT_IDENTITY: 'port' is {port!r}; expected a number from 1 to 65535")
 
 
-def _union(name: str, networks: Mapping[str, Config]) -> Iterator[Any]:
-    """The entries of all networks, each with its network's name in front if there are several."""
-    for network, view in networks.items():
-        for entry in vars(view).get(name, ()):
-            yield _renamed(entry, f"{network}:{_name_of(entry)}") if len(networks) > 1 else entry
+def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:
+    """The entries of all networks, each with its network's name in front; those of a single network themselves."""
+    own = {network: vars(view).get(name, ()) for network, view in networks.items()}
+    if len(own) == 1:
+        entries: Collection[Any] = next(iter(own.values()))
+        return entries
+    return tuple(
+        _renamed(entry, f"{network}:{_name_of(entry)}") for network, entries in own.items() for entry in entries
+    )
 
 
 def _meant_for(network: str, entries: Iterable[Any], networks: Mapping[str, Config]) -> Iterator[Any]:

@@ -37,7 +37,7 @@ def _of_network(config: Config, view: Config) -> Iterator[str]:
     told = list(view.BOT_ADMINS_NOTIFICATIONS)
     # On IRC a message goes to the nick, whatever user and host the pattern names.
     patterns = [name for name in told if _is_pattern(str(name).partition("!")[0] if view.BACKEND == "IRC" else name)]
-    if patterns and view.BOT_ADMINS_NOTIFICATIONS != view.BOT_ADMINS:
+    if patterns and told != list(view.BOT_ADMINS):
         for name in patterns:
             yield f"{where}BOT_ADMINS_NOTIFICATIONS: nobody is told as {name!r}; expected a name, not a pattern"
     elif patterns and patterns == told:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,10 @@ class Refused(Exception):
 
 
 Check = Callable[[Any], Any]
-"""Takes a value as it was given, and returns it as it is used; raises Refused."""
+"""Takes a value as it was given, and returns it as it is used; raises Refused.
+
+Lists, sets and dicts are returned themselves, not copied: plugins change them, and the changes count.
+"""
 
 
 @dataclass(frozen=True)
@@ -117,19 +120,18 @@ def _without_mistakes(check: Callable[[Any], None]) -> Check:
 
 
 def _relays(value: Any) -> Any:
-    """Who hears what somebody says: a dict of names to tuples of names. errbot's default is an empty tuple."""
+    """Who hears what somebody says: a dict of names to a name or names. errbot's default is an empty tuple."""
     if value in ((), None):
         return {}
     expected = "a dict of names to tuples of names"
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise Refused(expected)
-    relays = {}
-    for name, listeners in value.items():
+    for listeners in value.values():
         try:
-            relays[name] = strings(listeners)
+            strings(listeners)
         except Refused as refused:
             raise Refused(expected, refused.given or f"one with {_shown('', listeners)} in it") from None
-    return relays
+    return value
 
 
 def _names_and_rest(value: Any) -> Any:
@@ -141,11 +143,11 @@ def _names_and_rest(value: Any) -> Any:
     for item in value:
         if item is not None and not isinstance(item, str):
             raise Refused(expected, f"one with {_shown('', item)} in it")
-    return tuple(value)
+    return value
 
 
-def strings(value: Any) -> tuple[str, ...]:
-    """The value as a tuple of strings; a single string is a tuple of one."""
+def strings(value: Any) -> Collection[str]:
+    """The value itself if it is a tuple, list or set of strings; a single string is a tuple of one."""
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, (tuple, list, set, frozenset)):
@@ -153,7 +155,8 @@ def strings(value: Any) -> tuple[str, ...]:
     for item in value:
         if not isinstance(item, str):
             raise Refused("a tuple of strings", f"one with {_shown('', item)} in it")
-    return tuple(value)
+    given: Collection[str] = value
+    return given
 
 
 def _rooms(value: Any) -> Any:
@@ -166,7 +169,7 @@ def _rooms(value: Any) -> Any:
     for item in value:
         if not (isinstance(item, (tuple, list)) and item and isinstance(item[0], str)) and not isinstance(item, str):
             raise Refused(expected, f"one with {_shown('', item)} in it")
-    return tuple(value)
+    return value
 
 
 def _path(value: Any) -> Any:

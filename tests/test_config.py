@@ -141,6 +141,102 @@ class OneNetwork(ConfigCase):
         self.assertEqual(config.BOT_EXTRA_PLUGIN_DIR, str(one))
 
 
+class OwnObjects(ConfigCase):
+    """Lists and dicts of the file, which plugins change."""
+
+    SETTINGS = """
+        BOT_ADMINS = ["alice"]
+        BOT_ADMINS_NOTIFICATIONS = ["alice"]
+        CHATROOM_PRESENCE = ["#ops", ("#dev", "sesame")]
+        BOT_ALT_PREFIXES = ["Err"]
+        BOT_ALT_PREFIX_SEPARATORS = [","]
+        BOT_PLUGIN_INDEXES = ["https://example.org/repos.json"]
+        CORE_PLUGINS = ["Help"]
+        DIVERT_TO_PRIVATE = ["help"]
+        DIVERT_TO_THREAD = {"help"}
+        PLUGINS_CALLBACK_ORDER = ["Help", None]
+        CHATROOM_RELAY = {"alice": ["#ops"]}
+        REVERSE_CHATROOM_RELAY = {"#ops": "alice"}
+        ACCESS_CONTROLS = {"help": {"allowusers": ["alice"]}}
+        ACCESS_CONTROLS_DEFAULT = {"allowmuc": True}
+    """
+
+    def test_identity(self) -> None:
+        """The configuration, its only network's view and the file's module have the same objects."""
+        settings = dedent(self.SETTINGS)
+        for text in (settings, settings + '\nBACKENDS = {"here": {"BACKEND": "Test"}}\n'):
+            config = self.load(text)
+            (view,) = config.networks.values()
+            for name in (line.split()[0] for line in self.SETTINGS.strip().splitlines()):
+                own = getattr(sys.modules["config"], name)
+                self.assertIs(getattr(config, name), own)
+                self.assertIs(getattr(view, name), own)
+
+    def test_changes_count(self) -> None:
+        """What is changed in place is read by all, as is what was read before."""
+        config = self.load("BOT_ADMINS = ['alice']\nDIVERT_TO_PRIVATE = []\n")
+        (view,) = config.networks.values()
+        now = view.now
+        config.BOT_ADMINS.append("bob")
+        config.DIVERT_TO_PRIVATE.append("help")
+        self.assertEqual((view.BOT_ADMINS, view.BOT_ADMINS_NOTIFICATIONS), (["alice", "bob"], ["alice", "bob"]))
+        self.assertEqual((now.DIVERT_TO_PRIVATE, view.now.DIVERT_TO_PRIVATE), (["help"], ["help"]))
+        config.BOT_ADMINS.clear()
+        self.assertEqual(view.BOT_ADMINS, [])
+
+    def test_changes_count_on_several_networks(self) -> None:
+        """An entry that is added to the list for all networks is one on those that it is meant for."""
+        config = self.load("""
+            BOT_ADMINS = ["alice"]
+            BACKENDS = {"a": {"BACKEND": "Test"}, "b": {"BACKEND": "Null"}, "c": {"BACKEND": "Test", "BOT_ADMINS": ["c"]}}
+        """)
+        a, b, c = config.networks.values()
+        a.now, b.now
+        config.BOT_ADMINS += ["a:bob"]
+        c.BOT_ADMINS.append("carol")
+        self.assertEqual((a.BOT_ADMINS, b.BOT_ADMINS), (("alice", "bob"), ("alice",)))
+        self.assertEqual(c.BOT_ADMINS, ["c", "carol"])
+
+    def test_only_network(self) -> None:
+        """The list that the only network gives is that of the whole."""
+        config = self.load("""
+            ADMINS, ROOMS = ["a"], ["#ops"]
+            BACKENDS = {"here": {"BACKEND": "Test", "BOT_ADMINS": ADMINS, "CHATROOM_PRESENCE": ROOMS}}
+        """)
+        view = config.networks["here"]
+        config.BOT_ADMINS.append("b")
+        config.CHATROOM_PRESENCE.clear()
+        self.assertEqual((view.BOT_ADMINS, view.CHATROOM_PRESENCE), (["a", "b"], []))
+        self.assertIs(config.BOT_ADMINS, config.ADMINS)
+
+    def test_strings(self) -> None:
+        """A string is a tuple of one, in the file as later."""
+        config = self.load("BOT_ADMINS, DIVERT_TO_PRIVATE, CHATROOM_PRESENCE = 'alice', 'help', '#ops'\n")
+        self.assertEqual((config.BOT_ADMINS, config.DIVERT_TO_PRIVATE), (("alice",), ("help",)))
+        self.assertEqual(config.CHATROOM_PRESENCE, ("#ops",))
+        config.BOT_ADMINS = "bob"
+        self.assertEqual(config.networks["text"].BOT_ADMINS, ("bob",))
+
+    @given(st.lists(st.tuples(st.sampled_from(["append", "remove", "clear"]), st.sampled_from("abc"))))
+    def test_any_changes(self, changes: list[tuple[str, str]]) -> None:
+        """After any changes the networks have what the list has."""
+        admins = ["a"]
+        networks = {name: {"BACKEND": "Test"} for name in ("one", "two")}
+        one = load_config(None, {"BACKEND": "Test", "BOT_ADMINS": admins})
+        two = load_config(None, {"BACKENDS": networks, "BOT_ADMINS": admins})
+        for change, name in changes:
+            if change == "append":
+                one.BOT_ADMINS.append(name)
+            elif change == "clear":
+                one.BOT_ADMINS.clear()
+            elif name in admins:
+                two.BOT_ADMINS.remove(name)
+            for config in (one, two):
+                for view in config.networks.values():
+                    self.assertEqual(list(view.BOT_ADMINS), admins)
+                    self.assertEqual(list(view.BOT_ADMINS_NOTIFICATIONS), admins)
+
+
 class SeveralNetworks(ConfigCase):
     """BACKENDS = {…}."""
 
@@ -329,7 +425,7 @@ class NowTests(ConfigCase):
         config = self.load(TWO_NETWORKS)
         libera, console = config.networks.values()
         now = libera.now
-        self.assertEqual((now.BOT_PREFIX, now.BOT_ADMINS), ("err ", ("alice", "bob")))
+        self.assertEqual((now.BOT_PREFIX, now.BOT_ASYNC_POOLSIZE), ("err ", 10))
         self.assertIs(libera.now, now)
         self.assertEqual(console.now.BOT_PREFIX, "!")
         config.BOT_PREFIX = "%"

@@ -236,8 +236,8 @@ class Dispatcher:
         return True
 
     def _asked_by(self, backend: Backend, message: Message) -> tuple[Caller, Any]:
-        config = self._bot.bot_config.networks[backend.network].now
-        return Caller.of(message, config.BOT_ADMINS), config
+        config = self._bot.bot_config.networks[backend.network]
+        return Caller.of(message, config.BOT_ADMINS), config.now
 
     # How it runs
 
@@ -369,14 +369,17 @@ class Dispatcher:
 
     def _prefixes_of(self, backend: Backend) -> Prefixes:
         config = self._bot.bot_config.networks[backend.network].now
+        alternatives, separators = tuple(config.BOT_ALT_PREFIXES), tuple(config.BOT_ALT_PREFIX_SEPARATORS)
         known = self._prefixes.get(backend.network)
         if known is not None and known[0] is config:
-            return known[1]
+            prefixes = known[1]
+            if (prefixes.alternatives, prefixes.separators) == (alternatives, separators):
+                return prefixes
         prefixes = Prefixes(
             prefix=config.BOT_PREFIX,
             optional_in_direct=config.BOT_PREFIX_OPTIONAL_ON_CHAT,
-            alternatives=tuple(config.BOT_ALT_PREFIXES),
-            separators=tuple(config.BOT_ALT_PREFIX_SEPARATORS),
+            alternatives=alternatives,
+            separators=separators,
             ignore_case=config.BOT_ALT_PREFIX_CASEINSENSITIVE,
         )
         self._prefixes[backend.network] = (config, prefixes)

@@ -271,7 +271,7 @@ class FlowExecutor:
             return ""
         if isinstance(mover, Room):
             return "This command requires bot-admin privileges"
-        config = self._bot.bot_config.networks[self._backend_of(flow, mover).network].now
+        config = self._bot.bot_config.networks[self._backend_of(flow, mover).network]
         asked = Message("", frm=mover, to=self._listener(flow, mover))
         denial = verdict_on(command, None, Caller.of(asked, config.BOT_ADMINS), config).denial
         return "" if denial is None else denial.reason

@@ -150,7 +150,7 @@ class TestBackend(LocalBackend):
     def __init__(self, reactor: Any, config: Any) -> None:
         super().__init__(reactor, config)
         admins = getattr(config, "BOT_ADMINS", ())
-        self.sender: Identifier = self.person_named(admins[0] if admins else "gbin@localhost")
+        self.sender: Identifier = self.person_named(next(iter(admins), "gbin@localhost"))
         self.sent: list[Sent] = []
         self.outgoing_message_queue = OutgoingQueue()
         self.incoming_stanza_queue = IncomingQueue(self._something_came)

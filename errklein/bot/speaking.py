@@ -188,7 +188,7 @@ class Speaking(Telling):
     def _warn(self, text: str, warning: str) -> None:
         self.log.warn("Admins are told: {text}", text=text)
         for backend in self.backends.values():
-            for admin in self.bot_config.networks[backend.network].BOT_ADMINS_NOTIFICATIONS:
+            for admin in tuple(self.bot_config.networks[backend.network].BOT_ADMINS_NOTIFICATIONS):
                 # Some networks know only when they are connected who that is, and have to ask.
                 in_turn = getattr(backend, "in_turn", None)
                 try:

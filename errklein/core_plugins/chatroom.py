@@ -157,10 +157,11 @@ class ChatRoom(BotPlugin):
                 self.log.warning("a message can't be passed on to %s: %s", name, error)
 
 
-def _listeners(relays: Mapping[str, Iterable[str]], network: str, speaker: str) -> Iterator[str]:
+def _listeners(relays: Mapping[str, Iterable[str] | str], network: str, speaker: str) -> Iterator[str]:
     """To whom it goes what `speaker`, a person or room by name, says; names may have their network's in front."""
     for name in (speaker, f"{network}:{speaker}"):
-        yield from relays.get(name, ())
+        listeners = relays.get(name, ())
+        yield from (listeners,) if isinstance(listeners, str) else listeners
 
 
 def _name_of(somebody: Any) -> str:

@@ -62,6 +62,7 @@ class PluginManager(StoreMixin):
         self._loader = Loader(bot)
         self._plugins = self._loader.plugins
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
+        self._callback_order: tuple[str | None, ...] = ()
         self._lives = Lives(bot, self._loader, self.configuration, self._callbacks.clear)
         self._changes = Changes(bot.reactor)
         self._flow_files = FlowFiles(bot)
@@ -93,6 +94,10 @@ class PluginManager(StoreMixin):
 
         Tests replace one of an instance by a mock.
         """
+        order = tuple(self._bot.bot_config.PLUGINS_CALLBACK_ORDER)
+        if order != self._callback_order:
+            self._callback_order = order
+            self._callbacks.clear()
         found = self._callbacks.get(name)
         if found is None:
             found = self._callbacks[name] = [

@@ -271,6 +271,22 @@ class DivertedTests(RepliesTest):
         self.assertEqual(self.ask("!simple private", "#room"), ("admin", "simply"))
 
 
+class DivertedFromNowOnTests(RepliesTest):
+    """DIVERT_TO_PRIVATE is a list that changes."""
+
+    def setUp(self) -> None:
+        """Give the test a list of its own."""
+        self.diverted: list[str] = []
+        self.config = {"DIVERT_TO_PRIVATE": self.diverted}  # type: ignore[misc]
+        super().setUp()
+
+    def test_diverted(self) -> None:
+        """A command is diverted as soon as the list names it."""
+        self.assertEqual(self.ask("!loud x", "#room"), ("#room", "loud x"))
+        self.diverted.append("loud")
+        self.assertEqual(self.ask("!loud x", "#room"), ("admin", "loud x"))
+
+
 class AllDivertedTests(RepliesTest):
     """ALL_COMMANDS."""
 

@@ -7,7 +7,7 @@ import sys
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tests.contract.kit import ADMIN, ContractTest, TestCase, decided
 from tests.contract.test_05_webhooks import WebhookTest
@@ -353,6 +353,97 @@ class OneAdministratorTests(AccessTest):
         """One name does as well as a tuple of them."""
         self.assertEqual(self.said_by(ADMIN, "!ruled"), "ruled")
         self.assertIn("requires bot-admin privileges", self.said_by(ADMIN[0], "!ruled"))
+
+
+class ChangedTests(AccessTest):
+    """Lists and dicts of the configuration, changed in place."""
+
+    plugin = (
+        PLUGIN
+        + """
+        order = []
+
+        def callback_message(self, msg):
+            self.order.append("Tried")
+    """
+    )
+    files: ClassVar = {
+        "aaa.plug": "[Core]\nName = Aaa\nModule = aaa\n",
+        "aaa.py": """
+            from errbot import BotPlugin
+
+            class Aaa(BotPlugin):
+                def callback_message(self, msg):
+                    self._bot.plugin_manager.plugins["Tried"].order.append("Aaa")
+            """,
+    }
+
+    def setUp(self) -> None:
+        """Give each test lists of its own."""
+        self.config: Any = {  # type: ignore[misc]
+            "BOT_ADMINS": [ADMIN],
+            "BOT_ALT_PREFIXES": ("Err",),
+            "BOT_ALT_PREFIX_SEPARATORS": [","],
+            "PLUGINS_CALLBACK_ORDER": [None],
+            "ACCESS_CONTROLS": {},
+            "CHATROOM_RELAY": {},
+        }
+        super().setUp()
+        self.settings = self.instance().bot_config
+
+    def test_same_objects(self) -> None:
+        """Plugins see the configuration's own objects."""
+        for name, value in self.config.items():
+            self.assertIs(getattr(self.settings, name), value, name)
+
+    def test_administrators(self) -> None:
+        """An administrator is one from `append` to `remove`."""
+        self.assertIn("requires bot-admin privileges", self.said_by("boss", "!ruled"))
+        self.settings.BOT_ADMINS.append("bo*")
+        self.assertEqual(self.said_by("boss", "!ruled"), "ruled")
+        self.settings.BOT_ADMINS.remove("bo*")
+        self.assertIn("requires bot-admin privileges", self.said_by("boss", "!ruled"))
+        self.settings.BOT_ADMINS.clear()
+        self.assertIn("requires bot-admin privileges", self.ask("!ruled"))
+
+    def test_warnings(self) -> None:
+        """Whoever is an administrator at that moment is warned."""
+        self.settings.BOT_ADMINS.append("boss")
+        self.bot.warn_admins("careful")
+        self.assertEqual([self.hear(), self.hear(), self.drain()], ["careful", "careful", []])
+        self.settings.BOT_ADMINS.clear()
+        self.bot.warn_admins("careful")
+        self.assertEqual(self.drain(), [])
+
+    def test_rules(self) -> None:
+        """A rule of ACCESS_CONTROLS is in force as soon as it is there."""
+        self.settings.ACCESS_CONTROLS["other"] = {"denyusers": ["me"]}
+        self.assertIn("not allowed", self.said_by("me", "!other"))
+        self.settings.ACCESS_CONTROLS["other"]["denyusers"].remove("me")
+        self.assertEqual(self.said_by("me", "!other"), "other")
+
+    def test_separators(self) -> None:
+        """A separator counts from then on."""
+        self.assertIn("not found", self.ask("Err; other"))
+        self.settings.BOT_ALT_PREFIX_SEPARATORS.append(";")
+        self.assertEqual(self.ask("Err; other"), "other")
+
+    def test_order_of_callbacks(self) -> None:
+        """Callbacks come in the order that is there."""
+        order = self.instance().order
+        for names in (["Tried", None], ["Aaa", None], ["Tried", "Aaa", None]):
+            self.settings.PLUGINS_CALLBACK_ORDER[:] = names
+            self.replies("hello")
+            order.clear()
+            self.ask("!other")
+            self.replies("hello")
+            self.assertEqual(order[:2], ["Aaa", "Tried"] if names[0] == "Aaa" else ["Tried", "Aaa"])
+
+    def test_relays(self) -> None:
+        """A relay counts from then on."""
+        self.bot.query_room("there").join()
+        self.settings.CHATROOM_RELAY[ADMIN] = ["there"]
+        self.assertEqual(self.ask("good morning"), "good morning")
 
 
 class HiddenTests(AccessTest):

@@ -17,6 +17,7 @@ from errklein.backends.irc.settings import IRCSettings
 from errklein.chat import OFFLINE, ONLINE, Presence
 from errklein.chat.identifiers import RoomNotJoinedError
 from errklein.ports import Backend, BackendEvents
+from errklein.settings import ConfigError
 
 
 class RoomLife:
@@ -32,7 +33,7 @@ class RoomLife:
         self.network = settings.network
         self._reactor = reactor
         self._home = threading.get_ident()
-        self._rooms = Rooms(settings.rooms)
+        self._rooms = Rooms(settings.rooms())
         self._events: BackendEvents | None = None
         self._identifier: IRCPerson | None = None
         self._inviters: dict[str, IRCPerson] = {}
@@ -189,6 +190,10 @@ class RoomLife:
     # Entering
 
     def _enter_rooms(self) -> None:
+        try:
+            self._rooms.reconfigure(self.settings.rooms())
+        except ConfigError as error:
+            self.log.error("{error}; no other room is entered than before", error=str(error))
         self._pending = {casefold(name) for name, _ in self._rooms.wanted}
         self._send(*join_commands(self._rooms.wanted))
         if self._pending:

@@ -32,7 +32,20 @@ class Rooms:
 
     def __init__(self, wanted: Mapping[str, str]) -> None:
         self._wanted = {casefold(name): (name, password) for name, password in wanted.items()}
+        self._configured = dict(wanted)
         self._joined: dict[str, RoomState] = {}
+
+    def reconfigure(self, configured: Mapping[str, str]) -> None:
+        """Want the rooms that are new in the configuration, and no longer those that are gone from it.
+
+        Whether the bot is to be in another room is as it was, whoever has had it enter or leave.
+        """
+        before, self._configured = self._configured, dict(configured)
+        for name in before.keys() - configured.keys():
+            self.unwant(name)
+        for name, password in configured.items():
+            if before.get(name) != password:
+                self.want(name, password)
 
     def want(self, name: str, password: str) -> None:
         """The bot should be in that room."""

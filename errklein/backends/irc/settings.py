@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ class IRCSettings:
     tls_ca: Path | None = None
     ipv6: bool = False
     bind_address: tuple[str, int] | None = None
-    rooms: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Rooms to be in, each with its password or an empty string."""
+    rooms: Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
+    """Returns the rooms to be in, each with its password or an empty string; plugins may change them.
+
+    Raises ConfigError.
+    """
     channel_rate: float | None = None
     private_rate: float | None = None
     rejoin_after_kick: float | None = 5.0
@@ -52,6 +56,8 @@ class IRCSettings:
         username = _text(identity, "username") or nickname
         if not username.isprintable() or any(character in username for character in " @!:"):
             raise ConfigError(f"BOT_IDENTITY: 'username' is {username!r}; expected a word without '@', '!' and ':'")
+        rooms = partial(_rooms, config)
+        rooms()
         ca = identity.get("ssl_ca")
         if ca is not None and not _is_file(ca):
             shown = repr(str(ca)) if isinstance(ca, (str, os.PathLike)) else f"a {type(ca).__name__}"
@@ -71,7 +77,7 @@ class IRCSettings:
             tls_ca=None if ca is None else Path(ca),
             ipv6=bool(identity.get("ipv6")),
             bind_address=_address(identity.get("bind_address")),
-            rooms=dict(_rooms(getattr(config, "CHATROOM_PRESENCE", ()))),
+            rooms=rooms,
             channel_rate=getattr(config, "IRC_CHANNEL_RATE", None),
             private_rate=getattr(config, "IRC_PRIVATE_RATE", None),
             rejoin_after_kick=getattr(config, "IRC_RECONNECT_ON_KICK", 5.0),
@@ -110,8 +116,9 @@ def _address(value: Any) -> tuple[str, int] | None:
     raise ConfigError(f"BOT_IDENTITY: 'bind_address' is {value!r}; expected an address of this machine")
 
 
-def _rooms(entries: Iterable[Any]) -> Iterable[tuple[str, str]]:
-    for entry in entries:
+def _rooms(config: Any) -> dict[str, str]:
+    rooms = {}
+    for entry in getattr(config, "CHATROOM_PRESENCE", ()):
         name, password = (*entry, "")[:2] if isinstance(entry, (tuple, list)) and entry else (entry, "")
         if not isinstance(name, str) or not is_room(name):
             raise ConfigError(
@@ -119,7 +126,8 @@ def _rooms(entries: Iterable[Any]) -> Iterable[tuple[str, str]]:
             )
         if not isinstance(password, str) or any(character in password for character in " ,\r\n\0"):
             raise ConfigError(f"CHATROOM_PRESENCE: the password of {name!r} can't be used; expected a word")
-        yield name, password
+        rooms[name] = password
+    return rooms
 
 
 def _acl_pattern(pattern: Any) -> str:

@@ -82,7 +82,7 @@ class BotRepoManager(StoreMixin):
     ) -> None:
         self.open_storage(storage_plugin, "repomgr")
         self.plugin_dir = str(plugin_dir)
-        self.plugin_indexes = (plugin_indexes,) if isinstance(plugin_indexes, str) else tuple(plugin_indexes)
+        self.plugin_indexes = (plugin_indexes,) if isinstance(plugin_indexes, str) else plugin_indexes
         self._now = now
         self._reading = threading.Lock()
         self._failed = float("-inf")

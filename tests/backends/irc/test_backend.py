@@ -601,6 +601,32 @@ class RoomTests(PlayedTests):
         self.server.welcome()
         self.assertEqual(self.server.take()[-1], "JOIN #dev")
 
+    def test_rooms_of_the_configuration_change(self) -> None:
+        """A room that a plugin adds to CHATROOM_PRESENCE is joined after a reconnection, one that it removes is not."""
+        rooms: list[Any] = ["#ops", "#dev"]
+        errors = logged(self, "CHATROOM_PRESENCE")
+        backend = self.connecting(rooms=rooms)
+        self.server.welcome()
+        for room in ("#ops", "#dev"):
+            self.server.enter(room, "errklein")
+        backend.query_room("#own").join()
+        backend.query_room("#dev").leave()
+        rooms.remove("#ops")
+        rooms.append(("#new", "sesame"))
+        self.server.take()
+        self.again(1)
+        self.assertEqual([line for line in self.server.take() if line.startswith("JOIN")], ["JOIN #new,#own sesame"])
+        rooms.append("no room")
+        self.again(2)
+        self.assertEqual([line for line in self.server.take() if line.startswith("JOIN")], ["JOIN #new,#own sesame"])
+        self.assertIn("CHATROOM_PRESENCE: 'no room'", errors[-1])
+
+    def again(self, seconds: float) -> None:
+        """Lose the connection and have another after so many seconds."""
+        self.server.close()
+        self.server.clock.advance(seconds)
+        self.server.welcome()
+
     def test_topic_and_invitation(self) -> None:
         """Topic and invitation are single lines."""
         backend = self.online()

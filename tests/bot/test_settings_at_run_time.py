@@ -1,0 +1,86 @@
+"""Settings that plugins change while the bot runs, on several networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotFlow, BotPlugin, botcmd, botflow
+from errklein.testing import TestBot
+
+
+class Vault(BotPlugin):
+    """Has a command for administrators."""
+
+    @botcmd(admin_only=True)
+    def unlock(self, msg: Any, args: str) -> str:
+        """Unlock."""
+        return "unlocked"
+
+    @botcmd
+    def begin(self, msg: Any, args: str) -> str:
+        """Begin a flow."""
+        return "begun"
+
+
+class Flows(BotFlow):
+    """A flow whose second step is for administrators."""
+
+    @botflow
+    def opening(self, flow: Any) -> None:
+        """Open."""
+        flow.connect("begin", auto_trigger=True).connect("unlock", predicate=lambda context: True)
+
+
+class ChangedSettingsTests(SynchronousTestCase):
+    """BOT_ADMINS is one list for two networks."""
+
+    def setUp(self) -> None:
+        """Start the bot."""
+        self.admins = ["root"]
+        networks: dict[str, dict[str, Any]] = {"a": {}, "b": {"BOT_ADMINS": ["own"]}}
+        self.bot = TestBot(plugins=[Vault], networks=networks, config={"BOT_ADMINS": self.admins})
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+
+    def answer(self, text: str, frm: str, network: str = "a") -> str:
+        """What is answered to somebody on a network."""
+        return "\n".join(self.bot.say(text, frm=frm, network=network))
+
+    def test_access(self) -> None:
+        """An administrator is one on the networks that the list is for, from its entry on."""
+        self.assertIn("requires bot-admin privileges", self.answer("!unlock", "alice"))
+        self.bot.config.BOT_ADMINS.append("a:alice")
+        self.assertEqual(self.answer("!unlock", "alice"), "unlocked")
+        self.assertIn("requires bot-admin privileges", self.answer("!unlock", "alice", "b"))
+        self.bot.config.networks["b"].BOT_ADMINS.append("alice")
+        self.assertEqual(self.answer("!unlock", "alice", "b"), "unlocked")
+        self.admins.clear()
+        self.assertIn("requires bot-admin privileges", self.answer("!unlock", "alice"))
+
+    def test_explained(self) -> None:
+        """`!acl explain` decides as the commands do."""
+        self.admins.append("alice")
+        self.assertIn("may", self.answer("!acl explain alice unlock", "root"))
+        self.assertNotIn("may not", self.answer("!acl explain alice unlock", "root"))
+        self.admins.remove("alice")
+        self.assertNotEqual(
+            self.answer("!acl explain alice unlock", "root"), self.answer("!acl explain root unlock", "root")
+        )
+
+    def test_flows(self) -> None:
+        """A flow takes a step for administrators for whoever is one then."""
+        self.bot.bot.inject_flows_from(Flows(self.bot.bot, "Flows"))
+        self.assertIn("requires bot-admin privileges", self.answer("!begin", "alice") + self.answer("!begin", "alice"))
+        self.admins.append("bob")
+        self.assertNotIn("requires bot-admin privileges", self.answer("!begin", "bob") + self.answer("!begin", "bob"))
+
+    def test_notifications(self) -> None:
+        """Whoever is in the list at that moment is told."""
+        self.admins.append("alice")
+        self.bot.bot.warn_admins("careful")
+        self.admins.clear()
+        self.bot.bot.warn_admins("careful again")
+        told = [(sent.to, sent.text) for sent in self.bot.messages if sent.network == "a"]
+        self.assertEqual(told[-2:], [("root", "careful"), ("alice", "careful")])
