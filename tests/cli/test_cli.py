@@ -245,6 +245,24 @@ class Processes(SynchronousTestCase):
         self.assertEqual(result.returncode, 0, result.stdout)
         self.assertIn("warning: Two.talk clashes with One.talk so it has been renamed two-talk\n", result.stdout)
 
+    def test_check_of_commands_with_names_of_attributes(self) -> None:
+        """A command called `name` is shown as any other; one that an attribute hides once the bot runs is not."""
+        methods = [
+            f"    @botcmd\n    def {name}(self, msg, args): return '{name}'\n"
+            for name in ("name", "items", "config", "log", "namespace")
+        ]
+        source = "from errbot import BotPlugin, botcmd\nclass Odd(BotPlugin):\n" + "".join(methods)
+        write_plugin(self.directory, "Odd", source)
+        rules = {"Odd:name": {"allowusers": "a"}, "config": {"allowusers": "a"}}
+        write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory), "ACCESS_CONTROLS": rules})
+        result = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        shown = result.stdout.partition("Odd: can be activated\n")[2].splitlines()
+        self.assertEqual(shown[:2], ["    !items: items, in a thread", "    !name: name, in a thread"])
+        self.assertFalse(shown[2].startswith(" "), shown[2])
+        warning = "warning: ACCESS_CONTROLS: the pattern 'config' is for no command that there is"
+        self.assertEqual([line for line in shown if line.startswith("warning: ACCESS")], [warning])
+
     def test_check_of_a_wrong_configuration(self) -> None:
         """A wrong setting is one line."""
         irc = {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "a bot", "server": "localhost"}, "BOT_ADMINS": ("me",)}
