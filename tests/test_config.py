@@ -45,6 +45,8 @@ class ConfigCase(SynchronousTestCase):
         self.file = self.directory / "config.py"
         self.patch(sys, "path", list(sys.path))
         self.addCleanup(sys.modules.pop, "config", None)
+        # Another test may have left one; a module from elsewhere isn't replaced.
+        sys.modules.pop("config", None)
 
     def load(self, text: str, overrides: dict[str, object] | None = None, **more: Any) -> Config:
         """The configuration in a config.py with that text."""
