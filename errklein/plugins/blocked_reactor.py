@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from errklein.commands import CommandDeclaration
-from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.plugins.botplugin import BotPlugin, handlers_once_active
+from errklein.plugins.names import plugin_name
 from errklein.running import decision
 from errklein.webhooks import HookDeclaration
 
 
 def reactor_warnings(plugin: BotPlugin) -> Iterator[str]:
     """A line for each such command, filter, webhook and callback of the plugin, with the lines of both names."""
-    for name, handler in handlers(plugin):
+    for name, handler in handlers_once_active(plugin):
         declared = CommandDeclaration.of(handler) or HookDeclaration.of(handler)
         if declared or getattr(handler, "_err_command_filter", False) or hasattr(BotPlugin, name):
             decided = decision(handler)
             if decided.blocks:
                 yield (
-                    f"{plugin.name}.{name} runs on the reactor, since it {decided.reason}, and would block it: it uses "
+                    f"{plugin_name(plugin)}.{name} runs on the reactor, since it {decided.reason}, and would block it: it uses "
                     f"{decided.blocks}. Let it run in a thread (threaded=True), or do what blocks with deferToThread"
                 )
