@@ -20,7 +20,7 @@ from errklein.chat import Message
 from errklein.commands import Caller, CommandError, Prefixes, RegisteredCommand, find_command, strip_prefix
 from errklein.commands.access import needs_admin, verdict_on
 from errklein.commands.declaration import is_at_once
-from errklein.commands.history import History, asked_again
+from errklein.commands.history import History, asked_again, place_of
 from errklein.commands.unknown import unknown_command
 from errklein.ports import Backend
 from errklein.running import Overloaded, Placement, PoolStopped, place
@@ -161,7 +161,7 @@ class Dispatcher:
         return DeferredList([one.addErrback(self._lost) for one in running if one is not None]) if running else None
 
     def _repeat(self, backend: Backend, message: Message, back: int) -> Deferred[Any] | None:
-        given = self.histories[backend.network].again(_person(message), back, _aclattr(message))
+        given = self.histories[backend.network].again(_person(message), back, _aclattr(message), place_of(message))
         if given is None:
             raise NothingToRepeat
         command = self._bot.registry.find(given[0])
@@ -252,7 +252,7 @@ class Dispatcher:
             # Not what it was given: that may be a secret.
             self.log.info("{sender} gives {command}", sender=message.frm, command=command.name)
         if declaration.historize and (person := _person(message)):
-            self.histories[backend.network].remember(person, command.name, text, _aclattr(message))
+            self.histories[backend.network].remember(person, command.name, text, _aclattr(message), place_of(message))
         if declaration.pattern is not None:
             args = declaration.match(text) if match is None else match
             return None if args is None else self._line_up(backend, message, command, self._run, args)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from errklein.chat import Message, RoomOccupant
+
+PRIVATE = ""
+"""The place of commands that were given in private."""
+
 KEPT = 10
 """How many commands are kept of each person."""
 
@@ -16,16 +21,18 @@ class Given(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slo
     """A command's name, and its arguments as they were typed.
 
     `aclattr` is what access rules knew the person by: whoever has the name of another one later, as on IRC anybody may, neither
-    sees nor repeats what that one has said.
+    sees nor repeats what that one has said. `place` is where it was given, as `place_of` returns it.
     """
 
     aclattr = ""
+    place = PRIVATE
 
     @classmethod
-    def by(cls, aclattr: str, command: str, args: str) -> Given:
-        """The command, as given by somebody who is known as that."""
+    def by(cls, aclattr: str, place: str, command: str, args: str) -> Given:
+        """The command, as given in that place by somebody who is known as that."""
         given = cls((command, args))
         given.aclattr = aclattr
+        given.place = place
         return given
 
 
@@ -39,24 +46,46 @@ class History(dict[Any, deque[Given]]):
         self[person] = given
         return given
 
-    def remember(self, person: str, command: str, args: str, aclattr: str = "") -> None:
-        """The person has given the command; if it is in the history already, it moves to the end."""
-        given = Given.by(aclattr, command, args)
+    def remember(self, person: str, command: str, args: str, aclattr: str = "", place: str = PRIVATE) -> None:
+        """Add a command; if the person has given it in the same place before, it moves to the end."""
+        given = Given.by(aclattr, place, command, args)
         commands = self[person]
-        for place, before in enumerate(commands):
-            if before == given and getattr(before, "aclattr", aclattr) == aclattr:
-                del commands[place]
+        for index, before in enumerate(commands):
+            if (
+                before == given
+                and getattr(before, "aclattr", aclattr) == aclattr
+                and getattr(before, "place", place) == place
+            ):
+                del commands[index]
                 break
         commands.append(given)
 
-    def of(self, person: str, aclattr: str = "") -> list[Given]:
-        """What the person, as access rules know it now, has given; what plugins have put there is anybody's."""
-        return [given for given in self.get(person, ()) if getattr(given, "aclattr", "") in ("", aclattr)]
+    def of(self, person: str, aclattr: str = "", place: str = PRIVATE) -> list[Given]:
+        """The commands that the person, as access rules know it now, has given in that place.
 
-    def again(self, person: str, back: int, aclattr: str = "") -> Given | None:
-        """The command that the person has given so many commands ago, 1 being the last one; None if there is none."""
-        given = self.of(person, aclattr)
+        What plugins have added has no sender and no place; it belongs to every one of them.
+        """
+        return [
+            given
+            for given in self.get(person, ())
+            if getattr(given, "aclattr", "") in ("", aclattr) and getattr(given, "place", place) == place
+        ]
+
+    def again(self, person: str, back: int, aclattr: str = "", place: str = PRIVATE) -> Given | None:
+        """The command that the person has given there so many commands ago, 1 being the last; None if there is none."""
+        given = self.of(person, aclattr, place)
         return given[-back] if 0 < back <= len(given) else None
+
+
+def place_of(message: Message) -> str:
+    """Where the message was sent, as the history distinguishes it: PRIVATE, or the room.
+
+    What goes neither to a person nor to a room counts as a place of its own, so that nothing private is shown there.
+    """
+    if message.is_direct:
+        return PRIVATE
+    room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
+    return f"in {room}"
 
 
 def asked_again(text: str, prefix: str) -> int | None:

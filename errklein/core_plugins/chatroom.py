@@ -20,7 +20,7 @@ _REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqu
 Handler = Callable[[Any, Message, list[str]], str]
 
 
-def room_command(syntax: str, least: int, most: int | None) -> Callable[[Handler], Handler]:
+def room_command(syntax: str, least: int, most: int | None, *, historize: bool = True) -> Callable[[Handler], Handler]:
     """Make a method a command for administrators, which gets its arguments as a shell would split them.
 
     What doesn't have `least` to `most` of them is answered with `syntax`, what the network refuses with its reason.
@@ -28,7 +28,7 @@ def room_command(syntax: str, least: int, most: int | None) -> Callable[[Handler
 
     def declare(handler: Handler) -> Handler:
         @admin_by_default
-        @botcmd(split_args_with=shlex.split, syntax=syntax)
+        @botcmd(split_args_with=shlex.split, syntax=syntax, historize=historize)
         @wraps(handler)
         def run(self: Any, msg: Message, args: list[str]) -> str:
             if len(args) < least or (most is not None and len(args) > most):
@@ -82,7 +82,7 @@ class ChatRoom(BotPlugin):
         self.query_room(args[0]).create()
         return f"Created the room {code(args[0])}."
 
-    @room_command("ROOM [PASSWORD]", 1, 2)
+    @room_command("ROOM [PASSWORD]", 1, 2, historize=False)
     def room_join(self, msg: Message, args: list[str]) -> str:
         """Enter a room; most networks create it if need be."""
         name, password = (*args, None)[:2]

@@ -30,7 +30,7 @@ class Flows(BotPlugin):
         root = self._root(args)
         return _drawing(f"Flow [{root.name}]", tree(root, str))
 
-    @botcmd(syntax="<name> [context as JSON]")
+    @botcmd(historize=False, syntax="<name> [context as JSON]")
     def flows_start(self, msg: Message, args: str) -> Iterator[str]:
         """Begin a flow, perhaps with a context."""
         name, _, given = args.strip().partition(" ")

@@ -23,7 +23,7 @@ _MOST_STORED = 50
 class Plugins(ReposCommands, BotPlugin):
     """Configures, activates, deactivates and reloads plugins, and installs repositories of them."""
 
-    @botcmd(admin_only=True)
+    @botcmd(admin_only=True, historize=False)
     async def plugin_config(self, msg: Message, args: str) -> str:
         """Show or set the configuration of a plugin: its name, then a Python literal to set it."""
         name, literal = [*args.split(maxsplit=1), "", ""][:2]

@@ -72,7 +72,7 @@ class ReposCommands:
         }
         return self._bot.process_template("repos2", parameters)
 
-    @botcmd(admin_only=True)
+    @botcmd(admin_only=True, historize=False)
     async def repos_install(self, msg: Message, args: str) -> AsyncIterator[str]:
         """Install a repository: its name in the index, or the URL of a git repository or of a .tar.gz archive."""
         repo = args.strip()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message, RoomOccupant
+from errklein.commands.history import place_of
 from errklein.logs import destinations
 from errklein.text.quoting import fenced, plain
 
@@ -92,13 +93,15 @@ class Utils(BotPlugin):
 
     @botcmd(historize=False)
     async def history(self, msg: Message, args: str) -> str:
-        """Show your last commands; the prefix and a number give one of them again."""
-        entries = self._bot.cmd_history.of(str(getattr(msg.frm, "person", "")), str(getattr(msg.frm, "aclattr", "")))
+        """Show your last commands in this room, or in private; the prefix and a number give one of them again."""
+        entries = self._bot.cmd_history.of(
+            str(getattr(msg.frm, "person", "")), str(getattr(msg.frm, "aclattr", "")), place_of(msg)
+        )
         lines = [
             plain(f"{len(entries) - place}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}")
             for place, (command, given) in enumerate(entries)
         ]
-        return "  \n".join(lines) if lines else "You have given no command yet."
+        return "  \n".join(lines) if lines else "You have given no command here yet."
 
     @botcmd(admin_only=True)
     def log_tail(self, msg: Message, args: str) -> str:

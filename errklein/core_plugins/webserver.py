@@ -142,7 +142,7 @@ class Webserver(BotPlugin):
         return self._bot.process_template("webstatus", values, self.name)
 
     @admin_by_default
-    @botcmd
+    @botcmd(historize=False)
     async def webhook_test(self, msg: Message, args: str) -> str:
         """Send a POST request to a URL of this bot: the URL, then the content, if any."""
         url, _, content = args.lstrip().partition(" ")

@@ -43,11 +43,32 @@ class HistoryTests(SynchronousTestCase):
         given_lately.remember("bob", "wipe", "x", "bob!b@home")
         self.assertEqual(given_lately.of("bob", "bob!b@home"), [("deploy", "x"), ("wipe", "x")])
 
+    def test_each_place_has_its_own(self) -> None:
+        """A command given in private is neither listed nor repeated in a room, nor the other way round."""
+        given_lately = History()
+        given_lately.remember("bob", "echo", "a secret", "bob!b@home")
+        given_lately.remember("bob", "echo", "hello", "bob!b@home", "#ops")
+        self.assertEqual(given_lately.of("bob", "bob!b@home"), [("echo", "a secret")])
+        self.assertEqual(given_lately.of("bob", "bob!b@home", "#ops"), [("echo", "hello")])
+        self.assertEqual(given_lately.of("bob", "bob!b@home", "#dev"), [])
+        self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("echo", "a secret"))
+        self.assertIsNone(given_lately.again("bob", 2, "bob!b@home", "#ops"))
+
+    def test_same_command_in_another_place(self) -> None:
+        """Giving a command again in a room leaves it where it was in the private history."""
+        given_lately = History()
+        for command in ("deploy", "wipe"):
+            given_lately.remember("bob", command, "x", "bob!b@home")
+        given_lately.remember("bob", "deploy", "x", "bob!b@home", "#ops")
+        self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("wipe", "x"))
+        self.assertEqual(given_lately.again("bob", 2, "bob!b@home"), ("deploy", "x"))
+
     def test_what_plugins_put_there(self) -> None:
         """A plugin may write into it as into errbot's, and that is anybody's of that name."""
         given_lately = History()
         given_lately["bob"].append(("echo", "x"))
         self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("echo", "x"))
+        self.assertEqual(given_lately.again("bob", 1, "bob!b@home", "#ops"), ("echo", "x"))
 
     def test_persons_are_forgotten(self) -> None:
         """However many persons there are, no more than so many are remembered."""

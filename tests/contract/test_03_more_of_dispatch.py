@@ -33,6 +33,18 @@ class PersonTests(ContractTest):
         self.assertEqual(self.ask("!!"), "[mine]")
         self.assertEqual(self.bot.cmd_history[ADMIN].maxlen, 10)
 
+    @decided("what was given in private can be repeated in a room")
+    def test_history_by_place(self) -> None:
+        """`!!` in a room doesn't repeat what was given in private."""
+        from errbot.backends.base import Message
+        from errbot.backends.test import TestOccupant
+
+        self.ask("!show private")
+        room = self.bot.query_room("testroom")
+        occupant = TestOccupant(ADMIN, room)
+        self.bot.callback_message(Message("!!", frm=occupant, to=room))
+        self.assertEqual(self.until_quiet(), [])
+
     def test_unknown_person(self) -> None:
         """Who never gave a command has an empty history."""
         self.assertEqual(list(self.bot.cmd_history["nobody@nowhere"]), [])

@@ -70,8 +70,14 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual((answers.count("a"), answers.count("b")), (1, 2), answers)
 
     def test_history(self) -> None:
-        """Somebody has the same history in a room as outside of it."""
-        self.assertIn("@gbin 2:!echo alone", self.talk("!echo alone", "!inroom #ops", "!history"))
+        """The history in a room has only what was said there; leaving the room shows the private one again."""
+        answers = self.talk(
+            "!echo alone", "!inroom #ops", "!history", "!echo aloud", "!history", "!inperson", "!history"
+        )
+        self.assertIn("@gbin You have given no command here yet.", answers)
+        self.assertIn("@gbin 1:!echo aloud", answers)
+        self.assertIn("2:!echo alone", answers)
+        self.assertNotIn("@gbin 2:!echo alone", answers)
 
 
 class OtherNetworkTests(PluginTestCase):

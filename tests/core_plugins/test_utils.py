@@ -47,12 +47,32 @@ class HistoryTests(PluginTestCase):
 
     def test_history(self) -> None:
         """The last command is number one; the question itself isn't in it, nor what others have said."""
-        self.assertIn("no command yet", self.command("!history"))
+        self.assertIn("no command here yet", self.command("!history"))
         self.command("!echo *one*")
         self.bot.say("!echo two", frm="bob")
         self.command("!status gc")
         self.assertEqual(self.command("!history").splitlines(), ["2:!echo *one*", "1:!status gc"])
         self.assertEqual(self.command("!history", frm="bob"), "1:!echo two")
+
+    def test_history_in_a_room(self) -> None:
+        """`!history` in a room doesn't show what was given in private, and in private not what was given in a room."""
+        self.command("!echo private")
+        self.assertIn("no command here yet", self.bot.say("!history", room="#ops")[0])
+        self.bot.say("!echo public", room="#ops")
+        self.assertEqual(self.bot.say("!history", room="#ops"), ["1:!echo public"])
+        self.assertEqual(self.command("!history"), "1:!echo private")
+
+    def test_commands_with_secrets(self) -> None:
+        """Commands that take configurations, passwords and URLs with credentials aren't in the history."""
+        for command in (
+            "plugin config Webserver {'TOKEN': 'hunter2'}",
+            "repos install https://me:hunter2@127.0.0.1:1/x.tar.gz",
+            "room join #ops hunter2",
+            "webhook test /hook?token=hunter2 x",
+            'flows start nothing {"token": "hunter2"}',
+        ):
+            self.bot.say(f"!{command}")
+            self.assertIn("no command here yet", self.command("!history"), command)
 
 
 class LogTailTests(PluginTestCase):

@@ -174,6 +174,16 @@ class HistoryTests(WaysCase):
         self.assertEqual(self.say("!!", frm="carol"), [])
         self.assertEqual(self.say("!!", network="console"), [])
 
+    def test_each_place_has_its_own(self) -> None:
+        """What was given in private can't be given again in a room, where others read the answer; nor vice versa."""
+        self.say("!deploy private")
+        self.assertEqual(self.say("!!", to="#ops") + self.say("!1", to="#ops"), [])
+        self.say("!deploy public", to="#ops")
+        self.assertEqual(self.say("!!"), ["deployed 'private'"])
+        self.assertEqual(self.say("!!", to="#ops"), ["deployed 'public'"])
+        self.assertEqual(self.say("!!", to="#dev"), [])
+        self.assertEqual(self.say("!2"), [])
+
     def test_nothing_there(self) -> None:
         """What isn't there is passed over in silence, and plugins aren't shown it."""
         self.assertEqual(self.say("!!") + self.say("!7") + self.say("!0"), [])
