@@ -1,0 +1,278 @@
+"""Secrets are replaced by `MASK` in log lines, error texts and replies.
+
+`masker` knows the secrets of this process: values under names such as `password` or `API_TOKEN` in the configuration and
+in plugins' configurations. It replaces them wherever they appear, also escaped, percent-encoded or in Base64, and also
+what looks like a secret by its surroundings: the user and password of a URL, query parameters such as `token=`, values
+of headers such as Authorization, and quoted values under such names in a printed dict or JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from html import escape as html_escape
+from threading import Lock
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote
+from weakref import WeakKeyDictionary
+
+MASK = "•••"
+"""Stands in place of a secret."""
+
+SHORTEST = 5
+"""Characters of a secret that is looked for; anything shorter is found in all sorts of words."""
+
+_NO_SECRETS = frozenset({"basic", "bearer", "digest", "false", "oauth", "oauth2", "private", "public", "token"})
+"""Values that say how to log in, and not with what."""
+
+_PARTS = ("apikey", "credential", "passphrase", "passcode", "passw", "psw", "pwd", "secret", "token")
+_WORDS = frozenset({"cred", "creds", "jwt", "pass", "private", "pw"})
+_ENDINGS = ("auth", "key", "keys", "pass")
+_OTHERS = frozenset({"bypass", "compass", "donkey", "monkey", "turkey"})
+_HINT = re.compile("auth|cred|jwt|key|pass|private|psw|pw|secret|sig|token")
+"""Found in every name that `is_secret`, in small letters."""
+
+_FILE = re.compile(r"(?:~|\.{0,2})/[^\0\n]*\.\w{1,6}")
+"""A file's path: `"key": "/etc/ssl/bot.pem"` isn't secret, and errors have to name it."""
+
+# The scheme of a URL may have been escaped as in PHP's JSON, or the whole URL percent-encoded.
+_URL = re.compile(r":(?:\\?/){2}(?P<secret>[^/\s]+)@")
+_ENCODED_URL = re.compile(r"%3a(?:%2f){2}(?P<secret>(?:(?!%2f)[^\s/&])+)%40", re.IGNORECASE)
+_USER_INFO = re.compile(r"(?:\A|://)(?P<user>[^\s:/@]*):(?P<password>(?!//)\S+)@")
+
+_PARAMETER = re.compile(r"(?:(?<=[?&;\"'])|\A)(?P<name>[\w.~%\[\]-]{1,64})=(?P<secret>[^&\s\"'<>#]+)")
+# The quotes may be escaped, in a text within another; the end may have been cut off.
+_ITEM = re.compile(
+    r"(?P<quote>\\{0,3}[\"'])(?P<name>[\w. -]{1,64})(?P=quote)\s*:\s*b?"
+    r"(?P<other>\\{0,3}[\"'])(?P<secret>(?:(?!(?P=other))\\?.)+)",
+    re.DOTALL,
+)
+
+_BEGINNING = r"[\"']?\s*[:=,]\s*[\[(]*\s*(?:b(?=[\"']))?[\"']?"
+_AUTHORIZATION = re.compile(
+    rf"\bauthorization{_BEGINNING}(?:"
+    r"(?:apikey|basic|bearer|negotiate|ntlm|token)\s+(?P<secret>[^\s\"',]+)"
+    r"|(?:aws4-hmac-sha256|digest|hawk|hmac|oauth)\s+(?P<all>[^\r\n]+)"
+    r"|(?P<bare>[^\s\"',]+))",
+    re.IGNORECASE,
+)
+_COOKIE = re.compile(rf"\b(?:set-)?cookie{_BEGINNING}(?P<secret>[^\s\"'][^\r\n\"']*)", re.IGNORECASE)
+_HEADER = re.compile(
+    rf"\b(?:x-[\w-]*(?:token|key|secret|auth|password)[\w-]*|api-key){_BEGINNING}(?P<secret>[^\s\"',]+)", re.IGNORECASE
+)
+_SCHEME = re.compile(
+    r"\b(?:[Bb]asic|BASIC|[Bb]earer|BEARER)\s+(?P<secret>(?=[a-z._~+/-]*[0-9A-Z=])[A-Za-z0-9+/=._~-]{16,})"
+)
+
+_PATTERNS = (
+    (("@",), _URL),
+    (("%40",), _ENCODED_URL),
+    (("authorization",), _AUTHORIZATION),
+    (("cookie",), _COOKIE),
+    (("x-", "api-key"), _HEADER),
+    (("basic", "bearer"), _SCHEME),
+)
+"""What is secret by itself, with what is in every text that has it, in small letters."""
+
+_BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+Span = tuple[int, int]
+
+
+@lru_cache(1024)
+def is_secret(name: str) -> bool:
+    """Whether a value of that name, as a setting, key or query parameter, is a secret: `DB_PASSWORD`, `apiKey`, `auth`."""
+    words = re.findall("[a-z]+", re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+    together = "".join(words)
+    return any(part in together for part in _PARTS) or any(
+        word in _WORDS
+        or (word.endswith(_ENDINGS) and word not in _OTHERS)
+        or (word.startswith("auth") and (not word.startswith("author") or word.startswith("authoriz")))
+        for word in words
+    )
+
+
+def mask_values(value: Any, secret: bool = False) -> Any:
+    """A copy of the value in which each secret of a mapping is MASK; all of it, if it is `secret` itself."""
+    if isinstance(value, Mapping):
+        return {key: mask_values(item, secret or is_secret(str(key))) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [mask_values(item, secret) for item in value]
+    if secret and value:
+        return MASK
+    return value
+
+
+def secrets_in(value: Any, secret: bool = False) -> set[str]:
+    """The secrets in a configuration: strings, bytes and numbers under secret names, and passwords in addresses.
+
+    With `secret` the value itself has a secret name. What is shorter than SHORTEST or the path of a file is left out.
+    """
+    found: set[str] = set()
+    seen: set[int] = set()
+    waiting = [(value, secret)]
+    while waiting:
+        item, is_one = waiting.pop()
+        if isinstance(item, (Mapping, list, tuple, set, frozenset)):
+            if id(item) in seen:
+                continue
+            seen.add(id(item))
+            if isinstance(item, Mapping):
+                waiting += [(inner, is_one or is_secret(str(key))) for key, inner in item.items()]
+            else:
+                waiting += [(inner, is_one) for inner in item]
+        elif isinstance(item, bytes):
+            waiting.append((item.decode("utf-8", "backslashreplace"), is_one))
+        elif isinstance(item, int) and not isinstance(item, bool) and is_one and item.bit_length() < 2048:
+            found.add(str(item))
+        elif isinstance(item, str):
+            found.update(_in_text(str(item), is_one))
+    return {text for text in found if len(text) >= SHORTEST and text.lower() not in _NO_SECRETS}
+
+
+def _in_text(text: str, secret: bool) -> Iterator[str]:
+    if secret and not _FILE.fullmatch(text):
+        yield text
+    if "@" in text:
+        for address in _USER_INFO.finditer(text):
+            yield from (address["password"], unquote(address["password"]))
+
+
+class Masker:
+    """Replaces secrets in texts, from any thread. Its `repr` shows none."""
+
+    def __init__(self) -> None:
+        self._learned: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
+        self._lock = Lock()
+        self._forms: tuple[str, ...] = ()
+        self._fragments: tuple[str, ...] = ()
+
+    def learn(self, owner: object, name: str, secrets: Iterable[str]) -> None:
+        """Replace these secrets from now on, as long as `owner` lives; they take the place of those of the same name."""
+        learned = frozenset(secrets)
+        with self._lock:
+            known = self._learned.setdefault(owner, {})
+            if known.get(name, frozenset()) == learned:
+                return
+            known[name] = learned
+            every = {secret for names in self._learned.values() for group in names.values() for secret in group}
+            self._forms = tuple(sorted({form for secret in every for form in forms_of(secret)}))
+            self._fragments = tuple(sorted({form for secret in every for form in _base64_of(secret)}))
+
+    def __call__(self, text: str) -> str:
+        """The text with MASK in place of each secret."""
+        masked = _replaced(text, [*self._known(text), *_by_surroundings(text)])
+        # A secret may consist of what masking has brought together. Each is longer than MASK, so this comes to an end.
+        while masked != text and (left := list(self._known(masked))):
+            masked = _replaced(masked, left)
+        return masked
+
+    def values(self, value: Any) -> Any:
+        """The value, text or mappings and lists of it, with MASK in place of each secret in keys and items."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, Mapping):
+            return {self.values(key): self.values(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.values(item) for item in value]
+        return value
+
+    def _known(self, text: str) -> Iterator[Span]:
+        for form in self._forms:
+            at = text.find(form)
+            while at >= 0:
+                yield at, at + len(form)
+                # Occurrences may overlap.
+                at = text.find(form, at + 1)
+        for form in self._fragments:
+            at = text.find(form)
+            while at >= 0:
+                # The characters around it have bits of the secret, and of the user's name before it.
+                begin, end = at, at + len(form)
+                while begin and text[begin - 1] in _BASE64:
+                    begin -= 1
+                while end < len(text) and text[end] in _BASE64:
+                    end += 1
+                yield begin, end
+                at = text.find(form, end)
+
+    def __repr__(self) -> str:
+        return f"<Masker of {sum(len(group) for names in self._learned.values() for group in names.values())} secrets>"
+
+
+masker = Masker()
+"""Knows the secrets of all bots in this process."""
+
+
+def _replaced(text: str, spans: list[Span]) -> str:
+    if not spans:
+        return text
+    pieces: list[str] = []
+    end = 0
+    for begin, stop in sorted(spans):
+        if begin > end or not pieces:
+            pieces += [text[end:begin], MASK]
+        end = max(end, stop)
+    return "".join([*pieces, text[end:]])
+
+
+def _by_surroundings(text: str) -> Iterator[Span]:
+    """Where something is a secret because of what is before it, whether it is known or not."""
+    small = text.lower()
+    # The patterns are slow, and most texts have nothing for them.
+    for needles, pattern in _PATTERNS:
+        if any(needle in small for needle in needles):
+            yield from (found.span(found.lastgroup or 0) for found in pattern.finditer(text))
+    if _HINT.search(small):
+        for needle, pattern in (("=", _PARAMETER), (":", _ITEM)):
+            if needle in text:
+                yield from (
+                    found.span("secret")
+                    for found in pattern.finditer(text)
+                    if is_secret(found["name"]) or found["name"].lower() == "sig"
+                )
+
+
+def forms_of(secret: str) -> set[str]:
+    """The ways in which a secret is written: as it is, escaped once or twice, in URLs, in HTML, and its lines."""
+    parts = {secret, secret.strip(), " ".join(secret.split()), *(line.strip() for line in secret.splitlines())}
+    forms: set[str] = set()
+    for part in parts:
+        if len(part) < SHORTEST:
+            continue
+        escaped = _escaped(part)
+        forms |= {part, *escaped, *(form for once in escaped for form in _escaped(once))}
+        for url in {quote(part, safe, "utf-8", "replace") for safe in ("", "/", "/:", "!$&'()*+,;=:", "~")} | {
+            quote_plus(part, "", "utf-8", "replace")
+        }:
+            forms |= {url, re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), url)}
+        forms |= {html_escape(part), html_escape(part, quote=False)}
+    return forms
+
+
+def _escaped(text: str) -> set[str]:
+    """The text as in `repr`, `ascii` and JSON, whatever quotes are around it; and as the log escapes it."""
+    forms = {json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1]}
+    forms.add(_CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text))
+    # What repr makes of bytes is what it makes of a text that has these code points.
+    for written in (text, text.encode("utf-8", "replace").decode("latin-1")):
+        # With both kinds of quotes before it, repr chooses single quotes and escapes these.
+        single = repr("'\"" + written)[4:-1]
+        unquoted = single.replace("\\'", "'")
+        for form in (single, unquoted, unquoted.replace('"', '\\"')):
+            forms |= {form, form.encode("ascii", "backslashreplace").decode("ascii")}
+    return forms
+
+
+def _base64_of(secret: str) -> Iterator[str]:
+    """What of the secret is the same in every Base64 text that contains it; which of three depends on what is before it."""
+    raw = secret.encode("utf-8", "replace")
+    for before, cut in ((0, 0), (1, 2), (2, 3)):
+        length = (before + len(raw)) * 8 // 6
+        encoded = b64encode(b"\0" * before + raw).decode("ascii")[cut:length]
+        if len(encoded) >= SHORTEST:
+            yield from {encoded, encoded.replace("+", "-").replace("/", "_")}

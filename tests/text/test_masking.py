@@ -1,0 +1,267 @@
+"""Tests for the masking of secrets in texts."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+from base64 import b64encode, urlsafe_b64encode
+from html import escape
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.text.masking import MASK, SHORTEST, Masker, is_secret, mask_values, secrets_in
+
+SECRETS = st.text(min_size=SHORTEST, max_size=60)
+URL_CHARACTERS = st.characters(blacklist_characters="/@", blacklist_categories=("Z", "Cc", "Cs"))
+
+
+class Owner:
+    """What secrets belong to."""
+
+
+class MaskingCase(SynchronousTestCase):
+    """Has a masker of its own."""
+
+    def masker(self, *secrets: str) -> Masker:
+        """One that knows the secrets for as long as the test runs."""
+        masker = Masker()
+        self.owner = Owner()
+        masker.learn(self.owner, "test", secrets)
+        return masker
+
+
+class KnownSecretsTests(MaskingCase):
+    """Secrets of the configuration."""
+
+    @given(SECRETS, st.text(), st.text())
+    @example("secret\\n1", "", "")
+    @example("•" * 7, "•", "••")
+    @example("•abcd", "abcde", "abcd")
+    @example("aaaaa", "aa", "aaaa")
+    def test_never_in_the_text(self, secret: str, before: str, after: str) -> None:
+        """Whatever is around it, a secret of the configuration isn't in the masked text."""
+        secrets = secrets_in({"password": secret})
+        assume(secret in secrets)
+        self.assertNotIn(secret, self.masker(*secrets)(f"{before}{secret}{after}"))
+
+    @given(st.lists(SECRETS, min_size=1, max_size=4), st.text(max_size=5), st.data())
+    def test_several(self, secrets: list[str], between: str, data: st.DataObject) -> None:
+        """Secrets that contain or overlap each other are all masked, in whichever order they appear."""
+        secrets += [secret[:SHORTEST] for secret in secrets] + [secrets[0][2:] + between * SHORTEST]
+        known = secrets_in({"tokens": secrets})
+        text = between.join(data.draw(st.permutations([*secrets, between])))
+        masked = self.masker(*known)(text)
+        self.assertEqual([secret for secret in known if secret in masked], [])
+
+    @given(SECRETS, st.text(max_size=20))
+    @example("a\nb'c\"d\\e", "")
+    @example("naïve pässword", "")
+    def test_printed_configuration(self, secret: str, value: str) -> None:
+        """A configuration in an exception's text, as `str`, `repr` or JSON makes it, shows no secret."""
+        secrets = secrets_in({"password": secret})
+        assume(secret in secrets)
+        masker = self.masker(*secrets)
+        printed = str(["x", secret])
+        for text in (
+            printed,
+            repr(printed),
+            repr(f"{printed}'"),
+            ascii(["x", secret]),
+            json.dumps(["x", secret]),
+            json.dumps(["x", secret], ensure_ascii=False),
+            repr(["x", secret.encode()]),
+            json.dumps(printed),
+        ):
+            hidden = [repr(secret)[1:-1], json.dumps(secret)[1:-1], secret]
+            masked = masker(text)
+            self.assertIn(MASK, masked)
+            self.assertEqual([form for form in hidden if form in masked], [], text)
+
+    @given(SECRETS)
+    @example("a b&c=d/é?")
+    def test_encoded(self, secret: str) -> None:
+        """A secret isn't shown percent-encoded, in HTML or in the Base64 of Basic authentication either."""
+        secrets = secrets_in({"password": secret})
+        assume(secret in secrets)
+        masker = self.masker(*secrets)
+        for form in (
+            quote(secret),
+            quote(secret, ""),
+            re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quote(secret, "")),
+            quote_plus(secret),
+            escape(secret),
+        ):
+            self.assertNotIn(form, masker(f"-{form}-"), form)
+        for user in ("", "x", "me", "bob"):
+            for encode in (b64encode, urlsafe_b64encode):
+                encoded = encode(f"{user}:{secret}".encode()).decode()
+                self.assertNotIn(encoded[len(user) + 3 : -4] or encoded, masker(f"got {encoded}"))
+
+    def test_multi_line(self) -> None:
+        """A private key isn't shown as a whole, with its lines indented, joined by spaces, or one line alone."""
+        key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF\n-----END PRIVATE KEY-----\n"
+        masker = self.masker(*secrets_in({"private_key": key}))
+        for text in (key, key.replace("\n", "\n\t"), " ".join(key.split()), "line MIIEvQIBADANBg only", repr(key)):
+            masked = masker(text)
+            self.assertNotIn("MIIEvQIBADANBg", masked)
+            self.assertNotIn("kqhkiG9w0BAQEF", masked)
+
+    def test_rest_of_the_text(self) -> None:
+        """The rest of the text stays, and text without secrets is left alone."""
+        masker = self.masker("hunter2")
+        self.assertEqual(masker("no login with hunter2 at db"), f"no login with {MASK} at db")
+        for text in ("nothing here", "sorted(x, key=len)", "Token expired", "mail bob@example.org", "a?b=c&d=e", ""):
+            self.assertEqual(masker(text), text)
+
+    def test_learning_again(self) -> None:
+        """Secrets take the place of those learned under the same name; those of an owner that is gone are forgotten."""
+        masker, owner = Masker(), Owner()
+        masker.learn(owner, "a", {"first-secret"})
+        masker.learn(owner, "b", {"other-secret"})
+        masker.learn(owner, "a", {"second-secret"})
+        text = "first-secret other-secret second-secret"
+        self.assertEqual(masker(text), f"first-secret {MASK} {MASK}")
+        del owner
+        gc.collect()
+        last = Owner()
+        masker.learn(last, "c", {"last-secret"})
+        self.assertEqual(masker(text), text)
+
+    def test_repr(self) -> None:
+        """Printing the masker shows no secret."""
+        self.assertEqual(repr(self.masker("hunter2", "hunter3")), "<Masker of 2 secrets>")
+
+    def test_values(self) -> None:
+        """Texts within lists and mappings are masked, in keys too."""
+        masked: Any = self.masker("hunter2").values({"a hunter2": ["x", ("hunter2", 1)], "b": None})
+        self.assertEqual(masked, {f"a {MASK}": ["x", [MASK, 1]], "b": None})
+
+
+class SurroundingsTests(MaskingCase):
+    """Secrets that are known by what is around them."""
+
+    @given(st.text(URL_CHARACTERS, min_size=1), st.text(URL_CHARACTERS, min_size=1), st.text(), st.text())
+    def test_userinfo(self, user: str, password: str, before: str, after: str) -> None:
+        """User and password of a URL are never shown."""
+        masked = self.masker()(f"{before}https://{user}:{password}@host/path{after}")
+        self.assertNotIn(f"://{user}:{password}@", masked)
+        self.assertIn(f"://{MASK}@", masked)
+
+    def test_urls(self) -> None:
+        """Whatever the URL's scheme and encoding, the host is still told."""
+        for text, expected in (
+            ("git: https://ghp_abc@github.com/a/b.git", f"git: https://{MASK}@github.com/a/b.git"),
+            ("postgres://u:p%40ss@db/x", f"postgres://{MASK}@db/x"),
+            ("redis://:p@ss@db", f"redis://{MASK}@db"),
+            (r'{"url": "https:\/\/u:p@host\/x"}', r'{"url": "https:\/\/•••@host\/x"}'),
+            ("next=https%3A%2F%2Fu%3Ap%40host%2F", f"next=https%3A%2F%2F{MASK}%40host%2F"),
+            ("https://host/@user and bob@host", "https://host/@user and bob@host"),
+        ):
+            self.assertEqual(self.masker()(text), expected)
+
+    def test_parameters(self) -> None:
+        """Query parameters that are secrets by their names are masked, others aren't."""
+        for text, expected in (
+            ("GET /x?token=abc&page=2", f"GET /x?token={MASK}&page=2"),
+            ("/x?page=2&access_token=a.b-c#top", f"/x?page=2&access_token={MASK}#top"),
+            ("/x?key=1&api_key=2&sig=3", f"/x?key={MASK}&api_key={MASK}&sig={MASK}"),
+            ("client_secret=abc&x=1", f"client_secret={MASK}&x=1"),
+            ("url: '/x?password=abc'", f"url: '/x?password={MASK}'"),
+            ("/x?keyword=abc&author=bob", "/x?keyword=abc&author=bob"),
+        ):
+            self.assertEqual(self.masker()(text), expected)
+
+    def test_headers(self) -> None:
+        """Values of headers that carry credentials are masked, however the headers are printed."""
+        for text in (
+            "Authorization: Bearer s3cr3t",
+            "authorization: s3cr3t",
+            "Proxy-Authorization: Basic s3cr3t==",
+            "{'Authorization': 'token s3cr3t'}",
+            "('Authorization', 'Bearer s3cr3t')",
+            "{b'authorization': [b'Basic s3cr3t']}",
+            'Authorization: Digest username="bob", response="s3cr3t"',
+            "X-Api-Key: s3cr3t",
+            "X-Gitlab-Token: s3cr3t",
+            "{'X-Hub-Signature-Secret': 's3cr3t'}",
+            "Cookie: session=s3cr3t; theme=dark",
+            "Set-Cookie: a=s3cr3t",
+            "401 for Basic dXNlcjpzM2NyM3Q9PT0",
+            '{"password": "s3cr3t"}',
+            "{'api_token': 's3cr3t', 'room': '#ops'}",
+            r"{\"token\": \"s3cr3t\"}",
+            "{'secret': b's3cr3t",
+        ):
+            masked = self.masker()(text)
+            self.assertNotIn("s3cr3t", masked)
+            self.assertNotIn("dXNlcjpzM2NyM3Q9PT0", masked)
+            self.assertIn(MASK, masked)
+        self.assertIn("'room': '#ops'", self.masker()("{'api_token': 's3cr3t', 'room': '#ops'}"))
+        self.assertEqual(self.masker()("Basic authentication failed"), "Basic authentication failed")
+
+    @given(st.text())
+    def test_again(self, text: str) -> None:
+        """Masking a masked text changes nothing."""
+        masker = self.masker("hunter2")
+        masked = masker(text)
+        self.assertEqual(masker(masked), masked)
+
+
+class NamesTests(SynchronousTestCase):
+    """Which names mean secrets."""
+
+    def test_names(self) -> None:
+        """Passwords, tokens and keys, however the name is written, and not words that only contain such letters."""
+        for name in (
+            "password",
+            "DB_PASSWORD",
+            "dbPassword",
+            "pass",
+            "mypass",
+            "API-KEY",
+            "apikey",
+            "APIKey",
+            "sshkey",
+            "keys",
+            "token",
+            "GITHUB_TOKENS",
+            "client secret",
+            "auth",
+            "Authorization",
+            "authentication",
+            "credentials",
+            "private",
+            "pwd",
+        ):
+            self.assertTrue(is_secret(name), name)
+        for name in ("keywords", "author", "authors", "monkey", "compass", "passenger", "room", "server", ""):
+            self.assertFalse(is_secret(name), name)
+
+    def test_secrets_of_a_configuration(self) -> None:
+        """Texts, bytes and numbers under secret names and passwords in URLs count; short values and paths don't."""
+        configuration: dict[str, Any] = {
+            "TOKEN": "xoxb-1",
+            "credentials": {"user": "somebody", "pin": 1234567, "raw": [b"\xffbytes", True, None]},
+            "database": "postgres://me:pa%2Fss@db/x",
+            "dsn": "someone:let-me-in@db",
+            "auth": "digest",
+            "key": "/etc/ssl/bot.pem",
+            "password": "abc",
+            "room": "#general",
+        }
+        configuration["itself"] = configuration
+        self.assertEqual(
+            secrets_in(configuration),
+            {"xoxb-1", "somebody", "1234567", "\\xffbytes", "pa%2Fss", "pa/ss", "let-me-in"},
+        )
+
+    def test_masked_values(self) -> None:
+        """A configuration can be shown with its secrets masked, those inside of a secret too."""
+        shown = mask_values({"token": "abc", "room": "#ops", "keys": {"a": ["x", ""]}, "list": [{"pwd": 1}]})
+        self.assertEqual(shown, {"token": MASK, "room": "#ops", "keys": {"a": [MASK, ""]}, "list": [{"pwd": MASK}]})
+        self.assertEqual(mask_values(["a", {"b": "c"}], secret=True), [MASK, {"b": MASK}])
