@@ -16,8 +16,9 @@ from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 from errklein.settings import BACKEND_NAMES, BACKENDS, LOCAL_BACKENDS, SETTINGS, ConfigError, checked
+from errklein.text.masking import is_secret, secrets_in
 
-__all__ = ["Config", "ConfigError", "load_config"]
+__all__ = ["Config", "ConfigError", "load_config", "secrets_of"]
 
 LOCAL_ADMIN = "@admin"
 """Who administers a bot that only its own terminal talks to, unless BOT_ADMINS says otherwise."""
@@ -156,6 +157,19 @@ def load_config(
     vars(config)["_networks"] = _views(config, "BACKEND" in given)
     _fill_in(config, given)
     return config
+
+
+def secrets_of(config: Config) -> frozenset[str]:
+    """The passwords, tokens and the like in the configuration: of networks, rooms, storages, and in settings of plugins."""
+    found: set[str] = set()
+    for view in (config, *config.networks.values()):
+        for name, value in vars(view).items():
+            if not name.startswith("_"):
+                # errklein's own settings have no secret names, but DIVERT_TO_PRIVATE sounds like one.
+                found |= secrets_in(value, name not in SETTINGS and is_secret(name))
+        rooms = [room for room in view.CHATROOM_PRESENCE if isinstance(room, (tuple, list))]
+        found |= secrets_in([room[1:] for room in rooms], secret=True)
+    return frozenset(found)
 
 
 def _views(config: Config, has_backend: bool) -> dict[str, Config]:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from errklein.logs import FROM_STDLIB, FROM_TWISTED, LEVELS, escape, format_line, traceback_of
 from errklein.running.context import request_id
+from errklein.text.masking import masker
 
 
 def record_of(event: LogEvent) -> logging.LogRecord:
@@ -32,7 +33,7 @@ def record_of(event: LogEvent) -> logging.LogRecord:
     for name, value in vars(record).items():
         if isinstance(value, str):
             setattr(record, name, escape(value))
-    record.msg, record.args, record.stack_info = escape(formatEvent(event)), None, None
+    record.msg, record.args, record.stack_info = escape(masker(formatEvent(event))), None, None
     record.exc_info = record.exc_text = None
     failure = event.get("log_failure")
     if isinstance(failure, Failure) and isinstance(failure.value, BaseException):
@@ -59,9 +60,10 @@ class FormattedByLogging:
             return format_line(event)
         self._here.formatting = True
         try:
-            return f"{self._formatter.format(record_of(event))}\n"
+            # A formatter may write the exception itself, and fields of the record that aren't in its message.
+            return masker(f"{self._formatter.format(record_of(event))}\n")
         except BaseException as error:
             line = format_line({**event, "log_failure": None}) or ""
-            return f"{line.rstrip()} (BOT_LOG_FORMATTER fails: {escape(repr(error))})\n"
+            return f"{line.rstrip()} (BOT_LOG_FORMATTER fails: {escape(masker(repr(error)))})\n"
         finally:
             self._here.formatting = False

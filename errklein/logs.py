@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from twisted.logger import (
     FileLogObserver,
@@ -27,6 +27,7 @@ from twisted.logger import (
     eventAsText,
     formatTime,
     globalLogPublisher,
+    jsonFileLogObserver,
     textFileLogObserver,
 )
 from twisted.python.failure import Failure
@@ -34,6 +35,7 @@ from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 from errklein.running.context import request_id
+from errklein.text.masking import masker
 
 OBSERVER = "errklein.logs.observer"
 """The dotted name by which twistd finds `observer`."""
@@ -65,6 +67,8 @@ _COLORS: Mapping[str, Mapping[int, str]] = {
 def format_line(event: LogEvent, theme: str = "") -> str | None:
     """The event as it is written to the log: a line, and for a failure the indented lines of its traceback.
 
+    Secrets are masked, before anything is escaped.
+
     `theme` is "light" or "dark" where the line goes to a terminal that is to have colours.
     """
     text = eventAsText(event, includeTimestamp=False, includeSystem=False, includeTraceback=False)
@@ -81,16 +85,16 @@ def format_line(event: LogEvent, theme: str = "") -> str | None:
     lines = [f"{formatTime(event.get('log_time'))} {source} "]
     if request != "-":
         lines[0] += f"({escape(request)}) "
-    lines[0] += escape(text) if text else "a failure"
+    lines[0] += escape(masker(text)) if text else "a failure"
     if isinstance(failure, Failure):
         lines += ["\t" + escape(line) for line in traceback_of(failure).splitlines()]
     return "\n".join(lines) + "\n"
 
 
 def traceback_of(failure: Failure) -> str:
-    """The failure's traceback, as it comes; what it has from outside isn't escaped."""
+    """The failure's traceback, with secrets masked; what it has from outside isn't escaped."""
     try:
-        return failure.getTraceback()
+        return masker(failure.getTraceback())
     except Exception as error:
         return f"(the traceback can't be shown: {type(error).__name__})"
 
@@ -201,12 +205,29 @@ def use_with_twist(launcher: MutableMapping[str, Any]) -> None:
     """Have `twist`, whose options these are, write lines as twistd does, and not into a conversation.
 
     twist opens the log itself and knows no observers by name, so this can't do more. The JSON that it writes when
-    nobody watches is left as it is: tools read it.
+    nobody watches stays JSON, since tools read it, with secrets masked.
     """
+    if launcher["fileLogObserverFactory"] is jsonFileLogObserver:
+        launcher["fileLogObserverFactory"] = lambda stream: jsonFileLogObserver(cast(IO[Any], _Masked(stream)))
     if launcher["logFile"] is sys.stdout and "-" not in destinations.places:
         launcher["logFile"] = destinations.streams()[0]
     if launcher["fileLogObserverFactory"] is textFileLogObserver:
         launcher["fileLogObserverFactory"] = destinations.writer
+
+
+class _Masked:
+    """A stream in which secrets are masked."""
+
+    def __init__(self, stream: IO[Any]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write the text, of which no secret is in two writes."""
+        self._stream.write(masker(text))
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self._stream.flush()
 
 
 def places(

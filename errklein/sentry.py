@@ -14,18 +14,13 @@ from typing import Any
 from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
 from zope.interface import implementer
 
-from errklein.config import Config
+from errklein.config import Config, secrets_of
 from errklein.log_records import record_of
 from errklein.logs import FROM_TWISTED
-from errklein.settings import ConfigError, is_secret
+from errklein.settings import ConfigError
+from errklein.text.masking import masker
 
 log = Logger()
-
-HIDDEN = "[hidden]"
-"""What is sent in place of a secret."""
-
-_SHORTEST_SECRET = 4
-"""Characters of a secret at least: anything shorter is found everywhere."""
 
 _OPTIONS: Mapping[str, Any] = {
     # Local variables hold passwords, and what people have said to the bot.
@@ -76,7 +71,8 @@ def start_sentry(config: Config) -> Callable[[], None]:
     if config.SENTRY_DSN:
         options["dsn"] = config.SENTRY_DSN
     options["integrations"] = [*ours, *options.get("integrations", ())]
-    options["before_send"] = Hiding(secrets_of(config), options.get("before_send"))
+    masker.learn(config, "configuration", secrets_of(config))
+    options["before_send"] = Masking(options.get("before_send"))
     try:
         sentry_sdk.init(**options)
     except Exception as error:
@@ -112,51 +108,16 @@ class SentryObserver:
             self._trail.handle(record)
 
 
-class Hiding:
-    """Takes secrets out of what is about to be sent; `then` is what somebody else wants to do with it afterwards."""
+class Masking:
+    """Masks secrets in what is about to be sent; `then` is what somebody else wants to do with it afterwards."""
 
-    def __init__(self, secrets: frozenset[str], then: Any = None) -> None:
-        # A secret may be a part of another.
-        self._secrets = sorted(secrets, key=len, reverse=True)
+    def __init__(self, then: Any = None) -> None:
         self._then = then
 
     def __call__(self, event: Any, hint: Any) -> Any:
         """The event as it is to be sent; None if it isn't."""
-        event = self.hidden(event)
+        event = masker.values(event)
         return event if self._then is None else self._then(event, hint)
-
-    def hidden(self, value: Any) -> Any:
-        """The value, a string or made of dicts and lists, without any secret."""
-        if isinstance(value, str):
-            for secret in self._secrets:
-                value = value.replace(secret, HIDDEN)
-            return value
-        if isinstance(value, Mapping):
-            return {self.hidden(key): self.hidden(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.hidden(item) for item in value]
-        return value
-
-
-def secrets_of(config: Config) -> frozenset[str]:
-    """The passwords, tokens and the like that the configuration has: of networks, of storages, of plugins."""
-    views = (config, *config.networks.values())
-    settings = [item for view in views for item in vars(view).items()]
-    found = {secret for name, value in settings for secret in _secrets_in(value, is_secret(name))}
-    for view in views:
-        found.update(room[1] for room in view.CHATROOM_PRESENCE if isinstance(room, (tuple, list)) and len(room) > 1)
-    return frozenset(secret for secret in found if isinstance(secret, str) and len(secret) >= _SHORTEST_SECRET)
-
-
-def _secrets_in(value: Any, secret: bool) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _secrets_in(item, secret or is_secret(str(key)))
-    elif isinstance(value, (tuple, list, set, frozenset)):
-        for item in value:
-            yield from _secrets_in(item, secret)
-    elif secret:
-        yield value
 
 
 def _options(config: Config) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from errklein.stopping import (
     remove_pid_file,
 )
 from errklein.storage import StorageError
+from errklein.text.masking import masker
 
 
 class Startable(Protocol):
@@ -203,7 +204,7 @@ class BotService(Service):
         try:
             step()
         except Exception as error:
-            text = " ".join(str(error).split()) or type(error).__name__
+            text = " ".join(masker(str(error)).split()) or type(error).__name__
             if not isinstance(error, (CannotStart, ConfigError, DataDirectoryError, StorageError)):
                 self.log.failure("errklein can't start")
             elif self._launch.daemon:
@@ -218,7 +219,7 @@ class BotService(Service):
         """End the process, with a status that tells: the bot can't work."""
         self.log.critical("errklein can't work: {reason}", reason=failure.getErrorMessage(), log_failure=failure)
         if not self._launch.daemon:
-            _tell(failure.getErrorMessage())
+            _tell(masker(failure.getErrorMessage()))
         self._reactor.addSystemEventTrigger("after", "shutdown", end_process, None, self._launch.pid_file, 1)
         self._reactor.callWhenRunning(self._stop_reactor)
 

@@ -356,13 +356,6 @@ OF_XMPP = frozenset(name for name in SETTINGS if name.startswith("XMPP_"))
 CONFIDENTIAL = frozenset({"BOT_IDENTITY", "STORAGE_CONFIG", "SENTRY_DSN"})
 """Settings that may hold passwords under any name."""
 
-_SECRET_WORDS = ("pass", "pwd", "secret", "token", "key", "credential", "private", "auth")
-
-
-def is_secret(name: str) -> bool:
-    """Whether what has that name is nothing that others should see."""
-    return any(word in name.lower() for word in _SECRET_WORDS)
-
 
 def checked(name: str, value: Any) -> Any:
     """The value of a setting as it is used; raises ConfigError. What isn't a setting is taken as it is."""

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from twisted.python import usage
 
 from errklein import logs
-from errklein.config import Config, ConfigError, load_config
+from errklein.config import Config, ConfigError, load_config, secrets_of
 from errklein.data_dir import DataDirectory, DataDirectoryError, acting_as
 from errklein.environment import damages
 from errklein.log_records import FormattedByLogging
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.settings import BACKEND_NAMES
 from errklein.storage import StorageError
+from errklein.text.masking import masker
 from errklein.wiring import wire
 
 if TYPE_CHECKING:
@@ -246,6 +247,7 @@ def check_endpoints(endpoints: Sequence[str]) -> None:
 
 def choose_log(launcher: MutableMapping[str, Any], config: Config, data: DataDirectory, launch: Launch) -> None:
     """Settle where the log goes, and have what plugins log come there; raises ConfigError for a file that can't be."""
+    masker.learn(config, "configuration", secrets_of(config))
     log = logs.destinations
     log.level = config.BOT_LOG_LEVEL
     log.theme = config.TEXT_COLOR_THEME

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.config import Config, ConfigError, load_config
+from errklein.config import Config, ConfigError, load_config, secrets_of
 from errklein.settings import SETTINGS, checked
 
 IRC = """
@@ -436,3 +436,21 @@ class NowTests(ConfigCase):
         self.assertEqual(libera.now.BOT_PREFIX, ".")
         del libera.BOT_PREFIX
         self.assertEqual(libera.now.BOT_PREFIX, "%")
+
+
+class SecretsTests(SynchronousTestCase):
+    """What in a configuration is a secret."""
+
+    def test_secrets_of_a_configuration(self) -> None:
+        """Passwords, tokens and keys, of all networks and rooms, by their names; nothing that is short."""
+        settings: dict[str, Any] = {
+            "BACKENDS": {
+                "a": {"BACKEND": "Null", "BOT_IDENTITY": {"token": "xoxb-1", "server": "example.org"}},
+                "b": {"BACKEND": "Null", "CHATROOM_PRESENCE": (("#ops", "sesame"), "#open")},
+            },
+            "STORAGE_CONFIG": {"credentials": {"user": "bot-user", "pin": "123"}},
+            "GITHUB_TOKENS": ["ghp_1", "ghp_2"],
+            "BOT_PREFIX": "secret",
+            "DIVERT_TO_PRIVATE": ("render_test",),
+        }
+        self.assertEqual(secrets_of(load_config(None, settings)), {"xoxb-1", "sesame", "bot-user", "ghp_1", "ghp_2"})

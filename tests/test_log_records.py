@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.log_records import FormattedByLogging
 from errklein.logs import Bridge
 from errklein.running.context import request_id
+from errklein.text.masking import masker
 
 
 class FormattedTests(SynchronousTestCase):
@@ -85,6 +86,25 @@ class FormattedTests(SynchronousTestCase):
         self.assertEqual([line for line in lines[2:] if not line.startswith("\t")], [])
         self.assertTrue(any("ValueError" in line for line in lines))
         self.assertNotIn("\x1b", "".join(lines))
+
+    def test_secrets_are_masked(self) -> None:
+        """Secrets are in no field of a record, and not in what a formatter makes of the exception."""
+        masker.learn(self, "test", {"hunter2"})
+
+        class Own(logging.Formatter):
+            def format(self, record: logging.LogRecord) -> str:
+                assert record.exc_info is not None
+                return f"{record.getMessage()} {record.exc_text} {record.exc_info[1]!r}"
+
+        def say(log: Logger) -> None:
+            try:
+                raise ValueError("{'password': 'hunter" + "2'}")
+            except ValueError:
+                log.failure("no login with {password}", password="hunter2")
+
+        written = self.written("", say, Own())
+        self.assertIn("no login with •••", written)
+        self.assertNotIn("hunter2", written)
 
     def test_what_plugins_log(self) -> None:
         """A record of a plugin's keeps where it was said, and what it has besides."""

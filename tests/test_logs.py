@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import sys
@@ -12,13 +13,14 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import FileLogObserver, Logger, LogLevel, globalLogPublisher
+from twisted.logger import FileLogObserver, Logger, LogLevel, globalLogPublisher, jsonFileLogObserver
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs
 from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, format_line, places
 from errklein.running.context import request_id
+from errklein.text.masking import masker
 
 
 class LogCase(SynchronousTestCase):
@@ -68,6 +70,23 @@ class Lines(LogCase):
         self.assertIn("ValueError", "".join(rest))
         self.assertEqual([line for line in rest if not line.startswith("\t")], [])
         self.assertNotIn("\x1b", self.out.getvalue())
+
+    def test_secrets_are_masked(self) -> None:
+        """Secrets of the configuration and passwords in URLs aren't in the log, nor in tracebacks, also escaped ones."""
+        secret = "hunter2\nhunter3"
+        masker.learn(self, "test", {secret})
+        self.logger.info("no login with {config} at {url}", config={"a": secret}, url="https://me:pw@db/?token=abc")
+        self.assertTrue(self.lines[0].endswith("no login with {'a': '•••'} at https://•••@db/?token=•••"))
+        try:
+            try:
+                raise RuntimeError("at https://me:pw@db")
+            except RuntimeError as error:
+                raise ValueError(secret, str([secret])) from error
+        except ValueError:
+            self.logger.failure("failed for {config}", config={"password": secret})
+        written = self.out.getvalue()
+        self.assertIn("ValueError: ('•••'", written)
+        self.assertNotIn("hunter3'", written)
 
     def test_request_id(self) -> None:
         """What is logged while a request is handled carries its id, and nothing else does."""
@@ -282,3 +301,13 @@ class Twist(SynchronousTestCase):
         launcher: dict[str, Any] = {"logFile": file, "fileLogObserverFactory": None}
         logs.use_with_twist(launcher)
         self.assertEqual(launcher, {"logFile": file, "fileLogObserverFactory": None})
+
+    def test_json(self) -> None:
+        """The JSON that twist writes when nobody watches has no secrets, and stays JSON."""
+        masker.learn(self, "test", {'hunt"er2'})
+        launcher: dict[str, Any] = {"logFile": io.StringIO(), "fileLogObserverFactory": jsonFileLogObserver}
+        logs.use_with_twist(launcher)
+        log = Logger("x", observer=launcher["fileLogObserverFactory"](launcher["logFile"]))
+        log.info("no login with {password}", password='hunt"er2')
+        written = launcher["logFile"].getvalue()
+        self.assertEqual(json.loads(written.strip("\x1e\n"))["password"], "•••")

@@ -27,6 +27,7 @@ from errklein.commands.history import History
 from errklein.commands.registry import FilterRegistry
 from errklein.compat import holder
 from errklein.compat.flask_routes import flask_routes
+from errklein.config import secrets_of
 from errklein.doubts import doubts
 from errklein.plugins.botflow import BotFlow, build_flows
 from errklein.plugins.botplugin import BotPlugin, handlers
@@ -38,6 +39,7 @@ from errklein.plugins.unknown_names import unknown_names
 from errklein.ports import Backend, Storage
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits
+from errklein.text.masking import masker
 from errklein.web import ExpiryWatch, WebServer
 
 
@@ -66,6 +68,7 @@ class Bot(Keeping, Hearing):
     ) -> None:
         super().__init__(reactor, backends, ended)
         self.bot_config = config
+        masker.learn(config, "configuration", secrets_of(config))
         self.storage = storage
         self.web = web
         self.runner = runner

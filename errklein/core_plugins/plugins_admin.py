@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pprint import pformat
 from typing import Any
 
@@ -11,7 +11,7 @@ from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
 from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
-from errklein.settings import is_secret
+from errklein.text.masking import mask_values
 from errklein.text.quoting import code, fenced, plain, plain_lines
 
 _SHOWN = 500
@@ -206,7 +206,7 @@ def _stored(plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
 
 def _visible(value: Any, msg: Message, secret: bool = False) -> Any:
     """The value as the asker may see it: whole in a private chat, without its secrets where others read along."""
-    return value if msg.is_direct else _masked(value, secret)
+    return value if msg.is_direct else mask_values(value, secret)
 
 
 def _represented(value: Any, represent: Callable[[Any], str] = repr) -> str:
@@ -218,12 +218,3 @@ def _represented(value: Any, represent: Callable[[Any], str] = repr) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-
-
-def _masked(value: Any, secret: bool) -> Any:
-    """The value with each secret replaced, as its name, or that of what it is in, tells."""
-    if isinstance(value, Mapping):
-        return {key: _masked(item, secret or is_secret(str(key))) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_masked(item, secret) for item in value]
-    return "•••" if secret and value else value

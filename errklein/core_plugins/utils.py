@@ -9,6 +9,7 @@ from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message, RoomOccupant
 from errklein.commands.history import place_of
 from errklein.logs import destinations
+from errklein.text.masking import masker
 from errklein.text.quoting import fenced, plain
 
 _LINES = 40
@@ -117,7 +118,8 @@ class Utils(BotPlugin):
             lines = _last_lines(path, int(wanted))
         except OSError as error:
             raise CommandError(f"The log file can't be read: {error.strerror}.") from error
-        return fenced("\n".join(lines)) if lines else "The log is empty."
+        # The file may have lines from before a secret was known, and of other programs.
+        return fenced(masker("\n".join(lines))) if lines else "The log is empty."
 
     @botcmd
     async def render_test(self, msg: Message, args: str) -> str:

@@ -27,6 +27,7 @@ from errklein.plugins.plugin import (
 )
 from errklein.plugins.structure import ValidationException
 from errklein.running.patience import NotYet, result_within
+from errklein.text.masking import masker, secrets_in
 from errklein.webhooks import Hook, HookDeclaration
 
 if TYPE_CHECKING:
@@ -177,10 +178,13 @@ class Lives:
 
     async def configure(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
         """Have the instance check and take the configuration; raises PluginConfigurationException."""
+        masker.learn(self._bot, f"{plugin.name}: in use", secrets_in(configuration))
         try:
             if configuration is not None and await self._call(instance, "get_configuration_template") is not None:
                 await self._call(instance, "check_configuration", configuration)
             await self._call(instance, "configure", configuration)
+            # The plugin may have added secrets, such as defaults or values of environment variables.
+            masker.learn(self._bot, f"{plugin.name}: in use", secrets_in([configuration, vars(instance).get("config")]))
         except RAISED as error:
             plugin.problem = f"{plugin.name} can't use its configuration: {self._refusal(plugin, error)}"
             # Plugins may have a property of that name.
@@ -201,6 +205,7 @@ class Lives:
         """Have the instance say whether it could take the configuration; raises PluginConfigurationException."""
         if configuration is None or await self.template(plugin, instance) is None:
             return
+        masker.learn(self._bot, f"{plugin.name}: given", secrets_in(configuration))
         try:
             await self._call(instance, "check_configuration", configuration)
         except RAISED as error:
@@ -219,7 +224,7 @@ class Lives:
     def _refusal(self, plugin: Plugin, error: BaseException) -> str:
         """Why the plugin doesn't take a configuration: its own words, or what went wrong in it, and where."""
         if isinstance(error, ValidationException):
-            return " ".join(str(error).split())
+            return " ".join(masker(str(error)).split())
         self.log.failure("{plugin}: configuring it failed", plugin=plugin.name)
         return told_of(plugin.plug, error)
 

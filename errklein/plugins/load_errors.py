@@ -6,6 +6,7 @@ from pathlib import Path
 from traceback import format_exception_only, walk_tb
 
 from errklein.plugins.plug_file import PlugFile
+from errklein.text.masking import masker
 
 _LONGEST = 500
 
@@ -47,5 +48,6 @@ def _what(error: BaseException) -> str:
         text = f"{type(error).__name__}: {error.msg}"
     else:
         text = format_exception_only(error)[0]
-    text = " ".join(text.split())
+    # Before it is cut, which could leave a part of a secret.
+    text = " ".join(masker(text).split())
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

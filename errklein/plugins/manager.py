@@ -27,6 +27,7 @@ from errklein.plugins.plugin import (
 )
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running.patience import NotYet, result_within
+from errklein.text.masking import masker, secrets_in
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -246,6 +247,9 @@ class PluginManager(StoreMixin):
 
     def store_configuration(self, name: str, configuration: Any) -> None:
         """Keep a configuration that the plugin of that name gets at its next activation; it isn't checked before."""
+        # What runs still may have the old one.
+        masker.learn(self._bot, f"{name}: before", secrets_in(self.configuration(name)))
+        masker.learn(self._bot, f"{name}: stored", secrets_in(configuration))
         self[CONFIGS] = {**self.get(CONFIGS, {}), name: configuration}
 
     def blacklist(self, name: str) -> None:
@@ -260,6 +264,8 @@ class PluginManager(StoreMixin):
     # How it is done
 
     async def _load_all(self, roots: list[Path], classes: Iterable[type[BotPlugin]]) -> list[str]:
+        for name, configuration in self.get(CONFIGS, {}).items():
+            masker.learn(self._bot, f"{name}: stored", secrets_in(configuration))
         problems = await self._loader.load_all(roots)
         for cls in classes:
             self._loader.adopt(cls)

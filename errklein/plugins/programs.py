@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_SECRET = re.compile(r"(?<=://)[^/\s]+@")
+from errklein.text.masking import masker
 
 
 class ProgramError(Exception):
@@ -50,7 +49,7 @@ def run(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise ProgramError(f"{name} had not come to its end after {seconds:g} s") from None
-    text = without_secrets(output.decode("utf-8", "replace"))
+    text = masker(output.decode("utf-8", "replace"))
     if process.returncode:
         lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
         # git and pip give advice after it, in several lines.
@@ -58,8 +57,3 @@ def run(
         errors = [line for line in lines if line.lower().startswith("error: ")]
         raise ProgramError((fatal or errors[-1:] or lines[-1:] or [f"{name} failed and said nothing"])[0], text)
     return text
-
-
-def without_secrets(text: str) -> str:
-    """The text without the names and passwords that URLs in it have before the host."""
-    return _SECRET.sub("•••@", text)

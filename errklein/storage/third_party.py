@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.threadable import isInIOThread
 
 from errklein.storage.errors import StorageError, UnstorableValue, one_line
+from errklein.text.masking import masker, secrets_in
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ class ThirdPartyStorage:
     ) -> None:
         self.name = name
         self._opener = opener
-        self._secrets = sorted(set(_secrets(config or {})), key=len, reverse=True)
+        masker.learn(self, "STORAGE_CONFIG", secrets_in(config or {}))
         self._clock = clock
         self._on_reactor = on_reactor
         self._lock = threading.RLock()
@@ -123,15 +124,10 @@ class ThirdPartyStorage:
         except StorageError:
             raise
         except Exception as error:
-            what = f"{type(error).__name__}: {self._without_secrets(one_line(error))}"
+            what = f"{type(error).__name__}: {masker(one_line(error))}"
             raise StorageError(f"{namespace}: the storage {self.name} failed: {what}") from error
         finally:
             self._tell_of_waiting(namespace, self._clock() - began)
-
-    def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "•••")
-        return text
 
     def _tell_of_waiting(self, namespace: str, seconds: float) -> None:
         now = self._clock()
@@ -242,16 +238,3 @@ class ThirdPartyStore:
     def _check_key(self, key: str) -> None:
         if not isinstance(key, str):
             raise TypeError(f"{self._namespace}: a key is a string, not {key!r}")
-
-
-def _secrets(config: Any) -> Iterator[str]:
-    """The strings in a STORAGE_CONFIG that must not be shown: passwords, and addresses that hold one."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _secrets(value)
-        elif isinstance(value, str) and len(value) > 2 and (_is_secret(str(name)) or "@" in value):
-            yield value
-
-
-def _is_secret(name: str) -> bool:
-    return any(word in name.lower() for word in ("pass", "pwd", "secret", "token", "key", "credential", "auth"))

@@ -19,14 +19,32 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 from weakref import WeakKeyDictionary
 
+from errklein.text.quoting import plain, plain_but_html
+
 MASK = "•••"
 """Stands in place of a secret."""
 
 SHORTEST = 5
 """Characters of a secret that is looked for; anything shorter is found in all sorts of words."""
 
-_NO_SECRETS = frozenset({"basic", "bearer", "digest", "false", "oauth", "oauth2", "private", "public", "token"})
-"""Values that say how to log in, and not with what."""
+_NO_SECRETS = frozenset(
+    [
+        "basic",
+        "bearer",
+        "changeme",
+        "digest",
+        "false",
+        "oauth",
+        "oauth2",
+        "password",
+        "private",
+        "public",
+        "secret",
+        "token",
+        "username",
+    ]
+)
+"""Values that say how to log in, and not with what; and what stands in examples."""
 
 _PARTS = ("apikey", "credential", "passphrase", "passcode", "passw", "psw", "pwd", "secret", "token")
 _WORDS = frozenset({"cred", "creds", "jwt", "pass", "private", "pw"})
@@ -148,6 +166,7 @@ class Masker:
     def __init__(self) -> None:
         self._learned: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
         self._lock = Lock()
+        self._written: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
         self._forms: tuple[str, ...] = ()
         self._fragments: tuple[str, ...] = ()
 
@@ -160,8 +179,12 @@ class Masker:
                 return
             known[name] = learned
             every = {secret for names in self._learned.values() for group in names.values() for secret in group}
-            self._forms = tuple(sorted({form for secret in every for form in forms_of(secret)}))
-            self._fragments = tuple(sorted({form for secret in every for form in _base64_of(secret)}))
+            self._written = {
+                secret: self._written.get(secret) or (frozenset(forms_of(secret)), frozenset(_base64_of(secret)))
+                for secret in every
+            }
+            self._forms = tuple(sorted({form for forms, _ in self._written.values() for form in forms}))
+            self._fragments = tuple(sorted({form for _, forms in self._written.values() for form in forms}))
 
     def __call__(self, text: str) -> str:
         """The text with MASK in place of each secret."""
@@ -186,8 +209,7 @@ class Masker:
             at = text.find(form)
             while at >= 0:
                 yield at, at + len(form)
-                # Occurrences may overlap.
-                at = text.find(form, at + 1)
+                at = text.find(form, at + len(form))
         for form in self._fragments:
             at = text.find(form)
             while at >= 0:
@@ -238,7 +260,7 @@ def _by_surroundings(text: str) -> Iterator[Span]:
 
 
 def forms_of(secret: str) -> set[str]:
-    """The ways in which a secret is written: as it is, escaped once or twice, in URLs, in HTML, and its lines."""
+    """The ways in which a secret is written: as it is, escaped once or twice, in URLs, HTML and Markdown, and its lines."""
     parts = {secret, secret.strip(), " ".join(secret.split()), *(line.strip() for line in secret.splitlines())}
     forms: set[str] = set()
     for part in parts:
@@ -250,7 +272,7 @@ def forms_of(secret: str) -> set[str]:
             quote_plus(part, "", "utf-8", "replace")
         }:
             forms |= {url, re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), url)}
-        forms |= {html_escape(part), html_escape(part, quote=False)}
+        forms |= {html_escape(part), html_escape(part, quote=False), plain(part), plain_but_html(part)}
     return forms
 
 

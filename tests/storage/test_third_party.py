@@ -134,7 +134,7 @@ class FailureTests(SynchronousTestCase):
         error = RuntimeError("no login at db with s3cret! through redis://me:pw@db")
         store = ThirdPartyStorage("Redis", Broken(error), config).open("Greeter")
         text = str(self.assertRaises(StorageError, store.get, "a"))
-        self.assertIn("no login at db with ••• through •••", text)
+        self.assertIn("no login at db with ••• through redis://•••@db", text)
 
     def test_unstorable(self) -> None:
         """A value that the storage can't pickle is told as errklein's own storage does."""
