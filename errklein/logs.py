@@ -113,6 +113,20 @@ class LevelFilter:
             self._passed_on(event)
 
 
+class PrivateLogFile(LogFile):
+    """A log file that is made for its owner alone: mode 0600, less what the umask forbids.
+
+    The mode of a file that is there already stays as the operator, or logrotate, has set it.
+    """
+
+    def _openFile(self) -> None:  # noqa: N802 - LogFile calls it whenever it needs the file
+        # LogFile would give a new file the mode of the one before it, and set an existing one's again.
+        self.defaultMode = None
+        if not Path(self.path).exists():
+            _open_to_append(self.path)
+        super()._openFile()  # type: ignore[no-untyped-call]
+
+
 class Destinations:
     """Where this process logs to: any of "-" (standard output), "+" (standard error) and files' paths.
 
@@ -132,7 +146,7 @@ class Destinations:
         """Called before the log is opened."""
         self.owner: tuple[int, int] | None = None
         """Whose the files are to be: the user and group that the process will become."""
-        self._files: list[LogFile] = []
+        self._files: list[PrivateLogFile] = []
 
     def observer(self) -> LevelFilter:
         """Open the log, now."""
@@ -154,11 +168,12 @@ class Destinations:
             if place in {"-", "+"}:
                 streams.append(sys.stdout if place == "-" else sys.stderr)
                 continue
-            file = LogFile.fromFullPath(place, rotateLength=1_000_000 if self.rotated else None)
+            path = Path(place).absolute()
+            file = PrivateLogFile(path.name, str(path.parent), 1_000_000 if self.rotated else None)  # type: ignore[no-untyped-call]
             if self.owner is not None:
                 os.fchown(file._file.fileno(), *self.owner)
             self._files.append(file)
-            streams.append(file)
+            streams.append(cast(IO[Any], file))
         if self.rotated and self._files and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
             signal.signal(signal.SIGUSR1, self._rotate)
         return streams
@@ -172,19 +187,24 @@ class Destinations:
         """Go on in new files, as after a log rotation; a file that can't be opened is gone on with as it is."""
         for file in self._files:
             try:
-                Path(file.path).open("ab").close()
+                _open_to_append(file.path)
             except OSError as error:
                 Logger("errklein.logs").error(
                     "{path} can't be opened again, the old file goes on: {error}", path=file.path, error=error
                 )
             else:
-                file.reopen()
+                file.reopen()  # type: ignore[no-untyped-call]
 
     def _rotate(self, signal_number: int, frame: object) -> None:
         from twisted.internet import reactor
 
         for file in self._files:
             reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
+
+
+def _open_to_append(path: str) -> None:
+    """Make the file, if there is none, with mode 0600 less the umask; raises OSError if it can't be written to."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
 
 
 def _shows_colors(stream: IO[Any]) -> bool:

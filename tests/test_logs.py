@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs
-from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, format_line, places
+from errklein.logs import Destinations, LevelFilter, PrivateLogFile, bridge_stdlib, escape, format_line, places
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 
@@ -261,6 +261,37 @@ class Files(SynchronousTestCase):
         self.log.info("three")
         self.assertIn("two", rotated.read_text())
         self.assertEqual([line.rpartition(" ")[2] for line in self.path.read_text().splitlines()], ["three"])
+
+    def test_mode(self) -> None:
+        """A new log file is for its owner alone whatever the umask, also after logrotate has moved the one before."""
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+        self.addCleanup(os.umask, os.umask(0o027))
+        for umask in (0o027, 0o000, 0o177):
+            os.umask(umask)
+            self.path.unlink()
+            self.destinations.reopen()
+            self.log.info("secret")
+            self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+
+    def test_mode_after_rotation(self) -> None:
+        """The file that begins when the one before has grown large is for its owner alone, whatever the other's mode."""
+        self.path.chmod(0o644)
+        file = PrivateLogFile(self.path.name, str(self.path.parent.absolute()), rotateLength=10)
+        self.addCleanup(file.close)
+        file.write("one long line\n")
+        file.write("another\n")
+        rotated = self.path.with_name(f"{self.path.name}.1")
+        self.assertEqual(rotated.read_text(), "one long line\n")
+        self.assertEqual((rotated.stat().st_mode & 0o777, self.path.stat().st_mode & 0o777), (0o644, 0o600))
+
+    def test_mode_of_an_existing_file(self) -> None:
+        """A file that an operator or logrotate has made keeps its mode."""
+        for mode in (0o640, 0o644):
+            self.path.chmod(mode)
+            self.destinations.reopen()
+            self.log.info("one")
+            self.destinations.observer()
+            self.assertEqual(self.path.stat().st_mode & 0o777, mode)
 
     def test_file_that_cannot_be_reopened(self) -> None:
         """If there can be no new file, the old one goes on."""
