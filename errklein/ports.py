@@ -79,6 +79,14 @@ class SendsCards(Protocol):
 
 
 @runtime_checkable
+class KnowsHolders(Protocol):
+    """What a backend has besides if names change hands on its network, as nicks do on IRC."""
+
+    def current_holder(self, person: Identifier) -> Identifier | None:
+        """Whoever has the person's name now, with all that access rules ask for; None if the network hasn't told."""
+
+
+@runtime_checkable
 class Reacts(Protocol):
     """What a backend has besides if its network knows reactions."""
 

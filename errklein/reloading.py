@@ -96,6 +96,7 @@ class Reloading:
             try:
                 await manager.reload(name)
             except Exception as error:
-                self._bot.tell_admins(f"{name} was changed and can't be reloaded: {error}")
+                summary = f"{name} was changed and can't be reloaded"
+                self._bot.tell_admins(f"{summary}: {error}", summary)
             else:
                 self.log.info("{plugin} was changed and is reloaded", plugin=name)

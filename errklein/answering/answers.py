@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.answering.disclosure import DetailedError, Disclosure, new_error_id, with_id
 from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
 from errklein.commands import CommandError, RegisteredCommand
 from errklein.ports import Backend
 from errklein.running import PoolStopped
+from errklein.text.masking import masker
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -25,6 +27,7 @@ class Answers:
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
+        self.disclosure = Disclosure(bot)
 
     def reply(
         self,
@@ -74,8 +77,11 @@ class Answers:
         self.reply(backend, message, str(item), command)
 
     def failed(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
-        """Answer with what a command has raised, and log it unless the plugin meant it so. Raises OutboxFull if it was
-        that: there is no room for an answer."""
+        """Answer with what a command has raised, and log it unless the plugin meant it so.
+
+        The text of an exception is for administrators in private; others get an error id. Raises OutboxFull if it was
+        that: there is no room for an answer.
+        """
         error = failure.value
         if isinstance(error, OutboxFull):
             raise error
@@ -84,10 +90,12 @@ class Answers:
                 text = str(error)
                 if error.template:
                     text = self._bot.process_template(error.template, error.reason, command.owner)
+                if isinstance(error, DetailedError):
+                    text = self.disclosure.reply(backend, message, text, error.summary)
             except Exception:
                 self._fault(Failure(), backend, message, command)
             else:
-                self.reply(backend, message, text, command)
+                self.reply(backend, message, masker.known(text), command)
             return
         if failure.check(PoolStopped):
             self.reply(backend, message, "The bot is stopping; your command was not run.", command)
@@ -95,15 +103,24 @@ class Answers:
         self._fault(failure, backend, message, command)
 
     def _fault(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
+        summary = getattr(backend, "legacy", self._bot).MSG_ERROR_OCCURRED
+        text = self.faulty(failure, backend, message, command, f"{summary}:\n{told(failure)}", summary)
+        self.reply(backend, message, text, command)
+
+    def faulty(
+        self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand, text: str, summary: str
+    ) -> str:
+        """Log a failure of the command with an error id; returns `text` for those who may read it, else `summary` and the id."""
+        error_id = new_error_id()
         self.log.failure(
-            "{plugin}: the command {command} failed for {sender}",
+            "{plugin}: the command {command} failed for {sender} (error {error_id})",
             failure,
             plugin=command.owner,
             command=command.name,
             sender=str(message.frm),
+            error_id=error_id,
         )
-        speaker = getattr(backend, "legacy", self._bot)
-        self.reply(backend, message, f"{speaker.MSG_ERROR_OCCURRED}:\n{told(failure)}", command)
+        return masker(text) if self.disclosure.allowed(backend, message) else with_id(summary, error_id)
 
 
 def told(failure: Failure) -> str:

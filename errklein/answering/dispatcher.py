@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentError, ArgumentTypeError
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -27,6 +28,7 @@ from errklein.running import Overloaded, Placement, PoolStopped, place
 from errklein.running.one_by_one import OneByOne
 from errklein.running.patience import result_within
 from errklein.running.tally import Tally
+from errklein.text.masking import masker
 from errklein.text.quoting import code
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0
 """Seconds that a message waits for a plugin that is being reloaded, before it is taken for no command."""
+
+_ABOUT_ARGUMENTS = (ValueError, SystemExit, CommandError, ArgumentError, ArgumentTypeError)
+"""What splitters raise at what somebody has typed, as shlex and argparse do."""
 
 _network: ContextVar[str] = ContextVar("errklein.network", default="")
 
@@ -261,7 +266,7 @@ class Dispatcher:
         try:
             args = declaration.split(text)
         except Exception:
-            self.answers.reply(backend, message, _not_split(Failure()), command)
+            self.answers.reply(backend, message, self._not_split(Failure(), backend, message, command), command)
             return None
         return self._line_up(backend, message, command, self._run, args)
 
@@ -314,7 +319,7 @@ class Dispatcher:
         def refuse(failure: Failure) -> Failure:
             if failure.check(PoolStopped, Overloaded):
                 return failure
-            raise CommandError(_not_split(failure))
+            raise CommandError(self._not_split(failure, backend, message, command))
 
         splitting = self._bot.runner.run(command.declaration.split, text, pool=self._bot.command_pool)
         return splitting.addCallbacks(partial(self._run, backend, message, command), refuse)
@@ -357,6 +362,14 @@ class Dispatcher:
         result.addErrback(self.answers.failed, backend, message, command)
         return result
 
+    def _not_split(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> str:
+        """The reply to arguments that can't be split. What isn't about them is a fault of the plugin's splitter."""
+        summary = "Sorry, I couldn't parse your arguments"
+        text = f"{summary}. {told(failure)}"
+        if failure.check(*_ABOUT_ARGUMENTS):
+            return masker(text)
+        return self.answers.faulty(failure, backend, message, command, text, summary)
+
     def _succeeded(self, _: Any, message: Message, command: RegisteredCommand) -> None:
         self._bot.flow_executor.done(message, command)
 
@@ -390,10 +403,6 @@ def _in_this_context(function: Callable[..., Any], *args: Any) -> Callable[..., 
     """A callback that calls the function as if it were called now."""
     context = copy_context()
     return lambda _: context.run(function, *args)
-
-
-def _not_split(failure: Failure) -> str:
-    return f"Sorry, I couldn't parse your arguments. {told(failure)}"
 
 
 def _aclattr(message: Message) -> str:

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.answering.conversations import questions_of
+from errklein.answering.disclosure import new_error_id, with_id
 from errklein.answering.dispatcher import handling
 from errklein.chat import Identifier, Message, Room, RoomOccupant
 from errklein.commands import Caller, CommandError, RegisteredCommand
@@ -20,6 +21,7 @@ from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
 from errklein.running import PoolStopped
 from errklein.running.tally import Tally
 from errklein.running.threads import on_reactor_soon
+from errklein.text.masking import masker
 from errklein.text.quoting import plain
 
 if TYPE_CHECKING:
@@ -223,8 +225,15 @@ class FlowExecutor:
             except PoolStopped:
                 raise
             except Exception as error:
-                self.log.failure("The flow {flow}: the predicate of {step} failed", flow=flow.name, step=str(step))
-                self._tell(flow, f"The flow {flow.name} can't tell whether to go on to {step}: {_kind(error)}")
+                error_id = new_error_id()
+                self.log.failure(
+                    "The flow {flow}: the predicate of {step} failed (error {error_id})",
+                    flow=flow.name,
+                    step=str(step),
+                    error_id=error_id,
+                )
+                summary = f"The flow {flow.name} can't tell whether to go on to {step}"
+                self._tell_failure(flow, f"{summary}: {_kind(error)}", summary, error_id)
         return steps
 
     async def _take(self, flow: Flow, mover: Identifier, step: FlowNode) -> _Outcome:
@@ -248,16 +257,19 @@ class FlowExecutor:
         except PoolStopped:
             raise
         except CommandError as error:
-            self._tell(flow, f'{flow} errored at {step} with "{_said(error)}"')
+            self._tell(flow, masker.known(f'{flow} errored at {step} with "{_said(error)}"'))
             return _Outcome.FAILED
         except Exception as error:
+            error_id = new_error_id()
             self.log.failure(
-                "{plugin}: {command} failed as a step of the flow {flow}",
+                "{plugin}: {command} failed as a step of the flow {flow} (error {error_id})",
                 plugin=command.owner,
                 command=command.name,
                 flow=flow.name,
+                error_id=error_id,
             )
-            self._tell(flow, f'{flow} errored at {step} with "{_said(error)}"')
+            summary = f"{flow} errored at {step}"
+            self._tell_failure(flow, f'{summary} with "{_said(error)}"', summary, error_id)
             return _Outcome.FAILED
         return _Outcome.DONE
 
@@ -313,6 +325,12 @@ class FlowExecutor:
 
     def _tell(self, flow: Flow, text: str) -> None:
         self._bot.send(flow.requestor, text)
+
+    def _tell_failure(self, flow: Flow, text: str, summary: str, error_id: str) -> None:
+        """Tell the requestor of an exception; its text is for administrators in private, others get the error id."""
+        backend = self._backend_of(flow, flow.requestor)
+        may_read = self._bot.dispatcher.answers.disclosure.is_admin(backend, flow.requestor)
+        self._tell(flow, masker(text) if may_read else with_id(summary, error_id))
 
     def _listener(self, flow: Flow, mover: Identifier) -> Identifier | None:
         """To whom the commands of the flow are said: the room that it belongs to, or the bot."""

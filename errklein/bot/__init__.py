@@ -119,7 +119,7 @@ class Bot(Keeping, Hearing):
         holder.bot = self
         problems = await self.plugin_manager.start(self.plugin_roots, self._plugin_classes)
         for problem in problems:
-            self.tell_admins(problem)
+            self.tell_admins(problem, self.plugin_manager.summary(problem))
         found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
         for doubt in unknown_names(self.bot_config, found, self.registry):
             self.log.warn("{doubt}", doubt=doubt)

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import Any, BinaryIO
 
-from errklein.answering.dispatcher import network_of_handled_message
+from errklein.answering.disclosure import new_error_id, with_id
+from errklein.answering.dispatcher import Dispatcher, network_of_handled_message
 from errklein.bot.telling import Telling
 from errklein.chat import Card, Identifier, Message, Room, RoomOccupant, Stream
 from errklein.ports import Backend, Reacts, SendsCards, SendsStreams
+from errklein.text.masking import masker
 from errklein.text.quoting import plain
 
 
 class Speaking(Telling):
     """Says things on the networks, from any thread."""
+
+    dispatcher: Dispatcher
 
     @property
     def backend(self) -> Backend:
@@ -181,11 +185,20 @@ class Speaking(Telling):
         """Send the text, which is Markdown, to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log."""
         self._warn(warning, warning)
 
-    def tell_admins(self, text: str) -> None:
-        """As `warn_admins`, for text that is shown as it is: paths and what errors say of themselves are no Markdown."""
-        self._warn(text, plain(text))
+    def tell_admins(self, text: str, summary: str = "") -> None:
+        """As `warn_admins`, for text that is shown as it is: paths and what errors say of themselves are no Markdown.
 
-    def _warn(self, text: str, warning: str) -> None:
+        With a `summary` the text has an exception's in it. Then rooms, and whoever isn't known to be an administrator,
+        get the summary with an error id, under which the log has the text. Secrets are masked.
+        """
+        text = masker(text)
+        if not summary:
+            self._warn(text, plain(text))
+            return
+        error_id = new_error_id()
+        self._warn(with_id(text, error_id), plain(text), plain(with_id(summary, error_id)))
+
+    def _warn(self, text: str, warning: str, summary: str = "") -> None:
         self.log.warn("Admins are told: {text}", text=text)
         for backend in self.backends.values():
             for admin in tuple(self.bot_config.networks[backend.network].BOT_ADMINS_NOTIFICATIONS):
@@ -193,16 +206,18 @@ class Speaking(Telling):
                 in_turn = getattr(backend, "in_turn", None)
                 try:
                     if in_turn is None:
-                        self._tell_admin(backend, admin, warning)
+                        self._tell_admin(backend, admin, warning, summary)
                     else:
-                        in_turn(self._tell_admin, backend, admin, warning)
+                        in_turn(self._tell_admin, backend, admin, warning, summary)
                 except Exception as error:
                     self._admin_not_told(backend, admin, error)
 
-    def _tell_admin(self, backend: Backend, admin: str, warning: str) -> None:
+    def _tell_admin(self, backend: Backend, admin: str, warning: str, summary: str) -> None:
         try:
-            message = Message(warning, frm=backend.bot_identifier, to=backend.build_identifier(admin))
-            self.deliver(backend, message)
+            recipient = backend.build_identifier(admin)
+            if summary and not self.dispatcher.answers.disclosure.is_admin(backend, recipient):
+                warning = summary
+            self.deliver(backend, Message(warning, frm=backend.bot_identifier, to=recipient))
         except Exception as error:
             self._admin_not_told(backend, admin, error)
 

@@ -25,12 +25,12 @@ class Health(BotPlugin):
     @botcmd
     async def status(self, msg: Message, args: str) -> str:
         """Say whether all is well."""
-        return self._rendered("status", {**self._plugins(), **self._load(), **_garbage()})
+        return self._rendered("status", {**self._plugins(msg), **self._load(), **_garbage()})
 
     @botcmd
     async def status_plugins(self, msg: Message, args: str) -> str:
         """List the plugins, and what is wrong with those that don't work."""
-        return self._rendered("status_plugins", self._plugins())
+        return self._rendered("status_plugins", self._plugins(msg))
 
     @botcmd
     async def status_load(self, msg: Message, args: str) -> str:
@@ -83,15 +83,18 @@ class Health(BotPlugin):
         with suppress(ReactorNotRunning):
             self._bot.reactor.stop()
 
-    def _plugins(self) -> Mapping[str, Any]:
+    def _plugins(self, msg: Message) -> Mapping[str, Any]:
         manager = self._bot.plugin_manager
+        details = self._bot.dispatcher.answers.disclosure.allowed(self._bot.backend, msg)
         rows = [
-            (manager.letters(plugin), _cell(plugin.name), _cell(manager.remark(plugin))) for plugin in manager.found
+            (manager.letters(plugin), _cell(plugin.name), _cell(manager.remark(plugin, details=details)))
+            for plugin in manager.found
         ]
         headers = ["Status", "Name", "Remark"]
         if not any(remark for _, _, remark in rows):
             headers.pop()
-        unusable = [plain(line) for line in manager.unusable]
+        # What it has of plugins' code and files isn't for everybody.
+        unusable = [plain(line) for line in manager.unusable] if details else []
         # With Jinja2, which takes its time to import.
         from errklein.text.templating import md_table
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pprint import pformat
 from typing import Any
 
 from errklein import BotPlugin, CommandError, botcmd
+from errklein.answering.disclosure import DetailedError
 from errklein.chat import Message
 from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
-from errklein.text.masking import mask_values
+from errklein.text.masking import mask_values, masker
 from errklein.text.quoting import code, fenced, plain, plain_lines
 
 _SHOWN = 500
@@ -33,9 +34,10 @@ class Plugins(ReposCommands, BotPlugin):
         try:
             template = await self._bot.plugin_manager.configuration_template(plugin.name)
         except PluginError as error:
-            raise CommandError(plain_lines(str(error))) from error
+            raise _refused(error, f"{name} can't tell how it is configured") from error
         if plugin.instance is None:
-            raise CommandError(f"{name} could not be loaded: {plain(plugin.problem)}")
+            summary = f"{name} could not be loaded"
+            raise DetailedError(f"{summary}: {plain(plugin.problem)}", summary)
         if template is None:
             return f"{name} is not configurable."
         if not literal:
@@ -52,30 +54,30 @@ class Plugins(ReposCommands, BotPlugin):
         try:
             await self._bot.plugin_manager.configure(name, configuration)
         except PluginConfigurationException as error:
-            raise CommandError(f"Incorrect plugin configuration: {plain(str(error))}") from error
+            raise _refused(error, "Incorrect plugin configuration", f": {plain(str(error))}") from error
         except PluginError as error:
-            raise CommandError(plain_lines(str(error))) from error
+            raise _refused(error, f"{name} could not be configured") from error
         return "Plugin configuration done."
 
     @botcmd(admin_only=True)
     async def plugin_activate(self, msg: Message, args: str) -> str:
         """Activate a plugin."""
         name = self._named(args, "activate")
-        await self._do(self._bot.plugin_manager.activate, name)
+        await self._do(self._bot.plugin_manager.activate, name, "activated")
         return f"Plugin {name} activated."
 
     @botcmd(admin_only=True)
     async def plugin_deactivate(self, msg: Message, args: str) -> str:
         """Deactivate a plugin: its commands and webhooks are gone."""
         name = self._named(args, "deactivate")
-        await self._do(self._bot.plugin_manager.deactivate, name)
+        await self._do(self._bot.plugin_manager.deactivate, name, "deactivated")
         return f"Plugin {name} deactivated."
 
     @botcmd(admin_only=True)
     async def plugin_reload(self, msg: Message, args: str) -> str:
         """Read the code of a plugin again; an inactive plugin stays inactive."""
         name = self._named(args, "reload")
-        await self._do(self._bot.plugin_manager.reload, name)
+        await self._do(self._bot.plugin_manager.reload, name, "reloaded")
         reply = f"Plugin {name} reloaded."
         if not self._existing(name).active:
             reply += f" It is not activated; use {code(f'{self._bot.prefix}plugin activate {name}')} to activate it."
@@ -89,7 +91,7 @@ class Plugins(ReposCommands, BotPlugin):
             raise CommandError(f"{plugin.name} is what could undo that; nothing is done.")
         said = self._bot.plugin_manager.blacklist_plugin(plugin.name)
         if plugin.active:
-            await self._do(self._bot.plugin_manager.deactivate, plugin.name)
+            await self._do(self._bot.plugin_manager.deactivate, plugin.name, "deactivated")
         return said
 
     @botcmd(admin_only=True)
@@ -106,7 +108,10 @@ class Plugins(ReposCommands, BotPlugin):
             if plugin is not None and not plugin.active:
                 await manager.activate(name)
         except PluginError as error:
-            return f"{said}\n\n{plain_lines(str(error))}"
+            refused = _refused(error, f"{name} could not be activated")
+            if isinstance(refused, DetailedError):
+                return f"{said}\n\n{self._disclosed(msg, str(refused), refused.summary)}"
+            return f"{said}\n\n{refused}"
         return said
 
     @botcmd(admin_only=True)
@@ -124,8 +129,8 @@ class Plugins(ReposCommands, BotPlugin):
             "log": f"errbot.plugins.{plugin.name}",
             "depends on": ", ".join(plugin.plug.depends_on) or "nothing",
             "state": manager.state(plugin).name.lower(),
-            "wrong": manager.remark(plugin),
-            "configuration": "" if configuration is None else _represented(_visible(configuration, msg)),
+            "wrong": manager.remark(plugin, details=self._sees_details(msg)),
+            "configuration": "" if configuration is None else _represented(configuration, msg),
         }
         for key, value in _stored(plugin, msg):
             rows[f"stored {key}"] = value
@@ -146,11 +151,11 @@ class Plugins(ReposCommands, BotPlugin):
         except PluginError as error:
             raise CommandError(plain_lines(str(error))) from error
 
-    async def _do(self, change: Any, name: str) -> None:
+    async def _do(self, change: Callable[[str], Awaitable[None]], name: str, done: str) -> None:
         try:
             await change(name)
         except PluginError as error:
-            raise CommandError(plain_lines(str(error))) from error
+            raise _refused(error, f"{name} could not be {done}") from error
 
     def _shown_configuration(self, name: str, template: Any, msg: Message) -> str:
         command = f"{self._bot.prefix}plugin config {name}"
@@ -160,9 +165,15 @@ class Plugins(ReposCommands, BotPlugin):
         )
         configuration = self._bot.plugin_manager.configuration(name)
         if configuration is not None:
-            shown = f"{command} {_represented(_visible(configuration, msg), pformat)}"
+            shown = f"{command} {_represented(configuration, msg, pformat)}"
             answer += f"\n\nCurrent configuration:\n\n{fenced(shown)}"
         return answer
+
+
+def _refused(error: PluginError, summary: str, text: str = "") -> CommandError:
+    """The error's text, or the summary and `text`, for whoever asked; as a DetailedError if it has a plugin's exception in it."""
+    text = f"{summary}{text}" if text else plain_lines(str(error))
+    return DetailedError(text, summary) if error.repeats_exception else CommandError(text)
 
 
 def _literal(text: str) -> Any:
@@ -199,7 +210,7 @@ def _stored(plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
             yield repr(key), repr(_visible(instance[key], msg, secret=True))
         except Exception as error:
             # It may be gone by now, or not be readable, or have a repr that raises.
-            yield repr(key), f"can't be shown: {type(error).__name__}: {error}"
+            yield repr(key), _not_shown(error, msg)
     if len(keys) > _MOST_STORED:
         yield "under other keys", f"{len(keys) - _MOST_STORED} more values"
 
@@ -209,11 +220,17 @@ def _visible(value: Any, msg: Message, secret: bool = False) -> Any:
     return value if msg.is_direct else mask_values(value, secret)
 
 
-def _represented(value: Any, represent: Callable[[Any], str] = repr) -> str:
+def _represented(value: Any, msg: Message, represent: Callable[[Any], str] = repr) -> str:
     try:
-        return represent(value)
+        return represent(_visible(value, msg))
     except Exception as error:
-        return f"(can't be shown: {type(error).__name__}: {error})"
+        return f"({_not_shown(error, msg)})"
+
+
+def _not_shown(error: Exception, msg: Message) -> str:
+    """Why a value can't be shown; what its class has raised is told in private only."""
+    kind = f"can't be shown: {type(error).__name__}"
+    return f"{kind}: {masker(str(error))}" if msg.is_direct else kind
 
 
 def _short(text: str) -> str:

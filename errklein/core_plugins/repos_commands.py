@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 from twisted.internet.defer import Deferred
 
 from errklein import CommandError, botcmd
+from errklein.answering.disclosure import DetailedError
 from errklein.chat import Message
-from errklein.plugins.plugin import Plugin, PluginError
+from errklein.plugins.plugin import KnownProblem, Plugin, PluginError
 from errklein.plugins.repos.manager import BotRepoManager, RepoEntry, RepoException, Updated
 from errklein.running.one_by_one import OneByOne
 from errklein.text.quoting import code, plain
@@ -87,11 +88,13 @@ class ReposCommands:
         broken = [plugin for plugin in self._below(path) if plugin.instance is None]
         if broken or not self._below(path):
             await self._forget(name, path)
-            why = list(problems.values()) or ["there is no plugin in it"]
-            raise CommandError(f"{name} was not installed:\n\n" + _list(why))
+            if not problems:
+                raise CommandError(f"{name} was not installed:\n\n" + _list(["there is no plugin in it"]))
+            summary = f"{name} was not installed"
+            raise DetailedError(f"{summary}:\n\n" + _list(list(problems.values())), summary)
         yield f"{name} is installed. Its plugins are activated now…"
         said = [*problems.values(), *await self._activate(self._below(path))]
-        yield _list(said) if said else "All of them work."
+        yield self._disclosed(msg, _list(said), "Not all of them work") if said else "All of them work."
 
     @botcmd(admin_only=True)
     async def repos_uninstall(self, msg: Message, args: str) -> str:
@@ -123,10 +126,10 @@ class ReposCommands:
             except RepoException as error:
                 yield f"{name} was not updated: {plain(str(error))}"
             else:
-                yield await self._reload(name, updated)
+                yield await self._reload(name, updated, msg)
         yield "Done."
 
-    async def _reload(self, name: str, updated: Updated) -> str:
+    async def _reload(self, name: str, updated: Updated, msg: Message) -> str:
         """Have the plugins of a repository as they are now, or, if one of them can't be loaded, all as they were."""
         manager, path = self._bot.plugin_manager, self._repos.path_of(name)
         before = self._below(path)
@@ -142,7 +145,7 @@ class ReposCommands:
                 reloaded.append(plugin)
             for one in added:
                 if one.instance is None:
-                    raise PluginError(one.problem)
+                    raise KnownProblem(one.problem)
         except PluginError as error:
             await self._asked(updated.undo)
             await manager.remove([plugin.name for plugin in added])
@@ -150,14 +153,17 @@ class ReposCommands:
                 await manager.reload(plugin)
             await manager.remove_flows(path)
             await manager.add([path])
-            return f"{name} was not updated, and works as before: {plain(str(error))}"
+            summary = f"{name} was not updated, and works as before"
+            text = f"{summary}: {plain(str(error))}"
+            return self._disclosed(msg, text, summary) if error.repeats_exception else text
         await self._asked(updated.keep)
         await manager.remove(gone)
         said = [*problems.values(), *await self._activate(added)]
         inactive = {plugin.name for plugin in before if not plugin.active}
         named = [f"{plugin} (not activated)" if plugin in inactive else plugin for plugin in reloaded]
         named += [*(plugin.name for plugin in added), *(f"{plugin} is gone" for plugin in gone)]
-        return f"{name} is up to date: {', '.join(named)}." + (f"\n\n{_list(said)}" if said else "")
+        problems_of_some = self._disclosed(msg, _list(said), "Not all of them work") if said else ""
+        return f"{name} is up to date: {', '.join(named)}.\n\n{problems_of_some}".rstrip()
 
     async def _activate(self, plugins: list[Plugin]) -> list[str]:
         """Activate those that aren't; returns what is to be said of it."""
@@ -171,6 +177,14 @@ class ReposCommands:
                 except PluginError as error:
                     said.append(str(error))
         return said
+
+    def _sees_details(self, msg: Message) -> bool:
+        """Whether the sender may read there what plugins' code has raised."""
+        return self._bot.dispatcher.answers.disclosure.allowed(self._bot.backend, msg)
+
+    def _disclosed(self, msg: Message, text: str, summary: str) -> str:
+        """The text, which has what plugins' code has raised in it, for those who may read it; else the summary and an error id."""
+        return self._bot.dispatcher.answers.disclosure.reply(self._bot.backend, msg, text, summary)
 
     async def _forget(self, name: str, path: Path) -> None:
         await self._bot.plugin_manager.remove_below(path)

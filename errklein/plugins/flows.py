@@ -16,6 +16,7 @@ from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import RAISED, PluginError, UnknownPlugin, as_raised
+from errklein.text.masking import masker
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -35,6 +36,8 @@ class FlowFiles:
         self.flows: dict[str, BotFlow] = {}
         self._files: dict[str, PlugFile] = {}
         self._bot = bot
+        self.faults: set[str] = set()
+        """What was told of files whose code raised something."""
 
     async def load(self, roots: Iterable[Path], activate: bool = True) -> dict[Path, str]:
         """Load, and activate, the flows below `roots` that aren't there yet; returns what went wrong, by file."""
@@ -45,6 +48,7 @@ class FlowFiles:
                 warning = await self._find(path, activate)
             except Exception as error:
                 problems[path] = str(error)
+                self.faults.add(problems[path])
             else:
                 if warning:
                     problems[path] = warning
@@ -60,7 +64,7 @@ class FlowFiles:
         except RAISED as error:
             self._bot.remove_flows_from(flows)
             self.log.failure("The flows {name} could not be activated", name=name)
-            raise PluginError(f"The flows {name} could not be activated: {error}") from error
+            raise PluginError(f"The flows {name} could not be activated: {masker(str(error))}") from error
 
     async def deactivate(self, name: str) -> None:
         """Let the flows not be begun any more, and end them for everybody."""
@@ -110,8 +114,10 @@ class FlowFiles:
             flows = await self._in_thread(partial(cls, self._bot, name=file.name))
         except RAISED as error:
             self.log.failure("{path} could not be loaded", path=str(path))
-            said = str(error)
-            return said if str(path.parent) in said or said.startswith(file.name) else f"{path}: {said}"
+            said = masker(str(error))
+            told = said if str(path.parent) in said or said.startswith(file.name) else f"{path}: {said}"
+            self.faults.add(told)
+            return told
         self.flows[file.name] = flows
         self._files[file.name] = file
         if activate:

@@ -19,6 +19,7 @@ from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     RAISED,
     CircularDependency,
+    KnownProblem,
     Plugin,
     PluginActivationException,
     PluginConfigurationException,
@@ -89,7 +90,7 @@ class Lives:
         if plugin.name in wanted_by:
             raise _circular(plugin, wanted_by[wanted_by.index(plugin.name) :])
         if plugin.name in failed or plugin.instance is None:
-            raise PluginActivationException(plugin.problem or f"{plugin.name} could not be loaded")
+            raise KnownProblem(plugin.problem or f"{plugin.name} could not be loaded")
         self.check_settled(plugin)
         self._under_way.add(plugin.name)
         try:
@@ -118,7 +119,8 @@ class Lives:
             await result_within(self._bot.reactor, _PATIENCE, activation)
             return
         except NotYet:
-            activation.addErrback(lambda failure: self._bot.tell_admins(failure.getErrorMessage()))
+            summary = f"{plugin.name} could not be activated"
+            activation.addErrback(lambda failure: self._bot.tell_admins(failure.getErrorMessage(), summary))
         stuck = ", ".join(sorted(self._under_way))
         failed.update(self._under_way)
         raise PluginActivationException(

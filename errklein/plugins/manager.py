@@ -18,6 +18,7 @@ from errklein.plugins.loading import Loader
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     IncompatiblePluginException,
+    KnownProblem,
     Plugin,
     PluginActivationException,
     PluginConfigurationException,
@@ -127,7 +128,7 @@ class PluginManager(StoreMixin):
         """The instance of that plugin; raises PluginError if there is none."""
         plugin = self.plugin(name)
         if plugin.instance is None:
-            raise PluginError(f"{name} could not be loaded: {plugin.problem}")
+            raise KnownProblem(f"{name} could not be loaded: {plugin.problem}")
         return plugin.instance
 
     def state(self, plugin: Plugin) -> State:
@@ -151,8 +152,18 @@ class PluginManager(StoreMixin):
             return State.UNCONFIGURED
         return State.BROKEN if plugin.problem else State.INACTIVE
 
-    def remark(self, plugin: Plugin) -> str:
-        """All that is wrong with the plugin, and where, in one line; "" if nothing is."""
+    def summary(self, problem: str) -> str:
+        """What to tell those who may not read what a plugin's code raised of a problem; "" if it has nothing of that."""
+        for plugin in self._plugins.values():
+            if plugin.problem == problem:
+                return f"{plugin.name} doesn't work"
+        return "The flows in a file don't work" if problem in self._flow_files.faults else ""
+
+    def remark(self, plugin: Plugin, *, details: bool = True) -> str:
+        """All that is wrong with the plugin, and where, in one line; "" if nothing is.
+
+        Without `details`, which aren't for everybody, only that something is wrong.
+        """
         now = self._bot.reactor.seconds()
         running = [
             f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"
@@ -162,8 +173,10 @@ class PluginManager(StoreMixin):
             and now - going.since >= _LONG
         ]
         twins = [f"{path} is left out: its Name is that of this plugin" for path in plugin.twins]
-        problems = [plugin.problem, *plugin.notes, *plugin.templates, *twins, *running]
-        return "; ".join(" ".join(problem.split()) for problem in problems if problem)
+        problems = [problem for problem in (plugin.problem, *plugin.notes, *plugin.templates, *twins) if problem]
+        if problems and not details:
+            problems = ["administrators see in private what is wrong"]
+        return "; ".join(" ".join(problem.split()) for problem in [*problems, *running])
 
     def is_blacklisted(self, name: str) -> bool:
         """Whether the plugin stays inactive when the bot starts."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from twisted.python.failure import Failure
 
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.plugins.structure import ValidationException
 
 # What a plugin's code may raise without harm to the bot; `as_raised` makes one of these of everything else. GeneratorExit
 # in a coroutine here is not the plugin's.
@@ -17,7 +18,18 @@ RAISED = (Exception, SystemExit, KeyboardInterrupt)
 
 
 class PluginError(Exception):
-    """Something can't be done to a plugin; str() is a sentence for the admin who asked."""
+    """Something can't be done to a plugin; str() is a sentence for the admin who asked.
+
+    If it `repeats_exception`, the sentence has in it what a plugin's code raised, which isn't for everybody.
+    """
+
+    @property
+    def repeats_exception(self) -> bool:
+        """Whether the text has that of an exception in it that a plugin didn't mean for people."""
+        cause = self.__cause__
+        if isinstance(cause, PluginError):
+            return cause.repeats_exception
+        return cause is not None and not isinstance(cause, (PlugError, ValidationException))
 
     # Of those that are KeyErrors too, str() would be a string in quotes.
     __str__ = Exception.__str__
@@ -25,6 +37,12 @@ class PluginError(Exception):
 
 class PluginActivationException(PluginError):
     """A plugin can't be activated."""
+
+
+class KnownProblem(PluginActivationException):
+    """A plugin can't be activated for a reason that was found before."""
+
+    repeats_exception = True
 
 
 class IncompatiblePluginException(PluginActivationException):

@@ -86,8 +86,6 @@ _SCHEME = re.compile(
 )
 
 _PATTERNS = (
-    (("@",), _URL),
-    (("%40",), _ENCODED_URL),
     (("authorization",), _AUTHORIZATION),
     (("cookie",), _COOKIE),
     (("x-", "api-key"), _HEADER),
@@ -188,7 +186,15 @@ class Masker:
 
     def __call__(self, text: str) -> str:
         """The text with MASK in place of each secret."""
-        masked = _replaced(text, [*self._known(text), *_by_surroundings(text)])
+        return self._masked(text, _by_surroundings(text))
+
+    def known(self, text: str) -> str:
+        """The text with MASK in place of known secrets and what stands before a URL's host, for texts that are meant for
+        people: examples, such as of a parameter or header, stay as they are."""
+        return self._masked(text, _in_urls(text))
+
+    def _masked(self, text: str, spans: Iterator[Span]) -> str:
+        masked = _replaced(text, [*self._known(text), *spans])
         # A secret may consist of what masking has brought together. Each is longer than MASK, so this comes to an end.
         while masked != text and (left := list(self._known(masked))):
             masked = _replaced(masked, left)
@@ -242,8 +248,16 @@ def _replaced(text: str, spans: list[Span]) -> str:
     return "".join([*pieces, text[end:]])
 
 
+def _in_urls(text: str) -> Iterator[Span]:
+    if "@" in text:
+        yield from (found.span("secret") for found in _URL.finditer(text))
+    if "%40" in text:
+        yield from (found.span("secret") for found in _ENCODED_URL.finditer(text))
+
+
 def _by_surroundings(text: str) -> Iterator[Span]:
     """Where something is a secret because of what is before it, whether it is known or not."""
+    yield from _in_urls(text)
     small = text.lower()
     # The patterns are slow, and most texts have nothing for them.
     for needles, pattern in _PATTERNS:

@@ -329,7 +329,7 @@ class EndTests(AskCase):
 
     def test_blocking_handlers_in_tests(self) -> None:
         """A test whose bot has no threads is told in one line that a plain handler can't ask there."""
-        question, told = self.say("!blocking")
+        question, told = self.say("!blocking", frm="@admin")
         self.assertEqual(question, "Where?")
         self.assertIn("async def", told)
         self.flushLoggedErrors(RuntimeError)

@@ -158,7 +158,9 @@ class AnswerTests(TalkerCase):
 
     def test_what_was_sent_stays(self) -> None:
         """What a generator yielded before it raised has been sent, and the error comes after it."""
-        self.assertEqual(self.say("!items all"), ["one", "two", "Computer says nooo. See logs for details:\nno three"])
+        self.assertEqual(
+            self.say("!items all", frm="alice"), ["one", "two", "Computer says nooo. See logs for details:\nno three"]
+        )
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_async_generators(self) -> None:
@@ -182,7 +184,9 @@ class AnswerTests(TalkerCase):
 
     def test_exception_that_cannot_say_what_it_is(self) -> None:
         """An exception whose text can't be had is answered with its type, and never with a traceback."""
-        self.assertEqual(self.say("!fails silently"), ["Computer says nooo. See logs for details:\nSilent"])
+        self.assertEqual(
+            self.say("!fails silently", frm="alice"), ["Computer says nooo. See logs for details:\nSilent"]
+        )
         self.flushLoggedErrors()
 
     def test_logged(self) -> None:
@@ -193,8 +197,8 @@ class AnswerTests(TalkerCase):
         self.assertEqual(lines, ["bob gives hello_world"])
 
     def test_exception(self) -> None:
-        """Any other exception is answered with its text, and logged with the plugin and the command."""
-        (reply,) = self.say("!fails")
+        """Any other exception is answered with its text to administrators, and logged with plugin and command."""
+        (reply,) = self.say("!fails", frm="alice")
         self.assertTrue(reply.startswith("Computer says nooo"), reply)
         self.assertIn("bad luck", reply)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
@@ -213,8 +217,9 @@ class AnswerTests(TalkerCase):
         self.assertEqual(self.say("!split itself a-b"), ["['a', 'b']"])
         (reply,) = self.say("!split itself leave")
         self.assertIn("couldn't parse your arguments", reply)
-        (reply,) = self.say("!split itself silently")
+        (reply,) = self.say("!split itself silently", frm="alice")
         self.assertEqual(reply, "Sorry, I couldn't parse your arguments. Silent")
+        self.assertEqual(len(self.flushLoggedErrors(Silent)), 1)
         self.assertEqual(self.say("!hello world"), ["hello ''"])
 
     def test_replies_that_cannot_be_sent(self) -> None:

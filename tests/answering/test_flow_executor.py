@@ -302,13 +302,16 @@ class ByItselfTests(FlowsCase):
         self.assertEqual(self.names(), ["one", "three"])
 
     def test_failing_step(self) -> None:
-        """Whose step fails is told where and why, and what he can go on with; the log names plugin and flow."""
+        """An administrator whose step fails is told where and why, others where, with an error id; the log has all."""
         self.flow().connect("one", auto_trigger=True).connect("fails", predicate=always).connect("three", always)
-        said = self.say("!one")
-        self.assertEqual(said, ["did one", 'f (alice) errored at fails with "no luck"', hint("f", "!three")])
+        said = self.say("!one", who=ADMIN)
+        self.assertEqual(said, ["did one", f'f ({ADMIN}) errored at fails with "no luck"', hint("f", "!three")])
         self.assertEqual(self.names(), ["one"])
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        _, told, _ = self.say("!one")
+        self.assertRegex(told, r"^f \(alice\) errored at fails \(error [0-9a-f]{8}\)\.$")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
         self.assertIn("Steps: fails failed as a step of the flow f", "\n".join(self.bot.log))
+        self.assertIn(f"the flow f {told[-17:-1]}", self.bot.log[-1])
 
     def test_refusing_step(self) -> None:
         """A step that answers with a refusal is told as any that fails, and is no fault for the log."""
@@ -350,12 +353,15 @@ class ByItselfTests(FlowsCase):
         self.assertEqual([str(flow.requestor) for flow in self.executor.in_flight], ["bob", "cid"])
 
     def test_predicate_that_raises(self) -> None:
-        """It doesn't hold, and the requestor is told in one line."""
+        """It doesn't hold, and the requestor is told in one line, with the exception's text only for administrators."""
         self.flow().connect("one", auto_trigger=True).connect("three", predicate=lambda ctx: ctx["nosuch"])
-        said = self.say("!one")
+        said = self.say("!one", who=ADMIN)
         self.assertEqual(said[1], "The flow f can't tell whether to go on to three: KeyError: 'nosuch'")
         self.assertEqual(said[2], hint("f", "!three"))
-        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.assertRegex(
+            self.say("!one")[1], r"^The flow f can't tell whether to go on to three \(error [0-9a-f]{8}\)\.$"
+        )
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
 
     def test_unknown_command(self) -> None:
         """A step whose command isn't there, as of a plugin that isn't active, is told."""

@@ -66,7 +66,7 @@ class HistoryTests(PluginTestCase):
         """Commands that take configurations, passwords and URLs with credentials aren't in the history."""
         for command in (
             "plugin config Webserver {'TOKEN': 'hunter2'}",
-            "repos install https://me:hunter2@127.0.0.1:1/x.tar.gz",
+            "repos install gopher://me:hunter2@127.0.0.1/x",
             "room join #ops hunter2",
             "webhook test /hook?token=hunter2 x",
             'flows start nothing {"token": "hunter2"}',

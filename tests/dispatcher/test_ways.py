@@ -235,7 +235,7 @@ class ResultTests(WaysCase):
         """A template that isn't there is an error like any other; what isn't a dict needs none."""
         self.assertEqual(self.say("!templated"), ["as it is"])
         for said in ("!templated bob", "!refuses bob"):
-            self.assertIn("no_such_template", self.say(said)[0])
+            self.assertIn("no_such_template", self.say(said, frm="alice")[0])
         self.assertEqual(len(self.flushLoggedErrors()), 2)
 
     def test_flow_only(self) -> None:
@@ -257,8 +257,8 @@ class DynamicTests(WaysCase):
     def test_names(self) -> None:
         """A name can be had once; only what was made can be destroyed."""
         self.say("!dynamic")
-        self.assertIn("already", self.say("!dynamic")[0])
-        self.assertIn("no dynamic plugin other", self.say("!no dynamic other")[0])
+        self.assertIn("already", self.say("!dynamic", frm="alice")[0])
+        self.assertIn("no dynamic plugin other", self.say("!no dynamic other", frm="alice")[0])
         self.flushLoggedErrors(ValueError)
 
     def test_names_of_others(self) -> None:

@@ -118,6 +118,12 @@ class KnownSecretsTests(MaskingCase):
         for text in ("nothing here", "sorted(x, key=len)", "Token expired", "mail bob@example.org", "a?b=c&d=e", ""):
             self.assertEqual(masker(text), text)
 
+    def test_texts_for_people(self) -> None:
+        """A text that is meant for people has its examples left; known secrets and those in URLs are masked."""
+        text = "https://me:pw@host says no to hunter2, expected {'token': 'abc'} as in /x?key=abc"
+        expected = f"https://{MASK}@host says no to {MASK}, expected {{'token': 'abc'}} as in /x?key=abc"
+        self.assertEqual(self.masker("hunter2").known(text), expected)
+
     def test_learning_again(self) -> None:
         """Secrets take the place of those learned under the same name; those of an owner that is gone are forgotten."""
         masker, owner = Masker(), Owner()

@@ -137,6 +137,12 @@ class IRCBackend(RoomLife):
         nick = getattr(message.frm, "nick", None)
         return nick is not None and self._identifier is not None and self._is_me(nick)
 
+    def current_holder(self, person: Identifier) -> IRCPerson | None:
+        """Whoever has the person's nick now, by the full mask; None if the server hasn't told, or not lately."""
+        mask = self._holders.mask_of(person.nick or "", self._rooms.joined) if isinstance(person, IRCPerson) else None
+        # With the mask as it is, whatever IRC_ACL_PATTERN makes of it: a nick alone is anybody's.
+        return None if mask is None else IRCPerson(mask, network=self.network)
+
     def rooms(self) -> Sequence[Room]:
         """The rooms that the bot is in."""
         return [self._room(state.name) for state in self._rooms.joined]
@@ -169,6 +175,7 @@ class IRCBackend(RoomLife):
         self._outbox.pause()
         self._forget_timers()
         self._rooms.leave_all()
+        self._holders.clear()
         if protocol is not None and protocol.flooded:
             self._pace.slow_down()
         why = self._link.ended(reason)
@@ -189,6 +196,7 @@ class IRCBackend(RoomLife):
             room = self._room(state.name)
             message = Message(text, frm=self._occupant(sender, room), to=room, extras=extras)
         elif self._is_me(target):
+            self._holders.seen(sender, self._rooms.joined)
             message = Message(text, frm=self._person(sender), to=self._identifier, extras=extras)
         else:
             return

@@ -10,6 +10,7 @@ from typing import Any, cast
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from errklein.backends.irc.holders import Holders
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant, casefold
 from errklein.backends.irc.lines import cleaned
 from errklein.backends.irc.rooms import Rooms, RoomState, join_commands, nick_of
@@ -34,6 +35,7 @@ class RoomLife:
         self._reactor = reactor
         self._home = threading.get_ident()
         self._rooms = Rooms(settings.rooms())
+        self._holders = Holders(reactor.seconds)
         self._events: BackendEvents | None = None
         self._identifier: IRCPerson | None = None
         self._inviters: dict[str, IRCPerson] = {}
@@ -105,6 +107,7 @@ class RoomLife:
                 return
             state = known
         state.add(mask)
+        self._holders.gone(nick_of(mask))
         if self._events is not None:
             occupant = self._occupant(mask, self._room(state.name))
             if not self._is_me(nick_of(mask)):
@@ -150,6 +153,7 @@ class RoomLife:
         nick = nick_of(mask)
         if self._is_me(nick):
             return
+        self._holders.gone(nick)
         states = [state for state in self._rooms.joined if casefold(nick) in state.masks]
         for state in states:
             self.left_room(mask, state.name)
@@ -161,6 +165,8 @@ class RoomLife:
         was_me = self._identifier is not None and casefold(self._identifier.nick) == casefold(nick_of(mask))
         new = nick + mask[len(nick_of(mask)) :]
         self._rooms.rename(nick_of(mask), new)
+        self._holders.gone(nick_of(mask))
+        self._holders.gone(nick)
         if was_me:
             self._identifier = self._person(new)
 
