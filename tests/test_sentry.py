@@ -17,7 +17,7 @@ from errklein import sentry
 from errklein.config import Config, ConfigError, load_config
 from errklein.running.context import request_id
 from errklein.sentry import check_sentry, start_sentry
-from errklein.text.masking import MASK
+from errklein.text.masking import MASK, masker
 
 DSN = "https://public@sentry.example.org/1"
 INSTALLED = find_spec("sentry_sdk") is not None
@@ -178,6 +178,19 @@ class SentTests(SentryCase):
         self.assertNotIn("hunter2", repr(event))
         self.assertEqual(seen, [f"refused: {MASK}!"])
         self.assertEqual(event["breadcrumbs"]["values"][0]["message"], f"err says {MASK}")
+
+    def test_secrets_of_plugins(self) -> None:
+        """A secret that became known after the start, as those of plugins' configurations do, isn't sent either."""
+        self.begin()
+        masker.learn(self, "a plugin", {"hunter22"})
+        try:
+            raise ValueError("{'TOKEN': 'hunter" + "22'}")
+        except ValueError:
+            self.log.failure("no login with hunter22")
+        self.flushLoggedErrors(ValueError)
+        [event] = self.sent
+        self.assertNotIn("hunter22", repr(event))
+        self.assertIn(MASK, event["exception"]["values"][-1]["value"])
 
     def test_transport_of_old(self) -> None:
         """SENTRY_TRANSPORT may be a class, or the pair of its name and its module."""

@@ -105,6 +105,14 @@ class DisclosureTests(NetworksCase):
             ids[found[1]] = line
         self.assertEqual(len(ids), 3)
 
+    def test_names_that_change_hands(self) -> None:
+        """Where names change hands, the one who has the name when the command fails has to be an administrator."""
+        backend: Any = self.backends["libera"]
+        for holder, told in ((None, False), ("mallory", False), ("alice", True)):
+            backend.current_holder = lambda person, holder=holder: holder and backend.person_named(holder)
+            (reply,) = self.say("!fails", frm="alice")
+            self.assertEqual("failed with" in reply, told)
+
     def test_command_errors(self) -> None:
         """The text of a CommandError is for whoever gave the command; only secrets in it are masked."""
         for sender in ({"frm": "bob"}, {"frm": "alice"}, {"frm": "alice", "to": "#ops"}):

@@ -261,6 +261,19 @@ class AdminTests(NetworksCase):
         self.assertEqual(self.sent("libera"), [("alice", "careful")])
         self.assertEqual(self.sent("console"), [("root", "careful")])
 
+    def test_texts_of_exceptions(self) -> None:
+        """Rooms, and persons who aren't known to be administrators, get a summary with an error id; the log has all."""
+        for recipients in (("alice", "carol", "#ops"), ("alice",)):
+            self.config.networks["libera"].BOT_ADMINS_NOTIFICATIONS = recipients
+            self.bot.tell_admins("A plugin failed: KeyError: 's3cret' at https://me:pw@host", "A plugin failed")
+        told = dict(self.sent("libera")[:3])
+        self.assertEqual(told["alice"], "A plugin failed: KeyError: 's3cret' at https://•••@host")
+        self.assertRegex(told["#ops"], r"^A plugin failed \(error [0-9a-f]{8}\)\.$")
+        self.assertEqual(told["carol"], told["#ops"])
+        [line] = [line for line in self.test_bot.log if told["#ops"][-10:-2] in line]
+        self.assertIn("s3cret", line)
+        self.assertNotIn("me:pw", line)
+
     def test_one_network_that_takes_nothing(self) -> None:
         """A network that can't send doesn't keep it from the other."""
         self.successResultOf(self.backends["libera"].disconnect())

@@ -6,7 +6,7 @@ import re
 import unittest
 from typing import Any
 
-from tests.contract.kit import ContractTest
+from tests.contract.kit import ContractTest, decided
 
 
 class TaggedTests(unittest.TestCase):
@@ -667,6 +667,14 @@ class MoreReturnedTests(ContractTest):
         self.assertIn(":\n", said)
         self.assertIn("'key'", said)
         self.assertIn("Computer says nooo", self.ask("!fail silently"))
+
+    @decided("the text of the exception goes to whoever gave the command")
+    def test_error_for_others(self) -> None:
+        """Who isn't an administrator gets the same beginning, and nothing of the error's text."""
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        said = self.ask("!fail")
+        self.assertTrue(said.startswith("Computer says nooo"), said)
+        self.assertNotIn("'key'", said)
 
     def test_log(self) -> None:
         """An error is in the log with its traceback; that a command refuses isn't an error."""

@@ -49,6 +49,16 @@ class HealthTests(PluginTestCase):
         self.assertIn("│ B,E    │ Broken", self.command("!status plugins"))
         self.flushLoggedErrors(RuntimeError)
 
+    def test_states_for_others(self) -> None:
+        """Who isn't an administrator in private sees which plugins are broken, and nothing of what their code raised."""
+        self.command("!plugin deactivate Broken")
+        self.command("!plugin activate Broken")
+        self.flushLoggedErrors(RuntimeError)
+        for command in ("!status plugins", "!status"):
+            for told in (self.command(command, frm="bob"), *self.bot.say(command, room="#ops")):
+                self.assertRegex(told, r"│ E +│ Broken +│ administrators see in private what is wrong")
+                self.assertNotIn("RuntimeError", told)
+
     def test_uptime(self) -> None:
         """Since when the bot has been running, in two units."""
         self.assertIn("less than a second", self.command("!uptime"))

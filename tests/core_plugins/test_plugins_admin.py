@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from errklein import BotPlugin
 from errklein.storage import UnreadableValue
-from errklein.testing import PluginTestCase
+from errklein.testing import PluginTestCase, TestBot
 
 
 class Odd:
@@ -98,6 +100,60 @@ class SecretsTests(PluginTestCase):
             self.assertIn("requires bot-admin", self.command(f"!plugin {command} Keeper", frm="@bob"))
             (reply,) = self.bot.say(f"!plugin {command} Keeper", frm="@bob", room="#testroom")
             self.assertIn("requires bot-admin", reply)
+
+
+class Leaking(BotPlugin):
+    """Raises what is nobody's business."""
+
+    leaks = True
+
+    def activate(self) -> None:
+        if self.leaks:
+            raise RuntimeError("see /srv/secret/place")
+        super().activate()
+
+    def get_configuration_template(self) -> dict[str, Any]:
+        if self.leaks:
+            raise KeyError("secret/place")
+        return {"token": ""}
+
+
+class RoomTests(SynchronousTestCase):
+    """What administrators are told in rooms of plugins that raise something."""
+
+    def setUp(self) -> None:
+        """Start a bot that has a plugin which works, for now."""
+        self.bot = TestBot([Leaking], config={"ACCESS_CONTROLS": {"plugin_*": {"allowmuc": True}}})
+        self.addCleanup(self.bot.stop)
+        self.patch(Leaking, "leaks", False)
+        self.bot.start()
+        self.bot.command("!plugin deactivate Leaking")
+        Leaking.leaks = True
+
+    def test_commands(self) -> None:
+        """They get a sentence with an error id, by which the log has the text; in private they get the text."""
+        for command, summary in (
+            ("activate", "Leaking could not be activated"),
+            ("config", "Leaking can't tell how it is configured"),
+        ):
+            self.assertIn("secret/place", self.bot.command(f"!plugin {command} Leaking"))
+            (told,) = self.bot.say(f"!plugin {command} Leaking", room="#ops")
+            self.assertRegex(told, rf"^{summary} \(error [0-9a-f]{{8}}\)\.$")
+            [line] = [line for line in self.bot.log if told[-10:-2] in line]
+            self.assertIn("secret/place", line)
+        self.bot.command("!plugin blacklist Leaking")
+        (told,) = self.bot.say("!plugin unblacklist Leaking", room="#ops")
+        self.assertRegex(told, r"\s+Leaking could not be activated \(error [0-9a-f]{8}\)\.$")
+        (told,) = self.bot.say("!plugin info Leaking", room="#ops")
+        self.assertNotIn("secret/place", told)
+        self.flushLoggedErrors()
+
+    def test_what_is_no_exception(self) -> None:
+        """What errklein itself has to say is told in rooms too."""
+        (told,) = self.bot.say("!plugin deactivate Leaking", room="#ops")
+        self.assertEqual(told, "Leaking is already deactivated.")
+        (told,) = self.bot.say("!plugin activate Nothing", room="#ops")
+        self.assertIn("isn't a valid plugin name", told)
 
 
 class PluginsTests(PluginTestCase):

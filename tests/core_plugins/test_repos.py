@@ -110,6 +110,16 @@ class ReposTests(SynchronousTestCase):
         self.assertNotIn("Thing", manager.plugin_infos)
         self.assertEqual(list(self.bot.bot.plugins_directory.iterdir()), [])
 
+    def test_repositories_that_do_not_work_in_rooms(self) -> None:
+        """In a room an administrator isn't told what plugins' code raised, but an error id."""
+        self.bot.config.ACCESS_CONTROLS = {"repos_*": {"allowmuc": True}}
+        self.origin.commit({"thing.py": "raise RuntimeError('s3cret')\n"})
+        said = "\n".join(self.bot.say("!repos install me/thing", room="#ops"))
+        self.assertRegex(said, r"me/thing was not installed \(error [0-9a-f]{8}\)\.$")
+        self.assertNotIn("s3cret", said)
+        self.assertIn("s3cret", self.say("!repos install me/thing"))
+        self.flushLoggedErrors(RuntimeError)
+
     def test_update(self) -> None:
         """An update brings new code, new plugins, and takes away those that are gone, wherever in it they are."""
         self.say("!repos install me/thing")

@@ -78,6 +78,8 @@ class HistoryTests(PluginTestCase):
 class LogTailTests(PluginTestCase):
     """The end of the log."""
 
+    config = {"API_TOKEN": "xoxb-0123456789"}
+
     def setUp(self) -> None:
         super().setUp()
         self.file = Path(self.mktemp())
@@ -90,6 +92,8 @@ class LogTailTests(PluginTestCase):
         self.assertEqual(self.command("!log tail 2").split("\n")[-1], "line *99*")
         self.assertEqual(len(self.command("!log tail 1000").splitlines()), 100)
         self.assertIn("from 1 to 1000", self.command("!log tail many"))
+        self.file.write_text("from before the update: xoxb-0123456789 https://me:pw@host\n")
+        self.assertIn("from before the update: ••• https://•••@host", self.command("!log tail"))
         self.assertIn("from 1 to 1000", self.command("!log tail 0"))
         self.assertIn("from 1 to 1000", self.command("!log tail " + "9" * 5000))
         self.assertIn("requires bot-admin", self.command("!log tail", frm="bob"))
