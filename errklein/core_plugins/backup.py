@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from errklein import BotPlugin, botcmd
+from errklein.answering.disclosure import DetailedError
 from errklein.chat import Message
 from errklein.storage.backup import BACKUP_NAME, write_backup
 from errklein.storage.errors import StorageError
@@ -26,5 +27,6 @@ class Backup(BotPlugin):
         try:
             count = write_backup(path, rows_of(bot.storage, names))
         except StorageError as error:
-            return f"There is no new backup: {code(str(error))}"
+            summary = "There is no new backup"
+            raise DetailedError(f"{summary}: {code(str(error))}", summary) from error
         return f"The backup is in {code(str(path))}: {count} values, and with them whatever is secret in them."

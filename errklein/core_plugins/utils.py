@@ -106,7 +106,10 @@ class Utils(BotPlugin):
 
     @botcmd(admin_only=True)
     def log_tail(self, msg: Message, args: str) -> str:
-        """Show the last lines of the log, 40 or as many as you say."""
+        """Show the last lines of the log, 40 or as many as you say; in a private chat only."""
+        if not self._bot.dispatcher.answers.disclosure.allowed(self._bot.backend, msg):
+            # It has the texts of exceptions.
+            raise CommandError("The log is shown to administrators in a private chat only.")
         wanted = args.strip() or str(_LINES)
         if not wanted.isdecimal() or len(wanted) > 4 or not 0 < int(wanted) <= _MOST_LINES:
             raise CommandError(f"How many lines? Expected a number from 1 to {_MOST_LINES}.")

@@ -92,6 +92,10 @@ class LogTailTests(PluginTestCase):
         self.assertEqual(self.command("!log tail 2").split("\n")[-1], "line *99*")
         self.assertEqual(len(self.command("!log tail 1000").splitlines()), 100)
         self.assertIn("from 1 to 1000", self.command("!log tail many"))
+        self.bot.config.ACCESS_CONTROLS = {"log_tail": {"allowmuc": True}}
+        self.assertEqual(
+            self.bot.say("!log tail", room="#ops"), ["The log is shown to administrators in a private chat only."]
+        )
         self.file.write_text("from before the update: xoxb-0123456789 https://me:pw@host\n")
         self.assertIn("from before the update: ••• https://•••@host", self.command("!log tail"))
         self.assertIn("from 1 to 1000", self.command("!log tail 0"))
