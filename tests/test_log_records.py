@@ -90,6 +90,7 @@ class FormattedTests(SynchronousTestCase):
     def test_secrets_are_masked(self) -> None:
         """Secrets are in no field of a record, and not in what a formatter makes of the exception."""
         masker.learn(self, "test", {"hunter2"})
+        self.addCleanup(masker.learn, self, "test", ())
 
         class Own(logging.Formatter):
             def format(self, record: logging.LogRecord) -> str:

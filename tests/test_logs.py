@@ -75,6 +75,7 @@ class Lines(LogCase):
         """Secrets of the configuration and passwords in URLs aren't in the log, nor in tracebacks, also escaped ones."""
         secret = "hunter2\nhunter3"
         masker.learn(self, "test", {secret})
+        self.addCleanup(masker.learn, self, "test", ())
         self.logger.info("no login with {config} at {url}", config={"a": secret}, url="https://me:pw@db/?token=abc")
         self.assertTrue(self.lines[0].endswith("no login with {'a': '•••'} at https://•••@db/?token=•••"))
         try:
@@ -336,6 +337,7 @@ class Twist(SynchronousTestCase):
     def test_json(self) -> None:
         """The JSON that twist writes when nobody watches has no secrets, and stays JSON."""
         masker.learn(self, "test", {'hunt"er2'})
+        self.addCleanup(masker.learn, self, "test", ())
         launcher: dict[str, Any] = {"logFile": io.StringIO(), "fileLogObserverFactory": jsonFileLogObserver}
         logs.use_with_twist(launcher)
         log = Logger("x", observer=launcher["fileLogObserverFactory"](launcher["logFile"]))

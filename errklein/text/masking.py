@@ -9,11 +9,13 @@ of headers such as Authorization, and quoted values under such names in a printe
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from html import escape as html_escape
+from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
@@ -54,7 +56,6 @@ _HINTS = ("auth", "cred", "jwt", "key", "pass", "private", "psw", "pw", "secret"
 """In small letters, every name that `is_secret` contains one of these."""
 
 _FILE = re.compile(r"(?:~|\.{0,2})/[^\0\n]*\.\w{1,6}")
-"""A file's path: `"key": "/etc/ssl/bot.pem"` isn't secret, and errors have to name it."""
 
 # The scheme of a URL may have been escaped as in PHP's JSON, or the whole URL percent-encoded.
 _URL = re.compile(r":(?:\\?/){2}(?P<secret>[^/\s]+)@")
@@ -153,11 +154,22 @@ def secrets_in(value: Any, secret: bool = False) -> set[str]:
 
 
 def _in_text(text: str, secret: bool) -> Iterator[str]:
-    if secret and not _FILE.fullmatch(text):
+    if secret and not _is_path(text):
         yield text
     if "@" in text:
         for address in _USER_INFO.finditer(text):
             yield from (address["password"], unquote(address["password"]))
+
+
+def _is_path(text: str) -> bool:
+    """Whether it is a file's path: `"key": "/etc/ssl/bot.pem"` isn't secret, and errors have to name it.
+
+    A key in Base64 may begin with a slash too, but there is no directory of that name.
+    """
+    if len(text) > 4096 or "/" not in text or "\0" in text:
+        return False
+    directory = posixpath.dirname(text)
+    return _FILE.fullmatch(text) is not None or (text[0] == "/" and directory != "/" and Path(directory).is_dir())
 
 
 class Masker:
@@ -167,6 +179,7 @@ class Masker:
         self._learned: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
         self._lock = Lock()
         self._written: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        self._owners = 0
         self._forms: tuple[str, ...] = ()
         self._fragments: tuple[str, ...] = ()
 
@@ -178,13 +191,17 @@ class Masker:
             if known.get(name, frozenset()) == learned:
                 return
             known[name] = learned
-            every = {secret for names in self._learned.values() for group in names.values() for secret in group}
-            self._written = {
-                secret: self._written.get(secret) or (frozenset(forms_of(secret)), frozenset(_base64_of(secret)))
-                for secret in every
-            }
-            self._forms = tuple(sorted({form for forms, _ in self._written.values() for form in forms}))
-            self._fragments = tuple(sorted({form for _, forms in self._written.values() for form in forms}))
+            self._refresh()
+
+    def _refresh(self) -> None:
+        self._owners = len(self._learned)
+        every = {secret for names in self._learned.values() for group in names.values() for secret in group}
+        self._written = {
+            secret: self._written.get(secret) or (frozenset(forms_of(secret)), frozenset(_base64_of(secret)))
+            for secret in every
+        }
+        self._forms = tuple(sorted({form for forms, _ in self._written.values() for form in forms}))
+        self._fragments = tuple(sorted({form for _, forms in self._written.values() for form in forms}))
 
     def __call__(self, text: str) -> str:
         """The text with MASK in place of each secret."""
@@ -196,6 +213,9 @@ class Masker:
         return self._masked(text, _in_urls(text))
 
     def _masked(self, text: str, spans: Iterator[Span]) -> str:
+        if len(self._learned) != self._owners:
+            with self._lock:
+                self._refresh()
         masked = _replaced(text, [*self._known(text), *spans])
         # A secret may consist of what masking has brought together. Each is longer than MASK, so this comes to an end.
         while masked != text and (left := list(self._known(masked))):

@@ -7,6 +7,7 @@ import json
 import re
 from base64 import b64encode, urlsafe_b64encode
 from html import escape
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -100,7 +101,7 @@ class KnownSecretsTests(MaskingCase):
         for user in ("", "x", "me", "bob"):
             for encode in (b64encode, urlsafe_b64encode):
                 encoded = encode(f"{user}:{secret}".encode()).decode()
-                self.assertNotIn(encoded[len(user) + 3 : -4] or encoded, masker(f"got {encoded}"))
+                self.assertEqual(masker(f"<{encoded}>"), f"<{MASK}>")
 
     def test_multi_line(self) -> None:
         """A private key isn't shown as a whole, with its lines indented, joined by spaces, or one line alone."""
@@ -134,9 +135,8 @@ class KnownSecretsTests(MaskingCase):
         self.assertEqual(masker(text), f"first-secret {MASK} {MASK}")
         del owner
         gc.collect()
-        last = Owner()
-        masker.learn(last, "c", {"last-secret"})
         self.assertEqual(masker(text), text)
+        self.assertEqual(repr(masker), "<Masker of 0 secrets>")
 
     def test_repr(self) -> None:
         """Printing the masker shows no secret."""
@@ -257,13 +257,15 @@ class NamesTests(SynchronousTestCase):
             "dsn": "someone:let-me-in@db",
             "auth": "digest",
             "key": "/etc/ssl/bot.pem",
+            "other_key": str(Path(self.mktemp()).absolute()),
+            "api_key": "/abc+d/efg",
             "password": "abc",
             "room": "#general",
         }
         configuration["itself"] = configuration
         self.assertEqual(
             secrets_in(configuration),
-            {"xoxb-1", "somebody", "1234567", "\\xffbytes", "pa%2Fss", "pa/ss", "let-me-in"},
+            {"xoxb-1", "/abc+d/efg", "somebody", "1234567", "\\xffbytes", "pa%2Fss", "pa/ss", "let-me-in"},
         )
 
     def test_masked_values(self) -> None:
