@@ -83,7 +83,7 @@ class KnowsHolders(Protocol):
     """What a backend has besides if names change hands on its network, as nicks do on IRC."""
 
     def current_holder(self, person: Identifier) -> Identifier | None:
-        """Whoever has the person's name now, with all that access rules ask for; None if the network hasn't told."""
+        """The current holder of the person's name, with all that access rules ask for; None if it isn't known."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Who may read the text of an exception: administrators in a private chat. Everyone else gets an error id."""
+"""Replies that repeat an exception: administrators in a private chat read its text, everyone else gets an error id."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DetailedError(CommandError):
 
 
 class Disclosure:
-    """Decides who may read the text of an exception, and words the replies. Secrets are masked for everyone."""
+    """Decides for each reply whether it may have the text of an exception. Secrets are masked for everyone."""
 
     log = Logger()
 

@@ -130,9 +130,9 @@ class Plugins(ReposCommands, BotPlugin):
             "depends on": ", ".join(plugin.plug.depends_on) or "nothing",
             "state": manager.state(plugin).name.lower(),
             "wrong": manager.remark(plugin, details=self._sees_details(msg)),
-            "configuration": "" if configuration is None else _represented(configuration, msg),
+            "configuration": "" if configuration is None else self._represented(configuration, msg),
         }
-        for key, value in _stored(plugin, msg):
+        for key, value in self._stored(plugin, msg):
             rows[f"stored {key}"] = value
         lines = [f"- {code(name)}: {code(_short(str(value)))}" for name, value in rows.items() if value]
         return self._bot.process_template("plugin_info", {"path": code(str(plugin.plug.path)), "lines": lines})
@@ -165,9 +165,35 @@ class Plugins(ReposCommands, BotPlugin):
         )
         configuration = self._bot.plugin_manager.configuration(name)
         if configuration is not None:
-            shown = f"{command} {_represented(configuration, msg, pformat)}"
+            shown = f"{command} {self._represented(configuration, msg, pformat)}"
             answer += f"\n\nCurrent configuration:\n\n{fenced(shown)}"
         return answer
+
+    def _stored(self, plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
+        """Some of what the plugin has stored, if its storage is open, as the sender may see it, and how much more there is."""
+        instance = plugin.instance
+        if instance is None or not BotPlugin.is_open_storage(instance):
+            return
+        keys = list(instance)
+        for key in keys[:_MOST_STORED]:
+            try:
+                yield repr(key), repr(_visible(instance[key], msg, secret=True))
+            except Exception as error:
+                # It may be gone by now, or not be readable, or have a repr that raises.
+                yield repr(key), self._not_shown(error, msg)
+        if len(keys) > _MOST_STORED:
+            yield "under other keys", f"{len(keys) - _MOST_STORED} more values"
+
+    def _represented(self, value: Any, msg: Message, represent: Callable[[Any], str] = repr) -> str:
+        try:
+            return represent(_visible(value, msg))
+        except Exception as error:
+            return f"({self._not_shown(error, msg)})"
+
+    def _not_shown(self, error: Exception, msg: Message) -> str:
+        """The reason why a value can't be shown: the exception's type, and its text for those who may read it."""
+        kind = f"can't be shown: {type(error).__name__}"
+        return f"{kind}: {masker(str(error))}" if self._sees_details(msg) else kind
 
 
 def _refused(error: PluginError, summary: str, text: str = "") -> CommandError:
@@ -199,38 +225,9 @@ def _literal(text: str) -> Any:
     return value
 
 
-def _stored(plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
-    """Some of what the plugin has stored, if its storage is open, as the asker may see it, and how much more there is."""
-    instance = plugin.instance
-    if instance is None or not BotPlugin.is_open_storage(instance):
-        return
-    keys = list(instance)
-    for key in keys[:_MOST_STORED]:
-        try:
-            yield repr(key), repr(_visible(instance[key], msg, secret=True))
-        except Exception as error:
-            # It may be gone by now, or not be readable, or have a repr that raises.
-            yield repr(key), _not_shown(error, msg)
-    if len(keys) > _MOST_STORED:
-        yield "under other keys", f"{len(keys) - _MOST_STORED} more values"
-
-
 def _visible(value: Any, msg: Message, secret: bool = False) -> Any:
     """The value as the asker may see it: whole in a private chat, without its secrets where others read along."""
     return value if msg.is_direct else mask_values(value, secret)
-
-
-def _represented(value: Any, msg: Message, represent: Callable[[Any], str] = repr) -> str:
-    try:
-        return represent(_visible(value, msg))
-    except Exception as error:
-        return f"({_not_shown(error, msg)})"
-
-
-def _not_shown(error: Exception, msg: Message) -> str:
-    """Why a value can't be shown; what its class has raised is told in private only."""
-    kind = f"can't be shown: {type(error).__name__}"
-    return f"{kind}: {masker(str(error))}" if msg.is_direct else kind
 
 
 def _short(text: str) -> str:

@@ -37,7 +37,7 @@ class FlowFiles:
         self._files: dict[str, PlugFile] = {}
         self._bot = bot
         self.faults: set[str] = set()
-        """What was told of files whose code raised something."""
+        """The problems that repeat what a file's code raised."""
 
     async def load(self, roots: Iterable[Path], activate: bool = True) -> dict[Path, str]:
         """Load, and activate, the flows below `roots` that aren't there yet; returns what went wrong, by file."""

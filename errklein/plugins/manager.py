@@ -153,7 +153,7 @@ class PluginManager(StoreMixin):
         return State.BROKEN if plugin.problem else State.INACTIVE
 
     def summary(self, problem: str) -> str:
-        """What to tell those who may not read what a plugin's code raised of a problem; "" if it has nothing of that."""
+        """A sentence in place of a problem that repeats what a plugin's code raised; "" if the problem doesn't."""
         for plugin in self._plugins.values():
             if plugin.problem == problem:
                 return f"{plugin.name} doesn't work"

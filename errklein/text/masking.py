@@ -208,8 +208,10 @@ class Masker:
         return self._masked(text, _by_surroundings(text))
 
     def known(self, text: str) -> str:
-        """The text with MASK in place of known secrets and what stands before a URL's host, for texts that are meant for
-        people: examples, such as of a parameter or header, stay as they are."""
+        """The text with MASK in place of known secrets and of the user and password of URLs.
+
+        For texts that are meant for people: examples of parameters and headers stay as they are.
+        """
         return self._masked(text, _in_urls(text))
 
     def _masked(self, text: str, spans: Iterator[Span]) -> str:

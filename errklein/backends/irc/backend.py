@@ -138,7 +138,7 @@ class IRCBackend(RoomLife):
         return nick is not None and self._identifier is not None and self._is_me(nick)
 
     def current_holder(self, person: Identifier) -> IRCPerson | None:
-        """Whoever has the person's nick now, by the full mask; None if the server hasn't told, or not lately."""
+        """The current holder of the person's nick, with the full mask; None if the server hasn't told it, or not lately."""
         mask = self._holders.mask_of(person.nick or "", self._rooms.joined) if isinstance(person, IRCPerson) else None
         # With the mask as it is, whatever IRC_ACL_PATTERN makes of it: a nick alone is anybody's.
         return None if mask is None else IRCPerson(mask, network=self.network)

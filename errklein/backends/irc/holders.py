@@ -1,4 +1,4 @@
-"""Who has a nick now, so far as the server has told."""
+"""The current holders of nicks, so far as the server has told."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from errklein.backends.irc.identifiers import casefold
 from errklein.backends.irc.rooms import RoomState, nick_of
 
 SECONDS = 60.0
-"""How long somebody who is in no room with the bot counts as the holder of a nick: no quit or new nick would be told."""
+"""How long a private message proves who holds a nick outside of rooms, where the server tells of no quit and no new nick."""
 
 _MOST = 10_000
 
 
 class Holders:
-    """The masks (`nick!user@host`) from which private messages came, to be asked together with those in rooms."""
+    """Remembers the masks (`nick!user@host`) of private messages; `rooms` are the rooms that the bot is in.
+
+    `now` returns the time in seconds. Only live messages count: a message that the server plays back has an old mask.
+    """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._seen: dict[str, tuple[str, float]] = {}
 
     def seen(self, mask: str, rooms: Iterable[RoomState]) -> None:
-        """Somebody has sent the bot a message."""
+        """Note the sender of a private message."""
         nick = casefold(nick_of(mask))
         self._seen.pop(nick, None)
         if len(self._seen) >= _MOST:
@@ -32,15 +35,15 @@ class Holders:
                 room.add(mask)
 
     def gone(self, nick: str) -> None:
-        """The nick is nobody's, or somebody else's."""
+        """Forget the nick: its holder has quit or changed it, or somebody else has it now."""
         self._seen.pop(casefold(nick), None)
 
     def clear(self) -> None:
-        """The connection is gone, and what happens meanwhile isn't told."""
+        """Forget all nicks, as after the end of a connection."""
         self._seen.clear()
 
     def mask_of(self, nick: str, rooms: Iterable[RoomState]) -> str | None:
-        """The mask of whoever has the nick now; None if that isn't known."""
+        """The mask of the nick's current holder; None if it isn't known."""
         nick = casefold(nick)
         # In rooms the server tells who has another nick now, or has quit.
         for room in rooms:

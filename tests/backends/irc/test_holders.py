@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.irc.holders import SECONDS, Holders
 from errklein.backends.irc.identifiers import IRCPerson
 from errklein.backends.irc.rooms import RoomState
+from errklein.ports import KnowsHolders
 from tests.backends.irc.test_backend import PlayedTests
 
 
@@ -75,6 +76,14 @@ class CurrentHolderTests(PlayedTests):
         self.server.say(":mallory!m@elsewhere JOIN #ops", ":mallory!m@elsewhere NICK alice")
         self.assertEqual(self.holder(backend), "alice!m@elsewhere")
         self.server.say(":alice!m@elsewhere QUIT :bye")
+        self.assertIsNone(self.holder(backend))
+
+    def test_lost_connection(self) -> None:
+        """After a reconnection nobody is known until they say something or are seen in a room."""
+        backend = self.online()
+        self.assertIsInstance(backend, KnowsHolders)
+        self.server.say(":alice!al@home PRIVMSG errklein :!fails")
+        self.server.close()
         self.assertIsNone(self.holder(backend))
 
     def test_acl_pattern(self) -> None:
