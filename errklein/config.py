@@ -16,7 +16,7 @@ from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 from errklein.settings import BACKEND_NAMES, BACKENDS, LOCAL_BACKENDS, SETTINGS, ConfigError, checked
-from errklein.text.masking import is_secret, secrets_in
+from errklein.text.masking import secrets_in
 
 __all__ = ["Config", "ConfigError", "load_config", "secrets_of"]
 
@@ -166,7 +166,7 @@ def secrets_of(config: Config) -> frozenset[str]:
         for name, value in vars(view).items():
             if not name.startswith("_"):
                 # errklein's own settings have no secret names, but DIVERT_TO_PRIVATE sounds like one.
-                found |= secrets_in(value, name not in SETTINGS and is_secret(name))
+                found |= secrets_in(value if name in SETTINGS else {name: value})
         rooms = [room for room in view.CHATROOM_PRESENCE if isinstance(room, (tuple, list))]
         found |= secrets_in([room[1:] for room in rooms], secret=True)
     return frozenset(found)

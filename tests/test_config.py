@@ -452,5 +452,8 @@ class SecretsTests(SynchronousTestCase):
             "GITHUB_TOKENS": ["ghp_1", "ghp_2"],
             "BOT_PREFIX": "secret",
             "DIVERT_TO_PRIVATE": ("render_test",),
+            "HTTPS_PROXY": "me:let-me-in@proxy:3128",
         }
-        self.assertEqual(secrets_of(load_config(None, settings)), {"xoxb-1", "sesame", "bot-user", "ghp_1", "ghp_2"})
+        self.assertEqual(
+            secrets_of(load_config(None, settings)), {"xoxb-1", "sesame", "bot-user", "ghp_1", "ghp_2", "let-me-in"}
+        )

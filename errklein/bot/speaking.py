@@ -183,7 +183,7 @@ class Speaking(Telling):
 
     def warn_admins(self, warning: str) -> None:
         """Send the text, which is Markdown, to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log."""
-        self._warn(warning, warning)
+        self._warn(warning, masker.known(warning))
 
     def tell_admins(self, text: str, summary: str = "") -> None:
         """As `warn_admins`, for text that is shown as it is: paths and what errors say of themselves are no Markdown.

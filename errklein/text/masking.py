@@ -60,7 +60,10 @@ _FILE = re.compile(r"(?:~|\.{0,2})/[^\0\n]*\.\w{1,6}")
 # The scheme of a URL may have been escaped as in PHP's JSON, or the whole URL percent-encoded.
 _URL = re.compile(r":(?:\\?/){2}(?P<secret>[^/\s]+)@")
 _ENCODED_URL = re.compile(r"%3a(?:%2f){2}(?P<secret>(?:(?!%2f)[^\s/&])+)%40", re.IGNORECASE)
-_USER_INFO = re.compile(r"(?:\A|://)(?P<user>[^\s:/@]*):(?P<password>(?!//)\S+)@")
+_USER_INFO = re.compile(r"://(?P<user>[^\s:/@]*):(?P<password>\S+)@")
+_BARE_USER_INFO = re.compile(r"(?P<user>[^\s:/@]+):(?P<password>[^\s/]\S*)@")
+_ADDRESS = re.compile("conn|database|dsn|proxy")
+"""In names of addresses that may have a user and password without a scheme before them."""
 
 _PARAMETER = re.compile(r"(?:(?<=[?&;\"'])|\A)(?P<name>[\w.~%\[\]-]{1,64})=(?P<secret>[^&\s\"'<>#]+)")
 # The quotes may be escaped, in a text within another; the end may have been cut off.
@@ -133,32 +136,36 @@ def secrets_in(value: Any, secret: bool = False) -> set[str]:
     """
     found: set[str] = set()
     seen: set[int] = set()
-    waiting = [(value, secret)]
+    waiting = [(value, secret, False)]
     while waiting:
-        item, is_one = waiting.pop()
+        item, is_one, is_address = waiting.pop()
         if isinstance(item, (Mapping, list, tuple, set, frozenset)):
             if id(item) in seen:
                 continue
             seen.add(id(item))
             if isinstance(item, Mapping):
-                waiting += [(inner, is_one or is_secret(str(key))) for key, inner in item.items()]
+                waiting += [
+                    (inner, is_one or is_secret(str(key)), _ADDRESS.search(str(key).lower()) is not None)
+                    for key, inner in item.items()
+                ]
             else:
-                waiting += [(inner, is_one) for inner in item]
+                waiting += [(inner, is_one, is_address) for inner in item]
         elif isinstance(item, bytes):
-            waiting.append((item.decode("utf-8", "backslashreplace"), is_one))
+            waiting.append((item.decode("utf-8", "backslashreplace"), is_one, is_address))
         elif isinstance(item, int) and not isinstance(item, bool) and is_one and item.bit_length() < 2048:
             found.add(str(item))
         elif isinstance(item, str):
-            found.update(_in_text(str(item), is_one))
+            found.update(_in_text(str(item), is_one, is_address))
     return {text for text in found if len(text) >= SHORTEST and text.lower() not in _NO_SECRETS}
 
 
-def _in_text(text: str, secret: bool) -> Iterator[str]:
+def _in_text(text: str, secret: bool, address: bool) -> Iterator[str]:
     if secret and not _is_path(text):
         yield text
     if "@" in text:
-        for address in _USER_INFO.finditer(text):
-            yield from (address["password"], unquote(address["password"]))
+        bare = _BARE_USER_INFO.match(text) if address else None
+        for info in (*_USER_INFO.finditer(text), *filter(None, [bare])):
+            yield from (info["password"], unquote(info["password"]))
 
 
 def _is_path(text: str) -> bool:

@@ -260,6 +260,8 @@ class AdminTests(NetworksCase):
         self.bot.warn_admins("careful")
         self.assertEqual(self.sent("libera"), [("alice", "careful")])
         self.assertEqual(self.sent("console"), [("root", "careful")])
+        self.bot.warn_admins("no answer from https://me:pw@host")
+        self.assertEqual(self.sent("console")[1], ("root", "no answer from https://•••@host"))
 
     def test_texts_of_exceptions(self) -> None:
         """Rooms, and persons who aren't known to be administrators, get a summary with an error id; the log has all."""

@@ -261,6 +261,7 @@ class NamesTests(SynchronousTestCase):
             "api_key": "/abc+d/efg",
             "password": "abc",
             "room": "#general",
+            "admins": ("libera:somebody!user@host", "xmpp:somebody-else@host"),
         }
         configuration["itself"] = configuration
         self.assertEqual(
