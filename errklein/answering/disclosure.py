@@ -49,7 +49,7 @@ class Disclosure:
         holder = backend.current_holder(person) if isinstance(backend, KnowsHolders) else person
         if holder is None:
             return False
-        admins = self._bot.bot_config.networks[backend.network].now.BOT_ADMINS
+        admins = self._bot.bot_config.networks[backend.network].BOT_ADMINS
         return Caller.of(Message(frm=holder, to=backend.bot_identifier), admins).is_admin
 
     def reply(self, backend: Backend, message: Message, text: str, summary: str) -> str:
