@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import translate
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from errklein.chat import Message, RoomOccupant
+from errklein.commands.denied_arguments import denies
 from errklein.commands.registry import RegisteredCommand
+from errklein.text.globs import compiled
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,7 +76,7 @@ def matches(text: str, patterns: Iterable[str] | str) -> bool:
     """Whether `text` matches one of the patterns, in which `*`, `?` and `[…]` are wildcards; case matters."""
     if isinstance(patterns, str):
         patterns = (patterns,)
-    return any(_compiled(pattern).match(text) for pattern in patterns)
+    return any(compiled(pattern).match(text) for pattern in patterns)
 
 
 def glob(text: str, patterns: Iterable[str] | str) -> bool:
@@ -166,6 +167,9 @@ def judge(
     any plugin; case doesn't matter in patterns, and spaces in them are underscores. A key whose value is None is not
     set. An admin-only command stays one whatever the rules say; with `by_default` it is one unless the pattern's
     `allowusers` let the caller in. Rules about arguments aren't asked if these are None.
+
+    Patterns of `allowargs` match the arguments as typed, those of `denyargs` also in normalised form; see
+    `denied_arguments.denies`.
     """
     pattern = applying(plugin, command, rules)
     rule: Mapping[str, Any] = {} if pattern is None else rules[pattern]
@@ -181,8 +185,13 @@ def judge(
             return True
         return deny in acl and matches(subject, says(deny))
 
+    def refuses_arguments(given: str) -> bool:
+        if "allowargs" in acl and not matches(given, says("allowargs")):
+            return True
+        return "denyargs" in acl and denies(given, says("denyargs"))
+
     def denial() -> str | None:
-        if args is not None and refuses(args, "allowargs", "denyargs"):
+        if args is not None and refuses_arguments(args):
             return "You're not allowed to access this command using the provided arguments"
         if refuses(caller.user, "allowusers", "denyusers"):
             return "You're not allowed to access this command from this user"
@@ -221,15 +230,10 @@ def applying(plugin: str, command: str, patterns: Iterable[str]) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(translate(pattern))
-
-
-@lru_cache(maxsize=4096)
 def _for_commands(pattern: str) -> re.Pattern[str]:
     """What finds commands written as "plugin:command" in small letters, with underscores for spaces."""
     plugin, colon, command = pattern.partition(":")
-    return _compiled(f"{_normal(plugin)}:{_normal(command)}" if colon else f"*:{_normal(pattern)}")
+    return compiled(f"{_normal(plugin)}:{_normal(command)}" if colon else f"*:{_normal(pattern)}")
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,54 @@
+"""Matching of `denyargs` patterns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from errklein.text.folding import folded
+from errklein.text.globs import compiled, literal_brackets
+
+# As fnmatch reads a pattern: a set begins with "[", perhaps "!" and a first "]" that is a member, and ends with the next "]".
+_WILDCARD = re.compile(r"(\*|\?|\[!?\]?[^\]]*\])")
+
+_SYNTAX = "*?[]!-"
+
+
+def denies(text: str, patterns: Iterable[str] | str) -> bool:
+    """Whether one of the patterns matches the arguments as typed or in normalised form.
+
+    Text and pattern are normalised by `errklein.text.folding.folded`, so that case, fullwidth letters and invisible characters
+    don't evade a rule. In normalised form `?` and `[…]` match one character of the normalised text.
+    """
+    if isinstance(patterns, str):
+        patterns = (patterns,)
+    form = folded(text)
+    return any(
+        compiled(pattern).match(text) is not None
+        or ((normal := normalised(pattern)) is not None and compiled(normal).match(form) is not None)
+        for pattern in patterns
+    )
+
+
+@lru_cache(maxsize=4096)
+def normalised(pattern: str) -> str | None:
+    """The pattern for normalised text; None if nothing but wildcards would remain of a pattern that had more.
+
+    Such a pattern, as for invisible characters, would deny all arguments.
+    """
+    parts = _WILDCARD.split(pattern)
+    wildcards, literals = parts[1::2], parts[0::2]
+    forms = [folded(literal) for literal in literals]
+    if any(literals) and not any(forms):
+        return None
+    # A literal must not become a wildcard, as a fullwidth asterisk would.
+    shown = [re.sub(r"[*?]", r"[\g<0>]", literal_brackets(form)) for form in forms]
+    sets = [_folded_set(wildcard) if wildcard[0] == "[" else wildcard for wildcard in wildcards]
+    return shown[0] + "".join(part for pair in zip(sets, shown[1:], strict=True) for part in pair)
+
+
+def _folded_set(members: str) -> str:
+    """The set with its members folded, except those that would become several characters or syntax."""
+    forms = ((one, folded(one)) for one in members)
+    return "".join(form if len(form) == 1 and form not in _SYNTAX else one for one, form in forms)

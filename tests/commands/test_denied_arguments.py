@@ -1,0 +1,132 @@
+"""Arguments that a `denyargs` rule denies, however they are written."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.commands import Caller, decide
+from errklein.commands.access import matches
+from errklein.commands.denied_arguments import denies, normalised
+from errklein.text.folding import folded
+from tests.text.test_folding import INVISIBLE
+
+ANYBODY = Caller("alice!a@example.org", None, is_admin=False)
+
+WIDE = {chr(code): chr(code + 0xFEE0) for code in range(0x21, 0x7F)}
+"""Characters of ASCII and their fullwidth forms."""
+
+WORDS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=12)
+
+
+def _literal(text: str) -> str:
+    """A pattern for that text alone."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in text)
+
+
+@st.composite
+def disguised(draw: Any, text: str) -> str:
+    """The text in another case and width, with invisible characters in it."""
+    parts = []
+    for character in text:
+        parts += draw(st.lists(st.sampled_from(INVISIBLE), max_size=2))
+        parts.append(
+            draw(st.sampled_from([character, character.upper(), character.lower(), WIDE.get(character, character)]))
+        )
+    return "".join(parts)
+
+
+class DenialTests(SynchronousTestCase):
+    """What gets past a rule, and what doesn't."""
+
+    def test_production(self) -> None:
+        """`production*` is denied in any case, width and disguise; other words aren't."""
+        for text in (
+            "production",
+            "Production",
+            "PRODUCTION eu",
+            "ｐroduction",
+            "pro\u200bduction",
+            "\u00adproduction",
+        ):
+            self.assertTrue(denies(text, "production*"), ascii(text))
+        for text in ("staging", "preproduction", "prod", ""):
+            self.assertFalse(denies(text, "production*"), text)
+
+    def test_patterns_are_normalised(self) -> None:
+        """So are patterns, members of sets among them."""
+        for pattern in ("Production*", "ＰＲＯＤ*", "*pro\u00adduc*", "[P]ROD*", "[!a]ROD*", "P?O*", "[A-Q]*"):
+            self.assertTrue(denies("production eu", ("nothing", pattern)), ascii(pattern))
+
+    def test_no_wildcard_comes_of_a_letter(self) -> None:
+        """A fullwidth asterisk in a pattern is one in the text, and no wildcard; so are bracket and question mark."""
+        for pattern, text in (("a＊", "a*"), ("a？", "a?"), ("［ab］", "[ab]")):
+            self.assertTrue(denies(text, pattern))
+            self.assertFalse(denies("ab", pattern))
+            self.assertFalse(denies("a", pattern))
+
+    def test_patterns_for_invisible_characters(self) -> None:
+        """A pattern that is for these denies texts with them, and not all."""
+        self.assertTrue(denies("a\u200bb", "*\u200b*"))
+        self.assertFalse(denies("ab", "*\u200b*"))
+        self.assertFalse(denies("", "\u200b"))
+        self.assertIsNone(normalised("*\u200b*"))
+        self.assertTrue(denies("anything", "*"))
+        self.assertTrue(denies("", ""))
+
+    @given(st.data(), WORDS)
+    def test_no_disguise_helps(self, data: Any, text: str) -> None:
+        """What a pattern denies it denies in all disguises, be it written out, with `*`, with `?` or with a set."""
+        literal = _literal(text)
+        place = data.draw(st.integers(0, len(text) - 1))
+        shown = [_literal(text[:place]), _literal(text[place + 1 :])]
+        hidden = data.draw(disguised(text))
+        for pattern in (
+            literal,
+            f"{shown[0]}*",
+            f"*{shown[1]}",
+            f"{shown[0]}?{shown[1]}",
+            f"{shown[0]}[!\u20ac]{shown[1]}",
+        ):
+            self.assertTrue(matches(text, pattern), pattern)
+            self.assertTrue(denies(hidden, data.draw(st.sampled_from([pattern, pattern.swapcase()]))))
+
+    @given(st.data(), st.text(min_size=1, max_size=12))
+    def test_any_text(self, data: Any, text: str) -> None:
+        """Whatever is denied in normalised form is denied in all disguises of any text, ASCII or not."""
+        wildcards = st.sampled_from(["", "", "?", "*"])
+        pattern = "".join(data.draw(wildcards) or _literal(character) for character in folded(text))
+        place = data.draw(st.integers(0, len(text)))
+        for hidden in (
+            text[:place] + data.draw(st.sampled_from(INVISIBLE)) + text[place:],
+            text.casefold(),
+            unicodedata.normalize("NFKC", text),
+            "".join(WIDE.get(one, one) for one in text),
+        ):
+            self.assertTrue(denies(hidden, pattern), ascii(hidden))
+
+    @given(st.text(max_size=12), st.text(st.characters() | st.sampled_from("*?[]!-ab"), max_size=8))
+    def test_nothing_is_let_in_anew(self, text: str, pattern: str) -> None:
+        """What matches a pattern as it was typed is denied, whatever its normalised form is."""
+        self.assertLessEqual(matches(text, pattern), denies(text, pattern))
+
+
+class RuleTests(SynchronousTestCase):
+    """In ACCESS_CONTROLS."""
+
+    def denied(self, args: str, **rule: Any) -> bool:
+        """Whether the arguments are denied."""
+        decision = decide("Ops", "deploy", args, ANYBODY, admin_only=False, rules={"deploy": rule}, default={})
+        return decision is not None
+
+    def test_deny_and_allow(self) -> None:
+        """`denyargs` holds in normalised form; `allowargs` allows only what is typed exactly so."""
+        for args in ("Production", "prod\u200buction", "ｐroduction"):
+            self.assertTrue(self.denied(args, denyargs=("production*",)), ascii(args))
+            self.assertTrue(self.denied(args, allowargs=("production*",)), ascii(args))
+        self.assertFalse(self.denied("production", allowargs=("production*",)))
+        self.assertFalse(self.denied("staging", denyargs=("production*",)))
