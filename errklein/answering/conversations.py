@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from errklein.chat import Message, RoomOccupant
+from errklein.chat.identifiers import rules_of
 from errklein.commands import CommandError, RegisteredCommand
 from errklein.ports import Backend
 
@@ -194,8 +195,10 @@ def _place(backend: Backend, message: Message) -> Place:
     room = ""
     if message.is_group:
         room = str(sender.room if isinstance(sender, RoomOccupant) else message.to)
-    person = str(getattr(sender, "person", sender))
-    return backend.network, person, str(getattr(sender, "aclattr", "")), room, _thread(message)
+    names = (str(getattr(sender, "person", sender)), str(getattr(sender, "aclattr", "")), room)
+    # The spelling of nick and room may change before the answer.
+    fold = rules_of(sender).fold
+    return backend.network, *map(fold, names), _thread(message)
 
 
 def _place_of(question: Message, backend: Backend, message: Message) -> Place:

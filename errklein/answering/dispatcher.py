@@ -18,6 +18,8 @@ from errklein.answering.conversations import questions_of
 from errklein.answering.filtering import Filtering
 from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
+from errklein.chat.identifiers import folded_name
+from errklein.chat.names import EXACT, NameRules
 from errklein.commands import Caller, CommandError, Prefixes, RegisteredCommand, find_command, strip_prefix
 from errklein.commands.access import needs_admin, verdict_on
 from errklein.commands.declaration import is_at_once
@@ -73,7 +75,7 @@ class Dispatcher:
 
     def __init__(self, bot: Bot) -> None:
         self.answers = Answers(bot)
-        self.histories = {network: History() for network in bot.backends}
+        self.histories = {network: History(partial(_folded, backend)) for network, backend in bot.backends.items()}
         """The history of each network's persons."""
         self._bot = bot
         self._filtering = Filtering(bot)
@@ -406,10 +408,16 @@ def _in_this_context(function: Callable[..., Any], *args: Any) -> Callable[..., 
 
 
 def _aclattr(message: Message) -> str:
-    """What access rules know the sender by."""
-    return str(getattr(message.frm, "aclattr", ""))
+    """The name by which access rules know the sender, folded."""
+    return folded_name(message.frm, str(getattr(message.frm, "aclattr", "")))
 
 
 def _person(message: Message) -> str:
-    """Under which name the sender's history is kept; "" for what is nobody."""
-    return getattr(message.frm, "person", "") or ""
+    """The key of the sender's history: the folded name; "" if there is no sender."""
+    return folded_name(message.frm, getattr(message.frm, "person", "") or "")
+
+
+def _folded(backend: Backend, name: str) -> str:
+    """The folded form of a name on the network."""
+    rules: NameRules = getattr(backend, "name_rules", EXACT)
+    return rules.fold(name)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from errklein.chat.names import EXACT, NameRules
+
 
 class Identifier(ABC):  # noqa: B024 - a mark that backends' classes carry
     """Someone or something that a message can come from or go to.
@@ -18,6 +20,21 @@ class Identifier(ABC):  # noqa: B024 - a mark that backends' classes carry
 
     network: str = ""
     """The name of the network (a key of BACKENDS) that this identifier belongs to; empty before a backend sets it."""
+
+    @property
+    def name_rules(self) -> NameRules:
+        """The rules by which names on this network are compared and matched against patterns."""
+        return EXACT
+
+
+def rules_of(identifier: object) -> NameRules:
+    """The `name_rules` of an Identifier; EXACT for any other object."""
+    return identifier.name_rules if isinstance(identifier, Identifier) else EXACT
+
+
+def folded_name(identifier: object, name: str) -> str:
+    """The folded form of `name`, a name on the network of the identifier."""
+    return rules_of(identifier).fold(name)
 
 
 class Person(Identifier):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from errklein.chat import Message, RoomOccupant
+from errklein.chat import Identifier, Message, RoomOccupant
+from errklein.chat.identifiers import rules_of
+from errklein.chat.names import EXACT, NameRules, matches_any
 from errklein.commands.denied_arguments import denies
 from errklein.commands.registry import RegisteredCommand
 from errklein.text.globs import compiled
@@ -18,20 +20,38 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, and where: `user` and `room` are what patterns are matched against; no room in a direct message."""
+    """Who asks, and where: `user` and `room` are what patterns are matched against; no room in a direct message.
+
+    `names` are the rules by which patterns match on the caller's network.
+    """
 
     user: str
     room: str | None
     is_admin: bool
+    names: NameRules = field(default=EXACT, compare=False)
 
     @classmethod
     def of(cls, message: Message, admins: Iterable[str] | str) -> Caller:
         """Who sent the message; `admins` are the patterns of BOT_ADMINS."""
-        user = get_acl_usr(message)
-        room = None
+        room: Identifier | None = None
         if message.is_group:
-            room = get_acl_room(message.frm.room if isinstance(message.frm, RoomOccupant) else message.to)
-        return cls(user, room, matches(user, admins))
+            room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
+        return cls.named(message.frm, get_acl_usr(message), room, admins)
+
+    @classmethod
+    def named(cls, who: Identifier | None, user: str, room: Identifier | None, admins: Iterable[str] | str) -> Caller:
+        """The caller `who`, whom rules know as `user`, in `room` or in a direct message."""
+        names = rules_of(who)
+        where = None if room is None else get_acl_room(room)
+        return cls(user, where, matches_any(names, user, admins), names)
+
+    def admits(self, name: str, patterns: Iterable[str] | str) -> bool:
+        """Whether an allowing pattern for users or rooms matches the name."""
+        return matches_any(self.names, name, patterns)
+
+    def refuses(self, name: str, patterns: Iterable[str] | str) -> bool:
+        """Whether a denying pattern for users or rooms matches the name."""
+        return matches_any(self.names, name, patterns, denies=True)
 
 
 @dataclass(frozen=True)
@@ -168,8 +188,8 @@ def judge(
     set. An admin-only command stays one whatever the rules say; with `by_default` it is one unless the pattern's
     `allowusers` let the caller in. Rules about arguments aren't asked if these are None.
 
-    Patterns of `allowargs` match the arguments as typed, those of `denyargs` also in normalised form; see
-    `denied_arguments.denies`.
+    Patterns for users and rooms follow the rules of the caller's network. Patterns of `allowargs` match the arguments as
+    typed, those of `denyargs` also in normalised form; see `denied_arguments.denies`.
     """
     pattern = applying(plugin, command, rules)
     rule: Mapping[str, Any] = {} if pattern is None else rules[pattern]
@@ -180,10 +200,10 @@ def judge(
         asked.append(Rule(key, acl[key], pattern if key in rule else None))
         return acl[key]
 
-    def refuses(subject: str, allow: str, deny: str) -> bool:
-        if allow in acl and not matches(subject, says(allow)):
+    def refuses(name: str, allow: str, deny: str) -> bool:
+        if allow in acl and not caller.admits(name, says(allow)):
             return True
-        return deny in acl and matches(subject, says(deny))
+        return deny in acl and caller.refuses(name, says(deny))
 
     def refuses_arguments(given: str) -> bool:
         if "allowargs" in acl and not matches(given, says("allowargs")):
@@ -202,7 +222,7 @@ def judge(
                 return "You're not allowed to access this command from this room"
         elif "allowprivate" in acl and not says("allowprivate"):
             return "You're not allowed to access this command via private message to me"
-        opened = not admin_only and matches(caller.user, rule.get("allowusers") or ())
+        opened = not admin_only and caller.admits(caller.user, rule.get("allowusers") or ())
         if admin_only or (by_default and not opened):
             asked.append(Rule("BOT_ADMINS", None))
             if not caller.is_admin:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from errklein.chat import Identifier, Room, RoomOccupant
+from errklein.chat.identifiers import rules_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -198,7 +199,8 @@ def _same_person(one: Identifier, other: Identifier) -> bool:
     A name alone, as a plugin or an administrator writes it, doesn't tell whose it is: it means whoever has it.
     """
     by_name_alone = bool(getattr(one, "client", None)) != bool(getattr(other, "client", None))
-    return by_name_alone or getattr(one, "aclattr", None) == getattr(other, "aclattr", None)
+    names = [str(getattr(who, "aclattr", "")) for who in (one, other)]
+    return by_name_alone or all(len({rules_of(who).fold(name) for name in names}) == 1 for who in (one, other))
 
 
 def _node(node_or_command: FlowNode | str, hints: bool) -> FlowNode:

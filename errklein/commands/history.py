@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from errklein.chat import Message, RoomOccupant
+from errklein.chat.identifiers import folded_name
 
 PRIVATE = ""
 """The place of commands that were given in private."""
@@ -37,9 +39,18 @@ class Given(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slo
 
 
 class History(dict[Any, deque[Given]]):
-    """The commands of each person, the latest last. A person who isn't in it has an empty history."""
+    """The commands of each person, the latest last. A person who isn't in it has an empty history.
+
+    Keys are the names of persons, folded by `fold`; a lookup by another spelling finds them, too.
+    """
+
+    def __init__(self, fold: Callable[[str], str] = str) -> None:
+        super().__init__()
+        self._fold = fold
 
     def __missing__(self, person: Any) -> deque[Given]:
+        if isinstance(person, str) and (folded := self._fold(person)) != person:
+            return self[folded]
         if len(self) >= PERSONS:
             del self[next(iter(self))]
         given: deque[Given] = deque(maxlen=KEPT)
@@ -85,7 +96,7 @@ def place_of(message: Message) -> str:
     if message.is_direct:
         return PRIVATE
     room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
-    return f"in {room}"
+    return f"in {folded_name(room, str(room))}"
 
 
 def asked_again(text: str, prefix: str) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
 from errklein.commands import Caller, RegisteredCommand, find_command
-from errklein.commands.access import ciglob, get_acl_room, get_acl_usr, glob, matches, verdict_on
+from errklein.commands.access import ciglob, get_acl_room, get_acl_usr, glob, verdict_on
 from errklein.commands.explaining import explain
 from errklein.text.quoting import code, plain
 
@@ -53,11 +53,7 @@ class ACLS(BotPlugin):
         networks = self._bot.bot_config.networks
         config = networks.get(who.network) or networks[self._bot.backend.network]
         text = text.removeprefix(config.BOT_PREFIX).strip()
-        caller = Caller(
-            user=who.aclattr,
-            room=None if room is None else get_acl_room(room),
-            is_admin=matches(who.aclattr, config.BOT_ADMINS),
-        )
+        caller = Caller.named(who, who.aclattr, room, config.BOT_ADMINS)
         answers = [
             explain(
                 caller,

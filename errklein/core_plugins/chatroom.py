@@ -10,7 +10,7 @@ from typing import Any
 from errklein import BotPlugin, CommandError, botcmd, on_reactor
 from errklein.answering.dispatcher import network_of_handled_message
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
-from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError
+from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError, rules_of
 from errklein.commands.access import admin_by_default
 from errklein.text.quoting import code, plain, plain_lines
 
@@ -67,13 +67,13 @@ class ChatRoom(BotPlugin):
         """Pass the message on, as CHATROOM_RELAY and REVERSE_CHATROOM_RELAY say."""
         config = self._bot.bot_config.networks[self._bot.backend.network]
         if config.CHATROOM_RELAY and message.is_direct and isinstance(message.frm, Person):
-            listeners = _listeners(config.CHATROOM_RELAY, message.frm.network, message.frm.person)
+            listeners = _listeners(config.CHATROOM_RELAY, message.frm, message.frm.person)
             self._pass_on(message.body, listeners, self._room_named)
         elif config.REVERSE_CHATROOM_RELAY and message.is_group:
             room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
             assert room is not None
             speaker = _name_of(message.frm)
-            listeners = _listeners(config.REVERSE_CHATROOM_RELAY, room.network, str(room))
+            listeners = _listeners(config.REVERSE_CHATROOM_RELAY, room, str(room))
             self._pass_on(f"[{speaker}] {message.body}", listeners, self.build_identifier)
 
     @room_command("ROOM", 1, 1)
@@ -157,11 +157,12 @@ class ChatRoom(BotPlugin):
                 self.log.warning("a message can't be passed on to %s: %s", name, error)
 
 
-def _listeners(relays: Mapping[str, Iterable[str] | str], network: str, speaker: str) -> Iterator[str]:
-    """To whom it goes what `speaker`, a person or room by name, says; names may have their network's in front."""
-    for name in (speaker, f"{network}:{speaker}"):
-        listeners = relays.get(name, ())
-        yield from (listeners,) if isinstance(listeners, str) else listeners
+def _listeners(relays: Mapping[str, Iterable[str] | str], speaker: Identifier, name: str) -> Iterator[str]:
+    """To whom it goes what `speaker`, a person or room of that name, says; names may have their network's in front."""
+    fold = rules_of(speaker).fold
+    for named, listeners in relays.items():
+        if fold(named.removeprefix(f"{speaker.network}:")) == fold(name):
+            yield from (listeners,) if isinstance(listeners, str) else listeners
 
 
 def _name_of(somebody: Any) -> str:

@@ -17,7 +17,6 @@ from errklein.backends.irc.identifiers import (
     IRCPerson,
     IRCRoom,
     IRCRoomOccupant,
-    casefold,
     split_occupant,
 )
 from errklein.backends.irc.lines import cleaned, room_for_text, text_lines
@@ -162,6 +161,7 @@ class IRCBackend(RoomLife):
         """Tell the bot; then the rooms, and when the bot is in them what is queued."""
         if self._link.protocol is None:
             return
+        self.casemapping_changed(self._link.protocol.casemapping)
         self._identifier = self._person(self._link.protocol.nickname)
         if self._away:
             self._tell_presence()
@@ -187,7 +187,7 @@ class IRCBackend(RoomLife):
         if "!" not in sender:
             # Servers say a lot to themselves.
             return
-        if kind == "notice" and casefold(nick_of(sender)) == "nickserv" and "enter rooms" in self._timers:
+        if kind == "notice" and self._same(nick_of(sender), "NickServ") and "enter rooms" in self._timers:
             self._later("enter rooms", 0.0, self._enter_rooms)
         extras = {} if kind == "message" else {kind: True}
         state = self._rooms.state(target)
@@ -204,8 +204,8 @@ class IRCBackend(RoomLife):
             return
         self._events.message_received(self, message)
         if state is not None:
-            words = dict.fromkeys(casefold(word) for word in _WORD.findall(text))
-            people = [self._occupant(state.masks[word], room) for word in words if word in state.masks]
+            words = dict.fromkeys(self.name_rules.fold(word) for word in _WORD.findall(text))
+            people = [self._occupant(mask, room) for word in words if (mask := state.mask_of(word)) is not None]
             if people:
                 self._events.mention_received(self, message, people)
 

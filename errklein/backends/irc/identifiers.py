@@ -1,7 +1,8 @@
-r"""Who is who on IRC.
+"""Persons, rooms and occupants on IRC.
 
-A person is a nick, and as far as is known the user name and host behind it. Nicks and rooms are compared as RFC 1459,
-section 2.2, has it: without regard to case, {}|^ being the small letters of []\~.
+A person is a nick with the user name and host behind it, as far as they are known. An identifier carries the case mapping of
+the server at the time it was created, so that its equality never changes. Two identifiers are equal if their names are equal
+in both mappings: one that was created before the server announced its mapping equals no more people than the server does.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.chat import Identifier, Person, Room, RoomOccupant
-
-_FOLD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ[]\\~", "abcdefghijklmnopqrstuvwxyz{}|^")
 
 # Servers differ in which characters beyond ASCII they allow; what would break a line or a list is never allowed. Controls
 # include NUL, CR and LF.
@@ -28,11 +28,6 @@ _IS_OCCUPANT = re.compile(rf"(?P<room>[#&+!]{_ROOM_CHARACTER}{{1,199}}?)/{_MASK}
 
 ACL_PATTERN = "{nick}!{user}@{host}"
 """What access rules are matched against, unless IRC_ACL_PATTERN says otherwise."""
-
-
-def casefold(name: str) -> str:
-    """The nick or room, the same for all its spellings."""
-    return name.translate(_FOLD)
 
 
 def is_nick(text: str) -> bool:
@@ -70,13 +65,32 @@ class RoomActions(Protocol):
         """Who is there; raises RoomNotJoinedError."""
 
 
-class IRCPerson(Person):
+class _FoldsNames:
+    """Base of identifiers whose names are compared by a case mapping."""
+
+    # The value of the mapping, for pickles. Pickles of older versions lack it, and use this default.
+    _casemapping = CaseMapping.RFC1459.value
+
+    @property
+    def name_rules(self) -> CaseMapping:
+        """The case mapping that the identifier was created with."""
+        return CaseMapping(self._casemapping)
+
+
+class IRCPerson(_FoldsNames, Person):
     """Somebody on IRC, by `nick` or `nick!user@host`. Raises ValueError for what can't be a nick.
 
     Two of the same nick on the same network are equal, whatever is known of user and host.
     """
 
-    def __init__(self, mask: str, *, network: str = "", acl_pattern: str = ACL_PATTERN) -> None:
+    def __init__(
+        self,
+        mask: str,
+        *,
+        network: str = "",
+        acl_pattern: str = ACL_PATTERN,
+        casemapping: CaseMapping = CaseMapping.RFC1459,
+    ) -> None:
         match = _IS_MASK.fullmatch(mask)
         if match is None:
             raise ValueError(f"{mask!r} is neither a nick nor nick!user@host")
@@ -85,6 +99,7 @@ class IRCPerson(Person):
         self.user: str = match["user"] or ""
         self.host: str = match["host"] or ""
         self._acl_pattern = acl_pattern
+        self._casemapping = casemapping.value
 
     @property
     def person(self) -> str:
@@ -117,25 +132,36 @@ class IRCPerson(Person):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self}>"
 
-    def _key(self) -> tuple[str, ...]:
-        return self.network, casefold(self._nick)
-
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and isinstance(other, IRCPerson) and other._key() == self._key()
+        return (
+            type(other) is type(self)
+            and isinstance(other, IRCPerson)
+            and other.network == self.network
+            and same_name(other.nick, self.nick, other.name_rules, self.name_rules)
+        )
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        # Names that are equal in any mapping are equal in the coarsest.
+        return hash((self.network, CaseMapping.RFC1459.fold(self._nick)))
 
 
-class IRCRoom(Room):
+class IRCRoom(_FoldsNames, Room):
     """A channel, such as #errklein. Raises ValueError for what can't be one."""
 
-    def __init__(self, name: str, *, network: str = "", actions: RoomActions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        network: str = "",
+        actions: RoomActions | None = None,
+        casemapping: CaseMapping = CaseMapping.RFC1459,
+    ) -> None:
         if not is_room(name):
             raise ValueError(f"{name!r} is not the name of a room; expected one such as #errklein")
         self.network = network
         self.room = name
         self._actions = actions
+        self._casemapping = casemapping.value
 
     @property
     def _act(self) -> RoomActions:
@@ -197,26 +223,28 @@ class IRCRoom(Room):
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, IRCRoom) and other.network == self.network and casefold(other.room) == casefold(self.room)
+            isinstance(other, IRCRoom)
+            and other.network == self.network
+            and same_name(other.room, self.room, other.name_rules, self.name_rules)
         )
 
     def __hash__(self) -> int:
-        return hash((self.network, casefold(self.room)))
+        return hash((self.network, CaseMapping.RFC1459.fold(self.room)))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # Plugins keep identifiers in their storage, where a connection has no place.
-        return _stored_room, (self.room, self.network)
+        return _stored_room, (self.room, self.network, self._casemapping)
 
 
-def _stored_room(name: str, network: str) -> IRCRoom:
-    return IRCRoom(name, network=network)
+def _stored_room(name: str, network: str, casemapping: str = CaseMapping.RFC1459.value) -> IRCRoom:
+    return IRCRoom(name, network=network, casemapping=CaseMapping(casemapping))
 
 
 class IRCRoomOccupant(IRCPerson, RoomOccupant):
-    """Somebody in a room. Written `#room/nick!user@host`."""
+    """Somebody in a room. Written `#room/nick!user@host`. The case mapping is the room's."""
 
     def __init__(self, mask: str, room: IRCRoom, *, acl_pattern: str = ACL_PATTERN) -> None:
-        super().__init__(mask, network=room.network, acl_pattern=acl_pattern)
+        super().__init__(mask, network=room.network, acl_pattern=acl_pattern, casemapping=room.name_rules)
         self._room = room
 
     @property
@@ -227,13 +255,18 @@ class IRCRoomOccupant(IRCPerson, RoomOccupant):
     @property
     def as_person(self) -> IRCPerson:
         """The same one, to be spoken to directly."""
-        return IRCPerson(super().__str__(), network=self.network, acl_pattern=self._acl_pattern)
+        return IRCPerson(
+            super().__str__(), network=self.network, acl_pattern=self._acl_pattern, casemapping=self.name_rules
+        )
 
     def __str__(self) -> str:
         return f"{self._room}/{super().__str__()}"
 
-    def _key(self) -> tuple[str, ...]:
-        return *super()._key(), casefold(self._room.room)
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and isinstance(other, IRCRoomOccupant) and other.room == self.room
+
+    def __hash__(self) -> int:
+        return hash((super().__hash__(), self._room))
 
 
 def split_occupant(text: str) -> tuple[str, str] | None:

@@ -13,8 +13,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
+from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.backends.irc.client import MendedClient
-from errklein.backends.irc.identifiers import casefold
 from errklein.backends.irc.lines import encoded
 from errklein.backends.irc.outgoing import Line, Refused
 from errklein.backends.irc.sasl import REFUSALS, plain
@@ -37,6 +37,9 @@ class IRCEvents(Protocol):
 
     def lost(self, reason: Failure) -> None:
         """The connection is gone."""
+
+    def casemapping_changed(self, casemapping: CaseMapping) -> None:
+        """The server announced its case mapping."""
 
     def said(self, sender: str, target: str, text: str, kind: str) -> None:
         """`sender`, a mask, said something; `kind` is "message", "notice" or "action"."""
@@ -90,7 +93,8 @@ def nicks(wanted: str) -> Iterator[str]:
 class IRCProtocol(MendedClient):
     """A connection of the bot `settings` to its server.
 
-    `banned` says that the server won't have the bot, `flooded` that the bot was too fast for it.
+    `banned` says that the server won't have the bot, `flooded` that the bot was too fast for it. `casemapping` is the
+    server's, that of RFC 1459 until it announces one.
     """
 
     REGAIN_EVERY = 60.0
@@ -103,6 +107,7 @@ class IRCProtocol(MendedClient):
         self.banned = False
         self.flooded = False
         self.signed_on_at: float | None = None
+        self.casemapping = CaseMapping.RFC1459
         self._authenticated = False
         self._events = events
         self._nicks = nicks(settings.nickname)
@@ -194,6 +199,14 @@ class IRCProtocol(MendedClient):
             self.sendLine(f"PRIVMSG NickServ :{request} {self.settings.nickserv_password}")
         self._events.signed_on()
 
+    def irc_RPL_ISUPPORT(self, prefix: str, params: list[str]) -> None:
+        """RPL_ISUPPORT (005): take over the case mapping."""
+        announced = CaseMapping.announced(params[1:])
+        if announced is not None:
+            self.casemapping = announced
+            self._events.casemapping_changed(announced)
+        super().irc_RPL_ISUPPORT(prefix, params)  # type: ignore[no-untyped-call]
+
     def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
         """The nick is taken or can't be had: try another one, unless the bot has one already."""
         if self.signed_on_at is not None:
@@ -218,7 +231,11 @@ class IRCProtocol(MendedClient):
         self.banned = True
 
     def _has_own_nick(self) -> bool:
-        return casefold(self.nickname) == casefold(self.settings.nickname)
+        return self._same(self.nickname, self.settings.nickname)
+
+    def _same(self, one: str, other: str) -> bool:
+        """Whether two names are equal on this server."""
+        return same_name(one, other, self.casemapping)
 
     def _try_nick(self) -> None:
         self.sendLine(f"NICK {self.settings.nickname}")
@@ -253,9 +270,7 @@ class IRCProtocol(MendedClient):
         if len(params) < 2:
             return
         about, reason = params[1], params[-1]
-        saying = self._under_way is not None and (
-            len(params) == 2 or casefold(about) == casefold(self._under_way.line.target)
-        )
+        saying = self._under_way is not None and (len(params) == 2 or self._same(about, self._under_way.line.target))
         if saying and number in _NOT_SAID:
             self._settle(Failure(Refused(f"{about}: {reason}")))
         elif number in _NOT_ENTERED:
@@ -294,7 +309,7 @@ class IRCProtocol(MendedClient):
     def irc_NICK(self, prefix: str, params: list[str]) -> None:
         """Somebody changed the nick."""
         nick = prefix.partition("!")[0]
-        if casefold(nick) == casefold(self.nickname):
+        if self._same(nick, self.nickname):
             self.nickname = params[0]
             if self._has_own_nick() and self._regain.running:
                 self._regain.stop()
@@ -323,5 +338,5 @@ class IRCProtocol(MendedClient):
         self._events.topic_told(params[1], "", False)
 
     def _freed(self, mask: str) -> None:
-        if self._regain.running and casefold(mask.partition("!")[0]) == casefold(self.settings.nickname):
+        if self._regain.running and self._same(mask.partition("!")[0], self.settings.nickname):
             self._try_nick()

@@ -10,8 +10,9 @@ from typing import Any, cast
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.backends.irc.holders import Holders
-from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant, casefold
+from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.backends.irc.lines import cleaned
 from errklein.backends.irc.rooms import Rooms, RoomState, join_commands, nick_of
 from errklein.backends.irc.settings import IRCSettings
@@ -41,6 +42,11 @@ class RoomLife:
         self._inviters: dict[str, IRCPerson] = {}
         self._pending: set[str] = set()
         self._timers: dict[str, IDelayedCall] = {}
+
+    @property
+    def name_rules(self) -> CaseMapping:
+        """The case mapping of the server; RFC1459 until the server announces one."""
+        return self._rooms.casemapping
 
     # What the connection adds
 
@@ -93,7 +99,14 @@ class RoomLife:
         room = self._room(name)
         return [self._occupant(mask, room) for mask in list(self._state(name).masks.values())]
 
-    # protocol.IRCEvents, as far as rooms go
+    # protocol.IRCEvents, as far as names and rooms go
+
+    def casemapping_changed(self, casemapping: CaseMapping) -> None:
+        """The server announced its case mapping: use it for rooms, occupants and new identifiers."""
+        self._rooms.compare_by(casemapping)
+        self._holders.compare_by(casemapping)
+        if self._identifier is not None:
+            self._identifier = self._person(str(self._identifier))
 
     def entered(self, mask: str, room: str) -> None:
         """Somebody came into a room."""
@@ -112,7 +125,7 @@ class RoomLife:
             occupant = self._occupant(mask, self._room(state.name))
             if not self._is_me(nick_of(mask)):
                 self._events.presence_changed(self._backend, Presence(self._person(mask), status=ONLINE))
-            inviter = self._inviters.pop(casefold(state.name), None) if self._is_me(nick_of(mask)) else None
+            inviter = self._inviters.pop(self.name_rules.fold(state.name), None) if self._is_me(nick_of(mask)) else None
             self._events.room_joined(self._backend, occupant.room, occupant, inviter)
 
     def not_entered(self, room: str, reason: str) -> None:
@@ -126,7 +139,7 @@ class RoomLife:
         state = self._rooms.state(room)
         if state is None:
             return
-        occupant = self._occupant(state.masks.get(casefold(nick_of(mask)), mask), self._room(state.name))
+        occupant = self._occupant(state.mask_of(nick_of(mask)) or mask, self._room(state.name))
         state.remove(nick_of(mask))
         if self._is_me(nick_of(mask)):
             self._rooms.leave(room)
@@ -146,7 +159,9 @@ class RoomLife:
                 reason=reason,
             )
             if self.settings.rejoin_after_kick is not None and self._rooms.is_wanted(room):
-                self._later(f"rejoin {casefold(room)}", self.settings.rejoin_after_kick, partial(self._rejoin, room))
+                self._later(
+                    f"rejoin {self.name_rules.fold(room)}", self.settings.rejoin_after_kick, partial(self._rejoin, room)
+                )
 
     def quitted(self, mask: str) -> None:
         """Somebody left the network, and so every room."""
@@ -154,7 +169,7 @@ class RoomLife:
         if self._is_me(nick):
             return
         self._holders.gone(nick)
-        states = [state for state in self._rooms.joined if casefold(nick) in state.masks]
+        states = [state for state in self._rooms.joined if state.mask_of(nick) is not None]
         for state in states:
             self.left_room(mask, state.name)
         if states and self._events is not None:
@@ -162,7 +177,7 @@ class RoomLife:
 
     def renamed(self, mask: str, nick: str) -> None:
         """Somebody, perhaps the bot, has another nick."""
-        was_me = self._identifier is not None and casefold(self._identifier.nick) == casefold(nick_of(mask))
+        was_me = self._identifier is not None and self._same(self._identifier.nick, nick_of(mask))
         new = nick + mask[len(nick_of(mask)) :]
         self._rooms.rename(nick_of(mask), new)
         self._holders.gone(nick_of(mask))
@@ -190,7 +205,7 @@ class RoomLife:
         if self._rooms.is_wanted(room) and self._rooms.state(room) is None:
             inviter = self._person_or_none(by)
             if inviter is not None:
-                self._inviters[casefold(room)] = inviter
+                self._inviters[self.name_rules.fold(room)] = inviter
             self._rejoin(room)
 
     # Entering
@@ -200,7 +215,7 @@ class RoomLife:
             self._rooms.reconfigure(self.settings.rooms())
         except ConfigError as error:
             self.log.error("{error}; no other room is entered than before", error=str(error))
-        self._pending = {casefold(name) for name, _ in self._rooms.wanted}
+        self._pending = {name for name, _ in self._rooms.wanted}
         self._send(*join_commands(self._rooms.wanted))
         if self._pending:
             self._later("rooms", self.ROOMS_WITHIN, self._rooms_entered)
@@ -208,8 +223,9 @@ class RoomLife:
             self._rooms_entered()
 
     def _settled(self, room: str) -> None:
-        if casefold(room) in self._pending:
-            self._pending.discard(casefold(room))
+        settled = {name for name in self._pending if self._same(name, room)}
+        if settled:
+            self._pending -= settled
             if not self._pending:
                 self._later("rooms", 0.0, self._rooms_entered)
 
@@ -219,7 +235,7 @@ class RoomLife:
 
     def _kicker(self, mask: str, state: RoomState) -> IRCPerson | None:
         """Who threw somebody out: an occupant, unless it was a service from outside; None for a server."""
-        known = casefold(nick_of(mask)) in state.masks
+        known = state.mask_of(nick_of(mask)) is not None
         return self._occupant(mask, self._room(state.name)) if known else self._person_or_none(mask)
 
     def _person_or_none(self, mask: str) -> IRCPerson | None:
@@ -236,13 +252,17 @@ class RoomLife:
         return cast(Backend, self)
 
     def _is_me(self, nick: str) -> bool:
-        return self._nickname is not None and casefold(nick) == casefold(self._nickname)
+        return self._nickname is not None and self._same(nick, self._nickname)
+
+    def _same(self, one: str, other: str) -> bool:
+        """Whether two names are equal on this server."""
+        return same_name(one, other, self.name_rules)
 
     def _person(self, mask: str) -> IRCPerson:
-        return IRCPerson(mask, network=self.network, acl_pattern=self.settings.acl_pattern)
+        return IRCPerson(mask, network=self.network, acl_pattern=self.settings.acl_pattern, casemapping=self.name_rules)
 
     def _room(self, name: str) -> IRCRoom:
-        return IRCRoom(name, network=self.network, actions=self)
+        return IRCRoom(name, network=self.network, actions=self, casemapping=self.name_rules)
 
     def _occupant(self, mask: str, room: IRCRoom) -> IRCRoomOccupant:
         return IRCRoomOccupant(mask, room, acl_pattern=self.settings.acl_pattern)

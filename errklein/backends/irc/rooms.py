@@ -5,33 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from errklein.backends.irc.identifiers import casefold
+from errklein.backends.irc.casemapping import CaseMapping
 
 
 @dataclass
 class RoomState:
-    """A room that the bot is in: its name as the server writes it, its topic, and masks by nick in small letters."""
+    """A room that the bot is in: its name as the server writes it, its topic, and masks by folded nick."""
 
     name: str
+    casemapping: CaseMapping
     topic: str = ""
     masks: dict[str, str] = field(default_factory=dict)
 
     def add(self, mask: str) -> None:
         """Somebody is there. A mask that tells more is kept."""
         nick = nick_of(mask)
-        if "!" in mask or casefold(nick) not in self.masks:
-            self.masks[casefold(nick)] = mask
+        key = self.casemapping.fold(nick)
+        if "!" in mask or key not in self.masks:
+            self.masks[key] = mask
+
+    def mask_of(self, nick: str) -> str | None:
+        """The mask of the occupant with that nick, which may be the nick alone; None if there is no such occupant."""
+        return self.masks.get(self.casemapping.fold(nick))
 
     def remove(self, nick: str) -> bool:
         """Somebody isn't there; whether that is news."""
-        return self.masks.pop(casefold(nick), None) is not None
+        return self.masks.pop(self.casemapping.fold(nick), None) is not None
+
+    def compare_by(self, casemapping: CaseMapping) -> None:
+        """Change the case mapping by which nicks are compared."""
+        self.casemapping = casemapping
+        self.masks = {casemapping.fold(nick_of(mask)): mask for mask in self.masks.values()}
 
 
 class Rooms:
-    """The rooms of one network, by name without regard to case."""
+    """The rooms of one network, by name, compared by the server's case mapping."""
 
     def __init__(self, wanted: Mapping[str, str]) -> None:
-        self._wanted = {casefold(name): (name, password) for name, password in wanted.items()}
+        self.casemapping = CaseMapping.RFC1459
+        # Keyed by the names as given: two rooms may be one in this mapping and not in that of the server.
+        self._wanted = dict(wanted)
         self._configured = dict(wanted)
         self._joined: dict[str, RoomState] = {}
 
@@ -47,26 +60,35 @@ class Rooms:
             if before.get(name) != password:
                 self.want(name, password)
 
+    def compare_by(self, casemapping: CaseMapping) -> None:
+        """Change the case mapping by which rooms and nicks are compared."""
+        self.casemapping = casemapping
+        states = self.joined
+        for state in states:
+            state.compare_by(casemapping)
+        self._joined = {self._key(state.name): state for state in states}
+
     def want(self, name: str, password: str) -> None:
-        """The bot should be in that room."""
-        self._wanted[casefold(name)] = (name, password)
+        """Add a room to be in; another spelling of the same room is replaced."""
+        self.unwant(name)
+        self._wanted[name] = password
 
     def unwant(self, name: str) -> None:
-        """It needn't be there."""
-        self._wanted.pop(casefold(name), None)
+        """Remove a room from those to be in."""
+        self._wanted = {other: password for other, password in self.wanted if self._key(other) != self._key(name)}
 
     def is_wanted(self, name: str) -> bool:
         """Whether the bot should be there."""
-        return casefold(name) in self._wanted
+        return any(self._key(other) == self._key(name) for other in self._wanted)
 
     @property
     def wanted(self) -> list[tuple[str, str]]:
         """The rooms to be in, each with its password or an empty string."""
-        return list(self._wanted.values())
+        return list(self._wanted.items())
 
     def password_of(self, name: str) -> str:
         """The password of a wanted room, or an empty string."""
-        return self._wanted.get(casefold(name), (name, ""))[1]
+        return next((password for other, password in self.wanted if self._key(other) == self._key(name)), "")
 
     @property
     def joined(self) -> list[RoomState]:
@@ -75,16 +97,16 @@ class Rooms:
 
     def state(self, name: str) -> RoomState | None:
         """What is known of a room that the bot is in."""
-        return self._joined.get(casefold(name))
+        return self._joined.get(self._key(name))
 
     def enter(self, name: str) -> RoomState:
         """The bot has come in."""
-        state = self._joined[casefold(name)] = RoomState(name)
+        state = self._joined[self._key(name)] = RoomState(name, self.casemapping)
         return state
 
     def leave(self, name: str) -> None:
         """The bot has gone."""
-        self._joined.pop(casefold(name), None)
+        self._joined.pop(self._key(name), None)
 
     def leave_all(self) -> list[RoomState]:
         """The connection is gone; these are the rooms that it had been in."""
@@ -97,6 +119,9 @@ class Rooms:
         for state in self._joined.values():
             if state.remove(nick):
                 state.add(mask)
+
+    def _key(self, name: str) -> str:
+        return self.casemapping.fold(name)
 
 
 def nick_of(mask: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.backends.irc.casemapping import CaseMapping
 from errklein.backends.irc.holders import SECONDS, Holders
 from errklein.backends.irc.identifiers import IRCPerson
 from errklein.backends.irc.rooms import RoomState
@@ -21,7 +22,7 @@ class HoldersTests(SynchronousTestCase):
         """Nobody was seen yet."""
         self.clock = Clock()
         self.holders = Holders(self.clock.seconds)
-        self.room = RoomState("#ops")
+        self.room = RoomState("#ops", CaseMapping.RFC1459)
 
     def test_without_a_room(self) -> None:
         """Who is in no room with the bot counts for a while after a message: the server doesn't tell of a new nick."""
@@ -47,6 +48,15 @@ class HoldersTests(SynchronousTestCase):
             self.holders.seen("bob!b@home", [])
             forget()
             self.assertIsNone(self.holders.mask_of("bob", []))
+
+    def test_case_mapping(self) -> None:
+        """Nicks that the server's case mapping distinguishes have different holders."""
+        self.holders.seen("bob[]!b@home", [])
+        self.assertEqual(self.holders.mask_of("BOB{}", []), "bob[]!b@home")
+        self.holders.compare_by(CaseMapping.ASCII)
+        self.holders.seen("bob[]!b@home", [])
+        self.assertEqual(self.holders.mask_of("BOB[]", []), "bob[]!b@home")
+        self.assertIsNone(self.holders.mask_of("bob{}", []))
 
 
 class CurrentHolderTests(PlayedTests):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,10 +11,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.irc import IRCBackend, IRCPerson, IRCRoom, IRCRoomOccupant
+from errklein.backends.irc.casemapping import CaseMapping
 from tests.backends.irc.listening import config
 
 NICKS = st.from_regex(r"[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]{0,12}", fullmatch=True)
 HOSTS = st.from_regex(r"[a-z0-9][a-z0-9./:-]{0,20}", fullmatch=True)
+MAPPINGS = st.sampled_from(CaseMapping)
 ROOMS = st.from_regex(r"[#&][A-Za-z0-9#/.!@-]{1,20}", fullmatch=True)
 
 
@@ -29,6 +32,43 @@ class IdentifierTests(SynchronousTestCase):
         self.assertEqual(IRCPerson("Alice[1]"), IRCPerson("alice{1}!al@host"))
         self.assertEqual(hash(IRCRoom("#A~")), hash(IRCRoom("#a^")))
         self.assertNotEqual(IRCPerson("alice", network="a"), IRCPerson("alice", network="b"))
+
+    def test_case_is_that_of_the_server(self) -> None:
+        """Where the server has another case mapping, brackets and braces are different letters."""
+        ascii_person = partial(IRCPerson, casemapping=CaseMapping.ASCII)
+        self.assertEqual(ascii_person("Alice[1]"), ascii_person("alice[1]"))
+        self.assertNotEqual(ascii_person("alice[1]"), ascii_person("alice{1}"))
+        rooms = [IRCRoom(name, casemapping=CaseMapping.ASCII) for name in ("#a[1]", "#A[1]", "#a{1}")]
+        self.assertEqual(rooms[0], rooms[1])
+        self.assertNotEqual(rooms[0], rooms[2])
+        occupants = [IRCRoomOccupant("alice", room) for room in rooms]
+        self.assertEqual((occupants[0] == occupants[1], occupants[0] == occupants[2]), (True, False))
+
+    @given(NICKS, NICKS, MAPPINGS, MAPPINGS)
+    def test_identifiers_of_two_mappings(self, nick: str, other: str, one: CaseMapping, two: CaseMapping) -> None:
+        """Equality doesn't depend on the order, takes nobody for another of either mapping, and equal ones hash alike."""
+        first, second = IRCPerson(nick, casemapping=one), IRCPerson(other, casemapping=two)
+        equal = one.fold(nick) == one.fold(other) and two.fold(nick) == two.fold(other)
+        self.assertEqual((first == second, second == first), (equal, equal))
+        if equal:
+            self.assertEqual(hash(first), hash(second))
+
+    def test_stored_by_older_versions(self) -> None:
+        """Persons and rooms that were stored before there were case mappings are loaded, with the one that was in use."""
+        person = IRCPerson("Al[x]!u@host", network="libera")
+        del vars(person)["_casemapping"]
+        loaded = pickle.loads(pickle.dumps(person))
+        self.assertEqual(loaded, IRCPerson("al{x}", network="libera"))
+        self.assertNotEqual(loaded, IRCPerson("al{x}", network="libera", casemapping=CaseMapping.ASCII))
+        # What version 0.1 has written, in protocol 0.
+        room = b"cerrklein.backends.irc.identifiers\n_stored_room\n(V#A[1]\nVlibera\ntR."
+        self.assertEqual(pickle.loads(room), IRCRoom("#a{1}", network="libera"))
+
+    def test_stored_with_the_mapping(self) -> None:
+        """The case mapping is stored with the rest."""
+        room = IRCRoom("#a[1]", casemapping=CaseMapping.ASCII)
+        for stored in (room, IRCRoomOccupant("al[x]", room), IRCPerson("al[x]", casemapping=CaseMapping.ASCII)):
+            self.assertIs(pickle.loads(pickle.dumps(stored)).name_rules, CaseMapping.ASCII)
 
     def test_person(self) -> None:
         """A mask tells nick, user and host; access rules see them all."""

@@ -1,0 +1,75 @@
+"""Case mappings: the rules by which IRC servers compare nicks and channels.
+
+Two names are equal if they are equal after folding. A server announces its mapping as CASEMAPPING in RPL_ISUPPORT (005), see
+https://modern.ircdocs.horse/#casemapping-parameter. The default is the mapping of RFC 1459, section 2.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from errklein.text.folding import folded
+from errklein.text.globs import compiled, literal_brackets
+
+_UPPER, _LOWER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
+
+
+class CaseMapping(Enum):
+    """A case mapping; implements `errklein.chat.names.NameRules`.
+
+    The mappings are nested: names that are equal in ASCII (or UNKNOWN) are equal in RFC1459_STRICT, and these in RFC1459.
+    """
+
+    ASCII = "ascii"
+    RFC1459_STRICT = "rfc1459-strict"
+    RFC1459 = "rfc1459"
+    UNKNOWN = "unknown"
+    """A mapping that errklein doesn't implement, such as rfc7613. It fails closed: names and patterns that allow fold the
+    letters of ASCII only, as every mapping does; patterns that deny fold everything that any mapping may fold."""
+
+    @classmethod
+    def announced(cls, tokens: Iterable[str]) -> CaseMapping | None:
+        """The mapping announced by the tokens of a 005 line; None if CASEMAPPING isn't among them."""
+        announced = None
+        for token in tokens:
+            name, equals, value = token.partition("=")
+            if name == "CASEMAPPING" and equals:
+                announced = _BY_NAME.get(value.lower(), cls.UNKNOWN)
+            elif name == "-CASEMAPPING":
+                announced = cls.RFC1459
+        return announced
+
+    def fold(self, name: str) -> str:
+        """The folded form of a nick, channel or mask."""
+        return name.translate(_TABLES[self])
+
+    def matches(self, name: str, pattern: str, *, denies: bool = False) -> bool:
+        """Whether the pattern matches the whole name. Only `*` and `?` are wildcards; brackets are letters of nicks."""
+        fold = _coarsest if denies and self is CaseMapping.UNKNOWN else self.fold
+        return compiled(literal_brackets(fold(pattern))).match(fold(name)) is not None
+
+
+_TABLES = {
+    CaseMapping.ASCII: str.maketrans(_UPPER, _LOWER),
+    CaseMapping.RFC1459_STRICT: str.maketrans(_UPPER + "[]\\", _LOWER + "{}|"),
+    CaseMapping.RFC1459: str.maketrans(_UPPER + "[]\\~", _LOWER + "{}|^"),
+    CaseMapping.UNKNOWN: str.maketrans(_UPPER, _LOWER),
+}
+
+_BY_NAME = {
+    "ascii": CaseMapping.ASCII,
+    "rfc1459": CaseMapping.RFC1459,
+    # Servers use both spellings.
+    "rfc1459-strict": CaseMapping.RFC1459_STRICT,
+    "strict-rfc1459": CaseMapping.RFC1459_STRICT,
+}
+
+
+def _coarsest(name: str) -> str:
+    return CaseMapping.RFC1459.fold(folded(name))
+
+
+def same_name(one: str, other: str, *mappings: CaseMapping) -> bool:
+    """Whether the names are equal in each of the mappings, that is, in the finest of them."""
+    return all(mapping.fold(one) == mapping.fold(other) for mapping in set(mappings))

@@ -1,0 +1,196 @@
+"""Names on IRC in a whole bot: patterns, questions, history, flows, relays and rooms follow the CASEMAPPING."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from errklein import BotPlugin, botcmd
+from errklein.chat import Message
+from errklein.commands.flows import FlowRoot
+from tests.backends.irc.whole_bot import WholeBotCase
+
+
+class Talk(BotPlugin):
+    """Commands for the tests."""
+
+    @botcmd(admin_only=True)
+    async def danger(self, msg: Message, args: str) -> str:
+        """For administrators."""
+        return "done"
+
+    @botcmd
+    async def open(self, msg: Message, args: str) -> str:
+        """For whom the rules let in."""
+        return "opened"
+
+    @botcmd
+    async def name_it(self, msg: Message, args: str) -> str:
+        """Ask something."""
+        return f"so it is {await self.ask(msg, 'what is it called?', timeout=60)}"
+
+
+class AdminTests(WholeBotCase):
+    """BOT_ADMINS."""
+
+    plugins = (Talk,)
+    settings = {"BOT_ADMINS": ("bob[away]!*@*",)}
+
+    def who_may(self, *nicks: str) -> list[str]:
+        """Those of the nicks that are administrators."""
+        return [nick for nick in nicks if self.said(f":{nick}!u@host PRIVMSG errklein :!danger") == ["done"]]
+
+    def test_brackets_are_letters(self) -> None:
+        """`bob[away]!*@*` admits bob[away], by rfc1459 also BOB{AWAY}, and not bobw."""
+        self.assertEqual(self.who_may("bob[away]", "bobw", "boba", "bob", "BOB{AWAY}"), ["bob[away]", "BOB{AWAY}"])
+
+    def test_casemapping(self) -> None:
+        """Other spellings of the nick are administrators as the announced mapping says."""
+        for announced, same in (
+            ("ascii", ["bob[away]", "BOB[AWAY]"]),
+            ("rfc1459", ["bob[away]", "BOB[AWAY]", "Bob{Away}"]),
+            ("strict-rfc1459", ["bob[away]", "BOB[AWAY]", "Bob{Away}"]),
+            ("rfc7613", ["bob[away]", "BOB[AWAY]"]),
+        ):
+            self.announce(announced)
+            self.assertEqual(self.who_may("bob[away]", "BOB[AWAY]", "Bob{Away}", "bobw"), same, announced)
+
+    def test_explained(self) -> None:
+        """`!acl explain` agrees."""
+        self.announce("ascii")
+        for nick, answer in (("bob[away]", "may use"), ("bobw", "may not use"), ("bob{away}", "may not use")):
+            [text] = self.said(f":bob[away]!u@host PRIVMSG errklein :!acl explain {nick}!u@host danger")
+            self.assertIn(answer, text, nick)
+
+
+class RuleTests(WholeBotCase):
+    """ACCESS_CONTROLS."""
+
+    plugins = (Talk,)
+    settings = {
+        "ACCESS_CONTROLS": {
+            "open": {"denyusers": ("*[bad]!*",), "allowrooms": ("#ops[1]",)},
+            "danger": {"allowmuc": True},
+        }
+    }
+
+    def test_users(self) -> None:
+        """A denied user is denied in all spellings of the nick; others are not."""
+        self.announce("rfc1459")
+        for nick, answer in (("x[bad]", "not allowed"), ("X{BAD}", "not allowed"), ("xb", "opened"), ("bad", "opened")):
+            [text] = self.said(f":{nick}!u@host PRIVMSG errklein :!open")
+            self.assertIn(answer, text, nick)
+
+    def test_users_of_an_unknown_mapping(self) -> None:
+        """With an unknown mapping a deny rule covers every spelling that may be the same nick."""
+        self.announce("rfc7613")
+        for nick in ("x[bad]", "x{bad}", "x[BAD]", "x［ＢＡＤ］"):
+            [text] = self.said(f":{nick}!u@host PRIVMSG errklein :!open")
+            self.assertIn("not allowed", text, nick)
+
+    def test_rooms(self) -> None:
+        """Rooms match by the same rules."""
+        self.announce("rfc1459")
+        self.server.enter("#OPS{1}")
+        self.server.enter("#ops1")
+        self.assertEqual(self.said(":al!u@host PRIVMSG #ops{1} :!open"), ["opened"])
+        self.assertIn("from this room", self.said(":al!u@host PRIVMSG #ops1 :!open")[0])
+
+
+class SamePersonTests(WholeBotCase):
+    """The bot recognises somebody who changes the case of the nick."""
+
+    plugins = (Talk,)
+
+    def test_questions(self) -> None:
+        """The answer to a question is accepted in another spelling of the nick, and not from another person."""
+        for announced, other, answers in (
+            ("rfc1459", "AL{X}", True),
+            ("ascii", "AL{X}", False),
+            ("ascii", "Al[X]", True),
+        ):
+            self.announce(announced)
+            self.assertEqual(self.said(":al[x]!u@host PRIVMSG errklein :!name it"), ["what is it called?"])
+            self.assertEqual(
+                self.said(f":{other}!u@host PRIVMSG errklein :Rosinante"), ["so it is Rosinante"] * answers
+            )
+            self.said(":al[x]!u@host PRIVMSG errklein :nothing")
+
+    def test_history(self) -> None:
+        """`!history`, `!!` and plugins find the history by any spelling of the nick."""
+        self.announce("ascii")
+        self.said(":Al[x]!u@host PRIVMSG errklein :!open")
+        self.assertIn("open", self.said(":AL[X]!u@host PRIVMSG errklein :!history")[0])
+        self.assertEqual(self.said(":AL[X]!u@host PRIVMSG errklein :!!"), ["opened"])
+        self.assertNotIn("open", self.said(":al{x}!u@host PRIVMSG errklein :!history")[0])
+        self.assertEqual(self.said(":al{x}!u@host PRIVMSG errklein :!!"), [])
+        self.assertEqual([given[0] for given in self.bot.cmd_history["Al[X]"]], ["open"])
+
+
+class FlowTests(WholeBotCase):
+    """Flows."""
+
+    plugins = (Talk,)
+
+    def flow_of(self, mask: str) -> Any:
+        """The flow that the one with this mask is in."""
+        return self.bot.flow_executor.flow_of(self.bot.backends["irc"].build_identifier(mask))
+
+    def test_same_person(self) -> None:
+        """A flow goes on with another spelling of the nick, and not with another person."""
+        root = FlowRoot("journey", "Two steps.")
+        root.connect("open", auto_trigger=True).connect("name_it")
+        self.bot.flow_executor.add_flow(root)
+        self.announce("ascii")
+        self.said(":al[x]!u@host PRIVMSG errklein :!open")
+        self.assertIsNotNone(self.flow_of("AL[X]!u@host"))
+        self.assertIsNone(self.flow_of("al{x}!u@host"))
+        self.assertIsNone(self.flow_of("al[x]!v@host"))
+
+
+class RelayTests(WholeBotCase):
+    """CHATROOM_RELAY and REVERSE_CHATROOM_RELAY."""
+
+    settings = {"CHATROOM_RELAY": {"al[x]": ("#ops",)}, "REVERSE_CHATROOM_RELAY": {"#OPS": ("carol",)}}
+
+    def test_relays(self) -> None:
+        """The person or room of a relay is found by the case mapping."""
+        self.announce("rfc1459")
+        self.assertEqual(self.said(":Al{X}!u@host PRIVMSG errklein :hello"), ["hello"])
+        self.assertEqual(self.said(":bob!u@host PRIVMSG #ops :hello"), ["[bob] hello"])
+        self.announce("ascii")
+        self.assertEqual(self.said(":Al{X}!u@host PRIVMSG errklein :hello"), [])
+
+
+class ConnectionTests(WholeBotCase):
+    """The bot's own nick, and its rooms."""
+
+    plugins = (Talk,)
+    settings = {"BOT_IDENTITY": {"nickname": "err[k]", "server": "irc.example"}, "CHATROOM_PRESENCE": ("#ops", "#a[1]")}
+
+    def log_in(self, *more: str) -> None:
+        """As err[k]."""
+        self.server.welcome("err[k]")
+        self.server.say(*more)
+
+    def test_itself(self) -> None:
+        """The bot accepts messages to its nick, not to another one, and ignores its own."""
+        self.announce("rfc1459")
+        self.server.enter("#ops", "err[k]")
+        self.server.enter("#a[1]", "err[k]")
+        self.assertEqual(self.said(":al!u@host PRIVMSG ERR{K} :!open"), ["opened"])
+        self.assertEqual(self.said(":ERR{K}!u@host PRIVMSG err[k] :!open"), [])
+        self.announce("ascii")
+        self.assertEqual(self.said(":al!u@host PRIVMSG ERR{K} :!open"), [])
+        self.assertEqual(self.said(":err{k}!u@host PRIVMSG err[k] :!open"), ["opened"])
+
+    def test_rooms(self) -> None:
+        """A change of the mapping applies to the rooms and occupants that are known already."""
+        self.server.enter("#a[1]", "err[k]")
+        backend = self.bot.backends["irc"]
+        self.assertTrue(backend.query_room("#A{1}").joined)
+        self.announce("ascii")
+        self.assertFalse(backend.query_room("#A{1}").joined)
+        self.assertTrue(backend.query_room("#A[1]").joined)
+        self.server.say(":al[x]!u@host JOIN #a[1]", ":AL{X}!u@host JOIN #a[1]")
+        nicks = sorted(one.nick for one in backend.query_room("#a[1]").occupants)
+        self.assertEqual(nicks, ["AL{X}", "al[x]", "err[k]"])

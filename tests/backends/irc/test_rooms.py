@@ -1,0 +1,48 @@
+"""Rooms and who is in them, by the case mapping of the server."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.backends.irc.casemapping import CaseMapping
+from errklein.backends.irc.rooms import Rooms
+
+
+class RoomsTests(SynchronousTestCase):
+    """Rooms of one network."""
+
+    def setUp(self) -> None:
+        """Two rooms of the configuration, which are one on some servers."""
+        self.rooms = Rooms({"#a[1]": "x", "#a{1}": "y"})
+
+    def test_rooms_of_the_configuration(self) -> None:
+        """No room is lost because the server has not announced its mapping yet."""
+        self.assertEqual(self.rooms.wanted, [("#a[1]", "x"), ("#a{1}", "y")])
+        self.rooms.compare_by(CaseMapping.ASCII)
+        self.assertEqual(self.rooms.wanted, [("#a[1]", "x"), ("#a{1}", "y")])
+        self.assertEqual((self.rooms.password_of("#A[1]"), self.rooms.password_of("#A{1}")), ("x", "y"))
+
+    def test_another_spelling(self) -> None:
+        """A room that is asked for by another spelling takes the place of the first one, where they are equal."""
+        self.rooms.want("#A[1]", "z")
+        self.assertEqual(self.rooms.wanted, [("#A[1]", "z")])
+        self.rooms.compare_by(CaseMapping.ASCII)
+        self.rooms.want("#a{1}", "")
+        self.assertEqual(self.rooms.wanted, [("#A[1]", "z"), ("#a{1}", "")])
+        self.rooms.unwant("#a[1]")
+        self.assertEqual(self.rooms.wanted, [("#a{1}", "")])
+        self.assertEqual([self.rooms.is_wanted(name) for name in ("#a[1]", "#A{1}")], [False, True])
+
+    def test_mapping_after_joining(self) -> None:
+        """Rooms and occupants that are known when the mapping is announced are found by it."""
+        state = self.rooms.enter("#a[1]")
+        state.add("Al[x]!u@host")
+        self.assertIs(self.rooms.state("#A{1}"), state)
+        self.assertEqual(state.mask_of("AL{X}"), "Al[x]!u@host")
+        self.rooms.compare_by(CaseMapping.ASCII)
+        self.assertIsNone(self.rooms.state("#A{1}"))
+        self.assertIs(self.rooms.state("#A[1]"), state)
+        self.assertIsNone(state.mask_of("AL{X}"))
+        self.assertEqual(state.mask_of("AL[X]"), "Al[x]!u@host")
+        self.rooms.rename("al[X]", "bob!u@host")
+        self.assertEqual(list(state.masks), ["bob"])

@@ -1,0 +1,33 @@
+"""How names are compared on networks that say nothing about it."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.backends.test import TestPerson
+from errklein.chat.identifiers import folded_name, rules_of
+from errklein.chat.names import EXACT, matches_any
+
+
+class ExactTests(SynchronousTestCase):
+    """Character by character."""
+
+    def test_patterns(self) -> None:
+        """`*`, `?` and `[…]` are wildcards, and case matters; a text is one pattern."""
+        rules = rules_of(TestPerson("alice"))
+        for pattern, matches in (("a*", True), ("?lice", True), ("[ab]lice", True), ("A*", False), ("[!a]*", False)):
+            self.assertEqual(matches_any(rules, "alice", pattern), matches, pattern)
+            self.assertEqual(matches_any(rules, "alice", ("bob", pattern), denies=True), matches, pattern)
+
+    def test_names(self) -> None:
+        """A name has one spelling."""
+        self.assertEqual(folded_name(TestPerson("Alice"), "Alice[1]"), "Alice[1]")
+
+    def test_other_objects(self) -> None:
+        """Whatever is no identifier has no rules of its own, even if it has an attribute of that name."""
+
+        class Odd:
+            name_rules = "none"
+
+        self.assertIs(rules_of(Odd()), EXACT)
+        self.assertIs(rules_of(None), EXACT)
