@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from errklein.commands.access_rules import LISTS_OF_NAMES
 from errklein.config import Config
 from errklein.settings import BACKEND_NAMES, OF_XMPP, SETTINGS
 
 IRC_SIZE_LIMIT = 510
 """Bytes of a line on IRC, without its end: RFC 1459, section 2.3."""
+
+_SET = re.compile(r"\[!?\]?[^\]]*\]")
+"""A set of characters in a shell-style pattern."""
 
 
 def doubts(config: Config) -> list[str]:
@@ -34,6 +39,12 @@ def _of_network(config: Config, view: Config) -> Iterator[str]:
     # What networks that were written for errbot take, they say themselves.
     if view.BACKEND == "IRC" and limit is not None and limit > IRC_SIZE_LIMIT:
         yield f"{where}MESSAGE_SIZE_LIMIT is {limit}, but a line on IRC has no more than {IRC_SIZE_LIMIT} bytes"
+    if view.BACKEND == "IRC":
+        for setting, pattern in _bracket_patterns(view):
+            yield (
+                f"{where}{setting}: brackets in {pattern!r} are literal on IRC, where nicks may contain them; "
+                "on errbot [[] matches a bracket and [ab] one of a and b"
+            )
     told = list(view.BOT_ADMINS_NOTIFICATIONS)
     # On IRC a message goes to the nick, whatever user and host the pattern names.
     patterns = [name for name in told if _is_pattern(str(name).partition("!")[0] if view.BACKEND == "IRC" else name)]
@@ -42,6 +53,18 @@ def _of_network(config: Config, view: Config) -> Iterator[str]:
             yield f"{where}BOT_ADMINS_NOTIFICATIONS: nobody is told as {name!r}; expected a name, not a pattern"
     elif patterns and patterns == told:
         yield f"{where}BOT_ADMINS has patterns only, so nobody is told of problems; name somebody in BOT_ADMINS_NOTIFICATIONS"
+
+
+def _bracket_patterns(view: Config) -> Iterator[tuple[str, str]]:
+    """The settings and their patterns for people and rooms in which errbot reads brackets as a set of characters."""
+    rules = {"ACCESS_CONTROLS_DEFAULT": view.ACCESS_CONTROLS_DEFAULT}
+    rules |= {f"ACCESS_CONTROLS[{pattern!r}]": rule for pattern, rule in view.ACCESS_CONTROLS.items()}
+    named = {"BOT_ADMINS": view.BOT_ADMINS}
+    named |= {f"{where}[{key!r}]": rule[key] for where, rule in rules.items() for key in LISTS_OF_NAMES if key in rule}
+    for setting, patterns in named.items():
+        for pattern in (patterns,) if isinstance(patterns, str) else patterns or ():
+            if isinstance(pattern, str) and _SET.search(pattern):
+                yield setting, pattern
 
 
 def _given(config: Config, name: str) -> bool:

@@ -72,6 +72,33 @@ class DoubtsTests(SynchronousTestCase):
         [doubt] = self.doubts(**{**IRC, "BOT_ADMINS": ("*!alice@example.org",)})
         self.assertIn("BOT_ADMINS has patterns only", doubt)
 
+    def test_brackets_on_irc(self) -> None:
+        """A pattern that errbot reads as a set of characters is named with its setting, on IRC alone."""
+        patterns = {
+            "BOT_ADMINS": ("bob[[]away]!*@*", "boss!*@*"),
+            "ACCESS_CONTROLS_DEFAULT": {"denyusers": "al[ab]!*"},
+            "ACCESS_CONTROLS": {
+                "status[a-z]": {"allowrooms": ("#a", "#ops[1]"), "denyargs": ("[ab]",), "allowusers": None}
+            },
+        }
+        said = self.doubts(**{**IRC, **patterns})
+        self.assertEqual(
+            [doubt.partition(" are literal ")[0] for doubt in said],
+            [
+                "BOT_ADMINS: brackets in 'bob[[]away]!*@*'",
+                "ACCESS_CONTROLS_DEFAULT['denyusers']: brackets in 'al[ab]!*'",
+                "ACCESS_CONTROLS['status[a-z]']['allowrooms']: brackets in '#ops[1]'",
+            ],
+        )
+        self.assertFalse([doubt for doubt in self.doubts(**patterns) if "brackets" in doubt])
+        self.assertEqual(self.doubts(**{**IRC, "BOT_ADMINS": ("bob[!*@*", "al]!*@*")}), [])
+
+    def test_brackets_on_one_of_several_networks(self) -> None:
+        """The network is named, too."""
+        networks = {"libera": {**IRC, "BOT_ADMINS": ("al[x]!*@*",)}, "b": {"BACKEND": "Null", "BOT_ADMINS": ("al[x]",)}}
+        [doubt] = doubts(load_config(None, {"BACKENDS": networks}))
+        self.assertTrue(doubt.startswith("BACKENDS['libera']: BOT_ADMINS: brackets in 'al[x]!*@*'"), doubt)
+
     def test_sentry(self) -> None:
         """What was meant for Sentry and doesn't get there, and what should be said in another way."""
         said = self.doubts(SENTRY_DSN="https://k@sentry.example.org/1", SENTRY_TRANSPORT=("Transport", "sentry"))

@@ -7,7 +7,10 @@ from typing import Any
 
 from errklein.commands.access import applying
 
-LISTS = ("allowusers", "denyusers", "allowrooms", "denyrooms", "allowargs", "denyargs")
+LISTS_OF_NAMES = ("allowusers", "denyusers", "allowrooms", "denyrooms")
+"""Keys whose values are a pattern or some patterns for people and rooms."""
+
+LISTS = (*LISTS_OF_NAMES, "allowargs", "denyargs")
 """Keys whose values are a pattern or some patterns."""
 
 FLAGS = ("allowmuc", "allowprivate")
