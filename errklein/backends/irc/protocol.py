@@ -13,6 +13,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
+from errklein.backends.irc.capabilities import WANTED, Capabilities
 from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.backends.irc.client import MendedClient
 from errklein.backends.irc.lines import encoded
@@ -108,6 +109,7 @@ class IRCProtocol(MendedClient):
         self.flooded = False
         self.signed_on_at: float | None = None
         self.casemapping = CaseMapping.RFC1459
+        self._capabilities = Capabilities((*WANTED, *(["sasl"] if settings.sasl_password else [])))
         self._authenticated = False
         self._events = events
         self._nicks = nicks(settings.nickname)
@@ -147,21 +149,25 @@ class IRCProtocol(MendedClient):
     # Logging in
 
     def register(self, nickname: str, hostname: str = "0", servername: str = "*") -> None:
-        """Say who the bot is: RFC 1459, section 4.1. With SASL the server waits for that before it lets the bot in."""
-        if self.settings.sasl_password:
-            self.sendLine("CAP REQ :sasl")
+        """Register the connection (RFC 1459, section 4.1). A server with capabilities waits for CAP END before it sends 001."""
+        self.sendLine(self._capabilities.begin())
         if self.settings.password:
             self.sendLine(f"PASS :{self.settings.password}")
         self.sendLine(f"NICK {next(self._nicks)}")
         self.sendLine(f"USER {self.settings.username} {hostname} {servername} :{self.settings.realname}")
 
     def irc_CAP(self, prefix: str, params: list[str]) -> None:
-        """The server has SASL, or hasn't."""
-        if not self.settings.sasl_password or self.signed_on_at is not None or "sasl" not in params[-1].split():
+        """Negotiate capabilities, then authenticate or end the negotiation."""
+        before = self._capabilities.settled
+        for line in self._capabilities.received(params[1].upper(), params[2:]):
+            self.sendLine(line)
+        if before or not self._capabilities.settled or self.signed_on_at is not None:
             return
-        if params[1] == "ACK":
+        if not self.settings.sasl_password:
+            self.sendLine("CAP END")
+        elif "sasl" in self._capabilities.enabled:
             self.sendLine("AUTHENTICATE PLAIN")
-        elif params[1] == "NAK":
+        else:
             self.banned = True
             self.give_up("the server has no SASL, which 'sasl_password' asks for")
 

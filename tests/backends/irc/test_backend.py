@@ -92,7 +92,7 @@ class LoginTests(PlayedTests):
         identity = {"password": "hunter2 x", "username": "err", "realname": "A bot", "nickserv_password": "s3cret"}
         self.connecting(identity=identity, rooms=["#ops"])
         self.server.accept()
-        self.assertEqual(self.server.take(), ["PASS :hunter2 x", "NICK errklein", "USER err 0 * :A bot"])
+        self.assertEqual(self.server.take(), ["CAP LS 302", "PASS :hunter2 x", "NICK errklein", "USER err 0 * :A bot"])
         self.server.say(":irc.example 001 errklein :Welcome")
         self.assertEqual(self.server.take(), ["PRIVMSG NickServ :IDENTIFY s3cret"])
         self.server.say(":NickServ!services@services NOTICE errklein :You are now identified")
@@ -110,7 +110,11 @@ class LoginTests(PlayedTests):
         """With `sasl_password` the bot is known to the server before it is let in, and so before it enters rooms."""
         self.connecting(identity={"sasl_password": "s3cret", "sasl_account": "acc"}, rooms=["#ops"])
         self.server.accept()
-        self.assertEqual(self.server.take(), ["CAP REQ :sasl", "NICK errklein", "USER errklein 0 * :errklein"])
+        self.assertEqual(self.server.take(), ["CAP LS 302", "NICK errklein", "USER errklein 0 * :errklein"])
+        self.server.say(":irc.example CAP * LS * :batch sasl=PLAIN,EXTERNAL", ":irc.example CAP * LS :server-time sts")
+        self.assertEqual(self.server.take(), ["CAP REQ :batch", "CAP REQ :server-time", "CAP REQ :sasl"])
+        self.server.say(":irc.example CAP * ACK :batch", ":irc.example CAP * NAK :server-time")
+        self.assertEqual(self.server.take(), [])
         self.server.say(":irc.example CAP * ACK :sasl")
         self.assertEqual(self.server.take(), ["AUTHENTICATE PLAIN"])
         self.server.say("AUTHENTICATE +")
@@ -122,9 +126,13 @@ class LoginTests(PlayedTests):
 
     def test_sasl_that_fails(self) -> None:
         """A server that refuses the account, or has no SASL, is left with the reason; the password isn't told."""
+        offered = ":irc.example CAP * LS :sasl"
+        failed = ":irc.example 904 errklein :SASL authentication failed"
         for said in (
-            [":irc.example CAP * ACK :sasl", "AUTHENTICATE +", ":irc.example 904 errklein :SASL authentication failed"],
-            [":irc.example CAP * NAK :sasl"],
+            [offered, ":irc.example CAP * ACK :sasl", "AUTHENTICATE +", failed],
+            [offered, ":irc.example CAP * NAK :sasl"],
+            [":irc.example CAP * LS :batch", ":irc.example CAP * ACK :batch"],
+            [":irc.example CAP * LS :"],
             [":irc.example 421 * CAP :Unknown command", ":irc.example 001 errklein :Welcome"],
         ):
             backend = self.connecting(identity={"sasl_password": "s3cret"}, rooms=["#ops"])
@@ -134,6 +142,39 @@ class LoginTests(PlayedTests):
             self.assertFalse(self.server.transport.connected)
             self.assertNotIn("JOIN #ops", self.server.take())
             self.successResultOf(backend.disconnect())
+
+    def test_capabilities(self) -> None:
+        """Without SASL the bot requests what marks replayed messages, and ends the negotiation after the last answer."""
+        for said, requested in (
+            ([":irc.example CAP * LS :multi-prefix"], []),
+            ([":irc.example CAP * LS :"], []),
+            ([":irc.example CAP * LS * :batch", ":irc.example CAP * LS :sasl server-time"], ["batch", "server-time"]),
+        ):
+            backend = self.connecting()
+            self.server.accept()
+            self.server.take()
+            self.server.say(*said)
+            for name in requested:
+                self.assertEqual(self.server.take()[-1:], [f"CAP REQ :{requested[-1]}"][: name == requested[0]])
+                self.server.say(f":irc.example CAP * ACK :{name}")
+            self.assertEqual(self.server.take(), ["CAP END"])
+            self.server.say(":irc.example 001 errklein :Welcome")
+            self.assertIsNotNone(backend.bot_identifier)
+            backend.disconnect()
+            self.server.close()
+
+    def test_capabilities_that_come_later(self) -> None:
+        """What a server offers after the login is requested, without another end of the negotiation."""
+        self.connecting()
+        self.server.welcome()
+        self.server.say(":irc.example CAP errklein LS :")
+        self.server.take()
+        self.server.say(":irc.example CAP errklein NEW :batch sasl=PLAIN")
+        self.assertEqual(self.server.take(), ["CAP REQ :batch"])
+        self.server.say(":irc.example CAP errklein ACK :batch", ":irc.example CAP errklein DEL :batch")
+        self.assertEqual(self.server.take(), [])
+        self.server.say(":irc.example CAP errklein NEW :batch")
+        self.assertEqual(self.server.take(), ["CAP REQ :batch"])
 
     def test_passwords_do_not_show(self) -> None:
         """The settings can be logged without telling a password."""

@@ -1,0 +1,63 @@
+"""Capability negotiation, without I/O: https://ircv3.net/specs/extensions/capability-negotiation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+WANTED = ("batch", "server-time")
+"""Capabilities to request if the server offers them.
+
+`batch` covers the batch types `chathistory` and `znc.in/playback`. `draft/chathistory` is not requested: servers such as ergo
+expect clients with it to fetch the history themselves, and stop replaying missed messages.
+"""
+
+
+class Capabilities:
+    """The state of one connection's negotiation.
+
+    `enabled` is the set of capabilities in effect. `settled` becomes True when the server has answered all requests that
+    followed its first list; then the client may send CAP END.
+    """
+
+    def __init__(self, wanted: Iterable[str]) -> None:
+        self.enabled: set[str] = set()
+        self.settled = False
+        self._wanted = tuple(wanted)
+        self._offered: set[str] = set()
+        self._requested: set[str] = set()
+
+    def begin(self) -> str:
+        """The first line to send. Version 302 enables multi-line lists, CAP NEW and CAP DEL."""
+        return "CAP LS 302"
+
+    def received(self, subcommand: str, params: Sequence[str]) -> list[str]:
+        """Handle a CAP line of the server: its subcommand and the parameters after it. Returns the lines to send."""
+        names = [token.lstrip("-~=").partition("=")[0] for token in params[-1].split()] if params else []
+        requests: list[str] = []
+        if subcommand in ("LS", "NEW"):
+            self._offered.update(set(names).intersection(self._wanted))
+            # "*" means that more lines of the list follow.
+            if subcommand == "LS" and len(params) > 1 and params[0] == "*":
+                return []
+            requests = list(self._requests())
+        elif subcommand == "ACK":
+            removed = {token[1:] for token in params[-1].split() if token.startswith("-")} if params else set()
+            self.enabled.update(self._requested.intersection(names))
+            self.enabled -= removed
+            self._requested.difference_update(names)
+        elif subcommand == "NAK":
+            self._requested.difference_update(names)
+            self._offered.difference_update(names)
+        elif subcommand == "DEL":
+            for granted in (self.enabled, self._offered, self._requested):
+                granted.difference_update(names)
+        if subcommand != "NEW" and not self._requested:
+            self.settled = True
+        return requests
+
+    def _requests(self) -> Iterator[str]:
+        # A server grants or refuses a request as a whole, so each capability gets its own.
+        for name in self._wanted:
+            if name in self._offered - self.enabled - self._requested:
+                self._requested.add(name)
+                yield f"CAP REQ :{name}"

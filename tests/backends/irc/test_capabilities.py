@@ -1,0 +1,100 @@
+"""Negotiation of capabilities, by what a server may say."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.backends.irc.capabilities import WANTED, Capabilities
+
+TOKENS = st.sampled_from([*WANTED, "sasl", "sasl=PLAIN", "-batch", "echo-message", "=", "", "draft/chathistory"])
+
+
+class NegotiationTests(SynchronousTestCase):
+    """Lists, requests, answers."""
+
+    def setUp(self) -> None:
+        """A client that wants these, and SASL."""
+        self.capabilities = Capabilities((*WANTED, "sasl"))
+
+    def test_begin(self) -> None:
+        """Version 302 is asked for."""
+        self.assertEqual(self.capabilities.begin(), "CAP LS 302")
+
+    def test_list_of_several_lines(self) -> None:
+        """Nothing is requested before the list is complete; each capability is requested on its own."""
+        self.assertEqual(self.capabilities.received("LS", ["*", "batch away-notify"]), [])
+        self.assertEqual(self.capabilities.received("LS", ["*", "sasl=PLAIN,EXTERNAL"]), [])
+        self.assertFalse(self.capabilities.settled)
+        requests = self.capabilities.received("LS", ["server-time  sts=port=6697 "])
+        self.assertEqual(requests, ["CAP REQ :batch", "CAP REQ :server-time", "CAP REQ :sasl"])
+        self.assertFalse(self.capabilities.settled)
+
+    def test_answers(self) -> None:
+        """The negotiation is settled with the last answer, whatever it is."""
+        self.capabilities.received("LS", ["batch server-time sasl"])
+        self.capabilities.received("ACK", ["batch sasl "])
+        self.assertFalse(self.capabilities.settled)
+        self.capabilities.received("NAK", ["server-time"])
+        self.assertTrue(self.capabilities.settled)
+        self.assertEqual(self.capabilities.enabled, {"batch", "sasl"})
+
+    def test_nothing_wanted(self) -> None:
+        """A server without any of them needs no request."""
+        self.assertEqual(self.capabilities.received("LS", ["multi-prefix"]), [])
+        self.assertTrue(self.capabilities.settled)
+
+    def test_chathistory_is_not_requested(self) -> None:
+        """A server that grants it replays nothing by itself any more."""
+        requests = self.capabilities.received("LS", ["draft/chathistory batch znc.in/playback draft/event-playback"])
+        self.assertEqual(requests, ["CAP REQ :batch"])
+
+    def test_new_and_withdrawn(self) -> None:
+        """What comes later is requested, once; what is withdrawn is in effect no more, and may come again."""
+        self.capabilities.received("LS", ["batch"])
+        self.capabilities.received("ACK", ["batch"])
+        self.assertEqual(
+            self.capabilities.received("NEW", ["batch server-time echo-message"]), ["CAP REQ :server-time"]
+        )
+        self.assertEqual(self.capabilities.received("NEW", ["server-time"]), [])
+        self.capabilities.received("ACK", ["server-time"])
+        self.capabilities.received("DEL", ["batch other"])
+        self.assertEqual(self.capabilities.enabled, {"server-time"})
+        self.assertEqual(self.capabilities.received("NEW", ["batch"]), ["CAP REQ :batch"])
+        self.capabilities.received("ACK", ["-server-time batch"])
+        self.assertEqual(self.capabilities.enabled, {"batch"})
+        self.assertTrue(self.capabilities.settled)
+
+    def test_withdrawn_before_the_answer(self) -> None:
+        """A capability that goes before its request is answered holds nothing up."""
+        self.capabilities.received("LS", ["batch"])
+        self.capabilities.received("DEL", ["batch"])
+        self.assertTrue(self.capabilities.settled)
+
+    def test_what_was_not_requested(self) -> None:
+        """An answer to another request grants nothing."""
+        self.capabilities.received("ACK", ["batch echo-message"])
+        self.assertEqual(self.capabilities.enabled, set())
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["LS", "NEW", "ACK", "NAK", "DEL", "LIST", "?"]),
+                st.lists(TOKENS, max_size=4)
+                .map(" ".join)
+                .flatmap(lambda names: st.sampled_from([[names], ["*", names], []])),
+            ),
+            max_size=20,
+        )
+    )
+    def test_any_lines(self, lines: list[tuple[str, list[str]]]) -> None:
+        """Whatever a server says, only what is wanted is requested, and only what was requested comes into effect."""
+        capabilities = Capabilities((*WANTED, "sasl"))
+        requested: set[str] = set()
+        for subcommand, params in lines:
+            for line in capabilities.received(subcommand, params):
+                self.assertTrue(line.startswith("CAP REQ :"))
+                requested.add(line.removeprefix("CAP REQ :"))
+            self.assertLessEqual(capabilities.enabled, requested)
+        self.assertLessEqual(requested, {*WANTED, "sasl"})
