@@ -53,8 +53,11 @@ class Hearing(Telling, MadeUpEvents):
         self.turns.do(partial(self._end_one, backend))
 
     def message_received(self, backend: Backend, message: Message) -> None:
-        """Run the command in the message, if it is one, and show it to plugins."""
-        if message.delayed or backend.is_from_self(message):
+        """Run the command in the message, if it is one, and show it to plugins.
+
+        A delayed message is shown to plugins only: it runs no command or filter and answers no question.
+        """
+        if backend.is_from_self(message):
             return
         self.turns.do(partial(self._hear, backend, message))
 
@@ -111,7 +114,7 @@ class Hearing(Telling, MadeUpEvents):
     def _hear(self, backend: Backend, message: Message) -> None:
         if self.stopping:
             return
-        if self._answer(backend, message):
+        if message.delayed or self._answer(backend, message):
             self._tell_plugins(backend, "callback_message", message)
 
     def _answer(self, backend: Backend, message: Message) -> bool:

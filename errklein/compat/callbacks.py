@@ -16,8 +16,9 @@ class MadeUpEvents:
     on the first. They may be called in any thread, and don't wait for what comes of it."""
 
     def callback_message(self, msg: Message) -> None:
-        """Somebody said that: it may be a command, and plugins get it."""
-        self._make_up("message_received", msg)
+        """Somebody said that: it may be a command, and plugins get it. As on errbot, a delayed one is ignored."""
+        if not msg.delayed:
+            self._make_up("message_received", msg)
 
     def process_message(self, msg: Message) -> bool:
         """Somebody said that: if it is a command it is run, and plugins aren't shown it. False if the bot said it, or if it was long ago."""

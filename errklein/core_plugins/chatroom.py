@@ -64,7 +64,12 @@ class ChatRoom(BotPlugin):
 
     @on_reactor
     def callback_message(self, message: Message) -> None:
-        """Pass the message on, as CHATROOM_RELAY and REVERSE_CHATROOM_RELAY say."""
+        """Pass the message on, as CHATROOM_RELAY and REVERSE_CHATROOM_RELAY say.
+
+        Delayed messages are not passed on: they may have been before.
+        """
+        if message.delayed:
+            return
         config = self._bot.bot_config.networks[self._bot.backend.network]
         if config.CHATROOM_RELAY and message.is_direct and isinstance(message.frm, Person):
             listeners = _listeners(config.CHATROOM_RELAY, message.frm, message.frm.person)

@@ -182,28 +182,31 @@ class IRCBackend(RoomLife):
         if why is not None and protocol is not None and protocol.signed_on_at is not None and self._events is not None:
             self._events.backend_disconnected(self, why)
 
-    def said(self, sender: str, target: str, text: str, kind: str) -> None:
-        """A message to the bot or to a room."""
+    def said(self, sender: str, target: str, text: str, kind: str, replayed: bool) -> None:
+        """A message to the bot or to a room; replayed ones are marked as delayed."""
         if "!" not in sender:
             # Servers say a lot to themselves.
             return
-        if kind == "notice" and self._same(nick_of(sender), "NickServ") and "enter rooms" in self._timers:
+        from_nickserv = kind == "notice" and not replayed and self._same(nick_of(sender), "NickServ")
+        if from_nickserv and "enter rooms" in self._timers:
             self._later("enter rooms", 0.0, self._enter_rooms)
         extras = {} if kind == "message" else {kind: True}
         state = self._rooms.state(target)
         if state is not None:
-            state.add(sender)
+            if not replayed:
+                state.add(sender)
             room = self._room(state.name)
-            message = Message(text, frm=self._occupant(sender, room), to=room, extras=extras)
+            message = Message(text, frm=self._occupant(sender, room), to=room, delayed=replayed, extras=extras)
         elif self._is_me(target):
-            self._holders.seen(sender, self._rooms.joined)
-            message = Message(text, frm=self._person(sender), to=self._identifier, extras=extras)
+            if not replayed:
+                self._holders.seen(sender, self._rooms.joined)
+            message = Message(text, frm=self._person(sender), to=self._identifier, delayed=replayed, extras=extras)
         else:
             return
         if self._events is None:
             return
         self._events.message_received(self, message)
-        if state is not None:
+        if state is not None and not replayed:
             words = dict.fromkeys(self.name_rules.fold(word) for word in _WORD.findall(text))
             people = [self._occupant(mask, room) for word in words if (mask := state.mask_of(word)) is not None]
             if people:

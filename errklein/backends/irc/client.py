@@ -17,12 +17,14 @@ from twisted.python.failure import Failure
 from twisted.words.protocols import irc
 
 from errklein.backends.irc.lines import decoded, encoded
+from errklein.backends.irc.tags import parse_tags
 
 
 class MendedClient(irc.IRCClient):
     """An IRC client that survives whatever a server sends, and notices when it sends nothing any more.
 
-    `reason` is why the connection was given up, or what the server said when it closed it.
+    `reason` is why the connection was given up, or what the server said when it closed it. `tags` are the message tags of
+    the line that is being handled.
     """
 
     log = Logger()
@@ -37,6 +39,7 @@ class MendedClient(irc.IRCClient):
 
     def __init__(self, reactor: IReactorTime) -> None:
         self.reason = ""
+        self.tags: dict[str, str] = {}
         self.clock = reactor
         self._heard = 0.0
         self._asked = False
@@ -77,10 +80,13 @@ class MendedClient(irc.IRCClient):
 
     def lineReceived(self, line: bytes) -> None:
         """A line from the server, whatever it may contain."""
+        self.tags = {}
+        if line.startswith(b"@"):
+            # Apart from the rest, which may be in another encoding.
+            tags, _, line = line[1:].partition(b" ")
+            self.tags = parse_tags(decoded(tags))
+            line = line.lstrip(b" ")
         text = decoded(line).replace("\x00", "")
-        if text.startswith("@"):
-            # Message tags, which nobody asked for.
-            text = text.partition(" ")[2].lstrip(" ")
         try:
             prefix, command, params = irc.parsemsg(text)
         except (irc.IRCBadMessage, ValueError, IndexError):

@@ -16,8 +16,10 @@ from twisted.python.failure import Failure
 from errklein.backends.irc.capabilities import WANTED, Capabilities
 from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.backends.irc.client import MendedClient
+from errklein.backends.irc.identifiers import is_room
 from errklein.backends.irc.lines import encoded
 from errklein.backends.irc.outgoing import Line, Refused
+from errklein.backends.irc.replay import Replay
 from errklein.backends.irc.sasl import REFUSALS, plain
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import NotConfirmed
@@ -42,8 +44,11 @@ class IRCEvents(Protocol):
     def casemapping_changed(self, casemapping: CaseMapping) -> None:
         """The server announced its case mapping."""
 
-    def said(self, sender: str, target: str, text: str, kind: str) -> None:
-        """`sender`, a mask, said something; `kind` is "message", "notice" or "action"."""
+    def said(self, sender: str, target: str, text: str, kind: str, replayed: bool) -> None:
+        """A message from the mask `sender`; `kind` is "message", "notice" or "action".
+
+        `replayed` is True if the message was sent before the bot connected or joined the room.
+        """
 
     def entered(self, mask: str, room: str) -> None:
         """Somebody, perhaps the bot, has joined the room."""
@@ -110,6 +115,8 @@ class IRCProtocol(MendedClient):
         self.signed_on_at: float | None = None
         self.casemapping = CaseMapping.RFC1459
         self._capabilities = Capabilities((*WANTED, *(["sasl"] if settings.sasl_password else [])))
+        self._replay = Replay()
+        self._replay_logged = False
         self._authenticated = False
         self._events = events
         self._nicks = nicks(settings.nickname)
@@ -188,6 +195,7 @@ class IRCProtocol(MendedClient):
             self.banned = True
             self.give_up("the server has no SASL, which 'sasl_password' asks for")
             return
+        self._replay.welcomed(self.tags)
         self.hostname = prefix
         self.nickname = params[0]
         self.signed_on_at = self.clock.seconds()
@@ -291,12 +299,31 @@ class IRCProtocol(MendedClient):
 
     # What others do
 
+    def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
+        """Handle one line. In a playback batch only messages count: its JOIN, PART and so on are history."""
+        self._replay.received(self.tags)
+        if command in ("PRIVMSG", "NOTICE", "BATCH") or not self._replay.in_playback(self.tags):
+            super().handleCommand(command, prefix, params)
+
+    def irc_BATCH(self, prefix: str, params: list[str]) -> None:
+        """A batch begins or ends."""
+        self._replay.batch(params, self.tags)
+
     def said(self, sender: str, target: str, text: str, kind: str) -> None:
-        """Somebody said something."""
-        self._events.said(sender, target, text, kind)
+        """A message arrived; find out whether it is a replayed one."""
+        replayed = self._replay.is_replayed(self.tags, self.casemapping.fold(target) if is_room(target) else None)
+        if replayed and not self._replay_logged:
+            self._replay_logged = True
+            self.log.info(
+                "{network}: the server replays old messages; they run no commands",
+                network=self.settings.network,
+            )
+        self._events.said(sender, target, text, kind, replayed)
 
     def irc_JOIN(self, prefix: str, params: list[str]) -> None:
         """Somebody came into a room."""
+        if self._same(prefix.partition("!")[0], self.nickname):
+            self._replay.joined(self.casemapping.fold(params[0]), self.tags)
         self._events.entered(prefix, params[0])
 
     def irc_PART(self, prefix: str, params: list[str]) -> None:

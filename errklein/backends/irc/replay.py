@@ -1,0 +1,89 @@
+"""Detection of messages that a server or bouncer replays from its history.
+
+Replayed messages are in a playback batch (https://ircv3.net/specs/extensions/batch) or have an old `time` tag
+(https://ircv3.net/specs/extensions/server-time). Times of the server are compared with each other only, never with the local
+clock, which may differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6})\d*)?Z", re.ASCII)
+
+_PLAYBACK = frozenset({"chathistory", "playback"})
+"""Types of playback batches, without the vendor prefix of `draft/chathistory` and `znc.in/playback`."""
+
+MOST_BATCHES = 100
+"""Limit of open batches. Beyond it the oldest is dropped, since a server may never end a batch."""
+
+
+def server_time(tags: Mapping[str, str]) -> datetime | None:
+    """The time of a message, from its `time` tag; None if the tag is missing or invalid."""
+    match = _TIME.fullmatch(tags.get("time", ""))
+    if match is None:
+        return None
+    *date, second = (int(part) for part in match.groups()[:6])
+    fraction = int((match[7] or "").ljust(6, "0"))
+    if second == 60:
+        # datetime has no leap seconds.
+        second, fraction = 59, 999_999
+    year, month, day, hour, minute = date
+    try:
+        return datetime(year, month, day, hour, minute, second, fraction, UTC)
+    except ValueError:
+        return None
+
+
+class Replay:
+    """The batches and reference times of one connection. Rooms are identified by their folded names."""
+
+    def __init__(self) -> None:
+        self._first: datetime | None = None
+        self._welcome: datetime | None = None
+        self._joined: dict[str, datetime | None] = {}
+        self._batches: dict[str, bool] = {}
+
+    def received(self, tags: Mapping[str, str]) -> None:
+        """Record the tags of a line. Call this for every line, before the other methods."""
+        if self._first is None and not self.in_playback(tags):
+            self._first = server_time(tags)
+
+    def welcomed(self, tags: Mapping[str, str]) -> None:
+        """Record the tags of the welcome (001)."""
+        self._welcome = server_time(tags)
+
+    def joined(self, room: str, tags: Mapping[str, str]) -> None:
+        """Record the tags of the bot's own JOIN of the room."""
+        self._joined[room] = server_time(tags)
+
+    def batch(self, params: Sequence[str], tags: Mapping[str, str]) -> None:
+        """Handle BATCH: "+reference type …" begins a batch, "-reference" ends it. A batch inside a playback is a playback."""
+        sign, reference = params[0][:1], params[0][1:]
+        if sign == "+":
+            kind = params[1].rpartition("/")[2].lower() if len(params) > 1 else ""
+            self._batches.pop(reference, None)
+            while len(self._batches) >= MOST_BATCHES:
+                del self._batches[next(iter(self._batches))]
+            self._batches[reference] = kind in _PLAYBACK or self.in_playback(tags)
+        elif sign == "-":
+            self._batches.pop(reference, None)
+
+    def in_playback(self, tags: Mapping[str, str]) -> bool:
+        """Whether a line is in a playback batch. A batch that isn't open counts as one, to fail closed."""
+        reference = tags.get("batch")
+        return reference is not None and self._batches.get(reference, True)
+
+    def is_replayed(self, tags: Mapping[str, str], room: str | None) -> bool:
+        """Whether a message is a replayed one; `room` is None for a private message.
+
+        It is if it is in a playback batch, or older than the bot's JOIN of the room (in private: than the welcome). If that
+        line had no time, the first time tag of the connection outside of playback batches is used.
+        """
+        if self.in_playback(tags):
+            return True
+        said = server_time(tags)
+        came = (self._welcome if room is None else self._joined.get(room)) or self._first
+        return said is not None and came is not None and said < came

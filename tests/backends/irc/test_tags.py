@@ -1,0 +1,44 @@
+"""Message tags as they come."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.backends.irc.tags import parse_tags
+
+KEYS = st.text("abz09-./+", min_size=1)
+
+
+class TagsTests(SynchronousTestCase):
+    """Keys and values."""
+
+    def test_table(self) -> None:
+        """Values are unescaped, and odd ones do as the specification says."""
+        for text, tags in (
+            ("time=2026-11-25T23:50:23.526Z;batch=1", {"time": "2026-11-25T23:50:23.526Z", "batch": "1"}),
+            ("a", {"a": ""}),
+            ("a=", {"a": ""}),
+            ("a=1;a=2", {"a": "2"}),
+            ("+draft/reply=x=y", {"+draft/reply": "x=y"}),
+            (r"a=\:\s\\\r\n", {"a": "; \\\r\n"}),
+            (r"a=\b\:", {"a": "b;"}),
+            ("a=x\\", {"a": "x"}),
+            (r"a=\\s", {"a": r"\s"}),
+            ("", {}),
+            (";;=x;", {}),
+        ):
+            self.assertEqual(parse_tags(text), tags, text)
+
+    @given(st.dictionaries(KEYS, st.text()))
+    def test_round_trip(self, tags: dict[str, str]) -> None:
+        """What is escaped as the specification says is read back."""
+        escapes = str.maketrans({";": r"\:", " ": r"\s", "\\": r"\\", "\r": r"\r", "\n": r"\n"})
+        text = ";".join(f"{key}={value.translate(escapes)}" for key, value in tags.items())
+        self.assertEqual(parse_tags(text), tags)
+
+    @given(st.text())
+    def test_any_text(self, text: str) -> None:
+        """Any text has some tags, none without a key."""
+        self.assertNotIn("", parse_tags(text))
