@@ -3,59 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-import tempfile
-import unittest
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from tests import needs_network
-
-PROGRAM = shutil.which("ngircd") or shutil.which("ngircd", path="/usr/sbin:/usr/local/sbin")
+from tests.backends.irc.server_program import ServerProgram, free_port
 
 
-def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def require_ngircd() -> str:
-    """The program; without it the test is skipped, or fails where CI says that it has to be there."""
-    needs_network()
-    if PROGRAM is None:
-        if os.environ.get("CI"):
-            raise AssertionError("ngircd is not installed, and in CI it has to be")
-        raise unittest.SkipTest("ngircd is not installed; on Debian: apt-get install ngircd")
-    return PROGRAM
-
-
-class Ngircd:
-    """An ngircd with its default limits, in the foreground; `start` it, `stop` or `kill` it, and start it again.
+class Ngircd(ServerProgram):
+    """An ngircd with its default limits.
 
     `tls` is a certificate and its key, both PEM; then `tls_port` speaks TLS. `password` is the server's. Without
     `penalties` it doesn't slow down who is too fast.
     """
 
     def __init__(self, *, tls: tuple[bytes, bytes] | None = None, password: str = "", penalties: bool = True) -> None:
-        self.program = require_ngircd()
-        self.port = free_port()
+        super().__init__("ngircd")
         self.tls_port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.directory = Path(tempfile.mkdtemp(prefix="ngircd-"))
-        self.directory.chmod(0o755)
-        self.configuration = self.directory / "ngircd.conf"
         self.configuration.write_text(self._configured(tls, password, penalties))
         self.configuration.chmod(0o644)
 
@@ -80,42 +48,9 @@ class Ngircd:
             )
         return text
 
-    def start(self) -> None:
-        """Start the server. It accepts connections a few milliseconds later; see `wait_until_up`."""
-        self.process = subprocess.Popen(
-            [self.program, "-n", "-f", str(self.configuration)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-    def is_up(self) -> bool:
-        """Whether it accepts connections."""
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    async def wait_until_up(self, reactor: object) -> None:
-        """Return as soon as the server accepts connections; raises AssertionError if it ends or takes too long."""
-        for _ in range(500):
-            assert self.process is not None and self.process.poll() is None, "ngircd has ended"
-            if self.is_up():
-                return
-            await deferLater(reactor, 0.02)
-        raise AssertionError("ngircd doesn't accept connections")
-
-    def kill(self) -> None:
-        """As a crash: no good-bye to anybody."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def freeze(self, frozen: bool = True) -> None:
-        """As a half-open connection: everything stays connected, nothing is answered."""
-        assert self.process is not None
-        self.process.send_signal(19 if frozen else 18)
-
-    def stop(self) -> None:
-        """End it, and remove what it needed."""
-        self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
+    def arguments(self) -> Sequence[str]:
+        """In the foreground, with the file."""
+        return "-n", "-f", str(self.configuration)
 
 
 class Line:
