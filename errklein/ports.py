@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from errklein.chat import Card, Identifier, Message, Presence, Reaction, Room, Stream
+from errklein.chat.names import NameRules
 from errklein.webhooks import Hook
 
 
@@ -76,6 +77,15 @@ class SendsCards(Protocol):
 
     def send_card(self, card: Card) -> Awaitable[None] | None:
         """Accept `card` into the outbox, as `send_message` does with messages."""
+
+
+@runtime_checkable
+class HasNameRules(Protocol):
+    """An optional ability of a backend: its network has rules of its own for comparing names. Others compare exactly."""
+
+    @property
+    def name_rules(self) -> NameRules:
+        """The rules as the server announced them last."""
 
 
 @runtime_checkable

@@ -19,13 +19,13 @@ from errklein.answering.filtering import Filtering
 from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
 from errklein.chat.identifiers import folded_name
-from errklein.chat.names import EXACT, NameRules
+from errklein.chat.names import EXACT
 from errklein.commands import Caller, CommandError, Prefixes, RegisteredCommand, find_command, strip_prefix
 from errklein.commands.access import needs_admin, verdict_on
 from errklein.commands.declaration import is_at_once
 from errklein.commands.history import History, asked_again, place_of
 from errklein.commands.unknown import unknown_command
-from errklein.ports import Backend
+from errklein.ports import Backend, HasNameRules
 from errklein.running import Overloaded, Placement, PoolStopped, place
 from errklein.running.one_by_one import OneByOne
 from errklein.running.patience import result_within
@@ -419,5 +419,4 @@ def _person(message: Message) -> str:
 
 def _folded(backend: Backend, name: str) -> str:
     """The folded form of a name on the network."""
-    rules: NameRules = getattr(backend, "name_rules", EXACT)
-    return rules.fold(name)
+    return (backend.name_rules if isinstance(backend, HasNameRules) else EXACT).fold(name)

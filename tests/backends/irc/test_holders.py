@@ -77,6 +77,12 @@ class CurrentHolderTests(PlayedTests):
         self.assertEqual(self.holder(backend), "alice!mallory@elsewhere")
         self.assertIsNone(backend.current_holder(backend.query_room("#ops")))
 
+    def test_replayed_message(self) -> None:
+        """The sender of a replayed message may have lost the nick since then."""
+        backend = self.online()
+        self.server.say(":irc.example BATCH +1 chathistory alice", "@batch=1 :alice!al@home PRIVMSG errklein :!fails")
+        self.assertIsNone(self.holder(backend))
+
     def test_changed_hands(self) -> None:
         """After a quit or a new nick nobody has the nick; then whoever takes it."""
         backend = self.online()
