@@ -38,8 +38,11 @@ class Backend(Protocol):
     def connect(self, events: BackendEvents) -> None:
         """Begin to connect, and go on reconnecting until `disconnect`; what happens is told to `events`."""
 
-    def disconnect(self) -> Deferred[None]:
-        """Say good-bye; fires when the connection is gone and nothing is left running."""
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """Send what is queued, for up to `grace` seconds, and leave.
+
+        Fires when the connection is gone and nothing is left running. The log names each message that was not sent.
+        """
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Accept `message` into the outbox, from any thread.

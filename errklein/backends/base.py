@@ -261,7 +261,7 @@ class LocalBackend:
         for room in getattr(self._config, "CHATROOM_PRESENCE", ()):
             self.query_room(room if isinstance(room, str) else room[0]).join()
 
-    def disconnect(self) -> Deferred[None]:
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Say nothing any more."""
         raise NotImplementedError
 

@@ -18,7 +18,7 @@ class NullBackend(LocalBackend):
 
     _left = False
 
-    def disconnect(self) -> Deferred[None]:
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Accept nothing any more."""
         self._left = True
         return succeed(None)

@@ -19,6 +19,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+SHOWN = 60
+"""Characters of a message in a log line about it."""
+
 P = TypeVar("P")
 Contra = TypeVar("Contra", contravariant=True)
 
@@ -79,11 +82,13 @@ class TokenBucket:
 
 
 class _Entry(Generic[P]):
-    __slots__ = ("attempts", "delivery", "parts", "sent")
+    __slots__ = ("attempts", "delivery", "parts", "recipient", "sent", "text")
 
-    def __init__(self, parts: Sequence[P], delivery: Deferred[None] | None) -> None:
+    def __init__(self, parts: Sequence[P], delivery: Deferred[None] | None, recipient: str, text: str) -> None:
         self.parts = parts
         self.delivery = delivery
+        self.recipient = _beginning(recipient)
+        self.text = _beginning(text)
         self.sent = 0
         self.attempts = 0
 
@@ -130,20 +135,21 @@ class Outbox(Generic[P]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, parts: Sequence[P]) -> Deferred[None] | None:
-        """Accept a message, from any thread.
+    def put(self, parts: Sequence[P], *, recipient: str = "", text: str = "") -> Deferred[None] | None:
+        """Accept a message, from any thread. `recipient` and `text` name it in the log if it can't be sent.
 
         On the reactor: raises OutboxFull at once if there is no room; returns a Deferred, which may be ignored, that
         fires when the network has the whole message, and fails if it never will. In another thread: waits for room,
         then raises OutboxFull; returns None. Raises OutboxClosed after `close`.
         """
-        if threading.get_ident() == self._home:
-            delivery: Deferred[None] = Deferred()
+        delivery: Deferred[None] | None = Deferred() if threading.get_ident() == self._home else None
+        entry = _Entry(parts, delivery, recipient, text)
+        if delivery is not None:
             with self._room:
                 self._check_open()
                 if len(self._entries) >= self.limit:
                     raise self._full()
-                self._entries.append(_Entry(parts, delivery))
+                self._entries.append(entry)
             self._go_on()
             return delivery
         with self._room:
@@ -151,7 +157,7 @@ class Outbox(Generic[P]):
             self._check_open()
             if len(self._entries) >= self.limit:
                 raise self._full()
-            self._entries.append(_Entry(parts, None))
+            self._entries.append(entry)
         self._reactor.callFromThread(self._go_on)
         return None
 
@@ -166,18 +172,21 @@ class Outbox(Generic[P]):
         self._stop_timer()
 
     def close(self, grace: float = 0.0) -> Deferred[None]:
-        """Refuse new messages, and fail the threads that wait for room.
+        """Send the queue, and what is put in meanwhile, for up to `grace` seconds; then refuse new messages.
 
-        What is queued may still go for `grace` seconds, if the network is ready; then the rest fails with
-        OutboxClosed. Fires when nothing is left.
+        The network's pace is kept, and reconnections are waited for. After the grace period each message that is left is
+        named in the log and fails with OutboxClosed, as do threads that wait for room. Fires when nothing is left.
         """
-        with self._room:
-            self._closed = True
-            self._room.notify_all()
-        if not self._entries or not self._ready or not grace:
+        if not self._entries or not grace:
             self._give_up()
             return succeed(None)
         if self._drained is None:
+            self.log.info(
+                "{network}: {count} messages are queued; the bot leaves when they are sent, at most {grace:.1f} s from now",
+                network=self.network,
+                count=len(self._entries),
+                grace=grace,
+            )
             drained: Deferred[None] = Deferred()
             too_late = self._reactor.callLater(grace, self._give_up)
 
@@ -229,16 +238,21 @@ class Outbox(Generic[P]):
             entry.attempts += 1
             if entry.attempts >= self._attempts:
                 self.log.error(
-                    "{network}: the connection broke {attempts} times over the same message, which is given up",
+                    "{network}: the connection broke {attempts} times over the message to {recipient}, which is given "
+                    "up: {text}",
                     network=self.network,
                     attempts=entry.attempts,
+                    recipient=entry.recipient,
+                    text=entry.text,
                 )
                 self._finish(result)
         else:
             self.log.warn(
-                "{network}: a message could not be sent: {reason}",
+                "{network}: the message to {recipient} could not be sent ({reason}): {text}",
                 network=self.network,
+                recipient=entry.recipient,
                 reason=result.getErrorMessage(),
+                text=entry.text,
             )
             self._finish(result)
 
@@ -252,31 +266,52 @@ class Outbox(Generic[P]):
                 entry.delivery.callback(None)
             else:
                 _fail_quietly(entry.delivery, failure)
-        if not self._entries:
-            self._tell_drained()
+        if not self._entries and self._drained is not None:
+            self._give_up()
 
     def _give_up(self) -> None:
+        """Accept nothing from now on, and fail what is left."""
         self._stop_timer()
         with self._room:
+            self._closed = True
+            self._room.notify_all()
             left = list(self._entries)
             self._entries.clear()
         if left:
-            self.log.warn("{network}: {count} messages were not sent", network=self.network, count=len(left))
+            self.log.warn("{network}: {count} messages were not sent:", network=self.network, count=len(left))
         for entry in left:
+            self._log_loss(entry, under_way=entry is left[0] and self._underway is not None)
             if entry.delivery is not None:
                 _fail_quietly(
                     entry.delivery, Failure(OutboxClosed(f"{self.network} was left before the message was sent"))
                 )
-        self._tell_drained()
-
-    def _tell_drained(self) -> None:
         if self._drained is not None and not self._drained.called:
             self._drained.callback(None)
+
+    def _log_loss(self, entry: _Entry[P], under_way: bool) -> None:
+        """Log which message to whom is lost, and how much of it the network has confirmed."""
+        if under_way and entry.sent == len(entry.parts) - 1:
+            what = "sent but not confirmed"
+        elif entry.sent:
+            what = f"sent {entry.sent} of {len(entry.parts)} parts"
+        else:
+            what = "not sent"
+        self.log.warn(
+            "{network}: {what}, to {recipient}: {text}",
+            network=self.network,
+            what=what,
+            recipient=entry.recipient,
+            text=entry.text,
+        )
 
     def _stop_timer(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
 def _fail_quietly(delivery: Deferred[None], failure: Failure) -> None:

@@ -179,7 +179,7 @@ class TestBackend(LocalBackend):
         """The person whom a message mentions as `@name`."""
         return self.person_named(name.removeprefix("@") if self._as_on_errbot else name)
 
-    def disconnect(self) -> Deferred[None]:
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Accept nothing any more. What was sent stays in `sent`."""
         self._left = True
         return succeed(None)

@@ -42,6 +42,9 @@ from errklein.running.threads import ThreadWaits
 from errklein.text.masking import masker
 from errklein.web import ExpiryWatch, WebServer
 
+LAST_STEP = 0.3
+"""Seconds that plugins have to be deactivated when handlers have used up the grace period."""
+
 
 class Bot(Keeping, Hearing):
     """Everything that runs, by name: `plugin_manager`, `registry`, `web`, `storage`, `runner` and the networks.
@@ -130,7 +133,17 @@ class Bot(Keeping, Hearing):
         self._expiry.start()
 
     async def stop(self, grace: float) -> None:
-        """Take nothing new, give what runs `grace` seconds to end, then deactivate plugins and disconnect."""
+        """Take nothing new, let handlers end, deactivate plugins, send what is queued, and disconnect.
+
+        All of it together takes `grace` seconds; each step begins as soon as the one before has ended. After the grace
+        period plugins get LAST_STEP seconds, and networks are left without waiting for their queues.
+        """
+        end = self.reactor.seconds() + grace
+
+        def left() -> float:
+            remaining: float = end - self.reactor.seconds()
+            return max(0.0, remaining)
+
         self.stopping = True
         self._expiry.stop()
         self.turns.stop()
@@ -145,9 +158,10 @@ class Bot(Keeping, Hearing):
         self.dispatcher.stop()
         self.streams.stop()
         self.command_pool.stop()
-        # Networks are left in order, and what is stored is closed, although a plugin hangs.
-        await _at_most(self.reactor, max(2.0, grace * 0.8), self.plugin_manager.stop())
-        await DeferredList([backend.disconnect() for backend in self.backends.values()])
+        # Networks are left in order, and storage is closed, although a plugin hangs.
+        within = max(left(), LAST_STEP)
+        await _at_most(self.reactor, within, self.plugin_manager.stop(within))
+        await DeferredList([backend.disconnect(left()) for backend in self.backends.values()])
         flask_routes.forget(self.web)
         await self.web.close()
         self.plugin_pool.stop()

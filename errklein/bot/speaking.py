@@ -208,7 +208,7 @@ class Speaking(Telling):
                     if in_turn is None:
                         self._tell_admin(backend, admin, warning, summary)
                     else:
-                        in_turn(self._tell_admin, backend, admin, warning, summary)
+                        in_turn(self._tell_admin, backend, admin, warning, summary, recipient=str(admin), text=text)
                 except Exception as error:
                     self._admin_not_told(backend, admin, error)
 

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 
 _PATIENCE = 60.0
-PATIENCE_AT_THE_END = 1.0
-"""Seconds that a plugin may keep others waiting when the bot stops."""
 
 
 class Lives:
@@ -340,10 +338,11 @@ class Lives:
                     f"{str(error).rstrip('.')}. The configuration from before is in use again."
                 ) from error
 
-    async def stop_all(self) -> None:
+    async def stop_all(self, patience: float) -> None:
         """Deactivate all plugins, those first that were activated last; fires when all are.
 
-        One that takes long keeps the others waiting for a second only: what they have to store would be lost.
+        They are deactivated one after the other until one takes longer than `patience` seconds. The rest doesn't wait
+        any more: what it has to store would be lost.
         """
         slow: list[Deferred[None]] = []
         for name in reversed(self.order):
@@ -351,8 +350,11 @@ class Lives:
             if plugin.instance is not None:
                 self._bot.web.routes.remove(name)
                 ending = Deferred.fromCoroutine(self.end(plugin, plugin.instance))
+                if slow:
+                    slow.append(ending)
+                    continue
                 try:
-                    await result_within(self._bot.reactor, PATIENCE_AT_THE_END, ending)
+                    await result_within(self._bot.reactor, patience, ending)
                 except NotYet:
                     self.log.warn("{plugin} takes long to be deactivated; the others aren't kept waiting", plugin=name)
                     slow.append(ending)

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from errklein.plugins.botplugin import BotPlugin, overrides
 from errklein.plugins.changes import Changes
 from errklein.plugins.flows import FlowFiles
-from errklein.plugins.lives import PATIENCE_AT_THE_END, Lives
+from errklein.plugins.lives import Lives
 from errklein.plugins.loading import Loader
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
@@ -213,12 +213,13 @@ class PluginManager(StoreMixin):
         """Activate all plugins that aren't active, except blacklisted ones; fires with what is to be said of it."""
         return self._changes.make(self._activate_rest)
 
-    def stop(self) -> Deferred[None]:
+    def stop(self, within: float = 3.0) -> Deferred[None]:
         """Deactivate all plugins, those first that were activated last; what they raise is logged.
 
-        A change that is under way may end first, unless it takes longer than a second.
+        A change that is under way may end first, and each plugin is waited for, until one of these takes longer than a
+        third of `within` seconds, or a second.
         """
-        return Deferred.fromCoroutine(self._stop())
+        return Deferred.fromCoroutine(self._stop(min(1.0, within / 3)))
 
     def activate(self, name: str) -> Deferred[None]:
         """Activate the plugin, and those it depends on before it."""
@@ -298,13 +299,13 @@ class PluginManager(StoreMixin):
     async def _add(self, roots: list[Path]) -> dict[Path, str]:
         return await self._loader.load(roots) | await self._flow_files.load(roots)
 
-    async def _stop(self) -> None:
+    async def _stop(self, patience: float) -> None:
         try:
-            await result_within(self._bot.reactor, PATIENCE_AT_THE_END, self._changes.make(_nothing))
+            await result_within(self._bot.reactor, patience, self._changes.make(_nothing))
         except NotYet:
             self.log.warn("A plugin is still being changed; the others aren't kept waiting for that")
         await self._flow_files.stop()
-        await self._lives.stop_all()
+        await self._lives.stop_all(patience)
 
     async def _activate_rest(self) -> list[str]:
         said: list[str] = []

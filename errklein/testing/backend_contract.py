@@ -239,6 +239,15 @@ class BackendContract(_TestCase):
         self.successResultOf(gone)
         self.assertRaises(OutboxClosed, backend.send_message, Message("too late", to=room))
 
+    def test_contract_sends_before_it_leaves(self) -> None:
+        """What is queued when `disconnect` is called with a grace period is sent first."""
+        backend, _ = self.online()
+        backend.send_message(Message("last words", to=backend.build_identifier(self.room_text)))
+        gone = backend.disconnect(5)
+        self.assertEqual([text for _, text in self.sent(backend)], ["last words"])
+        self.take_leave(backend)
+        self.successResultOf(gone)
+
     def test_contract_leaves_before_it_came(self) -> None:
         """`disconnect` works too when the network never let the bot in."""
         backend = self.make_backend()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from io import StringIO
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import FileLogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.outbox import NotConfirmed, Outbox, OutboxClosed, OutboxFull, TokenBucket
+from errklein.logs import format_line
 
 
 class ThreadClock(Clock):
@@ -180,25 +183,168 @@ class OutboxTests(SynchronousTestCase):
             self.assertEqual(self.network.got, list(letters))
             self.network.confirm()
 
-    def test_close_gives_up_what_cannot_go(self) -> None:
-        """Closed while offline, what waits fails; afterwards nothing is accepted."""
+    def logged(self) -> list[str]:
+        """What is logged from now on, as text."""
+        lines: list[str] = []
+
+        def observe(event: LogEvent) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return lines
+
+    def test_close_without_grace(self) -> None:
+        """Closed without a grace period, the queue fails at once; afterwards nothing is accepted."""
         lost = self.outbox.put(["a"])
-        self.successResultOf(self.outbox.close(grace=5))
+        self.successResultOf(self.outbox.close())
         self.failureResultOf(lost, OutboxClosed)
         self.assertRaises(OutboxClosed, self.outbox.put, ["b"])
 
-    def test_close_lets_go_what_still_can(self) -> None:
-        """Closed while online, what waits may still go for the time that is given."""
+    def test_close_sends_for_the_whole_grace_period(self) -> None:
+        """The queue is sent at the network's pace until the grace period is over; only the rest fails."""
+        self.outbox = self.make(pace=TokenBucket(self.clock.seconds, 2.0, 1))
         self.outbox.resume()
-        said, late = self.outbox.put(["a"]), self.outbox.put(["b"])
-        closed = self.outbox.close(grace=1)
+        puts = [self.outbox.put([str(number)]) for number in range(12)]
         self.network.confirm()
-        self.successResultOf(said)
+        closed = self.outbox.close(grace=10)
+        for _ in range(4):
+            self.clock.advance(2)
+            self.network.confirm()
+        self.clock.advance(1.9)
         self.assertNoResult(closed)
-        self.clock.advance(1)
+        self.clock.advance(0.1)
         self.successResultOf(closed)
-        self.failureResultOf(late, OutboxClosed)
+        self.assertEqual(self.network.got[:5], ["0", "1", "2", "3", "4"])
+        for put in puts[:5]:
+            self.successResultOf(put)
+        for put in puts[6:]:
+            self.failureResultOf(put, OutboxClosed)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_close_ends_when_the_queue_is_empty(self) -> None:
+        """Nobody waits for the end of the grace period when everything is sent; then nothing is accepted."""
+        self.outbox.resume()
+        self.outbox.put(["a"])
+        closed = self.outbox.close(grace=10)
+        self.assertNoResult(closed)
+        self.network.confirm()
+        self.successResultOf(closed)
+        self.assertRaises(OutboxClosed, self.outbox.put, ["b"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_put_while_closing(self) -> None:
+        """Handlers that still run may send more while the queue drains."""
+        self.outbox.resume()
+        self.outbox.put(["a"])
+        closed = self.outbox.close(grace=10)
+        late = self.outbox.put(["b"])
+        self.network.confirm()
+        self.assertNoResult(closed)
+        self.network.confirm()
+        self.successResultOf(late)
+        self.successResultOf(closed)
+
+    def test_close_survives_a_reconnection(self) -> None:
+        """A connection that breaks during the grace period and comes back gets the rest of the queue."""
+        self.outbox.resume()
+        self.outbox.put(["a"])
+        self.outbox.put(["b"])
+        closed = self.outbox.close(grace=10)
+        self.network.fail(NotConfirmed())
+        self.outbox.pause()
+        self.clock.advance(5)
+        self.assertNoResult(closed)
+        self.outbox.resume()
+        self.network.confirm()
+        self.network.confirm()
+        self.successResultOf(closed)
+        self.assertEqual(self.network.got, ["a", "a", "b"])
+
+    def test_close_again_without_grace(self) -> None:
+        """Somebody who can't wait ends the draining."""
+        self.outbox.resume()
+        self.outbox.put(["a"])
+        closed = self.outbox.close(grace=10)
+        self.successResultOf(self.outbox.close())
+        self.successResultOf(closed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_lost_messages_are_named(self) -> None:
+        """The log has a line for each message that was not sent: recipient, beginning, and how much of it was sent."""
+        self.outbox.resume()
+        self.outbox.put(["a", "b", "c"], recipient="#ops", text="a b c")
+        self.outbox.put(["d"], recipient="#dev", text="d" * 100)
+        self.outbox.put(["e"], recipient="alice", text="e")
+        lines = self.logged()
+        self.network.confirm()
+        self.outbox.close()
+        self.assertEqual(
+            lines,
+            [
+                "net: 3 messages were not sent:",
+                "net: sent 1 of 3 parts, to #ops: a b c",
+                f"net: not sent, to #dev: {'d' * 60}…",
+                "net: not sent, to alice: e",
+            ],
+        )
+
+    def test_unconfirmed_message_is_named(self) -> None:
+        """A message that was written but not confirmed may have arrived, and the log says so."""
+        self.outbox.resume()
+        self.outbox.put(["a"], recipient="#ops", text="alert")
+        lines = self.logged()
+        self.outbox.close()
+        self.assertEqual(lines[1:], ["net: sent but not confirmed, to #ops: alert"])
+
+    def test_lost_message_is_one_line(self) -> None:
+        """A message of many lines is one line in the log file."""
+        lines = []
+        observe = FileLogObserver(StringIO(), lambda event: lines.append(format_line(event)))
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.outbox.put(["a"], recipient="#ops", text="first\nsecond\x1b[2J")
+        self.outbox.close()
+        self.assertIn("to #ops: first\\nsecond\\x1b[2J\n", lines[1])
+
+    def test_refused_message_is_named(self) -> None:
+        """The log says which message the network refused, and why."""
+        self.outbox.resume()
+        self.outbox.put(["a"], recipient="#ops", text="alert")
+        lines = self.logged()
+        self.network.fail(ValueError("no such room"))
+        self.assertEqual(lines, ["net: the message to #ops could not be sent (no such room): alert"])
+
+    @given(st.lists(st.sampled_from(["put", "confirm", "break", "wait"]), max_size=40))
+    def test_every_message_is_sent_or_named(self, history: list[str]) -> None:
+        """Whatever happens during the grace period, each message is either confirmed or named in the log."""
+        self.setUp()
+        self.outbox = self.make(attempts=1000)
+        self.outbox.resume()
+        lines = self.logged()
+        texts = ["first"]
+        self.outbox.put(["first"], text="first")
+        closed = self.outbox.close(grace=10)
+        confirmed = []
+        for event in history:
+            if closed.called:
+                break
+            if event == "put":
+                texts.append(f"message {len(texts)}")
+                self.outbox.put([texts[-1]], text=texts[-1])
+            elif event == "confirm":
+                confirmed.append(self.network.got[-1])
+                self.network.confirm()
+            elif event == "break":
+                self.network.fail(NotConfirmed())
+                self.outbox.pause()
+                self.outbox.resume()
+            else:
+                self.clock.advance(3)
+        self.clock.advance(10)
+        self.successResultOf(closed)
+        named = [line.rpartition(": ")[2] for line in lines if " to : " in line]
+        self.assertEqual(confirmed + named, texts)
 
     @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40))
     def test_any_history_is_ordered_and_complete(self, history: list[tuple[int, bool]]) -> None:

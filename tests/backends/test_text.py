@@ -403,7 +403,7 @@ class PipeTests(TestCase):
         texts = [f"{number} {'x' * (3_000 if number < 40 else 9_000)}" for number in range(50)]
         for text in texts:
             backend.send_message(Message(text, to=backend.user))
-        left = backend.disconnect()
+        left = backend.disconnect(10)
         output = Output(self.reactor, shown)
         self.addCleanup(output.stop)
         await left

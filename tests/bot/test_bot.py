@@ -462,6 +462,82 @@ class StopTests(NetworksCase):
         self.successResultOf(stopping)
 
 
+class Talker(BotPlugin):
+    """Says good-bye when it is deactivated."""
+
+    gate: Deferred[None] | None = None
+
+    def deactivate(self) -> Any:
+        super().deactivate()
+        self.send(self.build_identifier("bob"), "good-bye")
+        return self.gate
+
+
+class DrainTests(NetworksCase):
+    """How long networks stay connected when the bot stops."""
+
+    plugins = (Slow, Talker)
+
+    def setUp(self) -> None:
+        """Note when and with how much time each network is left."""
+        super().setUp()
+        self.left: list[tuple[float, float]] = []
+        backend = self.backends["libera"]
+        disconnect = backend.disconnect
+
+        def leave(grace: float = 0.0) -> Deferred[None]:
+            self.left.append((self.reactor.seconds() - self.begun, grace))
+            return disconnect(grace)
+
+        self.patch(backend, "disconnect", leave)
+        self.begun = self.reactor.seconds()
+
+    def stop(self) -> Deferred[None]:
+        """Begin to stop with 10 s of grace."""
+        self.begun = self.reactor.seconds()
+        return Deferred.fromCoroutine(self.bot.stop(10))
+
+    def test_idle_bot_leaves_the_whole_grace_period_to_the_queue(self) -> None:
+        """Without running handlers the networks get all of the grace period for what is queued."""
+        self.successResultOf(self.stop())
+        self.assertEqual(self.left, [(0, 10)])
+        self.assertEqual(self.texts()[-1], "good-bye")
+
+    def test_networks_stay_while_handlers_run(self) -> None:
+        """Networks are left when handlers have ended, with what remains of the grace period for the queue."""
+        slow: Any = self.bot.plugin_manager.instance("Slow")
+        self.say("!slow")
+        stopping = self.stop()
+        self.reactor.advance(4)
+        self.assertEqual(self.left, [])
+        slow.gate.callback(None)
+        self.successResultOf(stopping)
+        self.assertEqual(self.left, [(4, 6)])
+        self.assertEqual(self.texts()[-2:], ["at last", "good-bye"])
+
+    def test_networks_are_left_at_the_end_of_the_grace_period(self) -> None:
+        """With a handler that never ends there is no time left, and what plugins say at their end is still accepted."""
+        self.say("!slow")
+        stopping = self.stop()
+        self.reactor.advance(10)
+        self.successResultOf(stopping)
+        self.assertEqual(self.left, [(10, 0)])
+        self.assertEqual(self.texts()[-1], "good-bye")
+
+    def test_a_plugin_that_hangs_takes_no_more_than_the_rest(self) -> None:
+        """A handler and a `deactivate` that never end don't keep networks longer than a fraction of a second."""
+        talker: Any = self.bot.plugin_manager.instance("Talker")
+        talker.gate = Deferred()
+        self.say("!slow")
+        stopping = self.stop()
+        self.reactor.advance(10)
+        self.assertNoResult(stopping)
+        self.reactor.advance(0.3)
+        self.successResultOf(stopping)
+        self.assertEqual(len(self.left), 1)
+        talker.gate.callback(None)
+
+
 class SlowStart(BotPlugin):
     """Takes its time to begin."""
 

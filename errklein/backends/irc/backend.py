@@ -50,9 +50,6 @@ class IRCBackend(RoomLife):
     NICKSERV_WITHIN = 3.0
     """For how many seconds rooms wait for NickServ, for some let only those in who are known to it."""
 
-    LAST_WORDS_WITHIN = 0.4
-    """How many seconds `disconnect` gives to what is still queued."""
-
     def __init__(
         self,
         reactor: Any,
@@ -86,10 +83,14 @@ class IRCBackend(RoomLife):
         self._events = events
         self._link.connect()
 
-    def disconnect(self) -> Deferred[None]:
-        """Say what is queued as far as it goes quickly, then good-bye. Fires when the connection is gone."""
-        self._link.leave()
-        return self._outbox.close(self.LAST_WORDS_WITHIN).addCallback(self._say_goodbye)
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is gone.
+
+        A connection that breaks meanwhile is made again. The queue is given up at once if there is no connection and no
+        attempt at one begins in time.
+        """
+        grace = grace if self._link.can_work_within(grace) else 0.0
+        return self._outbox.close(grace).addCallback(self._say_goodbye)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Accept the message into the outbox, from any thread; see ports.Backend. Raises ValueError for a bad address.
@@ -106,7 +107,7 @@ class IRCBackend(RoomLife):
         text = self._render(message.body)
         longest = PARTS_CAP * size
         lines = at_most(text_lines(text[:longest], size), cut=len(text) > longest)
-        return self._outbox.put([Line(command, target, line) for line in lines])
+        return self._outbox.put([Line(command, target, line) for line in lines], recipient=target, text=message.body)
 
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
         """`#room`, `nick`, `nick!user@host`, or `#room/nick` for somebody in a room; raises ValueError for the rest."""

@@ -61,6 +61,16 @@ class Link:
         self._attempt = self._endpoint.connect(factory)
         self._attempt.addCallbacks(self._connected, self._failed)
 
+    def can_work_within(self, seconds: float) -> bool:
+        """Whether there is a connection, or an attempt at one that is under way or begins within so many seconds."""
+        if self.protocol is not None or self._attempt is not None:
+            return True
+        return (
+            self._timer is not None
+            and self._timer.active()
+            and self._timer.getTime() - self._reactor.seconds() < seconds
+        )
+
     def leave(self) -> None:
         """Connect no more after the present connection."""
         self._leaving = True

@@ -91,12 +91,12 @@ class TextBackend(LocalBackend):
         self._console.start()
         self._outbox.resume()
 
-    def disconnect(self) -> Deferred[None]:
-        """Fires when all has been shown, or can't be within GRACE_PERIOD, and the terminal is as it was before."""
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """Fires when all has been shown, or can't be within `grace` seconds, and the terminal is as it was before."""
         self._turns.stop()
         if self._leaving is None:
             console = self._console
-            closed = self._outbox.close(getattr(self._config, "GRACE_PERIOD", 10.0))
+            closed = self._outbox.close(grace if console is not None else 0.0)
             self._leaving = closed.addCallback(lambda _: console.close() if console is not None else None)
         left: Deferred[None] = Deferred()
 
@@ -114,7 +114,9 @@ class TextBackend(LocalBackend):
         """
         self.accept(message)
         parts = split_message(message.body, self.message_size_limit)
-        return self._outbox.put([self._rendered(part, message.to) for part in parts])
+        return self._outbox.put(
+            [self._rendered(part, message.to) for part in parts], recipient=str(message.to), text=message.body
+        )
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Show it as a line, since messages on a terminal can't be marked."""

@@ -46,14 +46,14 @@ class ThreadedNetwork:
 
     log = Logger()
 
-    LAST_WORDS_WITHIN = 1.0
-    """How many seconds `disconnect` gives to what is still queued."""
-
     SHUT_DOWN_AFTER = 1.0
-    """After how many seconds it then shuts the connection down, if the network's own code hasn't ended."""
+    """Seconds from the end of the queue until `disconnect` shuts the connection down, if the network's code still runs."""
 
     LEAVE_WITHIN = 3.0
-    """After how many seconds it leaves that code behind, which can't be stopped."""
+    """Seconds from the end of the queue until `disconnect` leaves that code behind, which can't be stopped."""
+
+    HURRY = 0.3
+    """SHUT_DOWN_AFTER when the grace period is over; LEAVE_WITHIN is twice that then."""
 
     def __init__(self, reactor: Any, config: Any, make: Callable[[Any], ErrBot]) -> None:
         self.network: str = config.network
@@ -115,18 +115,23 @@ class ThreadedNetwork:
         self._serving = True
         self._thread.begin(self._serve, lambda: on_reactor_soon(self._reactor, self._served))
 
-    def disconnect(self) -> Deferred[None]:
-        """Say what is queued, then end the network's code as Ctrl-C does; fires when it is over, or takes too long."""
-        self.leaving = True
-        self._awake.set()
-        return self._outbox.close(self.LAST_WORDS_WITHIN).addCallback(self._leave)
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """Send the queue for up to `grace` seconds, then end the network's code as Ctrl-C does.
+
+        Fires when the code has ended, or takes too long. Until then its connection is made again if it breaks.
+        """
+        end = self._reactor.seconds() + grace
+        closed = self._outbox.close(grace if self._serving else 0.0)
+        return closed.addCallback(lambda _: self._leave(end - self._reactor.seconds()))
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Accept the message into the outbox, from any thread; see ports.Backend."""
         if message.to is None:
             raise ValueError("a message needs an addressee")
         parts = parts_of(message, self.message_size_limit)
-        return self._outbox.put([partial(self.legacy.send_message, part) for part in parts])
+        return self._outbox.put(
+            [partial(self.legacy.send_message, part) for part in parts], recipient=str(message.to), text=message.body
+        )
 
     def build_identifier(self, text: str) -> Identifier:
         """Who or what the text names; raises ValueError, and whatever the network's own code raises."""
@@ -166,21 +171,21 @@ class ThreadedNetwork:
 
     def change_presence(self, status: str, message: str) -> None:
         """Show others that the bot is `status`, after what is being sent."""
-        self._outbox.put([partial(self.legacy.change_presence, status, message)])
+        self._outbox.put([partial(self.legacy.change_presence, status, message)], text=f"change of presence: {status}")
 
     def send_card(self, card: Card) -> Awaitable[None] | None:
         """Accept the card into the outbox, as `send_message` does: as the network shows cards, else as text."""
         if type(self.legacy).send_card is ErrBot.send_card:
             return self.send_card_as_text(card)
-        return self.in_turn(self.legacy.send_card, card)
+        return self.in_turn(self.legacy.send_card, card, recipient=str(card.to), text=card.title or card.body)
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Put the reaction on the message, after what is being sent. Raises NotImplementedError without reactions."""
-        self.in_turn(self._reacting("add_reaction"), message, reaction)
+        self.in_turn(self._reacting("add_reaction"), message, reaction, text=f"reaction {reaction}")
 
     def remove_reaction(self, message: Message, reaction: str) -> None:
         """Take the reaction away, after what is being sent. Raises NotImplementedError without reactions."""
-        self.in_turn(self._reacting("remove_reaction"), message, reaction)
+        self.in_turn(self._reacting("remove_reaction"), message, reaction, text=f"removal of reaction {reaction}")
 
     # For legacy networks only; in any thread.
 
@@ -219,9 +224,14 @@ class ThreadedNetwork:
             raise AttributeError(f"{self.network} has no bot yet", name=name, obj=self.legacy)
         return object.__getattribute__(self.bot, name)
 
-    def in_turn(self, function: Callable[..., Any], *args: Any) -> Awaitable[None] | None:
-        """Call the function after what is to be sent before; it may block. As `send_message`."""
-        return self._outbox.put([partial(function, *args)])
+    def in_turn(
+        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = ""
+    ) -> Awaitable[None] | None:
+        """Call the function after what is to be sent before; it may block. As `send_message`.
+
+        `recipient` and `text` name what it sends in the log, if it is never called.
+        """
+        return self._outbox.put([partial(function, *args)], recipient=recipient, text=text)
 
     def connected(self) -> None:
         """Send what waits, and tell the bot."""
@@ -335,16 +345,22 @@ class ThreadedNetwork:
         if self._events is not None and not self.leaving:
             self._events.backend_disconnected(self, reason)
 
-    def _leave(self, drained: None) -> Deferred[None]:
+    def _leave(self, seconds: float) -> Deferred[None]:
+        """End the network's code; `seconds` are left of the grace period."""
+        self.leaving = True
+        self._awake.set()
         gone: Deferred[None] = Deferred()
         self._gone = gone
         if not self._serving:
             self._thread.end()
             self._finish()
             return gone
+        # When the grace period is over the process ends within a second.
+        shut_down = min(self.SHUT_DOWN_AFTER, max(seconds, self.HURRY))
+        give_up = min(self.LEAVE_WITHIN, max(seconds, 2 * self.HURRY))
         self._timers = [
-            self._reactor.callLater(self.SHUT_DOWN_AFTER, self._shut_down_aside),
-            self._reactor.callLater(self.LEAVE_WITHIN, self._give_up),
+            self._reactor.callLater(shut_down, self._shut_down_aside),
+            self._reactor.callLater(give_up, self._give_up),
         ]
         self._thread.interrupt()
         return gone

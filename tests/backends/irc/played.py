@@ -121,6 +121,12 @@ class PlayedServer:
         self.say(f":{nick}!~e@host JOIN {room}", f":irc.example 353 {nick} = {room} :{names}")
         self.say(f":irc.example 366 {nick} {room} :End")
 
+    def confirm(self) -> None:
+        """Answer the PINGs that are there, without letting time pass."""
+        self.read()
+        while self.pings:
+            self.say(f":irc.example PONG irc.example :{self.pings.pop(0).partition(':')[2]}")
+
     def answer(self) -> int:
         """Answer the PINGs behind lines, as long as there are any and time has to pass for more. How many there were."""
         answered = 0

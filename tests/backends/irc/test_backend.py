@@ -33,6 +33,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
     def setUp(self) -> None:
         """A server."""
         self.server = PlayedServer()
+        self.last: list[str] = []
 
     def make_backend(self) -> IRCBackend:
         """A backend that wants to be in the room."""
@@ -51,13 +52,15 @@ class ContractTests(BackendContract, SynchronousTestCase):
         """What was said."""
         self.server.clock.let_threads()
         self.server.answer()
-        said = [line.split(" ", 2) for line in self.server.take() if line.startswith("PRIVMSG")]
+        lines = self.server.take()
+        self.last = lines[-1:] or self.last
+        said = [line.split(" ", 2) for line in lines if line.startswith("PRIVMSG")]
         return [(words[1], words[2][1:]) for words in said]
 
     def take_leave(self, backend: Any) -> None:
         """The server closes the connection after QUIT."""
         if self.server.protocol is not None:
-            self.assertEqual(self.server.take()[-1], "QUIT :good-bye")
+            self.assertEqual(self.server.take()[-1:] or self.last, ["QUIT :good-bye"])
             self.server.close()
 
 
@@ -463,10 +466,73 @@ class LeavingTests(PlayedTests):
         """What is under way when the bot leaves is still said before QUIT."""
         backend = self.online()
         said = backend.send_message(Message("stopping", to=backend.query_room("#ops")))
-        gone = backend.disconnect()
+        gone = backend.disconnect(10)
         self.server.answer()
         self.successResultOf(said)
         self.assertEqual(self.server.take(), ["PRIVMSG #ops :stopping", "QUIT :good-bye"])
+        self.server.clock.advance(0.5)
+        self.successResultOf(gone)
+
+    def test_the_queue_is_sent_at_its_pace(self) -> None:
+        """During the grace period lines go at the configured rate; QUIT follows, and the log names what is left."""
+        backend = self.online(IRC_CHANNEL_RATE=2)
+        room = backend.query_room("#ops")
+        for number in range(12):
+            backend.send_message(Message(f"post {number}", to=room))
+        lines = logged(self, " to #ops: ")
+        gone = backend.disconnect(9)
+        for _ in range(8):
+            self.server.confirm()
+            self.server.clock.advance(1)
+        self.server.confirm()
+        self.assertEqual(self.server.take(), [f"PRIVMSG #ops :post {number}" for number in range(5)])
+        self.server.clock.advance(1)
+        self.assertEqual(self.server.take(), ["QUIT :good-bye"])
+        self.assertEqual(lines, [f"irc: not sent, to #ops: post {number}" for number in range(5, 12)])
+        self.server.clock.advance(0.5)
+        self.successResultOf(gone)
+        self.assertEqual(self.server.clock.getDelayedCalls(), [])
+
+    def test_reconnects_to_send_the_queue(self) -> None:
+        """A connection that breaks during the grace period is made again, and the queue is sent there."""
+        backend = self.online()
+        said = backend.send_message(Message("alert", to=backend.query_room("#ops")))
+        gone = backend.disconnect(10)
+        self.server.transport.loseConnection()
+        self.server.clock.advance(2)
+        self.server.welcome()
+        self.server.enter("#ops")
+        self.server.answer()
+        self.successResultOf(said)
+        self.assertIn("QUIT :good-bye", self.server.take())
+        self.server.clock.advance(0.5)
+        self.successResultOf(gone)
+
+    def test_no_waiting_for_a_server_that_is_not_tried_in_time(self) -> None:
+        """With the network down and the next attempt after the grace period, the bot stops at once and names the queue."""
+        backend = self.connecting()
+        self.server.refuse()
+        for _ in range(5):
+            self.server.clock.advance(60)
+            self.server.refuse()
+        backend.send_message(Message("alert", to=backend.query_room("#ops")))
+        lines = logged(self, " to #ops: ")
+        self.successResultOf(backend.disconnect(10))
+        self.assertEqual(lines, ["irc: not sent, to #ops: alert"])
+        self.assertEqual(self.server.clock.getDelayedCalls(), [])
+
+    def test_waits_for_an_attempt_that_begins_in_time(self) -> None:
+        """With the network down, an attempt that begins within the grace period may still send the queue."""
+        backend = self.connecting(rooms=["#ops"])
+        self.server.refuse()
+        said = backend.send_message(Message("alert", to=backend.query_room("#ops")))
+        gone = backend.disconnect(10)
+        self.assertNoResult(gone)
+        self.server.clock.advance(2)
+        self.server.welcome()
+        self.server.enter("#ops")
+        self.server.answer()
+        self.successResultOf(said)
         self.server.clock.advance(0.5)
         self.successResultOf(gone)
 

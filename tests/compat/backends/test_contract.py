@@ -30,9 +30,9 @@ class ContractTests(BackendContract, SynchronousTestCase):
         gone: list[Deferred[None]] = []
         self.left: list[None] = []
 
-        def disconnect() -> Deferred[None]:
+        def disconnect(grace: float = 0.0) -> Deferred[None]:
             if not gone:
-                gone.append(leave())
+                gone.append(leave(grace))
                 gone[0].addCallback(self.left.append)
             return gone[0]
 

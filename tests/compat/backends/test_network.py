@@ -6,11 +6,14 @@ import threading
 from io import BytesIO
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from errklein import BotPlugin, botcmd
 from errklein.backends.outbox import OutboxClosed
 from errklein.chat import Card, Message, Reaction
 from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.finding import make_network
+from tests.backends.irc.listening import logged
 from tests.compat.backends.kit import LegacyNetworkCase
 
 
@@ -279,6 +282,38 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.legacy.done, ["interrupted", "shutdown"])
         self.assertRaises(OutboxClosed, self.network.send_message, Message("late", to=self.legacy.bot_identifier))
         self.assertEqual(self.ended, [])
+
+    def test_stopping_sends_what_is_queued(self) -> None:
+        """When the bot stops, everything that is queued is sent before the network's code ends."""
+        self.until(lambda: self.legacy.connections)
+        self.legacy.may_send = threading.Event()
+        bob = self.bot.build_identifier("bob")
+        for number in range(3):
+            self.bot.send(bob, str(number))
+        stopped: list[Any] = []
+        Deferred.fromCoroutine(self.bot.stop(10)).addBoth(stopped.append)
+        self.reactor.advance(5)
+        self.assertEqual((stopped, self.legacy.done), ([], []))
+        self.legacy.may_send.set()
+        self.until(lambda: stopped, "the bot to stop")
+        self.bot.storage = None
+        self.assertEqual(self.legacy.sent, [("bob", "0"), ("bob", "1"), ("bob", "2")])
+        self.assertEqual(self.legacy.done, ["interrupted", "shutdown"])
+
+    def test_what_cannot_be_sent_is_named(self) -> None:
+        """A network that doesn't take its messages in time is left, and the log names them."""
+        self.until(lambda: self.legacy.connections)
+        self.legacy.may_send = threading.Event()
+        self.addCleanup(self.legacy.may_send.set)
+        for number in range(2):
+            self.bot.send(self.bot.build_identifier("bob"), f"alert {number}")
+        lines = logged(self, " to bob: ")
+        stopped: list[Any] = []
+        Deferred.fromCoroutine(self.bot.stop(10)).addBoth(stopped.append)
+        self.reactor.advance(10)
+        self.until(lambda: stopped, "the bot to stop")
+        self.bot.storage = None
+        self.assertEqual(lines, ["once: sent but not confirmed, to bob: alert 0", "once: not sent, to bob: alert 1"])
 
     def test_the_end_of_the_network(self) -> None:
         """A true answer of `serve_once` means that it is over: with no other network, so is the bot."""

@@ -1,0 +1,134 @@
+"""A bot that stops while messages are queued, on a real ngircd: what the rate allows is sent, and the log names the rest."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.backends.irc.ngircd import Ngircd, Person, join
+from tests.processes import TWISTD, Program, free_port, write_config, write_plugin
+
+POSTER = """
+    from errklein import BotPlugin, webhook
+
+    class Poster(BotPlugin):
+        @webhook
+        def post(self, payload):
+            self.send(self.build_identifier("#ops"), payload["text"])
+"""
+
+
+class DrainingTests(TestCase):
+    """A process that is told to stop."""
+
+    timeout = 60
+
+    async def start(self, rate: float, grace: float) -> None:
+        """A bot in #ops that says one line each `rate` seconds, and alice, an administrator, beside it."""
+        from twisted.internet import reactor
+
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        self.server = Ngircd(penalties=False)
+        self.addCleanup(self.server.stop)
+        self.server.start()
+        await deferToThread(self.wait_for_server)
+        self.person: Person = await join(reactor, self.server.port, "alice", "#ops")
+        self.addCleanup(self.person.leave)
+        write_plugin(directory / "plugins", "Poster", dedent(POSTER))
+        write_config(
+            directory,
+            {
+                "BACKEND": "IRC",
+                "BOT_IDENTITY": {"nickname": "errklein", "server": "127.0.0.1", "port": self.server.port},
+                "BOT_ADMINS": ("alice!*@*",),
+                "CHATROOM_PRESENCE": ("#ops",),
+                "IRC_CHANNEL_RATE": rate,
+                "GRACE_PERIOD": grace,
+                "BOT_EXTRA_PLUGIN_DIR": str(directory / "plugins"),
+            },
+        )
+        self.port = free_port()
+        endpoint = f"tcp:{self.port}:interface=127.0.0.1"
+        self.program = Program(TWISTD, "-n", "errklein", "--web", endpoint, cwd=directory)
+        self.addCleanup(self.program.kill)
+        await self.person.wait_for("errklein", "JOIN", "#ops")
+
+    def wait_for_server(self) -> None:
+        """Block until ngircd accepts connections."""
+        limit = time.monotonic() + 10
+        while not self.server.is_up():
+            if time.monotonic() > limit:
+                raise AssertionError("ngircd does not accept connections")
+            time.sleep(0.02)
+
+    def post(self, count: int) -> None:
+        """Post so many messages."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        for number in range(count):
+            connection.request("POST", "/post", f'{{"text": "post {number}"}}', {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            response.read()
+            self.assertEqual(response.status, 200)
+        connection.close()
+
+    async def stop(self, tell: Callable[[], object]) -> tuple[int, float]:
+        """Have the bot stop; its status, and the seconds that it took."""
+        begun = time.monotonic()
+        tell()
+        status = await deferToThread(self.program.wait)
+        took = time.monotonic() - begun
+        await self.person.wait_for("errklein", "QUIT")
+        return status, took
+
+    async def test_grace_period_is_used(self) -> None:
+        """With half a line a second, 12 posts and SIGTERM, 10 s send about five more lines; the log names the others."""
+        await self.start(rate=2, grace=10)
+        await deferToThread(self.post, 12)
+        status, took = await self.stop(lambda: self.program.signal(signal.SIGTERM))
+        said = self.person.said
+        self.assertEqual(said, [f"post {number}" for number in range(len(said))])
+        self.assertIn(len(said), (5, 6, 7), said)
+        named = re.findall(r"not sent, to #ops: (post \d+)\n", self.program.text)
+        self.assertEqual(said + named, [f"post {number}" for number in range(12)], self.program.text)
+        self.assertEqual(status, -signal.SIGTERM)
+        self.assertGreater(took, 9.5)
+        self.assertLess(took, 11)
+        self.assertIn("good-bye", self.person.lines[-1].text)
+
+    async def assert_all_is_sent(self, tell: Callable[[], object], status: int) -> None:
+        """Everything that is queued is sent, and then nobody waits for the end of the grace period."""
+        await self.start(rate=0.2, grace=10)
+        await deferToThread(self.post, 6)
+        ended, took = await self.stop(tell)
+        said = [text for text in self.person.said if text.startswith("post")]
+        self.assertEqual(said, [f"post {number}" for number in range(6)])
+        self.assertNotIn("not sent", self.program.text)
+        self.assertEqual(ended, status)
+        self.assertLess(took, 8)
+
+    async def test_sigint(self) -> None:
+        """Ctrl-C sends the queue."""
+        await self.assert_all_is_sent(lambda: self.program.signal(signal.SIGINT), -signal.SIGINT)
+
+    async def test_shutdown_command(self) -> None:
+        """`!shutdown` sends the queue, and the status is 0."""
+        await self.assert_all_is_sent(lambda: self.person.send("PRIVMSG errklein :!shutdown --confirm"), 0)
+
+    async def test_second_signal(self) -> None:
+        """A second signal ends the process at once, whatever is queued."""
+        await self.start(rate=5, grace=30)
+        await deferToThread(self.post, 3)
+        self.program.signal(signal.SIGTERM)
+        await deferToThread(self.program.wait_for, "the bot leaves when they are sent")
+        status, took = await self.stop(lambda: self.program.signal(signal.SIGTERM))
+        self.assertEqual(status, -signal.SIGTERM)
+        self.assertLess(took, 3)
