@@ -68,7 +68,8 @@ def wire(
             runner=runner,
             # Most commands are short: they needn't wait for a turn of the reactor each.
             command_pool=WorkerPool(reactor, "commands", config.BOT_ASYNC_POOLSIZE, ahead=90),
-            plugin_pool=WorkerPool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE),
+            # A callback, poller or activation that hangs takes no thread from other plugins for longer than that.
+            plugin_pool=WorkerPool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE, overdue=5.0, spare=100),
             backends={name: make_backend(reactor, view) for name, view in config.networks.items()},
             plugin_roots=[Path(directory) for directory in config.directories("BOT_EXTRA_PLUGIN_DIR")],
             ended=ended or reactor.stop,

@@ -37,7 +37,7 @@ class BotPlugin(StoreMixin):
         self.is_activated = False
         self.dependencies: list[str] = []
         self.log = logging.getLogger(f"errbot.plugins.{self._name}")
-        self.__pollers = Pollers(bot.reactor, bot.runner, bot.command_pool, self._name)
+        self.__pollers = Pollers(bot.reactor, bot.runner, bot.plugin_pool, self._name)
         self.__dynamic_plugins: dict[str, BotPlugin] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:

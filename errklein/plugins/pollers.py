@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import on_reactor_soon
+
+OVERDUE = 60.0
+"""Seconds after which the log names a call that has not returned."""
 
 
 class _Poller:
@@ -32,6 +36,8 @@ class _Poller:
         self._stopped = False
         self._loop = LoopingCall(self._tick)
         self._loop.clock = pollers.reactor
+        self._warning: IDelayedCall | None = None
+        self._warned = False
 
     def begin(self) -> None:
         if self._stopped:
@@ -55,6 +61,7 @@ class _Poller:
         self._stopped = True
         if self._loop.running:
             self._loop.stop()
+        self._forget_warning()
 
     def _tick(self) -> Any:
         return maybeDeferred(self._call).addErrback(self._report)
@@ -65,7 +72,30 @@ class _Poller:
             self._left -= 1
             if self._left <= 0:
                 self._pollers.forget(self)
-        return self._pollers.runner.run(method, *args, pool=self._pollers.pool, **kwargs)
+        running = self._pollers.runner.run(method, *args, pool=self._pollers.pool, **kwargs)
+        if not (running.called or self._warned or self._stopped):
+            self._warning = self._pollers.reactor.callLater(OVERDUE, self._warn)
+            running.addBoth(self._returned)
+        return running
+
+    def _returned(self, result: Any) -> Any:
+        self._forget_warning()
+        return result
+
+    def _forget_warning(self) -> None:
+        if self._warning is not None:
+            self._warning.cancel()
+            self._warning = None
+
+    def _warn(self) -> None:
+        self._warning = None
+        self._warned = True
+        self._pollers.log.warn(
+            "{plugin}: the poller {method} has not returned for {seconds:.0f} s; it isn't called again until it does",
+            plugin=self._pollers.owner,
+            method=self._method_name,
+            seconds=OVERDUE,
+        )
 
     def _report(self, failure: Failure) -> None:
         self._pollers.log.failure(

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
@@ -57,14 +58,21 @@ def start_daemon_thread(target: Callable[[], None], name: str) -> None:
 
 
 class _Job:
-    __slots__ = ("deferred", "function", "prepare", "result", "since")
+    __slots__ = ("deferred", "function", "name", "prepare", "replaced", "result", "since")
 
-    def __init__(self, prepare: Callable[[], Callable[[], Any]], since: float) -> None:
+    def __init__(self, prepare: Callable[[], Callable[[], Any]], since: float, name: Callable[[], str] | None) -> None:
         self.prepare = prepare
         self.since = since
+        """When the job began to wait; from `_begin` on, when it was handed to a thread."""
+        self.name = name
+        self.replaced = False
         self.deferred: Deferred[Any] = Deferred()
         self.function: Callable[[], Any] | None = None
         self.result: Any = None
+
+
+def _called(job: _Job) -> str:
+    return "an unnamed job" if job.name is None else job.name()
 
 
 class WorkerPool:
@@ -73,7 +81,13 @@ class WorkerPool:
     `queue=None` and `wait=None` mean without limit. Threads are started when they are first needed. So many jobs as `ahead`
     says are handed to the threads before one of them is free: short jobs then follow each other without waiting for the
     reactor, but what to call was decided a little earlier.
+
+    With `overdue`, a job that has been running for so many seconds while others wait is replaced: it doesn't count
+    against `size` any more, so another thread starts. At most `spare` jobs are replaced at once. Each is logged by its
+    name. This needs `ahead` to be 0.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -84,13 +98,21 @@ class WorkerPool:
         queue: int | None = None,
         wait: float | None = None,
         ahead: int = 0,
+        overdue: float | None = None,
+        spare: int = 0,
         start_thread: StartThread = start_daemon_thread,
     ) -> None:
         self.name = name
         self.size = size
         self.queue_limit = queue
         self.wait_limit = wait
-        self._most = size + ahead
+        self.overdue = overdue
+        self.spare = spare
+        self._ahead = ahead
+        self._in_threads: dict[_Job, None] = {}
+        self._replaced = 0
+        self._replacing: IDelayedCall | None = None
+        self._exhausted = False
         self._reactor = reactor
         self._start_thread = start_thread
         self._waiting: deque[_Job] = deque()
@@ -106,42 +128,48 @@ class WorkerPool:
     @property
     def running(self) -> int:
         """How many jobs are in a thread now, the ones whose caller has given up included."""
-        return min(self._running, self.size)
+        return min(self._running, self.size + self._replaced)
 
     @property
     def waiting(self) -> int:
         """How many jobs wait for a thread."""
         return self._running - self.running + len(self._waiting) + len(self._admitted)
 
-    def run(self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False) -> Deferred[T]:
+    def run(
+        self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False, name: Callable[[], str] | None = None
+    ) -> Deferred[T]:
         """Call `prepare` on the reactor as soon as a thread is free, and what it returns in that thread.
 
         So the job can be decided upon at the last moment. The Deferred fires on the reactor with the job's result, or
         fails with what `prepare` or the job raised, with Overloaded, or with PoolStopped. It must not be cancelled:
         a thread can't be stopped. An `admitted` job belongs to one that was taken before, as the next item of an answer
-        does: it goes before those that wait, and is never refused for being one too many.
+        does: it goes before those that wait, and is never refused for being one too many. `name` returns what the job is
+        called in the log.
         """
-        job = _Job(prepare, self._reactor.seconds())
+        job = _Job(prepare, self._reactor.seconds(), name)
         if self._stopped:
             job.deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
         elif self._running < self._most and not self._waiting and not self._admitted:
             self._begin(job)
         elif admitted:
             self._admitted.append(job)
+            self._watch_threads()
         elif self.queue_limit is not None and len(self._waiting) >= self.queue_limit:
             reason = f"{self._running} jobs run and {len(self._waiting)} wait"
             job.deferred.errback(Failure(Overloaded(self.name, reason, self.wait_limit or 1.0)))
         else:
             self._waiting.append(job)
             self._watch_queue()
+            self._watch_threads()
         return job.deferred
 
     def stop(self) -> None:
         """Refuse new jobs and fail those that wait. Running jobs go on; their threads end after them."""
         self._stopped = True
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+        for timer in (self._expiry, self._replacing):
+            if timer is not None:
+                timer.cancel()
+        self._expiry = self._replacing = None
         handed = self._taken_back()
         self._running -= len(handed)
         for job in (*handed, *self._admitted, *self._waiting):
@@ -158,6 +186,9 @@ class WorkerPool:
             job.deferred.errback(Failure())
             return
         self._running += 1
+        if self.overdue is not None:
+            job.since = self._reactor.seconds()
+            self._in_threads[job] = None
         if self._threads < self.running:
             self._threads += 1
             self._start_thread(self._work, f"errklein {self.name} {self._threads}")
@@ -184,12 +215,59 @@ class WorkerPool:
         while self._outbox:
             job = self._outbox.popleft()
             self._running -= 1
-            while (self._admitted or self._waiting) and self._running < self._most:
-                self._begin(self._next())
+            self._in_threads.pop(job, None)
+            self._replaced -= job.replaced
+            self._exhausted = False
+            self._begin_waiting()
             if isinstance(job.result, Failure):
                 job.deferred.errback(job.result)
             else:
                 job.deferred.callback(job.result)
+        self._watch_threads()
+
+    @property
+    def _most(self) -> int:
+        """How many jobs may be handed to threads."""
+        return self.size + self._replaced + self._ahead
+
+    def _watch_threads(self) -> None:
+        """Look at the running jobs when the first of them is overdue, if others wait."""
+        if self.overdue is None or self._replacing is not None or self._exhausted:
+            return
+        if self._admitted or self._waiting:
+            begun = next(job.since for job in self._in_threads if not job.replaced)
+            due = begun + self.overdue - self._reactor.seconds()
+            self._replacing = self._reactor.callLater(max(0.0, due), self._replace)
+
+    def _replace(self) -> None:
+        """Let jobs that wait take the places of those that are overdue."""
+        self._replacing = None
+        assert self.overdue is not None
+        now = self._reactor.seconds()
+        for job in [job for job in self._in_threads if not job.replaced and now - job.since >= self.overdue]:
+            if not (self._admitted or self._waiting):
+                return
+            if self._replaced >= self.spare:
+                self._exhausted = True
+                self.log.error(
+                    "The {pool} pool is exhausted: its {size} threads and {spare} spare ones are busy with {jobs}",
+                    pool=self.name,
+                    size=self.size,
+                    spare=self.spare,
+                    jobs=", ".join(_called(job) for job in self._in_threads),
+                )
+                return
+            job.replaced = True
+            self._replaced += 1
+            self.log.warn(
+                "{job} has been running for {seconds:.0f} s, and all threads of the {pool} pool are busy; another "
+                "thread takes its place",
+                job=_called(job),
+                seconds=now - job.since,
+                pool=self.name,
+            )
+            self._begin_waiting()
+        self._watch_threads()
 
     def _taken_back(self) -> list[_Job]:
         """The jobs that were handed to the threads before one was free."""
@@ -200,13 +278,14 @@ class WorkerPool:
             except Empty:
                 break
         # A thread that is free is about to begin one of them.
-        free = max(0, self.size - (self._running - len(handed)))
+        free = max(0, self.size + self._replaced - (self._running - len(handed)))
         for job in handed[:free]:
             self._inbox.put(job)
         return [job for job in handed[free:] if job is not None]
 
-    def _next(self) -> _Job:
-        return (self._admitted or self._waiting).popleft()
+    def _begin_waiting(self) -> None:
+        while (self._admitted or self._waiting) and self._running < self._most:
+            self._begin((self._admitted or self._waiting).popleft())
 
     def _watch_queue(self) -> None:
         if self.wait_limit is None or self._expiry is not None or not self._waiting:

@@ -130,8 +130,11 @@ class Runner:
             self._leave(subject)
             return result
 
+        def name() -> str:
+            return describe(self._going[key]) if key in self._going else "a function that is no plugin's method"
+
         self._tally.enter()
-        return pool.run(prepared, admitted=admitted).addBoth(end)
+        return pool.run(prepared, admitted=admitted, name=name).addBoth(end)
 
     def running(self, subject: Any = None) -> int:
         """How many handlers of `subject`, a plugin's instance, run now; without one, of all, those that wait for a
@@ -177,6 +180,11 @@ class Runner:
         if subject is not None:
             self._tally.leave(id(subject))
         self._tally.leave()
+
+
+def describe(going: Going) -> str:
+    """The method as the log names it: the plugin's name, or the class of what isn't a plugin, and the method's."""
+    return f"{getattr(going.subject, 'name', None) or type(going.subject).__name__}.{going.name}"
 
 
 def _function(handler: Any) -> Any:

@@ -19,7 +19,9 @@ class InlinePool(WorkerPool):
     def __init__(self, reactor: Any, name: str) -> None:
         super().__init__(reactor, name, 1)
 
-    def run(self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False) -> Deferred[T]:
+    def run(
+        self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False, name: Callable[[], str] | None = None
+    ) -> Deferred[T]:
         """The Deferred has already fired with the job's result, or with what it raised."""
         return maybeDeferred(self._do, prepare)
 

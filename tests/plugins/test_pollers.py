@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from errklein import BotPlugin
+from errklein.bot import Bot
 from errklein.testing import PluginTestCase
+from tests import needs_network
+from tests.chapter.kit import RealBotCase
+from tests.processes import write_plugin
 
 
 class Ticker(BotPlugin):
@@ -166,9 +171,99 @@ class PollerTests(PluginTestCase):
         self.assertEqual(self.ticker.ticks, ["began", "began"])
         self.ticker.slow.callback(None)
 
+    def test_a_call_that_hangs_is_logged(self) -> None:
+        """After a minute the log names the plugin and the method that has not returned, once."""
+        self.ticker.start_poller(1, self.ticker.lingers)
+        self.bot.advance(1)
+        self.bot.advance(59.9)
+        self.assertNotIn("has not returned", "\n".join(self.bot.log))
+        self.bot.advance(0.1)
+        self.bot.advance(600)
+        line = "Ticker: the poller lingers has not returned for 60 s; it isn't called again until it does"
+        self.assertEqual("\n".join(self.bot.log).count(line), 1)
+        assert self.ticker.slow is not None
+        self.ticker.slow.callback(None)
+        self.bot.advance(1)
+        self.assertEqual(self.ticker.ticks, ["began", "began"])
+        self.ticker.slow.callback(None)
+
+    def test_a_call_that_hangs_leaves_no_timer_behind(self) -> None:
+        """Deactivating the plugin ends the watch over a call that hangs; `stop` would find what is left."""
+        self.ticker.start_poller(1, self.ticker.lingers)
+        self.bot.advance(1)
+        self.command("!plugin deactivate Ticker")
+        self.bot.advance(600)
+        self.assertNotIn("has not returned", "\n".join(self.bot.log))
+        assert self.ticker.slow is not None
+        self.ticker.slow.callback(None)
+
     def test_deactivation_ends_pollers(self) -> None:
         """A plugin that isn't active doesn't poll."""
         self.ticker.start_poller(1, self.ticker.tick)
         self.command("!plugin deactivate Ticker")
         self.bot.advance(1)
         self.assertEqual(self.ticker.ticks, [])
+
+
+HANGING = """
+import threading
+from twisted.internet import reactor
+from errklein import BotPlugin, botcmd
+
+class Hanging(BotPlugin):
+    gate = threading.Event()
+    begun = []
+
+    def activate(self):
+        super().activate()
+        for number in range(10):
+            self.start_poller(0.01, self.hang, args=(number,))
+
+    def hang(self, number):
+        self.begun.append(number)
+        if len(self.begun) == self._bot.plugin_pool.size:
+            reactor.callFromThread(self._bot.all_hang.callback, None)
+        self.gate.wait()
+"""
+
+OTHER = """
+from errklein import BotPlugin, botcmd
+
+class Other(BotPlugin):
+    @botcmd
+    def plain(self, msg, args):
+        return "answered"
+
+    def callback_message(self, message):
+        if message.body == "hello":
+            self.send(message.frm, "hello back")
+"""
+
+
+class HangingPollerTests(RealBotCase):
+    """Pollers that never return, in real threads."""
+
+    async def setUp(self) -> None:
+        """Have a plugin whose pollers hang in as many threads as there are for plugins, and another one."""
+        needs_network()
+        directory = Path(self.mktemp())
+        write_plugin(directory, "Hanging", HANGING)
+        write_plugin(directory, "Other", OTHER)
+        all_hang: Deferred[None] = Deferred()
+        Bot.all_hang = all_hang  # type: ignore[attr-defined]
+        self.addCleanup(delattr, Bot, "all_hang")
+        await self.start_bot(directory)
+        gate = self.bot.plugin_manager.instance("Hanging").gate  # type: ignore[attr-defined]
+        gate.clear()
+        self.addCleanup(gate.set)
+        await all_hang
+
+    async def test_commands_are_answered(self) -> None:
+        """Pollers that hang in all threads of their pool mute no command."""
+        self.assertEqual(await self.command("!plain"), "answered")
+
+    async def test_callbacks_of_other_plugins_are_called(self) -> None:
+        """Other plugins' callbacks and administration wait for a while, and then get threads of their own."""
+        self.bot.plugin_pool.overdue = 0.05
+        self.assertEqual(await self.command("hello"), "hello back")
+        self.assertEqual(await self.command("!plugin reload Other"), "Plugin Other reloaded.")

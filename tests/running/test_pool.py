@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import Overloaded, PoolStopped, WorkerPool
@@ -117,6 +118,85 @@ class WorkerPoolTests(SynchronousTestCase):
             self.clock.turn()
         self.assertEqual(order, ["admitted", "other"])
         self.successResultOf(admitted)
+
+    def lending(self, size: int = 2, spare: int = 3) -> WorkerPool:
+        """A pool that replaces threads whose job has been running for 5 s."""
+        self.clock = PoolClock()
+        pool = WorkerPool(self.clock, "test", size, overdue=5, spare=spare)
+        self.addCleanup(pool.stop)
+        self.lines: list[str] = []
+
+        def observe(event: dict[str, Any]) -> None:
+            self.lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return pool
+
+    def hang(self, pool: WorkerPool, *names: str) -> threading.Event:
+        """Let a job of each name run until the event is set."""
+        event = threading.Event()
+        self.addCleanup(event.set)
+        for name in names:
+            running = pool.run(lambda: lambda: event.wait(10), name=lambda name=name: name)
+            running.addErrback(lambda failure: failure.trap(PoolStopped))
+        return event
+
+    def test_a_job_that_hangs_keeps_others_waiting_for_a_while_only(self) -> None:
+        """After 5 s another thread takes the place of one that hangs, and the log names the job."""
+        pool = self.lending()
+        self.hang(pool, "Hangs.one", "Hangs.two")
+        result = pool.run(lambda: lambda: "done")
+        self.clock.advance(4.9)
+        self.assertEqual((pool.running, pool.waiting), (2, 1))
+        self.clock.advance(0.1)
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(result), "done")
+        self.assertEqual(len(self.lines), 1)
+        self.assertIn("Hangs.one has been running for 5 s", self.lines[0])
+
+    def test_no_thread_is_replaced_while_nobody_waits(self) -> None:
+        """Long jobs in a pool with free threads, or nothing else to do, are nobody's business."""
+        pool = self.lending()
+        self.hang(pool, "Hangs.one", "Hangs.two")
+        self.clock.advance(100)
+        self.assertEqual(self.lines, [])
+        result = pool.run(lambda: lambda: "done")
+        self.clock.advance(0)
+        self.clock.turn()
+        self.assertEqual(self.successResultOf(result), "done")
+
+    def test_each_job_that_hangs_is_replaced(self) -> None:
+        """Jobs that hang one after the other are replaced and named once each, as long as there are spare threads."""
+        pool = self.lending(size=1, spare=2)
+        for name in ("one", "two", "three"):
+            self.hang(pool, f"Hangs.{name}")
+        waiting = pool.run(lambda: lambda: "done")
+        for _ in range(4):
+            self.clock.advance(5)
+        self.assertNoResult(waiting)
+        self.assertEqual(pool.running, 3)
+        self.assertEqual(
+            [line.partition(" has been")[0].split()[-1] for line in self.lines[:2]], ["Hangs.one", "Hangs.two"]
+        )
+        self.assertIn("exhausted", self.lines[2])
+        self.assertIn("Hangs.one, Hangs.two, Hangs.three", self.lines[2])
+        self.assertEqual(len(self.lines), 3)
+        waiting.addErrback(lambda failure: failure.trap(PoolStopped))
+
+    def test_the_size_is_kept_when_what_hung_ends(self) -> None:
+        """When a job that was replaced ends, no more jobs run at once than before it hung."""
+        pool = self.lending(size=1)
+        event = self.hang(pool, "Hangs.one")
+        result = pool.run(lambda: lambda: "done")
+        self.clock.advance(5)
+        while not result.called:
+            self.clock.turn()
+        event.set()
+        while pool.running:
+            self.clock.turn()
+        self.hang(pool, "a", "b")
+        self.assertEqual((pool.running, pool.waiting), (1, 1))
 
     def test_a_stopped_pool_refuses(self) -> None:
         """Jobs that wait, and new ones, fail when the pool stops."""
