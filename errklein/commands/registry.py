@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,8 @@ class RegisteredCommand:
     yields: bool = False
     instance: object = None
     """The plugin itself. Plugins that are made at run time may have the name of another one."""
+    place: int = 0
+    """Of two commands of one name, that of the lower place has it."""
 
 
 class CommandRegistry:
@@ -37,56 +40,51 @@ class CommandRegistry:
         self._patterns: dict[str, RegisteredCommand] = {}
         self._given: dict[str, RegisteredCommand] = {}
         self.by_pattern: tuple[RegisteredCommand, ...] = ()
-        """The commands that are given by what a pattern is found in, in the order in which they were registered."""
+        """The commands that are given by what a pattern is found in, in the order of their places."""
         self.overheard: tuple[RegisteredCommand, ...] = ()
         """Those of them that need no prefix."""
         self.most_words = 0
         """How many words the longest name has; names are matched up to that length."""
+        self._next = 0
 
     @property
     def named(self) -> dict[str, RegisteredCommand]:
         """The commands that are given by their names."""
         return dict(self._named)
 
-    def add(self, owner: str, handlers: Iterable[Callable[..., Any]], instance: object = None) -> list[str]:
+    def add(
+        self,
+        owner: str,
+        handlers: Iterable[Callable[..., Any]],
+        instance: object = None,
+        place: int | None = None,
+    ) -> list[str]:
         """Register the handlers that are declared as commands; returns a sentence for each that had to be renamed.
 
-        A name that is taken is kept by the one that has it; the newcomer's becomes "<plugin>-<name>", and its function
-        is marked with that name from then on. An alias that is taken is left out, and a sentence is returned for it too.
+        `place` is the plugin's number in the order of activation, by default the next one. A name that is taken is kept
+        by the command with the lower place; the other becomes "<plugin>-<name>", and its function is marked with that
+        name from then on. An alias that is taken is left out, and a sentence is returned for it too.
         """
         clashes: list[str] = []
         with self._lock:
+            place = self._next if place is None else place
+            self._next = max(self._next, place + 1)
             named, patterns = dict(self._named), dict(self._patterns)
+            waiting = deque(
+                RegisteredCommand(owner, declaration.name, declaration, handler, _yields(handler), instance, place)
+                for handler in handlers
+                if (declaration := CommandDeclaration.of(handler)) is not None
+            )
             added = []
-            for handler in handlers:
-                declaration = CommandDeclaration.of(handler)
-                if declaration is None:
-                    continue
-                commands = named if declaration.pattern is None else patterns
-                name = declaration.name
-                holders = []
-                while (holder := commands.get(name)) is not None and not _same_method(holder, owner, handler):
-                    holders.append(holder)
-                    name = joined(f"{owner}-{name}".lower())
-                if holders:
-                    clashes.append(
-                        f"{owner}.{declaration.name} clashes with {holders[0].owner}.{declaration.name} "
-                        f"so it has been renamed {name}"
-                    )
-                    _function(handler)._err_command_name = name
-                    declaration = replace(declaration, name=name)
-                command = RegisteredCommand(owner, declaration.name, declaration, handler, _yields(handler), instance)
-                commands[command.name] = command
+            while waiting:
+                command = waiting.popleft()
+                command, displaced = _put(command, named if command.declaration.pattern is None else patterns, clashes)
                 added.append(command)
+                if displaced is not None:
+                    waiting.append(displaced)
+            before = self._given
             self._settle(named, patterns)
-            for command in added:
-                for alias in command.declaration.aliases:
-                    holder = self._given[alias]
-                    if holder is not command:
-                        clashes.append(
-                            f"{alias}, another name of {owner}.{command.name}, is left out: it is a name of "
-                            f"{holder.owner}.{holder.name}"
-                        )
+            clashes += self._aliases_left_out(added, before)
         return clashes
 
     def remove(self, owner: str, instance: object = None) -> None:
@@ -109,16 +107,53 @@ class CommandRegistry:
         """All commands, by name."""
         return iter(sorted([*self._named.values(), *self._patterns.values()], key=lambda command: command.name))
 
+    def _aliases_left_out(
+        self, added: Sequence[RegisteredCommand], before: Mapping[str, RegisteredCommand]
+    ) -> Iterator[str]:
+        """A sentence for each alias that a new command doesn't get, or takes from another one, which had it `before`."""
+        for command in added:
+            for alias in command.declaration.aliases:
+                holder, loser = self._given[alias], command
+                if holder is command and (had := before.get(alias)) is not None and alias in had.declaration.aliases:
+                    loser = had
+                if holder is not loser and self._named.get(loser.name) is loser:
+                    yield (
+                        f"{alias}, another name of {loser.owner}.{loser.name}, is left out: it is a name of "
+                        f"{holder.owner}.{holder.name}"
+                    )
+
     def _settle(self, named: dict[str, RegisteredCommand], patterns: dict[str, RegisteredCommand]) -> None:
         given: dict[str, RegisteredCommand] = {}
-        for command in named.values():
+        for command in sorted((one for one in named.values() if one.declaration.aliases), key=_place):
             for alias in command.declaration.aliases:
                 given.setdefault(alias, command)
         given.update(named)
         self._named, self._patterns, self._given = named, patterns, given
-        self.by_pattern = tuple(patterns.values())
+        self.by_pattern = tuple(sorted(patterns.values(), key=_place))
         self.overheard = tuple(command for command in self.by_pattern if not command.declaration.prefixed)
         self.most_words = max((name.count("_") + 1 for name in given), default=0)
+
+
+def _put(
+    command: RegisteredCommand, commands: dict[str, RegisteredCommand], clashes: list[str]
+) -> tuple[RegisteredCommand, RegisteredCommand | None]:
+    """Put the command among the others; it as it is named there, and the one that needs another name for that."""
+    name, first, displaced = command.name, None, None
+    while (holder := commands.get(name)) is not None and not _same_method(holder, command.owner, command.handler):
+        if holder.place > command.place:
+            displaced = holder
+            break
+        first = first or holder
+        name = joined(f"{command.owner}-{name}".lower())
+    if first is not None:
+        clashes.append(
+            f"{command.owner}.{command.name} clashes with {first.owner}.{first.declaration.name} "
+            f"so it has been renamed {name}"
+        )
+        _function(command.handler)._err_command_name = name
+        command = replace(command, name=name, declaration=replace(command.declaration, name=name))
+    commands[name] = command
+    return command, displaced
 
 
 def _without(commands: dict[str, RegisteredCommand], owner: str, instance: object) -> dict[str, RegisteredCommand]:
@@ -134,12 +169,20 @@ _MARKS = ("_err_command_filter", "catch_unprocessed")
 
 @dataclass(frozen=True, eq=False)
 class RegisteredFilter:
-    """A method of the plugin `owner` that sees commands, as `decides` says, or, as `catches` does, what isn't one."""
+    """A method of the plugin `owner` that sees commands, as `decides` says, or, as `catches` does, what isn't one.
+
+    Filters are asked in the order of `place`.
+    """
 
     owner: str
     handler: Callable[..., Any]
     decides: bool
     catches: bool
+    place: int = 0
+
+
+def _place(one: RegisteredCommand | RegisteredFilter) -> int:
+    return one.place
 
 
 class FilterRegistry:
@@ -152,14 +195,20 @@ class FilterRegistry:
         """Those that see commands."""
         self.catching: tuple[RegisteredFilter, ...] = ()
         """Those that see what isn't a command."""
+        self._next = 0
 
-    def add(self, owner: str, handlers: Iterable[Callable[..., Any]]) -> None:
-        """Register the handlers that are marked as filters, or as what only sees what isn't a command."""
+    def add(self, owner: str, handlers: Iterable[Callable[..., Any]], place: int | None = None) -> None:
+        """Register the handlers that are marked as filters, or as what only sees what isn't a command.
+
+        `place` is the plugin's number in the order of activation, by default the next one.
+        """
         added = []
+        place = self._next if place is None else place
+        self._next = max(self._next, place + 1)
         for handler in handlers:
             decides, catches = (bool(getattr(handler, mark, False)) for mark in _MARKS)
             if decides or catches:
-                added.append(RegisteredFilter(owner, handler, decides, catches))
+                added.append(RegisteredFilter(owner, handler, decides, catches, place))
         self._change(lambda held: [one for one in held if one.owner != owner] + added)
 
     def remove(self, owner: str, instance: object = None) -> None:
@@ -172,7 +221,7 @@ class FilterRegistry:
 
     def _change(self, change: Callable[[tuple[RegisteredFilter, ...]], list[RegisteredFilter]]) -> None:
         with self._lock:
-            self._held = tuple(change(self._held))
+            self._held = tuple(sorted(change(self._held), key=_place))
             self.all = tuple(one for one in self._held if one.decides)
             self.catching = tuple(one for one in self._held if one.catches)
 

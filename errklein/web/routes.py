@@ -117,6 +117,7 @@ class Routes:
         self._shadowed = shadowed
         self._hooks: dict[str, tuple[Hook, ...]] = {}
         self._claims: dict[Claim, list[Hook]] = {}
+        self._places: dict[str, int] = {}
         self._routes: dict[str, Route] = {}
         self._of_hook: dict[tuple[str, str], list[Route]] = {}
         self._number = 0
@@ -140,15 +141,26 @@ class Routes:
                 said.append(str(error))
         return said
 
-    def replace(self, owner: str, hooks: Sequence[Hook]) -> None:
-        """Make these all of the owner's hooks, in one step, and end a hold. Raises RuleError and changes nothing."""
+    def replace(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> None:
+        """Make these all of the owner's hooks, in one step, and end a hold. Raises RuleError and changes nothing.
+
+        `place` is the owner's number in the order of activation, by default the next one. Of two hooks that claim a URL
+        and verb, that of the lower place answers. What an owner that has hooks already claims in addition comes last.
+        """
         old = self._hooks.get(owner, ())
+        known = owner in self._places
+        if not known:
+            self._places[owner] = max(self._places.values(), default=-1) + 1 if place is None else place
         try:
             self._install(owner, hooks)
         except RuleError:
             self._install(owner, old)
+            if not known:
+                del self._places[owner]
             raise
         self._report(hooks, old)
+        if not hooks:
+            del self._places[owner]
         self.release(owner)
 
     def _install(self, owner: str, hooks: Sequence[Hook]) -> None:
@@ -169,13 +181,21 @@ class Routes:
             for claim in _claims_of(hook):
                 queue = self._claims.setdefault(claim, [])
                 if hook not in queue:
-                    queue.append(hook)
+                    queue.insert(self._position(hook, queue, new=not old), hook)
         if hooks:
             self._hooks[owner] = tuple(hooks)
         else:
             self._hooks.pop(owner, None)
         touched = {claim for hook in (*old, *hooks) for claim in _claims_of(hook)}
         self._settle(touched, {hook.key for hook in old} | set(places))
+
+    def _position(self, hook: Hook, queue: Sequence[Hook], new: bool) -> int:
+        """Where a hook comes in the queue: by its place, or last if its owner has hooks already."""
+        if new:
+            for index, other in enumerate(queue):
+                if self._places[other.owner] > self._places[hook.owner]:
+                    return index
+        return len(queue)
 
     def remove(self, owner: str) -> None:
         """Forget the owner's hooks, and end a hold."""
@@ -303,11 +323,21 @@ class Routes:
         return RouteInfo(hook, hook.declaration.rule, tuple(methods), by)
 
     def _report(self, hooks: Sequence[Hook], old: Sequence[Hook]) -> None:
+        """Tell of new hooks that another one shadows, and of those that they shadow."""
         known = {hook.key for hook in old}
+        losers: dict[tuple[str, str], tuple[Hook, Hook]] = {}
         for hook in hooks:
+            if hook.key in known:
+                continue
             by = self._info(hook).shadowed_by
-            if by is not None and hook.key not in known:
+            if by is not None:
                 self._shadowed(hook, by)
+            for claim in _claims_of(hook):
+                first, *others = self._claims[claim]
+                if first is hook and others and others[0].owner != hook.owner:
+                    losers[others[0].key] = others[0], hook
+        for loser, hook in losers.values():
+            self._shadowed(loser, hook)
 
     def _add(self, app: Klein, route: Route) -> None:
         def endpoint(request: Any, **captures: Any) -> Any:

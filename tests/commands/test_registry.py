@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.commands import CommandRegistry, botcmd, botmatch, cmdfilter, re_botcmd
@@ -100,6 +102,52 @@ class CommandRegistryTests(SynchronousTestCase):
         assert command is not None
         self.assertEqual(command.owner, "Fourth")
 
+    def test_the_lower_place_has_the_name(self) -> None:
+        """A plugin that comes later with a lower place gets the name, and the other command is renamed."""
+        registry = CommandRegistry()
+        late, early = made("deploy"), made("deploy")
+        self.assertEqual(registry.add("Late", [late.deploy], place=2), [])
+        (clash,) = registry.add("Early", [early.deploy], place=1)
+        self.assertEqual(clash, "Late.deploy clashes with Early.deploy so it has been renamed late-deploy")
+        self.assertEqual(late.deploy._err_command_name, "late-deploy")
+        self.assertEqual(
+            {name: command.owner for name, command in registry.named.items()},
+            {"deploy": "Early", "late-deploy": "Late"},
+        )
+
+    def test_the_lower_place_has_the_alias(self) -> None:
+        """An alias goes to the command with the lower place, and a sentence says who has lost it."""
+        registry = CommandRegistry()
+        registry.add("Late", [made("late", aliases=("d",)).late], place=2)
+        (clash,) = registry.add("Early", [made("early", aliases=("d",)).early], place=1)
+        self.assertEqual(clash, "d, another name of Late.late, is left out: it is a name of Early.early")
+        command = registry.get("d")
+        assert command is not None
+        self.assertEqual(command.owner, "Early")
+
+    @given(st.permutations(range(4)), st.permutations(range(4)))
+    def test_arrival_does_not_matter(self, one: list[int], other: list[int]) -> None:
+        """Commands that clash have the same names, in whichever order their plugins come, and the same are renamed."""
+        self.assertEqual(self.arrived(one), self.arrived(other))
+
+    def arrived(self, order: list[int]) -> tuple[dict[str, str], list[str]]:
+        """Who has which name, and the order of patterns, when plugins with their number as place come in this order."""
+        registry = CommandRegistry()
+        for number in order:
+            names = ["deploy", "p1-deploy" if number == 3 else f"own{number}"]
+            plugin = made(*names, aliases=("d",))
+
+            class Listener:
+                @re_botcmd(pattern="x")
+                def zed(self, msg: object, match: re.Match[str]) -> None: ...
+
+            handlers = [getattr(plugin, name) for name in names]
+            registry.add(f"P{number}", [*handlers, Listener().zed], place=number)
+        owners = {name: command.owner for name, command in registry.named.items()}
+        alias = registry.get("d")
+        assert alias is not None
+        return {**owners, "d": alias.owner}, [command.owner for command in registry.by_pattern]
+
     def test_patterns(self) -> None:
         """Commands with a pattern aren't found by name when one is given, and keep the order they came in."""
 
@@ -143,3 +191,5 @@ class FilterRegistryTests(SynchronousTestCase):
         self.assertEqual([one.handler for one in registry.catching], [second.two, first.two])
         registry.remove("Second")
         self.assertEqual([one.owner for one in registry.all], ["First", "First"])
+        registry.add("Zeroth", [second.one], place=-1)
+        self.assertEqual([one.owner for one in registry.all], ["Zeroth", "First", "First"])

@@ -113,6 +113,34 @@ class RoutesTests(RoutesCase):
         self.routes.replace("A", [hook("A", "a", "/t")])
         self.assertEqual(self.found("/s"), "B.b")
 
+    def test_the_lower_place_answers(self) -> None:
+        """A plugin that comes later with a lower place has the URL, and the loser is reported."""
+        self.routes.replace("B", [hook("B", "b", "/s"), hook("B", "c", "/c")], place=2)
+        self.assertEqual(self.found("/s"), "B.b")
+        self.routes.replace("A", [hook("A", "a", "/s")], place=1)
+        self.assertEqual((self.found("/s"), self.found("/c")), ("A.a", "B.c"))
+        self.assertEqual(self.told, [("B.b", "A.a")])
+        self.routes.remove("A")
+        self.assertEqual(self.found("/s"), "B.b")
+
+    def test_a_new_route_takes_none_away(self) -> None:
+        """A plugin that claims another URL when it is reloaded doesn't take it from the one that answers there."""
+        self.routes.replace("A", [hook("A", "a", "/a")])
+        self.routes.replace("B", [hook("B", "b", "/s")])
+        self.routes.replace("A", [hook("A", "z", "/s")])
+        self.routes.replace("C", [hook("C", "c", "/s")])
+        self.assertEqual(self.found("/s"), "B.b")
+        self.assertEqual(self.told, [("A.z", "B.b"), ("C.c", "B.b")])
+
+    @given(st.permutations(range(4)))
+    def test_arrival_does_not_matter(self, order: list[int]) -> None:
+        """Whichever plugin comes first, each URL is answered by the one with the lowest place of those that claim it."""
+        self.setUp()
+        for number in order:
+            hooks = [hook(f"P{number}", "a", "/s"), hook(f"P{number}", "b", f"/{number // 2}")]
+            self.routes.replace(f"P{number}", hooks, place=number)
+        self.assertEqual([self.found(path) for path in ("/s", "/0", "/1")], ["P0.a", "P0.b", "P2.b"])
+
     def test_one_plugin_claims_a_url_twice(self) -> None:
         """The first by name has it."""
         self.routes.replace("A", [hook("A", "a", "/s"), hook("A", "b", "/s")])
