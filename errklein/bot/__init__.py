@@ -227,8 +227,13 @@ class Bot(Keeping, Hearing):
         return self.dispatcher.unknown(self.backend, f"{cmd or ''} {args or ''}", msg)
 
     def inject_commands_from(self, plugin: BotPlugin) -> None:
-        """Let the plugin's commands be given; admins are told of those that had to be renamed."""
-        for clash in self.registry.add(plugin_name(plugin), [handler for _, handler in handlers(plugin)], plugin):
+        """Let the plugin's commands be given; admins are told of those that had to be renamed.
+
+        Raises PluginActivationException if the plugin was deactivated while its `activate` hung.
+        """
+        self.plugin_manager.check_wanted(plugin)
+        place, methods = self.plugin_manager.place(), [handler for _, handler in handlers(plugin)]
+        for clash in self.registry.add(plugin_name(plugin), methods, plugin, place):
             self.tell_admins(clash)
 
     def remove_commands_from(self, plugin: BotPlugin) -> None:
@@ -237,7 +242,8 @@ class Bot(Keeping, Hearing):
 
     def inject_command_filters_from(self, plugin: BotPlugin) -> None:
         """Let the plugin's filters see commands before they run."""
-        self.filters.add(plugin_name(plugin), [handler for _, handler in handlers(plugin)])
+        methods = [handler for _, handler in handlers(plugin)]
+        self.filters.add(plugin_name(plugin), methods, self.plugin_manager.place())
 
     def remove_command_filters_from(self, plugin: BotPlugin) -> None:
         """The plugin's filters see no commands any more."""

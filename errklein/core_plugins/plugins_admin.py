@@ -90,7 +90,7 @@ class Plugins(ReposCommands, BotPlugin):
         if plugin.instance is self:
             raise CommandError(f"{plugin.name} is what could undo that; nothing is done.")
         said = self._bot.plugin_manager.blacklist_plugin(plugin.name)
-        if plugin.active:
+        if self._bot.plugin_manager.is_at_work(plugin):
             await self._do(self._bot.plugin_manager.deactivate, plugin.name, "deactivated")
         return said
 

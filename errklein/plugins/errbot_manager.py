@@ -91,18 +91,7 @@ class BotPluginManager(PluginManager):
 
     def get_plugins_activation_order(self) -> list[str]:
         """The names of plugins, each after those that it depends on."""
-        order: dict[str, None] = {}
-
-        def put(name: str, wanted_by: tuple[str, ...]) -> None:
-            if name in order or name in wanted_by or name not in self._plugins:
-                return
-            for other in self._plugins[name].plug.depends_on:
-                put(other, (*wanted_by, name))
-            order[name] = None
-
-        for name in self._plugins:
-            put(name, ())
-        return list(order)
+        return self._lives.activation_order(self._plugins)
 
     def get_plugin_by_path(self, path: str | Path) -> str | None:
         """The name of the plugin whose files are in that directory; None if there is none."""

@@ -15,7 +15,8 @@ from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin import RAISED, PluginError, UnknownPlugin, as_raised
+from errklein.plugins.plugin import LEAST, RAISED, TIMEOUT, PluginError, PluginTimeout, UnknownPlugin, as_raised
+from errklein.running.patience import Deadline, NotYet, result_within
 from errklein.text.masking import masker
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ class FlowFiles:
         """Load, and activate, the flows below `roots` that aren't there yet; returns what went wrong, by file."""
         found = await self._in_thread(partial(find_plug_files, list(roots), suffix=".flow"))
         problems = {}
+        deadline = Deadline(self._bot.reactor, TIMEOUT, LEAST)
         for path in found:
             try:
-                warning = await self._find(path, activate)
+                warning = await self._find(path, activate, deadline)
             except Exception as error:
                 problems[path] = str(error)
                 self.faults.add(problems[path])
@@ -54,27 +56,44 @@ class FlowFiles:
                     problems[path] = warning
         return problems
 
-    async def activate(self, name: str) -> None:
-        """Let the flows be begun."""
+    async def activate(self, name: str, within: float = TIMEOUT) -> None:
+        """Let the flows be begun. Raises PluginTimeout if that takes longer than `within` seconds; it goes on then."""
         flows = self._named(name)
         if flows.is_activated:
             raise PluginError(f"{name} is already activated.")
+        activated = self._bot.runner.run(flows.activate, pool=self._bot.plugin_pool).addErrback(as_raised)
         try:
-            await self._bot.runner.run(flows.activate, pool=self._bot.plugin_pool).addErrback(as_raised)
+            await result_within(self._bot.reactor, within, activated)
+        except NotYet:
+            activated.addErrback(partial(self.log.failure, "The flows {name} could not be activated", name=name))
+            raise PluginTimeout(
+                f"{name}.activate has not returned after {within:.3g} s. It goes on without being waited for."
+            ) from None
         except RAISED as error:
             self._bot.remove_flows_from(flows)
             self.log.failure("The flows {name} could not be activated", name=name)
             raise PluginError(f"The flows {name} could not be activated: {masker(str(error))}") from error
 
-    async def deactivate(self, name: str) -> None:
-        """Let the flows not be begun any more, and end them for everybody."""
+    async def deactivate(self, name: str, within: float = TIMEOUT) -> None:
+        """Let the flows not be begun any more, and end them for everybody.
+
+        Raises PluginTimeout if `deactivate` doesn't return within so many seconds; the flows are inactive then, too.
+        """
         flows = self._named(name)
         if not flows.is_activated:
             raise PluginError(f"{name} is already deactivated.")
+        raised = "The flows {name} raised while they were deactivated"
+        deactivated = self._bot.runner.run(flows.deactivate, pool=self._bot.plugin_pool).addErrback(as_raised)
         try:
-            await self._bot.runner.run(flows.deactivate, pool=self._bot.plugin_pool).addErrback(as_raised)
+            await result_within(self._bot.reactor, within, deactivated)
+        except NotYet:
+            deactivated.addErrback(partial(self.log.failure, raised, name=name))
+            BotFlow.deactivate(flows)
+            raise PluginTimeout(
+                f"{name}.deactivate has not returned after {within:.3g} s. The flows are removed all the same."
+            ) from None
         except RAISED:
-            self.log.failure("The flows {name} raised while they were deactivated", name=name)
+            self.log.failure(raised, name=name)
             BotFlow.deactivate(flows)
         flows.is_activated = False
 
@@ -83,15 +102,22 @@ class FlowFiles:
         for name, file in list(self._files.items()):
             if file.path.is_relative_to(directory):
                 if self.flows[name].is_activated:
-                    await self.deactivate(name)
+                    await self._deactivate_quietly(name, TIMEOUT)
                 del self.flows[name], self._files[name]
                 await self._in_thread(partial(unload, file))
 
-    async def stop(self) -> None:
-        """Deactivate all."""
+    async def stop(self, patience: float) -> None:
+        """Deactivate all; all that hang are waited for `patience` seconds together."""
+        deadline = Deadline(self._bot.reactor, patience)
         for name, flows in self.flows.items():
             if flows.is_activated:
-                await self.deactivate(name)
+                await self._deactivate_quietly(name, deadline.left)
+
+    async def _deactivate_quietly(self, name: str, within: float) -> None:
+        try:
+            await self.deactivate(name, within)
+        except PluginTimeout as error:
+            self.log.warn("{error}", error=str(error))
 
     def _named(self, name: str) -> BotFlow:
         if name not in self.flows:
@@ -99,7 +125,7 @@ class FlowFiles:
             raise UnknownPlugin(f"{name} is no .flow file's name. There are: {names}")
         return self.flows[name]
 
-    async def _find(self, path: Path, activate: bool) -> str:
+    async def _find(self, path: Path, activate: bool, deadline: Deadline) -> str:
         """Load, and activate, the flows in the file; returns a warning, if there is something to warn of."""
         file = await self._in_thread(partial(PlugFile.load, path))
         known = self._files.get(file.name)
@@ -109,9 +135,11 @@ class FlowFiles:
         if refusal is not None:
             return f"{file.name} can't be used: {refusal} ({path})"
         try:
-            module = await self._in_thread(partial(load_module, file, fresh=True))
-            cls, warning = plugin_class(module, BotFlow)
-            flows = await self._in_thread(partial(cls, self._bot, name=file.name))
+            made = self._in_thread(partial(self._make, file))
+            flows, warning = await result_within(self._bot.reactor, deadline.left, made)
+        except NotYet:
+            made.addErrback(partial(self.log.failure, "{path} could not be loaded", path=str(path)))
+            return f"{path}: importing {file.module_path} and making an instance takes too long"
         except RAISED as error:
             self.log.failure("{path} could not be loaded", path=str(path))
             said = masker(str(error))
@@ -121,8 +149,12 @@ class FlowFiles:
         self.flows[file.name] = flows
         self._files[file.name] = file
         if activate:
-            await self.activate(file.name)
+            await self.activate(file.name, deadline.left)
         return warning or ""
 
+    def _make(self, file: PlugFile) -> tuple[BotFlow, str | None]:
+        cls, warning = plugin_class(load_module(file, fresh=True), BotFlow)
+        return cls(self._bot, name=file.name), warning
+
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
-        return self._bot.plugin_pool.run(lambda: work).addErrback(as_raised)
+        return self._bot.plugin_pool.run(lambda: work, name=lambda: "loading flows").addErrback(as_raised)

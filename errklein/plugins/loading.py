@@ -21,12 +21,16 @@ from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.packages import PackageDirectory, RequirementConflict
 from errklein.plugins.plug_file import PlugError, PlugFile
 from errklein.plugins.plugin import (
+    LEAST,
     RAISED,
+    TIMEOUT,
     IncompatiblePluginException,
     Plugin,
     PluginActivationException,
+    PluginTimeout,
     as_raised,
 )
+from errklein.running.patience import Deadline, NotYet, result_within
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -86,10 +90,11 @@ class Loader:
             except RequirementConflict as error:
                 conflicts[file.parent] = str(error)
         unmet = {file.parent: problem for file, problem in problems.items() if file.name == FILE_NAME}
+        deadline = Deadline(self._bot.reactor, TIMEOUT, LEAST)
         for path in found:
             self.unusable.pop(path, None)
             try:
-                warning = await self._find(path, _above_all(path, conflicts))
+                warning = await self._find(path, deadline, _above_all(path, conflicts))
             except PlugError as error:
                 problems[path] = self.unusable[path] = str(error)
             except Exception as error:
@@ -127,7 +132,7 @@ class Loader:
             ]
         except RequirementConflict as error:
             raise PluginActivationException(_refused(plug.name, str(error))) from error
-        await self._load(plugin, plug, fresh=True)
+        await self._load(plugin, plug, Deadline(self._bot.reactor, TIMEOUT), fresh=True)
         plugin.notes += [problem for problem in problems if problem]
 
     async def forget(self, plugin: Plugin) -> None:
@@ -142,7 +147,7 @@ class Loader:
         for plugin in self.plugins.values():
             plugin.twins = [path for path in plugin.twins if not path.is_relative_to(directory)]
 
-    async def _find(self, path: Path, conflict: str) -> str:
+    async def _find(self, path: Path, deadline: Deadline, conflict: str) -> str:
         plug = await self._in_thread(partial(PlugFile.load, path))
         chosen = self._bot.bot_config.CORE_PLUGINS
         # A plugin of somebody else's that says so is chosen as the bot's own are, as on errbot.
@@ -164,7 +169,7 @@ class Loader:
         if conflict:
             plugin.problem = _refused(plug.name, conflict)
             return plugin.problem
-        return await self._load(plugin, plug, fresh=False)
+        return await self._load(plugin, plug, deadline, fresh=False)
 
     def _note_unmet(self, path: Path, unmet: Mapping[Path, str]) -> None:
         """Of the plugin in the file, note that what it needs could not be installed."""
@@ -183,10 +188,24 @@ class Loader:
             known.twins.append(path)
         return f"{path}: there is already a plugin named {known.name}, in {known.plug.path}"
 
-    async def _load(self, plugin: Plugin, plug: PlugFile, fresh: bool) -> str:
-        """Make an instance of the plugin's class; returns a warning, "" if there is nothing to warn of."""
+    async def _load(self, plugin: Plugin, plug: PlugFile, deadline: Deadline, fresh: bool) -> str:
+        """Make an instance of the plugin's class; returns a warning, "" if there is nothing to warn of.
+
+        Raises PluginTimeout if its code has not returned at the deadline. The instance is dropped then.
+        """
+        within = deadline.left
+        made = self._in_thread(partial(self._make, plug, fresh), f"loading {plug.name}")
         try:
-            instance, warning, blocking = await self._in_thread(partial(self._make, plug, fresh))
+            instance, warning, blocking = await result_within(self._bot.reactor, within, made)
+        except NotYet:
+            made.addErrback(partial(self.log.failure, "{plugin} could not be loaded", plugin=plugin.name))
+            problem = (
+                f"{plug.name} could not be loaded: importing {plug.module_path} and making an instance has not ended after "
+                f"{within:.3g} s"
+            )
+            if plugin.instance is None:
+                plugin.problem = problem
+            raise PluginTimeout(problem) from None
         except RAISED as error:
             if not isinstance(error, PluginLoadError):
                 self.log.failure("{plugin} could not be loaded", plugin=plugin.name)
@@ -209,8 +228,8 @@ class Loader:
         instance = cls(self._bot, name=plug.name)
         return instance, warning, list(reactor_warnings(instance))
 
-    def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
-        return self._bot.plugin_pool.run(lambda: work).addErrback(as_raised)
+    def _in_thread(self, work: Callable[[], T], name: str = "looking for plugins") -> Deferred[T]:
+        return self._bot.plugin_pool.run(lambda: work, name=lambda: name).addErrback(as_raised)
 
 
 def _above_all(path: Path, conflicts: Mapping[Path, str]) -> str:

@@ -23,6 +23,7 @@ from errklein.plugins.plugin import (
     PluginActivationException,
     PluginConfigurationException,
     PluginError,
+    PluginTimeout,
     State,
     UnknownPlugin,
 )
@@ -112,6 +113,18 @@ class PluginManager(StoreMixin):
     def callbacks_changed(self) -> None:
         """A callback of an instance was replaced."""
         self._callbacks.clear()
+
+    def place(self) -> int:
+        """The number in the order of activation of what a plugin registers now. Used from any thread."""
+        return self._lives.place()
+
+    def is_at_work(self, plugin: Plugin) -> bool:
+        """Whether the plugin is active, or will be when a method that nobody waits for has returned."""
+        return plugin.active or self._lives.is_late(plugin)
+
+    def check_wanted(self, instance: BotPlugin) -> None:
+        """Raise PluginActivationException if the instance was deactivated while its `activate` hung. For any thread."""
+        self._lives.check_wanted(instance)
 
     def when_settled(self) -> Deferred[None] | None:
         """Fires when a plugin that is between two instances has its commands again; None if there is no such plugin."""
@@ -219,7 +232,7 @@ class PluginManager(StoreMixin):
         A change that is under way may end first, and each plugin is waited for, until one of these takes longer than a
         third of `within` seconds, or a second.
         """
-        return Deferred.fromCoroutine(self._stop(min(1.0, within / 3)))
+        return Deferred.fromCoroutine(self._stop(within))
 
     def activate(self, name: str) -> Deferred[None]:
         """Activate the plugin, and those it depends on before it."""
@@ -299,28 +312,34 @@ class PluginManager(StoreMixin):
     async def _add(self, roots: list[Path]) -> dict[Path, str]:
         return await self._loader.load(roots) | await self._flow_files.load(roots)
 
-    async def _stop(self, patience: float) -> None:
+    async def _stop(self, within: float) -> None:
+        patience = min(1.0, within / 3)
+        end = self._bot.reactor.seconds() + within
         try:
             await result_within(self._bot.reactor, patience, self._changes.make(_nothing))
         except NotYet:
             self.log.warn("A plugin is still being changed; the others aren't kept waiting for that")
-        await self._flow_files.stop()
-        await self._lives.stop_all(patience)
+        await self._flow_files.stop(patience)
+        await self._lives.stop_all(patience, max(patience, end - self._bot.reactor.seconds()))
 
     async def _activate_rest(self) -> list[str]:
+        found = list(self._plugins.values())
+        blacklisted = [plugin for plugin in found if self.is_blacklisted(plugin.name)]
+        wanted = [
+            plugin
+            for plugin in found
+            if plugin not in blacklisted and plugin.instance is not None and not plugin.active
+        ]
+        errors = await self._lives.activate_all(wanted)
         said: list[str] = []
-        failed: set[str] = set()
-        for plugin in list(self._plugins.values()):
-            if self.is_blacklisted(plugin.name):
+        for plugin in found:
+            if plugin in blacklisted:
                 command = f"{self._bot.prefix}plugin unblacklist {plugin.name}"
                 said.append(f'Notice: {plugin.name} is blacklisted, use "{command}" to unblacklist it.')
-            elif plugin.instance is not None and not plugin.active:
-                try:
-                    await self._lives.activate_patiently(plugin, failed)
-                except PluginError as error:
-                    said.append(str(error))
-                else:
-                    said.extend(plugin.templates)
+            elif plugin.name in errors:
+                said.append(str(errors[plugin.name]))
+            elif plugin in wanted:
+                said.extend(plugin.templates)
         return said
 
     async def _activate(self, name: str) -> None:
@@ -334,8 +353,9 @@ class PluginManager(StoreMixin):
     async def _deactivate(self, name: str) -> None:
         plugin = self.plugin(name)
         self._bot.web.routes.remove(name)
+        if self._lives.give_up(plugin):
+            return
         if not plugin.active:
-            self._lives.check_settled(plugin)
             raise PluginError(f"{name} is already deactivated.")
         await self._lives.end(plugin, self.instance(name))
 
@@ -343,11 +363,17 @@ class PluginManager(StoreMixin):
         await self._lives.reload(self.plugin(name))
 
     async def _remove(self, names: list[str]) -> None:
+        overdue: list[PluginTimeout] = []
         for name in names:
             plugin = self.plugin(name)
-            if plugin.active:
-                await self._deactivate(name)
+            if self.is_at_work(plugin):
+                try:
+                    await self._deactivate(name)
+                except PluginTimeout as error:
+                    overdue.append(error)
             await self._loader.forget(plugin)
+        if overdue:
+            raise PluginTimeout("\n".join(map(str, overdue)))
 
     async def _remove_below(self, directory: Path) -> None:
         names = [name for name, plugin in self._plugins.items() if plugin.plug.path.is_relative_to(directory)]
@@ -358,20 +384,23 @@ class PluginManager(StoreMixin):
     async def _configure(self, name: str, configuration: Any) -> None:
         plugin = self.plugin(name)
         instance = self.instance(name)
+        store = partial(self.store_configuration, name, configuration)
+        self._lives.check_settled(plugin)
         await self._lives.check(plugin, instance, configuration)
-        if not (plugin.active and await self._lives.reconfigured(plugin, instance, configuration)):
-            await self._activate_dependencies(plugin, configuration)
-            await self._lives.use(plugin, instance, configuration)
-        self.store_configuration(name, configuration)
+        if plugin.active and await self._lives.reconfigured(plugin, instance, configuration):
+            store()
+            return
+        await self._activate_dependencies(plugin, store)
+        await self._lives.use(plugin, instance, configuration, store)
 
-    async def _activate_dependencies(self, plugin: Plugin, configuration: Any) -> None:
+    async def _activate_dependencies(self, plugin: Plugin, store: Callable[[], None]) -> None:
         """Activate what the plugin depends on; if that fails, an inactive plugin's configuration is stored for later."""
         try:
             await self._lives.activate_dependencies(plugin)
         except PluginError as error:
             if plugin.active:
                 raise
-            self.store_configuration(plugin.name, configuration)
+            store()
             raise PluginActivationException(
                 f"{error}. The configuration is stored; {plugin.name} is not activated."
             ) from error

@@ -65,6 +65,17 @@ class CircularDependency(PluginActivationException):
         self.circle = circle
 
 
+class PluginTimeout(PluginActivationException):
+    """A method of a plugin has not returned in time; str() names the method, the seconds, and how the plugin is now."""
+
+
+TIMEOUT = 60.0
+"""Seconds that a change waits for plugins' code."""
+
+LEAST = 5.0
+"""Seconds that each plugin has if those before it have used up TIMEOUT, where they are dealt with one after the other."""
+
+
 class State(Enum):
     """How a plugin is, with the letter that `!status plugins` shows."""
 

@@ -31,3 +31,18 @@ async def result_within(reactor: Any, seconds: float, awaited: Deferred[T]) -> T
 
     awaited.addBoth(end)
     return await result
+
+
+class Deadline:
+    """A time that several things share: it ends `seconds` from now, but each of them gets `least` seconds."""
+
+    def __init__(self, reactor: Any, seconds: float, least: float = 0.0) -> None:
+        self._reactor = reactor
+        self._least = least
+        self._end = reactor.seconds() + seconds
+
+    @property
+    def left(self) -> float:
+        """The seconds that the next thing has."""
+        remaining: float = self._end - self._reactor.seconds()
+        return max(self._least, remaining)

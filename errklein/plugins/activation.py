@@ -1,0 +1,86 @@
+"""Activations of plugins that are under way: who waits for them, what they wait for, and the places they have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+
+from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.plugin import Plugin
+
+STORED: Any = object()
+"""Stands for the configuration that is stored for the plugin."""
+
+
+class Batch:
+    """Plugins that are activated by one change.
+
+    `failed` are the names of those that could not be activated and aren't tried again. `places` are the numbers of those
+    whose place in the order of activation is known before they begin.
+    """
+
+    def __init__(self, places: dict[str, int] | None = None) -> None:
+        self.failed: set[str] = set()
+        self.places = places or {}
+
+
+class Activation:
+    """One activation of a plugin's instance, from its begin until its last method has returned.
+
+    `step` is the method that was called last, `waits_for` the plugins whose activation it waits for. `late` means that
+    its time is over and nobody waits for it, `given_up` that its plugin is to be inactive when it ends, and `ended` that the instance
+    was deactivated meanwhile.
+    """
+
+    def __init__(self, plugin: Plugin, batch: Batch, new_place: Callable[[], int], configuration: Any = STORED) -> None:
+        self.plugin = plugin
+        self.instance: BotPlugin | None = plugin.instance
+        self.batch = batch
+        self.configuration = configuration
+        self.step = ""
+        self.waits_for: list[str] = []
+        self.late = False
+        self.given_up = False
+        self.ended = False
+        self._new_place = new_place
+        self._place = batch.places.get(plugin.name)
+        self._outcome: Failure | None = None
+        self._done = False
+        self._waiting: list[Deferred[None]] = []
+
+    @property
+    def place(self) -> int:
+        """The plugin's number in the order of activation. One that is late gets a new number each time."""
+        if self._done or self.late or self.given_up:
+            return self._new_place()
+        if self._place is None:
+            self._place = self._new_place()
+        return self._place
+
+    def when_done(self) -> Deferred[None]:
+        """Fires when the plugin is active, or fails with what it could not be activated for."""
+        if self._done:
+            return succeed(None) if self._outcome is None else fail(self._outcome)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def finish(self, outcome: Failure | None) -> None:
+        """Tell everybody who waits; further calls have no effect."""
+        if self._done:
+            return
+        self._done, self._outcome = True, outcome
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if outcome is None:
+                one.callback(None)
+            else:
+                one.errback(outcome)
+
+
+current: ContextVar[Activation | None] = ContextVar("errklein.activation", default=None)
+"""The activation that the running code is a part of."""
