@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
@@ -38,6 +38,9 @@ from errklein.webhooks import Hook, HookDeclaration
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
+
+
+T = TypeVar("T")
 
 
 class Lives:
@@ -160,21 +163,26 @@ class Lives:
             raise PluginActivationException(f"{plugin_name(instance)} was deactivated while it was being activated.")
 
     def give_up(self, plugin: Plugin) -> bool:
-        """Make the plugin inactive if it is being activated and nobody waits for that; returns whether it is so.
+        """Make the plugin inactive if it is late in its `activate`, or before that; returns whether it is so.
 
         When the method that runs has returned, `deactivate` is called, so that nothing is left behind.
         """
         activation = self._under_way.get(plugin.name)
-        if activation is None or not activation.late or activation.instance is None:
+        if activation is None or not activation.late or activation.step == "callback_connect":
             return False
-        activation.given_up = True
-        del self._under_way[plugin.name]
-        if activation.step:
-            self._stuck[activation.instance] = activation.step
-        BotPlugin.deactivate(activation.instance)
-        self._is_gone(plugin, activation.instance)
-        activation.finish(Failure(_given_up(plugin)))
+        self._let_go(activation)
+        if activation.instance is not None:
+            BotPlugin.deactivate(activation.instance)
+            self._is_gone(plugin, activation.instance)
         return True
+
+    def _let_go(self, activation: Activation) -> None:
+        """Let another activation of the plugin begin, with another instance, while this one goes on."""
+        activation.given_up = True
+        del self._under_way[activation.plugin.name]
+        if activation.step and activation.instance is not None:
+            self._stuck[activation.instance] = activation.step
+        activation.finish(Failure(_given_up(activation.plugin)))
 
     async def _activated(self, plugin: Plugin, batch: Batch, configuration: Any = STORED) -> None:
         """Begin to activate the plugin, unless it is active or under way, and wait for it.
@@ -407,8 +415,7 @@ class Lives:
         method = "activate"
         try:
             await self._call(instance, method)
-            wanted = self._is_wanted(activation)
-            if wanted and not activation.ended:
+            if self._is_wanted(activation) and not activation.ended:
                 place = activation.place
                 self._changed()
                 # One that returns from activate without calling BotPlugin's doesn't want to work yet, or has forgotten it:
@@ -419,21 +426,26 @@ class Lives:
                 method = "callback_connect"
                 await self._call(instance, method)
         except RAISED as error:
-            wanted = self._is_wanted(activation)
-            if wanted:
+            if self._is_wanted(activation):
                 self.log.failure("{plugin} could not be activated: {method}", plugin=plugin.name, method=method)
                 self._bot.web.routes.remove(plugin.name)
                 await self._end_quietly(plugin, instance)
                 problem = f"{plugin.name} could not be activated: {method}: {told_of(plugin.plug, error)}"
                 raise PluginActivationException(problem) from error
-        if not wanted:
-            await self._end_quietly(plugin, instance)
-            raise _given_up(plugin)
+            self.log.info(
+                "{plugin}.{method}, which was given up, has raised {error}",
+                plugin=plugin.name,
+                method=method,
+                error=error,
+            )
         if activation.ended:
             # What it has registered since then, such as a poller.
             BotPlugin.deactivate(instance)
         elif self._is_wanted(activation):
             plugin.problem = ""
+        else:
+            await self._end_quietly(plugin, instance)
+            raise _given_up(plugin)
 
     async def _end_quietly(self, plugin: Plugin, instance: BotPlugin) -> None:
         """As `end`, for an instance whose activation has an error of its own to report."""
@@ -475,6 +487,8 @@ class Lives:
         activation = self._under_way.get(plugin.name)
         if activation is not None and activation.instance is instance:
             activation.ended = True
+            if activation.late and activation is not current.get():
+                self._let_go(activation)
         overdue: PluginTimeout | None = None
         deactivated = Deferred.fromCoroutine(self._call(instance, "deactivate"))
         try:
@@ -566,7 +580,7 @@ class Lives:
                 raise
             except PluginError as error:
                 if not was_active:
-                    await self.configure(plugin, instance, before)
+                    await self._limited(plugin, "configure", self.configure(plugin, instance, before))
                     plugin.problem = problem
                     raise
                 await self.activate(plugin)
@@ -629,11 +643,15 @@ class Lives:
 
     async def _call_in_time(self, plugin: Plugin, instance: BotPlugin, method: str, *args: Any) -> Any:
         """As `_call`; raises PluginTimeout if the method doesn't return within TIMEOUT seconds."""
-        called = Deferred.fromCoroutine(self._call(instance, method, *args))
+        return await self._limited(plugin, method, self._call(instance, method, *args))
+
+    async def _limited(self, plugin: Plugin, method: str, work: Coroutine[Any, Any, T]) -> T:
+        """What the work, by which the method is called, comes to; raises PluginTimeout after TIMEOUT seconds."""
+        worked = Deferred.fromCoroutine(work)
         try:
-            return await result_within(self._bot.reactor, TIMEOUT, called)
+            return await result_within(self._bot.reactor, TIMEOUT, worked)
         except NotYet:
-            called.addErrback(partial(self.log.failure, "{plugin}.{method} failed", plugin=plugin.name, method=method))
+            worked.addErrback(partial(self.log.failure, "{plugin}.{method} failed", plugin=plugin.name, method=method))
             raise PluginTimeout(f"{plugin.name}.{method} has not returned after {TIMEOUT:g} s.") from None
 
     async def _call(self, instance: BotPlugin, method: str, *args: Any) -> Any:

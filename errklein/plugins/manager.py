@@ -363,6 +363,17 @@ class PluginManager(StoreMixin):
         await self._lives.reload(self.plugin(name))
 
     async def _remove(self, names: list[str]) -> None:
+        _raise(await self._forget(names))
+
+    async def _remove_below(self, directory: Path) -> None:
+        names = [name for name, plugin in self._plugins.items() if plugin.plug.path.is_relative_to(directory)]
+        overdue = await self._forget(names)
+        await self._flow_files.remove_below(directory)
+        self._loader.forget_below(directory)
+        _raise(overdue)
+
+    async def _forget(self, names: list[str]) -> list[PluginTimeout]:
+        """Deactivate the plugins and forget them; returns the errors of those whose `deactivate` hangs."""
         overdue: list[PluginTimeout] = []
         for name in names:
             plugin = self.plugin(name)
@@ -372,14 +383,7 @@ class PluginManager(StoreMixin):
                 except PluginTimeout as error:
                     overdue.append(error)
             await self._loader.forget(plugin)
-        if overdue:
-            raise PluginTimeout("\n".join(map(str, overdue)))
-
-    async def _remove_below(self, directory: Path) -> None:
-        names = [name for name, plugin in self._plugins.items() if plugin.plug.path.is_relative_to(directory)]
-        await self._remove(names)
-        await self._flow_files.remove_below(directory)
-        self._loader.forget_below(directory)
+        return overdue
 
     async def _configure(self, name: str, configuration: Any) -> None:
         plugin = self.plugin(name)
@@ -416,6 +420,11 @@ class PluginManager(StoreMixin):
         except Exception:
             # Told when somebody wants to configure or activate it.
             return False
+
+
+def _raise(overdue: list[PluginTimeout]) -> None:
+    if overdue:
+        raise PluginTimeout("\n".join(map(str, overdue)))
 
 
 async def _nothing() -> None:

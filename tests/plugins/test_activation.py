@@ -388,6 +388,39 @@ class CommandTests(ActivationCase):
             self.assertEqual(self.bot.command("!plugin activate Hangs"), "Plugin Hangs activated.")
             self.assert_works("Hangs")
 
+    def test_deactivated_while_it_is_told_of_the_connection(self) -> None:
+        """A plugin that hangs in `callback_connect` is active: `deactivate` is called at once, and only once."""
+        hangs = self.inactive("callback_connect")
+        self.assertIn("Hangs.callback_connect has not returned", self.after("!plugin activate Hangs"))
+        self.assert_works("Hangs")
+        hangs.called.clear()
+        self.assertEqual(self.bot.command("!plugin deactivate Hangs"), "Plugin Hangs deactivated.")
+        self.assertEqual(hangs.called, ["deactivate"])
+        self.assert_gone("Hangs")
+        self.assertIn("Hangs.callback_connect has not returned yet", self.bot.command("!plugin activate Hangs"))
+        hangs.open("callback_connect")
+        self.assertEqual(hangs.called, ["deactivate"])
+        hangs.hangs = ()
+        self.assertEqual(self.bot.command("!plugin activate Hangs"), "Plugin Hangs activated.")
+        self.assert_works("Hangs")
+
+    def test_the_configuration_from_before_hangs(self) -> None:
+        """A plugin that refuses a configuration, and then hangs with the one from before, stops nobody else."""
+        hangs = self.inactive()
+
+        async def configure(configuration: Any) -> None:
+            if configuration == {"colour": "blue"}:
+                hangs.hangs = ("configure",)
+                raise ValueError("no blue")
+            await Gated.configure(hangs, configuration)
+
+        type(hangs).configure = lambda self, configuration: configure(configuration)
+        reply = self.after("!plugin config Hangs {'colour': 'blue'}")
+        self.assertEqual(reply, "Hangs.configure has not returned after 60 s.")
+        self.assert_administration_goes_on()
+        hangs.open("configure")
+        self.flushLoggedErrors(ValueError)
+
     def test_given_up_for_new_code(self) -> None:
         """A plugin that is reloaded although its `activate` still runs has the new code, and nothing of the old one."""
         for first in (False, True):
