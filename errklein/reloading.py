@@ -12,6 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plugin import PluginTimeout
 from errklein.running import WorkerPool
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class Reloading:
         for name in affected(changed(before, after), plugs):
             try:
                 await manager.reload(name)
+            except PluginTimeout as error:
+                self._bot.tell_admins(str(error))
             except Exception as error:
                 summary = f"{name} was changed and can't be reloaded"
                 self._bot.tell_admins(f"{summary}: {error}", summary)

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from errklein import CommandError, botcmd
 from errklein.answering.disclosure import DetailedError
 from errklein.chat import Message
-from errklein.plugins.plugin import KnownProblem, Plugin, PluginError
+from errklein.plugins.plugin import KnownProblem, Plugin, PluginError, PluginTimeout
 from errklein.plugins.repos.manager import BotRepoManager, RepoEntry, RepoException, Updated
 from errklein.running.one_by_one import OneByOne
 from errklein.text.quoting import code, plain
@@ -106,9 +106,9 @@ class ReposCommands:
             raise CommandError(f"{code(name)} is not installed; `{self._bot.prefix}repos` lists those that are.")
         path = self._repos.path_of(name)
         names = [plugin.name for plugin in self._below(path)]
-        await self._forget(name, path)
+        overdue = await self._forget(name, path)
         kept = f" What {', '.join(names)} stored is kept." if names else ""
-        return f"Repo {name} removed.{kept}"
+        return f"Repo {name} removed.{kept}" + (f"\n\n{_list(overdue)}" if overdue else "")
 
     @botcmd(admin_only=True)
     async def repos_update(self, msg: Message, args: str) -> AsyncIterator[str]:
@@ -139,26 +139,27 @@ class ReposCommands:
         problems = await manager.add([path])
         added = [plugin for plugin in self._below(path) if plugin not in before]
         reloaded: list[str] = []
+        overdue: list[str] = []
         try:
             for plugin in kept:
-                await manager.reload(plugin)
+                overdue += await _tolerated(manager.reload(plugin))
                 reloaded.append(plugin)
             for one in added:
                 if one.instance is None:
                     raise KnownProblem(one.problem)
         except PluginError as error:
             await self._asked(updated.undo)
-            await manager.remove([plugin.name for plugin in added])
+            await _tolerated(manager.remove([plugin.name for plugin in added]))
             for plugin in reloaded:
-                await manager.reload(plugin)
+                await _tolerated(manager.reload(plugin))
             await manager.remove_flows(path)
             await manager.add([path])
             summary = f"{name} was not updated, and works as before"
             text = f"{summary}: {plain(str(error))}"
             return self._disclosed(msg, text, summary) if error.repeats_exception else text
         await self._asked(updated.keep)
-        await manager.remove(gone)
-        said = [*problems.values(), *await self._activate(added)]
+        overdue += await _tolerated(manager.remove(gone))
+        said = [*problems.values(), *overdue, *await self._activate(added)]
         inactive = {plugin.name for plugin in before if not plugin.active}
         named = [f"{plugin} (not activated)" if plugin in inactive else plugin for plugin in reloaded]
         named += [*(plugin.name for plugin in added), *(f"{plugin} is gone" for plugin in gone)]
@@ -186,9 +187,11 @@ class ReposCommands:
         """The text, which has what plugins' code has raised in it, for those who may read it; else the summary and an error id."""
         return self._bot.dispatcher.answers.disclosure.reply(self._bot.backend, msg, text, summary)
 
-    async def _forget(self, name: str, path: Path) -> None:
-        await self._bot.plugin_manager.remove_below(path)
+    async def _forget(self, name: str, path: Path) -> list[str]:
+        """Remove a repository and its plugins; returns a line for each plugin that hangs."""
+        overdue = await _tolerated(self._bot.plugin_manager.remove_below(path))
         await self._asked(partial(self._repos.uninstall_repo, name))
+        return overdue
 
     def _below(self, path: Path) -> list[Plugin]:
         return [plugin for plugin in self._bot.plugin_manager.found if plugin.plug.path.is_relative_to(path)]
@@ -213,6 +216,15 @@ class ReposCommands:
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
         return self._bot.plugin_pool.run(lambda: work)
+
+
+async def _tolerated(change: Deferred[None]) -> list[str]:
+    """Wait for the change, which is made although plugins hang; returns a line for each of these."""
+    try:
+        await change
+    except PluginTimeout as error:
+        return str(error).splitlines()
+    return []
 
 
 def _described(entries: list[RepoEntry]) -> str:

@@ -498,8 +498,8 @@ class Lives:
             deactivated.addBoth(self._has_returned, plugin, instance)
             BotPlugin.deactivate(instance)
             overdue = PluginTimeout(
-                f"{plugin.name}.deactivate has not returned after {within:.3g} s. The plugin's commands, webhooks and pollers "
-                f"are removed all the same; reload {plugin.name} to activate it again."
+                f"{plugin.name}.deactivate has not returned after {within:.3g} s. Its commands, webhooks and pollers are "
+                "removed all the same."
             )
         except RAISED:
             self.log.failure("{plugin} raised while it was deactivated", plugin=plugin.name)

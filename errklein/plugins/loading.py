@@ -27,7 +27,6 @@ from errklein.plugins.plugin import (
     IncompatiblePluginException,
     Plugin,
     PluginActivationException,
-    PluginTimeout,
     as_raised,
 )
 from errklein.running.patience import Deadline, NotYet, result_within
@@ -191,7 +190,7 @@ class Loader:
     async def _load(self, plugin: Plugin, plug: PlugFile, deadline: Deadline, fresh: bool) -> str:
         """Make an instance of the plugin's class; returns a warning, "" if there is nothing to warn of.
 
-        Raises PluginTimeout if its code has not returned at the deadline. The instance is dropped then.
+        Raises PluginActivationException if that can't be done, or its code has not returned at the deadline.
         """
         within = deadline.left
         made = self._in_thread(partial(self._make, plug, fresh), f"loading {plug.name}")
@@ -205,7 +204,7 @@ class Loader:
             )
             if plugin.instance is None:
                 plugin.problem = problem
-            raise PluginTimeout(problem) from None
+            raise PluginActivationException(problem) from None
         except RAISED as error:
             if not isinstance(error, PluginLoadError):
                 self.log.failure("{plugin} could not be loaded", plugin=plugin.name)

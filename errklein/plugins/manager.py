@@ -351,6 +351,12 @@ class PluginManager(StoreMixin):
         await self._lives.activate(plugin)
 
     async def _deactivate(self, name: str) -> None:
+        try:
+            await self._make_inactive(name)
+        except PluginTimeout as error:
+            raise PluginTimeout(f"{error} Reload {name} to activate it again.") from error
+
+    async def _make_inactive(self, name: str) -> None:
         plugin = self.plugin(name)
         self._bot.web.routes.remove(name)
         if self._lives.give_up(plugin):
@@ -379,7 +385,7 @@ class PluginManager(StoreMixin):
             plugin = self.plugin(name)
             if self.is_at_work(plugin):
                 try:
-                    await self._deactivate(name)
+                    await self._make_inactive(name)
                 except PluginTimeout as error:
                     overdue.append(error)
             await self._loader.forget(plugin)

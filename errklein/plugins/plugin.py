@@ -66,7 +66,10 @@ class CircularDependency(PluginActivationException):
 
 
 class PluginTimeout(PluginActivationException):
-    """A method of a plugin has not returned in time; str() names the method, the seconds, and how the plugin is now."""
+    """A method of a plugin has not returned in time; str() names the method, the seconds, and how the plugin is now.
+
+    The change itself is made, or goes on, unless str() says otherwise.
+    """
 
 
 TIMEOUT = 60.0

@@ -148,6 +148,42 @@ class ReposTests(SynchronousTestCase):
         self.assertEqual((self.say("!thing"), self.say("!deep")), ("1", "1"))
         self.assertIn("return '1'", (self.bot.bot.plugins_directory / "me/thing/thing.py").read_text())
 
+    def hang(self, name: str) -> Deferred[None]:
+        """Let the plugin hang in `deactivate`, until the Deferred fires."""
+        gate: Deferred[None] = Deferred()
+        plugin = self.bot.plugin(name)
+        type(plugin).deactivate = lambda self: gate
+        return gate
+
+    def after(self, command: str, seconds: float) -> str:
+        """All that is answered to a command in so many seconds."""
+        before = len(self.bot.messages)
+        self.bot.say(command)
+        self.bot.advance(seconds)
+        return "\n".join(message.text for message in self.bot.messages[before:])
+
+    def test_an_update_with_a_plugin_that_hangs(self) -> None:
+        """The update is made although the old code of a plugin hangs, and the answer names the method."""
+        self.say("!repos install me/thing")
+        gate = self.hang("Thing")
+        self.origin.commit(plugin_files("Thing", "2") | plugin_files("Deep", "2", "sub/"))
+        answer = self.after("!repos update me/thing", 60)
+        self.assertIn("me/thing is up to date", answer)
+        self.assertIn("Thing.deactivate of the old code has not returned after 60 s", answer)
+        self.assertEqual((self.say("!thing"), self.say("!deep")), ("2", "2"))
+        gate.callback(None)
+
+    def test_a_plugin_that_hangs_is_uninstalled(self) -> None:
+        """A repository is removed although one of its plugins hangs, and the answer names the method."""
+        self.say("!repos install me/thing")
+        gate = self.hang("Thing")
+        answer = self.after("!repos uninstall me/thing", 60)
+        self.assertIn("Repo me/thing removed", answer)
+        self.assertIn("Thing.deactivate has not returned after 60 s", answer)
+        self.assertIn("No repository is installed", self.say("!repos"))
+        self.assertIn("not found", self.say("!thing"))
+        gate.callback(None)
+
     def test_a_name_that_is_taken(self) -> None:
         """A plugin with the name of another is left out, and a repository of nothing else isn't installed."""
         self.origin.commit(plugin_files("Help"), removed=("thing.py", "thing.plug", "sub/deep.plug"))

@@ -451,8 +451,8 @@ class CommandTests(ActivationCase):
             reply = self.after("!plugin deactivate Hangs")
             self.assertEqual(
                 reply,
-                "Hangs.deactivate has not returned after 60 s. The plugin's commands, webhooks and pollers are removed all "
-                "the same; reload Hangs to activate it again.",
+                "Hangs.deactivate has not returned after 60 s. Its commands, webhooks and pollers are removed all the same. "
+                "Reload Hangs to activate it again.",
             )
             self.assert_gone("Hangs")
             self.assert_administration_goes_on()
