@@ -22,6 +22,11 @@ from twisted.python.failure import Failure
 SHOWN = 60
 """Characters of a message in a log line about it."""
 
+SINGLE = 1_000
+"""Lost messages that have a log line of their own. More are logged SHARED to a line: a process that ends has a second."""
+
+SHARED = 50
+
 P = TypeVar("P")
 Contra = TypeVar("Contra", contravariant=True)
 
@@ -278,9 +283,8 @@ class Outbox(Generic[P]):
             left = list(self._entries)
             self._entries.clear()
         if left:
-            self.log.warn("{network}: {count} messages were not sent:", network=self.network, count=len(left))
+            self._log_loss(left)
         for entry in left:
-            self._log_loss(entry, under_way=entry is left[0] and self._underway is not None)
             if entry.delivery is not None:
                 _fail_quietly(
                     entry.delivery, Failure(OutboxClosed(f"{self.network} was left before the message was sent"))
@@ -288,21 +292,25 @@ class Outbox(Generic[P]):
         if self._drained is not None and not self._drained.called:
             self._drained.callback(None)
 
-    def _log_loss(self, entry: _Entry[P], under_way: bool) -> None:
-        """Log which message to whom is lost, and how much of it the network has confirmed."""
+    def _log_loss(self, left: Sequence[_Entry[P]]) -> None:
+        """Log which messages to whom are lost, and how much of each the network has confirmed."""
+        self.log.warn("{network}: {count} messages were not sent:", network=self.network, count=len(left))
+        losses = [
+            self._loss(entry, under_way=index == 0 and self._underway is not None) for index, entry in enumerate(left)
+        ]
+        lines = losses[:SINGLE]
+        lines += [" | ".join(losses[start : start + SHARED]) for start in range(SINGLE, len(losses), SHARED)]
+        for line in lines:
+            self.log.warn("{network}: {losses}", network=self.network, losses=line)
+
+    def _loss(self, entry: _Entry[P], under_way: bool) -> str:
         if under_way and entry.sent == len(entry.parts) - 1:
             what = "sent but not confirmed"
         elif entry.sent:
             what = f"sent {entry.sent} of {len(entry.parts)} parts"
         else:
             what = "not sent"
-        self.log.warn(
-            "{network}: {what}, to {recipient}: {text}",
-            network=self.network,
-            what=what,
-            recipient=entry.recipient,
-            text=entry.text,
-        )
+        return f"{what}, to {entry.recipient}: {entry.text}"
 
     def _stop_timer(self) -> None:
         if self._timer is not None and self._timer.active():

@@ -289,6 +289,22 @@ class OutboxTests(SynchronousTestCase):
             ],
         )
 
+    def test_very_many_lost_messages_are_named(self) -> None:
+        """More messages than a process that ends has time for lines are named many to a line, and none is left out."""
+        for number in range(3_000):
+            self.outbox.put(["a"], recipient="#ops", text=f"alert {number}.")
+        lines = self.logged()
+        self.outbox.close()
+        self.assertEqual(lines[1000], "net: not sent, to #ops: alert 999.")
+        self.assertTrue(
+            lines[1001].startswith("net: not sent, to #ops: alert 1000. | not sent, to #ops: alert 1001. | ")
+        )
+        self.assertEqual(len(lines), 1 + 1000 + 40)
+        for number in range(3_000):
+            self.assertIn(
+                f"to #ops: alert {number}.", lines[1 + (number if number < 1000 else 1000 + (number - 1000) // 50)]
+            )
+
     def test_unconfirmed_message_is_named(self) -> None:
         """A message that was written but not confirmed may have arrived, and the log says so."""
         self.outbox.resume()
