@@ -215,7 +215,7 @@ class ReposCommands:
             raise CommandError(plain(str(error))) from error
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
-        return self._bot.plugin_pool.run(lambda: work)
+        return self._bot.plugin_pool.run(lambda: work, name=lambda: "a command for repositories")
 
 
 async def _tolerated(change: Deferred[None]) -> list[str]:

@@ -476,7 +476,7 @@ class Lives:
         from errklein.plugins.template_checks import broken_templates
 
         work = partial(broken_templates, plugin.plug.directory)
-        return await self._bot.plugin_pool.run(lambda: work)
+        return await self._bot.plugin_pool.run(lambda: work, name=lambda: f"checking the templates of {plugin.name}")
 
     async def end(self, plugin: Plugin, instance: BotPlugin, within: float = TIMEOUT) -> None:
         """Deactivate the instance; its storage closes when its last handler has come to its end.

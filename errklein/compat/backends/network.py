@@ -73,6 +73,7 @@ class ThreadedNetwork:
             reactor, self.network, self._transmit, TokenBucket(reactor.seconds, 0, 1), limit=config.OUTBOX_LIMIT
         )
         self._awake = threading.Event()
+        self._next_attempt = 0.0
         self._serving = False
         self._gone: Deferred[None] | None = None
         self._timers: list[IDelayedCall] = []
@@ -118,10 +119,11 @@ class ThreadedNetwork:
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue for up to `grace` seconds, then end the network's code as Ctrl-C does.
 
-        Fires when the code has ended, or takes too long. Until then its connection is made again if it breaks.
+        Fires when the code has ended, or takes too long. Until then its connection is made again if it breaks. The queue
+        is given up at once if there is no connection and the next attempt at one is later.
         """
         end = self._reactor.seconds() + grace
-        closed = self._outbox.close(grace if self._serving else 0.0)
+        closed = self._outbox.close(grace if self._serving and self._next_attempt < end else 0.0)
         return closed.addCallback(lambda _: self._leave(end - self._reactor.seconds()))
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
@@ -276,6 +278,7 @@ class ThreadedNetwork:
         self._awake.clear()
         if self.leaving:
             return
+        self._next_attempt = self._reactor.seconds() + seconds
         self._reactor.callFromThread(lambda: timers.append(self._reactor.callLater(seconds, self._awake.set)))
         self._awake.wait()
         self._reactor.callFromThread(_cancel, timers)

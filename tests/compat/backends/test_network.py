@@ -409,6 +409,22 @@ class ServeForeverTests(LegacyNetworkCase):
         self.reactor.advance(4)
         self.until(lambda: self.legacy.connections == 2)
 
+    def test_stopping_while_the_network_is_down(self) -> None:
+        """With the network down and the next attempt after the grace period, the bot stops at once and names the queue."""
+        self.until(lambda: self.legacy.connections)
+        self.legacy.wire.put(OSError("gone"))
+        self.until(self.waits)
+        self.bot.send(self.bot.build_identifier("bob"), "alert")
+        lines = logged(self, " to bob: ")
+        self.assertGreater(min(self.waits()), 0.5)
+        stopped: list[Any] = []
+        Deferred.fromCoroutine(self.bot.stop(0.5)).addBoth(stopped.append)
+        self.until(lambda: stopped, "the bot to stop")
+        self.bot.storage = None
+        # Not every network says that it is down.
+        self.assertEqual([line.partition(", ")[2] for line in lines], ["to bob: alert"])
+        self.flushLoggedErrors(OSError)
+
 
 class AsyncioTests(LegacyNetworkCase):
     """A backend with asyncio inside."""
