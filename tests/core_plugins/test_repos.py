@@ -58,7 +58,7 @@ class ReposTests(SynchronousTestCase):
         """While the index is read, others who ask for it wait without a thread each; all are answered."""
         going: list[Deferred[None]] = []
 
-        def run(_: object) -> Deferred[None]:
+        def run(_: object, **options: object) -> Deferred[None]:
             going.append(Deferred())
             return going[-1]
 
