@@ -258,7 +258,8 @@ class Processes(SynchronousTestCase):
         result = run(ERRKLEIN, "check", cwd=self.directory)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         shown = result.stdout.partition("Odd: can be activated\n")[2].splitlines()
-        self.assertEqual(shown[:2], ["    !items: items, in a thread", "    !name: name, in a thread"])
+        names = ("items", "name")
+        self.assertEqual(shown[:2], [f"    !{name}: {name}, in a thread (plain function)" for name in names])
         self.assertFalse(shown[2].startswith(" "), shown[2])
         warning = "warning: ACCESS_CONTROLS: the pattern 'config' is for no command that there is"
         self.assertEqual([line for line in shown if line.startswith("warning: ACCESS")], [warning])

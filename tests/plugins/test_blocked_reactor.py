@@ -35,7 +35,7 @@ class Mixed(BotPlugin):
         time.sleep(3)
 
     def callback_message(self, msg):
-        self.mixed(msg)
+        return self.mixed(msg) if msg.body == "mix" else None
 
     def not_called_by_errklein(self):
         self.mixed(None)
