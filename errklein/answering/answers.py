@@ -77,10 +77,10 @@ class Answers:
         self.reply(backend, message, str(item), command)
 
     def failed(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
-        """Answer with what a command has raised, and log it unless the plugin meant it so.
+        """Reply to an exception that a command raised, and log it unless it is a CommandError or the like.
 
-        The text of an exception is for administrators in private; others get an error id. Raises OutboxFull if it was
-        that: there is no room for an answer.
+        Administrators get the exception's text in private chats, others an error id. Raises OutboxFull if the command
+        raised it, since there is no room for a reply.
         """
         error = failure.value
         if isinstance(error, OutboxFull):
@@ -110,7 +110,10 @@ class Answers:
     def faulty(
         self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand, text: str, summary: str
     ) -> str:
-        """Log a failure of the command with an error id; returns `text` for those who may read it, else `summary` and the id."""
+        """Log a failure of the command with an error id.
+
+        Returns `text` if the sender may read it (see `Disclosure.allowed`), else `summary` and the error id.
+        """
         error_id = new_error_id()
         self.log.failure(
             "{plugin}: the command {command} failed for {sender} (error {error_id})",

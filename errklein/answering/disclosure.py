@@ -1,4 +1,4 @@
-"""Replies that repeat an exception: administrators in a private chat read its text, everyone else gets an error id."""
+"""Replies about exceptions: administrators in a private chat get the text, everyone else gets an error id."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class DetailedError(CommandError):
-    """A CommandError whose text repeats an exception's, and so is for administrators in private only.
+    """A CommandError whose text contains an exception's text, which only administrators may read, in private chats.
 
-    Everyone else gets `summary`, a sentence without its full stop, and an error id; the log has the text under that id.
+    Everyone else gets `summary`, a sentence without a full stop, and an error id. The text is logged with that id.
     """
 
     def __init__(self, reason: str, summary: str) -> None:
@@ -28,7 +28,7 @@ class DetailedError(CommandError):
 
 
 class Disclosure:
-    """Decides for each reply whether it may have the text of an exception. Secrets are masked for everyone."""
+    """Decides whether a reply may contain the text of an exception. Secrets are masked for everyone."""
 
     log = Logger()
 
@@ -36,13 +36,14 @@ class Disclosure:
         self._bot = bot
 
     def allowed(self, backend: Backend, message: Message) -> bool:
-        """Whether the reply to the message is for an administrator alone."""
+        """Whether only an administrator can read the reply to the message: it is direct, and from an administrator."""
         return message.is_direct and message.frm is not None and self.is_admin(backend, message.frm)
 
     def is_admin(self, backend: Backend, person: Identifier) -> bool:
-        """Whether what is sent to the person now reaches an administrator, and nobody else.
+        """Whether a message that is sent to the person now reaches an administrator, and nobody else.
 
-        Where names change hands, as nicks on IRC, it is the name's current holder who counts. Never for a room.
+        False for rooms and their occupants. On networks where names change hands, such as IRC with its nicks, the name's
+        current holder is checked; False if the holder isn't known.
         """
         if not isinstance(person, Person) or isinstance(person, RoomOccupant):
             return False
@@ -53,21 +54,21 @@ class Disclosure:
         return Caller.of(Message(frm=holder, to=backend.bot_identifier), admins).is_admin
 
     def reply(self, backend: Backend, message: Message, text: str, summary: str) -> str:
-        """The text for those who may read it, else the summary with an error id, under which the text is logged."""
+        """The text if the sender of the message may read it; otherwise as `withheld`."""
         return masker(text) if self.allowed(backend, message) else self.withheld(text, summary)
 
     def withheld(self, text: str, summary: str) -> str:
-        """The summary with an error id, under which the text is logged."""
+        """The summary with an error id; the text is logged with that id."""
         error_id = new_error_id()
         self.log.warn("{text} (error {error_id})", text=text, error_id=error_id)
         return with_id(summary, error_id)
 
 
 def new_error_id() -> str:
-    """Eight hexadecimal digits by which an error is found in the log."""
+    """A random error id of eight hexadecimal digits."""
     return token_hex(4)
 
 
 def with_id(summary: str, error_id: str) -> str:
-    """The sentence with the id by which the log has the rest."""
+    """The summary as a sentence that ends with the error id."""
     return f"{summary.rstrip('.')} (error {error_id})."

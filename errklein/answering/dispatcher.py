@@ -40,7 +40,7 @@ _PATIENCE = 10.0
 """Seconds that a message waits for a plugin that is being reloaded, before it is taken for no command."""
 
 _ABOUT_ARGUMENTS = (ValueError, SystemExit, CommandError, ArgumentError, ArgumentTypeError)
-"""What splitters raise at what somebody has typed, as shlex and argparse do."""
+"""Errors by which splitters such as shlex and argparse reject arguments. Any other is a bug in the splitter."""
 
 _network: ContextVar[str] = ContextVar("errklein.network", default="")
 
@@ -365,7 +365,7 @@ class Dispatcher:
         return result
 
     def _not_split(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> str:
-        """The reply to arguments that can't be split. What isn't about them is a fault of the plugin's splitter."""
+        """The reply to arguments that can't be split. An error that isn't one of `_ABOUT_ARGUMENTS` is logged."""
         summary = "Sorry, I couldn't parse your arguments"
         text = f"{summary}. {told(failure)}"
         if failure.check(*_ABOUT_ARGUMENTS):

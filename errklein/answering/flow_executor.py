@@ -232,7 +232,7 @@ class FlowExecutor:
                     step=str(step),
                     error_id=error_id,
                 )
-                summary = f"The flow {flow.name} can't tell whether to go on to {step}"
+                summary = f"The flow {flow.name} could not check the condition of {step}"
                 self._tell_failure(flow, f"{summary}: {_kind(error)}", summary, error_id)
         return steps
 
@@ -327,7 +327,7 @@ class FlowExecutor:
         self._bot.send(flow.requestor, text)
 
     def _tell_failure(self, flow: Flow, text: str, summary: str, error_id: str) -> None:
-        """Tell the requestor of an exception; its text is for administrators in private, others get the error id."""
+        """Report an exception to the requestor: `text` to an administrator in private, else `summary` and the error id."""
         backend = self._backend_of(flow, flow.requestor)
         may_read = self._bot.dispatcher.answers.disclosure.is_admin(backend, flow.requestor)
         self._tell(flow, masker(text) if may_read else with_id(summary, error_id))

@@ -43,7 +43,7 @@ from errklein.text.masking import masker
 from errklein.web import ExpiryWatch, WebServer
 
 LAST_STEP = 0.3
-"""Seconds that plugins have to be deactivated when handlers have used up the grace period."""
+"""Seconds for the deactivation of plugins when handlers have used up the grace period."""
 
 
 class Bot(Keeping, Hearing):
@@ -133,10 +133,10 @@ class Bot(Keeping, Hearing):
         self._expiry.start()
 
     async def stop(self, grace: float) -> None:
-        """Take nothing new, let handlers end, deactivate plugins, send what is queued, and disconnect.
+        """Refuse new work, wait for handlers, deactivate plugins, send the queues, and disconnect.
 
-        All of it together takes `grace` seconds; each step begins as soon as the one before has ended. After the grace
-        period plugins get LAST_STEP seconds, and networks are left without waiting for their queues.
+        All steps together take at most `grace` seconds; each begins as soon as the one before has ended. If the grace
+        period is over before plugins are deactivated, they get LAST_STEP seconds, and the queues are not sent.
         """
         end = self.reactor.seconds() + grace
 
@@ -158,7 +158,7 @@ class Bot(Keeping, Hearing):
         self.dispatcher.stop()
         self.streams.stop()
         self.command_pool.stop()
-        # Networks are left in order, and storage is closed, although a plugin hangs.
+        # Networks are disconnected and storage is closed even if a plugin hangs.
         within = max(left(), LAST_STEP)
         await _at_most(self.reactor, within, self.plugin_manager.stop(within))
         await DeferredList([backend.disconnect(left()) for backend in self.backends.values()])
@@ -227,7 +227,7 @@ class Bot(Keeping, Hearing):
         return self.dispatcher.unknown(self.backend, f"{cmd or ''} {args or ''}", msg)
 
     def inject_commands_from(self, plugin: BotPlugin) -> None:
-        """Let the plugin's commands be given; admins are told of those that had to be renamed.
+        """Register the plugin's commands; administrators get a message about those that had to be renamed.
 
         Raises PluginActivationException if the plugin was deactivated while its `activate` hung.
         """

@@ -53,9 +53,9 @@ class Hearing(Telling, MadeUpEvents):
         self.turns.do(partial(self._end_one, backend))
 
     def message_received(self, backend: Backend, message: Message) -> None:
-        """Run the command in the message, if it is one, and show it to plugins.
+        """Run the command in the message, if there is one, and pass the message to the plugins' callbacks.
 
-        A delayed message is shown to plugins only: it runs no command or filter and answers no question.
+        A delayed message only reaches the callbacks: it runs no command or filter and answers no question.
         """
         if backend.is_from_self(message):
             return

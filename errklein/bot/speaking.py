@@ -186,10 +186,10 @@ class Speaking(Telling):
         self._warn(warning, masker.known(warning))
 
     def tell_admins(self, text: str, summary: str = "") -> None:
-        """As `warn_admins`, for text that is shown as it is: paths and what errors say of themselves are no Markdown.
+        """As `warn_admins`, for plain text such as paths and error messages, which is not read as Markdown.
 
-        With a `summary` the text has an exception's in it. Then rooms, and whoever isn't known to be an administrator,
-        get the summary with an error id, under which the log has the text. Secrets are masked.
+        Pass a `summary` if the text contains an exception's text. Rooms, and people who aren't known to be administrators,
+        then get the summary and an error id, and the text is logged with that id. Secrets are masked.
         """
         text = masker(text)
         if not summary:

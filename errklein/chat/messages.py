@@ -18,7 +18,7 @@ _OF_ERRBOT = {
     "_flow": "flow",
     "ctx": "_ctx",
 }
-"""What errbot's pickles call attributes that have other names here."""
+"""Attribute names in errbot's pickles, and the names of the same attributes here."""
 
 
 class Message:
@@ -51,7 +51,7 @@ class Message:
         self._ctx: dict[str, Any] = {}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Take the attributes of a message that was pickled, here or by errbot."""
+        """Restore the attributes of a message that was pickled by errklein or errbot."""
         vars(self).update({_OF_ERRBOT.get(name, name): value for name, value in state.items()})
 
     @property

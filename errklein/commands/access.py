@@ -20,9 +20,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, and where: `user` and `room` are what patterns are matched against; no room in a direct message.
+    """The sender of a command, and the place: patterns are matched against `user` and `room`.
 
-    `names` are the rules by which patterns match on the caller's network.
+    `room` is None in a direct message. `names` are the rules by which the caller's network compares names.
     """
 
     user: str
@@ -40,17 +40,17 @@ class Caller:
 
     @classmethod
     def named(cls, who: Identifier | None, user: str, room: Identifier | None, admins: Iterable[str] | str) -> Caller:
-        """The caller `who`, whom rules know as `user`, in `room` or in a direct message."""
+        """The caller `who`, whose name in access rules is `user`, in `room`, or in a direct message if that is None."""
         names = rules_of(who)
         where = None if room is None else get_acl_room(room)
         return cls(user, where, matches_any(names, user, admins), names)
 
     def admits(self, name: str, patterns: Iterable[str] | str) -> bool:
-        """Whether an allowing pattern for users or rooms matches the name."""
+        """Whether one of the patterns of `allowusers` or `allowrooms` matches the name."""
         return matches_any(self.names, name, patterns)
 
     def refuses(self, name: str, patterns: Iterable[str] | str) -> bool:
-        """Whether a denying pattern for users or rooms matches the name."""
+        """Whether one of the patterns of `denyusers` or `denyrooms` matches the name."""
         return matches_any(self.names, name, patterns, denies=True)
 
 
@@ -188,7 +188,7 @@ def judge(
     set. An admin-only command stays one whatever the rules say; with `by_default` it is one unless the pattern's
     `allowusers` let the caller in. Rules about arguments aren't asked if these are None.
 
-    Patterns for users and rooms follow the rules of the caller's network. Patterns of `allowargs` match the arguments as
+    Patterns for users and rooms match by the rules of the caller's network. Patterns of `allowargs` match the arguments as
     typed, those of `denyargs` also in normalised form; see `denied_arguments.denies`.
     """
     pattern = applying(plugin, command, rules)

@@ -8,7 +8,7 @@ from typing import Any
 from errklein.commands.access import applying
 
 LISTS_OF_NAMES = ("allowusers", "denyusers", "allowrooms", "denyrooms")
-"""Keys whose values are a pattern or some patterns for people and rooms."""
+"""Keys whose value is a pattern, or several, for people and rooms."""
 
 LISTS = (*LISTS_OF_NAMES, "allowargs", "denyargs")
 """Keys whose values are a pattern or some patterns."""

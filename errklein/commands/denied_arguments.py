@@ -33,9 +33,9 @@ def denies(text: str, patterns: Iterable[str] | str) -> bool:
 
 @lru_cache(maxsize=4096)
 def normalised(pattern: str) -> str | None:
-    """The pattern for normalised text; None if nothing but wildcards would remain of a pattern that had more.
+    """The pattern for normalised text; None if its literal characters are all invisible.
 
-    Such a pattern, as for invisible characters, would deny all arguments.
+    Only wildcards would remain of such a pattern, so it would deny all arguments.
     """
     parts = _WILDCARD.split(pattern)
     wildcards, literals = parts[1::2], parts[0::2]

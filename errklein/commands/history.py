@@ -22,8 +22,8 @@ PERSONS = 10_000
 class Given(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slots
     """A command's name, and its arguments as they were typed.
 
-    `aclattr` is what access rules knew the person by: whoever has the name of another one later, as on IRC anybody may, neither
-    sees nor repeats what that one has said. `place` is where it was given, as `place_of` returns it.
+    `aclattr` is the name of the sender in access rules, so that a person who takes over a nick neither sees nor repeats the
+    commands of its former holder. `place` is where the command was given, as `place_of` returns it.
     """
 
     aclattr = ""
@@ -31,7 +31,7 @@ class Given(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slo
 
     @classmethod
     def by(cls, aclattr: str, place: str, command: str, args: str) -> Given:
-        """The command, as given in that place by somebody who is known as that."""
+        """The command with its arguments, its sender's name in access rules, and the place."""
         given = cls((command, args))
         given.aclattr = aclattr
         given.place = place
@@ -41,7 +41,7 @@ class Given(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slo
 class History(dict[Any, deque[Given]]):
     """The commands of each person, the latest last. A person who isn't in it has an empty history.
 
-    Keys are the names of persons, folded by `fold`; a lookup by another spelling finds them, too.
+    Keys are names of persons, folded by `fold`. A lookup folds the name, too.
     """
 
     def __init__(self, fold: Callable[[str], str] = str) -> None:
@@ -72,9 +72,9 @@ class History(dict[Any, deque[Given]]):
         commands.append(given)
 
     def of(self, person: str, aclattr: str = "", place: str = PRIVATE) -> list[Given]:
-        """The commands that the person, as access rules know it now, has given in that place.
+        """The commands that the person, whose name in access rules is now `aclattr`, has given in that place.
 
-        What plugins have added has no sender and no place; it belongs to every one of them.
+        Entries that plugins have added have neither sender nor place; they are always included.
         """
         return [
             given
@@ -83,15 +83,15 @@ class History(dict[Any, deque[Given]]):
         ]
 
     def again(self, person: str, back: int, aclattr: str = "", place: str = PRIVATE) -> Given | None:
-        """The command that the person has given there so many commands ago, 1 being the last; None if there is none."""
+        """The command that the person gave in that place `back` commands ago, 1 being the last; None if there is none."""
         given = self.of(person, aclattr, place)
         return given[-back] if 0 < back <= len(given) else None
 
 
 def place_of(message: Message) -> str:
-    """Where the message was sent, as the history distinguishes it: PRIVATE, or the room.
+    """The place of a message in the history: PRIVATE for a direct message, else one for each room.
 
-    What goes neither to a person nor to a room counts as a place of its own, so that nothing private is shown there.
+    A message to neither a person nor a room has a place of its own, so that no private commands are shown there.
     """
     if message.is_direct:
         return PRIVATE

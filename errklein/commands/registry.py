@@ -27,7 +27,7 @@ class RegisteredCommand:
     instance: object = None
     """The plugin itself. Plugins that are made at run time may have the name of another one."""
     place: int = 0
-    """Of two commands of one name, that of the lower place has it."""
+    """The plugin's number in the order of activation. Of two commands of one name, the one with the lower place keeps it."""
 
 
 class CommandRegistry:
@@ -40,7 +40,7 @@ class CommandRegistry:
         self._patterns: dict[str, RegisteredCommand] = {}
         self._given: dict[str, RegisteredCommand] = {}
         self.by_pattern: tuple[RegisteredCommand, ...] = ()
-        """The commands that are given by what a pattern is found in, in the order of their places."""
+        """The commands with a pattern instead of a name, in the order of their places."""
         self.overheard: tuple[RegisteredCommand, ...] = ()
         """Those of them that need no prefix."""
         self.most_words = 0
@@ -110,7 +110,7 @@ class CommandRegistry:
     def _aliases_left_out(
         self, added: Sequence[RegisteredCommand], before: Mapping[str, RegisteredCommand]
     ) -> Iterator[str]:
-        """A sentence for each alias that a new command doesn't get, or takes from another one, which had it `before`."""
+        """A sentence for each alias that an added command doesn't get, or takes from the command that had it `before`."""
         for command in added:
             for alias in command.declaration.aliases:
                 holder, loser = self._given[alias], command
@@ -137,7 +137,11 @@ class CommandRegistry:
 def _put(
     command: RegisteredCommand, commands: dict[str, RegisteredCommand], clashes: list[str]
 ) -> tuple[RegisteredCommand, RegisteredCommand | None]:
-    """Put the command among the others; it as it is named there, and the one that needs another name for that."""
+    """Add the command to `commands`, under another name if its own is taken by a command with a lower place.
+
+    Returns the command with its final name, and the command that it displaced, which needs another name, or None. Appends a
+    sentence to `clashes` if it was renamed.
+    """
     name, first, displaced = command.name, None, None
     while (holder := commands.get(name)) is not None and not _same_method(holder, command.owner, command.handler):
         if holder.place > command.place:
@@ -169,9 +173,9 @@ _MARKS = ("_err_command_filter", "catch_unprocessed")
 
 @dataclass(frozen=True, eq=False)
 class RegisteredFilter:
-    """A method of the plugin `owner` that sees commands, as `decides` says, or, as `catches` does, what isn't one.
+    """A filter method of the plugin `owner`. It gets commands if `decides`, and messages that are no commands if `catches`.
 
-    Filters are asked in the order of `place`.
+    Filters are called in the order of `place`.
     """
 
     owner: str
@@ -186,7 +190,7 @@ def _place(one: RegisteredCommand | RegisteredFilter) -> int:
 
 
 class FilterRegistry:
-    """The filters, in the order in which their plugins were activated. Used from any thread."""
+    """The filters, in the order of their plugins' places. Used from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -198,7 +202,7 @@ class FilterRegistry:
         self._next = 0
 
     def add(self, owner: str, handlers: Iterable[Callable[..., Any]], place: int | None = None) -> None:
-        """Register the handlers that are marked as filters, or as what only sees what isn't a command.
+        """Register the handlers that are marked as filters of commands or of other messages.
 
         `place` is the plugin's number in the order of activation, by default the next one.
         """

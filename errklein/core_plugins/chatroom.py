@@ -64,9 +64,9 @@ class ChatRoom(BotPlugin):
 
     @on_reactor
     def callback_message(self, message: Message) -> None:
-        """Pass the message on, as CHATROOM_RELAY and REVERSE_CHATROOM_RELAY say.
+        """Relay the message as CHATROOM_RELAY and REVERSE_CHATROOM_RELAY say.
 
-        Delayed messages are not passed on: they may have been before.
+        Delayed messages are not relayed, since they may have been relayed before.
         """
         if message.delayed:
             return
@@ -163,7 +163,10 @@ class ChatRoom(BotPlugin):
 
 
 def _listeners(relays: Mapping[str, Iterable[str] | str], speaker: Identifier, name: str) -> Iterator[str]:
-    """To whom it goes what `speaker`, a person or room of that name, says; names may have their network's in front."""
+    """The recipients to which messages of `speaker`, a person or room called `name`, are relayed.
+
+    Keys of `relays` may begin with the name of a network, as in "libera:#ops".
+    """
     fold = rules_of(speaker).fold
     for named, listeners in relays.items():
         if fold(named.removeprefix(f"{speaker.network}:")) == fold(name):

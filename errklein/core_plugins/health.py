@@ -93,7 +93,7 @@ class Health(BotPlugin):
         headers = ["Status", "Name", "Remark"]
         if not any(remark for _, _, remark in rows):
             headers.pop()
-        # What it has of plugins' code and files isn't for everybody.
+        # The details contain exception texts and file names of plugins.
         unusable = [plain(line) for line in manager.unusable] if details else []
         # With Jinja2, which takes its time to import.
         from errklein.text.templating import md_table

@@ -34,7 +34,7 @@ class Plugins(ReposCommands, BotPlugin):
         try:
             template = await self._bot.plugin_manager.configuration_template(plugin.name)
         except PluginError as error:
-            raise _refused(error, f"{name} can't tell how it is configured") from error
+            raise _refused(error, f"{name}.get_configuration_template failed") from error
         if plugin.instance is None:
             summary = f"{name} could not be loaded"
             raise DetailedError(f"{summary}: {plain(plugin.problem)}", summary)
@@ -170,7 +170,10 @@ class Plugins(ReposCommands, BotPlugin):
         return answer
 
     def _stored(self, plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
-        """Some of what the plugin has stored, if its storage is open, as the sender may see it, and how much more there is."""
+        """Pairs of key and value that the plugin has stored, at most _MOST_STORED; a last pair has the number of the others.
+
+        Empty if the storage is closed. Values are shown as far as the sender may see them.
+        """
         instance = plugin.instance
         if instance is None or not BotPlugin.is_open_storage(instance):
             return
@@ -179,7 +182,7 @@ class Plugins(ReposCommands, BotPlugin):
             try:
                 yield repr(key), repr(_visible(instance[key], msg, secret=True))
             except Exception as error:
-                # It may be gone by now, or not be readable, or have a repr that raises.
+                # The key may have been removed, the value may be unreadable, or its repr may raise.
                 yield repr(key), self._not_shown(error, msg)
         if len(keys) > _MOST_STORED:
             yield "under other keys", f"{len(keys) - _MOST_STORED} more values"
@@ -191,13 +194,16 @@ class Plugins(ReposCommands, BotPlugin):
             return f"({self._not_shown(error, msg)})"
 
     def _not_shown(self, error: Exception, msg: Message) -> str:
-        """The reason why a value can't be shown: the exception's type, and its text for those who may read it."""
+        """The reason why a value can't be shown: the exception's type and, if the sender may read it, its text."""
         kind = f"can't be shown: {type(error).__name__}"
         return f"{kind}: {masker(str(error))}" if self._sees_details(msg) else kind
 
 
 def _refused(error: PluginError, summary: str, text: str = "") -> CommandError:
-    """The error's text, or the summary and `text`, for whoever asked; as a DetailedError if it has a plugin's exception in it."""
+    """A CommandError with the error's text; a DetailedError if that contains the text of a plugin's exception.
+
+    With `text`, the message is the summary followed by it.
+    """
     text = f"{summary}{text}" if text else plain_lines(str(error))
     return DetailedError(text, summary) if error.repeats_exception else CommandError(text)
 

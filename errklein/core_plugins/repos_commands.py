@@ -89,7 +89,7 @@ class ReposCommands:
         if broken or not self._below(path):
             await self._forget(name, path)
             if not problems:
-                raise CommandError(f"{name} was not installed:\n\n" + _list(["there is no plugin in it"]))
+                raise CommandError(f"{name} was not installed:\n\n" + _list(["it contains no plugin"]))
             summary = f"{name} was not installed"
             raise DetailedError(f"{summary}:\n\n" + _list(list(problems.values())), summary)
         yield f"{name} is installed. Its plugins are activated now…"
@@ -162,7 +162,7 @@ class ReposCommands:
         said = [*problems.values(), *overdue, *await self._activate(added)]
         inactive = {plugin.name for plugin in before if not plugin.active}
         named = [f"{plugin} (not activated)" if plugin in inactive else plugin for plugin in reloaded]
-        named += [*(plugin.name for plugin in added), *(f"{plugin} is gone" for plugin in gone)]
+        named += [*(plugin.name for plugin in added), *(f"{plugin} (removed)" for plugin in gone)]
         problems_of_some = self._disclosed(msg, _list(said), "Not all of them work") if said else ""
         return f"{name} is up to date: {', '.join(named)}.\n\n{problems_of_some}".rstrip()
 
@@ -180,15 +180,15 @@ class ReposCommands:
         return said
 
     def _sees_details(self, msg: Message) -> bool:
-        """Whether the sender may read there what plugins' code has raised."""
+        """Whether the reply may contain exceptions of plugins; see `Disclosure.allowed`."""
         return self._bot.dispatcher.answers.disclosure.allowed(self._bot.backend, msg)
 
     def _disclosed(self, msg: Message, text: str, summary: str) -> str:
-        """The text, which has what plugins' code has raised in it, for those who may read it; else the summary and an error id."""
+        """The text, which contains exceptions of plugins, if the sender may read it; else the summary and an error id."""
         return self._bot.dispatcher.answers.disclosure.reply(self._bot.backend, msg, text, summary)
 
     async def _forget(self, name: str, path: Path) -> list[str]:
-        """Remove a repository and its plugins; returns a line for each plugin that hangs."""
+        """Remove a repository and its plugins; returns a line for each plugin whose `deactivate` hangs."""
         overdue = await _tolerated(self._bot.plugin_manager.remove_below(path))
         await self._asked(partial(self._repos.uninstall_repo, name))
         return overdue
@@ -219,7 +219,7 @@ class ReposCommands:
 
 
 async def _tolerated(change: Deferred[None]) -> list[str]:
-    """Wait for the change, which is made although plugins hang; returns a line for each of these."""
+    """Wait for the change, which succeeds even if plugins hang; returns a line for each plugin that does."""
     try:
         await change
     except PluginTimeout as error:

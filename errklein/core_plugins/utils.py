@@ -95,7 +95,7 @@ class Utils(BotPlugin):
 
     @botcmd(historize=False)
     async def history(self, msg: Message, args: str) -> str:
-        """Show your last commands in this room, or in private; the prefix and a number give one of them again."""
+        """Show your last commands in this room or in private; the prefix and a number repeat one of them."""
         person, aclattr = (folded_name(msg.frm, str(getattr(msg.frm, name, ""))) for name in ("person", "aclattr"))
         entries = self._bot.cmd_history.of(person, aclattr, place_of(msg))
         lines = [
@@ -108,7 +108,7 @@ class Utils(BotPlugin):
     def log_tail(self, msg: Message, args: str) -> str:
         """Show the last lines of the log, 40 or as many as you say; in a private chat only."""
         if not self._bot.dispatcher.answers.disclosure.allowed(self._bot.backend, msg):
-            # It has the texts of exceptions.
+            # The log contains the texts of exceptions.
             raise CommandError("The log is shown to administrators in a private chat only.")
         wanted = args.strip() or str(_LINES)
         if not wanted.isdecimal() or len(wanted) > 4 or not 0 < int(wanted) <= _MOST_LINES:
@@ -121,7 +121,7 @@ class Utils(BotPlugin):
             lines = _last_lines(path, int(wanted))
         except OSError as error:
             raise CommandError(f"The log file can't be read: {error.strerror}.") from error
-        # The file may have lines from before a secret was known, and of other programs.
+        # The file may have lines of other programs, and lines that were written before a secret was known.
         return fenced(masker("\n".join(lines))) if lines else "The log is empty."
 
     @botcmd

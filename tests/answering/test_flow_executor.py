@@ -356,10 +356,10 @@ class ByItselfTests(FlowsCase):
         """It doesn't hold, and the requestor is told in one line, with the exception's text only for administrators."""
         self.flow().connect("one", auto_trigger=True).connect("three", predicate=lambda ctx: ctx["nosuch"])
         said = self.say("!one", who=ADMIN)
-        self.assertEqual(said[1], "The flow f can't tell whether to go on to three: KeyError: 'nosuch'")
+        self.assertEqual(said[1], "The flow f could not check the condition of three: KeyError: 'nosuch'")
         self.assertEqual(said[2], hint("f", "!three"))
         self.assertRegex(
-            self.say("!one")[1], r"^The flow f can't tell whether to go on to three \(error [0-9a-f]{8}\)\.$"
+            self.say("!one")[1], r"^The flow f could not check the condition of three \(error [0-9a-f]{8}\)\.$"
         )
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
 

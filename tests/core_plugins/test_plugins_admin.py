@@ -134,7 +134,7 @@ class RoomTests(SynchronousTestCase):
         """They get a sentence with an error id, by which the log has the text; in private they get the text."""
         for command, summary in (
             ("activate", "Leaking could not be activated"),
-            ("config", "Leaking can't tell how it is configured"),
+            ("config", "Leaking.get_configuration_template failed"),
         ):
             self.assertIn("secret/place", self.bot.command(f"!plugin {command} Leaking"))
             (told,) = self.bot.say(f"!plugin {command} Leaking", room="#ops")

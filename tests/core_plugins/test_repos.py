@@ -105,7 +105,7 @@ class ReposTests(SynchronousTestCase):
         self.assertIn("not found", self.say("!deep"))
         self.assertIn("No repository is installed", self.say("!repos"))
         self.origin.commit({}, removed=("thing.py", "thing.plug", "sub/deep.plug"))
-        self.assertIn("there is no plugin in it", self.say("!repos install me/thing"))
+        self.assertIn("it contains no plugin", self.say("!repos install me/thing"))
         manager = self.bot.bot.plugin_manager
         self.assertNotIn("Thing", manager.plugin_infos)
         self.assertEqual(list(self.bot.bot.plugins_directory.iterdir()), [])
@@ -126,7 +126,7 @@ class ReposTests(SynchronousTestCase):
         changed = plugin_files("Deep", "2", "sub/") | plugin_files("Fresh")
         self.origin.commit(changed, removed=("thing.py", "thing.plug"))
         answer = self.say("!repos update all")
-        self.assertIn("Deep, Fresh, Thing is gone", answer)
+        self.assertIn("Deep, Fresh, Thing (removed)", answer)
         self.assertEqual((self.say("!deep"), self.say("!fresh")), ("2", "1"))
         self.assertIn("not found", self.say("!thing"))
 
