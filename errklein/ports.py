@@ -39,9 +39,10 @@ class Backend(Protocol):
         """Begin to connect, and go on reconnecting until `disconnect`; what happens is told to `events`."""
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Send what is queued, for up to `grace` seconds, and leave.
+        """Send the queue for up to `grace` seconds, then disconnect.
 
-        Fires when the connection is gone and nothing is left running. The log names each message that was not sent.
+        Fires when the connection is closed and nothing of the backend runs any more. The log names each message that was not
+        sent.
         """
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
@@ -84,19 +85,19 @@ class SendsCards(Protocol):
 
 @runtime_checkable
 class HasNameRules(Protocol):
-    """An optional ability of a backend: its network has rules of its own for comparing names. Others compare exactly."""
+    """Implemented by backends whose network has rules of its own for comparing names. Other networks compare exactly."""
 
     @property
     def name_rules(self) -> NameRules:
-        """The rules as the server announced them last."""
+        """The rules that the server has announced last."""
 
 
 @runtime_checkable
 class KnowsHolders(Protocol):
-    """What a backend has besides if names change hands on its network, as nicks do on IRC."""
+    """Implemented by backends of networks where names change hands, such as nicks on IRC."""
 
     def current_holder(self, person: Identifier) -> Identifier | None:
-        """The current holder of the person's name, with all that access rules ask for; None if it isn't known."""
+        """The current holder of the person's name, with all attributes that access rules use; None if it isn't known."""
 
 
 @runtime_checkable

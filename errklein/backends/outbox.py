@@ -20,10 +20,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 SHOWN = 60
-"""Characters of a message in a log line about it."""
+"""Characters of a message that a log line about it shows."""
 
 SINGLE = 1_000
-"""Lost messages that have a log line of their own. More are logged SHARED to a line: a process that ends has a second."""
+"""Lost messages with a log line of their own. Further ones are logged SHARED to a line, since the process ends within a
+second."""
 
 SHARED = 50
 
@@ -177,17 +178,17 @@ class Outbox(Generic[P]):
         self._stop_timer()
 
     def close(self, grace: float = 0.0) -> Deferred[None]:
-        """Send the queue, and what is put in meanwhile, for up to `grace` seconds; then refuse new messages.
+        """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages.
 
-        The network's pace is kept, and reconnections are waited for. After the grace period each message that is left is
-        named in the log and fails with OutboxClosed, as do threads that wait for room. Fires when nothing is left.
+        Messages are sent at the network's pace, across reconnections. After the grace period each remaining message is named in
+        the log and fails with OutboxClosed, as do threads that wait for room. Fires when the queue is empty.
         """
         if not self._entries or not grace:
             self._give_up()
             return succeed(None)
         if self._drained is None:
             self.log.info(
-                "{network}: {count} messages are queued; the bot leaves when they are sent, at most {grace:.1f} s from now",
+                "{network}: sending {count} queued messages before disconnecting, for at most {grace:.1f} s",
                 network=self.network,
                 count=len(self._entries),
                 grace=grace,
@@ -243,8 +244,8 @@ class Outbox(Generic[P]):
             entry.attempts += 1
             if entry.attempts >= self._attempts:
                 self.log.error(
-                    "{network}: the connection broke {attempts} times over the message to {recipient}, which is given "
-                    "up: {text}",
+                    "{network}: the connection broke {attempts} times while sending the message to {recipient}; "
+                    "dropping it: {text}",
                     network=self.network,
                     attempts=entry.attempts,
                     recipient=entry.recipient,
@@ -275,7 +276,7 @@ class Outbox(Generic[P]):
             self._give_up()
 
     def _give_up(self) -> None:
-        """Accept nothing from now on, and fail what is left."""
+        """Refuse new messages, and fail the remaining ones."""
         self._stop_timer()
         with self._room:
             self._closed = True
@@ -293,7 +294,7 @@ class Outbox(Generic[P]):
             self._drained.callback(None)
 
     def _log_loss(self, left: Sequence[_Entry[P]]) -> None:
-        """Log which messages to whom are lost, and how much of each the network has confirmed."""
+        """Log the recipient and text of each lost message, and how much of it the network has confirmed."""
         self.log.warn("{network}: {count} messages were not sent:", network=self.network, count=len(left))
         losses = [
             self._loss(entry, under_way=index == 0 and self._underway is not None) for index, entry in enumerate(left)

@@ -161,8 +161,8 @@ class TestBackend(LocalBackend):
         self._as_on_errbot = False
 
     def be_as_on_errbot(self) -> None:
-        """Let names be those of errbot's network for tests: the bot is Err, but err among a room's occupants, `@bob`
-        mentions bob, and an empty name is a person's."""
+        """Use the names of errbot's test backend: the bot is Err, or err among the occupants of a room, `@bob` mentions
+        bob, and "" is a person's name."""
         self._self = self.person_named("Err")
         self.bot_in_rooms = "err"
         self._as_on_errbot = True

@@ -240,7 +240,7 @@ class BackendContract(_TestCase):
         self.assertRaises(OutboxClosed, backend.send_message, Message("too late", to=room))
 
     def test_contract_sends_before_it_leaves(self) -> None:
-        """What is queued when `disconnect` is called with a grace period is sent first."""
+        """`disconnect` with a grace period sends the queue first."""
         backend, _ = self.online()
         backend.send_message(Message("last words", to=backend.build_identifier(self.room_text)))
         gone = backend.disconnect(5)

@@ -84,10 +84,10 @@ class IRCBackend(RoomLife):
         self._link.connect()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is gone.
+        """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is closed.
 
-        A connection that breaks meanwhile is made again. The queue is given up at once if there is no connection and no
-        attempt at one begins in time.
+        A connection that breaks during this time is reestablished. The queue is dropped at once if the network is not
+        connected and no attempt to connect begins in time.
         """
         grace = grace if self._link.can_work_within(grace) else 0.0
         return self._outbox.close(grace).addCallback(self._say_goodbye)
@@ -138,9 +138,9 @@ class IRCBackend(RoomLife):
         return nick is not None and self._identifier is not None and self._is_me(nick)
 
     def current_holder(self, person: Identifier) -> IRCPerson | None:
-        """The current holder of the person's nick, with the full mask; None if the server hasn't told it, or not lately."""
+        """The current holder of the person's nick, with the full mask; None if that is unknown. See `Holders`."""
         mask = self._holders.mask_of(person.nick or "", self._rooms.joined) if isinstance(person, IRCPerson) else None
-        # With the mask as it is, whatever IRC_ACL_PATTERN makes of it: a nick alone is anybody's.
+        # The full mask, not what IRC_ACL_PATTERN makes of it, which may be the nick alone.
         return None if mask is None else IRCPerson(mask, network=self.network)
 
     def rooms(self) -> Sequence[Room]:

@@ -25,8 +25,8 @@ class CaseMapping(Enum):
     RFC1459_STRICT = "rfc1459-strict"
     RFC1459 = "rfc1459"
     UNKNOWN = "unknown"
-    """A mapping that errklein doesn't implement, such as rfc7613. It fails closed: names and patterns that allow fold the
-    letters of ASCII only, as every mapping does; patterns that deny fold everything that any mapping may fold."""
+    """A mapping that errklein doesn't implement, such as rfc7613. It fails closed: names and patterns that allow are compared
+    as in ASCII, whose letters every mapping folds; patterns that deny fold all that any mapping may fold."""
 
     @classmethod
     def announced(cls, tokens: Iterable[str]) -> CaseMapping | None:

@@ -21,10 +21,10 @@ from errklein.backends.irc.tags import parse_tags
 
 
 class MendedClient(irc.IRCClient):
-    """An IRC client that survives whatever a server sends, and notices when it sends nothing any more.
+    """An IRC client that survives any input from the server, and closes connections on which nothing arrives any more.
 
-    `reason` is why the connection was given up, or what the server said when it closed it. `tags` are the message tags of
-    the line that is being handled.
+    `reason` is the reason for closing the connection, or the server's own in its ERROR. `tags` are the message tags of the
+    line that is being handled.
     """
 
     log = Logger()
@@ -82,7 +82,7 @@ class MendedClient(irc.IRCClient):
         """A line from the server, whatever it may contain."""
         self.tags = {}
         if line.startswith(b"@"):
-            # Apart from the rest, which may be in another encoding.
+            # Tags are UTF-8; the rest of the line may be in another encoding.
             tags, _, line = line[1:].partition(b" ")
             self.tags = parse_tags(decoded(tags))
             line = line.lstrip(b" ")

@@ -1,4 +1,4 @@
-"""The current holders of nicks, so far as the server has told."""
+"""The current holders of nicks, as far as the server's messages show them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from errklein.backends.irc.casemapping import CaseMapping
 from errklein.backends.irc.rooms import RoomState, nick_of
 
 SECONDS = 60.0
-"""How long a private message proves who holds a nick outside of rooms, where the server tells of no quit and no new nick."""
+"""Seconds for which a private message proves who holds a nick. In rooms the server reports quits and nick changes; for other
+people it doesn't."""
 
 _MOST = 10_000
 
 
 class Holders:
-    """Remembers the masks (`nick!user@host`) of private messages; `rooms` are the rooms that the bot is in.
+    """The masks (`nick!user@host`) of the senders of private messages, for SECONDS each, and of the occupants of `rooms`.
 
-    `now` returns the time in seconds. Only live messages count: a message that the server plays back has an old mask.
+    `now` returns the time in seconds. `seen` must not be called for replayed messages, whose masks may be outdated.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -42,7 +43,7 @@ class Holders:
                 room.add(mask)
 
     def gone(self, nick: str) -> None:
-        """Forget the nick: its holder has quit or changed it, or somebody else has it now."""
+        """Forget the nick, after its holder has quit or changed it, or when somebody else takes it."""
         self._seen.pop(self._casemapping.fold(nick), None)
 
     def clear(self) -> None:
@@ -51,7 +52,7 @@ class Holders:
 
     def mask_of(self, nick: str, rooms: Iterable[RoomState]) -> str | None:
         """The mask of the nick's current holder; None if it isn't known."""
-        # In rooms the server tells who has another nick now, or has quit.
+        # Of people in the bot's rooms the server reports nick changes and quits.
         for room in rooms:
             mask = room.mask_of(nick) or ""
             if "!" in mask:

@@ -2,7 +2,7 @@
 
 A person is a nick with the user name and host behind it, as far as they are known. An identifier carries the case mapping of
 the server at the time it was created, so that its equality never changes. Two identifiers are equal if their names are equal
-in both mappings: one that was created before the server announced its mapping equals no more people than the server does.
+in both mappings, so an identifier from before the server announced its mapping equals no name that the server distinguishes.
 """
 
 from __future__ import annotations

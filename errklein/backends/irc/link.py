@@ -62,7 +62,7 @@ class Link:
         self._attempt.addCallbacks(self._connected, self._failed)
 
     def can_work_within(self, seconds: float) -> bool:
-        """Whether there is a connection, or an attempt at one that is under way or begins within so many seconds."""
+        """Whether the network is connected, or an attempt to connect is running or begins within `seconds`."""
         if self.protocol is not None or self._attempt is not None:
             return True
         return (

@@ -99,8 +99,8 @@ def nicks(wanted: str) -> Iterator[str]:
 class IRCProtocol(MendedClient):
     """A connection of the bot `settings` to its server.
 
-    `banned` says that the server won't have the bot, `flooded` that the bot was too fast for it. `casemapping` is the
-    server's, that of RFC 1459 until it announces one.
+    `banned` is True if the server has banned the bot, `flooded` if it has closed the connection for flooding. `casemapping`
+    is the server's case mapping; RFC1459 until it announces one.
     """
 
     REGAIN_EVERY = 60.0
@@ -214,7 +214,7 @@ class IRCProtocol(MendedClient):
         self._events.signed_on()
 
     def irc_RPL_ISUPPORT(self, prefix: str, params: list[str]) -> None:
-        """RPL_ISUPPORT (005): take over the case mapping."""
+        """RPL_ISUPPORT (005): use the case mapping that the server announces."""
         announced = CaseMapping.announced(params[1:])
         if announced is not None:
             self.casemapping = announced
@@ -300,7 +300,7 @@ class IRCProtocol(MendedClient):
     # What others do
 
     def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
-        """Handle one line. In a playback batch only messages count: its JOIN, PART and so on are history."""
+        """Handle one line. In a playback batch only messages are handled; JOIN, PART and the like in it are ignored."""
         self._replay.received(self.tags)
         if command in ("PRIVMSG", "NOTICE", "BATCH") or not self._replay.in_playback(self.tags):
             super().handleCommand(command, prefix, params)
@@ -310,7 +310,7 @@ class IRCProtocol(MendedClient):
         self._replay.batch(params, self.tags)
 
     def said(self, sender: str, target: str, text: str, kind: str) -> None:
-        """A message arrived; find out whether it is a replayed one."""
+        """A message arrived: pass it on, with whether it is a replayed one."""
         replayed = self._replay.is_replayed(self.tags, self.casemapping.fold(target) if is_room(target) else None)
         if replayed and not self._replay_logged:
             self._replay_logged = True

@@ -72,15 +72,15 @@ class Replay:
             self._batches.pop(reference, None)
 
     def in_playback(self, tags: Mapping[str, str]) -> bool:
-        """Whether a line is in a playback batch. A batch that isn't open counts as one, to fail closed."""
+        """Whether a line is in a playback batch. A line in an unknown batch counts as one, to fail closed."""
         reference = tags.get("batch")
         return reference is not None and self._batches.get(reference, True)
 
     def is_replayed(self, tags: Mapping[str, str], room: str | None) -> bool:
         """Whether a message is a replayed one; `room` is None for a private message.
 
-        It is if it is in a playback batch, or older than the bot's JOIN of the room (in private: than the welcome). If that
-        line had no time, the first time tag of the connection outside of playback batches is used.
+        True if the message is in a playback batch, or older than the bot's JOIN of the room (in private: than the welcome).
+        If that line has no time tag, the first one of the connection outside of playback batches takes its place.
         """
         if self.in_playback(tags):
             return True

@@ -214,7 +214,7 @@ class RoomLife:
         try:
             self._rooms.reconfigure(self.settings.rooms())
         except ConfigError as error:
-            self.log.error("{error}; no other room is entered than before", error=str(error))
+            self.log.error("{error}; the rooms stay as they were", error=str(error))
         self._pending = {name for name, _ in self._rooms.wanted}
         self._send(*join_commands(self._rooms.wanted))
         if self._pending:

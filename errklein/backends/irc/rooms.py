@@ -43,15 +43,15 @@ class Rooms:
 
     def __init__(self, wanted: Mapping[str, str]) -> None:
         self.casemapping = CaseMapping.RFC1459
-        # Keyed by the names as given: two rooms may be one in this mapping and not in that of the server.
+        # Keyed by the names as configured: two rooms that are one in RFC1459 may be two in the server's case mapping.
         self._wanted = dict(wanted)
         self._configured = dict(wanted)
         self._joined: dict[str, RoomState] = {}
 
     def reconfigure(self, configured: Mapping[str, str]) -> None:
-        """Want the rooms that are new in the configuration, and no longer those that are gone from it.
+        """Add the rooms that are new in the configuration, and remove those that are no longer in it.
 
-        Whether the bot is to be in another room is as it was, whoever has had it enter or leave.
+        Rooms that plugins or people have had the bot enter or leave are not affected.
         """
         before, self._configured = self._configured, dict(configured)
         for name in before.keys() - configured.keys():

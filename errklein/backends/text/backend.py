@@ -92,7 +92,7 @@ class TextBackend(LocalBackend):
         self._outbox.resume()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Fires when all has been shown, or can't be within `grace` seconds, and the terminal is as it was before."""
+        """Show the queue for up to `grace` seconds, then restore the terminal. Fires when that is done."""
         self._turns.stop()
         if self._leaving is None:
             console = self._console
