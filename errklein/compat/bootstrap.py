@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from errklein.bot import Bot
 
 CORE_BACKENDS = str(Path(core_backends.__file__).parent)
-"""The directory with the .plug files of the networks that errklein brings."""
+"""The directory with the .plug files of the networks that errklein includes."""
 
 _TO_BE_GIVEN = ("BACKEND", "BACKENDS", "BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTITY")
 

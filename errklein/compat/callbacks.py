@@ -16,7 +16,7 @@ class MadeUpEvents:
     on the first. They may be called in any thread, and don't wait for what comes of it."""
 
     def callback_message(self, msg: Message) -> None:
-        """Somebody said that: it may be a command, and plugins get it. As on errbot, a delayed one is ignored."""
+        """Handle a message: run its command, if there is one, and call the plugins. As on errbot, a delayed one is ignored."""
         if not msg.delayed:
             self._make_up("message_received", msg)
 

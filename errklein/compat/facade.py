@@ -67,7 +67,7 @@ def stand_in_for(name: str) -> None:
 
 
 def step_aside(name: str) -> None:
-    """Let code that imports the package of that name from now on get the installed one, which wasn't there before."""
+    """Stop providing the package of that name, so that later imports get the one that has been installed meanwhile."""
     if sys.modules.get(name) is sys.modules.get(FACADES[name]):
         sys.modules.pop(name, None)
 
@@ -113,7 +113,7 @@ class _FacadeFinder(MetaPathFinder, Loader):
 
 
 class _PackageLoader(SourceFileLoader):
-    """Makes the package `errbot` itself, and reads the files in its directory for importlib.resources and pkgutil."""
+    """Creates the package `errbot`, and reads the files in its directory for importlib.resources and pkgutil."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _facade(spec)

@@ -56,10 +56,10 @@ class FlaskRoutes:
         self._hooks.clear()
 
     def answered(self) -> list[tuple[Hook, tuple[str, ...]]]:
-        """Each hook of the newest server, plugins' included, with the verbs that it answers; in any thread.
+        """Each hook of the newest server, including those of plugins, with the methods that it answers.
 
-        Where nothing is served, the hooks that are kept here. In a thread it waits for the reactor, and raises Stopping
-        when the bot stops meanwhile.
+        Without a server, the hooks that are kept here. May be called in any thread; other threads than the reactor's wait for
+        the reactor, and get Stopping if the bot stops meanwhile.
         """
         if not self._servers:
             return [(hook, hook.declaration.methods) for hooks in list(self._hooks.values()) for hook in hooks]
@@ -95,16 +95,16 @@ flask_routes = FlaskRoutes()
 
 
 class RouteMap(Map):
-    """The `url_map` of an application, as plugins list it: its own rules, then those of all webhooks.
+    """The `url_map` of an application. `iter_rules` lists its own rules, then those of all webhooks.
 
-    It matches only its own rules, since errklein's server has chosen the route before an application gets a request.
-    `own` names the application among the owners of hooks.
+    Only its own rules are matched, since errklein's server has chosen the route before the application gets a request. `own`
+    is the application's name among the owners of hooks.
     """
 
     own: str | None = None
 
     def own_rules(self) -> Iterator[Rule]:
-        """The rules of the application itself, which are the ones that it matches."""
+        """The rules of the application itself, which are matched."""
         return super().iter_rules()
 
     def iter_rules(self, endpoint: Any = None) -> Iterator[Rule]:

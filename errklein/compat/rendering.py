@@ -17,7 +17,7 @@ class Converter:
 
 
 def ansi() -> Converter:
-    """To text for a terminal. A text that isn't empty ends with the sequence that resets all attributes."""
+    """A converter of Markdown to text for a terminal. Text that isn't empty ends with the sequence that resets all attributes."""
     return Converter(_to_ansi_with_reset)
 
 

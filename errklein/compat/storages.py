@@ -19,7 +19,7 @@ from errklein.storage.restoring import check_rows
 from errklein.storage.transfer import put_rows
 
 CORE_STORAGE = str(Path(core_storage.__file__).parent)
-"""The directory with the .plug files of the storages that errklein brings."""
+"""The directory with the .plug files of the storages that errklein includes."""
 
 
 def get_storage_plugin(config: Any) -> StoragePluginBase:
@@ -34,10 +34,10 @@ def get_storage_plugin(config: Any) -> StoragePluginBase:
 
 
 def restore_bot_from_backup(backup_filename: str | Path, *, bot: Any, log: logging.Logger | None = None) -> None:
-    """Put the values of a backup, errklein's or errbot's, into the bot's storage; nothing in the file is run.
+    """Store the values of a backup, errklein's or errbot's, in the bot's storage; nothing in the file is run.
 
-    What is left out is logged. Raises StorageError; if a value names what restored values may not, nothing is restored:
-    `errklein restore --trust` restores such a backup.
+    Values that are left out are logged. Raises StorageError, and restores nothing, if a value uses a name that restored values
+    may not use; use `errklein restore --trust` for such a backup.
     """
     path = Path(backup_filename)
     read = ErrbotBackup(read_backup(path), []) if is_backup(path) else read_errbot_backup(path)

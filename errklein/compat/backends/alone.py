@@ -1,4 +1,4 @@
-"""A backend without a bot: one that a test of the backend makes itself, as `SomeBackend(config)`."""
+"""Support for a backend without a bot, which a test of the backend creates as `SomeBackend(config)`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _CALLBACKS = {
 class Alone:
     """`Surroundings` of a backend that has no bot.
 
-    All that is sent ends in the backend's own `send_message`, in the caller's thread. Plugins are those of the
-    `plugin_manager` that a test attaches, if any, and are called in place. Commands aren't run.
+    Messages are passed to the backend's own `send_message`, in the caller's thread. Callbacks go to the plugins of the
+    `plugin_manager` that the test attaches, if any, in the caller's thread as well. Commands aren't run.
     """
 
     leaving = False
@@ -54,18 +54,18 @@ class Alone:
     # Events
 
     def connected(self) -> None:
-        """Have the plugins activated, and call their callback_connect."""
+        """Activate the plugins, and call their callback_connect."""
         if self._backend.plugin_manager is not None:
             self._backend.plugin_manager.activate_non_started_plugins()
         self._backend._dispatch_to_plugins("callback_connect")
 
     def disconnected(self) -> None:
-        """Have the plugins deactivated."""
+        """Deactivate the plugins."""
         if self._backend.plugin_manager is not None:
             self._backend.plugin_manager.deactivate_all_plugins()
 
     def heard(self, message: Message) -> None:
-        """There is no bot to run the command."""
+        """Do nothing, since there is no bot to run a command."""
 
     def tell(self, event: str, *details: Any) -> None:
         """Call the callback of the event."""
@@ -122,7 +122,7 @@ class Alone:
         self._backend.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
     def send_card_as_text(self, card: Card) -> None:
-        """Send what the card says, by the template "card"."""
+        """Send the card as a message, rendered by the template "card"."""
         to: Any = card.to
         self._backend.send(to, process_template("card", {"card": card}), card.parent)
 
@@ -136,18 +136,18 @@ class Alone:
         return unknown_command(text, (), self._backend.prefix)
 
     def inject_commands_from(self, plugin: Any) -> None:
-        """Refused: there is no bot to run them."""
+        """Raise RuntimeError, since there is no bot to run commands."""
         raise RuntimeError(f"{type(self._backend).__name__} runs no commands without a bot; test plugins with testbot")
 
     remove_commands_from = inject_commands_from
 
     def lookup(self, name: str) -> Any:
-        """What errbot's bot has before any plugin is loaded."""
+        """The attribute of a bot without plugins; raises AttributeError."""
         try:
             return self._of_bot[name]
         except KeyError:
             raise AttributeError(
-                f"{type(self._backend).__name__} has no {name}, and no bot that could have it",
+                f"{type(self._backend).__name__} has no attribute {name}, and there is no bot that could provide it",
                 name=name,
                 obj=self._backend,
             ) from None
@@ -159,7 +159,7 @@ class Alone:
         log.exception("The connection ended with an error")
 
     def pause(self, seconds: float) -> None:
-        """Block for so many seconds."""
+        """Block for `seconds`."""
         time.sleep(seconds)
 
     def shut_down(self) -> None:
@@ -168,8 +168,8 @@ class Alone:
 
 
 def process_template(template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None) -> str:
-    """The Markdown of a template, the plugin's own one first; see `errklein.text.templating.render`."""
-    # Jinja2 takes its time to import.
+    """The Markdown of a template; the plugin's own templates take precedence. See `errklein.text.templating.render`."""
+    # Imported late, since importing Jinja2 is slow.
     from errklein.text import templating
 
     return templating.render(template_name, template_parameters, plugin_name)

@@ -38,7 +38,7 @@ log = logging.getLogger("errbot.core")
 
 @contextmanager
 def for_a_bot() -> Iterator[None]:
-    """The networks that are made meanwhile get a bot, and are of no use before."""
+    """A context in which new networks are going to get a bot, and raise errors until they have it."""
     token = _for_a_bot.set(True)
     try:
         yield
@@ -50,8 +50,8 @@ class ErrBot(Backend, StoreMixin):
     """A network whose code blocks, in a thread of its own. Subclass it, and say what `Backend` asks for.
 
     It is a mapping too, whose values survive restarts. What it hasn't itself it has from the bot, such as `commands`.
-    All may be used in any thread, as soon as the bot is there: not yet in `__init__`. One that a test makes without a
-    bot sends by itself; see `Alone`.
+    All of it may be used in any thread once the bot is there, which is after `__init__`. A network that a test creates without
+    a bot sends by itself; see `Alone`.
     """
 
     _network: Surroundings | None = None
@@ -59,7 +59,7 @@ class ErrBot(Backend, StoreMixin):
     _attempts = 0
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """A network that knows from its beginning whether it gets a bot."""
+        """Note whether the network is going to get a bot, before any `__init__` runs."""
         made = super().__new__(cls)
         made._gets_a_bot = _for_a_bot.get()
         return made

@@ -47,13 +47,13 @@ class ThreadedNetwork:
     log = Logger()
 
     SHUT_DOWN_AFTER = 1.0
-    """Seconds from the end of the queue until `disconnect` shuts the connection down, if the network's code still runs."""
+    """Seconds after the queue is sent until `disconnect` shuts the connection down, if the network's code still runs."""
 
     LEAVE_WITHIN = 3.0
-    """Seconds from the end of the queue until `disconnect` leaves that code behind, which can't be stopped."""
+    """Seconds after the queue is sent until `disconnect` abandons that code, since threads can't be stopped."""
 
     HURRY = 0.3
-    """SHUT_DOWN_AFTER when the grace period is over; LEAVE_WITHIN is twice that then."""
+    """Seconds in place of SHUT_DOWN_AFTER if the grace period is over; twice that takes the place of LEAVE_WITHIN."""
 
     def __init__(self, reactor: Any, config: Any, make: Callable[[Any], ErrBot]) -> None:
         self.network: str = config.network
@@ -119,8 +119,8 @@ class ThreadedNetwork:
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue for up to `grace` seconds, then end the network's code as Ctrl-C does.
 
-        Fires when the code has ended, or takes too long. Until then its connection is made again if it breaks. The queue
-        is given up at once if there is no connection and the next attempt at one is later.
+        Fires when the code has ended, or takes too long to end. A connection that breaks while the queue is sent is
+        reestablished. The queue is dropped at once if the network is not connected and no attempt to connect begins in time.
         """
         end = self._reactor.seconds() + grace
         closed = self._outbox.close(grace if self._serving and self._next_attempt < end else 0.0)
@@ -213,11 +213,11 @@ class ThreadedNetwork:
         return self._there.dispatcher.unknown(self, text, message)
 
     def inject_commands_from(self, plugin: Any) -> None:
-        """Accept the plugin's commands from now on."""
+        """Register the plugin's commands."""
         self._there.waits.result_of(self._there.inject_commands_from, plugin)
 
     def remove_commands_from(self, plugin: Any) -> None:
-        """Accept the plugin's commands no longer."""
+        """Unregister the plugin's commands."""
         self._there.waits.result_of(self._there.remove_commands_from, plugin)
 
     def lookup(self, name: str) -> Any:
@@ -229,9 +229,9 @@ class ThreadedNetwork:
     def in_turn(
         self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = ""
     ) -> Awaitable[None] | None:
-        """Call the function after what is to be sent before; it may block. As `send_message`.
+        """Call the function, which may block, after everything that is queued before it. Returns as `send_message` does.
 
-        `recipient` and `text` name what it sends in the log, if it is never called.
+        `recipient` and `text` name the message in the log if the function is never called.
         """
         return self._outbox.put([partial(function, *args)], recipient=recipient, text=text)
 
@@ -349,7 +349,7 @@ class ThreadedNetwork:
             self._events.backend_disconnected(self, reason)
 
     def _leave(self, seconds: float) -> Deferred[None]:
-        """End the network's code; `seconds` are left of the grace period."""
+        """End the network's code; `seconds` is the rest of the grace period."""
         self.leaving = True
         self._awake.set()
         gone: Deferred[None] = Deferred()
@@ -358,7 +358,7 @@ class ThreadedNetwork:
             self._thread.end()
             self._finish()
             return gone
-        # When the grace period is over the process ends within a second.
+        # The process ends within a second after the grace period.
         shut_down = min(self.SHUT_DOWN_AFTER, max(seconds, self.HURRY))
         give_up = min(self.LEAVE_WITHIN, max(seconds, 2 * self.HURRY))
         self._timers = [

@@ -1,4 +1,4 @@
-"""What a network that was written for errbot reaches outside of itself: a bot, or nothing but its own test."""
+"""The interface by which backends that were written for errbot reach the bot, if there is one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from errklein.chat import Card, Identifier, Message
 
 
 class Surroundings(Protocol):
-    """Everything that `ErrBot` asks of others. May be used in any thread.
+    """Everything outside of itself that `ErrBot` uses. Methods may be called in any thread.
 
-    `ThreadedNetwork` leads to a bot. `Alone` has none: the backend was made by a test of its own.
+    `ThreadedNetwork` implements it with a bot, `Alone` without one, for tests that create a backend themselves.
     """
 
     leaving: bool
@@ -22,7 +22,7 @@ class Surroundings(Protocol):
         """The network can be used now."""
 
     def disconnected(self) -> None:
-        """The connection is gone."""
+        """The connection is closed."""
 
     def heard(self, message: Message) -> None:
         """Run the command in the message, if it is one."""
@@ -34,18 +34,18 @@ class Surroundings(Protocol):
         """Call that callback of all active plugins."""
 
     def said(self, message: Message) -> None:
-        """Plugins get callback_botmessage for a message that the network sends."""
+        """Call callback_botmessage of all active plugins for a message that the network sends."""
 
     # Requests
 
     def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> Any:
-        """Send Markdown text to somebody. Raises ValueError for what isn't an identifier."""
+        """Send Markdown text to a person or room. Raises ValueError if `identifier` isn't an Identifier."""
 
     def reply(self, message: Message, text: str, private: bool, threaded: bool) -> Any:
         """Reply to a message of the network."""
 
     def send_card_as_text(self, card: Card) -> Any:
-        """Send what the card says, by the template "card"."""
+        """Send the card as a message, rendered by the template "card"."""
 
     def warn_admins(self, warning: str) -> None:
         """Send the text to the administrators."""
@@ -54,13 +54,13 @@ class Surroundings(Protocol):
         """The reply to a command that doesn't exist."""
 
     def inject_commands_from(self, plugin: Any) -> None:
-        """Accept the plugin's commands from now on."""
+        """Register the plugin's commands."""
 
     def remove_commands_from(self, plugin: Any) -> None:
-        """Accept the plugin's commands no longer."""
+        """Unregister the plugin's commands."""
 
     def lookup(self, name: str) -> Any:
-        """The attribute of errbot's bot that the backend doesn't have itself; raises AttributeError."""
+        """The bot's attribute of that name, for those that the backend doesn't have itself; raises AttributeError."""
 
     # Serving
 

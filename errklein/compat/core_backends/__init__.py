@@ -1,4 +1,4 @@
-"""`errbot.bootstrap.CORE_BACKENDS`: a .plug file and a module for each network that errklein brings.
+"""`errbot.bootstrap.CORE_BACKENDS`: a .plug file and a module for each network that errklein includes.
 
-Tools enumerate the directory. The bot itself makes these networks in `errklein.wiring`, since they need a reactor.
+The files are for tools that list the directory. The bot creates these networks in `errklein.wiring`, since they need a reactor.
 """

@@ -1,4 +1,4 @@
-"""The class of the network IRC."""
+"""The module that irc.plug names: the class of the network IRC."""
 
 from errklein.backends.irc import IRCBackend
 

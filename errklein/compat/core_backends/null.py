@@ -1,4 +1,4 @@
-"""The class of the network Null."""
+"""The module that null.plug names: the class of the network Null."""
 
 from errklein.backends.null import NullBackend
 

@@ -1,4 +1,4 @@
-"""The class of the network Test."""
+"""The module that test.plug names: the class of the network Test."""
 
 from errklein.backends.test import TestBackend
 

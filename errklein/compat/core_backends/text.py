@@ -1,4 +1,4 @@
-"""The class of the network Text."""
+"""The module that text.plug names: the class of the network Text."""
 
 from errklein.backends.text import TextBackend
 

@@ -1,4 +1,4 @@
-"""`errbot.bootstrap.CORE_STORAGE`: a .plug file and a module for each storage that errklein brings.
+"""`errbot.bootstrap.CORE_STORAGE`: a .plug file and a module for each storage that errklein includes.
 
-Tools enumerate the directory, and `BackendPluginManager` loads a storage from it.
+The files are for tools that list the directory, and `BackendPluginManager` loads storages from them.
 """

@@ -1,4 +1,4 @@
-"""The class of the storage Memory."""
+"""The module that memory.plug names: the class of the storage Memory."""
 
 from errklein.storage.bundled import MemoryStoragePlugin
 

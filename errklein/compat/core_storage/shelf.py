@@ -1,4 +1,4 @@
-"""The class of the storage Shelf."""
+"""The module that shelf.plug names: the class of the storage Shelf."""
 
 from errklein.storage.bundled import ShelfStoragePlugin
 

@@ -1,1 +1,1 @@
-"""The directory that `errbot.__file__` names. Its `config-template.py` is the configuration with every setting."""
+"""The directory of `errbot.__file__`. `config-template.py` in it is a configuration with every setting."""

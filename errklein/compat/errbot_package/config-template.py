@@ -34,7 +34,7 @@ BOT_IDENTITY = {"username": "@errbot"}
 # Administrators, as `!whoami` shows them in aclattr. `*` and `?` are wildcards.
 BOT_ADMINS = ("@admin",)
 
-# Who gets the bot's warnings: names, not patterns. Without this setting the administrators get them.
+# Recipients of the bot's warnings: names, not patterns. Default: the administrators.
 # BOT_ADMINS_NOTIFICATIONS = ("@admin",)
 
 # The rooms that the bot enters: names, or pairs of name and password.
@@ -122,10 +122,10 @@ SENTRY_OPTIONS = {}
 # With False, only one blocking command runs at a time.
 # BOT_ASYNC = True
 
-# Threads for commands, and as many for the other methods of plugins.
+# Number of threads for commands, and also of those for the other methods of plugins.
 # BOT_ASYNC_POOLSIZE = 10
 
-# How long running commands and requests may take when the bot stops (seconds).
+# Seconds for running handlers to end, and for queued messages to be sent, when the bot stops.
 # GRACE_PERIOD = 10.0
 
 ##########################################################################
@@ -186,7 +186,7 @@ DIVERT_TO_THREAD = ()
 # IRC_RECONNECT_ON_KICK = 5
 # IRC_RECONNECT_ON_DISCONNECT = None
 
-# IRC: what patterns for people are matched with.
+# IRC: the form of names that patterns for people are compared with.
 # IRC_ACL_PATTERN = "{nick}!{user}@{host}"
 
 # Text: False shows each message as Markdown, XHTML, text and IM text. The theme is that of the log: "light", "dark" or "".
