@@ -73,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None) -> NoReturn:
-    """Print what is wrong with errklein's environment, then what `cli.check` does; ends the process by SystemExit.
+    """Print the problems of errklein's environment, then the output of `cli.check`; raises SystemExit.
 
-    The environment comes first, since a damaged one may be one in which nothing else works.
+    The environment comes first, since nothing else may work in a damaged one.
     """
     from errklein.environment import damages
 
@@ -217,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             type=_trusted_name,
-            help="let values use this class or function, module.name, too; may be given several times",
+            help="also let values use the class or function MODULE.NAME; may be given several times",
         )
     storage = commands.add_parser("storage", help="show or change what a plugin has stored")
     whats = storage.add_subparsers(dest="what", required=True, metavar="get | set | merge")

@@ -43,7 +43,7 @@ _STATES = {
 def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None, failed: bool = False) -> NoReturn:
     """Print each plugin with its state, commands and routes, and where each runs and why.
 
-    Ends the process by SystemExit, with status 1 if anything is wrong, or `failed` before.
+    Raises SystemExit, with status 1 if there is a problem or `failed` is True.
     """
     options = Options()
     options["config"], options["data-dir"], options["plugin-dir"] = config_file, data_dir, list(plugin_dirs)

@@ -50,9 +50,9 @@ _FOUND_AGAIN = {("core", "requirements"), ("repomgr", "repo_index"), MARK, SETTL
 
 
 def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = ()) -> int:
-    """Take over what errbot's shelves in the data directory have, and leave them as they are.
+    """Import the values of errbot's shelves in the data directory; the shelves are not changed. Returns the exit status.
 
-    `trusted` are names, as "module.qualname", that the values may use besides those that all may.
+    `trusted` are further names, as "module.qualname", that the values may use.
     """
     if config.STORAGE != "Shelf":
         raise StorageError(f"errbot's shelves can be imported into the storage Shelf only; STORAGE is {config.STORAGE}")
@@ -82,10 +82,10 @@ def backup(config: Config) -> int:
 
 
 def restore(config: Config, file: Path | None = None, force: bool = False, trusted: Sequence[str] = ()) -> int:
-    """Put the values of a backup, errklein's or errbot's, into an empty bot; with `force`, over what a bot has.
+    """Store the values of a backup, errklein's or errbot's, in an empty bot. Returns the exit status.
 
-    Without a file, it is the one in the data directory. `trusted` are names, as "module.qualname", that the values may use
-    besides those that all may; nothing is restored if one uses any other.
+    With `force`, values that the bot has are replaced. Without a file, the one in the data directory is read. `trusted` are
+    further names, as "module.qualname", that the values may use; nothing is restored if one uses a forbidden name.
     """
     file = _newest_kind(config) if file is None else file
     problems: list[str] = []
@@ -191,9 +191,9 @@ def _keep_what_is_there(config: Config, storage: Storage, name: str) -> None:
 def _put(
     storage: Storage, rows: Sequence[Row], instead_of: Iterable[str] = (), trusted: Collection[str] | None = None
 ) -> None:
-    """Keep the rows, in place of the namespaces; raises StorageError if the bot itself couldn't use one of them.
+    """Store the rows in place of the namespaces' values; raises StorageError if the bot couldn't use one of them.
 
-    Without `trusted` they are the bot's own; see `put_rows`.
+    With None for `trusted` the values are the bot's own and not restricted; see `put_rows`.
     """
     for namespace, key, data in rows:
         if (namespace, key) not in _KINDS:

@@ -17,19 +17,19 @@ from errklein.storage.shelves import NotAShelf, Shelf, ShelfError, find_shelves,
 from errklein.storage.sqlite import Row
 
 MARK = ("core", "imported_shelves")
-"""The namespace and key of the names of shelves of which nothing is left to import. What a plugin has removed since then
-isn't brought back by another import."""
+"""The namespace and key of the names of shelves that were imported completely. Another import skips these, so it doesn't
+restore what plugins have removed since."""
 
 SETTLED = ("core", "import_settled")
-"""The namespace and key of True, once the bot has started with all shelves imported or without them on purpose."""
+"""The namespace and key of the flag `is_settled`, which is True or missing."""
 
 
 @dataclass
 class Import:
-    """What an import does: the rows it keeps, the shelves that are done with it, and a line for each thing to know.
+    """The plan of an import: the rows to store, and the shelves of which nothing is left afterwards.
 
-    `replaced` are the values that others take the place of, by namespace and key. `told` needs no action; `problems` are
-    values that were left in their shelves, and why.
+    `replaced` are the values to be replaced, by namespace and key. `told` are lines that need no action; `problems` name the
+    values that are left in their shelves, and why.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -47,10 +47,10 @@ def plan_import(
     judge: Judge,
     trusted: Collection[str] = (),
 ) -> Import:
-    """Read the shelves, and take the values as they are.
+    """Read the shelves and plan the import of their values, without unpickling them.
 
-    Shelves that are `imported`, and values that are `present`, by namespace and key, stay as they are, unless `force`. A
-    value is left in its shelf if it names what is neither allowed by `judge` nor `trusted`.
+    Shelves that are `imported` are skipped, and values that are `present`, by namespace and key, are not replaced, unless
+    `force`. A value with a name that is neither allowed by `judge` nor `trusted` is left in its shelf.
     """
     plan = Import()
     for shelf in shelves:
@@ -81,7 +81,7 @@ def is_settled(storage: Storage) -> bool:
 
 
 def settle(storage: Storage) -> None:
-    """Note that shelves matter no more: whatever files lie there at a later start, the bot starts."""
+    """Set the flag `is_settled`, so that later starts don't look for shelves."""
     namespace, key = SETTLED
     with closing(storage.open(namespace)) as store:
         store.set(key, True)
@@ -136,7 +136,7 @@ def _take(
             plan.problems.append(f"{namespace}: {key!r} is damaged in {shelf.path} ({error}); it was left there")
             continue
         if checked.refused:
-            plan.problems.append(f"{checked.refusal}; it was left in {shelf.path}")
+            plan.problems.append(f"{checked.refusal}; the value was left in {shelf.path}")
             continue
         if stored is not None:
             plan.replaced.add((namespace, key))
@@ -155,7 +155,7 @@ def _take(
 
 
 def _is_same(stored: bytes, data: bytes) -> bool:
-    """Whether the pickles are of the same value, as far as that can be told without running any."""
+    """Whether the pickles are of the same value, as far as that can be determined without unpickling them."""
     if stored == data:
         return True
     try:

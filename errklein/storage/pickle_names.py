@@ -1,4 +1,4 @@
-"""What a pickle names, found without importing or calling any of it."""
+"""The names of classes and functions in a pickle, found without importing or calling any of them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from errklein.storage.restricted_pickling import RestrictedUnpickler
 
 
 class DamagedPickle(Exception):
-    """The bytes are no whole pickle, or one that is refused whatever it names; the text says why."""
+    """The bytes are not a complete pickle, or use an opcode that is always refused; str() is the reason."""
 
 
 def names_in(data: bytes) -> set[tuple[str, str]]:
-    """The classes and functions that the pickle names, by module and name, as Python 3 calls them.
+    """The classes and functions that the pickle names, as pairs of module and name, with the names of Python 3.
 
-    `getattr` and `_codecs.encode` are among them only if they are called otherwise than pickle calls them. Raises
+    `getattr` and `_codecs.encode` are included only if the pickle calls them in a way that the pickle module doesn't. Raises
     DamagedPickle.
     """
     file = BytesIO(data)
@@ -24,12 +24,12 @@ def names_in(data: bytes) -> set[tuple[str, str]]:
     except Exception as error:
         raise DamagedPickle(" ".join(str(error).split()) or type(error).__name__) from error
     if file.tell() != len(data):
-        raise DamagedPickle(f"{len(data) - file.tell()} bytes too many")
+        raise DamagedPickle(f"{len(data) - file.tell()} bytes after its end")
     return machine.names
 
 
 class _Recorder(RestrictedUnpickler):
-    """The machine that reads restored values, with a stand-in for whatever the pickle names."""
+    """The unpickler of restored values, with stand-ins for all classes and functions."""
 
     def __init__(self, file: BytesIO) -> None:
         super().__init__(file)
@@ -45,24 +45,24 @@ class _Recorder(RestrictedUnpickler):
 
 
 class _StandIn:
-    """Takes everything that pickle does to a class, or to an instance of one."""
+    """Accepts every operation of the unpickler on a class or instance, and stores nothing."""
 
     def __new__(cls, *args: object, **options: object) -> _StandIn:
         return object.__new__(cls)
 
     def __init__(self, *args: object, **options: object) -> None:
-        """Keeps nothing."""
+        """Ignore the arguments."""
 
     def __call__(self, *args: object) -> _StandIn:
         return self
 
     def __setstate__(self, state: object) -> None:
-        """Keeps nothing."""
+        """Ignore the state."""
 
     def __setitem__(self, key: object, value: object) -> None:
-        """Keeps nothing."""
+        """Ignore the item."""
 
     def append(self, item: object) -> None:
-        """Keep nothing."""
+        """Ignore the item."""
 
     extend = add = append

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 
 def plain_value(data: bytes) -> Any:
-    """The value of a pickle that names nothing; raises ValueError for any other, of which nothing is run."""
-    # A cached extension code would lead to its class without a question to find_class.
+    """The value of a pickle that names nothing. Raises ValueError for any other, without calling what it names."""
+    # An extension code that is cached yields its class without a call of find_class.
     copyreg.clear_extension_cache()
     try:
         return _Plain(BytesIO(data)).load()

@@ -1,4 +1,4 @@
-"""Checks values from outside before they are kept: which of the names in them may be used."""
+"""Checks of values from outside before they are stored: which of the names in them may be used."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from errklein.storage.sqlite import Row
 
 
 class Verdict(enum.Enum):
-    """Whether a restored value may use a name."""
+    """The judgement of a name in a restored value."""
 
     ALLOWED = enum.auto()
     MISSING = enum.auto()
-    """It may once the plugin has it, which isn't there now, or doesn't define it."""
+    """The name belongs to a plugin that isn't installed, or that doesn't define it now; allowed when it does."""
     REFUSED = enum.auto()
 
 
@@ -25,7 +25,7 @@ Judge = Callable[[str, str, str], Verdict]
 
 @dataclass(frozen=True)
 class CheckedValue:
-    """What a value names that is refused, and what is missing, each "module.qualname", sorted."""
+    """The names in a value that are refused, and those that are missing, each as "module.qualname", sorted."""
 
     namespace: str
     key: str
@@ -34,18 +34,18 @@ class CheckedValue:
 
     @property
     def refusal(self) -> str:
-        """A line that says what is refused and how to allow it; "" if nothing is."""
+        """A line that names the refused classes and functions, and the option that allows them; "" if there are none."""
         if not self.refused:
             return ""
         options = " ".join(f"--trust {name}" for name in self.refused)
         return (
-            f"{self.namespace}: {self.key!r} uses {' and '.join(self.refused)}, neither defined by the plugin itself nor "
-            f"allowed for all values; if you trust that, add {options}"
+            f"{self.namespace}: {self.key!r} uses {' and '.join(self.refused)}, which values from outside may not use; "
+            f"to allow that, add {options}"
         )
 
     @property
     def warning(self) -> str:
-        """A line that says what is missing; "" if nothing is."""
+        """A line that names the missing classes; "" if there are none."""
         if not self.missing:
             return ""
         return (
@@ -70,14 +70,14 @@ def check_value(namespace: str, key: str, data: bytes, judge: Judge, trusted: Co
 
 
 def check_rows(rows: Iterable[Row], judge: Judge, trusted: Collection[str]) -> tuple[list[str], list[str]]:
-    """A line for each value that names what is refused, and one for each that can't be read for another reason."""
+    """Refusals, a line for each value with a refused name, and warnings, a line for each that can't be read otherwise."""
     refusals: list[str] = []
     warnings: list[str] = []
     for namespace, key, data in rows:
         try:
             checked = check_value(namespace, key, data, judge, trusted)
         except DamagedPickle as error:
-            # It never does anything but raise an error when it is read, and somebody may know how to repair it.
+            # Reading it only raises an error, and the operator may be able to repair it.
             warnings.append(f"{namespace}: {key!r} is kept as it is, and can't be read: {error}")
             continue
         refusals += [checked.refusal] if checked.refused else []

@@ -1,17 +1,17 @@
-"""Reads pickles that came from outside: from a backup, or from a shelf of errbot's.
+"""Restricted unpickling of values from outside: from a backup or one of errbot's shelves.
 
-Reading a pickle calls the classes and functions that it names. Here each name has to be allowed before it is looked up:
+Reading a pickle calls the classes and functions that it names. Here each name must be allowed before it is looked up:
 
 - the names in `standard_names`;
-- what `find` returns, which knows the plugin's own classes and errklein's;
+- names for which `find` returns something: classes and functions of the plugin, and errklein's value classes;
 - the names that the operator trusts, which `find_any` looks up.
 
-Two opcodes would get around that and are refused: EXT, which names a class by a number that the process has registered,
-and BUILD on anything but an instance, which would set attributes of a class or function for the whole process. Persistent
-ids are refused by pickle itself. All other opcodes only work on what was named.
+Two opcodes bypass the lookup and are refused: EXT, which names a class by a number that is registered in the process, and
+BUILD on anything but an instance, which sets attributes of a class or function for the whole process. pickle itself
+refuses persistent ids. All other opcodes work on objects that were looked up.
 
-The machine is the standard library's in Python, since the one in C lets nobody see BUILD. It is slower, and used only if
-a value names something.
+The unpickler is the standard library's in Python, since BUILD can't be overridden in the one in C. It is slower, and is used
+only for values that name something.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ _BUILD: Callable[..., None] = pickle._Unpickler.dispatch[pickle.BUILD[0]]
 
 
 class ForbiddenName(Exception):
-    """The pickle names what it may not; `str()` says which name and what to do."""
+    """The pickle uses a forbidden name; `str()` contains the name and the option that allows it."""
 
     def __init__(self, module: str, name: str) -> None:
         self.name = f"{module}.{name}"
         super().__init__(
-            f"a restored value may not use {self.name}, which is neither defined by the plugin itself nor allowed for "
-            f"all; if you trust it, restore or import the value again with `--trust {self.name}`"
+            f"values from outside may not use {self.name}; to allow it, restore or import the value again with "
+            f"`--trust {self.name}`"
         )
 
 
 class RefusedPickle(Exception):
-    """The pickle uses an opcode that is refused whatever it names."""
+    """The pickle uses an opcode that is always refused; str() is the reason."""
 
 
 class RestrictedUnpickler(pickle._Unpickler):
-    """Runs a pickle in which `look_up` decides what each name stands for."""
+    """An unpickler that gets the object for each name from `look_up`."""
 
     stack: list[Any]
 
     def __init__(self, file: BytesIO) -> None:
         super().__init__(file)
-        # With the object, so that no other one gets its id while this pickle is read.
+        # The object is kept, so that no other object gets its id while this pickle is read.
         self._named: dict[int, tuple[object, str, str]] = {}
 
     def look_up(self, module: str, name: str) -> object:
-        """What the name stands for, as Python 3 calls it; raises ForbiddenName."""
+        """The object for a name, which is given as in Python 3; raises ForbiddenName."""
         raise ForbiddenName(module, name)
 
     def make_bytes(self, text: str) -> object:
-        """The bytes that the text of Latin-1 characters stands for."""
+        """The bytes of the text in Latin-1."""
         return latin1_bytes(text)
 
     def find_class(self, module: str, name: str) -> Any:
@@ -144,9 +144,9 @@ def restricted_loads(
 ) -> Any:
     """The value of a pickle from outside.
 
-    `find` returns what else the pickle may name, by module and name, and None for all it may not. `trusted` are further
-    names, as "module.qualname", looked up by `find_any` first. Raises ForbiddenName, RefusedPickle, or whatever pickle
-    and the classes raise.
+    `find` gets a module and a name, and returns the object if the pickle may use it, else None. `trusted` are further names,
+    as "module.qualname", which `find_any` looks up. Raises ForbiddenName, RefusedPickle, and any error of pickle and the
+    classes.
     """
     try:
         return plain_value(data)
@@ -155,7 +155,7 @@ def restricted_loads(
 
 
 def as_in_python_3(module: str, name: str) -> tuple[str, str]:
-    """The name as Python 3 has it: pickles of protocol 2 and lower, as errbot's, use Python 2's names of modules."""
+    """Module and name as in Python 3. Pickles of protocol 2 and lower, such as errbot's, have those of Python 2."""
     compat: Any = import_module("_compat_pickle")
     if (module, name) in compat.NAME_MAPPING:
         module, name = compat.NAME_MAPPING[(module, name)]

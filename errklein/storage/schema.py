@@ -24,8 +24,8 @@ STEPS: Sequence[Step] = (
         )
         """,
     ),
-    # NULL for a value that the bot stored itself. For one that came from a backup or a shelf, which restricts what its
-    # pickle may name: a JSON array of the further names that the operator trusts.
+    # NULL: the bot has stored the value itself. Otherwise it is from a backup or a shelf, and its pickle is restricted; then
+    # this is a JSON array of the names that the operator trusts.
     ("ALTER TABLE stored ADD COLUMN trusted TEXT",),
 )
 

@@ -33,7 +33,7 @@ class ShelfError(StorageError):
 
 
 class NotAShelf(ShelfError):
-    """The file is a database of something else, such as a plugin's own; `str()` is one line."""
+    """The file is a database but not a shelf, such as a plugin's own; `str()` is one line."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _sqlite_items(path: Path) -> Iterator[tuple[bytes, bytes]]:
         with closing(sqlite3.connect(copy)) as connection:
             # A view may have no end, and a virtual table, which has no page of its own, does what its module wants.
             if not connection.execute(_IS_TABLE).fetchone():
-                raise NotAShelf(f"{path}: this is no shelf: it has no table Dict")
+                raise NotAShelf(f"{path}: not a shelf, since it has no table Dict")
             for key, data in connection.execute("SELECT CAST(key AS BLOB), CAST(value AS BLOB) FROM Dict"):
                 if not (isinstance(key, bytes) and isinstance(data, bytes)):
                     raise ShelfError(f"{path}: this is no shelf: a key or value in it is NULL")

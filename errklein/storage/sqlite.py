@@ -1,7 +1,7 @@
 """Plugins' values in one SQLite file, where each assignment is a transaction that survives a crash.
 
-Each value has a mark of its origin. One that the bot has stored itself may name any class. One that `put` has stored, which
-comes from a backup or from errbot's shelves, is restricted until the bot assigns its key anew; see `restricted_pickling`.
+Each value has a mark of its origin. A value that the bot has stored itself may name any class. A value from a backup or from
+errbot's shelves, which `put` stores, is restricted until the bot assigns its key anew; see `restricted_pickling`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BUSY_TIMEOUT = 2.0
 """How many seconds a write waits for another program, such as a backup, to let go of the file."""
 
 FindStoredClass = Callable[[str, str, str], object]
-"""Looks up a class or function that a stored value names: by namespace, module and name. None: not known here."""
+"""Looks up a class or function that a stored value names, by namespace, module and name; returns None for an unknown one."""
 
 _NAMES = "SELECT namespace, key FROM stored"
 
@@ -44,10 +44,10 @@ class SQLiteStorage:
     """All namespaces in the file at `path`, which is made if it isn't there, readable by its owner alone.
 
     It may be used from any thread: writes take turns, and reads have a connection of their own, so they don't wait for
-    a write that is on its way to the disk. `find_class` is asked first for each class that a stored value names; what it
-    doesn't know is where the value says. `find_restored_class` finds the classes that a restored value may use besides
-    those of `standard_names`; what it doesn't know is refused. Raises StorageError, here and in each call, in one line
-    that names the file and what to do.
+    a write that is on its way to the disk. `find_class` looks up each class that a stored value names; if
+    it returns None, the class is imported from the module that the value names. For a restored value, `find_restored_class`
+    looks up the classes that aren't in `standard_names`; if it returns None, the value is refused. All calls raise
+    StorageError, a line that names the file and what to do.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class SQLiteStorage:
             raise explained(self.path, error) from error
 
     def put(self, rows: Iterable[Row], instead_of: Iterable[str] = (), trusted: Iterable[str] | None = ()) -> None:
-        """Keep the rows, in one transaction: all or none. The namespaces `instead_of` lose what they have before.
+        """Store the rows in one transaction, all or none. The namespaces `instead_of` are emptied before.
 
-        The values are marked as restored. `trusted` are the names, each "module.qualname", that they may use although
-        restored values may not; None is for values of the bot's own, which aren't restricted.
+        The values are marked as restored. `trusted` are further names, each "module.qualname", that they may use; None is for
+        values of the bot's own, which aren't restricted.
         """
         mark = None if trusted is None else json.dumps(sorted(set(trusted)))
         with self._write_lock:
@@ -157,7 +157,7 @@ class SQLiteStorage:
                 raise explained(self.path, error) from error
 
     def load(self, namespace: str, data: bytes, trusted: str | None) -> Any:
-        """The value of a row of the namespace, read as its mark `trusted` allows; raises what the value's code raises."""
+        """The value of a row, restricted as its mark `trusted` says; raises any error of unpickling."""
         find_any = None if self._find_class is None else partial(self._find_class, namespace)
         if trusted is None:
             return loads(data, find_any)
@@ -178,7 +178,7 @@ class SQLiteStore:
         self._closed = False
 
     def get(self, key: str) -> Any:
-        """The value; raises KeyError, or UnreadableValue, which names a class that is gone or not allowed."""
+        """The value; raises KeyError, or UnreadableValue, which names the class that is missing or not allowed."""
         rows = self._open().read("SELECT value, trusted FROM stored WHERE namespace = ? AND key = ?", self._row(key))
         if not rows:
             raise KeyError(key)

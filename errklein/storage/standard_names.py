@@ -39,7 +39,7 @@ STANDARD_NAMES: Mapping[str, tuple[str, ...]] = {
         *("IPv6Address", "IPv6Interface", "IPv6Network"),
     ),
     "pathlib": _PATHS,
-    # Python 3.13 has them there.
+    # The module of these classes from Python 3.13 on.
     "pathlib._local": _PATHS,
     "re": ("_compile",),
     "time": ("struct_time",),
@@ -47,7 +47,7 @@ STANDARD_NAMES: Mapping[str, tuple[str, ...]] = {
     "uuid": ("SafeUUID", "UUID"),
     "zoneinfo": ("ZoneInfo", "ZoneInfo._unpickle"),
 }
-"""By module. A name is exactly one of these; nothing is reached through it, as `datetime.sys` would be."""
+"""Names by module. Only these exact names are allowed, so that none leads to another module, as `datetime.sys` does."""
 
 
 def latin1_bytes(text: str) -> bytes:
@@ -56,7 +56,7 @@ def latin1_bytes(text: str) -> bytes:
 
 
 def _zone(key: str, from_cache: bool) -> zoneinfo.ZoneInfo:
-    # The key is looked up below the directories of time zones; ZoneInfo refuses one that leads out of them.
+    # ZoneInfo refuses keys that lead out of the directories of time zones.
     return zoneinfo.ZoneInfo(key) if from_cache else zoneinfo.ZoneInfo.no_cache(key)
 
 
@@ -66,7 +66,7 @@ def is_standard(module: str, name: str) -> bool:
 
 
 def standard_object(module: str, name: str) -> object:
-    """What the name stands for; raises ImportError or AttributeError if this Python doesn't have it."""
+    """The object of that name; raises ImportError or AttributeError if this Python version doesn't have it."""
     if (module, name) == ("zoneinfo", "ZoneInfo._unpickle"):
         return _zone
     found: object = getattr(import_module("pathlib" if module == "pathlib._local" else module), name)
