@@ -1,4 +1,4 @@
-"""Methods of plugins that are `async def`, and are called as plain ones."""
+"""A decorator for `async def` methods that other plugins call as plain methods."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 def callable_anywhere(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], T | Deferred[T]]:
-    """Let another plugin's code call an `async def` method without `await`.
+    """Let code of plugins call an `async def` method without `await`.
 
-    In a thread the call returns the method's result, or raises its error. On the reactor it returns a Deferred of the
-    method, which already runs.
+    In a thread the call blocks, and returns the method's result or raises its exception. On the reactor the method starts at
+    once, and the call returns a Deferred of its result.
     """
 
     @wraps(method)

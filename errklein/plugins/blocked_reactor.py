@@ -1,4 +1,4 @@
-"""Warns of handlers that run on the reactor because of a name that they use, and block it."""
+"""Warnings about handlers that run on the reactor because of a name that they use, and block it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from errklein.webhooks import HookDeclaration
 
 
 def reactor_warnings(plugin: BotPlugin) -> Iterator[str]:
-    """A line for each such command, filter, webhook and callback of the plugin, with the lines of both names."""
+    """A warning for each such command, filter, webhook and callback of the plugin, with the line numbers of both names."""
     for name, handler in handlers_once_active(plugin):
         declared = CommandDeclaration.of(handler) or HookDeclaration.of(handler)
         if declared or getattr(handler, "_err_command_filter", False) or hasattr(BotPlugin, name):
@@ -20,5 +20,5 @@ def reactor_warnings(plugin: BotPlugin) -> Iterator[str]:
             if decided.blocks:
                 yield (
                     f"{plugin_name(plugin)}.{name} runs on the reactor, since it {decided.reason}, and would block it: it uses "
-                    f"{decided.blocks}. Let it run in a thread (threaded=True), or do what blocks with deferToThread"
+                    f"{decided.blocks}. Mark it with threaded=True, or call what blocks with deferToThread"
                 )

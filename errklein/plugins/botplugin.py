@@ -283,7 +283,7 @@ class BotPlugin(StoreMixin):
     ) -> None:
         """Call `method` each `interval` seconds, the first time after one interval; calls never overlap.
 
-        Arguments that it can't be called with, such as `args=(90)`, which is no tuple, are logged at each tick.
+        Invalid arguments, such as `args=(90)`, which is not a tuple, are logged as an error at each tick.
         """
         self.__pollers.start(interval, method, times, args, kwargs)
 

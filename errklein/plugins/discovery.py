@@ -142,9 +142,9 @@ def _state_of_path() -> object:
 def _places(entry_point: EntryPoint) -> list[Path]:
     """The directories of the package that the entry point names.
 
-    A single module lies among everything else that is installed, and a module can be missing; then the files of
-    plugins and flows that the distribution lists are taken themselves. An editable install (PEP 660) lists none of its
-    project's files; then the files beside the module that name it are taken.
+    If the entry point names a single module, which lies among all installed packages, or a missing one, these are the `.plug`
+    and `.flow` files that the distribution lists. An editable install (PEP 660) lists none of its project's files; then these
+    are the files beside the module that name it.
     """
     try:
         spec = find_spec(entry_point.module)
@@ -152,7 +152,7 @@ def _places(entry_point: EntryPoint) -> list[Path]:
         # Finding a submodule runs its package, which may raise anything; the distribution's list still helps.
         spec = None
     if spec is not None:
-        # Of a namespace package in an editable install, one of them is a mark of setuptools' and no directory.
+        # The path of a namespace package in an editable install includes a placeholder of setuptools, which is not a directory.
         packages = [Path(location) for location in spec.submodule_search_locations or () if Path(location).is_dir()]
         if packages:
             return packages
@@ -165,7 +165,7 @@ def _places(entry_point: EntryPoint) -> list[Path]:
 
 
 def _names(path: Path, module: str) -> bool:
-    """Whether the `.plug` or `.flow` file is the module's; a file that can't be read is if it is called so."""
+    """Whether the `.plug` or `.flow` file names the module; for an unreadable file, whether its own name is the module's."""
     try:
         return PlugFile.load(path).module == module
     except PlugError:

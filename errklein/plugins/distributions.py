@@ -1,6 +1,6 @@
-"""What plugins require, as a `requirements.txt` beside them, or above them, says: looked up, and installed if missing.
+"""Requirements of plugins: each `requirements.txt` beside them or above is checked, and what is missing is installed.
 
-Nothing is run as long as everything is there.
+pip isn't run if everything is installed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ FILE_NAME = "requirements.txt"
 
 
 class Requirements:
-    """Sees to it that what plugins require is there. Blocks; for threads."""
+    """Installs what plugins require. Its methods block: they are for threads."""
 
     def __init__(self, packages: PackageDirectory, autoinstall: bool) -> None:
         self._packages = packages
         self._autoinstall = autoinstall
 
     def settle(self, file: Path) -> str:
-        """Install what the file asks for, if it isn't there yet; returns what went wrong in one line, "" if nothing did.
+        """Install the missing requirements of the file; returns an error in one line, "" if there is none.
 
-        A file that asks for what can't be looked up, such as a URL, is installed again only when it has changed. Raises
-        RequirementConflict, one line, if something is there in a version that the file doesn't allow.
+        Whether a URL or path is installed can't be looked up, so a file with one is installed again when it has changed.
+        Raises RequirementConflict, one line, if an installed version doesn't fulfil a requirement.
         """
         try:
             requirements = RequirementFile.read(file)
@@ -65,8 +65,8 @@ class Requirements:
 class Examined:
     """The lines of a requirement file that aren't fulfilled.
 
-    Of those in `missing` nothing is installed, or not all that an extra requires; of those in `conflicts` another version
-    is. Whether those in `unknown`, URLs and paths, are installed can't be looked up.
+    `missing`: not installed, or without a requirement of an extra. `conflicts`: installed in another version. `unknown`: URLs
+    and paths, for which that can't be looked up.
     """
 
     missing: list[RequirementLine] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Examined:
 
 
 def examine(requirements: RequirementFile) -> Examined:
-    """Look up each line."""
+    """Look up each line of the file in the environment."""
     examined = Examined()
     for line in requirements.lines:
         if line.requirement is None:
@@ -114,11 +114,11 @@ def above(directory: Path, tops: Iterable[Path]) -> list[Path]:
 
 
 def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
-    """Install what the file asks for into the packages of the bot that runs; returns sys.exc_info() if that fails, else None."""
+    """Install the requirements of the file for the bot of this process; returns sys.exc_info() if that fails, else None."""
     try:
         packages = active_directory()
         if packages is None:
-            raise InstallError(f"{req_path}: without a bot there is no BOT_DATA_DIR to install packages into")
+            raise InstallError(f"{req_path} can't be installed: no bot runs, so BOT_DATA_DIR is unknown")
         packages.install(RequirementFile.read(Path(req_path)))
     except (InstallError, UnreadableRequirements) as error:
         return type(error), error, error.__traceback__
@@ -136,7 +136,7 @@ def check_dependencies(req_path: Path) -> tuple[str | None, list[str]]:
 
 
 def _has_extras(requirement: Requirement, seen: frozenset[str] = frozenset()) -> bool:
-    """Whether what the extras require, and no installation without them, is installed in versions that are allowed."""
+    """Whether everything that the extras require in addition is installed, in allowed versions."""
     if not requirement.extras or str(requirement) in seen:
         return True
     seen |= {str(requirement)}

@@ -38,7 +38,7 @@ class FlowFiles:
         self._files: dict[str, PlugFile] = {}
         self._bot = bot
         self.faults: set[str] = set()
-        """The problems that repeat what a file's code raised."""
+        """The problems that contain the text of an exception of a file's code."""
 
     async def load(self, roots: Iterable[Path], activate: bool = True) -> dict[Path, str]:
         """Load, and activate, the flows below `roots` that aren't there yet; returns what went wrong, by file."""
@@ -57,7 +57,7 @@ class FlowFiles:
         return problems
 
     async def activate(self, name: str, within: float = TIMEOUT) -> None:
-        """Let the flows be begun. Raises PluginTimeout if that takes longer than `within` seconds; it goes on then."""
+        """Activate the flows. Raises PluginTimeout if `activate` doesn't return within `within` seconds; it goes on then."""
         flows = self._named(name)
         if flows.is_activated:
             raise PluginError(f"{name} is already activated.")
@@ -75,9 +75,9 @@ class FlowFiles:
             raise PluginError(f"The flows {name} could not be activated: {masker(str(error))}") from error
 
     async def deactivate(self, name: str, within: float = TIMEOUT) -> None:
-        """Let the flows not be begun any more, and end them for everybody.
+        """Deactivate the flows, and end those that are running.
 
-        Raises PluginTimeout if `deactivate` doesn't return within so many seconds; the flows are inactive then, too.
+        Raises PluginTimeout if `deactivate` doesn't return within `within` seconds; the flows are inactive then, too.
         """
         flows = self._named(name)
         if not flows.is_activated:
@@ -90,7 +90,7 @@ class FlowFiles:
             deactivated.addErrback(partial(self.log.failure, raised, name=name))
             BotFlow.deactivate(flows)
             raise PluginTimeout(
-                f"{name}.deactivate has not returned after {within:.3g} s. The flows are removed all the same."
+                f"{name}.deactivate has not returned after {within:.3g} s. The flows have been removed nevertheless."
             ) from None
         except RAISED:
             self.log.failure(raised, name=name)
@@ -107,7 +107,7 @@ class FlowFiles:
                 await self._in_thread(partial(unload, file))
 
     async def stop(self, patience: float) -> None:
-        """Deactivate all; all that hang are waited for `patience` seconds together."""
+        """Deactivate all flows; waits at most `patience` seconds in total for those that hang."""
         deadline = Deadline(self._bot.reactor, patience)
         for name, flows in self.flows.items():
             if flows.is_activated:
@@ -139,7 +139,7 @@ class FlowFiles:
             flows, warning = await result_within(self._bot.reactor, deadline.left, made)
         except NotYet:
             made.addErrback(partial(self.log.failure, "{path} could not be loaded", path=str(path)))
-            return f"{path}: importing {file.module_path} and making an instance takes too long"
+            return f"{path}: importing {file.module_path} and creating an instance takes too long"
         except RAISED as error:
             self.log.failure("{path} could not be loaded", path=str(path))
             said = masker(str(error))

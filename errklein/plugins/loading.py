@@ -66,7 +66,7 @@ class Loader:
         installed = await self._in_thread(entry_point_roots)
         self.roots = [CORE_PLUGINS, *roots, *installed]
         problems = await self.load(self.roots)
-        # What plugins require may bring plugins itself.
+        # Packages that plugins require may contain plugins, too.
         while brought := [root for root in await self._in_thread(entry_point_roots) if root not in self.roots]:
             self.roots += brought
             problems |= await self.load(brought)
@@ -188,9 +188,9 @@ class Loader:
         return f"{path}: there is already a plugin named {known.name}, in {known.plug.path}"
 
     async def _load(self, plugin: Plugin, plug: PlugFile, deadline: Deadline, fresh: bool) -> str:
-        """Make an instance of the plugin's class; returns a warning, "" if there is nothing to warn of.
+        """Create an instance of the plugin's class; returns a warning, "" if there is none.
 
-        Raises PluginActivationException if that can't be done, or its code has not returned at the deadline.
+        Raises PluginActivationException if that fails, or the plugin's code has not returned at the deadline.
         """
         within = deadline.left
         made = self._in_thread(partial(self._make, plug, fresh), f"loading {plug.name}")
@@ -199,7 +199,7 @@ class Loader:
         except NotYet:
             made.addErrback(partial(self.log.failure, "{plugin} could not be loaded", plugin=plugin.name))
             problem = (
-                f"{plug.name} could not be loaded: importing {plug.module_path} and making an instance has not ended after "
+                f"{plug.name} could not be loaded: importing {plug.module_path} and creating an instance has not ended after "
                 f"{within:.3g} s"
             )
             if plugin.instance is None:
@@ -232,7 +232,7 @@ class Loader:
 
 
 def _above_all(path: Path, conflicts: Mapping[Path, str]) -> str:
-    """The conflicts of the requirement files in directories above the path, in one line; "" if there are none."""
+    """The conflicts in requirement files of the path's parent directories, in one line; "" if there are none."""
     return "; ".join(conflict for directory, conflict in conflicts.items() if path.is_relative_to(directory))
 
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def plugin_name(plugin: BotPlugin | BotFlow) -> str:
-    """The name of the plugin, also if one of its methods is called `name` and hides the property.
+    """The name of the plugin. A command called `name`, which hides the property, is ignored.
 
-    A plugin may override `name` with another string, as on errbot.
+    As on errbot, a plugin may override `name` with a string.
     """
     name: object = plugin.name
     return name if isinstance(name, str) else plugin._name

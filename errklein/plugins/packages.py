@@ -1,8 +1,8 @@
-"""`BOT_DATA_DIR/packages`: the distributions that plugins require and errklein's own environment doesn't have.
+"""`BOT_DATA_DIR/packages`: distributions that plugins require and that errklein's environment lacks.
 
-errklein never changes its own environment. pip works out first, with the versions of everything that is installed as
-constraints, what is missing; only that is installed, into a directory of its own at the end of `sys.path`, so that
-nothing in it hides anything of the environment.
+errklein never changes its own environment. pip first resolves the requirements in a dry run, constrained to the versions of
+everything that is installed. Only what is missing is then installed, into a directory at the end of `sys.path`, so that
+nothing in it hides a module of the environment.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 
 _INSTALL = ["install", "--disable-pip-version-check", "--no-input"]
 _ENVIRONMENT = {"PIP_NO_COLOR": "1", "PIP_USER": "0", "PIP_TARGET": "", "PIP_PREFIX": "", "PIP_ROOT": ""}
-"""Settings of the operator's that say where pip installs don't hold; empty ones are ignored by pip."""
+"""Overrides of the operator's settings for where pip installs to; pip ignores empty ones."""
 
 _lock = threading.Lock()
-"""Held while packages are installed, by whichever bot of the process."""
+"""Held while any bot of the process installs packages."""
 
 _active: PackageDirectory | None = None
 
@@ -56,36 +56,36 @@ _CONSTRAINT = re.compile(r"^ +The user requested \(constraint\) (\S+?)==(\S+)$",
 
 
 class InstallError(Exception):
-    """pip can't install what a file asks for; str() is one line with the file, and pip's last error."""
+    """The requirements of a file can't be installed; str() is one line with the file and pip's last error."""
 
 
 class RequirementConflict(InstallError):
-    """A requirement that isn't fulfilled by the version that is there; str() is one line with both."""
+    """An installed version doesn't fulfil a requirement; str() is one line with both."""
 
 
 class PackageDirectory:
-    """The packages in a data directory that belong to this version of Python. Its methods block: they are for threads."""
+    """The packages in a data directory for this version of Python. Its methods block: they are for threads."""
 
     def __init__(self, data_dir: Path) -> None:
         self.parent = data_dir.absolute() / "packages"
         self.path = self.parent / f"py{sys.version_info.major}.{sys.version_info.minor}"
 
     def activate(self) -> None:
-        """Let all code in the process import the packages, after everything else on `sys.path`; nothing if there are none."""
+        """Add the packages at the end of `sys.path`, if there are any."""
         global _active
         _active = self
         if self.path.is_dir():
-            # This also does what .pth files ask for, such as for namespace packages.
+            # This also processes .pth files, which some namespace packages need.
             site.addsitedir(str(self.path.resolve()))
             importlib.invalidate_caches()
 
     def extend_path(self) -> None:
-        """Let stored values be instances of classes of the packages, without running anything of these at once."""
+        """Add the packages to `sys.path`, so that stored values can be instances of their classes; .pth files are not run."""
         if self.path.is_dir() and str(self.path) not in sys.path:
             sys.path.append(str(self.path))
 
     def damages(self) -> list[str]:
-        """What the packages here require and is missing or in a wrong version: one line each, with what to do."""
+        """A line for each requirement of the packages that is missing or has a wrong version, with what to do."""
         if not self.path.is_dir():
             return []
         names = [str(found.name) for found in distributions(path=[str(self.path)]) if found.name]
@@ -93,24 +93,24 @@ class PackageDirectory:
 
     @property
     def remedy(self) -> str:
-        """What the operator can do about packages here that are in the way."""
+        """What the operator can do about packages in this directory that cause a conflict."""
         return f"Repair: remove {self.path} and restart; then plugins' requirements are installed again"
 
     def place_of(self, name: str) -> str:
-        """Where the installed distribution of that name is, in words."""
+        """The place of the installed distribution of that name, for messages."""
         return str(self.path) if self._has(name) else "errklein's environment"
 
     def _has(self, name: str) -> bool:
         return any(True for _ in distributions(name=name, path=[str(self.path)]))
 
     def has_done(self, requirements: RequirementFile) -> bool:
-        """Whether exactly these requirements have been installed here."""
+        """Whether exactly these requirements have been installed in this directory."""
         return self._done().get(str(requirements.path)) == _digest(requirements)
 
     def install(self, requirements: RequirementFile) -> None:
-        """Install what is missing of the requirements; raises InstallError.
+        """Install the missing requirements; raises InstallError.
 
-        Raises RequirementConflict if that would take another version of something that is installed already.
+        Raises RequirementConflict if they need another version of something that is installed.
         """
         with _lock:
             try:
@@ -138,7 +138,7 @@ class PackageDirectory:
         self._note_done(requirements)
 
     def _resolved(self, requirements: RequirementFile, work: Path, deadline: float) -> list[Mapping[str, Any]]:
-        """What pip would install, as in its installation report."""
+        """The distributions that pip would install, as in the "install" list of its installation report."""
         provided = _write_errbot(work / "provided")
         report = work / "report.json"
         given = _write(work / "requirements.txt", [*requirements.options, *(line.text for line in requirements.lines)])
@@ -155,7 +155,10 @@ class PackageDirectory:
         ]
 
     def _is_wanted(self, item: Mapping[str, Any], requirements: RequirementFile) -> bool:
-        """Whether a part of pip's plan isn't there; raises RequirementConflict for a URL in the place of what is."""
+        """Whether an item of pip's plan isn't installed.
+
+        Raises RequirementConflict if the item is a URL for a distribution that is.
+        """
         name, version = item["metadata"]["name"], item["metadata"]["version"]
         there = ERRBOT_VERSION if normalized(name) == "errbot" else installed_version(name)
         if there is None or (normalized(name) != "errbot" and self._has(name)):
@@ -175,7 +178,7 @@ class PackageDirectory:
 
     @property
     def _ready(self) -> Path:
-        """Packages that are complete and have to be moved to their place, perhaps by the next process."""
+        """The directory of packages that are complete and must be moved to their place, by the next process if this one ends."""
         return self.parent / f".ready-{self.path.name}"
 
     def _adopt(self) -> None:
@@ -183,14 +186,14 @@ class PackageDirectory:
             _merge(self._ready, self.path)
 
     def _tidy(self) -> None:
-        """Finish, or remove, what a process left behind that was killed."""
+        """Finish or remove an installation that was interrupted because its process was killed."""
         self._adopt()
         for left in self.parent.glob(".new-*"):
             shutil.rmtree(left)
         importlib.invalidate_caches()
 
     def _explained(self, requirements: RequirementFile, error: ProgramError) -> InstallError:
-        """pip's error, told apart from a conflict with a version that is installed."""
+        """The exception for pip's error: a RequirementConflict if it is about an installed version, else an InstallError."""
         for name, there in _CONSTRAINT.findall(error.output):
             for dependent, wanted, required in _WANTED.findall(error.output):
                 requires = f"{dependent} requires {wanted}" if dependent else f"{wanted} is required"
@@ -219,7 +222,7 @@ class PackageDirectory:
 
 
 def active_directory() -> PackageDirectory | None:
-    """The directory of the bot that was made last in this process; None before there is one."""
+    """The directory of the bot that was created last in this process; None if there was none."""
     return _active
 
 
@@ -231,12 +234,12 @@ def conflict(requires: str, name: str, there: str, place: object, packages: Pack
 
 
 def _installed(path: Path) -> Iterator[tuple[str, str]]:
-    """The names and versions of all installed distributions, those in `path` included: what pip may not change."""
+    """The names and versions of all installed distributions, including those in `path`, which pip may not change."""
     from packaging.version import InvalidVersion, Version
 
     seen = set()
     for found in distributions(path=[*sys.path, str(path)]):
-        # Remains of a distribution may have neither name nor version.
+        # Incomplete metadata may have neither name nor version.
         name = normalized(found.name or "")
         if not name or name in seen:
             continue
@@ -244,14 +247,15 @@ def _installed(path: Path) -> Iterator[tuple[str, str]]:
         try:
             yield name, str(Version(found.version or ""))
         except InvalidVersion:
-            # pip knows no requirement that such a version fulfils, so it can't be pinned.
+            # The version is invalid (PEP 440), so no requirement of pip can pin it.
             continue
 
 
 def _pinned(requirements: RequirementFile, plan: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The lines of a requirements file for exactly what pip has planned, each distribution by itself.
+    """The lines of a requirements file for exactly the distributions of pip's plan.
 
-    URLs and paths stay as they were given, since pip's report leaves out passwords. Hashes can be demanded of all or none.
+    URLs and paths are those of the requirements, since pip's report leaves out passwords. pip requires hashes for all lines or
+    for none.
     """
     direct = [line.text for line in requirements.lines if not line.is_plain and _holds(line)]
     yield from direct
@@ -273,7 +277,7 @@ def _holds(line: RequirementLine) -> bool:
 
 
 def _write_errbot(directory: Path) -> Path:
-    """Write the metadata of an errbot without requirements, so that pip takes it for installed when a package asks for it."""
+    """Write the metadata of an errbot without requirements, so that pip considers it installed when a package requires it."""
     info = directory / f"errbot-{ERRBOT_VERSION}.dist-info"
     info.mkdir(parents=True)
     _write(info / "METADATA", ["Metadata-Version: 2.1", "Name: errbot", f"Version: {ERRBOT_VERSION}"])
@@ -286,10 +290,10 @@ def _write(file: Path, lines: Iterable[str]) -> Path:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Move all in `source` into `target`, replacing files; may be interrupted and done again.
+    """Move all files in `source` into `target`, replacing files; may be interrupted and repeated.
 
-    Directories that several distributions share, such as namespace packages, get the files of each. Metadata come last,
-    so that nothing counts as installed before it is complete.
+    Directories that several distributions share, such as namespace packages, are merged. Metadata is moved last, so that a
+    distribution doesn't count as installed before it is complete.
     """
     target.mkdir(mode=0o700, exist_ok=True)
     for entry in sorted(source.iterdir(), key=lambda entry: (entry.suffix == ".dist-info", entry.name)):

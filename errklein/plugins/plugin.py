@@ -18,14 +18,14 @@ RAISED = (Exception, SystemExit, KeyboardInterrupt)
 
 
 class PluginError(Exception):
-    """Something can't be done to a plugin; str() is a sentence for the admin who asked.
+    """A change to a plugin failed; str() is a sentence for the administrator who requested it.
 
-    If it `repeats_exception`, the sentence has in it what a plugin's code raised, which isn't for everybody.
+    If `repeats_exception` is True, the sentence contains the text of an exception of the plugin, which not everybody may read.
     """
 
     @property
     def repeats_exception(self) -> bool:
-        """Whether the text has that of an exception in it that a plugin didn't mean for people."""
+        """Whether the text contains that of an exception of the plugin that isn't meant for people."""
         cause = self.__cause__
         if isinstance(cause, PluginError):
             return cause.repeats_exception
@@ -66,17 +66,17 @@ class CircularDependency(PluginActivationException):
 
 
 class PluginTimeout(PluginActivationException):
-    """A method of a plugin has not returned in time; str() names the method, the seconds, and how the plugin is now.
+    """A method of a plugin has not returned in time; str() contains the method, the timeout and the plugin's state.
 
     The change itself is made, or goes on, unless str() says otherwise.
     """
 
 
 TIMEOUT = 60.0
-"""Seconds that a change waits for plugins' code."""
+"""The timeout of a change for methods of plugins, in seconds."""
 
 LEAST = 5.0
-"""Seconds that each plugin has if those before it have used up TIMEOUT, where they are dealt with one after the other."""
+"""Seconds that each plugin has at least where several share TIMEOUT and are handled one after the other."""
 
 
 class State(Enum):

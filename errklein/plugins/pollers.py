@@ -28,7 +28,7 @@ class _Poller:
         args: Any,
         kwargs: Any,
     ) -> None:
-        # As given: arguments that the method can't be called with are an error at the tick, as on errbot.
+        # Not checked here: as on errbot, invalid arguments are an error at each tick.
         self.signature = (method, args, kwargs)
         self._pollers = pollers
         self._interval = interval
@@ -132,8 +132,8 @@ class Pollers:
     ) -> None:
         """Call `method` with the arguments each `interval` seconds, `times` times or until stopped.
 
-        A poller that is already running with the same method and arguments is replaced. Raises TypeError if `method`
-        can't be called; arguments that it can't be called with are logged as its failure, at each tick.
+        A poller that is already running with the same method and arguments is replaced. Raises TypeError if `method` is
+        not callable. Invalid arguments are logged as an error at each tick.
         """
         if not callable(method):
             raise TypeError(f"{self.owner}: a poller needs a method, not {method!r}")
@@ -185,6 +185,6 @@ class Pollers:
 
 
 def _comparable(signature: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The signature with a tuple in place of a list of arguments: both mean the same call."""
+    """The signature with a list of arguments as a tuple, since both mean the same call."""
     method, args, kwargs = signature
     return method, tuple(args) if isinstance(args, list) else args, kwargs

@@ -12,9 +12,9 @@ from errklein.text.masking import masker
 
 
 class ProgramError(Exception):
-    """A program could not be run, or failed; str() is one line: what was fatal, else its last error, else the last that it has said.
+    """A program could not be run, or failed; str() is one line: its fatal error, else its last error, else its last output.
 
-    `output` is all of it, "" if the program could not be run or was stopped.
+    `output` is the complete output; "" if the program could not be run or was stopped.
     """
 
     def __init__(self, message: str, output: str = "") -> None:
@@ -55,5 +55,5 @@ def run(
         # git and pip give advice after it, in several lines.
         fatal = [line for line in lines if line.startswith("fatal: ")]
         errors = [line for line in lines if line.lower().startswith("error: ")]
-        raise ProgramError((fatal or errors[-1:] or lines[-1:] or [f"{name} failed and said nothing"])[0], text)
+        raise ProgramError((fatal or errors[-1:] or lines[-1:] or [f"{name} failed without output"])[0], text)
     return text

@@ -1,7 +1,7 @@
-"""Reads requirement files as pip does, and leaves out what errklein provides itself.
+"""A parser of requirement files, which leaves out the distributions that errklein provides.
 
-The format is that of pip's documentation, "Requirements File Format": one requirement or option a line, comments,
-continued lines, environment variables, and other files by `-r` and `-c`.
+The format is pip's, see https://pip.pypa.io/en/stable/reference/requirements-file-format/: one requirement or option a line,
+comments, continued lines, environment variables, and other files by `-r` and `-c`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 PROVIDED = frozenset({"errbot", "flask", "werkzeug"})
-"""Distributions, by normalized name, that plugins find in errklein whatever version they ask for."""
+"""Normalized names of the distributions that errklein provides, whatever version plugins require."""
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
@@ -37,7 +37,7 @@ class UnreadableRequirements(Exception):
 
 @dataclass(frozen=True)
 class RequirementLine:
-    """A requirement as it stands in the file. `requirement` is None for a bare URL or path, and for what pip refuses."""
+    """A requirement as written in the file. `requirement` is None for a URL or path without a name, and for invalid lines."""
 
     text: str
     requirement: Requirement | None
@@ -46,7 +46,7 @@ class RequirementLine:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the line names a distribution and, at most, versions of it: no URL, no path."""
+        """Whether the line is a name with or without versions, and neither a URL nor a path."""
         return self.requirement is not None and self.requirement.url is None
 
     @property
@@ -56,13 +56,13 @@ class RequirementLine:
 
     @property
     def place(self) -> str:
-        """The file and the line's number."""
+        """The file and the line number."""
         return f"{self.file}:{self.number}"
 
 
 @dataclass
 class RequirementFile:
-    """All that a requirement file and the files that it includes ask for, without what errklein provides."""
+    """The requirements of a file and the files that it includes, without those that errklein provides."""
 
     path: Path
     lines: list[RequirementLine] = field(default_factory=list)
@@ -93,7 +93,7 @@ class _Reader:
             self.seen.add(place)
             text = path.read_bytes().decode("utf-8-sig", "replace")
         except (OSError, RuntimeError, ValueError) as error:
-            # RuntimeError is a circle of symbolic links, ValueError a null byte.
+            # RuntimeError: a loop of symbolic links; ValueError: a null byte in the path.
             included = "" if path == self.made.path else f"{path}: "
             reason = getattr(error, "strerror", None) or error
             raise UnreadableRequirements(f"{self.made.path}: {included}it can't be read: {reason}") from error
@@ -111,12 +111,12 @@ class _Reader:
         option, value = _LONG.get(match[1], match[1]), match[2].strip().strip("\"'")
         meant = expanded(value)
         if option == "--editable":
-            # Packages are installed into a directory of their own, where pip makes no links to a source tree.
+            # pip makes no links to a source tree in a directory that `--target` names.
             self.requirement(value, path, number, is_constraint)
         elif _URL.match(meant):
             self.made.options.append(line)
         elif option == "--find-links":
-            # As for pip, a path is relative to the file if it leads somewhere from there.
+            # As in pip, a path is relative to the file if it exists there.
             beside = path.parent / meant
             self.made.options.append(f"--find-links {beside.absolute() if beside.exists() else value}")
         else:
@@ -139,7 +139,7 @@ class _Reader:
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines with anything in them, continued ones joined and comments removed, with the numbers where they begin."""
+    """Pairs of line number and line, without empty lines and comments; continued lines are joined."""
     waiting: list[str] = []
     began = 0
     for number, line in enumerate(text.splitlines(), 1):
@@ -148,7 +148,7 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
         if line.endswith("\\") and not is_comment:
             waiting.append(line[:-1])
             continue
-        # A comment ends a continued line, as for pip, which then is a comment itself from there on.
+        # As in pip, a comment line ends a continued line and becomes its comment.
         joined = "".join([*waiting, " " + line if is_comment else line])
         waiting = []
         if stripped := _COMMENT.sub("", joined).strip():
@@ -158,12 +158,12 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def expanded(text: str) -> str:
-    """The text with the values of environment variables such as `${TOKEN}`; unknown ones stay as they are."""
+    """The text with environment variables such as `${TOKEN}` replaced by their values. Unknown variables stay as they are."""
     return _VARIABLE.sub(lambda found: os.environ.get(found[1]) or found[0], text)
 
 
 def is_provided(requested: str) -> bool:
-    """Whether errklein provides the distribution of that name, or the one that a URL or path leads to."""
+    """Whether errklein provides the distribution with that name, URL or path."""
     egg = _EGG.search(requested)
     if egg is not None:
         name = egg[1]
@@ -177,7 +177,7 @@ def is_provided(requested: str) -> bool:
 
 
 def normalized(name: str) -> str:
-    """The name of a distribution as it is compared."""
+    """The name of a distribution in normalized form (PEP 503)."""
     from packaging.utils import canonicalize_name
 
     return canonicalize_name(name)

@@ -64,10 +64,9 @@ def database_of(config: Config) -> Path:
 
 
 def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = None) -> str | None:
-    """A line that names the shelves of errbot's that must be imported before the bot starts; None if there are none.
+    """An error message with the errbot shelves that must be imported before the first start; None if there are none.
 
-    `data_dir` is the command line's option. After the first start (see `settle_shelves`) there are none any more. May
-    block.
+    `data_dir` is the command line's option. Always None after the first start, see `settle_shelves`. May block.
     """
     if config.STORAGE != "Shelf" or is_settled(storage):
         return None
@@ -76,13 +75,13 @@ def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = N
     if not namespaces:
         return None
     return (
-        f"{directory} has values of errbot's that were not imported ({', '.join(namespaces)}): run "
+        f"{directory} has errbot values that were not imported ({', '.join(namespaces)}): run "
         f"`{_import_command(config, data_dir)}` before the first start; to start without them, add --no-import once to `errklein run` or `twistd errklein`"
     )
 
 
 def check_shelves(config: Config, data_dir: str | None) -> None:
-    """Raise StorageError if shelves must be imported first. The storage is opened only if it is there, and closed again."""
+    """Raise StorageError if shelves must be imported first. The storage is not created if it doesn't exist."""
     if config.STORAGE != "Shelf" or not unimported(database_of(config).parent, ()):
         return
     with closing(make_storage(config) if database_of(config).exists() else MemoryStorage()) as storage:
@@ -92,7 +91,7 @@ def check_shelves(config: Config, data_dir: str | None) -> None:
 
 
 def settle_shelves(config: Config, storage: Storage, data_dir: str | None, no_import: bool) -> None:
-    """Let the bot start, now and later: files that come into the data directory from now on are no shelves of errbot's.
+    """Note in the storage that the bot has started, so that later starts don't look for shelves.
 
     Raises StorageError if shelves must be imported first, unless `no_import`. May block.
     """
@@ -105,7 +104,7 @@ def settle_shelves(config: Config, storage: Storage, data_dir: str | None, no_im
 
 
 def _import_command(config: Config, data_dir: str | None) -> str:
-    """The command that imports errbot's shelves, wherever it is run."""
+    """The command that imports errbot's shelves, with absolute paths."""
     options = [] if config.path is None else ["--config", str(config.path)]
     if data_dir is not None or config.path is None:
         options += ["--data-dir", config.BOT_DATA_DIR]

@@ -1,10 +1,10 @@
-"""Finds the classes that stored values name.
+"""Lookup of the classes that stored values name.
 
 errbot called a plugin's module `errbot.plugins.<module>`, and a helper beside it was a module for everybody; here both
 are in the plugin's own package.
 
-A value that the bot has stored itself may name any class: `find_class`. One from a backup or a shelf may name what
-`find_restored_class` finds: classes and functions of the plugin in whose namespace it is, and errklein's value classes.
+`find_class` is for values that the bot has stored itself, which may name any class. `find_restored_class` is for values from a
+backup or a shelf, which may name classes and functions of the plugin in whose namespace they are, and errklein's value classes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from errklein.plugins.slugs import slug
 _ERRBOT_PLUGINS = "errbot.plugins."
 
 _IDENTIFIER = "._unpickle_identifier"
-"""What errbot's pickles call of a backend's class, with an identifier as text, to have the identifier."""
+"""The static method of a backend by which errbot's pickles make an identifier of a text."""
 
 VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.chat.cards": ("Card",),
@@ -41,8 +41,8 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.compat.backends.xmpp": ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant"),
     "errklein.plugins.repos.index": ("RepoEntry",),
 }
-"""errklein's classes that hold data and nothing else, and the functions that pickles make instances of them with; by the
-module that defines them. Making one has no effect outside of it."""
+"""errklein's value classes, and functions by which pickles create instances of them, by the module that defines them. Creating
+an instance has no side effects."""
 
 _REEXPORTED = {
     f"{module}:{name}": (defining, name)
@@ -55,7 +55,7 @@ _REEXPORTED = {
     )
     for name in names
 }
-"""Where the table of errbot's names says that these classes are, and where they are defined."""
+"""Value classes by their entries in the table of errbot's names, with the module that defines them."""
 
 
 def find_class(namespace: str, module: str, qualname: str) -> object | None:
@@ -68,9 +68,9 @@ def find_class(namespace: str, module: str, qualname: str) -> object | None:
 
 
 def find_restored_class(namespace: str, module: str, qualname: str) -> object | None:
-    """The class or function of that name that a restored value of the plugin `namespace` may use; None: it may not.
+    """The class or function that a restored value of the plugin `namespace` names; None if the value may not use it.
 
-    Nothing is imported but errklein's own modules: a plugin's module counts once the plugin has imported it.
+    Only errklein's own modules are imported. Modules of the plugin count if the plugin has imported them.
     """
     value_class = value_class_name(module, qualname)
     if value_class is not None:
@@ -83,20 +83,20 @@ def find_restored_class(namespace: str, module: str, qualname: str) -> object | 
 
 @dataclass(frozen=True)
 class ErrbotBackend:
-    """The class of a backend, which errbot's pickles of identifiers name. It can't be called."""
+    """A stand-in for the class of an errbot backend, which errbot's pickles of identifiers name. It isn't callable."""
 
     module: str
     name: str
 
 
 def is_backend(module: str, qualname: str) -> bool:
-    """Whether the name is that of a backend of errbot's, or of the function in it that makes a stored identifier."""
+    """Whether this is the class of an errbot backend, or its method that creates an identifier."""
     name = qualname.removesuffix(_IDENTIFIER)
     return module.startswith("errbot.backends.") and name.endswith("Backend") and name.isidentifier()
 
 
 def identifier_of_errbot(text: str) -> Identifier:
-    """The identifier that errbot stored as the text, which the running bot's network understands; raises ValueError."""
+    """The identifier for the text that errbot stored, built by the network of the running bot; raises ValueError."""
     if holder.bot is None:
         raise ValueError(f"the identifier {text!r} can be read only while the bot runs")
     identifier: Identifier = holder.bot.build_identifier(str(text))
@@ -104,7 +104,7 @@ def identifier_of_errbot(text: str) -> Identifier:
 
 
 def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:
-    """Module and name of the errklein value class that the name, errklein's or errbot's, stands for."""
+    """Module and name of a value class, given by errklein's or errbot's name; None if it isn't one."""
     if qualname in VALUE_CLASSES.get(module, ()):
         return module, qualname
     target = ERRBOT.get(module, {}).get(qualname, "")
@@ -114,7 +114,7 @@ def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:
 
 
 def module_of_plugin(namespace: str, module: str) -> str | None:
-    """The name of the module within the package of the plugin `namespace`, if it may be one that the plugin has."""
+    """The name of the module within the package of the plugin `namespace`; None if it can't be a module of the plugin."""
     if module.startswith(_ERRBOT_PLUGINS):
         return module.removeprefix(_ERRBOT_PLUGINS)
     own = f"{PACKAGE}.{slug(namespace)}."
@@ -127,10 +127,10 @@ def module_of_plugin(namespace: str, module: str) -> str | None:
 
 
 def _defined_in(package: str, local: str, qualname: str) -> object | None:
-    """The class or function that a loaded module of the package defines, found through classes that it defines.
+    """The class or function of that name, if a loaded module of the package, or a class in it, defines it; else None.
 
-    Of the functions in a class, only static methods count. A pickle could call any other with whatever it likes as `self`,
-    and never needs it to make an instance.
+    Of the functions in a class only static methods are found. A pickle could call others with any object as `self`, and doesn't
+    need them to create an instance.
     """
     loaded = sys.modules.get(f"{package}.{local}")
     if loaded is None or _is_core(loaded):
@@ -140,7 +140,7 @@ def _defined_in(package: str, local: str, qualname: str) -> object | None:
     for name in others:
         if not isinstance(found, type) or not _is_of(package, found):
             return None
-        # Not getattr, which finds what is inherited, and may run code of a metaclass.
+        # Not getattr, which finds inherited attributes and may run code of a metaclass.
         found = vars(found).get(name)
         if isinstance(found, FunctionType):
             return None
@@ -150,7 +150,7 @@ def _defined_in(package: str, local: str, qualname: str) -> object | None:
 
 
 def _is_core(loaded: ModuleType) -> bool:
-    """Whether the module is of a core plugin. These store no instances, and some write files."""
+    """Whether the module belongs to a core plugin. These store no instances, and some of their functions write files."""
     return loaded.__file__ is not None and Path(loaded.__file__).parent == CORE_PLUGINS
 
 

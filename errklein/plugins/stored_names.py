@@ -1,7 +1,7 @@
-"""Judges the names in restored values before they are kept, when no plugin is loaded.
+"""Judgement of the names in restored values before they are stored, while no plugin is loaded.
 
-What a value may name is decided when it is read; see `stored_classes.find_restored_class`. This tells an operator at once
-which values won't be readable. It reads the text of plugins' modules and runs none of it.
+The restriction itself is applied when a value is read; see `stored_classes.find_restored_class`. This module reports values
+that won't be readable at once. It parses the source of plugins' modules and runs none of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class NameJudge:
-    """Judges names by the `.plug` files of the plugins that there are."""
+    """Judges names by the `.plug` files and the source of the installed plugins."""
 
     def __init__(self, plugs: Iterable[PlugFile]) -> None:
         self._plugs = list(plugs)
@@ -41,7 +41,7 @@ class NameJudge:
         if sources:
             return Verdict.REFUSED if sources[0].parent == CORE_PLUGINS else _in_source(sources[0], name)
         if local == module:
-            # No name of a plugin's module as errbot has them, but perhaps of a helper that the plugin had beside it.
+            # Not errbot's name for a plugin's module, but it may be a helper module that was beside the plugin.
             return Verdict.REFUSED if _is_installed(module) else Verdict.MISSING
         elsewhere = (plug for plug in self._plugs if plug.name != namespace)
         return Verdict.REFUSED if any(_sources(plug.directory, local) for plug in elsewhere) else Verdict.MISSING
@@ -59,7 +59,7 @@ def plugs_of(config: Config) -> Iterator[PlugFile]:
         try:
             yield PlugFile.load(path)
         except PlugError:
-            # The start of the bot reports it; here it is a plugin that isn't there.
+            # The start of the bot reports the error; here the plugin is ignored.
             continue
 
 
@@ -77,7 +77,7 @@ def _is_installed(module: str) -> bool:
 
 
 def _in_source(source: Path, name: str) -> Verdict:
-    """Whether the module in the file defines the class or function, as far as its text tells."""
+    """Whether the module in the file defines the class or function, as far as its source shows."""
     try:
         body: list[ast.stmt] = ast.parse(source.read_bytes()).body
     except (OSError, SyntaxError, ValueError, RecursionError):
@@ -95,7 +95,7 @@ def _in_source(source: Path, name: str) -> Verdict:
         return Verdict.MISSING
     if classes and isinstance(bound, (ast.FunctionDef, ast.AsyncFunctionDef)) and not _is_static(bound):
         return Verdict.REFUSED
-    # A call may make a class, as namedtuple and Enum do; whatever else is assigned is defined elsewhere.
+    # A call may create a class, as namedtuple and Enum do; any other assigned value is defined elsewhere.
     return Verdict.ALLOWED if isinstance(bound, (*_Definition.__args__, ast.Call)) else Verdict.REFUSED
 
 
@@ -106,7 +106,7 @@ def _is_static(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def _bound_in(body: Collection[ast.stmt]) -> dict[str, ast.AST]:
-    """What each name that the statements bind is bound to, by the last of those that define something."""
+    """The node that each name in the statements is bound to; of several, the last one that defines something."""
     bound: dict[str, ast.AST] = {}
     for name, node in _bindings(body):
         if not (isinstance(node, ast.alias) and name in bound):

@@ -103,11 +103,11 @@ class BotRepoManager(StoreMixin):
         self.set_plugin_repos({**self.get_installed_plugin_repos(), name: url})
 
     def get_all_repos_paths(self) -> list[str]:
-        """The directories of installed repositories; a name that no repository can have is ignored, with a warning."""
+        """The directories of installed repositories. Invalid names are ignored with a warning."""
         paths = []
         for name in map(str, self.get_installed_plugin_repos()):
             try:
-                # A backup could name any directory, from which plugins would be loaded.
+                # Names from a backup could lead to any directory, and its plugins would be loaded.
                 check_name(name)
             except RepoException as error:
                 self.log.warn("Installed repositories: {error}", error=str(error))
@@ -294,7 +294,7 @@ def _archive(url: str) -> Iterator[IO[bytes]]:
             yield archive
         return
     path = local_path(url)
-    # Opening a pipe waits until somebody writes to it.
+    # Opening a pipe blocks until another process writes to it.
     if path.exists() and not path.is_file():
         raise RepoException(f"{shown(url)} is not a regular file")
     try:
