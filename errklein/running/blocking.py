@@ -1,4 +1,4 @@
-"""Which functions and classes keep the thread that calls them waiting, for the network, a process, a disk or a person."""
+"""Functions and classes that block: they wait for the network, a process, a disk or a person."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ BLOCKING: Mapping[str, str] = {
     "urllib.request": "build_opener urlopen urlretrieve",
     "xmlrpc.client": "ServerProxy",
 }
-"""By module, the names that block."""
+"""Names that block, by module."""
 
 BLOCKING_LIBRARIES = frozenset({"paramiko", "psycopg2", "pymysql", "requests", "urllib3"})
-"""Packages of which all functions and classes count, except exceptions."""
+"""Packages whose functions and classes all count as blocking, except exceptions."""
 
 _BLOCKING_PATHS = frozenset(f"{module}.{name}" for module, names in BLOCKING.items() for name in names.split())
 
 
 def first_blocking(names: Iterable[Name]) -> tuple[str, int] | None:
-    """The dotted name and the line of the first name that blocks, however it was imported; None if none does."""
+    """The dotted name and the line number of the first name that blocks, under whatever alias; None if none does."""
     known = _known()
     for name in names:
         path = None if name.is_import else _path_of(name, known)
@@ -45,7 +45,7 @@ def first_blocking(names: Iterable[Name]) -> tuple[str, int] | None:
 
 
 def _known() -> dict[int, str]:
-    """What blocks of the modules that are imported, by identity, so that no alias hides it."""
+    """The blocking objects of the imported modules by `id`, so that aliases of them are found."""
     known = {}
     for module, names in BLOCKING.items():
         for name in names.split():
@@ -74,5 +74,5 @@ def _path_of(name: Name, known: Mapping[int, str]) -> str | None:
 
 
 def _is_exception(path: str) -> bool:
-    """Whether a name that isn't imported looks like that of an exception, or of the module of these."""
+    """Whether the path within a library that isn't imported looks like that of an exception or a module of exceptions."""
     return path.startswith("exceptions") or path.endswith(("Error", "Exception", "Timeout", "Warning"))

@@ -1,4 +1,4 @@
-"""The names that a function's bytecode uses, and what they stand for as far as that can be known without running it."""
+"""The names that a function's bytecode uses, and their objects as far as they can be known without running it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# From Python 3.13 on, one instruction may move two variables.
+# In Python 3.13 and later, one instruction may load or store two variables.
 _MOVES = re.compile(r"(LOAD|STORE)_(?:FAST|DEREF)")
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import within a function makes of a name, such as "time.sleep"; it isn't imported to look at it."""
+    """The dotted path that a function imports itself, such as "time.sleep". The analysis doesn't import it."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name at a line of the source. `value` is the object that it stands for; None if that can't be known.
+    """A name at a line of the source. `value` is the name's object or an Imported; None if it can't be known.
 
-    `is_import` tells that it is only imported there, within a function.
+    `is_import` is True if the name is only imported at that line, within a function.
     """
 
     text: str
@@ -54,7 +54,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 class _Reader:
-    """Goes through one code object. `_value` is what the last instruction has left on the stack, None if unknown."""
+    """Reads the instructions of one code object. `_value` is the object on top of the stack, None if it is unknown."""
 
     def __init__(self, function: types.FunctionType, owner: type, cells: dict[str, Any]) -> None:
         self._globals = function.__globals__
@@ -96,7 +96,7 @@ class _Reader:
             return Imported(f"{self._value.path}.{name}")
         if isinstance(self._value, types.ModuleType):
             return getattr(self._value, name, None)
-        # Most likely an attribute of self. What it is of anything else can't be known.
+        # Most likely an attribute of self. For other objects the value can't be known.
         value = inspect.getattr_static(self._owner, name, None)
         if isinstance(value, (staticmethod, classmethod)):
             value = value.__func__

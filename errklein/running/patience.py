@@ -34,7 +34,7 @@ async def result_within(reactor: Any, seconds: float, awaited: Deferred[T]) -> T
 
 
 class Deadline:
-    """A time that several things share: it ends `seconds` from now, but each of them gets `least` seconds."""
+    """A deadline that several operations share: it is `seconds` from now, but each operation gets at least `least` seconds."""
 
     def __init__(self, reactor: Any, seconds: float, least: float = 0.0) -> None:
         self._reactor = reactor
@@ -43,6 +43,6 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """The seconds that the next thing has."""
+        """The seconds that the next operation may take."""
         remaining: float = self._end - self._reactor.seconds()
         return max(self._least, remaining)

@@ -33,7 +33,7 @@ _REACTOR_LIBRARIES = frozenset({"twisted", "treq", "klein"})
 _SAFE_IN_THREADS = ("twisted.logger", "twisted.python")
 _MADE_FOR_THREADS = frozenset({"callFromThread", "blockingCallFromThread", "isInIOThread"})
 _HAND_OVER = frozenset({"deferToThread", "deferToThreadPool", "callInThread", "run_in_executor", "to_thread"})
-"""What gives work to threads: in a function that names one of these, what blocks does so in a thread."""
+"""Names of functions that run others in threads. A function that names one of these is not warned about."""
 
 _AWAITABLE = re.compile(r"\b(Deferred|Awaitable|Coroutine|Future|Task)\b")
 
@@ -49,8 +49,8 @@ class Placement(Enum):
 class Decision:
     """Where a handler runs, and why.
 
-    `reason` is a phrase such as "async def" or "names treq at line 12 in _notify". `blocks` is set if the function's
-    names alone have put it on the reactor and it also uses something that blocks, such as "time.sleep at line 10".
+    `reason` is a phrase such as "async def" or "names treq at line 12 in _notify". `blocks` is a phrase such as
+    "time.sleep at line 10" if the handler is on the reactor only because of a name and also uses something that blocks, else "".
     """
 
     placement: Placement
@@ -74,7 +74,7 @@ def place(handler: Callable[..., Any]) -> Placement:
 
 
 def decision(handler: Callable[..., Any]) -> Decision:
-    """Where `handler`, any callable, runs, and why. The answer for a function is worked out once."""
+    """Where `handler`, any callable, runs, and why. Decisions about functions are cached."""
     while isinstance(handler, partial):
         handler = handler.func
     function: Any = handler
@@ -123,7 +123,7 @@ def _decide(function: Any, owner: type) -> Decision:
 
 
 def _blocks(layers: list[types.FunctionType], owner: type) -> str:
-    """The nearest thing that blocks, of all that the function reaches; "" if nothing does."""
+    """The nearest name that blocks, in the function or one that it calls, with its place; "" if there is none."""
     for reached, names in _reached(layers, owner, _MADE_FOR_THREADS | _HAND_OVER):
         found = first_blocking(names)
         if found is not None:
@@ -133,7 +133,7 @@ def _blocks(layers: list[types.FunctionType], owner: type) -> str:
 
 
 def _where(line: int, function: types.FunctionType, handler: types.FunctionType) -> str:
-    """A line, with the function and the file if they aren't the handler's own."""
+    """The line number, followed by the function and the file if they aren't the handler's own."""
     where = f"at line {line}"
     if function is not handler:
         where += f" in {function.__name__}"
@@ -153,9 +153,9 @@ def _layers(function: Any) -> Iterator[types.FunctionType]:
 def _reached(
     layers: list[types.FunctionType], owner: type, without: frozenset[str]
 ) -> Iterator[tuple[types.FunctionType, list[Name]]]:
-    """The functions and methods of the plugin that these lead to, themselves first, each with the names in it.
+    """These functions and the plugin's functions that they call, directly or indirectly, each with the names in it.
 
-    Functions that name one of `without` are left out, and what only they lead to.
+    Functions that name one of `without` are left out, and so are those that only they call.
     """
     home = layers[-1].__module__ if layers else ""
     waiting = list(layers)
@@ -179,7 +179,7 @@ def _is_of_reactor(name: Name) -> bool:
     elif isinstance(value, Imported):
         origin = value.path
     elif value is None:
-        # Of an attribute of something unknown, such as self.treq, only the name tells.
+        # For an attribute of an unknown object, such as self.treq, only the name is known.
         origin = name.text
     else:
         origin = getattr(value, "__module__", None) or type(value).__module__

@@ -63,7 +63,7 @@ class _Job:
     def __init__(self, prepare: Callable[[], Callable[[], Any]], since: float, name: Callable[[], str] | None) -> None:
         self.prepare = prepare
         self.since = since
-        """When the job began to wait; from `_begin` on, when it was handed to a thread."""
+        """The time when the job began to wait; after `_begin`, the time when it was passed to a thread."""
         self.name = name
         self.replaced = False
         self.deferred: Deferred[Any] = Deferred()
@@ -82,9 +82,9 @@ class WorkerPool:
     says are handed to the threads before one of them is free: short jobs then follow each other without waiting for the
     reactor, but what to call was decided a little earlier.
 
-    With `overdue`, a job that has been running for so many seconds while others wait is replaced: it doesn't count
-    against `size` any more, so another thread starts. At most `spare` jobs are replaced at once. Each is logged by its
-    name. This needs `ahead` to be 0.
+    With `overdue`, a job that has been running for that many seconds while others wait is replaced: it no longer counts
+    against `size`, so another thread starts, and its name is logged. At most `spare` jobs are replaced at a time. `ahead` must
+    be 0 then.
     """
 
     log = Logger()
@@ -143,8 +143,8 @@ class WorkerPool:
         So the job can be decided upon at the last moment. The Deferred fires on the reactor with the job's result, or
         fails with what `prepare` or the job raised, with Overloaded, or with PoolStopped. It must not be cancelled:
         a thread can't be stopped. An `admitted` job belongs to one that was taken before, as the next item of an answer
-        does: it goes before those that wait, and is never refused for being one too many. `name` returns what the job is
-        called in the log.
+        does: it goes before those that wait, and is never refused for being one too many. `name` returns the
+        job's name for the log.
         """
         job = _Job(prepare, self._reactor.seconds(), name)
         if self._stopped:
@@ -227,11 +227,11 @@ class WorkerPool:
 
     @property
     def _most(self) -> int:
-        """How many jobs may be handed to threads."""
+        """The number of jobs that may be passed to threads."""
         return self.size + self._replaced + self._ahead
 
     def _watch_threads(self) -> None:
-        """Look at the running jobs when the first of them is overdue, if others wait."""
+        """Schedule `_replace` for the time when the first running job is overdue, if others wait."""
         if self.overdue is None or self._replacing is not None or self._exhausted:
             return
         if self._admitted or self._waiting:
@@ -240,7 +240,7 @@ class WorkerPool:
             self._replacing = self._reactor.callLater(max(0.0, due), self._replace)
 
     def _replace(self) -> None:
-        """Let jobs that wait take the places of those that are overdue."""
+        """Start further threads in place of those with overdue jobs."""
         self._replacing = None
         assert self.overdue is not None
         now = self._reactor.seconds()

@@ -131,7 +131,7 @@ class Runner:
             return result
 
         def name() -> str:
-            return describe(self._going[key]) if key in self._going else "a function that is no plugin's method"
+            return describe(self._going[key]) if key in self._going else "a function that isn't a plugin's method"
 
         self._tally.enter()
         return pool.run(prepared, admitted=admitted, name=name).addBoth(end)
@@ -183,7 +183,7 @@ class Runner:
 
 
 def describe(going: Going) -> str:
-    """The method as the log names it: the plugin's name, or the class of what isn't a plugin, and the method's."""
+    """The name of the method for the log: the plugin's name, or the class of another object, a dot, and the method's name."""
     return f"{getattr(going.subject, 'name', None) or type(going.subject).__name__}.{going.name}"
 
 

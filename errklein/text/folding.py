@@ -1,4 +1,4 @@
-r"""A normalised form of text, equal for spellings that readers can hardly tell apart.
+r"""A normalised form of text, equal for spellings that differ only in case, width or invisible characters.
 
 The form is Unicode's NFKC_Casefold (Unicode Standard, section 3.13), in addition without control characters. For example, `Production`, fullwidth `ｐｒｏｄｕｃｔｉｏｎ` and `produc\u00adtion` are all `production`.
 """
@@ -47,7 +47,7 @@ def folded(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text.lower()
     before = None
-    # One pass may enable another: without a joiner between them, letter and accent compose.
+    # One pass may require another: letter and accent compose once the joiner between them is removed.
     while text != before:
         before = text
         text = unicodedata.normalize("NFKC", text).casefold()

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 @lru_cache(maxsize=4096)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A regular expression whose `match` accepts the texts that the whole pattern matches.
+    """A regular expression for the pattern, whose `match` compares the whole text.
 
     `*` matches any characters, `?` one character, `[…]` one of a set and `[!…]` one outside of it. Case matters.
     """

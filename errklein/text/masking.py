@@ -1,9 +1,11 @@
-"""Secrets are replaced by `MASK` in log lines, error texts and replies.
+"""Masking of secrets in log lines, error texts and replies.
 
-`masker` knows the secrets of this process: values under names such as `password` or `API_TOKEN` in the configuration and
-in plugins' configurations. It replaces them wherever they appear, also escaped, percent-encoded or in Base64, and also
-what looks like a secret by its surroundings: the user and password of a URL, query parameters such as `token=`, values
-of headers such as Authorization, and quoted values under such names in a printed dict or JSON.
+`masker` replaces by `MASK`
+
+- the known secrets of this process, which are values under names such as `password` or `API_TOKEN` in the configuration and in
+  plugins' configurations, wherever they appear, also escaped, percent-encoded or in Base64;
+- values that the text around them shows to be secrets: the user and password of a URL, query parameters such as `token=`,
+  values of headers such as Authorization, and quoted values under such names in a printed dict or JSON.
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ from weakref import WeakKeyDictionary
 from errklein.text.quoting import plain, plain_but_html
 
 MASK = "•••"
-"""Stands in place of a secret."""
+"""The replacement for a secret."""
 
 SHORTEST = 5
-"""Characters of a secret that is looked for; anything shorter is found in all sorts of words."""
+"""The minimal length of a known secret. Shorter values aren't replaced, since they occur in ordinary words."""
 
 _NO_SECRETS = frozenset(
     [
@@ -46,27 +48,27 @@ _NO_SECRETS = frozenset(
         "username",
     ]
 )
-"""Values that say how to log in, and not with what; and what stands in examples."""
+"""Values that name a method of authentication, and placeholders of examples. These aren't secrets."""
 
 _PARTS = ("apikey", "credential", "passphrase", "passcode", "passw", "psw", "pwd", "secret", "token")
 _WORDS = frozenset({"cred", "creds", "jwt", "pass", "private", "pw"})
 _ENDINGS = ("auth", "key", "keys", "pass")
 _OTHERS = frozenset({"bypass", "compass", "donkey", "monkey", "turkey"})
 _HINTS = ("auth", "cred", "jwt", "key", "pass", "private", "psw", "pw", "secret", "sig", "token")
-"""In small letters, every name that `is_secret` contains one of these."""
+"""Each secret name (see `is_secret`) contains one of these in lower case."""
 
 _FILE = re.compile(r"(?:~|\.{0,2})/[^\0\n]*\.\w{1,6}")
 
-# The scheme of a URL may have been escaped as in PHP's JSON, or the whole URL percent-encoded.
+# The slashes of a URL may be escaped, as in PHP's JSON, or the whole URL percent-encoded.
 _URL = re.compile(r":(?:\\?/){2}(?P<secret>[^/\s]+)@")
 _ENCODED_URL = re.compile(r"%3a(?:%2f){2}(?P<secret>(?:(?!%2f)[^\s/&])+)%40", re.IGNORECASE)
 _USER_INFO = re.compile(r"://(?P<user>[^\s:/@]*):(?P<password>\S+)@")
 _BARE_USER_INFO = re.compile(r"(?P<user>[^\s:/@]+):(?P<password>[^\s/]\S*)@")
 _ADDRESS = re.compile("conn|database|dsn|proxy")
-"""In names of addresses that may have a user and password without a scheme before them."""
+"""Parts of names whose values are addresses, which may begin with a user and password without a scheme."""
 
 _PARAMETER = re.compile(r"(?:(?<=[?&;\"'])|\A)(?P<name>[\w.~%\[\]-]{1,64})=(?P<secret>[^&\s\"'<>#]+)")
-# The quotes may be escaped, in a text within another; the end may have been cut off.
+# The quotes may be escaped, as in JSON within JSON, and the end may be cut off.
 _ITEM = re.compile(
     r"(?P<quote>\\{0,3}[\"'])(?P<name>[\w. -]{1,64})(?P=quote)\s*:\s*b?"
     r"(?P<other>\\{0,3}[\"'])(?P<secret>(?:(?!(?P=other))\\?.)+)",
@@ -107,7 +109,7 @@ Span = tuple[int, int]
 
 @lru_cache(1024)
 def is_secret(name: str) -> bool:
-    """Whether a value of that name, as a setting, key or query parameter, is a secret: `DB_PASSWORD`, `apiKey`, `auth`."""
+    """Whether the name of a setting, key or query parameter is that of a secret, such as `DB_PASSWORD`, `apiKey`, `auth`."""
     words = re.findall("[a-z]+", re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
     together = "".join(words)
     return any(part in together for part in _PARTS) or any(
@@ -132,7 +134,7 @@ def mask_values(value: Any, secret: bool = False) -> Any:
 def secrets_in(value: Any, secret: bool = False) -> set[str]:
     """The secrets in a configuration: strings, bytes and numbers under secret names, and passwords in addresses.
 
-    With `secret` the value itself has a secret name. What is shorter than SHORTEST or the path of a file is left out.
+    Pass `secret=True` if the value itself has a secret name. Values shorter than SHORTEST and paths of files are left out.
     """
     found: set[str] = set()
     seen: set[int] = set()
@@ -169,9 +171,9 @@ def _in_text(text: str, secret: bool, address: bool) -> Iterator[str]:
 
 
 def _is_path(text: str) -> bool:
-    """Whether it is a file's path: `"key": "/etc/ssl/bot.pem"` isn't secret, and errors have to name it.
+    """Whether the text is the path of a file: `"key": "/etc/ssl/bot.pem"` isn't secret, and errors name such paths.
 
-    A key in Base64 may begin with a slash too, but there is no directory of that name.
+    A key in Base64 may begin with a slash too, but no directory has its name.
     """
     if len(text) > 4096 or "/" not in text or "\0" in text:
         return False
@@ -180,7 +182,7 @@ def _is_path(text: str) -> bool:
 
 
 class Masker:
-    """Replaces secrets in texts, from any thread. Its `repr` shows none."""
+    """Replaces secrets in texts. May be used from any thread."""
 
     def __init__(self) -> None:
         self._learned: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
@@ -191,7 +193,7 @@ class Masker:
         self._fragments: tuple[str, ...] = ()
 
     def learn(self, owner: object, name: str, secrets: Iterable[str]) -> None:
-        """Replace these secrets from now on, as long as `owner` lives; they take the place of those of the same name."""
+        """Add secrets, in place of those with the same owner and name. They are forgotten when `owner` is garbage collected."""
         learned = frozenset(secrets)
         with self._lock:
             known = self._learned.setdefault(owner, {})
@@ -211,13 +213,13 @@ class Masker:
         self._fragments = tuple(sorted({form for _, forms in self._written.values() for form in forms}))
 
     def __call__(self, text: str) -> str:
-        """The text with MASK in place of each secret."""
+        """The text with MASK in place of each secret, known or recognised by its surroundings."""
         return self._masked(text, _by_surroundings(text))
 
     def known(self, text: str) -> str:
         """The text with MASK in place of known secrets and of the user and password of URLs.
 
-        For texts that are meant for people: examples of parameters and headers stay as they are.
+        For texts that are written for people, in which examples of parameters and headers must stay readable.
         """
         return self._masked(text, _in_urls(text))
 
@@ -226,13 +228,13 @@ class Masker:
             with self._lock:
                 self._refresh()
         masked = _replaced(text, [*self._known(text), *spans])
-        # A secret may consist of what masking has brought together. Each is longer than MASK, so this comes to an end.
+        # Masking may join parts of the text to another secret. Each secret is longer than MASK, so the loop ends.
         while masked != text and (left := list(self._known(masked))):
             masked = _replaced(masked, left)
         return masked
 
     def values(self, value: Any) -> Any:
-        """The value, text or mappings and lists of it, with MASK in place of each secret in keys and items."""
+        """The value, a text or mappings and sequences of texts, with MASK in place of each secret in keys and values."""
         if isinstance(value, str):
             return self(value)
         if isinstance(value, Mapping):
@@ -250,7 +252,7 @@ class Masker:
         for form in [form for form in self._fragments if form in text]:
             at = text.find(form)
             while at >= 0:
-                # The characters around it have bits of the secret, and of the user's name before it.
+                # The characters around the match contain bits of the secret, and of the user name before it.
                 begin, end = at, at + len(form)
                 while begin and text[begin - 1] in _BASE64:
                     begin -= 1
@@ -264,7 +266,7 @@ class Masker:
 
 
 masker = Masker()
-"""Knows the secrets of all bots in this process."""
+"""The masker of this process, for all bots in it."""
 
 
 def _replaced(text: str, spans: list[Span]) -> str:
@@ -287,10 +289,10 @@ def _in_urls(text: str) -> Iterator[Span]:
 
 
 def _by_surroundings(text: str) -> Iterator[Span]:
-    """Where something is a secret because of what is before it, whether it is known or not."""
+    """The spans of secrets that are recognised by their surroundings."""
     yield from _in_urls(text)
     small = text.lower()
-    # The patterns are slow, and most texts have nothing for them.
+    # The patterns are slow, and most texts contain no hint.
     for pattern in [pattern for needle, pattern in _PATTERNS if needle in small]:
         yield from (found.span(found.lastgroup or 0) for found in pattern.finditer(text))
     if [hint for hint in _HINTS if hint in small]:
@@ -304,7 +306,7 @@ def _by_surroundings(text: str) -> Iterator[Span]:
 
 
 def forms_of(secret: str) -> set[str]:
-    """The ways in which a secret is written: as it is, escaped once or twice, in URLs, HTML and Markdown, and its lines."""
+    """The spellings of a secret: unchanged, escaped once or twice, as in URLs, HTML and Markdown, and its single lines."""
     parts = {secret, secret.strip(), " ".join(secret.split()), *(line.strip() for line in secret.splitlines())}
     forms: set[str] = set()
     for part in parts:
@@ -321,12 +323,12 @@ def forms_of(secret: str) -> set[str]:
 
 
 def _escaped(text: str) -> set[str]:
-    """The text as in `repr`, `ascii` and JSON, whatever quotes are around it; and as the log escapes it."""
+    """The text as escaped by `repr`, `ascii` and JSON, within either kind of quotes, and as escaped in the log."""
     forms = {json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1]}
     forms.add(_CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text))
-    # What repr makes of bytes is what it makes of a text that has these code points.
+    # The repr of bytes is that of a text with the same code points.
     for written in (text, text.encode("utf-8", "replace").decode("latin-1")):
-        # With both kinds of quotes before it, repr chooses single quotes and escapes these.
+        # If the text contains both kinds of quotes, repr uses single quotes and escapes them.
         single = repr("'\"" + written)[4:-1]
         unquoted = single.replace("\\'", "'")
         for form in (single, unquoted, unquoted.replace('"', '\\"')):
@@ -335,7 +337,7 @@ def _escaped(text: str) -> set[str]:
 
 
 def _base64_of(secret: str) -> Iterator[str]:
-    """What of the secret is the same in every Base64 text that contains it; which of three depends on what is before it."""
+    """The three Base64 texts of the secret, one for each alignment, without the characters that depend on what is around it."""
     raw = secret.encode("utf-8", "replace")
     for before, cut in ((0, 0), (1, 2), (2, 3)):
         length = (before + len(raw)) * 8 // 6
