@@ -1,4 +1,4 @@
-"""The certificates that a TLS endpoint serves: chosen by host name, and read again when their files change."""
+"""The certificates of a TLS endpoint, chosen by host name, and read again when their files change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from errklein.web.pem import CertificateError, Identity, PEMFile, certificate_of, chain_of, identities, read_pem
 
-# Forward secrecy and authenticated encryption only; TLS 1.3 has nothing else (RFC 9325, 4.2).
+# Suites with forward secrecy and authenticated encryption, as RFC 9325, 4.2 recommends; TLS 1.3 has no others.
 _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
     "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:"
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
@@ -27,7 +27,7 @@ _MOST_ENTRIES = 2000
 _DEFAULT = "default.pem"
 
 Loaded = tuple[list[Identity], dict[Path, str]]
-"""Keys with their certificates, and a line for each file that can't be used."""
+"""Keys with their certificates, and an error, one line, for each file that can't be used."""
 
 _Status = tuple[int, ...] | None
 
@@ -42,11 +42,11 @@ class Source(Protocol):
         """The files as they are now. Raises CertificateError."""
 
     def load(self, files: list[Path]) -> Loaded:
-        """What the files hold. Never raises: what can't be used is among the problems."""
+        """The keys and certificates in the files. Never raises: errors are returned as problems."""
 
 
 class SeparateFiles:
-    """A key, its certificate, and perhaps the certificates of its issuers, each in a file of its own or all in one."""
+    """A key, its certificate and its chain, which may be in separate files or in one."""
 
     def __init__(self, key: Path, certificate: Path, chain: Path | None = None) -> None:
         self.place = certificate
@@ -59,7 +59,7 @@ class SeparateFiles:
         return list(dict.fromkeys(path for path in (self._key, self._certificate, self._chain) if path is not None))
 
     def load(self, files: list[Path]) -> Loaded:
-        """The key with its certificate, or the reason why there is none."""
+        """The key with its certificate, or a problem."""
         try:
             read = {path: read_pem(path) for path in files}
             return [self._identity(read[self._key], read[self._certificate], read)], {}
@@ -83,8 +83,8 @@ class SeparateFiles:
 class Directory:
     """All `.pem` files in a directory and those below it, as certbot and Kubernetes lay them out.
 
-    Keys and certificates find each other, whichever file they are in. Symbolic links are followed; names that begin with
-    a dot are skipped.
+    A key and its certificate may be in different files. Symbolic links are followed; names that begin with a dot are
+    skipped.
     """
 
     def __init__(self, path: Path) -> None:
@@ -110,7 +110,7 @@ class Directory:
                 if directory == self.place:
                     raise
                 continue
-            # Links may lead in a circle.
+            # Symbolic links may form a loop.
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
@@ -141,7 +141,7 @@ class Directory:
 
 @dataclass(frozen=True)
 class _Served:
-    """A certificate that is in use, with what OpenSSL has made of it."""
+    """A certificate in use, with its OpenSSL context."""
 
     identity: Identity
     options: CertificateOptions
@@ -149,15 +149,15 @@ class _Served:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class CertificateStore:
-    """The certificates of an endpoint. Raises CertificateError if there is none that can be used and hasn't expired.
+    """The certificates of an endpoint. Raises CertificateError if none can be used or all have expired.
 
-    A client gets the certificate whose names (subjectAltName) include the one that it asks for, an exact one rather than a
-    wildcard, which stands for one label. Of several it is one that is valid now, and of these the one that expires last. A
-    client that asks for no name, or for an unknown one, gets the certificate in `default.pem`, or the one in the first file
-    by path.
+    A client gets the certificate with the requested name among its names (subjectAltName). An exact name takes precedence over
+    a wildcard, which stands for one label. Of several certificates, those that are valid now take precedence, and of these the
+    one that expires last. A client that requests no name, or an unknown one, gets the certificate in `default.pem`; without
+    that file, the one in the first file by path.
 
-    When files change, each certificate is replaced on its own: one whose files hold nothing usable any more stays in use, one
-    whose files are gone does not.
+    When files change, each certificate is replaced independently: one whose files have become unusable stays in use, one whose
+    files were removed does not.
     """
 
     def __init__(self, source: Source, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -169,7 +169,7 @@ class CertificateStore:
         self._seen: object = None
         self._problems: dict[tuple[Path, _Status, str], str] = {}
         self.problems = self.reload()
-        """What was wrong with the files at first, a line each."""
+        """The errors in the files when the store was created, a line each."""
         if not any(not served.identity.is_expired(now()) for served in self._served):
             reasons = "; ".join(self.problems[:3])
             raise CertificateError(reasons or f"{source.place} has no .pem file with a private key and its certificate")
@@ -185,7 +185,7 @@ class CertificateStore:
         return [(served.identity.path, served.identity.expires) for served in self._in_use()]
 
     def refresh(self) -> list[str] | None:
-        """Read the files again if they have changed. Returns what is newly wrong with them; None if nothing has changed."""
+        """Read the files again if they have changed. Returns the new errors in them; None if nothing has changed."""
         if self._look()[1] == self._seen:
             # One of several certificates may have become valid, or expired.
             self._arrange()
@@ -195,7 +195,7 @@ class CertificateStore:
         return [line for problem, line in self._problems.items() if problem not in known]
 
     def reload(self) -> list[str]:
-        """Read the files again. Returns all that is wrong with them, a line each."""
+        """Read the files again. Returns all errors in them, a line each."""
         files, self._seen = self._look()
         if isinstance(files, CertificateError):
             kept = "; the certificates that were read before stay in use" if self._served else ""
@@ -211,7 +211,7 @@ class CertificateStore:
         return list(self._problems.values())
 
     def _look(self) -> tuple[list[Path] | CertificateError, object]:
-        """The files, and what tells whether they have changed."""
+        """The files, or the error that prevents listing them, and a state that changes when the files do."""
         try:
             files = self._source.files()
         except CertificateError as error:
@@ -219,7 +219,7 @@ class CertificateStore:
         return files, [(path, _status(path)) for path in files]
 
     def _replace(self, found: list[Identity], problems: dict[Path, str]) -> list[_Served]:
-        """What to serve from now on; `problems` are added to."""
+        """The certificates to serve from now on. Adds errors to `problems`."""
         now = self._now()
         new = []
         for identity in found:
@@ -264,13 +264,13 @@ class CertificateStore:
         return [served for served in self._served if any(served is other for other in chosen)]
 
     def _context_for(self, name: bytes | None) -> SSL.Context | None:
-        """Called by Twisted during the handshake of a client that asks for a name; None leaves the default."""
+        """Called by Twisted during the handshake of a client that requests a name; None selects the default."""
         wanted = (name or b"").decode("ascii", "replace").lower().rstrip(".")
         served = self._by_name.get(wanted) or self._by_name.get(f"*.{wanted.partition('.')[2]}")
         return None if served is None else served.options.getContext()
 
     def _serve(self, identity: Identity) -> _Served:
-        """Hand a key and its certificates to OpenSSL. Raises CertificateError."""
+        """Create an OpenSSL context for a key and its certificates. Raises CertificateError."""
         try:
             leaf, *issuers = [crypto.X509.from_cryptography(certificate) for certificate in identity.chain]
             options = CertificateOptions(
@@ -286,7 +286,7 @@ class CertificateStore:
             raise CertificateError(f"OpenSSL can't use {identity.path}: {_reasons(error)}") from None
         except TypeError:
             raise CertificateError(
-                f"the private key in {identity.key_path} is of a kind that TLS has no use for"
+                f"the private key in {identity.key_path} is of a kind that TLS doesn't support"
             ) from None
         return _Served(identity, options)
 
@@ -296,7 +296,7 @@ def _merit(served: _Served, now: datetime) -> tuple[bool, datetime]:
 
 
 def _related(one: Identity, other: Identity) -> bool:
-    """Whether two certificates, or their keys, are from the same file, so that the newer takes the older one's place."""
+    """Whether two certificates or their keys are from the same file, so that the newer one replaces the older."""
     return one.key_path == other.key_path or one.path == other.path
 
 
@@ -305,13 +305,13 @@ def _expired(identity: Identity) -> str:
 
 
 def _reasons(error: SSL.Error | crypto.Error) -> str:
-    """What OpenSSL says: its errors are lists of (library, function, reason)."""
+    """The reasons in an error of OpenSSL, whose arguments are lists of (library, function, reason)."""
     reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return ", ".join(str(reason[-1]) for reason in reasons) or type(error).__name__
 
 
 def _is_gone(path: Path) -> bool:
-    """Whether there is nothing at the path, not even a broken link or something that can't be looked at."""
+    """Whether the path doesn't exist. False for a broken link, and if its status can't be read."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -322,7 +322,7 @@ def _is_gone(path: Path) -> bool:
 
 
 def _status(path: Path) -> _Status:
-    """What changes when a file does, also when a link leads to another one; None if there is none."""
+    """The status of a file, which changes when the file or the target of a link does; None if it doesn't exist."""
     try:
         found = path.stat()
     except OSError:

@@ -4,8 +4,8 @@
 two parsers could read in two ways is refused, since a proxy in front may have read it in the other one. In particular:
 
 - lines end with CR LF, and neither stands anywhere else; folded headers are refused;
-- one Content-Length, a number without leading zeros, or one `Transfer-Encoding: chunked`, never both, and the latter in
-  HTTP/1.1 only;
+- a body has one Content-Length, a number without leading zeros, or one `Transfer-Encoding: chunked`, which needs HTTP/1.1, but
+  not both;
 - a target has no `#`, no backslash and no byte above 127;
 - an HTTP/1.1 request has exactly one Host header, with a host and perhaps a port; no request has two Content-Types.
 """
@@ -123,9 +123,9 @@ def parse_head(raw: bytes) -> Head:
 def _check_codings(value: bytes) -> None:
     """Raise Refused unless chunked is the only transfer coding.
 
-    Where it isn't the last one the body has no end that both sides know, so the status is 400 (RFC 9112, 6.3); where it is,
-    after codings that aren't supported, 501 (6.1). Empty elements of the list are 400: RFC 9110, 5.6.1.2, has a recipient
-    ignore them, but proxies don't agree.
+    If chunked isn't the last coding, the end of the body is unknown and the status is 400 (RFC 9112, 6.3). If it is the last one
+    after codings that aren't supported, the status is 501 (6.1). Empty elements of the list are refused with 400: RFC 9110,
+    5.6.1.2, requires recipients to ignore them, but not all proxies do.
     """
     if value.lower() == b"chunked":
         return

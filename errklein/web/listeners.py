@@ -42,8 +42,8 @@ class ListenError(Exception):
 class Listeners:
     """The endpoints that are open, each by the description it was opened with.
 
-    `tcp:`, `unix:`, `systemd:` and `haproxy:` are as Twisted has them. `ssl:` and `tls:` take Twisted's arguments too, but
-    offer only what is good practice, and read their certificates again when the files change.
+    `tcp:`, `unix:`, `systemd:` and `haproxy:` are Twisted's. `ssl:` and `tls:` take Twisted's arguments, but offer only secure
+    versions and cipher suites, and read their certificates again when the files change.
     """
 
     log = Logger()
@@ -136,7 +136,7 @@ class Listeners:
             _accept(port, True)
 
     def expiries(self) -> list[tuple[str, datetime]]:
-        """The certificates that open endpoints serve, by file and endpoint, each with the time at which it expires."""
+        """Pairs of file and endpoint, as text, and expiry for each certificate that open endpoints serve."""
         return [
             (f"{path} ({self._ports[endpoint][0]})", expires)
             for endpoint, store in self._certificates.items()
@@ -145,7 +145,7 @@ class Listeners:
         ]
 
     def reload_certificates(self) -> None:
-        """Read all certificates again, changed or not. What can't be used is logged, and the old one stays."""
+        """Read all certificates again, changed or not. Errors are logged; a certificate that can't be replaced stays in use."""
         for endpoint, store in self._certificates.items():
             problems = store.reload()
             self._log_problems(endpoint, problems)
@@ -158,7 +158,7 @@ class Listeners:
             try:
                 problems = store.refresh()
             except Exception:
-                # A LoopingCall ends with the first exception, and renewed certificates would never be served again.
+                # An exception would end the LoopingCall, and renewed certificates would no longer be served.
                 self.log.failure("the certificates of {endpoint} can't be checked", endpoint=self._name(endpoint))
                 continue
             if problems is not None:
@@ -187,9 +187,9 @@ class Listeners:
 
 
 def server_endpoint(reactor: Any, description: str) -> tuple[IStreamServerEndpoint, CertificateStore | None]:
-    """What a description stands for, and its certificates if it has some.
+    """The endpoint for a description, and its certificates; None for an endpoint without TLS.
 
-    Raises ValueError, CertificateError among them, or whatever Twisted's parsers raise.
+    Raises ValueError, of which CertificateError is a subclass, and the errors of Twisted's parsers.
     """
     kind, named = identify(description)
     if kind == "haproxy":
@@ -197,7 +197,7 @@ def server_endpoint(reactor: Any, description: str) -> tuple[IStreamServerEndpoi
         return proxyEndpoint(inner), store
     if kind not in ("ssl", "tls"):
         return serverFromString(reactor, description), None
-    # TLS takes its time to import, and is needed here alone.
+    # Imported late, since importing TLS is slow and only needed here.
     from errklein.web.tls import tls_endpoint
 
     endpoint = tls_endpoint(reactor, kind, dict(named))

@@ -1,4 +1,4 @@
-"""Private keys and certificates in PEM files (RFC 7468), and which of them belong together."""
+"""Private keys and certificates in PEM files (RFC 7468), and the matching of keys and certificates."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Identity:
         return self.key_path, self.path
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether the certificate's validity has begun, and not ended."""
+        """Whether the certificate's validity has begun and not ended."""
         return self.chain[0].not_valid_before_utc <= now < self.expires
 
     def is_expired(self, now: datetime) -> bool:
@@ -90,8 +90,8 @@ def read_pem(path: Path) -> PEMFile:
                 raise CertificateError(f"{path} has a certificate that can't be read") from None
         elif label.endswith(b"PRIVATE KEY"):
             try:
-                # Validating an RSA key takes up to 0.3 s, during which the reactor stands still. No server does it: whether
-                # the key is the certificate's is checked below.
+                # Validating an RSA key blocks the reactor for up to 0.3 s. Other servers don't validate keys either;
+                # whether the key matches a certificate is checked below.
                 keys.append(load_pem_private_key(block, None, unsafe_skip_rsa_key_validation=True))
             except TypeError:
                 raise CertificateError(
@@ -114,9 +114,9 @@ def _blocks(path: Path, text: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def identities(files: Sequence[PEMFile]) -> tuple[list[Identity], dict[Path, str]]:
-    """Each private key with its certificate, and the reasons why others have none, by file.
+    """Each private key with its certificate, and a problem by file for each key without one.
 
-    The certificate may be in the same file, else in the same directory, else anywhere.
+    The certificate is searched in the same file, then in the same directory, then in all files.
     """
     found = []
     problems = {}
@@ -140,16 +140,16 @@ def _certificates(files: Sequence[PEMFile]) -> list[x509.Certificate]:
 
 
 def certificate_of(key: PrivateKeyTypes, certificates: Sequence[x509.Certificate]) -> x509.Certificate | None:
-    """The certificate with the key's public half; of several, the one that expires last."""
+    """The certificate for the key; of several, the one that expires last. None if there is none."""
     public = _encoded(key.public_key())
     matching = [certificate for certificate in certificates if _public_key(certificate) == public]
     return max(matching, key=lambda certificate: certificate.not_valid_after_utc, default=None)
 
 
 def chain_of(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-    """The certificate, that of its issuer, and so on, as far as `others` has them, in whatever order.
+    """The certificate, that of its issuer, and so on, as far as they are in `others`, whose order doesn't matter.
 
-    A root, which has signed itself, ends the chain.
+    A self-signed certificate ends the chain.
     """
     chain = [leaf]
     while chain[-1].issuer != chain[-1].subject:

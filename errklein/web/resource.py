@@ -49,7 +49,7 @@ class WebhookResource:
         self.pool = pool
         self.decoding_pool = decoding_pool
         self.turns = Turns(reactor)
-        """The slice of each turn of the reactor that generators share."""
+        """The time slice of each turn of the reactor that generators share."""
         self.settings = settings
         self.events: WebEvents | None = None
         self.app = Flask("errklein")

@@ -21,7 +21,7 @@ _END = object()
 
 
 class StreamStalled(Exception):
-    """A generator has yielded nothing but empty items for the length of its route's timeout."""
+    """A generator has yielded only empty items for as long as its route's timeout."""
 
 
 @implementer(IPushProducer)
@@ -110,7 +110,7 @@ class Stream:
         request = self._request
         data = b"" if item is _END else _bytes_of(item)
         if request.finished:
-            # The client has gone, or has been answered: nobody waits for this any more.
+            # The client has disconnected or has been answered.
             self._end(None)
         elif item is not _END and not data:
             self._note_empty_item(request.site.now())

@@ -28,10 +28,10 @@ _ARGUMENTS = {
 
 @implementer(IStreamServerEndpoint)
 class TLSEndpoint:
-    """Takes TLS connections at a port, with the certificates as they are then.
+    """A TCP port with TLS; each connection gets the certificates that are in use when it begins.
 
-    Twisted's own endpoint would have small writes wait for a turn of the process's reactor, which may be another one than
-    this, as in tests, and may not run.
+    Twisted's own endpoint delays small writes until a turn of the global reactor, which in tests may be another one, or may not
+    run.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class TLSEndpoint:
 def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEndpoint:
     """The endpoint for the arguments of `ssl:` or `tls:`, which are Twisted's with Twisted's defaults.
 
-    Relative paths are those of the working directory as it is now. Raises ValueError for wrong arguments, and CertificateError
-    if no certificate can be used.
+    Relative paths are resolved against the current working directory at once. Raises ValueError for invalid arguments, and
+    CertificateError if no certificate can be used.
     """
     unknown = sorted(set(arguments) - set(_ARGUMENTS[kind]))
     if unknown:
