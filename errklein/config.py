@@ -35,9 +35,9 @@ class Config:
     """Every setting as an attribute, as plugins see it in `self.bot_config`.
 
     Reading what isn't set raises AttributeError; attributes may be assigned, and networks that don't say otherwise
-    follow. Lists, sets and dicts are those of the file, as on errbot: a change in place counts. A string for a setting
-    that names people or rooms is read as a tuple of one. What `BACKENDS` gives for several networks is read as a new
-    tuple.
+    follow. Lists, sets and dicts are those of the file, as on errbot: changes in place take effect. A string for a
+    setting of people or rooms is read as a tuple of one. Settings that `BACKENDS` has for several networks are read as a new
+    tuple of all entries.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class Config:
 
     @property
     def now(self) -> SimpleNamespace:
-        """The settings as they are, to read many of them fast. The same object, until a setting is assigned.
+        """A namespace of all settings, for fast access. It is the same object until a setting is assigned.
 
-        The settings that name people and rooms aren't among them: for a network they are made of a list that may change.
+        Settings of people and rooms are not included: for a network they are computed from a list that may change.
         """
         here = vars(self)
         above = here["_above"]
@@ -160,12 +160,12 @@ def load_config(
 
 
 def secrets_of(config: Config) -> frozenset[str]:
-    """The passwords, tokens and the like in the configuration: of networks, rooms, storages, and in settings of plugins."""
+    """The passwords, tokens and the like in the configuration: of networks, rooms, storages, and plugins' settings."""
     found: set[str] = set()
     for view in (config, *config.networks.values()):
         for name, value in vars(view).items():
             if not name.startswith("_"):
-                # errklein's own settings have no secret names, but DIVERT_TO_PRIVATE sounds like one.
+                # errklein's own settings have no secret values, but DIVERT_TO_PRIVATE has the name of one.
                 found |= secrets_in(value if name in SETTINGS else {name: value})
         rooms = [room for room in view.CHATROOM_PRESENCE if isinstance(room, (tuple, list))]
         found |= secrets_in([room[1:] for room in rooms], secret=True)
@@ -232,7 +232,7 @@ def _check_identity(view: Config, where: str) -> None:
 
 
 def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:
-    """The entries of all networks, each with its network's name in front; those of a single network themselves."""
+    """The entries of all networks, each prefixed with its network's name; without a prefix if there is only one network."""
     own = {network: vars(view).get(name, ()) for network, view in networks.items()}
     if len(own) == 1:
         entries: Collection[Any] = next(iter(own.values()))

@@ -43,7 +43,7 @@ def _of_network(config: Config, view: Config) -> Iterator[str]:
         for setting, pattern in _bracket_patterns(view):
             yield (
                 f"{where}{setting}: brackets in {pattern!r} are literal on IRC, where nicks may contain them; "
-                "on errbot [[] matches a bracket and [ab] one of a and b"
+                "errbot reads [[] as a bracket and [ab] as one of a and b"
             )
     told = list(view.BOT_ADMINS_NOTIFICATIONS)
     # On IRC a message goes to the nick, whatever user and host the pattern names.
@@ -56,7 +56,7 @@ def _of_network(config: Config, view: Config) -> Iterator[str]:
 
 
 def _bracket_patterns(view: Config) -> Iterator[tuple[str, str]]:
-    """The settings and their patterns for people and rooms in which errbot reads brackets as a set of characters."""
+    """Pairs of a setting and a pattern in it for people or rooms in which errbot reads brackets as a set of characters."""
     rules = {"ACCESS_CONTROLS_DEFAULT": view.ACCESS_CONTROLS_DEFAULT}
     rules |= {f"ACCESS_CONTROLS[{pattern!r}]": rule for pattern, rule in view.ACCESS_CONTROLS.items()}
     named = {"BOT_ADMINS": view.BOT_ADMINS}

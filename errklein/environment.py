@@ -1,4 +1,4 @@
-"""The installed distributions: which versions there are, and whether the requirements of some of them are fulfilled."""
+"""Installed distributions: their versions, and whether their requirements are fulfilled."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 def installed_version(name: str) -> str | None:
-    """The version of an installed distribution; None if there is none, or only the remains of one."""
+    """The version of an installed distribution; None if it is missing or its metadata is incomplete."""
     try:
-        # The version of a distribution that is half removed may be None.
+        # The version of a distribution that is partly removed may be None.
         return version(name) or None
     except PackageNotFoundError:
         return None
 
 
 def applies(requirement: Requirement, extras: Iterable[str] = ()) -> bool:
-    """Whether the requirement's marker holds in this environment, without extras or with one of these."""
+    """Whether the requirement's marker is true in this environment, without an extra or with one of `extras`."""
     marker = requirement.marker
     return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def requirements_of(name: str, extras: Iterable[str] = ()) -> Iterator[Requirement]:
-    """What an installed distribution requires in this environment, with these extras of it."""
+    """The requirements of an installed distribution in this environment, including those of the extras."""
     from packaging.requirements import Requirement
 
     extras = tuple(extras)
@@ -40,10 +40,10 @@ def requirements_of(name: str, extras: Iterable[str] = ()) -> Iterator[Requireme
 
 
 def damages() -> list[str]:
-    """errklein's requirements, and theirs in turn, that are missing or in a wrong version: one line each.
+    """A line for each requirement of errklein, direct or indirect, that is missing or has a wrong version.
 
-    The line says which version there is, what requires another one, and the command that repairs it. Empty if errklein
-    runs without being installed, since then nothing states its requirements.
+    The line contains the installed version, what requires another one, and the command that repairs it. Empty if errklein runs
+    without being installed, since its requirements are unknown then.
     """
     try:
         import packaging.requirements  # noqa: F401
@@ -55,10 +55,10 @@ def damages() -> list[str]:
 
 
 def unfulfilled(names: Iterable[str], provided: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """Of what these installed distributions require, directly or not, what is missing or in a wrong version.
+    """The requirements of the named distributions, direct or indirect, that are missing or have a wrong version.
 
-    Yields the requirement and a sentence with the version that is there. Requirements of `provided`, which are
-    normalized names, count as fulfilled.
+    Yields pairs of the requirement and a sentence with the installed version. Requirements of `provided`, which are normalized
+    names, count as fulfilled.
     """
     from packaging.utils import canonicalize_name
 

@@ -60,7 +60,7 @@ class FormattedByLogging:
             return format_line(event)
         self._here.formatting = True
         try:
-            # A formatter may write the exception itself, and fields of the record that aren't in its message.
+            # A formatter may format the exception itself, and fields of the record that aren't in its message.
             return masker(f"{self._formatter.format(record_of(event))}\n")
         except BaseException as error:
             line = format_line({**event, "log_failure": None}) or ""

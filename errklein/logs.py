@@ -92,7 +92,7 @@ def format_line(event: LogEvent, theme: str = "") -> str | None:
 
 
 def traceback_of(failure: Failure) -> str:
-    """The failure's traceback, with secrets masked; what it has from outside isn't escaped."""
+    """The failure's traceback, with secrets masked. Control characters in it aren't escaped."""
     try:
         return masker(failure.getTraceback())
     except Exception as error:
@@ -114,13 +114,10 @@ class LevelFilter:
 
 
 class PrivateLogFile(LogFile):
-    """A log file that is made for its owner alone: mode 0600, less what the umask forbids.
-
-    The mode of a file that is there already stays as the operator, or logrotate, has set it.
-    """
+    """A log file that is created with mode 0600 less the umask. The mode of an existing file is not changed."""
 
     def _openFile(self) -> None:  # noqa: N802 - LogFile calls it whenever it needs the file
-        # LogFile would give a new file the mode of the one before it, and set an existing one's again.
+        # LogFile gives a new file the mode of the one before it, and sets that of an existing file again.
         self.defaultMode = None
         if not Path(self.path).exists():
             _open_to_append(self.path)
@@ -203,7 +200,7 @@ class Destinations:
 
 
 def _open_to_append(path: str) -> None:
-    """Make the file, if there is none, with mode 0600 less the umask; raises OSError if it can't be written to."""
+    """Create the file, if it doesn't exist, with mode 0600 less the umask; raises OSError if it isn't writable."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
 
 
@@ -242,7 +239,7 @@ class _Masked:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        """Write the text, of which no secret is in two writes."""
+        """Write the text. A secret that is split over two writes isn't found."""
         self._stream.write(masker(text))
 
     def flush(self) -> None:
@@ -283,7 +280,7 @@ FROM_TWISTED = "errklein_from_twisted"
 
 
 class Bridge(logging.Handler):
-    """Hands what is said to the standard library's logging to Twisted's, or to one observer of Twisted's events."""
+    """Forwards records of the standard library's logging to Twisted's, or to one observer of Twisted's events."""
 
     def __init__(self, observer: ILogObserver | Callable[[LogEvent], None] = globalLogPublisher) -> None:
         super().__init__()

@@ -109,7 +109,7 @@ class SentryObserver:
 
 
 class Masking:
-    """Masks secrets in what is about to be sent; `then` is what somebody else wants to do with it afterwards."""
+    """Masks secrets in an event before it is sent; `then`, the operator's own hook if there is one, is called afterwards."""
 
     def __init__(self, then: Any = None) -> None:
         self._then = then

@@ -47,9 +47,9 @@ class Refused(Exception):
 
 
 Check = Callable[[Any], Any]
-"""Takes a value as it was given, and returns it as it is used; raises Refused.
+"""Checks a value of the configuration and returns it as it is used; raises Refused.
 
-Lists, sets and dicts are returned themselves, not copied: plugins change them, and the changes count.
+Lists, sets and dicts are returned themselves, not copied, since plugins change them in place.
 """
 
 
@@ -120,7 +120,7 @@ def _without_mistakes(check: Callable[[Any], None]) -> Check:
 
 
 def _relays(value: Any) -> Any:
-    """Who hears what somebody says: a dict of names to a name or names. errbot's default is an empty tuple."""
+    """A dict of names of senders to the name or names of recipients. errbot's default is an empty tuple."""
     if value in ((), None):
         return {}
     expected = "a dict of names to tuples of names"

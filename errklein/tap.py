@@ -109,7 +109,7 @@ def makeService(options: Options) -> IService:
     except (ConfigError, DataDirectoryError, StorageError) as error:
         raise SystemExit(f"errklein: {error}") from None
     except Exception as error:
-        # In a damaged environment, what is wrong is the environment and not the line that stumbled over it.
+        # In a damaged environment, the damage is reported and not the line that failed because of it.
         if damaged := damages():
             raise SystemExit(f"errklein: {'; '.join(damaged)}") from error
         raise
@@ -140,7 +140,7 @@ def _make_service(options: Options) -> IService:
         check_sentry(config)
         data_directory.check()
         if not options["no-import"]:
-            # The service checks it again; but a daemon's parent shows no more than 100 bytes of what went wrong there.
+            # The service checks this again, but the parent of a daemon shows only 100 bytes of its error.
             with acting_as(uid, gid):
                 check_shelves(config, options["data-dir"])
         check_endpoints(endpoints)
@@ -174,7 +174,7 @@ def _make_service(options: Options) -> IService:
 
 
 def warn_of_damages(bot: Bot) -> None:
-    """Tell administrators, a line each, which of errklein's own requirements aren't fulfilled; looked up in a thread."""
+    """Warn administrators of each requirement of errklein that isn't fulfilled; the check runs in a thread."""
 
     def warn(damaged: list[str]) -> None:
         for line in damaged:

@@ -27,8 +27,8 @@ def wire(
     """Put the bot together: the web server, and what makes the rest once its data may be opened.
 
     The bot is a Bot, or of the class given, which is built as one. `ended` is called when the bot has nothing more to do;
-    by default the reactor stops. `check_stored` is called with the storage before anything uses it; what it raises, making
-    the bot raises.
+    by default the reactor stops. `check_stored` is called with the storage before anything uses it; its exceptions are
+    propagated.
     """
     from errklein import compat
     from errklein.bot import Bot
@@ -68,7 +68,7 @@ def wire(
             runner=runner,
             # Most commands are short: they needn't wait for a turn of the reactor each.
             command_pool=WorkerPool(reactor, "commands", config.BOT_ASYNC_POOLSIZE, ahead=90),
-            # A callback, poller or activation that hangs takes no thread from other plugins for longer than that.
+            # A callback, poller or activation that hangs occupies a thread for 5 s only; then another one is started.
             plugin_pool=WorkerPool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE, overdue=5.0, spare=100),
             backends={name: make_backend(reactor, view) for name, view in config.networks.items()},
             plugin_roots=[Path(directory) for directory in config.directories("BOT_EXTRA_PLUGIN_DIR")],

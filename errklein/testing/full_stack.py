@@ -94,11 +94,11 @@ class BotUnderTest(Bot):
         return self.test_backend.outgoing_message_queue
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Send the message, and show it to plugins. Whatever the bot sends passes here, so that tests may replace it."""
+        """Send the message, and call callback_botmessage. Everything that the bot sends passes here; tests may replace it."""
         return super().deliver(self.backend_of_message(message), message)
 
     def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
-        """As `send_message`, which tests may have replaced."""
+        """Call `send_message`, which a test may have replaced."""
         return self.send_message(message)
 
     def push_message(self, msg: str, extras: Any = "") -> None:

@@ -1,4 +1,4 @@
-"""BOT_LOG_FILE of a bot under test."""
+"""The log file of a bot under test, at BOT_LOG_FILE."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from errklein.logs import FROM_STDLIB, Bridge, LevelFilter, format_line
 
 @implementer(ILogObserver)
 class LogFile:
-    """While open, BOT_LOG_FILE gets what the bot and its plugins log, in the form that the service writes.
+    """Writes what the bot and its plugins log to BOT_LOG_FILE while it is open, in the format of the service.
 
-    Without BOT_LOG_FILE nothing is written. `open` raises ConfigError if the file can't be written to.
+    Does nothing without BOT_LOG_FILE. `open` raises ConfigError if the file isn't writable.
     """
 
     def __init__(self, config: Any) -> None:
@@ -35,7 +35,7 @@ class LogFile:
         if not path:
             return
         try:
-            # In append mode, tests may replace what is in the file meanwhile.
+            # In append mode, so that tests may truncate or rewrite the file meanwhile.
             file = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115  closed in `close`
         except OSError as error:
             raise ConfigError(f"BOT_LOG_FILE: {path} can't be written to: {error.strerror}") from error
@@ -56,7 +56,7 @@ class LogFile:
                 self._file = None
 
     def __call__(self, event: LogEvent) -> None:
-        """Write an event of the bot's; those of plugins come by logging's handler."""
+        """Write an event of the bot; records of plugins arrive through a logging handler."""
         if FROM_STDLIB not in event:
             self._write(event)
 

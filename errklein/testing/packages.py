@@ -1,4 +1,4 @@
-"""Packages that plugins under test require: installed once for all test bots of a process."""
+"""Packages that plugins under test require, installed once for all test bots of a process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 def share_packages(data_dir: Path) -> None:
-    """Let the bot with that new data directory use the packages of this process's other test bots.
+    """Share one directory of packages among all test bots of this process, of which `data_dir` is the data directory of one.
 
-    Modules stay imported when a bot stops, so their files have to stay too.
+    Modules stay imported when a bot stops, so their files must stay too.
     """
     (data_dir / "packages").symlink_to(_shared(), target_is_directory=True)
 
