@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+# environment imports these late, when the tests have replaced sys.path.
+import packaging.requirements
+import packaging.utils  # noqa: F401
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.environment import damages, installed_version, unfulfilled
