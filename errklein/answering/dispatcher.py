@@ -413,7 +413,7 @@ def _aclattr(message: Message) -> str:
 
 
 def _person(message: Message) -> str:
-    """The key of the sender's history: the folded name; "" if there is no sender."""
+    """The key of the sender's history: the folded name; "" if the sender is unknown."""
     return folded_name(message.frm, getattr(message.frm, "person", "") or "")
 
 

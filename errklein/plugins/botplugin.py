@@ -353,7 +353,7 @@ def handlers(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def handlers_once_active(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """As `handlers`, of a plugin that isn't active yet: without the methods that `configure` and `activate` hide."""
+    """As `handlers`, for a plugin that isn't active yet: without methods that attributes set by `configure` and `activate` hide."""
     return ((name, handler) for name, handler in handlers(plugin) if name not in ("config", "namespace"))
 
 

@@ -201,7 +201,7 @@ class PackageDirectory:
                     continue
                 if name == "errbot":
                     return RequirementConflict(
-                        f"{requires}, but errklein stands for errbot {there} ({requirements.path})"
+                        f"{requires}, but errklein provides errbot {there} ({requirements.path})"
                     )
                 if installed_version(name) == there:
                     return RequirementConflict(conflict(requires, name, there, requirements.path, self))

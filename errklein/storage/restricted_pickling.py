@@ -30,7 +30,7 @@ from errklein.storage.plain_pickling import plain_value
 from errklein.storage.standard_names import is_standard, latin1_bytes, standard_object
 
 _SHARED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, enum.Enum)
-"""Objects that exist once in the process, whatever reads them."""
+"""Types of objects that the whole process shares, so BUILD must not change them."""
 
 _BUILD: Callable[..., None] = pickle._Unpickler.dispatch[pickle.BUILD[0]]
 

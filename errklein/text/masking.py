@@ -99,7 +99,7 @@ _PATTERNS = (
     ("basic", _SCHEME),
     ("bearer", _SCHEME),
 )
-"""What is secret by itself, with what is in every text that has it, in small letters."""
+"""Patterns of secrets, each with a lower-case string that every text with a match contains."""
 
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -121,7 +121,7 @@ def is_secret(name: str) -> bool:
 
 
 def mask_values(value: Any, secret: bool = False) -> Any:
-    """A copy of the value in which each secret of a mapping is MASK; all of it, if it is `secret` itself."""
+    """A copy of the value with MASK in place of each value under a secret name; of all values if `secret` is True."""
     if isinstance(value, Mapping):
         return {key: mask_values(item, secret or is_secret(str(key))) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -36,7 +36,7 @@ class Source(Protocol):
     """Files with keys and certificates."""
 
     place: Path
-    """What errors name when nothing can be found."""
+    """The file or directory that error messages name."""
 
     def files(self) -> list[Path]:
         """The files as they are now. Raises CertificateError."""

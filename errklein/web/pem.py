@@ -43,7 +43,7 @@ class Identity:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The DNS names for which the certificate is good, in lower case; wildcards as `*.example.org`."""
+        """The DNS names of the certificate (subjectAltName) in lower case; wildcards as `*.example.org`."""
         try:
             names = self.chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):

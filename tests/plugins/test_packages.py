@@ -108,7 +108,7 @@ class PipTests(PackagesTestCase):
         self.assertEqual(self.installed(), [f"{PREFIX}plugins"])
         write_wheel(self.wheels, f"{PREFIX}newer", requires=["errbot>=9"])
         error = self.assertRaises(RequirementConflict, self.install, f"{PREFIX}newer\n")
-        self.assertIn(f"{AS_PIP_SAYS}newer 1.0 requires errbot>=9, but errklein stands for errbot 6.2.1", str(error))
+        self.assertIn(f"{AS_PIP_SAYS}newer 1.0 requires errbot>=9, but errklein provides errbot 6.2.1", str(error))
 
     def test_flask_of_a_package(self) -> None:
         """A package that requires Flask gets the real one, also if errklein's own has stood in for it so far."""

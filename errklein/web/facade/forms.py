@@ -1,4 +1,4 @@
-"""Reads form bodies: Werkzeug's parser, with urlencoded forms read in slices."""
+"""A reader of form bodies: Werkzeug's parser, with urlencoded forms read in slices."""
 
 from __future__ import annotations
 
