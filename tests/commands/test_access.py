@@ -71,6 +71,17 @@ class DecideTests(SynchronousTestCase):
         self.assertIn("from this room", reason(in_room(ALICE), rules={"*": {"denyrooms": ("#o*",)}}))
         self.assertIn("provided arguments", reason(args="--all", rules={"*": {"denyargs": ("*all*",)}}))
 
+    def test_disguised_arguments(self) -> None:
+        """`denyargs` denies other spellings of what it names; `allowargs` allows only what is typed exactly so."""
+        for args in ("Production", "pro\u200bduction", "\uff50roduction"):
+            self.assertIn(
+                "provided arguments", reason(args=args, rules={"*": {"denyargs": ("production*",)}}), ascii(args)
+            )
+            self.assertIn(
+                "provided arguments", reason(args=args, rules={"*": {"allowargs": ("production*",)}}), ascii(args)
+            )
+        self.assertEqual(reason(args="staging", rules={"*": {"denyargs": ("production*",)}}), "")
+
     def test_kinds_of_messages(self) -> None:
         """Rooms and direct messages can be closed."""
         self.assertIn("from a chatroom", reason(in_room(ALICE), default={"allowmuc": False}))
