@@ -11,7 +11,6 @@ from twisted.internet.task import deferLater
 from twisted.protocols.portforward import ProxyFactory
 from twisted.trial.unittest import TestCase
 
-from errklein.backends.irc.casemapping import CaseMapping
 from errklein.config import load_config
 from errklein.wiring import wire
 from tests.backends.irc.ergo import Ergo
@@ -173,4 +172,13 @@ class ReplayTests(TestCase):
         self.assertEqual(replayed, [*(("#ops", body) for body in said), *(("errklein", body) for body in told)])
         # The first answer may come twice, if the connection was broken before ergo had confirmed it.
         self.assertEqual({text for text in alice.said if "counted" in text}, {"counted before", "counted after"})
-        self.assertIs(bot.backends["irc"].name_rules, CaseMapping.ASCII)
+
+    async def test_names(self) -> None:
+        """ergo announces CASEMAPPING=ascii: case doesn't distinguish nicks, brackets do."""
+        await self.server.wait_until_up(self.reactor)
+        await self.register()
+        bot = await self.start_bot(self.server.port)
+        await self.until(lambda: bot.backends["irc"].query_room("#ops").joined)
+        one, same, other = (bot.build_identifier(f"{nick}!u@host") for nick in ("al[x]", "AL[X]", "al{x}"))
+        self.assertEqual(one, same)
+        self.assertNotEqual(one, other)
