@@ -159,7 +159,8 @@ class BotService(Service):
         self._on_terminal = is_terminal()
         self._reactor.callWhenRunning(self._watch_signals)
         # Until the reactor runs, which takes the signal over, SIGTERM would leave the pid file behind.
-        signal.signal(signal.SIGTERM, lambda number, _: self._reactor.callWhenRunning(os.kill, os.getpid(), number))
+        # Not callWhenRunning: just before the reactor takes it over, that would send it to this same handler, again and again.
+        signal.signal(signal.SIGTERM, lambda number, _: self._reactor.callFromThread(os.kill, os.getpid(), number))
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.hang_up))
         self._bot = self._make_bot()
         Deferred.fromCoroutine(self._bot.start()).addCallbacks(self._started, self._fail)

@@ -66,6 +66,22 @@ ENDLESS_THREADS = """
                 reactor.callFromThread(reactor.callInThread, threading.Event().wait)
 """
 
+SIGNAL_BEFORE_THE_HANDLER = """
+    import os, signal
+    from twisted.internet import reactor
+
+    set_handler = signal.signal
+
+    def signal_first(number, handler):
+        if number == signal.SIGTERM and reactor.running:
+            signal.signal = set_handler
+            os.kill(os.getpid(), number)
+            print("now it is set")
+        return set_handler(number, handler)
+
+    signal.signal = signal_first
+"""
+
 BOTH_KINDS_OF_ASYNC = """
     import asyncio
     from errklein import BotPlugin, webhook
@@ -268,6 +284,18 @@ class Foreground(ProcessCase):
         (directory / "bot.pem").write_text("-----BEGIN nonsense")
         program.wait_for("bot.pem is incomplete")
         self.assertEqual(served(), third)
+
+    def test_signal_while_the_reactor_starts(self) -> None:
+        """A SIGTERM that comes just before the reactor takes signals over isn't lost: the process ends."""
+        with (self.directory / "config.py").open("a") as config:
+            config.write(dedent(SIGNAL_BEFORE_THE_HANDLER))
+        for name in ("asyncio", "epoll"):
+            program = Program(TWISTD, "-n", f"--reactor={name}", "errklein", cwd=self.directory)
+            self.addCleanup(program.kill)
+            program.wait_for("now it is set")
+            self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
+            self.assertNotIn("Traceback", program.text)
+            self.assertFalse((self.directory / "twistd.pid").exists())
 
     def test_other_reactor(self) -> None:
         """The asyncio reactor is used, unless the user asks for another."""
