@@ -246,15 +246,23 @@ class Foreground(ProcessCase):
         self.assertEqual(program.wait(), -signal.SIGTERM)
         self.assertIn("SIGHUP", log_file.read_text())
 
+    def test_root_in_the_chain(self) -> None:
+        """A certificate whose chain ends with its root is served."""
+        authority = Authority()
+        directory = self.directory / "certificates"
+        directory.mkdir()
+        (directory / "bot.pem").write_bytes(authority.bundle(authority.issue("bot.example.org"), authority.root))
+        self.start("--web", f"tls:{directory}:{free_port()}:interface=127.0.0.1")
+
     def test_renewed_certificates(self) -> None:
-        """A directory of certificates whose chain ends with its root is served; a renewal within 5 s, or on SIGHUP."""
+        """A renewed certificate of a directory is served within 5 s, or on SIGHUP; a broken one never."""
         authority = Authority()
         directory = self.directory / "certificates"
         directory.mkdir()
 
         def renew() -> str:
             issued = authority.issue("bot.example.org")
-            (directory / "new").write_bytes(authority.bundle(issued, authority.root))
+            (directory / "new").write_bytes(authority.bundle(issued))
             (directory / "new").replace(directory / "bot.pem")
             return issued.pem.decode()
 
