@@ -102,7 +102,7 @@ class Utils(BotPlugin):
             plain(f"{len(entries) - place}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}")
             for place, (command, given) in enumerate(entries)
         ]
-        return "  \n".join(lines) if lines else "You have given no command here yet."
+        return "  \n".join(lines)
 
     @botcmd(admin_only=True)
     def log_tail(self, msg: Message, args: str) -> str:

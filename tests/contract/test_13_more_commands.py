@@ -238,11 +238,12 @@ class UtilsTests(ContractTest):
         self.assertIn("2:!echo two", said)
         self.assertEqual(said.count("echo one"), 1)
 
-    @decided("says nothing")
     def test_no_history(self) -> None:
-        """Somebody who has given no command yet gets a sentence."""
+        """Somebody who has given no command yet gets no reply."""
         self.bot.sender = self.bot.build_identifier("newcomer@localhost")
-        self.assertTrue(self.ask("!history"))
+        self.say("!history")
+        self.bot.sender = self.bot.build_identifier(ADMIN)
+        self.assertEqual(self.until_quiet(), [])
 
     def test_empty_echo(self) -> None:
         """Nothing is said back to nothing."""

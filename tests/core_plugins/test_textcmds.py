@@ -74,7 +74,6 @@ class ConversationTests(SynchronousTestCase):
         answers = self.talk(
             "!echo alone", "!inroom #ops", "!history", "!echo aloud", "!history", "!inperson", "!history"
         )
-        self.assertIn("@gbin You have given no command here yet.", answers)
         self.assertIn("@gbin 1:!echo aloud", answers)
         self.assertIn("2:!echo alone", answers)
         self.assertNotIn("@gbin 2:!echo alone", answers)
