@@ -141,7 +141,7 @@ class IRCBackend(RoomLife):
         """The current holder of the person's nick, with the full mask; None if that is unknown. See `Holders`."""
         mask = self._holders.mask_of(person.nick or "", self._rooms.joined) if isinstance(person, IRCPerson) else None
         # The full mask, not what IRC_ACL_PATTERN makes of it, which may be the nick alone.
-        return None if mask is None else IRCPerson(mask, network=self.network)
+        return None if mask is None else IRCPerson(mask, network=self.network, casemapping=self.name_rules)
 
     def rooms(self) -> Sequence[Room]:
         """The rooms that the bot is in."""
@@ -194,7 +194,8 @@ class IRCBackend(RoomLife):
         extras = {} if kind == "message" else {kind: True}
         state = self._rooms.state(target)
         if state is not None:
-            if not replayed:
+            if not replayed and state.mask_of(nick_of(sender)) is not None:
+                # Not of somebody outside: the server wouldn't tell when they quit or change their nick.
                 state.add(sender)
             room = self._room(state.name)
             message = Message(text, frm=self._occupant(sender, room), to=room, delayed=replayed, extras=extras)

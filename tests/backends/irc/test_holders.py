@@ -11,6 +11,7 @@ from errklein.backends.irc.casemapping import CaseMapping
 from errklein.backends.irc.holders import SECONDS, Holders
 from errklein.backends.irc.identifiers import IRCPerson
 from errklein.backends.irc.rooms import RoomState
+from errklein.chat.names import matches_any
 from errklein.ports import KnowsHolders
 from tests.backends.irc.test_backend import PlayedTests
 
@@ -109,3 +110,22 @@ class CurrentHolderTests(PlayedTests):
         holder = backend.current_holder(IRCPerson("alice"))
         assert holder is not None
         self.assertEqual(holder.aclattr, "alice!al@home")
+
+    def test_server_case_mapping(self) -> None:
+        """The holder is compared with BOT_ADMINS by the server's case mapping: in ASCII bob[1] isn't bob{1}."""
+        backend = self.online()
+        self.server.say(
+            ":irc.example 005 errklein CASEMAPPING=ascii :are supported", ":bob{1}!b@home PRIVMSG errklein :!fails"
+        )
+        holder = backend.current_holder(IRCPerson("bob{1}"))
+        assert holder is not None
+        self.assertTrue(matches_any(holder.name_rules, holder.aclattr, "BOB{1}!*@*"))
+        self.assertFalse(matches_any(holder.name_rules, holder.aclattr, "bob[1]!*@*"))
+
+    def test_message_from_outside(self) -> None:
+        """Who speaks in a room from outside isn't taken for an occupant: the server doesn't tell when they give up the nick."""
+        backend = self.online()
+        self.server.say(":alice!al@home PART #ops", ":alice!al@home PRIVMSG #ops :hello")
+        self.assertIsNone(self.holder(backend))
+        self.server.say(":alice!al@home JOIN #ops")
+        self.assertEqual(self.holder(backend), "alice!al@home")

@@ -219,7 +219,7 @@ class ServerTests(SynchronousTestCase):
         backend = server.backend(rooms=["#ops"])
         backend.connect(Listener())
         server.accept()
-        server.say(WELCOME, JOIN, ALICE + b"hello", b":i BATCH +n netsplit a.example b.example")
+        server.say(WELCOME, JOIN, b":alice!al@host JOIN #ops", b":i BATCH +n netsplit a.example b.example")
         self.assertEqual(len(backend.query_room("#ops").occupants), 2)
         server.say(b"@batch=n :alice!al@host QUIT :a.example b.example", b":i BATCH -n")
         self.assertEqual([one.nick for one in backend.query_room("#ops").occupants], ["errklein"])
