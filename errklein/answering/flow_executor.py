@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.answering.conversations import questions_of
-from errklein.answering.disclosure import new_error_id, with_id
+from errklein.answering.disclosure import DetailedError, new_error_id, with_id
 from errklein.answering.dispatcher import handling
 from errklein.chat import Identifier, Message, Room, RoomOccupant
 from errklein.commands import Caller, CommandError, RegisteredCommand
@@ -256,6 +256,13 @@ class FlowExecutor:
                 await self._run(command.handler, message, None)
         except PoolStopped:
             raise
+        except DetailedError as error:
+            summary = f"{flow} errored at {step}"
+            text = f'{summary} with "{_said(error)}"'
+            error_id = new_error_id()
+            self.log.warn("{text} (error {error_id})", text=text, error_id=error_id)
+            self._tell_failure(flow, text, summary, error_id)
+            return _Outcome.FAILED
         except CommandError as error:
             self._tell(flow, masker.known(f'{flow} errored at {step} with "{_said(error)}"'))
             return _Outcome.FAILED

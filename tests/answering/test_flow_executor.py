@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, CommandError, botcmd, botmatch, re_botcmd
 from errklein.answering import flow_executor
+from errklein.answering.disclosure import DetailedError
 from errklein.answering.flow_executor import MOST_AUTOSTEPS
 from errklein.backends.irc.identifiers import IRCPerson
 from errklein.backends.test import TestPerson
@@ -74,6 +75,10 @@ class Steps(BotPlugin):
     @botcmd
     def refuses(self, msg: Any, args: Any) -> str:
         raise CommandError("not today")
+
+    @botcmd
+    def refuses_in_detail(self, msg: Any, args: Any) -> str:
+        raise DetailedError("it failed: disk full", "It failed")
 
     @botcmd(admin_only=True)
     def risky(self, msg: Any, args: Any) -> str:
@@ -318,6 +323,15 @@ class ByItselfTests(FlowsCase):
         self.flow().connect("one", auto_trigger=True).connect("refuses", predicate=always).connect("three")
         self.assertIn('errored at refuses with "not today"', self.say("!one")[1])
         self.assertEqual(self.flushLoggedErrors(CommandError), [])
+
+    def test_step_that_repeats_an_exception(self) -> None:
+        """A refusal that repeats an exception is for an administrator; others get an error id, under which the log has it."""
+        self.flow().connect("one", auto_trigger=True).connect("refuses_in_detail", predicate=always).connect("three")
+        self.assertIn('errored at refuses_in_detail with "it failed: disk full"', self.say("!one", who=ADMIN)[1])
+        told = self.say("!one")[1]
+        self.assertRegex(told, r"^f \(alice\) errored at refuses_in_detail \(error [0-9a-f]{8}\)\.$")
+        self.assertIn("disk full", self.bot.log[-1])
+        self.assertIn(told[-17:-1], self.bot.log[-1])
 
     def test_step_for_administrators(self) -> None:
         """What is for administrators a flow does for them alone, whatever context it was begun with."""
