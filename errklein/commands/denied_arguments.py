@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 
+from errklein.commands.arguments import ARG_BOTCMD_CHARACTER_REPLACEMENTS, words_of
 from errklein.text.folding import folded
 from errklein.text.globs import compiled, literal_brackets
 
@@ -14,21 +17,39 @@ _WILDCARD = re.compile(r"(\*|\?|\[!?\]?[^\]]*\])")
 
 _SYNTAX = "*?[]!-"
 
+_QUOTING = re.compile(rf"[\\\"'{''.join(ARG_BOTCMD_CHARACTER_REPLACEMENTS)}]")
+"""What splitters take away or replace. Splitting is slow, and most texts have none of it."""
+
 
 def denies(text: str, patterns: Iterable[str] | str) -> bool:
     """Whether one of the patterns matches the arguments as typed or in normalised form.
 
     Text and pattern are normalised by `errklein.text.folding.folded`, so that case, fullwidth letters and invisible characters
-    don't evade a rule. In normalised form `?` and `[…]` match one character of the normalised text.
+    don't evade a rule. In normalised form `?` and `[…]` match one character of the normalised text. The text is also
+    compared as the command may get it: with one space between its words, and without the quotes and backslashes that a
+    splitter such as shlex takes away.
     """
     if isinstance(patterns, str):
         patterns = (patterns,)
-    form = folded(text)
+    texts = set(_as_split(text))
+    forms = {folded(one) for one in texts} | {" ".join(folded(one).split()) for one in texts}
     return any(
-        compiled(pattern).match(text) is not None
-        or ((normal := normalised(pattern)) is not None and compiled(normal).match(form) is not None)
+        any(compiled(pattern).match(one) for one in texts)
+        or ((normal := normalised(pattern)) is not None and any(compiled(normal).match(form) for form in forms))
         for pattern in patterns
     )
+
+
+def _as_split(text: str) -> Iterator[str]:
+    """The text, and what its words are after the usual splitters, with one space between them."""
+    yield text
+    yield " ".join(text.split())
+    if _QUOTING.search(text) is None:
+        return
+    # They differ in typographic quotes and dashes, so that one may fail where the other doesn't.
+    for splitter in (shlex.split, words_of):
+        with suppress(ValueError):
+            yield " ".join(splitter(text))
 
 
 @lru_cache(maxsize=4096)

@@ -78,6 +78,26 @@ class DenialTests(SynchronousTestCase):
         self.assertTrue(denies("anything", "*"))
         self.assertTrue(denies("", ""))
 
+    def test_as_commands_get_them(self) -> None:
+        """What a splitter makes of the arguments is denied too: quotes, backslashes, typographic dashes, and white space."""
+        for text in (
+            '"production"',
+            "pro''duction",
+            "pro\\duction",
+            "PRO\u200b\\duction",
+            "pro“duc”tion",
+            "pro\\duction “",
+            " production",
+            "\u200b production",
+        ):
+            self.assertTrue(denies(text, "production*"), ascii(text))
+        for text in ("eu  db", "eu\t db", "'eu' db", "EU \u00a0db", "“eu db”"):
+            self.assertTrue(denies(text, "eu db"), ascii(text))
+        for text in ("--force eu", "—force eu", "'--'force eu", "eu \\--force"):
+            self.assertTrue(denies(text, "*--force*"), ascii(text))
+        self.assertTrue(denies("a  b", "a  b"))
+        self.assertFalse(denies("it's in staging", "its in staging"))
+
     @given(st.data(), WORDS)
     def test_no_disguise_helps(self, data: Any, text: str) -> None:
         """What a pattern denies it denies in all disguises, be it written out, with `*`, with `?` or with a set."""
