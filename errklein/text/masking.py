@@ -75,20 +75,23 @@ _ITEM = re.compile(
     re.DOTALL,
 )
 
-_BEGINNING = r"[\"']?\s*[:=,]\s*[\[(]*\s*(?:b(?=[\"']))?[\"']?"
+# Nothing here is tried twice (the quantifiers are possessive), so that a stranger's text of odd repetitions takes no longer.
+_BEGINNING = r"[\"']?\s*+[:=,]\s*+(?:[\[(]++\s*+)?(?:b(?=[\"']))?[\"']?"
 _AUTHORIZATION = re.compile(
     rf"\bauthorization{_BEGINNING}(?:"
-    r"(?:apikey|basic|bearer|negotiate|ntlm|token)\s+(?P<secret>[^\s\"',]+)"
-    r"|(?:aws4-hmac-sha256|digest|hawk|hmac|oauth)\s+(?P<all>[^\r\n]+)"
+    r"(?:apikey|basic|bearer|negotiate|ntlm|token)\s++(?P<secret>[^\s\"',]+)"
+    r"|(?:aws4-hmac-sha256|digest|hawk|hmac|oauth)\s++(?P<all>[^\r\n]+)"
     r"|(?P<bare>[^\s\"',]+))",
     re.IGNORECASE,
 )
 _COOKIE = re.compile(rf"\b(?:set-)?cookie{_BEGINNING}(?P<secret>[^\s\"'][^\r\n\"']*)", re.IGNORECASE)
 _HEADER = re.compile(
-    rf"\b(?:x-[\w-]*(?:token|key|secret|auth|password)[\w-]*|api-key){_BEGINNING}(?P<secret>[^\s\"',]+)", re.IGNORECASE
+    r"(?:(?<![\w-])(?>[\w-]*?\bx-)(?=[\w-]*?(?:token|key|secret|auth|password))[\w-]*+|\bapi-key)"
+    rf"{_BEGINNING}(?P<secret>[^\s\"',]+)",
+    re.IGNORECASE,
 )
 _SCHEME = re.compile(
-    r"\b(?:[Bb]asic|BASIC|[Bb]earer|BEARER)\s+(?P<secret>(?=[a-z._~+/-]*[0-9A-Z=])[A-Za-z0-9+/=._~-]{16,})"
+    r"\b(?:[Bb]asic|BASIC|[Bb]earer|BEARER)\s++(?P<secret>(?=[a-z._~+/-]*[0-9A-Z=])[A-Za-z0-9+/=._~-]{16,})"
 )
 
 _PATTERNS = (
@@ -297,12 +300,13 @@ def _by_surroundings(text: str) -> Iterator[Span]:
         yield from (found.span(found.lastgroup or 0) for found in pattern.finditer(text))
     if [hint for hint in _HINTS if hint in small]:
         for needle, pattern in (("=", _PARAMETER), (":", _ITEM)):
-            if needle in text:
-                yield from (
-                    found.span("secret")
-                    for found in pattern.finditer(text)
-                    if is_secret(found["name"]) or found["name"].lower() == "sig"
-                )
+            found = pattern.search(text) if needle in text else None
+            while found is not None:
+                of_secret = is_secret(found["name"]) or found["name"].lower() == "sig"
+                if of_secret:
+                    yield found.span("secret")
+                # A value whose quote isn't closed must not hide what comes after it.
+                found = pattern.search(text, found.end() if of_secret else found.start("secret"))
 
 
 def forms_of(secret: str) -> set[str]:
@@ -319,12 +323,16 @@ def forms_of(secret: str) -> set[str]:
         }:
             forms |= {url, re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), url)}
         forms |= {html_escape(part), html_escape(part, quote=False), plain(part), plain_but_html(part)}
+        # As Jinja2 has it.
+        forms.add(html_escape(part).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"))
     return forms
 
 
 def _escaped(text: str) -> set[str]:
     """The text as escaped by `repr`, `ascii` and JSON, within either kind of quotes, and as escaped in the log."""
     forms = {json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1]}
+    # PHP's JSON.
+    forms |= {form.replace("/", "\\/") for form in forms}
     forms.add(_CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text))
     # The repr of bytes is that of a text with the same code points.
     for written in (text, text.encode("utf-8", "replace").decode("latin-1")):
