@@ -19,8 +19,13 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.text.masking import masker
+
 SHOWN = 60
 """Characters of a message that a log line about it shows."""
+
+KEPT = 500
+"""Characters of a message that are kept for it: secrets have to be masked before the text is cut, and may be longer."""
 
 SINGLE = 1_000
 """Lost messages with a log line of their own. Further ones are logged SHARED to a line, since the process ends within a
@@ -88,15 +93,20 @@ class TokenBucket:
 
 
 class _Entry(Generic[P]):
-    __slots__ = ("attempts", "delivery", "parts", "recipient", "sent", "text")
+    __slots__ = ("_kept", "attempts", "delivery", "parts", "recipient", "sent")
 
     def __init__(self, parts: Sequence[P], delivery: Deferred[None] | None, recipient: str, text: str) -> None:
         self.parts = parts
         self.delivery = delivery
         self.recipient = _beginning(recipient)
-        self.text = _beginning(text)
+        self._kept = text[:KEPT]
         self.sent = 0
         self.attempts = 0
+
+    @property
+    def text(self) -> str:
+        """The beginning of the message, for the log."""
+        return _beginning(masker(self._kept))
 
 
 class Outbox(Generic[P]):

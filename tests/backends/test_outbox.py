@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.outbox import NotConfirmed, Outbox, OutboxClosed, OutboxFull, TokenBucket
 from errklein.logs import format_line
+from errklein.text.masking import MASK, masker
 
 
 class ThreadClock(Clock):
@@ -322,6 +323,15 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.put(["a"], recipient="#ops", text="first\nsecond\x1b[2J")
         self.outbox.close()
         self.assertIn("to #ops: first\\nsecond\\x1b[2J\n", lines[1])
+
+    def test_secret_at_the_end_of_the_beginning(self) -> None:
+        """A secret is masked before the text is cut, so that no part of it is in the log."""
+        owner = self.network
+        masker.learn(owner, "test", ["hunter2-and-more"])
+        self.outbox.put(["a"], recipient="#ops", text=f"{'x' * 50} hunter2-and-more is the password")
+        lines = self.logged()
+        self.outbox.close()
+        self.assertEqual(lines[1:], [f"net: not sent, to #ops: {'x' * 50} {MASK} is th…"])
 
     def test_refused_message_is_named(self) -> None:
         """The log says which message the network refused, and why."""
