@@ -273,6 +273,7 @@ class IRCProtocol(MendedClient):
 
     def irc_PONG(self, prefix: str, params: list[str]) -> None:
         """The server has dealt with everything before the PING."""
+        self._replay.answered(self.tags)
         if self._under_way is not None and self._under_way.token in params:
             self._settle(None)
 

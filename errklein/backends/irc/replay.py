@@ -59,6 +59,17 @@ class Replay:
         """Record the tags of the bot's own JOIN of the room."""
         self._joined[room] = server_time(tags)
 
+    def answered(self, tags: Mapping[str, str]) -> None:
+        """Record the tags of the answer to a PING, which is never a replayed one.
+
+        If the server's clock was set back, later messages would be older than the reference times, which are set back too.
+        """
+        now = server_time(tags)
+        if now is None:
+            return
+        self._first, self._welcome = (None if time is None else min(time, now) for time in (self._first, self._welcome))
+        self._joined = {room: None if time is None else min(time, now) for room, time in self._joined.items()}
+
     def batch(self, params: Sequence[str], tags: Mapping[str, str]) -> None:
         """Handle BATCH: "+reference type …" begins a batch, "-reference" ends it. A batch inside a playback is a playback."""
         sign, reference = params[0][:1], params[0][1:]

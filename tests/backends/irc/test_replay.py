@@ -88,6 +88,20 @@ class ServerTests(SynchronousTestCase):
             ),
             ("first time of all", [WELCOME, JOIN, b"@%s " % at(2) + ALICE + b"new"], new),
             (
+                "clock set back",
+                [
+                    b"@%s " % at(40) + WELCOME,
+                    b"@%s " % at(50) + JOIN,
+                    b"@%s " % at(10) + ALICE + b"old",
+                    b"@%s " % at(11) + PRIVATE + b"old",
+                    b"@%s :irc.example PONG irc.example :errklein-alive" % at(12),
+                    b"@%s " % at(11) + ALICE + b"older",
+                    b"@%s " % at(13) + ALICE + b"new",
+                    b"@%s " % at(13) + PRIVATE + b"also",
+                ],
+                {"old": True, "older": True, "new": False, "also": False},
+            ),
+            (
                 "another room's JOIN",
                 [
                     b"@%s " % at(1) + WELCOME,
