@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import enum
 import pickle
+import sys
 from collections.abc import Callable, Collection
 from functools import reduce
 from importlib import import_module
 from io import BytesIO
+from struct import unpack
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar
 
@@ -54,6 +56,7 @@ class RestrictedUnpickler(pickle._Unpickler):
     """An unpickler that gets the object for each name from `look_up`."""
 
     stack: list[Any]
+    read: Callable[[int], bytes]
 
     def __init__(self, file: BytesIO) -> None:
         super().__init__(file)
@@ -103,12 +106,21 @@ class RestrictedUnpickler(pickle._Unpickler):
             raise RefusedPickle("it sets attributes of a class or function")
         _BUILD(self)
 
+    def _bytearray(self) -> None:
+        # pickle itself would make a bytearray of the announced size before it reads.
+        (size,) = unpack("<Q", self.read(8))
+        data = self.read(min(size, sys.maxsize))
+        if len(data) != size:
+            raise RefusedPickle("a bytearray is cut off")
+        self.stack.append(bytearray(data))
+
     def _extension(self) -> None:
         raise RefusedPickle("it uses pickle's extension registry")
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = {
         **pickle._Unpickler.dispatch,
         pickle.BUILD[0]: _build,
+        pickle.BYTEARRAY8[0]: _bytearray,
         pickle.EXT1[0]: _extension,
         pickle.EXT2[0]: _extension,
         pickle.EXT4[0]: _extension,

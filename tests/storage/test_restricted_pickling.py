@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import time
+import tracemalloc
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import date, datetime, timedelta, timezone
@@ -178,6 +179,20 @@ class HostileTests(SynchronousTestCase):
         ):
             self.assertRaises(RefusedPickle, restricted_loads, data)
         self.assertFalse(any(hasattr(thing, "evil") for thing in (Fraction, re._compile, uuid.SafeUUID.safe)))
+
+    def test_announced_sizes(self) -> None:
+        """A few bytes that announce a large bytearray take no memory; a whole bytearray beside a class is read."""
+        value = [bytearray(b"abc"), date(2026, 1, 31)]
+        self.assertEqual(restricted_loads(dumps(value)), value)
+        for size in (1 << 33, 1 << 63):
+            data = b"\x80\x05cdatetime\ndate\n\x96" + size.to_bytes(8, "little") + b"."
+            tracemalloc.start()
+            try:
+                self.assertRaises(DamagedPickle, names_in, data)
+                self.assertRaises(RefusedPickle, restricted_loads, data)
+                self.assertLess(tracemalloc.get_traced_memory()[1], 1 << 20)
+            finally:
+                tracemalloc.stop()
 
     def test_names_that_are_no_strings(self) -> None:
         """A name that is the result of a call, or no string, is refused."""
