@@ -9,6 +9,7 @@ backup or a shelf, which may name classes and functions of the plugin in whose n
 
 from __future__ import annotations
 
+import enum
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,17 +131,21 @@ def _defined_in(package: str, local: str, qualname: str) -> object | None:
     """The class or function of that name, if a loaded module of the package, or a class in it, defines it; else None.
 
     Of the functions in a class only static methods are found. A pickle could call others with any object as `self`, and doesn't
-    need them to create an instance.
+    need them to create an instance. Members of an Enum are found, since Python 3.11.0 to 3.11.3 and `enum.pickle_by_enum_name`
+    write them as attributes of the class.
     """
     loaded = sys.modules.get(f"{package}.{local}")
     if loaded is None or _is_core(loaded):
         return None
     first, *others = qualname.split(".")
     found = vars(loaded).get(first)
-    for name in others:
+    for number, name in enumerate(others, 1):
         if not isinstance(found, type) or not _is_of(package, found):
             return None
         # Not getattr, which finds inherited attributes and may run code of a metaclass.
+        members = vars(found).get("_member_map_", {}) if isinstance(found, enum.EnumMeta) else {}
+        if name in members:
+            return members[name] if number == len(others) else None
         found = vars(found).get(name)
         if isinstance(found, FunctionType):
             return None

@@ -83,20 +83,33 @@ def _in_source(source: Path, name: str) -> Verdict:
     except (OSError, SyntaxError, ValueError, RecursionError):
         return Verdict.MISSING
     *classes, last = name.split(".")
-    for part in classes:
+    of_enum = False
+    for number, part in enumerate(classes, 1):
         definition = _bound_in(body).get(part)
         if definition is None:
             return Verdict.MISSING
+        if isinstance(definition, ast.Call) and _is_enum(definition.func) and number == len(classes):
+            # Its members are in a string or a list that is made somehow.
+            return Verdict.ALLOWED
         if not isinstance(definition, ast.ClassDef):
             return Verdict.REFUSED
+        of_enum = any(map(_is_enum, definition.bases))
         body = definition.body
     bound = _bound_in(body).get(last)
     if bound is None:
         return Verdict.MISSING
+    if of_enum and isinstance(bound, ast.expr):
+        return Verdict.ALLOWED
     if classes and isinstance(bound, (ast.FunctionDef, ast.AsyncFunctionDef)) and not _is_static(bound):
         return Verdict.REFUSED
     # A call may create a class, as namedtuple and Enum do; any other assigned value is defined elsewhere.
     return Verdict.ALLOWED if isinstance(bound, (*_Definition.__args__, ast.Call)) else Verdict.REFUSED
+
+
+def _is_enum(base: ast.expr) -> bool:
+    """Whether the expression is the name of a class such as Enum, IntFlag or a plugin's BaseEnum, as far as that tells."""
+    name = base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
+    return name.endswith(("Enum", "Flag"))
 
 
 def _is_static(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

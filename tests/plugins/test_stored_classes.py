@@ -27,6 +27,7 @@ PLUGIN = "errklein_plugins.My_20_Greeter.greeter"
 
 MODULE = """
 import collections
+import enum
 import os
 import os.path as paths
 import subprocess
@@ -59,6 +60,16 @@ class Thing:
 
 class Child(Thing):
     pass
+
+class Colour(enum.Enum):
+    import os
+    RED = 1
+    Popen = Popen
+
+    def told(self, text):
+        os.system(text)
+
+Shape = enum.Enum("Shape", "ROUND", module=__name__)
 
 def make(a):
     thing = Thing()
@@ -210,6 +221,28 @@ class RestoredClassesTests(StoredClassesCase):
         store = self.storage.open("My Greeter")
         self.assertIs(type(store.get("part")), module.Thing.Part)
         self.assertIn("greeter.Thing.Popen", str(self.assertRaises(UnreadableValue, store.get, "popen")))
+
+    def test_members_of_enums(self) -> None:
+        """A member of an Enum is found, which Python 3.11.0 to 3.11.3 write as an attribute of its class; nothing beyond it is."""
+        module = load_module(self.plug)
+        self.check_found("Colour.RED", module.Colour.RED)
+        self.check_found("Shape.ROUND", module.Shape.ROUND)
+        for name in (
+            "RED.value",
+            "RED.__class__",
+            "RED.told",
+            "os.system",
+            "told",
+            "_member_map_",
+            "__members__",
+            "mro",
+        ):
+            self.check_found(f"Colour.{name}", None)
+        reading = b"c__builtin__\ngetattr\n(cerrbot.plugins.greeter\nColour\nVRED\ntR"
+        self.storage.put([("My Greeter", "key", reading + b".")])
+        self.assertIs(self.storage.open("My Greeter").get("key"), module.Colour.RED)
+        self.storage.put([("My Greeter", "key", reading + b"}Va\nI1\nsb.")])
+        self.assertRaises(UnreadableValue, self.storage.open("My Greeter").get, "key")
 
     def test_identifiers_of_errbot(self) -> None:
         """A person that errbot has stored is what the running bot makes of the text; nothing else of a backend is."""

@@ -54,7 +54,7 @@ class NameJudgeTests(SynchronousTestCase):
     def test_defined(self) -> None:
         """What the plugin's modules define may be used."""
         self.check_all(Verdict.ALLOWED, "Thing", "Thing.Part", "Thing.made", "make", "Point", "Inner")
-        self.check_all(Verdict.ALLOWED, "kind", "Maybe")
+        self.check_all(Verdict.ALLOWED, "kind", "Maybe", "Colour.RED", "Shape.ROUND")
         self.check_all(Verdict.ALLOWED, "Mood", module="mood")
         self.check_all(Verdict.ALLOWED, "Deep", module="lib")
 
@@ -68,6 +68,10 @@ class NameJudgeTests(SynchronousTestCase):
             "Thing.Popen",
             "Inner.Alias",
             "Inner.method",
+            "Colour.os",
+            "Colour.os.system",
+            "Colour.told",
+            "Shape.ROUND.value",
             "make.__globals__.x",
         )
 
