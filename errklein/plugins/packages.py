@@ -94,7 +94,9 @@ class PackageDirectory:
     @property
     def remedy(self) -> str:
         """What the operator can do about packages in this directory that cause a conflict."""
-        return f"Repair: remove {self.path}, then repeat the update or restart, which installs what plugins require again"
+        return (
+            f"Repair: remove {self.path}, then repeat the update or restart, which installs what plugins require again"
+        )
 
     def place_of(self, name: str) -> str:
         """The place of the installed distribution of that name, for messages."""
