@@ -14,6 +14,7 @@ from typing import Any
 
 from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.dependencies import activation_order
 from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
 from errklein.plugins.manager import BL_PLUGINS, CONFIGS, PluginManager
 from errklein.plugins.names import plugin_name
@@ -91,7 +92,7 @@ class BotPluginManager(PluginManager):
 
     def get_plugins_activation_order(self) -> list[str]:
         """The names of plugins, each after those that it depends on."""
-        return self._lives.activation_order(self._plugins)
+        return activation_order(self._plugins, self._plugins)
 
     def get_plugin_by_path(self, path: str | Path) -> str | None:
         """The name of the plugin whose files are in that directory; None if there is none."""

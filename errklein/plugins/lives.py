@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from math import inf
@@ -16,13 +16,14 @@ from twisted.python.failure import Failure
 from errklein.commands import CommandDeclaration
 from errklein.plugins.activation import STORED, Activation, Batch, current
 from errklein.plugins.botplugin import BotPlugin, handlers, overrides
+from errklein.plugins.dependencies import activation_order, circle, missing
+from errklein.plugins.handover import Handovers
 from errklein.plugins.load_errors import told_of
 from errklein.plugins.loading import Loader
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     RAISED,
     TIMEOUT,
-    CircularDependency,
     KnownProblem,
     Plugin,
     PluginActivationException,
@@ -32,6 +33,7 @@ from errklein.plugins.plugin import (
     as_raised,
 )
 from errklein.plugins.structure import ValidationException
+from errklein.plugins.templates import add_templates, broken_templates, remove_templates
 from errklein.running.patience import NotYet, result_within
 from errklein.text.masking import masker, secrets_in
 from errklein.webhooks import Hook, HookDeclaration
@@ -69,8 +71,7 @@ class Lives:
         self._places = count()
         self._under_way: dict[str, Activation] = {}
         self._stuck: dict[BotPlugin, str] = {}
-        self._gaps = 0
-        self._waiting: list[Deferred[None]] = []
+        self.handovers = Handovers(bot)
 
     @property
     def order(self) -> list[str]:
@@ -87,29 +88,6 @@ class Lives:
         activation = current.get()
         return next(self._places) if activation is None else activation.place
 
-    def activation_order(self, names: Iterable[str]) -> list[str]:
-        """The names, and those of the plugins that these depend on, each after those that it depends on."""
-        order: dict[str, None] = {}
-
-        def put(name: str, wanted_by: tuple[str, ...]) -> None:
-            if name in order or name in wanted_by or name not in self._plugins:
-                return
-            for other in self._plugins[name].plug.depends_on:
-                put(other, (*wanted_by, name))
-            order[name] = None
-
-        for name in names:
-            put(name, ())
-        return list(order)
-
-    def when_settled(self) -> Deferred[None] | None:
-        """Fires when a plugin that is between two instances has its commands again; None if there is no such plugin."""
-        if not self._gaps:
-            return None
-        settled: Deferred[None] = Deferred()
-        self._waiting.append(settled)
-        return settled
-
     # Activation
 
     async def activate_all(self, plugins: Sequence[Plugin]) -> dict[str, PluginError]:
@@ -117,7 +95,7 @@ class Lives:
 
         All of them together are waited for TIMEOUT seconds.
         """
-        order = self.activation_order(plugin.name for plugin in plugins)
+        order = activation_order(self._plugins, (plugin.name for plugin in plugins))
         batch = Batch({name: next(self._places) for name in order})
         errors: dict[str, PluginError] = {}
         unexpected: list[Failure] = []
@@ -251,7 +229,7 @@ class Lives:
 
     async def _activate_dependency(self, plugin: Plugin, name: str, batch: Batch) -> None:
         if name not in self._plugins:
-            raise PluginActivationException(_missing(plugin, name))
+            raise PluginActivationException(missing(plugin, name))
         try:
             await self._activated(self._plugins[name], batch)
         except PluginError as error:
@@ -314,37 +292,16 @@ class Lives:
 
     async def foresee(self, plugin: Plugin) -> list[str]:
         """What can be known to be wrong with the plugin before it is activated, beside what kept it from being loaded."""
-        missing = [_missing(plugin, name) for name in plugin.plug.depends_on if name not in self._plugins]
-        circle = self._circle(plugin)
-        circular = [str(_circular(plugin, circle))] if circle else []
-        foreseen = missing + circular
+        foreseen = [missing(plugin, name) for name in plugin.plug.depends_on if name not in self._plugins]
+        if circular := circle(self._plugins, plugin):
+            foreseen.append(circular)
         if plugin.instance is not None:
             foreseen += self._bot.web.routes.refused(hooks_of(plugin.instance))
-        if _has_templates(plugin):
-            foreseen += await self._broken_templates(plugin)
-        return foreseen
+        return foreseen + await broken_templates(self._bot, plugin)
 
     def _check_circle(self, plugin: Plugin) -> None:
-        circle = self._circle(plugin)
-        if circle:
-            raise _circular(plugin, circle)
-
-    def _circle(self, plugin: Plugin) -> tuple[str, ...]:
-        """The names of the plugins by which this one depends on itself, beginning with its own; none if it doesn't."""
-        wanted_by: dict[str, str] = {}
-        waiting = [plugin.name]
-        while waiting:
-            name = waiting.pop()
-            for needed in self._plugins[name].plug.depends_on:
-                if needed == plugin.name:
-                    circle = [name]
-                    while circle[0] != plugin.name:
-                        circle.insert(0, wanted_by[circle[0]])
-                    return tuple(circle)
-                if needed in self._plugins and needed not in wanted_by:
-                    wanted_by[needed] = name
-                    waiting.append(needed)
-        return ()
+        if circular := circle(self._plugins, plugin):
+            raise PluginActivationException(circular)
 
     async def configure(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
         """Have the instance check and take the configuration; raises PluginConfigurationException."""
@@ -411,7 +368,7 @@ class Lives:
         plugin = activation.plugin
         cls: Any = type(instance)
         cls.__errdoc__ = cls.__doc__ or plugin.plug.description
-        await self._add_templates(plugin)
+        await add_templates(self._bot, plugin)
         method = "activate"
         try:
             await self._call(instance, method)
@@ -453,30 +410,6 @@ class Lives:
             await self.end(plugin, instance)
         except PluginTimeout as error:
             self.log.warn("{error}", error=str(error))
-
-    async def _add_templates(self, plugin: Plugin) -> None:
-        self._remove_templates(plugin)
-        if _has_templates(plugin):
-            # Jinja2 takes its time to import, and few plugins have templates.
-            from errklein.text import templating
-
-            templating.add_templates(plugin.name, plugin.plug.directory)
-            plugin.has_templates = True
-            plugin.templates = await self._broken_templates(plugin)
-
-    def _remove_templates(self, plugin: Plugin) -> None:
-        if plugin.has_templates:
-            from errklein.text import templating
-
-            templating.remove_templates(plugin.name)
-            plugin.has_templates = False
-        plugin.templates = []
-
-    async def _broken_templates(self, plugin: Plugin) -> list[str]:
-        from errklein.plugins.template_checks import broken_templates
-
-        work = partial(broken_templates, plugin.plug.directory)
-        return await self._bot.plugin_pool.run(lambda: work, name=lambda: f"checking the templates of {plugin.name}")
 
     async def end(self, plugin: Plugin, instance: BotPlugin, within: float = TIMEOUT) -> None:
         """Deactivate the instance; its storage closes when its last handler has come to its end.
@@ -523,7 +456,7 @@ class Lives:
         if plugin.instance is instance:
             self._order.pop(plugin.name, None)
             # Of a plugin that is being reloaded, handlers of the old instance may still need them.
-            self._remove_templates(plugin)
+            remove_templates(plugin)
 
         def close(_: None) -> None:
             if BotPlugin.is_open_storage(instance) and not instance.is_activated:
@@ -548,7 +481,7 @@ class Lives:
             return
         overdue: PluginTimeout | None = None
         # Requests wait from the moment that the old instance stops until the new one has its routes.
-        with self._between(plugin):
+        with self.handovers.between(plugin):
             if not self.give_up(plugin):
                 try:
                     await self.end(plugin, old)
@@ -569,7 +502,7 @@ class Lives:
         activation has ended.
         """
         before = self._configuration(plugin.name)
-        with self._between(plugin):
+        with self.handovers.between(plugin):
             was_active, problem = plugin.active, plugin.problem
             if was_active:
                 await self.end(plugin, instance)
@@ -622,25 +555,6 @@ class Lives:
         """Whether the plugin is active, or at least has webhooks that are answered."""
         return plugin.active or any(route.hook.owner == plugin.name for route in self._bot.web.routes.hooks())
 
-    @contextmanager
-    def _between(self, plugin: Plugin) -> Iterator[None]:
-        """Requests for the plugin and unknown commands wait, from its old instance's end until its new one works."""
-        self._bot.web.routes.hold(plugin.name)
-        self._gaps += 1
-        try:
-            yield
-        except BaseException:
-            if not plugin.active:
-                self._bot.web.routes.remove(plugin.name)
-            raise
-        finally:
-            self._bot.web.routes.release(plugin.name)
-            self._gaps -= 1
-            if not self._gaps:
-                waiting, self._waiting = self._waiting, []
-                for settled in waiting:
-                    settled.callback(None)
-
     async def _call_in_time(self, plugin: Plugin, instance: BotPlugin, method: str, *args: Any) -> Any:
         """As `_call`; raises PluginTimeout if the method doesn't return within TIMEOUT seconds."""
         return await self._limited(plugin, method, self._call(instance, method, *args))
@@ -665,20 +579,8 @@ class Lives:
         return await running.addErrback(as_raised)
 
 
-def _missing(plugin: Plugin, name: str) -> str:
-    return f"{plugin.name} depends on {name}, and there is no such plugin (DependsOn in {plugin.plug.path})"
-
-
 def _given_up(plugin: Plugin) -> PluginActivationException:
     return PluginActivationException(f"{plugin.name} was deactivated while it was being activated.")
-
-
-def _circular(plugin: Plugin, circle: tuple[str, ...]) -> CircularDependency:
-    """The error that tells how the plugin, which is one of the circle, depends on itself."""
-    start = circle.index(plugin.name)
-    circle = (*circle[start:], *circle[:start])
-    shown = " → ".join((*circle, plugin.name))
-    return CircularDependency(f"{plugin.name} depends on itself: {shown} (DependsOn in {plugin.plug.path})", circle)
 
 
 def hooks_of(instance: BotPlugin) -> list[Hook]:
@@ -689,7 +591,3 @@ def hooks_of(instance: BotPlugin) -> list[Hook]:
         if declaration is not None:
             hooks.append(Hook(plugin_name(instance), name, declaration, handler))
     return hooks
-
-
-def _has_templates(plugin: Plugin) -> bool:
-    return (plugin.plug.directory / "templates").is_dir()

@@ -128,7 +128,7 @@ class PluginManager(StoreMixin):
 
     def when_settled(self) -> Deferred[None] | None:
         """Fires when a plugin that is between two instances has its commands again; None if there is no such plugin."""
-        return self._lives.when_settled()
+        return self._lives.handovers.when_settled()
 
     def plugin(self, name: str) -> Plugin:
         """The plugin of that name; raises UnknownPlugin, which lists the names there are."""

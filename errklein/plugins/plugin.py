@@ -57,14 +57,6 @@ class UnknownPlugin(PluginActivationException, KeyError):
     """There is no plugin of that name. Code that was written for errbot expects a KeyError here and there."""
 
 
-class CircularDependency(PluginActivationException):
-    """Plugins depend on each other in a circle: `circle` are their names, each before the one that it depends on."""
-
-    def __init__(self, message: str, circle: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.circle = circle
-
-
 class PluginTimeout(PluginActivationException):
     """A method of a plugin has not returned in time; str() contains the method, the timeout and the plugin's state.
 
