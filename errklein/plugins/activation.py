@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.python.failure import Failure
 
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.plugin import Plugin
+from errklein.plugins.dependencies import activation_order, circle, missing
+from errklein.plugins.names import plugin_name
+from errklein.plugins.plugin import (
+    TIMEOUT,
+    KnownProblem,
+    Plugin,
+    PluginActivationException,
+    PluginError,
+    PluginTimeout,
+)
+from errklein.running.patience import NotYet, result_within
 
-STORED: Any = object()
-"""Stands for the configuration that is stored for the plugin."""
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+    from errklein.plugins.configuring import Configuring
 
 
 class Batch:
@@ -36,7 +50,9 @@ class Activation:
     was deactivated meanwhile.
     """
 
-    def __init__(self, plugin: Plugin, batch: Batch, new_place: Callable[[], int], configuration: Any = STORED) -> None:
+    def __init__(
+        self, plugin: Plugin, batch: Batch, new_place: Callable[[], int], configuration: Callable[[], Any]
+    ) -> None:
         self.plugin = plugin
         self.instance: BotPlugin | None = plugin.instance
         self.batch = batch
@@ -84,3 +100,242 @@ class Activation:
 
 current: ContextVar[Activation | None] = ContextVar("errklein.activation", default=None)
 """The activation that the running code is a part of."""
+
+
+class Activations:
+    """The activations that are under way.
+
+    Plugins that are activated by one change are activated at the same time, each after those that it depends on. All
+    together are waited for TIMEOUT seconds. After that an activation goes on by itself.
+
+    `stored_configuration` returns the configuration that is stored for a plugin's name, and `begin` activates an instance
+    that is configured. `stuck` are instances with a method that hasn't returned, although the instance is to be inactive, by
+    that method.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        plugins: Mapping[str, Plugin],
+        configuring: Configuring,
+        stored_configuration: Callable[[str], Any],
+        begin: Callable[[Activation, BotPlugin], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._bot = bot
+        self._plugins = plugins
+        self._configuring = configuring
+        self._stored_configuration = stored_configuration
+        self._begin = begin
+        self._places = count()
+        self._under_way: dict[str, Activation] = {}
+        self.stuck: dict[BotPlugin, str] = {}
+
+    def of(self, plugin: Plugin) -> Activation | None:
+        """The plugin's activation that is under way; None if there is none."""
+        return self._under_way.get(plugin.name)
+
+    @property
+    def under_way(self) -> list[Activation]:
+        """All that are under way."""
+        return list(self._under_way.values())
+
+    def place(self) -> int:
+        """The number in the order of activation of what is registered now: of the plugin that is being activated by the
+        running code, else the next one. Used from any thread."""
+        activation = current.get()
+        return next(self._places) if activation is None else activation.place
+
+    async def activate_all(self, plugins: Sequence[Plugin]) -> dict[str, PluginError]:
+        """Activate the plugins, and those they depend on; returns the errors, by the plugins' names.
+
+        All of them together are waited for TIMEOUT seconds.
+        """
+        order = activation_order(self._plugins, (plugin.name for plugin in plugins))
+        batch = Batch({name: next(self._places) for name in order})
+        errors: dict[str, PluginError] = {}
+        unexpected: list[Failure] = []
+
+        def failed(failure: Failure, name: str) -> None:
+            if isinstance(failure.value, PluginError):
+                errors[name] = failure.value
+            else:
+                unexpected.append(failure)
+
+        waiting = {
+            plugin.name: Deferred.fromCoroutine(self._activated(plugin, batch)).addErrback(failed, plugin.name)
+            for plugin in plugins
+        }
+        with suppress(NotYet):
+            await result_within(self._bot.reactor, TIMEOUT, DeferredList(waiting.values()))
+        for failure in unexpected:
+            failure.raiseException()
+        for name, activated in waiting.items():
+            if not activated.called:
+                errors[name] = self._overdue(self._under_way[name])
+        return errors
+
+    async def activate(self, plugin: Plugin, configuration: Callable[[], Any] | None = None) -> None:
+        """Activate the plugin, and those it depends on before it, with its stored configuration unless another is given.
+
+        Raises PluginActivationException, and PluginTimeout if that takes longer than TIMEOUT seconds.
+        """
+        self.check_settled(plugin)
+        await self._in_time(plugin, self._activated(plugin, Batch(), configuration))
+
+    def check_settled(self, plugin: Plugin) -> None:
+        """Raise PluginActivationException if the plugin is still being activated, and nobody waits for that."""
+        if self.is_late(plugin):
+            raise PluginActivationException(f"{plugin.name} is still being activated.")
+
+    def is_late(self, plugin: Plugin) -> bool:
+        """Whether the plugin is still being activated, and nobody waits for that."""
+        activation = self._under_way.get(plugin.name)
+        return activation is not None and activation.late
+
+    def check_wanted(self, instance: BotPlugin) -> None:
+        """Raise PluginActivationException if the instance is to be inactive, although a method of it still runs."""
+        if instance in self.stuck:
+            raise given_up(plugin_name(instance))
+
+    def let_go(self, activation: Activation) -> None:
+        """Let another activation of the plugin begin, with another instance, while this one goes on."""
+        activation.given_up = True
+        del self._under_way[activation.plugin.name]
+        if activation.step and activation.instance is not None:
+            self.stuck[activation.instance] = activation.step
+        activation.finish(Failure(given_up(activation.plugin.name)))
+
+    async def _activated(self, plugin: Plugin, batch: Batch, configuration: Callable[[], Any] | None = None) -> None:
+        """Begin to activate the plugin, unless it is active or under way, and wait for it.
+
+        Raises PluginActivationException if it can't be activated, and if it waits for the caller's own activation.
+        """
+        activation = self._under_way.get(plugin.name)
+        if activation is None:
+            if plugin.active:
+                return
+            configuration = configuration or partial(self._stored_configuration, plugin.name)
+            activation = Activation(plugin, batch, self._places.__next__, configuration)
+            self._under_way[plugin.name] = activation
+            Deferred.fromCoroutine(self._activate(activation)).addBoth(self._has_ended, activation)
+        elif activation.late:
+            if plugin.active:
+                return
+            self.check_settled(plugin)
+        waiter = current.get()
+        if waiter is None:
+            await activation.when_done()
+            return
+        if self._waits_for(activation, waiter):
+            raise PluginActivationException(f"{plugin.name} is still being activated.")
+        waiter.waits_for.append(plugin.name)
+        try:
+            await activation.when_done()
+        finally:
+            waiter.waits_for.remove(plugin.name)
+
+    async def _activate(self, activation: Activation) -> None:
+        current.set(activation)
+        plugin, instance, failed = activation.plugin, activation.instance, activation.batch.failed
+        if plugin.name in failed or instance is None:
+            raise KnownProblem(plugin.problem or f"{plugin.name} could not be loaded")
+        try:
+            if instance in self.stuck:
+                raise PluginActivationException(
+                    f"{plugin.name}.{self.stuck[instance]} has not returned yet; reload {plugin.name} to activate it."
+                )
+            self._check_circle(plugin)
+            for name in plugin.plug.depends_on:
+                await self._activate_dependency(plugin, name, activation.batch)
+                if not self.is_wanted(activation):
+                    raise given_up(plugin.name)
+            await self._configuring.configure(plugin, instance, activation.configuration())
+            if not self.is_wanted(activation):
+                raise given_up(plugin.name)
+            await self._begin(activation, instance)
+        except PluginError as error:
+            failed.add(plugin.name)
+            if self.is_wanted(activation):
+                plugin.problem = str(error)
+            raise
+
+    async def activate_dependencies(self, plugin: Plugin) -> None:
+        """Activate the plugins that this one depends on; raises PluginActivationException, and PluginTimeout if one of
+        them takes longer than TIMEOUT seconds."""
+        self._check_circle(plugin)
+        batch = Batch()
+        for name in plugin.plug.depends_on:
+            activated = self._activate_dependency(plugin, name, batch)
+            await (self._in_time(self._plugins[name], activated) if name in self._plugins else activated)
+
+    async def _activate_dependency(self, plugin: Plugin, name: str, batch: Batch) -> None:
+        if name not in self._plugins:
+            raise PluginActivationException(missing(plugin, name))
+        try:
+            await self._activated(self._plugins[name], batch)
+        except PluginError as error:
+            raise PluginActivationException(
+                f"{plugin.name} depends on {name}, which can't be activated: {error}"
+            ) from error
+
+    def _has_ended(self, result: Any, activation: Activation) -> None:
+        name = activation.plugin.name
+        if self._under_way.get(name) is activation:
+            del self._under_way[name]
+        if activation.given_up and activation.instance is not None:
+            self.stuck.pop(activation.instance, None)
+        failure = result if isinstance(result, Failure) else None
+        if failure is not None and activation.late and self.is_wanted(activation):
+            self._bot.tell_admins(failure.getErrorMessage(), f"{name} could not be activated")
+        activation.finish(failure)
+
+    def is_wanted(self, activation: Activation) -> bool:
+        """Whether the plugin is to be active when the activation ends."""
+        return not activation.given_up and self._plugins.get(activation.plugin.name) is activation.plugin
+
+    def _waits_for(self, activation: Activation, other: Activation) -> bool:
+        """Whether the activation is the other one, or waits for it, perhaps by way of further ones."""
+        seen: set[Activation] = set()
+        waiting = [activation]
+        while waiting:
+            one = waiting.pop()
+            if one is other:
+                return True
+            if one not in seen:
+                seen.add(one)
+                waiting += [self._under_way[name] for name in one.waits_for if name in self._under_way]
+        return False
+
+    async def _in_time(self, plugin: Plugin, activated: Coroutine[Any, Any, None]) -> None:
+        """Wait for the plugin's activation; raises PluginTimeout if it takes longer than TIMEOUT seconds."""
+        waiting = Deferred.fromCoroutine(activated)
+        try:
+            await result_within(self._bot.reactor, TIMEOUT, waiting)
+        except NotYet:
+            # `_has_ended` tells what comes of it.
+            waiting.addErrback(lambda _: None)
+            raise self._overdue(self._under_way[plugin.name]) from None
+
+    def _overdue(self, activation: Activation) -> PluginTimeout:
+        """Let the activation, and those it waits for, go on by themselves; the error that says so."""
+        activation.late = True
+        name = activation.plugin.name
+        if activation.waits_for:
+            why = f"it waits for {', '.join(activation.waits_for)}"
+        else:
+            why = f"{name}.{activation.step} has not returned"
+        for other in activation.waits_for:
+            if other in self._under_way and not self._under_way[other].late:
+                self._overdue(self._under_way[other])
+        return PluginTimeout(
+            f"{name} is still being activated after {TIMEOUT:g} s: {why}. It goes on without being waited for."
+        )
+
+    def _check_circle(self, plugin: Plugin) -> None:
+        if circular := circle(self._plugins, plugin):
+            raise PluginActivationException(circular)
+
+
+def given_up(name: str) -> PluginActivationException:
+    """The error of a plugin whose activation was given up."""
+    return PluginActivationException(f"{name} was deactivated while it was being activated.")

@@ -67,6 +67,8 @@ class PluginManager(StoreMixin):
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
         self._callback_order: tuple[str | None, ...] = ()
         self._lives = Lives(bot, self._loader, self.configuration, self._callbacks.clear)
+        self._activations = self._lives.activations
+        self._configuring = self._lives.configuring
         self._changes = Changes(bot.reactor)
         self._flow_files = FlowFiles(bot)
 
@@ -116,15 +118,15 @@ class PluginManager(StoreMixin):
 
     def place(self) -> int:
         """The number in the order of activation of what a plugin registers now. Used from any thread."""
-        return self._lives.place()
+        return self._activations.place()
 
     def is_at_work(self, plugin: Plugin) -> bool:
         """Whether the plugin is active, or will be when a method that nobody waits for has returned."""
-        return plugin.active or self._lives.is_late(plugin)
+        return plugin.active or self._activations.is_late(plugin)
 
     def check_wanted(self, instance: BotPlugin) -> None:
         """Raise PluginActivationException if the instance was deactivated while its `activate` hung. For any thread."""
-        self._lives.check_wanted(instance)
+        self._activations.check_wanted(instance)
 
     def when_settled(self) -> Deferred[None] | None:
         """Fires when a plugin that is between two instances has its commands again; None if there is no such plugin."""
@@ -330,7 +332,7 @@ class PluginManager(StoreMixin):
             for plugin in found
             if plugin not in blacklisted and plugin.instance is not None and not plugin.active
         ]
-        errors = await self._lives.activate_all(wanted)
+        errors = await self._activations.activate_all(wanted)
         said: list[str] = []
         for plugin in found:
             if plugin in blacklisted:
@@ -348,7 +350,7 @@ class PluginManager(StoreMixin):
             raise PluginActivationException(f"{name} is already activated.")
         if plugin.instance is None:
             await self._loader.load_again(plugin)
-        await self._lives.activate(plugin)
+        await self._activations.activate(plugin)
 
     async def _deactivate(self, name: str) -> None:
         try:
@@ -395,9 +397,9 @@ class PluginManager(StoreMixin):
         plugin = self.plugin(name)
         instance = self.instance(name)
         store = partial(self.store_configuration, name, configuration)
-        self._lives.check_settled(plugin)
-        await self._lives.check(plugin, instance, configuration)
-        if plugin.active and await self._lives.reconfigured(plugin, instance, configuration):
+        self._activations.check_settled(plugin)
+        await self._configuring.check(plugin, instance, configuration)
+        if plugin.active and await self._configuring.reconfigured(plugin, instance, configuration):
             store()
             return
         await self._activate_dependencies(plugin, store)
@@ -406,7 +408,7 @@ class PluginManager(StoreMixin):
     async def _activate_dependencies(self, plugin: Plugin, store: Callable[[], None]) -> None:
         """Activate what the plugin depends on; if that fails, an inactive plugin's configuration is stored for later."""
         try:
-            await self._lives.activate_dependencies(plugin)
+            await self._activations.activate_dependencies(plugin)
         except PluginError as error:
             if plugin.active:
                 raise
@@ -416,7 +418,7 @@ class PluginManager(StoreMixin):
             ) from error
 
     async def _template(self, plugin: Plugin) -> Any:
-        return None if plugin.instance is None else await self._lives.template(plugin, plugin.instance)
+        return None if plugin.instance is None else await self._configuring.template(plugin, plugin.instance)
 
     def _wants_configuration(self, instance: BotPlugin) -> bool:
         try:

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, botmatch, webhook
 from errklein.bot import Bot
-from errklein.plugins import lives, loading
+from errklein.plugins import activation, calls, lives, loading
 from errklein.testing import TestBot
 from tests import needs_network
 from tests.chapter.kit import RealBotCase
@@ -594,7 +594,7 @@ class ThreadTests(RealBotCase):
         """Let changes be waited for a moment only."""
         needs_network()
         self.directory = Path(self.mktemp())
-        for module in (lives, loading):
+        for module in (activation, calls, lives, loading):
             self.patch(module, "TIMEOUT", 0.3)
         self.patch(loading, "LEAST", 0.3)
         start = Bot.start
