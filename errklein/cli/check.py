@@ -79,7 +79,7 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, failed: boo
     problems += PackageDirectory(Path(config.BOT_DATA_DIR)).damages()
     lines = [f"{config.path or 'no configuration'}: {', '.join(config.networks)}", ""]
     for plugin in bot.plugin_manager.found:
-        lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.state(plugin)]}")
+        lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.status.state(plugin)]}")
         if plugin.instance is not None:
             lines += [f"    {line}" for line in describe(plugin.instance, config.BOT_PREFIX)]
     config.STORAGE = storage

@@ -87,7 +87,7 @@ class Health(BotPlugin):
         manager = self._bot.plugin_manager
         details = self._bot.dispatcher.answers.disclosure.allowed(self._bot.backend, msg)
         rows = [
-            (manager.letters(plugin), _cell(plugin.name), _cell(manager.remark(plugin, details=details)))
+            (manager.status.letters(plugin), _cell(plugin.name), _cell(manager.status.remark(plugin, details=details)))
             for plugin in manager.found
         ]
         headers = ["Status", "Name", "Remark"]

@@ -128,8 +128,8 @@ class Plugins(ReposCommands, BotPlugin):
             "class": "" if plugin.instance is None else type(plugin.instance).__qualname__,
             "log": f"errbot.plugins.{plugin.name}",
             "depends on": ", ".join(plugin.plug.depends_on) or "nothing",
-            "state": manager.state(plugin).name.lower(),
-            "wrong": manager.remark(plugin, details=self._sees_details(msg)),
+            "state": manager.status.state(plugin).name.lower(),
+            "wrong": manager.status.remark(plugin, details=self._sees_details(msg)),
             "configuration": "" if configuration is None else self._represented(configuration, msg),
         }
         for key, value in self._stored(plugin, msg):

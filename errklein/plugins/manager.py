@@ -24,9 +24,9 @@ from errklein.plugins.plugin import (
     PluginConfigurationException,
     PluginError,
     PluginTimeout,
-    State,
     UnknownPlugin,
 )
+from errklein.plugins.status import PluginStatus
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running.patience import NotYet, result_within
 from errklein.text.masking import masker, secrets_in
@@ -44,9 +44,6 @@ __all__ = [
 
 CONFIGS = "configs"
 BL_PLUGINS = "bl_plugins"
-
-_LONG = 60.0
-"""From how many seconds on a handler that hasn't come to its end is told of."""
 
 
 class PluginManager(StoreMixin):
@@ -70,6 +67,7 @@ class PluginManager(StoreMixin):
         self._activations = self._lives.activations
         self._configuring = self._lives.configuring
         self._changes = Changes(bot.reactor)
+        self.status = PluginStatus(bot, self.is_blacklisted, self.configuration)
         self._flow_files = FlowFiles(bot)
 
     # What can be asked
@@ -146,52 +144,12 @@ class PluginManager(StoreMixin):
             raise KnownProblem(f"{name} could not be loaded: {plugin.problem}")
         return plugin.instance
 
-    def state(self, plugin: Plugin) -> State:
-        """How the plugin is."""
-        if plugin.active:
-            return State.ACTIVE
-        if self.is_blacklisted(plugin.name):
-            return State.BLACKLISTED
-        return self._why_inactive(plugin)
-
-    def letters(self, plugin: Plugin) -> str:
-        """The letter of how the plugin is; if it is blacklisted, after the one for that."""
-        if self.is_blacklisted(plugin.name):
-            state = State.ACTIVE if plugin.active else self._why_inactive(plugin)
-            return f"{State.BLACKLISTED.value},{state.value}"
-        return self.state(plugin).value
-
-    def _why_inactive(self, plugin: Plugin) -> State:
-        # What is wrong with a plugin that has no configuration is most likely that.
-        if plugin.instance is not None and self._wants_configuration(plugin.instance):
-            return State.UNCONFIGURED
-        return State.BROKEN if plugin.problem else State.INACTIVE
-
     def summary(self, problem: str) -> str:
         """A sentence in place of a problem that repeats what a plugin's code raised; "" if the problem doesn't."""
         for plugin in self._plugins.values():
             if plugin.problem == problem:
                 return f"{plugin.name} doesn't work"
         return "The flows in a file don't work" if problem in self._flow_files.faults else ""
-
-    def remark(self, plugin: Plugin, *, details: bool = True) -> str:
-        """All that is wrong with the plugin, and where, in one line; "" if nothing is.
-
-        Without `details`, which aren't for everybody, only that something is wrong.
-        """
-        now = self._bot.reactor.seconds()
-        running = [
-            f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"
-            for going in self._bot.runner.going_on()
-            if isinstance(going.subject, BotPlugin)
-            and plugin_name(going.subject) == plugin.name
-            and now - going.since >= _LONG
-        ]
-        twins = [f"{path} is left out: its Name is that of this plugin" for path in plugin.twins]
-        problems = [problem for problem in (plugin.problem, *plugin.notes, *plugin.templates, *twins) if problem]
-        if problems and not details:
-            problems = ["administrators see in private what is wrong"]
-        return "; ".join(" ".join(problem.split()) for problem in [*problems, *running])
 
     def is_blacklisted(self, name: str) -> bool:
         """Whether the plugin stays inactive when the bot starts."""
@@ -420,15 +378,6 @@ class PluginManager(StoreMixin):
     async def _template(self, plugin: Plugin) -> Any:
         return None if plugin.instance is None else await self._configuring.template(plugin, plugin.instance)
 
-    def _wants_configuration(self, instance: BotPlugin) -> bool:
-        try:
-            return (
-                instance.get_configuration_template() is not None and self.configuration(plugin_name(instance)) is None
-            )
-        except Exception:
-            # Told when somebody wants to configure or activate it.
-            return False
-
 
 def _raise(overdue: list[PluginTimeout]) -> None:
     if overdue:
@@ -437,11 +386,3 @@ def _raise(overdue: list[PluginTimeout]) -> None:
 
 async def _nothing() -> None:
     """A change that only waits for its turn."""
-
-
-def _spoken(seconds: float) -> str:
-    """A time span in the unit that fits."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)} {unit}"
-    return f"{int(seconds)} s"

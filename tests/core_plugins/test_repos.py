@@ -190,7 +190,7 @@ class ReposTests(SynchronousTestCase):
         answer = self.say("!repos install me/thing")
         self.assertIn("already a plugin named Help", answer)
         manager = self.bot.bot.plugin_manager
-        self.assertEqual(manager.remark(manager.plugin("Help")), "")
+        self.assertEqual(manager.status.remark(manager.plugin("Help")), "")
 
     def test_for_admins(self) -> None:
         """Others may look, and change nothing."""

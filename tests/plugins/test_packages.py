@@ -251,7 +251,7 @@ class PluginTests(PackagesTestCase):
         self.assertIn(line, bot.sent_to("@admin"))
         manager = bot.bot.plugin_manager
         self.assertIsNone(manager.plugin("Old").instance)
-        self.assertEqual(manager.remark(manager.plugin("Old")), line)
+        self.assertEqual(manager.status.remark(manager.plugin("Old")), line)
         self.assertEqual(bot.command("!other"), "1")
         # Activating it says the same.
         self.assertIn("Twisted<1 is required", bot.command("!plugin activate Old"))
@@ -302,7 +302,7 @@ class PluginTests(PackagesTestCase):
         line = f"{file}: ERROR: No matching distribution found for {PREFIX}nowhere"
         self.assertTrue(any(told.startswith(line) for told in bot.sent_to("@admin")), bot.sent_to("@admin"))
         manager = bot.bot.plugin_manager
-        self.assertIn(line, manager.remark(manager.plugin("Needy")))
+        self.assertIn(line, manager.status.remark(manager.plugin("Needy")))
         failed = install_packages(file)
         assert failed is not None
         self.assertIn(line, str(failed[1]))

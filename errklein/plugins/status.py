@@ -1,0 +1,80 @@
+"""The state of plugins, as `!status plugins` and `errklein check` show it, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.names import plugin_name
+from errklein.plugins.plugin import Plugin, State
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+
+_LONG = 60.0
+"""Seconds after which a handler that still runs is shown."""
+
+
+class PluginStatus:
+    """The states of plugins; `is_blacklisted` and `configuration` return what is stored for a plugin's name."""
+
+    def __init__(self, bot: Bot, is_blacklisted: Callable[[str], bool], configuration: Callable[[str], Any]) -> None:
+        self._bot = bot
+        self._is_blacklisted = is_blacklisted
+        self._configuration = configuration
+
+    def state(self, plugin: Plugin) -> State:
+        """The plugin's state."""
+        if not plugin.active and self._is_blacklisted(plugin.name):
+            return State.BLACKLISTED
+        return self._state_if_not_blacklisted(plugin)
+
+    def letters(self, plugin: Plugin) -> str:
+        """The letter of the plugin's state; if it is blacklisted, after the letter for that."""
+        letter = self._state_if_not_blacklisted(plugin).value
+        return f"{State.BLACKLISTED.value},{letter}" if self._is_blacklisted(plugin.name) else letter
+
+    def _state_if_not_blacklisted(self, plugin: Plugin) -> State:
+        if plugin.active:
+            return State.ACTIVE
+        # What is wrong with a plugin that has no configuration is most likely that.
+        if plugin.instance is not None and self._wants_configuration(plugin.instance):
+            return State.UNCONFIGURED
+        return State.BROKEN if plugin.problem else State.INACTIVE
+
+    def remark(self, plugin: Plugin, *, details: bool = True) -> str:
+        """All that is wrong with the plugin, and where, in one line; "" if nothing is.
+
+        Without `details`, which aren't for everybody, only that something is wrong.
+        """
+        now = self._bot.reactor.seconds()
+        running = [
+            f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"
+            for going in self._bot.runner.going_on()
+            if isinstance(going.subject, BotPlugin)
+            and plugin_name(going.subject) == plugin.name
+            and now - going.since >= _LONG
+        ]
+        twins = [f"{path} is left out: its Name is that of this plugin" for path in plugin.twins]
+        problems = [problem for problem in (plugin.problem, *plugin.notes, *plugin.templates, *twins) if problem]
+        if problems and not details:
+            problems = ["administrators see in private what is wrong"]
+        return "; ".join(" ".join(problem.split()) for problem in [*problems, *running])
+
+    def _wants_configuration(self, instance: BotPlugin) -> bool:
+        try:
+            return (
+                instance.get_configuration_template() is not None and self._configuration(plugin_name(instance)) is None
+            )
+        except Exception:
+            # It is reported when somebody configures or activates the plugin.
+            return False
+
+
+def _spoken(seconds: float) -> str:
+    """A time span in the largest unit of which it has one."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(seconds)} s"
