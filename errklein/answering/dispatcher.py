@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentError, ArgumentTypeError
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from functools import partial
 from logging import INFO
 from typing import TYPE_CHECKING, Any
@@ -41,27 +41,6 @@ _PATIENCE = 10.0
 
 _ABOUT_ARGUMENTS = (ValueError, SystemExit, CommandError, ArgumentError, ArgumentTypeError)
 """Errors by which splitters such as shlex and argparse reject arguments. Any other is a bug in the splitter."""
-
-_network: ContextVar[str] = ContextVar("errklein.network", default="")
-
-
-def network_of_handled_message() -> str:
-    """The network of the message whose command or callback is running, in whichever thread; "" outside of any."""
-    return _network.get()
-
-
-class handling:  # noqa: N801 - used as a function
-    """What is started meanwhile, in a `with` block, handles a message of that network."""
-
-    # Each message comes through here several times, which a generator would make slow.
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    def __enter__(self) -> None:
-        self._token = _network.set(self._backend.network)
-
-    def __exit__(self, *raised: object) -> None:
-        _network.reset(self._token)
 
 
 class NothingToRepeat(Exception):

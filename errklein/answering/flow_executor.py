@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from errklein.answering.conversations import questions_of
 from errklein.answering.disclosure import DetailedError, new_error_id, with_id
-from errklein.answering.dispatcher import handling
+from errklein.answering.handled_network import handling
 from errklein.chat import Identifier, Message, Room, RoomOccupant
 from errklein.commands import Caller, CommandError, RegisteredCommand
 from errklein.commands.access import needs_admin, verdict_on

@@ -8,8 +8,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from errklein.answering.dispatcher import Dispatcher, handling
+from errklein.answering.dispatcher import Dispatcher
 from errklein.answering.flow_executor import FlowExecutor
+from errklein.answering.handled_network import handling
 from errklein.bot.streams import Streams
 from errklein.bot.telling import Telling
 from errklein.chat import Identifier, Message, Presence, Reaction, Room, Stream

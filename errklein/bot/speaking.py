@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, BinaryIO
 
 from errklein.answering.disclosure import new_error_id, with_id
-from errklein.answering.dispatcher import Dispatcher, network_of_handled_message
+from errklein.answering.dispatcher import Dispatcher
+from errklein.answering.handled_network import network_of_handled_message
 from errklein.bot.telling import Telling
 from errklein.chat import Card, Identifier, Message, Room, RoomOccupant, Stream
 from errklein.ports import Backend, Reacts, SendsCards, SendsStreams

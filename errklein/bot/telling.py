@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.answering.dispatcher import handling
+from errklein.answering.handled_network import handling
 from errklein.chat import Message
 from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.ports import Backend

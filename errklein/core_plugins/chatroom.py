@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 from errklein import BotPlugin, CommandError, botcmd, on_reactor
-from errklein.answering.dispatcher import network_of_handled_message
+from errklein.answering.handled_network import network_of_handled_message
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
 from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError, rules_of
 from errklein.commands.access import admin_by_default
