@@ -22,8 +22,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from errklein.backends.outbox import Outbox, TokenBucket
-from errklein.chat import Card, Identifier, Message, Person, Room, RoomOccupant
+from errklein.chat import Card, Identifier, Message, Room
 from errklein.compat.backends.errbot import ErrBot, for_a_bot, parts_of
+from errklein.compat.backends.stamps import NetworkStamp, ask_beforehand
 from errklein.compat.backends.thread import NetworkThread
 from errklein.ports import BackendEvents
 from errklein.running import WorkerPool
@@ -59,6 +60,7 @@ class ThreadedNetwork:
         self.network: str = config.network
         self.bot: Bot | None = None
         self.leaving = False
+        self._stamp = NetworkStamp(self.network)
         self._reactor = reactor
         self._events: BackendEvents | None = None
         self._thread = NetworkThread(f"errklein {self.network}")
@@ -106,7 +108,7 @@ class ThreadedNetwork:
         """The bot itself; None until the network has told."""
         # Some ask their connection, and find out that there is none.
         with suppress(Exception):
-            identifier: Identifier | None = self.stamped(self.legacy.bot_identifier)
+            identifier: Identifier | None = self._stamp.identifier(self.legacy.bot_identifier)
             return identifier
         return None
 
@@ -137,7 +139,7 @@ class ThreadedNetwork:
 
     def build_identifier(self, text: str) -> Identifier:
         """Who or what the text names; raises ValueError, and whatever the network's own code raises."""
-        identifier: Identifier | None = self.stamped(self.legacy.build_identifier(text))
+        identifier: Identifier | None = self._stamp.identifier(self.legacy.build_identifier(text))
         if identifier is None:
             raise ValueError(f"{text!r} names nobody on {self.network}")
         return identifier
@@ -145,7 +147,7 @@ class ThreadedNetwork:
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
         """The network's answer to the message."""
         reply = self.legacy.build_reply(message, text, private=private, threaded=threaded)
-        self._stamp_message(reply)
+        self._stamp.message(reply)
         return reply
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
@@ -164,11 +166,11 @@ class ThreadedNetwork:
         """The rooms that the bot is in."""
         rooms = self.legacy.rooms
         found: Iterable[Room] = rooms() if callable(rooms) else rooms
-        return [self.stamped(room) for room in found or ()]
+        return [self._stamp.identifier(room) for room in found or ()]
 
     def query_room(self, name: str) -> Room:
         """The room of that name; raises whatever the network's own code raises."""
-        room: Room = self.stamped(self.legacy.query_room(name))
+        room: Room = self._stamp.identifier(self.legacy.query_room(name))
         return room
 
     def change_presence(self, status: str, message: str) -> None:
@@ -198,7 +200,7 @@ class ThreadedNetwork:
 
     def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> Any:
         """Send Markdown text to somebody on this network."""
-        return self._there.send(self.stamped(identifier), text, in_reply_to, groupchat_nick_reply)
+        return self._there.send(self._stamp.identifier(identifier), text, in_reply_to, groupchat_nick_reply)
 
     def reply(self, message: Message, text: str, private: bool, threaded: bool) -> Any:
         """Reply to a message of this network."""
@@ -245,20 +247,20 @@ class ThreadedNetwork:
 
     def tell(self, event: str, *details: Any) -> None:
         """Call that method of BackendEvents on the reactor."""
-        self._stamp_all(details)
+        self._stamp.details(details)
         if self._events is not None and not self.leaving:
             on_reactor_soon(self._reactor, getattr(self._events, event), self, *details)
 
     def heard(self, message: Message) -> None:
         """Have the command in the message run, if it is one."""
-        self._stamp_message(message)
-        self._ask_beforehand(message)
+        self._stamp.message(message)
+        ask_beforehand(message)
         if self.bot is not None and not self.leaving:
             on_reactor_soon(self._reactor, self.bot.answer, self, message)
 
     def tell_plugins(self, callback: str, *details: Any) -> None:
         """Call that callback of all active plugins."""
-        self._stamp_all(details)
+        self._stamp.details(details)
         if self.bot is not None and not self.leaving:
             on_reactor_soon(self._reactor, self.bot.tell_plugins, self, callback, *details)
 
@@ -293,15 +295,6 @@ class ThreadedNetwork:
             self.legacy.shutdown()
         except Exception:
             self.log.failure("{network}: shutdown() failed", network=self.network)
-
-    def stamped(self, identifier: Any) -> Any:
-        """The same identifier, which knows now that it belongs to this network."""
-        for part in (identifier, getattr(identifier, "room", None) if isinstance(identifier, RoomOccupant) else None):
-            if isinstance(part, Identifier) and part.network != self.network:
-                # Some can't be changed; they count as of the network that is being handled.
-                with suppress(Exception):
-                    part.network = self.network
-        return identifier
 
     # Inside
 
@@ -386,29 +379,6 @@ class ThreadedNetwork:
 
     def _transmit(self, part: Part) -> Deferred[Any]:
         return self._sender.run(lambda: partial(_send, part))
-
-    def _ask_beforehand(self, message: Message) -> None:
-        """Ask here, where it may take time, for what access control asks on the reactor: networks keep it then."""
-        for identifier in (message.frm, message.to):
-            for name in ("person", "aclattr", "nick") if isinstance(identifier, Person) else ("aclattr",):
-                with suppress(Exception):
-                    getattr(identifier, name)
-            with suppress(Exception):
-                str(identifier)
-
-    def _stamp_all(self, details: Iterable[Any]) -> None:
-        for detail in details:
-            if isinstance(detail, Message):
-                self._stamp_message(detail)
-            elif isinstance(detail, (list, tuple)):
-                self._stamp_all(detail)
-            else:
-                for part in (detail, *(getattr(detail, name, None) for name in ("identifier", "reactor"))):
-                    self.stamped(part)
-
-    def _stamp_message(self, message: Message) -> None:
-        self.stamped(message.frm)
-        self.stamped(message.to)
 
 
 def _make(make: Callable[[Any], ErrBot], config: Any) -> ErrBot:
