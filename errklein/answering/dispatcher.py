@@ -18,12 +18,11 @@ from errklein.answering.conversations import questions_of
 from errklein.answering.filtering import Filtering
 from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
-from errklein.chat.identifiers import folded_name
 from errklein.chat.names import EXACT
 from errklein.commands import Caller, CommandError, Prefixes, RegisteredCommand, find_command, strip_prefix
 from errklein.commands.access import needs_admin, verdict_on
 from errklein.commands.declaration import is_at_once
-from errklein.commands.history import History, asked_again, place_of
+from errklein.commands.history import History, Sender, asked_again
 from errklein.commands.unknown import unknown_command
 from errklein.ports import Backend, HasNameRules
 from errklein.running import Overloaded, Placement, PoolStopped, place
@@ -147,7 +146,7 @@ class Dispatcher:
         return DeferredList([one.addErrback(self._lost) for one in running if one is not None]) if running else None
 
     def _repeat(self, backend: Backend, message: Message, back: int) -> Deferred[Any] | None:
-        given = self.histories[backend.network].again(_person(message), back, _aclattr(message), place_of(message))
+        given = self.histories[backend.network].again(Sender.of(message), back)
         if given is None:
             raise NothingToRepeat
         command = self._bot.registry.find(given[0])
@@ -237,8 +236,8 @@ class Dispatcher:
         if self._bot.bot_config.BOT_LOG_LEVEL <= INFO:
             # Not what it was given: that may be a secret.
             self.log.info("{sender} gives {command}", sender=message.frm, command=command.name)
-        if declaration.historize and (person := _person(message)):
-            self.histories[backend.network].remember(person, command.name, text, _aclattr(message), place_of(message))
+        if declaration.historize and (sender := Sender.of(message)).person:
+            self.histories[backend.network].remember(sender, command.name, text)
         if declaration.pattern is not None:
             args = declaration.match(text) if match is None else match
             return None if args is None else self._line_up(backend, message, command, self._run, args)
@@ -384,16 +383,6 @@ def _in_this_context(function: Callable[..., Any], *args: Any) -> Callable[..., 
     """A callback that calls the function as if it were called now."""
     context = copy_context()
     return lambda _: context.run(function, *args)
-
-
-def _aclattr(message: Message) -> str:
-    """The name by which access rules know the sender, folded."""
-    return folded_name(message.frm, str(getattr(message.frm, "aclattr", "")))
-
-
-def _person(message: Message) -> str:
-    """The key of the sender's history: the folded name; "" if the sender is unknown."""
-    return folded_name(message.frm, getattr(message.frm, "person", "") or "")
 
 
 def _folded(backend: Backend, name: str) -> str:

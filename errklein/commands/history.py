@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from errklein.chat import Message, RoomOccupant
@@ -19,23 +20,30 @@ PERSONS = 10_000
 """How many persons are remembered; then the one who came first is forgotten."""
 
 
-class Given(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slots
-    """A command's name, and its arguments as they were typed.
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whose command it is, and where it was given.
 
-    `aclattr` is the name of the sender in access rules, so that a person who takes over a nick neither sees nor repeats the
-    commands of its former holder. `place` is where the command was given, as `place_of` returns it.
+    `person` is the name of the person, `aclattr` what access rules know the person by, both folded: on IRC somebody else may
+    have the name later, and must neither see nor repeat the command. `place` is PRIVATE or the room.
     """
 
-    aclattr = ""
-    place = PRIVATE
+    person: str
+    aclattr: str = ""
+    place: str = PRIVATE
 
     @classmethod
-    def by(cls, aclattr: str, place: str, command: str, args: str) -> Given:
-        """The command with its arguments, its sender's name in access rules, and the place."""
-        given = cls((command, args))
-        given.aclattr = aclattr
-        given.place = place
-        return given
+    def of(cls, message: Message) -> Sender:
+        """The sender of the message; `person` is "" if there is none."""
+        names = (str(getattr(message.frm, name, "") or "") for name in ("person", "aclattr"))
+        person, aclattr = (folded_name(message.frm, name) for name in names)
+        return cls(person, aclattr, _place_of(message))
+
+
+class Given(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slots
+    """A command's name, and its arguments as they were typed."""
+
+    sender: Sender
 
 
 class History(dict[Any, deque[Given]]):
@@ -57,39 +65,36 @@ class History(dict[Any, deque[Given]]):
         self[person] = given
         return given
 
-    def remember(self, person: str, command: str, args: str, aclattr: str = "", place: str = PRIVATE) -> None:
-        """Add a command; if the person has given it in the same place before, it moves to the end."""
-        given = Given.by(aclattr, place, command, args)
-        commands = self[person]
+    def remember(self, sender: Sender, command: str, args: str) -> None:
+        """Add a command; if the sender has given it in the same place before, it moves to the end."""
+        given = Given((command, args))
+        given.sender = sender
+        commands = self[sender.person]
         for index, before in enumerate(commands):
-            if (
-                before == given
-                and getattr(before, "aclattr", aclattr) == aclattr
-                and getattr(before, "place", place) == place
-            ):
+            if before == given and (not isinstance(before, Given) or before.sender == sender):
                 del commands[index]
                 break
         commands.append(given)
 
-    def of(self, person: str, aclattr: str = "", place: str = PRIVATE) -> list[Given]:
-        """The commands that the person, whose name in access rules is now `aclattr`, has given in that place.
+    def of(self, sender: Sender) -> list[Given]:
+        """The commands that the sender has given in that place.
 
-        Entries that plugins have added have neither sender nor place; they are always included.
+        Commands that plugins have added, and those of somebody without `aclattr`, are anybody's of that name.
         """
-        return [
-            given
-            for given in self.get(person, ())
-            if getattr(given, "aclattr", "") in ("", aclattr) and getattr(given, "place", place) == place
-        ]
+        return [given for given in self.get(sender.person, ()) if not isinstance(given, Given) or _is_by(given, sender)]
 
-    def again(self, person: str, back: int, aclattr: str = "", place: str = PRIVATE) -> Given | None:
-        """The command that the person gave in that place `back` commands ago, 1 being the last; None if there is none."""
-        given = self.of(person, aclattr, place)
+    def again(self, sender: Sender, back: int) -> Given | None:
+        """The command that the sender has given there so many commands ago, 1 being the last; None if there is none."""
+        given = self.of(sender)
         return given[-back] if 0 < back <= len(given) else None
 
 
-def place_of(message: Message) -> str:
-    """The place of a message in the history: PRIVATE for a direct message, else one for each room.
+def _is_by(given: Given, sender: Sender) -> bool:
+    return given.sender.aclattr in ("", sender.aclattr) and given.sender.place == sender.place
+
+
+def _place_of(message: Message) -> str:
+    """PRIVATE, or the room that the message was sent to.
 
     A message to neither a person nor a room has a place of its own, so that no private commands are shown there.
     """

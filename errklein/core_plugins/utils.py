@@ -7,8 +7,7 @@ from pathlib import Path
 
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message, RoomOccupant
-from errklein.chat.identifiers import folded_name
-from errklein.commands.history import place_of
+from errklein.commands.history import Sender
 from errklein.logs import destinations
 from errklein.text.masking import masker
 from errklein.text.quoting import fenced, plain
@@ -95,9 +94,8 @@ class Utils(BotPlugin):
 
     @botcmd(historize=False)
     async def history(self, msg: Message, args: str) -> str:
-        """Show your last commands in this room or in private; the prefix and a number repeat one of them."""
-        person, aclattr = (folded_name(msg.frm, str(getattr(msg.frm, name, ""))) for name in ("person", "aclattr"))
-        entries = self._bot.cmd_history.of(person, aclattr, place_of(msg))
+        """Show your last commands in this room, or in private; the prefix and a number give one of them again."""
+        entries = self._bot.cmd_history.of(Sender.of(msg))
         lines = [
             plain(f"{len(entries) - place}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}")
             for place, (command, given) in enumerate(entries)

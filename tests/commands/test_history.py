@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.commands import history
-from errklein.commands.history import KEPT, History, asked_again
+from errklein.commands.history import KEPT, History, Sender, asked_again
 
 
 class HistoryTests(SynchronousTestCase):
@@ -15,67 +15,67 @@ class HistoryTests(SynchronousTestCase):
         """So many are kept, the latest last; what is given again moves to the end."""
         given_lately = History()
         for number in range(KEPT + 2):
-            given_lately.remember("bob", "echo", str(number))
-        given_lately.remember("bob", "echo", "5")
+            given_lately.remember(Sender("bob"), "echo", str(number))
+        given_lately.remember(Sender("bob"), "echo", "5")
         self.assertEqual(len(given_lately["bob"]), KEPT)
         self.assertEqual([args for _, args in given_lately["bob"]][-2:], ["11", "5"])
-        self.assertEqual(given_lately.again("bob", 2), ("echo", "11"))
-        self.assertIsNone(given_lately.again("bob", KEPT + 1))
-        self.assertIsNone(given_lately.again("bob", 0))
-        self.assertIsNone(given_lately.again("alice", 1))
+        self.assertEqual(given_lately.again(Sender("bob"), 2), ("echo", "11"))
+        self.assertIsNone(given_lately.again(Sender("bob"), KEPT + 1))
+        self.assertIsNone(given_lately.again(Sender("bob"), 0))
+        self.assertIsNone(given_lately.again(Sender("alice"), 1))
 
     def test_somebody_else_of_that_name(self) -> None:
         """Who has somebody's name, but isn't known to access rules as that one, has another history."""
         given_lately = History()
-        given_lately.remember("bob", "echo", "a secret", "bob!b@home")
-        given_lately.remember("bob", "echo", "mine", "bob!m@elsewhere")
-        self.assertEqual(given_lately.of("bob", "bob!m@elsewhere"), [("echo", "mine")])
-        self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("echo", "a secret"))
-        self.assertIsNone(given_lately.again("bob", 2, "bob!m@elsewhere"))
+        given_lately.remember(Sender("bob", "bob!b@home"), "echo", "a secret")
+        given_lately.remember(Sender("bob", "bob!m@elsewhere"), "echo", "mine")
+        self.assertEqual(given_lately.of(Sender("bob", "bob!m@elsewhere")), [("echo", "mine")])
+        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 1), ("echo", "a secret"))
+        self.assertIsNone(given_lately.again(Sender("bob", "bob!m@elsewhere"), 2))
 
     def test_somebody_else_moves_nothing(self) -> None:
         """What they command doesn't move what the other has commanded, so that "the last one" stays the same."""
         given_lately = History()
         for command in ("wipe", "deploy"):
-            given_lately.remember("bob", command, "x", "bob!b@home")
-        given_lately.remember("bob", "deploy", "x", "bob!m@elsewhere")
-        self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("deploy", "x"))
-        given_lately.remember("bob", "wipe", "x", "bob!b@home")
-        self.assertEqual(given_lately.of("bob", "bob!b@home"), [("deploy", "x"), ("wipe", "x")])
+            given_lately.remember(Sender("bob", "bob!b@home"), command, "x")
+        given_lately.remember(Sender("bob", "bob!m@elsewhere"), "deploy", "x")
+        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 1), ("deploy", "x"))
+        given_lately.remember(Sender("bob", "bob!b@home"), "wipe", "x")
+        self.assertEqual(given_lately.of(Sender("bob", "bob!b@home")), [("deploy", "x"), ("wipe", "x")])
 
     def test_each_place_has_its_own(self) -> None:
         """A command given in private is neither listed nor repeated in a room, nor the other way round."""
         given_lately = History()
-        given_lately.remember("bob", "echo", "a secret", "bob!b@home")
-        given_lately.remember("bob", "echo", "hello", "bob!b@home", "#ops")
-        self.assertEqual(given_lately.of("bob", "bob!b@home"), [("echo", "a secret")])
-        self.assertEqual(given_lately.of("bob", "bob!b@home", "#ops"), [("echo", "hello")])
-        self.assertEqual(given_lately.of("bob", "bob!b@home", "#dev"), [])
-        self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("echo", "a secret"))
-        self.assertIsNone(given_lately.again("bob", 2, "bob!b@home", "#ops"))
+        given_lately.remember(Sender("bob", "bob!b@home"), "echo", "a secret")
+        given_lately.remember(Sender("bob", "bob!b@home", "#ops"), "echo", "hello")
+        self.assertEqual(given_lately.of(Sender("bob", "bob!b@home")), [("echo", "a secret")])
+        self.assertEqual(given_lately.of(Sender("bob", "bob!b@home", "#ops")), [("echo", "hello")])
+        self.assertEqual(given_lately.of(Sender("bob", "bob!b@home", "#dev")), [])
+        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 1), ("echo", "a secret"))
+        self.assertIsNone(given_lately.again(Sender("bob", "bob!b@home", "#ops"), 2))
 
     def test_same_command_in_another_place(self) -> None:
         """Giving a command again in a room leaves it where it was in the private history."""
         given_lately = History()
         for command in ("deploy", "wipe"):
-            given_lately.remember("bob", command, "x", "bob!b@home")
-        given_lately.remember("bob", "deploy", "x", "bob!b@home", "#ops")
-        self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("wipe", "x"))
-        self.assertEqual(given_lately.again("bob", 2, "bob!b@home"), ("deploy", "x"))
+            given_lately.remember(Sender("bob", "bob!b@home"), command, "x")
+        given_lately.remember(Sender("bob", "bob!b@home", "#ops"), "deploy", "x")
+        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 1), ("wipe", "x"))
+        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 2), ("deploy", "x"))
 
     def test_what_plugins_put_there(self) -> None:
         """A plugin may write into it as into errbot's, and that is anybody's of that name."""
         given_lately = History()
         given_lately["bob"].append(("echo", "x"))
-        self.assertEqual(given_lately.again("bob", 1, "bob!b@home"), ("echo", "x"))
-        self.assertEqual(given_lately.again("bob", 1, "bob!b@home", "#ops"), ("echo", "x"))
+        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 1), ("echo", "x"))
+        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home", "#ops"), 1), ("echo", "x"))
 
     def test_persons_are_forgotten(self) -> None:
         """However many persons there are, no more than so many are remembered."""
         self.patch(history, "PERSONS", 3)
         given_lately = History()
         for person in "abcd":
-            given_lately.remember(person, "echo", "")
+            given_lately.remember(Sender(person), "echo", "")
         self.assertEqual(list(given_lately), ["b", "c", "d"])
 
     @given(st.text())
