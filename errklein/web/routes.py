@@ -10,8 +10,7 @@ work. Until that is done such a request waits.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,34 +21,17 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 from werkzeug.routing.map import MapAdapter
 
-from errklein.running import Placement, place
+from errklein.running import place
+from errklein.web.claims import Claims, HookKey, RouteInfo
 from errklein.webhooks import Hook
 
 _MEMORY = 1024
 _AT_ONCE = 24
 _SLICE = 12
-_VARIABLE = re.compile(r"<(?:([a-zA-Z_][a-zA-Z0-9_]*(?:\(.*?\))?):)?[a-zA-Z_][a-zA-Z0-9_]*>")
-
-Claim = tuple[str, str]
 
 
 class RuleError(ValueError):
     """A hook has a rule that is no rule; str() is one line that names the hook."""
-
-
-@dataclass(frozen=True)
-class RouteInfo:
-    """What `hook` answers: `methods` at `rule`. `shadowed_by` has the other verbs that the hook declares."""
-
-    hook: Hook
-    rule: str
-    methods: tuple[str, ...]
-    shadowed_by: Hook | None
-
-    @property
-    def shadowed(self) -> bool:
-        """Whether another plugin's hook has the URL, wholly or for some verbs."""
-        return self.shadowed_by is not None
 
 
 class Route:
@@ -96,7 +78,8 @@ class Rebuilding(Exception):
 class RoutesReactor(Protocol):
     """What the table needs of a reactor."""
 
-    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall: ...
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
+        """As IReactorTime has it."""
 
 
 Execute = Callable[[Any, Route, Mapping[str, Any]], Any]
@@ -115,11 +98,9 @@ class Routes:
         self._reactor = reactor
         self._execute = execute
         self._shadowed = shadowed
-        self._hooks: dict[str, tuple[Hook, ...]] = {}
-        self._claims: dict[Claim, list[Hook]] = {}
-        self._places: dict[str, int] = {}
+        self._claims = Claims()
         self._routes: dict[str, Route] = {}
-        self._of_hook: dict[tuple[str, str], list[Route]] = {}
+        self._of_hook: dict[HookKey, list[Route]] = {}
         self._number = 0
         self._app, self._adapter = _new_app()
         self._memory: dict[tuple[bytes, bytes], Match] = {}
@@ -147,55 +128,18 @@ class Routes:
         `place` is the owner's number in the order of activation, by default the next one. Of two hooks that claim a URL
         and verb, that of the lower place answers. What an owner that has hooks already claims in addition comes last.
         """
-        old = self._hooks.get(owner, ())
-        known = owner in self._places
-        if not known:
-            self._places[owner] = max(self._places.values(), default=-1) + 1 if place is None else place
+        old = self._claims.of(owner)
         try:
-            self._install(owner, hooks)
+            self._install(owner, hooks, place)
         except RuleError:
             self._install(owner, old)
-            if not known:
-                del self._places[owner]
             raise
-        self._report(hooks, old)
-        if not hooks:
-            del self._places[owner]
+        for hook, by in self._claims.newly_shadowed(hooks, old):
+            self._shadowed(hook, by)
         self.release(owner)
 
-    def _install(self, owner: str, hooks: Sequence[Hook]) -> None:
-        old = self._hooks.get(owner, ())
-        # Claims of hooks that stay keep their place in the queue.
-        places = {hook.key: hook for hook in hooks}
-        for hook in old:
-            renewed = places.get(hook.key)
-            for claim in _claims_of(hook):
-                queue = self._claims[claim]
-                if renewed is not None and claim in _claims_of(renewed):
-                    queue[queue.index(hook)] = renewed
-                else:
-                    queue.remove(hook)
-                    if not queue:
-                        del self._claims[claim]
-        for hook in hooks:
-            for claim in _claims_of(hook):
-                queue = self._claims.setdefault(claim, [])
-                if hook not in queue:
-                    queue.insert(self._position(hook, queue, new=not old), hook)
-        if hooks:
-            self._hooks[owner] = tuple(hooks)
-        else:
-            self._hooks.pop(owner, None)
-        touched = {claim for hook in (*old, *hooks) for claim in _claims_of(hook)}
-        self._settle(touched, {hook.key for hook in old} | set(places))
-
-    def _position(self, hook: Hook, queue: Sequence[Hook], new: bool) -> int:
-        """Where a hook comes in the queue: by its place, or last if its owner has hooks already."""
-        if new:
-            for index, other in enumerate(queue):
-                if self._places[other.owner] > self._places[hook.owner]:
-                    return index
-        return len(queue)
+    def _install(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> None:
+        self._settle(self._claims.replace(owner, hooks, place))
 
     def remove(self, owner: str) -> None:
         """Forget the owner's hooks, and end a hold."""
@@ -226,7 +170,7 @@ class Routes:
 
     def hooks(self) -> Sequence[RouteInfo]:
         """Every hook, by plugin in the order of activation, with what it answers now."""
-        return [self._info(hook) for hooks in self._hooks.values() for hook in hooks]
+        return [self._claims.info(hook) for hook in self._claims.hooks()]
 
     def remembered(self, path: bytes, method: bytes) -> Match | None:
         """The match for an escaped path that was matched before and has no variable in its rule."""
@@ -260,7 +204,7 @@ class Routes:
         """Call the endpoint of a match, as Klein would."""
         return self._app.execute_endpoint(match.route.endpoint, request, **match.captures)
 
-    def url_for(self, hook_key: tuple[str, str], values: Mapping[str, Any]) -> str | None:
+    def url_for(self, hook_key: HookKey, values: Mapping[str, Any]) -> str | None:
         """The path at which a hook answers, with the rule's variables filled in; None if it has none."""
         for route in self._of_hook.get(hook_key, ()):
             return self._adapter.build(route.endpoint, values)
@@ -268,15 +212,13 @@ class Routes:
 
     # How it works.
 
-    def _settle(self, touched: set[Claim], keys: set[tuple[str, str]]) -> None:
-        """Make the routes follow the claims."""
-        for claim in touched:
-            keys.update(hook.key for hook in self._claims.get(claim, ()))
-        current = {hook.key: hook for hooks in self._hooks.values() for hook in hooks if hook.key in keys}
+    def _settle(self, keys: set[HookKey]) -> None:
+        """Make the routes of these hooks follow the claims."""
+        current = {hook.key: hook for hook in self._claims.hooks() if hook.key in keys}
         added = []
         for key in sorted(keys):
             hook = current.get(key)
-            methods = frozenset() if hook is None else frozenset(self._verbs_of(hook))
+            methods = frozenset() if hook is None else frozenset(self._claims.won_by(hook))
             kept = []
             for route in self._of_hook.get(key, ()):
                 if hook is not None and route.rule == hook.declaration.rule and route.methods <= methods:
@@ -305,39 +247,6 @@ class Routes:
                 self._add(self._app, route)
             if self._gone > len(self._routes):
                 self._rebuild()
-
-    def _verbs_of(self, hook: Hook) -> Iterator[str]:
-        for claim in _claims_of(hook):
-            if self._claims[claim][0] is hook:
-                yield claim[1]
-
-    def _info(self, hook: Hook) -> RouteInfo:
-        methods = []
-        by = None
-        for claim in _claims_of(hook):
-            first = self._claims[claim][0]
-            if first is hook:
-                methods.append(claim[1])
-            else:
-                by = first
-        return RouteInfo(hook, hook.declaration.rule, tuple(methods), by)
-
-    def _report(self, hooks: Sequence[Hook], old: Sequence[Hook]) -> None:
-        """Tell of new hooks that another one shadows, and of those that they shadow."""
-        known = {hook.key for hook in old}
-        losers: dict[tuple[str, str], tuple[Hook, Hook]] = {}
-        for hook in hooks:
-            if hook.key in known:
-                continue
-            by = self._info(hook).shadowed_by
-            if by is not None:
-                self._shadowed(hook, by)
-            for claim in _claims_of(hook):
-                first, *others = self._claims[claim]
-                if first is hook and others and others[0].owner != hook.owner:
-                    losers[others[0].key] = others[0], hook
-        for loser, hook in losers.values():
-            self._shadowed(loser, hook)
 
     def _add(self, app: Klein, route: Route) -> None:
         def endpoint(request: Any, **captures: Any) -> Any:
@@ -393,15 +302,3 @@ def _bind(app: Klein, hook: Hook | None, rule: str, methods: Iterable[str], endp
     except Exception as error:
         reason = str(error) or type(error).__name__
         raise RuleError(f"{hook}: the rule {rule!r} can't be used: {reason}") from error
-
-
-def _claims_of(hook: Hook) -> list[Claim]:
-    """The URL and verbs that a hook claims. Rules that differ in the names of their variables are the same URL."""
-    rule = _VARIABLE.sub(lambda variable: f"<{variable[1] or 'string'}>", hook.declaration.rule)
-    methods = list(dict.fromkeys(hook.declaration.methods))
-    if "GET" in methods and "HEAD" not in methods:
-        methods.append("HEAD")
-    return [(rule, method) for method in methods]
-
-
-__all__ = ["Match", "NoRoute", "Placement", "Rebuilding", "Route", "RouteInfo", "Routes", "RuleError"]

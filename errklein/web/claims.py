@@ -1,0 +1,138 @@
+"""The URLs and verbs that plugins' hooks claim, and which hook answers each: the one of the plugin with the lowest place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from errklein.webhooks import Hook
+
+_VARIABLE = re.compile(r"<(?:([a-zA-Z_][a-zA-Z0-9_]*(?:\(.*?\))?):)?[a-zA-Z_][a-zA-Z0-9_]*>")
+
+Claim = tuple[str, str]
+"""A URL, as a rule whose variables have no names, and a verb."""
+
+HookKey = tuple[str, str]
+"""`Hook.key`."""
+
+
+@dataclass(frozen=True)
+class RouteInfo:
+    """What `hook` answers: `methods` at `rule`. `shadowed_by` has the other verbs that the hook declares."""
+
+    hook: Hook
+    rule: str
+    methods: tuple[str, ...]
+    shadowed_by: Hook | None
+
+    @property
+    def shadowed(self) -> bool:
+        """Whether another plugin's hook has the URL, wholly or for some verbs."""
+        return self.shadowed_by is not None
+
+
+class Claims:
+    """The hooks of each owner, and for each URL and verb those that claim it; the first one answers."""
+
+    def __init__(self) -> None:
+        self._hooks: dict[str, tuple[Hook, ...]] = {}
+        self._claims: dict[Claim, list[Hook]] = {}
+        self._places: dict[str, int] = {}
+
+    def of(self, owner: str) -> Sequence[Hook]:
+        """The owner's hooks."""
+        return self._hooks.get(owner, ())
+
+    def hooks(self) -> Iterator[Hook]:
+        """Every hook, by owner."""
+        for hooks in self._hooks.values():
+            yield from hooks
+
+    def replace(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> set[HookKey]:
+        """Make these all of the owner's hooks; returns the keys of hooks that may answer something else than before.
+
+        `place` is that of an owner without hooks, by default the next one. What an owner that has hooks already claims in
+        addition comes last.
+        """
+        old = self.of(owner)
+        if not old:
+            self._places[owner] = max(self._places.values(), default=-1) + 1 if place is None else place
+        # Claims of hooks that stay keep their place in the queue.
+        new = {hook.key: hook for hook in hooks}
+        for hook in old:
+            renewed = new.get(hook.key)
+            for claim in _claims_of(hook):
+                queue = self._claims[claim]
+                if renewed is not None and claim in _claims_of(renewed):
+                    queue[queue.index(hook)] = renewed
+                else:
+                    queue.remove(hook)
+                    if not queue:
+                        del self._claims[claim]
+        for hook in hooks:
+            for claim in _claims_of(hook):
+                queue = self._claims.setdefault(claim, [])
+                if hook not in queue:
+                    queue.insert(self._position(hook, queue, is_new=not old), hook)
+        if hooks:
+            self._hooks[owner] = tuple(hooks)
+        else:
+            self._hooks.pop(owner, None)
+            del self._places[owner]
+        changed = {hook.key for hook in (*old, *hooks)}
+        for hook in (*old, *hooks):
+            for claim in _claims_of(hook):
+                changed.update(other.key for other in self._claims.get(claim, ()))
+        return changed
+
+    def _position(self, hook: Hook, queue: Sequence[Hook], is_new: bool) -> int:
+        """Where a hook comes in the queue: by its place, or last if its owner has hooks already."""
+        if is_new:
+            for index, other in enumerate(queue):
+                if self._places[other.owner] > self._places[hook.owner]:
+                    return index
+        return len(queue)
+
+    def won_by(self, hook: Hook) -> Iterator[str]:
+        """The verbs that the hook answers."""
+        for claim in _claims_of(hook):
+            if self._claims[claim][0] is hook:
+                yield claim[1]
+
+    def info(self, hook: Hook) -> RouteInfo:
+        """What the hook answers."""
+        methods = []
+        by = None
+        for claim in _claims_of(hook):
+            first = self._claims[claim][0]
+            if first is hook:
+                methods.append(claim[1])
+            else:
+                by = first
+        return RouteInfo(hook, hook.declaration.rule, tuple(methods), by)
+
+    def newly_shadowed(self, hooks: Sequence[Hook], old: Sequence[Hook]) -> Iterator[tuple[Hook, Hook]]:
+        """The hooks that weren't among the `old` ones and are shadowed, and those that they shadow, each with the other one."""
+        known = {hook.key for hook in old}
+        losers: dict[HookKey, tuple[Hook, Hook]] = {}
+        for hook in hooks:
+            if hook.key in known:
+                continue
+            by = self.info(hook).shadowed_by
+            if by is not None:
+                yield hook, by
+            for claim in _claims_of(hook):
+                first, *others = self._claims[claim]
+                if first is hook and others and others[0].owner != hook.owner:
+                    losers[others[0].key] = others[0], hook
+        yield from losers.values()
+
+
+def _claims_of(hook: Hook) -> list[Claim]:
+    """The URL and verbs that a hook claims. Rules that differ in the names of their variables are the same URL."""
+    rule = _VARIABLE.sub(lambda variable: f"<{variable[1] or 'string'}>", hook.declaration.rule)
+    methods = list(dict.fromkeys(hook.declaration.methods))
+    if "GET" in methods and "HEAD" not in methods:
+        methods.append("HEAD")
+    return [(rule, method) for method in methods]
