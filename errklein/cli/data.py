@@ -17,7 +17,7 @@ from errklein.config import Config
 from errklein.data_dir import DataDirectory
 from errklein.logs import escape
 from errklein.plugins.storages import check_storage, database_of, make_storage
-from errklein.plugins.stored_classes import find_class, find_restored_class
+from errklein.plugins.stored_classes import STORED_VALUES
 from errklein.plugins.stored_names import NameJudge, plugs_of
 from errklein.ports import Storage
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue
@@ -208,14 +208,7 @@ def _put(
             raise StorageError(
                 f"{namespace}: the bot can't use a value of type {kind} as its {key!r}; nothing was changed"
             )
-    put_rows(
-        storage,
-        rows,
-        instead_of,
-        trusted=trusted,
-        find_class=find_class,
-        find_restored_class=find_restored_class,
-    )
+    put_rows(storage, rows, instead_of, trusted=trusted, values=STORED_VALUES)
 
 
 def _namespaces(config: Config) -> list[str]:

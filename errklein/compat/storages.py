@@ -8,7 +8,7 @@ from typing import Any
 
 from errklein.compat import core_storage
 from errklein.plugins.storages import load_storage_class
-from errklein.plugins.stored_classes import find_class, find_restored_class
+from errklein.plugins.stored_classes import STORED_VALUES
 from errklein.plugins.stored_names import NameJudge, plugs_of
 from errklein.storage import StorageError
 from errklein.storage.backup import is_backup, read_backup
@@ -44,6 +44,6 @@ def restore_bot_from_backup(backup_filename: str | Path, *, bot: Any, log: loggi
     refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(bot.bot_config)), ())
     if refusals:
         raise StorageError(f"{path}: nothing was restored: {'; '.join(refusals)}")
-    put_rows(bot.storage, read.rows, find_class=find_class, find_restored_class=find_restored_class)
+    put_rows(bot.storage, read.rows, values=STORED_VALUES)
     for problem in [*warnings, *read.problems]:
         (log or logging.getLogger("errbot")).error("%s", problem)

@@ -15,7 +15,7 @@ from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.imports import load_module
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugError, PlugFile
-from errklein.plugins.stored_classes import find_class, find_restored_class
+from errklein.plugins.stored_classes import STORED_VALUES
 from errklein.ports import Storage
 from errklein.settings import STORAGES
 from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage, StorageError
@@ -34,7 +34,7 @@ def make_storage(config: Config) -> Storage:
     if config.STORAGE == "Memory":
         return MemoryStorage()
     if config.STORAGE == "Shelf":
-        return SQLiteStorage(database_of(config), find_class, find_restored_class)
+        return SQLiteStorage(database_of(config), STORED_VALUES)
     cls = load_storage_class(config)
     try:
         opener: Any = cls(config)

@@ -24,6 +24,7 @@ from errklein.compat.names import ERRBOT, FACADES
 from errklein.plugins.imports import PACKAGE
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.slugs import slug
+from errklein.storage.reading import ValueReader
 
 _ERRBOT_PLUGINS = "errbot.plugins."
 
@@ -80,6 +81,10 @@ def find_restored_class(namespace: str, module: str, qualname: str) -> object | 
         return identifier_of_errbot if qualname.endswith(_IDENTIFIER) else ErrbotBackend(module, qualname)
     local = module_of_plugin(namespace, module)
     return None if local is None else _defined_in(f"{PACKAGE}.{slug(namespace)}", local, qualname)
+
+
+STORED_VALUES = ValueReader(find_class, find_restored_class)
+"""Reads the values of plugins."""
 
 
 @dataclass(frozen=True)

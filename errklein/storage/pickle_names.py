@@ -40,9 +40,6 @@ class _Recorder(RestrictedUnpickler):
         self.names.add((module, name))
         return self._stand_ins.setdefault((module, name), type("StandIn", (_StandIn,), {}))
 
-    def make_bytes(self, text: str) -> object:
-        return b""
-
 
 class _StandIn:
     """Accepts every operation of the unpickler on a class or instance, and stores nothing."""

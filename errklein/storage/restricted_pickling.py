@@ -29,12 +29,16 @@ from typing import Any, ClassVar
 
 from errklein.storage.pickling import FindClass, plugin_global
 from errklein.storage.plain_pickling import plain_value
-from errklein.storage.standard_names import is_standard, latin1_bytes, standard_object
+from errklein.storage.standard_names import is_standard, standard_object
 
 _SHARED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, enum.Enum)
 """Types of objects that the whole process shares, so BUILD must not change them."""
 
 _BUILD: Callable[..., None] = pickle._Unpickler.dispatch[pickle.BUILD[0]]
+
+
+def _unknown(module: str, name: str) -> None:
+    """Knows no class."""
 
 
 class ForbiddenName(Exception):
@@ -67,10 +71,6 @@ class RestrictedUnpickler(pickle._Unpickler):
         """The object for a name, which is given as in Python 3; raises ForbiddenName."""
         raise ForbiddenName(module, name)
 
-    def make_bytes(self, text: str) -> object:
-        """The bytes of the text in Latin-1."""
-        return latin1_bytes(text)
-
     def find_class(self, module: str, name: str) -> Any:
         """Called by pickle for each name, and by errklein's own pickles for names of plugins' classes."""
         if not isinstance(module, str) or not isinstance(name, str):
@@ -97,7 +97,7 @@ class RestrictedUnpickler(pickle._Unpickler):
     def _encode(self, *args: Any) -> Any:
         """`_codecs.encode`, as pickle calls it for bytes."""
         if len(args) == 2 and isinstance(args[0], str) and args[1] in ("latin1", "latin-1"):
-            return self.make_bytes(args[0])
+            return args[0].encode("latin1")
         function: Any = self.look_up("_codecs", "encode")
         return function(*args)
 
@@ -128,9 +128,7 @@ class RestrictedUnpickler(pickle._Unpickler):
 
 
 class _Reader(RestrictedUnpickler):
-    def __init__(
-        self, data: bytes, find: FindClass | None, find_any: FindClass | None, trusted: Collection[str]
-    ) -> None:
+    def __init__(self, data: bytes, find: FindClass, find_any: FindClass, trusted: Collection[str]) -> None:
         super().__init__(BytesIO(data))
         self._find = find
         self._find_any = find_any
@@ -140,9 +138,9 @@ class _Reader(RestrictedUnpickler):
         if is_standard(module, name):
             return standard_object(module, name)
         if f"{module}.{name}" in self._trusted:
-            found = None if self._find_any is None else self._find_any(module, name)
+            found = self._find_any(module, name)
             return reduce(getattr, name.split("."), import_module(module)) if found is None else found
-        found = None if self._find is None else self._find(module, name)
+        found = self._find(module, name)
         if found is None:
             raise ForbiddenName(module, name)
         return found
@@ -150,8 +148,8 @@ class _Reader(RestrictedUnpickler):
 
 def restricted_loads(
     data: bytes,
-    find: FindClass | None = None,
-    find_any: FindClass | None = None,
+    find: FindClass = _unknown,
+    find_any: FindClass = _unknown,
     trusted: Collection[str] = (),
 ) -> Any:
     """The value of a pickle from outside.

@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from errklein.storage.errors import StorageError, UnreadableValue, UnstorableValue, explained
-from errklein.storage.pickling import dumps, loads
-from errklein.storage.restricted_pickling import restricted_loads
+from errklein.storage.pickling import dumps
+from errklein.storage.reading import DEFAULT_READER, ValueReader
 from errklein.storage.schema import upgrade
 
 DATABASE = "errklein.sqlite"
@@ -25,9 +24,6 @@ DATABASE = "errklein.sqlite"
 
 BUSY_TIMEOUT = 2.0
 """How many seconds a write waits for another program, such as a backup, to let go of the file."""
-
-FindStoredClass = Callable[[str, str, str], object]
-"""Looks up a class or function that a stored value names, by namespace, module and name; returns None for an unknown one."""
 
 _NAMES = "SELECT namespace, key FROM stored"
 
@@ -44,21 +40,13 @@ class SQLiteStorage:
     """All namespaces in the file at `path`, which is made if it isn't there, readable by its owner alone.
 
     It may be used from any thread: writes take turns, and reads have a connection of their own, so they don't wait for
-    a write that is on its way to the disk. `find_class` looks up each class that a stored value names; if
-    it returns None, the class is imported from the module that the value names. For a restored value, `find_restored_class`
-    looks up the classes that aren't in `standard_names`; if it returns None, the value is refused. All calls raise
-    StorageError, a line that names the file and what to do.
+    a write that is on its way to the disk. `values` reads the pickles. Raises StorageError, here and in each call, in one
+    line that names the file and what to do.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        find_class: FindStoredClass | None = None,
-        find_restored_class: FindStoredClass | None = None,
-    ) -> None:
+    def __init__(self, path: Path, values: ValueReader = DEFAULT_READER) -> None:
         self.path = path
-        self._find_class = find_class
-        self._find_restored_class = find_restored_class
+        self._values = values
         self._closed = False
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
@@ -157,12 +145,8 @@ class SQLiteStorage:
                 raise explained(self.path, error) from error
 
     def load(self, namespace: str, data: bytes, trusted: str | None) -> Any:
-        """The value of a row, restricted as its mark `trusted` says; raises any error of unpickling."""
-        find_any = None if self._find_class is None else partial(self._find_class, namespace)
-        if trusted is None:
-            return loads(data, find_any)
-        find = None if self._find_restored_class is None else partial(self._find_restored_class, namespace)
-        return restricted_loads(data, find, find_any, json.loads(trusted))
+        """The value of a row of the namespace, read as its mark `trusted` allows; raises what the value's code raises."""
+        return self._values.load(namespace, data, None if trusted is None else json.loads(trusted))
 
     def _check_open(self) -> None:
         if self._closed:

@@ -50,11 +50,6 @@ STANDARD_NAMES: Mapping[str, tuple[str, ...]] = {
 """Names by module. Only these exact names are allowed, so that none leads to another module, as `datetime.sys` does."""
 
 
-def latin1_bytes(text: str) -> bytes:
-    """What `_codecs.encode(text, "latin1")` returns."""
-    return text.encode("latin1")
-
-
 def _zone(key: str, from_cache: bool) -> zoneinfo.ZoneInfo:
     # ZoneInfo refuses keys that lead out of the directories of time zones.
     return zoneinfo.ZoneInfo(key) if from_cache else zoneinfo.ZoneInfo.no_cache(key)

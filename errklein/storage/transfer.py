@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
-from functools import partial
 
 from errklein.ports import Storage
 from errklein.storage.errors import UnreadableValue, UnstorableValue
-from errklein.storage.pickling import dumps, loads
-from errklein.storage.restricted_pickling import restricted_loads
-from errklein.storage.sqlite import FindStoredClass, Row, SQLiteStorage
+from errklein.storage.pickling import dumps
+from errklein.storage.reading import DEFAULT_READER, ValueReader
+from errklein.storage.sqlite import Row, SQLiteStorage
 
 
 def rows_of(storage: Storage, names: Iterable[str] = ()) -> Iterator[Row]:
@@ -42,36 +41,30 @@ def put_rows(
     instead_of: Iterable[str] = (),
     *,
     trusted: Collection[str] | None = (),
-    find_class: FindStoredClass | None = None,
-    find_restored_class: FindStoredClass | None = None,
+    values: ValueReader = DEFAULT_READER,
 ) -> None:
     """Keep the rows; the namespaces `instead_of` lose what they have. May block.
 
-    In errklein's own file this is one transaction, and each value is marked as restored, with the names that are `trusted`;
-    None is for values of the bot's own, which aren't restricted. Other storages have no place for such a mark and store
-    objects, so all values are unpickled first, with the same restrictions; the classes that they name must be importable.
-    Raises UnreadableValue before anything is changed.
+    With errklein's own file all of it happens or nothing, and each value is marked as restored, with the names that are
+    `trusted`; None is for values of the bot's own, which aren't restricted. Any other storage has no place for such a mark,
+    and gets each value as the object that it is: all values are made objects first by `values`, restricted as in SQLiteStorage,
+    so the classes that they name have to be there. Raises UnreadableValue before anything is changed.
     """
     if isinstance(storage, SQLiteStorage):
         storage.put(rows, instead_of, trusted)
         return
 
     def value_of(namespace: str, key: str, data: bytes) -> object:
-        find = None if find_restored_class is None else partial(find_restored_class, namespace)
-        find_any = None if find_class is None else partial(find_class, namespace)
         try:
-            value: object = (
-                loads(data, find_any) if trusted is None else restricted_loads(data, find, find_any, trusted)
-            )
+            return values.load(namespace, data, trusted)
         except Exception as error:
             raise UnreadableValue(namespace, key, error) from error
-        return value
 
-    values = [(namespace, key, value_of(namespace, key, data)) for namespace, key, data in rows]
+    read = [(namespace, key, value_of(namespace, key, data)) for namespace, key, data in rows]
     for namespace in instead_of:
         with closing(storage.open(namespace)) as store:
             for key in list(store.keys()):
                 store.remove(key)
-    for namespace, key, value in values:
+    for namespace, key, value in read:
         with closing(storage.open(namespace)) as store:
             store.set(key, value)

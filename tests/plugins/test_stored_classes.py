@@ -18,7 +18,7 @@ from errklein.compat import holder
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.stored_classes import VALUE_CLASSES, find_class, find_restored_class
+from errklein.plugins.stored_classes import STORED_VALUES, VALUE_CLASSES, find_class, find_restored_class
 from errklein.storage import SQLiteStorage, UnreadableValue
 from errklein.storage.pickling import dumps
 from tests.storage.hostile_pickles import hostile_pickles
@@ -87,7 +87,7 @@ class StoredClassesCase(SynchronousTestCase):
         (self.directory / "greeter.py").write_text(MODULE)
         (self.directory / "mood.py").write_text("import os\nclass Mood:\n    pass\n")
         self.plug = PlugFile.load(self.directory / "greeter.plug")
-        self.storage = SQLiteStorage(self.directory / "file", find_class, find_restored_class)
+        self.storage = SQLiteStorage(self.directory / "file", STORED_VALUES)
         self.addCleanup(self.storage.close)
         self.addCleanup(unload, self.plug)
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.storage import SQLiteStorage, UnreadableValue, UnstorableValue
 from errklein.storage.pickling import loads
+from errklein.storage.reading import ValueReader
 
 MODULE = "errklein_plugins.greeter.greeter"
 
@@ -203,7 +204,7 @@ class FindClassTests(PluginCase):
         self.store.set("note", module.Note("hello"))
         self.storage.close()
         asked: list[tuple[str, str, str]] = []
-        self.storage = SQLiteStorage(self.path, lambda *question: asked.append(question))
+        self.storage = SQLiteStorage(self.path, ValueReader(lambda *question: asked.append(question)))
         self.assertEqual(self.storage.open("Greeter").get("note"), module.Note("hello"))
         self.assertEqual(asked, [("Greeter", MODULE, "Note")])
 

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 import errklein
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue, schema
 from errklein.storage import sqlite as sqlite_storage
+from errklein.storage.reading import ValueReader
 from errklein.storage.schema import STEPS, upgrade
 from tests.storage.crash import kill_during_assignments
 
@@ -293,7 +294,8 @@ class ValueTests(SQLiteCase):
         self.assertTrue(str(error).endswith("nothing was changed: Silent"), str(error))
         self.assertEqual(store.len(), 0)
         storage.put([("Greeter", "a", b"cgone\nThing\n.")])
-        with closing(SQLiteStorage(storage.path, None, lambda *name: Awkward().__reduce__())) as failing:
+        values = ValueReader(find_restored_class=lambda *name: Awkward().__reduce__())
+        with closing(SQLiteStorage(storage.path, values)) as failing:
             error = self.assertRaises(UnreadableValue, failing.open("Greeter").get, "a")
         self.assertTrue(str(error).endswith("left as it is: Silent"), str(error))
 

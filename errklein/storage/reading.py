@@ -1,0 +1,45 @@
+"""Reads stored values: the bot's own without a restriction, restored ones with the restriction of `restricted_pickling`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from errklein.storage.pickling import loads
+from errklein.storage.restricted_pickling import restricted_loads
+
+FindStoredClass = Callable[[str, str, str], object]
+"""Looks up a class or function that a stored value names: by namespace, module and name. None: not known here."""
+
+
+def _unknown(*name: str) -> None:
+    """Knows no class."""
+
+
+@dataclass(frozen=True)
+class ValueReader:
+    """Looks up the classes that values name.
+
+    `find_class` is asked first for each class of a value of the bot's own, or a trusted one; what it doesn't know is where
+    the value says. `find_restored_class` finds the classes that a restored value may use besides those of `standard_names`;
+    what it doesn't know is refused.
+    """
+
+    find_class: FindStoredClass = _unknown
+    find_restored_class: FindStoredClass = _unknown
+
+    def load(self, namespace: str, data: bytes, trusted: Collection[str] | None) -> Any:
+        """The value of a pickle in the namespace; raises what the value's code raises.
+
+        `trusted` are the names that a restored value may use in addition; None: the value is the bot's own.
+        """
+        find_class = partial(self.find_class, namespace)
+        if trusted is None:
+            return loads(data, find_class)
+        return restricted_loads(data, partial(self.find_restored_class, namespace), find_class, trusted)
+
+
+DEFAULT_READER = ValueReader()
+"""Finds each class where the value says; restored values may use those of `standard_names` only."""
