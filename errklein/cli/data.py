@@ -21,8 +21,8 @@ from errklein.plugins.stored_classes import STORED_VALUES
 from errklein.plugins.stored_names import NameJudge, plugs_of
 from errklein.ports import Storage
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue
-from errklein.storage.backup import BACKUP_NAME, is_backup, read_backup, write_backup
-from errklein.storage.errbot_backup import read_errbot_backup
+from errklein.storage.backup import BACKUP_NAME, write_backup
+from errklein.storage.errbot_backup import read_any_backup
 from errklein.storage.importing import MARK, SETTLED, imported_shelves, plan_import
 from errklein.storage.pickling import dumps
 from errklein.storage.plain_pickling import plain_value
@@ -88,13 +88,8 @@ def restore(config: Config, file: Path | None = None, force: bool = False, trust
     further names, as "module.qualname", that the values may use; nothing is restored if one uses a forbidden name.
     """
     file = _newest_kind(config) if file is None else file
-    problems: list[str] = []
-    if is_backup(file):
-        rows = read_backup(file)
-    else:
-        read = read_errbot_backup(file)
-        rows, problems = read.rows, read.problems
-    refusals, warnings = check_rows(rows, NameJudge(plugs_of(config)), trusted)
+    read = read_any_backup(file)
+    refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(config)), trusted)
     if refusals:
         return _complain([*refusals, f"{file}: nothing was restored"])
     with opened(config) as storage:
@@ -106,9 +101,9 @@ def restore(config: Config, file: Path | None = None, force: bool = False, trust
             )
         if present:
             _keep_what_is_there(config, storage, "before-restore.jsonl")
-        _put(storage, rows, trusted=trusted)
-    _say([*warnings, f"{_values(len(rows))} restored from {file}"])
-    return _complain(problems)
+        _put(storage, read.rows, trusted=trusted)
+    _say([*warnings, f"{_values(len(read.rows))} restored from {file}"])
+    return _complain(read.problems)
 
 
 def storage_get(config: Config, namespace: str) -> int:

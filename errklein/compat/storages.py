@@ -11,10 +11,9 @@ from errklein.plugins.storages import load_storage_class
 from errklein.plugins.stored_classes import STORED_VALUES
 from errklein.plugins.stored_names import NameJudge, plugs_of
 from errklein.storage import StorageError
-from errklein.storage.backup import is_backup, read_backup
 from errklein.storage.base import StoragePluginBase
 from errklein.storage.bundled import MemoryStoragePlugin, ShelfStoragePlugin
-from errklein.storage.errbot_backup import ErrbotBackup, read_errbot_backup
+from errklein.storage.errbot_backup import read_any_backup
 from errklein.storage.restoring import check_rows
 from errklein.storage.transfer import put_rows
 
@@ -40,7 +39,7 @@ def restore_bot_from_backup(backup_filename: str | Path, *, bot: Any, log: loggi
     may not use; use `errklein restore --trust` for such a backup.
     """
     path = Path(backup_filename)
-    read = ErrbotBackup(read_backup(path), []) if is_backup(path) else read_errbot_backup(path)
+    read = read_any_backup(path)
     refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(bot.bot_config)), ())
     if refusals:
         raise StorageError(f"{path}: nothing was restored: {'; '.join(refusals)}")

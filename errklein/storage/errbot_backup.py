@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from errklein.storage.backup import BackupError, read_file
+from errklein.storage.backup import BackupError, is_backup, read_backup, read_file
 from errklein.storage.errors import shortly
 from errklein.storage.pickling import dumps
 from errklein.storage.sqlite import Row
@@ -45,6 +45,11 @@ class ErrbotBackup:
 
     rows: list[Row]
     problems: list[str]
+
+
+def read_any_backup(path: Path) -> ErrbotBackup:
+    """The values in a backup of errklein's or errbot's. Raises BackupError."""
+    return ErrbotBackup(read_backup(path), []) if is_backup(path) else read_errbot_backup(path)
 
 
 def read_errbot_backup(path: Path) -> ErrbotBackup:
