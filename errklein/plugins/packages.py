@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from errklein.compat.facade import step_aside
-from errklein.environment import installed_version, unfulfilled
+from errklein.environment import applies, installed_version, unfulfilled
 from errklein.plugins.programs import ProgramError, run
-from errklein.plugins.requirement_files import RequirementFile, RequirementLine, normalized
+from errklein.plugins.requirement_files import RequirementFile, normalized
 from errklein.plugins.requirements import ERRBOT_VERSION
 
 _SECONDS = 600
@@ -162,8 +162,9 @@ class PackageDirectory:
         Raises RequirementConflict if the item is a URL for a distribution that is.
         """
         name, version = item["metadata"]["name"], item["metadata"]["version"]
-        there = ERRBOT_VERSION if normalized(name) == "errbot" else installed_version(name)
-        if there is None or (normalized(name) != "errbot" and self._has(name)):
+        is_errbot = normalized(name) == "errbot"
+        there = ERRBOT_VERSION if is_errbot else installed_version(name)
+        if there is None or (not is_errbot and self._has(name)):
             return True
         if item["is_direct"]:
             url = item["download_info"]["url"]
@@ -198,9 +199,9 @@ class PackageDirectory:
         """The exception for pip's error: a RequirementConflict if it is about an installed version, else an InstallError."""
         for name, there in _CONSTRAINT.findall(error.output):
             for dependent, wanted, required in _WANTED.findall(error.output):
-                requires = f"{dependent} requires {wanted}" if dependent else f"{wanted} is required"
                 if normalized(required) != normalized(name):
                     continue
+                requires = f"{dependent} requires {wanted}" if dependent else f"{wanted} is required"
                 if name == "errbot":
                     return RequirementConflict(
                         f"{requires}, but errklein provides errbot {there} ({requirements.path})"
@@ -259,7 +260,11 @@ def _pinned(requirements: RequirementFile, plan: Iterable[Mapping[str, Any]]) ->
     URLs and paths are those of the requirements, since pip's report leaves out passwords. pip requires hashes for all lines or
     for none.
     """
-    direct = [line.text for line in requirements.lines if not line.is_plain and _holds(line)]
+    direct = [
+        line.text
+        for line in requirements.lines
+        if line.requirement is None or (not line.is_plain and applies(line.requirement))
+    ]
     yield from direct
     names = {item["metadata"]["name"]: item for item in plan if not (item["is_direct"] and item["requested"])}
     hashes = {name: item["download_info"].get("archive_info", {}).get("hashes", {}) for name, item in names.items()}
@@ -270,12 +275,6 @@ def _pinned(requirements: RequirementFile, plan: Iterable[Mapping[str, Any]]) ->
         else:
             pin = f"{name}=={item['metadata']['version']}"
             yield f"{pin} --hash=sha256:{hashes[name]['sha256']}" if can_hash else pin
-
-
-def _holds(line: RequirementLine) -> bool:
-    return (
-        line.requirement is None or line.requirement.marker is None or line.requirement.marker.evaluate({"extra": ""})
-    )
 
 
 def _write_errbot(directory: Path) -> Path:

@@ -215,7 +215,7 @@ def _accept(port: object, accept: bool) -> None:
 
 def identify(description: str) -> Endpoint:
     """What a description means, the same for each way to write it. Raises ValueError for what is no description."""
-    kind, *arguments = _split(description)
+    kind, *arguments = _parts(description)
     kind = kind.strip().lower()
     if not kind or not arguments:
         raise ValueError("an endpoint is written like tcp:3141:interface=127.0.0.1")
@@ -230,10 +230,6 @@ def identify(description: str) -> Endpoint:
         else:
             named[next(positions, str(number))] = _unescape(argument)
     return kind, frozenset(named.items())
-
-
-def _split(description: str) -> Sequence[str]:
-    return list(_parts(description))
 
 
 def _parts(description: str) -> Iterator[str]:
