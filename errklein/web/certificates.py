@@ -139,7 +139,7 @@ class Directory:
         return found, {**problems, **unmatched}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Served:
     """A certificate in use, with its OpenSSL context."""
 
@@ -167,7 +167,7 @@ class CertificateStore:
         self._by_name: dict[str, _Served] = {}
         self._default: _Served | None = None
         self._seen: object = None
-        self._problems: dict[tuple[Path, _Status, str], str] = {}
+        self._problems: list[tuple[Path, _Status, str]] = []
         self.problems = self.reload()
         """The errors in the files when the store was created, a line each."""
         if not any(not served.identity.is_expired(now()) for served in self._served):
@@ -192,7 +192,7 @@ class CertificateStore:
             return None
         known = self._problems
         self.reload()
-        return [line for problem, line in self._problems.items() if problem not in known]
+        return [problem[2] for problem in self._problems if problem not in known]
 
     def reload(self) -> list[str]:
         """Read the files again. Returns all errors in them, a line each."""
@@ -207,8 +207,8 @@ class CertificateStore:
         for served in self._in_use():
             if served.identity.is_expired(self._now()):
                 problems.setdefault(served.identity.path, _expired(served.identity))
-        self._problems = {(path, _status(path), line): line for path, line in problems.items()}
-        return list(self._problems.values())
+        self._problems = [(path, _status(path), line) for path, line in problems.items()]
+        return list(problems.values())
 
     def _look(self) -> tuple[list[Path] | CertificateError, object]:
         """The files, or the error that prevents listing them, and a state that changes when the files do."""
@@ -261,7 +261,7 @@ class CertificateStore:
 
     def _in_use(self) -> list[_Served]:
         chosen = [self._default, *self._by_name.values()]
-        return [served for served in self._served if any(served is other for other in chosen)]
+        return [served for served in self._served if served in chosen]
 
     def _context_for(self, name: bytes | None) -> SSL.Context | None:
         """Called by Twisted during the handshake of a client that requests a name; None selects the default."""
