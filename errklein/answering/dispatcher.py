@@ -214,10 +214,10 @@ class Dispatcher:
             "{sender} may not use {command}: {reason}",
             sender=str(message.frm),
             command=command.name,
-            reason=denial.reason,
+            reason=denial,
         )
         if not config.HIDE_RESTRICTED_ACCESS:
-            self.answers.reply(backend, message, denial.reason, command)
+            self.answers.reply(backend, message, denial, command)
         return True
 
     def _asked_by(self, backend: Backend, message: Message) -> tuple[Caller, Any]:

@@ -292,8 +292,7 @@ class FlowExecutor:
             return "This command requires bot-admin privileges"
         config = self._bot.bot_config.networks[self._backend_of(flow, mover).network]
         asked = Message("", frm=mover, to=self._listener(flow, mover))
-        denial = verdict_on(command, None, Caller.of(asked, config.BOT_ADMINS), config).denial
-        return "" if denial is None else denial.reason
+        return verdict_on(command, None, Caller.of(asked, config.BOT_ADMINS), config).denial or ""
 
     def _stopped(self, failure: Failure, flow: Flow) -> None:
         if not failure.check(PoolStopped):

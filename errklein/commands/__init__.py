@@ -1,6 +1,6 @@
 """Chat commands as values: their declaration, how a message is read, and who may do what. No network here."""
 
-from errklein.commands.access import Caller, Denial, decide
+from errklein.commands.access import Caller
 from errklein.commands.arg_botcmd import arg_botcmd
 from errklein.commands.arguments import (
     ARG_BOTCMD_CHARACTER_REPLACEMENTS,
@@ -27,7 +27,6 @@ __all__ = [
     "CommandDeclaration",
     "CommandError",
     "CommandRegistry",
-    "Denial",
     "HelpRequested",
     "Prefixes",
     "RegisteredCommand",
@@ -37,7 +36,6 @@ __all__ = [
     "botcmd",
     "botmatch",
     "cmdfilter",
-    "decide",
     "find_command",
     "re_botcmd",
     "strip_prefix",

@@ -55,13 +55,6 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Denial:
-    """Why somebody may not use a command, as a sentence for them."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
 class Rule:
     """A line of the configuration that had a say: the value of a key of `ACCESS_CONTROLS[pattern]`, or of
     ACCESS_CONTROLS_DEFAULT if there is no pattern.
@@ -78,11 +71,11 @@ class Rule:
 class Verdict:
     """Whether somebody may use a command, and why.
 
-    `pattern` is the one of ACCESS_CONTROLS that applies, if any does. `rules` are those that were asked: if the command
+    `denial` is the reason if the command is denied, a sentence for the caller, else None. `pattern` is the one of ACCESS_CONTROLS that applies, if any does. `rules` are those that were asked: if the command
     is denied the last one denies it, else all of them agreed.
     """
 
-    denial: Denial | None
+    denial: str | None
     rules: tuple[Rule, ...]
     pattern: str | None
 
@@ -152,24 +145,6 @@ def verdict_on(command: RegisteredCommand, args: str | None, caller: Caller, set
     )
 
 
-def decide(
-    plugin: str,
-    command: str,
-    args: str | None,
-    caller: Caller,
-    *,
-    admin_only: bool,
-    by_default: bool = False,
-    rules: Mapping[str, Mapping[str, Any]],
-    default: Mapping[str, Any],
-) -> Denial | None:
-    """None if `caller` may use the command, else the denial; see `judge`."""
-    verdict = judge(
-        plugin, command, args, caller, admin_only=admin_only, by_default=by_default, rules=rules, default=default
-    )
-    return verdict.denial
-
-
 def judge(
     plugin: str,
     command: str,
@@ -232,8 +207,7 @@ def judge(
                 return "This command may only be issued through a direct message"
         return None
 
-    reason = denial()
-    return Verdict(None if reason is None else Denial(reason), tuple(asked), pattern)
+    return Verdict(denial(), tuple(asked), pattern)
 
 
 def applying(plugin: str, command: str, patterns: Iterable[str]) -> str | None:

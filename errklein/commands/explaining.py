@@ -21,7 +21,7 @@ def explain(
         applies = f"the pattern {show(repr(verdict.pattern))} of ACCESS_CONTROLS applies"
     rules = [_told(rule, show) for rule in verdict.rules]
     if verdict.denial is not None:
-        answer = f"The answer is: {verdict.denial.reason}." if told else "There is no answer (HIDE_RESTRICTED_ACCESS)."
+        answer = f"The answer is: {verdict.denial}." if told else "There is no answer (HIDE_RESTRICTED_ACCESS)."
         return f"{who} may not use {show(command)} {where}: {applies}, and {rules[-1]} denies it. {answer}"
     agreed = f"these allow it: {', '.join(rules)}" if rules else "nothing denies it"
     return f"{who} may use {show(command)} {where}: {applies}, and {agreed}."

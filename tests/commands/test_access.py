@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import Message
-from errklein.commands import Caller, CommandRegistry, botcmd, decide
+from errklein.commands import Caller, CommandRegistry, botcmd
 from errklein.commands.access import admin_by_default, judge, verdict_on
 from errklein.commands.explaining import explain
 
@@ -25,10 +25,10 @@ def reason(
     args: str = "",
 ) -> str:
     """Why the caller may not use "Health:status_gc"; empty if it is allowed."""
-    denial = decide(
+    verdict = judge(
         "Health", "status_gc", args, caller, admin_only=admin_only, rules=rules or {}, default=default or {}
     )
-    return denial.reason if denial else ""
+    return verdict.denial or ""
 
 
 def in_room(caller: Caller, room: str = "#ops") -> Caller:
@@ -59,9 +59,11 @@ class DecideTests(SynchronousTestCase):
         """A rule for a command's own name holds when it was renamed, as another plugin had taken the name."""
         closed = {"Ops Team:deploy": {"allowusers": ("bob",)}}
         for name in ("deploy", "ops_team-deploy", "ops_team-ops_team-deploy"):
-            self.assertIsNotNone(decide("Ops Team", name, "", ALICE, admin_only=False, rules=closed, default={}), name)
+            self.assertIsNotNone(
+                judge("Ops Team", name, "", ALICE, admin_only=False, rules=closed, default={}).denial, name
+            )
         for plugin, name in (("Ops Team", "ops_team-undo"), ("Other", "ops_team-deploy")):
-            self.assertIsNone(decide(plugin, name, "", ALICE, admin_only=False, rules=closed, default={}), name)
+            self.assertIsNone(judge(plugin, name, "", ALICE, admin_only=False, rules=closed, default={}).denial, name)
 
     def test_users_rooms_and_arguments(self) -> None:
         """Each kind of list allows by pattern and denies by pattern."""
@@ -111,10 +113,10 @@ class DecideTests(SynchronousTestCase):
     def test_spaces_around_and_in_names(self) -> None:
         """White space more or less means nothing, nor in a plugin's name."""
         self.assertIn("from this user", reason(rules={" Health : status  gc ": {"denyusers": "*"}}))
-        denial = decide(
+        verdict = judge(
             "My Plugin", "x", "", ALICE, admin_only=False, rules={"my plugin:*": {"denyusers": "*"}}, default={}
         )
-        self.assertIsNotNone(denial)
+        self.assertIsNotNone(verdict.denial)
 
 
 class CallerTests(SynchronousTestCase):
@@ -159,8 +161,7 @@ class AdminByDefaultTests(SynchronousTestCase):
         command = registry.get("open_door")
         assert command is not None
         settings = SimpleNamespace(ACCESS_CONTROLS=rules, ACCESS_CONTROLS_DEFAULT=default or {})
-        denial = verdict_on(command, "", caller, settings).denial
-        return denial.reason if denial else ""
+        return verdict_on(command, "", caller, settings).denial or ""
 
     def test_closed(self) -> None:
         """Rules that name no users, and the default, open nothing."""
@@ -206,10 +207,9 @@ class VerdictTests(SynchronousTestCase):
     ) -> None:
         """What is explained is what is decided, and the rule that is named is in the configuration and decides it."""
         how: dict[str, Any] = {"admin_only": admin_only, "by_default": by_default}
-        denial = decide("Health", "status_gc", args, caller, rules=rules, default=default, **how)
         verdict = judge("Health", "status_gc", args, caller, rules=rules, default=default, **how)
+        denial = verdict.denial
         text = explain(caller, "!status gc", verdict)
-        self.assertEqual(verdict.denial, denial)
         self.assertEqual(denial is None, " may use !status gc " in text)
         self.assertEqual(denial is not None, " may not use !status gc " in text)
         for rule in verdict.rules:
@@ -219,7 +219,7 @@ class VerdictTests(SynchronousTestCase):
                 self.assertIn(repr(rule.value), text if rule is verdict.rules[-1] else repr(rule))
         if denial is None:
             return
-        self.assertIn(denial.reason, text)
+        self.assertIn(denial, text)
         decisive = verdict.rules[-1]
         if decisive.value is None:
             self.assertTrue(admin_only or by_default)
@@ -240,5 +240,5 @@ class VerdictTests(SynchronousTestCase):
         """No configuration opens a command for administrators to anybody else."""
         stranger = Caller(caller.user, caller.room, is_admin=False)
         self.assertIsNotNone(
-            decide("Health", "status_gc", args, stranger, admin_only=True, rules=rules, default=default)
+            judge("Health", "status_gc", args, stranger, admin_only=True, rules=rules, default=default).denial
         )

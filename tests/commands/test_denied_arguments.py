@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.commands import Caller, decide
-from errklein.commands.access import matches
+from errklein.commands import Caller
+from errklein.commands.access import judge, matches
 from errklein.commands.denied_arguments import denies, normalised
 from errklein.text.folding import folded
 from tests.text.test_folding import INVISIBLE
@@ -140,8 +140,8 @@ class RuleTests(SynchronousTestCase):
 
     def denied(self, args: str, **rule: Any) -> bool:
         """Whether the arguments are denied."""
-        decision = decide("Ops", "deploy", args, ANYBODY, admin_only=False, rules={"deploy": rule}, default={})
-        return decision is not None
+        verdict = judge("Ops", "deploy", args, ANYBODY, admin_only=False, rules={"deploy": rule}, default={})
+        return verdict.denial is not None
 
     def test_deny_and_allow(self) -> None:
         """`denyargs` holds in normalised form; `allowargs` allows only what is typed exactly so."""
