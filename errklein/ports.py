@@ -126,6 +126,19 @@ class SendsStreams(Protocol):
         """Offer somebody what the file holds, from any thread; how that goes is seen at the stream."""
 
 
+@runtime_checkable
+class WrapsErrbotBackend(Protocol):
+    """An optional ability of a backend: it wraps one that was written for errbot."""
+
+    legacy: Any
+    """The wrapped backend, a `compat.backends.errbot.ErrBot`."""
+
+
+def layers_of(backend: Backend) -> tuple[object, ...]:
+    """The backend, and the one that it wraps, if any: where to look for an optional ability."""
+    return (backend, backend.legacy) if isinstance(backend, WrapsErrbotBackend) else (backend,)
+
+
 class BackendEvents(Protocol):
     """What a backend tells. The bot implements it; every method is called on the reactor's thread."""
 

@@ -12,7 +12,7 @@ from errklein.answering.disclosure import DetailedError, Disclosure, new_error_i
 from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
 from errklein.commands import CommandError, RegisteredCommand
-from errklein.ports import Backend
+from errklein.ports import Backend, WrapsErrbotBackend
 from errklein.running import PoolStopped
 from errklein.text.masking import masker
 
@@ -103,7 +103,8 @@ class Answers:
         self._fault(failure, backend, message, command)
 
     def _fault(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
-        summary = getattr(backend, "legacy", self._bot).MSG_ERROR_OCCURRED
+        owner = backend.legacy if isinstance(backend, WrapsErrbotBackend) else self._bot
+        summary: str = owner.MSG_ERROR_OCCURRED
         text = self.faulty(failure, backend, message, command, f"{summary}:\n{told(failure)}", summary)
         self.reply(backend, message, text, command)
 

@@ -36,7 +36,7 @@ from errklein.plugins.names import plugin_name
 from errklein.plugins.repos.manager import BotRepoManager
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.plugins.unknown_names import unknown_names
-from errklein.ports import Backend, Storage
+from errklein.ports import Backend, Storage, layers_of
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits
 from errklein.text.masking import masker
@@ -105,7 +105,7 @@ class Bot(Keeping, Hearing):
         if name.startswith("__") or "backends" not in vars(self):
             raise AttributeError(f"the bot has no {name}", name=name, obj=self)
         backend = self.backend
-        for owner in (backend, getattr(backend, "legacy", None)):
+        for owner in layers_of(backend):
             if hasattr(owner, name):
                 return getattr(owner, name)
         if hasattr(StoreMixin, name):

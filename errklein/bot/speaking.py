@@ -10,7 +10,7 @@ from errklein.answering.dispatcher import Dispatcher
 from errklein.answering.handled_network import network_of_handled_message
 from errklein.bot.telling import Telling
 from errklein.chat import Card, Identifier, Message, Room, RoomOccupant, Stream
-from errklein.ports import Backend, Reacts, SendsCards, SendsStreams
+from errklein.ports import Backend, Reacts, SendsCards, SendsStreams, layers_of
 from errklein.text.masking import masker
 from errklein.text.quoting import plain
 
@@ -166,7 +166,7 @@ class Speaking(Telling):
     ) -> Stream | None:
         """Offer somebody a file, from any thread; see `BotPlugin.send_stream_request`."""
         backend = self.backend_of(user)
-        for carrier in (backend, getattr(backend, "legacy", None)):
+        for carrier in layers_of(backend):
             if isinstance(carrier, SendsStreams):
                 return carrier.send_stream_request(user, fsource, name, size, stream_type)
         raise NotImplementedError(f"{backend.network} can't carry files: {backend.mode} has no streams")
@@ -177,7 +177,7 @@ class Speaking(Telling):
         `add_reaction` itself the bot has from its network, so that plugins can ask whether there is one.
         """
         backend = self._backend_of(message.network)
-        for network in (backend, getattr(backend, "legacy", None)):
+        for network in layers_of(backend):
             if isinstance(network, Reacts):
                 return network
         raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")

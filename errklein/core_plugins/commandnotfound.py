@@ -6,6 +6,7 @@ from typing import Any
 
 from errklein import BotPlugin
 from errklein.chat import Message
+from errklein.ports import WrapsErrbotBackend
 
 
 class CommandNotFoundFilter(BotPlugin):
@@ -17,7 +18,7 @@ class CommandNotFoundFilter(BotPlugin):
         if self._bot.bot_config.networks[backend.network].now.SUPPRESS_CMD_NOT_FOUND:
             return ""
         name, _, rest = self._bot.dispatcher.asked_for(msg).partition(" ")
-        if getattr(backend, "legacy", None) is None:
+        if not isinstance(backend, WrapsErrbotBackend):
             return self._bot.unknown_command(msg, name, rest)
         # Somebody else's code, which may block.
         ask = self._bot.unknown_command
