@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.text.masking import masker
+from errklein.text.shortening import shortened
 
 SHOWN = 60
 """Characters of a message that a log line about it shows."""
@@ -98,7 +99,7 @@ class _Entry(Generic[P]):
     def __init__(self, parts: Sequence[P], delivery: Deferred[None] | None, recipient: str, text: str) -> None:
         self.parts = parts
         self.delivery = delivery
-        self.recipient = _beginning(recipient)
+        self.recipient = shortened(recipient, SHOWN)
         self._kept = text[:KEPT]
         self.sent = 0
         self.attempts = 0
@@ -106,7 +107,7 @@ class _Entry(Generic[P]):
     @property
     def text(self) -> str:
         """The beginning of the message, for the log."""
-        return _beginning(masker(self._kept))
+        return shortened(masker(self._kept), SHOWN)
 
 
 class Outbox(Generic[P]):
@@ -327,10 +328,6 @@ class Outbox(Generic[P]):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-
-
-def _beginning(text: str) -> str:
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
 def _fail_quietly(delivery: Deferred[None], failure: Failure) -> None:

@@ -14,6 +14,7 @@ from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.text.masking import mask_values, masker
 from errklein.text.quoting import code, fenced, plain, plain_lines
+from errklein.text.shortening import shortened
 
 _SHOWN = 500
 _LONGEST = 100_000
@@ -134,7 +135,7 @@ class Plugins(ReposCommands, BotPlugin):
         }
         for key, value in self._stored(plugin, msg):
             rows[f"stored {key}"] = value
-        lines = [f"- {code(name)}: {code(_short(str(value)))}" for name, value in rows.items() if value]
+        lines = [f"- {code(name)}: {code(shortened(str(value), _SHOWN))}" for name, value in rows.items() if value]
         return self._bot.process_template("plugin_info", {"path": code(str(plugin.plug.path)), "lines": lines})
 
     def _named(self, args: str, what: str) -> str:
@@ -234,7 +235,3 @@ def _literal(text: str) -> Any:
 def _visible(value: Any, msg: Message, secret: bool = False) -> Any:
     """The value as the asker may see it: whole in a private chat, without its secrets where others read along."""
     return value if msg.is_direct else mask_values(value, secret)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -7,6 +7,7 @@ from traceback import format_exception_only, walk_tb
 
 from errklein.plugins.plug_file import PlugFile
 from errklein.text.masking import masker
+from errklein.text.shortening import shortened
 
 _LONGEST = 500
 
@@ -48,6 +49,5 @@ def _what(error: BaseException) -> str:
         text = f"{type(error).__name__}: {error.msg}"
     else:
         text = format_exception_only(error)[0]
-    # Before the text is cut, which could leave a part of a secret.
-    text = " ".join(masker(text).split())
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+    # Before it is cut, which could leave a part of a secret.
+    return shortened(" ".join(masker(text).split()), _LONGEST)
