@@ -36,7 +36,7 @@ from errklein.plugins.names import plugin_name
 from errklein.plugins.repos.manager import BotRepoManager
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.plugins.unknown_names import unknown_names
-from errklein.ports import Backend, Storage, layers_of
+from errklein.ports import Backend, Storage, WrapsErrbotBackend, layers_of
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits
 from errklein.text.masking import masker
@@ -221,9 +221,8 @@ class Bot(Keeping, Hearing):
 
     def unknown_command(self, msg: Message | None, cmd: str | None, args: str | None) -> str:
         """What somebody is told whose command there isn't; a network that was written for errbot may have its own words."""
-        legacy = getattr(self.backend, "legacy", None)
-        if legacy is not None:
-            return str(legacy.unknown_command(msg, cmd, args))
+        if isinstance(self.backend, WrapsErrbotBackend):
+            return str(self.backend.legacy.unknown_command(msg, cmd, args))
         return self.dispatcher.unknown(self.backend, f"{cmd or ''} {args or ''}", msg)
 
     def inject_commands_from(self, plugin: BotPlugin) -> None:

@@ -182,7 +182,7 @@ class RegisteredFilter:
     handler: Callable[..., Any]
     decides: bool
     catches: bool
-    place: int = 0
+    place: int
 
 
 def _place(one: RegisteredCommand | RegisteredFilter) -> int:
@@ -199,16 +199,13 @@ class FilterRegistry:
         """Those that see commands."""
         self.catching: tuple[RegisteredFilter, ...] = ()
         """Those that see what isn't a command."""
-        self._next = 0
 
-    def add(self, owner: str, handlers: Iterable[Callable[..., Any]], place: int | None = None) -> None:
-        """Register the handlers that are marked as filters of commands or of other messages.
+    def add(self, owner: str, handlers: Iterable[Callable[..., Any]], place: int) -> None:
+        """Register the handlers that are marked as filters, or as what only sees what isn't a command.
 
-        `place` is the plugin's number in the order of activation, by default the next one.
+        `place` is the plugin's number in the order of activation.
         """
         added = []
-        place = self._next if place is None else place
-        self._next = max(self._next, place + 1)
         for handler in handlers:
             decides, catches = (bool(getattr(handler, mark, False)) for mark in _MARKS)
             if decides or catches:

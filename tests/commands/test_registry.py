@@ -185,8 +185,8 @@ class FilterRegistryTests(SynchronousTestCase):
 
         first, second = Watcher(), Watcher()
         registry = FilterRegistry()
-        registry.add("Second", [second.two])
-        registry.add("First", [first.one, first.no_filter, first.two])
+        registry.add("Second", [second.two], place=0)
+        registry.add("First", [first.one, first.no_filter, first.two], place=1)
         self.assertEqual([one.handler for one in registry.all], [second.two, first.one, first.two])
         self.assertEqual([one.handler for one in registry.catching], [second.two, first.two])
         registry.remove("Second")
