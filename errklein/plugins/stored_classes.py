@@ -43,21 +43,8 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.compat.backends.xmpp": ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant"),
     "errklein.plugins.repos.index": ("RepoEntry",),
 }
-"""errklein's value classes, and functions by which pickles create instances of them, by the module that defines them. Creating
-an instance has no side effects."""
-
-_REEXPORTED = {
-    f"{module}:{name}": (defining, name)
-    for module, defining, names in (
-        ("errklein.chat", "errklein.chat.cards", ("Card",)),
-        ("errklein.chat", "errklein.chat.messages", ("Message",)),
-        ("errklein.chat", "errklein.chat.presence", ("Presence",)),
-        ("errklein.chat", "errklein.chat.reactions", ("Reaction",)),
-        ("errklein.plugins.repos.manager", "errklein.plugins.repos.index", ("RepoEntry",)),
-    )
-    for name in names
-}
-"""Value classes by their entries in the table of errbot's names, with the module that defines them."""
+"""errklein's classes that hold data and nothing else, and the functions that pickles make instances of them with; by the
+module that defines them, as in `compat.names`. Making one has no effect outside of it."""
 
 
 def find_class(namespace: str, module: str, qualname: str) -> object | None:
@@ -113,10 +100,8 @@ def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:
     """Module and name of a value class, given by errklein's or errbot's name; None if it isn't one."""
     if qualname in VALUE_CLASSES.get(module, ()):
         return module, qualname
-    target = ERRBOT.get(module, {}).get(qualname, "")
-    defining, _, name = target.partition(":")
-    found = _REEXPORTED.get(target, (defining, name))
-    return found if found[1] in VALUE_CLASSES.get(found[0], ()) else None
+    defining, _, name = ERRBOT.get(module, {}).get(qualname, "").partition(":")
+    return (defining, name) if name in VALUE_CLASSES.get(defining, ()) else None
 
 
 def module_of_plugin(namespace: str, module: str) -> str | None:
