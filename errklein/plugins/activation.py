@@ -185,7 +185,7 @@ class Activations:
     def check_settled(self, plugin: Plugin) -> None:
         """Raise PluginActivationException if the plugin is still being activated, and nobody waits for that."""
         if self.is_late(plugin):
-            raise PluginActivationException(f"{plugin.name} is still being activated.")
+            raise still_activating(plugin.name)
 
     def is_late(self, plugin: Plugin) -> bool:
         """Whether the plugin is still being activated, and nobody waits for that."""
@@ -227,7 +227,7 @@ class Activations:
             await activation.when_done()
             return
         if self._waits_for(activation, waiter):
-            raise PluginActivationException(f"{plugin.name} is still being activated.")
+            raise still_activating(plugin.name)
         waiter.waits_for.append(plugin.name)
         try:
             await activation.when_done()
@@ -334,6 +334,11 @@ class Activations:
     def _check_circle(self, plugin: Plugin) -> None:
         if circular := circle(self._plugins, plugin):
             raise PluginActivationException(circular)
+
+
+def still_activating(name: str) -> PluginActivationException:
+    """The error of a change that needs an activation to end first."""
+    return PluginActivationException(f"{name} is still being activated.")
 
 
 def given_up(name: str) -> PluginActivationException:

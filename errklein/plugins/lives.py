@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.plugins.activation import Activation, Activations, current, given_up
+from errklein.plugins.activation import Activation, Activations, current, given_up, still_activating
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.calls import MethodCalls
 from errklein.plugins.configuring import Configuring
@@ -43,7 +43,7 @@ class Lives:
     unless it has been deactivated, reloaded or removed meanwhile. A plugin whose `deactivate` doesn't return in time is
     inactive all the same.
 
-    `stored_configuration` tells the configuration that is stored for a plugin's name; `changed` is called whenever
+    `stored_configuration` returns the configuration that is stored for a plugin's name; `changed` is called whenever
     another plugin is active than before.
     """
 
@@ -203,7 +203,7 @@ class Lives:
         """
         activation = self.activations.of(plugin)
         if activation is not None and not activation.late:
-            raise PluginActivationException(f"{plugin.name} is still being activated.")
+            raise still_activating(plugin.name)
         old, was_broken = plugin.instance, bool(plugin.problem)
         was_at_work = activation is not None or self._at_work(plugin)
         await self._loader.load_again(plugin)
