@@ -34,9 +34,7 @@ class CheckedValue:
 
     @property
     def refusal(self) -> str:
-        """A line that names the refused classes and functions, and the option that allows them; "" if there are none."""
-        if not self.refused:
-            return ""
+        """A line that says what is refused and how to allow it."""
         options = " ".join(f"--trust {name}" for name in self.refused)
         return (
             f"{self.namespace}: {self.key!r} uses {' and '.join(self.refused)}, which values from outside may not use; "
@@ -45,9 +43,7 @@ class CheckedValue:
 
     @property
     def warning(self) -> str:
-        """A line that names the missing classes; "" if there are none."""
-        if not self.missing:
-            return ""
+        """A line that says what is missing."""
         return (
             f"{self.namespace}: {self.key!r} is kept as it is, and can be read when the plugin defines "
             f"{' and '.join(self.missing)}"
@@ -80,6 +76,8 @@ def check_rows(rows: Iterable[Row], judge: Judge, trusted: Collection[str]) -> t
             # Reading it only raises an error, and the operator may be able to repair it.
             warnings.append(f"{namespace}: {key!r} is kept as it is, and can't be read: {error}")
             continue
-        refusals += [checked.refusal] if checked.refused else []
-        warnings += [checked.warning] if checked.missing else []
+        if checked.refused:
+            refusals.append(checked.refusal)
+        if checked.missing:
+            warnings.append(checked.warning)
     return refusals, warnings
