@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.answering.disclosure import DetailedError, Disclosure, new_error_id, with_id
+from errklein.answering.disclosure import DetailedError, new_error_id, with_id
 from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
 from errklein.commands import CommandError, RegisteredCommand
@@ -27,7 +27,6 @@ class Answers:
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
-        self.disclosure = Disclosure(bot)
 
     def reply(
         self,
@@ -91,7 +90,7 @@ class Answers:
                 if error.template:
                     text = self._bot.process_template(error.template, error.reason, command.owner)
                 if isinstance(error, DetailedError):
-                    text = self.disclosure.reply(backend, message, text, error.summary)
+                    text = self._bot.disclosure.reply(backend, message, text, error.summary)
             except Exception:
                 self._fault(Failure(), backend, message, command)
             else:
@@ -124,7 +123,7 @@ class Answers:
             sender=str(message.frm),
             error_id=error_id,
         )
-        return masker(text) if self.disclosure.allowed(backend, message) else with_id(summary, error_id)
+        return masker(text) if self._bot.disclosure.allowed(backend, message) else with_id(summary, error_id)
 
 
 def told(failure: Failure) -> str:

@@ -335,7 +335,7 @@ class FlowExecutor:
     def _tell_failure(self, flow: Flow, text: str, summary: str, error_id: str) -> None:
         """Report an exception to the requestor: `text` to an administrator in private, else `summary` and the error id."""
         backend = self._backend_of(flow, flow.requestor)
-        may_read = self._bot.dispatcher.answers.disclosure.is_admin(backend, flow.requestor)
+        may_read = self._bot.disclosure.is_admin(backend, flow.requestor)
         self._tell(flow, masker(text) if may_read else with_id(summary, error_id))
 
     def _listener(self, flow: Flow, mover: Identifier) -> Identifier | None:

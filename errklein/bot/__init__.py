@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 
 from errklein.answering.conversations import Conversations
+from errklein.answering.disclosure import Disclosure
 from errklein.answering.dispatcher import Dispatcher
 from errklein.answering.flow_executor import FlowExecutor
 from errklein.bot.hearing import Hearing
@@ -83,6 +84,7 @@ class Bot(Keeping, Hearing):
         self.startup_time = datetime.now()
         self.plugin_manager = BotPluginManager(self)
         self.repo_manager = BotRepoManager(storage, self.plugins_directory, config.BOT_PLUGIN_INDEXES)
+        self.disclosure = Disclosure(self)
         self.dispatcher = Dispatcher(self)
         self.conversations = Conversations(self)
         self.flow_executor = FlowExecutor(self)

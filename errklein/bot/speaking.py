@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import Any, BinaryIO
 
-from errklein.answering.disclosure import new_error_id, with_id
+from errklein.answering.disclosure import Disclosure, new_error_id, with_id
 from errklein.answering.dispatcher import Dispatcher
 from errklein.answering.handled_network import network_of_handled_message
 from errklein.bot.telling import Telling
@@ -19,6 +19,7 @@ class Speaking(Telling):
     """Says things on the networks, from any thread."""
 
     dispatcher: Dispatcher
+    disclosure: Disclosure
 
     @property
     def backend(self) -> Backend:
@@ -216,7 +217,7 @@ class Speaking(Telling):
     def _tell_admin(self, backend: Backend, admin: str, warning: str, summary: str) -> None:
         try:
             recipient = backend.build_identifier(admin)
-            if summary and not self.dispatcher.answers.disclosure.is_admin(backend, recipient):
+            if summary and not self.disclosure.is_admin(backend, recipient):
                 warning = summary
             self.deliver(backend, Message(warning, frm=backend.bot_identifier, to=recipient))
         except Exception as error:

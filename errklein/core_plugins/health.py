@@ -85,7 +85,7 @@ class Health(BotPlugin):
 
     def _plugins(self, msg: Message) -> Mapping[str, Any]:
         manager = self._bot.plugin_manager
-        details = self._bot.dispatcher.answers.disclosure.allowed(self._bot.backend, msg)
+        details = self._bot.disclosure.allowed(self._bot.backend, msg)
         rows = [
             (manager.status.letters(plugin), _cell(plugin.name), _cell(manager.status.remark(plugin, details=details)))
             for plugin in manager.found

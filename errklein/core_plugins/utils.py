@@ -105,8 +105,8 @@ class Utils(BotPlugin):
     @botcmd(admin_only=True)
     def log_tail(self, msg: Message, args: str) -> str:
         """Show the last lines of the log, 40 or as many as you say; in a private chat only."""
-        if not self._bot.dispatcher.answers.disclosure.allowed(self._bot.backend, msg):
-            # The log contains the texts of exceptions.
+        if not self._bot.disclosure.allowed(self._bot.backend, msg):
+            # It has the texts of exceptions.
             raise CommandError("The log is shown to administrators in a private chat only.")
         wanted = args.strip() or str(_LINES)
         if not wanted.isdecimal() or len(wanted) > 4 or not 0 < int(wanted) <= _MOST_LINES:
