@@ -9,12 +9,10 @@ from typing import Any
 from errklein.commands.access_rules import LISTS_OF_NAMES
 from errklein.config import Config
 from errklein.settings import BACKEND_NAMES, OF_XMPP, SETTINGS
+from errklein.text.globs import CHARACTER_SET, patterns_of
 
 IRC_SIZE_LIMIT = 510
 """Bytes of a line on IRC, without its end: RFC 1459, section 2.3."""
-
-_SET = re.compile(r"\[!?\]?[^\]]*\]")
-"""A set of characters in a shell-style pattern."""
 
 
 def doubts(config: Config) -> list[str]:
@@ -62,8 +60,8 @@ def _bracket_patterns(view: Config) -> Iterator[tuple[str, str]]:
     named = {"BOT_ADMINS": view.BOT_ADMINS}
     named |= {f"{where}[{key!r}]": rule[key] for where, rule in rules.items() for key in LISTS_OF_NAMES if key in rule}
     for setting, patterns in named.items():
-        for pattern in (patterns,) if isinstance(patterns, str) else patterns or ():
-            if isinstance(pattern, str) and _SET.search(pattern):
+        for pattern in patterns_of(patterns or ()):
+            if isinstance(pattern, str) and re.search(CHARACTER_SET, pattern):
                 yield setting, pattern
 
 

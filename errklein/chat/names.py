@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from errklein.text.globs import compiled
+from errklein.text.globs import compiled, patterns_of
 
 
 class NameRules(Protocol):
@@ -39,6 +39,4 @@ EXACT: NameRules = ExactNames()
 
 def matches_any(rules: NameRules, name: str, patterns: Iterable[str] | str, *, denies: bool = False) -> bool:
     """Whether one of the patterns matches the name by these rules."""
-    if isinstance(patterns, str):
-        patterns = (patterns,)
-    return any(rules.matches(name, pattern, denies=denies) for pattern in patterns)
+    return any(rules.matches(name, pattern, denies=denies) for pattern in patterns_of(patterns))

@@ -13,7 +13,7 @@ from errklein.chat.identifiers import rules_of
 from errklein.chat.names import EXACT, NameRules, matches_any
 from errklein.commands.denied_arguments import denies
 from errklein.commands.registry import RegisteredCommand
-from errklein.text.globs import compiled
+from errklein.text.globs import compiled, patterns_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,9 +87,7 @@ class Verdict:
 
 def matches(text: str, patterns: Iterable[str] | str) -> bool:
     """Whether `text` matches one of the patterns, in which `*`, `?` and `[…]` are wildcards; case matters."""
-    if isinstance(patterns, str):
-        patterns = (patterns,)
-    return any(compiled(pattern).match(text) for pattern in patterns)
+    return any(compiled(pattern).match(text) for pattern in patterns_of(patterns))
 
 
 def glob(text: str, patterns: Iterable[str] | str) -> bool:
@@ -99,9 +97,7 @@ def glob(text: str, patterns: Iterable[str] | str) -> bool:
 
 def ciglob(text: str, patterns: Iterable[str] | str) -> bool:
     """As `glob`, but case doesn't matter."""
-    if isinstance(patterns, str):
-        patterns = (patterns,)
-    return matches(text.lower(), [pattern.lower() for pattern in patterns])
+    return matches(text.lower(), [pattern.lower() for pattern in patterns_of(patterns)])
 
 
 def get_acl_usr(message: Message) -> str:

@@ -10,10 +10,9 @@ from functools import lru_cache
 
 from errklein.commands.arguments import ARG_BOTCMD_CHARACTER_REPLACEMENTS, words_of
 from errklein.text.folding import folded
-from errklein.text.globs import compiled, literal_brackets
+from errklein.text.globs import CHARACTER_SET, compiled, literal_brackets, patterns_of
 
-# As fnmatch reads a pattern: a set begins with "[", perhaps "!" and a first "]" that is a member, and ends with the next "]".
-_WILDCARD = re.compile(r"(\*|\?|\[!?\]?[^\]]*\])")
+_WILDCARD = re.compile(rf"(\*|\?|{CHARACTER_SET})")
 
 _SYNTAX = "*?[]!-"
 
@@ -29,14 +28,12 @@ def denies(text: str, patterns: Iterable[str] | str) -> bool:
     compared as the command may get it: with one space between its words, and without the quotes and backslashes that a
     splitter such as shlex takes away.
     """
-    if isinstance(patterns, str):
-        patterns = (patterns,)
     texts = set(_as_split(text))
     forms = {folded(one) for one in texts} | {" ".join(folded(one).split()) for one in texts}
     return any(
         any(compiled(pattern).match(one) for one in texts)
         or ((normal := normalised(pattern)) is not None and any(compiled(normal).match(form) for form in forms))
-        for pattern in patterns
+        for pattern in patterns_of(patterns)
     )
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from fnmatch import translate
 from functools import lru_cache
+
+CHARACTER_SET = r"\[!?\]?[^\]]*\]"
+"""A regular expression for a set of characters: "[", perhaps "!" and a first "]" that is a member, up to the next "]"."""
 
 
 @lru_cache(maxsize=4096)
@@ -19,3 +23,8 @@ def compiled(pattern: str) -> re.Pattern[str]:
 def literal_brackets(pattern: str) -> str:
     """The pattern with its brackets escaped, so that only `*` and `?` are wildcards."""
     return pattern.replace("[", "[[]")
+
+
+def patterns_of(patterns: Iterable[str] | str) -> Iterable[str]:
+    """The patterns; a string is a single one."""
+    return (patterns,) if isinstance(patterns, str) else patterns
