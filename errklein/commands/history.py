@@ -24,8 +24,8 @@ PERSONS = 10_000
 class Sender:
     """Whose command it is, and where it was given.
 
-    `person` is the name of the person, `aclattr` what access rules know the person by, both folded: on IRC somebody else may
-    have the name later, and must neither see nor repeat the command. `place` is PRIVATE or the room.
+    `person` is the name of the person, and `aclattr` the name in access rules, both folded. A person who takes over a nick
+    neither sees nor repeats the commands of its former holder. `place` is PRIVATE for a direct message, else one for each room.
     """
 
     person: str
@@ -79,12 +79,12 @@ class History(dict[Any, deque[Given]]):
     def of(self, sender: Sender) -> list[Given]:
         """The commands that the sender has given in that place.
 
-        Commands that plugins have added, and those of somebody without `aclattr`, are anybody's of that name.
+        Entries that plugins have added have no sender; they are always included, as are those of a sender without `aclattr`.
         """
         return [given for given in self.get(sender.person, ()) if not isinstance(given, Given) or _is_by(given, sender)]
 
     def again(self, sender: Sender, back: int) -> Given | None:
-        """The command that the sender has given there so many commands ago, 1 being the last; None if there is none."""
+        """The command that the sender gave in that place `back` commands ago, 1 being the last; None if there is none."""
         given = self.of(sender)
         return given[-back] if 0 < back <= len(given) else None
 
@@ -94,7 +94,7 @@ def _is_by(given: Given, sender: Sender) -> bool:
 
 
 def _place_of(message: Message) -> str:
-    """PRIVATE, or the room that the message was sent to.
+    """The place of a message in the history.
 
     A message to neither a person nor a room has a place of its own, so that no private commands are shown there.
     """

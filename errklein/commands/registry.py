@@ -201,7 +201,7 @@ class FilterRegistry:
         """Those that see what isn't a command."""
 
     def add(self, owner: str, handlers: Iterable[Callable[..., Any]], place: int) -> None:
-        """Register the handlers that are marked as filters, or as what only sees what isn't a command.
+        """Register the handlers that are marked as filters of commands or of other messages.
 
         `place` is the plugin's number in the order of activation.
         """

@@ -180,11 +180,11 @@ class ReposCommands:
         return said
 
     def _sees_details(self, msg: Message) -> bool:
-        """Whether the sender may read there what plugins' code has raised."""
+        """Whether the reply may contain exceptions of plugins; see `Disclosure.allowed`."""
         return self._bot.disclosure.allowed(self._bot.backend, msg)
 
     def _disclosed(self, msg: Message, text: str, summary: str) -> str:
-        """The text, which has what plugins' code has raised in it, for those who may read it; else the summary and an error id."""
+        """The text, which contains exceptions of plugins, if the sender may read it; else the summary and an error id."""
         return self._bot.disclosure.reply(self._bot.backend, msg, text, summary)
 
     async def _forget(self, name: str, path: Path) -> list[str]:

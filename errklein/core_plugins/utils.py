@@ -94,7 +94,7 @@ class Utils(BotPlugin):
 
     @botcmd(historize=False)
     async def history(self, msg: Message, args: str) -> str:
-        """Show your last commands in this room, or in private; the prefix and a number give one of them again."""
+        """Show your last commands in this room or in private; the prefix and a number repeat one of them."""
         entries = self._bot.cmd_history.of(Sender.of(msg))
         lines = [
             plain(f"{len(entries) - place}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}")
@@ -106,7 +106,7 @@ class Utils(BotPlugin):
     def log_tail(self, msg: Message, args: str) -> str:
         """Show the last lines of the log, 40 or as many as you say; in a private chat only."""
         if not self._bot.disclosure.allowed(self._bot.backend, msg):
-            # It has the texts of exceptions.
+            # The log contains the texts of exceptions.
             raise CommandError("The log is shown to administrators in a private chat only.")
         wanted = args.strip() or str(_LINES)
         if not wanted.isdecimal() or len(wanted) > 4 or not 0 < int(wanted) <= _MOST_LINES:

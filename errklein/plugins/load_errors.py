@@ -49,5 +49,5 @@ def _what(error: BaseException) -> str:
         text = f"{type(error).__name__}: {error.msg}"
     else:
         text = format_exception_only(error)[0]
-    # Before it is cut, which could leave a part of a secret.
+    # Before the text is cut, which could leave a part of a secret.
     return shortened(" ".join(masker(text).split()), _LONGEST)

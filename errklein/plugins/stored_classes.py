@@ -43,8 +43,8 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.compat.backends.xmpp": ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant"),
     "errklein.plugins.repos.index": ("RepoEntry",),
 }
-"""errklein's classes that hold data and nothing else, and the functions that pickles make instances of them with; by the
-module that defines them, as in `compat.names`. Making one has no effect outside of it."""
+"""errklein's value classes, and functions by which pickles create instances of them, by the module that defines them, as in
+`compat.names`. Creating an instance has no side effects."""
 
 
 def find_class(namespace: str, module: str, qualname: str) -> object | None:

@@ -11,7 +11,7 @@ from errklein.storage.pickling import loads
 from errklein.storage.restricted_pickling import restricted_loads
 
 FindStoredClass = Callable[[str, str, str], object]
-"""Looks up a class or function that a stored value names: by namespace, module and name. None: not known here."""
+"""Looks up a class or function that a stored value names, by namespace, module and name; returns None for an unknown one."""
 
 
 def _unknown(*name: str) -> None:
@@ -22,16 +22,16 @@ def _unknown(*name: str) -> None:
 class ValueReader:
     """Looks up the classes that values name.
 
-    `find_class` is asked first for each class of a value of the bot's own, or a trusted one; what it doesn't know is where
-    the value says. `find_restored_class` finds the classes that a restored value may use besides those of `standard_names`;
-    what it doesn't know is refused.
+    `find_class` looks up each class that a value of the bot's own names; if it returns None, the class is imported from the
+    module that the value names. For a restored value, `find_restored_class` looks up the classes that aren't in
+    `standard_names`; if it returns None, the value is refused.
     """
 
     find_class: FindStoredClass = _unknown
     find_restored_class: FindStoredClass = _unknown
 
     def load(self, namespace: str, data: bytes, trusted: Collection[str] | None) -> Any:
-        """The value of a pickle in the namespace; raises what the value's code raises.
+        """The value of a pickle in the namespace; raises any error of unpickling.
 
         `trusted` are the names that a restored value may use in addition; None: the value is the bot's own.
         """

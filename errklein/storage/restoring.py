@@ -34,7 +34,7 @@ class CheckedValue:
 
     @property
     def refusal(self) -> str:
-        """A line that says what is refused and how to allow it."""
+        """A line that names the refused classes and functions, and the option that allows them."""
         options = " ".join(f"--trust {name}" for name in self.refused)
         return (
             f"{self.namespace}: {self.key!r} uses {' and '.join(self.refused)}, which values from outside may not use; "
@@ -43,7 +43,7 @@ class CheckedValue:
 
     @property
     def warning(self) -> str:
-        """A line that says what is missing."""
+        """A line that names the missing classes."""
         return (
             f"{self.namespace}: {self.key!r} is kept as it is, and can be read when the plugin defines "
             f"{' and '.join(self.missing)}"

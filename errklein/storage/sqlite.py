@@ -40,8 +40,8 @@ class SQLiteStorage:
     """All namespaces in the file at `path`, which is made if it isn't there, readable by its owner alone.
 
     It may be used from any thread: writes take turns, and reads have a connection of their own, so they don't wait for
-    a write that is on its way to the disk. `values` reads the pickles. Raises StorageError, here and in each call, in one
-    line that names the file and what to do.
+    a write that is on its way to the disk. `values` reads the pickles. All calls raise StorageError, a line
+    that names the file and what to do.
     """
 
     def __init__(self, path: Path, values: ValueReader = DEFAULT_READER) -> None:
@@ -145,7 +145,7 @@ class SQLiteStorage:
                 raise explained(self.path, error) from error
 
     def load(self, namespace: str, data: bytes, trusted: str | None) -> Any:
-        """The value of a row of the namespace, read as its mark `trusted` allows; raises what the value's code raises."""
+        """The value of a row, restricted as its mark `trusted` says; raises any error of unpickling."""
         return self._values.load(namespace, data, None if trusted is None else json.loads(trusted))
 
     def _check_open(self) -> None:

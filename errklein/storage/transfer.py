@@ -45,10 +45,10 @@ def put_rows(
 ) -> None:
     """Keep the rows; the namespaces `instead_of` lose what they have. May block.
 
-    With errklein's own file all of it happens or nothing, and each value is marked as restored, with the names that are
-    `trusted`; None is for values of the bot's own, which aren't restricted. Any other storage has no place for such a mark,
-    and gets each value as the object that it is: all values are made objects first by `values`, restricted as in SQLiteStorage,
-    so the classes that they name have to be there. Raises UnreadableValue before anything is changed.
+    In errklein's own file this is one transaction, and each value is marked as restored, with the names that are `trusted`;
+    None is for values of the bot's own, which aren't restricted. Other storages have no place for such a mark and store
+    objects, so `values` unpickles all values first, with the same restrictions; the classes that they name must be importable.
+    Raises UnreadableValue before anything is changed.
     """
     if isinstance(storage, SQLiteStorage):
         storage.put(rows, instead_of, trusted)
