@@ -121,7 +121,7 @@ class SamePersonTests(WholeBotCase):
         self.said(":Al[x]!u@host PRIVMSG errklein :!open")
         self.assertIn("open", self.said(":AL[X]!u@host PRIVMSG errklein :!history")[0])
         self.assertEqual(self.said(":AL[X]!u@host PRIVMSG errklein :!!"), ["opened"])
-        self.assertNotIn("open", self.said(":al{x}!u@host PRIVMSG errklein :!history")[0])
+        self.assertEqual(self.said(":al{x}!u@host PRIVMSG errklein :!history"), [])
         self.assertEqual(self.said(":al{x}!u@host PRIVMSG errklein :!!"), [])
         self.assertEqual([given[0] for given in self.bot.cmd_history["Al[X]"]], ["open"])
 
