@@ -600,7 +600,8 @@ class Lives:
         slow: list[Deferred[None]] = []
         for name in reversed(self.order):
             plugin = self._plugins[name]
-            if plugin.instance is not None:
+            # Another plugin's `deactivate` may have deactivated it.
+            if plugin.instance is not None and plugin.active:
                 self._bot.web.routes.remove(name)
                 ending = Deferred.fromCoroutine(self.end(plugin, plugin.instance, within))
                 ending.addErrback(self._not_deactivated)
