@@ -51,6 +51,7 @@ class Activation:
         self._outcome: Failure | None = None
         self._done = False
         self._waiting: list[Deferred[None]] = []
+        self._dependents: list[Deferred[None]] = []
 
     @property
     def place(self) -> int:
@@ -69,12 +70,26 @@ class Activation:
         self._waiting.append(waiting)
         return waiting
 
+    def when_usable(self) -> Deferred[None]:
+        """As `when_done`, for another activation; fires at `release` already."""
+        if self._done:
+            return self.when_done()
+        waiting: Deferred[None] = Deferred()
+        self._dependents.append(waiting)
+        return waiting
+
+    def release(self) -> None:
+        """Let the activations go on that wait for this one."""
+        dependents, self._dependents = self._dependents, []
+        for one in dependents:
+            one.callback(None)
+
     def finish(self, outcome: Failure | None) -> None:
         """Tell everybody who waits; further calls have no effect."""
         if self._done:
             return
         self._done, self._outcome = True, outcome
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._dependents = [*self._waiting, *self._dependents], [], []
         for one in waiting:
             if outcome is None:
                 one.callback(None)

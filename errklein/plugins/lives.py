@@ -205,10 +205,17 @@ class Lives:
             await activation.when_done()
             return
         if self._waits_for(activation, waiter):
-            raise PluginActivationException(f"{plugin.name} is still being activated.")
+            if plugin.active:
+                return
+            # A plugin that has called BotPlugin's `activate` may activate those that depend on it.
+            for one in list(self._under_way.values()):
+                if one.plugin.active and self._waits_for(activation, one) and self._waits_for(one, waiter):
+                    one.release()
+            if self._waits_for(activation, waiter):
+                raise PluginActivationException(f"{plugin.name} is still being activated.")
         waiter.waits_for.append(plugin.name)
         try:
-            await activation.when_done()
+            await activation.when_usable()
         finally:
             waiter.waits_for.remove(plugin.name)
 

@@ -281,6 +281,24 @@ class StartTests(ActivationCase):
             self.assertTrue(self.connected)
             self.assertEqual(self.told(), "")
 
+    def test_a_plugin_activates_one_that_depends_on_it(self) -> None:
+        """A plugin that has called BotPlugin's `activate` may activate those that depend on it, as on errbot."""
+        directory = Path(self.mktemp())
+        write_plugin(directory, "Leader", LEADER)
+        for name, depends in (("Helper", "Middle"), ("Middle", "Leader")):
+            write_plugin(directory, name, FILE.format(name=name, hangs=(), first=False))
+            with (directory / name.lower() / f"{name.lower()}.plug").open("a") as file:
+                file.write(f"DependsOn = {depends}\n")
+        self.begin(plugin_dirs=[directory])
+        self.assertEqual(self.told(), "")
+        self.assertEqual(self.plugin("Leader").seen, [True])
+        self.assertEqual(self.manager.get_plugins_activation_order()[-3:], ["Leader", "Middle", "Helper"])
+        for name in ("Helper", "Middle", "Leader"):
+            self.bot.command(f"!plugin deactivate {name}")
+        self.assertEqual(self.bot.command("!plugin activate Leader"), "Plugin Leader activated.")
+        self.assertEqual(self.plugin("Leader").seen, [True, True])
+        self.assertTrue(self.plugin("Middle").is_activated)
+
     def test_plugins_that_activate_each_other(self) -> None:
         """Two plugins that wait for each other don't hang: one of them learns that the other is being activated."""
 
@@ -560,6 +578,16 @@ from tests.plugins.test_activation import plugin
 
 {name} = plugin("{name}", *{hangs}, first={first})
 {name}.__module__ = __name__
+"""
+
+LEADER = """
+from errklein import BotPlugin
+
+class Leader(BotPlugin):
+    async def activate(self):
+        super().activate()
+        await self._bot.plugin_manager.activate_plugin("Helper")
+        self.seen = [*getattr(self, "seen", ()), self._bot.plugin_manager.instance("Helper").is_activated]
 """
 
 WAITING = """
