@@ -335,6 +335,31 @@ class StartTests(ActivationCase):
         self.assertEqual(self.plugin("Shy").called.count("deactivate"), 1)
         self.assert_gone("Shy")
 
+    def test_plugins_that_deactivate_each_other(self) -> None:
+        """A `deactivate` that leads back to its own plugin, by whatever way, gets an error instead of being called again."""
+
+        def deactivates(other: str) -> Any:
+            async def deactivate(self: Any) -> None:
+                self.called.append("deactivate")
+                try:
+                    await self._bot.plugin_manager.deactivate_plugin(other)
+                except Exception as error:
+                    self.called.append(str(error))
+                BotPlugin.deactivate(self)
+
+            return deactivate
+
+        for end in ("command", "stop"):
+            self.begin(plugin("One", deactivate=deactivates("Two")), plugin("Two", deactivate=deactivates("One")))
+            one, two = self.plugin("One"), self.plugin("Two")
+            if end == "command":
+                self.assertEqual(self.bot.command("!plugin deactivate Two"), "Plugin Two deactivated.")
+            else:
+                self.successResultOf(Deferred.fromCoroutine(self.bot.bot.stop(10)))
+            self.assertFalse(one.is_activated or two.is_activated)
+            self.assertEqual((one.called.count("deactivate"), two.called.count("deactivate")), (1, 1))
+            self.assertIn("Two is being deactivated already.", one.called)
+
     def test_stopped_meanwhile(self) -> None:
         """An activation that is under way when the bot stops leaves nothing behind when it ends."""
         self.begin(plugin("Slow", "activate"))
