@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,10 +17,20 @@ if TYPE_CHECKING:
 def installed_version(name: str) -> str | None:
     """The version of an installed distribution; None if it is missing or its metadata is incomplete."""
     try:
-        # The version of a distribution that is partly removed may be None.
-        return version(name) or None
+        return name_and_version(distribution(name))[1] or None
     except PackageNotFoundError:
         return None
+
+
+def name_and_version(found: Distribution) -> tuple[str, str]:
+    """The name and version of a distribution; empty where there are none, as in the remains of one."""
+    try:
+        # Of a distribution that is half removed they may be None.
+        return found.name or "", found.version or ""
+    except UnicodeDecodeError:
+        # Metadata of old distributions may be Latin-1. Their directory has the same name and version, in ASCII.
+        name, _, rest = Path(getattr(found, "_path", "")).stem.partition("-")
+        return name, rest.partition("-")[0]
 
 
 def applies(requirement: Requirement, extras: Iterable[str] = ()) -> bool:
@@ -29,12 +40,22 @@ def applies(requirement: Requirement, extras: Iterable[str] = ()) -> bool:
 
 
 def requirements_of(name: str, extras: Iterable[str] = ()) -> Iterator[Requirement]:
-    """The requirements of an installed distribution in this environment, including those of the extras."""
-    from packaging.requirements import Requirement
+    """The requirements of an installed distribution in this environment, including those of the extras.
+
+    Invalid lines are ignored; old distributions have some, such as `pytz (>dev)`.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
 
     extras = tuple(extras)
-    for line in requires(name) or ():
-        requirement = Requirement(line)
+    try:
+        lines = distribution(name).requires or ()
+    except UnicodeDecodeError:
+        return
+    for line in lines:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
         if applies(requirement, extras):
             yield requirement
 

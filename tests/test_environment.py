@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 from unittest import mock
 
@@ -11,7 +12,7 @@ import packaging.requirements
 import packaging.utils  # noqa: F401
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.environment import damages, installed_version, unfulfilled
+from errklein.environment import damages, installed_version, name_and_version, unfulfilled
 
 
 class DistributionsTestCase(SynchronousTestCase):
@@ -77,6 +78,23 @@ class DamagesTests(DistributionsTestCase):
         """What is half removed isn't there."""
         (self.site / "thing-1.0.dist-info").mkdir()
         self.assertIsNone(installed_version("thing"))
+
+    def test_metadata_of_old_distributions(self) -> None:
+        """Requirements that aren't valid today are passed over, and metadata that aren't UTF-8 are read as far as possible."""
+        self.install("errklein", "1.0", "old", "latin>=2")
+        self.install("old", "1.0", "dep (>dev)", "dep (>=1.0.*)", "gone")
+        self.install("latin", "1.5")
+        with (self.site / "latin-1.5.dist-info" / "METADATA").open("ab") as file:
+            file.write(b"Author: J\xfcrgen\n")
+        self.assertEqual(installed_version("latin"), "1.5")
+        self.assertEqual(
+            list(unfulfilled(["errklein", "latin"])),
+            [
+                ("latin>=2", "latin 1.5 is installed; errklein requires latin>=2"),
+                ("gone", "gone is missing; old requires it"),
+            ],
+        )
+        self.assertIn(("latin", "1.5"), [name_and_version(found) for found in distributions()])
 
     def test_provided(self) -> None:
         """What is provided otherwise is not missed."""

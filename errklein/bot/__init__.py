@@ -155,7 +155,7 @@ class Bot(Keeping, Hearing):
         await _at_most(self.reactor, grace, idle)
         # Nothing may begin on a plugin that is being deactivated.
         self.web.refuse_waiting()
-        self.waits.stop()
+        self.waits.end_all()
         self.lines.stop()
         self.dispatcher.stop()
         self.streams.stop()
@@ -164,6 +164,8 @@ class Bot(Keeping, Hearing):
         within = max(left(), LAST_STEP)
         await _at_most(self.reactor, within, self.plugin_manager.stop(within))
         await DeferredList([backend.disconnect(left()) for backend in self.backends.values()])
+        # Not before: a plugin's `deactivate`, and a backend that ends, may wait for the reactor in their threads.
+        self.waits.stop()
         flask_routes.forget(self.web)
         await self.web.close()
         self.plugin_pool.stop()

@@ -67,6 +67,7 @@ class Activation:
         self._outcome: Failure | None = None
         self._done = False
         self._waiting: list[Deferred[None]] = []
+        self._dependents: list[Deferred[None]] = []
 
     @property
     def place(self) -> int:
@@ -85,12 +86,26 @@ class Activation:
         self._waiting.append(waiting)
         return waiting
 
+    def when_usable(self) -> Deferred[None]:
+        """As `when_done`, for another activation; fires at `release` already."""
+        if self._done:
+            return self.when_done()
+        waiting: Deferred[None] = Deferred()
+        self._dependents.append(waiting)
+        return waiting
+
+    def release(self) -> None:
+        """Let the activations go on that wait for this one."""
+        dependents, self._dependents = self._dependents, []
+        for one in dependents:
+            one.callback(None)
+
     def finish(self, outcome: Failure | None) -> None:
         """Tell everybody who waits; further calls have no effect."""
         if self._done:
             return
         self._done, self._outcome = True, outcome
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._dependents = [*self._waiting, *self._dependents], [], []
         for one in waiting:
             if outcome is None:
                 one.callback(None)
@@ -227,10 +242,17 @@ class Activations:
             await activation.when_done()
             return
         if self._waits_for(activation, waiter):
-            raise still_activating(plugin.name)
+            if plugin.active:
+                return
+            # A plugin that has called BotPlugin's `activate` may activate those that depend on it.
+            for one in self.under_way:
+                if one.plugin.active and self._waits_for(activation, one) and self._waits_for(one, waiter):
+                    one.release()
+            if self._waits_for(activation, waiter):
+                raise still_activating(plugin.name)
         waiter.waits_for.append(plugin.name)
         try:
-            await activation.when_done()
+            await activation.when_usable()
         finally:
             waiter.waits_for.remove(plugin.name)
 

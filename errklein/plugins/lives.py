@@ -58,6 +58,7 @@ class Lives:
         self._configuration = stored_configuration
         self._changed = changed
         self._order: dict[str, int] = {}
+        self._ending: set[BotPlugin] = set()
         self._calls = MethodCalls(bot)
         self.configuring = Configuring(bot, self._calls)
         self.activations = Activations(bot, loader.plugins, self.configuring, stored_configuration, self._begin)
@@ -140,15 +141,24 @@ class Lives:
         """As `end`, for an instance whose activation has an error of its own to report."""
         try:
             await self.end(plugin, instance)
-        except PluginTimeout as error:
+        except PluginError as error:
             self.log.warn("{error}", error=str(error))
 
     async def end(self, plugin: Plugin, instance: BotPlugin, within: float = TIMEOUT) -> None:
         """Deactivate the instance; its storage closes when its last handler has come to its end.
 
         Raises PluginTimeout if `deactivate` doesn't return within so many seconds. The plugin is inactive then, too: what it
-        has registered is removed.
+        has registered is removed. Raises PluginError if it is being deactivated already, as when its own `deactivate` asks for it.
         """
+        if instance in self._ending:
+            raise PluginError(f"{plugin.name} is being deactivated already.")
+        self._ending.add(instance)
+        try:
+            await self._end(plugin, instance, within)
+        finally:
+            self._ending.discard(instance)
+
+    async def _end(self, plugin: Plugin, instance: BotPlugin, within: float) -> None:
         activation = self.activations.of(plugin)
         if activation is not None and activation.instance is instance:
             activation.ended = True
@@ -267,7 +277,8 @@ class Lives:
         slow: list[Deferred[None]] = []
         for name in reversed(self.order):
             plugin = self._plugins[name]
-            if plugin.instance is not None:
+            # Another plugin's `deactivate`, for which this waits, may deactivate it.
+            if plugin.instance is not None and plugin.active and plugin.instance not in self._ending:
                 self._bot.web.routes.remove(name)
                 ending = Deferred.fromCoroutine(self.end(plugin, plugin.instance, within))
                 ending.addErrback(self._not_deactivated)

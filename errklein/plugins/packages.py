@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein.compat.facade import step_aside
-from errklein.environment import applies, installed_version, unfulfilled
+from errklein.environment import applies, installed_version, name_and_version, unfulfilled
 from errklein.plugins.programs import ProgramError, run
 from errklein.plugins.requirement_files import RequirementFile, normalized
 from errklein.plugins.requirements import ERRBOT_VERSION
@@ -88,7 +88,7 @@ class PackageDirectory:
         """A line for each requirement of the packages that is missing or has a wrong version, with what to do."""
         if not self.path.is_dir():
             return []
-        names = [str(found.name) for found in distributions(path=[str(self.path)]) if found.name]
+        names = [name for name, _ in map(name_and_version, distributions(path=[str(self.path)])) if name]
         return [f"{problem}. {self.remedy}" for _, problem in unfulfilled(names, provided=["errbot"])]
 
     @property
@@ -243,12 +243,13 @@ def _installed(path: Path) -> Iterator[tuple[str, str]]:
     seen = set()
     for found in distributions(path=[*sys.path, str(path)]):
         # Incomplete metadata may have neither name nor version.
-        name = normalized(found.name or "")
+        name, version = name_and_version(found)
+        name = normalized(name)
         if not name or name in seen:
             continue
         seen.add(name)
         try:
-            yield name, str(Version(found.version or ""))
+            yield name, str(Version(version))
         except InvalidVersion:
             # The version is invalid (PEP 440), so no requirement of pip can pin it.
             continue

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from errklein.text.masking import masker
 
+_LONGEST = 1000
+"""Characters of the line that an error repeats."""
+
 
 class ProgramError(Exception):
     """A program could not be run, or failed; str() is one line: its fatal error, else its last error, else its last output.
@@ -54,6 +57,8 @@ def run(
         lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
         # git and pip give advice after it, in several lines.
         fatal = [line for line in lines if line.startswith("fatal: ")]
-        errors = [line for line in lines if line.lower().startswith("error: ")]
-        raise ProgramError((fatal or errors[-1:] or lines[-1:] or [f"{name} failed without output"])[0], text)
+        # pip's own exceptions follow that line, and their text is in the last one.
+        errors = [line for line in lines if line.lower().startswith("error: ") and line != "ERROR: Exception:"]
+        line = (fatal or errors[-1:] or lines[-1:] or [f"{name} failed without output"])[0]
+        raise ProgramError(line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…", text)
     return text

@@ -91,9 +91,14 @@ class ThreadWaits:
                 self._waiting.discard(wait)
 
     def stop(self) -> None:
-        """Let no thread wait any more: those that do get Stopping."""
+        """Let no thread wait any more: those that do, and those that would, get Stopping."""
         with self._lock:
             self._stopped = True
+        self.end_all()
+
+    def end_all(self) -> None:
+        """Raise Stopping in the threads that wait now; others may wait."""
+        with self._lock:
             waiting = list(self._waiting)
         for wait in waiting:
             wait.end(Failure(Stopping("the bot is stopping")))

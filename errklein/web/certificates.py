@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,6 +147,18 @@ class _Served:
     options: CertificateOptions
 
 
+class _Places:
+    """The files of certificates and of their keys."""
+
+    def __init__(self, served: Sequence[_Served]) -> None:
+        self._keys = {one.identity.key_path for one in served}
+        self._certificates = {one.identity.path for one in served}
+
+    def have(self, identity: Identity) -> bool:
+        """Whether one of them has its key or certificate in the same file, so that the newer takes the older one's place."""
+        return identity.key_path in self._keys or identity.path in self._certificates
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class CertificateStore:
     """The certificates of an endpoint. Raises CertificateError if none can be used or all have expired.
@@ -222,16 +234,17 @@ class CertificateStore:
         """The certificates to serve from now on. Adds errors to `problems`."""
         now = self._now()
         new = []
+        in_time = _Places([served for served in self._served if not served.identity.is_expired(now)])
         for identity in found:
-            old = [served.identity for served in self._served if _related(served.identity, identity)]
-            if identity.is_expired(now) and not all(other.is_expired(now) for other in old):
+            if identity.is_expired(now) and in_time.have(identity):
                 problems[identity.path] = _expired(identity)
                 continue
             try:
                 new.append(self._serve(identity))
             except CertificateError as error:
                 problems[identity.path] = str(error)
-        left = [served for served in self._served if not any(_related(served.identity, one.identity) for one in new)]
+        replaced = _Places(new)
+        left = [served for served in self._served if not replaced.have(served.identity)]
         kept = [served for served in left if not any(_is_gone(path) for path in served.identity.paths)]
         if not new and not kept:
             kept = left
@@ -260,7 +273,7 @@ class CertificateStore:
         )
 
     def _in_use(self) -> list[_Served]:
-        chosen = [self._default, *self._by_name.values()]
+        chosen = {self._default, *self._by_name.values()}
         return [served for served in self._served if served in chosen]
 
     def _context_for(self, name: bytes | None) -> SSL.Context | None:
@@ -293,11 +306,6 @@ class CertificateStore:
 
 def _merit(served: _Served, now: datetime) -> tuple[bool, datetime]:
     return served.identity.is_valid(now), served.identity.expires
-
-
-def _related(one: Identity, other: Identity) -> bool:
-    """Whether two certificates or their keys are from the same file, so that the newer one replaces the older."""
-    return one.key_path == other.key_path or one.path == other.path
 
 
 def _expired(identity: Identity) -> str:

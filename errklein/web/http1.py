@@ -6,7 +6,8 @@ two parsers could read in two ways is refused, since a proxy in front may have r
 - lines end with CR LF, and neither stands anywhere else; folded headers are refused;
 - a body has one Content-Length, a number without leading zeros, or one `Transfer-Encoding: chunked`, which needs HTTP/1.1, but
   not both;
-- a target has no `#`, no backslash and no byte above 127;
+- a target has no `#`, no backslash and no byte above 127; `split_target` in `errklein.web.paths` refuses those in absolute
+  form without a valid host;
 - an HTTP/1.1 request has exactly one Host header, with a host and perhaps a port; no request has two Content-Types.
 """
 
@@ -84,7 +85,7 @@ def parse_head(raw: bytes) -> Head:
         headers.append((name, value))
         if name == b"host":
             hosts += 1
-            if _HOST.fullmatch(value) is None or (value[:1] == b"[" and not _is_ipv6(value)):
+            if not is_host(value):
                 raise Refused(400, "the Host header is malformed")
         elif name == b"content-length":
             if sized or _LENGTH.fullmatch(value) is None:
@@ -137,6 +138,11 @@ def _check_codings(value: bytes) -> None:
     if codings.pop() != (b"chunked", b"") or any(name == b"chunked" for name, _ in codings):
         raise Refused(400, "the last transfer coding must be chunked, which must be applied once")
     raise Refused(501, "the only transfer coding supported is chunked")
+
+
+def is_host(value: bytes) -> bool:
+    """Whether the value is a host, perhaps with a port."""
+    return _HOST.fullmatch(value) is not None and (value[:1] != b"[" or _is_ipv6(value))
 
 
 def _is_ipv6(host: bytes) -> bool:

@@ -6,7 +6,10 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from errklein.web.http1 import is_host
+
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_AUTHORITY_END = re.compile(rb"[/?]")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -29,9 +32,12 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
         scheme, separator, rest = target.partition(b"://")
         if not separator or scheme.lower() not in (b"http", b"https"):
             raise BadPath(400, "the request target must be a path")
-        target = b"/" + rest.partition(b"/")[2]
+        authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+        if not is_host(authority):
+            raise BadPath(400, "the request target has no valid host")
+        target = rest[len(authority) :]
     path, _, query = target.partition(b"?")
-    return path, query
+    return path or b"/", query
 
 
 def clean_path(path: bytes) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 _BEGIN = b"-----BEGIN "
 _LARGEST = 256 * 1024
+
+K = TypeVar("K", bound=Hashable)
 
 
 class CertificateError(ValueError):
@@ -29,6 +32,9 @@ class PEMFile:
     path: Path
     keys: tuple[PrivateKeyTypes, ...]
     certificates: tuple[x509.Certificate, ...]
+
+
+_Held = tuple[PEMFile, x509.Certificate]
 
 
 @dataclass(frozen=True)
@@ -120,23 +126,42 @@ def identities(files: Sequence[PEMFile]) -> tuple[list[Identity], dict[Path, str
     """
     found = []
     problems = {}
+    # Indices, since in a directory with a thousand certificates each pair can't be looked at.
+    by_key = _indexed(files, _public_key)
+    by_subject = _indexed(files, lambda certificate: certificate.subject)
     for file in files:
-        neighbours = [other for other in files if other.path.parent == file.path.parent]
         for key in file.keys:
-            for group in ([file], neighbours, files):
-                leaf = certificate_of(key, _certificates(group))
-                if leaf is not None:
-                    owner = next(other for other in group if leaf in other.certificates)
-                    issuers = _certificates([owner, *neighbours, *files])
-                    found.append(Identity(key, chain_of(leaf, issuers), file.path, owner.path))
-                    break
-            else:
+            candidates = sorted(by_key.get(_encoded(key.public_key()), ()), key=lambda held: _distance(file, held[0]))
+            if not candidates:
                 problems[file.path] = f"the private key in {file.path} matches no certificate"
+                continue
+            nearest = _distance(file, candidates[0][0])
+            leaf, owner = max(
+                ((certificate, other) for other, certificate in candidates if _distance(file, other) == nearest),
+                key=lambda held: held[0].not_valid_after_utc,
+            )
+
+            def issuers(subject: x509.Name, file: PEMFile = file, owner: PEMFile = owner) -> list[x509.Certificate]:
+                held = by_subject.get(subject, ())
+                nearest_first = sorted(held, key=lambda one: 0 if one[0] is owner else 1 + _distance(file, one[0]))
+                return [certificate for _, certificate in nearest_first]
+
+            found.append(Identity(key, _chain(leaf, issuers), file.path, owner.path))
     return found, problems
 
 
-def _certificates(files: Sequence[PEMFile]) -> list[x509.Certificate]:
-    return [certificate for file in files for certificate in file.certificates]
+def _indexed(files: Sequence[PEMFile], of: Callable[[x509.Certificate], K]) -> dict[K, list[_Held]]:
+    """The certificates by what `of` returns for them, each with its file."""
+    index: dict[K, list[_Held]] = {}
+    for file in files:
+        for certificate in file.certificates:
+            index.setdefault(of(certificate), []).append((file, certificate))
+    return index
+
+
+def _distance(file: PEMFile, other: PEMFile) -> int:
+    """0 for the same file, 1 for one in the same directory, 2 for others."""
+    return 0 if other is file else 1 if other.path.parent == file.path.parent else 2
 
 
 def certificate_of(key: PrivateKeyTypes, certificates: Sequence[x509.Certificate]) -> x509.Certificate | None:
@@ -151,8 +176,16 @@ def chain_of(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> tupl
 
     A self-signed certificate ends the chain.
     """
+    return _chain(leaf, lambda subject: [other for other in others if other.subject == subject])
+
+
+def _chain(
+    leaf: x509.Certificate, named: Callable[[x509.Name], Sequence[x509.Certificate]]
+) -> tuple[x509.Certificate, ...]:
+    """As `chain_of`; `named` returns the certificates of a subject."""
     chain = [leaf]
     while chain[-1].issuer != chain[-1].subject:
+        others = named(chain[-1].issuer)
         issuer = next((other for other in others if other not in chain and _has_issued(other, chain[-1])), None)
         if issuer is None:
             break

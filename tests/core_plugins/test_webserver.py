@@ -181,6 +181,11 @@ SWITCH = """
         def reconfigure_in_thread(self, msg, args):
             self.webserver.reconfigure({**self.webserver.config, "PORT": int(args)})
             return "reconfigured"
+
+        def deactivate(self):
+            self.webserver.deactivate()
+            self.webserver_at_end = self.webserver.is_activated
+            super().deactivate()
 """
 
 
@@ -238,6 +243,14 @@ class SwitchedTests(RealBotCase):
         self.assertEqual(await self.command(f"!reconfigure in thread {self.port}"), "reconfigured")
         self.assertTrue(await self.listens())
         self.port = old
+        self.assertFalse(await self.listens())
+
+    async def test_when_the_bot_stops(self) -> None:
+        """A plain `deactivate` may use them while the bot stops, as at any other time."""
+        switch: Any = self.bot.plugin_manager.instance("Switch")
+        await self.bot.stop(1)
+        self.assertFalse(switch.webserver_at_end)
+        self.assertFalse(switch.is_activated)
         self.assertFalse(await self.listens())
 
     async def test_administration(self) -> None:

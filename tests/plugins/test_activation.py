@@ -281,6 +281,24 @@ class StartTests(ActivationCase):
             self.assertTrue(self.connected)
             self.assertEqual(self.told(), "")
 
+    def test_a_plugin_activates_one_that_depends_on_it(self) -> None:
+        """A plugin that has called BotPlugin's `activate` may activate those that depend on it, as on errbot."""
+        directory = Path(self.mktemp())
+        write_plugin(directory, "Leader", LEADER)
+        for name, depends in (("Helper", "Middle"), ("Middle", "Leader")):
+            write_plugin(directory, name, FILE.format(name=name, hangs=(), first=False))
+            with (directory / name.lower() / f"{name.lower()}.plug").open("a") as file:
+                file.write(f"DependsOn = {depends}\n")
+        self.begin(plugin_dirs=[directory])
+        self.assertEqual(self.told(), "")
+        self.assertEqual(self.plugin("Leader").seen, [True])
+        self.assertEqual(self.manager.get_plugins_activation_order()[-3:], ["Leader", "Middle", "Helper"])
+        for name in ("Helper", "Middle", "Leader"):
+            self.bot.command(f"!plugin deactivate {name}")
+        self.assertEqual(self.bot.command("!plugin activate Leader"), "Plugin Leader activated.")
+        self.assertEqual(self.plugin("Leader").seen, [True, True])
+        self.assertTrue(self.plugin("Middle").is_activated)
+
     def test_plugins_that_activate_each_other(self) -> None:
         """Two plugins that wait for each other don't hang: one of them learns that the other is being activated."""
 
@@ -316,6 +334,31 @@ class StartTests(ActivationCase):
         self.assertTrue(self.connected)
         self.assertEqual(self.plugin("Shy").called.count("deactivate"), 1)
         self.assert_gone("Shy")
+
+    def test_plugins_that_deactivate_each_other(self) -> None:
+        """A `deactivate` that leads back to its own plugin, by whatever way, gets an error instead of being called again."""
+
+        def deactivates(other: str) -> Any:
+            async def deactivate(self: Any) -> None:
+                self.called.append("deactivate")
+                try:
+                    await self._bot.plugin_manager.deactivate_plugin(other)
+                except Exception as error:
+                    self.called.append(str(error))
+                BotPlugin.deactivate(self)
+
+            return deactivate
+
+        for end in ("command", "stop"):
+            self.begin(plugin("One", deactivate=deactivates("Two")), plugin("Two", deactivate=deactivates("One")))
+            one, two = self.plugin("One"), self.plugin("Two")
+            if end == "command":
+                self.assertEqual(self.bot.command("!plugin deactivate Two"), "Plugin Two deactivated.")
+            else:
+                self.successResultOf(Deferred.fromCoroutine(self.bot.bot.stop(10)))
+            self.assertFalse(one.is_activated or two.is_activated)
+            self.assertEqual((one.called.count("deactivate"), two.called.count("deactivate")), (1, 1))
+            self.assertIn("Two is being deactivated already.", one.called)
 
     def test_stopped_meanwhile(self) -> None:
         """An activation that is under way when the bot stops leaves nothing behind when it ends."""
@@ -560,6 +603,16 @@ from tests.plugins.test_activation import plugin
 
 {name} = plugin("{name}", *{hangs}, first={first})
 {name}.__module__ = __name__
+"""
+
+LEADER = """
+from errklein import BotPlugin
+
+class Leader(BotPlugin):
+    async def activate(self):
+        super().activate()
+        await self._bot.plugin_manager.activate_plugin("Helper")
+        self.seen = [*getattr(self, "seen", ()), self._bot.plugin_manager.instance("Helper").is_activated]
 """
 
 WAITING = """

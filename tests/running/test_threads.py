@@ -87,6 +87,17 @@ class ThreadWaitsTests(SynchronousTestCase):
         self.in_thread(Deferred).join(10)
         self.assertEqual([type(error) for error in self.got], [Stopping, Stopping])
 
+    def test_ending_the_waits_of_now(self) -> None:
+        """Threads that wait are told that their result will not come; one that asks later gets its own."""
+        thread = self.in_thread(Deferred)
+        self.reactor.turn()
+        self.waits.end_all()
+        thread.join(10)
+        thread = self.in_thread(lambda: "later")
+        self.reactor.turn()
+        thread.join(10)
+        self.assertEqual([str(got) for got in self.got], ["the bot is stopping", "later"])
+
     def test_reactor_never_waits(self) -> None:
         """On the reactor there is a Deferred."""
         self.assertEqual(self.successResultOf(self.waits.result_of(lambda: "now")), "now")

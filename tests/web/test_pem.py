@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.web import pem
 from errklein.web.pem import CertificateError, PEMFile, chain_of, identities, read_pem
 from tests.web.authority import Authority, issue, serials
 
@@ -107,6 +108,21 @@ class FileTests(SynchronousTestCase):
         [identity], problems = identities([read_pem(path) for path in files])
         self.assertEqual((serials(identity.chain), problems), (serials(CHAIN[:2]), {}))
         self.assertEqual(identity.paths, (files[0], files[1]))
+
+    def test_many_files(self) -> None:
+        """Not every pair of certificates is compared: the reactor waits while files are read."""
+        hosts = [AUTHORITY.issue(f"host{number}.example.org") for number in range(20)]
+        files = [self.write(f"{number}.pem", host.key_pem + host.pem) for number, host in enumerate(hosts)]
+        compared = []
+
+        def has_issued(issuer: Any, certificate: Any) -> bool:
+            compared.append(issuer)
+            return False
+
+        self.patch(pem, "_has_issued", has_issued)
+        found, problems = identities([read_pem(path) for path in files])
+        self.assertEqual((len(found), problems), (20, {}))
+        self.assertLess(len(compared), 40)
 
     def test_a_renewed_certificate_beside_the_old_one(self) -> None:
         """The one that expires last is taken."""

@@ -108,6 +108,19 @@ class ProgramTests(SynchronousTestCase):
             )
         self.assertEqual(str(raised.exception), "ERROR: Invalid requirement: x=1")
 
+    def test_error_of_the_program_itself(self) -> None:
+        """Of a traceback, which pip introduces as an exception, the last line is repeated."""
+        said = "ERROR: Exception:\nTraceback (most recent call last):\n  File x\nValueError: no number"
+        with self.assertRaises(ProgramError) as raised:
+            run(["sh", "-c", f"echo '{said}'; exit 2"], seconds=5)
+        self.assertEqual(str(raised.exception), "ValueError: no number")
+
+    def test_long_error(self) -> None:
+        """Of a very long line the beginning is repeated."""
+        with self.assertRaises(ProgramError) as raised:
+            run(["sh", "-c", f"echo 'ERROR: {'x' * 10_000}'; exit 1"], seconds=5)
+        self.assertEqual(len(str(raised.exception)), 1000)
+
     def test_environment(self) -> None:
         """A program has the bot's environment, and what is given besides; it can't ask anybody."""
         with mock.patch.dict(os.environ, {"ERRKLEIN_TEST": "1"}):
