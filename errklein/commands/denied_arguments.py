@@ -17,7 +17,7 @@ _WILDCARD = re.compile(rf"(\*|\?|{CHARACTER_SET})")
 _SYNTAX = "*?[]!-"
 
 _QUOTING = re.compile(rf"[\\\"'{''.join(ARG_BOTCMD_CHARACTER_REPLACEMENTS)}]")
-"""What splitters take away or replace. Splitting is slow, and most texts have none of it."""
+"""Characters that splitters remove or replace. Splitting is slow, and most texts have none of them."""
 
 
 def denies(text: str, patterns: Iterable[str] | str) -> bool:

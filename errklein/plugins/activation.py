@@ -1,4 +1,4 @@
-"""Activations of plugins that are under way: who waits for them, what they wait for, and the places they have."""
+"""Activations of plugins in progress."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Batch:
 
 
 class Activation:
-    """One activation of a plugin's instance, from its begin until its last method has returned.
+    """One activation of a plugin's instance, from its start until its last method has returned.
 
     `step` is the method that was called last, `waits_for` the plugins whose activation it waits for. `late` means that
     its time is over and nobody waits for it, `given_up` that its plugin is to be inactive when it ends, and `ended` that the instance
@@ -79,7 +79,7 @@ class Activation:
         return self._place
 
     def when_done(self) -> Deferred[None]:
-        """Fires when the plugin is active, or fails with what it could not be activated for."""
+        """Fires when the plugin is active, or fails with the reason why it could not be activated."""
         if self._done:
             return succeed(None) if self._outcome is None else fail(self._outcome)
         waiting: Deferred[None] = Deferred()
@@ -95,13 +95,13 @@ class Activation:
         return waiting
 
     def release(self) -> None:
-        """Let the activations go on that wait for this one."""
+        """Let the activations that wait for this one continue."""
         dependents, self._dependents = self._dependents, []
         for one in dependents:
             one.callback(None)
 
     def finish(self, outcome: Failure | None) -> None:
-        """Tell everybody who waits; further calls have no effect."""
+        """Fire all Deferreds of `when_done` and `when_usable`; further calls have no effect."""
         if self._done:
             return
         self._done, self._outcome = True, outcome
@@ -121,7 +121,7 @@ class Activations:
     """The activations that are under way.
 
     Plugins that are activated by one change are activated at the same time, each after those that it depends on. All
-    together are waited for TIMEOUT seconds. After that an activation goes on by itself.
+    together are waited for TIMEOUT seconds. After that an activation continues in the background.
 
     `stored_configuration` returns the configuration that is stored for a plugin's name, and `begin` activates an instance
     that is configured. `stuck` are instances with a method that hasn't returned, although the instance is to be inactive, by
@@ -155,8 +155,10 @@ class Activations:
         return list(self._under_way.values())
 
     def place(self) -> int:
-        """The number in the order of activation of what is registered now: of the plugin that is being activated by the
-        running code, else the next one. Used from any thread."""
+        """The number in the order of activation of the plugin that the running code activates, else the next number.
+
+        May be called from any thread.
+        """
         activation = current.get()
         return next(self._places) if activation is None else activation.place
 
@@ -213,7 +215,7 @@ class Activations:
             raise given_up(plugin_name(instance))
 
     def let_go(self, activation: Activation) -> None:
-        """Let another activation of the plugin begin, with another instance, while this one goes on."""
+        """Allow another instance of the plugin to be activated while this activation continues."""
         activation.given_up = True
         del self._under_way[activation.plugin.name]
         if activation.step and activation.instance is not None:
@@ -221,7 +223,7 @@ class Activations:
         activation.finish(Failure(given_up(activation.plugin.name)))
 
     async def _activated(self, plugin: Plugin, batch: Batch, configuration: Callable[[], Any] | None = None) -> None:
-        """Begin to activate the plugin, unless it is active or under way, and wait for it.
+        """Start the activation, unless the plugin is active or being activated, and wait for it.
 
         Raises PluginActivationException if it can't be activated, and if it waits for the caller's own activation.
         """
@@ -334,12 +336,12 @@ class Activations:
         try:
             await result_within(self._bot.reactor, TIMEOUT, waiting)
         except NotYet:
-            # `_has_ended` tells what comes of it.
+            # `_has_ended` reports the outcome.
             waiting.addErrback(lambda _: None)
             raise self._overdue(self._under_way[plugin.name]) from None
 
     def _overdue(self, activation: Activation) -> PluginTimeout:
-        """Let the activation, and those it waits for, go on by themselves; the error that says so."""
+        """Mark the activation, and those it waits for, as late; returns the error that reports it."""
         activation.late = True
         name = activation.plugin.name
         if activation.waits_for:
@@ -350,7 +352,7 @@ class Activations:
             if other in self._under_way and not self._under_way[other].late:
                 self._overdue(self._under_way[other])
         return PluginTimeout(
-            f"{name} is still being activated after {TIMEOUT:g} s: {why}. It goes on without being waited for."
+            f"{name} is still being activated after {TIMEOUT:g} s: {why}. It continues in the background."
         )
 
     def _check_circle(self, plugin: Plugin) -> None:

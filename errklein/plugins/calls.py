@@ -29,11 +29,11 @@ class MethodCalls:
         self._bot = bot
 
     async def call_in_time(self, plugin: Plugin, instance: BotPlugin, method: str, *args: Any) -> Any:
-        """As `_call`; raises PluginTimeout if the method doesn't return within TIMEOUT seconds."""
+        """As `call`; raises PluginTimeout if the method doesn't return within TIMEOUT seconds."""
         return await self.in_time(plugin, method, self.call(instance, method, *args))
 
     async def in_time(self, plugin: Plugin, method: str, work: Coroutine[Any, Any, T]) -> T:
-        """What the work, by which the method is called, comes to; raises PluginTimeout after TIMEOUT seconds."""
+        """The result of `work`, which calls the method; raises PluginTimeout after TIMEOUT seconds."""
         worked = Deferred.fromCoroutine(work)
         try:
             return await result_within(self._bot.reactor, TIMEOUT, worked)

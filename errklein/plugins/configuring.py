@@ -55,7 +55,7 @@ class Configuring:
             raise
         except RAISED as error:
             raise PluginConfigurationException(
-                f"{plugin.name} can't tell how it is configured: {told_of(plugin.plug, error)}"
+                f"{plugin.name}.get_configuration_template failed: {told_of(plugin.plug, error)}"
             ) from error
 
     async def check(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:

@@ -67,7 +67,7 @@ class FlowFiles:
         except NotYet:
             activated.addErrback(partial(self.log.failure, "The flows {name} could not be activated", name=name))
             raise PluginTimeout(
-                f"{name}.activate has not returned after {within:.3g} s. It goes on without being waited for."
+                f"{name}.activate has not returned after {within:.3g} s. It continues in the background."
             ) from None
         except RAISED as error:
             self._bot.remove_flows_from(flows)

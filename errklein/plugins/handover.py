@@ -1,4 +1,4 @@
-"""What waits while one instance of a plugin takes another one's place: requests, and unknown commands."""
+"""Requests and unknown commands wait while a new instance of a plugin replaces the old one."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class Lives:
             self.log.warn("{error}", error=str(error))
 
     async def end(self, plugin: Plugin, instance: BotPlugin, within: float = TIMEOUT) -> None:
-        """Deactivate the instance; its storage closes when its last handler has come to its end.
+        """Deactivate the instance; its storage closes when its last handler has ended.
 
         Raises PluginTimeout if `deactivate` doesn't return within so many seconds. The plugin is inactive then, too: what it
         has registered is removed. Raises PluginError if it is being deactivated already, as when its own `deactivate` asks for it.
@@ -173,8 +173,8 @@ class Lives:
             deactivated.addBoth(self._has_returned, plugin, instance)
             BotPlugin.deactivate(instance)
             overdue = PluginTimeout(
-                f"{plugin.name}.deactivate has not returned after {within:.3g} s. Its commands, webhooks and pollers are "
-                "removed all the same."
+                f"{plugin.name}.deactivate has not returned after {within:.3g} s. Its commands, webhooks and pollers have "
+                "been removed."
             )
         except RAISED:
             self.log.failure("{plugin} raised while it was deactivated", plugin=plugin.name)

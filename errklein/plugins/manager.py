@@ -119,7 +119,7 @@ class PluginManager(StoreMixin):
         return self._activations.place()
 
     def is_at_work(self, plugin: Plugin) -> bool:
-        """Whether the plugin is active, or will be when a method that nobody waits for has returned."""
+        """Whether the plugin is active, or will be when a late method has returned."""
         return plugin.active or self._activations.is_late(plugin)
 
     def check_wanted(self, instance: BotPlugin) -> None:
@@ -145,7 +145,7 @@ class PluginManager(StoreMixin):
         return plugin.instance
 
     def summary(self, problem: str) -> str:
-        """A sentence in place of a problem that repeats what a plugin's code raised; "" if the problem doesn't."""
+        """A sentence to show instead of a problem that contains the text of a plugin's exception; "" for other problems."""
         for plugin in self._plugins.values():
             if plugin.problem == problem:
                 return f"{plugin.name} doesn't work"

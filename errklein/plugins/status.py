@@ -59,7 +59,7 @@ class PluginStatus:
         twins = [f"{path} is left out: its Name is that of this plugin" for path in plugin.twins]
         problems = [problem for problem in (plugin.problem, *plugin.notes, *plugin.templates, *twins) if problem]
         if problems and not details:
-            problems = ["administrators see in private what is wrong"]
+            problems = ["details are shown to administrators in private"]
         return "; ".join(" ".join(problem.split()) for problem in [*problems, *running])
 
     def _wants_configuration(self, instance: BotPlugin) -> bool:

@@ -56,7 +56,7 @@ class HealthTests(PluginTestCase):
         self.flushLoggedErrors(RuntimeError)
         for command in ("!status plugins", "!status"):
             for told in (self.command(command, frm="bob"), *self.bot.say(command, room="#ops")):
-                self.assertRegex(told, r"│ E +│ Broken +│ administrators see in private what is wrong")
+                self.assertRegex(told, r"│ E +│ Broken +│ details are shown to administrators in private")
                 self.assertNotIn("RuntimeError", told)
 
     def test_uptime(self) -> None:

@@ -404,7 +404,7 @@ class CommandTests(ActivationCase):
         reply = self.after("!plugin activate Hangs")
         self.assertEqual(
             reply,
-            "Hangs is still being activated after 60 s: Hangs.activate has not returned. It goes on without being waited for.",
+            "Hangs is still being activated after 60 s: Hangs.activate has not returned. It continues in the background.",
         )
         self.assert_administration_goes_on()
         self.assert_gone("Hangs")
@@ -494,7 +494,7 @@ class CommandTests(ActivationCase):
             reply = self.after("!plugin deactivate Hangs")
             self.assertEqual(
                 reply,
-                "Hangs.deactivate has not returned after 60 s. Its commands, webhooks and pollers are removed all the same. "
+                "Hangs.deactivate has not returned after 60 s. Its commands, webhooks and pollers have been removed. "
                 "Reload Hangs to activate it again.",
             )
             self.assert_gone("Hangs")
@@ -551,7 +551,7 @@ class CommandTests(ActivationCase):
         self.assert_gone("Hangs")
 
     def test_remove(self) -> None:
-        """A plugin whose `deactivate` hangs is removed all the same."""
+        """A plugin whose `deactivate` hangs is removed nevertheless."""
         hangs = self.active("deactivate")
         removing = self.manager.remove(["Hangs"])
         self.bot.advance(60)
