@@ -448,12 +448,12 @@ class SecretsTests(SynchronousTestCase):
                 "a": {"BACKEND": "Null", "BOT_IDENTITY": {"token": "xoxb-1", "server": "example.org"}},
                 "b": {"BACKEND": "Null", "CHATROOM_PRESENCE": (("#ops", "sesame"), "#open")},
             },
-            "STORAGE_CONFIG": {"credentials": {"user": "bot-user", "pin": "123"}},
+            "STORAGE_CONFIG": {"credentials": {"user": "bot-user", "code": "12345", "pin": "123"}},
             "GITHUB_TOKENS": ["ghp_1", "ghp_2"],
             "BOT_PREFIX": "secret",
             "DIVERT_TO_PRIVATE": ("render_test",),
             "HTTPS_PROXY": "me:let-me-in@proxy:3128",
         }
         self.assertEqual(
-            secrets_of(load_config(None, settings)), {"xoxb-1", "sesame", "bot-user", "ghp_1", "ghp_2", "let-me-in"}
+            secrets_of(load_config(None, settings)), {"xoxb-1", "sesame", "12345", "ghp_1", "ghp_2", "let-me-in"}
         )

@@ -107,6 +107,9 @@ _PATTERNS = (
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
+_OPEN = frozenset({"host", "hostname", "login", "method", "port", "scheme", "server", "type", "user", "username"})
+"""Names of values that aren't secret even below a secret name, as in `{"auth": {"user": "deploy", "port": 15432}}`."""
+
 Span = tuple[int, int]
 
 
@@ -149,10 +152,10 @@ def secrets_in(value: Any, secret: bool = False) -> set[str]:
                 continue
             seen.add(id(item))
             if isinstance(item, Mapping):
-                waiting += [
-                    (inner, is_one or is_secret(str(key)), _ADDRESS.search(str(key).lower()) is not None)
-                    for key, inner in item.items()
-                ]
+                for key, inner in item.items():
+                    name = str(key)
+                    secret = is_secret(name) or (is_one and name.lower() not in _OPEN)
+                    waiting.append((inner, secret, _ADDRESS.search(name.lower()) is not None))
             else:
                 waiting += [(inner, is_one, is_address) for inner in item]
         elif isinstance(item, bytes):
