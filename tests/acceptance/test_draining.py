@@ -128,7 +128,7 @@ class DrainingTests(TestCase):
         await self.start(rate=5, grace=30)
         await deferToThread(self.post, 3)
         self.program.signal(signal.SIGTERM)
-        await deferToThread(self.program.wait_for, "the bot leaves when they are sent")
+        await deferToThread(self.program.wait_for, "queued messages before disconnecting")
         status, took = await self.stop(lambda: self.program.signal(signal.SIGTERM))
         self.assertEqual(status, -signal.SIGTERM)
         self.assertLess(took, 3)

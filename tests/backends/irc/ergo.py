@@ -27,7 +27,7 @@ accounts:
         throttling: {{enabled: false}}
     login-throttling: {{enabled: false}}
     nick-reservation: {{enabled: true, method: strict, force-nick-equals-account: true}}
-    multiclient: {{enabled: true, allowed-by-default: true, always-on: opt-out}}
+    multiclient: {{enabled: true, allowed-by-default: true, always-on: opt-out, auto-away: mandatory}}
 channels:
     default-modes: +nt
     registration: {{enabled: true}}
@@ -56,7 +56,7 @@ history:
 
 
 class Ergo(ServerProgram):
-    """An ergo with an empty database. Accounts stay on line when their connection is gone, and miss nothing."""
+    """An ergo with an empty database. Accounts stay on line when their connection is gone, as away, and miss nothing."""
 
     def __init__(self) -> None:
         super().__init__("ergochat")

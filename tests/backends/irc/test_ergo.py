@@ -105,6 +105,12 @@ class ReplayTests(TestCase):
         self.addCleanup(person.leave)
         return person
 
+    async def until_away(self, nick: str, asker: Person) -> None:
+        """Wait until the server has noticed that the account has no connection; what it sent before would be lost."""
+        while not any(line.command == "301" and nick in line.params for line in asker.lines):
+            asker.send(f"WHOIS {nick}")
+            await asker.wait_for(" 318 ", seen=False)
+
     async def register(self) -> None:
         """Make the bot's account, which gets what it has missed in private, too."""
         person = await self.person("errklein")
@@ -153,6 +159,7 @@ class ReplayTests(TestCase):
         await alice.wait_for("PRIVMSG #ops", "counted before")
 
         await cable.pull()
+        await self.until_away("errklein", alice)
         for number in range(50):
             alice.send(f"PRIVMSG #ops :!count room {number}", f"PRIVMSG errklein :!count private {number}")
         alice.send("PING :all-said")
