@@ -121,6 +121,7 @@ class TerminalTests(TutorialCase):
         self.addCleanup(bot.kill)
         self.say(bot, "!hello")
         bot.wait_for("Hello, admin!")
+        bot.wait_for("Watching ")
         example = self.bot / "plugins" / "example" / "example.py"
         example.write_text(example.read_text().replace("Hello", "Good morning"))
         bot.wait_for("Example was changed and is reloaded")
