@@ -240,9 +240,10 @@ class UtilsTests(ContractTest):
 
     def test_no_history(self) -> None:
         """Somebody who has given no command yet gets no reply."""
-        self.bot.sender = self.bot.build_identifier("newcomer@localhost")
-        self.say("!history")
-        self.bot.sender = self.bot.build_identifier(ADMIN)
+        from errbot.backends.base import Message
+
+        newcomer = self.bot.build_identifier("newcomer@localhost")
+        self.bot.callback_message(Message("!history", frm=newcomer, to=self.bot.bot_identifier))
         self.assertEqual(self.until_quiet(), [])
 
     def test_empty_echo(self) -> None:
