@@ -140,7 +140,8 @@ def mask_values(value: Any, secret: bool = False) -> Any:
 def secrets_in(value: Any, secret: bool = False) -> set[str]:
     """The secrets in a configuration: strings, bytes and numbers under secret names, and passwords in addresses.
 
-    Pass `secret=True` if the value itself has a secret name. Values shorter than SHORTEST and paths of files are left out.
+    Pass `secret=True` if the value itself has a secret name. Values shorter than SHORTEST, paths of files and,
+    below a secret name, user names, hosts and the like are left out.
     """
     found: set[str] = set()
     seen: set[int] = set()
@@ -154,8 +155,8 @@ def secrets_in(value: Any, secret: bool = False) -> set[str]:
             if isinstance(item, Mapping):
                 for key, inner in item.items():
                     name = str(key)
-                    secret = is_secret(name) or (is_one and name.lower() not in _OPEN)
-                    waiting.append((inner, secret, _ADDRESS.search(name.lower()) is not None))
+                    below = is_secret(name) or (is_one and name.lower() not in _OPEN)
+                    waiting.append((inner, below, _ADDRESS.search(name.lower()) is not None))
             else:
                 waiting += [(inner, is_one, is_address) for inner in item]
         elif isinstance(item, bytes):
