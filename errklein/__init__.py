@@ -19,7 +19,7 @@ from errklein.commands import Command, CommandError, arg_botcmd, botcmd, botmatc
 from errklein.commands.flows import FLOW_END, Flow, FlowRoot, botflow
 from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.structure import ValidationException, recurse_check_structure
+from errklein.plugins.configuration_check import ValidationException, recurse_check_structure
 from errklein.running import on_reactor
 from errklein.webhooks import webhook
 

@@ -16,11 +16,11 @@ from twisted.python import usage
 
 from errklein import logs
 from errklein.config import Config, ConfigError, load_config, secrets_of
-from errklein.data_dir import DataDirectory, DataDirectoryError, acting_as
-from errklein.environment import damages
-from errklein.log_records import FormattedByLogging
+from errklein.config.settings import BACKEND_NAMES
+from errklein.logs.records import FormattedByLogging
+from errklein.plugins.environment import damages
 from errklein.running.reactors import install_asyncio_reactor
-from errklein.settings import BACKEND_NAMES
+from errklein.service.data_directory import DataDirectory, DataDirectoryError, acting_as
 from errklein.storage import StorageError
 from errklein.text.masking import masker
 from errklein.wiring import wire
@@ -120,12 +120,12 @@ def _make_service(options: Options) -> IService:
     gc.disable()
     from twisted.internet import reactor
 
+    from errklein.logs.sentry import check_sentry, start_sentry
     from errklein.plugins.storages import check_shelves, check_storage, settle_shelves
-    from errklein.reloading import Reloading
-    from errklein.running.relaunch import offer_restart
-    from errklein.sentry import check_sentry, start_sentry
+    from errklein.running.restart import offer_restart
     from errklein.service import BotService
-    from errklein.stopping import Relaunch
+    from errklein.service.reloading import Reloading
+    from errklein.service.stopping import Relaunch
 
     launch = launch_of(options.launcher)
     config = options.load()
@@ -236,7 +236,7 @@ def _check_network(view: Config) -> None:
 
 def check_endpoints(endpoints: Sequence[str]) -> None:
     """Raise ConfigError if one of the endpoints can't be listened on."""
-    from errklein.probe import BadEndpoint, check_endpoint
+    from errklein.service.endpoint_check import BadEndpoint, check_endpoint
 
     for endpoint in endpoints:
         try:

@@ -19,10 +19,10 @@ FLOORS = (
     ("chat", "text", "commands", "webhooks"),
     ("ports",),
     ("running",),
-    ("config", "settings", "doubts", "logs", "log_records", "sentry", "data_dir", "environment"),
+    ("config", "logs"),
     ("backends", "web", "storage", "journal"),
-    ("answering", "bot", "plugins", "core_plugins", "compat", "testing", "wiring", ""),
-    ("service", "stopping", "probe", "reloading", "tap", "cli", "__main__"),
+    ("dispatch", "bot", "plugins", "core_plugins", "compat", "testing", "wiring", ""),
+    ("service", "bootstrap", "tap", "cli", "__main__"),
 )
 """From the ground up. "" is the package errklein itself, which plugin authors import from."""
 
@@ -188,7 +188,9 @@ class ComplaintTests(SynchronousTestCase):
         self.assertTrue(complain("from errklein.storage import Memory", "errklein.web.site"))
         self.assertTrue(complain("from errklein.backends.irc import client", "errklein.backends.text"))
         self.assertEqual(complain("from errklein.backends.outbox import Outbox", "errklein.backends.irc.backend"), [])
-        self.assertEqual(complain("from errklein.backends.irc.lines import split", "errklein.backends.irc.backend"), [])
+        self.assertEqual(
+            complain("from errklein.backends.irc.line_format import split", "errklein.backends.irc.backend"), []
+        )
 
     def test_a_downward_arrow(self) -> None:
         """Importing from below is fine."""

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
 from errklein._version import __version__
-from errklein.settings import OF_XMPP, SETTINGS
+from errklein.config.settings import OF_XMPP, SETTINGS
 
 ROOT = Path(errklein.__file__).parent.parent
 TESTS = Path(__file__).parent
@@ -57,7 +57,7 @@ class SettingsTests(SynchronousTestCase):
     def test_every_setting_is_used(self) -> None:
         """None is read and then forgotten, but for those of XMPP, of which the operator is told."""
         package = ROOT / "errklein"
-        lists = {package / "settings.py", package / "compat" / "errbot_package" / "config-template.py"}
+        lists = {package / "config" / "settings.py", package / "compat" / "errbot_package" / "config-template.py"}
         code = "".join(path.read_text() for path in package.rglob("*.py") if path not in lists)
         unused = {name for name in SETTINGS if not re.search(rf"\b{name}\b", code)}
         self.assertEqual(unused, OF_XMPP)

@@ -19,10 +19,11 @@ from twisted.plugin import getPlugins
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein import logs, service, tap
-from errklein.data_dir import LOCK_NAME, DataDirectory, DataDirectoryError
-from errklein.probe import BadEndpoint, check_endpoint
+from errklein import logs, tap
 from errklein.service import BotService, CannotStart, Launch
+from errklein.service import bot_service as service
+from errklein.service.data_directory import LOCK_NAME, DataDirectory, DataDirectoryError
+from errklein.service.endpoint_check import BadEndpoint, check_endpoint
 from errklein.testing import TestBot
 from tests import needs_network
 from tests.processes import free_port

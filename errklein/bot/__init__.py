@@ -12,14 +12,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from errklein.answering.conversations import Conversations
-from errklein.answering.disclosure import Disclosure
-from errklein.answering.dispatcher import Dispatcher
-from errklein.answering.flow_executor import FlowExecutor
-from errklein.bot.hearing import Hearing
-from errklein.bot.keeping import Keeping
+from errklein.bot.events import Hearing
+from errklein.bot.stored_values import Keeping
 from errklein.bot.streams import Streams
-from errklein.bot.web_warnings import WebWarnings
+from errklein.bot.webhook_warnings import WebhookWarnings
 from errklein.chat import Message
 from errklein.commands import CommandRegistry
 from errklein.commands.declaration import documentation, with_prefix
@@ -28,12 +24,16 @@ from errklein.commands.history import History
 from errklein.commands.registry import FilterRegistry
 from errklein.compat import holder
 from errklein.compat.flask_routes import flask_routes
+from errklein.compat.plugin_manager import BotPluginManager
 from errklein.config import secrets_of
-from errklein.doubts import doubts
+from errklein.config.warnings import doubts
+from errklein.dispatch.conversations import Conversations
+from errklein.dispatch.disclosure import Disclosure
+from errklein.dispatch.dispatcher import Dispatcher
+from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.plugins.botflow import BotFlow, build_flows
 from errklein.plugins.botplugin import BotPlugin, handlers
-from errklein.plugins.errbot_manager import BotPluginManager
-from errklein.plugins.names import plugin_name
+from errklein.plugins.plugin_names import plugin_name
 from errklein.plugins.repos.manager import BotRepoManager
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.plugins.unknown_names import unknown_names
@@ -93,7 +93,7 @@ class Bot(Keeping, Hearing):
         self._plugin_roots = list(plugin_roots)
         self._plugin_classes = list(plugin_classes)
         self._expiry = ExpiryWatch(reactor, web.listeners, self.tell_admins)
-        web.events = WebWarnings(reactor, self.tell_admins)
+        web.events = WebhookWarnings(reactor, self.tell_admins)
         for backend in self.backends.values():
             attach = getattr(backend, "attach", None)
             if attach is not None:

@@ -77,7 +77,7 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
 
     The environment comes first, since nothing else may work in a damaged one.
     """
-    from errklein.environment import damages
+    from errklein.plugins.environment import damages
 
     damaged = damages()
     sys.stdout.write("".join(f"problem: {line}\n" for line in damaged))
@@ -88,7 +88,7 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
 
 def new_plugin(directory: str, name: str | None, description: str) -> int:
     """Write a plugin with its tests into the directory; without a name, it is asked for."""
-    from errklein.cli.wizard import new_plugin_wizard, write_plugin
+    from errklein.cli.plugin_wizard import new_plugin_wizard, write_plugin
 
     if name is None:
         new_plugin_wizard(directory)
@@ -100,7 +100,7 @@ def new_plugin(directory: str, name: str | None, description: str) -> int:
 def backends(config_file: str | None) -> int:
     """Print the backends that there are, with those that are installed or where the configuration says."""
     from errklein.compat.backends.finding import network_plugs
-    from errklein.settings import BACKEND_NAMES
+    from errklein.config.settings import BACKEND_NAMES
 
     with one_line_errors():
         config = load(config_file, None)
@@ -143,7 +143,7 @@ def load(config_file: str | None, data_dir: str | None) -> Config:
 def one_line_errors() -> Iterator[None]:
     """Within, what is wrong with the configuration, the data directory or the storage ends the program with a line."""
     from errklein.config import ConfigError
-    from errklein.data_dir import DataDirectoryError
+    from errklein.service.data_directory import DataDirectoryError
     from errklein.storage import StorageError
 
     try:
@@ -161,7 +161,7 @@ def init(directory: Path) -> int:
         path = directory / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text((files("errklein") / "templates" / template).read_text("utf-8"), "utf-8")
+            path.write_text((files("errklein.cli") / "templates" / template).read_text("utf-8"), "utf-8")
         except OSError as error:
             raise SystemExit(f"errklein: {path} can't be written: {error.strerror}") from None
     sys.stdout.write(_NEXT.format(directory=directory))

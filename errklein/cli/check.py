@@ -12,19 +12,19 @@ from twisted.internet.defer import Deferred
 from errklein.commands import CommandDeclaration
 from errklein.commands.access import is_admin_by_default
 from errklein.commands.registry import CommandRegistry
+from errklein.compat.plugin_manager import BotPluginManager
 from errklein.config import Config, ConfigError
-from errklein.doubts import doubts
+from errklein.config.warnings import doubts
 from errklein.logs import escape
+from errklein.logs.sentry import check_sentry
 from errklein.plugins.blocked_reactor import reactor_warnings
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
-from errklein.plugins.errbot_manager import BotPluginManager
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import State
 from errklein.plugins.storages import check_storage, database_of, shelves_to_import
 from errklein.plugins.unknown_names import unknown_names
 from errklein.running import Placement, decision
 from errklein.running.reactors import install_asyncio_reactor
-from errklein.sentry import check_sentry
 from errklein.tap import Options, check_networks
 from errklein.webhooks import HookDeclaration
 from errklein.wiring import wire

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from errklein.config import Config
-from errklein.data_dir import DataDirectory
 from errklein.logs import escape
 from errklein.plugins.storages import check_storage, database_of, make_storage
 from errklein.plugins.stored_classes import STORED_VALUES
 from errklein.plugins.stored_names import NameJudge, plugs_of
 from errklein.ports import Storage
+from errklein.service.data_directory import DataDirectory
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue
 from errklein.storage.backup import BACKUP_NAME, write_backup
 from errklein.storage.errbot_backup import read_any_backup

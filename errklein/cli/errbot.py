@@ -10,7 +10,7 @@ from pathlib import Path
 from errklein._version import __version__
 from errklein.cli import data
 from errklein.config import Config
-from errklein.data_dir import DataDirectory
+from errklein.service.data_directory import DataDirectory
 
 _HERE = "."
 _DEFAULT = ""
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.init is not None:
         return cli.init(Path(options.init))
     if options.new_plugin is not None:
-        from errklein.cli.wizard import new_plugin_wizard
+        from errklein.cli.plugin_wizard import new_plugin_wizard
 
         new_plugin_wizard(options.new_plugin)
         return 0

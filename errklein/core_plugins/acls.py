@@ -9,7 +9,7 @@ from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
 from errklein.commands import Caller, RegisteredCommand, find_command
 from errklein.commands.access import ciglob, get_acl_room, get_acl_usr, glob, verdict_on
-from errklein.commands.explaining import explain
+from errklein.commands.access_explanations import explain
 from errklein.text.quoting import code, plain
 
 __all__ = ["ACLS", "BLOCK_COMMAND", "ciglob", "get_acl_room", "get_acl_usr", "glob"]

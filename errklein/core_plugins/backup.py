@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from errklein import BotPlugin, botcmd
-from errklein.answering.disclosure import DetailedError
 from errklein.chat import Message
+from errklein.dispatch.disclosure import DetailedError
 from errklein.storage.backup import BACKUP_NAME, write_backup
 from errklein.storage.errors import StorageError
 from errklein.storage.transfer import rows_of

@@ -8,10 +8,10 @@ from functools import wraps
 from typing import Any
 
 from errklein import BotPlugin, CommandError, botcmd, on_reactor
-from errklein.answering.handled_network import network_of_handled_message
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
 from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError, rules_of
 from errklein.commands.access import admin_by_default
+from errklein.dispatch.handled_network import network_of_handled_message
 from errklein.text.quoting import code, plain, plain_lines
 
 _REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)

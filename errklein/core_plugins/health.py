@@ -15,7 +15,7 @@ from twisted.internet.error import ReactorNotRunning
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
 from errklein.commands.declaration import at_once
-from errklein.running.relaunch import CannotRestart, restart
+from errklein.running.restart import CannotRestart, restart
 from errklein.text.quoting import plain, plain_but_html
 
 

@@ -10,7 +10,7 @@ from errklein import BotPlugin, __version__, botcmd
 from errklein.chat import Message
 from errklein.commands import RegisteredCommand
 from errklein.commands.declaration import documentation, with_prefix
-from errklein.plugins.names import plugin_name
+from errklein.plugins.plugin_names import plugin_name
 from errklein.text.quoting import code, plain, plain_lines
 
 _LONGEST = 80

@@ -8,9 +8,9 @@ from pprint import pformat
 from typing import Any
 
 from errklein import BotPlugin, CommandError, botcmd
-from errklein.answering.disclosure import DetailedError
 from errklein.chat import Message
 from errklein.core_plugins.repos_commands import ReposCommands
+from errklein.dispatch.disclosure import DetailedError
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.text.masking import mask_values, masker
 from errklein.text.quoting import code, fenced, plain, plain_lines

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 from twisted.internet.defer import Deferred
 
 from errklein import CommandError, botcmd
-from errklein.answering.disclosure import DetailedError
 from errklein.chat import Message
+from errklein.dispatch.disclosure import DetailedError
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginError, PluginTimeout
 from errklein.plugins.repos.manager import BotRepoManager, RepoEntry, RepoException, Updated
-from errklein.running.one_by_one import OneByOne
+from errklein.running.serial_queue import SerialQueue
 from errklein.text.quoting import code, plain
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ class ReposCommands:
         return [plugin for plugin in self._bot.plugin_manager.found if plugin.plug.path.is_relative_to(path)]
 
     @cached_property
-    def _readings(self) -> OneByOne:
-        return OneByOne(self._bot.reactor)
+    def _readings(self) -> SerialQueue:
+        return SerialQueue(self._bot.reactor)
 
     def _read_index(self) -> Deferred[None]:
         """Have the index as it is now. Those who ask while it is read wait here, and not in a thread each.

@@ -13,8 +13,8 @@ from twisted.internet.endpoints import quoteStringArgument
 from errklein import BotPlugin, CommandError, ValidationException, botcmd, webhook
 from errklein.chat import Message
 from errklein.commands.access import admin_by_default
-from errklein.plugins.anywhere import callable_anywhere
-from errklein.plugins.structure import recurse_check_structure
+from errklein.plugins.callable_anywhere import callable_anywhere
+from errklein.plugins.configuration_check import recurse_check_structure
 from errklein.text.quoting import code, fenced, plain
 from errklein.web import ConnectionBroken, ListenError
 from errklein.web.listeners import identify

@@ -14,7 +14,6 @@ from twisted.python.failure import Failure
 
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.dependencies import activation_order, circle, missing
-from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     TIMEOUT,
     KnownProblem,
@@ -23,11 +22,12 @@ from errklein.plugins.plugin import (
     PluginError,
     PluginTimeout,
 )
-from errklein.running.patience import NotYet, result_within
+from errklein.plugins.plugin_names import plugin_name
+from errklein.running.timeouts import TimedOut, result_within
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
-    from errklein.plugins.configuring import Configuring
+    from errklein.plugins.configuration import Configuring
 
 
 class Batch:
@@ -182,7 +182,7 @@ class Activations:
             plugin.name: Deferred.fromCoroutine(self._activated(plugin, batch)).addErrback(failed, plugin.name)
             for plugin in plugins
         }
-        with suppress(NotYet):
+        with suppress(TimedOut):
             await result_within(self._bot.reactor, TIMEOUT, DeferredList(waiting.values()))
         for failure in unexpected:
             failure.raiseException()
@@ -335,7 +335,7 @@ class Activations:
         waiting = Deferred.fromCoroutine(activated)
         try:
             await result_within(self._bot.reactor, TIMEOUT, waiting)
-        except NotYet:
+        except TimedOut:
             # `_has_ended` reports the outcome.
             waiting.addErrback(lambda _: None)
             raise self._overdue(self._under_way[plugin.name]) from None

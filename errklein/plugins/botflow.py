@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from errklein.commands.flows import FlowRoot
-from errklein.plugins.names import plugin_name
+from errklein.plugins.plugin_names import plugin_name
 
 if TYPE_CHECKING:
     from errklein.bot import Bot

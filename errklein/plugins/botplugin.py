@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from errklein.chat import ONLINE, Card, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.commands import Command
-from errklein.plugins.names import plugin_name
+from errklein.plugins.configuration_check import recurse_check_structure
+from errklein.plugins.plugin_names import plugin_name
 from errklein.plugins.pollers import Pollers
 from errklein.plugins.store_mixin import StoreMixin
-from errklein.plugins.structure import recurse_check_structure
 from errklein.running.threads import on_reactor_soon
 
 if TYPE_CHECKING:

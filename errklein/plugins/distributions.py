@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from errklein.environment import applies, installed_version, requirements_of
+from errklein.plugins.environment import applies, installed_version, requirements_of
 from errklein.plugins.packages import InstallError, PackageDirectory, RequirementConflict, active_directory, conflict
 from errklein.plugins.requirement_files import RequirementFile, RequirementLine, UnreadableRequirements
 

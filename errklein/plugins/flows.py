@@ -11,12 +11,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.plugins.botflow import BotFlow
-from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import LEAST, RAISED, TIMEOUT, PluginError, PluginTimeout, UnknownPlugin, as_raised
-from errklein.running.patience import Deadline, NotYet, result_within
+from errklein.plugins.plugin_class import plugin_class
+from errklein.running.timeouts import Deadline, TimedOut, result_within
 from errklein.text.masking import masker
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class FlowFiles:
         activated = self._bot.runner.run(flows.activate, pool=self._bot.plugin_pool).addErrback(as_raised)
         try:
             await result_within(self._bot.reactor, within, activated)
-        except NotYet:
+        except TimedOut:
             activated.addErrback(partial(self.log.failure, "The flows {name} could not be activated", name=name))
             raise PluginTimeout(
                 f"{name}.activate has not returned after {within:.3g} s. It continues in the background."
@@ -86,7 +86,7 @@ class FlowFiles:
         deactivated = self._bot.runner.run(flows.deactivate, pool=self._bot.plugin_pool).addErrback(as_raised)
         try:
             await result_within(self._bot.reactor, within, deactivated)
-        except NotYet:
+        except TimedOut:
             deactivated.addErrback(partial(self.log.failure, raised, name=name))
             BotFlow.deactivate(flows)
             raise PluginTimeout(
@@ -137,7 +137,7 @@ class FlowFiles:
         try:
             made = self._in_thread(partial(self._make, file))
             flows, warning = await result_within(self._bot.reactor, deadline.left, made)
-        except NotYet:
+        except TimedOut:
             made.addErrback(partial(self.log.failure, "{path} could not be loaded", path=str(path)))
             return f"{path}: importing {file.module_path} and creating an instance takes too long"
         except RAISED as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from errklein.plugins.plugin import Plugin
-from errklein.running.tally import Tally
+from errklein.running.in_flight import InFlightCounter
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -20,7 +20,7 @@ class Handovers:
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
-        self._under_way = Tally()
+        self._under_way = InFlightCounter()
 
     def when_settled(self) -> Deferred[None] | None:
         """Fires when the plugins between two instances have their commands again; None if there is no such plugin."""

@@ -50,10 +50,10 @@ from typing import Any
 
 from errklein.compat.names import FACADES
 from errklein.compat.plugin_modules import publish, withdraw
-from errklein.plugins.classes import plugin_class
 from errklein.plugins.import_rewriting import rewrite_imports
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plugin_class import plugin_class
 from errklein.plugins.slugs import slug
 
 __all__ = [

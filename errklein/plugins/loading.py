@@ -13,7 +13,6 @@ from twisted.logger import Logger
 
 from errklein.plugins.blocked_reactor import reactor_warnings
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.distributions import FILE_NAME, Requirements, above, requirement_files
 from errklein.plugins.imports import know_neighbours, load_module, package_of, unload
@@ -29,7 +28,8 @@ from errklein.plugins.plugin import (
     PluginActivationException,
     as_raised,
 )
-from errklein.running.patience import Deadline, NotYet, result_within
+from errklein.plugins.plugin_class import plugin_class
+from errklein.running.timeouts import Deadline, TimedOut, result_within
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -196,7 +196,7 @@ class Loader:
         made = self._in_thread(partial(self._make, plug, fresh), f"loading {plug.name}")
         try:
             instance, warning, blocking = await result_within(self._bot.reactor, within, made)
-        except NotYet:
+        except TimedOut:
             made.addErrback(partial(self.log.failure, "{plugin} could not be loaded", plugin=plugin.name))
             problem = (
                 f"{plug.name} could not be loaded: importing {plug.module_path} and creating an instance has not ended after "

@@ -11,11 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.plugins.botplugin import BotPlugin, overrides
-from errklein.plugins.changes import Changes
 from errklein.plugins.flows import FlowFiles
-from errklein.plugins.lives import Lives
+from errklein.plugins.lifecycle import Lifecycle
 from errklein.plugins.loading import Loader
-from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     IncompatiblePluginException,
     KnownProblem,
@@ -26,9 +24,11 @@ from errklein.plugins.plugin import (
     PluginTimeout,
     UnknownPlugin,
 )
+from errklein.plugins.plugin_names import plugin_name
+from errklein.plugins.serial_changes import Changes
 from errklein.plugins.status import PluginStatus
 from errklein.plugins.store_mixin import StoreMixin
-from errklein.running.patience import NotYet, result_within
+from errklein.running.timeouts import TimedOut, result_within
 from errklein.text.masking import masker, secrets_in
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class PluginManager(StoreMixin):
         self._plugins = self._loader.plugins
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
         self._callback_order: tuple[str | None, ...] = ()
-        self._lives = Lives(bot, self._loader, self.configuration, self._callbacks.clear)
+        self._lives = Lifecycle(bot, self._loader, self.configuration, self._callbacks.clear)
         self._activations = self._lives.activations
         self._configuring = self._lives.configuring
         self._changes = Changes(bot.reactor)
@@ -277,7 +277,7 @@ class PluginManager(StoreMixin):
         end = self._bot.reactor.seconds() + within
         try:
             await result_within(self._bot.reactor, patience, self._changes.make(_nothing))
-        except NotYet:
+        except TimedOut:
             self.log.warn("A plugin is still being changed; the others aren't kept waiting for that")
         await self._flow_files.stop(patience)
         await self._lives.stop_all(patience, max(patience, end - self._bot.reactor.seconds()))

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from errklein.compat.facade import step_aside
-from errklein.environment import applies, installed_version, name_and_version, unfulfilled
-from errklein.plugins.programs import ProgramError, run
+from errklein.plugins.environment import applies, installed_version, name_and_version, unfulfilled
 from errklein.plugins.requirement_files import RequirementFile, normalized
 from errklein.plugins.requirements import ERRBOT_VERSION
+from errklein.plugins.subprocesses import ProgramError, run
 
 _SECONDS = 600
 _PIP = [sys.executable, "-P", "-m", "pip"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from twisted.python.failure import Failure
 
 from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.configuration_check import ValidationException
 from errklein.plugins.plug_file import PlugError, PlugFile
-from errklein.plugins.structure import ValidationException
 
 # What a plugin's code may raise without harm to the bot; `as_raised` makes one of these of everything else. GeneratorExit
 # in a coroutine here is not the plugin's.

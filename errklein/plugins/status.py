@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import Plugin, State
+from errklein.plugins.plugin_names import plugin_name
 
 if TYPE_CHECKING:
     from errklein.bot import Bot

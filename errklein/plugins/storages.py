@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from errklein.config import Config, ConfigError
-from errklein.plugins.classes import plugin_class
+from errklein.config.settings import STORAGES
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.imports import load_module
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.plugins.plugin_class import plugin_class
 from errklein.plugins.stored_classes import STORED_VALUES
 from errklein.ports import Storage
-from errklein.settings import STORAGES
 from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage, StorageError
 from errklein.storage.base import StoragePluginBase
 from errklein.storage.importing import imported_shelves, is_settled, settle, unimported

@@ -20,7 +20,7 @@ from twisted.python import threadable
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from errklein.running.drive import let_tasks_await_deferreds
+from errklein.running.coroutines import let_tasks_await_deferreds
 from errklein.running.threads import settle_in_this_thread
 
 

@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.running.drive import begin, loop_of
+from errklein.running.coroutines import begin, loop_of
+from errklein.running.in_flight import InFlightCounter
 from errklein.running.placement import Placement, place
 from errklein.running.pool import WorkerPool
-from errklein.running.tally import Tally
 
 # What handlers return most; no need to ask these whether they can be awaited.
 _VALUES = frozenset({type(None), str, bytes, dict, list, tuple, int, bool})
@@ -43,7 +43,7 @@ class Runner:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._tally = Tally()
+        self._tally = InFlightCounter()
         self._going: dict[object, Going] = {}
 
     def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:

@@ -11,8 +11,8 @@ from twisted.logger import FileLogObserver, ILogObserver, LogEvent, globalLogPub
 from zope.interface import implementer
 
 from errklein.config import ConfigError
-from errklein.log_records import FormattedByLogging
 from errklein.logs import FROM_STDLIB, Bridge, LevelFilter, format_line
+from errklein.logs.records import FormattedByLogging
 
 
 @implementer(ILogObserver)

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from errklein.ports import WebEvents
 from errklein.running import Runner, WorkerPool
-from errklein.running.turns import Turns
+from errklein.running.time_slices import TimeSlices
 from errklein.web.delivery import Delivery, problem_of
 from errklein.web.facade.app import Flask
 from errklein.web.facade.request import endpoint_of
@@ -48,7 +48,7 @@ class WebhookResource:
         self.runner = runner
         self.pool = pool
         self.decoding_pool = decoding_pool
-        self.turns = Turns(reactor)
+        self.turns = TimeSlices(reactor)
         """The time slice of each turn of the reactor that generators share."""
         self.settings = settings
         self.events: WebEvents | None = None

@@ -15,9 +15,9 @@ from errklein import cli
 from errklein._version import __version__
 from errklein.config import load_config
 from errklein.plugins.plug_file import PlugFile
-from errklein.reloading import affected, changed, snapshot
+from errklein.service.reloading import affected, changed, snapshot
 from tests.processes import ERRKLEIN, Program, free_port, run, write_config, write_plugin
-from tests.test_daemon import CONNECTED, get
+from tests.service.test_daemon import CONNECTED, get
 
 VERSION = """
     from errklein import BotPlugin, webhook

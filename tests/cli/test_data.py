@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
 from errklein.config import load_config
-from errklein.data_dir import DataDirectory
 from errklein.plugins.storages import settle_shelves, shelves_to_import
+from errklein.service.data_directory import DataDirectory
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
 from errklein.storage.backup import write_backup
 from errklein.storage.importing import MARK

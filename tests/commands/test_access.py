@@ -11,7 +11,7 @@ from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import Message
 from errklein.commands import Caller, CommandRegistry, botcmd
 from errklein.commands.access import admin_by_default, judge, verdict_on
-from errklein.commands.explaining import explain
+from errklein.commands.access_explanations import explain
 
 ALICE = Caller("alice!a@example.org", None, is_admin=False)
 ADMIN = Caller("root!r@example.org", None, is_admin=True)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.commands.access import applying
 from errklein.commands.access_rules import unmatched
 from errklein.config import ConfigError, load_config
-from errklein.settings import checked
+from errklein.config.settings import checked
 
 
 class CheckTests(SynchronousTestCase):

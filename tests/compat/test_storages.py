@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.compat.backends.manager import BackendPluginManager, enumerate_backend_plugins
 from errklein.compat.storages import CORE_STORAGE, get_storage_plugin, restore_bot_from_backup
 from errklein.config import load_config
-from errklein.settings import STORAGES
+from errklein.config.settings import STORAGES
 from errklein.storage import MemoryStorage, StorageError
 from errklein.storage.backup import write_backup
 from errklein.storage.base import StoragePluginBase

@@ -7,7 +7,7 @@ import signal
 from datetime import timedelta
 
 from errklein import BotPlugin
-from errklein.running.relaunch import CannotRestart, offer_restart
+from errklein.running.restart import CannotRestart, offer_restart
 from errklein.testing import PluginTestCase
 
 

@@ -20,8 +20,8 @@ from errklein.plugins.distributions import (
     requirement_files,
 )
 from errklein.plugins.packages import PackageDirectory, RequirementConflict
-from errklein.plugins.programs import ProgramError
 from errklein.plugins.requirement_files import RequirementFile, UnreadableRequirements
+from errklein.plugins.subprocesses import ProgramError
 
 
 class ExamineTests(SynchronousTestCase):

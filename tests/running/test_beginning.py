@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.drive import begin, drive
+from errklein.running.coroutines import begin, drive
 
 seen: ContextVar[str] = ContextVar("seen", default="nothing")
 

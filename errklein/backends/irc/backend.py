@@ -19,10 +19,10 @@ from errklein.backends.irc.identifiers import (
     IRCRoomOccupant,
     split_occupant,
 )
-from errklein.backends.irc.lines import cleaned, room_for_text, text_lines
-from errklein.backends.irc.link import Link
-from errklein.backends.irc.outgoing import IRCPace, Line
-from errklein.backends.irc.room_life import RoomLife
+from errklein.backends.irc.line_format import cleaned, room_for_text, text_lines
+from errklein.backends.irc.pacing import IRCPace, Line
+from errklein.backends.irc.reconnection import Link
+from errklein.backends.irc.room_membership import RoomLife
 from errklein.backends.irc.rooms import nick_of
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import NotConfirmed, Outbox

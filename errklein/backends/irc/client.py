@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols import irc
 
-from errklein.backends.irc.lines import decoded, encoded
+from errklein.backends.irc.line_format import decoded, encoded
 from errklein.backends.irc.tags import parse_tags
 
 

@@ -17,8 +17,8 @@ from errklein.backends.irc.capabilities import WANTED, Capabilities
 from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.backends.irc.client import MendedClient
 from errklein.backends.irc.identifiers import is_room
-from errklein.backends.irc.lines import encoded
-from errklein.backends.irc.outgoing import Line, Refused
+from errklein.backends.irc.line_format import encoded
+from errklein.backends.irc.pacing import Line, Refused
 from errklein.backends.irc.replay import Replay
 from errklein.backends.irc.sasl import REFUSALS, plain
 from errklein.backends.irc.settings import IRCSettings

@@ -19,7 +19,7 @@ from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoo
 from errklein.backends.text.lines import LineConsole
 from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
 from errklein.ports import BackendEvents
-from errklein.running.turns import Turns
+from errklein.running.time_slices import TimeSlices
 from errklein.text import printable, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 from errklein.text.quoting import code, plain
 
@@ -64,7 +64,7 @@ class TextBackend(LocalBackend):
         """Whom answers to the last message go to, which may not be where the next one is said."""
         self._lines: list[str] | None = None
         # A line is heard when what the one before it has begun, such as to speak as somebody else, is done.
-        self._turns = Turns(reactor, share=0.0)
+        self._turns = TimeSlices(reactor, share=0.0)
         self._input = stdin or sys.__stdin__
         self._output = stdout or sys.__stdout__
         self._on_terminal = _is_terminal(self._input) and _is_terminal(self._output)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from errklein.chat import Card, Identifier, Message, RoomOccupant
 from errklein.commands.history import History
-from errklein.commands.unknown import unknown_command
+from errklein.commands.suggestions import unknown_command
 
 if TYPE_CHECKING:
     from errklein.compat.backends.errbot import ErrBot

@@ -9,12 +9,12 @@ from typing import Any
 from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.network import ThreadedNetwork
 from errklein.config import ConfigError
-from errklein.plugins.classes import plugin_class
+from errklein.config.settings import BACKEND_NAMES
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.imports import load_module
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugError, PlugFile
-from errklein.settings import BACKEND_NAMES
+from errklein.plugins.plugin_class import plugin_class
 
 GROUPS = ("errbot.backend_plugins", "errklein.backends")
 """The entry point groups in which distributions offer networks."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from errklein.compat.utils import collect_roots, entry_point_plugins
-from errklein.plugins.classes import plugin_class
 from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.imports import load_module
 from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.plugins.plugin_class import plugin_class
 from errklein.plugins.plugin_info import PluginInfo
 
 GROUP = "errbot.backend_plugins"

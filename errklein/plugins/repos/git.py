@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from errklein.plugins.programs import ProgramError, run
 from errklein.plugins.repos.sources import RepoException, check_url
+from errklein.plugins.subprocesses import ProgramError, run
 
 _SECONDS = 300
 _CAREFUL = (

@@ -11,9 +11,9 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein import bootstrap
 from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import ONLINE, Card, Message, Presence
-from errklein.compat import bootstrap
 from errklein.compat.backends.errbot import ErrBot, for_a_bot
 from errklein.storage import MemoryStorage
 

@@ -1,0 +1,161 @@
+"""What `errbot.bootstrap` offers: a bot without twistd, for programs that start one themselves."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
+
+from errklein.compat import core_backends
+from errklein.compat.backends.errbot import ErrBot
+from errklein.compat.storages import restore_bot_from_backup
+from errklein.config import Config, ConfigError, load_config
+from errklein.config.settings import SETTINGS
+from errklein.logs import Destinations, bridge_stdlib
+from errklein.logs.records import FormattedByLogging
+from errklein.logs.sentry import start_sentry
+from errklein.plugins.storages import shelves_to_import
+from errklein.running.reactor_thread import reactor_thread
+from errklein.service.data_directory import DataDirectory
+from errklein.wiring import wire
+
+if TYPE_CHECKING:
+    from errklein.bot import Bot
+
+CORE_BACKENDS = str(Path(core_backends.__file__).parent)
+"""The directory with the .plug files of the networks that errklein includes."""
+
+_TO_BE_GIVEN = ("BACKEND", "BACKENDS", "BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTITY")
+
+
+def bot_config_defaults(config: Any) -> None:
+    """Give the configuration, a module or any object, the settings that it leaves out. Raises ValueError without
+    BOT_ADMINS."""
+    for name, setting in SETTINGS.items():
+        if name not in _TO_BE_GIVEN and not hasattr(config, name):
+            setattr(config, name, copy.copy(setting.default))
+    if not getattr(config, "BOT_ADMINS", None):
+        raise ValueError("BOT_ADMINS is missing; expected a tuple of the administrators' names")
+    if not hasattr(config, "BOT_ADMINS_NOTIFICATIONS"):
+        config.BOT_ADMINS_NOTIFICATIONS = config.BOT_ADMINS
+
+
+class EmbeddedBot(MutableMapping[str, Any]):
+    """A bot that runs while somebody waits in `serve_forever`. What it hasn't itself it has from errklein's bot, its items too."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        config = load_config(None, settings)
+        self._grace = config.GRACE_PERIOD
+        self._data = DataDirectory(Path(config.BOT_DATA_DIR))
+        self._data.prepare()
+        self._data.lock()
+        with ExitStack() as undone:
+            undone.callback(self._data.unlock)
+            self._stop_log = _log_to_file(config)
+            undone.callback(self._stop_log)
+            self._ended = threading.Event()
+            self._running = reactor_thread()
+            self._running.start()
+            self._stop_sentry = start_sentry(config)
+            undone.callback(self._stop_sentry)
+            self._bot = self._do(self._make, config)
+            undone.pop_all()
+
+    def serve_forever(self) -> None:
+        """Run until `shutdown` is called, in any thread, or Ctrl-C is pressed, or the networks have come to their end."""
+        try:
+            self._do(lambda: Deferred.fromCoroutine(self._bot.start()))
+            self._ended.wait()
+        except KeyboardInterrupt:
+            self._bot.log.info("Ctrl-C: the bot stops")
+        finally:
+            self._do(lambda: Deferred.fromCoroutine(self._bot.stop(self._grace)))
+            self._stop_sentry()
+            self._stop_log()
+            self._data.unlock()
+
+    def shutdown(self) -> None:
+        """Stop; may be called in any thread."""
+        self._ended.set()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_bot" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self._bot, name)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._bot[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._bot[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._bot[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bot)
+
+    def __len__(self) -> int:
+        return len(self._bot.kept)
+
+    def _make(self, config: Any) -> Bot:
+        _, make_bot = wire(self._running.reactor, config, ended=self.shutdown)
+        bot = make_bot()
+        # A program that embeds the bot has no --no-import, and may not expect an error here.
+        hint = shelves_to_import(config, bot.storage)
+        if hint is not None:
+            bot.log.warn("{hint}", hint=hint)
+            bot.tell_admins(hint)
+        return bot
+
+    def _do(self, work: Callable[..., Any], *args: Any) -> Any:
+        return self._running.wait(work, *args, timeout=None, what="it")
+
+
+# Programs may ask whether it is one of errbot's bots.
+ErrBot.register(EmbeddedBot)
+
+
+def _log_to_file(config: Config) -> Callable[[], None]:
+    """Have what the bot logs, and what plugins log, in BOT_LOG_FILE, if there is one; returns what ends that."""
+    if not config.BOT_LOG_FILE:
+        return lambda: None
+    log = Destinations()
+    log.level, log.places, log.rotated = config.BOT_LOG_LEVEL, [config.BOT_LOG_FILE], False
+    log.format = FormattedByLogging(config.BOT_LOG_FORMATTER) if config.BOT_LOG_FORMATTER is not None else None
+    try:
+        observer = log.observer()
+    except OSError as error:
+        raise ConfigError(f"BOT_LOG_FILE: {config.BOT_LOG_FILE} can't be written to: {error.strerror}") from error
+    bridge_stdlib(config.BOT_LOG_LEVEL)
+    globalLogPublisher.addObserver(observer)
+    return partial(globalLogPublisher.removeObserver, observer)
+
+
+def setup_bot(backend_name: str, logger: logging.Logger, config: Any, restore: str | None = None) -> EmbeddedBot:
+    """A bot on that network with the settings that `config`, a module or any object, has as attributes.
+
+    `restore` is the path of a backup to begin with. Raises ConfigError, DataDirectoryError or StorageError.
+    """
+    bot_config_defaults(config)
+    settings = {name: value for name, value in vars(config).items() if name.isupper() and value is not None}
+    bot = EmbeddedBot({**settings, "BACKEND": backend_name})
+    if restore:
+        restore_bot_from_backup(restore, bot=bot, log=logger)
+    return bot
+
+
+def bootstrap(bot_class: Any, logger: logging.Logger, config: Any, restore: str | None = None) -> None:
+    """Set up the bot on the network that BACKEND names, and run it."""
+    setup_bot(getattr(config, "BACKEND", "Text"), logger, config, restore).serve_forever()

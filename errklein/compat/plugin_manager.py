@@ -1,0 +1,196 @@
+"""The plugin manager as plugins written for errbot know it: `self._bot.plugin_manager`.
+
+Its names are errbot's. Those that change something wait for the change in a thread and raise what keeps it from being
+made; on the reactor, which must not wait, they return a Deferred.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from errklein.plugins.botflow import BotFlow
+from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.dependencies import activation_order
+from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
+from errklein.plugins.manager import BL_PLUGINS, CONFIGS, PluginManager
+from errklein.plugins.plugin import (
+    IncompatiblePluginException,
+    Plugin,
+    PluginActivationException,
+    PluginConfigurationException,
+)
+from errklein.plugins.plugin_info import PluginInfo
+from errklein.plugins.plugin_names import plugin_name
+from errklein.plugins.requirements import ERRBOT_VERSION, parse_errbot_version
+
+__all__ = [
+    "BL_PLUGINS",
+    "CONFIGS",
+    "CORE_PLUGINS",
+    "BotPluginManager",
+    "IncompatiblePluginException",
+    "PluginActivationException",
+    "PluginConfigurationException",
+    "check_errbot_version",
+    "check_python_plug_section",
+]
+
+CORE_PLUGINS = str(_CORE_PLUGINS)
+"""The directory of the plugins that errklein brings."""
+
+
+def check_errbot_version(plugin_info: PluginInfo) -> None:
+    """Raise IncompatiblePluginException if the plugin is for an older or newer errbot than errklein stands for."""
+    here = parse_errbot_version(ERRBOT_VERSION)
+    if plugin_info.errbot_minversion is not None and tuple(plugin_info.errbot_minversion) > here:
+        raise IncompatiblePluginException(f"{plugin_info.name} needs a newer errbot than {ERRBOT_VERSION}")
+    if plugin_info.errbot_maxversion is not None and tuple(plugin_info.errbot_maxversion) < here:
+        raise IncompatiblePluginException(f"{plugin_info.name} needs an older errbot than {ERRBOT_VERSION}")
+
+
+def check_python_plug_section(plugin_info: PluginInfo) -> bool:
+    """Whether the plugin is for a Python such as this one."""
+    version = plugin_info.python_version
+    return version is None or (version[0] >= 3 and version < sys.version_info[:3])
+
+
+class BotPluginManager(PluginManager):
+    """The manager of plugins, with errbot's names for what it does."""
+
+    # What can be asked
+
+    @property
+    def plugins(self) -> dict[str, BotPlugin]:
+        """The instances of all plugins that could be loaded, by name."""
+        return {name: plugin.instance for name, plugin in self._plugins.items() if plugin.instance is not None}
+
+    @property
+    def plugin_infos(self) -> dict[str, PluginInfo]:
+        """What the .plug file of each plugin says, by name, those included that can't be loaded."""
+        return {name: PluginInfo.of(plugin.plug) for name, plugin in self._plugins.items()}
+
+    def get_plugin_obj_by_name(self, name: str) -> BotPlugin | None:
+        """The plugin's instance; None if there is none."""
+        plugin = self._plugins.get(name)
+        return None if plugin is None else plugin.instance
+
+    def get_all_active_plugins(self) -> list[BotPlugin]:
+        """The instances of active plugins, in the order of PLUGINS_CALLBACK_ORDER."""
+        return self.active()
+
+    def get_all_active_plugin_names(self) -> list[str]:
+        """The names of active plugins."""
+        return [name for name, plugin in self._plugins.items() if plugin.active]
+
+    def get_all_plugin_names(self) -> list[str]:
+        """The names of all plugins that could be loaded."""
+        return list(self.plugins)
+
+    def get_plugins_activation_order(self) -> list[str]:
+        """The names of plugins, each after those that it depends on."""
+        return activation_order(self._plugins, self._plugins)
+
+    def get_plugin_by_path(self, path: str | Path) -> str | None:
+        """The name of the plugin whose files are in that directory; None if there is none."""
+        return next((plugin.name for plugin in self._below(path)), None)
+
+    def get_plugins_by_path(self, path: str | Path) -> Iterator[BotPlugin]:
+        """The instances of the plugins in that directory and below it."""
+        return iter([plugin.instance for plugin in self._below(path) if plugin.instance is not None])
+
+    def get_plugin_configuration(self, name: str) -> Any:
+        """The configuration that is stored for the plugin; None if there is none."""
+        return self.configuration(name)
+
+    def set_plugin_configuration(self, name: str, obj: Any) -> None:
+        """Store a configuration, which the plugin gets when it is activated the next time."""
+        self.store_configuration(name, obj)
+
+    def is_plugin_blacklisted(self, name: str) -> bool:
+        """Whether the plugin stays inactive when the bot starts."""
+        return self.is_blacklisted(name)
+
+    def get_blacklisted_plugin(self) -> list[str]:
+        """The names of blacklisted plugins."""
+        return list(self.get(BL_PLUGINS, []))
+
+    def blacklist_plugin(self, name: str) -> str:
+        """Keep the plugin from being activated at the next start; returns what to tell whoever asked."""
+        if self.is_blacklisted(name):
+            return f"Plugin {name} is already blacklisted."
+        self[BL_PLUGINS] = [*self.get(BL_PLUGINS, []), name]
+        return f"Plugin {name} is now blacklisted."
+
+    def unblacklist_plugin(self, name: str) -> str:
+        """Let the plugin be activated at the next start again; returns what to tell whoever asked."""
+        if not self.is_blacklisted(name):
+            return f"Plugin {name} is not blacklisted."
+        self.unblacklist(name)
+        return f"Plugin {name} removed from blacklist."
+
+    @property
+    def flows(self) -> dict[str, BotFlow]:
+        """The collections of flows that could be loaded, by the names in their .flow files."""
+        return dict(self._flow_files.flows)
+
+    # What can be done
+
+    def activate_flow(self, name: str) -> Any:
+        """Let the flows of a .flow file be begun; raises PluginError."""
+        return self._waited(self._changes.make, partial(self._flow_files.activate, name))
+
+    def deactivate_flow(self, name: str) -> Any:
+        """Let the flows of a .flow file not be begun any more, and end them for everybody; raises PluginError."""
+        return self._waited(self._changes.make, partial(self._flow_files.deactivate, name))
+
+    def activate_plugin(self, name: str) -> Any:
+        """Activate the plugin, and those it depends on; raises PluginActivationException."""
+        return self._waited(self.activate, name)
+
+    def deactivate_plugin(self, name: str) -> Any:
+        """Deactivate the plugin, if it is active; raises PluginActivationException, which is a KeyError, for an unknown name."""
+        if not self.plugin(name).active:
+            return None
+        return self._waited(self.deactivate, name)
+
+    def reload_plugin_by_name(self, name: str) -> Any:
+        """Have the plugin's code as it is now; raises PluginActivationException."""
+        return self._waited(self.reload, name)
+
+    def activate_non_started_plugins(self) -> Any:
+        """Activate all that aren't active and aren't blacklisted; the result tells, a line each, what there is to tell."""
+        return self._waited(
+            lambda: self.activate_rest().addCallback(lambda said: "".join(f"{line}\n" for line in said))
+        )
+
+    def deactivate_all_plugins(self) -> Any:
+        """Deactivate all plugins."""
+        return self._waited(self.stop)
+
+    def update_plugin_places(self, path_list: Iterable[str | Path]) -> Any:
+        """Load the plugins in these directories that aren't there yet; the result is what went wrong, by path."""
+        roots = [Path(path) for path in ([path_list] if isinstance(path_list, (str, Path)) else path_list)]
+        return self._waited(self.add, roots)
+
+    def remove_plugin(self, plugin: BotPlugin) -> Any:
+        """Deactivate and forget the plugin; what it has stored stays."""
+        return self._waited(self.remove, [plugin_name(plugin)])
+
+    def remove_plugins_from_path(self, root: str | Path) -> Any:
+        """Deactivate and forget the plugins and flows in that directory and below it."""
+        return self._waited(self.remove_below, Path(root))
+
+    def shutdown(self) -> Any:
+        """Deactivate all plugins."""
+        return self.deactivate_all_plugins()
+
+    def _waited(self, change: Any, *args: Any) -> Any:
+        return self._bot.waits.result_of(change, *args)
+
+    def _below(self, path: str | Path) -> list[Plugin]:
+        root = Path(path).absolute()
+        return [plugin for plugin in self._plugins.values() if plugin.plug.directory.is_relative_to(root)]

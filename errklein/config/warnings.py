@@ -1,0 +1,75 @@
+"""Settings that can be used, and won't do what whoever gave them may expect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from errklein.commands.access_rules import LISTS_OF_NAMES
+from errklein.config.loading import Config
+from errklein.config.settings import BACKEND_NAMES, OF_XMPP, SETTINGS
+from errklein.text.globs import CHARACTER_SET, patterns_of
+
+IRC_SIZE_LIMIT = 510
+"""Bytes of a line on IRC, without its end: RFC 1459, section 2.3."""
+
+
+def doubts(config: Config) -> list[str]:
+    """A sentence for each, with the name of the setting, and of the network if it is one network's."""
+    return [*_of_all(config), *(doubt for view in config.networks.values() for doubt in _of_network(config, view))]
+
+
+def _of_all(config: Config) -> Iterator[str]:
+    written_for_errbot = any(view.BACKEND not in BACKEND_NAMES.values() for view in config.networks.values())
+    meaningless = sorted(name for name in OF_XMPP if _given(config, name))
+    if meaningless and not written_for_errbot:
+        yield f"{', '.join(meaningless)}: without effect, since errklein has no XMPP network of its own"
+    if config.SENTRY_TRANSPORT is not None:
+        yield "SENTRY_TRANSPORT is deprecated; expected SENTRY_OPTIONS = {'transport': …}"
+    if config.SENTRY_DSN and not config.BOT_LOG_SENTRY:
+        yield "SENTRY_DSN: without effect, since BOT_LOG_SENTRY isn't True"
+
+
+def _of_network(config: Config, view: Config) -> Iterator[str]:
+    where = f"BACKENDS[{view.network!r}]: " if config.BACKENDS else ""
+    limit = view.MESSAGE_SIZE_LIMIT
+    # What networks that were written for errbot take, they say themselves.
+    if view.BACKEND == "IRC" and limit is not None and limit > IRC_SIZE_LIMIT:
+        yield f"{where}MESSAGE_SIZE_LIMIT is {limit}, but a line on IRC has no more than {IRC_SIZE_LIMIT} bytes"
+    if view.BACKEND == "IRC":
+        for setting, pattern in _bracket_patterns(view):
+            yield (
+                f"{where}{setting}: brackets in {pattern!r} are literal on IRC, where nicks may contain them; "
+                "errbot reads [[] as a bracket and [ab] as one of a and b"
+            )
+    told = list(view.BOT_ADMINS_NOTIFICATIONS)
+    # On IRC a message goes to the nick, whatever user and host the pattern names.
+    patterns = [name for name in told if _is_pattern(str(name).partition("!")[0] if view.BACKEND == "IRC" else name)]
+    if patterns and told != list(view.BOT_ADMINS):
+        for name in patterns:
+            yield f"{where}BOT_ADMINS_NOTIFICATIONS: nobody is told as {name!r}; expected a name, not a pattern"
+    elif patterns and patterns == told:
+        yield f"{where}BOT_ADMINS has patterns only, so nobody is told of problems; name somebody in BOT_ADMINS_NOTIFICATIONS"
+
+
+def _bracket_patterns(view: Config) -> Iterator[tuple[str, str]]:
+    """Pairs of a setting and a pattern in it for people or rooms in which errbot reads brackets as a set of characters."""
+    rules = {"ACCESS_CONTROLS_DEFAULT": view.ACCESS_CONTROLS_DEFAULT}
+    rules |= {f"ACCESS_CONTROLS[{pattern!r}]": rule for pattern, rule in view.ACCESS_CONTROLS.items()}
+    named = {"BOT_ADMINS": view.BOT_ADMINS}
+    named |= {f"{where}[{key!r}]": rule[key] for where, rule in rules.items() for key in LISTS_OF_NAMES if key in rule}
+    for setting, patterns in named.items():
+        for pattern in patterns_of(patterns or ()):
+            if isinstance(pattern, str) and re.search(CHARACTER_SET, pattern):
+                yield setting, pattern
+
+
+def _given(config: Config, name: str) -> bool:
+    views = (config, *config.networks.values())
+    return any(vars(view).get(name, SETTINGS[name].default) != SETTINGS[name].default for view in views)
+
+
+def _is_pattern(name: Any) -> bool:
+    # Brackets are letters in nicks.
+    return isinstance(name, str) and ("*" in name or "?" in name)

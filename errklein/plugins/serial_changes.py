@@ -1,0 +1,42 @@
+"""Changes to plugins, of which only one may go on at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from errklein.running.serial_queue import SerialQueue
+
+T = TypeVar("T")
+
+_part_of: ContextVar[object] = ContextVar("errklein.change", default=None)
+
+
+class Changes:
+    """Makes changes one after the other.
+
+    What a change itself asks for, as a plugin does whose `activate` activates another one, is done at once: its turn would
+    come after the end of the change, which waits for it.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._turns = SerialQueue(reactor)
+        self._current: object = None
+
+    def make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
+        """Begin the change, now or in its turn; fires with its result."""
+        if self._current is not None and _part_of.get() is self._current:
+            return Deferred.fromCoroutine(change())
+        return self._turns.run(lambda: Deferred.fromCoroutine(self._make(change)))
+
+    async def _make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        # Whatever is called from here on, in whichever thread, has a copy of this context.
+        self._current = object()
+        _part_of.set(self._current)
+        try:
+            return await change()
+        finally:
+            self._current = None

@@ -1,0 +1,42 @@
+"""Counts what is going on, and tells when it has come to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from twisted.internet.defer import Deferred, succeed
+
+
+class InFlightCounter:
+    """How much is going on under each key. Used on the reactor only."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, list[Deferred[None]]] = {}
+
+    def enter(self, key: Hashable = None) -> None:
+        """Something begins."""
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def leave(self, key: Hashable = None) -> None:
+        """Something that had begun has ended."""
+        left = self._counts[key] - 1
+        if left:
+            self._counts[key] = left
+            return
+        del self._counts[key]
+        if self._waiting:
+            for waiting in self._waiting.pop(key, ()):
+                waiting.callback(None)
+
+    def count(self, key: Hashable = None) -> int:
+        """How much is going on under the key now."""
+        return self._counts.get(key, 0)
+
+    def when_none(self, key: Hashable = None) -> Deferred[None]:
+        """Fires as soon as nothing is going on under the key, perhaps at once."""
+        if key not in self._counts:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.setdefault(key, []).append(waiting)
+        return waiting

@@ -1,0 +1,199 @@
+"""Tests for `_bot.plugin_manager` as plugins written for errbot use it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotPlugin, botcmd
+from errklein.compat.plugin_manager import (
+    IncompatiblePluginException,
+    PluginActivationException,
+    check_errbot_version,
+    check_python_plug_section,
+)
+from errklein.plugins.plugin_info import PluginInfo
+from errklein.testing import TestBot
+
+
+class First(BotPlugin):
+    """The first one."""
+
+    def get_configuration_template(self) -> dict[str, int]:
+        return {"a": 1}
+
+
+class Second(BotPlugin):
+    """Asks for the first one in its own activation."""
+
+    async def activate(self) -> None:
+        super().activate()
+        manager = self._bot.plugin_manager
+        if "First" not in manager.get_all_active_plugin_names():
+            await manager.activate_plugin("First")
+
+    @botcmd
+    def names(self, msg: Any, args: str) -> str:
+        """Tell the names of active plugins."""
+        return ", ".join(self._bot.plugin_manager.get_all_active_plugin_names())
+
+
+class ManagerTests(SynchronousTestCase):
+    """errbot's names for what the manager does."""
+
+    def setUp(self) -> None:
+        """Have a bot with two plugins, and a directory for more."""
+        self.bot = TestBot([First, Second])
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+        self.manager: Any = self.bot.bot.plugin_manager
+        self.directory = Path(self.mktemp()).absolute()
+
+    def write(self, name: str, code: str = "from errbot import BotPlugin\nclass P(BotPlugin): pass\n") -> Path:
+        """Write a plugin; returns its .plug file."""
+        folder = self.directory / name
+        folder.mkdir(parents=True)
+        (folder / "code.py").write_text(code)
+        plug = folder / f"{name}.plug"
+        plug.write_text(f"[Core]\nName = {name}\nModule = code\n")
+        return plug
+
+    def result(self, deferred: Deferred[Any]) -> Any:
+        """What a change, made on the reactor, comes to."""
+        return self.successResultOf(deferred)
+
+    def test_plugins_by_name(self) -> None:
+        """Instances are found by name; a name that isn't there gives None."""
+        first = self.bot.plugin("First")
+        self.assertIs(self.manager.plugins["First"], first)
+        self.assertIs(self.manager.get_plugin_obj_by_name("First"), first)
+        self.assertIsNone(self.manager.get_plugin_obj_by_name("Nope"))
+        self.assertIn("First", self.manager.get_all_plugin_names())
+        self.assertIn(first, self.manager.get_all_active_plugins())
+
+    def test_infos(self) -> None:
+        """What a .plug file says can be asked for, of those plugins too that can't be loaded."""
+        plug = self.write("Broken", "import no_such_thing\n")
+        problems = self.result(self.manager.update_plugin_places([str(self.directory)]))
+        self.assertEqual(list(problems), [plug])
+        self.assertIn("no_such_thing", problems[plug])
+        info = self.manager.plugin_infos["Broken"]
+        self.assertEqual((info.name, info.module, info.location), ("Broken", "code", plug))
+        self.assertNotIn("Broken", self.manager.plugins)
+
+    def test_activation(self) -> None:
+        """Plugins are activated and deactivated by name, and only what makes no sense is refused."""
+        self.result(self.manager.deactivate_plugin("First"))
+        self.assertNotIn("First", self.manager.get_all_active_plugin_names())
+        self.assertIsNone(self.manager.deactivate_plugin("First"))
+        self.result(self.manager.activate_plugin("First"))
+        self.assertIn("First", self.manager.get_all_active_plugin_names())
+        self.failureResultOf(self.manager.activate_plugin("First"), PluginActivationException)
+        self.failureResultOf(self.manager.activate_plugin("Nope"), PluginActivationException)
+        with self.assertRaises(KeyError):
+            self.manager.deactivate_plugin("Nope")
+
+    def test_what_cannot_be_loaded(self) -> None:
+        """It can't be activated or reloaded, and both say so with errbot's exception."""
+        path = self.write("Bad", "1 / 0\n").parent
+        self.assertIn("ZeroDivisionError", str(self.result(self.manager.update_plugin_places([path]))))
+        for change in (self.manager.activate_plugin, self.manager.reload_plugin_by_name):
+            failure = self.failureResultOf(change("Bad"), PluginActivationException)
+            self.assertIn("Bad could not be loaded", failure.getErrorMessage())
+        self.flushLoggedErrors()
+        self.failureResultOf(self.manager.deactivate_flow("Nope"), KeyError)
+
+    def test_a_change_in_a_change(self) -> None:
+        """A plugin whose activation activates another one doesn't wait for its own end."""
+        self.result(self.manager.deactivate_plugin("First"))
+        self.result(self.manager.deactivate_plugin("Second"))
+        self.result(self.manager.activate_plugin("Second"))
+        self.assertIn("First", self.bot.command("!names"))
+
+    def test_all_at_once(self) -> None:
+        """All can be deactivated; what isn't active can be activated, with a word about what is left out."""
+        self.manager.blacklist_plugin("Second")
+        self.result(self.manager.deactivate_all_plugins())
+        self.assertEqual(self.manager.get_all_active_plugin_names(), [])
+        said = self.result(self.manager.activate_non_started_plugins())
+        self.assertIn("Notice: Second is blacklisted", said)
+        self.assertIn("First", self.manager.get_all_active_plugin_names())
+        self.assertNotIn("Second", self.manager.get_all_active_plugin_names())
+
+    def test_configurations(self) -> None:
+        """Configurations can be stored, and found in the manager's own storage."""
+        self.assertIsNone(self.manager.get_plugin_configuration("First"))
+        self.manager.set_plugin_configuration("First", {"a": 2})
+        self.assertEqual(self.manager.get_plugin_configuration("First"), {"a": 2})
+        self.assertEqual(self.manager["configs"], {"First": {"a": 2}})
+        self.result(self.manager.deactivate_plugin("First"))
+        self.result(self.manager.activate_plugin("First"))
+        self.assertEqual(self.bot.plugin("First").config, {"a": 2})
+
+    def test_blacklist(self) -> None:
+        """Plugins are blacklisted by name, with the words for whoever asked."""
+        self.assertEqual(self.manager.blacklist_plugin("First"), "Plugin First is now blacklisted.")
+        self.assertEqual(self.manager.blacklist_plugin("First"), "Plugin First is already blacklisted.")
+        self.assertTrue(self.manager.is_plugin_blacklisted("First"))
+        self.assertEqual(self.manager.get_blacklisted_plugin(), ["First"])
+        self.assertEqual(self.manager["bl_plugins"], ["First"])
+        self.assertEqual(self.manager.unblacklist_plugin("First"), "Plugin First removed from blacklist.")
+        self.assertEqual(self.manager.unblacklist_plugin("First"), "Plugin First is not blacklisted.")
+
+    def test_plugins_come_and_go_with_their_directory(self) -> None:
+        """Plugins of a directory are loaded, found by it, and removed with it; what they stored stays."""
+        self.write("Guest")
+        self.assertEqual(self.result(self.manager.update_plugin_places([str(self.directory)])), {})
+        self.assertNotIn("Guest", self.manager.get_all_active_plugin_names())
+        self.result(self.manager.activate_plugin("Guest"))
+        guest = self.bot.plugin("Guest")
+        guest["kept"] = 1
+        self.assertEqual(list(self.manager.get_plugins_by_path(str(self.directory))), [guest])
+        self.assertEqual(self.manager.get_plugin_by_path(str(self.directory / "Guest")), "Guest")
+        self.result(self.manager.remove_plugins_from_path(str(self.directory)))
+        self.assertNotIn("Guest", self.manager.plugin_infos)
+        self.assertFalse(guest.is_activated)
+        self.assertEqual(self.result(self.manager.update_plugin_places([self.directory])), {})
+        self.result(self.manager.activate_plugin("Guest"))
+        self.assertEqual(self.bot.plugin("Guest")["kept"], 1)
+        self.result(self.manager.remove_plugin(self.bot.plugin("Guest")))
+        self.assertNotIn("Guest", self.manager.plugins)
+
+    def test_order_of_activation(self) -> None:
+        """Each plugin comes after those that it depends on; circles don't matter."""
+        for name, needs in (("Aa", "Bb"), ("Bb", "Cc"), ("Cc", "Cc")):
+            plug = self.write(name)
+            plug.write_text(plug.read_text() + f"DependsOn = {needs}\n")
+        self.result(self.manager.update_plugin_places([self.directory]))
+        order = [name for name in self.manager.get_plugins_activation_order() if name in ("Aa", "Bb", "Cc")]
+        self.assertEqual(order, ["Cc", "Bb", "Aa"])
+
+
+def info(**versions: Any) -> PluginInfo:
+    """What a .plug file with these versions says."""
+    known = {"python_version": None, "errbot_minversion": None, "errbot_maxversion": None}
+    return PluginInfo("X", "x", None, False, **(known | versions), dependencies=[])
+
+
+class VersionTests(SynchronousTestCase):
+    """Whether a plugin is for this Python and this errbot."""
+
+    def test_errbot(self) -> None:
+        """A plugin for a newer or older errbot is refused."""
+        check_errbot_version(info(errbot_minversion=(6, 0, 0, 9), errbot_maxversion=(99, 0, 0, 9)))
+        with self.assertRaises(IncompatiblePluginException):
+            check_errbot_version(info(errbot_minversion=(99, 0, 0, 9)))
+        with self.assertRaises(IncompatiblePluginException):
+            check_errbot_version(info(errbot_maxversion=(5, 0, 0, 9)))
+
+    def test_python(self) -> None:
+        """A plugin for a newer Python, or for Python 2, is refused."""
+        self.assertTrue(check_python_plug_section(info()))
+        self.assertTrue(check_python_plug_section(info(python_version=(3, 0, 0))))
+        self.assertFalse(check_python_plug_section(info(python_version=(2, 0, 0))))
+        self.assertFalse(check_python_plug_section(info(python_version=sys.version_info[:3])))
+        self.assertFalse(check_python_plug_section(info(python_version=(3, 99, 0))))

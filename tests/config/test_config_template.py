@@ -1,0 +1,122 @@
+"""`errbot.config-template`, and the directory of `errbot.__file__`."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+import sys
+from importlib import import_module
+from importlib.machinery import SourceFileLoader
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import compat
+from errklein.bootstrap import bot_config_defaults
+from errklein.compat.facade import PACKAGE_DIRECTORY
+from errklein.config import Config, load_config
+from errklein.config.settings import DEPENDENT, SETTINGS, checked
+
+TEMPLATE = PACKAGE_DIRECTORY / "config-template.py"
+
+GIVEN = {"BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTITY"}
+"""Settings whose value in the template isn't the default: a bot needs others."""
+
+
+class ImportTests(SynchronousTestCase):
+    """The ways in which tests of third-party backends reach the template."""
+
+    def setUp(self) -> None:
+        """Let `errbot` be errklein's, whatever is installed."""
+        self.enterContext(mock.patch.dict(sys.modules))
+        compat.stand_in_for("errbot")
+        self.errbot = import_module("errbot")
+
+    def test_beside_the_package(self) -> None:
+        """It lies beside `errbot.__file__`, which is a file, and can be executed from there."""
+        self.assertTrue(Path(self.errbot.__file__ or "").is_file())
+        path = Path(self.errbot.__file__ or "").parent / "config-template.py"
+        module = ModuleType("made_of_it")
+        SourceFileLoader("made_of_it", str(path)).exec_module(module)
+        self.assertEqual(module.BOT_ADMINS, ("@admin",))
+
+    def test_imported(self) -> None:
+        """It is imported by name, and anew after it was taken out of sys.modules: changes are for one test."""
+        __import__("errbot.config-template")
+        first: Any = sys.modules["errbot.config-template"]
+        first.BOT_DATA_DIR = "changed"
+        self.assertIs(import_module("errbot.config-template"), first)
+        sys.modules.pop("errbot.config-template")
+        self.assertEqual(import_module("errbot.config-template").BOT_DATA_DIR, "/var/lib/errklein")
+
+    def test_as_data(self) -> None:
+        """importlib.resources and pkgutil read it too."""
+        text = TEMPLATE.read_bytes()
+        self.assertEqual(files("errbot").joinpath("config-template.py").read_bytes(), text)
+        self.assertEqual(pkgutil.get_data("errbot", "config-template.py"), text)
+
+    def test_defaults(self) -> None:
+        """`bot_config_defaults` completes it, as tests do before they make a backend."""
+        config: Any = import_module("errbot.config-template")
+        bot_config_defaults(config)
+        self.assertEqual(set(SETTINGS) - {"BACKEND", "BACKENDS"} - set(vars(config)), set())
+
+    def test_from_a_plugin(self) -> None:
+        """errklein's own name for the package leads to the same file."""
+        module = import_module("errklein.compat.errbot.config-template")
+        self.addCleanup(sys.modules.pop, module.__name__)
+        self.assertEqual(module.__file__, str(TEMPLATE))
+
+
+class ContentTests(SynchronousTestCase):
+    """What stands in it."""
+
+    def setUp(self) -> None:
+        """Write it with all its defaults in force."""
+        self.patch(sys, "path", list(sys.path))
+        self.enterContext(mock.patch.dict(sys.modules))
+        self.whole = Path(self.mktemp())
+        self.whole.mkdir()
+        self.whole /= "whole_template.py"
+        self.whole.write_text(
+            re.sub(r"^# ([A-Z][A-Z0-9_]* = )", r"\1", TEMPLATE.read_text("utf-8"), flags=re.MULTILINE)
+        )
+
+    def given(self, path: Path) -> dict[str, Any]:
+        """The settings in the file."""
+        config: Config = load_config(path)
+        module = sys.modules[path.stem]
+        names = {name for name in vars(module) if name.isupper()}
+        return {name: getattr(config, name) for name in names}
+
+    def test_valid(self) -> None:
+        """It is a configuration as it is, and with each comment taken away."""
+        for path in (TEMPLATE, self.whole):
+            self.assertEqual(load_config(path).BACKEND, "Text")
+
+    def test_every_setting(self) -> None:
+        """It has each setting that errklein has, and no other."""
+        self.assertEqual(set(self.given(self.whole)), set(SETTINGS) | set(DEPENDENT))
+
+    def test_defaults(self) -> None:
+        """What it says is the default is the default."""
+        given = self.given(self.whole)
+        defaults = {name: checked(name, SETTINGS[name].default) for name in set(SETTINGS) - GIVEN}
+        self.assertEqual({name: checked(name, given[name]) for name in defaults}, defaults)
+
+    def test_examples(self) -> None:
+        """The examples in it are valid settings too."""
+        examples = re.findall(r"(?:^#     .*\n)+", TEMPLATE.read_text("utf-8"), re.MULTILINE)
+        self.assertGreater(len(examples), 3)
+        for example in examples:
+            values: dict[str, Any] = {}
+            exec(re.sub(r"^#     ", "", example, flags=re.MULTILINE), values)
+            ((name, value),) = [item for item in values.items() if item[0].isupper()]
+            self.assertIn(name, SETTINGS)
+            load_config(
+                None, {"BACKEND": "Null", name: value} if name != "BACKENDS" else {"BOT_ADMINS": ("a",), name: value}
+            )

@@ -1,0 +1,459 @@
+"""config.py files: read as errbot reads them, completed, and refused with one line that helps."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.config import Config, ConfigError, load_config, secrets_of
+from errklein.config.settings import SETTINGS, checked
+
+IRC = """
+    BACKEND = "IRC"
+    BOT_IDENTITY = {"nickname": "err", "server": "irc.example.org", "password": "s3cret"}
+    BOT_ADMINS = ("alice",)
+"""
+
+TWO_NETWORKS = """
+    BACKENDS = {
+        "libera": {
+            "BACKEND": "IRC",
+            "BOT_IDENTITY": {"nickname": "err", "server": "irc.libera.chat"},
+            "BOT_ADMINS": ("alice", "bob"),
+            "CHATROOM_PRESENCE": ("#ops",),
+            "BOT_PREFIX": "err ",
+        },
+        "console": {"BACKEND": "text", "BOT_ADMINS": "@gbin"},
+    }
+"""
+
+
+class ConfigCase(SynchronousTestCase):
+    """Has a directory with a config.py."""
+
+    def setUp(self) -> None:
+        """Leave sys.path and sys.modules as they were."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.file = self.directory / "config.py"
+        self.patch(sys, "path", list(sys.path))
+        self.addCleanup(sys.modules.pop, "config", None)
+        # Another test may have left one; a module from elsewhere isn't replaced.
+        sys.modules.pop("config", None)
+
+    def load(self, text: str, overrides: dict[str, object] | None = None, **more: Any) -> Config:
+        """The configuration in a config.py with that text."""
+        self.file.write_text(dedent(text), encoding="utf-8")
+        return load_config(self.file, overrides or {}, **more)
+
+    def refusal(self, text: str, overrides: dict[str, object] | None = None) -> str:
+        """The line that says why the text is no configuration."""
+        with self.assertRaises(ConfigError) as raised:
+            self.load(text, overrides)
+        line = str(raised.exception)
+        self.assertNotIn("\n", line)
+        return line
+
+
+class OneNetwork(ConfigCase):
+    """BACKEND = …, as in errbot."""
+
+    def test_settings_and_defaults(self) -> None:
+        """What the file says is there, what it doesn't say has errbot's default, and so has its own names."""
+        config = self.load(IRC + "\n    TOKEN_OF_MY_PLUGIN = 'x'\n")
+        self.assertEqual(config.BOT_ADMINS, ("alice",))
+        self.assertEqual(config.BOT_PREFIX, "!")
+        self.assertEqual(config.BOT_ASYNC_POOLSIZE, 10)
+        self.assertEqual(config.BOT_LOG_LEVEL, logging.INFO)
+        self.assertEqual(config.BOT_ADMINS_NOTIFICATIONS, ("alice",))
+        self.assertEqual(config.TOKEN_OF_MY_PLUGIN, "x")
+        self.assertIs(config.COMPACT_OUTPUT, True)
+
+    def test_network_is_named_after_its_backend(self) -> None:
+        """A single network's view says what the whole says, and goes on saying it when that changes."""
+        config = self.load(IRC)
+        self.assertEqual(list(config.networks), ["irc"])
+        view = config.networks["irc"]
+        self.assertEqual((view.network, view.BACKEND, view.BOT_ADMINS), ("irc", "IRC", ("alice",)))
+        config.BOT_PREFIX = "?"
+        config.BOT_ADMINS = "carol"
+        self.assertEqual((view.BOT_PREFIX, view.BOT_ADMINS), ("?", ("carol",)))
+
+    def test_built_in(self) -> None:
+        """Without any file there is a Text backend whose user is the administrator."""
+        config = load_config(None)
+        self.assertEqual((config.BACKEND, list(config.networks)), ("Text", ["text"]))
+        self.assertEqual(config.BOT_DATA_DIR, str(Path("errklein-data").absolute()))
+        self.assertEqual(len(config.BOT_ADMINS), 1)
+        self.assertEqual(config.networks["text"].BOT_ADMINS, config.BOT_ADMINS)
+
+    def test_unknown_setting(self) -> None:
+        """What isn't set can be asked for with a default, and otherwise is named in the error."""
+        config = load_config(None)
+        self.assertEqual(getattr(config, "TOKEN", "none"), "none")
+        error = self.assertRaises(AttributeError, lambda: config.TOKEN)
+        self.assertIn("TOKEN", str(error))
+        config.TOKEN = "t"
+        self.assertEqual(config.networks["text"].TOKEN, "t")
+
+    def test_no_secret_in_repr(self) -> None:
+        """A configuration that ends in a log shows no passwords."""
+        config = self.load(IRC)
+        self.assertNotIn("s3cret", repr(config) + repr(config.networks["irc"]))
+
+    def test_file_is_run_as_errbot_runs_it(self) -> None:
+        """The file may import its neighbours, knows where it is, and can be imported by plugins by its name."""
+        (self.directory / "neighbour_of_config.py").write_text("ADMIN = 'alice'\n")
+        self.addCleanup(sys.modules.pop, "neighbour_of_config", None)
+        config = self.load("""
+            import os
+            from neighbour_of_config import ADMIN
+            BACKEND, BOT_ADMINS = "Text", (ADMIN,)
+            HERE = os.path.dirname(os.path.abspath(__file__))
+        """)
+        self.assertEqual(config.HERE, str(self.directory.resolve()))
+        self.assertEqual(sys.modules["config"].BOT_ADMINS, ("alice",))
+        self.assertEqual(list(self.directory.glob("__pycache__/config*")), [])
+
+    def test_name_of_a_known_module(self) -> None:
+        """A configuration called as a module of Python's doesn't take its place."""
+        file = self.directory / "logging.py"
+        file.write_text("BACKEND = 'Text'\n")
+        self.assertEqual(load_config(file).BACKEND, "Text")
+        self.assertIs(sys.modules["logging"], logging)
+
+    def test_overrides(self) -> None:
+        """The command line wins over the file, --backend over all networks of the file; plugin folders add up."""
+        one, two = self.directory / "one", self.directory / "two"
+        one.mkdir()
+        two.mkdir()
+        text = TWO_NETWORKS + f"\n    BOT_EXTRA_PLUGIN_DIR = {str(one)!r}\n    BOT_DATA_DIR = '/var/lib/err'\n"
+        config = self.load(text, {"BACKEND": "text", "BOT_DATA_DIR": "/tmp/data"}, plugin_dirs=[str(two)])
+        self.assertEqual((config.BACKEND, list(config.networks)), ("Text", ["text"]))
+        self.assertEqual(config.BOT_DATA_DIR, "/tmp/data")
+        self.assertEqual(config.directories("BOT_EXTRA_PLUGIN_DIR"), [str(one.absolute()), str(two.absolute())])
+        # As plugins may expect it, who wrote it.
+        self.assertEqual(config.BOT_EXTRA_PLUGIN_DIR, str(one))
+
+
+class OwnObjects(ConfigCase):
+    """Lists and dicts of the file, which plugins change."""
+
+    SETTINGS = """
+        BOT_ADMINS = ["alice"]
+        BOT_ADMINS_NOTIFICATIONS = ["alice"]
+        CHATROOM_PRESENCE = ["#ops", ("#dev", "sesame")]
+        BOT_ALT_PREFIXES = ["Err"]
+        BOT_ALT_PREFIX_SEPARATORS = [","]
+        BOT_PLUGIN_INDEXES = ["https://example.org/repos.json"]
+        CORE_PLUGINS = ["Help"]
+        DIVERT_TO_PRIVATE = ["help"]
+        DIVERT_TO_THREAD = {"help"}
+        PLUGINS_CALLBACK_ORDER = ["Help", None]
+        CHATROOM_RELAY = {"alice": ["#ops"]}
+        REVERSE_CHATROOM_RELAY = {"#ops": "alice"}
+        ACCESS_CONTROLS = {"help": {"allowusers": ["alice"]}}
+        ACCESS_CONTROLS_DEFAULT = {"allowmuc": True}
+    """
+
+    def test_identity(self) -> None:
+        """The configuration, its only network's view and the file's module have the same objects."""
+        settings = dedent(self.SETTINGS)
+        for text in (settings, settings + '\nBACKENDS = {"here": {"BACKEND": "Test"}}\n'):
+            config = self.load(text)
+            (view,) = config.networks.values()
+            for name in (line.split()[0] for line in self.SETTINGS.strip().splitlines()):
+                own = getattr(sys.modules["config"], name)
+                self.assertIs(getattr(config, name), own)
+                self.assertIs(getattr(view, name), own)
+
+    def test_changes_count(self) -> None:
+        """What is changed in place is read by all, as is what was read before."""
+        config = self.load("BOT_ADMINS = ['alice']\nDIVERT_TO_PRIVATE = []\n")
+        (view,) = config.networks.values()
+        now = view.now
+        config.BOT_ADMINS.append("bob")
+        config.DIVERT_TO_PRIVATE.append("help")
+        self.assertEqual((view.BOT_ADMINS, view.BOT_ADMINS_NOTIFICATIONS), (["alice", "bob"], ["alice", "bob"]))
+        self.assertEqual((now.DIVERT_TO_PRIVATE, view.now.DIVERT_TO_PRIVATE), (["help"], ["help"]))
+        config.BOT_ADMINS.clear()
+        self.assertEqual(view.BOT_ADMINS, [])
+
+    def test_changes_count_on_several_networks(self) -> None:
+        """An entry that is added to the list for all networks is one on those that it is meant for."""
+        config = self.load("""
+            BOT_ADMINS = ["alice"]
+            BACKENDS = {"a": {"BACKEND": "Test"}, "b": {"BACKEND": "Null"}, "c": {"BACKEND": "Test", "BOT_ADMINS": ["c"]}}
+        """)
+        a, b, c = config.networks.values()
+        a.now, b.now
+        config.BOT_ADMINS += ["a:bob"]
+        c.BOT_ADMINS.append("carol")
+        self.assertEqual((a.BOT_ADMINS, b.BOT_ADMINS), (("alice", "bob"), ("alice",)))
+        self.assertEqual(c.BOT_ADMINS, ["c", "carol"])
+
+    def test_only_network(self) -> None:
+        """The list that the only network gives is that of the whole."""
+        config = self.load("""
+            ADMINS, ROOMS = ["a"], ["#ops"]
+            BACKENDS = {"here": {"BACKEND": "Test", "BOT_ADMINS": ADMINS, "CHATROOM_PRESENCE": ROOMS}}
+        """)
+        view = config.networks["here"]
+        config.BOT_ADMINS.append("b")
+        config.CHATROOM_PRESENCE.clear()
+        self.assertEqual((view.BOT_ADMINS, view.CHATROOM_PRESENCE), (["a", "b"], []))
+        self.assertIs(config.BOT_ADMINS, config.ADMINS)
+
+    def test_strings(self) -> None:
+        """A string is a tuple of one, in the file as later."""
+        config = self.load("BOT_ADMINS, DIVERT_TO_PRIVATE, CHATROOM_PRESENCE = 'alice', 'help', '#ops'\n")
+        self.assertEqual((config.BOT_ADMINS, config.DIVERT_TO_PRIVATE), (("alice",), ("help",)))
+        self.assertEqual(config.CHATROOM_PRESENCE, ("#ops",))
+        config.BOT_ADMINS = "bob"
+        self.assertEqual(config.networks["text"].BOT_ADMINS, ("bob",))
+
+    @given(st.lists(st.tuples(st.sampled_from(["append", "remove", "clear"]), st.sampled_from("abc"))))
+    def test_any_changes(self, changes: list[tuple[str, str]]) -> None:
+        """After any changes the networks have what the list has."""
+        admins = ["a"]
+        networks = {name: {"BACKEND": "Test"} for name in ("one", "two")}
+        one = load_config(None, {"BACKEND": "Test", "BOT_ADMINS": admins})
+        two = load_config(None, {"BACKENDS": networks, "BOT_ADMINS": admins})
+        for change, name in changes:
+            if change == "append":
+                one.BOT_ADMINS.append(name)
+            elif change == "clear":
+                one.BOT_ADMINS.clear()
+            elif name in admins:
+                two.BOT_ADMINS.remove(name)
+            for config in (one, two):
+                for view in config.networks.values():
+                    self.assertEqual(list(view.BOT_ADMINS), admins)
+                    self.assertEqual(list(view.BOT_ADMINS_NOTIFICATIONS), admins)
+
+
+class SeveralNetworks(ConfigCase):
+    """BACKENDS = {…}."""
+
+    def test_views(self) -> None:
+        """Each network has its own settings, and the common ones where it has none."""
+        config = self.load(TWO_NETWORKS)
+        self.assertEqual(list(config.networks), ["libera", "console"])
+        libera, console = config.networks.values()
+        self.assertEqual((libera.BACKEND, libera.BOT_PREFIX, libera.BOT_ADMINS), ("IRC", "err ", ("alice", "bob")))
+        self.assertEqual((console.BACKEND, console.BOT_PREFIX, console.BOT_ADMINS), ("Text", "!", ("@gbin",)))
+        self.assertEqual((libera.CHATROOM_PRESENCE, console.CHATROOM_PRESENCE), (("#ops",), ()))
+        self.assertEqual((libera.COMPACT_OUTPUT, console.COMPACT_OUTPUT), (True, False))
+        self.assertEqual(config.BOT_PREFIX, "!")
+
+    def test_union(self) -> None:
+        """The whole has the rooms and admins of all networks, each with its network in front."""
+        config = self.load(TWO_NETWORKS)
+        self.assertEqual(config.CHATROOM_PRESENCE, ("libera:#ops",))
+        self.assertEqual(config.BOT_ADMINS, ("libera:alice", "libera:bob", "console:@gbin"))
+        self.assertEqual(config.BACKEND, "IRC")
+
+    def test_union_of_one(self) -> None:
+        """With one named network its rooms need no name in front."""
+        config = self.load("""
+            BACKENDS = {"here": {"BACKEND": "Test", "BOT_ADMINS": ("a",), "CHATROOM_PRESENCE": ("#ops",)}}
+        """)
+        self.assertEqual((config.CHATROOM_PRESENCE, config.BOT_ADMINS), (("#ops",), ("a",)))
+
+    def test_rooms_with_passwords(self) -> None:
+        """A room with its password belongs to its network as one without does."""
+        config = self.load(
+            """
+            BACKENDS = {
+                "here": {"BACKEND": "Test", "CHATROOM_PRESENCE": (("#ops", "sesame"),)},
+                "there": {"BACKEND": "Test"},
+            }
+            """
+        )
+        self.assertEqual(config.CHATROOM_PRESENCE, (("here:#ops", "sesame"),))
+        config = self.load(
+            """
+            BACKENDS = {"here": {"BACKEND": "Test"}, "there": {"BACKEND": "Test"}}
+            CHATROOM_PRESENCE = (("there:#ops", "sesame"),)
+            """
+        )
+        rooms = [view.CHATROOM_PRESENCE for view in config.networks.values()]
+        self.assertEqual(rooms, [(), (("#ops", "sesame"),)])
+
+    def test_common_lists_say_for_whom(self) -> None:
+        """In a list for all networks "libera:alice" is an administrator on libera, and nobody elsewhere."""
+        config = self.load("""
+            BOT_ADMINS = ("a:alice", "carol")
+            BACKENDS = {"a": {"BACKEND": "Test"}, "b": {"BACKEND": "Null"}}
+        """)
+        self.assertEqual(config.networks["a"].BOT_ADMINS, ("alice", "carol"))
+        self.assertEqual(config.networks["b"].BOT_ADMINS, ("carol",))
+
+    def test_backend_for_all(self) -> None:
+        """BACKEND beside BACKENDS is what networks use that don't say."""
+        config = self.load("BACKEND = 'Null'\nBACKENDS = {'a': {}, 'b': {'BACKEND': 'Test'}}")
+        self.assertEqual([view.BACKEND for view in config.networks.values()], ["Null", "Test"])
+
+    def test_mistakes(self) -> None:
+        """A mistake in one network names the network, the setting and what is expected."""
+        for text, *fragments in (
+            ("BACKENDS = {'a': {}}", "BACKENDS['a']", "BACKEND", "IRC"),
+            ("BACKENDS = {'a:b': {'BACKEND': 'Null'}}", "BACKENDS['a:b']", "letters"),
+            ("BACKENDS = {'a': 'Text'}", "BACKENDS['a']", "a dict"),
+            ("BACKENDS = {'a': {'BACKEND': 'IRC', 'BOT_ADMINS': 'x'}}", "BACKENDS['a']", "BOT_IDENTITY", "'nickname'"),
+        ):
+            line = self.refusal(text)
+            for fragment in fragments:
+                self.assertIn(fragment, line)
+
+
+class Mistakes(ConfigCase):
+    """Each is one line that names the setting and what is expected."""
+
+    def test_values(self) -> None:
+        """Values of the wrong type or size."""
+        for text, *fragments in (
+            ("BACKEND = None", "BACKEND", "one of"),
+            ("BACKENDS = ['irc']", "BACKENDS", "a dict"),
+            ("BOT_ADMINS = 7", "BOT_ADMINS", "a tuple of strings", "7"),
+            ("BOT_ADMINS = ('a', 2)", "BOT_ADMINS", "a tuple of strings, not one with 2 in it"),
+            ("CHATROOM_PRESENCE = ('#a', ())", "CHATROOM_PRESENCE", "rooms' names", "not one with a tuple in it"),
+            ("CHATROOM_PRESENCE = 1", "CHATROOM_PRESENCE", "rooms' names", "not 1"),
+            ("CHATROOM_RELAY = {'a': 2}", "CHATROOM_RELAY", "a dict of names", "not one with 2 in it"),
+            ("CHATROOM_RELAY = {'a': (1,)}", "CHATROOM_RELAY", "a dict of names", "not one with 1 in it"),
+            ("BOT_DATA_DIR = ''", "BOT_DATA_DIR", "path"),
+            ("BOT_DATA_DIR = 'a' * 5000", "BOT_DATA_DIR", "a shorter path"),
+            ("BOT_LOG_FILE = 'a\\0b'", "BOT_LOG_FILE", "without NUL"),
+            ("BOT_DATA_DIR = '~no such user/x'", "BOT_DATA_DIR", "home directory"),
+            ("BOT_EXTRA_PLUGIN_DIR = '/nowhere/at/all'", "BOT_EXTRA_PLUGIN_DIR", "/nowhere/at/all"),
+            ("BOT_LOG_LEVEL = 'LOUD'", "BOT_LOG_LEVEL", "'LOUD'", "logging.INFO"),
+            ("STORAGE = 5", "STORAGE", "5", "a storage's name, such as Shelf or Memory"),
+            ("BOT_ASYNC_POOLSIZE = 0", "BOT_ASYNC_POOLSIZE", "at least 1"),
+            ("WEBHOOK_POOLSIZE = -1", "WEBHOOK_POOLSIZE", "at least 1"),
+            ("WEBHOOK_POOLSIZE = True", "WEBHOOK_POOLSIZE", "at least 1"),
+            ("WEBHOOK_TIMEOUT = 0", "WEBHOOK_TIMEOUT", "more than 0"),
+            ("WEBHOOK_TIMEOUT = float('nan')", "WEBHOOK_TIMEOUT", "seconds"),
+            ("GRACE_PERIOD = '10'", "GRACE_PERIOD", "seconds", "'10'"),
+            ("BOT_IDENTITY = 'x'", "BOT_IDENTITY", "a dict"),
+            ("BOT_LOG_FORMATTER = '%(message)s'", "BOT_LOG_FORMATTER", "a logging.Formatter", "'%(message)s'"),
+            ("SENTRY_EVENTLEVEL = 'LOUD'", "SENTRY_EVENTLEVEL", "logging.INFO"),
+            ("SENTRY_OPTIONS = {1: 2}", "SENTRY_OPTIONS", "a dict of what sentry_sdk.init takes"),
+            ("SENTRY_TRANSPORT = ('A',)", "SENTRY_TRANSPORT", "the pair of its name and its module"),
+            ("SENTRY_TRANSPORT = 'A'", "SENTRY_TRANSPORT", "a class of sentry_sdk.transport"),
+            ("COMPACT_OUTPUT = 'yes'", "COMPACT_OUTPUT", "True or False", "'yes'"),
+            ("IRC_ACL_PATTERN = '{nick'", "IRC_ACL_PATTERN", "{user}"),
+            ("TEXT_COLOR_THEME = None", "TEXT_COLOR_THEME", "a string"),
+            ("CHATROOM_RELAY = ('#a',)", "CHATROOM_RELAY", "a dict of names"),
+            ("PLUGINS_CALLBACK_ORDER = (1,)", "PLUGINS_CALLBACK_ORDER", "a tuple of plugins' names", "with 1 in"),
+            ("ACCESS_CONTROLS = {'a': {'allowuser': 'b'}}", "ACCESS_CONTROLS", "allowuser"),
+            ("IRC_CHANNEL_RATE = -1", "IRC_CHANNEL_RATE", "at least 0"),
+            ("GRACE_PERIOD = 10**400", "GRACE_PERIOD", "at most 1000000000"),
+            ("WEBHOOK_TIMEOUT = 10**5000", "WEBHOOK_TIMEOUT", "not a number with so many digits"),
+            ("class Odd(Exception):\n    def __str__(self):\n        return 1/0\nraise Odd", "line 4: Odd; expected"),
+            ("XMPP_KEEPALIVE_INTERVAL = 0", "XMPP_KEEPALIVE_INTERVAL", "more than 0"),
+            ("BACKEND, BOT_ADMINS = 'IRC', 'a'", "BOT_IDENTITY", "'nickname' is missing"),
+            ("BACKEND, BOT_ADMINS = 'IRC', 'a'\nBOT_IDENTITY = {'nickname': 'e', 'server': 's', 'port': 0}", "'port'"),
+            ("BACKEND = 'IRC'\nBOT_IDENTITY = {'nickname': 'e', 'server': 's'}", "BOT_ADMINS is missing"),
+        ):
+            line = self.refusal(text)
+            for fragment in fragments:
+                self.assertIn(fragment, line)
+
+    def test_no_secret_in_a_refusal(self) -> None:
+        """A refused value that may hold a password isn't repeated."""
+        for name in ("BOT_IDENTITY", "STORAGE_CONFIG"):
+            self.assertNotIn("hunter2", self.refusal(f"{name} = 'hunter2'"))
+        self.assertNotIn("hunter2", self.refusal("SENTRY_DSN = b'hunter2'"))
+
+    def test_unreadable(self) -> None:
+        """A file that isn't there is named."""
+        error = self.assertRaises(ConfigError, load_config, self.directory / "missing.py")
+        self.assertIn("missing.py", str(error))
+        self.assertIn("No such file", str(error))
+
+    def test_syntax(self) -> None:
+        """A syntax error names file and line."""
+        self.assertIn("config.py, line 2:", self.refusal("BACKEND = 'Text'\nBOT_ADMINS = (\n"))
+
+    def test_bytes_of_something_else(self) -> None:
+        """What is no text at all names the file alone."""
+        self.assertIn("config.py: source code string cannot contain null bytes", self.refusal("x\0"))
+
+    def test_exception(self) -> None:
+        """Whatever the file raises names file and line, of the file and not of what it called."""
+        for statement in ("1 / 0", "raise SystemExit(3)", "import json; json.loads('{')", "import no_such_module"):
+            self.assertIn("config.py, line 2:", self.refusal(f"BACKEND = 'Text'\n{statement}\n"))
+
+    def test_multiline_exception(self) -> None:
+        """A message of several lines becomes one."""
+        self.assertIn("first second", self.refusal("raise ValueError('first\\nsecond')"))
+
+
+class Properties(SynchronousTestCase):
+    """Of every setting."""
+
+    @given(
+        st.sampled_from(sorted(SETTINGS)),
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text()), st.binary()),
+    )
+    def test_accepted_or_refused_in_one_line(self, name: str, value: object) -> None:
+        """Any value is either taken, and then taken again as it came out, or refused in one line with the name."""
+        try:
+            taken = checked(name, value)
+        except ConfigError as error:
+            self.assertTrue(str(error).startswith(name))
+            self.assertNotIn("\n", str(error))
+        else:
+            self.assertEqual(repr(checked(name, taken)), repr(taken))
+
+    def test_defaults_are_fine(self) -> None:
+        """Every default would be accepted if it were given."""
+        for name, setting in SETTINGS.items():
+            checked(name, setting.default)
+
+
+class NowTests(ConfigCase):
+    """All settings at once."""
+
+    def test_settings_as_they_are(self) -> None:
+        """A network's settings can be had together; the same object, until a setting changes anywhere."""
+        config = self.load(TWO_NETWORKS)
+        libera, console = config.networks.values()
+        now = libera.now
+        self.assertEqual((now.BOT_PREFIX, now.BOT_ASYNC_POOLSIZE), ("err ", 10))
+        self.assertIs(libera.now, now)
+        self.assertEqual(console.now.BOT_PREFIX, "!")
+        config.BOT_PREFIX = "%"
+        self.assertEqual((libera.now.BOT_PREFIX, console.now.BOT_PREFIX), ("err ", "%"))
+        libera.BOT_PREFIX = "."
+        self.assertEqual(libera.now.BOT_PREFIX, ".")
+        del libera.BOT_PREFIX
+        self.assertEqual(libera.now.BOT_PREFIX, "%")
+
+
+class SecretsTests(SynchronousTestCase):
+    """What in a configuration is a secret."""
+
+    def test_secrets_of_a_configuration(self) -> None:
+        """Passwords, tokens and keys, of all networks and rooms, by their names; nothing that is short."""
+        settings: dict[str, Any] = {
+            "BACKENDS": {
+                "a": {"BACKEND": "Null", "BOT_IDENTITY": {"token": "xoxb-1", "server": "example.org"}},
+                "b": {"BACKEND": "Null", "CHATROOM_PRESENCE": (("#ops", "sesame"), "#open")},
+            },
+            "STORAGE_CONFIG": {"credentials": {"user": "bot-user", "code": "12345", "pin": "123"}},
+            "GITHUB_TOKENS": ["ghp_1", "ghp_2"],
+            "BOT_PREFIX": "secret",
+            "DIVERT_TO_PRIVATE": ("render_test",),
+            "HTTPS_PROXY": "me:let-me-in@proxy:3128",
+        }
+        self.assertEqual(
+            secrets_of(load_config(None, settings)), {"xoxb-1", "sesame", "12345", "ghp_1", "ghp_2", "let-me-in"}
+        )

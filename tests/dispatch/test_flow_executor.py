@@ -1,0 +1,623 @@
+"""Commands that go on with flows, and flows that go on by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotPlugin, CommandError, botcmd, botmatch, re_botcmd
+from errklein.backends.irc.identifiers import IRCPerson
+from errklein.backends.test import TestPerson
+from errklein.chat import Identifier
+from errklein.commands.flows import FLOW_END, FlowRoot, botflow
+from errklein.dispatch import flow_executor
+from errklein.dispatch.disclosure import DetailedError
+from errklein.dispatch.flow_executor import MOST_AUTOSTEPS
+from errklein.plugins.botflow import BotFlow
+from errklein.testing import TestBot
+from errklein.testing.bot import ADMIN
+
+ALICE = "alice"
+
+
+class Steps(BotPlugin):
+    """Commands, and what they were called with."""
+
+    def activate(self) -> None:
+        self.calls: list[tuple[str, Any, dict[str, Any]]] = []
+        self.senders: list[str] = []
+        self.waiting: Deferred[None] | None = None
+        super().activate()
+
+    def called(self, name: str, msg: Any, args: Any) -> str:
+        self.calls.append((name, args, dict(msg.ctx)))
+        self.senders.append(str(msg.frm))
+        msg.ctx[name] = args
+        return f"did {name}"
+
+    @botcmd
+    def one(self, msg: Any, args: Any) -> str:
+        return self.called("one", msg, args)
+
+    @botcmd(syntax="<what>")
+    def two_two(self, msg: Any, args: Any) -> str:
+        return self.called("two_two", msg, args)
+
+    @botcmd(flow_only=True)
+    def three(self, msg: Any, args: Any) -> str:
+        return self.called("three", msg, args)
+
+    @botcmd
+    async def later(self, msg: Any, args: Any) -> str:
+        self.waiting = Deferred()
+        await self.waiting
+        return self.called("later", msg, args)
+
+    @botcmd
+    def many(self, msg: Any, args: Any) -> Any:
+        yield self.called("many", msg, args)
+
+    @botcmd
+    def fails(self, msg: Any, args: Any) -> str:
+        raise ValueError("no luck")
+
+    @botmatch(r"^\d+\*?$", flow_only=True)
+    def number(self, msg: Any, match: Any) -> str:
+        return self.called("number", msg, match.string)
+
+    @re_botcmd(pattern=r"^number (\d)$")
+    def numbered(self, msg: Any, match: Any) -> str:
+        return self.called("numbered", msg, match.string)
+
+    @botcmd
+    def refuses(self, msg: Any, args: Any) -> str:
+        raise CommandError("not today")
+
+    @botcmd
+    def refuses_in_detail(self, msg: Any, args: Any) -> str:
+        raise DetailedError("it failed: disk full", "It failed")
+
+    @botcmd(admin_only=True)
+    def risky(self, msg: Any, args: Any) -> str:
+        return self.called("risky", msg, args)
+
+
+def always(_: Any) -> bool:
+    """A predicate."""
+    return True
+
+
+class FlowsCase(SynchronousTestCase):
+    """A bot whose flow is built by the test."""
+
+    config: dict[str, Any] = {}
+
+    def setUp(self) -> None:
+        self.bot = TestBot([Steps], config=self.config)
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+        self.steps = self.bot.plugin("Steps")
+        self.executor = self.bot.bot.flow_executor
+
+    def flow(self, name: str = "f") -> FlowRoot:
+        """A flow without steps that can be begun."""
+        root = FlowRoot(name, "A flow.")
+        self.executor.add_flow(root)
+        return root
+
+    def start(self, name: str = "f", who: str = ALICE, **context: Any) -> list[str]:
+        """Take somebody into the flow; what the bot says."""
+        before = len(self.bot.messages)
+        self.executor.start_flow(name, self.bot.bot.build_identifier(who), context)
+        return [sent.text for sent in self.bot.messages[before:]]
+
+    def say(self, text: str, who: Identifier | str = ALICE, room: str | None = None) -> list[str]:
+        """Somebody gives a command; what the bot says to it, and after as many turns as it takes."""
+        before = len(self.bot.messages)
+        self.bot.backend.receive(text, frm=who, to=room)
+        for _ in range(20):
+            self.bot.advance(0)
+        return [sent.text for sent in self.bot.messages[before:]]
+
+    def names(self) -> list[str]:
+        """The commands that were called."""
+        return [name for name, _, _ in self.steps.calls]
+
+
+def hint(name: str, *commands: str) -> str:
+    """What somebody is told who can go on."""
+    return "\n".join([f"You are in the flow {name}, you can continue with:", *(f"• {it}" for it in commands)])
+
+
+class StepsTests(FlowsCase):
+    """Somebody goes through a flow."""
+
+    def test_from_hint_to_end(self) -> None:
+        """Each command is answered, then hinted what may follow; after the last one the flow is over."""
+        self.flow().connect("one").connect("two_two").connect("three")
+        self.assertEqual(self.start(), [hint("f", "!one")])
+        self.assertEqual(self.say("!one 1"), ["did one", hint("f", "!two two <what>")])
+        self.assertEqual(self.say("!two two 2"), ["did two_two", hint("f", "!three")])
+        self.assertEqual(self.say("!three 3"), ["did three"])
+        self.assertEqual(self.executor.in_flight, [])
+
+    def test_patterns(self) -> None:
+        """For a command that is given by a pattern the hint is the pattern, with the prefix if it needs one."""
+        first = self.flow().connect("one")
+        first.connect("number")
+        first.connect("numbered")
+        self.start()
+        self.assertEqual(self.say("!one")[1:], [hint("f", r"^\d+\*?$", r"!^number (\d)$")])
+        self.assertEqual(self.say("12"), ["did number"])
+
+    def test_context_is_shared(self) -> None:
+        """What a step puts into msg.ctx the next one finds there."""
+        self.flow().connect("one").connect("three")
+        self.start(given=0)
+        self.say("!one 1")
+        self.say("!three 3")
+        self.assertEqual(self.steps.calls, [("one", "1", {"given": 0}), ("three", "3", {"given": 0, "one": "1"})])
+
+    def test_other_commands(self) -> None:
+        """A command that isn't the flow's is answered as ever, has a context of its own, and changes nothing."""
+        self.flow().connect("one").connect("three")
+        self.start(given=0)
+        self.assertEqual(self.say("!two two"), ["did two_two"])
+        self.assertEqual(self.steps.calls, [("two_two", "", {})])
+        self.assertEqual(str(self.executor.in_flight[0].current_step), "f")
+
+    def test_flow_only(self) -> None:
+        """A command for flows only is ignored in silence outside of one, and in one where it isn't its turn."""
+        self.flow().connect("one").connect("three")
+        self.assertEqual(self.say("!three"), [])
+        self.start()
+        self.assertEqual(self.say("!three"), [])
+        self.say("!one")
+        self.assertEqual(self.say("!three"), ["did three"])
+
+    def test_failures_stay(self) -> None:
+        """A command that fails is no step."""
+        failing = self.flow().connect("fails")
+        failing.connect("one")
+        self.start()
+        self.assertEqual(len(self.say("!fails")), 1)
+        self.assertEqual(str(self.executor.in_flight[0].current_step), "f")
+        self.flushLoggedErrors(ValueError)
+
+    def test_auto_trigger(self) -> None:
+        """A command begins the flow that it triggers, which gets the context that it has made."""
+        self.flow().connect("one", auto_trigger=True).connect("three")
+        self.assertEqual(self.say("!one 1"), ["did one", hint("f", "!three")])
+        self.say("!three")
+        self.assertEqual(self.steps.calls[1], ("three", "", {"one": "1"}))
+
+    def test_one_flow_each(self) -> None:
+        """Who is in a flow can't begin another one, by command or by name; somebody else can."""
+        self.flow().connect("one").connect("three")
+        self.flow("g").connect("two_two", auto_trigger=True).connect("three")
+        self.start()
+        with self.assertRaisesRegex(ValueError, "alice is already running a flow, f"):
+            self.start("g")
+        self.assertEqual(self.say("!two two"), ["did two_two"])
+        self.assertEqual(self.say("!two two", who="bob"), ["did two_two", hint("g", "!three")])
+
+    def test_no_hints(self) -> None:
+        """A step may keep to itself what follows."""
+        self.flow().connect("one").connect("two_two", hints=False).connect("three").connect("one")
+        self.start()
+        self.say("!one")
+        self.assertEqual(self.say("!two two"), ["did two_two"])
+        self.assertEqual(len(self.say("!three")), 2)
+
+    def test_loop_and_end(self) -> None:
+        """A step may follow itself, until FLOW_END's predicate holds."""
+        guess = self.flow().connect("one")
+        guess.connect(guess)
+        guess.connect(FLOW_END, predicate=lambda ctx: ctx.get("one") == "7")
+        self.start()
+        self.assertEqual(self.say("!one 3"), ["did one", hint("f", "!one")])
+        self.assertEqual(self.say("!one 7"), ["did one"])
+        self.assertEqual(self.executor.in_flight, [])
+
+    def test_nothing_but_the_end(self) -> None:
+        """Where only the end follows, the flow ends."""
+        self.flow().connect("one").connect(FLOW_END)
+        self.start()
+        self.say("!one")
+        self.assertEqual(self.executor.in_flight, [])
+
+    def test_unknown_name(self) -> None:
+        """A flow that there isn't can't be begun."""
+        with self.assertRaisesRegex(ValueError, "Flow nosuch doesn't exist"):
+            self.start("nosuch")
+
+    def test_stop(self) -> None:
+        """A flow can be ended early, by its name."""
+        self.flow().connect("one")
+        self.start()
+        alice = self.bot.bot.build_identifier(ALICE)
+        self.assertIsNone(self.executor.stop_flow("g", alice))
+        self.assertIsNone(self.executor.stop_flow("f", TestPerson("bob")))
+        stopped = self.executor.stop_flow("f", alice)
+        self.assertEqual(stopped and stopped.name, "f")
+        self.assertEqual(self.executor.in_flight, [])
+
+    def test_triggered_by_a_plugin(self) -> None:
+        """A plugin may tell that a step was taken in another way, and what is known from it."""
+        self.flow().connect("one").connect("three")
+        self.start()
+        alice = self.bot.bot.build_identifier(ALICE)
+        self.assertIsNone(self.executor.trigger("three", alice))
+        flow = self.executor.trigger("one", alice, {"from": "web"})
+        assert flow is not None
+        self.assertEqual((str(flow.current_step), flow.ctx), ("one", {"from": "web"}))
+
+    def test_rooms(self) -> None:
+        """A room's flow goes on with everybody there, and its hints go to the room."""
+        self.flow().connect("one", auto_trigger=True, room_flow=True).connect("three").connect("one")
+        self.say("!one", who=ALICE, room="#testroom")
+        self.assertEqual(self.say("!three", who="bob", room="#testroom"), ["did three", hint("f", "!one")])
+        self.assertEqual(self.bot.messages[-1].to, "#testroom")
+        self.assertEqual(self.say("!three", who="bob"), [])
+
+
+class ByItselfTests(FlowsCase):
+    """Steps whose predicates hold."""
+
+    def test_commands_run(self) -> None:
+        """They run with no arguments and the flow's context, answers unseen; then what may follow is hinted."""
+        first = self.flow().connect("one", auto_trigger=True)
+        first.connect("three", predicate=always).connect("many", predicate=always).connect("two_two")
+        self.assertEqual(self.say("!one 1"), ["did one", hint("f", "!two two <what>")])
+        self.assertEqual(
+            self.steps.calls[1:],
+            [("three", None, {"one": "1"}), ("many", None, {"one": "1", "three": None})],
+        )
+
+    def test_at_the_beginning(self) -> None:
+        """So may a flow's first step."""
+        self.flow().connect("one", predicate=always).connect("three").connect("one")
+        self.start()
+        self.say("nothing")
+        self.assertEqual(self.names(), ["one"])
+        self.assertEqual(self.bot.messages[-1].text, hint("f", "!three"))
+
+    def test_async(self) -> None:
+        """A step may take its time; the next one waits for it."""
+        self.flow().connect("one", auto_trigger=True).connect("later", predicate=always).connect("three", always)
+        self.say("!one")
+        self.assertEqual(self.names(), ["one"])
+        self.assertNoResult(self.executor.when_idle())
+        self.steps.waiting.callback(None)
+        self.say("nothing")
+        self.assertEqual(self.names(), ["one", "later", "three"])
+        self.successResultOf(self.executor.when_idle())
+
+    def test_async_predicate(self) -> None:
+        """A predicate may be `async def`."""
+
+        async def holds(ctx: Any) -> bool:
+            return "one" in ctx
+
+        self.flow().connect("one", auto_trigger=True).connect("three", predicate=holds)
+        self.say("!one")
+        self.assertEqual(self.names(), ["one", "three"])
+
+    def test_failing_step(self) -> None:
+        """An administrator whose step fails is told where and why, others where, with an error id; the log has all."""
+        self.flow().connect("one", auto_trigger=True).connect("fails", predicate=always).connect("three", always)
+        said = self.say("!one", who=ADMIN)
+        self.assertEqual(said, ["did one", f'f ({ADMIN}) errored at fails with "no luck"', hint("f", "!three")])
+        self.assertEqual(self.names(), ["one"])
+        _, told, _ = self.say("!one")
+        self.assertRegex(told, r"^f \(alice\) errored at fails \(error [0-9a-f]{8}\)\.$")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+        self.assertIn("Steps: fails failed as a step of the flow f", "\n".join(self.bot.log))
+        self.assertIn(f"the flow f {told[-17:-1]}", self.bot.log[-1])
+
+    def test_refusing_step(self) -> None:
+        """A step that answers with a refusal is told as any that fails, and is no fault for the log."""
+        self.flow().connect("one", auto_trigger=True).connect("refuses", predicate=always).connect("three")
+        self.assertIn('errored at refuses with "not today"', self.say("!one")[1])
+        self.assertEqual(self.flushLoggedErrors(CommandError), [])
+
+    def test_step_that_repeats_an_exception(self) -> None:
+        """A refusal that repeats an exception is for an administrator; others get an error id, under which the log has it."""
+        self.flow().connect("one", auto_trigger=True).connect("refuses_in_detail", predicate=always).connect("three")
+        self.assertIn('errored at refuses_in_detail with "it failed: disk full"', self.say("!one", who=ADMIN)[1])
+        told = self.say("!one")[1]
+        self.assertRegex(told, r"^f \(alice\) errored at refuses_in_detail \(error [0-9a-f]{8}\)\.$")
+        self.assertIn("disk full", self.bot.log[-1])
+        self.assertIn(told[-17:-1], self.bot.log[-1])
+
+    def test_step_for_administrators(self) -> None:
+        """What is for administrators a flow does for them alone, whatever context it was begun with."""
+        self.flow().connect("risky", predicate=lambda ctx: ctx["approved"])
+        said = self.say('!flows start f {"approved": true}')
+        self.assertIn('f (alice) errored at risky with "This command requires bot-admin privileges"', said)
+        self.assertEqual(self.names(), [])
+        self.say('!flows start f {"approved": true}', who=ADMIN)
+        self.assertEqual(self.names(), ["risky"])
+
+    def test_step_for_administrators_in_a_room(self) -> None:
+        """In a room's flow nothing is done that an administrator couldn't do there."""
+        self.flow().connect("one", auto_trigger=True, room_flow=True).connect("risky", predicate=always)
+        self.assertIn("only be issued through a direct message", "\n".join(self.say("!one", who=ADMIN, room="#ops")))
+        self.assertEqual(self.names(), ["one"])
+
+    def test_step_that_is_refused_stays_to_be_taken(self) -> None:
+        """Nobody comes past a step that is done for administrators alone; what else holds is done."""
+        first = self.flow().connect("one", auto_trigger=True)
+        first.connect("risky", predicate=always).connect("three")
+        self.assertEqual(self.say("!one")[-1], hint("f", "!risky"))
+        self.assertEqual(self.say("!three"), [])
+        first.connect("many", predicate=always).connect("two_two")
+        self.assertEqual(self.say("!one", who="bob")[-1], hint("f", "!two two <what>"))
+        self.assertEqual(self.names(), ["one", "one", "many"])
+
+    def test_too_many(self) -> None:
+        """Flows that nobody goes on with don't pile up: of too many, the one that began first is ended."""
+        with mock.patch.object(flow_executor, "MOST_IN_FLIGHT", 2):
+            self.flow().connect("one", auto_trigger=True).connect("three")
+            for who in ("ann", "bob", "cid"):
+                self.say("!one", who=who)
+        self.assertEqual([str(flow.requestor) for flow in self.executor.in_flight], ["bob", "cid"])
+
+    def test_predicate_that_raises(self) -> None:
+        """It doesn't hold, and the requestor is told in one line, with the exception's text only for administrators."""
+        self.flow().connect("one", auto_trigger=True).connect("three", predicate=lambda ctx: ctx["nosuch"])
+        said = self.say("!one", who=ADMIN)
+        self.assertEqual(said[1], "The flow f could not check the condition of three: KeyError: 'nosuch'")
+        self.assertEqual(said[2], hint("f", "!three"))
+        self.assertRegex(
+            self.say("!one")[1], r"^The flow f could not check the condition of three \(error [0-9a-f]{8}\)\.$"
+        )
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
+
+    def test_unknown_command(self) -> None:
+        """A step whose command isn't there, as of a plugin that isn't active, is told."""
+        self.flow().connect("one", auto_trigger=True).connect("nosuch", predicate=always).connect("three")
+        self.assertIn("The flow f can't go on: there is no command nosuch.", self.say("!one"))
+
+    def test_never_ending(self) -> None:
+        """Steps that always hold give the reactor a turn each, and are ended after many with a word."""
+        step = self.flow().connect("one", auto_trigger=True)
+        step.connect(step, predicate=always)
+        self.bot.say("!one", frm=ALICE)
+        self.assertEqual(len(self.names()), 2)
+        for _ in range(2 * MOST_AUTOSTEPS):
+            self.bot.advance(0)
+        self.assertEqual(len(self.names()), 1 + MOST_AUTOSTEPS)
+        self.assertIn(f"has taken {MOST_AUTOSTEPS} steps by itself", self.bot.messages[-1].text)
+        self.assertEqual(self.executor.in_flight, [])
+
+    def test_stopped_meanwhile(self) -> None:
+        """A flow that is stopped while a step runs takes no other."""
+        self.flow().connect("one", auto_trigger=True).connect("later", predicate=always).connect("three", always)
+        self.say("!one")
+        self.executor.stop_flow("f", self.bot.bot.build_identifier(ALICE))
+        self.steps.waiting.callback(None)
+        self.say("nothing")
+        self.assertEqual(self.names(), ["one", "later"])
+
+    def test_step_of_ones_own_meanwhile(self) -> None:
+        """Somebody may go on while a step runs by itself; the flow then follows him, and hints once."""
+        first = self.flow().connect("one", auto_trigger=True)
+        first.connect("later", predicate=always)
+        first.connect("two_two").connect("three")
+        self.say("!one")
+        self.assertEqual(self.say("!two two"), ["did two_two"])
+        before = len(self.bot.messages)
+        self.steps.waiting.callback(None)
+        self.say("nothing")
+        self.assertEqual([sent.text for sent in self.bot.messages[before:]], [hint("f", "!three")])
+
+
+class WhoMovesTests(FlowsCase):
+    """For whom a flow goes on by itself."""
+
+    config = {"BOT_ADMINS": ("*!a@admin.host", ADMIN), "ACCESS_CONTROLS": {"risky": {"allowmuc": True}}}
+
+    def masked(self, mask: str) -> IRCPerson:
+        """Somebody who is known by more than a name."""
+        return IRCPerson(mask, network="test")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice, self.mallory = self.masked("alice!a@admin.host"), self.masked("alice!m@evil.example")
+        self.first = self.flow().connect("one")
+        self.second = self.first.connect("two_two")
+        self.second.connect("risky", predicate=always).connect("three")
+
+    def test_name_is_taken_over(self) -> None:
+        """Who takes the name of somebody in a flow neither goes on with it nor ends it."""
+        self.say("!flows start f", who=self.alice)
+        self.say("!one", who=self.alice)
+        self.assertEqual(self.say("!two two", who=self.mallory), ["did two_two"])
+        self.assertEqual(self.say("!flows stop f", who=self.mallory), ["Flow not found."])
+        (flow,) = self.executor.in_flight
+        self.assertIs(flow.current_step, self.first)
+        self.assertEqual(self.say("!two two", who=self.alice)[-1], hint("f", "!three"))
+        self.assertEqual(self.names(), ["one", "two_two", "two_two", "risky"])
+        self.assertEqual(self.steps.senders[-1], "alice!a@admin.host")
+
+    def test_taken_over_while_a_command_runs(self) -> None:
+        """A command that somebody else has given before doesn't count as the requestor's either."""
+        self.first.connect("later")
+        self.say("!later", who=self.mallory)
+        self.say("!flows start f", who=self.alice)
+        self.say("!one", who=self.alice)
+        self.steps.waiting.callback(None)
+        self.assertIs(self.executor.in_flight[0].current_step, self.first)
+
+    def test_killed_by_name(self) -> None:
+        """An administrator ends somebody's flow by the name that everybody sees."""
+        self.say("!flows start f", who=self.alice)
+        self.assertIsNotNone(self.executor.stop_flow("f", self.masked("alice")))
+
+    def test_begun_for_a_name(self) -> None:
+        """A flow that a plugin begins for a name is anybody's who has it, and does for each what that one may do."""
+        self.executor.start_flow("f", self.masked("alice"), {})
+        self.say("!one", who=self.alice)
+        said = self.say("!two two", who=self.mallory)
+        self.assertIn("requires bot-admin privileges", said[1])
+        self.assertEqual(self.say("!risky", who=self.alice), ["did risky", hint("f", "!three")])
+        self.assertEqual(self.steps.senders, ["alice!a@admin.host", "alice!m@evil.example", "alice!a@admin.host"])
+
+    def test_rooms(self) -> None:
+        """In a room it is who has moved the flow that needs to be an administrator, not who began it; the step speaks to
+        the room."""
+        first = self.flow("room").connect("many", auto_trigger=True, room_flow=True)
+        first.connect("two_two").connect("risky", predicate=always).connect("three")
+        self.say("!many", who=ADMIN, room="#ops")
+        said = self.say("!two two", who="bob", room="#ops")
+        self.assertIn('room (#ops) errored at risky with "This command requires bot-admin privileges"', said)
+        self.say("!flows stop room", who="bob", room="#ops")
+        self.say("!many", who="bob", room="#ops")
+        self.assertEqual(self.say("!two two", who=ADMIN, room="#ops")[-1], hint("room", "!three"))
+        self.assertEqual(self.names(), ["many", "two_two", "many", "two_two", "risky"])
+        self.assertEqual(self.steps.senders[-1], "#ops")
+
+    def test_rooms_from_the_beginning(self) -> None:
+        """Who begins a room's flow has moved it."""
+        self.flow("room").connect("risky", predicate=always, room_flow=True).connect("one")
+        self.assertIn("requires bot-admin privileges", "\n".join(self.say("!flows start room", who="bob", room="#ops")))
+        self.say("!flows stop", who="bob", room="#ops")
+        self.say("!flows start room", who=ADMIN, room="#ops")
+        self.assertEqual(self.names(), ["risky"])
+
+    def test_moved_on_meanwhile(self) -> None:
+        """What one has caused isn't done for somebody else who moves the flow on before it is."""
+        answer: Deferred[bool] = Deferred()
+
+        async def at_last(_: Any) -> bool:
+            return await answer
+
+        first = self.flow("room").connect("many", auto_trigger=True, room_flow=True)
+        first.connect("risky", predicate=at_last)
+        first.connect("two_two").connect("three")
+        self.say("!many", who="bob", room="#ops")
+        self.say("!two two", who=ADMIN, room="#ops")
+        answer.callback(True)
+        self.say("nothing")
+        self.assertEqual(self.names(), ["many", "two_two"])
+
+
+class NetworksTests(SynchronousTestCase):
+    """The same name on several networks."""
+
+    def setUp(self) -> None:
+        self.bot = TestBot([Steps], networks={"libera": {"BOT_ADMINS": (ALICE,)}, "console": {}})
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+        self.executor = self.bot.bot.flow_executor
+        root = FlowRoot("f", "A flow.")
+        root.connect("one").connect("risky", predicate=always).connect("three")
+        self.executor.add_flow(root)
+
+    def names(self) -> list[str]:
+        """The commands that were called."""
+        return [name for name, _, _ in self.bot.plugin("Steps").calls]
+
+    def test_other_network(self) -> None:
+        """A flow goes on where it was begun, and nowhere else."""
+        self.bot.say("!flows start f", frm=ALICE, network="libera")
+        self.assertEqual(self.bot.say("!one", frm=ALICE, network="console"), ["did one"])
+        self.bot.say("!one", frm=ALICE, network="libera")
+        self.bot.advance(0)
+        self.assertEqual(self.names(), ["one", "one", "risky"])
+
+    def test_name_without_network(self) -> None:
+        """Of somebody whose network isn't told, what he may do is judged where he moves the flow."""
+        self.executor.start_flow("f", TestPerson(ALICE), {})
+        self.executor.trigger("one", self.bot.backends["console"].person_named(ALICE))
+        refusal, continuing = self.bot.messages[1:]
+        self.assertIn("requires bot-admin privileges", refusal.text)
+        self.assertEqual((refusal.network, continuing.network), ("console", "console"))
+        self.assertEqual(self.names(), [])
+
+
+class Deploying(BotFlow):
+    """Two flows."""
+
+    @botflow
+    def deploy(self, flow: FlowRoot) -> None:
+        """Deploys.
+
+        With care.
+        """
+        flow.connect("one").connect("two_two")
+
+    @botflow
+    def rollback(self, flow: FlowRoot) -> None:
+        flow.connect("three")
+
+    def helper(self) -> None:
+        """No flow."""
+
+
+class BotFlowTests(FlowsCase):
+    """Collections of flows."""
+
+    def test_activate(self) -> None:
+        """Each marked method makes a flow of its name, described by its docstring."""
+        flows = Deploying(self.bot.bot, "Deploying")
+        flows.activate()
+        roots = self.executor.flow_roots
+        self.assertEqual(sorted(roots), ["deploy", "rollback"])
+        self.assertEqual((roots["deploy"].description, roots["rollback"].description), ("Deploys.\n\nWith care.", None))
+        self.assertEqual((flows.name, flows.is_activated), ("Deploying", True))
+
+    def test_deactivate(self) -> None:
+        """Its flows can't be begun any more, and are over for everybody."""
+        flows = Deploying(self.bot.bot, "Deploying")
+        flows.activate()
+        self.start("deploy")
+        flows.deactivate()
+        self.assertEqual((self.executor.flow_roots, self.executor.in_flight), ({}, []))
+        self.assertFalse(flows.is_activated)
+
+    def test_twice(self) -> None:
+        """Activated again, the flows are built anew."""
+        flows = Deploying(self.bot.bot, "Deploying")
+        flows.activate()
+        before = self.executor.flow_roots["deploy"]
+        flows.activate()
+        self.assertIsNot(self.executor.flow_roots["deploy"], before)
+
+    def test_name_that_is_taken(self) -> None:
+        """The first flow of a name stays; the others of the second collection aren't there either."""
+
+        class Others(BotFlow):
+            @botflow
+            def a_first_one(self, flow: FlowRoot) -> None:
+                flow.connect("one")
+
+            @botflow
+            def deploy(self, flow: FlowRoot) -> None:
+                flow.connect("one")
+
+        Deploying(self.bot.bot, "Deploying").activate()
+        with self.assertRaisesRegex(ValueError, "Others: there is already a flow named deploy"):
+            Others(self.bot.bot, "Others").activate()
+        self.assertEqual(sorted(self.executor.flow_roots), ["deploy", "rollback"])
+
+    def test_broken_builder(self) -> None:
+        """A method that raises is named."""
+
+        class Broken(BotFlow):
+            @botflow
+            def bad(self, flow: FlowRoot) -> None:
+                flow.connect(None)  # type: ignore[arg-type]
+
+        with self.assertRaisesRegex(ValueError, "Broken.bad can't be built: ValueError: a flow's step is"):
+            Broken(self.bot.bot).activate()
+
+    def test_commands_by_name(self) -> None:
+        """A collection can ask for a command's method."""
+        flows = Deploying(self.bot.bot)
+        self.assertEqual(flows.get_command("two two"), self.steps.two_two)
+        self.assertIsNone(flows.get_command("nosuch"))

@@ -1,0 +1,133 @@
+"""BOT_LOG_FORMATTER: the log as a formatter of the standard library writes it."""
+
+from __future__ import annotations
+
+import io
+import logging
+from contextvars import copy_context
+from typing import Any
+
+from twisted.logger import FileLogObserver, Logger, LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.logs import Bridge
+from errklein.logs.records import FormattedByLogging
+from errklein.running.context import request_id
+from errklein.text.masking import masker
+
+
+class FormattedTests(SynchronousTestCase):
+    """What is written."""
+
+    def written(self, format_: str, say: Any, formatter: logging.Formatter | None = None) -> str:
+        """What is in the log after `say` was called with a logger."""
+        out = io.StringIO()
+        say(
+            Logger(
+                "errklein.web",
+                observer=FileLogObserver(out, FormattedByLogging(formatter or logging.Formatter(format_))),
+            )
+        )
+        return out.getvalue()
+
+    def test_fields(self) -> None:
+        """logging's own fields have what the event says."""
+        written = self.written("%(levelname)s:%(name)s:%(message)s", lambda log: log.warn("{n} of 100%", n=3))
+        self.assertEqual(written, "WARNING:errklein.web:3 of 100%\n")
+
+    def test_time(self) -> None:
+        """The time is the event's."""
+        log = logging.Formatter("%(asctime)s", "%Y")
+        event = {"log_time": 0.0, "log_format": "then"}
+        self.assertIn(FormattedByLogging(log)(event), ("1970\n", "1969\n"))
+
+    def test_formatters_that_misbehave(self) -> None:
+        """One that logs something itself has that written too, once; one that would end the program doesn't."""
+        lines: list[str | None] = []
+
+        class Chatty(logging.Formatter):
+            def format(self, record: logging.LogRecord) -> str:
+                lines.append(formatted({"log_format": "inner", "log_level": LogLevel.info}))
+                return "outer"
+
+        formatted = FormattedByLogging(Chatty())
+        event = {"log_format": "x", "log_level": LogLevel.info}
+        self.assertEqual(formatted(event), "outer\n")
+        self.assertEqual(len(lines), 1)
+        self.assertIn("inner", str(lines[0]))
+
+        class Ends(logging.Formatter):
+            def format(self, record: logging.LogRecord) -> str:
+                raise SystemExit(3)
+
+        self.assertIn("BOT_LOG_FORMATTER fails: SystemExit(3)", str(FormattedByLogging(Ends())(event)))
+
+    def test_request(self) -> None:
+        """A format may have the id of the request."""
+        context = copy_context()
+        context.run(request_id.set, "r-17")
+        log = "%(request_id)s %(message)s"
+        self.assertEqual(context.run(self.written, log, lambda log: log.info("x")), "r-17 x\n")
+        self.assertEqual(self.written(log, lambda log: log.info("x")), "- x\n")
+
+    def test_forged_lines(self) -> None:
+        """What strangers send stays on its line, in tracebacks too."""
+
+        def say(log: Logger) -> None:
+            log.info("agent: {agent}", agent="x\nCRITICAL forged\x1b[2J")
+            try:
+                raise ValueError("bad\nCRITICAL forged \x1b")
+            except ValueError:
+                log.failure("failed")
+
+        lines = self.written("%(levelname)s %(message)s", say).splitlines()
+        self.assertEqual(lines[0], r"INFO agent: x\nCRITICAL forged\x1b[2J")
+        self.assertEqual(lines[1], "CRITICAL failed")
+        self.assertEqual([line for line in lines[2:] if not line.startswith("\t")], [])
+        self.assertTrue(any("ValueError" in line for line in lines))
+        self.assertNotIn("\x1b", "".join(lines))
+
+    def test_secrets_are_masked(self) -> None:
+        """Secrets are in no field of a record, and not in what a formatter makes of the exception."""
+        masker.learn(self, "test", {"hunter2"})
+        self.addCleanup(masker.learn, self, "test", ())
+
+        class Own(logging.Formatter):
+            def format(self, record: logging.LogRecord) -> str:
+                assert record.exc_info is not None
+                return f"{record.getMessage()} {record.exc_text} {record.exc_info[1]!r}"
+
+        def say(log: Logger) -> None:
+            try:
+                raise ValueError("{'password': 'hunter" + "2'}")
+            except ValueError:
+                log.failure("no login with {password}", password="hunter2")
+
+        written = self.written("", say, Own())
+        self.assertIn("no login with •••", written)
+        self.assertNotIn("hunter2", written)
+
+    def test_what_plugins_log(self) -> None:
+        """A record of a plugin's keeps where it was said, and what it has besides."""
+        out = io.StringIO()
+        format_ = "%(funcName)s %(filename)s %(room)s %(message)s"
+        observer = FileLogObserver(out, FormattedByLogging(logging.Formatter(format_)))
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        log = logging.getLogger("of.a.plugin")
+        bridge = Bridge()
+        log.addHandler(bridge)
+        self.addCleanup(log.removeHandler, bridge)
+        log.propagate = False
+        log.warning("%d pushes", 2, extra={"room": "#a\nb"})
+        self.assertEqual(out.getvalue(), r"test_what_plugins_log test_records.py #a\nb 2 pushes" + "\n")
+
+    def test_formatter_that_fails(self) -> None:
+        """What can't be formatted is logged as errklein does it, with the reason."""
+        written = self.written("%(no_such_field)s", lambda log: log.info("hello"))
+        self.assertIn("[errklein.web#info] hello (BOT_LOG_FORMATTER fails:", written)
+        self.assertEqual(len(written.splitlines()), 1)
+
+    def test_nothing_to_say(self) -> None:
+        """An event without any text is no line."""
+        self.assertIsNone(FormattedByLogging(logging.Formatter())({"log_time": 0.0}))

@@ -1,0 +1,102 @@
+"""Tests for the look at the installed distributions."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+from unittest import mock
+
+# environment imports these late, when the tests have replaced sys.path.
+import packaging.requirements
+import packaging.utils  # noqa: F401
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.plugins.environment import damages, installed_version, name_and_version, unfulfilled
+
+
+class DistributionsTestCase(SynchronousTestCase):
+    """A test case whose only distributions are those that it writes."""
+
+    def setUp(self) -> None:
+        self.site = Path(self.mktemp()).absolute()
+        self.site.mkdir()
+        self.patch(sys, "path", [str(self.site)])
+
+    def install(self, name: str, version: str, *requires: str) -> None:
+        """Have the metadata of a distribution."""
+        info = self.site / f"{name}-{version}.dist-info"
+        info.mkdir()
+        lines = [f"Requires-Dist: {line}" for line in requires]
+        text = "\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines, ""])
+        (info / "METADATA").write_text(text)
+
+
+class DamagesTests(DistributionsTestCase):
+    """What something else did to the environment."""
+
+    def test_none(self) -> None:
+        """Nothing is said of an environment in which all is there; circles and extras that nobody asks for do no harm."""
+        self.install("errklein", "1.0", "Thing[tls]>=2", 'gone; python_version < "3"', 'nothing; extra == "docs"')
+        self.install("thing", "2.0", 'TLS>1; extra == "tls"', "errklein")
+        self.install("tls", "1.5")
+        self.assertEqual(damages(), [])
+
+    def test_missing_and_wrong(self) -> None:
+        """A line says what is there, what is wanted by which package, and the command that repairs it."""
+        self.install("errklein", "1.0", "Thing>=2", "Other")
+        self.install("thing", "1.0", "Below[extra]")
+        self.install("below", "1.0", 'deep<3; extra == "extra"')
+        self.install("deep", "3.1")
+        pip = f"{sys.executable} -m pip install"
+        self.assertCountEqual(
+            damages(),
+            [
+                f"Thing 1.0 is installed; errklein requires Thing>=2. Repair: {pip} 'Thing>=2'",
+                f"Other is missing; errklein requires it. Repair: {pip} 'Other'",
+                f"deep 3.1 is installed; below requires deep<3. Repair: {pip} 'deep<3'",
+            ],
+        )
+
+    def test_pre_releases(self) -> None:
+        """A pre-release that somebody has installed will do."""
+        self.install("errklein", "1.0", "thing>=2")
+        self.install("thing", "3.0b1")
+        self.assertEqual(damages(), [])
+
+    def test_not_installed(self) -> None:
+        """An errklein that runs from its source states no requirements."""
+        self.assertEqual(damages(), [])
+
+    def test_without_packaging(self) -> None:
+        """Without the package that reads requirements, that is what is missing."""
+        with mock.patch.dict(sys.modules, {"packaging": None, "packaging.requirements": None}):
+            (line,) = damages()
+        self.assertIn("packaging is missing", line)
+
+    def test_remains(self) -> None:
+        """What is half removed isn't there."""
+        (self.site / "thing-1.0.dist-info").mkdir()
+        self.assertIsNone(installed_version("thing"))
+
+    def test_metadata_of_old_distributions(self) -> None:
+        """Requirements that aren't valid today are passed over, and metadata that aren't UTF-8 are read as far as possible."""
+        self.install("errklein", "1.0", "old", "latin>=2")
+        self.install("old", "1.0", "dep (>dev)", "dep (>=1.0.*)", "gone")
+        self.install("latin", "1.5")
+        with (self.site / "latin-1.5.dist-info" / "METADATA").open("ab") as file:
+            file.write(b"Author: J\xfcrgen\n")
+        self.assertEqual(installed_version("latin"), "1.5")
+        self.assertEqual(
+            list(unfulfilled(["errklein", "latin"])),
+            [
+                ("latin>=2", "latin 1.5 is installed; errklein requires latin>=2"),
+                ("gone", "gone is missing; old requires it"),
+            ],
+        )
+        self.assertIn(("latin", "1.5"), [name_and_version(found) for found in distributions()])
+
+    def test_provided(self) -> None:
+        """What is provided otherwise is not missed."""
+        self.install("thing", "1.0", "Errbot>=9")
+        self.assertEqual(list(unfulfilled(["thing"], provided=["errbot"])), [])

@@ -1,0 +1,26 @@
+"""Tests for counting what is going on."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.running.in_flight import InFlightCounter
+
+
+class TallyTests(SynchronousTestCase):
+    """Counts under keys, and who waits for them to be none."""
+
+    def test_waiters_are_told_when_the_last_one_leaves(self) -> None:
+        """Keys are counted apart, and a waiter is told once."""
+        tally = InFlightCounter()
+        tally.enter("a")
+        tally.enter("a")
+        tally.enter("b")
+        waiting = tally.when_none("a")
+        tally.leave("a")
+        self.assertNoResult(waiting)
+        self.assertEqual((tally.count("a"), tally.count("b")), (1, 1))
+        tally.leave("a")
+        self.successResultOf(waiting)
+
+    def test_nothing_going_on_needs_no_waiting(self) -> None:
+        """Under a key that has nothing the Deferred has fired already."""
+        self.successResultOf(InFlightCounter().when_none())

@@ -1,0 +1,119 @@
+"""Tests for work that stands in lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.running.keyed_queues import PATIENCE, KeyedQueueFull, Lines, Piece
+
+
+class LinesTests(SynchronousTestCase):
+    """Pieces wait for those before them."""
+
+    def setUp(self) -> None:
+        """Have a clock whose turns come when the test says so."""
+        self.clock = Clock()
+        self.lines = Lines(self.clock)
+        self.begun: list[str] = []
+        self.going: dict[str, Deferred[Any]] = {}
+
+    def stand(self, line: str, name: str, after: Piece | None = None) -> Piece:
+        """Have a piece of that name in the line, which goes on until `end`."""
+
+        def work() -> Deferred[Any]:
+            self.begun.append(name)
+            self.going[name] = Deferred()
+            return self.going[name]
+
+        return self.lines.run(line, work, after)
+
+    def end(self, name: str, result: Any = None) -> None:
+        """Let the piece come to its end."""
+        self.going.pop(name).callback(result)
+        self.clock.advance(0)
+
+    def test_at_once(self) -> None:
+        """A piece that is alone is done at once."""
+        piece = self.lines.run("a", lambda: succeed("done"))
+        self.assertEqual(self.successResultOf(piece.result), "done")
+        self.assertTrue(piece.over)
+
+    def test_one_line(self) -> None:
+        """In a line one piece goes on at a time, in order; other lines don't wait."""
+        first = self.stand("a", "a1")
+        second = self.stand("a", "a2")
+        self.stand("b", "b1")
+        self.assertEqual(self.begun, ["a1", "b1"])
+        self.end("a1", "one")
+        self.assertEqual(self.begun, ["a1", "b1", "a2"])
+        self.assertEqual(self.successResultOf(first.result), "one")
+        self.assertNoResult(second.result)
+
+    def test_full(self) -> None:
+        """Behind a piece that doesn't end so many may wait; another one fails at once, and the others are still done."""
+        self.lines = Lines(self.clock, most=2)
+        for name in ("a1", "a2", "a3"):
+            self.stand("a", name)
+        refused = self.stand("a", "a4")
+        self.failureResultOf(refused.result, KeyedQueueFull)
+        for name in ("a1", "a2", "a3"):
+            self.end(name)
+        self.assertEqual(self.begun, ["a1", "a2", "a3"])
+
+    def test_failures(self) -> None:
+        """What fails is followed by the next."""
+        first = self.stand("a", "a1")
+        self.stand("a", "a2")
+        self.going["a1"].errback(ValueError("first"))
+        self.failureResultOf(first.result, ValueError)
+        self.clock.advance(0)
+        self.assertEqual(self.begun, ["a1", "a2"])
+
+    def test_after_another(self) -> None:
+        """A piece comes after that of another line which it names, be it ended or not."""
+        first = self.stand("a", "a1")
+        self.stand("b", "b1", first)
+        self.assertEqual(self.begun, ["a1"])
+        self.end("a1")
+        self.assertEqual(self.begun, ["a1", "b1"])
+        self.stand("c", "c1", first)
+        self.assertEqual(self.begun, ["a1", "b1", "c1"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_patience(self) -> None:
+        """What takes long holds up others once, and its own line for as long as it takes."""
+        first = self.stand("a", "a1")
+        self.stand("b", "b1", first)
+        self.clock.advance(PATIENCE)
+        self.assertEqual(self.begun, ["a1", "b1"])
+        self.end("b1")
+        second = self.stand("a", "a2")
+        self.stand("b", "b2", second)
+        self.assertEqual(self.begun, ["a1", "b1", "b2"])
+        self.end("a1")
+        self.assertEqual(self.begun, ["a1", "b1", "b2", "a2"])
+
+    def test_idle(self) -> None:
+        """Whoever waits for all to be done is told when the last in line has ended."""
+        self.stand("a", "a1")
+        self.stand("a", "a2")
+        idle = self.lines.when_idle()
+        self.end("a1")
+        self.assertNoResult(idle)
+        self.end("a2")
+        self.successResultOf(idle)
+
+    def test_stopped(self) -> None:
+        """What hasn't begun never does, and nothing is left behind."""
+        first = self.stand("a", "a1")
+        self.stand("a", "a2")
+        self.stand("b", "b1", first)
+        self.lines.stop()
+        self.end("a1")
+        self.clock.advance(PATIENCE)
+        self.assertEqual(self.begun, ["a1"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
