@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from errklein.text.globs import compiled, patterns_of
+from errklein.chat.globs import compiled, patterns_of
 
 
 class NameRules(Protocol):

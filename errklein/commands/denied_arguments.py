@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 
+from errklein.chat.globs import CHARACTER_SET, compiled, literal_brackets, patterns_of
 from errklein.commands.arguments import ARG_BOTCMD_CHARACTER_REPLACEMENTS, words_of
 from errklein.text.folding import folded
-from errklein.text.globs import CHARACTER_SET, compiled, literal_brackets, patterns_of
 
 _WILDCARD = re.compile(rf"(\*|\?|{CHARACTER_SET})")
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from errklein.chat.globs import CHARACTER_SET, patterns_of
 from errklein.commands.access_rules import LISTS_OF_NAMES
 from errklein.config.loading import Config
 from errklein.config.settings import BACKEND_NAMES, OF_XMPP, SETTINGS
-from errklein.text.globs import CHARACTER_SET, patterns_of
 
 IRC_SIZE_LIMIT = 510
 """Bytes of a line on IRC, without its end: RFC 1459, section 2.3."""

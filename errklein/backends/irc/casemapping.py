@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
+from errklein.chat.globs import compiled, literal_brackets
 from errklein.text.folding import folded
-from errklein.text.globs import compiled, literal_brackets
 
 _UPPER, _LOWER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
 

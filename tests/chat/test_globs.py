@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text.globs import compiled, literal_brackets
+from errklein.chat.globs import compiled, literal_brackets
 
 TEXTS = st.text("ab[]!-*?\n", max_size=8)
 
