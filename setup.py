@@ -58,6 +58,8 @@ setup(
         "packaging>=24",
         # The conversation on a terminal: history, editing and a prompt that output doesn't run through.
         "prompt_toolkit>=3.0",
+        # Columns of a terminal that text takes, and where it may be cut.
+        "wcwidth>=0.5",
     ],
     extras_require={
         # What goes wrong is told to Sentry, if BOT_LOG_SENTRY says so.

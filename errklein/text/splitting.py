@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
+
+import wcwidth
 
 Length = Callable[[str], int]
 
@@ -16,7 +17,6 @@ LEFT_OUT = "... (the rest of this message is left out, as it is too long)"
 
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
 _NEWLINES = re.compile("\n+")
-_JOINERS = "\u200d\ufe0e\ufe0f"
 
 
 def at_most(parts: Sequence[str], cut: bool = False, most: int = PARTS_CAP) -> list[str]:
@@ -88,7 +88,7 @@ def _cut(text: str, limit: int, length: Length, start: int) -> int:
     ):
         if border > start and not text[start:border].isspace():
             return border
-    return _between_characters(text, end, start)
+    return grapheme_boundary(text, end, start)
 
 
 def _longest(text: str, limit: int, length: Length) -> int:
@@ -105,12 +105,10 @@ def _longest(text: str, limit: int, length: Length) -> int:
     return low
 
 
-def _between_characters(text: str, end: int, start: int) -> int:
-    """`end`, or the place up to 16 before it where no accent or part of an emoji is torn from what it belongs to."""
-    for place in range(end, max(start, end - 16), -1):
-        if not unicodedata.combining(text[place]) and text[place] not in _JOINERS and text[place - 1] != "\u200d":
-            return place
-    return end
+def grapheme_boundary(text: str, end: int, start: int = 0) -> int:
+    """`end`, or the place up to 16 before it (but after `start`) where a grapheme, such as an emoji of several characters, ends."""
+    boundary = wcwidth.grapheme_boundary_before(text, end + 1)
+    return boundary if boundary > max(start, end - 16) else end
 
 
 def _after_space(text: str, cut: int, within_code: bool) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
+
+import wcwidth
 
 from errklein.text.marks import without_marks
 
@@ -16,15 +17,8 @@ narrower, and the cell sticks out of its own: a few thousand characters could be
 
 
 def width(text: str) -> int:
-    """How many columns of a terminal one line of text takes: CJK and emoji take two, combining characters none."""
-    text = without_marks(text)
-    return len(text) if text.isascii() else sum(map(_width, text))
-
-
-def _width(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    """The number of terminal columns of one line of text: CJK and emoji take two, combining characters none."""
+    return wcwidth.width(without_marks(text), control_codes="ignore")
 
 
 def boxed_table(head: Row, body: Sequence[Row]) -> str:

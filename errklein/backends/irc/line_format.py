@@ -7,7 +7,8 @@ puts the sender's mask in front of what others get, which counts.
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from errklein.text.splitting import grapheme_boundary
 
 LINE = 512
 """How many bytes a line may have, CR LF included."""
@@ -23,8 +24,6 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 # Bold, colour, hex colour, reset, monospace, reverse, italics, strikethrough and underline stay. \x01 would make a CTCP
 # request of the text, \x10 is an old escape for line breaks; the others mean nothing in a chat.
 _CONTROLS = re.compile(r"[\x00\x01\x05-\x08\x0b\x0c\x0e\x10\x12-\x15\x17-\x1c\x7f]")
-
-_NO_BREAK_BEFORE = frozenset("\u200d\ufe0e\ufe0f")
 
 
 def decoded(line: bytes) -> str:
@@ -87,16 +86,7 @@ def _pieces(line: str, size: int) -> list[str]:
         head = ahead.encode("utf-8")[:size].decode("utf-8", "ignore")
         cut = head.rfind(" ") + 1
         if cut <= len(head) // 2 or not head[:cut].strip():
-            cut = _between_characters(ahead, len(head))
+            cut = grapheme_boundary(ahead, len(head))
         pieces.append(ahead[:cut])
         start += cut
     return [*pieces, ahead]
-
-
-def _between_characters(text: str, cut: int) -> int:
-    """The last place up to `cut` where no accent, joiner or flag is torn off its letter; `cut` if that is far away."""
-    for place in range(cut, max(cut - 16, 0), -1):
-        following, before = text[place], text[place - 1]
-        if following not in _NO_BREAK_BEFORE and before != "\u200d" and not unicodedata.combining(following):
-            return place
-    return cut
