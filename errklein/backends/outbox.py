@@ -19,8 +19,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.text import truncated
 from errklein.text.masking import masker
-from errklein.text.shortening import shortened
 
 SHOWN = 60
 """Characters of a message that a log line about it shows."""
@@ -99,7 +99,7 @@ class _Entry(Generic[P]):
     def __init__(self, parts: Sequence[P], delivery: Deferred[None] | None, recipient: str, text: str) -> None:
         self.parts = parts
         self.delivery = delivery
-        self.recipient = shortened(recipient, SHOWN)
+        self.recipient = truncated(recipient, SHOWN)
         self._kept = text[:KEPT]
         self.sent = 0
         self.attempts = 0
@@ -107,7 +107,7 @@ class _Entry(Generic[P]):
     @property
     def text(self) -> str:
         """The beginning of the message, for the log."""
-        return shortened(masker(self._kept), SHOWN)
+        return truncated(masker(self._kept), SHOWN)
 
 
 class Outbox(Generic[P]):

@@ -10,10 +10,10 @@ from markdown.extensions import Extension
 from markdown.treeprocessors import Treeprocessor
 
 from errklein.text.characters import CharacterTable
-from errklein.text.layout import Style, lay_out
+from errklein.text.layout import LayoutOptions, lay_out
 from errklein.text.markdown_tree import Fences, Tree, adapt
-from errklein.text.marks import marks_as
 from errklein.text.rendering import is_too_much
+from errklein.text.styles import replace_styles
 
 AnsiPreprocessor = Fences
 
@@ -24,12 +24,12 @@ def enable_format(name: str, chr_table: CharacterTable, borders: bool = True) ->
     Tables are drawn with borders, or as columns.
     """
     characters = CharacterTable(*chr_table).by_mark()
-    style = Style(exact=True, compact=not borders)
+    style = LayoutOptions(exact=True, compact=not borders)
     reset = str(chr_table.fx_reset)
 
     def serialize(root: Element) -> str:
         raw = root.raw if isinstance(root, _Root) else []
-        return marks_as(lay_out(Tree(root, raw), style), characters) + reset
+        return replace_styles(lay_out(Tree(root, raw), style), characters) + reset
 
     # The stubs know the two formats of Markdown itself.
     formats: dict[str, Any] = Markdown.output_formats  # type: ignore[assignment]

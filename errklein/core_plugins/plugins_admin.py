@@ -12,9 +12,9 @@ from errklein.chat import Message
 from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.dispatch.disclosure import DetailedError
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
+from errklein.text import truncated
 from errklein.text.masking import mask_values, masker
 from errklein.text.quoting import code, fenced, plain, plain_lines
-from errklein.text.shortening import shortened
 
 _SHOWN = 500
 _LONGEST = 100_000
@@ -135,7 +135,7 @@ class Plugins(ReposCommands, BotPlugin):
         }
         for key, value in self._stored(plugin, msg):
             rows[f"stored {key}"] = value
-        lines = [f"- {code(name)}: {code(shortened(str(value), _SHOWN))}" for name, value in rows.items() if value]
+        lines = [f"- {code(name)}: {code(truncated(str(value), _SHOWN))}" for name, value in rows.items() if value]
         return self._bot.process_template("plugin_info", {"path": code(str(plugin.plug.path)), "lines": lines})
 
     def _named(self, args: str, what: str) -> str:

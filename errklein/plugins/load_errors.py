@@ -6,8 +6,8 @@ from pathlib import Path
 from traceback import format_exception_only, walk_tb
 
 from errklein.plugins.plug_file import PlugFile
+from errklein.text import truncated
 from errklein.text.masking import masker
-from errklein.text.shortening import shortened
 
 _LONGEST = 500
 
@@ -50,4 +50,4 @@ def _what(error: BaseException) -> str:
     else:
         text = format_exception_only(error)[0]
     # Before the text is cut, which could leave a part of a secret.
-    return shortened(" ".join(masker(text).split()), _LONGEST)
+    return truncated(" ".join(masker(text).split()), _LONGEST)

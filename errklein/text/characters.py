@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from errklein.text import marks
+from errklein.text import styles
 
 
 class NSC:
@@ -56,19 +56,19 @@ class CharacterTable(NamedTuple):
     def by_mark(self) -> dict[str, str]:
         """For each mark in a laid-out text what is written for it, if anything. Emphasis is underlined."""
         written: dict[str, str | NSC] = {
-            marks.BOLD: self.fx_bold,
-            marks.BOLD_END: self.fx_normal,
-            marks.EMPHASIS: self.fx_underline,
-            marks.EMPHASIS_END: self.fx_not_underline,
-            marks.COLOR_END: self.fg_default,
-            marks.BACKGROUND_END: self.bg_default,
-            marks.CODE: self.inline_code,
-            marks.CODE_END: self.end_inline_code,
-            marks.FIXED: self.fixed_width,
-            marks.FIXED_END: f"\n{str(self.end_fixed_width).strip()}" if str(self.end_fixed_width) else "",
+            styles.BOLD: self.fx_bold,
+            styles.BOLD_END: self.fx_normal,
+            styles.EMPHASIS: self.fx_underline,
+            styles.EMPHASIS_END: self.fx_not_underline,
+            styles.COLOR_END: self.fg_default,
+            styles.BACKGROUND_END: self.bg_default,
+            styles.CODE: self.inline_code,
+            styles.CODE_END: self.end_inline_code,
+            styles.FIXED: self.fixed_width,
+            styles.FIXED_END: f"\n{str(self.end_fixed_width).strip()}" if str(self.end_fixed_width) else "",
         }
-        for name in marks.COLORS:
-            for mark, place in ((marks.color(name), f"fg_{name}"), (marks.background(name), f"bg_{name}")):
+        for name in styles.COLORS:
+            for mark, place in ((styles.color(name), f"fg_{name}"), (styles.background(name), f"bg_{name}")):
                 assert mark is not None
                 written[mark] = getattr(self, place)
         return {mark: str(characters) for mark, characters in written.items() if str(characters)}

@@ -11,9 +11,9 @@ from xml.etree.ElementTree import Element
 from markdown.extensions.footnotes import NBSP_PLACEHOLDER
 from markdown.util import AMP_SUBSTITUTE, HTML_PLACEHOLDER_RE, STX
 
-from errklein.text import marks
+from errklein.text import styles
 from errklein.text.markdown_tree import Code, Tree
-from errklein.text.printable import printable
+from errklein.text.sanitizing import sanitize
 from errklein.text.tables import Row, boxed_table, compact_table
 
 NEWLINE = "\n"
@@ -24,7 +24,7 @@ _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Style:
+class LayoutOptions:
     """How blocks are set.
 
     `exact` is errbot's plain text, space for space, since plugins' tests compare with it: paragraphs after the first
@@ -41,17 +41,17 @@ class Style:
         return " " if self.exact else ""
 
 
-def lay_out(tree: Tree, style: Style) -> str:
+def lay_out(tree: Tree, options: LayoutOptions) -> str:
     """The text of the tree, with marks; no white space at its end."""
-    return _Layout(tree, style).flow(tree.root).strip("\n").rstrip(" \n")
+    return _Layout(tree, options).flow(tree.root).strip("\n").rstrip(" \n")
 
 
 class _Layout:
     """Each block is text that ends with a newline."""
 
-    def __init__(self, tree: Tree, style: Style) -> None:
+    def __init__(self, tree: Tree, options: LayoutOptions) -> None:
         self._tree = tree
-        self._style = style
+        self._options = options
         self._blocks: dict[str, Callable[[Element], str]] = {
             "p": self._paragraph,
             "h1": self._title,
@@ -72,9 +72,9 @@ class _Layout:
             "div": self.flow,
         }
         self._inlines: dict[str, Callable[[Element], str]] = {
-            "strong": lambda element: f"{marks.BOLD}{self._line(element)}{marks.BOLD_END}",
-            "em": lambda element: f"{marks.EMPHASIS}{self._line(element)}{marks.EMPHASIS_END}",
-            "code": lambda element: f"{marks.CODE}{printable(_restored(element.text or ''))}{marks.CODE_END}",
+            "strong": lambda element: f"{styles.BOLD}{self._line(element)}{styles.BOLD_END}",
+            "em": lambda element: f"{styles.EMPHASIS}{self._line(element)}{styles.EMPHASIS_END}",
+            "code": lambda element: f"{styles.CODE}{sanitize(_restored(element.text or ''))}{styles.CODE_END}",
             "br": lambda element: "\n",
             "a": self._link,
             "img": lambda element: self._text(element.get("src", "")),
@@ -117,7 +117,7 @@ class _Layout:
             return ""
         label = self._line(element)
         address = self._text(element.get("href", ""))
-        if not self._style.exact and address in (label, f"mailto:{label}"):
+        if not self._options.exact and address in (label, f"mailto:{label}"):
             return label
         return f"{label} ({address})" if label else f"({address})"
 
@@ -126,22 +126,22 @@ class _Layout:
         if stashed:
             raw = self._tree.raw[int(stashed[1])]
             if isinstance(raw, Code):
-                code = _fixed(printable(raw))
-                return f" {code}\n" if self._style.exact else code
-        return f"{self._style.indent}{self._line(element)}\n"
+                code = _fixed(sanitize(raw))
+                return f" {code}\n" if self._options.exact else code
+        return f"{self._options.indent}{self._line(element)}\n"
 
     def _title(self, element: Element) -> str:
-        text = f"{marks.BOLD}{self._line(element, str.upper)}{marks.BOLD_END}"
-        return f"{text}\n\n" if self._style.exact else f"\n{text}\n"
+        text = f"{styles.BOLD}{self._line(element, str.upper)}{styles.BOLD_END}"
+        return f"{text}\n\n" if self._options.exact else f"\n{text}\n"
 
     def _heading(self, element: Element) -> str:
         level = int(element.tag[1:])
         text = self._line(element)
         if level == 2:
-            text = f"{marks.BOLD}{text}{marks.BOLD_END}"
+            text = f"{styles.BOLD}{text}{styles.BOLD_END}"
         elif level == 3:
-            text = f"{marks.EMPHASIS}{text}{marks.EMPHASIS_END}"
-        if not self._style.exact:
+            text = f"{styles.EMPHASIS}{text}{styles.EMPHASIS_END}"
+        if not self._options.exact:
             return f"\n{text}\n"
         return f"\n{'  ' * min(level - 1, 3)}{text}\n{NEWLINE if level < 4 else ''}"
 
@@ -149,14 +149,14 @@ class _Layout:
         items = []
         number = int(element.get("start", "1"))
         for item in element:
-            bullet = f"{number}. " if element.tag == "ol" and not self._style.exact else "• "
+            bullet = f"{number}. " if element.tag == "ol" and not self._options.exact else "• "
             items.append(self._colored(item, self._item(bullet, item)))
             number += 1
         return "".join(items)
 
     def _item(self, bullet: str, item: Element) -> str:
         content = self.flow(item)
-        if not self._style.exact or any(child.tag in ("ul", "ol") for child in item):
+        if not self._options.exact or any(child.tag in ("ul", "ol") for child in item):
             return self._hanging(bullet, content)
         ends_with_block = len(item) > 0 and item[-1].tag in self._blocks
         return f"{bullet}{content or NEWLINE}{NEWLINE if ends_with_block else ''}"
@@ -171,19 +171,19 @@ class _Layout:
 
     def _preformatted(self, element: Element) -> str:
         code = element.find("code")
-        text = printable(_restored((code if code is not None else element).text or ""))
+        text = sanitize(_restored((code if code is not None else element).text or ""))
         return _fixed(text.rstrip(" \n") + "\n")
 
     def _quote(self, element: Element) -> str:
         content = self.flow(element)
-        if self._style.exact:
+        if self._options.exact:
             return content
         return "".join(f"> {line}\n" for line in content.strip("\n").split("\n"))
 
     def _table(self, element: Element) -> str:
         rows: list[Row] = [[self._cell(cell) for cell in row] for row in element.iter("tr")]
         head = rows[0] if rows else []
-        draw = compact_table if self._style.compact else boxed_table
+        draw = compact_table if self._options.compact else boxed_table
         return _fixed(draw(head, rows[1:]))
 
     def _cell(self, cell: Element) -> str:
@@ -195,12 +195,12 @@ class _Layout:
             return text
         body = text.strip("\n")
         before, _, after = text.partition(body) if body else (text, "", "")
-        ground = marks.background(element.get("bgcolor", ""))
+        ground = styles.background(element.get("bgcolor", ""))
         if ground:
-            body = f"{ground}{body}{marks.BACKGROUND_END}"
-        ink = marks.color(element.get("color", ""))
+            body = f"{ground}{body}{styles.BACKGROUND_END}"
+        ink = styles.color(element.get("color", ""))
         if ink:
-            body = f"{ink}{body}{marks.COLOR_END}"
+            body = f"{ink}{body}{styles.COLOR_END}"
         return before + body + after
 
     def _text(self, text: str | None) -> str:
@@ -213,7 +213,7 @@ class _Layout:
             )
         elif "&" not in text:
             return text
-        return printable(_ENTITY.sub(lambda entity: html.unescape(entity[0]), text))
+        return sanitize(_ENTITY.sub(lambda entity: html.unescape(entity[0]), text))
 
     def _stashed(self, placeholder: re.Match[str]) -> str:
         raw = self._tree.raw[int(placeholder[1])]
@@ -222,7 +222,7 @@ class _Layout:
 
 def _fixed(block: str) -> str:
     """The block in letters of one width; the mark at its end is before its last newline."""
-    return f"{marks.FIXED}{block.removesuffix(NEWLINE)}{marks.FIXED_END}\n"
+    return f"{styles.FIXED}{block.removesuffix(NEWLINE)}{styles.FIXED_END}\n"
 
 
 def _restored(code: str) -> str:

@@ -16,18 +16,7 @@ from markdown.extensions.attr_list import AttrListTreeprocessor
 from markdown.extensions.def_list import DefListExtension
 from markdown.extensions.footnotes import FootnoteExtension
 from markdown.extensions.tables import TableExtension
-from markdown.inlinepatterns import (
-    IMAGE_LINK_RE,
-    IMAGE_REFERENCE_RE,
-    LINK_RE,
-    REFERENCE_RE,
-    ImageInlineProcessor,
-    ImageReferenceInlineProcessor,
-    LinkInlineProcessor,
-    ReferenceInlineProcessor,
-    ShortImageReferenceInlineProcessor,
-    ShortReferenceInlineProcessor,
-)
+from markdown.inlinepatterns import LinkInlineProcessor
 from markdown.preprocessors import Preprocessor
 
 LINK_CAP = 2000
@@ -108,8 +97,21 @@ def adapt(parser: Markdown) -> None:
 
 def cap_links(parser: Markdown) -> None:
     """Let a parser give up on links that would take it long."""
-    for name, processor, pattern, priority in _LINKS:
-        parser.inlinePatterns.register(processor(pattern, parser), name, priority)
+    for name, priority in _LINKS.items():
+        processor: Any = parser.inlinePatterns[name]
+        capped: Any = type(type(processor).__name__, (_Capped, type(processor)), {})
+        parser.inlinePatterns.register(capped(processor.pattern, parser), name, priority)
+
+
+# Markdown's own names and priorities.
+_LINKS = {
+    "reference": 170,
+    "link": 160,
+    "image_link": 150,
+    "image_reference": 140,
+    "short_reference": 130,
+    "short_image_ref": 125,
+}
 
 
 class Fences(Preprocessor):
@@ -160,38 +162,3 @@ class _Capped(LinkInlineProcessor):
 
     def getLink(self, data: str, index: int) -> Any:
         return super().getLink(data[: index + LINK_CAP], index)
-
-
-class _Link(_Capped):
-    pass
-
-
-class _Image(_Capped, ImageInlineProcessor):
-    pass
-
-
-class _Reference(_Capped, ReferenceInlineProcessor):
-    pass
-
-
-class _ShortReference(_Capped, ShortReferenceInlineProcessor):
-    pass
-
-
-class _ImageReference(_Capped, ImageReferenceInlineProcessor):
-    pass
-
-
-class _ShortImageReference(_Capped, ShortImageReferenceInlineProcessor):
-    pass
-
-
-_LINKS: tuple[tuple[str, type[_Capped], str, int], ...] = (
-    # The names, patterns and priorities are Markdown's own.
-    ("reference", _Reference, REFERENCE_RE, 170),
-    ("link", _Link, LINK_RE, 160),
-    ("image_link", _Image, IMAGE_LINK_RE, 150),
-    ("image_reference", _ImageReference, IMAGE_REFERENCE_RE, 140),
-    ("short_reference", _ShortReference, REFERENCE_RE, 130),
-    ("short_image_ref", _ShortImageReference, IMAGE_REFERENCE_RE, 125),
-)

@@ -6,8 +6,8 @@ import re
 
 from errklein.text import xhtml
 from errklein.text.characters import IMTEXT_CHRS
-from errklein.text.marks import marks_as, marks_as_ansi, marks_as_irc, without_marks
-from errklein.text.printable import printable
+from errklein.text.sanitizing import sanitize
+from errklein.text.styles import replace_styles, strip_styles, styles_to_ansi, styles_to_irc
 
 MARKDOWN_CAP = 20_000
 """Characters of the longest text that is read as Markdown. A longer one is shown as it is."""
@@ -57,24 +57,24 @@ def to_plain(markdown: str, *, compact: bool = False) -> str:
 
     It is what errbot's tests see of a message. Control characters other than tab and newline are removed.
     """
-    markdown = printable(markdown)
+    markdown = sanitize(markdown)
     if is_only_text(markdown):
         # "You said: " ends with a space in plugins' tests.
         return _paragraphs(markdown, " ").strip("\n" if markdown.endswith(" ") else " \n").lstrip(" \n")
-    return without_marks(_laid_out(markdown, compact, exact=True)).strip(" \n")
+    return strip_styles(_laid_out(markdown, compact, exact=True)).strip(" \n")
 
 
 def to_imtext(markdown: str, *, compact: bool = False) -> str:
     """The text as people write it to each other: `*bold*`, `_emphasis_`, code and tables in backticks."""
-    markdown = printable(markdown)
+    markdown = sanitize(markdown)
     if is_only_text(markdown):
         return _paragraphs(markdown, " ").strip(" \n")
-    return marks_as(_laid_out(markdown, compact, exact=True), _IMTEXT).strip(" \n")
+    return replace_styles(_laid_out(markdown, compact, exact=True), _IMTEXT).strip(" \n")
 
 
 def to_xhtml(markdown: str) -> str:
     """The text as XHTML. All of it is errklein's own: tags in the text are shown, and links lead to the web and mail."""
-    markdown = printable(markdown)
+    markdown = sanitize(markdown)
     # Here abbreviations are explained wherever they are used, which may be in every other character.
     if is_too_much(markdown) or ("*[" in markdown and _repeats(markdown, len(markdown) // 2)):
         return xhtml.as_it_is(markdown)
@@ -89,7 +89,7 @@ def to_xhtml(markdown: str) -> str:
 
 def to_md(markdown: str) -> str:
     """The Markdown itself, for a network that knows it, without the attributes such as `{: color='red'}`."""
-    return _ATTRIBUTES.sub("", printable(markdown))
+    return _ATTRIBUTES.sub("", sanitize(markdown))
 
 
 def md_escape(text: str) -> str:
@@ -99,18 +99,18 @@ def md_escape(text: str) -> str:
 
 def to_ansi(markdown: str, *, compact: bool = False) -> str:
     """The text for a terminal: bold, underlined and coloured by ECMA-48 sequences, all of which are errklein's own."""
-    markdown = printable(markdown)
+    markdown = sanitize(markdown)
     if is_only_text(markdown):
         return _paragraphs(markdown, "").strip(" \n")
-    return marks_as_ansi(_laid_out(markdown, compact))
+    return styles_to_ansi(_laid_out(markdown, compact))
 
 
 def to_irc(markdown: str, *, compact: bool = True) -> str:
     """The text for IRC, with its formatting codes, each line complete in itself. Lines are separated by newlines."""
-    markdown = printable(markdown)
+    markdown = sanitize(markdown)
     if is_only_text(markdown):
         return _paragraphs(markdown, "").strip(" \n")
-    return marks_as_irc(_laid_out(markdown, compact))
+    return styles_to_irc(_laid_out(markdown, compact))
 
 
 def is_only_text(markdown: str) -> bool:
@@ -151,15 +151,15 @@ def _laid_out(markdown: str, compact: bool, exact: bool = False) -> str:
     if is_too_much(markdown):
         return markdown
     # Markdown takes its time to import, and a bot that says plain sentences never needs it.
-    from errklein.text.layout import Style, lay_out
+    from errklein.text.layout import LayoutOptions, lay_out
     from errklein.text.markdown_tree import parse
 
     try:
-        text = lay_out(parse(markdown), Style(exact=exact, compact=compact))
+        text = lay_out(parse(markdown), LayoutOptions(exact=exact, compact=compact))
     except Exception:
         # Markdown is nested by whoever wrote it, perhaps deeper than Python's stack. To see it as it was written is
         # better than not to see it.
         return markdown
     # Definitions such as `[ticket]: http://x/1` show nothing by themselves, and a message of nothing else would vanish.
-    vanishes = not without_marks(text).strip(" \n") and _DEFINITION.search(markdown)
+    vanishes = not strip_styles(text).strip(" \n") and _DEFINITION.search(markdown)
     return markdown.strip() if vanishes else text

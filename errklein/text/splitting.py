@@ -1,4 +1,4 @@
-"""Long messages, cut into parts that a network takes."""
+"""Splitting of long messages into parts that a network takes, and truncation."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ LEFT_OUT = "... (the rest of this message is left out, as it is too long)"
 
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
 _NEWLINES = re.compile("\n+")
+
+
+def truncated(text: str, most: int) -> str:
+    """The text, or its first `most` characters and an ellipsis if it is longer."""
+    return text if len(text) <= most else text[:most] + "…"
 
 
 def at_most(parts: Sequence[str], cut: bool = False, most: int = PARTS_CAP) -> list[str]:

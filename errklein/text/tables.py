@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import wcwidth
 
-from errklein.text.marks import without_marks
+from errklein.text.styles import strip_styles
 
 Row = Sequence[str]
 """One text for each cell, perhaps of several lines and with marks."""
@@ -18,7 +18,7 @@ narrower, and the cell sticks out of its own: a few thousand characters could be
 
 def width(text: str) -> int:
     """The number of terminal columns of one line of text: CJK and emoji take two, combining characters none."""
-    return wcwidth.width(without_marks(text), control_codes="ignore")
+    return wcwidth.width(strip_styles(text), control_codes="ignore")
 
 
 def boxed_table(head: Row, body: Sequence[Row]) -> str:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text import printable, to_irc, to_plain
+from errklein.text import sanitize, to_irc, to_plain
 from errklein.text.quoting import plain, plain_lines
 from errklein.text.splitting import split_message
 
@@ -40,7 +40,7 @@ PIECES = st.lists(
     max_size=12,
 ).map("".join)
 
-LINE = SPECIAL.map(lambda text: " ".join(printable(text).split()))
+LINE = SPECIAL.map(lambda text: " ".join(sanitize(text).split()))
 
 
 class PlainTests(SynchronousTestCase):

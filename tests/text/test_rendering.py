@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.text import md_escape, printable, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
+from errklein.text import md_escape, sanitize, to_ansi, to_imtext, to_irc, to_md, to_plain, to_xhtml
 from errklein.text.rendering import is_only_text
 
 RENDERERS = (to_plain, to_ansi, to_irc)
@@ -376,7 +376,7 @@ class ShortCutTests(SynchronousTestCase):
     @example("a\n===")
     def test_same_as_parsed(self, text: str) -> None:
         """A text is rendered alike alone and before a paragraph that must be parsed."""
-        text = printable(text).rstrip(" \n")
+        text = sanitize(text).rstrip(" \n")
         assume(is_only_text(text) and to_plain(text))
         self.assertEqual(f"{to_plain(text)}\n x", to_plain(f"{text}\n\n**x**"))
         self.assertEqual(f"{to_ansi(text)}\n\x1b[1mx\x1b[22m", to_ansi(f"{text}\n\n**x**"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text import PARTS_CAP, at_most, split_message
-from errklein.text.splitting import LEFT_OUT
+from errklein.text.splitting import LEFT_OUT, truncated
 
 
 def in_bytes(text: str) -> int:
@@ -133,3 +133,12 @@ class SplittingTests(SynchronousTestCase):
         parts = split_message(text, limit)
         keep = str.maketrans("", "", "`~ \n")
         self.assertEqual(text.translate(keep), "".join(parts).translate(keep))
+
+
+class TruncationTests(SynchronousTestCase):
+    """Texts in log lines and replies."""
+
+    def test_long_text_is_cut_off(self) -> None:
+        """A text up to the limit stays as it is; a longer one is cut off there and ends with an ellipsis."""
+        self.assertEqual(truncated("abc", 3), "abc")
+        self.assertEqual(truncated("abcd", 3), "abc…")

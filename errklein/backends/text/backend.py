@@ -20,7 +20,7 @@ from errklein.backends.text.lines import LineConsole
 from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
 from errklein.ports import BackendEvents
 from errklein.running.time_slices import TimeSlices
-from errklein.text import printable, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
+from errklein.text import sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 from errklein.text.quoting import code, plain
 
 HISTORY = "text-history"
@@ -199,7 +199,7 @@ class TextBackend(LocalBackend):
         text = to_ansi(markdown, compact=compact)
         if to in (self.room or self.user, self._answered):
             return text
-        return f"\x1b[2m{printable(str(to))}:\x1b[22m {text}"
+        return f"\x1b[2m{sanitize(str(to))}:\x1b[22m {text}"
 
     def _in_all_ways(self, markdown: str, compact: bool) -> str:
         """The text as each kind of network shows it, for authors of plugins and networks."""
@@ -228,7 +228,7 @@ class TextBackend(LocalBackend):
 
     def _speaker(self) -> str:
         """Who speaks now, and where, as the prompt has it."""
-        return printable(str(self.user if self.room is None else self.room.occupant_named(self.user.person)))
+        return sanitize(str(self.user if self.room is None else self.room.occupant_named(self.user.person)))
 
     def _show_speaker(self) -> None:
         if self._console is not None:

@@ -31,7 +31,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from errklein.backends.text.console import Writer
-from errklein.text import printable
+from errklein.text import sanitize
 
 
 class TerminalConsole:
@@ -145,7 +145,7 @@ class TerminalConsole:
     def _accept(self, buffer: Buffer) -> bool:
         text = buffer.text
         if text.strip():
-            self._pending.append((f"\x1b[1m{self._name}\x1b[22m > {printable(text)}", None))
+            self._pending.append((f"\x1b[1m{self._name}\x1b[22m > {sanitize(text)}", None))
             self._flush()
         self._reactor.callFromThread(self._heard, text)
         return False

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from errklein.text import truncated
 from errklein.text.masking import masker
-from errklein.text.shortening import shortened
 
 EXPECTED = "expected the name of a repository in the index, or the URL of a git repository or of a .tar.gz archive"
 
@@ -105,4 +105,4 @@ def human_name_for_git_url(url: str) -> str:
 def shown(text: str) -> str:
     """What somebody gave, for an answer: without secrets, and not too long."""
     text = "".join(character if character.isprintable() else "?" for character in masker(text))
-    return repr(shortened(text, 200))
+    return repr(truncated(text, 200))

@@ -20,7 +20,7 @@ _SEQUENCES = re.compile(
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 
-def printable(text: str) -> str:
+def sanitize(text: str) -> str:
     r"""`text` without control characters and terminal sequences; only `\t` and `\n` stay, other newlines become `\n`."""
     if not _UNPRINTABLE.search(text):
         return text

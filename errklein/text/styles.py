@@ -1,6 +1,6 @@
 """Marks such as bold and red inside a laid-out text, and what they become on a terminal and in IRC.
 
-A mark is one of the non-characters U+FDD0 to U+FDEF, which Unicode reserves for use inside a program and `printable`
+A mark is one of the non-characters U+FDD0 to U+FDEF, which Unicode reserves for use inside a program and `sanitize`
 removes from all that comes from outside. So texts with marks can be cut, padded and joined like any other.
 """
 
@@ -42,12 +42,12 @@ def background(name: str) -> str | None:
     return chr(_BACKGROUND_FIRST + COLORS.index(name)) if name in COLORS else None
 
 
-def without_marks(text: str) -> str:
+def strip_styles(text: str) -> str:
     """The text alone."""
     return _MARK.sub("", text)
 
 
-def marks_as_ansi(text: str) -> str:
+def styles_to_ansi(text: str) -> str:
     """The text with its marks as terminal sequences (ECMA-48 SGR): bold, underlined, and the eight colours."""
     shown = state = _NOTHING
     parts = []
@@ -61,7 +61,7 @@ def marks_as_ansi(text: str) -> str:
     return "".join(parts)
 
 
-def marks_as_irc(text: str) -> str:
+def styles_to_irc(text: str) -> str:
     """The text with its marks as IRC formatting codes. Each line stands for itself, as each is sent by itself."""
     shown = state = _NOTHING
     parts = []
@@ -83,7 +83,7 @@ def marks_as_irc(text: str) -> str:
     return "".join(parts)
 
 
-def marks_as(text: str, characters: Mapping[str, str]) -> str:
+def replace_styles(text: str, characters: Mapping[str, str]) -> str:
     """The text with each mark replaced; those that `characters` doesn't have go.
 
     What replaces the marks around blocks of letters of one width stands on lines of its own; between them there are no
@@ -91,12 +91,12 @@ def marks_as(text: str, characters: Mapping[str, str]) -> str:
     """
     if FIXED in characters:
         # The space that a paragraph begins with would be in front of the fence.
-        text = _FIXED_BLOCK.sub(lambda block: f"{FIXED}{without_marks(block[1])}{FIXED_END}", text)
+        text = _FIXED_BLOCK.sub(lambda block: f"{FIXED}{strip_styles(block[1])}{FIXED_END}", text)
     return _MARK.sub(lambda mark: characters.get(mark[0], ""), text)
 
 
 @dataclass(frozen=True)
-class _State:
+class _OpenStyles:
     """Which marks are open. Colours inside each other are stacked, so that the outer one comes back."""
 
     bold: int = 0
@@ -104,7 +104,7 @@ class _State:
     colors: tuple[int, ...] = field(default=())
     backgrounds: tuple[int, ...] = field(default=())
 
-    def after(self, mark: str) -> _State:
+    def after(self, mark: str) -> _OpenStyles:
         if mark == BOLD:
             return replace(self, bold=self.bold + 1)
         if mark == BOLD_END:
@@ -125,10 +125,10 @@ class _State:
         return replace(self, backgrounds=(*self.backgrounds, code - _BACKGROUND_FIRST))
 
 
-_NOTHING = _State()
+_NOTHING = _OpenStyles()
 
 
-def _sgr(before: _State, after: _State) -> str:
+def _sgr(before: _OpenStyles, after: _OpenStyles) -> str:
     codes = []
     if bool(before.bold) != bool(after.bold):
         codes.append("1" if after.bold else "22")
@@ -141,7 +141,7 @@ def _sgr(before: _State, after: _State) -> str:
     return f"\x1b[{';'.join(codes)}m" if codes else ""
 
 
-def _irc(before: _State, after: _State) -> str:
+def _irc(before: _OpenStyles, after: _OpenStyles) -> str:
     if before == after:
         return ""
     # Bold and italics are toggles and colours can't be ended apart, so what changes begins anew.
