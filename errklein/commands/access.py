@@ -31,15 +31,17 @@ class Caller:
     names: NameRules = field(default=EXACT, compare=False)
 
     @classmethod
-    def of(cls, message: Message, admins: Iterable[str] | str) -> Caller:
+    def from_message(cls, message: Message, admins: Iterable[str] | str) -> Caller:
         """Who sent the message; `admins` are the patterns of BOT_ADMINS."""
         room: Identifier | None = None
         if message.is_group:
             room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
-        return cls.named(message.frm, get_acl_usr(message), room, admins)
+        return cls.from_identifier(message.frm, get_acl_usr(message), room, admins)
 
     @classmethod
-    def named(cls, who: Identifier | None, user: str, room: Identifier | None, admins: Iterable[str] | str) -> Caller:
+    def from_identifier(
+        cls, who: Identifier | None, user: str, room: Identifier | None, admins: Iterable[str] | str
+    ) -> Caller:
         """The caller `who`, whose name in access rules is `user`, in `room`, or in a direct message if that is None."""
         names = rules_of(who)
         where = None if room is None else get_acl_room(room)
@@ -55,7 +57,7 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Rule:
+class AccessRule:
     """A line of the configuration that had a say: the value of a key of `ACCESS_CONTROLS[pattern]`, or of
     ACCESS_CONTROLS_DEFAULT if there is no pattern.
 
@@ -68,7 +70,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AccessDecision:
     """Whether somebody may use a command, and why.
 
     `denial` is the reason if the command is denied, a sentence for the caller, else None. `pattern` is the one of ACCESS_CONTROLS that applies, if any does. `rules` are those that were asked: if the command
@@ -76,28 +78,18 @@ class Verdict:
     """
 
     denial: str | None
-    rules: tuple[Rule, ...]
+    rules: tuple[AccessRule, ...]
     pattern: str | None
 
-    @property
-    def decisive(self) -> Rule | None:
-        """The rule that denies the command, or the last one that had to agree; None if there was none to ask."""
-        return self.rules[-1] if self.rules else None
 
-
-def matches(text: str, patterns: Iterable[str] | str) -> bool:
+def glob(text: str, patterns: Iterable[str] | str) -> bool:
     """Whether `text` matches one of the patterns, in which `*`, `?` and `[…]` are wildcards; case matters."""
     return any(compiled(pattern).match(text) for pattern in patterns_of(patterns))
 
 
-def glob(text: str, patterns: Iterable[str] | str) -> bool:
-    """As `matches`, for plugins that import it by this name."""
-    return matches(text, patterns)
-
-
 def ciglob(text: str, patterns: Iterable[str] | str) -> bool:
     """As `glob`, but case doesn't matter."""
-    return matches(text.lower(), [pattern.lower() for pattern in patterns_of(patterns)])
+    return glob(text.lower(), [pattern.lower() for pattern in patterns_of(patterns)])
 
 
 def get_acl_usr(message: Message) -> str:
@@ -126,10 +118,10 @@ def needs_admin(command: RegisteredCommand) -> bool:
     return command.declaration.admin_only or is_admin_by_default(command.handler)
 
 
-def verdict_on(command: RegisteredCommand, args: str | None, caller: Caller, settings: Any) -> Verdict:
+def check_access(command: RegisteredCommand, args: str | None, caller: Caller, settings: Any) -> AccessDecision:
     """Whether `caller` may use the command with these arguments, as one string, or with any that are allowed if they
     are None; `settings` are those of the network."""
-    return judge(
+    return decide_access(
         command.owner,
         command.name,
         args,
@@ -141,7 +133,7 @@ def verdict_on(command: RegisteredCommand, args: str | None, caller: Caller, set
     )
 
 
-def judge(
+def decide_access(
     plugin: str,
     command: str,
     args: str | None,
@@ -151,7 +143,7 @@ def judge(
     by_default: bool = False,
     rules: Mapping[str, Mapping[str, Any]],
     default: Mapping[str, Any],
-) -> Verdict:
+) -> AccessDecision:
     """Whether `caller` may use the command, and which rules say so.
 
     The first pattern of `rules` that matches "Plugin:command" is laid over `default`; a pattern without a colon is for
@@ -162,13 +154,13 @@ def judge(
     Patterns for users and rooms match by the rules of the caller's network. Patterns of `allowargs` match the arguments as
     typed, those of `denyargs` also in normalised form; see `denied_arguments.denies`.
     """
-    pattern = applying(plugin, command, rules)
+    pattern = applicable_pattern(plugin, command, rules)
     rule: Mapping[str, Any] = {} if pattern is None else rules[pattern]
     acl = {key: value for key, value in {**default, **rule}.items() if value is not None}
-    asked: list[Rule] = []
+    asked: list[AccessRule] = []
 
     def says(key: str) -> Any:
-        asked.append(Rule(key, acl[key], pattern if key in rule else None))
+        asked.append(AccessRule(key, acl[key], pattern if key in rule else None))
         return acl[key]
 
     def refuses(name: str, allow: str, deny: str) -> bool:
@@ -177,7 +169,7 @@ def judge(
         return deny in acl and caller.refuses(name, says(deny))
 
     def refuses_arguments(given: str) -> bool:
-        if "allowargs" in acl and not matches(given, says("allowargs")):
+        if "allowargs" in acl and not glob(given, says("allowargs")):
             return True
         return "denyargs" in acl and denies(given, says("denyargs"))
 
@@ -195,18 +187,18 @@ def judge(
             return "You're not allowed to access this command via private message to me"
         opened = not admin_only and caller.admits(caller.user, rule.get("allowusers") or ())
         if admin_only or (by_default and not opened):
-            asked.append(Rule("BOT_ADMINS", None))
+            asked.append(AccessRule("BOT_ADMINS", None))
             if not caller.is_admin:
                 return "This command requires bot-admin privileges"
             if caller.room is not None and not acl.get("allowmuc", False):
-                asked.append(Rule("allowmuc", None))
+                asked.append(AccessRule("allowmuc", None))
                 return "This command may only be issued through a direct message"
         return None
 
-    return Verdict(denial(), tuple(asked), pattern)
+    return AccessDecision(denial(), tuple(asked), pattern)
 
 
-def applying(plugin: str, command: str, patterns: Iterable[str]) -> str | None:
+def applicable_pattern(plugin: str, command: str, patterns: Iterable[str]) -> str | None:
     """The first of the patterns of ACCESS_CONTROLS that is for this command.
 
     A command that had to be renamed, since its name was taken, is still found by the name that its plugin gave it.

@@ -1,14 +1,14 @@
-"""Says in a sentence what a verdict means."""
+"""Says in a sentence what a decision means."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from errklein.commands.access import Caller, Rule, Verdict
+from errklein.commands.access import AccessDecision, AccessRule, Caller
 
 
-def explain(
-    caller: Caller, command: str, verdict: Verdict, *, told: bool = True, show: Callable[[str], str] = str
+def explain_access(
+    caller: Caller, command: str, decision: AccessDecision, *, told: bool = True, show: Callable[[str], str] = str
 ) -> str:
     """Whether `caller` may give the command, written as in chat, and which rule decides that, for an administrator.
 
@@ -17,17 +17,17 @@ def explain(
     who = show(caller.user) + (" (an administrator)" if caller.is_admin else "")
     where = "in a direct message" if caller.room is None else f"in {show(caller.room)}"
     applies = "no pattern of ACCESS_CONTROLS applies"
-    if verdict.pattern is not None:
-        applies = f"the pattern {show(repr(verdict.pattern))} of ACCESS_CONTROLS applies"
-    rules = [_told(rule, show) for rule in verdict.rules]
-    if verdict.denial is not None:
-        answer = f"The answer is: {verdict.denial}." if told else "There is no answer (HIDE_RESTRICTED_ACCESS)."
+    if decision.pattern is not None:
+        applies = f"the pattern {show(repr(decision.pattern))} of ACCESS_CONTROLS applies"
+    rules = [_told(rule, show) for rule in decision.rules]
+    if decision.denial is not None:
+        answer = f"The answer is: {decision.denial}." if told else "There is no answer (HIDE_RESTRICTED_ACCESS)."
         return f"{who} may not use {show(command)} {where}: {applies}, and {rules[-1]} denies it. {answer}"
     agreed = f"these allow it: {', '.join(rules)}" if rules else "nothing denies it"
     return f"{who} may use {show(command)} {where}: {applies}, and {agreed}."
 
 
-def _told(rule: Rule, show: Callable[[str], str]) -> str:
+def _told(rule: AccessRule, show: Callable[[str], str]) -> str:
     if rule.key == "BOT_ADMINS":
         return "BOT_ADMINS"
     if rule.value is None:

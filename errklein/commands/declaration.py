@@ -81,7 +81,7 @@ class CommandDeclaration:
         )
 
     @property
-    def splits_at_once(self) -> bool:
+    def splits_synchronously(self) -> bool:
         """Whether `split` is known to wait for nothing, as a plugin's own splitter may."""
         splitter = self.split_args_with
         return (
@@ -106,15 +106,15 @@ class CommandDeclaration:
         return (list(self.pattern.finditer(text)) or None) if self.matchall else self.pattern.search(text)
 
 
-def at_once(function: F) -> F:
+def concurrent(function: F) -> F:
     """Let a command for administrators run beside others of its kind: what ends the bot mustn't wait for what hangs."""
-    function._errklein_at_once = True  # type: ignore[attr-defined]
+    function._errklein_concurrent = True  # type: ignore[attr-defined]
     return function
 
 
-def is_at_once(handler: Callable[..., Any]) -> bool:
-    """Whether `at_once` marks the handler."""
-    return bool(getattr(handler, "_errklein_at_once", False))
+def is_concurrent(handler: Callable[..., Any]) -> bool:
+    """Whether `concurrent` marks the handler."""
+    return bool(getattr(handler, "_errklein_concurrent", False))
 
 
 def joined(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands that each person has given lately."""
+"""The command history of each person."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from errklein.chat import Message, RoomOccupant
 from errklein.chat.identifiers import folded_name
 
 PRIVATE = ""
-"""The place of commands that were given in private."""
+"""The place of commands that were sent in private."""
 
 KEPT = 10
 """How many commands are kept of each person."""
@@ -22,7 +22,7 @@ PERSONS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whose command it is, and where it was given.
+    """Whose command it is, and where it was sent.
 
     `person` is the name of the person, and `aclattr` the name in access rules, both folded. A person who takes over a nick
     neither sees nor repeats the commands of its former holder. `place` is PRIVATE for a direct message, else one for each room.
@@ -40,13 +40,13 @@ class Sender:
         return cls(person, aclattr, _place_of(message))
 
 
-class Given(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slots
+class HistoryEntry(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slots
     """A command's name, and its arguments as they were typed."""
 
     sender: Sender
 
 
-class History(dict[Any, deque[Given]]):
+class History(dict[Any, deque[HistoryEntry]]):
     """The commands of each person, the latest last. A person who isn't in it has an empty history.
 
     Keys are names of persons, folded by `fold`. A lookup folds the name, too.
@@ -56,41 +56,43 @@ class History(dict[Any, deque[Given]]):
         super().__init__()
         self._fold = fold
 
-    def __missing__(self, person: Any) -> deque[Given]:
+    def __missing__(self, person: Any) -> deque[HistoryEntry]:
         if isinstance(person, str) and (folded := self._fold(person)) != person:
             return self[folded]
         if len(self) >= PERSONS:
             del self[next(iter(self))]
-        given: deque[Given] = deque(maxlen=KEPT)
-        self[person] = given
-        return given
+        return self.setdefault(person, deque(maxlen=KEPT))
 
     def remember(self, sender: Sender, command: str, args: str) -> None:
-        """Add a command; if the sender has given it in the same place before, it moves to the end."""
-        given = Given((command, args))
-        given.sender = sender
+        """Add a command; if the sender has sent it in the same place before, it moves to the end."""
+        entry = HistoryEntry((command, args))
+        entry.sender = sender
         commands = self[sender.person]
         for index, before in enumerate(commands):
-            if before == given and (not isinstance(before, Given) or before.sender == sender):
+            if before == entry and (not isinstance(before, HistoryEntry) or before.sender == sender):
                 del commands[index]
                 break
-        commands.append(given)
+        commands.append(entry)
 
-    def of(self, sender: Sender) -> list[Given]:
-        """The commands that the sender has given in that place.
+    def entries(self, sender: Sender) -> list[HistoryEntry]:
+        """The commands that the sender has sent in that place.
 
         Entries that plugins have added have no sender; they are always included, as are those of a sender without `aclattr`.
         """
-        return [given for given in self.get(sender.person, ()) if not isinstance(given, Given) or _is_by(given, sender)]
+        return [
+            entry
+            for entry in self.get(sender.person, ())
+            if not isinstance(entry, HistoryEntry) or _is_by(entry, sender)
+        ]
 
-    def again(self, sender: Sender, back: int) -> Given | None:
+    def recall(self, sender: Sender, back: int) -> HistoryEntry | None:
         """The command that the sender gave in that place `back` commands ago, 1 being the last; None if there is none."""
-        given = self.of(sender)
-        return given[-back] if 0 < back <= len(given) else None
+        entries = self.entries(sender)
+        return entries[-back] if 0 < back <= len(entries) else None
 
 
-def _is_by(given: Given, sender: Sender) -> bool:
-    return given.sender.aclattr in ("", sender.aclattr) and given.sender.place == sender.place
+def _is_by(entry: HistoryEntry, sender: Sender) -> bool:
+    return entry.sender.aclattr in ("", sender.aclattr) and entry.sender.place == sender.place
 
 
 def _place_of(message: Message) -> str:
@@ -104,8 +106,8 @@ def _place_of(message: Message) -> str:
     return f"in {folded_name(room, str(room))}"
 
 
-def asked_again(text: str, prefix: str) -> int | None:
-    """How many commands ago the one was given that is asked for once more; None if `text` is another command.
+def recall_position(text: str, prefix: str) -> int | None:
+    """How many commands back the one is that `text` repeats; None if `text` is another command.
 
     The prefix alone, which follows a prefix, means the last one; a number says which.
     """

@@ -41,7 +41,7 @@ class CommandRegistry:
         self._given: dict[str, RegisteredCommand] = {}
         self.by_pattern: tuple[RegisteredCommand, ...] = ()
         """The commands with a pattern instead of a name, in the order of their places."""
-        self.overheard: tuple[RegisteredCommand, ...] = ()
+        self.unprefixed: tuple[RegisteredCommand, ...] = ()
         """Those of them that need no prefix."""
         self.most_words = 0
         """How many words the longest name has; names are matched up to that length."""
@@ -130,7 +130,7 @@ class CommandRegistry:
         given.update(named)
         self._named, self._patterns, self._given = named, patterns, given
         self.by_pattern = tuple(sorted(patterns.values(), key=_place))
-        self.overheard = tuple(command for command in self.by_pattern if not command.declaration.prefixed)
+        self.unprefixed = tuple(command for command in self.by_pattern if not command.declaration.prefixed)
         self.most_words = max((name.count("_") + 1 for name in given), default=0)
 
 
@@ -197,7 +197,7 @@ class FilterRegistry:
         self._held: tuple[RegisteredFilter, ...] = ()
         self.all: tuple[RegisteredFilter, ...] = ()
         """Those that see commands."""
-        self.catching: tuple[RegisteredFilter, ...] = ()
+        self.unprocessed: tuple[RegisteredFilter, ...] = ()
         """Those that see what isn't a command."""
 
     def add(self, owner: str, handlers: Iterable[Callable[..., Any]], place: int) -> None:
@@ -224,7 +224,7 @@ class FilterRegistry:
         with self._lock:
             self._held = tuple(sorted(change(self._held), key=_place))
             self.all = tuple(one for one in self._held if one.decides)
-            self.catching = tuple(one for one in self._held if one.catches)
+            self.unprocessed = tuple(one for one in self._held if one.catches)
 
 
 def _same_method(holder: RegisteredCommand, owner: str, handler: Callable[..., Any]) -> bool:

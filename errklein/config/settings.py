@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errklein.commands.access_rules import RuleMistake, check_rule, check_rules
+from errklein.commands.access_validation import InvalidAccessRule, check_rule, check_rules
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {
     "irc": ("nickname", "server"),
@@ -112,7 +112,7 @@ def _without_mistakes(check: Callable[[Any], None]) -> Check:
     def checked_rules(value: Any) -> Any:
         try:
             check(value)
-        except RuleMistake as mistake:
+        except InvalidAccessRule as mistake:
             raise Refused(mistake.expected, mistake.given) from None
         return value
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from errklein.chat.globs import CHARACTER_SET, patterns_of
-from errklein.commands.access_rules import LISTS_OF_NAMES
+from errklein.commands.access_validation import LISTS_OF_NAMES
 from errklein.config.loading import Config
 from errklein.config.settings import BACKEND_NAMES, OF_XMPP, SETTINGS
 

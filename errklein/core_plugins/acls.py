@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
 from errklein.commands import Caller, RegisteredCommand, find_command
-from errklein.commands.access import ciglob, get_acl_room, get_acl_usr, glob, verdict_on
-from errklein.commands.access_explanations import explain
+from errklein.commands.access import check_access, ciglob, get_acl_room, get_acl_usr, glob
+from errklein.commands.access_explanations import explain_access
 from errklein.text.quoting import code, plain
 
 __all__ = ["ACLS", "BLOCK_COMMAND", "ciglob", "get_acl_room", "get_acl_usr", "glob"]
@@ -53,12 +53,12 @@ class ACLS(BotPlugin):
         networks = self._bot.bot_config.networks
         config = networks.get(who.network) or networks[self._bot.backend.network]
         text = text.removeprefix(config.BOT_PREFIX).strip()
-        caller = Caller.named(who, who.aclattr, room, config.BOT_ADMINS)
+        caller = Caller.from_identifier(who, who.aclattr, room, config.BOT_ADMINS)
         answers = [
-            explain(
+            explain_access(
                 caller,
                 given,
-                verdict_on(command, args, caller, config),
+                check_access(command, args, caller, config),
                 told=not config.HIDE_RESTRICTED_ACCESS,
                 show=code,
             )

@@ -14,7 +14,7 @@ from twisted.internet.error import ReactorNotRunning
 
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
-from errklein.commands.declaration import at_once
+from errklein.commands.declaration import concurrent
 from errklein.running.restart import CannotRestart, restart
 from errklein.text.quoting import plain, plain_but_html
 
@@ -49,7 +49,7 @@ class Health(BotPlugin):
         running = datetime.now() - since
         return f"I've been up for {_spoken(int(running.total_seconds()))} (since {since:%A, %b %d at %H:%M})."
 
-    @at_once
+    @concurrent
     @botcmd(admin_only=True)
     async def restart(self, msg: Message, args: str) -> str:
         """Stop the bot as `shutdown` does, and start it again with the same command line."""
@@ -59,7 +59,7 @@ class Health(BotPlugin):
             raise CommandError(f"The bot can't restart itself: {error}.") from error
         return "Restarting."
 
-    @at_once
+    @concurrent
     @botcmd(admin_only=True, syntax="[--confirm] [--kill]")
     async def shutdown(self, msg: Message, args: str) -> str:
         """Stop the bot; it needs `--confirm`.

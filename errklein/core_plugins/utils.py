@@ -95,7 +95,7 @@ class Utils(BotPlugin):
     @botcmd(historize=False)
     async def history(self, msg: Message, args: str) -> str:
         """Show your last commands in this room or in private; the prefix and a number repeat one of them."""
-        entries = self._bot.cmd_history.of(Sender.of(msg))
+        entries = self._bot.cmd_history.entries(Sender.of(msg))
         lines = [
             plain(f"{len(entries) - place}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}")
             for place, (command, given) in enumerate(entries)

@@ -51,7 +51,7 @@ class Disclosure:
         if holder is None:
             return False
         admins = self._bot.bot_config.networks[backend.network].BOT_ADMINS
-        return Caller.of(Message(frm=holder, to=backend.bot_identifier), admins).is_admin
+        return Caller.from_message(Message(frm=holder, to=backend.bot_identifier), admins).is_admin
 
     def reply(self, backend: Backend, message: Message, text: str, summary: str) -> str:
         """The text if the sender of the message may read it; otherwise as `withheld`."""

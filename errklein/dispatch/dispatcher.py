@@ -17,9 +17,9 @@ from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
 from errklein.chat.names import EXACT
 from errklein.commands import Caller, CommandError, Prefixes, RegisteredCommand, find_command, strip_prefix
-from errklein.commands.access import needs_admin, verdict_on
-from errklein.commands.declaration import is_at_once
-from errklein.commands.history import History, Sender, asked_again
+from errklein.commands.access import check_access, needs_admin
+from errklein.commands.declaration import is_concurrent
+from errklein.commands.history import History, Sender, recall_position
 from errklein.commands.suggestions import unknown_command
 from errklein.dispatch.conversations import questions_of
 from errklein.dispatch.filters import Filtering
@@ -89,7 +89,7 @@ class Dispatcher:
     async def permits(self, message: Message, command: RegisteredCommand) -> bool:
         """Whether the sender of the message may use the command there, with some arguments; for `!help`."""
         backend = self._bot.backend
-        if verdict_on(command, None, *self._asked_by(backend, message)).denial is not None:
+        if check_access(command, None, *self._asked_by(backend, message)).denial is not None:
             return False
         return await self._filtering.let_through(message, command.name, None, dry_run=True) is not None
 
@@ -98,7 +98,7 @@ class Dispatcher:
         commands = [command for command in self._bot.registry if command.declaration.pattern is None]
         if message is not None and self._bot.bot_config.networks[backend.network].now.HIDE_RESTRICTED_COMMANDS:
             asked_by = self._asked_by(backend, message)
-            commands = [command for command in commands if verdict_on(command, None, *asked_by).denial is None]
+            commands = [command for command in commands if check_access(command, None, *asked_by).denial is None]
         names = [command.name for command in commands]
         return unknown_command(text, names, self._bot.bot_config.networks[backend.network].BOT_PREFIX)
 
@@ -117,13 +117,13 @@ class Dispatcher:
         if conversations.waiting and not self._is_command(body, prefixes) and conversations.take(backend, message):
             return None
         if text is None:
-            overheard = self._bot.registry.overheard
-            return self._matching(backend, message, overheard, body.strip()) if overheard else None
+            unprefixed = self._bot.registry.unprefixed
+            return self._matching(backend, message, unprefixed, body.strip()) if unprefixed else None
         registry = self._bot.registry
         found = find_command(text, registry, registry.most_words)
         if found is not None and (command := registry.get(found[0])) is not None:
             return self._consider(backend, message, command, found[1])
-        back = asked_again(text, prefixes.prefix)
+        back = recall_position(text, prefixes.prefix)
         if back is not None and strip_prefix(body, prefixes, False) is not None:
             return self._repeat(backend, message, back)
         return self._matching(backend, message, registry.by_pattern, text) or self._unknown(backend, message)
@@ -146,7 +146,7 @@ class Dispatcher:
         return DeferredList([one.addErrback(self._lost) for one in running if one is not None]) if running else None
 
     def _repeat(self, backend: Backend, message: Message, back: int) -> Deferred[Any] | None:
-        given = self.histories[backend.network].again(Sender.of(message), back)
+        given = self.histories[backend.network].recall(Sender.of(message), back)
         if given is None:
             raise NothingToRepeat
         command = self._bot.registry.find(given[0])
@@ -166,7 +166,9 @@ class Dispatcher:
         return waiting.addCallbacks(again, give_up)
 
     def _not_found(self, backend: Backend, message: Message) -> Deferred[Any] | None:
-        return Deferred.fromCoroutine(self._ask_about_unknown(backend, message)) if self._bot.filters.catching else None
+        return (
+            Deferred.fromCoroutine(self._ask_about_unknown(backend, message)) if self._bot.filters.unprocessed else None
+        )
 
     async def _ask_about_unknown(self, backend: Backend, message: Message) -> None:
         for answer in await self._filtering.answers_to_unknown(message):
@@ -207,7 +209,7 @@ class Dispatcher:
         config = self._bot.bot_config.networks[backend.network].now
         if not (config.ACCESS_CONTROLS or config.ACCESS_CONTROLS_DEFAULT or needs_admin(command)):
             return False
-        denial = verdict_on(command, text, *self._asked_by(backend, message)).denial
+        denial = check_access(command, text, *self._asked_by(backend, message)).denial
         if denial is None:
             return False
         self.log.info(
@@ -222,7 +224,7 @@ class Dispatcher:
 
     def _asked_by(self, backend: Backend, message: Message) -> tuple[Caller, Any]:
         config = self._bot.bot_config.networks[backend.network]
-        return Caller.of(message, config.BOT_ADMINS), config.now
+        return Caller.from_message(message, config.BOT_ADMINS), config.now
 
     # How it runs
 
@@ -241,7 +243,7 @@ class Dispatcher:
         if declaration.pattern is not None:
             args = declaration.match(text) if match is None else match
             return None if args is None else self._line_up(backend, message, command, self._run, args)
-        if not declaration.splits_at_once:
+        if not declaration.splits_synchronously:
             return self._line_up(backend, message, command, self._split_and_run, text)
         try:
             args = declaration.split(text)
@@ -260,7 +262,7 @@ class Dispatcher:
     ) -> Deferred[Any] | None:
         """Do it, which is `_run` or `_split_and_run`, at once or when its turn has come."""
         where = place(command.handler)
-        waits = command.declaration.admin_only and not is_at_once(command.handler)
+        waits = command.declaration.admin_only and not is_concurrent(command.handler)
         if where is Placement.REACTOR and not command.yields and not waits and do == self._run:
             return self._run_here(backend, message, command, args)
         run = partial(do, backend, message, command, args)

@@ -51,7 +51,7 @@ class Filtering:
     async def answers_to_unknown(self, message: Message) -> list[str]:
         """What filters say about a message that has a prefix and is no command."""
         answers = []
-        for one in self._bot.filters.catching:
+        for one in self._bot.filters.unprocessed:
             try:
                 answer = await self._ask(one, message, None, "", False, emptycmd=True)
             except Exception:

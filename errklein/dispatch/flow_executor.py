@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Room, RoomOccupant
 from errklein.commands import Caller, CommandError, RegisteredCommand
-from errklein.commands.access import needs_admin, verdict_on
+from errklein.commands.access import check_access, needs_admin
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
 from errklein.dispatch.conversations import questions_of
 from errklein.dispatch.disclosure import DetailedError, new_error_id, with_id
@@ -292,7 +292,7 @@ class FlowExecutor:
             return "This command requires bot-admin privileges"
         config = self._bot.bot_config.networks[self._backend_of(flow, mover).network]
         asked = Message("", frm=mover, to=self._listener(flow, mover))
-        return verdict_on(command, None, Caller.of(asked, config.BOT_ADMINS), config).denial or ""
+        return check_access(command, None, Caller.from_message(asked, config.BOT_ADMINS), config).denial or ""
 
     def _stopped(self, failure: Failure, flow: Flow) -> None:
         if not failure.check(PoolStopped):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from errklein.commands import RegisteredCommand
-from errklein.commands.access_rules import unmatched
+from errklein.commands.access_validation import unmatched
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import Message
 from errklein.commands import Caller, CommandRegistry, botcmd
-from errklein.commands.access import admin_by_default, judge, verdict_on
-from errklein.commands.access_explanations import explain
+from errklein.commands.access import admin_by_default, check_access, decide_access
+from errklein.commands.access_explanations import explain_access
 
 ALICE = Caller("alice!a@example.org", None, is_admin=False)
 ADMIN = Caller("root!r@example.org", None, is_admin=True)
@@ -25,10 +25,10 @@ def reason(
     args: str = "",
 ) -> str:
     """Why the caller may not use "Health:status_gc"; empty if it is allowed."""
-    verdict = judge(
+    decision = decide_access(
         "Health", "status_gc", args, caller, admin_only=admin_only, rules=rules or {}, default=default or {}
     )
-    return verdict.denial or ""
+    return decision.denial or ""
 
 
 def in_room(caller: Caller, room: str = "#ops") -> Caller:
@@ -60,10 +60,12 @@ class DecideTests(SynchronousTestCase):
         closed = {"Ops Team:deploy": {"allowusers": ("bob",)}}
         for name in ("deploy", "ops_team-deploy", "ops_team-ops_team-deploy"):
             self.assertIsNotNone(
-                judge("Ops Team", name, "", ALICE, admin_only=False, rules=closed, default={}).denial, name
+                decide_access("Ops Team", name, "", ALICE, admin_only=False, rules=closed, default={}).denial, name
             )
         for plugin, name in (("Ops Team", "ops_team-undo"), ("Other", "ops_team-deploy")):
-            self.assertIsNone(judge(plugin, name, "", ALICE, admin_only=False, rules=closed, default={}).denial, name)
+            self.assertIsNone(
+                decide_access(plugin, name, "", ALICE, admin_only=False, rules=closed, default={}).denial, name
+            )
 
     def test_users_rooms_and_arguments(self) -> None:
         """Each kind of list allows by pattern and denies by pattern."""
@@ -113,10 +115,10 @@ class DecideTests(SynchronousTestCase):
     def test_spaces_around_and_in_names(self) -> None:
         """White space more or less means nothing, nor in a plugin's name."""
         self.assertIn("from this user", reason(rules={" Health : status  gc ": {"denyusers": "*"}}))
-        verdict = judge(
+        decision = decide_access(
             "My Plugin", "x", "", ALICE, admin_only=False, rules={"my plugin:*": {"denyusers": "*"}}, default={}
         )
-        self.assertIsNotNone(verdict.denial)
+        self.assertIsNotNone(decision.denial)
 
 
 class CallerTests(SynchronousTestCase):
@@ -124,7 +126,7 @@ class CallerTests(SynchronousTestCase):
 
     def caller(self, frm: Any, to: Any) -> Caller:
         """Of a message from one to the other."""
-        return Caller.of(Message("x", frm=frm, to=to), ("gb*",))
+        return Caller.from_message(Message("x", frm=frm, to=to), ("gb*",))
 
     def test_direct(self) -> None:
         """Somebody who writes to the bot is in no room, though known from one."""
@@ -138,7 +140,7 @@ class CallerTests(SynchronousTestCase):
 
     def test_nobody(self) -> None:
         """A message from nobody is from no administrator."""
-        self.assertFalse(Caller.of(Message("x"), ("?*",)).is_admin)
+        self.assertFalse(Caller.from_message(Message("x"), ("?*",)).is_admin)
 
 
 class Doors:
@@ -154,29 +156,29 @@ class Doors:
 class AdminByDefaultTests(SynchronousTestCase):
     """Commands for administrators, unless ACCESS_CONTROLS says otherwise."""
 
-    def verdict(self, caller: Caller, rules: dict[str, Any], default: dict[str, Any] | None = None) -> str:
+    def decision(self, caller: Caller, rules: dict[str, Any], default: dict[str, Any] | None = None) -> str:
         """Why the door stays closed; empty if it opens."""
         registry = CommandRegistry()
         registry.add("Doors", [Doors().open_door])
         command = registry.get("open_door")
         assert command is not None
         settings = SimpleNamespace(ACCESS_CONTROLS=rules, ACCESS_CONTROLS_DEFAULT=default or {})
-        return verdict_on(command, "", caller, settings).denial or ""
+        return check_access(command, "", caller, settings).denial or ""
 
     def test_closed(self) -> None:
         """Rules that name no users, and the default, open nothing."""
-        self.assertEqual(self.verdict(ADMIN, {}), "")
-        self.assertIn("requires bot-admin", self.verdict(ALICE, {}))
-        self.assertIn("requires bot-admin", self.verdict(ALICE, {"*": {"allowmuc": True, "allowusers": None}}))
-        self.assertIn("requires bot-admin", self.verdict(ALICE, {}, default={"allowusers": "*"}))
+        self.assertEqual(self.decision(ADMIN, {}), "")
+        self.assertIn("requires bot-admin", self.decision(ALICE, {}))
+        self.assertIn("requires bot-admin", self.decision(ALICE, {"*": {"allowmuc": True, "allowusers": None}}))
+        self.assertIn("requires bot-admin", self.decision(ALICE, {}, default={"allowusers": "*"}))
 
     def test_opened(self) -> None:
         """The users that a rule allows may, in rooms too; others may not, be they administrators."""
         rules = {"open door": {"allowusers": ("alice!*",)}}
-        self.assertEqual(self.verdict(ALICE, rules), "")
-        self.assertEqual(self.verdict(in_room(ALICE), rules), "")
-        self.assertIn("from this user", self.verdict(ADMIN, rules))
-        self.assertIn("from a chatroom", self.verdict(in_room(ALICE), {"*": {"allowusers": "*", "allowmuc": False}}))
+        self.assertEqual(self.decision(ALICE, rules), "")
+        self.assertEqual(self.decision(in_room(ALICE), rules), "")
+        self.assertIn("from this user", self.decision(ADMIN, rules))
+        self.assertIn("from a chatroom", self.decision(in_room(ALICE), {"*": {"allowusers": "*", "allowmuc": False}}))
 
 
 NAMES = st.sampled_from(["alice", "bob", "#ops", "#dev", "", "a b", "*", "b?b", "status", "status_gc", "nothing"])
@@ -207,20 +209,20 @@ class VerdictTests(SynchronousTestCase):
     ) -> None:
         """What is explained is what is decided, and the rule that is named is in the configuration and decides it."""
         how: dict[str, Any] = {"admin_only": admin_only, "by_default": by_default}
-        verdict = judge("Health", "status_gc", args, caller, rules=rules, default=default, **how)
-        denial = verdict.denial
-        text = explain(caller, "!status gc", verdict)
+        decision = decide_access("Health", "status_gc", args, caller, rules=rules, default=default, **how)
+        denial = decision.denial
+        text = explain_access(caller, "!status gc", decision)
         self.assertEqual(denial is None, " may use !status gc " in text)
         self.assertEqual(denial is not None, " may not use !status gc " in text)
-        for rule in verdict.rules:
+        for rule in decision.rules:
             if rule.value is not None:
                 source = default if rule.pattern is None else rules[rule.pattern]
                 self.assertEqual(source[rule.key], rule.value)
-                self.assertIn(repr(rule.value), text if rule is verdict.rules[-1] else repr(rule))
+                self.assertIn(repr(rule.value), text if rule is decision.rules[-1] else repr(rule))
         if denial is None:
             return
         self.assertIn(denial, text)
-        decisive = verdict.rules[-1]
+        decisive = decision.rules[-1]
         if decisive.value is None:
             self.assertTrue(admin_only or by_default)
             return
@@ -230,7 +232,7 @@ class VerdictTests(SynchronousTestCase):
         else:
             changed = {**rules[decisive.pattern], decisive.key: None}
             rules = {**rules, decisive.pattern: changed}
-        again = judge("Health", "status_gc", args, caller, rules=rules, default=default, **how)
+        again = decide_access("Health", "status_gc", args, caller, rules=rules, default=default, **how)
         self.assertNotIn(decisive, again.rules)
 
     @given(CALLERS, NAMES, st.dictionaries(PATTERNS, RULE, max_size=3), RULE)
@@ -240,5 +242,5 @@ class VerdictTests(SynchronousTestCase):
         """No configuration opens a command for administrators to anybody else."""
         stranger = Caller(caller.user, caller.room, is_admin=False)
         self.assertIsNotNone(
-            judge("Health", "status_gc", args, stranger, admin_only=True, rules=rules, default=default).denial
+            decide_access("Health", "status_gc", args, stranger, admin_only=True, rules=rules, default=default).denial
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.commands import Caller
-from errklein.commands.access import judge, matches
+from errklein.commands.access import decide_access, glob
 from errklein.commands.denied_arguments import denies, normalised
 from errklein.text.folding import folded
 from tests.text.test_folding import INVISIBLE
@@ -112,7 +112,7 @@ class DenialTests(SynchronousTestCase):
             f"{shown[0]}?{shown[1]}",
             f"{shown[0]}[!\u20ac]{shown[1]}",
         ):
-            self.assertTrue(matches(text, pattern), pattern)
+            self.assertTrue(glob(text, pattern), pattern)
             self.assertTrue(denies(hidden, data.draw(st.sampled_from([pattern, pattern.swapcase()]))))
 
     @given(st.data(), st.text(min_size=1, max_size=12))
@@ -132,7 +132,7 @@ class DenialTests(SynchronousTestCase):
     @given(st.text(max_size=12), st.text(st.characters() | st.sampled_from("*?[]!-ab"), max_size=8))
     def test_nothing_is_let_in_anew(self, text: str, pattern: str) -> None:
         """What matches a pattern as it was typed is denied, whatever its normalised form is."""
-        self.assertLessEqual(matches(text, pattern), denies(text, pattern))
+        self.assertLessEqual(glob(text, pattern), denies(text, pattern))
 
 
 class RuleTests(SynchronousTestCase):
@@ -140,8 +140,8 @@ class RuleTests(SynchronousTestCase):
 
     def denied(self, args: str, **rule: Any) -> bool:
         """Whether the arguments are denied."""
-        verdict = judge("Ops", "deploy", args, ANYBODY, admin_only=False, rules={"deploy": rule}, default={})
-        return verdict.denial is not None
+        decision = decide_access("Ops", "deploy", args, ANYBODY, admin_only=False, rules={"deploy": rule}, default={})
+        return decision.denial is not None
 
     def test_deny_and_allow(self) -> None:
         """`denyargs` holds in normalised form; `allowargs` allows only what is typed exactly so."""

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.commands import history
-from errklein.commands.history import KEPT, History, Sender, asked_again
+from errklein.commands.history import KEPT, History, Sender, recall_position
 
 
 class HistoryTests(SynchronousTestCase):
@@ -19,19 +19,19 @@ class HistoryTests(SynchronousTestCase):
         given_lately.remember(Sender("bob"), "echo", "5")
         self.assertEqual(len(given_lately["bob"]), KEPT)
         self.assertEqual([args for _, args in given_lately["bob"]][-2:], ["11", "5"])
-        self.assertEqual(given_lately.again(Sender("bob"), 2), ("echo", "11"))
-        self.assertIsNone(given_lately.again(Sender("bob"), KEPT + 1))
-        self.assertIsNone(given_lately.again(Sender("bob"), 0))
-        self.assertIsNone(given_lately.again(Sender("alice"), 1))
+        self.assertEqual(given_lately.recall(Sender("bob"), 2), ("echo", "11"))
+        self.assertIsNone(given_lately.recall(Sender("bob"), KEPT + 1))
+        self.assertIsNone(given_lately.recall(Sender("bob"), 0))
+        self.assertIsNone(given_lately.recall(Sender("alice"), 1))
 
     def test_somebody_else_of_that_name(self) -> None:
         """Who has somebody's name, but isn't known to access rules as that one, has another history."""
         given_lately = History()
         given_lately.remember(Sender("bob", "bob!b@home"), "echo", "a secret")
         given_lately.remember(Sender("bob", "bob!m@elsewhere"), "echo", "mine")
-        self.assertEqual(given_lately.of(Sender("bob", "bob!m@elsewhere")), [("echo", "mine")])
-        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 1), ("echo", "a secret"))
-        self.assertIsNone(given_lately.again(Sender("bob", "bob!m@elsewhere"), 2))
+        self.assertEqual(given_lately.entries(Sender("bob", "bob!m@elsewhere")), [("echo", "mine")])
+        self.assertEqual(given_lately.recall(Sender("bob", "bob!b@home"), 1), ("echo", "a secret"))
+        self.assertIsNone(given_lately.recall(Sender("bob", "bob!m@elsewhere"), 2))
 
     def test_somebody_else_moves_nothing(self) -> None:
         """What they command doesn't move what the other has commanded, so that "the last one" stays the same."""
@@ -39,20 +39,20 @@ class HistoryTests(SynchronousTestCase):
         for command in ("wipe", "deploy"):
             given_lately.remember(Sender("bob", "bob!b@home"), command, "x")
         given_lately.remember(Sender("bob", "bob!m@elsewhere"), "deploy", "x")
-        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 1), ("deploy", "x"))
+        self.assertEqual(given_lately.recall(Sender("bob", "bob!b@home"), 1), ("deploy", "x"))
         given_lately.remember(Sender("bob", "bob!b@home"), "wipe", "x")
-        self.assertEqual(given_lately.of(Sender("bob", "bob!b@home")), [("deploy", "x"), ("wipe", "x")])
+        self.assertEqual(given_lately.entries(Sender("bob", "bob!b@home")), [("deploy", "x"), ("wipe", "x")])
 
     def test_each_place_has_its_own(self) -> None:
         """A command given in private is neither listed nor repeated in a room, nor the other way round."""
         given_lately = History()
         given_lately.remember(Sender("bob", "bob!b@home"), "echo", "a secret")
         given_lately.remember(Sender("bob", "bob!b@home", "#ops"), "echo", "hello")
-        self.assertEqual(given_lately.of(Sender("bob", "bob!b@home")), [("echo", "a secret")])
-        self.assertEqual(given_lately.of(Sender("bob", "bob!b@home", "#ops")), [("echo", "hello")])
-        self.assertEqual(given_lately.of(Sender("bob", "bob!b@home", "#dev")), [])
-        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 1), ("echo", "a secret"))
-        self.assertIsNone(given_lately.again(Sender("bob", "bob!b@home", "#ops"), 2))
+        self.assertEqual(given_lately.entries(Sender("bob", "bob!b@home")), [("echo", "a secret")])
+        self.assertEqual(given_lately.entries(Sender("bob", "bob!b@home", "#ops")), [("echo", "hello")])
+        self.assertEqual(given_lately.entries(Sender("bob", "bob!b@home", "#dev")), [])
+        self.assertEqual(given_lately.recall(Sender("bob", "bob!b@home"), 1), ("echo", "a secret"))
+        self.assertIsNone(given_lately.recall(Sender("bob", "bob!b@home", "#ops"), 2))
 
     def test_same_command_in_another_place(self) -> None:
         """Giving a command again in a room leaves it where it was in the private history."""
@@ -60,15 +60,15 @@ class HistoryTests(SynchronousTestCase):
         for command in ("deploy", "wipe"):
             given_lately.remember(Sender("bob", "bob!b@home"), command, "x")
         given_lately.remember(Sender("bob", "bob!b@home", "#ops"), "deploy", "x")
-        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 1), ("wipe", "x"))
-        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 2), ("deploy", "x"))
+        self.assertEqual(given_lately.recall(Sender("bob", "bob!b@home"), 1), ("wipe", "x"))
+        self.assertEqual(given_lately.recall(Sender("bob", "bob!b@home"), 2), ("deploy", "x"))
 
     def test_what_plugins_put_there(self) -> None:
         """A plugin may write into it as into errbot's, and that is anybody's of that name."""
         given_lately = History()
         given_lately["bob"].append(("echo", "x"))
-        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home"), 1), ("echo", "x"))
-        self.assertEqual(given_lately.again(Sender("bob", "bob!b@home", "#ops"), 1), ("echo", "x"))
+        self.assertEqual(given_lately.recall(Sender("bob", "bob!b@home"), 1), ("echo", "x"))
+        self.assertEqual(given_lately.recall(Sender("bob", "bob!b@home", "#ops"), 1), ("echo", "x"))
 
     def test_persons_are_forgotten(self) -> None:
         """However many persons there are, no more than so many are remembered."""
@@ -81,10 +81,10 @@ class HistoryTests(SynchronousTestCase):
     @given(st.text())
     def test_any_text(self, text: str) -> None:
         """Any text can be looked at; only the prefix and short numbers ask for the history."""
-        back = asked_again(text, "!")
+        back = recall_position(text, "!")
         self.assertEqual(back is not None, text == "!" or (text.isascii() and text.isdecimal() and len(text) < 5))
 
     def test_prefixes_with_spaces(self) -> None:
         """A prefix that ends with a space asks for the last command as well."""
-        self.assertEqual(asked_again("bot", "bot "), 1)
-        self.assertIsNone(asked_again("", ""))
+        self.assertEqual(recall_position("bot", "bot "), 1)
+        self.assertIsNone(recall_position("", ""))

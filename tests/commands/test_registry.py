@@ -162,7 +162,7 @@ class CommandRegistryTests(SynchronousTestCase):
         self.assertEqual(self.registry.add("Listener", [listener.zed, listener.bye]), [])
         self.assertNotIn("zed", self.registry)
         self.assertEqual([command.name for command in self.registry.by_pattern], ["zed", "bye"])
-        self.assertEqual([command.name for command in self.registry.overheard], ["bye"])
+        self.assertEqual([command.name for command in self.registry.unprefixed], ["bye"])
         found = self.registry.find("zed")
         assert found is not None
         self.assertEqual((found.owner, sorted(self.registry.named)), ("Listener", ["bye", "hello_world"]))
@@ -188,7 +188,7 @@ class FilterRegistryTests(SynchronousTestCase):
         registry.add("Second", [second.two], place=0)
         registry.add("First", [first.one, first.no_filter, first.two], place=1)
         self.assertEqual([one.handler for one in registry.all], [second.two, first.one, first.two])
-        self.assertEqual([one.handler for one in registry.catching], [second.two, first.two])
+        self.assertEqual([one.handler for one in registry.unprocessed], [second.two, first.two])
         registry.remove("Second")
         self.assertEqual([one.owner for one in registry.all], ["First", "First"])
         registry.add("Zeroth", [second.one], place=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from errklein.commands.access import applying
+from errklein.commands.access import applicable_pattern
 
 LISTS_OF_NAMES = ("allowusers", "denyusers", "allowrooms", "denyrooms")
 """Keys whose value is a pattern, or several, for people and rooms."""
@@ -17,7 +17,7 @@ FLAGS = ("allowmuc", "allowprivate")
 """Keys whose values are True or False."""
 
 
-class RuleMistake(Exception):
+class InvalidAccessRule(Exception):
     """`given` can't stand there; `expected` says what can."""
 
     def __init__(self, expected: str, given: str) -> None:
@@ -27,41 +27,41 @@ class RuleMistake(Exception):
 
 
 def check_rules(rules: Any) -> None:
-    """Raise RuleMistake for whatever in ACCESS_CONTROLS means nothing: a dict of rules by pattern."""
+    """Raise InvalidAccessRule for whatever in ACCESS_CONTROLS means nothing: a dict of rules by pattern."""
     if not isinstance(rules, Mapping):
-        raise RuleMistake("a dict of rules", f"a {type(rules).__name__}")
+        raise InvalidAccessRule("a dict of rules", f"a {type(rules).__name__}")
     for pattern, rule in rules.items():
         _check_pattern(pattern)
         check_rule(rule, f" of the rule {pattern!r}")
 
 
 def check_rule(rule: Any, where: str = "") -> None:
-    """Raise RuleMistake for whatever in one rule, or in ACCESS_CONTROLS_DEFAULT, means nothing."""
+    """Raise InvalidAccessRule for whatever in one rule, or in ACCESS_CONTROLS_DEFAULT, means nothing."""
     if not isinstance(rule, Mapping):
-        raise RuleMistake("a dict", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1))
+        raise InvalidAccessRule("a dict", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1))
     for key, value in rule.items():
         if key not in (*LISTS, *FLAGS):
-            raise RuleMistake(f"one of the keys {', '.join(sorted((*LISTS, *FLAGS)))}", f"{key!r}{where}")
+            raise InvalidAccessRule(f"one of the keys {', '.join(sorted((*LISTS, *FLAGS)))}", f"{key!r}{where}")
         if value is None:
             continue
         if key in FLAGS and not isinstance(value, (bool, int)):
-            raise RuleMistake(f"True or False for {key}{where}", _shown(value))
+            raise InvalidAccessRule(f"True or False for {key}{where}", _shown(value))
         if key in LISTS and not _is_text_or_texts(value):
-            raise RuleMistake(f"a string or a tuple of strings for {key}{where}", _shown(value))
+            raise InvalidAccessRule(f"a string or a tuple of strings for {key}{where}", _shown(value))
 
 
 def unmatched(patterns: Iterable[str], commands: Iterable[tuple[str, str]]) -> list[str]:
     """The patterns of ACCESS_CONTROLS that are for none of the commands, given as pairs of plugin and command."""
     known = list(commands)
-    return [pattern for pattern in patterns if not any(applying(*command, (pattern,)) for command in known)]
+    return [pattern for pattern in patterns if not any(applicable_pattern(*command, (pattern,)) for command in known)]
 
 
 def _check_pattern(pattern: Any) -> None:
     if not isinstance(pattern, str):
-        raise RuleMistake("a string such as 'status*' or 'Health:status' for each rule", _shown(pattern))
+        raise InvalidAccessRule("a string such as 'status*' or 'Health:status' for each rule", _shown(pattern))
     plugin, colon, command = pattern.partition(":")
     if ":" in command or not plugin.strip() or (colon and not command.strip()):
-        raise RuleMistake(
+        raise InvalidAccessRule(
             "a pattern that can match, such as 'status*' or 'Health:status'", f"{pattern!r}, which matches no command"
         )
 

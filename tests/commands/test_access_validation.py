@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.commands.access import applying
-from errklein.commands.access_rules import unmatched
+from errklein.commands.access import applicable_pattern
+from errklein.commands.access_validation import unmatched
 from errklein.config import ConfigError, load_config
 from errklein.config.settings import checked
 
@@ -82,4 +82,4 @@ class UnmatchedTests(SynchronousTestCase):
         commands = [("Help", "help"), ("Health", "status_gc")]
         alone = unmatched(patterns, commands)
         for pattern in patterns:
-            self.assertEqual(pattern in alone, not any(applying(*command, [pattern]) for command in commands))
+            self.assertEqual(pattern in alone, not any(applicable_pattern(*command, [pattern]) for command in commands))
