@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from werkzeug.routing import Map, Rule
 
 from errklein.running.threads import ThreadWaits, in_reactor_thread, on_reactor_soon
-from errklein.web import Answer, WebServer
+from errklein.web import ClientResponse, WebServer
 from errklein.web.facade.request import endpoint_of
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.declaration import normalise_methods, normalise_rule
@@ -67,7 +67,7 @@ class FlaskRoutes:
         routes = web.routes.hooks() if in_reactor_thread(reactor) else waits.result_of(web.routes.hooks)
         return [(route.hook, route.methods) for route in routes if route.methods]
 
-    def ask(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
+    def ask(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> ClientResponse:
         """What the newest server answers, plugins' webhooks included; waits for it in a thread.
 
         Raises RuntimeError on the reactor, and where nothing is served.
@@ -78,11 +78,11 @@ class FlaskRoutes:
         if in_reactor_thread(reactor):
             raise RuntimeError("flask_app can be asked in a thread only, since the answer takes the reactor's work")
 
-        def request() -> Deferred[Answer]:
+        def request() -> Deferred[ClientResponse]:
             return web.client().request(method, url, headers, body)
 
-        answer: Answer = waits.result_of(request)
-        return answer
+        response: ClientResponse = waits.result_of(request)
+        return response
 
     def _tell(self, owner: str) -> None:
         hooks = tuple(self._hooks[owner])

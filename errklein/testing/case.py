@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins.botplugin import BotPlugin
 from errklein.testing.bot import TestBot
-from errklein.web import Answer
+from errklein.web import ClientResponse
 
 
 class PluginTestCase(SynchronousTestCase):
@@ -36,15 +36,15 @@ class PluginTestCase(SynchronousTestCase):
         self.addCleanup(self.bot.stop)
         self.bot.start()
 
-    def get(self, url: str, **request: Any) -> Answer:
+    def get(self, url: str, **request: Any) -> ClientResponse:
         """The answer to a GET request; it must not take time. See `TestBot.get` for one that does."""
-        answer: Answer = self.successResultOf(self.bot.get(url, **request))
-        return answer
+        response: ClientResponse = self.successResultOf(self.bot.get(url, **request))
+        return response
 
-    def post(self, url: str, **request: Any) -> Answer:
+    def post(self, url: str, **request: Any) -> ClientResponse:
         """The answer to a POST request; it must not take time. See `TestBot.post` for one that does."""
-        answer: Answer = self.successResultOf(self.bot.post(url, **request))
-        return answer
+        response: ClientResponse = self.successResultOf(self.bot.post(url, **request))
+        return response
 
     def command(self, text: str, frm: str | None = None) -> str:
         """The answer to a command of an admin, or of `frm`."""

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from twisted.internet.defer import Deferred
 
-from errklein.web import Answer, MemoryClient
+from errklein.web import ClientResponse, MemoryClient
 
 _UNSET: Any = object()
 
@@ -20,19 +20,19 @@ class WebhookClient:
     def __init__(self, client: MemoryClient) -> None:
         self._client = client
 
-    def get(self, url: str, **request: Any) -> Deferred[Answer]:
+    def get(self, url: str, **request: Any) -> Deferred[ClientResponse]:
         """GET the URL; see `request`."""
         return self.request("GET", url, **request)
 
-    def post(self, url: str, **request: Any) -> Deferred[Answer]:
+    def post(self, url: str, **request: Any) -> Deferred[ClientResponse]:
         """POST to the URL; see `request`."""
         return self.request("POST", url, **request)
 
-    def put(self, url: str, **request: Any) -> Deferred[Answer]:
+    def put(self, url: str, **request: Any) -> Deferred[ClientResponse]:
         """PUT to the URL; see `request`."""
         return self.request("PUT", url, **request)
 
-    def delete(self, url: str, **request: Any) -> Deferred[Answer]:
+    def delete(self, url: str, **request: Any) -> Deferred[ClientResponse]:
         """DELETE the URL; see `request`."""
         return self.request("DELETE", url, **request)
 
@@ -46,7 +46,7 @@ class WebhookClient:
         cookies: Mapping[str, str] | None = None,
         json: Any = _UNSET,
         data: Mapping[str, str] | str | bytes | None = None,
-    ) -> Deferred[Answer]:
+    ) -> Deferred[ClientResponse]:
         """Send a request, and wait for the answer.
 
         `params` are added to the URL; `json` is sent as JSON; `data` is sent as a form if it is a mapping, else as it

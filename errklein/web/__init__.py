@@ -1,15 +1,15 @@
 """The web server: from bytes on a socket to a plugin's hook, and back."""
 
-from errklein.web.claims import RouteInfo
 from errklein.web.expiry import ExpiryWatch
 from errklein.web.listeners import ListenError, Listeners
-from errklein.web.memory_client import Answer, ConnectionBroken, MemoryClient
+from errklein.web.memory_client import ClientResponse, ConnectionBroken, MemoryClient
+from errklein.web.precedence import RouteInfo
 from errklein.web.routes import Routes, RuleError
 from errklein.web.server import WebServer
 from errklein.web.settings import WebSettings
 
 __all__ = [
-    "Answer",
+    "ClientResponse",
     "ConnectionBroken",
     "ExpiryWatch",
     "ListenError",

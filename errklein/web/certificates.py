@@ -32,7 +32,7 @@ Loaded = tuple[list[Identity], dict[Path, str]]
 _Status = tuple[int, ...] | None
 
 
-class Source(Protocol):
+class CertificateSource(Protocol):
     """Files with keys and certificates."""
 
     place: Path
@@ -45,7 +45,7 @@ class Source(Protocol):
         """The keys and certificates in the files. Never raises: errors are returned as problems."""
 
 
-class SeparateFiles:
+class CertificateFiles:
     """A key, its certificate and its chain, which may be in separate files or in one."""
 
     def __init__(self, key: Path, certificate: Path, chain: Path | None = None) -> None:
@@ -80,7 +80,7 @@ class SeparateFiles:
         return Identity(key.keys[0], chain_of(leaf, others), self._key, self._certificate)
 
 
-class Directory:
+class CertificateDirectory:
     """All `.pem` files in a directory and those below it, as certbot and Kubernetes lay them out.
 
     A key and its certificate may be in different files. Symbolic links are followed; names that begin with a dot are
@@ -140,17 +140,17 @@ class Directory:
 
 
 @dataclass(frozen=True, eq=False)
-class _Served:
+class _ServedCertificate:
     """A certificate in use, with its OpenSSL context."""
 
     identity: Identity
     options: CertificateOptions
 
 
-class _Places:
+class _FileSet:
     """The files of certificates and of their keys."""
 
-    def __init__(self, served: Sequence[_Served]) -> None:
+    def __init__(self, served: Sequence[_ServedCertificate]) -> None:
         self._keys = {one.identity.key_path for one in served}
         self._certificates = {one.identity.path for one in served}
 
@@ -172,12 +172,12 @@ class CertificateStore:
     files were removed does not.
     """
 
-    def __init__(self, source: Source, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, source: CertificateSource, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._source = source
         self._now = now
-        self._served: list[_Served] = []
-        self._by_name: dict[str, _Served] = {}
-        self._default: _Served | None = None
+        self._served: list[_ServedCertificate] = []
+        self._by_name: dict[str, _ServedCertificate] = {}
+        self._default: _ServedCertificate | None = None
         self._seen: object = None
         self._problems: list[tuple[Path, _Status, str]] = []
         self.problems = self.reload()
@@ -230,11 +230,11 @@ class CertificateStore:
             return error, str(error)
         return files, [(path, _status(path)) for path in files]
 
-    def _replace(self, found: list[Identity], problems: dict[Path, str]) -> list[_Served]:
+    def _replace(self, found: list[Identity], problems: dict[Path, str]) -> list[_ServedCertificate]:
         """The certificates to serve from now on. Adds errors to `problems`."""
         now = self._now()
         new = []
-        in_time = _Places([served for served in self._served if not served.identity.is_expired(now)])
+        in_time = _FileSet([served for served in self._served if not served.identity.is_expired(now)])
         for identity in found:
             if identity.is_expired(now) and in_time.have(identity):
                 problems[identity.path] = _expired(identity)
@@ -243,7 +243,7 @@ class CertificateStore:
                 new.append(self._serve(identity))
             except CertificateError as error:
                 problems[identity.path] = str(error)
-        replaced = _Places(new)
+        replaced = _FileSet(new)
         left = [served for served in self._served if not replaced.have(served.identity)]
         kept = [served for served in left if not any(_is_gone(path) for path in served.identity.paths)]
         if not new and not kept:
@@ -259,7 +259,7 @@ class CertificateStore:
     def _arrange(self) -> None:
         """Choose the certificate for each name."""
         now = self._now()
-        best: dict[str, _Served] = {}
+        best: dict[str, _ServedCertificate] = {}
         for served in self._served:
             for name in served.identity.names:
                 other = best.get(name)
@@ -272,7 +272,7 @@ class CertificateStore:
             default=None,
         )
 
-    def _in_use(self) -> list[_Served]:
+    def _in_use(self) -> list[_ServedCertificate]:
         chosen = {self._default, *self._by_name.values()}
         return [served for served in self._served if served in chosen]
 
@@ -282,7 +282,7 @@ class CertificateStore:
         served = self._by_name.get(wanted) or self._by_name.get(f"*.{wanted.partition('.')[2]}")
         return None if served is None else served.options.getContext()
 
-    def _serve(self, identity: Identity) -> _Served:
+    def _serve(self, identity: Identity) -> _ServedCertificate:
         """Create an OpenSSL context for a key and its certificates. Raises CertificateError."""
         try:
             leaf, *issuers = [crypto.X509.from_cryptography(certificate) for certificate in identity.chain]
@@ -301,10 +301,10 @@ class CertificateStore:
             raise CertificateError(
                 f"the private key in {identity.key_path} is of a kind that TLS doesn't support"
             ) from None
-        return _Served(identity, options)
+        return _ServedCertificate(identity, options)
 
 
-def _merit(served: _Served, now: datetime) -> tuple[bool, datetime]:
+def _merit(served: _ServedCertificate, now: datetime) -> tuple[bool, datetime]:
     return served.identity.is_valid(now), served.identity.expires
 
 

@@ -12,12 +12,12 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
-from errklein.web.http1 import MAX_HEAD, ChunkedBody, Head, LengthBody, Refused, parse_head
-from errklein.web.problems import Problem, problem_page, reason_of
-from errklein.web.sweeper import NEVER
+from errklein.web.deadlines import NEVER
+from errklein.web.error_pages import Problem, error_page, reason_phrase
+from errklein.web.http1 import MAX_HEAD, ChunkedBody, Head, LengthBody, RequestRejected, parse_head
 
 if TYPE_CHECKING:
-    from errklein.web.request import Request
+    from errklein.web.request import HTTPRequest
     from errklein.web.site import Site
 
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
@@ -26,7 +26,7 @@ _LINGER = 2.0
 _TURN = 0.01
 
 
-class _State(Enum):
+class _ChannelState(Enum):
     HEAD = "a head is awaited or arriving"
     BODY = "a body is arriving"
     HANDLING = "a request waits for its answer"
@@ -46,16 +46,16 @@ class Channel(HTTPChannel):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.due = NEVER
+        self.deadline = NEVER
         self._received = b""
-        self._state = _State.HEAD
+        self._state = _ChannelState.HEAD
         self._head_begun = False
         self._body: LengthBody | ChunkedBody | None = None
         self._advancing = False
         self._waits_for_turn = False
-        self._choked = False
+        self._write_paused = False
         self._reading = True
-        self._produces = False
+        self._is_producer = False
         self._direct = False
         self.plain = True
         self._peer: IAddress | None = None
@@ -83,14 +83,14 @@ class Channel(HTTPChannel):
         self.plain = not self.isSecure()  # type: ignore[no-untyped-call]
         self._direct = isinstance(self.transport, Connection) and self.plain
         self.transport.registerProducer(self, True)
-        self._produces = True
-        self._wait(self.site.settings.idle_deadline)
+        self._is_producer = True
+        self._set_deadline(self.site.settings.idle_deadline)
         self.site.channel_opened(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Called when the connection is gone."""
-        self._state = _State.CLOSING
-        self.due = NEVER
+        self._state = _ChannelState.CLOSING
+        self.deadline = NEVER
         self.site.channel_closed(self)
         for request in list(self.requests):
             request.connectionLost(reason)
@@ -98,38 +98,38 @@ class Channel(HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         """Called with whatever the client has sent."""
         state = self._state
-        if state is _State.CLOSING:
+        if state is _ChannelState.CLOSING:
             return
         self._received = self._received + data if self._received else data
-        if state is not _State.HANDLING and not self._choked and not self._waits_for_turn:
+        if state is not _ChannelState.HANDLING and not self._write_paused and not self._waits_for_turn:
             self._advance()
         elif len(self._received) > _LARGEST_PIPELINE:
-            self._read_on(False)
+            self._set_reading(False)
 
     def pauseProducing(self) -> None:
         """Called when the client doesn't read what was sent."""
-        self._choked = True
-        self._wait(self.site.settings.read_deadline)
+        self._write_paused = True
+        self._set_deadline(self.site.settings.read_deadline)
         if self._requestProducer is not None:
             self._requestProducer.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Called when the client has read what was sent."""
-        self._choked = False
-        if self._state is _State.HANDLING:
-            self.due = NEVER
-        elif self._state is not _State.CLOSING:
-            self._wait(self.site.settings.idle_deadline)
+        self._write_paused = False
+        if self._state is _ChannelState.HANDLING:
+            self.deadline = NEVER
+        elif self._state is not _ChannelState.CLOSING:
+            self._set_deadline(self.site.settings.idle_deadline)
         if self._requestProducer is not None:
             self._requestProducer.resumeProducing()
-        elif self._received and not self._advancing and not self._waits_for_turn and self._state is _State.HEAD:
+        elif self._received and not self._advancing and not self._waits_for_turn and self._state is _ChannelState.HEAD:
             self._advance()
 
-    def overdue(self) -> None:
+    def deadline_passed(self) -> None:
         """Called when the client has taken too long."""
-        if self._choked or self._state in (_State.CLOSING, _State.HANDLING):
+        if self._write_paused or self._state in (_ChannelState.CLOSING, _ChannelState.HANDLING):
             self.abort()
-        elif self._state is _State.BODY:
+        elif self._state is _ChannelState.BODY:
             self._refuse(Problem(408, "the body took too long to arrive"))
         elif self._received:
             self._refuse(Problem(408, "the headers took too long to arrive"))
@@ -143,26 +143,27 @@ class Channel(HTTPChannel):
 
         Many requests sent at once are handled in several turns of the reactor, or others would wait for all of them.
         """
-        self._read_on(True)
+        self._set_reading(True)
         self._advancing = True
         until = self.site.now() + _TURN
         try:
-            while not self._choked and (
-                (self._state is _State.HEAD and self._read_head()) or (self._state is _State.BODY and self._read_body())
+            while not self._write_paused and (
+                (self._state is _ChannelState.HEAD and self._read_head())
+                or (self._state is _ChannelState.BODY and self._read_body())
             ):
-                if self._received and self._state is _State.HEAD and self.site.now() >= until:
+                if self._received and self._state is _ChannelState.HEAD and self.site.now() >= until:
                     self._waits_for_turn = True
-                    self._read_on(False)
+                    self._set_reading(False)
                     self.site.call_later(0, self._take_turn)
                     break
-        except Refused as refused:
+        except RequestRejected as refused:
             self._refuse(Problem(refused.status, refused.detail))
         finally:
             self._advancing = False
 
     def _take_turn(self) -> None:
         self._waits_for_turn = False
-        if self._state is _State.HEAD and not self._choked:
+        if self._state is _ChannelState.HEAD and not self._write_paused:
             self._advance()
 
     def _read_head(self) -> bool:
@@ -179,13 +180,13 @@ class Channel(HTTPChannel):
             return True
         if len(received) > MAX_HEAD:
             if b"\r\n" in received[:MAX_HEAD]:
-                raise Refused(431, f"the headers are longer than {MAX_HEAD} bytes")
-            raise Refused(414, f"the request line is longer than {MAX_HEAD} bytes")
+                raise RequestRejected(431, f"the headers are longer than {MAX_HEAD} bytes")
+            raise RequestRejected(414, f"the request line is longer than {MAX_HEAD} bytes")
         if _BARE_LINE_FEED.search(received):
-            raise Refused(400, "a line doesn't end with CR LF")
+            raise RequestRejected(400, "a line doesn't end with CR LF")
         if received and not self._head_begun:
             self._head_begun = True
-            self._wait(self.site.settings.head_deadline)
+            self._set_deadline(self.site.settings.head_deadline)
         return False
 
     def _begin(self, head: Head) -> None:
@@ -199,16 +200,16 @@ class Channel(HTTPChannel):
         if head.length == 0:
             self._handle(request)
             return
-        problem = site.gate.refusal(request, head.length, head.expects_continue)
+        problem = site.handler.check_headers(request, head.length, head.expects_continue)
         if problem is not None:
             self._refuse(problem)
             return
         if head.expects_continue and not self._received:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._body = ChunkedBody() if head.length is None else LengthBody(head.length)
-        self._state = _State.BODY
+        self._state = _ChannelState.BODY
         if len(self._received) != head.length:
-            self._wait(site.settings.body_deadline)
+            self._set_deadline(site.settings.body_deadline)
 
     def _read_body(self) -> bool:
         """Read what has arrived of a body. Returns whether there may be more to read."""
@@ -217,27 +218,27 @@ class Channel(HTTPChannel):
         assert self._body is not None
         data, rest = self._body.receive(self._received)
         self._received = rest or b""
-        request: Request = self.requests[0]
+        request: HTTPRequest = self.requests[0]
         try:
             kept = not data or request.receive_body(data)
         except OSError as error:
             # Large bodies wait in a temporary file.
             self.site.log.error("a body can't be kept: {error}", error=str(error))
-            raise Refused(503, "there is no room for the body now") from None
+            raise RequestRejected(503, "there is no room for the body now") from None
         if not kept:
-            raise Refused(413, f"the body is larger than {request.body_limit} bytes")
+            raise RequestRejected(413, f"the body is larger than {request.body_limit} bytes")
         if rest is None:
             return False
         self._body = None
         self._handle(request)
         return True
 
-    def _handle(self, request: Request) -> None:
-        self._state = _State.HANDLING
-        self.due = NEVER
+    def _handle(self, request: HTTPRequest) -> None:
+        self._state = _ChannelState.HANDLING
+        self.deadline = NEVER
         request.process()
 
-    def _read_on(self, on: bool) -> None:
+    def _set_reading(self, on: bool) -> None:
         if on is not self._reading:
             self._reading = on
             if on:
@@ -245,8 +246,8 @@ class Channel(HTTPChannel):
             else:
                 self.transport.pauseProducing()
 
-    def _wait(self, seconds: float) -> None:
-        self.due = self.site.now() + seconds
+    def _set_deadline(self, seconds: float) -> None:
+        self.deadline = self.site.now() + seconds
 
     # Answering and closing.
 
@@ -282,58 +283,58 @@ class Channel(HTTPChannel):
     def requestDone(self, request: Any) -> None:
         """Called by a request when its answer has been written."""
         self.requests.remove(request)
-        if self._state is _State.CLOSING:
+        if self._state is _ChannelState.CLOSING:
             self._close_gently()
         elif not self.persistent:
             self.loseConnection()
         else:
-            self._state = _State.HEAD
-            if not self._choked:
-                self._wait(self.site.settings.idle_deadline)
-            if not self._advancing and not self._choked:
+            self._state = _ChannelState.HEAD
+            if not self._write_paused:
+                self._set_deadline(self.site.settings.idle_deadline)
+            if not self._advancing and not self._write_paused:
                 self._advance()
 
     def close_if_idle(self) -> None:
         """Close now, or after the request that is being received or answered."""
         self.persistent = False
-        if self._state is _State.HEAD and not self._received:
+        if self._state is _ChannelState.HEAD and not self._received:
             self.loseConnection()
 
     def loseConnection(self) -> None:
         """Close when everything that was written has been sent."""
-        self._state = _State.CLOSING
+        self._state = _ChannelState.CLOSING
         self._received = b""
-        self._wait(self.site.settings.read_deadline)
+        self._set_deadline(self.site.settings.read_deadline)
         self._stop_producing()
         self.transport.loseConnection()
 
     def abort(self) -> None:
         """Close now, whatever hasn't been sent."""
-        self._state = _State.CLOSING
-        self.due = NEVER
+        self._state = _ChannelState.CLOSING
+        self.deadline = NEVER
         self.transport.abortConnection()
 
     def _refuse(self, problem: Problem) -> None:
         """Answer with an error, and close. The client may not have sent everything yet."""
         self.persistent = False
-        self._state = _State.CLOSING
+        self._state = _ChannelState.CLOSING
         self._received = b""
         if self.requests:
-            request: Request = self.requests[0]
-            request.answer_problem(problem)
+            request: HTTPRequest = self.requests[0]
+            request.send_error(problem)
             return
         # Nothing is known of this client but that it can't speak, so it is answered in the simplest way.
         request_id = self.site.next_request_id()
-        headers, body = problem_page(problem, request_id, False)
+        headers, body = error_page(problem, request_id, False)
         headers += [
             (b"X-Request-Id", request_id.encode()),
             (b"Content-Length", b"%d" % len(body)),
             (b"Connection", b"close"),
         ]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        reason = reason_of(problem.status).encode()
+        reason = reason_phrase(problem.status).encode()
         self.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (problem.status, reason, lines, body))
-        self.site.log_refusal(self, problem, request_id)
+        self.site.log_rejection(self, problem, request_id)
         self._close_gently()
 
     def _close_gently(self) -> None:
@@ -342,8 +343,8 @@ class Channel(HTTPChannel):
         Closing a socket that holds unread bytes resets the connection, and the answer may be lost.
         """
         self._stop_producing()
-        self._read_on(True)
-        self._wait(_LINGER)
+        self._set_reading(True)
+        self._set_deadline(_LINGER)
         # TLS says itself that nothing more will come, and goes on reading until the client has said so too. Under it,
         # the socket would be closed before the answer has been encrypted.
         close_writing = getattr(self.transport, "loseWriteConnection", None) if self.plain else None
@@ -353,6 +354,6 @@ class Channel(HTTPChannel):
             self.transport.loseConnection()
 
     def _stop_producing(self) -> None:
-        if self._produces:
-            self._produces = False
+        if self._is_producer:
+            self._is_producer = False
             self.transport.unregisterProducer()

@@ -18,14 +18,14 @@ from twisted.web.template import flattenString
 from werkzeug.exceptions import HTTPException
 
 from errklein.running import Overloaded, Placement, PoolStopped
+from errklein.web.deadlines import NEVER
+from errklein.web.error_pages import Problem
 from errklein.web.facade.context import RequestContext
-from errklein.web.paths import BadPath
-from errklein.web.problems import Problem
-from errklein.web.replies import Later, Reply, in_pieces, reply_for
-from errklein.web.request import Request
+from errklein.web.http1 import RequestRejected
+from errklein.web.request import HTTPRequest
+from errklein.web.responses import PreparedResponse, ReactorValue, prepare_response, split_body
 from errklein.web.routes import Match, NoRoute, Rebuilding, Route
-from errklein.web.streams import Stream
-from errklein.web.sweeper import NEVER
+from errklein.web.streaming import ResponseStream
 from errklein.webhooks import Hook
 from errklein.webhooks.payload import BadPayload, decode_payload
 
@@ -39,25 +39,25 @@ _HTML = [(b"Content-Type", b"text/html; charset=utf-8")]
 _PIECE = 256 * 1024
 
 
-class _Again(Exception):
+class _RouteChanged(Exception):
     """The routes have changed while the request waited for a thread."""
 
 
 class Delivery:
     """Finds the hook for a request, runs it where it is safe, and answers.
 
-    Whatever happens, the sender gets one answer: the handler's, an error, or 504 when `due` has passed. A handler is
+    Whatever happens, the sender gets one answer: the handler's, an error, or 504 when `deadline` has passed. A handler is
     never stopped: it runs to its end when its sender has hung up or has been told 504.
     """
 
     log = Logger(namespace="errklein.web")
 
-    def __init__(self, web: WebhookResource, request: Request) -> None:
+    def __init__(self, web: WebhookResource, request: HTTPRequest) -> None:
         self.web = web
         self.request = request
-        self.due = request.begun + web.settings.timeout
+        self.deadline = request.begun + web.settings.timeout
         self.timeout = web.settings.timeout
-        self.answered = False
+        self.responded = False
         self.hook: Hook | None = None
         """What handles the request; None until it has begun."""
         self._route: Route | None = None
@@ -66,31 +66,31 @@ class Delivery:
 
     def dispatch(self) -> None:
         """Find the hook and run it, now or as soon as the routes can tell."""
-        if self.answered:
+        if self.responded:
             return
         try:
             match = self.web.match(self.request)
         except Rebuilding as rebuilding:
-            rebuilding.until.addCallback(self._again)
+            rebuilding.until.addCallback(self._dispatch_again)
             return
-        except NoRoute as nowhere:
-            self._refuse_path(nowhere)
+        except NoRoute as no_route:
+            self._refuse_path(no_route)
             return
-        except BadPath as bad:
-            self._answer_problem(Problem(bad.status, bad.detail))
+        except RequestRejected as bad:
+            self._send_error(Problem(bad.status, bad.detail))
             return
-        self._go(match)
+        self._run_match(match)
 
-    def _again(self, _: object = None) -> None:
+    def _dispatch_again(self, _: object = None) -> None:
         try:
             self.dispatch()
         except BaseException:
             self._crashed(Failure())
 
-    def _go(self, match: Match) -> None:
+    def _run_match(self, match: Match) -> None:
         routes = self.web.routes
         if routes.held(match.route.owner):
-            routes.when_released(match.route.owner).addCallback(self._again)
+            routes.when_released(match.route.owner).addCallback(self._dispatch_again)
         else:
             routes.run(self.request, match)
 
@@ -104,9 +104,9 @@ class Delivery:
         declaration = hook.declaration
         if declaration.timeout is not None:
             self.timeout = declaration.timeout
-            self.due = request.begun + self.timeout
+            self.deadline = request.begun + self.timeout
         if declaration.max_body is not None and request.body_size > declaration.max_body:
-            self._answer_problem(Problem(413, f"the body is larger than {declaration.max_body} bytes"))
+            self._send_error(Problem(413, f"the body is larger than {declaration.max_body} bytes"))
             return
         context = self._context = RequestContext(self.web, request, hook, captures)
         runner = self.web.runner
@@ -118,7 +118,7 @@ class Delivery:
             try:
                 payload = _payload_for(context)
             except BadPayload as bad:
-                self._answer_problem(Problem(bad.status, bad.detail))
+                self._send_error(Problem(bad.status, bad.detail))
                 return
             with context.active():
                 running = runner.call(hook.handler, payload, **captures)
@@ -140,9 +140,9 @@ class Delivery:
         assert self._context is not None
         hook = self._current_hook()
         if self._route is None or self._route.placement is not Placement.THREAD:
-            raise _Again
+            raise _RouteChanged
         self.hook = self._context.hook = hook
-        return _Job(self, self._context, hook, self._captures)
+        return _HandlerCall(self, self._context, hook, self._captures)
 
     def still_runs(self, hook: Hook) -> bool:
         """Whether the hook is still the one to run; may be asked in any thread."""
@@ -153,11 +153,11 @@ class Delivery:
         """The hook behind the matched route. Raises _Again if the request has to be matched anew."""
         route = self._route
         context = self._context
-        if self.answered or route is None or context is None or self.web.routes.held(route.owner):
-            raise _Again
+        if self.responded or route is None or context is None or self.web.routes.held(route.owner):
+            raise _RouteChanged
         hook = route.hook
         if hook is None or hook.declaration != context.hook.declaration:
-            raise _Again
+            raise _RouteChanged
         return hook
 
     # Answering.
@@ -166,50 +166,52 @@ class Delivery:
         """Send what a handler returned."""
         context = self._context
         assert context is not None
-        if type(value) is not Reply:
-            if type(value) is Later:
+        if type(value) is not PreparedResponse:
+            if type(value) is ReactorValue:
                 value = value.value
             with context.active():
-                value = reply_for(value, context)
-        if type(value) is Later:
-            return self._reply_later(value.value)
+                value = prepare_response(value, context)
+        if type(value) is ReactorValue:
+            return self._respond_later(value.value)
         self._send(value)
         return None
 
-    def _send(self, reply: Reply) -> None:
+    def _send(self, response: PreparedResponse) -> None:
         request = self.request
-        if len(reply.body) > _PIECE:
-            reply = in_pieces(reply, _PIECE)
-        if reply.items is not None:
-            if self.answered or request.gone:
-                if reply.close is not None:
-                    reply.close()
-                self._over()
+        if len(response.body) > _PIECE:
+            response = split_body(response, _PIECE)
+        if response.items is not None:
+            if self.responded or request.disconnected:
+                if response.close is not None:
+                    response.close()
+                self._finish()
                 return
             assert self._context is not None
-            Stream(request, reply, self._context, self.web, self.timeout, self._stream_begins, self._streamed).start()
+            ResponseStream(
+                request, response, self._context, self.web, self.timeout, self._stream_begins, self._streamed
+            ).start()
             return
-        if not self.answered:
-            request.answer(reply.status, reply.headers, reply.body)
-        self._over()
+        if not self.responded:
+            request.send_response(response.status, response.headers, response.body)
+        self._finish()
 
     def _stream_begins(self) -> bool:
         """Called when the first piece of an answer is there: whether the sender still waits for it."""
-        if self.answered:
+        if self.responded:
             return False
         # From here on it is the client's pace that is watched, not the handler's.
-        self.answered = True
-        self.due = NEVER
+        self.responded = True
+        self.deadline = NEVER
         return True
 
     def _streamed(self, failure: Failure | None) -> None:
-        if failure is not None and isinstance(failure.value, Overloaded) and not self.answered:
-            self._unavailable(str(failure.value), failure.value.retry_after)
+        if failure is not None and isinstance(failure.value, Overloaded) and not self.responded:
+            self._send_unavailable(str(failure.value), failure.value.retry_after)
         elif failure is not None:
             self._handler_failed(failure)
-        self._over()
+        self._finish()
 
-    def _reply_later(self, value: Any) -> Any:
+    def _respond_later(self, value: Any) -> Any:
         """Answer with something that needs the reactor."""
         if isinstance(value, Deferred):
             return value.addCallback(self._returned)
@@ -236,7 +238,7 @@ class Delivery:
                 named = [(name.decode(), value.decode("latin-1")) for name, value in headers]
                 self._returned((body, status, named))
         else:
-            self._send(Reply(status, headers, body))
+            self._send(PreparedResponse(status, headers, body))
 
     def _with_body(self, body: Any, status: int, headers: list[tuple[bytes, bytes]]) -> Any:
         if isinstance(body, (str, bytes)):
@@ -245,29 +247,29 @@ class Delivery:
 
     def _render(self, resource: Any) -> None:
         request = self.request
-        if self.answered or request.gone:
-            self._over()
+        if self.responded or request.disconnected:
+            self._finish()
             return
         request.content.seek(0)
-        request.notifyFinish().addBoth(lambda _: self._over())
+        request.notifyFinish().addBoth(lambda _: self._finish())
         request.render(resource)  # type: ignore[no-untyped-call]
 
     # When something goes wrong.
 
     def _failed(self, failure: Failure) -> Any:
         error = failure.value
-        if isinstance(error, _Again):
+        if isinstance(error, _RouteChanged):
             self.hook = None
-            if self.answered:
-                self._over()
+            if self.responded:
+                self._finish()
             else:
                 self.dispatch()
         elif isinstance(error, BadPayload):
-            self._answer_problem(Problem(error.status, error.detail))
+            self._send_error(Problem(error.status, error.detail))
         elif isinstance(error, Overloaded) and self.hook is None:
-            self._unavailable(str(error), error.retry_after)
+            self._send_unavailable(str(error), error.retry_after)
         elif isinstance(error, PoolStopped) and self.hook is None:
-            self._unavailable("the service is stopping", 10.0)
+            self._send_unavailable("the service is stopping", 10.0)
         elif isinstance(error, HTTPException):
             return self._returned(error)
         else:
@@ -300,52 +302,52 @@ class Delivery:
         )
         if hook is not None:
             self.web.tell("handler_failed", hook, request.request_id, failure)
-        request.fail_with(Problem(500, "the handler failed; the log has the details under this request's id"))
-        self._over()
+        request.fail(Problem(500, "the handler failed; the log has the details under this request's id"))
+        self._finish()
 
-    def overdue(self) -> None:
+    def deadline_passed(self) -> None:
         """Called when the sender has waited long enough."""
         self.web.settled(self)
-        if self.answered:
+        if self.responded:
             return
-        self.answered = True
+        self.responded = True
         if self.hook is None:
-            self._unavailable(f"no handler could begin in {self.timeout:g} s", 10.0)
+            self._send_unavailable(f"no handler could begin in {self.timeout:g} s", 10.0)
             return
         self.web.tell("handler_overdue", self.hook, self.request.request_id, self.timeout)
-        self.request.fail_with(Problem(504, f"the handler has taken more than {self.timeout:g} s, and still runs"))
+        self.request.fail(Problem(504, f"the handler has taken more than {self.timeout:g} s, and still runs"))
 
-    def _refuse_path(self, nowhere: NoRoute) -> None:
+    def _refuse_path(self, no_route: NoRoute) -> None:
         request = self.request
-        problem = problem_of(nowhere, request.method)
-        if request.method == b"OPTIONS" and nowhere.allowed:
-            request.answer(200, [*_HTML, *problem.headers], b"")
-            self._over()
+        problem = problem_of(no_route, request.method)
+        if request.method == b"OPTIONS" and no_route.allowed:
+            request.send_response(200, [*_HTML, *problem.headers], b"")
+            self._finish()
         else:
-            self._answer_problem(problem)
+            self._send_error(problem)
 
-    def _unavailable(self, detail: str, retry_after: float) -> None:
+    def _send_unavailable(self, detail: str, retry_after: float) -> None:
         seconds = b"%d" % max(1, math.ceil(retry_after))
-        self._answer_problem(Problem(503, detail, ((b"Retry-After", seconds),)))
+        self._send_error(Problem(503, detail, ((b"Retry-After", seconds),)))
 
-    def _answer_problem(self, problem: Problem) -> None:
-        self.request.fail_with(problem)
-        self._over()
+    def _send_error(self, problem: Problem) -> None:
+        self.request.fail(problem)
+        self._finish()
 
-    def _over(self) -> None:
-        self.answered = True
+    def _finish(self) -> None:
+        self.responded = True
         self.web.settled(self)
 
 
-def problem_of(nowhere: NoRoute, method: bytes) -> Problem:
+def problem_of(no_route: NoRoute, method: bytes) -> Problem:
     """404, or 405 with the verbs that are answered."""
-    if not nowhere.allowed:
+    if not no_route.allowed:
         return Problem(404, "there is nothing at this path")
-    allow = ", ".join(sorted(nowhere.allowed | {"OPTIONS"})).encode()
+    allow = ", ".join(sorted(no_route.allowed | {"OPTIONS"})).encode()
     return Problem(405, f"{method.decode('ascii')} is not answered at this path", ((b"Allow", allow),))
 
 
-class _Job:
+class _HandlerCall:
     """What runs in a thread: decode the payload, call the handler, and make an answer of what it returns."""
 
     def __init__(self, delivery: Delivery, context: RequestContext, hook: Hook, captures: Mapping[str, Any]) -> None:
@@ -360,14 +362,14 @@ class _Job:
         payload = _payload_for(self._context)
         # The plugin may have been reloaded while the thread was waking up.
         if not self._delivery.still_runs(self._hook):
-            raise _Again
+            raise _RouteChanged
         try:
             value = self._hook.handler(payload, **self._captures)
         except HTTPException as error:
             value = error
-        reply = reply_for(value, self._context)
+        response = prepare_response(value, self._context)
         # The runner continues a Deferred or a coroutine on the reactor.
-        return reply.value if type(reply) is Later else reply
+        return response.value if type(response) is ReactorValue else response
 
 
 def _payload_for(context: RequestContext) -> Any:

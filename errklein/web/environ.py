@@ -7,10 +7,10 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from errklein.web.request import Request
+from errklein.web.request import HTTPRequest
 
 
-def make_environ(request: Request, body: bytes) -> dict[str, Any]:
+def make_environ(request: HTTPRequest, body: bytes) -> dict[str, Any]:
     """The WSGI environment of a request whose body is `body`.
 
     Headers with an underscore in their name are left out: `X_Forwarded_For` would take the place of the real one.

@@ -23,7 +23,7 @@ HeaderPairs = Iterable[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClientResponse:
     """What the server answered. `headers` are in order and as they were sent."""
 
     status: int
@@ -65,15 +65,15 @@ class MemoryClient:
         url: str,
         headers: Mapping[str, str] | HeaderPairs | None = None,
         body: bytes = b"",
-    ) -> Deferred[Answer]:
+    ) -> Deferred[ClientResponse]:
         """Send a request, and wait for the answer. The Deferred fails with ConnectionBroken if there is none."""
         request = request_bytes(method, url, headers, body)
-        wire = _Wire(method.upper())
-        channel = self._site.buildProtocol(wire.getPeer())
-        wire.protocol = channel
-        channel.makeConnection(wire)  # type: ignore[no-untyped-call]
+        transport = _MemoryTransport(method.upper())
+        channel = self._site.buildProtocol(transport.getPeer())
+        transport.protocol = channel
+        channel.makeConnection(transport)  # type: ignore[no-untyped-call]
         channel.dataReceived(request)
-        return wire.answer
+        return transport.response
 
 
 def request_bytes(
@@ -105,13 +105,13 @@ def request_bytes(
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
-class _Wire:
+class _MemoryTransport:
     """The server's end of a connection that is nowhere but in memory."""
 
     disconnecting = False
 
     def __init__(self, method: str) -> None:
-        self.answer: Deferred[Answer] = Deferred(lambda _: self.abortConnection())
+        self.response: Deferred[ClientResponse] = Deferred(lambda _: self.abortConnection())
         self.protocol: Any = None
         self._method = method
         self._received = bytearray()
@@ -163,16 +163,16 @@ class _Wire:
         self._closed = True
         self.disconnecting = True
         self.protocol.connectionLost(reason)
-        answer = _parse_answer(bytes(self._received), self._method)
-        if self.answer.called:
+        response = _parse_response(bytes(self._received), self._method)
+        if self.response.called:
             return
-        if answer is None:
-            self.answer.errback(ConnectionBroken("the connection was broken off before the answer was complete"))
+        if response is None:
+            self.response.errback(ConnectionBroken("the connection was broken off before the answer was complete"))
         else:
-            self.answer.callback(answer)
+            self.response.callback(response)
 
 
-def _parse_answer(raw: bytes, method: str) -> Answer | None:
+def _parse_response(raw: bytes, method: str) -> ClientResponse | None:
     while raw.startswith(b"HTTP/1.1 100 "):
         raw = raw.partition(b"\r\n\r\n")[2]
     head, separator, body = raw.partition(b"\r\n\r\n")
@@ -193,7 +193,7 @@ def _parse_answer(raw: bytes, method: str) -> Answer | None:
         lengths = [int(value) for name, value in headers if name.lower() == "content-length"]
         if lengths and len(body) != lengths[0]:
             return None
-    return Answer(int(status), reason, tuple(headers), body)
+    return ClientResponse(int(status), reason, tuple(headers), body)
 
 
 def _join_chunks(raw: bytes) -> bytes | None:

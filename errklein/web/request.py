@@ -16,9 +16,9 @@ from twisted.web import server
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.http_headers import Headers
 
-from errklein.web.http1 import Head
-from errklein.web.paths import BadPath, split_target
-from errklein.web.problems import Problem, problem_page, reason_of, wants_json
+from errklein.web.error_pages import Problem, error_page, reason_phrase, wants_json
+from errklein.web.http1 import Head, RequestRejected
+from errklein.web.paths import split_target
 
 if TYPE_CHECKING:
     from errklein.web.channel import Channel
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 _KEPT_IN_MEMORY = 1024 * 1024
 _HEADER_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_UNSENDABLE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_REASONS = {code: reason_of(code).encode() for code in range(100, 600)}
+_INVALID_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_REASONS = {code: reason_phrase(code).encode() for code in range(100, 600)}
 
 
-class UnsendableAnswer(Exception):
+class InvalidResponse(Exception):
     """A status, header or reason phrase that can't be put into an HTTP answer."""
 
 
-class Request(server.Request):
-    """One request. `answer` writes a whole answer; Twisted's own methods work too, for resources."""
+class HTTPRequest(server.Request):
+    """One request. `send_response` writes a whole answer; Twisted's own methods work too, for resources."""
 
     channel: Channel | None  # type: ignore[assignment]
     site: Site
@@ -61,15 +61,15 @@ class Request(server.Request):
         self.body_size = 0
         self._body: bytes | None = b""
         self.secure = not channel.plain
-        self.bad_target: BadPath | None = None
+        self.bad_target: RequestRejected | None = None
         try:
             self.path, self.query = split_target(head.target)
-        except BadPath as bad:
+        except RequestRejected as bad:
             self.bad_target = bad
             self.path = self.query = b""
 
     @property
-    def gone(self) -> bool:
+    def disconnected(self) -> bool:
         """Whether the client has hung up."""
         return self._disconnected
 
@@ -160,14 +160,14 @@ class Request(server.Request):
         self.prepath = []
         self.postpath = []
         try:
-            self.site.gate.handle(self)
+            self.site.handler.handle(self)
         except BaseException:
             self.processingFailed(Failure())
 
     # Answering.
 
-    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """Write a whole answer. Raises UnsendableAnswer before anything is written; does nothing if the client is gone.
+    def send_response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Write a whole answer. Raises InvalidResponse before anything is written; does nothing if the client is gone.
 
         Connection, Date, X-Request-Id and Content-Length are added.
         """
@@ -188,7 +188,7 @@ class Request(server.Request):
         self._done()
 
     def start_stream(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Write the head of an answer whose length isn't known, or is among the headers. Raises UnsendableAnswer.
+        """Write the head of an answer whose length isn't known, or is among the headers. Raises InvalidResponse.
 
         Returns whether the answer has a body; if not, what is written to it is dropped.
         """
@@ -210,15 +210,15 @@ class Request(server.Request):
             self.write = lambda data: None  # type: ignore[method-assign]
         return has_body
 
-    def answer_problem(self, problem: Problem) -> None:
+    def send_error(self, problem: Problem) -> None:
         """Write an error page that the sender can read."""
         as_json = wants_json(self.first_header(b"content-type"), self.first_header(b"accept"))
-        headers, body = problem_page(problem, self.request_id, as_json)
-        self.answer(problem.status, headers, body)
+        headers, body = error_page(problem, self.request_id, as_json)
+        self.send_response(problem.status, headers, body)
 
     def _head_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
         if type(status) is not int or not 200 <= status <= 599:
-            raise UnsendableAnswer(f"{status!r} is no status of an answer")
+            raise InvalidResponse(f"{status!r} is no status of an answer")
         self.code = status
         parts = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS[status]), self.site.date_line(), b"X-Request-Id: "]
         parts += (self.request_id.encode(), b"\r\n")
@@ -226,36 +226,36 @@ class Request(server.Request):
             parts.append(b"Connection: close\r\n")
         for name, value in headers:
             if not _HEADER_NAME.fullmatch(name):
-                raise UnsendableAnswer(f"{name!r} is no header name")
-            if _UNSENDABLE.search(value):
-                raise UnsendableAnswer(f"the header {name.decode()} has a control character in its value")
+                raise InvalidResponse(f"{name!r} is no header name")
+            if _INVALID_IN_VALUES.search(value):
+                raise InvalidResponse(f"the header {name.decode()} has a control character in its value")
             parts += (name, b": ", value, b"\r\n")
         return parts
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
         """Set the status of what is written by Twisted's methods. The reason phrase is the standard one, always.
 
-        Raises UnsendableAnswer for what is no status, since Twisted would find out when half of the answer is written.
+        Raises InvalidResponse for what is no status, since Twisted would find out when half of the answer is written.
         """
         if type(code) is not int or not 200 <= code <= 599:
-            raise UnsendableAnswer(f"{code!r} is no status of an answer")
+            raise InvalidResponse(f"{code!r} is no status of an answer")
         super().setResponseCode(code, _REASONS[code])
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer 500, or, if a part of another answer is out already, break the connection off."""
         self._log.failure("request {request_id} failed", reason, request_id=self.request_id)
-        self.fail_with(Problem(500, "the request could not be processed"))
+        self.fail(Problem(500, "the request could not be processed"))
         return reason
 
-    def fail_with(self, problem: Problem) -> None:
+    def fail(self, problem: Problem) -> None:
         """Answer with an error, or, if a part of another answer is out already, break the connection off."""
         if self._disconnected or self.finished:
             return
         if not self.startedWriting:
-            self.answer_problem(problem)
+            self.send_error(problem)
         elif self.channel is not None:
             self.code = problem.status
-            self.site.log_answer(self)
+            self.site.log_response(self)
             self.channel.abort()
 
     def write(self, data: bytes) -> None:
@@ -275,7 +275,7 @@ class Request(server.Request):
 
     def _done(self) -> None:
         self.finished = 1
-        self.site.log_answer(self)
+        self.site.log_response(self)
         self._drop_body()
         channel = self.channel
         self.channel = None

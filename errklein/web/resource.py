@@ -15,15 +15,16 @@ from zope.interface import implementer
 from errklein.ports import WebEvents
 from errklein.running import Runner, WorkerPool
 from errklein.running.time_slices import TimeSlices
+from errklein.web.deadlines import DeadlineSweeper
 from errklein.web.delivery import Delivery, problem_of
+from errklein.web.error_pages import Problem
 from errklein.web.facade.app import Flask
 from errklein.web.facade.request import endpoint_of
-from errklein.web.paths import BadPath, clean_path
-from errklein.web.problems import Problem
-from errklein.web.request import Request
+from errklein.web.http1 import RequestRejected
+from errklein.web.paths import clean_path
+from errklein.web.request import HTTPRequest
 from errklein.web.routes import Match, NoRoute, Rebuilding, Route, Routes
 from errklein.web.settings import WebSettings
-from errklein.web.sweeper import Sweeper
 from errklein.webhooks import Hook
 
 _STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
@@ -43,12 +44,12 @@ class WebhookResource:
         pool: WorkerPool,
         decoding_pool: WorkerPool,
         settings: WebSettings,
-        sweeper: Sweeper,
+        sweeper: DeadlineSweeper,
     ) -> None:
         self.runner = runner
         self.pool = pool
         self.decoding_pool = decoding_pool
-        self.turns = TimeSlices(reactor)
+        self.time_slices = TimeSlices(reactor)
         """The time slice of each turn of the reactor that generators share."""
         self.settings = settings
         self.events: WebEvents | None = None
@@ -56,13 +57,13 @@ class WebhookResource:
         self.routes = Routes(reactor, self._execute, lambda hook, by: self.tell("hook_shadowed", hook, by))
         self.stopping = False
         self._sweeper = sweeper
-        self._open: dict[Request, Delivery] = {}
+        self._open: dict[HTTPRequest, Delivery] = {}
         self._idle: list[Deferred[None]] = []
 
     # What the site asks.
 
-    def refusal(self, request: Request, length: int | None, expects: bool) -> Problem | None:
-        """Why the body of a request isn't wanted; see `site.Gate`."""
+    def check_headers(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
+        """Why the body of a request isn't wanted; see `site.RequestHandler`."""
         if self.stopping:
             return _STOPPING
         hook: Hook | None = None
@@ -70,10 +71,10 @@ class WebhookResource:
             hook = self.match(request).route.hook
         except Rebuilding:
             pass
-        except NoRoute as nowhere:
+        except NoRoute as no_route:
             if expects:
-                return problem_of(nowhere, request.method)
-        except BadPath as bad:
+                return problem_of(no_route, request.method)
+        except RequestRejected as bad:
             if expects:
                 return Problem(bad.status, bad.detail)
         if hook is not None and hook.declaration.max_body is not None:
@@ -82,19 +83,19 @@ class WebhookResource:
             return Problem(413, f"the body is larger than {request.body_limit} bytes")
         return None
 
-    def handle(self, request: Request) -> None:
-        """Answer a request; see `site.Gate`."""
+    def handle(self, request: HTTPRequest) -> None:
+        """Answer a request; see `site.RequestHandler`."""
         if self.stopping:
-            request.answer_problem(_STOPPING)
+            request.send_error(_STOPPING)
             return
         delivery = self._open[request] = Delivery(self, request)
         delivery.dispatch()
-        if not delivery.answered:
+        if not delivery.responded:
             self._sweeper.watch(delivery)
 
     def render(self, request: IRequest) -> int:
         """Answer a request, as any resource does."""
-        assert isinstance(request, Request)
+        assert isinstance(request, HTTPRequest)
         self.handle(request)
         return NOT_DONE_YET
 
@@ -108,9 +109,9 @@ class WebhookResource:
 
     # What deliveries ask.
 
-    def match(self, request: Request) -> Match:
-        """The route for a request. Raises BadPath, NoRoute or Rebuilding."""
-        match = self.routes.remembered(request.path, request.method)
+    def match(self, request: HTTPRequest) -> Match:
+        """The route for a request. Raises RequestRejected, NoRoute or Rebuilding."""
+        match = self.routes.cached_match(request.path, request.method)
         if match is not None:
             return match
         if request.bad_target is not None:
@@ -119,7 +120,7 @@ class WebhookResource:
             raise request.bad_target
         return self.routes.match(request.path, clean_path(request.path), request.method)
 
-    def _execute(self, request: Request, route: Route, captures: Mapping[str, Any]) -> None:
+    def _execute(self, request: HTTPRequest, route: Route, captures: Mapping[str, Any]) -> None:
         self._open[request].run(route, captures)
 
     def settled(self, delivery: Delivery) -> None:

@@ -22,10 +22,10 @@ from werkzeug.routing import RequestRedirect
 from werkzeug.routing.map import MapAdapter
 
 from errklein.running import place
-from errklein.web.claims import Claims, HookKey, RouteInfo
+from errklein.web.precedence import HookKey, RouteInfo, RoutePrecedence
 from errklein.webhooks import Hook
 
-_MEMORY = 1024
+_MATCH_CACHE_SIZE = 1024
 _AT_ONCE = 24
 _SLICE = 12
 
@@ -98,13 +98,13 @@ class Routes:
         self._reactor = reactor
         self._execute = execute
         self._shadowed = shadowed
-        self._claims = Claims()
+        self._precedence = RoutePrecedence()
         self._routes: dict[str, Route] = {}
         self._of_hook: dict[HookKey, list[Route]] = {}
         self._number = 0
         self._app, self._adapter = _new_app()
-        self._memory: dict[tuple[bytes, bytes], Match] = {}
-        self._gone = 0
+        self._match_cache: dict[tuple[bytes, bytes], Match] = {}
+        self._stale = 0
         self._building: IDelayedCall | None = None
         self._rebuilt: list[Deferred[None]] = []
         self._held: dict[str, list[Deferred[None]]] = {}
@@ -114,13 +114,13 @@ class Routes:
     @staticmethod
     def refused(hooks: Iterable[Hook]) -> list[str]:
         """What `replace` would say against the hooks' rules, a line for each."""
-        said = []
+        errors = []
         for hook in hooks:
             try:
                 _bind(_new_app()[0], hook, hook.declaration.rule, hook.declaration.methods, hook.name, hook.handler)
             except RuleError as error:
-                said.append(str(error))
-        return said
+                errors.append(str(error))
+        return errors
 
     def replace(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> None:
         """Make these all of the owner's hooks, in one step, and end a hold. Raises RuleError and changes nothing.
@@ -128,18 +128,18 @@ class Routes:
         `place` is the owner's number in the order of activation, by default the next one. Of two hooks that claim a URL
         and verb, that of the lower place answers. What an owner that has hooks already claims in addition comes last.
         """
-        old = self._claims.of(owner)
+        old = self._precedence.of(owner)
         try:
             self._install(owner, hooks, place)
         except RuleError:
             self._install(owner, old)
             raise
-        for hook, by in self._claims.newly_shadowed(hooks, old):
+        for hook, by in self._precedence.newly_shadowed(hooks, old):
             self._shadowed(hook, by)
         self.release(owner)
 
     def _install(self, owner: str, hooks: Sequence[Hook], place: int | None = None) -> None:
-        self._settle(self._claims.replace(owner, hooks, place))
+        self._settle(self._precedence.replace(owner, hooks, place))
 
     def remove(self, owner: str) -> None:
         """Forget the owner's hooks, and end a hold."""
@@ -170,11 +170,11 @@ class Routes:
 
     def hooks(self) -> Sequence[RouteInfo]:
         """Every hook, by plugin in the order of activation, with what it answers now."""
-        return [self._claims.info(hook) for hook in self._claims.hooks()]
+        return [self._precedence.info(hook) for hook in self._precedence.hooks()]
 
-    def remembered(self, path: bytes, method: bytes) -> Match | None:
+    def cached_match(self, path: bytes, method: bytes) -> Match | None:
         """The match for an escaped path that was matched before and has no variable in its rule."""
-        return self._memory.get((path, method))
+        return self._match_cache.get((path, method))
 
     def match(self, raw_path: bytes, path: str, raw_method: bytes) -> Match:
         """The route for a path and verb. Raises NoRoute or Rebuilding."""
@@ -187,15 +187,15 @@ class Routes:
             if route is not None and route.hook is not None:
                 match = Match(route, captures)
                 if not captures:
-                    if len(self._memory) >= _MEMORY:
-                        self._memory.clear()
-                    self._memory[raw_path, raw_method] = match
+                    if len(self._match_cache) >= _MATCH_CACHE_SIZE:
+                        self._match_cache.clear()
+                    self._match_cache[raw_path, raw_method] = match
                 return match
         except MethodNotAllowed as refused:
             allowed = frozenset(refused.valid_methods or ())
         except (NotFound, RequestRedirect):
             pass
-        if self._gone:
+        if self._stale:
             self._rebuild()
             raise Rebuilding(self._when_rebuilt())
         raise NoRoute(allowed)
@@ -214,11 +214,11 @@ class Routes:
 
     def _settle(self, keys: set[HookKey]) -> None:
         """Make the routes of these hooks follow the claims."""
-        current = {hook.key: hook for hook in self._claims.hooks() if hook.key in keys}
+        current = {hook.key: hook for hook in self._precedence.hooks() if hook.key in keys}
         added = []
         for key in sorted(keys):
             hook = current.get(key)
-            methods = frozenset() if hook is None else frozenset(self._claims.won_by(hook))
+            methods = frozenset() if hook is None else frozenset(self._precedence.won_by(hook))
             kept = []
             for route in self._of_hook.get(key, ()):
                 if hook is not None and route.rule == hook.declaration.rule and route.methods <= methods:
@@ -228,7 +228,7 @@ class Routes:
                 else:
                     route.hook = None
                     del self._routes[route.endpoint]
-                    self._gone += 1
+                    self._stale += 1
             if hook is not None and methods:
                 self._number += 1
                 route = Route(f"{hook}#{self._number}", hook, methods)
@@ -239,13 +239,13 @@ class Routes:
                 self._of_hook[key] = kept
             else:
                 self._of_hook.pop(key, None)
-        self._memory.clear()
-        if self._gone and len(self._routes) <= _AT_ONCE and self._building is None:
+        self._match_cache.clear()
+        if self._stale and len(self._routes) <= _AT_ONCE and self._building is None:
             self._swap(self._build(list(self._routes.values())))
         else:
             for route in added:
                 self._add(self._app, route)
-            if self._gone > len(self._routes):
+            if self._stale > len(self._routes):
                 self._rebuild()
 
     def _add(self, app: Klein, route: Route) -> None:
@@ -273,13 +273,13 @@ class Routes:
             self._building = self._reactor.callLater(0, self._build_slice, app, adapter, done)
             return
         self._building = None
-        self._swap((app, adapter), gone=len(done - set(self._routes)))
+        self._swap((app, adapter), stale=len(done - set(self._routes)))
 
-    def _swap(self, built: tuple[Klein, MapAdapter], gone: int = 0) -> None:
-        """Use another application, in which `gone` routes are stale already."""
+    def _swap(self, built: tuple[Klein, MapAdapter], stale: int = 0) -> None:
+        """Use another application, in which `stale` routes are stale already."""
         self._app, self._adapter = built
-        self._gone = gone
-        self._memory.clear()
+        self._stale = stale
+        self._match_cache.clear()
         waiting, self._rebuilt = self._rebuilt, []
         for rebuilt in waiting:
             rebuilt.callback(None)

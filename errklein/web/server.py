@@ -82,5 +82,5 @@ class WebServer:
         """Stop listening and break off every connection."""
         self.site.drop_connections()
         self.site.sweeper.stop()
-        self.resource.turns.stop()
+        self.resource.time_slices.stop()
         return gatherResults([self._closing, self.listeners.close_all()]).addCallback(lambda _: None)

@@ -14,23 +14,23 @@ from twisted.web.http import datetimeToString
 
 from errklein.running import context
 from errklein.web.channel import Channel
+from errklein.web.deadlines import DeadlineSweeper
+from errklein.web.error_pages import Problem
 from errklein.web.http1 import Head
-from errklein.web.problems import Problem
-from errklein.web.request import Request
+from errklein.web.request import HTTPRequest
 from errklein.web.settings import WebSettings
-from errklein.web.sweeper import Sweeper
 
 
-class Gate(Protocol):
+class RequestHandler(Protocol):
     """Decides about requests, before and after their body has come."""
 
-    def refusal(self, request: Request, length: int | None, expects: bool) -> Problem | None:
+    def check_headers(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
         """Why a request's body of `length` bytes (None: not told) isn't wanted; None if it is.
 
         With `expects` the client waits for the answer before it sends the body. Sets the request's `body_limit`.
         """
 
-    def handle(self, request: Request) -> None:
+    def handle(self, request: HTTPRequest) -> None:
         """Answer a request that is complete."""
 
 
@@ -39,16 +39,16 @@ class Site(server.Site):
 
     log = Logger(namespace="errklein.web.access")  # type: ignore[assignment]
     protocol = Channel  # type: ignore[assignment]
-    requestFactory = Request  # type: ignore[assignment]
+    requestFactory = HTTPRequest  # type: ignore[assignment]
     noisy = False
 
-    gate: Gate
+    handler: RequestHandler
 
     def __init__(self, reactor: Any, settings: WebSettings) -> None:
         super().__init__(None, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
         self.settings = settings
         self.stopping = False
-        self.sweeper = Sweeper(reactor)
+        self.sweeper = DeadlineSweeper(reactor)
         self.now = reactor.seconds
         self.call_later = reactor.callLater
         self._channels: set[Channel] = set()
@@ -57,9 +57,9 @@ class Site(server.Site):
         self._date_second = -1
         self._date = self._date_line = b""
 
-    def serve(self, gate: Gate) -> None:
-        """Let `gate` answer the requests."""
-        self.gate = self.resource = gate
+    def serve(self, handler: RequestHandler) -> None:
+        """Let `handler` answer the requests."""
+        self.handler = self.resource = handler
 
     def startFactory(self) -> None:
         """Called by Twisted for each port. Twisted's own access log, and its timer, aren't used."""
@@ -78,9 +78,9 @@ class Site(server.Site):
         """HTTP/1.1 alone: senders of webhooks don't need HTTP/2, and Twisted's has known faults."""
         return [b"http/1.1"]
 
-    def build_request(self, channel: Channel, head: Head) -> Request:
+    def build_request(self, channel: Channel, head: Head) -> HTTPRequest:
         """The request that a head announces."""
-        return Request(channel, self, head, self.next_request_id())
+        return HTTPRequest(channel, self, head, self.next_request_id())
 
     def next_request_id(self) -> str:
         """An id that no other request has, in this process or in an earlier one."""
@@ -121,7 +121,7 @@ class Site(server.Site):
         for channel in list(self._channels):
             channel.abort()
 
-    def log_answer(self, request: Request) -> None:
+    def log_response(self, request: HTTPRequest) -> None:
         """Write the access log's line for a request that has been answered."""
         copy_context().run(
             self._log,
@@ -135,7 +135,7 @@ class Site(server.Site):
             duration=self.now() - request.begun,
         )
 
-    def log_refusal(self, channel: Channel, problem: Problem, request_id: str) -> None:
+    def log_rejection(self, channel: Channel, problem: Problem, request_id: str) -> None:
         """Write the access log's line for bytes that were no request."""
         copy_context().run(
             self._log,

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from errklein.web.certificates import CertificateStore, Directory, SeparateFiles, Source
+from errklein.web.certificates import CertificateDirectory, CertificateFiles, CertificateSource, CertificateStore
 
 _ARGUMENTS = {
     "ssl": ("port", "privateKey", "certKey", "interface", "backlog", "extraCertChain"),
@@ -62,14 +62,14 @@ def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEn
         if "path" not in arguments:
             raise ValueError("'path' is missing")
         port, interface = arguments.get("port", "443"), "::"
-        source: Source = Directory(Path(arguments["path"]).absolute())
+        source: CertificateSource = CertificateDirectory(Path(arguments["path"]).absolute())
     else:
         if "port" not in arguments:
             raise ValueError("ssl: needs a port")
         port, interface = arguments["port"], ""
         key = arguments.get("privateKey", "server.pem")
         chain = arguments.get("extraCertChain")
-        source = SeparateFiles(
+        source = CertificateFiles(
             Path(key).absolute(),
             Path(arguments.get("certKey", key)).absolute(),
             None if chain is None else Path(chain).absolute(),

@@ -35,7 +35,7 @@ def parse_urlencoded(form: bytes, encoding: str = "utf-8", errors: str = "strict
     """
     if form.count(b"&") >= MAX_FIELDS:
         raise BadForm(f"the form has more than {MAX_FIELDS} fields")
-    reader = _Reader(form, encoding, errors)
+    reader = _FormReader(form, encoding, errors)
     pairs = []
     start = 0
     while start < len(form):
@@ -52,7 +52,7 @@ def _found(form: bytes, sign: bytes, start: int, end: int) -> int:
     return end if place < 0 else place
 
 
-class _Reader:
+class _FormReader:
     """Decodes the names and values of one form, and counts what in them is no text."""
 
     def __init__(self, form: bytes, encoding: str, errors: str) -> None:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import PoolStopped, Runner, WorkerPool
-from errklein.web import Answer, WebServer, WebSettings
+from errklein.web import ClientResponse, WebServer, WebSettings
 from errklein.web.channel import Channel
 from errklein.webhooks import Hook, HookDeclaration
 
@@ -122,24 +122,24 @@ class WebCase(SynchronousTestCase):
         body: bytes = b"",
         content_type: str = "",
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-    ) -> Deferred[Answer]:
+    ) -> Deferred[ClientResponse]:
         """Send a request."""
         pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
         if content_type:
             pairs.append(("Content-Type", content_type))
         return self.web.client().request(method, url, pairs, body)
 
-    def ask(self, *args: Any, **kwargs: Any) -> Answer:
+    def ask(self, *args: Any, **kwargs: Any) -> ClientResponse:
         """Send a request, and let threads work until it is answered."""
-        return self.answer_to(self.start(*args, **kwargs))
+        return self.response_to(self.start(*args, **kwargs))
 
-    def answer_to(self, answer: Deferred[Answer]) -> Answer:
+    def response_to(self, response: Deferred[ClientResponse]) -> ClientResponse:
         """Let threads work until the request is answered."""
         limit = time.monotonic() + 10
-        while not answer.called and time.monotonic() < limit:
+        while not response.called and time.monotonic() < limit:
             self.clock.advance(0)
             self.clock.turn(0.05)
-        return self.successResultOf(answer)
+        return self.successResultOf(response)
 
     def connect(self) -> Connection:
         """Open a connection."""
@@ -157,9 +157,9 @@ class WebCase(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(kind)), expected)
 
 
-def ignore_stop(answer: Deferred[Any]) -> None:
+def ignore_stop(response: Deferred[Any]) -> None:
     """Let a request that is never answered go without a word."""
-    answer.addErrback(lambda failure: failure.trap(PoolStopped))
+    response.addErrback(lambda failure: failure.trap(PoolStopped))
 
 
 def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.web import WebSettings
-from errklein.web.certificates import CertificateStore, Directory, SeparateFiles
+from errklein.web.certificates import CertificateDirectory, CertificateFiles, CertificateStore
 from errklein.web.pem import CertificateError
 from errklein.web.site import Site
 from tests.web.authority import Authority, Issued, certificate_of, connect, issue
@@ -47,7 +47,7 @@ class StoreCase(SynchronousTestCase):
 
     def store(self) -> CertificateStore:
         """The certificates in the directory."""
-        return CertificateStore(Directory(self.directory), lambda: self.day)
+        return CertificateStore(CertificateDirectory(self.directory), lambda: self.day)
 
     def client(self) -> ssl.SSLContext:
         """A client that trusts the authority."""
@@ -447,7 +447,7 @@ class RenewalTests(StoreCase):
             (volume / f"..version{number}" / "bot.pem").write_bytes(AUTHORITY.bundle(issued))
         (volume / "..data").symlink_to("..version0")
         (volume / "bot.pem").symlink_to("..data/bot.pem")
-        store = CertificateStore(Directory(volume))
+        store = CertificateStore(CertificateDirectory(volume))
         self.assert_served(store, "pod.example.org", versions[0])
         (volume / "..data_tmp").symlink_to("..version1")
         (volume / "..data_tmp").replace(volume / "..data")
@@ -518,7 +518,7 @@ class SeparateFilesTests(StoreCase):
         self.key = self.write("key", self.issued.key_pem)
         self.certificate = self.write("certificate", self.issued.pem)
         self.chain = self.write("chain", AUTHORITY.intermediate.pem + AUTHORITY.root.pem)
-        source = SeparateFiles(self.key, self.certificate, self.chain)
+        source = CertificateFiles(self.key, self.certificate, self.chain)
         self.certificates = CertificateStore(source, lambda: self.day)
 
     def test_the_chain(self) -> None:

@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from errklein.web import ExpiryWatch, Listeners
-from errklein.web.certificates import CertificateStore, SeparateFiles
+from errklein.web.certificates import CertificateFiles, CertificateStore
 from errklein.web.pem import CertificateError
 from errklein.web.tls import generate_certificate
 from tests.web.authority import issue
@@ -96,6 +96,6 @@ class ExpiryTests(SynchronousTestCase):
         def later() -> datetime:
             return datetime.now(UTC) + timedelta(days=366)
 
-        source = SeparateFiles(self.key, self.certificate)
+        source = CertificateFiles(self.key, self.certificate)
         error = self.assertRaises(CertificateError, CertificateStore, source, later)
         self.assertIn("expired on", str(error))

@@ -117,9 +117,9 @@ class RawTests(WebCase):
                 (b"[" + b"[]," * 1_000_000 + b"1]", json, "lists"),
                 (keys, json, "keys"),
             ):
-                answer = self.ask("POST", path, body, kind)
-                self.assertEqual(answer.status, 413)
-                self.assertIn(reason, answer.text)
+                response = self.ask("POST", path, body, kind)
+                self.assertEqual(response.status, 413)
+                self.assertIn(reason, response.text)
             self.assertIn("None", self.ask("POST", path, b"[" * 100_000, json).text)
 
     def test_deep_json(self) -> None:
@@ -131,9 +131,9 @@ class RawTests(WebCase):
                 return request.get_json()
 
         self.serve(Plugin())
-        answer = self.ask("POST", "/raw", b"[" * 100_000 + b"]" * 100_000, "application/json")
-        self.assertEqual(answer.status, 400)
-        self.assertIn("deep", answer.text)
+        response = self.ask("POST", "/raw", b"[" * 100_000 + b"]" * 100_000, "application/json")
+        self.assertEqual(response.status, 400)
+        self.assertIn("deep", response.text)
 
     def test_other_json(self) -> None:
         """JSON in another UTF is read too, and large JSON."""
@@ -167,7 +167,7 @@ class RawTests(WebCase):
                 ]  # fmt: skip
 
         self.serve(Plugin())
-        answer = self.ask(
+        response = self.ask(
             "GET",
             "/raw/3?x=y",
             headers=[
@@ -181,7 +181,7 @@ class RawTests(WebCase):
             ],
         )
         self.assertEqual(
-            answer.json(),
+            response.json(),
             [
                 "GET", "/raw/3", "http://example.org:81/raw/3?x=y", "example.org:81", "127.0.0.1", "http", "1,2",
                 {"a": "b", "c": "d"}, None, "raw_GET", "/raw/<int:n>", {"n": 3}, None, 25 * 1024 * 1024, "curl", "GET", 0,
@@ -237,13 +237,13 @@ class ContextTests(WebCase):
         first, second = self.start("POST", "/coroutine/1"), self.start("POST", "/coroutine/2")
         gates[1].callback(None)
         gates[0].callback(None)
-        for path, answer in (
+        for path, response in (
             ("/coroutine/1", self.successResultOf(first)),
             ("/coroutine/2", self.successResultOf(second)),
             ("/blocking/3", self.ask("POST", "/blocking/3")),
             ("/items/4", self.ask("POST", "/items/4")),
         ):
-            self.assertEqual(answer.text, f"{path} {answer.header('X-Request-Id')}")
+            self.assertEqual(response.text, f"{path} {response.header('X-Request-Id')}")
         self.assertFalse(flask.has_request_context())
         self.assertEqual(request_id.get(), "-")
 
@@ -323,15 +323,15 @@ class AnsweringTests(WebCase):
             flask.after_this_request(add_header)
             flask.abort(403)
 
-        answer = self.answer_of(aborts)
-        self.assertEqual((answer.status, answer.header("X-Powered-By")), (403, "Errbot"))
+        response = self.answer_of(aborts)
+        self.assertEqual((response.status, response.header("X-Powered-By")), (403, "Errbot"))
 
     def test_abort(self) -> None:
         """It looks as in Flask."""
-        answer = self.answer_of(lambda: flask.abort(403, "Forbidden"))
-        self.assertEqual(answer.status, 403)
-        self.assertEqual(answer.header("Content-Type"), "text/html; charset=utf-8")
-        self.assertIn("<title>403 Forbidden</title>", answer.text)
+        response = self.answer_of(lambda: flask.abort(403, "Forbidden"))
+        self.assertEqual(response.status, 403)
+        self.assertEqual(response.header("Content-Type"), "text/html; charset=utf-8")
+        self.assertIn("<title>403 Forbidden</title>", response.text)
         self.assertEqual(self.answer_of(lambda: flask.abort(flask.Response("mine", 418))).text, "mine")
         self.assertEqual(self.events.failed, [])
 
@@ -364,8 +364,8 @@ class AnsweringTests(WebCase):
             response.call_on_close(lambda: closed.append(1))
             return response
 
-        answer = self.answer_of(stream)
-        self.assertEqual((answer.body, answer.header("Transfer-Encoding")), (b"/b", "chunked"))
+        response = self.answer_of(stream)
+        self.assertEqual((response.body, response.header("Transfer-Encoding")), (b"/b", "chunked"))
         while len(closed) < 2:
             self.assertTrue(self.clock.turn())
 

@@ -60,12 +60,12 @@ class BodyFaultTests(WebCase):
         paths = ("/quick", "/blocking") if path == "/quick" else (path,)
         detail = ""
         for each in paths:
-            answer = self.ask("POST", each, body, content_type, {"Accept": JSON})
-            self.assertEqual(answer.status, status, answer.text)
-            self.assertEqual(answer.header("Content-Type"), "application/problem+json")
-            problem = answer.json()
+            response = self.ask("POST", each, body, content_type, {"Accept": JSON})
+            self.assertEqual(response.status, status, response.text)
+            self.assertEqual(response.header("Content-Type"), "application/problem+json")
+            problem = response.json()
             self.assertEqual(problem["status"], status)
-            self.assertEqual(problem["request_id"], answer.header("X-Request-Id"))
+            self.assertEqual(problem["request_id"], response.header("X-Request-Id"))
             detail = problem["detail"]
         self.assertEqual(self.plugin.got, [])
         self.assertEqual(self.events.failed, [])
@@ -83,8 +83,8 @@ class BodyFaultTests(WebCase):
 
     def test_row_3_declared_charset(self) -> None:
         """JSON is decoded by its declared charset, and one that is unknown is refused with 415."""
-        answer = self.ask("POST", "/quick", '{"a": "é"}'.encode("latin-1"), f"{JSON}; charset=iso-8859-1")
-        self.assertEqual(answer.text, "{'a': 'é'}")
+        response = self.ask("POST", "/quick", '{"a": "é"}'.encode("latin-1"), f"{JSON}; charset=iso-8859-1")
+        self.assertEqual(response.text, "{'a': 'é'}")
         self.plugin.got.clear()
         self.assertIn("klingon", self.refused(415, b"{}", f"{JSON}; charset=klingon"))
 
@@ -107,9 +107,9 @@ class BodyFaultTests(WebCase):
         """413 from the headers alone; the connection is closed, and what comes is not read."""
         connection = self.connect()
         head = b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 100001\r\n\r\n"
-        answer = connection.send(head)
-        self.assertEqual(status_of(answer), 413)
-        self.assertIn(b"Connection: close", answer)
+        response = connection.send(head)
+        self.assertEqual(status_of(response), 413)
+        self.assertIn(b"Connection: close", response)
         self.assertTrue(connection.closed)
         self.assertEqual(connection.send(b"x" * 1000), b"")
         self.assertEqual(self.plugin.got, [])
@@ -135,8 +135,8 @@ class BodyFaultTests(WebCase):
         self.patch(web_request, "_KEPT_IN_MEMORY", 10)
         self.patch(tempfile, "tempdir", "/does/not/exist")
         connection = self.connect()
-        answer = connection.send(b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + b"x" * 20)
-        self.assertEqual(status_of(answer), 503)
+        response = connection.send(b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + b"x" * 20)
+        self.assertEqual(status_of(response), 503)
         self.assertTrue(connection.closed)
         self.assertEqual(self.plugin.got, [])
 
@@ -144,22 +144,22 @@ class BodyFaultTests(WebCase):
         """A body in chunks arrives whole, also at a raw handler."""
         connection = self.connect()
         head = b"POST /raw HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-        answer = connection.send(head + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n")
-        self.assertEqual(status_of(answer), 200)
-        self.assertIn(b"POST b'abcde' None", answer)
+        response = connection.send(head + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n")
+        self.assertEqual(status_of(response), 200)
+        self.assertIn(b"POST b'abcde' None", response)
 
     def test_row_13_large_json_is_parsed_off_the_reactor(self) -> None:
         """JSON over 64 kB for a handler on the reactor is parsed in the webhook pool."""
         body = b"[" + b"1," * 40_000 + b"1]"
-        answer = self.start("POST", "/quick", body, JSON)
-        self.assertNoResult(answer)
-        self.assertEqual(self.answer_to(answer).status, 200)
+        response = self.start("POST", "/quick", body, JSON)
+        self.assertNoResult(response)
+        self.assertEqual(self.response_to(response).status, 200)
         self.assertEqual(len(self.plugin.got[0]), 40_001)
 
     def test_row_14_gzip(self) -> None:
         """A compressed body is refused with 415."""
-        answer = self.ask("POST", "/quick", b"\x1f\x8b", JSON, {"Content-Encoding": "gzip"})
-        self.assertEqual(answer.status, 415)
+        response = self.ask("POST", "/quick", b"\x1f\x8b", JSON, {"Content-Encoding": "gzip"})
+        self.assertEqual(response.status, 415)
 
     def test_row_15_truncated_body(self) -> None:
         """When the client hangs up in the middle of a body no plugin is called, and nothing is logged."""
@@ -203,8 +203,8 @@ class BodyFaultTests(WebCase):
     def test_row_22_get_with_body(self) -> None:
         """It is read, and is the payload; the next request on the connection is not disturbed."""
         connection = self.connect()
-        answers = connection.send(request("GET", "/quick", b"[1]") + request("GET", "/quick"))
-        self.assertEqual(answers.count(b"HTTP/1.1 200 OK"), 2)
+        responses = connection.send(request("GET", "/quick", b"[1]") + request("GET", "/quick"))
+        self.assertEqual(responses.count(b"HTTP/1.1 200 OK"), 2)
         self.assertEqual(self.plugin.got, [[1], ""])
 
     def test_row_22_post_without_length(self) -> None:

@@ -142,19 +142,19 @@ class RaisingTests(WebCase):
         events: list[LogEvent] = []
         globalLogPublisher.addObserver(events.append)
         try:
-            answer = self.ask("POST", path, b"{}", "application/json")
+            response = self.ask("POST", path, b"{}", "application/json")
         finally:
             globalLogPublisher.removeObserver(events.append)
-        self.assertEqual(answer.status, 500)
-        self.assertEqual(answer.header("Content-Type"), "application/problem+json")
-        self.assertNotIn("hunter2", answer.text + str(answer.headers))
-        self.assertNotIn(kind.__name__, answer.text)
+        self.assertEqual(response.status, 500)
+        self.assertEqual(response.header("Content-Type"), "application/problem+json")
+        self.assertNotIn("hunter2", response.text + str(response.headers))
+        self.assertNotIn(kind.__name__, response.text)
         self.logged_failures(kind)
         [event] = [event for event in events if "log_failure" in event]
         self.assertEqual((event["plugin"], event["handler"], event["method"]), ("Raises", handler, "POST"))
-        self.assertEqual(event["request_id"], answer.header("X-Request-Id"))
+        self.assertEqual(event["request_id"], response.header("X-Request-Id"))
         [(hook, request_id, failure)] = self.events.failed
-        self.assertEqual((hook, request_id), (f"Raises.{handler}", answer.header("X-Request-Id")))
+        self.assertEqual((hook, request_id), (f"Raises.{handler}", response.header("X-Request-Id")))
         self.assertIsInstance(failure.value, kind)
         self.events.failed.clear()
         self.assertEqual(self.ask("POST", "/fine").text, "OK")
@@ -166,9 +166,9 @@ class RaisingTests(WebCase):
 
     def test_row_37_a_browser_gets_html(self) -> None:
         """The page names the request."""
-        answer = self.ask("GET", "/coroutine", headers={"Accept": "text/html"})
-        self.assertEqual(answer.header("Content-Type"), "text/html; charset=utf-8")
-        self.assertIn(str(answer.header("X-Request-Id")), answer.text)
+        response = self.ask("GET", "/coroutine", headers={"Accept": "text/html"})
+        self.assertEqual(response.header("Content-Type"), "text/html; charset=utf-8")
+        self.assertIn(str(response.header("X-Request-Id")), response.text)
         self.logged_failures(RuntimeError)
 
     def test_row_38_a_handler_tries_to_leave(self) -> None:
@@ -196,8 +196,8 @@ class RealReactorTests(TestCase):
         self.addCleanup(web.site.sweeper.stop)
         web.routes.replace("Raises", hooks_of(Raises()))
         for how in ("exit", "interrupt", "generator"):
-            answer = await web.client().request("POST", f"/leave-coroutine/{how}")
-            self.assertEqual(answer.status, 500)
+            response = await web.client().request("POST", f"/leave-coroutine/{how}")
+            self.assertEqual(response.status, 500)
         self.assertEqual((await web.client().request("POST", "/fine")).text, "OK")
         self.assertEqual(len(events.failed), 3)
         self.assertEqual(len(self.flushLoggedErrors()), 3)
@@ -216,12 +216,12 @@ class ReturningTests(WebCase):
         """Assert what the sender gets when a handler returns the value, for each kind of handler."""
         for path in ("/blocking", "/coroutine", "/on_reactor"):
             self.plugin.value = value() if callable(value) else value
-            answer = self.ask("POST", path)
-            self.assertEqual((answer.status, answer.body), (status, body), f"{path} {value!r}")
+            response = self.ask("POST", path)
+            self.assertEqual((response.status, response.body), (status, body), f"{path} {value!r}")
             if content_type is not None:
-                self.assertEqual(answer.header("Content-Type"), content_type)
-            if answer.header("Transfer-Encoding") is None:
-                self.assertEqual(answer.header("Content-Length"), str(len(body)))
+                self.assertEqual(response.header("Content-Type"), content_type)
+            if response.header("Transfer-Encoding") is None:
+                self.assertEqual(response.header("Content-Length"), str(len(body)))
 
     def test_row_39_falsy_values(self) -> None:
         """They are an empty 200."""
@@ -245,17 +245,17 @@ class ReturningTests(WebCase):
         self.returned(("x", {"Content-Type": "text/plain"}), 200, b"x", "text/plain")
         self.returned(("x", 418, [("X-Tea", "yes")]), 418, b"x")
         self.plugin.value = ("x", 418, [("X-Tea", "yes"), ("Date", "never"), ("Connection", "upgrade")])
-        answer = self.ask("POST", "/coroutine")
-        self.assertEqual(answer.header("X-Tea"), "yes")
-        self.assertNotEqual(answer.header("Date"), "never")
-        self.assertEqual(answer.header("Connection"), "close")
+        response = self.ask("POST", "/coroutine")
+        self.assertEqual(response.header("X-Tea"), "yes")
+        self.assertNotEqual(response.header("Date"), "never")
+        self.assertEqual(response.header("Connection"), "close")
 
     def test_row_39_no_content(self) -> None:
         """204 has neither a body nor a length."""
         self.plugin.value = ("", 204)
         for path in ("/blocking", "/coroutine"):
-            answer = self.ask("POST", path)
-            self.assertEqual((answer.status, answer.body, answer.header("Content-Length")), (204, b"", None))
+            response = self.ask("POST", path)
+            self.assertEqual((response.status, response.body, response.header("Content-Length")), (204, b"", None))
 
     def test_row_39_generators(self) -> None:
         """Each item is sent as it comes."""
@@ -381,9 +381,9 @@ class WaitingTests(WebCase):
 
     def test_row_41_a_late_failure_is_still_logged(self) -> None:
         """And the bot is told of it."""
-        answer = self.start("POST", "/coroutine")
+        response = self.start("POST", "/coroutine")
         self.pass_time(61)
-        self.assertEqual(self.successResultOf(answer).status, 504)
+        self.assertEqual(self.successResultOf(response).status, 504)
         self.plugin.waiting[0].errback(Failure(RuntimeError()))
         self.logged_failures(RuntimeError)
         self.assertEqual(len(self.events.failed), 1)
@@ -410,8 +410,8 @@ class WaitingTests(WebCase):
         self.assertEqual(self.ask("POST", "/quick", b"[" + b"1," * 50_000 + b"1]").text, "OK")
         self.assertEqual((self.pool.running, self.pool.waiting), (20, 30))
         self.plugin.gate.set()
-        for answer in waiting:
-            self.assertEqual(self.answer_to(answer).text, "OK")
+        for response in waiting:
+            self.assertEqual(self.response_to(response).text, "OK")
 
     def test_row_44_the_pool_is_exhausted(self) -> None:
         """The queue is bounded in number and in time; beyond it there is 503 with Retry-After."""
@@ -420,18 +420,18 @@ class WaitingTests(WebCase):
         self.assertEqual((refused.status, refused.header("Retry-After")), (503, "10"))
         self.assertNoResult(waiting[219])
         self.pass_time(10.5)
-        self.assertEqual([self.successResultOf(answer).status for answer in waiting[20:]], [503] * 200)
+        self.assertEqual([self.successResultOf(response).status for response in waiting[20:]], [503] * 200)
         self.plugin.gate.set()
-        self.assertEqual({self.answer_to(answer).status for answer in waiting[:20]}, {200})
+        self.assertEqual({self.response_to(response).status for response in waiting[:20]}, {200})
         self.assertEqual(self.events.failed, [])
 
     def test_row_60_the_grace_period_is_over(self) -> None:
         """What still waits for a thread is told 503, and never begins."""
         waiting = [self.start("POST", "/blocking") for _ in range(25)]
         self.web.refuse_waiting()
-        self.assertEqual([self.successResultOf(answer).status for answer in waiting[20:]], [503] * 5)
+        self.assertEqual([self.successResultOf(response).status for response in waiting[20:]], [503] * 5)
         self.plugin.gate.set()
-        self.assertEqual({self.answer_to(answer).status for answer in waiting[:20]}, {200})
+        self.assertEqual({self.response_to(response).status for response in waiting[:20]}, {200})
         self.assertEqual(self.plugin.ended, ["blocking"] * 20)
         self.assertEqual(self.events.failed, [])
 
@@ -492,10 +492,10 @@ class GoneTests(WebCase):
                 return items()
 
         self.serve(Streams())
-        answers = [self.start("POST", path) for path in ("/blocking", "/coroutine")]
+        responses = [self.start("POST", path) for path in ("/blocking", "/coroutine")]
         self.assertTrue(self.clock.turn())
         self.pass_time(61)
-        self.assertEqual([self.successResultOf(answer).status for answer in answers], [504, 504])
+        self.assertEqual([self.successResultOf(response).status for response in responses], [504, 504])
         self.assertEqual(len(self.events.overdue), 2)
         later.callback(None)
         gate.set()
@@ -519,14 +519,14 @@ class GoneTests(WebCase):
                 return pieces()
 
         self.serve(Streams())
-        answer = self.start("POST", "/items")
+        response = self.start("POST", "/items")
         begun.callback(None)
         gates[0].callback("one")
         self.pass_time(61)
         idle = self.web.when_idle()
         self.assertNoResult(idle)
         gates[1].callback("two")
-        self.assertEqual(self.successResultOf(answer).text, "onetwo")
+        self.assertEqual(self.successResultOf(response).text, "onetwo")
         self.successResultOf(idle)
 
     def test_row_41_a_resource_never_finishes(self) -> None:
@@ -546,9 +546,9 @@ class GoneTests(WebCase):
                 return Never()
 
         self.serve(Plugin())
-        answer = self.start("POST", "/never")
+        response = self.start("POST", "/never")
         self.pass_time(60.5)
-        self.assertEqual(self.successResultOf(answer).status, 504)
+        self.assertEqual(self.successResultOf(response).status, 504)
         rendered[0].write(b"too late")
         rendered[0].finish()
         self.assertEqual(len(self.events.overdue), 1)
@@ -648,12 +648,12 @@ class StatusTests(WebCase):
         self.serve(Raises())
         ids = set()
         for path in ("/fine", "/nowhere", "/coroutine"):
-            answer = self.ask("POST", path)
-            ids.add(answer.header("X-Request-Id"))
-            self.assertIsNotNone(answer.header("Date"))
-            self.assertEqual(answer.header("Content-Length"), str(len(answer.body)))
-            self.assertIsNone(answer.header("Server"))
-            self.assertNotIn("wisted", str(answer.headers))
+            response = self.ask("POST", path)
+            ids.add(response.header("X-Request-Id"))
+            self.assertIsNotNone(response.header("Date"))
+            self.assertEqual(response.header("Content-Length"), str(len(response.body)))
+            self.assertIsNone(response.header("Server"))
+            self.assertNotIn("wisted", str(response.headers))
         self.assertEqual(len(ids - {None}), 3)
         self.logged_failures(RuntimeError)
         self.assertEqual(status_of(self.connect().send(request("POST", "/fine"))), 200)

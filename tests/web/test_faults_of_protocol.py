@@ -131,10 +131,10 @@ class ProtocolFaultTests(WebCase):
             "X: a\rb",
         ):
             connection = self.connect()
-            answer = connection.send(
+            response = connection.send(
                 f"POST /hello HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n0\r\n\r\nGET /hello".encode()
             )
-            self.assertIn(status_of(answer), (400, 501), headers)
+            self.assertIn(status_of(response), (400, 501), headers)
             self.assertTrue(connection.closed, headers)
 
     def test_row_29_slashes(self) -> None:
@@ -147,9 +147,9 @@ class ProtocolFaultTests(WebCase):
     def test_row_31_line_ends_in_what_a_plugin_sets(self) -> None:
         """They never become a header."""
         for path in ("/header", "/status", "/reason"):
-            answer = self.connect().send(request("POST", path, b"a\r\nX-Evil: 1"))
-            self.assertNotIn(b"\r\nX-Evil", answer, path)
-            self.assertIn(status_of(answer), (200, 299, 500))
+            response = self.connect().send(request("POST", path, b"a\r\nX-Evil: 1"))
+            self.assertNotIn(b"\r\nX-Evil", response, path)
+            self.assertIn(status_of(response), (200, 299, 500))
         self.flushLoggedErrors()
 
     def test_row_33_expectation_that_is_refused(self) -> None:
@@ -189,19 +189,19 @@ class DeadlineTests(WebCase):
         """Send the bytes one each second, again and again; returns after how many the server had enough, and why."""
         connection = self.connect()
         second = 0
-        answer = b""
+        response = b""
         while not connection.closed:
             self.assertLess(second, seconds, "the server is still waiting")
-            answer = connection.send(data[second : second + 1] or b"x")
+            response = connection.send(data[second : second + 1] or b"x")
             self.pass_time(1)
-            answer += connection.received()
+            response += connection.received()
             second += 1
-        return second, answer
+        return second, response
 
     def test_row_34_slow_headers(self) -> None:
         """408 after ten seconds, though a byte comes each second."""
-        seconds, answer = self.trickle(b"GET / HTTP/1.1\r\nX: ", 60)
-        self.assertEqual(status_of(answer), 408)
+        seconds, response = self.trickle(b"GET / HTTP/1.1\r\nX: ", 60)
+        self.assertEqual(status_of(response), 408)
         self.assertEqual(seconds, 10)
 
     def test_row_34_slow_body(self) -> None:
@@ -259,14 +259,14 @@ class DeadlineTests(WebCase):
             connection.channel.pauseProducing()
 
         self.patch(connection, "write", write_and_be_full)
-        answer = connection.send(request("GET", "/huge"))
-        self.assertLess(len(answer), 1_000_000)
+        response = connection.send(request("GET", "/huge"))
+        self.assertLess(len(response), 1_000_000)
         for _ in range(20):
             self.pass_time(20)
             connection.channel.resumeProducing()
-            answer += connection.received()
+            response += connection.received()
         self.assertFalse(connection.disconnected)
-        head, _, body = answer.partition(b"\r\n\r\n")
+        head, _, body = response.partition(b"\r\n\r\n")
         self.assertIn(b"Content-Length: 2000000", head)
         self.assertNotIn(b"chunked", head)
         self.assertEqual(len(body), 2_000_000)

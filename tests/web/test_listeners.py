@@ -29,7 +29,7 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionP
 
 from errklein.running import Runner, WorkerPool
 from errklein.web import ListenError, Listeners, WebServer, WebSettings
-from errklein.web.certificates import CertificateStore, SeparateFiles
+from errklein.web.certificates import CertificateFiles, CertificateStore
 from errklein.web.listeners import identify
 from errklein.web.pem import CertificateError
 from errklein.web.site import Site
@@ -243,9 +243,9 @@ class ListeningTests(TestCase):
         assert client.transport is not None
         client.transport.write(request("GET", "/large") + request("GET", "/hello"))
         client.transport.write(request("GET", "/hello", b"", "Connection: close"))
-        answers = await client.closed
-        self.assertEqual(answers.count(b"HTTP/1.1 200 OK"), 3)
-        self.assertTrue(answers.endswith(b"hello "))
+        responses = await client.closed
+        self.assertEqual(responses.count(b"HTTP/1.1 200 OK"), 3)
+        self.assertTrue(responses.endswith(b"hello "))
 
     async def test_a_proxy_in_front(self) -> None:
         """haproxy's protocol tells where the client is."""
@@ -309,11 +309,11 @@ class ListeningTests(TestCase):
         assert client.transport is not None
         client.transport.write(request("POST", "/hello", b"", "Content-Length: 99999999"))
         client.transport.write(b"x" * 500_000)
-        answer = b""
-        while b"\r\n\r\n" not in answer:
+        response = b""
+        while b"\r\n\r\n" not in response:
             await _turn(self.reactor)
-            answer = client.data
-        self.assertTrue(answer.startswith(b"HTTP/1.1 413"))
+            response = client.data
+        self.assertTrue(response.startswith(b"HTTP/1.1 413"))
         client.transport.abortConnection()  # type: ignore[attr-defined]
         await client.closed
 
@@ -382,9 +382,9 @@ class ListeningTests(TestCase):
             client: Collector = await connectProtocol(endpoint, Collector())  # type: ignore[arg-type]
             assert client.transport is not None
             client.transport.write(sent)
-            answer = await client.closed
-            self.assertEqual(status_of(answer), status)
-            self.assertIn(str(status).encode(), answer.partition(b"\r\n\r\n")[2])
+            response = await client.closed
+            self.assertEqual(status_of(response), status)
+            self.assertIn(str(status).encode(), response.partition(b"\r\n\r\n")[2])
 
     async def test_a_silent_client_blocks_nobody(self) -> None:
         """One that never begins its handshake."""
@@ -434,7 +434,7 @@ class CertificateTests(SynchronousTestCase):
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self.assertIsInstance(key.curve, ec.SECP256R1)
         self.assertEqual(key.public_key(), loaded.public_key())
-        CertificateStore(SeparateFiles(self.key, self.certificate))
+        CertificateStore(CertificateFiles(self.key, self.certificate))
 
     def test_unusable(self) -> None:
         """One line says what is wrong."""
@@ -451,7 +451,7 @@ class CertificateTests(SynchronousTestCase):
             (self.key, nonsense, "can't be read"),
             (other_key, self.certificate, "doesn't match"),
         ):
-            error = self.assertRaises(CertificateError, CertificateStore, SeparateFiles(key, certificate))
+            error = self.assertRaises(CertificateError, CertificateStore, CertificateFiles(key, certificate))
             self.assertIn(word, str(error))
             self.assertNotIn("\n", str(error))
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from errklein.running import WorkerPool
-from errklein.web import Answer
+from errklein.web import ClientResponse
 from errklein.webhooks import webhook
 from tests.web.kit import WebCase, hooks_of
 
@@ -85,8 +85,8 @@ class ReloadTests(WebCase):
         Versioned.newest = 0
         self.serve(versions[0])
         self.serve(Neighbour())
-        open_requests: list[Deferred[Answer]] = []
-        answered: list[Answer] = []
+        open_requests: list[Deferred[ClientResponse]] = []
+        answered: list[ClientResponse] = []
         number = 0
 
         def fill() -> None:
@@ -116,8 +116,8 @@ class ReloadTests(WebCase):
         while any(not request.called for request in open_requests):
             self.clock.turn(0.005)
             self.clock.advance(0.25)
-        self.assertEqual({answer.status for answer in answered}, {200})
-        self.assertEqual({int(answer.text) for answer in answered} - {0}, set(range(1, 51)))
+        self.assertEqual({response.status for response in answered}, {200})
+        self.assertEqual({int(response.text) for response in answered} - {0}, set(range(1, 51)))
         self.assertEqual([late for version in versions for late in version.late], [])
         self.assertEqual(self.events.failed, [])
 
@@ -134,7 +134,7 @@ class ReloadTests(WebCase):
         self.assertEqual(self.pool.waiting, 10)
         self.serve(Gated("new", gate), "Gated")
         gate.set()
-        texts = [self.answer_to(request).text for request in (*requests, parked)]
+        texts = [self.response_to(request).text for request in (*requests, parked)]
         self.assertEqual(texts, ["old"] * 20 + ["new"] * 11)
 
     def test_row_46_a_thread_wakes_up_after_the_reload(self) -> None:
@@ -150,7 +150,7 @@ class ReloadTests(WebCase):
         self.serve(Gated("new", gate), "Gated")
         for target in sleeping:
             threading.Thread(target=target, daemon=True).start()
-        self.assertEqual(self.answer_to(request).text, "new")
+        self.assertEqual(self.response_to(request).text, "new")
 
     def test_row_46_a_thread_becomes_free_during_the_hold(self) -> None:
         """A request that waited for it waits on for the new code."""
@@ -162,12 +162,12 @@ class ReloadTests(WebCase):
         old.wait_for(20)
         self.web.routes.hold("Gated")
         gate.set()
-        self.assertEqual([self.answer_to(request).text for request in requests[:20]], ["old"] * 20)
+        self.assertEqual([self.response_to(request).text for request in requests[:20]], ["old"] * 20)
         while self.clock.turn(0.05):
             pass
         self.assertNoResult(requests[20])
         self.serve(Gated("new", gate), "Gated")
-        self.assertEqual(self.answer_to(requests[20]).text, "new")
+        self.assertEqual(self.response_to(requests[20]).text, "new")
 
     def test_row_46_a_route_goes_while_a_request_waits_for_a_thread(self) -> None:
         """404."""
@@ -179,7 +179,7 @@ class ReloadTests(WebCase):
         old.wait_for(20)
         self.web.routes.remove("Gated")
         gate.set()
-        self.assertEqual([self.answer_to(request).status for request in requests], [200] * 20 + [404])
+        self.assertEqual([self.response_to(request).status for request in requests], [200] * 20 + [404])
 
     def test_row_46_a_blocking_handler_becomes_a_coroutine(self) -> None:
         """A request that waits for a thread is answered by it, on the reactor, with its new declaration."""
@@ -198,7 +198,7 @@ class ReloadTests(WebCase):
         old.wait_for(20)
         self.serve(Later(), "Gated")
         gate.set()
-        self.assertEqual([self.answer_to(request).text for request in requests], ["old"] * 20 + ["new 1"])
+        self.assertEqual([self.response_to(request).text for request in requests], ["old"] * 20 + ["new 1"])
 
     def test_row_46_a_large_body_is_parsed_during_the_reload(self) -> None:
         """A handler on the reactor whose payload comes from a thread is the one that is there then."""
@@ -208,7 +208,7 @@ class ReloadTests(WebCase):
         Versioned.newest = 1
         newer = Versioned(self.clock, 1)
         self.web.routes.replace("Versioned", hooks_of(newer))
-        self.assertEqual(self.answer_to(request).text, "1")
+        self.assertEqual(self.response_to(request).text, "1")
 
     def test_a_hold_that_never_ends(self) -> None:
         """A request that waits in vain gets 503 when its time is over."""

@@ -54,13 +54,13 @@ class RoutesTests(RoutesCase):
     def test_remembered(self) -> None:
         """A match without variables is remembered until anything changes."""
         self.routes.replace("A", [hook("A", "a", "/a"), hook("A", "b", "/b/<x>")])
-        self.assertIsNone(self.routes.remembered(b"/a", b"POST"))
+        self.assertIsNone(self.routes.cached_match(b"/a", b"POST"))
         self.found("/a")
         self.found("/b/1")
-        self.assertEqual(self.routes.remembered(b"/a", b"POST"), self.routes.match(b"/a", "/a", b"POST"))
-        self.assertIsNone(self.routes.remembered(b"/b/1", b"POST"))
+        self.assertEqual(self.routes.cached_match(b"/a", b"POST"), self.routes.match(b"/a", "/a", b"POST"))
+        self.assertIsNone(self.routes.cached_match(b"/b/1", b"POST"))
         self.routes.remove("A")
-        self.assertIsNone(self.routes.remembered(b"/a", b"POST"))
+        self.assertIsNone(self.routes.cached_match(b"/a", b"POST"))
 
     def test_removal(self) -> None:
         """What a plugin had answered is 404, and other rules that were hidden behind it come to light."""

@@ -62,9 +62,9 @@ class StoppingTests(WebCase):
         self.assertEqual(self.successResultOf(self.start("POST", "/quick")).status, 503)
         self.assertNoResult(done)
         self.plugin.gates[0].callback("the last word")
-        answer = busy.received()
-        self.assertEqual(status_of(answer), 200)
-        self.assertTrue(answer.endswith(b"the last word"))
+        response = busy.received()
+        self.assertEqual(status_of(response), 200)
+        self.assertTrue(response.endswith(b"the last word"))
         self.assertTrue(busy.closed)
         self.successResultOf(done)
         self.successResultOf(self.web.when_idle())
@@ -103,14 +103,14 @@ class ConnectionTests(WebCase):
         self.plugin.gates[0].callback("one")
         self.assertEqual(len(self.plugin.gates), 2)
         self.plugin.gates[1].callback("two")
-        answers = connection.received().split(b"HTTP/1.1 ")
-        self.assertEqual([answer[:3] for answer in answers], [b"", b"200", b"404", b"200"])
+        responses = connection.received().split(b"HTTP/1.1 ")
+        self.assertEqual([response[:3] for response in responses], [b"", b"200", b"404", b"200"])
 
     def test_many_pipelined_requests(self) -> None:
         """Thousands at once don't exhaust the stack."""
         connection = self.connect()
-        answers = connection.send(request("POST", "/quick") * 3000)
-        self.assertEqual(answers.count(b"HTTP/1.1 200 OK"), 3000)
+        responses = connection.send(request("POST", "/quick") * 3000)
+        self.assertEqual(responses.count(b"HTTP/1.1 200 OK"), 3000)
 
     def test_pipelined_requests_leave_turns_to_others(self) -> None:
         """What one client sends at once is handled in several turns of the reactor, if it takes its time, and in order."""
@@ -124,15 +124,15 @@ class ConnectionTests(WebCase):
 
         self.serve(Busy())
         connection = self.connect()
-        answers = connection.send(b"".join(request("POST", f"/busy/{number}") for number in range(10)))
-        self.assertEqual(answers.count(b"HTTP/1.1 200 OK"), 3)
+        responses = connection.send(b"".join(request("POST", f"/busy/{number}") for number in range(10)))
+        self.assertEqual(responses.count(b"HTTP/1.1 200 OK"), 3)
         other = self.connect()
         self.assertEqual(status_of(other.send(request("POST", "/quick"))), 200)
-        answers += connection.send(request("POST", "/busy/10"))
-        while self.clock.getDelayedCalls() and answers.count(b"HTTP/1.1 200 OK") < 11:
+        responses += connection.send(request("POST", "/busy/10"))
+        while self.clock.getDelayedCalls() and responses.count(b"HTTP/1.1 200 OK") < 11:
             self.clock.advance(0)
-            answers += connection.received()
-        self.assertEqual(re.findall(rb"<(\d+)>", answers), [b"%d" % number for number in range(11)])
+            responses += connection.received()
+        self.assertEqual(re.findall(rb"<(\d+)>", responses), [b"%d" % number for number in range(11)])
         self.assertEqual(connection.producerState, "producing")
 
     def test_a_flood_behind_a_slow_request(self) -> None:
@@ -148,10 +148,10 @@ class ConnectionTests(WebCase):
     def test_byte_by_byte(self) -> None:
         """A request may come in any pieces."""
         connection = self.connect()
-        answer = b""
+        response = b""
         for byte in b"\r\n" + request("POST", "/quick", b'{"a": 1}'):
-            answer += connection.send(bytes([byte]))
-        self.assertEqual(status_of(answer), 200)
+            response += connection.send(bytes([byte]))
+        self.assertEqual(status_of(response), 200)
 
     def test_http_1_0(self) -> None:
         """It is answered, and the connection closed."""
@@ -266,11 +266,11 @@ class MemoryClientTests(WebCase):
 
     def test_what_is_answered(self) -> None:
         """By its names."""
-        answer = self.ask("POST", "/nowhere", headers={"Accept": "application/json"})
-        self.assertEqual((answer.status, answer.reason), (404, "Not Found"))
-        self.assertEqual(answer.header("content-type"), answer.header("Content-Type"))
-        self.assertIsNone(answer.header("X-Nothing"))
-        self.assertEqual(answer.json(), json.loads(answer.text))
+        response = self.ask("POST", "/nowhere", headers={"Accept": "application/json"})
+        self.assertEqual((response.status, response.reason), (404, "Not Found"))
+        self.assertEqual(response.header("content-type"), response.header("Content-Type"))
+        self.assertIsNone(response.header("X-Nothing"))
+        self.assertEqual(response.json(), json.loads(response.text))
 
     def test_limits_hold(self) -> None:
         """It goes the same way as a request from outside."""

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from errklein.running import Runner, WorkerPool
 from errklein.web import WebServer
-from errklein.web.streams import StreamStalled
+from errklein.web.streaming import StreamStalled
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.web.kit import Connection, WebCase, WebClock, hooks_of, request, status_of

@@ -13,7 +13,7 @@ from errklein.web.facade.request import Request
 from errklein.web.facade.response import Response, jsonify, make_response
 
 
-class Config(dict[str, Any]):
+class FlaskConfig(dict[str, Any]):
     """Settings, as Flask's application has them."""
 
     def from_mapping(self, *mappings: Any, **settings: Any) -> bool:
@@ -41,7 +41,7 @@ class Flask:
     def __init__(self, import_name: str = "errklein", **_: Any) -> None:
         self.import_name = self.name = import_name
         self.root_path = str(Path.cwd())
-        self.config = Config(
+        self.config = FlaskConfig(
             DEBUG=False,
             TESTING=False,
             SECRET_KEY=None,

@@ -22,7 +22,7 @@ from errklein.webhooks import Hook
 
 if TYPE_CHECKING:
     from errklein.web.facade.app import Flask
-    from errklein.web.request import Request as IncomingRequest
+    from errklein.web.request import HTTPRequest
 
 _current: ContextVar[RequestContext | None] = ContextVar("errklein.web.context", default=None)
 
@@ -53,7 +53,7 @@ class Globals:
         def __getattr__(self, name: str) -> Any: ...
 
 
-class Home(Protocol):
+class FacadeServer(Protocol):
     """What a context knows of the server."""
 
     app: Flask
@@ -65,8 +65,8 @@ class Home(Protocol):
 class RequestContext:
     """One request on its way through a handler. What Flask would make at once is made when it is asked for."""
 
-    def __init__(self, home: Home, incoming: IncomingRequest, hook: Hook, captures: Mapping[str, Any]) -> None:
-        self.home = home
+    def __init__(self, server: FacadeServer, incoming: HTTPRequest, hook: Hook, captures: Mapping[str, Any]) -> None:
+        self.server = server
         self.incoming = incoming
         self.hook = hook
         self.captures = captures
@@ -124,4 +124,4 @@ def has_request_context() -> bool:
 
 request: Request = LocalProxy(lambda: current_context("flask.request").request)  # type: ignore[assignment]
 g: Globals = LocalProxy(lambda: current_context("flask.g").g)  # type: ignore[assignment]
-current_app: Flask = LocalProxy(lambda: current_context("flask.current_app").home.app)  # type: ignore[assignment]
+current_app: Flask = LocalProxy(lambda: current_context("flask.current_app").server.app)  # type: ignore[assignment]

@@ -36,7 +36,7 @@ def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = Non
     `endpoint` is the method's name, or `Plugin.method` for another plugin's. Raises LookupError if there is none.
     """
     context = current_context("flask.url_for")
-    url = context.home.url_for(context.hook, endpoint, values)
+    url = context.server.url_for(context.hook, endpoint, values)
     if _external:
         url = context.request.host_url.rstrip("/") + url
     return url if _anchor is None else f"{url}#{_anchor}"

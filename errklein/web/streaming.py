@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from errklein.web.replies import Reply
-from errklein.web.request import Request
+from errklein.web.request import HTTPRequest
+from errklein.web.responses import PreparedResponse
 
 if TYPE_CHECKING:
     from errklein.web.facade.context import RequestContext
@@ -25,7 +25,7 @@ class StreamStalled(Exception):
 
 
 @implementer(IPushProducer)
-class Stream:
+class ResponseStream:
     """An answer that is being sent in pieces.
 
     The status is sent together with the first item that isn't empty, as in WSGI (PEP 3333), so that a generator that raises
@@ -38,8 +38,8 @@ class Stream:
 
     def __init__(
         self,
-        request: Request,
-        reply: Reply,
+        request: HTTPRequest,
+        response: PreparedResponse,
         context: RequestContext,
         web: WebhookResource,
         timeout: float,
@@ -47,11 +47,11 @@ class Stream:
         ended: Callable[[Failure | None], None],
     ) -> None:
         self._request = request
-        self._reply = reply
+        self._response = response
         self._context = context
         self._runner = web.runner
         self._pool = web.pool
-        self._turns = web.turns
+        self._time_slices = web.time_slices
         self._timeout = timeout
         self._begins = begins
         self._ended = ended
@@ -81,8 +81,8 @@ class Stream:
     def _run(self) -> None:
         # A loop rather than a callback that calls itself: an asynchronous generator may have its next item at once.
         while self._open and not self._paused and not self._pulling:
-            if not self._turns.has_time():
-                self._turns.do(self._run)
+            if not self._time_slices.has_time():
+                self._time_slices.do(self._run)
                 return
             self._pulling = True
             pulled = self._pull()
@@ -92,7 +92,7 @@ class Stream:
                 return
 
     def _pull(self) -> Deferred[Any]:
-        items: Any = self._reply.items
+        items: Any = self._response.items
         with self._context.active():
             if isinstance(items, AsyncIterator):
 
@@ -108,7 +108,7 @@ class Stream:
             self._close()
             return
         request = self._request
-        data = b"" if item is _END else _bytes_of(item)
+        data = b"" if item is _END else _encode(item)
         if request.finished:
             # The client has disconnected or has been answered.
             self._end(None)
@@ -125,8 +125,8 @@ class Stream:
         self._begun = True
         if not self._begins():
             return False
-        has_body = self._request.start_stream(self._reply.status, self._reply.headers)
-        if not self._request.gone:
+        has_body = self._request.start_stream(self._response.status, self._response.headers)
+        if not self._request.disconnected:
             self._request.registerProducer(self, True)  # type: ignore[no-untyped-call]
         return has_body
 
@@ -159,8 +159,8 @@ class Stream:
 
     def _close(self) -> None:
         """Let the generator, or the response it came in, clean up, where it runs."""
-        items: Any = self._reply.items
-        close = self._reply.close or getattr(items, "close", None)
+        items: Any = self._response.items
+        close = self._response.close or getattr(items, "close", None)
         with self._context.active():
             if isinstance(items, AsyncIterator):
                 if hasattr(items, "aclose"):
@@ -169,7 +169,7 @@ class Stream:
                 self._runner.call_in(self._pool, lambda: close, admitted=True).addErrback(lambda _: None)
 
 
-def _bytes_of(item: Any) -> bytes:
+def _encode(item: Any) -> bytes:
     if isinstance(item, str):
         return item.encode()
     if isinstance(item, (bytes, bytearray, memoryview)):

@@ -15,31 +15,31 @@ PERIOD = 0.25
 NEVER = float("inf")
 
 
-class Perishable(Protocol):
+class HasDeadline(Protocol):
     """Something with a deadline."""
 
-    due: float
+    deadline: float
     """When it is due, on the reactor's clock; NEVER if it isn't at the moment."""
 
-    def overdue(self) -> None:
-        """Called once `due` has passed. Must move `due`, or have itself forgotten."""
+    def deadline_passed(self) -> None:
+        """Called once `deadline` has passed. Must move `deadline`, or have itself forgotten."""
 
 
-class Sweeper:
+class DeadlineSweeper:
     """Tells what is overdue, at most `PERIOD` seconds too late."""
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
-        self._watched: set[Perishable] = set()
+        self._watched: set[HasDeadline] = set()
         self._timer: IDelayedCall | None = None
 
-    def watch(self, thing: Perishable) -> None:
+    def watch(self, thing: HasDeadline) -> None:
         """Look at `thing` from now on."""
         self._watched.add(thing)
         if self._timer is None:
             self._timer = self._reactor.callLater(PERIOD, self._sweep)
 
-    def forget(self, thing: Perishable) -> None:
+    def forget(self, thing: HasDeadline) -> None:
         """Look at `thing` no more."""
         self._watched.discard(thing)
 
@@ -53,7 +53,7 @@ class Sweeper:
     def _sweep(self) -> None:
         self._timer = None
         now = self._reactor.seconds()
-        for thing in [thing for thing in self._watched if thing.due <= now]:
-            thing.overdue()
+        for thing in [thing for thing in self._watched if thing.deadline <= now]:
+            thing.deadline_passed()
         if self._watched and self._timer is None:
             self._timer = self._reactor.callLater(PERIOD, self._sweep)

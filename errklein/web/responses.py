@@ -1,7 +1,7 @@
 """From what a handler returned to the bytes of an answer.
 
 The common kinds, text and values for JSON, go the short way; the rest becomes a Werkzeug response first, as does
-everything once `after_this_request` was used. What needs the reactor is passed on as it is, in a `Later`.
+everything once `after_this_request` was used. What needs the reactor is passed on as it is, in a `ReactorValue`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OURS = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "
 
 
 @dataclass(slots=True)
-class Reply:
+class PreparedResponse:
     """An answer ready to be sent. With `items` the body is what they give, one after the other, else `body`."""
 
     status: int
@@ -42,13 +42,13 @@ class Reply:
 
 
 @dataclass(slots=True)
-class Later:
+class ReactorValue:
     """Something that can be made an answer on the reactor only."""
 
     value: Any
 
 
-def reply_for(value: Any, context: RequestContext) -> Reply | Later:
+def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | ReactorValue:
     """The answer for what a handler returned or the HTTPException it raised.
 
     Raises whatever says that it can't be one. Call it with the context active.
@@ -56,15 +56,19 @@ def reply_for(value: Any, context: RequestContext) -> Reply | Later:
     if not context.after:
         kind = type(value)
         if kind is str:
-            return Reply(200, _HTML, value.encode())
+            return PreparedResponse(200, _HTML, value.encode())
         if value is None:
-            return Reply(200, _HTML, b"")
+            return PreparedResponse(200, _HTML, b"")
         if kind is bytes:
-            return Reply(200, _HTML, value)
+            return PreparedResponse(200, _HTML, value)
         if kind is dict or kind is list:
-            return Reply(200, _JSON, json_text.dump_body(value).encode()) if value else Reply(200, _HTML, b"")
+            return (
+                PreparedResponse(200, _JSON, json_text.dump_body(value).encode())
+                if value
+                else PreparedResponse(200, _HTML, b"")
+            )
     if _needs_reactor(value):
-        return Later(value)
+        return ReactorValue(value)
     if isinstance(value, AsyncIterator):
         return _after(Response(), context, value)
     if not isinstance(value, (HTTPException, werkzeug.wrappers.Response)) and not value:
@@ -78,7 +82,7 @@ def _needs_reactor(value: Any) -> bool:
     return bool(IResource.providedBy(value) or IRenderable.providedBy(value) or IResponse.providedBy(value))
 
 
-def _after(response: Any, context: RequestContext, items: AsyncIterator[Any] | None = None) -> Reply:
+def _after(response: Any, context: RequestContext, items: AsyncIterator[Any] | None = None) -> PreparedResponse:
     for function in context.after:
         changed = function(response)
         # Flask wants the response back; the examples of errbot's documentation return nothing.
@@ -91,22 +95,22 @@ def _after(response: Any, context: RequestContext, items: AsyncIterator[Any] | N
     status = response.status_code
     if items is not None:
         headers = [header for header in headers if header[0].lower() != b"content-length"]
-        return Reply(status, headers, b"", items)
+        return PreparedResponse(status, headers, b"", items)
     if response.is_streamed or response.direct_passthrough:
         source = response.response if response.direct_passthrough else response.iter_encoded()
-        return Reply(status, headers, b"", iter(source), response.close)
+        return PreparedResponse(status, headers, b"", iter(source), response.close)
     headers = [header for header in headers if header[0].lower() != b"content-length"]
     body = response.get_data()
     response.close()
-    return Reply(status, headers, body)
+    return PreparedResponse(status, headers, body)
 
 
-def in_pieces(reply: Reply, size: int) -> Reply:
+def split_body(response: PreparedResponse, size: int) -> PreparedResponse:
     """The same answer, its body in pieces of at most that many bytes."""
 
     async def pieces() -> AsyncIterator[bytes]:
-        for begin in range(0, len(reply.body), size):
-            yield reply.body[begin : begin + size]
+        for begin in range(0, len(response.body), size):
+            yield response.body[begin : begin + size]
 
-    headers = [*reply.headers, (b"Content-Length", str(len(reply.body)).encode())]
-    return Reply(reply.status, headers, b"", pieces())
+    headers = [*response.headers, (b"Content-Length", str(len(response.body)).encode())]
+    return PreparedResponse(response.status, headers, b"", pieces())

@@ -32,7 +32,7 @@ class RouteInfo:
         return self.shadowed_by is not None
 
 
-class Claims:
+class RoutePrecedence:
     """The hooks of each owner, and for each URL and verb those that claim it; the first one answers."""
 
     def __init__(self) -> None:

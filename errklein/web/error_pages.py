@@ -19,9 +19,9 @@ class Problem:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def problem_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Headers, bytes]:
+def error_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Headers, bytes]:
     """The headers and the body of the answer that tells the problem."""
-    title = reason_of(problem.status)
+    title = reason_phrase(problem.status)
     headers = list(problem.headers)
     if as_json:
         fields = {
@@ -49,7 +49,7 @@ def wants_json(content_type: bytes, accept: bytes) -> bool:
     return b"json" in content_type.lower() and b"html" not in accept.lower()
 
 
-def reason_of(status: int) -> str:
+def reason_phrase(status: int) -> str:
     """The standard phrase for a status; "Unknown" for one that has none."""
     try:
         return HTTPStatus(status).phrase
