@@ -651,7 +651,7 @@ class TerminalTests(TestCase):
         type_("\x03")
         await interrupted
 
-    async def test_row_57_typed_escapes(self) -> None:
+    async def test_typed_escapes_do_not_reach_terminal(self) -> None:
         """Escapes in a message don't reach the terminal."""
         backend, screen, _ = self.open()
         backend.connect(self.events)

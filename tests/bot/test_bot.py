@@ -357,7 +357,7 @@ class ClashTests(PluginTestCase):
 
     plugins = (Early, Late)
 
-    def test_row_47_two_plugins_claim_one_route(self) -> None:
+    def test_admins_learn_of_route_conflict(self) -> None:
         """The first keeps it, the second has its other hooks, and admins get one message with both names."""
         (warning,) = self.bot.sent_to("@admin")
         for part in ("Early", "Late", "/shared"):

@@ -54,7 +54,7 @@ class Lines(LogCase):
         [line] = self.lines
         self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[errklein\.web#warn\] 3 requests$")
 
-    def test_row_57_forged_lines(self) -> None:
+    def test_log_lines_cannot_be_forged(self) -> None:
         """Line ends, escape sequences and turned writing that a stranger sends stay on the line, readable."""
         self.logger.info("user agent: {agent}", agent="x\r\n2026-01-01 [bot] admin\x1b[2J\u2028\u202egnp.\x9b")
         self.assertEqual(len(self.out.getvalue().split("\n")), 2)

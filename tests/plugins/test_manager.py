@@ -243,7 +243,7 @@ class ReloadTests(PluginFiles):
         self.assertEqual(self.successResultOf(bot.post("/version")).text, "2")
         self.assertEqual(bot.command("!which"), "2")
 
-    def test_row_46_requests_in_flight_finish_on_old_code(self) -> None:
+    def test_requests_in_flight_finish_on_old_code(self) -> None:
         """A request that began before the reload is answered by the old code, one after it by the new."""
         self.write_versioned(1)
         bot = self.start()
@@ -261,7 +261,7 @@ class ReloadTests(PluginFiles):
         self.assertEqual(self.successResultOf(after).text, "2")
         self.assertEqual(len([route for route in bot.routes if "/slow" in route]), 1)
 
-    def test_row_46_requests_during_the_reload_wait_for_the_new_code(self) -> None:
+    def test_requests_during_reload_wait_for_new_code(self) -> None:
         """A request or command that comes while the new code is being activated is refused by nobody."""
         self.write_versioned(1)
         bot = self.start()

@@ -167,7 +167,7 @@ class Blocking(BotPlugin):
 class Foreground(ProcessCase):
     """twistd -n errklein."""
 
-    def test_row_60_sigterm_and_sigint(self) -> None:
+    def test_signals_end_idle_process_at_once(self) -> None:
         """Each ends the process at once if nothing runs, with the status of its signal and without a pid file."""
         for number in (signal.SIGTERM, signal.SIGINT):
             program = self.start()
@@ -176,7 +176,7 @@ class Foreground(ProcessCase):
             self.assertFalse((self.directory / "twistd.pid").exists())
             self.assertNotIn("Traceback", program.text)
 
-    def test_row_60_running_handlers_get_the_grace_period(self) -> None:
+    def test_running_handlers_get_grace_period(self) -> None:
         """Of 15 handlers 14 end and answer; for the one that never does the process waits no longer than it said."""
         self.plugin("Slow", SLOW)
         self.configure(GRACE_PERIOD=1.0)
@@ -196,7 +196,7 @@ class Foreground(ProcessCase):
             self.assertTrue(1.0 < time.monotonic() - signalled < 2.0 + 2.0)
             self.assertIsInstance(endless.exception(), (OSError, http.client.HTTPException))
 
-    def test_row_60_threads_of_plugins_hold_nothing_up(self) -> None:
+    def test_plugin_threads_do_not_delay_exit(self) -> None:
         """Threads that never end, the reactor's among them, don't keep the process alive, nor change its status."""
         self.plugin("Endless", ENDLESS_THREADS)
         self.configure(GRACE_PERIOD=0.5)
@@ -205,7 +205,7 @@ class Foreground(ProcessCase):
         self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
         self.assertFalse((self.directory / "twistd.pid").exists())
 
-    def test_row_60_blocked_reactor(self) -> None:
+    def test_blocked_reactor_ends_after_grace_period(self) -> None:
         """A plugin that blocks the reactor for ever can't keep the process beyond the grace period."""
         self.plugin("Blocking", BLOCKING)
         self.configure(GRACE_PERIOD=0.5)
@@ -218,7 +218,7 @@ class Foreground(ProcessCase):
             self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
         self.assertFalse((self.directory / "twistd.pid").exists())
 
-    def test_row_60_second_signal(self) -> None:
+    def test_second_signal_ends_at_once(self) -> None:
         """A second signal means now, whatever the grace period is."""
         self.plugin("Slow", SLOW)
         self.configure(GRACE_PERIOD=3600.0)
@@ -342,7 +342,7 @@ class Daemon(ProcessCase):
         self.assertFalse((self.directory / "twistd.pid").exists())
         self.assertIn(CONNECTED, self.log)
 
-    def test_row_60_threads_of_plugins_hold_no_daemon_up(self) -> None:
+    def test_plugin_threads_do_not_delay_daemon_exit(self) -> None:
         """A daemon, too, is gone soon after its grace period, its pid file removed."""
         self.plugin("Endless", ENDLESS_THREADS)
         self.configure(GRACE_PERIOD=0.5)
@@ -401,7 +401,7 @@ class WrongSettings(ProcessCase):
         self.assertTrue(line.startswith("errklein: "), line)
         return line
 
-    def test_row_63_port_in_use(self) -> None:
+    def test_port_in_use_stops_start(self) -> None:
         """A port in use is found before the daemon forks."""
         needs_network()
         with socket.socket() as other:
@@ -412,16 +412,16 @@ class WrongSettings(ProcessCase):
             self.assertIn(endpoint, line)
             self.assertIn("Address already in use", line)
 
-    def test_row_63_bad_configuration(self) -> None:
+    def test_failing_config_names_line(self) -> None:
         """A configuration that doesn't run is named with the line."""
         (self.directory / "config.py").write_text("BACKEND = 'Null'\nBOT_ADMINS = (\n")
         self.assertIn("config.py, line 2: ", self.refusal("errklein"))
 
-    def test_row_63_unreadable_key(self) -> None:
+    def test_missing_key_is_named(self) -> None:
         """A private key that isn't there is named."""
         self.assertIn("/nowhere/key.pem", self.refusal("errklein", "--web", "ssl:0:privateKey=/nowhere/key.pem"))
 
-    def test_row_63_conversation_in_a_daemon(self) -> None:
+    def test_daemon_without_config_is_refused(self) -> None:
         """Without any configuration there would be a conversation, which a daemon can't have."""
         (self.directory / "config.py").unlink()
         line = self.refusal("errklein")

@@ -201,13 +201,13 @@ class TroubleTests(SQLiteCase):
         self.path.mkdir(mode=0o700)
         self.assertIn("can't be opened", self.error_of_opening())
 
-    def test_row_61_kill_9_in_a_write(self) -> None:
+    def test_kill_9_loses_no_stored_value(self) -> None:
         """A process is killed in the middle of its assignments: each that had returned is there, the file is sound."""
         outcome = kill_during_assignments(self.path, 3000, 1700)
         self.assertGreaterEqual(outcome.returned, 1700)
         self.assertEqual((outcome.lost, outcome.integrity), (0, "ok"))
 
-    def test_row_62_disk_full(self) -> None:
+    def test_full_disk_keeps_old_values(self) -> None:
         """When nothing more fits: a clear error, old values intact, and all goes on once there is room."""
         self.open().close()
         connected: list[sqlite3.Connection] = []
@@ -236,7 +236,7 @@ class TroubleTests(SQLiteCase):
         store.set("key", "x" * 1_000_000)
         self.assertEqual(len(store.get("key")), 1_000_000)
 
-    def test_row_62_disk_really_full(self) -> None:
+    def test_full_file_system_keeps_old_values(self) -> None:
         """On a file system of 256 kB: a clear error, what was stored before is there, also after a restart."""
         mount = 'mount -t tmpfs -o size=256k tmpfs "$0" && exec "$@"'
         command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(self.directory)]

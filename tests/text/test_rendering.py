@@ -244,7 +244,7 @@ class UntrustedTextTests(SynchronousTestCase):
             self.assertEqual(render(text), text)
         self.assertLess(process_time() - begun, 1)
 
-    def test_row_57_terminal_escapes(self) -> None:
+    def test_terminal_escapes_are_removed(self) -> None:
         """Sequences that would clear the screen, set the title or colour the text are gone in every rendering."""
         for render in RENDERERS:
             for evil in (
@@ -256,14 +256,14 @@ class UntrustedTextTests(SynchronousTestCase):
                 self.assertEqual("ab", render(evil))
                 self.assertTrue(render(f"**x** {evil}").endswith("ab"))
 
-    def test_row_57_escapes_as_entities(self) -> None:
+    def test_escapes_as_entities_are_removed(self) -> None:
         """Control characters written as entities or hidden in links and tables are gone, too."""
         for render in RENDERERS:
             self.assertEqual("a[2Jb", render("a&#27;[2J&#x7f;b"))
             self.assertEqual("l (http://h/[2J)", render("[l](http://h/&#27;[2J)"))
             self.assertIn("a[2J", render("a&#27;[2J|b\n-|-\nc|d"))
 
-    def test_row_54_no_formatting_from_outside(self) -> None:
+    def test_irc_formatting_is_removed(self) -> None:
         """IRC's own codes in a text are gone, newlines are the only way to another line."""
         self.assertEqual("abcd\nQUIT", to_irc("a\x02b\x0304c\x01\x0fd\r\nQUIT").replace("04", ""))
 

@@ -44,7 +44,7 @@ class ExpiryTests(SynchronousTestCase):
         self.day += timedelta(days=days)
         self.reactor.advance(days * 86400)
 
-    def test_row_63_warns_30_7_and_1_days_before(self) -> None:
+    def test_warns_30_7_and_1_days_before(self) -> None:
         """There is one warning at each stage, and one when it is too late."""
         self.pass_days(334)
         self.assertEqual(self.warnings, [])
@@ -90,7 +90,7 @@ class ExpiryTests(SynchronousTestCase):
             self.assertIn(f"{directory}/{name}.pem ({endpoint})", warning)
             self.assertIn(text, warning)
 
-    def test_row_63_expired_certificates_are_refused(self) -> None:
+    def test_expired_certificate_cannot_be_used(self) -> None:
         """A certificate that has expired can't be listened with, and the error says since when."""
 
         def later() -> datetime:

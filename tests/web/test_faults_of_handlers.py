@@ -159,19 +159,19 @@ class RaisingTests(WebCase):
         self.events.failed.clear()
         self.assertEqual(self.ask("POST", "/fine").text, "OK")
 
-    def test_row_37_a_handler_raises(self) -> None:
+    def test_raising_handler_gets_500(self) -> None:
         """500 without a word of the error, one log entry with its place, and the bot is told; for every kind."""
         for handler in ("blocking", "coroutine", "inline"):
             self.failed(f"/{handler}", RuntimeError, handler)
 
-    def test_row_37_a_browser_gets_html(self) -> None:
+    def test_error_page_for_browsers_is_html(self) -> None:
         """The page names the request."""
         response = self.ask("GET", "/coroutine", headers={"Accept": "text/html"})
         self.assertEqual(response.header("Content-Type"), "text/html; charset=utf-8")
         self.assertIn(str(response.header("X-Request-Id")), response.text)
         self.logged_failures(RuntimeError)
 
-    def test_row_38_a_handler_tries_to_leave(self) -> None:
+    def test_system_exit_gets_500(self) -> None:
         """What would end a process is an error like any other."""
         for how, kind in (("exit", SystemExit), ("interrupt", KeyboardInterrupt), ("generator", GeneratorExit)):
             self.failed(f"/leave/{how}", kind, "leave")
@@ -185,7 +185,7 @@ class RaisingTests(WebCase):
 class RealReactorTests(TestCase):
     """Row 38 on the reactor that the tests run on, which may be asyncio's."""
 
-    async def test_row_38_a_coroutine_tries_to_leave(self) -> None:
+    async def test_system_exit_keeps_reactor_running(self) -> None:
         """The reactor goes on."""
         from twisted.internet import reactor
 
@@ -223,12 +223,12 @@ class ReturningTests(WebCase):
             if response.header("Transfer-Encoding") is None:
                 self.assertEqual(response.header("Content-Length"), str(len(body)))
 
-    def test_row_39_falsy_values(self) -> None:
+    def test_falsy_values_are_empty_200(self) -> None:
         """They are an empty 200."""
         for value in (None, "", b"", 0, False, [], {}, ()):
             self.returned(value, 200, b"", "text/html; charset=utf-8")
 
-    def test_row_39_text_bytes_and_json(self) -> None:
+    def test_text_bytes_and_json(self) -> None:
         """Text and bytes are the body; dicts and lists are JSON."""
         self.returned("é", 200, "é".encode(), "text/html; charset=utf-8")
         self.returned(b"\xff", 200, b"\xff", "text/html; charset=utf-8")
@@ -237,7 +237,7 @@ class ReturningTests(WebCase):
         self.returned([1, "é"], 200, b'[1,"\\u00e9"]\n', "application/json")
         self.returned(["\ud800"], 200, b'["\\ud800"]\n', "application/json")
 
-    def test_row_39_tuples(self) -> None:
+    def test_tuples(self) -> None:
         """A body with a status, with headers, or with both."""
         self.returned(("made", 201), 201, b"made")
         self.returned(("made", "201 CREATED"), 201, b"made")
@@ -250,14 +250,14 @@ class ReturningTests(WebCase):
         self.assertNotEqual(response.header("Date"), "never")
         self.assertEqual(response.header("Connection"), "close")
 
-    def test_row_39_no_content(self) -> None:
+    def test_no_content_has_no_length(self) -> None:
         """204 has neither a body nor a length."""
         self.plugin.value = ("", 204)
         for path in ("/blocking", "/coroutine"):
             response = self.ask("POST", path)
             self.assertEqual((response.status, response.body, response.header("Content-Length")), (204, b"", None))
 
-    def test_row_39_generators(self) -> None:
+    def test_generators_are_streamed(self) -> None:
         """Each item is sent as it comes."""
 
         def items() -> Iterator[Any]:
@@ -273,7 +273,7 @@ class ReturningTests(WebCase):
         self.returned(lambda: later(), 200, b"ab")
         self.returned(lambda: (items(), 201), 201, b"abc")
 
-    def test_row_39_what_only_twisted_has(self) -> None:
+    def test_results_of_twisted(self) -> None:
         """Deferreds, coroutines, resources, renderables and Klein's responses."""
 
         def fired(value: Any) -> Deferred[Any]:
@@ -294,7 +294,7 @@ class ReturningTests(WebCase):
         ):
             self.returned(value, status, body)
 
-    def test_row_39_generators_of_something_else(self) -> None:
+    def test_generator_of_invalid_items_gets_500(self) -> None:
         """500; a number isn't taken for that many zeros."""
         for item in (3, 3_000_000_000_000, None, ["a"]):
             for path in ("/blocking", "/coroutine"):
@@ -302,7 +302,7 @@ class ReturningTests(WebCase):
                 self.assertEqual(self.ask("POST", path).status, 500)
                 self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
-    def test_row_39_what_cannot_be_an_answer(self) -> None:
+    def test_unsupported_result_gets_500(self) -> None:
         """500, and the log says what was returned and what may be."""
         for value, word in ((1, "int"), (True, "bool"), (object(), "object"), (3.5, "float"), (("a", 1, {}, 2), "4")):
             for path in ("/blocking", "/coroutine"):
@@ -312,13 +312,13 @@ class ReturningTests(WebCase):
                 self.assertIn(word, str(failure.value))
                 self.assertIn("may return", str(failure.value))
 
-    def test_row_39_json_that_is_none(self) -> None:
+    def test_nan_in_json_gets_500(self) -> None:
         """NaN is never sent."""
         self.plugin.value = {"a": float("nan")}
         self.assertEqual(self.ask("POST", "/coroutine").status, 500)
         self.logged_failures(ValueError)
 
-    def test_row_40_answers_that_cannot_be_sent(self) -> None:
+    def test_invalid_response_gets_500(self) -> None:
         """500, and the sender doesn't wait for ever."""
         for value in (
             "lone \ud800",
@@ -350,7 +350,7 @@ class WaitingTests(WebCase):
         self.addCleanup(self.plugin.gate.set)
         self.serve(self.plugin)
 
-    def test_row_41_a_handler_never_finishes(self) -> None:
+    def test_hanging_handler_gets_504(self) -> None:
         """504 when the time is over, told once; the handler runs on, and keeps its thread."""
         blocking = self.start("POST", "/blocking")
         coroutine = self.start("POST", "/coroutine")
@@ -373,13 +373,13 @@ class WaitingTests(WebCase):
         self.assertEqual(self.plugin.ended, ["blocking", "coroutine"])
         self.assertEqual(self.runner.running(self.plugin), 0)
 
-    def test_row_41_time_of_one_route(self) -> None:
+    def test_timeout_of_one_route(self) -> None:
         """A route may have its own."""
         hurried = self.start("POST", "/hurried")
         self.pass_time(5.5)
         self.assertEqual(self.successResultOf(hurried).status, 504)
 
-    def test_row_41_a_late_failure_is_still_logged(self) -> None:
+    def test_late_failure_is_logged(self) -> None:
         """And the bot is told of it."""
         response = self.start("POST", "/coroutine")
         self.pass_time(61)
@@ -388,7 +388,7 @@ class WaitingTests(WebCase):
         self.logged_failures(RuntimeError)
         self.assertEqual(len(self.events.failed), 1)
 
-    def test_row_42_the_client_hangs_up(self) -> None:
+    def test_handler_continues_after_disconnect(self) -> None:
         """The handler goes on to its end, and nothing is said about it."""
         for path in ("/blocking", "/coroutine"):
             connection = self.connect()
@@ -401,7 +401,7 @@ class WaitingTests(WebCase):
         self.assertEqual((self.events.failed, self.events.overdue), ([], []))
         self.successResultOf(self.web.when_idle())
 
-    def test_row_43_blocking_handlers_hold_up_nobody(self) -> None:
+    def test_busy_threads_do_not_delay_coroutines(self) -> None:
         """While every thread is busy, a handler on the reactor answers at once."""
         waiting = [self.start("POST", "/blocking") for _ in range(50)]
         self.assertEqual((self.pool.running, self.pool.waiting), (20, 30))
@@ -413,7 +413,7 @@ class WaitingTests(WebCase):
         for response in waiting:
             self.assertEqual(self.response_to(response).text, "OK")
 
-    def test_row_44_the_pool_is_exhausted(self) -> None:
+    def test_exhausted_pool_gets_503(self) -> None:
         """The queue is bounded in number and in time; beyond it there is 503 with Retry-After."""
         waiting = [self.start("POST", "/blocking") for _ in range(220)]
         refused = self.successResultOf(self.start("POST", "/blocking"))
@@ -425,7 +425,7 @@ class WaitingTests(WebCase):
         self.assertEqual({self.response_to(response).status for response in waiting[:20]}, {200})
         self.assertEqual(self.events.failed, [])
 
-    def test_row_60_the_grace_period_is_over(self) -> None:
+    def test_waiting_requests_get_503_when_stopping(self) -> None:
         """What still waits for a thread is told 503, and never begins."""
         waiting = [self.start("POST", "/blocking") for _ in range(25)]
         self.web.refuse_waiting()
@@ -439,7 +439,7 @@ class WaitingTests(WebCase):
 class GoneTests(WebCase):
     """Row 42 for answers in pieces, and row 41 for Twisted's resources."""
 
-    def test_row_42_the_client_hangs_up_in_the_middle_of_a_stream(self) -> None:
+    def test_disconnect_closes_generator(self) -> None:
         """The generator is closed, and nothing is logged."""
         ended: list[str] = []
         gate = threading.Event()
@@ -468,7 +468,7 @@ class GoneTests(WebCase):
         self.assertEqual(self.events.failed, [])
         self.successResultOf(self.web.when_idle())
 
-    def test_row_41_a_generator_yields_nothing(self) -> None:
+    def test_hanging_generator_gets_504(self) -> None:
         """504, plain or asynchronous, and the generator goes on to its end."""
         ended: list[str] = []
         gate = threading.Event()
@@ -529,7 +529,7 @@ class GoneTests(WebCase):
         self.assertEqual(self.successResultOf(response).text, "onetwo")
         self.successResultOf(idle)
 
-    def test_row_41_a_resource_never_finishes(self) -> None:
+    def test_hanging_resource_gets_504(self) -> None:
         """504, and what it writes later is dropped."""
         rendered: list[Any] = []
 
@@ -557,7 +557,7 @@ class GoneTests(WebCase):
 class PartialTests(WebCase):
     """Row 45."""
 
-    def test_row_45_an_error_after_a_part_was_sent(self) -> None:
+    def test_failing_stream_aborts_connection(self) -> None:
         """The connection is broken off: the client can tell, and nothing is glued to what it has."""
 
         class Streams:
@@ -592,7 +592,7 @@ class PartialTests(WebCase):
 class ClaimTests(WebCase):
     """Row 47."""
 
-    def test_row_47_two_plugins_claim_one_route(self) -> None:
+    def test_first_of_two_plugins_keeps_route(self) -> None:
         """The first active one keeps it, the second is told about, and takes over when the first goes."""
 
         class Plugin:
@@ -620,7 +620,7 @@ class ClaimTests(WebCase):
         self.assertEqual(self.ask("POST", "/shared/a").text, "second a")
         self.assertEqual(self.ask("GET", "/shared/a").status, 405)
 
-    def test_row_47_equal_method_names(self) -> None:
+    def test_equal_method_names_do_not_clash(self) -> None:
         """They never clash."""
 
         class Plugin:

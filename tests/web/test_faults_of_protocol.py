@@ -71,24 +71,24 @@ class ProtocolFaultTests(WebCase):
         """The status that a request for the path is answered with."""
         return status_of(self.connect().send(request("GET", path)))
 
-    def test_row_23_dot_segments(self) -> None:
+    def test_dot_segments_get_404(self) -> None:
         """404, with escapes too, and no handler sees them."""
         for path in ("/files/../../etc/passwd", "/../x", "/files/%2e%2e/x", "/%2e%2e%2fetc", "/files/%2e%2e%2fx", "/."):
             self.assertEqual(self.status_for(path), 404, path)
 
-    def test_row_24_escaped_slash(self) -> None:
+    def test_escaped_slash_gets_400(self) -> None:
         """400, and never a separator."""
         for path in ("/admin%2fx", "/admin%2Fx", "/item/a%2fb"):
             self.assertEqual(self.status_for(path), 400, path)
         self.assertEqual(self.status_for("/admin/x"), 200)
 
-    def test_row_25_odd_escapes(self) -> None:
+    def test_invalid_escapes_get_400(self) -> None:
         """NUL, line ends, broken escapes and what isn't UTF-8 are refused with 400, on known paths and unknown ones."""
         for path in ("/item/a%00", "/item/%0d%0aX", "/item/%zz", "/item/%", "/item/%ff", "/item/\xff", "/no/%7f"):
             self.assertEqual(self.status_for(path), 400, path)
         self.assertIn(b"item \xc3\xa9", self.connect().send(request("GET", "/item/%C3%A9")))
 
-    def test_row_26_long_head(self) -> None:
+    def test_long_head_gets_414_or_431(self) -> None:
         """414 for a request line, 431 for headers of more than 16 kB, complete or not."""
         connection = self.connect()
         self.assertEqual(status_of(connection.send(b"GET /" + b"x" * 17_000)), 414)
@@ -98,7 +98,7 @@ class ProtocolFaultTests(WebCase):
         many = [f"X-{number}: 1" for number in range(501)]
         self.assertEqual(status_of(self.connect().send(request("GET", "/hello", b"", *many))), 431)
 
-    def test_row_27_host(self) -> None:
+    def test_invalid_host_gets_400(self) -> None:
         """None, two, or an odd one: 400."""
         for host in (
             b"",
@@ -115,7 +115,7 @@ class ProtocolFaultTests(WebCase):
         long = "Host: " + "a" * 64
         self.assertEqual(status_of(self.connect().send(f"GET /hello HTTP/1.1\r\n{long}\r\n\r\n".encode())), 400)
 
-    def test_row_28_smuggling(self) -> None:
+    def test_ambiguous_framing_gets_400(self) -> None:
         """What two parsers could take for two different requests is refused, and the connection closed."""
         for headers in (
             "Content-Length: 5\r\nTransfer-Encoding: chunked",
@@ -137,14 +137,14 @@ class ProtocolFaultTests(WebCase):
             self.assertIn(status_of(response), (400, 501), headers)
             self.assertTrue(connection.closed, headers)
 
-    def test_row_29_slashes(self) -> None:
+    def test_trailing_and_doubled_slashes(self) -> None:
         """One trailing slash may be there or not, without a redirect; doubled slashes lead nowhere."""
         for path in ("/hello", "/hello/", "/item/a", "/item/a/"):
             self.assertEqual(self.status_for(path), 200, path)
         for path in ("/hello//", "//hello", "/item//a", "/files/a//b"):
             self.assertEqual(self.status_for(path), 404, path)
 
-    def test_row_31_line_ends_in_what_a_plugin_sets(self) -> None:
+    def test_line_ends_never_add_headers(self) -> None:
         """They never become a header."""
         for path in ("/header", "/status", "/reason"):
             response = self.connect().send(request("POST", path, b"a\r\nX-Evil: 1"))
@@ -152,7 +152,7 @@ class ProtocolFaultTests(WebCase):
             self.assertIn(status_of(response), (200, 299, 500))
         self.flushLoggedErrors()
 
-    def test_row_33_expectation_that_is_refused(self) -> None:
+    def test_rejected_expectation_gets_final_status(self) -> None:
         """The final status comes first, and 100 only for a body that is wanted."""
         expect = "Expect: 100-continue"
         for path, length, status in (("/hello", 30_000_000, 413), ("/nowhere", 5, 404), ("/hello", 5, 100)):
@@ -198,13 +198,13 @@ class DeadlineTests(WebCase):
             second += 1
         return second, response
 
-    def test_row_34_slow_headers(self) -> None:
+    def test_slow_headers_get_408(self) -> None:
         """408 after ten seconds, though a byte comes each second."""
         seconds, response = self.trickle(b"GET / HTTP/1.1\r\nX: ", 60)
         self.assertEqual(status_of(response), 408)
         self.assertEqual(seconds, 10)
 
-    def test_row_34_slow_body(self) -> None:
+    def test_slow_body_gets_408(self) -> None:
         """408 after thirty seconds, though a byte comes each second."""
         connection = self.connect()
         connection.send(request("POST", "/hello", b"", "Content-Length: 100"))
@@ -216,7 +216,7 @@ class DeadlineTests(WebCase):
         self.assertEqual(status_of(connection.received()), 408)
         self.assertTrue(connection.closed)
 
-    def test_row_34_idle_connection(self) -> None:
+    def test_idle_connection_is_closed(self) -> None:
         """It is closed without a word after sixty seconds, new or used."""
         new = self.connect()
         used = self.connect()
@@ -227,7 +227,7 @@ class DeadlineTests(WebCase):
         self.assertTrue(new.closed and used.closed)
         self.assertEqual(new.received() + used.received(), b"")
 
-    def test_row_34_slow_read(self) -> None:
+    def test_unread_response_aborts_connection(self) -> None:
         """A client that doesn't read what it asked for is cut off after thirty seconds."""
         connection = self.connect()
         connection.send(request("GET", "/big"))
@@ -237,7 +237,7 @@ class DeadlineTests(WebCase):
         self.pass_time(1.5)
         self.assertTrue(connection.disconnected)
 
-    def test_row_34_client_that_reads_in_time(self) -> None:
+    def test_client_that_reads_in_time_is_served(self) -> None:
         """One that reads within that time is served on."""
         connection = self.connect()
         connection.send(request("GET", "/big"))
@@ -249,7 +249,7 @@ class DeadlineTests(WebCase):
         self.pass_time(40)
         self.assertFalse(connection.closed)
 
-    def test_row_34_large_answer_to_a_slow_client(self) -> None:
+    def test_large_response_to_slow_client(self) -> None:
         """One that goes on reading is served to the end, however long a large answer takes; its length is told first."""
         connection = self.connect()
         write = connection.write

@@ -77,9 +77,9 @@ class Gated:
 
 
 class ReloadTests(WebCase):
-    """Row 46: no request is refused, none begins on old code."""
+    """No request is refused, none begins on old code."""
 
-    def test_row_46_fifty_reloads_under_load(self) -> None:
+    def test_fifty_reloads_under_load(self) -> None:
         """With 200 unanswered requests at every moment, every version answers, and every answer is 200."""
         versions = [Versioned(self.clock, version) for version in range(51)]
         Versioned.newest = 0
@@ -121,7 +121,7 @@ class ReloadTests(WebCase):
         self.assertEqual([late for version in versions for late in version.late], [])
         self.assertEqual(self.events.failed, [])
 
-    def test_row_46_in_flight_on_old_code_waiting_on_new(self) -> None:
+    def test_running_on_old_code_waiting_on_new(self) -> None:
         """What runs is finished by the code that it began with; what waits for a thread gets the new one."""
         gate = threading.Event()
         self.addCleanup(gate.set)
@@ -137,7 +137,7 @@ class ReloadTests(WebCase):
         texts = [self.response_to(request).text for request in (*requests, parked)]
         self.assertEqual(texts, ["old"] * 20 + ["new"] * 11)
 
-    def test_row_46_a_thread_wakes_up_after_the_reload(self) -> None:
+    def test_thread_wakes_up_after_reload(self) -> None:
         """The old code was chosen, but hasn't begun: the new code answers."""
         sleeping: list[Any] = []
         pool = WorkerPool(self.clock, "webhook", 2, start_thread=lambda target, name: sleeping.append(target))
@@ -152,7 +152,7 @@ class ReloadTests(WebCase):
             threading.Thread(target=target, daemon=True).start()
         self.assertEqual(self.response_to(request).text, "new")
 
-    def test_row_46_a_thread_becomes_free_during_the_hold(self) -> None:
+    def test_thread_becomes_free_during_reload(self) -> None:
         """A request that waited for it waits on for the new code."""
         gate = threading.Event()
         self.addCleanup(gate.set)
@@ -169,7 +169,7 @@ class ReloadTests(WebCase):
         self.serve(Gated("new", gate), "Gated")
         self.assertEqual(self.response_to(requests[20]).text, "new")
 
-    def test_row_46_a_route_goes_while_a_request_waits_for_a_thread(self) -> None:
+    def test_removed_route_gets_404_while_waiting(self) -> None:
         """404."""
         gate = threading.Event()
         self.addCleanup(gate.set)
@@ -181,7 +181,7 @@ class ReloadTests(WebCase):
         gate.set()
         self.assertEqual([self.response_to(request).status for request in requests], [200] * 20 + [404])
 
-    def test_row_46_a_blocking_handler_becomes_a_coroutine(self) -> None:
+    def test_blocking_handler_becomes_coroutine(self) -> None:
         """A request that waits for a thread is answered by it, on the reactor, with its new declaration."""
 
         class Later:
@@ -200,7 +200,7 @@ class ReloadTests(WebCase):
         gate.set()
         self.assertEqual([self.response_to(request).text for request in requests], ["old"] * 20 + ["new 1"])
 
-    def test_row_46_a_large_body_is_parsed_during_the_reload(self) -> None:
+    def test_large_body_is_parsed_during_reload(self) -> None:
         """A handler on the reactor whose payload comes from a thread is the one that is there then."""
         Versioned.newest = 0
         self.serve(Versioned(self.clock, 0))

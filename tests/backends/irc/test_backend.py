@@ -267,9 +267,9 @@ class SettingsTests(SynchronousTestCase):
 
 
 class TroubleTests(PlayedTests):
-    """Row 64 of the faults, with time in hand."""
+    """Lost connections, bans and netsplits, on a clock."""
 
-    def test_row_64_backoff(self) -> None:
+    def test_backoff_doubles_up_to_five_minutes(self) -> None:
         """Attempts come after 1, 2, 4 … 300 s."""
         self.connecting()
         delays = []
@@ -297,7 +297,7 @@ class TroubleTests(PlayedTests):
                 delays.append(server.clock.seconds() - before)
             self.assertEqual(delays, expected)
 
-    def test_row_64_backoff_has_jitter(self) -> None:
+    def test_backoff_has_jitter(self) -> None:
         """Bots that lost the same server don't all come back in the same moment."""
         backend = IRCBackend(self.server.clock, config(), endpoint=self.server, chance=lambda: 0.5)
         backend.connect(self.listener)
@@ -307,7 +307,7 @@ class TroubleTests(PlayedTests):
         self.server.clock.advance(0.05)
         self.assertEqual(self.server.attempts, 2)
 
-    def test_row_64_backoff_starts_again_after_success(self) -> None:
+    def test_backoff_resets_after_success(self) -> None:
         """A connection that held for a while counts as a success; one that was closed at once does not."""
         self.connecting()
         for _ in range(3):
@@ -324,7 +324,7 @@ class TroubleTests(PlayedTests):
         self.server.clock.advance(1)
         self.assertEqual(self.server.attempts, 6)
 
-    def test_row_64_k_line(self) -> None:
+    def test_k_line_waits_five_minutes(self) -> None:
         """A ban is told to the bot's people once, and the bot keeps away for five minutes."""
         self.connecting()
         lines = logged(self, "no connection")
@@ -338,7 +338,7 @@ class TroubleTests(PlayedTests):
         self.server.clock.advance(1)
         self.assertEqual(self.server.attempts, 2)
 
-    def test_row_64_half_open_within_a_minute(self) -> None:
+    def test_half_open_connection_ends_within_a_minute(self) -> None:
         """A server that no longer answers is asked after 20 s and left before a minute is over."""
         self.online()
         self.server.clock.pump([1] * 25)
@@ -349,7 +349,7 @@ class TroubleTests(PlayedTests):
         self.server.clock.advance(1)
         self.assertEqual(self.server.attempts, 2)
 
-    def test_row_64_answers_keep_the_connection(self) -> None:
+    def test_pong_keeps_the_connection(self) -> None:
         """A quiet server that answers is kept."""
         self.online()
         for _ in range(10):
@@ -357,7 +357,7 @@ class TroubleTests(PlayedTests):
             self.server.say(":irc.example PONG irc.example :errklein-alive")
         self.assertNotIn("disconnected", self.listener.names())
 
-    def test_row_64_flood_limit(self) -> None:
+    def test_flood_limit_slows_sending(self) -> None:
         """After the server found the bot too fast, lines leave at least 2 s apart."""
         backend = self.online()
         self.server.say("ERROR :Closing Link: (Excess Flood)")
@@ -379,7 +379,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual(sum(counts), 3)
         self.assertLessEqual(max(a + b for a, b in pairwise(counts)), 1)
 
-    def test_row_64_unconfirmed_line_goes_again(self) -> None:
+    def test_unconfirmed_line_is_sent_again(self) -> None:
         """A line whose PONG never came is said again after the reconnection, before the others, once."""
         backend = self.online()
         for text in ("one", "two", "three"):
@@ -394,7 +394,7 @@ class TroubleTests(PlayedTests):
         said = [line for line in self.server.take() if line.startswith("PRIVMSG")]
         self.assertEqual(said, ["PRIVMSG #ops :two", "PRIVMSG #ops :three"])
 
-    def test_row_64_netsplit(self) -> None:
+    def test_netsplit_updates_rooms(self) -> None:
         """Who is split off leaves the rooms, and comes back."""
         self.online()
         self.server.say(":alice!al@host QUIT :a.example b.example")
@@ -577,7 +577,7 @@ class TalkTests(PlayedTests):
         self.assertEqual(self.listener.told[-1][0], "mention")
         self.assertEqual(self.listener.told[-1][2], ["#ops/errklein!~e@host", "#ops/bob!b@host"])
 
-    def test_row_54_only_messages_leave(self) -> None:
+    def test_line_ends_send_no_commands(self) -> None:
         """Whatever a body has in it, only PRIVMSG lines to the addressee come of it."""
         backend = self.online()
         backend.send_message(Message("a\r\nQUIT\nb\x00c\x01VERSION\x01\rNICK x", to=backend.query_room("#ops")))
@@ -588,7 +588,7 @@ class TalkTests(PlayedTests):
         )
 
     @given(st.text(alphabet=st.characters(), max_size=600))
-    def test_row_54_any_body(self, body: str) -> None:
+    def test_any_body_sends_only_privmsg(self, body: str) -> None:
         """For any body all that leaves are PRIVMSG lines that fit, and the bot goes on."""
         self.setUp()
         backend = self.online()

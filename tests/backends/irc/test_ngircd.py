@@ -126,7 +126,7 @@ class ConversationTests(RealServer):
         alice.send(b"PRIVMSG #ops :caf\xe9")
         self.assertEqual((await heard)[1].body, "café")
 
-    async def test_row_54_no_line_of_its_own_from_outside(self) -> None:
+    async def test_message_cannot_send_commands(self) -> None:
         """CR, LF and NUL in a message begin another message or vanish; no command comes of them."""
         await self.serve().wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops")
@@ -145,9 +145,9 @@ class ConversationTests(RealServer):
 
 
 class TroubleTests(RealServer):
-    """Row 64 of the faults: what servers and networks do to a bot."""
+    """What servers and networks do to a bot."""
 
-    async def test_row_64_nick_taken_and_regained(self) -> None:
+    async def test_taken_nick_is_regained(self) -> None:
         """With its nick taken the bot comes as nick_, and takes the nick when it is free."""
         await self.serve().wait_until_up(self.reactor)
         thief = await self.person("errklein", "#ops")
@@ -159,7 +159,7 @@ class TroubleTests(RealServer):
         await thief.leave()
         await self.until(lambda: backend.bot_identifier.nick == "errklein")
 
-    async def test_row_64_server_killed_and_restarted(self) -> None:
+    async def test_server_crash_loses_no_message(self) -> None:
         """Over a crash of the server each message arrives once, in order, and the bot is in its room again."""
         await self.serve(penalties=True).wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops")
@@ -183,7 +183,7 @@ class TroubleTests(RealServer):
         self.assertTrue(room.joined)
         self.assertEqual(self.listener.names().count("connected"), 2)
 
-    async def test_row_64_half_open_connection(self) -> None:
+    async def test_half_open_server_is_left(self) -> None:
         """A server that no longer answers is left, and a message said meanwhile arrives later."""
         from errklein.backends.irc.client import MendedClient
 
