@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from queue import Empty, SimpleQueue
@@ -16,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.running import PoolStopped, Runner, WorkerPool
 from errklein.web import ClientResponse, WebServer, WebSettings
 from errklein.web.channel import Channel
-from errklein.webhooks import Hook, HookDeclaration
+from errklein.webhooks import Hook, HookDeclaration, webhook
 
 
 class WebClock(Clock):
@@ -66,6 +67,52 @@ def hooks_of(plugin: object, owner: str = "") -> list[Hook]:
         if declaration is not None:
             hooks.append(Hook(owner or type(plugin).__name__, name, declaration, method))
     return hooks
+
+
+class Echo:
+    """A plugin that says what it got."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+
+    @webhook
+    async def quick(self, payload: Any) -> str:
+        self.got.append(payload)
+        return repr(payload)
+
+    @webhook
+    def blocking(self, payload: Any) -> str:
+        self.got.append(payload)
+        return threading.current_thread().name
+
+    @webhook(form_param="payload")
+    async def form(self, payload: Any) -> str:
+        return repr(payload)
+
+    @webhook(max_body=100)
+    async def small(self, payload: Any) -> str:
+        return "OK"
+
+    @webhook(raw=True)
+    async def raw(self, request: Any) -> str:
+        return f"{request.method} {request.get_data()!r} {request.content_type}"
+
+
+class Slow:
+    """A plugin whose handler waits for the test."""
+
+    def __init__(self) -> None:
+        self.gates: list[Deferred[str]] = []
+
+    @webhook
+    async def slow(self, payload: Any) -> str:
+        gate: Deferred[str] = Deferred()
+        self.gates.append(gate)
+        return await gate
+
+    @webhook
+    async def quick(self, payload: Any) -> str:
+        return "OK"
 
 
 class Connection(StringTransport):

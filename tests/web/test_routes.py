@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.web.routes import NoRoute, Rebuilding, Routes, RuleError
-from errklein.webhooks import Hook, HookDeclaration
+from errklein.webhooks import Hook, HookDeclaration, webhook
 from tests.web.kit import WebCase
 
 
@@ -272,6 +272,57 @@ class LargeTableTests(RoutesCase):
         self.assertEqual(self.found("/p50/a/1"), "P50.a")
 
 
+class ConflictTests(WebCase):
+    """Plugins whose routes have the same URL or name."""
+
+    def test_first_of_two_plugins_keeps_route(self) -> None:
+        """The first active one keeps it, the second is told about, and takes over when the first goes."""
+
+        class Plugin:
+            def __init__(self, name: str) -> None:
+                self.name = name
+
+            @webhook("/shared/<x>")
+            async def shared(self, payload: Any, x: str) -> str:
+                return self.name
+
+        class Other(Plugin):
+            @webhook("/shared/<y>/", methods=("POST", "PUT"))
+            async def other(self, payload: Any, y: str) -> str:
+                return f"{self.name} {y}"
+
+            shared = None  # type: ignore[assignment]
+
+        self.serve(Plugin("first"), "First")
+        self.serve(Other("second"), "Second")
+        self.assertEqual(self.events.shadowed, [("Second.other", "First.shared")])
+        self.assertEqual(self.ask("POST", "/shared/a").text, "first")
+        self.assertEqual(self.ask("PUT", "/shared/a").text, "second a")
+        self.assertEqual(self.ask("GET", "/shared/a").text, "first")
+        self.web.routes.remove("First")
+        self.assertEqual(self.ask("POST", "/shared/a").text, "second a")
+        self.assertEqual(self.ask("GET", "/shared/a").status, 405)
+
+    def test_equal_method_names_do_not_clash(self) -> None:
+        """They never clash."""
+
+        class Plugin:
+            @webhook("/one")
+            async def hook(self, payload: Any) -> str:
+                return "one"
+
+        class Other:
+            @webhook("/two")
+            async def hook(self, payload: Any) -> str:
+                return "two"
+
+        self.serve(Plugin())
+        self.serve(Other())
+        self.assertEqual(self.ask("POST", "/one").text, "one")
+        self.assertEqual(self.ask("POST", "/two").text, "two")
+        self.assertEqual(self.events.shadowed, [])
+
+
 class ActivationTests(WebCase):
     """Many plugins that are activated one after another."""
 
@@ -280,8 +331,6 @@ class ActivationTests(WebCase):
 
         class Other:
             def __init__(self) -> None:
-                from errklein.webhooks import webhook
-
                 async def hello(payload: Any) -> str:
                     return "hello"
 

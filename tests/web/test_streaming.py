@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from errklein.running import Runner, WorkerPool
-from errklein.web import WebServer
+from errklein.web import ConnectionBroken, WebServer
 from errklein.web.streaming import StreamStalled
 from errklein.webhooks import webhook
 from tests import needs_network
@@ -271,6 +272,131 @@ class StreamTests(WebCase):
         self.assertEqual(status_of(stream.received()), 200)
         self.assertEqual(self.plugin.ended, ["full"])
         self.assertEqual(status_of(stream.send(request("GET", "/quick"))), 200)
+
+
+class EndingTests(WebCase):
+    """Streams that end before their time, or take longer than a handler may."""
+
+    def test_disconnect_closes_generator(self) -> None:
+        """The generator is closed, and nothing is logged."""
+        ended: list[str] = []
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+
+        class Streams:
+            @webhook
+            def items(self, payload: Any) -> Iterator[str]:
+                try:
+                    yield "one"
+                    gate.wait(10)
+                    yield "two"
+                finally:
+                    ended.append("closed")
+
+        self.serve(Streams())
+        connection = self.connect()
+        sent = connection.send(request("POST", "/items"))
+        while b"one" not in sent:
+            self.assertTrue(self.clock.turn())
+            sent += connection.received()
+        connection.channel.connectionLost()
+        gate.set()
+        while not ended:
+            self.assertTrue(self.clock.turn())
+        self.assertEqual(self.events.failed, [])
+        self.successResultOf(self.web.when_idle())
+
+    def test_hanging_generator_gets_504(self) -> None:
+        """504, plain or asynchronous, and the generator goes on to its end."""
+        ended: list[str] = []
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        later: Deferred[None] = Deferred()
+
+        class Streams:
+            @webhook
+            def blocking(self, payload: Any) -> Iterator[str]:
+                gate.wait(10)
+                ended.append("blocking")
+                yield "late"
+
+            @webhook
+            async def coroutine(self, payload: Any) -> AsyncIterator[str]:
+                async def items() -> AsyncIterator[str]:
+                    await later
+                    ended.append("coroutine")
+                    yield "late"
+
+                return items()
+
+        self.serve(Streams())
+        responses = [self.start("POST", path) for path in ("/blocking", "/coroutine")]
+        self.assertTrue(self.clock.turn())
+        self.pass_time(61)
+        self.assertEqual([self.successResultOf(response).status for response in responses], [504, 504])
+        self.assertEqual(len(self.events.overdue), 2)
+        later.callback(None)
+        gate.set()
+        while len(ended) < 2:
+            self.assertTrue(self.clock.turn())
+        self.assertEqual(self.events.failed, [])
+
+    def test_a_stream_takes_its_time(self) -> None:
+        """It has no deadline of its own, and as long as it goes on the server isn't idle."""
+        begun: Deferred[None] = Deferred()
+        gates: list[Deferred[str]] = [Deferred(), Deferred()]
+
+        async def pieces() -> AsyncIterator[str]:
+            for gate in gates:
+                yield await gate
+
+        class Streams:
+            @webhook
+            async def items(self, payload: Any) -> AsyncIterator[str]:
+                await begun
+                return pieces()
+
+        self.serve(Streams())
+        response = self.start("POST", "/items")
+        begun.callback(None)
+        gates[0].callback("one")
+        self.pass_time(61)
+        idle = self.web.when_idle()
+        self.assertNoResult(idle)
+        gates[1].callback("two")
+        self.assertEqual(self.successResultOf(response).text, "onetwo")
+        self.successResultOf(idle)
+
+    def test_failing_stream_aborts_connection(self) -> None:
+        """The connection is broken off: the client can tell, and nothing is glued to what it has."""
+
+        class Streams:
+            @webhook
+            def breaks(self, payload: Any) -> Iterator[str]:
+                yield "a part"
+                raise RuntimeError("in the middle")
+
+            @webhook
+            def never(self, payload: Any) -> Iterator[str]:
+                raise RuntimeError("at once")
+                yield "nothing"
+
+        self.serve(Streams())
+        connection = self.connect()
+        sent = connection.send(request("POST", "/breaks"))
+        while not connection.disconnected:
+            self.assertTrue(self.clock.turn())
+            sent += connection.received()
+        self.assertIn(b"a part", sent)
+        self.assertNotIn(b"500", sent.partition(b"\r\n\r\n")[2])
+        self.assertFalse(sent.endswith(b"0\r\n\r\n"))
+        broken = self.start("POST", "/breaks")
+        while not broken.called:
+            self.assertTrue(self.clock.turn())
+        self.failureResultOf(broken, ConnectionBroken)
+        self.assertEqual(self.ask("POST", "/never").status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 3)
+        self.assertEqual(len(self.events.failed), 3)
 
 
 class Client(Protocol):

@@ -1,0 +1,268 @@
+"""Tests for what handlers return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import klein
+import treq
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
+from twisted.web.resource import Resource
+from twisted.web.template import Element, TagLoader, tags
+
+from errklein.running import on_reactor
+from errklein.webhooks import webhook
+from tests.web.kit import WebCase, request, status_of
+
+
+class Returns:
+    """A handler of each kind that returns what the test has put there."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+
+    @webhook
+    def blocking(self, payload: Any) -> Any:
+        return self.value
+
+    @webhook
+    async def coroutine(self, payload: Any) -> Any:
+        return self.value
+
+    @webhook
+    @on_reactor
+    def on_reactor(self, payload: Any) -> Any:
+        return self.value
+
+
+class Hello(Resource):
+    """A Twisted resource."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> bytes:
+        request.setHeader(b"X-Twisted", b"yes")
+        return b"a resource"
+
+    render_POST = render_GET
+
+
+class Page(Element):
+    """A Twisted renderable."""
+
+    loader = TagLoader(tags.p("a & b"))
+
+
+class Injections:
+    """A plugin that puts line ends into the head of its response."""
+
+    @webhook
+    async def header(self, payload: Any) -> Any:
+        return "OK", 200, {"X-Name": payload}
+
+    @webhook(raw=True)
+    async def reason(self, request: Any) -> Any:
+        class Evil(Resource):
+            isLeaf = True
+
+            def render(self, request: Any) -> bytes:
+                request.setResponseCode(299, b"OK\r\nX-Evil: 1")
+                request.setHeader(b"X-Other", b"a\r\nX-Evil: 1")
+                return b"body"
+
+        return Evil()
+
+    @webhook
+    async def status(self, payload: Any) -> Any:
+        return "OK", "200 OK\r\nX-Evil: 1"
+
+
+class ReturningTests(WebCase):
+    """Each kind of result becomes a response, or 500."""
+
+    def setUp(self) -> None:
+        """A server with a plugin."""
+        super().setUp()
+        self.plugin = Returns()
+        self.serve(self.plugin)
+
+    def returned(self, value: Any, status: int, body: bytes, content_type: str | None = None) -> None:
+        """Assert what the sender gets when a handler returns the value, for each kind of handler."""
+        for path in ("/blocking", "/coroutine", "/on_reactor"):
+            self.plugin.value = value() if callable(value) else value
+            response = self.ask("POST", path)
+            self.assertEqual((response.status, response.body), (status, body), f"{path} {value!r}")
+            if content_type is not None:
+                self.assertEqual(response.header("Content-Type"), content_type)
+            if response.header("Transfer-Encoding") is None:
+                self.assertEqual(response.header("Content-Length"), str(len(body)))
+
+    def test_falsy_values_are_empty_200(self) -> None:
+        """They are an empty 200."""
+        for value in (None, "", b"", 0, False, [], {}, ()):
+            self.returned(value, 200, b"", "text/html; charset=utf-8")
+
+    def test_text_bytes_and_json(self) -> None:
+        """Text and bytes are the body; dicts and lists are JSON."""
+        self.returned("é", 200, "é".encode(), "text/html; charset=utf-8")
+        self.returned(b"\xff", 200, b"\xff", "text/html; charset=utf-8")
+        self.returned(bytearray(b"x"), 200, b"x", "text/html; charset=utf-8")
+        self.returned({"b": [1], "a": None}, 200, b'{"a":null,"b":[1]}\n', "application/json")
+        self.returned([1, "é"], 200, b'[1,"\\u00e9"]\n', "application/json")
+        self.returned(["\ud800"], 200, b'["\\ud800"]\n', "application/json")
+
+    def test_tuples(self) -> None:
+        """A body with a status, with headers, or with both."""
+        self.returned(("made", 201), 201, b"made")
+        self.returned(("made", "201 CREATED"), 201, b"made")
+        self.returned(({"a": 1}, 202), 202, b'{"a":1}\n', "application/json")
+        self.returned(("x", {"Content-Type": "text/plain"}), 200, b"x", "text/plain")
+        self.returned(("x", 418, [("X-Tea", "yes")]), 418, b"x")
+        self.plugin.value = ("x", 418, [("X-Tea", "yes"), ("Date", "never"), ("Connection", "upgrade")])
+        response = self.ask("POST", "/coroutine")
+        self.assertEqual(response.header("X-Tea"), "yes")
+        self.assertNotEqual(response.header("Date"), "never")
+        self.assertEqual(response.header("Connection"), "close")
+
+    def test_no_content_has_no_length(self) -> None:
+        """204 has neither a body nor a length."""
+        self.plugin.value = ("", 204)
+        for path in ("/blocking", "/coroutine"):
+            response = self.ask("POST", path)
+            self.assertEqual((response.status, response.body, response.header("Content-Length")), (204, b"", None))
+
+    def test_generators_are_streamed(self) -> None:
+        """Each item is sent as it comes."""
+
+        def items() -> Iterator[Any]:
+            yield "a"
+            yield b"b"
+            yield "c"
+
+        async def later() -> Any:
+            yield "a"
+            yield b"b"
+
+        self.returned(lambda: items(), 200, b"abc")
+        self.returned(lambda: later(), 200, b"ab")
+        self.returned(lambda: (items(), 201), 201, b"abc")
+
+    def test_results_of_twisted(self) -> None:
+        """Deferreds, coroutines, resources, renderables and Klein's responses."""
+
+        def fired(value: Any) -> Deferred[Any]:
+            deferred: Deferred[Any] = Deferred()
+            deferred.callback(value)
+            return deferred
+
+        async def coroutine() -> str:
+            return "from a coroutine"
+
+        for value, status, body in (
+            (lambda: fired("later"), 200, b"later"),
+            (lambda: fired({"a": 1}), 200, b'{"a":1}\n'),
+            (lambda: coroutine(), 200, b"from a coroutine"),
+            (lambda: Hello(), 200, b"a resource"),
+            (lambda: Page(), 200, b"<p>a &amp; b</p>"),
+            (lambda: klein.Response(code=203, headers={"X-A": "b"}, body=b"of klein"), 203, b"of klein"),
+        ):
+            self.returned(value, status, body)
+
+    def test_generator_of_invalid_items_gets_500(self) -> None:
+        """500; a number isn't taken for that many zeros."""
+        for item in (3, 3_000_000_000_000, None, ["a"]):
+            for path in ("/blocking", "/coroutine"):
+                self.plugin.value = iter([item])
+                self.assertEqual(self.ask("POST", path).status, 500)
+                self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    def test_unsupported_result_gets_500(self) -> None:
+        """500, and the log says what was returned and what may be."""
+        for value, word in ((1, "int"), (True, "bool"), (object(), "object"), (3.5, "float"), (("a", 1, {}, 2), "4")):
+            for path in ("/blocking", "/coroutine"):
+                self.plugin.value = value
+                self.assertEqual(self.ask("POST", path).status, 500)
+                [failure] = self.flushLoggedErrors(TypeError)
+                self.assertIn(word, str(failure.value))
+                self.assertIn("may return", str(failure.value))
+
+    def test_nan_in_json_gets_500(self) -> None:
+        """NaN is never sent."""
+        self.plugin.value = {"a": float("nan")}
+        self.assertEqual(self.ask("POST", "/coroutine").status, 500)
+        self.logged_failures(ValueError)
+
+    def test_invalid_response_gets_500(self) -> None:
+        """500, and the sender doesn't wait for ever."""
+        for value in (
+            "lone \ud800",
+            ("x", 99),
+            ("x", 1000),
+            ("x", "abc"),
+            ("x", 100),
+            ("x", {"X-A": "\u20ac"}),
+            ("x", {"X A": "b"}),
+            ("x", {"X-A": "b\x00"}),
+            [object()],
+        ):
+            for path in ("/blocking", "/coroutine"):
+                self.plugin.value = value
+                self.assertEqual(self.ask("POST", path).status, 500, value)
+        self.assertEqual(len(self.flushLoggedErrors()), 18)
+        self.assertEqual(len(self.events.failed), 18)
+
+
+class HeaderTests(WebCase):
+    """The heads of responses."""
+
+    def test_line_ends_never_add_headers(self) -> None:
+        """They never become a header."""
+        self.serve(Injections())
+        for path in ("/header", "/status", "/reason"):
+            response = self.connect().send(request("POST", path, b"a\r\nX-Evil: 1"))
+            self.assertNotIn(b"\r\nX-Evil", response, path)
+            self.assertIn(status_of(response), (200, 299, 500))
+        self.flushLoggedErrors()
+
+
+class TreqTests(WebCase):
+    """Handlers that answer with what treq gave them."""
+
+    def test_what_treq_gave(self) -> None:
+        """A response is passed on with its status and media type; its content, text and JSON are what they are."""
+
+        class Elsewhere(Resource):
+            isLeaf = True
+
+            def render_GET(self, request: Any) -> bytes:
+                request.setResponseCode(203)
+                request.setHeader(b"Content-Type", b"application/json")
+                return b'{"a": 1}'
+
+        stub = StubTreq(Elsewhere())
+
+        class Plugin:
+            @webhook
+            def response(self, payload: Any) -> Deferred[Any]:
+                return stub.get("http://elsewhere/")
+
+            @webhook
+            def content(self, payload: Any) -> Deferred[Any]:
+                return stub.get("http://elsewhere/").addCallback(treq.content)
+
+            @webhook
+            async def decoded(self, payload: Any) -> Any:
+                return await (await stub.get("http://elsewhere/")).json()
+
+        self.serve(Plugin())
+        response = self.start("POST", "/response")
+        content = self.start("POST", "/content")
+        decoded = self.start("POST", "/decoded")
+        stub.flush()
+        passed = self.successResultOf(response)
+        self.assertEqual((passed.status, passed.header("Content-Type")), (203, "application/json"))
+        self.assertEqual(passed.body, b'{"a": 1}')
+        self.assertEqual(self.successResultOf(content).body, b'{"a": 1}')
+        self.assertEqual(self.successResultOf(decoded).body, b'{"a":1}\n')
