@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
@@ -66,6 +67,19 @@ class SettingsTests(SynchronousTestCase):
         """The operators' guide names each."""
         guide = (ROOT / "docs" / "operators.md").read_text()
         self.assertEqual([name for name in SETTINGS if f"`{name}`" not in guide], [])
+
+
+class FaultTests(SynchronousTestCase):
+    """The page about faults says which tests show what errklein does."""
+
+    def test_every_named_test_exists_once(self) -> None:
+        """Each test that docs/faults.md names is found by its name alone."""
+        named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "faults.md").read_text())
+        self.assertGreater(len(named), 100)
+        self.assertEqual(sorted(set(named)), sorted(named))
+        code = "".join(module.read_text() for module in test_modules())
+        defined = Counter(re.findall(r"def (test_\w+)\(self", code))
+        self.assertEqual({name: defined[name] for name in named if defined[name] != 1}, {})
 
 
 class CollectionTests(SynchronousTestCase):
