@@ -16,7 +16,7 @@ from twisted.logger import globalLogPublisher
 
 from errklein.compat import core_backends
 from errklein.compat.backends.errbot import ErrBot
-from errklein.compat.storages import restore_bot_from_backup
+from errklein.compat.storages.bootstrap import restore_bot_from_backup
 from errklein.config import Config, ConfigError, load_config
 from errklein.config.settings import SETTINGS
 from errklein.logs import Destinations, bridge_stdlib

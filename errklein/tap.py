@@ -120,8 +120,9 @@ def _make_service(options: Options) -> IService:
     gc.disable()
     from twisted.internet import reactor
 
+    from errklein.compat.storages.finding import check_storage
     from errklein.logs.sentry import check_sentry, start_sentry
-    from errklein.plugins.storages import check_shelves, check_storage, settle_shelves
+    from errklein.plugins.storages import check_shelves, settle_shelves
     from errklein.running.restart import offer_restart
     from errklein.service import BotService
     from errklein.service.reloading import Reloading

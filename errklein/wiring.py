@@ -32,8 +32,8 @@ def wire(
     """
     from errklein import compat
     from errklein.bot import Bot
+    from errklein.compat.storages.finding import make_storage
     from errklein.plugins.packages import PackageDirectory
-    from errklein.plugins.storages import make_storage
     from errklein.running import Runner, WorkerPool
     from errklein.web import WebServer, WebSettings
 

@@ -13,9 +13,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from errklein.compat.storages.finding import check_storage, make_storage
 from errklein.config import Config
 from errklein.logs import escape
-from errklein.plugins.storages import check_storage, database_of, make_storage
+from errklein.plugins.storages import database_of
 from errklein.plugins.stored_classes import STORED_VALUES
 from errklein.plugins.stored_names import NameJudge, plugs_of
 from errklein.ports import Storage

@@ -1,61 +1,16 @@
-"""The storage that STORAGE names: errklein's own, or one that was written for errbot and is found by its .plug file."""
+"""The file of the storage Shelf, and the check that errbot's shelves are imported before the first start."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from errklein.config import Config, ConfigError
-from errklein.config.settings import STORAGES
-from errklein.plugins.discovery import entry_point_roots, find_plug_files
-from errklein.plugins.imports import load_module
-from errklein.plugins.load_errors import PluginLoadError
-from errklein.plugins.plug_file import PlugError, PlugFile
-from errklein.plugins.plugin_class import plugin_class
+from errklein.config import Config
 from errklein.plugins.stored_classes import STORED_VALUES
 from errklein.ports import Storage
 from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage, StorageError
-from errklein.storage.base import StoragePluginBase
 from errklein.storage.importing import imported_shelves, is_settled, settle, unimported
-from errklein.storage.third_party import ThirdPartyStorage
-
-_BASE: type[Any] = StoragePluginBase
-
-GROUPS = ("errbot.backend_plugins", "errklein.storages")
-"""The entry points of distributions that bring storages. errbot's is for backends too."""
-
-
-def make_storage(config: Config) -> Storage:
-    """The storage of the configuration, opened; may block. Raises ConfigError, or StorageError, of one line."""
-    if config.STORAGE == "Memory":
-        return MemoryStorage()
-    if config.STORAGE == "Shelf":
-        return SQLiteStorage(database_of(config), STORED_VALUES)
-    cls = load_storage_class(config)
-    try:
-        opener: Any = cls(config)
-    except Exception as error:
-        # The message may hold what STORAGE_CONFIG does; the type and the place have to do.
-        raise StorageError(
-            f"STORAGE: {config.STORAGE}: {type(error).__name__} when {cls.__name__} was made of STORAGE_CONFIG"
-        ) from error
-    return ThirdPartyStorage(config.STORAGE, opener, config.STORAGE_CONFIG)
-
-
-def load_storage_class(config: Config) -> type[Any]:
-    """The class of the storage that STORAGE names, if that isn't errklein's own; raises ConfigError or StorageError."""
-    plug = storage_plug(config)
-    try:
-        # A plugin may have the same name, and its modules must not be taken for these.
-        module = load_module(replace(plug, name=f"storage {plug.name}"))
-        cls, _ = plugin_class(module, _BASE)
-    except PluginLoadError as error:
-        raise StorageError(f"STORAGE: {error}") from error
-    return cls
 
 
 def database_of(config: Config) -> Path:
@@ -84,7 +39,8 @@ def check_shelves(config: Config, data_dir: str | None) -> None:
     """Raise StorageError if shelves must be imported first. The storage is not created if it doesn't exist."""
     if config.STORAGE != "Shelf" or not unimported(database_of(config).parent, ()):
         return
-    with closing(make_storage(config) if database_of(config).exists() else MemoryStorage()) as storage:
+    database = database_of(config)
+    with closing(SQLiteStorage(database, STORED_VALUES) if database.exists() else MemoryStorage()) as storage:
         reason = shelves_to_import(config, storage, data_dir)
     if reason is not None:
         raise StorageError(reason)
@@ -109,37 +65,3 @@ def _import_command(config: Config, data_dir: str | None) -> str:
     if data_dir is not None or config.path is None:
         options += ["--data-dir", config.BOT_DATA_DIR]
     return shlex.join(["errklein", "import-errbot", *options])
-
-
-def check_storage(config: Config) -> None:
-    """Raise ConfigError if STORAGE names nothing that there is; no code of a storage is run."""
-    if config.STORAGE not in STORAGES:
-        storage_plug(config)
-
-
-def storage_plug(config: Config) -> PlugFile:
-    """The .plug file of the storage that the configuration names; raises ConfigError that lists what there is."""
-    found = list(_plugs(config))
-    for plug in found:
-        if plug.name == config.STORAGE:
-            refusal = plug.refusal()
-            if refusal is not None:
-                raise ConfigError(f"STORAGE: {plug.name}: {refusal}")
-            return plug
-    names = ", ".join(dict.fromkeys([*STORAGES, *(plug.name for plug in found)]))
-    where = config.BOT_EXTRA_STORAGE_PLUGINS_DIR or "BOT_EXTRA_STORAGE_PLUGINS_DIR"
-    raise ConfigError(
-        f"STORAGE: there is no storage {config.STORAGE!r} in {where} or installed; expected one of {names}"
-    )
-
-
-def _plugs(config: Config) -> Iterator[PlugFile]:
-    extra = config.BOT_EXTRA_STORAGE_PLUGINS_DIR
-    for path in find_plug_files([*([extra] if extra else []), *entry_point_roots(GROUPS)]):
-        try:
-            plug = PlugFile.load(path)
-            if b"StoragePluginBase" in plug.module_path.read_bytes():
-                yield plug
-        except (PlugError, OSError):
-            # What can't be read is no storage; if it is the one that is wanted, the error says that there is none.
-            continue

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.compat.storages.base import StoragePluginBase
+from errklein.compat.storages.bundled import MemoryStorage as MemoryValues
 from errklein.plugins.store_mixin import StoreAlreadyOpenError, StoreException, StoreMixin, StoreNotOpenError
 from errklein.storage import MemoryStorage, StorageError
-from errklein.storage.base import StoragePluginBase
-from errklein.storage.bundled import MemoryStorage as MemoryValues
 from tests.storage.test_pickling import PluginCase
 
 

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.compat.storages.third_party import ThirdPartyStorage
 from errklein.storage import (
     MemoryStorage,
     SQLiteStorage,
@@ -31,11 +32,10 @@ from errklein.storage.backup import BackupError, is_backup, read_backup, write_b
 from errklein.storage.errbot_backup import read_errbot_backup
 from errklein.storage.pickling import dumps
 from errklein.storage.sqlite import Row
-from errklein.storage.third_party import ThirdPartyStorage
 from errklein.storage.transfer import put_rows, rows_of
+from tests.compat.storages.test_third_party import ShakyPlugin
 from tests.storage.hostile_pickles import hostile_pickles
 from tests.storage.test_contract import ANY_TEXT
-from tests.storage.test_third_party import ShakyPlugin
 
 ANY_VALUE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | ANY_TEXT | st.binary() | st.datetimes(),

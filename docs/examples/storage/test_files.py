@@ -4,8 +4,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.compat.storages.finding import make_storage
 from errklein.config import load_config
-from errklein.plugins.storages import make_storage
 from errklein.testing.store_contract import StoreContract
 
 HERE = Path(__file__).resolve().parent

@@ -1,5 +1,5 @@
 """The module that memory.plug names: the class of the storage Memory."""
 
-from errklein.storage.bundled import MemoryStoragePlugin
+from errklein.compat.storages.bundled import MemoryStoragePlugin
 
 __all__ = ["MemoryStoragePlugin"]

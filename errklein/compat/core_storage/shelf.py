@@ -1,5 +1,5 @@
 """The module that shelf.plug names: the class of the storage Shelf."""
 
-from errklein.storage.bundled import ShelfStoragePlugin
+from errklein.compat.storages.bundled import ShelfStoragePlugin
 
 __all__ = ["ShelfStoragePlugin"]

@@ -8,16 +8,16 @@ from types import SimpleNamespace
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.backends.manager import BackendPluginManager, enumerate_backend_plugins
-from errklein.compat.storages import CORE_STORAGE, get_storage_plugin, restore_bot_from_backup
+from errklein.compat.storages.base import StoragePluginBase
+from errklein.compat.storages.bootstrap import CORE_STORAGE, get_storage_plugin, restore_bot_from_backup
+from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin
 from errklein.config import load_config
 from errklein.config.settings import STORAGES
 from errklein.storage import MemoryStorage, StorageError
 from errklein.storage.backup import write_backup
-from errklein.storage.base import StoragePluginBase
-from errklein.storage.bundled import MemoryStoragePlugin, ShelfStoragePlugin
 from errklein.storage.pickling import dumps
 from errklein.storage.transfer import rows_of
-from tests.plugins.test_storages import StorageCase
+from tests.compat.storages.test_finding import StorageCase
 from tests.storage.hostile_pickles import hostile_pickles
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.compat.storages import finding
+from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin
+from errklein.compat.storages.finding import check_storage, make_storage
+from errklein.compat.storages.third_party import ThirdPartyStorage
 from errklein.config import Config, ConfigError, load_config
-from errklein.plugins import storages
-from errklein.plugins.storages import check_storage, database_of, make_storage
+from errklein.plugins.storages import database_of
 from errklein.ports import Storage
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
-from errklein.storage.bundled import MemoryStoragePlugin, ShelfStoragePlugin
-from errklein.storage.third_party import ThirdPartyStorage
 from errklein.testing.store_contract import StoreContract
 
 STORAGE = """
@@ -113,7 +114,7 @@ class MakeStorageTests(StorageCase):
     def test_installed(self) -> None:
         """Storages of installed distributions are found by their entry points."""
         asked: list[Any] = []
-        self.patch(storages, "entry_point_roots", lambda groups: asked.append(groups) or [self.directory])
+        self.patch(finding, "entry_point_roots", lambda groups: asked.append(groups) or [self.directory])
         config = self.config(STORAGE="Dicts", BOT_EXTRA_STORAGE_PLUGINS_DIR=None)
         check_storage(config)
         self.assertEqual(asked, [("errbot.backend_plugins", "errklein.storages")])

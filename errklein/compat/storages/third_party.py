@@ -38,7 +38,7 @@ _UNKNOWN = object()
 
 
 class Opener(Protocol):
-    """What a storage written for errbot has; see `errklein.storage.base`."""
+    """What a storage written for errbot has; see `errklein.compat.storages.base`."""
 
     def open(self, namespace: str) -> Any:
         """The values of `namespace`: set, get, remove, len, keys and close."""

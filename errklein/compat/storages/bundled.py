@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from errklein.storage.base import StorageBase, StoragePluginBase
+from errklein.compat.storages.base import StorageBase, StoragePluginBase
 from errklein.storage.sqlite import DATABASE, SQLiteStorage
 
 ROOTS: dict[str, dict[str, Any]] = {}
