@@ -1,4 +1,4 @@
-"""errbot.bootstrap, errbot.backend_plugin_manager, errbot.logs, and names of old."""
+"""errbot.bootstrap, errbot.backend_plugin_manager, errbot.utils and errbot.logs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from errklein import bootstrap
-from errklein.chat import Message
-from errklein.compat import holder, logs, utils
+from errklein.compat import logs, utils
 from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.manager import (
     BackendPluginManager,
     PluginNotFoundException,
     enumerate_backend_plugins,
 )
-from errklein.compat.errbot import jabberbot  # type: ignore[import-not-found]
 from errklein.config.settings import BACKEND_NAMES
-from errklein.testing import PluginTestCase
 from tests.compat.backends.kit import FIXTURES
 from tests.plugins.plugin_files import PluginFilesTestCase
 
@@ -142,7 +139,7 @@ class DefaultsTests(PluginFilesTestCase):
 
 
 class UtilsTests(PluginFilesTestCase):
-    """errbot.utils, and what it was."""
+    """errbot.utils and errbot.logs."""
 
     def test_roots(self) -> None:
         """Directories with plugins, hidden ones left out, each once."""
@@ -156,38 +153,6 @@ class UtilsTests(PluginFilesTestCase):
         self.assertEqual(utils.collect_roots(nested), [below["a/b"], below["a"], below["c/d"]])
         self.assertEqual(utils.entry_point_plugins("no.such.group"), [])
 
-    def test_old_helpers(self) -> None:
-        """What plugins of errbot's early versions take from it."""
-        log = self.write("log", "".join(f"{n}\n" for n in range(30)))
-        with log.open() as file:
-            self.assertEqual(utils.tail(file, 2), "28\n29\n")
-        with log.open("rb") as file:
-            self.assertEqual(utils.tail(file).count("\n"), 20)
-        self.assertEqual((utils.PY2, utils.PY3), (False, True))
-        self.assertEqual(utils.version2array("1.2.3"), [1, 2, 3])
-        self.assertRaises(ValueError, utils.version2array, "1.2")
-        self.assertEqual(utils.mess_2_embeddablehtml(Message("<b>")), ("&lt;b&gt;", False))
-        self.assertEqual(utils.build_message("x").body, "x")
-        self.assertEqual(utils.get_sender_username(Message("x", frm=types.SimpleNamespace(person="bob"))), "bob")
-
-    def test_old_modules(self) -> None:
-        """errbot.jabberbot, errbot.builtins.webserver and errbot.errBot lead to what they held."""
-        module = self.plugin(
-            "Ancient",
-            """
-            from errbot import holder
-            from errbot.backends.base import MUCOccupant, MUCRoom, build_message
-            from errbot.builtins.webserver import webhook
-            from errbot.errBot import ErrBot
-            from errbot.jabberbot import botcmd
-            from errbot.utils import PY3, ValidationException, get_sender_username
-            """,
-        )
-        from errklein.plugins.imports import load_module
-
-        self.assertIs(load_module(module).ErrBot, ErrBot)
-        self.assertTrue(callable(jabberbot.botcmd))
-
     def test_logs(self) -> None:
         """`format_logs` gives standard error's handler a format, and leaves logs that there are alone."""
         before = list(logging.getLogger().handlers)
@@ -199,11 +164,3 @@ class UtilsTests(PluginFilesTestCase):
         self.assertEqual((logs.root_logger.handlers, logs.console_hdlr.formatter), ([logs.console_hdlr], formatter))
         logs.format_logs()
         self.assertEqual(logs.root_logger.handlers, [logs.console_hdlr])
-
-
-class HolderTests(PluginTestCase):
-    """errbot.holder."""
-
-    def test_bot(self) -> None:
-        """The running bot is where plugins of old look for it."""
-        self.assertIs(holder.bot, self.bot.bot)

@@ -39,7 +39,7 @@ class FacadeModule(ModuleType):
             return _resolve(target)
         if f"{self._errbot_name}.{name}" in ERRBOT:
             return import_module(f"{self.__name__}.{name}")
-        raise AttributeError(f"errklein doesn't have {self._errbot_name}.{name} yet", name=name, obj=self)
+        raise AttributeError(f"errklein doesn't have {self._errbot_name}.{name}", name=name, obj=self)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._names})
@@ -93,7 +93,7 @@ class _FacadeFinder(MetaPathFinder, Loader):
         if name not in ERRBOT:
             # Named as errbot names it: the import system passes over an error about the very name that it looked for,
             # when that comes from `from errbot import name`, and would then say something less helpful.
-            raise ModuleNotFoundError(f"errklein doesn't have {name} yet", name=name)
+            raise ModuleNotFoundError(f"errklein doesn't have {name}", name=name)
         if name == "errbot":
             file = str(PACKAGE_DIRECTORY / "__init__.py")
             return spec_from_file_location(

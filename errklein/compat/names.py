@@ -35,7 +35,6 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "ONLINE": "errklein.chat:ONLINE",
         "ValidationException": "errklein.plugins.configuration_check:ValidationException",
         "botcmd": "errklein.commands:botcmd",
-        "holder": "errklein.compat.holder",
         "log": "errklein.compat.logs:log",
         # Plugins take these from errbot too, which happens to import them.
         "logging": "logging",
@@ -83,10 +82,6 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "STREAM_TRANSFER_IN_PROGRESS": "errklein.chat.streams:STREAM_TRANSFER_IN_PROGRESS",
         "STREAM_WAITING_TO_START": "errklein.chat.streams:STREAM_WAITING_TO_START",
         "Stream": "errklein.chat:Stream",
-        # What they were called once.
-        "MUCOccupant": "errklein.chat:RoomOccupant",
-        "MUCRoom": "errklein.chat:Room",
-        "build_message": "errklein.compat.utils:build_message",
     },
     "errbot.backends.test": {
         "FullStackTest": "errklein.testing.full_stack:FullStackTest",
@@ -118,20 +113,6 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "TextPerson": "errklein.backends.text.identifiers:TextPerson",
         "TextRoom": "errklein.backends.text.identifiers:TextRoom",
     },
-    "errbot.backends.telegram_messenger": {
-        name: f"errklein.compat.backends.telegram:{name}"
-        for name in (
-            "RoomsNotSupportedError",
-            "TelegramIdentifier",
-            "TelegramMUCOccupant",
-            "TelegramPerson",
-            "TelegramRoom",
-        )
-    },
-    "errbot.backends.xmpp": {
-        name: f"errklein.compat.backends.xmpp:{name}"
-        for name in ("XMPPIdentifier", "XMPPPerson", "XMPPRoom", "XMPPRoomOccupant", "split_identifier")
-    },
     "errbot.bootstrap": {
         "CORE_BACKENDS": "errklein.bootstrap:CORE_BACKENDS",
         "CORE_STORAGE": "errklein.compat.storages.bootstrap:CORE_STORAGE",
@@ -152,21 +133,6 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "CommandError": "errklein.commands:CommandError",
         "ValidationException": "errklein.plugins.configuration_check:ValidationException",
         "recurse_check_structure": "errklein.plugins.configuration_check:recurse_check_structure",
-    },
-    # Modules of errbot's early versions.
-    "errbot.builtins": {},
-    "errbot.builtins.webserver": {
-        "Webserver": "errklein.core_plugins.webserver:Webserver",
-        "webhook": "errklein.webhooks:webhook",
-    },
-    "errbot.errBot": {
-        "ErrBot": "errklein.compat.backends.errbot:ErrBot",
-    },
-    "errbot.holder": {
-        "bot": "errklein.compat.holder:bot",
-    },
-    "errbot.jabberbot": {
-        "botcmd": "errklein.commands:botcmd",
     },
     "errbot.logs": {
         "console_hdlr": "errklein.compat.logs:console_hdlr",
@@ -335,15 +301,6 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "rate_limited": "errklein.compat.utils:rate_limited",
         "split_string_after": "errklein.compat.utils:split_string_after",
         "version2tuple": "errklein.compat.utils:version2tuple",
-        # What plugins took from here once.
-        "PY2": "errklein.compat.utils:PY2",
-        "PY3": "errklein.compat.utils:PY3",
-        "RateLimited": "errklein.compat.utils:RateLimited",
-        "ValidationException": "errklein.plugins.configuration_check:ValidationException",
-        "get_sender_username": "errklein.compat.utils:get_sender_username",
-        "mess_2_embeddablehtml": "errklein.compat.utils:mess_2_embeddablehtml",
-        "tail": "errklein.compat.utils:tail",
-        "version2array": "errklein.compat.utils:version2array",
     },
     "errbot.version": {
         "VERSION": "errklein.plugins.requirements:ERRBOT_VERSION",

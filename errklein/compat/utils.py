@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import logging
 import os
 import sys
@@ -13,9 +12,8 @@ from datetime import timedelta
 from fnmatch import fnmatch
 from functools import wraps
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from errklein.chat import Message
 from errklein.plugins.discovery import entry_point_roots
 from errklein.plugins.requirements import parse_errbot_version
 
@@ -116,41 +114,3 @@ def collect_roots(base_paths: Any, file_sig: str = "*.plug") -> list[str]:
 def entry_point_plugins(group: str) -> list[str]:
     """The directories of the packages that installed distributions offer in that group of entry points."""
     return [str(path) for path in entry_point_roots([group])]
-
-
-# What errbot had once, for plugins of that time.
-
-PY2 = False
-PY3 = True
-
-
-def tail(f: IO[Any], window: int = 20) -> str:
-    """The last lines of a file."""
-    lines = [line.decode("utf-8", "replace") if isinstance(line, bytes) else line for line in f]
-    return "".join(lines[-window:])
-
-
-def get_sender_username(mess: Message) -> str:
-    """The name of whoever said it."""
-    return str(getattr(mess.frm, "person", mess.frm))
-
-
-def mess_2_embeddablehtml(mess: Message) -> tuple[str, bool]:
-    """The message's text, and whether it is HTML, which it isn't."""
-    return html.escape(mess.body), False
-
-
-def version2array(version: str) -> list[int]:
-    """The numbers of a version "x.y.z"; raises ValueError for anything else."""
-    numbers = [int(number) for number in version.split(".")]
-    if len(numbers) != 3:
-        raise ValueError(f"{version!r} is no version; expected x.y.z")
-    return numbers
-
-
-RateLimited = rate_limited
-
-
-def build_message(text: str, message_class: type[Message] = Message, conversion_function: Any = None) -> Message:
-    """A message with that text."""
-    return message_class(text)

@@ -21,6 +21,7 @@ from types import FunctionType, ModuleType
 from errklein.chat import Identifier
 from errklein.compat import holder
 from errklein.compat.names import ERRBOT, FACADES
+from errklein.plugins.former_identifiers import FormerIdentifier, is_former_identifier
 from errklein.plugins.imports import PACKAGE
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.slugs import slug
@@ -39,8 +40,7 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.backends.irc.identifiers": ("IRCPerson", "IRCRoom", "IRCRoomOccupant", "_stored_room"),
     "errklein.backends.text.identifiers": ("TextOccupant", "TextPerson", "TextRoom"),
     "errklein.backends.test": ("TestOccupant", "TestPerson", "TestRoom", "TestRoomAcl"),
-    "errklein.compat.backends.telegram": ("TelegramMUCOccupant", "TelegramPerson", "TelegramRoom"),
-    "errklein.compat.backends.xmpp": ("XMPPPerson", "XMPPRoom", "XMPPRoomOccupant"),
+    "errklein.plugins.former_identifiers": ("FormerIdentifier",),
     "errklein.plugins.repos.index": ("RepoEntry",),
 }
 """errklein's value classes, and functions by which pickles create instances of them, by the module that defines them, as in
@@ -49,6 +49,8 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
 
 def find_class(namespace: str, module: str, qualname: str) -> object | None:
     """The class or function that a value in the storage of the plugin `namespace` names; None: where it says."""
+    if is_former_identifier(module, qualname):
+        return FormerIdentifier
     if module == "errbot" or module.startswith("errbot."):
         return _of_errbot(namespace, module, qualname)
     if module.partition(".")[0] in sys.stdlib_module_names or module.partition(".")[0] in {"errklein", PACKAGE}:
@@ -100,6 +102,8 @@ def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:
     """Module and name of a value class, given by errklein's or errbot's name; None if it isn't one."""
     if qualname in VALUE_CLASSES.get(module, ()):
         return module, qualname
+    if is_former_identifier(module, qualname):
+        return FormerIdentifier.__module__, FormerIdentifier.__name__
     defining, _, name = ERRBOT.get(module, {}).get(qualname, "").partition(":")
     return (defining, name) if name in VALUE_CLASSES.get(defining, ()) else None
 
