@@ -19,7 +19,6 @@ from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
 from errklein.plugins.manager import BL_PLUGINS, CONFIGS, PluginManager
 from errklein.plugins.plugin import (
     IncompatiblePluginException,
-    Plugin,
     PluginActivationException,
     PluginConfigurationException,
 )
@@ -63,6 +62,11 @@ class BotPluginManager(PluginManager):
 
     # What can be asked
 
+    get_all_active_plugins = PluginManager.active
+    get_plugin_configuration = PluginManager.configuration
+    set_plugin_configuration = PluginManager.store_configuration
+    is_plugin_blacklisted = PluginManager.is_blacklisted
+
     @property
     def plugins(self) -> dict[str, BotPlugin]:
         """The instances of all plugins that could be loaded, by name."""
@@ -78,10 +82,6 @@ class BotPluginManager(PluginManager):
         plugin = self._plugins.get(name)
         return None if plugin is None else plugin.instance
 
-    def get_all_active_plugins(self) -> list[BotPlugin]:
-        """The instances of active plugins, in the order of PLUGINS_CALLBACK_ORDER."""
-        return self.active()
-
     def get_all_active_plugin_names(self) -> list[str]:
         """The names of active plugins."""
         return [name for name, plugin in self._plugins.items() if plugin.active]
@@ -94,25 +94,11 @@ class BotPluginManager(PluginManager):
         """The names of plugins, each after those that it depends on."""
         return activation_order(self._plugins, self._plugins)
 
-    def get_plugin_by_path(self, path: str | Path) -> str | None:
-        """The name of the plugin whose files are in that directory; None if there is none."""
-        return next((plugin.name for plugin in self._below(path)), None)
-
     def get_plugins_by_path(self, path: str | Path) -> Iterator[BotPlugin]:
         """The instances of the plugins in that directory and below it."""
-        return iter([plugin.instance for plugin in self._below(path) if plugin.instance is not None])
-
-    def get_plugin_configuration(self, name: str) -> Any:
-        """The configuration that is stored for the plugin; None if there is none."""
-        return self.configuration(name)
-
-    def set_plugin_configuration(self, name: str, obj: Any) -> None:
-        """Store a configuration, which the plugin gets when it is activated the next time."""
-        self.store_configuration(name, obj)
-
-    def is_plugin_blacklisted(self, name: str) -> bool:
-        """Whether the plugin stays inactive when the bot starts."""
-        return self.is_blacklisted(name)
+        root = Path(path).absolute()
+        plugins = [plugin for plugin in self._plugins.values() if plugin.plug.directory.is_relative_to(root)]
+        return iter([plugin.instance for plugin in plugins if plugin.instance is not None])
 
     def get_blacklisted_plugin(self) -> list[str]:
         """The names of blacklisted plugins."""
@@ -171,6 +157,8 @@ class BotPluginManager(PluginManager):
         """Deactivate all plugins."""
         return self._waited(self.stop)
 
+    shutdown = deactivate_all_plugins
+
     def update_plugin_places(self, path_list: Iterable[str | Path]) -> Any:
         """Load the plugins in these directories that aren't there yet; the result is what went wrong, by path."""
         roots = [Path(path) for path in ([path_list] if isinstance(path_list, (str, Path)) else path_list)]
@@ -184,13 +172,5 @@ class BotPluginManager(PluginManager):
         """Deactivate and forget the plugins and flows in that directory and below it."""
         return self._waited(self.remove_below, Path(root))
 
-    def shutdown(self) -> Any:
-        """Deactivate all plugins."""
-        return self.deactivate_all_plugins()
-
     def _waited(self, change: Any, *args: Any) -> Any:
         return self._bot.waits.result_of(change, *args)
-
-    def _below(self, path: str | Path) -> list[Plugin]:
-        root = Path(path).absolute()
-        return [plugin for plugin in self._plugins.values() if plugin.plug.directory.is_relative_to(root)]

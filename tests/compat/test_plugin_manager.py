@@ -153,7 +153,6 @@ class ManagerTests(SynchronousTestCase):
         guest = self.bot.plugin("Guest")
         guest["kept"] = 1
         self.assertEqual(list(self.manager.get_plugins_by_path(str(self.directory))), [guest])
-        self.assertEqual(self.manager.get_plugin_by_path(str(self.directory / "Guest")), "Guest")
         self.result(self.manager.remove_plugins_from_path(str(self.directory)))
         self.assertNotIn("Guest", self.manager.plugin_infos)
         self.assertFalse(guest.is_activated)
