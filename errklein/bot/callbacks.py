@@ -17,9 +17,8 @@ from errklein.dispatch.handled_network import handling
 from errklein.ports import Backend
 from errklein.running import Placement, Runner, WorkerPool, place
 from errklein.running.keyed_queues import KeyedQueueFull, Lines, Piece
+from errklein.running.rate_limit import RateLimit
 from errklein.running.threads import on_reactor_soon
-
-_SECONDS_BETWEEN_LINES = 60.0
 
 
 class Telling:
@@ -39,7 +38,7 @@ class Telling:
     plugin_manager: BotPluginManager
 
     def __init__(self) -> None:
-        self._left_out: dict[str, float] = {}
+        self._queue_full_limit = RateLimit(self.reactor.seconds)
 
     def _tell_plugins(self, backend: Backend, callback: str, *args: Any) -> None:
         told = self.plugin_manager.callbacks(callback)
@@ -70,9 +69,7 @@ class Telling:
 
     def _callback_failed(self, failure: Failure, plugin: str, callback: str) -> None:
         if failure.check(KeyedQueueFull):
-            now = self.reactor.seconds()
-            if now - self._left_out.get(plugin, float("-inf")) >= _SECONDS_BETWEEN_LINES:
-                self._left_out[plugin] = now
+            if self._queue_full_limit.allows(plugin):
                 self.log.error(
                     "{plugin} is too slow: {callback} isn't called for what happens now ({reason}); "
                     "one of its callbacks may never return",

@@ -32,8 +32,8 @@ class Hearing(Telling, MadeUpEvents):
     """Whether nothing new is taken any more."""
 
     def __init__(self, reactor: Any, backends: Mapping[str, Backend], ended: Callable[[], None]) -> None:
-        super().__init__()
         self.reactor = reactor
+        super().__init__()
         self.backends = dict(backends)
         self.turns = TimeSlices(reactor)
         self.lines = Lines(reactor)

@@ -7,18 +7,16 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
+from errklein.running.rate_limit import RateLimit
 from errklein.webhooks import Hook
-
-_SECONDS_BETWEEN_WARNINGS = 60.0
 
 
 class WebhookWarnings:
     """Tells administrators, by `warn`, what the web server tells of plugins' handlers."""
 
     def __init__(self, reactor: Any, warn: Callable[[str], None]) -> None:
-        self._reactor = reactor
         self._warn = warn
-        self._warned: dict[tuple[str, object], float] = {}
+        self._limit = RateLimit(reactor.seconds)
 
     def handler_failed(self, hook: Hook, request_id: str, failure: Failure) -> None:
         """Admins get one line, at most once a minute for each hook."""
@@ -44,7 +42,5 @@ class WebhookWarnings:
         )
 
     def _warn_sometimes(self, subject: tuple[str, object], warning: str) -> None:
-        now = self._reactor.seconds()
-        if now - self._warned.get(subject, float("-inf")) >= _SECONDS_BETWEEN_WARNINGS:
-            self._warned[subject] = now
+        if self._limit.allows(subject):
             self._warn(warning)

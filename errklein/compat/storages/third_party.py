@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 from twisted.logger import Logger
 from twisted.python.threadable import isInIOThread
 
+from errklein.running.rate_limit import RateLimit
 from errklein.storage.errors import StorageError, UnstorableValue, one_line
 from errklein.text.masking import masker, secrets_in
 
@@ -30,8 +31,6 @@ REMEMBERED = frozenset({"core"})
 
 SLOW = 0.05
 """How many seconds the reactor may be held before the log says so."""
-
-_SECONDS_BETWEEN_WARNINGS = 60.0
 
 _ABSENT = object()
 _UNKNOWN = object()
@@ -70,7 +69,7 @@ class ThirdPartyStorage:
         self._lock = threading.RLock()
         self._opened: dict[str, _Opened] = {}
         self._known: set[str] = set()
-        self._warned: dict[str, float] = {}
+        self._warnings = RateLimit(clock)
         self._closed = False
 
     def namespaces(self) -> list[str]:
@@ -130,11 +129,7 @@ class ThirdPartyStorage:
             self._tell_of_waiting(namespace, self._clock() - began)
 
     def _tell_of_waiting(self, namespace: str, seconds: float) -> None:
-        now = self._clock()
-        if seconds < SLOW or not self._on_reactor():
-            return
-        if now - self._warned.get(namespace, float("-inf")) >= _SECONDS_BETWEEN_WARNINGS:
-            self._warned[namespace] = now
+        if seconds >= SLOW and self._on_reactor() and self._warnings.allows(namespace):
             self.log.warn(
                 "{storage} held up the bot for {seconds:.2f} s over {namespace}: a handler that uses storage and isn't "
                 "async holds up nobody",
