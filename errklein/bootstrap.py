@@ -21,10 +21,10 @@ from errklein.config import Config, ConfigError, load_config
 from errklein.config.settings import SETTINGS
 from errklein.logs import Destinations, bridge_stdlib
 from errklein.logs.records import FormattedByLogging
-from errklein.logs.sentry import start_sentry
 from errklein.plugins.storages import shelves_to_import
 from errklein.running.reactor_thread import reactor_thread
 from errklein.service.data_directory import DataDirectory
+from errklein.service.sentry import start_sentry
 from errklein.wiring import wire
 
 if TYPE_CHECKING:

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from twisted.python import usage
 
 from errklein import logs
-from errklein.config import Config, ConfigError, load_config, secrets_of
+from errklein.config import Config, ConfigError, load_config
 from errklein.config.settings import BACKEND_NAMES
 from errklein.logs.records import FormattedByLogging
 from errklein.plugins.environment import damages
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service.data_directory import DataDirectory, DataDirectoryError, acting_as
 from errklein.storage import StorageError
-from errklein.text.masking import masker
 from errklein.wiring import wire
 
 if TYPE_CHECKING:
@@ -121,11 +120,11 @@ def _make_service(options: Options) -> IService:
     from twisted.internet import reactor
 
     from errklein.compat.storages.finding import check_storage
-    from errklein.logs.sentry import check_sentry, start_sentry
     from errklein.plugins.storages import check_shelves, settle_shelves
     from errklein.running.restart import offer_restart
     from errklein.service import BotService
     from errklein.service.reloading import Reloading
+    from errklein.service.sentry import check_sentry, start_sentry
     from errklein.service.stopping import Relaunch
 
     launch = launch_of(options.launcher)
@@ -248,7 +247,6 @@ def check_endpoints(endpoints: Sequence[str]) -> None:
 
 def choose_log(launcher: MutableMapping[str, Any], config: Config, data: DataDirectory, launch: Launch) -> None:
     """Settle where the log goes, and have what plugins log come there; raises ConfigError for a file that can't be."""
-    masker.learn(config, "configuration", secrets_of(config))
     log = logs.destinations
     log.level = config.BOT_LOG_LEVEL
     log.theme = config.TEXT_COLOR_THEME

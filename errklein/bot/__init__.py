@@ -25,7 +25,6 @@ from errklein.commands.registry import FilterRegistry
 from errklein.compat import holder
 from errklein.compat.flask_routes import flask_routes
 from errklein.compat.plugin_manager import BotPluginManager
-from errklein.config import secrets_of
 from errklein.config.warnings import doubts
 from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.disclosure import Disclosure
@@ -40,7 +39,6 @@ from errklein.plugins.unknown_names import unknown_names
 from errklein.ports import Backend, Storage, WrapsErrbotBackend, layers_of
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits
-from errklein.text.masking import masker
 from errklein.web import ExpiryWatch, WebServer
 
 LAST_STEP = 0.3
@@ -72,7 +70,6 @@ class Bot(Keeping, Hearing):
     ) -> None:
         super().__init__(reactor, backends, ended)
         self.bot_config = config
-        masker.learn(config, "configuration", secrets_of(config))
         self.storage = storage
         self.web = web
         self.runner = runner

@@ -17,7 +17,6 @@ from errklein.compat.storages.finding import check_storage
 from errklein.config import Config, ConfigError
 from errklein.config.warnings import doubts
 from errklein.logs import escape
-from errklein.logs.sentry import check_sentry
 from errklein.plugins.blocked_reactor import reactor_warnings
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 from errklein.plugins.packages import PackageDirectory
@@ -26,6 +25,7 @@ from errklein.plugins.storages import database_of, shelves_to_import
 from errklein.plugins.unknown_names import unknown_names
 from errklein.running import Placement, decision
 from errklein.running.reactors import install_asyncio_reactor
+from errklein.service.sentry import check_sentry
 from errklein.tap import Options, check_networks
 from errklein.webhooks import HookDeclaration
 from errklein.wiring import wire

@@ -16,7 +16,7 @@ from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 from errklein.config.settings import BACKEND_NAMES, BACKENDS, LOCAL_BACKENDS, SETTINGS, ConfigError, checked
-from errklein.text.masking import secrets_in
+from errklein.text.masking import masker, secrets_in
 
 __all__ = ["Config", "ConfigError", "load_config", "secrets_of"]
 
@@ -133,7 +133,8 @@ def load_config(
     """The configuration in the file, or without one the built-in defaults; `overrides` win over both.
 
     A BACKEND among the overrides makes that the only network. `plugin_dirs` are added to BOT_EXTRA_PLUGIN_DIR. The file
-    is run as errbot does it: its directory on sys.path, as a module with the name of the file. Raises ConfigError.
+    is run as errbot does it: its directory on sys.path, as a module with the name of the file. Log lines and replies mask its
+    secrets from then on. Raises ConfigError.
     """
     settings: dict[str, object] = {}
     if path is not None:
@@ -156,6 +157,7 @@ def load_config(
     config.BOT_DATA_DIR = str(Path(config.BOT_DATA_DIR).absolute())
     vars(config)["_networks"] = _views(config, "BACKEND" in given)
     _fill_in(config, given)
+    masker.learn(config, "configuration", secrets_of(config))
     return config
 
 

@@ -1,12 +1,13 @@
-"""What is logged, for Sentry, a service that collects what goes wrong: BOT_LOG_SENTRY and the SENTRY_… settings.
+"""Log events for Sentry, a service that collects errors.
 
-sentry_sdk has threads and queues of its own, so nobody waits for the network here.
+sentry_sdk sends events in threads of its own, so nothing here waits for the network.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -14,86 +15,98 @@ from typing import Any
 from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
 from zope.interface import implementer
 
-from errklein.config import Config, secrets_of
-from errklein.config.settings import ConfigError
 from errklein.logs.output import FROM_TWISTED
 from errklein.logs.records import record_of
 from errklein.text.masking import masker
 
 log = Logger()
 
-_OPTIONS: Mapping[str, Any] = {
-    # Local variables hold passwords, and what people have said to the bot.
+_DEFAULTS: Mapping[str, Any] = {
+    # Local variables contain passwords and messages.
     "include_local_variables": False,
     "send_default_pii": False,
-    # Other libraries are patched by sentry_sdk only if somebody asks for it.
+    # sentry_sdk patches other libraries only if SENTRY_OPTIONS ask for it.
     "auto_enabling_integrations": False,
 }
-"""What differs from sentry_sdk's own defaults, unless SENTRY_OPTIONS say otherwise."""
+"""Options that differ from sentry_sdk's own defaults."""
 
 
-def check_sentry(config: Config) -> None:
-    """Raise ConfigError if the bot is to tell Sentry what goes wrong, and can't."""
-    if not config.BOT_LOG_SENTRY:
-        return
+class SentryError(Exception):
+    """Sentry can't be used; the text is one line with the setting and the expectation."""
+
+
+@dataclass(frozen=True)
+class SentrySettings:
+    """The address of the project, levels of the logging module, and options of `sentry_sdk.init`."""
+
+    dsn: str
+    level: int
+    """Events at this level or above are sent together with the next error."""
+    event_level: int
+    """Events at this level or above are errors."""
+    options: Mapping[str, Any]
+    transport: Any = None
+    """A class, or the pair of its name and its module."""
+    flask: bool = False
+    """Whether routes of a Flask application are reported."""
+
+    def init_options(self) -> dict[str, Any]:
+        """The arguments of `sentry_sdk.init`; raises SentryError."""
+        options = {**_DEFAULTS, **self.options}
+        if self.dsn:
+            options["dsn"] = self.dsn
+        if self.transport is not None:
+            options["transport"] = _transport(self.transport)
+        return options
+
+
+def check_sentry(settings: SentrySettings) -> None:
+    """Raise SentryError if events can't be sent with these settings."""
     if find_spec("sentry_sdk") is None:
-        raise ConfigError("BOT_LOG_SENTRY: sentry_sdk isn't installed; expected it: pip install 'errklein[sentry]'")
+        raise SentryError("BOT_LOG_SENTRY: sentry_sdk isn't installed; expected it: pip install 'errklein[sentry]'")
     from sentry_sdk.utils import BadDsn, Dsn
 
-    dsn = config.SENTRY_DSN or _options(config).get("dsn")
+    dsn = settings.init_options().get("dsn")
     if not dsn:
-        raise ConfigError("SENTRY_DSN is missing; expected the address that Sentry shows for the project")
+        raise SentryError("SENTRY_DSN is missing; expected the address that Sentry shows for the project")
     try:
         Dsn(dsn)
     except (BadDsn, ValueError):
-        raise ConfigError("SENTRY_DSN: expected an address such as https://key@sentry.example.org/1") from None
-    _transport(config)
+        raise SentryError("SENTRY_DSN: expected an address such as https://key@sentry.example.org/1") from None
 
 
-def start_sentry(config: Config) -> Callable[[], None]:
-    """From now on, Sentry is told of what is logged, if BOT_LOG_SENTRY says so; what is returned ends that.
-
-    What is as grave as SENTRY_EVENTLEVEL is told of; what is as grave as SENTRY_LOGLEVEL is sent along with it. It may
-    not be called before a daemon has forked. Raises ConfigError.
-    """
-    check_sentry(config)
-    if not config.BOT_LOG_SENTRY:
-        return lambda: None
+def start_sentry(settings: SentrySettings) -> Callable[[], None]:
+    """Send log events to Sentry from now on; returns a function that ends that. Raises SentryError."""
+    check_sentry(settings)
     import sentry_sdk
     from sentry_sdk.integrations.logging import LoggingIntegration
 
-    options = _options(config)
-    # Logging's records come here by way of Twisted's log; to take them twice would send them twice.
-    ours = [LoggingIntegration(level=None, event_level=None), *_flask(config)]
-    transport = _transport(config)
-    if transport is not None:
-        options["transport"] = transport
-    if config.SENTRY_DSN:
-        options["dsn"] = config.SENTRY_DSN
+    options = settings.init_options()
+    # Records of the standard library arrive through Twisted's log; with LoggingIntegration they would be sent twice.
+    ours = [LoggingIntegration(level=None, event_level=None), *_flask(settings.flask)]
     options["integrations"] = [*ours, *options.get("integrations", ())]
-    masker.learn(config, "configuration", secrets_of(config))
-    options["before_send"] = Masking(options.get("before_send"))
+    options["before_send"] = partial(_mask, options.get("before_send"))
     try:
         sentry_sdk.init(**options)
     except Exception as error:
-        raise ConfigError(f"SENTRY_OPTIONS: {type(error).__name__}: {error}; expected sentry_sdk's options") from None
-    observer = SentryObserver(config.SENTRY_LOGLEVEL, config.SENTRY_EVENTLEVEL)
+        raise SentryError(f"SENTRY_OPTIONS: {type(error).__name__}: {error}; expected sentry_sdk's options") from None
+    observer = SentryObserver(settings.level, settings.event_level)
     globalLogPublisher.addObserver(observer)
     return partial(globalLogPublisher.removeObserver, observer)
 
 
 @implementer(ILogObserver)
 class SentryObserver:
-    """Tells Sentry of what is logged: events as grave as `event_level`, each with those before as grave as `level`."""
+    """Sends events at `event_level` or above to Sentry, each with the events before it at `level` or above."""
 
     def __init__(self, level: int, event_level: int) -> None:
         from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler
 
-        self._trail = BreadcrumbHandler(level)
+        self._breadcrumbs = BreadcrumbHandler(level)
         self._events = EventHandler(event_level)
 
     def __call__(self, event: LogEvent) -> None:
-        """Hand the event over; it goes to Sentry in another thread."""
+        """Queue the event; another thread sends it."""
         import sentry_sdk
 
         record = record_of(event)
@@ -104,48 +117,35 @@ class SentryObserver:
                 if request != "-":
                     scope.set_tag("request_id", request)
                 self._events.handle(record)
-        if record.levelno >= self._trail.level:
-            self._trail.handle(record)
+        if record.levelno >= self._breadcrumbs.level:
+            self._breadcrumbs.handle(record)
 
 
-class Masking:
-    """Masks secrets in an event before it is sent; `then`, the operator's own hook if there is one, is called afterwards."""
-
-    def __init__(self, then: Any = None) -> None:
-        self._then = then
-
-    def __call__(self, event: Any, hint: Any) -> Any:
-        """The event as it is to be sent; None if it isn't."""
-        event = masker.values(event)
-        return event if self._then is None else self._then(event, hint)
+def _mask(before_send: Callable[[Any, Any], Any] | None, event: Any, hint: Any) -> Any:
+    """The event with secrets masked, as the operator's own hook, if there is one, returns it; None isn't sent."""
+    event = masker.values(event)
+    return event if before_send is None else before_send(event, hint)
 
 
-def _options(config: Config) -> dict[str, Any]:
-    return {**_OPTIONS, **config.SENTRY_OPTIONS}
-
-
-def _flask(config: Config) -> Iterator[Any]:
-    """What tells of the routes of errbot's backends that have a Flask of their own."""
-    if not config.BOT_LOG_SENTRY_FLASK:
+def _flask(wanted: bool) -> Iterator[Any]:
+    if not wanted:
         return
     from sentry_sdk.integrations import DidNotEnable
 
     try:
-        # Whether Flask itself is there can't be asked otherwise: errklein stands for it where it isn't.
+        # find_spec can't tell whether Flask is installed, since errklein provides the module otherwise.
         from sentry_sdk.integrations.flask import FlaskIntegration
     except DidNotEnable:
-        log.info("BOT_LOG_SENTRY_FLASK: Flask isn't installed, so there is nothing of it to tell Sentry")
+        log.info("BOT_LOG_SENTRY_FLASK is ignored, since Flask isn't installed")
     else:
         yield FlaskIntegration()
 
 
-def _transport(config: Config) -> Any:
-    """What SENTRY_TRANSPORT means: a class, or what has the name that stands first in the module that stands second."""
-    given = config.SENTRY_TRANSPORT
+def _transport(given: Any) -> Any:
     if not isinstance(given, tuple):
         return given
     name, module = given
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"SENTRY_TRANSPORT: {error}; expected the name of a class, and its module") from None
+        raise SentryError(f"SENTRY_TRANSPORT: {error}; expected the name of a class, and its module") from None

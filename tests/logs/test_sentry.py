@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import Config, ConfigError, load_config
 from errklein.logs import sentry
-from errklein.logs.sentry import check_sentry, start_sentry
 from errklein.running.context import request_id
+from errklein.service.sentry import check_sentry, start_sentry
 from errklein.text.masking import MASK, masker
 
 DSN = "https://public@sentry.example.org/1"
