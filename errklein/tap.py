@@ -121,7 +121,6 @@ def _make_service(options: Options) -> IService:
 
     from errklein.compat.storages.finding import check_storage
     from errklein.plugins.storages import check_shelves, settle_shelves
-    from errklein.running.restart import offer_restart
     from errklein.service import BotService
     from errklein.service.reloading import Reloading
     from errklein.service.sentry import check_sentry, start_sentry
@@ -145,14 +144,13 @@ def _make_service(options: Options) -> IService:
                 check_shelves(config, options["data-dir"])
         check_endpoints(endpoints)
     choose_log(options.launcher, config, data_directory, launch)
+    relaunch = Relaunch(reactor, launch.pid_file, why_no_restart(options.launcher, endpoints))
     web, make_bot = wire(
         reactor,
         config,
         check_stored=lambda storage: settle_shelves(config, storage, options["data-dir"], bool(options["no-import"])),
+        restart=relaunch.request,
     )
-
-    relaunch = Relaunch(reactor, launch.pid_file, why_no_restart(options.launcher, endpoints))
-    offer_restart(relaunch.request)
 
     def make_startable() -> Startable:
         start_sentry(config)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errklein.config import Config
+from errklein.running.restart import cannot_restart
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -23,11 +24,12 @@ def wire(
     bot_class: type[Bot] | None = None,
     ended: Callable[[], None] | None = None,
     check_stored: Callable[[Storage], None] = lambda storage: None,
+    restart: Callable[[], None] = cannot_restart,
 ) -> tuple[WebServer, Callable[[], Bot]]:
     """Put the bot together: the web server, and what makes the rest once its data may be opened.
 
     The bot is a Bot, or of the class given, which is built as one. `ended` is called when the bot has nothing more to do;
-    by default the reactor stops. `check_stored` is called with the storage before anything uses it; its exceptions are
+    by default the reactor stops. `restart` starts the process again; by default that isn't possible. `check_stored` is called with the storage before anything uses it; its exceptions are
     propagated.
     """
     from errklein import compat
@@ -73,6 +75,7 @@ def wire(
             backends={name: make_backend(reactor, view) for name, view in config.networks.items()},
             plugin_roots=[Path(directory) for directory in config.directories("BOT_EXTRA_PLUGIN_DIR")],
             ended=ended or reactor.stop,
+            restart=restart,
         )
         _tell_limits(config, bot.backends.values())
         return bot

@@ -38,6 +38,7 @@ from errklein.plugins.store_mixin import StoreMixin
 from errklein.plugins.unknown_names import unknown_names
 from errklein.ports import Backend, Storage, WrapsErrbotBackend, layers_of
 from errklein.running import Runner, WorkerPool
+from errklein.running.restart import cannot_restart
 from errklein.running.threads import ThreadWaits
 from errklein.web import ExpiryWatch, WebServer
 
@@ -67,9 +68,11 @@ class Bot(Keeping, Hearing):
         plugin_roots: Iterable[Path] = (),
         plugin_classes: Iterable[type[BotPlugin]] = (),
         ended: Callable[[], None] = lambda: None,
+        restart: Callable[[], None] = cannot_restart,
     ) -> None:
         super().__init__(reactor, backends, ended)
         self.bot_config = config
+        self._restart = restart
         self.storage = storage
         self.web = web
         self.runner = runner
@@ -130,6 +133,13 @@ class Bot(Keeping, Hearing):
         for backend in self.backends.values():
             backend.connect(self)
         self._expiry.start()
+
+    def restart(self) -> None:
+        """Stop in order, and start the process again with the same command line. Returns at once.
+
+        May be called from any thread. Raises CannotRestart.
+        """
+        self._restart()
 
     async def stop(self, grace: float) -> None:
         """Refuse new work, wait for handlers, deactivate plugins, send the queues, and disconnect.

@@ -294,7 +294,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "find_roots": "errklein.compat.utils:find_roots",
         "deprecated": "errklein.compat.utils:deprecated",
         "format_timedelta": "errklein.compat.utils:format_timedelta",
-        "global_restart": "errklein.running.restart:restart",
+        "global_restart": "errklein.compat.utils:global_restart",
         "git_clone": "errklein.plugins.repos.git:git_clone",
         "git_pull": "errklein.plugins.repos.git:git_pull",
         "git_tag_list": "errklein.plugins.repos.git:git_tag_list",

@@ -14,8 +14,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from errklein.compat import holder
 from errklein.plugins.discovery import entry_point_roots
 from errklein.plugins.requirements import parse_errbot_version
+from errklein.running.restart import cannot_restart
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +26,11 @@ PLUGINS_SUBDIR = "plugins"
 ON_WINDOWS = sys.platform == "win32"
 
 _log = logging.getLogger("errbot.utils")
+
+
+def global_restart() -> None:
+    """Have the running bot stop, and its process start again. Returns at once. Raises CannotRestart."""
+    cannot_restart() if holder.bot is None else holder.bot.restart()
 
 
 def format_timedelta(duration: timedelta) -> str:

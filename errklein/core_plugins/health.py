@@ -15,7 +15,7 @@ from twisted.internet.error import ReactorNotRunning
 from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
 from errklein.commands.declaration import concurrent
-from errklein.running.restart import CannotRestart, restart
+from errklein.running.restart import CannotRestart
 from errklein.text.quoting import plain, plain_but_html
 
 
@@ -54,7 +54,7 @@ class Health(BotPlugin):
     async def restart(self, msg: Message, args: str) -> str:
         """Stop the bot as `shutdown` does, and start it again with the same command line."""
         try:
-            restart()
+            self._bot.restart()
         except CannotRestart as error:
             raise CommandError(f"The bot can't restart itself: {error}.") from error
         return "Restarting."

@@ -7,7 +7,7 @@ import signal
 from datetime import timedelta
 
 from errklein import BotPlugin
-from errklein.running.restart import CannotRestart, offer_restart
+from errklein.running.restart import CannotRestart
 from errklein.testing import PluginTestCase
 
 
@@ -112,8 +112,7 @@ class RestartTests(PluginTestCase):
     def test_restart(self) -> None:
         """Whoever runs the process is asked for it, by administrators only."""
         asked: list[str] = []
-        offer_restart(lambda: asked.append("now"))
-        self.addCleanup(offer_restart, None)
+        self.patch(self.bot.bot, "restart", lambda: asked.append("now"))
         self.assertIn("requires bot-admin", self.command("!restart", frm="@bob"))
         self.assertEqual(asked, [])
         self.assertEqual(self.command("!restart"), "Restarting.")
@@ -126,6 +125,5 @@ class RestartTests(PluginTestCase):
         def refuse() -> None:
             raise CannotRestart("systemd has to")
 
-        offer_restart(refuse)
-        self.addCleanup(offer_restart, None)
+        self.patch(self.bot.bot, "restart", refuse)
         self.assertEqual(self.command("!restart"), "The bot can't restart itself: systemd has to.")
