@@ -88,7 +88,7 @@ class Bot(Keeping, Hearing):
         self.dispatcher = Dispatcher(self)
         self.conversations = Conversations(self)
         self.flow_executor = FlowExecutor(self)
-        self.streams = Streams(self)
+        self.streams = Streams(reactor, runner, self.plugin_manager.callbacks)
         self._flows: dict[BotFlow, list[FlowRoot]] = {}
         self._plugin_roots = list(plugin_roots)
         self._plugin_classes = list(plugin_classes)

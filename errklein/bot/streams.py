@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextvars import copy_context
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from errklein.bot.stream_copier import StreamCopier
 from errklein.chat import Stream
 from errklein.chat.streams import STREAM_WAITING_TO_START
-from errklein.running import WorkerPool
-from errklein.running.tee import Tee
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
+from errklein.running import Runner, WorkerPool
 
 MOST_AT_ONCE = 16
 """How many files may arrive at the same time; more are rejected."""
 
-
-@dataclass(frozen=True, eq=False)
-class _Plugin:
-    """A plugin that gets a copy."""
-
-    name: str
-    callback_stream: Callable[[Stream], Any]
+Callbacks = Callable[[str], Sequence[tuple[str, Callable[..., Any]]]]
+"""Returns the names and methods of the active plugins that have a callback."""
 
 
 class Streams:
@@ -36,49 +26,63 @@ class Streams:
 
     log = Logger()
 
-    def __init__(self, bot: Bot) -> None:
-        self._bot = bot
-        self._arriving: set[Tee] = set()
+    def __init__(self, reactor: Any, runner: Runner, callbacks: Callbacks) -> None:
+        self._reactor = reactor
+        self._runner = runner
+        self._callbacks = callbacks
+        self._arriving = 0
+        self._copiers: set[StreamCopier] = set()
         self._stopped = False
 
     def offer(self, stream: Stream) -> None:
-        """Copy the stream to each active plugin that has a `callback_stream`; reject it if there is none."""
-        plugins = [_Plugin(*found) for found in self._bot.plugin_manager.callbacks("callback_stream")]
-        if not plugins or self._stopped or len(self._arriving) >= MOST_AT_ONCE:
+        """Copy the stream for each active plugin that has a `callback_stream`; reject it if there is none."""
+        plugins = dict(self._callbacks("callback_stream"))
+        if not plugins or self._stopped or self._arriving >= MOST_AT_ONCE:
             if plugins:
                 self.log.warn("The stream {name} is rejected: too many at once", name=stream.name)
             if stream.status == STREAM_WAITING_TO_START:
                 stream.reject()
             return
-        # A copy that waits for a thread would hold up the others.
-        pool = WorkerPool(self._bot.reactor, f"stream {stream.name}", len(plugins))
-        context = copy_context()
-        left = len(plugins)
-
-        def over(done: Callable[[], None], _: Any) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                pool.stop()
-                self._arriving.discard(tee)
-            done()
-
-        def begin(plugin: _Plugin, copy: Stream, done: Callable[[], None]) -> None:
-            running = self._bot.runner.run(plugin.callback_stream, copy, pool=pool)
-            running.addErrback(self._failed, plugin).addBoth(partial(over, done))
-
-        def call(plugin: _Plugin, copy: Stream, done: Callable[[], None]) -> None:
-            self._bot.reactor.callFromThread(context.copy().run, begin, plugin, copy, done)
-
-        tee = Tee(stream, plugins, call)
-        self._arriving.add(tee)
-        tee.start()
+        Deferred.fromCoroutine(self._copy(stream, plugins))
 
     def stop(self) -> None:
-        """Let those that arrive end here."""
+        """End the streams that are being copied with an error, and reject new ones."""
         self._stopped = True
-        for tee in self._arriving:
-            tee.stop()
+        for copier in self._copiers:
+            copier.stop()
 
-    def _failed(self, failure: Failure, plugin: _Plugin) -> None:
-        self.log.failure("{plugin}: callback_stream failed", failure, plugin=plugin.name)
+    async def _copy(self, stream: Stream, plugins: Mapping[str, Callable[[Stream], Any]]) -> None:
+        self._arriving += 1
+        pool = self._new_pool(stream)
+        try:
+            copier = await pool.run(lambda: partial(StreamCopier, stream, plugins))
+            self._copiers.add(copier)
+            if self._stopped:
+                copier.stop()
+            reading = [
+                Deferred.fromCoroutine(self._read(plugin, callback, copier, copy))
+                for (plugin, callback), copy in zip(plugins.items(), copier.copies, strict=True)
+            ]
+            await pool.run(lambda: copier.run)
+            await DeferredList(reading)
+            self._copiers.discard(copier)
+        except Exception as error:
+            self.log.failure("The stream {name} can't be copied", name=stream.name)
+            stream.error(str(error))
+        finally:
+            self._arriving -= 1
+            pool.stop()
+
+    async def _read(self, plugin: str, callback: Callable[[Stream], Any], copier: StreamCopier, copy: Stream) -> None:
+        pool = self._new_pool(copy)
+        try:
+            await self._runner.run(callback, copy, pool=pool)
+        except Exception:
+            self.log.failure("{plugin}: callback_stream failed", plugin=plugin)
+        finally:
+            copier.returned(copy)
+            pool.stop()
+
+    def _new_pool(self, stream: Stream) -> WorkerPool:
+        # One thread for each plugin and one that copies: none waits for another.
+        return WorkerPool(self._reactor, f"stream {stream.name}", 1)

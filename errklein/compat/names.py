@@ -249,8 +249,8 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "Predicate": "errklein.commands.flows:Predicate",
     },
     "errbot.streaming": {
-        "CHUNK_SIZE": "errklein.running.tee:CHUNK_SIZE",
-        "Tee": "errklein.running.tee:Tee",
+        "CHUNK_SIZE": "errklein.bot.stream_copier:CHUNK_SIZE",
+        "Tee": "errklein.compat.streaming:Tee",
     },
     "errbot.storage": {
         "StoreAlreadyOpenError": "errklein.plugins.store_mixin:StoreAlreadyOpenError",

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import TestPerson
+from errklein.bot.stream_copier import CHUNK_SIZE, StreamCopier
 from errklein.chat.streams import Stream
-from errklein.running.tee import Tee
+from errklein.compat.streaming import Tee
 
 DATA = bytes(range(256)) * 1000
-"""More than a pipe holds."""
+"""More than is copied at once."""
 
 
 class Client:
@@ -43,13 +48,16 @@ def offered(data: bytes = DATA) -> Stream:
     return Stream(TestPerson("alice"), io.BytesIO(data), "a.bin", len(data))
 
 
-class Impatient(Tee):
-    """Doesn't wait for who doesn't read."""
+def open_files(directory: Path) -> list[str]:
+    """The files in the directory that this process has open, deleted ones included."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(descriptor.readlink()))
+    return [path for path in found if path.startswith(str(directory.resolve()))]
 
-    READ_WITHIN = 0.05
 
-
-class TeeTests(SynchronousTestCase):
+class CopyTests(SynchronousTestCase):
     """How copies are made."""
 
     def test_everybody_gets_everything(self) -> None:
@@ -103,14 +111,15 @@ class TeeTests(SynchronousTestCase):
         Tee(offered(), [sipping, keen]).run()
         self.assertEqual((sipping.got, keen.got), (DATA[:5], DATA))
 
-    def test_stops_reading(self) -> None:
-        """Who reads nothing any more loses the rest, and the others get all."""
+    def test_slow_reader_delays_nobody(self) -> None:
+        """A reader that takes its time gets everything, and the others have it before."""
         finished = threading.Event()
 
-        def doze(stream: Stream) -> None:
+        def doze(stream: Stream) -> bytes:
             stream.accept()
-            stream.read(1)
+            first = stream.read(1)
             finished.wait(10)
+            return first + stream.read()
 
         def last(stream: Stream) -> bytes:
             data = take(stream)
@@ -118,9 +127,99 @@ class TeeTests(SynchronousTestCase):
             return data
 
         dozing, keen = Client(doze), Client(last)
-        Impatient(offered(), [dozing, keen]).run()
-        self.assertEqual(keen.got, DATA)
-        self.assertEqual((dozing.stream.status, "nothing was read" in dozing.stream.reason), ("error", True))
+        Tee(offered(), [dozing, keen]).run()
+        self.assertEqual((dozing.got == DATA, keen.got == DATA), (True, True))
+
+    def test_late_reader_gets_everything(self) -> None:
+        """A reader that accepts when the stream has been copied gets it from the beginning."""
+        finished = threading.Event()
+
+        def late(stream: Stream) -> bytes:
+            finished.wait(10)
+            return take(stream)
+
+        def last(stream: Stream) -> None:
+            take(stream)
+            finished.set()
+
+        client = Client(late)
+        Tee(offered(), [client, Client(last)]).run()
+        self.assertEqual(client.got, DATA)
+
+    def test_reads_while_the_stream_arrives(self) -> None:
+        """A reader has the first bytes while the rest is on its way."""
+        reading, writing = os.pipe()
+        rest = b"the rest"
+
+        def read(stream: Stream) -> tuple[bytes, bytes]:
+            stream.accept()
+            first = stream.read1(100)
+            os.write(writing, rest)
+            os.close(writing)
+            return first, stream.read()
+
+        os.write(writing, b"first")
+        client = Client(read)
+        stream = Stream(TestPerson("alice"), io.FileIO(reading), "a.bin")
+        self.addCleanup(stream.close)
+        Tee(stream, [client]).run()
+        self.assertEqual(client.got, (b"first", rest))
+
+    def test_stream_over_the_limit_ends_with_an_error(self) -> None:
+        """No more bytes than the limit are kept, and the readers see an error."""
+        stream = offered()
+        copier = StreamCopier(stream, ["Reader"], size_limit=CHUNK_SIZE * 2)
+        (copy,) = copier.copies
+        copy.accept()
+        copier.run()
+        self.assertEqual(copy.read(), DATA[: CHUNK_SIZE * 2])
+        self.assertEqual((copy.status, stream.status), ("error", "error"))
+        self.assertIn("more than 8192 bytes", copy.reason)
+
+    def test_full_disk_ends_with_an_error(self) -> None:
+        """The readers see why there is no more."""
+        stream = offered()
+        copier = StreamCopier(stream, ["Reader"])
+        copier._file.close()
+        copier._file = io.FileIO("/dev/full", "wb")
+        (copy,) = copier.copies
+        copy.accept()
+        copier.run()
+        self.assertEqual((copy.read(), copy.status, stream.status), (b"", "error", "error"))
+        self.assertIn("No space left", copy.reason)
+
+    def test_stop_ends_copies_with_an_error(self) -> None:
+        """Readers that wait for more find the end, and an error."""
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        stream = Stream(TestPerson("alice"), io.FileIO(reading), "a.bin")
+        copier = StreamCopier(stream, ["Reader"])
+        (copy,) = copier.copies
+        copying = threading.Thread(target=copier.run)
+        copying.start()
+        copy.accept()
+        os.write(writing, b"first")
+        first = copy.read1(100)
+        threading.Timer(0.01, copier.stop).start()
+        self.assertEqual((first, copy.read(), copy.status, stream.status), (b"first", b"", "error", "error"))
+        os.write(writing, b"second")
+        copying.join(10)
+        stream.close()
+
+    def test_file_is_deleted(self) -> None:
+        """The temporary file has no name, and is closed with the last copy."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        self.patch(tempfile, "tempdir", str(directory))
+        copier = StreamCopier(offered(), ["Reader"])
+        (copy,) = copier.copies
+        self.assertEqual(list(directory.iterdir()), [])
+        copy.accept()
+        copier.run()
+        self.assertEqual(copy.read(), DATA)
+        self.assertEqual(len(open_files(directory)), 1)
+        copy.close()
+        self.assertEqual(open_files(directory), [])
 
     def test_source_breaks(self) -> None:
         """A source that fails leaves an error everywhere, with its reason."""
@@ -155,9 +254,3 @@ class TeeTests(SynchronousTestCase):
         client = Client(last)
         Tee(offered(), [client]).start()
         self.assertTrue(done.wait(10))
-
-    def test_files_have_numbers(self) -> None:
-        """A copy can be given to a subprocess, since it is a pipe of the system."""
-        client = Client(lambda stream: (stream.fileno() > 2, take(stream)))
-        Tee(offered(b"few"), [client]).run()
-        self.assertEqual(client.got, (True, b"few"))

@@ -1,0 +1,202 @@
+"""Copies of an incoming stream, one for each plugin that reads it.
+
+The stream is written to a temporary file. Each copy reads the file on its own and waits at the end for more, so a slow reader
+doesn't delay the others.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+
+from errklein.chat.streams import STREAM_REJECTED, STREAM_TRANSFER_IN_PROGRESS, STREAM_WAITING_TO_START, Stream
+
+CHUNK_SIZE = 4096
+"""The most bytes that are read from the incoming stream at once."""
+
+SIZE_LIMIT = 1 << 30
+"""The most bytes of a stream, since the temporary file has all of them. A larger stream ends with an error."""
+
+
+class StreamCopier:
+    """Copies `incoming` for readers, each given by its name for the log.
+
+    The incoming stream is accepted when a reader accepts its copy or begins to read it, and rejected if each reader rejects its
+    copy or returns without doing either. A reader may go on reading an accepted copy after it returned. The temporary file has no
+    name, so the system deletes it when the copying has ended and all copies are closed.
+
+    The constructor, which creates the file, and `run` are called in a thread, `returned` and `stop` in any.
+    """
+
+    log = Logger()
+
+    def __init__(self, incoming: Stream, readers: Iterable[str], size_limit: int = SIZE_LIMIT) -> None:
+        self._incoming = incoming
+        self._size_limit = size_limit
+        self._arrived = _Arrived()
+        descriptor, path = tempfile.mkstemp(prefix="errklein-stream-")
+        self._file = io.FileIO(descriptor, "wb")
+        try:
+            self._readers = {
+                _Copy(incoming, _CopySource(path, self._arrived), self._arrived): reader for reader in readers
+            }
+        finally:
+            Path(path).unlink()
+
+    @property
+    def copies(self) -> list[Stream]:
+        """The copies, in the order of the readers."""
+        return list(self._readers)
+
+    def run(self) -> None:
+        """Copy the stream; returns when all of it was copied, nobody reads it any more, or `stop` was called."""
+        with self._file:
+            try:
+                self._arrived.wait_for(lambda: self._is_wanted() or not self._has_readers())
+                if self._is_wanted():
+                    self._copy()
+                elif self._incoming.status == STREAM_WAITING_TO_START:
+                    self._incoming.reject()
+            except Exception as error:
+                self._fail(str(error) or type(error).__name__)
+            finally:
+                self._arrived.end()
+
+    def returned(self, copy: Stream) -> None:
+        """The reader of the copy has returned."""
+        if copy.status == STREAM_WAITING_TO_START:
+            self.log.warn(
+                "{reader} has neither accepted nor rejected the stream {name}, which counts as a rejection",
+                reader=next(reader for known, reader in self._readers.items() if known is copy),
+                name=copy.name,
+            )
+            copy.reject()
+        if copy.status != STREAM_TRANSFER_IN_PROGRESS:
+            # Closing the copy itself would wait for another thread that reads it.
+            copy.raw.close()
+
+    def stop(self) -> None:
+        """End all copies with an error."""
+        self._fail("the bot stops")
+        self._arrived.end()
+
+    def _is_wanted(self) -> bool:
+        return any(copy.is_wanted for copy in self._readers)
+
+    def _has_readers(self) -> bool:
+        return any(not copy.closed and copy.status != STREAM_REJECTED for copy in self._readers)
+
+    def _copy(self) -> None:
+        incoming, size = self._incoming, 0
+        if incoming.status == STREAM_WAITING_TO_START:
+            incoming.accept()
+        while not self._arrived.ended and (chunk := incoming.read1(CHUNK_SIZE)):
+            size += len(chunk)
+            if not self._has_readers() or size > self._size_limit:
+                self._fail(f"it has more than {self._size_limit} bytes" if self._has_readers() else "nobody reads it")
+                return
+            while chunk:
+                chunk = chunk[self._file.write(chunk) :]
+            self._arrived.add_up_to(size)
+            for stream in (incoming, *self._readers):
+                stream.ack_data(size)
+        if incoming.status == STREAM_TRANSFER_IN_PROGRESS:
+            incoming.success()
+
+    def _fail(self, reason: str) -> None:
+        if self._arrived.ended:
+            return
+        self.log.warn("The stream {name} ended early: {reason}", name=self._incoming.name, reason=reason)
+        for stream in (self._incoming, *self._readers):
+            if stream.status in (STREAM_WAITING_TO_START, STREAM_TRANSFER_IN_PROGRESS):
+                stream.error(reason)
+
+
+class _Arrived:
+    """How much of the stream is in the file, for threads that wait for more."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.ended = False
+        self._changed = threading.Condition()
+
+    def add_up_to(self, size: int) -> None:
+        """So many bytes are in the file."""
+        self.size = size
+        self.notify()
+
+    def end(self) -> None:
+        """No more bytes will be in the file."""
+        self.ended = True
+        self.notify()
+
+    def notify(self) -> None:
+        """Have the waiting threads check their conditions again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until the condition is true, or the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.ended or condition())
+
+
+class _CopySource(io.RawIOBase):
+    """Reads what has arrived in the file, and waits at the end for more."""
+
+    def __init__(self, path: str, arrived: _Arrived) -> None:
+        super().__init__()
+        self.was_read = False
+        self._file = io.FileIO(path)
+        self._arrived = arrived
+        self._position = 0
+
+    def readable(self) -> bool:
+        """As in any file."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """As in any file."""
+        if not self.was_read:
+            self.was_read = True
+            self._arrived.notify()
+        self._arrived.wait_for(lambda: self.closed or self._arrived.size > self._position)
+        count = 0 if self.closed else self._file.readinto(buffer) or 0
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        """As in any file."""
+        super().close()
+        self._file.close()
+        self._arrived.notify()
+
+
+class _Copy(Stream):
+    """A copy of a stream; it wakes the copier when it is accepted or rejected."""
+
+    def __init__(self, original: Stream, source: _CopySource, arrived: _Arrived) -> None:
+        super().__init__(original.identifier, source, original.name, original.size, original.stream_type)
+        self._source = source
+        self._arrived = arrived
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the copy has been accepted, or is read."""
+        return not self.closed and (self._source.was_read or self.status == STREAM_TRANSFER_IN_PROGRESS)
+
+    def accept(self) -> None:
+        """Begin the transfer."""
+        super().accept()
+        self._arrived.notify()
+
+    def reject(self) -> None:
+        """Refuse the stream."""
+        super().reject()
+        self._arrived.notify()

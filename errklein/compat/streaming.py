@@ -1,0 +1,54 @@
+"""errbot's `Tee`, for plugins and backends that copy a stream themselves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from errklein.bot.stream_copier import StreamCopier
+from errklein.chat import Stream
+
+
+class StreamClient(Protocol):
+    """Gets a copy of a stream."""
+
+    def callback_stream(self, stream: Stream) -> Any:
+        """Accept the stream and read it, or reject it."""
+
+
+class Tee:
+    """Copies `incoming_stream` to each of `clients`, each in a thread that doesn't keep the process alive."""
+
+    log = Logger()
+
+    def __init__(self, incoming_stream: Stream, clients: Iterable[StreamClient]) -> None:
+        self.incoming_stream = incoming_stream
+        self.clients = list(clients)
+
+    def start(self) -> None:
+        """Copy in a thread of its own."""
+        threading.Thread(target=self.run, name="errklein tee", daemon=True).start()
+
+    def run(self) -> None:
+        """Copy, and return when each client has returned."""
+        copier = StreamCopier(self.incoming_stream, [type(client).__name__ for client in self.clients])
+        threads = [
+            threading.Thread(target=self._call, args=(copier, *pair), name="errklein stream", daemon=True)
+            for pair in zip(self.clients, copier.copies, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        copier.run()
+        for thread in threads:
+            thread.join()
+
+    def _call(self, copier: StreamCopier, client: StreamClient, copy: Stream) -> None:
+        try:
+            client.callback_stream(copy)
+        except Exception:
+            self.log.failure("{client}: callback_stream failed", client=type(client).__name__)
+        finally:
+            copier.returned(copy)
