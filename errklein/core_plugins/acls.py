@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
-from errklein.commands import Caller, RegisteredCommand, find_command
+from errklein.commands import Caller, CommandError, RegisteredCommand, botcmd, find_command
 from errklein.commands.access import check_access, ciglob, get_acl_room, get_acl_usr, glob
 from errklein.commands.access_explanations import explain_access
+from errklein.core_plugins import CorePlugin
 from errklein.text.quoting import code, plain
 
 __all__ = ["ACLS", "BLOCK_COMMAND", "ciglob", "get_acl_room", "get_acl_usr", "glob"]
@@ -21,7 +21,7 @@ _ROOM_FIRST = re.compile(r"in\s+(?P<room>\S+)\s+(?P<rest>.*)", re.DOTALL)
 _ROOM_LAST = re.compile(r"(?P<rest>.*\S)\s+in\s+(?P<room>\S+)", re.DOTALL)
 
 
-class ACLS(BotPlugin):
+class ACLS(CorePlugin):
     """Explains who may use which command.
 
     The rules themselves are in force whether this plugin is active or not.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from errklein import BotPlugin, botcmd
 from errklein.chat import Message
+from errklein.commands import botcmd
+from errklein.core_plugins import CorePlugin
 from errklein.dispatch.disclosure import DetailedError
 from errklein.storage.backup import BACKUP_NAME, write_backup
 from errklein.storage.errors import StorageError
@@ -13,7 +14,7 @@ from errklein.storage.transfer import rows_of
 from errklein.text.quoting import code
 
 
-class Backup(BotPlugin):
+class Backup(CorePlugin):
     """Writes backups, which `errklein restore` reads."""
 
     @botcmd(admin_only=True)

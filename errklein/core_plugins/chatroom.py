@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any
 
-from errklein import BotPlugin, CommandError, botcmd, on_reactor
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
 from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError, rules_of
+from errklein.commands import CommandError, botcmd
 from errklein.commands.access import admin_by_default
+from errklein.core_plugins import CorePlugin
 from errklein.dispatch.handled_network import network_of_handled_message
+from errklein.running import on_reactor
 from errklein.text.quoting import code, plain, plain_lines
 
 _REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
@@ -45,7 +47,7 @@ def room_command(syntax: str, least: int, most: int | None, *, historize: bool =
     return declare
 
 
-class ChatRoom(BotPlugin):
+class ChatRoom(CorePlugin):
     """Enters and leaves rooms, invites people, and passes messages on between rooms and people."""
 
     def callback_connect(self) -> None:

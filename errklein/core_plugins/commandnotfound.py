@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from errklein import BotPlugin
 from errklein.chat import Message
+from errklein.core_plugins import CorePlugin
 from errklein.ports import WrapsErrbotBackend
 
 
-class CommandNotFoundFilter(BotPlugin):
+class CommandNotFoundFilter(CorePlugin):
     """Tells that there is no such command, and what may have been meant, unless SUPPRESS_CMD_NOT_FOUND is set."""
 
     async def unknown(self, msg: Message, cmd: None, args: Any, dry_run: bool, emptycmd: bool = True) -> str:

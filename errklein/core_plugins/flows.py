@@ -6,16 +6,18 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from errklein import BotPlugin, CommandError, Identifier, Message, botcmd
+from errklein.chat import Identifier, Message
+from errklein.commands import CommandError, botcmd
 from errklein.commands.access import admin_by_default
 from errklein.commands.declaration import documentation
 from errklein.commands.flows import FlowNode, FlowRoot
+from errklein.core_plugins import CorePlugin
 from errklein.text.quoting import plain
 
 _KILL_USAGE = "usage: flows_kill user flow_name"
 
 
-class Flows(BotPlugin):
+class Flows(CorePlugin):
     """Lists, shows, begins and ends flows."""
 
     @botcmd

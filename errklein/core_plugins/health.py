@@ -12,14 +12,15 @@ from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
 
-from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
+from errklein.commands import CommandError, botcmd
 from errklein.commands.declaration import concurrent
+from errklein.core_plugins import CorePlugin
 from errklein.running.restart import CannotRestart
 from errklein.text.quoting import plain, plain_but_html
 
 
-class Health(BotPlugin):
+class Health(CorePlugin):
     """Tells how the bot is, and stops it."""
 
     @botcmd

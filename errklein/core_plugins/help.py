@@ -6,10 +6,11 @@ import inspect
 import platform
 from collections.abc import Sequence
 
-from errklein import BotPlugin, __version__, botcmd
+from errklein._version import __version__
 from errklein.chat import Message
-from errklein.commands import RegisteredCommand
+from errklein.commands import RegisteredCommand, botcmd
 from errklein.commands.declaration import documentation, with_prefix
+from errklein.core_plugins import CorePlugin
 from errklein.plugins.plugin_names import plugin_name
 from errklein.text.quoting import code, plain, plain_lines
 
@@ -18,7 +19,7 @@ _LONGEST = 80
 _UNDOCUMENTED = "(undocumented)"
 
 
-class Help(BotPlugin):
+class Help(CorePlugin):
     """Tells what the bot can do."""
 
     @botcmd

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from pprint import pformat
 from typing import Any
 
-from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message
+from errklein.commands import CommandError, botcmd
 from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.dispatch.disclosure import DetailedError
+from errklein.plugins import BotPlugin
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.text import truncated
 from errklein.text.masking import mask_values, masker
@@ -22,7 +23,7 @@ _LONGEST = 100_000
 _MOST_STORED = 50
 
 
-class Plugins(ReposCommands, BotPlugin):
+class Plugins(ReposCommands):
     """Configures, activates, deactivates and reloads plugins, and installs repositories of them."""
 
     @botcmd(admin_only=True, historize=False)

@@ -6,20 +6,18 @@ from collections.abc import AsyncIterator, Callable
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
-from errklein import CommandError, botcmd
 from errklein.chat import Message
+from errklein.commands import CommandError, botcmd
+from errklein.core_plugins import CorePlugin
 from errklein.dispatch.disclosure import DetailedError
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginError, PluginTimeout
 from errklein.plugins.repos.manager import BotRepoManager, RepoEntry, RepoException, Updated
 from errklein.running.serial_queue import SerialQueue
 from errklein.text.quoting import code, plain
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
 
 T = TypeVar("T")
 
@@ -27,10 +25,8 @@ _MOST_FOUND = 100
 """How many repositories a search shows. Anybody may search, and who gets more has to look for another word."""
 
 
-class ReposCommands:
+class ReposCommands(CorePlugin):
     """The commands; the plugin that has them is the bot's own `Plugins`."""
-
-    _bot: Bot
 
     @property
     def _repos(self) -> BotRepoManager:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from errklein import BotPlugin, CommandError, botcmd
 from errklein.backends.text import TextBackend, TextPerson, TextRoom
 from errklein.chat import Identifier, Message
+from errklein.commands import CommandError, botcmd
+from errklein.core_plugins import CorePlugin
 from errklein.text.quoting import code, plain
 
 _ROOM = "#testroom"
 _USER = "@user"
 
 
-class TextCmds(BotPlugin):
+class TextCmds(CorePlugin):
     """Changes who speaks, and where, on the Text network. It is inactive where there is none."""
 
     def activate(self) -> None:

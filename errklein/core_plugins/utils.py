@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from errklein import BotPlugin, CommandError, botcmd
 from errklein.chat import Message, RoomOccupant
+from errklein.commands import CommandError, botcmd
 from errklein.commands.history import Sender
+from errklein.core_plugins import CorePlugin
 from errklein.logs import destinations
 from errklein.text.masking import masker
 from errklein.text.quoting import fenced, plain
@@ -65,7 +66,7 @@ Characters that mean something elsewhere: &copy; &amp; &lt; 5 \\* 3 \\_ \\# Ã© Ã
 """
 
 
-class Utils(BotPlugin):
+class Utils(CorePlugin):
     """Small commands for finding out how messages arrive."""
 
     @botcmd

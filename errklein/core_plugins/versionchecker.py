@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from errklein import BotPlugin, __version__
+from errklein._version import __version__
+from errklein.core_plugins import CorePlugin
 
 URL = "https://pypi.org/pypi/errklein/json"
 """Where the newest version is told, as JSON with info.version; see https://docs.pypi.org/api/json/."""
@@ -17,7 +18,7 @@ _LOCAL = ("dummy", "null", "test", "text")
 _RELEASE = re.compile(r"\d{1,6}(\.\d{1,6}){0,5}")
 
 
-class VersionChecker(BotPlugin):
+class VersionChecker(CorePlugin):
     """Asks once a day whether there is a newer errklein, and tells administrators once of each.
 
     It is inactive while the bot is in no network but Text, Test, Null or Dummy.

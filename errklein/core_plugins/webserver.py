@@ -10,15 +10,17 @@ from urllib.parse import unquote_plus
 
 from twisted.internet.endpoints import quoteStringArgument
 
-from errklein import BotPlugin, CommandError, ValidationException, botcmd, webhook
 from errklein.chat import Message
+from errklein.commands import CommandError, botcmd
 from errklein.commands.access import admin_by_default
+from errklein.core_plugins import CorePlugin
+from errklein.plugins import ValidationException, recurse_check_structure
 from errklein.plugins.callable_anywhere import callable_anywhere
-from errklein.plugins.configuration_check import recurse_check_structure
 from errklein.text.quoting import code, fenced, plain
 from errklein.web import ConnectionBroken, ListenError
 from errklein.web.listeners import identify
 from errklein.web.tls import generate_certificate
+from errklein.webhooks import webhook
 
 _TEMPLATE = {
     "HOST": "0.0.0.0",
@@ -28,7 +30,7 @@ _TEMPLATE = {
 }
 
 
-class Webserver(BotPlugin):
+class Webserver(CorePlugin):
     """Serves the webhooks of plugins."""
 
     def __init__(self, bot: Any, name: str | None = None) -> None:

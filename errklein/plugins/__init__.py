@@ -1,1 +1,13 @@
-"""TBD"""
+"""Plugins: their base classes, and everything that happens to them.
+
+A plugin is a `.plug` file and a Python module with a subclass of `BotPlugin`. `discovery` finds the files and `plug_file` reads
+them; `imports` loads the modules, each plugin's apart from all others; `packages` installs the distributions that a plugin
+requires. `manager.PluginManager` is what the bot uses: it activates, configures, reloads and deactivates plugins, one change at a
+time. Collections of flows (`.flow` files, `BotFlow`) are handled likewise. `repos` installs repositories of plugins.
+"""
+
+from errklein.plugins.botflow import BotFlow
+from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.configuration_check import ValidationException, recurse_check_structure
+
+__all__ = ["BotFlow", "BotPlugin", "ValidationException", "recurse_check_structure"]
