@@ -123,11 +123,11 @@ class Tree:
 
     def __init__(self, sources: Mapping[str, str], packages: Iterable[str] = ()) -> None:
         self.sources = sources
-        packages = frozenset(packages)
+        self.packages = frozenset(packages)
         self.imports = {
             module: {
                 Import(self.module_of(found.name), found.eagerly)
-                for found in imports_of(source, module, module in packages)
+                for found in imports_of(source, module, module in self.packages)
             }
             for module, source in sources.items()
         }
