@@ -63,7 +63,7 @@ class OutboxReactor(Protocol):
         """The reactor's clock."""
 
 
-class Pace(Protocol[Contra]):
+class RateLimit(Protocol[Contra]):
     """How fast a network takes parts."""
 
     def take(self, part: Contra) -> float:
@@ -116,7 +116,7 @@ class Outbox(Generic[P]):
     `transmit(part)` is called on the reactor while the network is ready; its Deferred fires when the network has the
     part, fails with NotConfirmed if the connection went, and with anything else if the network refuses the part: then
     the rest of its message is given up. A part on which `attempts` connections break is given up too, for it may well
-    be what breaks them. Other threads wait `patience` seconds for room. The thread that makes the outbox is the
+    be what breaks them. Other threads wait `put_timeout` seconds for room. The thread that makes the outbox is the
     reactor's.
     """
 
@@ -127,18 +127,18 @@ class Outbox(Generic[P]):
         reactor: OutboxReactor,
         network: str,
         transmit: Callable[[P], Deferred[Any]],
-        pace: Pace[P],
+        rate_limit: RateLimit[P],
         *,
         limit: int = 10_000,
-        patience: float = 5.0,
+        put_timeout: float = 5.0,
         attempts: int = 5,
     ) -> None:
         self.network = network
         self.limit = limit
         self._reactor = reactor
         self._transmit = transmit
-        self._pace = pace
-        self._patience = patience
+        self._rate_limit = rate_limit
+        self._put_timeout = put_timeout
         self._attempts = attempts
         self._home = threading.get_ident()
         self._room = threading.Condition()
@@ -170,7 +170,7 @@ class Outbox(Generic[P]):
             self._go_on()
             return delivery
         with self._room:
-            self._room.wait_for(lambda: self._closed or len(self._entries) < self.limit, self._patience)
+            self._room.wait_for(lambda: self._closed or len(self._entries) < self.limit, self._put_timeout)
             self._check_open()
             if len(self._entries) >= self.limit:
                 raise self._full()
@@ -230,7 +230,7 @@ class Outbox(Generic[P]):
                 self._finish(None)
                 continue
             part = entry.parts[entry.sent]
-            wait = self._pace.take(part)
+            wait = self._rate_limit.take(part)
             if wait > 0:
                 self._timer = self._reactor.callLater(wait, self._go_on)
                 return

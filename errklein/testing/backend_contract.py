@@ -21,7 +21,7 @@ else:
     _TestCase = object
 
 
-class NotedEvents:
+class RecordedEvents:
     """ports.BackendEvents: notes down what is told, as (what, details…)."""
 
     def __init__(self) -> None:
@@ -112,9 +112,9 @@ class BackendContract(_TestCase):
     def take_leave(self, backend: Backend) -> None:
         """Let happen on the network what follows `disconnect`."""
 
-    def online(self) -> tuple[Backend, NotedEvents]:
+    def online(self) -> tuple[Backend, RecordedEvents]:
         """A backend that is online, and what it tells."""
-        backend, events = self.make_backend(), NotedEvents()
+        backend, events = self.make_backend(), RecordedEvents()
         backend.connect(events)
         self.bring_online(backend)
         return backend, events
@@ -196,7 +196,7 @@ class BackendContract(_TestCase):
 
     def test_contract_keeps_order_and_confirms(self) -> None:
         """Messages arrive in the order in which they were accepted, those from before the connection first."""
-        backend, events = self.make_backend(), NotedEvents()
+        backend, events = self.make_backend(), RecordedEvents()
         room = backend.build_identifier(self.room_text)
         early = backend.send_message(Message("one", to=room))
         backend.connect(events)
@@ -251,7 +251,7 @@ class BackendContract(_TestCase):
     def test_contract_leaves_before_it_came(self) -> None:
         """`disconnect` works too when the network never let the bot in."""
         backend = self.make_backend()
-        backend.connect(NotedEvents())
+        backend.connect(RecordedEvents())
         gone = backend.disconnect()
         self.take_leave(backend)
         self.successResultOf(gone)

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.null import NullBackend
 from errklein.backends.outbox import OutboxClosed
 from errklein.chat import Message
-from errklein.testing.backend_contract import NotedEvents
+from errklein.testing.backend_contract import RecordedEvents
 from tests.backends.test_text import configuration
 
 
@@ -17,7 +17,7 @@ class NullTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.backend = NullBackend(None, configuration(network="nowhere"))
-        self.events = NotedEvents()
+        self.events = RecordedEvents()
 
     def test_connects(self) -> None:
         """It can be used at once."""

@@ -431,7 +431,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_no_room_in_time(self) -> None:
         """A thread that finds no room within its patience gets OutboxFull."""
-        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, patience=0.01)
+        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, put_timeout=0.01)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
         self.thread.join(10)
@@ -439,7 +439,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_waits_for_room(self) -> None:
         """A waiting thread goes on when there is room."""
-        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, patience=10)
+        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, put_timeout=10)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
         outbox.resume()
@@ -451,7 +451,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_closed_while_waiting(self) -> None:
         """A waiting thread isn't kept when the outbox is closed."""
-        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, patience=10)
+        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, put_timeout=10)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
         outbox.close()

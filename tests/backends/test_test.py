@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.test import Sent, TestBackend, TestOccupant, TestPerson, TestRoom
 from errklein.chat import Message
 from errklein.ports import Backend
-from errklein.testing.backend_contract import BackendContract, NotedEvents
+from errklein.testing.backend_contract import BackendContract, RecordedEvents
 from tests.backends.test_text import configuration
 
 
@@ -85,7 +85,7 @@ class ReceivingTests(SynchronousTestCase):
     def setUp(self) -> None:
         registerAsIOThread()
         self.backend = make_test_backend()
-        self.events = NotedEvents()
+        self.events = RecordedEvents()
         self.backend.connect(self.events)
         self.events.told.clear()
 
@@ -117,7 +117,7 @@ class RoomTests(SynchronousTestCase):
     def setUp(self) -> None:
         registerAsIOThread()
         self.backend = make_test_backend(CHATROOM_PRESENCE=("testroom", ("#locked", "password")))
-        self.events = NotedEvents()
+        self.events = RecordedEvents()
         self.backend.connect(self.events)
 
     def test_presence(self) -> None:

@@ -19,9 +19,9 @@ from errklein.backends.irc.identifiers import (
     IRCRoomOccupant,
     split_occupant,
 )
-from errklein.backends.irc.line_format import cleaned, room_for_text, text_lines
-from errklein.backends.irc.pacing import IRCPace, Line
-from errklein.backends.irc.reconnection import Link
+from errklein.backends.irc.line_encoding import split_lines, strip_controls, text_capacity
+from errklein.backends.irc.rate_limit import IRCRateLimit, MessageLine
+from errklein.backends.irc.reconnection import Reconnector
 from errklein.backends.irc.room_membership import RoomLife
 from errklein.backends.irc.rooms import nick_of
 from errklein.backends.irc.settings import IRCSettings
@@ -63,12 +63,12 @@ class IRCBackend(RoomLife):
         super().__init__(reactor, settings)
         self.message_size_limit = settings.message_size_limit
         self._render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
-        self._pace = IRCPace(reactor.seconds, settings.channel_rate, settings.private_rate)
-        self._outbox: Outbox[Line] = Outbox(
-            reactor, self.network, self._transmit, self._pace, limit=settings.outbox_limit
+        self._rate_limit = IRCRateLimit(reactor.seconds, settings.channel_rate, settings.private_rate)
+        self._outbox: Outbox[MessageLine] = Outbox(
+            reactor, self.network, self._transmit, self._rate_limit, limit=settings.outbox_limit
         )
         backoff = Backoff(chance, settings.reconnect_after)
-        self._link = Link(reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self)
+        self._reconnector = Reconnector(reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self)
         self._away = ""
 
     # ports.Backend
@@ -81,7 +81,7 @@ class IRCBackend(RoomLife):
     def connect(self, events: BackendEvents) -> None:
         """Begin to connect, and go on reconnecting until `disconnect`."""
         self._events = events
-        self._link.connect()
+        self._reconnector.connect()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is closed.
@@ -89,8 +89,8 @@ class IRCBackend(RoomLife):
         A connection that breaks during this time is reestablished. The queue is dropped at once if the network is not
         connected and no attempt to connect begins in time.
         """
-        grace = grace if self._link.can_work_within(grace) else 0.0
-        return self._outbox.close(grace).addCallback(self._say_goodbye)
+        grace = grace if self._reconnector.will_connect_within(grace) else 0.0
+        return self._outbox.close(grace).addCallback(self._quit)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Accept the message into the outbox, from any thread; see ports.Backend. Raises ValueError for a bad address.
@@ -100,14 +100,16 @@ class IRCBackend(RoomLife):
         target = self._target(message.to)
         command = "NOTICE" if message.extras.get("notice") else "PRIVMSG"
         nick = max(self.settings.nickname + "__", self._identifier.nick if self._identifier else "", key=len)
-        room = room_for_text(nick, self.settings.username, command, target)
+        room = text_capacity(nick, self.settings.username, command, target)
         if room < _LEAST_ROOM:
             raise ValueError(f"{target[:20]}… is too long a name to say anything to")
         size = min(room, self.message_size_limit)
         text = self._render(message.body)
         longest = PARTS_CAP * size
-        lines = at_most(text_lines(text[:longest], size), cut=len(text) > longest)
-        return self._outbox.put([Line(command, target, line) for line in lines], recipient=target, text=message.body)
+        lines = at_most(split_lines(text[:longest], size), cut=len(text) > longest)
+        return self._outbox.put(
+            [MessageLine(command, target, line) for line in lines], recipient=target, text=message.body
+        )
 
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
         """`#room`, `nick`, `nick!user@host`, or `#room/nick` for somebody in a room; raises ValueError for the rest."""
@@ -138,8 +140,8 @@ class IRCBackend(RoomLife):
         return nick is not None and self._identifier is not None and self._is_me(nick)
 
     def current_holder(self, person: Identifier) -> IRCPerson | None:
-        """The current holder of the person's nick, with the full mask; None if that is unknown. See `Holders`."""
-        mask = self._holders.mask_of(person.nick or "", self._rooms.joined) if isinstance(person, IRCPerson) else None
+        """The current holder of the person's nick, with the full mask; None if that is unknown. See `HostmaskCache`."""
+        mask = self._hostmasks.mask_of(person.nick or "", self._rooms.joined) if isinstance(person, IRCPerson) else None
         # The full mask, not what IRC_ACL_PATTERN makes of it, which may be the nick alone.
         return None if mask is None else IRCPerson(mask, network=self.network, casemapping=self.name_rules)
 
@@ -153,37 +155,37 @@ class IRCBackend(RoomLife):
 
     def change_presence(self, status: str, message: str) -> None:
         """Marked as away, with `message`, unless `status` is ONLINE. From any thread; kept across reconnections."""
-        self._away = "" if status == ONLINE else cleaned(message or status)
+        self._away = "" if status == ONLINE else strip_controls(message or status)
         self._on_reactor(self._tell_presence)
 
     # protocol.IRCEvents, but for rooms
 
     def signed_on(self) -> None:
         """Tell the bot; then the rooms, and when the bot is in them what is queued."""
-        if self._link.protocol is None:
+        if self._reconnector.protocol is None:
             return
-        self.casemapping_changed(self._link.protocol.casemapping)
-        self._identifier = self._person(self._link.protocol.nickname)
+        self.casemapping_changed(self._reconnector.protocol.casemapping)
+        self._identifier = self._person(self._reconnector.protocol.nickname)
         if self._away:
             self._tell_presence()
         if self._events is not None:
             self._events.backend_connected(self)
         self._later("enter rooms", self.NICKSERV_WITHIN if self.settings.nickserv_password else 0.0, self._enter_rooms)
 
-    def lost(self, reason: Failure) -> None:
+    def connection_lost(self, reason: Failure) -> None:
         """Wait, and try again."""
-        protocol = self._link.protocol
+        protocol = self._reconnector.protocol
         self._outbox.pause()
         self._forget_timers()
         self._rooms.leave_all()
-        self._holders.clear()
+        self._hostmasks.clear()
         if protocol is not None and protocol.flooded:
-            self._pace.slow_down()
-        why = self._link.ended(reason)
+            self._rate_limit.slow_down()
+        why = self._reconnector.ended(reason)
         if why is not None and protocol is not None and protocol.signed_on_at is not None and self._events is not None:
             self._events.backend_disconnected(self, why)
 
-    def said(self, sender: str, target: str, text: str, kind: str, replayed: bool) -> None:
+    def message_received(self, sender: str, target: str, text: str, kind: str, replayed: bool) -> None:
         """A message to the bot or to a room; replayed ones are marked as delayed."""
         if "!" not in sender:
             # Servers say a lot to themselves.
@@ -201,7 +203,7 @@ class IRCBackend(RoomLife):
             message = Message(text, frm=self._occupant(sender, room), to=room, delayed=replayed, extras=extras)
         elif self._is_me(target):
             if not replayed:
-                self._holders.seen(sender, self._rooms.joined)
+                self._hostmasks.add(sender, self._rooms.joined)
             message = Message(text, frm=self._person(sender), to=self._identifier, delayed=replayed, extras=extras)
         else:
             return
@@ -218,27 +220,27 @@ class IRCBackend(RoomLife):
 
     @property
     def _nickname(self) -> str | None:
-        return None if self._link.protocol is None else self._link.protocol.nickname
+        return None if self._reconnector.protocol is None else self._reconnector.protocol.nickname
 
     def _rooms_entered(self) -> None:
         self._outbox.resume()
 
-    def _say_goodbye(self, drained: None) -> Deferred[None]:
+    def _quit(self, drained: None) -> Deferred[None]:
         self._forget_timers()
-        return self._link.say_goodbye()
+        return self._reconnector.quit()
 
-    def _transmit(self, line: Line) -> Deferred[None]:
-        if self._link.protocol is None:
+    def _transmit(self, line: MessageLine) -> Deferred[None]:
+        if self._reconnector.protocol is None:
             return fail(NotConfirmed("there is no connection"))
-        return self._link.protocol.say_line(line)
+        return self._reconnector.protocol.transmit(line)
 
     def _tell_presence(self) -> None:
         self._send(f"AWAY :{self._away}" if self._away else "AWAY")
 
     def _send(self, *lines: str) -> None:
-        if self._link.protocol is not None and self._link.protocol.signed_on_at is not None:
+        if self._reconnector.protocol is not None and self._reconnector.protocol.signed_on_at is not None:
             for line in lines:
-                self._link.protocol.sendLine(line)
+                self._reconnector.protocol.sendLine(line)
 
     def _target(self, to: Identifier | None) -> str:
         if isinstance(to, (IRCRoom, IRCPerson)) and to.network in ("", self.network):

@@ -16,11 +16,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols import irc
 
-from errklein.backends.irc.line_format import decoded, encoded
+from errklein.backends.irc.line_encoding import decode_line, encode_line
 from errklein.backends.irc.tags import parse_tags
 
 
-class MendedClient(irc.IRCClient):
+class RobustIRCClient(irc.IRCClient):
     """An IRC client that survives any input from the server, and closes connections on which nothing arrives any more.
 
     `reason` is the reason for closing the connection, or the server's own in its ERROR. `tags` are the message tags of the
@@ -58,7 +58,7 @@ class MendedClient(irc.IRCClient):
             self._watch.stop()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
-    def give_up(self, reason: str) -> None:
+    def abort(self, reason: str) -> None:
         """Drop the connection without waiting for anything."""
         self.reason = self.reason or reason
         cast(ITCPTransport, self.transport).abortConnection()
@@ -67,7 +67,7 @@ class MendedClient(irc.IRCClient):
         """Called every 5 s."""
         silent = self.clock.seconds() - self._heard
         if silent >= self.DEAD_AFTER:
-            self.give_up(f"nothing was heard from the server for {silent:.0f} s")
+            self.abort(f"nothing was heard from the server for {silent:.0f} s")
         elif silent >= self.PING_AFTER and not self._asked:
             self._asked = True
             self.sendLine("PING :errklein-alive")
@@ -84,18 +84,18 @@ class MendedClient(irc.IRCClient):
         if line.startswith(b"@"):
             # Tags are UTF-8; the rest of the line may be in another encoding.
             tags, _, line = line[1:].partition(b" ")
-            self.tags = parse_tags(decoded(tags))
+            self.tags = parse_tags(decode_line(tags))
             line = line.lstrip(b" ")
-        text = decoded(line).replace("\x00", "")
+        text = decode_line(line).replace("\x00", "")
         try:
             prefix, command, params = irc.parsemsg(text)
         except (irc.IRCBadMessage, ValueError, IndexError):
             return
         if command.isdigit():
-            self.number_told(command, params)
+            self.numeric_received(command, params)
         self.handleCommand(irc.numeric_to_symbolic.get(command, command), prefix, params)
 
-    def number_told(self, number: str, params: list[str]) -> None:
+    def numeric_received(self, number: str, params: list[str]) -> None:
         """An answer of the server by its number, before the method that is named after it."""
 
     def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
@@ -112,10 +112,10 @@ class MendedClient(irc.IRCClient):
 
     def sendLine(self, line: str) -> None:
         """Write one line, of at most 512 bytes; all but what is said to people goes this way."""
-        self.write_lines(encoded(line))
+        self.write_lines(encode_line(line))
 
     def write_lines(self, *lines: bytes) -> None:
-        """Write encoded lines, in one go."""
+        """Write encode_line lines, in one go."""
         if self.transport is not None:
             self.transport.write(b"".join(line + b"\r\n" for line in lines))
 
@@ -132,15 +132,15 @@ class MendedClient(irc.IRCClient):
         if text.startswith("\x01"):
             tag, _, text = text.strip("\x01").partition(" ")
             if tag == "ACTION":
-                self.said(prefix, target, text, "action")
+                self.message_received(prefix, target, text, "action")
         elif text:
-            self.said(prefix, target, text, "message")
+            self.message_received(prefix, target, text, "message")
 
     def irc_NOTICE(self, prefix: str, params: list[str]) -> None:
         """Somebody says something that nobody should answer by itself."""
         target, text = params[0], params[1]
         if text and not text.startswith("\x01"):
-            self.said(prefix, target, text, "notice")
+            self.message_received(prefix, target, text, "notice")
 
-    def said(self, sender: str, target: str, text: str, kind: str) -> None:
+    def message_received(self, sender: str, target: str, text: str, kind: str) -> None:
         """`sender`, a mask, said something; `kind` is "message", "notice" or "action"."""

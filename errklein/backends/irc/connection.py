@@ -65,7 +65,7 @@ def trusted(settings: IRCSettings) -> Any:
         raise ConfigError("BOT_IDENTITY: 'ssl_ca' can't be read; expected certificates in PEM format") from None
 
 
-def explained(failure: Failure) -> str:
+def describe_failure(failure: Failure) -> str:
     """Why a connection could not be made or was lost, in one line."""
     error = failure.value
     if isinstance(error, VerificationError):

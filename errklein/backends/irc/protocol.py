@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 
 from errklein.backends.irc.capabilities import WANTED, Capabilities
 from errklein.backends.irc.casemapping import CaseMapping, same_name
-from errklein.backends.irc.client import MendedClient
+from errklein.backends.irc.client import RobustIRCClient
 from errklein.backends.irc.identifiers import is_room
-from errklein.backends.irc.line_format import encoded
-from errklein.backends.irc.pacing import Line, Refused
+from errklein.backends.irc.line_encoding import encode_line
+from errklein.backends.irc.rate_limit import LineRejected, MessageLine
 from errklein.backends.irc.replay import Replay
 from errklein.backends.irc.sasl import REFUSALS, plain
 from errklein.backends.irc.settings import IRCSettings
@@ -28,8 +28,10 @@ _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad pass
 _FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
 
 # Answers that mean that nobody got what was said, or that a room can't be entered: RFC 1459, section 6.1, and newer.
-_NOT_SAID = frozenset({"401", "402", "403", "404", "407", "411", "412", "413", "414", "415", "477", "486", "531"})
-_NOT_ENTERED = frozenset({"403", "405", "407", "437", "471", "473", "474", "475", "476", "477", "489", "520"})
+_DELIVERY_ERRORS = frozenset(
+    {"401", "402", "403", "404", "407", "411", "412", "413", "414", "415", "477", "486", "531"}
+)
+_JOIN_ERRORS = frozenset({"403", "405", "407", "437", "471", "473", "474", "475", "476", "477", "489", "520"})
 
 
 class IRCEvents(Protocol):
@@ -38,40 +40,40 @@ class IRCEvents(Protocol):
     def signed_on(self) -> None:
         """The server has welcomed the bot."""
 
-    def lost(self, reason: Failure) -> None:
+    def connection_lost(self, reason: Failure) -> None:
         """The connection is gone."""
 
     def casemapping_changed(self, casemapping: CaseMapping) -> None:
         """The server announced its case mapping."""
 
-    def said(self, sender: str, target: str, text: str, kind: str, replayed: bool) -> None:
+    def message_received(self, sender: str, target: str, text: str, kind: str, replayed: bool) -> None:
         """A message from the mask `sender`; `kind` is "message", "notice" or "action".
 
         `replayed` is True if the message was sent before the bot connected or joined the room.
         """
 
-    def entered(self, mask: str, room: str) -> None:
+    def joined(self, mask: str, room: str) -> None:
         """Somebody, perhaps the bot, has joined the room."""
 
-    def not_entered(self, room: str, reason: str) -> None:
+    def join_failed(self, room: str, reason: str) -> None:
         """The bot could not join the room."""
 
-    def left_room(self, mask: str, room: str) -> None:
+    def parted(self, mask: str, room: str) -> None:
         """Somebody, perhaps the bot, has left the room."""
 
     def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
         """Somebody, perhaps the bot, was thrown out of the room by the mask `by`."""
 
-    def quitted(self, mask: str) -> None:
+    def quit(self, mask: str) -> None:
         """Somebody has left the network."""
 
-    def renamed(self, mask: str, nick: str) -> None:
+    def nick_changed(self, mask: str, nick: str) -> None:
         """Somebody, perhaps the bot, has another nick now."""
 
-    def present(self, room: str, nicks: Sequence[str]) -> None:
+    def names_received(self, room: str, nicks: Sequence[str]) -> None:
         """Some of those who are in the room."""
 
-    def topic_told(self, room: str, topic: str, changed: bool) -> None:
+    def topic_received(self, room: str, topic: str, changed: bool) -> None:
         """The topic of the room; `changed` if somebody changed it just now."""
 
     def invited(self, room: str, by: str) -> None:
@@ -79,8 +81,8 @@ class IRCEvents(Protocol):
 
 
 @dataclass
-class _UnderWay:
-    line: Line
+class _LineInFlight:
+    line: MessageLine
     token: str
     since: float
     confirmed: Deferred[None]
@@ -96,7 +98,7 @@ def nicks(wanted: str) -> Iterator[str]:
         yield f"{wanted[:7]}_{number}"
 
 
-class IRCProtocol(MendedClient):
+class IRCProtocol(RobustIRCClient):
     """A connection of the bot `settings` to its server.
 
     `banned` is True if the server has banned the bot, `flooded` if it has closed the connection for flooding. `casemapping`
@@ -121,10 +123,10 @@ class IRCProtocol(MendedClient):
         self._events = events
         self._nicks = nicks(settings.nickname)
         self._began = reactor.seconds()
-        self._regain = LoopingCall(self._try_nick)
+        self._regain = LoopingCall(self._request_nick)
         self._regain.clock = reactor
-        self._under_way: _UnderWay | None = None
-        self._lines_said = 0
+        self._in_flight: _LineInFlight | None = None
+        self._lines_sent = 0
 
     # The connection
 
@@ -133,17 +135,17 @@ class IRCProtocol(MendedClient):
         if self._regain.running:
             self._regain.stop()
         super().connectionLost(reason)
-        if self._under_way is not None:
+        if self._in_flight is not None:
             self._settle(Failure(NotConfirmed("the connection is gone")))
-        self._events.lost(reason)
+        self._events.connection_lost(reason)
 
     def check_alive(self) -> None:
         """Give up also on a server that lives but doesn't let the bot in, or doesn't confirm."""
         now = self.clock.seconds()
         if self.signed_on_at is None and now - self._began >= self.DEAD_AFTER:
-            self.give_up(f"the server didn't let the bot in within {self.DEAD_AFTER:.0f} s")
-        elif self._under_way is not None and now - self._under_way.since >= self.DEAD_AFTER:
-            self.give_up(f"the server didn't confirm a line within {self.DEAD_AFTER:.0f} s")
+            self.abort(f"the server didn't let the bot in within {self.DEAD_AFTER:.0f} s")
+        elif self._in_flight is not None and now - self._in_flight.since >= self.DEAD_AFTER:
+            self.abort(f"the server didn't confirm a line within {self.DEAD_AFTER:.0f} s")
         else:
             super().check_alive()
 
@@ -176,7 +178,7 @@ class IRCProtocol(MendedClient):
             self.sendLine("AUTHENTICATE PLAIN")
         else:
             self.banned = True
-            self.give_up("the server has no SASL, which 'sasl_password' asks for")
+            self.abort("the server has no SASL, which 'sasl_password' asks for")
 
     def irc_AUTHENTICATE(self, prefix: str, params: list[str]) -> None:
         """The server asks for the account."""
@@ -193,7 +195,7 @@ class IRCProtocol(MendedClient):
         """The bot is in, under the nick that the server says."""
         if self.settings.sasl_password and not self._authenticated:
             self.banned = True
-            self.give_up("the server has no SASL, which 'sasl_password' asks for")
+            self.abort("the server has no SASL, which 'sasl_password' asks for")
             return
         self._replay.welcomed(self.tags)
         self.hostname = prefix
@@ -227,7 +229,7 @@ class IRCProtocol(MendedClient):
             return
         nick = next(self._nicks, None)
         if nick is None:
-            self.give_up(f"no nick could be had: {params[-1]}")
+            self.abort(f"no nick could be had: {params[-1]}")
         else:
             self.sendLine(f"NICK {nick}")
 
@@ -251,52 +253,52 @@ class IRCProtocol(MendedClient):
         """Whether two names are equal on this server."""
         return same_name(one, other, self.casemapping)
 
-    def _try_nick(self) -> None:
+    def _request_nick(self) -> None:
         self.sendLine(f"NICK {self.settings.nickname}")
 
     # Saying something
 
-    def say_line(self, line: Line) -> Deferred[None]:
+    def transmit(self, line: MessageLine) -> Deferred[None]:
         """Write the line, and a PING right behind it.
 
         A server answers in order, so its PONG says that it has dealt with the line, and a refusal comes before. Fails
-        with Refused, or with NotConfirmed if the connection goes first. One line at a time.
+        with LineRejected, or with NotConfirmed if the connection goes first. One line at a time.
         """
-        self._lines_said += 1
-        token = f"errklein-{self._lines_said}"
+        self._lines_sent += 1
+        token = f"errklein-{self._lines_sent}"
         confirmed: Deferred[None] = Deferred()
-        self._under_way = _UnderWay(line, token, self.clock.seconds(), confirmed)
-        said = encoded(f"{line.command} {line.target} :{line.text}")
+        self._in_flight = _LineInFlight(line, token, self.clock.seconds(), confirmed)
+        said = encode_line(f"{line.command} {line.target} :{line.text}")
         # One write, so that the server has both or neither: it mustn't die between the line and the PING.
-        self.write_lines(said, encoded(f"PING :{token}"))
+        self.write_lines(said, encode_line(f"PING :{token}"))
         return confirmed
 
     def irc_PONG(self, prefix: str, params: list[str]) -> None:
         """The server has dealt with everything before the PING."""
         self._replay.answered(self.tags)
-        if self._under_way is not None and self._under_way.token in params:
+        if self._in_flight is not None and self._in_flight.token in params:
             self._settle(None)
 
-    def number_told(self, number: str, params: list[str]) -> None:
+    def numeric_received(self, number: str, params: list[str]) -> None:
         """Notice refusals."""
         if number in REFUSALS and self.settings.sasl_password and self.signed_on_at is None:
             self.banned = True
-            self.give_up(f"the server refuses the account {self.settings.sasl_account}: {params[-1]}")
+            self.abort(f"the server refuses the account {self.settings.sasl_account}: {params[-1]}")
         if len(params) < 2:
             return
         about, reason = params[1], params[-1]
-        saying = self._under_way is not None and (len(params) == 2 or self._same(about, self._under_way.line.target))
-        if saying and number in _NOT_SAID:
-            self._settle(Failure(Refused(f"{about}: {reason}")))
-        elif number in _NOT_ENTERED:
-            self._events.not_entered(about, reason)
+        saying = self._in_flight is not None and (len(params) == 2 or self._same(about, self._in_flight.line.target))
+        if saying and number in _DELIVERY_ERRORS:
+            self._settle(Failure(LineRejected(f"{about}: {reason}")))
+        elif number in _JOIN_ERRORS:
+            self._events.join_failed(about, reason)
 
     def _settle(self, result: Failure | None) -> None:
-        under_way, self._under_way = self._under_way, None
-        if under_way is not None and result is not None:
-            under_way.confirmed.errback(result)
-        elif under_way is not None:
-            under_way.confirmed.callback(None)
+        in_flight, self._in_flight = self._in_flight, None
+        if in_flight is not None and result is not None:
+            in_flight.confirmed.errback(result)
+        elif in_flight is not None:
+            in_flight.confirmed.callback(None)
 
     # What others do
 
@@ -310,7 +312,7 @@ class IRCProtocol(MendedClient):
         """A batch begins or ends."""
         self._replay.batch(params, self.tags)
 
-    def said(self, sender: str, target: str, text: str, kind: str) -> None:
+    def message_received(self, sender: str, target: str, text: str, kind: str) -> None:
         """A message arrived: pass it on, with whether it is a replayed one."""
         replayed = self._replay.is_replayed(self.tags, self.casemapping.fold(target) if is_room(target) else None)
         if replayed and not self._replay_logged:
@@ -319,17 +321,17 @@ class IRCProtocol(MendedClient):
                 "{network}: the server replays old messages; they run no commands",
                 network=self.settings.network,
             )
-        self._events.said(sender, target, text, kind, replayed)
+        self._events.message_received(sender, target, text, kind, replayed)
 
     def irc_JOIN(self, prefix: str, params: list[str]) -> None:
         """Somebody came into a room."""
         if self._same(prefix.partition("!")[0], self.nickname):
             self._replay.joined(self.casemapping.fold(params[0]), self.tags)
-        self._events.entered(prefix, params[0])
+        self._events.joined(prefix, params[0])
 
     def irc_PART(self, prefix: str, params: list[str]) -> None:
         """Somebody left a room."""
-        self._events.left_room(prefix, params[0])
+        self._events.parted(prefix, params[0])
 
     def irc_KICK(self, prefix: str, params: list[str]) -> None:
         """Somebody was thrown out of a room."""
@@ -337,8 +339,8 @@ class IRCProtocol(MendedClient):
 
     def irc_QUIT(self, prefix: str, params: list[str]) -> None:
         """Somebody left the network. Whoever held the bot's nick may have."""
-        self._events.quitted(prefix)
-        self._freed(prefix)
+        self._events.quit(prefix)
+        self._nick_released(prefix)
 
     def irc_NICK(self, prefix: str, params: list[str]) -> None:
         """Somebody changed the nick."""
@@ -347,8 +349,8 @@ class IRCProtocol(MendedClient):
             self.nickname = params[0]
             if self._has_own_nick() and self._regain.running:
                 self._regain.stop()
-        self._events.renamed(prefix, params[0])
-        self._freed(prefix)
+        self._events.nick_changed(prefix, params[0])
+        self._nick_released(prefix)
 
     def irc_INVITE(self, prefix: str, params: list[str]) -> None:
         """Somebody wants the bot in a room."""
@@ -357,20 +359,20 @@ class IRCProtocol(MendedClient):
     def irc_RPL_NAMREPLY(self, prefix: str, params: list[str]) -> None:
         """Who is in a room, each with marks such as "@" in front: RFC 1459, section 6.2, 353."""
         marks = "".join(mark for mark, _ in self.supported.getFeature("PREFIX", {}).values()) + "~&@%+"
-        self._events.present(params[2], [name.lstrip(marks) for name in params[3].split()])
+        self._events.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])
 
     def irc_TOPIC(self, prefix: str, params: list[str]) -> None:
         """Somebody changed the topic."""
-        self._events.topic_told(params[0], params[1], True)
+        self._events.topic_received(params[0], params[1], True)
 
     def irc_RPL_TOPIC(self, prefix: str, params: list[str]) -> None:
         """The topic, told on entering."""
-        self._events.topic_told(params[1], params[2], False)
+        self._events.topic_received(params[1], params[2], False)
 
     def irc_RPL_NOTOPIC(self, prefix: str, params: list[str]) -> None:
         """There is no topic."""
-        self._events.topic_told(params[1], "", False)
+        self._events.topic_received(params[1], "", False)
 
-    def _freed(self, mask: str) -> None:
+    def _nick_released(self, mask: str) -> None:
         if self._regain.running and self._same(mask.partition("!")[0], self.settings.nickname):
-            self._try_nick()
+            self._request_nick()

@@ -11,14 +11,14 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.backends.irc.connection import Backoff, explained
+from errklein.backends.irc.connection import Backoff, describe_failure
 from errklein.backends.irc.settings import IRCSettings
 
 if TYPE_CHECKING:
     from errklein.backends.irc.protocol import IRCEvents, IRCProtocol
 
 
-class Link:
+class Reconnector:
     """The connection of one bot to its server, there or not. `protocol` is None while it isn't.
 
     A connection tells `events` what happens, and its end by `lost`, which passes it on to `ended`.
@@ -29,7 +29,7 @@ class Link:
     STABLE_AFTER = 30.0
     """How many seconds the bot must have been let in for a connection to count as a success."""
 
-    GOODBYE = 0.4
+    QUIT_TIMEOUT = 0.4
     """How many seconds the server has to answer QUIT."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Link:
         self._attempt = self._endpoint.connect(factory)
         self._attempt.addCallbacks(self._connected, self._failed)
 
-    def can_work_within(self, seconds: float) -> bool:
+    def will_connect_within(self, seconds: float) -> bool:
         """Whether the network is connected, or an attempt to connect is running or begins within `seconds`."""
         if self.protocol is not None or self._attempt is not None:
             return True
@@ -76,7 +76,7 @@ class Link:
         self._leaving = True
         self._stop_timer()
 
-    def say_goodbye(self) -> Deferred[None]:
+    def quit(self) -> Deferred[None]:
         """Leave the server; fires when the connection is gone."""
         self.leave()
         if self._attempt is None and self.protocol is None:
@@ -87,7 +87,7 @@ class Link:
             self._attempt.cancel()
         elif self.protocol is not None:
             self.protocol.sendLine("QUIT :good-bye")
-            self._timer = self._reactor.callLater(self.GOODBYE, self.protocol.give_up, "the bot is leaving")
+            self._timer = self._reactor.callLater(self.QUIT_TIMEOUT, self.protocol.abort, "the bot is leaving")
         return gone
 
     def ended(self, reason: Failure) -> str | None:
@@ -97,7 +97,7 @@ class Link:
         if protocol is None or self._leaving:
             self._tell_gone()
             return None
-        why = protocol.reason or explained(reason)
+        why = protocol.reason or describe_failure(reason)
         let_in = protocol.signed_on_at
         if let_in is not None and self._reactor.seconds() - let_in >= self.STABLE_AFTER:
             self._backoff.reset()
@@ -108,14 +108,14 @@ class Link:
         self._attempt = None
         self.protocol = protocol
         if self._leaving:
-            protocol.give_up("the bot is leaving")
+            protocol.abort("the bot is leaving")
 
     def _failed(self, failure: Failure) -> None:
         self._attempt = None
         if self._leaving:
             self._tell_gone()
         else:
-            self._try_later(explained(failure))
+            self._try_later(describe_failure(failure))
 
     def _try_later(self, why: str, longest: bool = False) -> None:
         delay = self._backoff.delay(longest)

@@ -11,9 +11,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from errklein.backends.irc.casemapping import CaseMapping, same_name
+from errklein.backends.irc.hostmasks import HostmaskCache
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
-from errklein.backends.irc.line_format import cleaned
-from errklein.backends.irc.nick_holders import Holders
+from errklein.backends.irc.line_encoding import strip_controls
 from errklein.backends.irc.rooms import Rooms, RoomState, join_commands, nick_of
 from errklein.backends.irc.settings import IRCSettings
 from errklein.chat import OFFLINE, ONLINE, Presence
@@ -36,7 +36,7 @@ class RoomLife:
         self._reactor = reactor
         self._home = threading.get_ident()
         self._rooms = Rooms(settings.rooms())
-        self._holders = Holders(reactor.seconds)
+        self._hostmasks = HostmaskCache(reactor.seconds)
         self._events: BackendEvents | None = None
         self._identifier: IRCPerson | None = None
         self._inviters: dict[str, IRCPerson] = {}
@@ -76,11 +76,11 @@ class RoomLife:
     def leave_room(self, name: str, reason: str | None) -> None:
         """Leave it for good."""
         self._rooms.unwant(name)
-        self._on_reactor(self._send, f"PART {name} :{cleaned(reason)}" if reason else f"PART {name}")
+        self._on_reactor(self._send, f"PART {name} :{strip_controls(reason)}" if reason else f"PART {name}")
 
     def set_topic(self, name: str, topic: str) -> None:
         """Ask the server for another topic."""
-        self._on_reactor(self._send, f"TOPIC {name} :{cleaned(topic)}")
+        self._on_reactor(self._send, f"TOPIC {name} :{strip_controls(topic)}")
 
     def invite_to(self, name: str, nick: str) -> None:
         """Ask somebody in."""
@@ -103,12 +103,12 @@ class RoomLife:
 
     def casemapping_changed(self, casemapping: CaseMapping) -> None:
         """The server announced its case mapping: use it for rooms, occupants and new identifiers."""
-        self._rooms.compare_by(casemapping)
-        self._holders.compare_by(casemapping)
+        self._rooms.set_casemapping(casemapping)
+        self._hostmasks.set_casemapping(casemapping)
         if self._identifier is not None:
             self._identifier = self._person(str(self._identifier))
 
-    def entered(self, mask: str, room: str) -> None:
+    def joined(self, mask: str, room: str) -> None:
         """Somebody came into a room."""
         if self._is_me(nick_of(mask)):
             self._identifier = self._person(mask)
@@ -120,7 +120,7 @@ class RoomLife:
                 return
             state = known
         state.add(mask)
-        self._holders.gone(nick_of(mask))
+        self._hostmasks.forget(nick_of(mask))
         if self._events is not None:
             occupant = self._occupant(mask, self._room(state.name))
             if not self._is_me(nick_of(mask)):
@@ -128,13 +128,13 @@ class RoomLife:
             inviter = self._inviters.pop(self.name_rules.fold(state.name), None) if self._is_me(nick_of(mask)) else None
             self._events.room_joined(self._backend, occupant.room, occupant, inviter)
 
-    def not_entered(self, room: str, reason: str) -> None:
+    def join_failed(self, room: str, reason: str) -> None:
         """The server says no."""
         if self._rooms.state(room) is None and self._rooms.is_wanted(room):
             self.log.warn("{network}: can't join {room}: {reason}", network=self.network, room=room, reason=reason)
             self._settled(room)
 
-    def left_room(self, mask: str, room: str, thrown_out_by: str = "") -> None:
+    def parted(self, mask: str, room: str, thrown_out_by: str = "") -> None:
         """Somebody left a room, or was thrown out by another mask."""
         state = self._rooms.state(room)
         if state is None:
@@ -149,7 +149,7 @@ class RoomLife:
 
     def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
         """Somebody was thrown out. The bot comes back after IRC_RECONNECT_ON_KICK seconds."""
-        self.left_room(nick, room, by)
+        self.parted(nick, room, by)
         if self._is_me(nick):
             self.log.warn(
                 "{network}: {by} threw the bot out of {room}: {reason}",
@@ -163,36 +163,36 @@ class RoomLife:
                     f"rejoin {self.name_rules.fold(room)}", self.settings.rejoin_after_kick, partial(self._rejoin, room)
                 )
 
-    def quitted(self, mask: str) -> None:
+    def quit(self, mask: str) -> None:
         """Somebody left the network, and so every room."""
         nick = nick_of(mask)
         if self._is_me(nick):
             return
-        self._holders.gone(nick)
+        self._hostmasks.forget(nick)
         states = [state for state in self._rooms.joined if state.mask_of(nick) is not None]
         for state in states:
-            self.left_room(mask, state.name)
+            self.parted(mask, state.name)
         if states and self._events is not None:
             self._events.presence_changed(self._backend, Presence(self._person(mask), status=OFFLINE))
 
-    def renamed(self, mask: str, nick: str) -> None:
+    def nick_changed(self, mask: str, nick: str) -> None:
         """Somebody, perhaps the bot, has another nick."""
         was_me = self._identifier is not None and self._same(self._identifier.nick, nick_of(mask))
         new = nick + mask[len(nick_of(mask)) :]
         self._rooms.rename(nick_of(mask), new)
-        self._holders.gone(nick_of(mask))
-        self._holders.gone(nick)
+        self._hostmasks.forget(nick_of(mask))
+        self._hostmasks.forget(nick)
         if was_me:
             self._identifier = self._person(new)
 
-    def present(self, room: str, nicks: Sequence[str]) -> None:
+    def names_received(self, room: str, nicks: Sequence[str]) -> None:
         """Some of those in a room that the bot has entered."""
         state = self._rooms.state(room)
         if state is not None:
             for nick in nicks:
                 state.add(nick)
 
-    def topic_told(self, room: str, topic: str, changed: bool) -> None:
+    def topic_received(self, room: str, topic: str, changed: bool) -> None:
         """The topic of a room."""
         state = self._rooms.state(room)
         if state is not None:

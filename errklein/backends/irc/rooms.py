@@ -32,7 +32,7 @@ class RoomState:
         """Somebody isn't there; whether that is news."""
         return self.masks.pop(self.casemapping.fold(nick), None) is not None
 
-    def compare_by(self, casemapping: CaseMapping) -> None:
+    def set_casemapping(self, casemapping: CaseMapping) -> None:
         """Change the case mapping by which nicks are compared."""
         self.casemapping = casemapping
         self.masks = {casemapping.fold(nick_of(mask)): mask for mask in self.masks.values()}
@@ -60,12 +60,12 @@ class Rooms:
             if before.get(name) != password:
                 self.want(name, password)
 
-    def compare_by(self, casemapping: CaseMapping) -> None:
+    def set_casemapping(self, casemapping: CaseMapping) -> None:
         """Change the case mapping by which rooms and nicks are compared."""
         self.casemapping = casemapping
         states = self.joined
         for state in states:
-            state.compare_by(casemapping)
+            state.set_casemapping(casemapping)
         self._joined = {self._key(state.name): state for state in states}
 
     def want(self, name: str, password: str) -> None:

@@ -31,7 +31,7 @@ _ROOM = re.compile(r"#[^\s/#]+")
 _OCCUPANT = re.compile(r"(?P<room>#[^\s/#]+)/@?(?P<person>[^\s@/#][^\s/]*)")
 
 
-class _AtOnce:
+class _Unlimited:
     """There is no flood protection on a terminal."""
 
     def take(self, part: str) -> float:
@@ -71,7 +71,7 @@ class TextBackend(LocalBackend):
         self._console: Console | None = None
         self._leaving: Deferred[None] | None = None
         self._outbox = Outbox(
-            reactor, self.network, self._show, _AtOnce(), limit=getattr(config, "OUTBOX_LIMIT", 10_000)
+            reactor, self.network, self._show, _Unlimited(), limit=getattr(config, "OUTBOX_LIMIT", 10_000)
         )
 
     @property

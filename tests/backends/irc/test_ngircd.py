@@ -185,10 +185,10 @@ class TroubleTests(RealServer):
 
     async def test_half_open_server_is_left(self) -> None:
         """A server that no longer answers is left, and a message said meanwhile arrives later."""
-        from errklein.backends.irc.client import MendedClient
+        from errklein.backends.irc.client import RobustIRCClient
 
-        self.patch(MendedClient, "PING_AFTER", 0.5)
-        self.patch(MendedClient, "DEAD_AFTER", 1.0)
+        self.patch(RobustIRCClient, "PING_AFTER", 0.5)
+        self.patch(RobustIRCClient, "DEAD_AFTER", 1.0)
         await self.serve().wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops")
         joined = self.listener.next("joined")

@@ -18,7 +18,7 @@ class RoomsTests(SynchronousTestCase):
     def test_rooms_of_the_configuration(self) -> None:
         """No room is lost because the server has not announced its mapping yet."""
         self.assertEqual(self.rooms.wanted, [("#a[1]", "x"), ("#a{1}", "y")])
-        self.rooms.compare_by(CaseMapping.ASCII)
+        self.rooms.set_casemapping(CaseMapping.ASCII)
         self.assertEqual(self.rooms.wanted, [("#a[1]", "x"), ("#a{1}", "y")])
         self.assertEqual((self.rooms.password_of("#A[1]"), self.rooms.password_of("#A{1}")), ("x", "y"))
 
@@ -26,7 +26,7 @@ class RoomsTests(SynchronousTestCase):
         """A room that is asked for by another spelling takes the place of the first one, where they are equal."""
         self.rooms.want("#A[1]", "z")
         self.assertEqual(self.rooms.wanted, [("#A[1]", "z")])
-        self.rooms.compare_by(CaseMapping.ASCII)
+        self.rooms.set_casemapping(CaseMapping.ASCII)
         self.rooms.want("#a{1}", "")
         self.assertEqual(self.rooms.wanted, [("#A[1]", "z"), ("#a{1}", "")])
         self.rooms.unwant("#a[1]")
@@ -39,7 +39,7 @@ class RoomsTests(SynchronousTestCase):
         state.add("Al[x]!u@host")
         self.assertIs(self.rooms.state("#A{1}"), state)
         self.assertEqual(state.mask_of("AL{X}"), "Al[x]!u@host")
-        self.rooms.compare_by(CaseMapping.ASCII)
+        self.rooms.set_casemapping(CaseMapping.ASCII)
         self.assertIsNone(self.rooms.state("#A{1}"))
         self.assertIs(self.rooms.state("#A[1]"), state)
         self.assertIsNone(state.mask_of("AL{X}"))

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable
 from errklein.backends.irc.casemapping import CaseMapping
 from errklein.backends.irc.rooms import RoomState, nick_of
 
-SECONDS = 60.0
+LIFETIME = 60.0
 """Seconds for which a private message proves who holds a nick. In rooms the server reports quits and nick changes; for other
 people it doesn't."""
 
 _MOST = 10_000
 
 
-class Holders:
-    """The masks (`nick!user@host`) of the senders of private messages, for SECONDS each, and of the occupants of `rooms`.
+class HostmaskCache:
+    """The masks (`nick!user@host`) of the senders of private messages, for LIFETIME each, and of the occupants of `rooms`.
 
-    `now` returns the time in seconds. `seen` must not be called for replayed messages, whose masks may be outdated.
+    `now` returns the time in seconds. `add` must not be called for replayed messages, whose masks may be outdated.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -25,12 +25,12 @@ class Holders:
         self._casemapping = CaseMapping.RFC1459
         self._seen: dict[str, tuple[str, float]] = {}
 
-    def compare_by(self, casemapping: CaseMapping) -> None:
+    def set_casemapping(self, casemapping: CaseMapping) -> None:
         """Change the case mapping by which nicks are compared; forgets all nicks."""
         self._casemapping = casemapping
         self.clear()
 
-    def seen(self, mask: str, rooms: Iterable[RoomState]) -> None:
+    def add(self, mask: str, rooms: Iterable[RoomState]) -> None:
         """Note the sender of a private message."""
         nick = nick_of(mask)
         key = self._casemapping.fold(nick)
@@ -42,7 +42,7 @@ class Holders:
             if room.mask_of(nick) is not None:
                 room.add(mask)
 
-    def gone(self, nick: str) -> None:
+    def forget(self, nick: str) -> None:
         """Forget the nick, after its holder has quit or changed it, or when somebody else takes it."""
         self._seen.pop(self._casemapping.fold(nick), None)
 
@@ -58,4 +58,4 @@ class Holders:
             if "!" in mask:
                 return mask
         mask, since = self._seen.get(self._casemapping.fold(nick), ("", 0.0))
-        return mask if mask and self._now() - since <= SECONDS else None
+        return mask if mask and self._now() - since <= LIFETIME else None

@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.irc.casemapping import CaseMapping
+from errklein.backends.irc.hostmasks import LIFETIME, HostmaskCache
 from errklein.backends.irc.identifiers import IRCPerson
-from errklein.backends.irc.nick_holders import SECONDS, Holders
 from errklein.backends.irc.rooms import RoomState
 from errklein.chat.names import matches_any
 from errklein.ports import KnowsHolders
@@ -22,42 +22,42 @@ class HoldersTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Nobody was seen yet."""
         self.clock = Clock()
-        self.holders = Holders(self.clock.seconds)
+        self.hostmasks = HostmaskCache(self.clock.seconds)
         self.room = RoomState("#ops", CaseMapping.RFC1459)
 
     def test_without_a_room(self) -> None:
         """Who is in no room with the bot counts for a while after a message: the server doesn't tell of a new nick."""
-        self.assertIsNone(self.holders.mask_of("bob", []))
-        self.holders.seen("Bob!b@home", [])
-        self.assertEqual(self.holders.mask_of("bob", []), "Bob!b@home")
-        self.clock.advance(SECONDS + 1)
-        self.assertIsNone(self.holders.mask_of("bob", []))
+        self.assertIsNone(self.hostmasks.mask_of("bob", []))
+        self.hostmasks.add("Bob!b@home", [])
+        self.assertEqual(self.hostmasks.mask_of("bob", []), "Bob!b@home")
+        self.clock.advance(LIFETIME + 1)
+        self.assertIsNone(self.hostmasks.mask_of("bob", []))
 
     def test_in_a_room(self) -> None:
         """Who is in a room counts for as long as they stay there, with the mask that was seen last."""
         self.room.add("bob")
-        self.assertIsNone(self.holders.mask_of("bob", [self.room]))
-        self.holders.seen("bob!b@home", [self.room])
-        self.clock.advance(SECONDS + 1)
-        self.assertEqual(self.holders.mask_of("bob", [self.room]), "bob!b@home")
-        self.holders.seen("bob!b@cloak", [self.room])
-        self.assertEqual(self.holders.mask_of("bob", [self.room]), "bob!b@cloak")
+        self.assertIsNone(self.hostmasks.mask_of("bob", [self.room]))
+        self.hostmasks.add("bob!b@home", [self.room])
+        self.clock.advance(LIFETIME + 1)
+        self.assertEqual(self.hostmasks.mask_of("bob", [self.room]), "bob!b@home")
+        self.hostmasks.add("bob!b@cloak", [self.room])
+        self.assertEqual(self.hostmasks.mask_of("bob", [self.room]), "bob!b@cloak")
 
     def test_gone(self) -> None:
         """A nick that was given up, and every nick after the connection is lost, is nobody's."""
-        for forget in (lambda: self.holders.gone("BOB"), self.holders.clear):
-            self.holders.seen("bob!b@home", [])
+        for forget in (lambda: self.hostmasks.forget("BOB"), self.hostmasks.clear):
+            self.hostmasks.add("bob!b@home", [])
             forget()
-            self.assertIsNone(self.holders.mask_of("bob", []))
+            self.assertIsNone(self.hostmasks.mask_of("bob", []))
 
     def test_case_mapping(self) -> None:
         """Nicks that the server's case mapping distinguishes have different holders."""
-        self.holders.seen("bob[]!b@home", [])
-        self.assertEqual(self.holders.mask_of("BOB{}", []), "bob[]!b@home")
-        self.holders.compare_by(CaseMapping.ASCII)
-        self.holders.seen("bob[]!b@home", [])
-        self.assertEqual(self.holders.mask_of("BOB[]", []), "bob[]!b@home")
-        self.assertIsNone(self.holders.mask_of("bob{}", []))
+        self.hostmasks.add("bob[]!b@home", [])
+        self.assertEqual(self.hostmasks.mask_of("BOB{}", []), "bob[]!b@home")
+        self.hostmasks.set_casemapping(CaseMapping.ASCII)
+        self.hostmasks.add("bob[]!b@home", [])
+        self.assertEqual(self.hostmasks.mask_of("BOB[]", []), "bob[]!b@home")
+        self.assertIsNone(self.hostmasks.mask_of("bob{}", []))
 
 
 class CurrentHolderTests(PlayedTests):

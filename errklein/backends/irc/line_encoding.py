@@ -26,7 +26,7 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 _CONTROLS = re.compile(r"[\x00\x01\x05-\x08\x0b\x0c\x0e\x10\x12-\x15\x17-\x1c\x7f]")
 
 
-def decoded(line: bytes) -> str:
+def decode_line(line: bytes) -> str:
     """The text of a line: UTF-8, or else Latin-1, in which every byte means something.
 
     Servers cut what is too long between bytes. So a line that begins as UTF-8 is that, but for the character that was cut.
@@ -39,7 +39,7 @@ def decoded(line: bytes) -> str:
         return line.decode("utf-8", "replace")
 
 
-def encoded(line: str) -> bytes:
+def encode_line(line: str) -> bytes:
     """The line without its CR LF, of at most 510 bytes; whatever would end it before is taken out."""
     line = line.replace("\r", "").replace("\n", " ").replace("\x00", "")
     data = line.encode("utf-8", "replace")
@@ -48,7 +48,7 @@ def encoded(line: str) -> bytes:
     return data
 
 
-def room_for_text(nick: str, user: str, command: str, target: str) -> int:
+def text_capacity(nick: str, user: str, command: str, target: str) -> int:
     """How many bytes of text fit into a line that others get from `nick`, whatever host the server shows them."""
     nick_size = len(nick.encode("utf-8"))
     user_size = max(_USER, len(user.encode("utf-8")) + 1)
@@ -56,7 +56,7 @@ def room_for_text(nick: str, user: str, command: str, target: str) -> int:
     return LINE - nick_size - user_size - _HOST - len(around.encode("utf-8"))
 
 
-def text_lines(text: str, size: int) -> list[str]:
+def split_lines(text: str, size: int) -> list[str]:
     """The lines of `text`, none empty, each of at most `size` bytes in UTF-8.
 
     Long ones are split after a space if that is not too far back, else between characters. A piece keeps its space, so
@@ -66,13 +66,13 @@ def text_lines(text: str, size: int) -> list[str]:
         raise ValueError(f"lines of {size} bytes have no room for text")
     lines: list[str] = []
     for line in _NEWLINE.split(text):
-        line = cleaned(line)
+        line = strip_controls(line)
         if line.strip():
             lines.extend(_pieces(line, size))
     return lines
 
 
-def cleaned(line: str) -> str:
+def strip_controls(line: str) -> str:
     """One line without anything that has a meaning for the protocol."""
     line = _CONTROLS.sub("", _NEWLINE.sub(" ", line)).replace("\t", " ")
     return line.encode("utf-8", "replace").decode("utf-8")

@@ -19,7 +19,7 @@ SLOWEST = 2.0
 
 
 @dataclass(frozen=True)
-class Line:
+class MessageLine:
     """A PRIVMSG or NOTICE to a nick or room."""
 
     command: str
@@ -27,11 +27,11 @@ class Line:
     text: str
 
 
-class Refused(Exception):
+class LineRejected(Exception):
     """The server says that nobody got the line, and why."""
 
 
-class IRCPace:
+class IRCRateLimit:
     """How fast lines may go: as IRC_CHANNEL_RATE and IRC_PRIVATE_RATE say in seconds, else near what servers take."""
 
     def __init__(self, seconds: Callable[[], float], channel_rate: float | None, private_rate: float | None) -> None:
@@ -39,7 +39,7 @@ class IRCPace:
         self._to_rooms = usual if channel_rate is None else TokenBucket(seconds, channel_rate, 1)
         self._to_people = usual if private_rate is None else TokenBucket(seconds, private_rate, 1)
 
-    def take(self, line: Line) -> float:
+    def take(self, line: MessageLine) -> float:
         """Zero if the line may go now, else the seconds until it may."""
         return (self._to_rooms if line.target[0] in "#&+!" else self._to_people).take(line)
 
