@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.chat import Identifier, Person, Room, RoomOccupant
+
+if TYPE_CHECKING:
+    from errklein.backends.irc.room_membership import RoomMembership
 
 # Servers differ in which characters beyond ASCII they allow; what would break a line or a list is never allowed. Controls
 # include NUL, CR and LF.
@@ -38,31 +41,6 @@ def is_nick(text: str) -> bool:
 def is_room(text: str) -> bool:
     """Whether `text` can be the name of a room."""
     return _IS_ROOM.fullmatch(text) is not None
-
-
-class RoomActions(Protocol):
-    """What a room needs of the connection. Safe in any thread."""
-
-    def join_room(self, name: str, password: str | None) -> None:
-        """Enter the room, now and after each reconnection."""
-
-    def leave_room(self, name: str, reason: str | None) -> None:
-        """Leave it for good."""
-
-    def set_topic(self, name: str, topic: str) -> None:
-        """Ask the server for another topic."""
-
-    def invite_to(self, name: str, nick: str) -> None:
-        """Ask somebody in."""
-
-    def is_joined(self, name: str) -> bool:
-        """Whether the bot is in the room."""
-
-    def topic_of(self, name: str) -> str | None:
-        """The topic; raises RoomNotJoinedError."""
-
-    def occupants_of(self, name: str) -> Sequence[IRCRoomOccupant]:
-        """Who is there; raises RoomNotJoinedError."""
 
 
 class _FoldsNames:
@@ -153,7 +131,7 @@ class IRCRoom(_FoldsNames, Room):
         name: str,
         *,
         network: str = "",
-        actions: RoomActions | None = None,
+        actions: RoomMembership | None = None,
         casemapping: CaseMapping = CaseMapping.RFC1459,
     ) -> None:
         if not is_room(name):
@@ -164,7 +142,7 @@ class IRCRoom(_FoldsNames, Room):
         self._casemapping = casemapping.value
 
     @property
-    def _act(self) -> RoomActions:
+    def _act(self) -> RoomMembership:
         if self._actions is None:
             raise NotImplementedError(f"{self.room} was made without a connection; use query_room")
         return self._actions

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -24,6 +24,10 @@ from errklein.backends.irc.sasl import REFUSALS, plain
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import NotConfirmed
 
+if TYPE_CHECKING:
+    from errklein.backends.irc.backend import IRCBackend
+    from errklein.backends.irc.room_membership import RoomMembership
+
 _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
 _FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
 
@@ -32,52 +36,6 @@ _DELIVERY_ERRORS = frozenset(
     {"401", "402", "403", "404", "407", "411", "412", "413", "414", "415", "477", "486", "531"}
 )
 _JOIN_ERRORS = frozenset({"403", "405", "407", "437", "471", "473", "474", "475", "476", "477", "489", "520"})
-
-
-class IRCEvents(Protocol):
-    """What a connection tells. A mask is nick!user@host, or a nick alone."""
-
-    def signed_on(self) -> None:
-        """The server has welcomed the bot."""
-
-    def connection_lost(self, reason: Failure) -> None:
-        """The connection is gone."""
-
-    def casemapping_changed(self, casemapping: CaseMapping) -> None:
-        """The server announced its case mapping."""
-
-    def message_received(self, sender: str, target: str, text: str, kind: str, replayed: bool) -> None:
-        """A message from the mask `sender`; `kind` is "message", "notice" or "action".
-
-        `replayed` is True if the message was sent before the bot connected or joined the room.
-        """
-
-    def joined(self, mask: str, room: str) -> None:
-        """Somebody, perhaps the bot, has joined the room."""
-
-    def join_failed(self, room: str, reason: str) -> None:
-        """The bot could not join the room."""
-
-    def parted(self, mask: str, room: str) -> None:
-        """Somebody, perhaps the bot, has left the room."""
-
-    def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
-        """Somebody, perhaps the bot, was thrown out of the room by the mask `by`."""
-
-    def quit(self, mask: str) -> None:
-        """Somebody has left the network."""
-
-    def nick_changed(self, mask: str, nick: str) -> None:
-        """Somebody, perhaps the bot, has another nick now."""
-
-    def names_received(self, room: str, nicks: Sequence[str]) -> None:
-        """Some of those who are in the room."""
-
-    def topic_received(self, room: str, topic: str, changed: bool) -> None:
-        """The topic of the room; `changed` if somebody changed it just now."""
-
-    def invited(self, room: str, by: str) -> None:
-        """The mask `by` asks the bot to come in."""
 
 
 @dataclass
@@ -99,7 +57,7 @@ def nicks(wanted: str) -> Iterator[str]:
 
 
 class IRCProtocol(RobustIRCClient):
-    """A connection of the bot `settings` to its server.
+    """A connection of the bot `settings` to its server. Reports what happens to `events`, in rooms to `rooms`.
 
     `banned` is True if the server has banned the bot, `flooded` if it has closed the connection for flooding. `casemapping`
     is the server's case mapping; RFC1459 until it announces one.
@@ -108,7 +66,7 @@ class IRCProtocol(RobustIRCClient):
     REGAIN_EVERY = 60.0
     """After how many seconds the bot tries again to get its nick."""
 
-    def __init__(self, reactor: IReactorTime, settings: IRCSettings, events: IRCEvents) -> None:
+    def __init__(self, reactor: IReactorTime, settings: IRCSettings, events: IRCBackend, rooms: RoomMembership) -> None:
         super().__init__(reactor)
         self.settings = settings
         self.nickname = settings.nickname
@@ -121,6 +79,7 @@ class IRCProtocol(RobustIRCClient):
         self._replay_logged = False
         self._authenticated = False
         self._events = events
+        self._rooms = rooms
         self._nicks = nicks(settings.nickname)
         self._began = reactor.seconds()
         self._regain = LoopingCall(self._request_nick)
@@ -220,7 +179,7 @@ class IRCProtocol(RobustIRCClient):
         announced = CaseMapping.announced(params[1:])
         if announced is not None:
             self.casemapping = announced
-            self._events.casemapping_changed(announced)
+            self._rooms.casemapping_changed(announced)
         super().irc_RPL_ISUPPORT(prefix, params)  # type: ignore[no-untyped-call]
 
     def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
@@ -291,7 +250,7 @@ class IRCProtocol(RobustIRCClient):
         if saying and number in _DELIVERY_ERRORS:
             self._settle(Failure(LineRejected(f"{about}: {reason}")))
         elif number in _JOIN_ERRORS:
-            self._events.join_failed(about, reason)
+            self._rooms.join_failed(about, reason)
 
     def _settle(self, result: Failure | None) -> None:
         in_flight, self._in_flight = self._in_flight, None
@@ -327,19 +286,19 @@ class IRCProtocol(RobustIRCClient):
         """Somebody came into a room."""
         if self._same(prefix.partition("!")[0], self.nickname):
             self._replay.joined(self.casemapping.fold(params[0]), self.tags)
-        self._events.joined(prefix, params[0])
+        self._rooms.joined(prefix, params[0])
 
     def irc_PART(self, prefix: str, params: list[str]) -> None:
         """Somebody left a room."""
-        self._events.parted(prefix, params[0])
+        self._rooms.parted(prefix, params[0])
 
     def irc_KICK(self, prefix: str, params: list[str]) -> None:
         """Somebody was thrown out of a room."""
-        self._events.kicked(params[1], params[0], prefix, params[-1])
+        self._rooms.kicked(params[1], params[0], prefix, params[-1])
 
     def irc_QUIT(self, prefix: str, params: list[str]) -> None:
         """Somebody left the network. Whoever held the bot's nick may have."""
-        self._events.quit(prefix)
+        self._rooms.quit(prefix)
         self._nick_released(prefix)
 
     def irc_NICK(self, prefix: str, params: list[str]) -> None:
@@ -349,29 +308,29 @@ class IRCProtocol(RobustIRCClient):
             self.nickname = params[0]
             if self._has_own_nick() and self._regain.running:
                 self._regain.stop()
-        self._events.nick_changed(prefix, params[0])
+        self._rooms.nick_changed(prefix, params[0])
         self._nick_released(prefix)
 
     def irc_INVITE(self, prefix: str, params: list[str]) -> None:
         """Somebody wants the bot in a room."""
-        self._events.invited(params[1], prefix)
+        self._rooms.invited(params[1], prefix)
 
     def irc_RPL_NAMREPLY(self, prefix: str, params: list[str]) -> None:
         """Who is in a room, each with marks such as "@" in front: RFC 1459, section 6.2, 353."""
         marks = "".join(mark for mark, _ in self.supported.getFeature("PREFIX", {}).values()) + "~&@%+"
-        self._events.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])
+        self._rooms.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])
 
     def irc_TOPIC(self, prefix: str, params: list[str]) -> None:
         """Somebody changed the topic."""
-        self._events.topic_received(params[0], params[1], True)
+        self._rooms.topic_received(params[0], params[1], True)
 
     def irc_RPL_TOPIC(self, prefix: str, params: list[str]) -> None:
         """The topic, told on entering."""
-        self._events.topic_received(params[1], params[2], False)
+        self._rooms.topic_received(params[1], params[2], False)
 
     def irc_RPL_NOTOPIC(self, prefix: str, params: list[str]) -> None:
         """There is no topic."""
-        self._events.topic_received(params[1], "", False)
+        self._rooms.topic_received(params[1], "", False)
 
     def _nick_released(self, mask: str) -> None:
         if self._regain.running and self._same(mask.partition("!")[0], self.settings.nickname):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -15,13 +15,13 @@ from errklein.backends.irc.connection import Backoff, describe_failure
 from errklein.backends.irc.settings import IRCSettings
 
 if TYPE_CHECKING:
-    from errklein.backends.irc.protocol import IRCEvents, IRCProtocol
+    from errklein.backends.irc.protocol import IRCProtocol
 
 
 class Reconnector:
     """The connection of one bot to its server, there or not. `protocol` is None while it isn't.
 
-    A connection tells `events` what happens, and its end by `lost`, which passes it on to `ended`.
+    `connection_lost` must be called when a connection that `make_protocol` returned has ended.
     """
 
     log = Logger()
@@ -38,14 +38,14 @@ class Reconnector:
         settings: IRCSettings,
         endpoint: IStreamClientEndpoint,
         backoff: Backoff,
-        events: IRCEvents,
+        make_protocol: Callable[[], IRCProtocol],
     ) -> None:
         self.protocol: IRCProtocol | None = None
         self._reactor = reactor
         self._settings = settings
+        self._make_protocol = make_protocol
         self._endpoint = endpoint
         self._backoff = backoff
-        self._events = events
         self._attempt: Deferred[Any] | None = None
         self._timer: IDelayedCall | None = None
         self._leaving = False
@@ -53,10 +53,7 @@ class Reconnector:
 
     def connect(self) -> None:
         """Connect, as often as it takes."""
-        # Importing it imports the reactor, which may not have been chosen before.
-        from errklein.backends.irc.protocol import IRCProtocol
-
-        factory = Factory.forProtocol(partial(IRCProtocol, self._reactor, self._settings, self._events))
+        factory = Factory.forProtocol(self._make_protocol)
         factory.noisy = False
         self._attempt = self._endpoint.connect(factory)
         self._attempt.addCallbacks(self._connected, self._failed)
@@ -71,14 +68,10 @@ class Reconnector:
             and self._timer.getTime() - self._reactor.seconds() < seconds
         )
 
-    def leave(self) -> None:
-        """Connect no more after the present connection."""
-        self._leaving = True
-        self._stop_timer()
-
     def quit(self) -> Deferred[None]:
         """Leave the server; fires when the connection is gone."""
-        self.leave()
+        self._leaving = True
+        self._stop_timer()
         if self._attempt is None and self.protocol is None:
             return succeed(None)
         gone: Deferred[None] = Deferred()
@@ -90,7 +83,7 @@ class Reconnector:
             self._timer = self._reactor.callLater(self.QUIT_TIMEOUT, self.protocol.abort, "the bot is leaving")
         return gone
 
-    def ended(self, reason: Failure) -> str | None:
+    def connection_lost(self, reason: Failure) -> str | None:
         """The connection is gone: plan the next one. Returns why, or None if it was the bot that left."""
         protocol, self.protocol = self.protocol, None
         self._stop_timer()
