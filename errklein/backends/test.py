@@ -125,7 +125,7 @@ class OutgoingQueue(Queue[str | bytes]):
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentMessage:
     """A message that the bot has sent, and how it reads as plain text."""
 
     message: Message
@@ -151,10 +151,10 @@ class TestBackend(LocalBackend):
         super().__init__(reactor, config)
         admins = getattr(config, "BOT_ADMINS", ())
         self.sender: Identifier = self.person_named(next(iter(admins), "gbin@localhost"))
-        self.sent: list[Sent] = []
+        self.sent: list[SentMessage] = []
         self.outgoing_message_queue = OutgoingQueue()
         self.incoming_stanza_queue = IncomingQueue(self._something_came)
-        self._watchers: list[Callable[[Sent], None]] = []
+        self._watchers: list[Callable[[SentMessage], None]] = []
         self._left = False
         self.bot_in_rooms: str | None = None
         """By which name the bot is an occupant of rooms that it enters; None: it is none."""
@@ -197,14 +197,14 @@ class TestBackend(LocalBackend):
             part = message.clone()
             part.body = body
             part.partial = len(bodies) > 1
-            sent = Sent(part, to_plain(body, compact=getattr(self._config, "COMPACT_OUTPUT", False)))
+            sent = SentMessage(part, to_plain(body, compact=getattr(self._config, "COMPACT_OUTPUT", False)))
             self.sent.append(sent)
             self.outgoing_message_queue.put(sent.text)
             for watcher in list(self._watchers):
                 on_reactor_soon(self._reactor, watcher, sent)
         return succeed(None) if self._is_home() else None
 
-    def watch(self, watcher: Callable[[Sent], None]) -> None:
+    def watch(self, watcher: Callable[[SentMessage], None]) -> None:
         """Call `watcher` on the reactor with everything that is sent from now on."""
         self._watchers.append(watcher)
 

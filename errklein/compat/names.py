@@ -91,7 +91,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "STZ_PRE": "errklein.backends.test:STZ_PRE",
         "ShallowConfig": "errklein.testing.full_stack:ShallowConfig",
         "TestBackend": "errklein.backends.test:TestBackend",
-        "TestBot": "errklein.testing.full_stack:TestBot",
+        "TestBot": "errklein.testing.full_stack:BlockingTestBot",
         "TestOccupant": "errklein.backends.test:TestOccupant",
         "TestPerson": "errklein.backends.test:TestPerson",
         "TestRoom": "errklein.backends.test:TestRoom",

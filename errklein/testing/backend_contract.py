@@ -25,57 +25,57 @@ class RecordedEvents:
     """ports.BackendEvents: notes down what is told, as (what, details…)."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.recorded: list[tuple[Any, ...]] = []
         self.messages: list[Message] = []
 
     def backend_connected(self, backend: Backend) -> None:
         """The network can be used."""
-        self.told.append(("connected",))
+        self.recorded.append(("connected",))
 
     def backend_disconnected(self, backend: Backend, reason: str) -> None:
         """The connection is gone."""
-        self.told.append(("disconnected", reason))
+        self.recorded.append(("disconnected", reason))
 
     def backend_ended(self, backend: Backend) -> None:
         """No more messages."""
-        self.told.append(("ended",))
+        self.recorded.append(("ended",))
 
     def message_received(self, backend: Backend, message: Message) -> None:
         """Somebody said something."""
-        self.told.append(("message", message))
+        self.recorded.append(("message", message))
         self.messages.append(message)
 
     def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
         """Somebody was spoken of."""
-        self.told.append(("mention", message, people))
+        self.recorded.append(("mention", message, people))
 
     def presence_changed(self, backend: Backend, presence: Presence) -> None:
         """Somebody came or went."""
-        self.told.append(("presence", presence))
+        self.recorded.append(("presence", presence))
 
     def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
         """Somebody has reacted."""
-        self.told.append(("reaction", reaction))
+        self.recorded.append(("reaction", reaction))
 
     def stream_offered(self, backend: Backend, stream: Stream) -> None:
         """Somebody offers a file."""
-        self.told.append(("stream", stream))
+        self.recorded.append(("stream", stream))
 
     def room_joined(
         self, backend: Backend, room: Room, identifier: Identifier | None = None, invited_by: Identifier | None = None
     ) -> None:
         """Somebody is in the room."""
-        self.told.append(("joined", room, identifier, *filter(None, [invited_by])))
+        self.recorded.append(("joined", room, identifier, *filter(None, [invited_by])))
 
     def room_left(
         self, backend: Backend, room: Room, identifier: Identifier | None = None, kicked_by: Identifier | None = None
     ) -> None:
         """Somebody is no longer in the room."""
-        self.told.append(("left", room, identifier, *filter(None, [kicked_by])))
+        self.recorded.append(("left", room, identifier, *filter(None, [kicked_by])))
 
     def room_topic_changed(self, backend: Backend, room: Room) -> None:
         """The room has another topic."""
-        self.told.append(("topic", room))
+        self.recorded.append(("topic", room))
 
 
 class BackendContract(_TestCase):
@@ -130,7 +130,7 @@ class BackendContract(_TestCase):
     def test_contract_tells_when_it_can_be_used(self) -> None:
         """`backend_connected` comes once, and then the bot has an identifier of this network."""
         backend, events = self.online()
-        self.assertEqual(events.told.count(("connected",)), 1)
+        self.assertEqual(events.recorded.count(("connected",)), 1)
         assert backend.bot_identifier is not None
         self.assertEqual(backend.bot_identifier.network, backend.network)
 

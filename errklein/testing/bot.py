@@ -15,8 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from errklein.backends.test import Sent as SentInMemory
-from errklein.backends.test import TestBackend
+from errklein.backends.test import SentMessage, TestBackend
 from errklein.bot import Bot
 from errklein.config import load_config
 from errklein.plugins.botplugin import BotPlugin
@@ -208,7 +207,7 @@ class TestBot:
         """Routes and log, to be shown when a test fails."""
         return "\n".join(["Routes:", *self.routes, "Log:", *self._log])
 
-    def _keep(self, network: str, sent: SentInMemory) -> None:
+    def _keep(self, network: str, sent: SentMessage) -> None:
         self.messages.append(Sent(str(sent.message.to), sent.text, network))
 
     def _end(self) -> None:

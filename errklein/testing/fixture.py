@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from errklein.testing.full_stack import TestBot
+from errklein.testing.full_stack import BlockingTestBot
 
 _OPTIONS = {"extra_plugin_dir": None, "extra_config": None, "loglevel": logging.DEBUG}
 
 
 @pytest.fixture
-def testbot(request: pytest.FixtureRequest) -> Iterator[TestBot]:
-    """A TestBot, started, and stopped after the test.
+def testbot(request: pytest.FixtureRequest) -> Iterator[BlockingTestBot]:
+    """A BlockingTestBot, started, and stopped after the test.
 
     `extra_plugin_dir`, `extra_config` and `loglevel` are what the test's class has by these names, or else its module.
     """
@@ -24,7 +24,7 @@ def testbot(request: pytest.FixtureRequest) -> Iterator[TestBot]:
         name: next((getattr(place, name) for place in places if hasattr(place, name)), default)
         for name, default in _OPTIONS.items()
     }
-    bot = TestBot(**options)
+    bot = BlockingTestBot(**options)
     try:
         bot.start()
         yield bot

@@ -21,7 +21,7 @@ from twisted.internet.task import deferLater
 
 from errklein.compat.flask_app import reset_app
 from errklein.running.reactor_thread import reactor_thread
-from errklein.testing.log_bridge import LogBridge
+from errklein.testing.log_forwarding import LogForwarder
 
 # Before anything that imports the reactor: plugins' libraries are to run on this one.
 _reactor_thread = reactor_thread()
@@ -34,10 +34,10 @@ from errklein.plugins.imports import share_with_tests, unload, unshare  # noqa: 
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.ports import Backend  # noqa: E402
-from errklein.testing.bare_names import BareNames  # noqa: E402
+from errklein.testing.helper_modules import HelperModuleFinder  # noqa: E402
+from errklein.testing.idle import stays_idle  # noqa: E402
 from errklein.testing.log_file import LogFile  # noqa: E402
 from errklein.testing.packages import share_packages  # noqa: E402
-from errklein.testing.silence import stays_silent  # noqa: E402
 from errklein.wiring import wire  # noqa: E402
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class _Default(int):
     """A number that is told from the same one, given by a test."""
 
 
-_PATIENCE: float = _Default(5)
+_REPLY_TIMEOUT: float = _Default(5)
 """Seconds that a test waits if it doesn't say how long."""
 
 
@@ -109,7 +109,7 @@ class BotUnderTest(Bot):
         """Let the bot hear of somebody's presence."""
         self.test_backend.push_presence(presence)
 
-    def pop_message(self, timeout: float = _PATIENCE, block: bool = True) -> str | bytes:
+    def pop_message(self, timeout: float = _REPLY_TIMEOUT, block: bool = True) -> str | bytes:
         """The next thing that the bot sends; raises queue.Empty after so many seconds.
 
         If the test doesn't say how many, it is raised as soon as the bot has nothing to do, and nothing is left that
@@ -118,7 +118,7 @@ class BotUnderTest(Bot):
         """
         queue = self.outgoing_message_queue
         # Some tests measure time with a message that doesn't come.
-        if timeout is not _PATIENCE or not block:
+        if timeout is not _REPLY_TIMEOUT or not block:
             return self._when_heard(queue.get(block and timeout > 0, timeout))
         try:
             return self._when_heard(queue.get(timeout=_USUAL))
@@ -130,7 +130,7 @@ class BotUnderTest(Bot):
             # A second look finds what a thread asked of the reactor just before it ended.
             for _ in range(2):
                 await self.settled()
-                if not stays_silent(self.reactor, timeout, self.other_threads):
+                if not stays_idle(self.reactor, timeout, self.other_threads):
                     return
             silent.set()
             queue.wake()
@@ -168,7 +168,7 @@ class BotUnderTest(Bot):
                 return
 
 
-class TestBot:
+class BlockingTestBot:
     """A bot for tests, with the plugins below `extra_plugin_dir`; `extra_config` are settings by name.
 
     Its network, storage and administrator, `gbin@localhost`, exist in memory only. `start` before use, and `stop` after.
@@ -194,7 +194,7 @@ class TestBot:
         data = tempfile.mkdtemp(prefix="errklein-test-")
         share_packages(Path(data))
         self._remove_data = weakref.finalize(self, shutil.rmtree, data, ignore_errors=True)
-        self._log_bridge = LogBridge(loglevel)
+        self._log_forwarder = LogForwarder(loglevel)
         self.bot_thread: threading.Thread | None = None
         self.bot_config: Config = load_config(
             None,
@@ -228,9 +228,9 @@ class TestBot:
         self._log_file.open()
         _reactor_thread.start()
         self.bot_thread = _reactor_thread.thread
-        self._log_bridge.open()
-        self._bare_names = BareNames(self._plugs)
-        self._bare_names.install()
+        self._log_forwarder.open()
+        self._helper_modules = HelperModuleFinder(self._plugs)
+        self._helper_modules.install()
         share_with_tests()
         try:
             self._on_reactor(self._start, timeout=max(timeout, _LONGEST_START), what="the start of the bot")
@@ -250,13 +250,13 @@ class TestBot:
             self._on_reactor(self._stop, timeout=_LONGEST_STOP + _GRACE, what="the end of the bot")
         finally:
             self.bot_thread = None
-            self._bare_names.remove()
+            self._helper_modules.remove()
             unshare()
             reset_app()
             for plug in self._plugs():
                 unload(plug)
             self._log_file.close()
-            self._log_bridge.close()
+            self._log_forwarder.close()
             self._remove_data()
 
     def push_message(self, msg: str, extras: Any = "") -> None:
@@ -267,11 +267,11 @@ class TestBot:
         """Let the bot hear of somebody's presence."""
         self.bot.push_presence(presence)
 
-    def pop_message(self, timeout: float = _PATIENCE, block: bool = True) -> Any:
+    def pop_message(self, timeout: float = _REPLY_TIMEOUT, block: bool = True) -> Any:
         """The next thing that the bot says, as readers see it; raises queue.Empty if nothing comes in time."""
         return self.bot.pop_message(timeout, block)
 
-    def exec_command(self, command: str, timeout: float = _PATIENCE) -> Any:
+    def exec_command(self, command: str, timeout: float = _REPLY_TIMEOUT) -> Any:
         """Say something to the bot; the next thing that it says."""
         self.push_message(command)
         return self.pop_message(timeout)
@@ -280,7 +280,9 @@ class TestBot:
         """Forget what the bot has said and nobody has popped."""
         self.bot.zap_queues()
 
-    def assertInCommand(self, command: str, response: str, timeout: float = _PATIENCE, dedent: bool = False) -> None:
+    def assertInCommand(
+        self, command: str, response: str, timeout: float = _REPLY_TIMEOUT, dedent: bool = False
+    ) -> None:
         """The bot's next message after the command contains `response`.
 
         With `dedent` the command begins in the second line of the text, which is indented as code around it is.
@@ -292,11 +294,11 @@ class TestBot:
         if response not in reply:
             raise AssertionError(f"{response!r} is not in the reply to {command!r}:\n{reply}")
 
-    def assertCommand(self, command: str, response: str, timeout: float = _PATIENCE, dedent: bool = False) -> None:
+    def assertCommand(self, command: str, response: str, timeout: float = _REPLY_TIMEOUT, dedent: bool = False) -> None:
         """As assertInCommand, which is its newer name."""
         self.assertInCommand(command, response, timeout, dedent)
 
-    def assertCommandFound(self, command: str, timeout: float = _PATIENCE) -> None:
+    def assertCommandFound(self, command: str, timeout: float = _REPLY_TIMEOUT) -> None:
         """The command exists, whatever the bot answers."""
         __tracebackhide__ = True
         reply = self.exec_command(command, timeout)
@@ -342,8 +344,8 @@ class TestBot:
         _reactor_thread.wait(lambda: Deferred.fromCoroutine(work()), timeout=timeout, what=what)
 
 
-class FullStackTest(unittest.TestCase, TestBot):
-    """A test case with a bot of its own for each test; the test case itself has the methods of a TestBot.
+class FullStackTest(unittest.TestCase, BlockingTestBot):
+    """A test case with a bot of its own for each test; the test case itself has the methods of a BlockingTestBot.
 
     Without `extra_plugin_dir`, plugins are looked for below the directory two levels above the current one.
     """

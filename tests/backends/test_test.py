@@ -8,7 +8,7 @@ from typing import Any
 from twisted.python.threadable import registerAsIOThread
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.test import Sent, TestBackend, TestOccupant, TestPerson, TestRoom
+from errklein.backends.test import SentMessage, TestBackend, TestOccupant, TestPerson, TestRoom
 from errklein.chat import Message
 from errklein.ports import Backend
 from errklein.testing.backend_contract import BackendContract, RecordedEvents
@@ -73,7 +73,7 @@ class SendingTests(SynchronousTestCase):
 
     def test_watched(self) -> None:
         """A test can wait for messages."""
-        seen: list[Sent] = []
+        seen: list[SentMessage] = []
         self.backend.watch(seen.append)
         self.backend.send_message(Message("x", to=self.backend.sender))
         self.assertEqual(["x"], [sent.text for sent in seen])
@@ -87,7 +87,7 @@ class ReceivingTests(SynchronousTestCase):
         self.backend = make_test_backend()
         self.events = RecordedEvents()
         self.backend.connect(self.events)
-        self.events.told.clear()
+        self.events.recorded.clear()
 
     def test_from_the_sender(self) -> None:
         """Without a name it is the first admin who speaks, directly; another may be put there."""
@@ -107,8 +107,8 @@ class ReceivingTests(SynchronousTestCase):
     def test_mentions(self) -> None:
         """`@name` is a mention of that person, told after the message."""
         self.backend.receive("hi @bob and @ann, not x@y")
-        self.assertEqual(["message", "mention"], [told[0] for told in self.events.told])
-        self.assertEqual(["@bob", "@ann"], [str(person) for person in self.events.told[1][2]])
+        self.assertEqual(["message", "mention"], [told[0] for told in self.events.recorded])
+        self.assertEqual(["@bob", "@ann"], [str(person) for person in self.events.recorded[1][2]])
 
 
 class RoomTests(SynchronousTestCase):
@@ -124,14 +124,14 @@ class RoomTests(SynchronousTestCase):
         """The bot is in the rooms that the configuration names, whatever they are called."""
         self.assertEqual(["testroom", "#locked"], [str(room) for room in self.backend.rooms()])
         self.assertEqual(TestRoom("testroom"), self.backend.build_identifier("testroom"))
-        self.assertEqual(["connected", "joined", "joined"], [told[0] for told in self.events.told])
+        self.assertEqual(["connected", "joined", "joined"], [told[0] for told in self.events.recorded])
 
     def test_life_of_a_room(self) -> None:
         """A room can be entered, given a topic, left and destroyed; each is told."""
         room = self.backend.query_room("#new")
         self.assertEqual((False, False), (room.exists, room.joined))
         self.assertEqual((None, []), (room.topic, room.occupants))
-        self.events.told.clear()
+        self.events.recorded.clear()
         room.join()
         room.join()
         room.topic = "news"
@@ -142,8 +142,8 @@ class RoomTests(SynchronousTestCase):
         self.assertTrue(room.exists)
         room.destroy()
         self.assertFalse(room.exists)
-        self.assertEqual(["joined", "topic", "left"], [told[0] for told in self.events.told])
-        self.assertEqual(self.backend.bot_identifier, self.events.told[0][2])
+        self.assertEqual(["joined", "topic", "left"], [told[0] for told in self.events.recorded])
+        self.assertEqual(self.backend.bot_identifier, self.events.recorded[0][2])
 
     def test_occupants_round_trip(self) -> None:
         """`person@room` is an occupant if the room is known, else a person's address."""

@@ -24,7 +24,7 @@ from errklein.chat import Message, Presence
 from errklein.config import ConfigError
 from errklein.logs import Bridge
 from errklein.running.reactor_thread import Overdue, reactor_thread
-from errklein.testing.full_stack import FullStackTest, TestBot
+from errklein.testing.full_stack import BlockingTestBot, FullStackTest
 
 GREETER = Path(__file__).resolve().parent / "fixtures" / "greeter"
 
@@ -35,7 +35,9 @@ class Started(SynchronousTestCase):
     config: dict[str, Any] = {}
 
     def setUp(self) -> None:
-        self.testbot = TestBot(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL, extra_config=self.config)
+        self.testbot = BlockingTestBot(
+            extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL, extra_config=self.config
+        )
         self.testbot.start()
         self.addCleanup(self.stop)
 
@@ -197,18 +199,18 @@ class LifeTests(SynchronousTestCase):
 
     def test_settings(self) -> None:
         """The settings are errbot's for tests; a test's own win."""
-        testbot = TestBot(extra_config={"BOT_ADMINS": ("boss",), "MY_SETTING": 3})
+        testbot = BlockingTestBot(extra_config={"BOT_ADMINS": ("boss",), "MY_SETTING": 3})
         config = testbot.bot_config
         self.assertEqual(("boss",), config.BOT_ADMINS)
         self.assertEqual((3, "!", "Memory", ("testroom",)), (
             config.MY_SETTING, config.BOT_PREFIX, config.STORAGE, config.CHATROOM_PRESENCE,
         ))  # fmt: skip
         self.assertTrue(Path(config.BOT_DATA_DIR).is_dir())
-        self.assertRaises(ConfigError, TestBot, extra_config={"BOT_ADMINS": 3})
+        self.assertRaises(ConfigError, BlockingTestBot, extra_config={"BOT_ADMINS": 3})
 
     def test_before_and_after(self) -> None:
         """There is no bot before it is started; it is started once, and its data goes with it."""
-        testbot = TestBot()
+        testbot = BlockingTestBot()
         self.assertRaises(AttributeError, getattr, testbot, "bot")
         self.assertRaises(RuntimeError, testbot.stop)
         testbot.start()
@@ -221,7 +223,7 @@ class LifeTests(SynchronousTestCase):
 
     def test_own_reactor(self) -> None:
         """All bots share one reactor in one thread, which isn't trial's; it has an asyncio loop."""
-        first, second = TestBot(), TestBot()
+        first, second = BlockingTestBot(), BlockingTestBot()
         for testbot in (first, second):
             testbot.start()
             self.addCleanup(testbot.stop)
@@ -235,7 +237,7 @@ class LifeTests(SynchronousTestCase):
     def test_code_begins_anew(self) -> None:
         """Each bot has a plugin's module anew, and a storage of its own."""
         for _ in range(2):
-            testbot = TestBot(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL)
+            testbot = BlockingTestBot(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL)
             testbot.start()
             self.assertEqual("0 calls", testbot.exec_command("!calls"))
             testbot.exec_command("!greet you")
@@ -251,7 +253,7 @@ class LifeTests(SynchronousTestCase):
         self.addCleanup(sys.modules.pop, "greetings", None)
         self.patch(sys, "path", list(sys.path))
         for _ in ("the plugin first", "the test first"):
-            testbot = TestBot(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL)
+            testbot = BlockingTestBot(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL)
             testbot.start()
             import greetings
 
@@ -265,7 +267,7 @@ class LifeTests(SynchronousTestCase):
         directory.mkdir()
         (directory / "broken.plug").write_text("[Core]\nName = Broken\nModule = broken\n")
         (directory / "broken.py").write_text("import nonesuch\n")
-        testbot = TestBot(extra_plugin_dir=str(directory.resolve()), loglevel=logging.CRITICAL)
+        testbot = BlockingTestBot(extra_plugin_dir=str(directory.resolve()), loglevel=logging.CRITICAL)
         testbot.start()
         self.addCleanup(testbot.stop)
         self.assertEqual("x", testbot.exec_command("!echo x"))
@@ -274,7 +276,7 @@ class LifeTests(SynchronousTestCase):
 
     def test_quit_message(self) -> None:
         """The message that ends errbot's bot for tests gets no answer, and ends no other test's bot."""
-        testbot = TestBot()
+        testbot = BlockingTestBot()
         testbot.start()
         testbot.push_message(QUIT_MESSAGE)
         self.assertRaises(Empty, testbot.pop_message, timeout=0.01)
@@ -284,7 +286,7 @@ class LifeTests(SynchronousTestCase):
         """What the bot and its plugins log is where logging's own is; its level is put back."""
         level = logging.getLogger().level
         with self.assertLogs("errklein", logging.WARNING) as logs:
-            testbot = TestBot(extra_plugin_dir=str(GREETER))
+            testbot = BlockingTestBot(extra_plugin_dir=str(GREETER))
             testbot.start()
             testbot.stop()
         self.assertIn("said while starting", "\n".join(logs.output))
@@ -293,7 +295,7 @@ class LifeTests(SynchronousTestCase):
     def test_log_file(self) -> None:
         """BOT_LOG_FILE has what the bot and plugins log from BOT_LOG_LEVEL on, once, and nothing after the end."""
         path = Path(self.mktemp())
-        testbot = TestBot(extra_config={"BOT_LOG_FILE": str(path), "BOT_LOG_LEVEL": logging.INFO})
+        testbot = BlockingTestBot(extra_config={"BOT_LOG_FILE": str(path), "BOT_LOG_LEVEL": logging.INFO})
         testbot.start()
         logging.getLogger("errbot.plugins.Mine").info("of a\nplugin")
         logging.getLogger("errbot.plugins.Mine").debug("too much")
@@ -317,7 +319,7 @@ class LifeTests(SynchronousTestCase):
                 return f"<{record.name}> {record.getMessage()}"
 
         path = Path(self.mktemp())
-        testbot = TestBot(extra_config={"BOT_LOG_FILE": str(path), "BOT_LOG_FORMATTER": Formatter()})
+        testbot = BlockingTestBot(extra_config={"BOT_LOG_FILE": str(path), "BOT_LOG_FORMATTER": Formatter()})
         testbot.start()
         logging.getLogger("errbot.plugins.Mine").info("here")
         testbot.stop()
@@ -326,7 +328,7 @@ class LifeTests(SynchronousTestCase):
     def test_bad_log_file(self) -> None:
         """A log that can't be written is an error of one line, and leaves logging as it was."""
         before = list(logging.getLogger().handlers)
-        testbot = TestBot(extra_config={"BOT_LOG_FILE": f"{self.mktemp()}/none/log"})
+        testbot = BlockingTestBot(extra_config={"BOT_LOG_FILE": f"{self.mktemp()}/none/log"})
         error = self.assertRaises(ConfigError, testbot.start)
         self.assertIn("BOT_LOG_FILE", str(error))
         self.assertEqual((testbot.bot_thread, logging.getLogger().handlers), (None, before))

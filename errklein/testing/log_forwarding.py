@@ -11,7 +11,7 @@ from errklein.logs import FROM_STDLIB, FROM_TWISTED, LEVELS
 
 
 @implementer(ILogObserver)
-class LogBridge:
+class LogForwarder:
     """While open, logging's root logger lets pass what is of `level` or above, and gets what the bot logs as well.
 
     So it is found where what plugins log is found: in pytest's `caplog` and its report, or in `assertLogs`.

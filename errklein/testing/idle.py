@@ -13,7 +13,7 @@ _POOLS = ("errklein commands ", "errklein plugins ", "errklein webhooks ", "errk
 """How the names of threads begin whose work is counted by the bot's runner."""
 
 
-def stays_silent(reactor: Any, seconds: float, other_threads: Collection[threading.Thread]) -> bool:
+def stays_idle(reactor: Any, seconds: float, other_threads: Collection[threading.Thread]) -> bool:
     """Whether nothing is left that could make an idle bot speak within so many seconds.
 
     That could be a delayed call, such as a poller's; a task of asyncio's; a socket or a process; or a thread, unless it

@@ -13,7 +13,7 @@ from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.slugs import slug
 
 
-class BareNames(MetaPathFinder, Loader):
+class HelperModuleFinder(MetaPathFinder, Loader):
     """While installed, `import helper` in a test means the helper module that a plugin of `plugs()` has imported.
 
     The plugin's own module isn't meant: as on errbot, a test that imports it by its bare name gets another one.
