@@ -161,22 +161,18 @@ class Outbox(Generic[P]):
         """
         delivery: Deferred[None] | None = Deferred() if threading.get_ident() == self._home else None
         entry = _Entry(parts, delivery, recipient, text)
-        if delivery is not None:
-            with self._room:
-                self._check_open()
-                if len(self._entries) >= self.limit:
-                    raise self._full()
-                self._entries.append(entry)
-            self._go_on()
-            return delivery
         with self._room:
-            self._room.wait_for(lambda: self._closed or len(self._entries) < self.limit, self._put_timeout)
+            if delivery is None:
+                self._room.wait_for(lambda: self._closed or len(self._entries) < self.limit, self._put_timeout)
             self._check_open()
             if len(self._entries) >= self.limit:
-                raise self._full()
+                raise OutboxFull(f"{len(self._entries)} messages wait to be sent to {self.network} already")
             self._entries.append(entry)
-        self._reactor.callFromThread(self._go_on)
-        return None
+        if delivery is None:
+            self._reactor.callFromThread(self._go_on)
+        else:
+            self._go_on()
+        return delivery
 
     def resume(self) -> None:
         """The network is ready: begin with what isn't confirmed yet."""
@@ -217,9 +213,6 @@ class Outbox(Generic[P]):
     def _check_open(self) -> None:
         if self._closed:
             raise OutboxClosed(f"{self.network} has been left, nothing more is sent there")
-
-    def _full(self) -> OutboxFull:
-        return OutboxFull(f"{len(self._entries)} messages wait to be sent to {self.network} already")
 
     def _go_on(self) -> None:
         """Hand out the next part, unless one is under way, the network isn't ready, or it is too early."""

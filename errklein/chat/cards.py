@@ -79,22 +79,3 @@ class Card(Message):
     def fields(self) -> Sequence[tuple[str, str]]:
         """Names and values."""
         return self._fields
-
-    def clone(self) -> Card:
-        """A copy whose fields can be changed without touching this card."""
-        copy = Card(
-            self.body,
-            self.frm,
-            self.to,
-            self.parent,
-            self.summary,
-            self.title,
-            self.link,
-            self.image,
-            self.thumbnail,
-            self.color,
-            self.fields,
-        )
-        copy.delayed, copy.partial = self.delayed, self.partial
-        copy.extras.update(self.extras)
-        return copy

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 from errklein.chat.identifiers import Identifier, Person, Room
 
@@ -90,9 +91,12 @@ class Message:
                 return identifier.network
         return ""
 
-    def clone(self) -> Message:
+    def clone(self) -> Self:
         """A copy whose fields can be changed without touching this message."""
-        return Message(self.body, self.frm, self.to, self.parent, self.delayed, self.partial, self.extras, self.flow)
+        clone = copy(self)
+        clone.extras = dict(self.extras) if isinstance(self.extras, Mapping) else self.extras
+        clone._ctx = {}
+        return clone
 
     def __str__(self) -> str:
         return self.body

@@ -22,7 +22,7 @@ class NullTests(SynchronousTestCase):
     def test_connects(self) -> None:
         """It can be used at once."""
         self.backend.connect(self.events)
-        self.assertEqual([("connected",)], self.events.recorded)
+        self.assertEqual([("backend_connected",)], self.events.recorded)
         self.assertEqual(("nowhere", "null"), (self.backend.network, self.backend.mode))
 
     def test_accepts_everything(self) -> None:

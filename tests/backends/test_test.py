@@ -107,7 +107,7 @@ class ReceivingTests(SynchronousTestCase):
     def test_mentions(self) -> None:
         """`@name` is a mention of that person, told after the message."""
         self.backend.receive("hi @bob and @ann, not x@y")
-        self.assertEqual(["message", "mention"], [told[0] for told in self.events.recorded])
+        self.assertEqual(["message_received", "mention_received"], [told[0] for told in self.events.recorded])
         self.assertEqual(["@bob", "@ann"], [str(person) for person in self.events.recorded[1][2]])
 
 
@@ -124,7 +124,9 @@ class RoomTests(SynchronousTestCase):
         """The bot is in the rooms that the configuration names, whatever they are called."""
         self.assertEqual(["testroom", "#locked"], [str(room) for room in self.backend.rooms()])
         self.assertEqual(TestRoom("testroom"), self.backend.build_identifier("testroom"))
-        self.assertEqual(["connected", "joined", "joined"], [told[0] for told in self.events.recorded])
+        self.assertEqual(
+            ["backend_connected", "room_joined", "room_joined"], [told[0] for told in self.events.recorded]
+        )
 
     def test_life_of_a_room(self) -> None:
         """A room can be entered, given a topic, left and destroyed; each is told."""
@@ -142,7 +144,7 @@ class RoomTests(SynchronousTestCase):
         self.assertTrue(room.exists)
         room.destroy()
         self.assertFalse(room.exists)
-        self.assertEqual(["joined", "topic", "left"], [told[0] for told in self.events.recorded])
+        self.assertEqual(["room_joined", "room_topic_changed", "room_left"], [told[0] for told in self.events.recorded])
         self.assertEqual(self.backend.bot_identifier, self.events.recorded[0][2])
 
     def test_occupants_round_trip(self) -> None:
