@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar, overload
 
 from errklein.commands.declaration import mark
@@ -52,22 +53,19 @@ def botcmd(
     `threaded` overrides where it runs (True: a pool thread, False: the reactor). What the method returns is the answer;
     a generator answers with each item. With `template` the answer is that template, rendered with the dict returned.
     """
-
-    def declare(function: F) -> F:
-        return mark(
-            function,
-            name=name,
-            hidden=hidden,
-            split_args_with=split_args_with,
-            admin_only=admin_only,
-            historize=historize,
-            template=template,
-            flow_only=flow_only,
-            syntax=syntax,
-            aliases=aliases,
-            threaded=threaded,
-        )
-
+    declare = partial(
+        mark,
+        hidden=hidden,
+        name=name,
+        split_args_with=split_args_with,
+        admin_only=admin_only,
+        historize=historize,
+        template=template,
+        flow_only=flow_only,
+        syntax=syntax,
+        aliases=aliases,
+        threaded=threaded,
+    )
     return declare(functions[0]) if functions else declare
 
 
@@ -97,24 +95,22 @@ def re_botcmd(
         raise ValueError("a command that is found by a pattern needs one: pattern=r'…'")
     compiled = re.compile(pattern, flags)
 
-    def declare(function: F) -> F:
-        return mark(
-            function,
-            name=name,
-            hidden=hidden,
-            admin_only=admin_only,
-            historize=historize,
-            template=template,
-            flow_only=flow_only,
-            syntax=compiled.pattern,
-            threaded=threaded,
-            _err_re_command=True,
-            _err_command_re_pattern=compiled,
-            _err_command_matchall=matchall,
-            _err_command_prefix_required=prefixed,
-            _err_command_re_name_help=re_cmd_name_help,
-        )
-
+    declare = partial(
+        mark,
+        hidden=hidden,
+        name=name,
+        admin_only=admin_only,
+        historize=historize,
+        template=template,
+        flow_only=flow_only,
+        syntax=compiled.pattern,
+        threaded=threaded,
+        _err_re_command=True,
+        _err_command_re_pattern=compiled,
+        _err_command_matchall=matchall,
+        _err_command_prefix_required=prefixed,
+        _err_command_re_name_help=re_cmd_name_help,
+    )
     return declare(functions[0]) if functions else declare
 
 

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Awaitable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty, Queue
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -26,7 +26,7 @@ from errklein.testing.log_forwarding import LogForwarder
 # Before anything that imports the reactor: plugins' libraries are to run on this one.
 _reactor_thread = reactor_thread()
 
-from errklein.backends.test import OutgoingQueue, TestBackend  # noqa: E402
+from errklein.backends.test import TestBackend  # noqa: E402
 from errklein.bot import Bot  # noqa: E402
 from errklein.chat import Identifier, Message, Presence  # noqa: E402
 from errklein.config import load_config  # noqa: E402
@@ -62,7 +62,7 @@ _REPLY_TIMEOUT: float = _Default(5)
 
 
 class BotUnderTest(Bot):
-    """A bot on one network in memory, which can be asked for what that network has."""
+    """A bot on one network in memory. As on errbot, the bot has the attributes of its network, such as `push_message`."""
 
     other_threads: Collection[threading.Thread] = ()
     """Threads that have nothing to do with the bot."""
@@ -83,16 +83,6 @@ class BotUnderTest(Bot):
     def sender(self, sender: Identifier) -> None:
         self.test_backend.sender = sender
 
-    @property
-    def incoming_stanza_queue(self) -> Queue[tuple[Any, ...]]:
-        """What the bot is about to hear."""
-        return self.test_backend.incoming_stanza_queue
-
-    @property
-    def outgoing_message_queue(self) -> OutgoingQueue:
-        """What the bot has sent and nobody has popped."""
-        return self.test_backend.outgoing_message_queue
-
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Send the message, and call callback_botmessage. Everything that the bot sends passes here; tests may replace it."""
         return super().deliver(self.backend_of_message(message), message)
@@ -101,14 +91,6 @@ class BotUnderTest(Bot):
         """Call `send_message`, which a test may have replaced."""
         return self.send_message(message)
 
-    def push_message(self, msg: str, extras: Any = "") -> None:
-        """Let `sender` say something to the bot."""
-        self.test_backend.push_message(msg, extras)
-
-    def push_presence(self, presence: Presence) -> None:
-        """Let the bot hear of somebody's presence."""
-        self.test_backend.push_presence(presence)
-
     def pop_message(self, timeout: float = _REPLY_TIMEOUT, block: bool = True) -> str | bytes:
         """The next thing that the bot sends; raises queue.Empty after so many seconds.
 
@@ -116,7 +98,7 @@ class BotUnderTest(Bot):
         could give it something by then. When it is there, plugins have heard what was said before it, unless their
         callbacks take long.
         """
-        queue = self.outgoing_message_queue
+        queue = self.test_backend.outgoing_message_queue
         # Some tests measure time with a message that doesn't come.
         if timeout is not _REPLY_TIMEOUT or not block:
             return self._when_heard(queue.get(block and timeout > 0, timeout))
@@ -145,14 +127,6 @@ class BotUnderTest(Bot):
             self.reactor.callFromThread(lambda: self.lines.when_idle().addBoth(lambda _: heard.set()))
             heard.wait(_LONGEST_CALLBACK)
         return said
-
-    def zap_queues(self) -> None:
-        """Forget what was sent."""
-        self.test_backend.zap_queues()
-
-    def reset_rooms(self) -> None:
-        """Forget all rooms."""
-        self.test_backend.reset_rooms()
 
     def backend_ended(self, backend: Backend) -> None:
         """Nothing is said after QUIT_MESSAGE; the reactor goes on, for other tests' bots."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
@@ -101,24 +101,20 @@ class _OpenStyles:
 
     bold: int = 0
     emphasis: int = 0
-    colors: tuple[int, ...] = field(default=())
-    backgrounds: tuple[int, ...] = field(default=())
+    colors: tuple[int, ...] = ()
+    backgrounds: tuple[int, ...] = ()
 
     def after(self, mark: str) -> _OpenStyles:
-        if mark == BOLD:
-            return replace(self, bold=self.bold + 1)
-        if mark == BOLD_END:
-            return replace(self, bold=self.bold - 1)
-        if mark == EMPHASIS:
-            return replace(self, emphasis=self.emphasis + 1)
-        if mark == EMPHASIS_END:
-            return replace(self, emphasis=self.emphasis - 1)
-        if mark >= CODE:
-            return self
+        if mark in (BOLD, BOLD_END):
+            return replace(self, bold=self.bold + (1 if mark == BOLD else -1))
+        if mark in (EMPHASIS, EMPHASIS_END):
+            return replace(self, emphasis=self.emphasis + (1 if mark == EMPHASIS else -1))
         if mark == COLOR_END:
             return replace(self, colors=self.colors[:-1])
         if mark == BACKGROUND_END:
             return replace(self, backgrounds=self.backgrounds[:-1])
+        if mark >= CODE:
+            return self
         code = ord(mark)
         if code < _BACKGROUND_FIRST:
             return replace(self, colors=(*self.colors, code - _COLOR_FIRST))
