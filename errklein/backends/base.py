@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from twisted.internet.defer import Deferred
 
 from errklein.chat import ONLINE, Identifier, Message, Person, Room, RoomOccupant
-from errklein.chat.identifiers import RoomNotJoinedError
+from errklein.chat.identifiers import RoomNotJoinedError, same_network
 from errklein.ports import BackendEvents
 from errklein.running.threads import on_reactor_soon
 
@@ -18,11 +18,6 @@ MESSAGE_SIZE_LIMIT = 10_000
 """Characters of a message in one part, unless MESSAGE_SIZE_LIMIT says otherwise."""
 
 _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
-
-
-def _same_network(one: Identifier, other: Identifier) -> bool:
-    # Tests make identifiers that don't know their network.
-    return not one.network or not other.network or one.network == other.network
 
 
 class LocalPerson(Person):
@@ -73,7 +68,7 @@ class LocalPerson(Person):
         return self._email or ""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, LocalPerson) and self._key() == other._key() and _same_network(self, other)
+        return isinstance(other, LocalPerson) and self._key() == other._key() and same_network(self, other)
 
     def __hash__(self) -> int:
         return hash(self._key())
@@ -203,7 +198,7 @@ class LocalRoom(Room):
         return list(self._occupants)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, LocalRoom) and self.name == other.name and _same_network(self, other)
+        return isinstance(other, LocalRoom) and self.name == other.name and same_network(self, other)
 
     def __hash__(self) -> int:
         return hash(self.name)

@@ -37,6 +37,11 @@ def folded_name(identifier: object, name: str) -> str:
     return rules_of(identifier).fold(name)
 
 
+def same_network(one: Identifier, other: Identifier) -> bool:
+    """Whether both identifiers may be on one network; those that plugins and tests make don't know theirs."""
+    return not one.network or not other.network or one.network == other.network
+
+
 class Person(Identifier):
     """Somebody who can be spoken to directly."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from errklein.chat import Identifier, Room, RoomOccupant
-from errklein.chat.identifiers import rules_of
+from errklein.chat.identifiers import rules_of, same_network
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -165,7 +165,7 @@ class Flow:
 
         Who has taken over the requestor's name, or has it on another network, isn't the requestor.
         """
-        if not _same_network(identifier, self.requestor):
+        if not same_network(identifier, self.requestor):
             return False
         if isinstance(self.requestor, Room):
             return self.requestor == (identifier.room if isinstance(identifier, RoomOccupant) else identifier)
@@ -186,11 +186,6 @@ def botflow(*functions: Any) -> Any:
         return function
 
     return declare(functions[0]) if functions else declare
-
-
-def _same_network(one: Identifier, other: Identifier) -> bool:
-    # Plugins make identifiers that don't know their network.
-    return not one.network or not other.network or one.network == other.network
 
 
 def _same_person(one: Identifier, other: Identifier) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 import wcwidth
@@ -98,16 +99,10 @@ def _cut(text: str, limit: int, length: Length, start: int) -> int:
 
 def _longest(text: str, limit: int, length: Length) -> int:
     """How many characters from the beginning fit into `limit`."""
-    low, high = 0, min(limit, len(text))
-    if length(text[:high]) <= limit:
-        return high
-    while low < high - 1:
-        middle = (low + high) // 2
-        if length(text[:middle]) <= limit:
-            low = middle
-        else:
-            high = middle
-    return low
+    most = min(limit, len(text))
+    if length(text[:most]) <= limit:
+        return most
+    return bisect_right(range(most), limit, key=lambda count: length(text[:count])) - 1
 
 
 def grapheme_boundary(text: str, end: int, start: int = 0) -> int:
