@@ -130,13 +130,13 @@ class LocalRoom(Room):
         self._exists = True
         if not self._joined:
             self._joined = True
-            self._tell("room_joined")
+            self._notify("room_joined")
 
     def leave(self, reason: str | None = None) -> None:
         """Leave the room."""
         if self._joined:
             self._joined = False
-            self._tell("room_left")
+            self._notify("room_left")
 
     def create(self) -> None:
         """Make the room."""
@@ -189,7 +189,7 @@ class LocalRoom(Room):
         self._must_be_joined()
         self._topic = topic
         if self._backend is not None:
-            self._backend.tell("room_topic_changed", self)
+            self._backend.notify("room_topic_changed", self)
 
     @property
     def occupants(self) -> Sequence[RoomOccupant]:
@@ -213,9 +213,9 @@ class LocalRoom(Room):
         if not self._joined:
             raise RoomNotJoinedError(f"the bot is not in {self}")
 
-    def _tell(self, event: str) -> None:
+    def _notify(self, event: str) -> None:
         if self._backend is not None:
-            self._backend.tell(event, self, self._backend.itself_in(self))
+            self._backend.notify(event, self, self._backend.bot_in(self))
 
 
 class LocalBackend:
@@ -235,7 +235,7 @@ class LocalBackend:
         self.presence: tuple[str, str] = (ONLINE, "")
         self._reactor = reactor
         self._config = config
-        self._home = threading.get_ident()
+        self._reactor_thread = threading.get_ident()
         self._events: BackendEvents | None = None
         self._rooms: dict[str, LocalRoom] = {}
         self._self = self.person_named(str(config.BOT_IDENTITY.get("username") or self.default_name()))
@@ -315,7 +315,7 @@ class LocalBackend:
         person.network = self.network
         return person
 
-    def itself_in(self, room: LocalRoom) -> Identifier:
+    def bot_in(self, room: LocalRoom) -> Identifier:
         """The bot, as it is told that it is in the room."""
         return self.bot_identifier
 
@@ -323,7 +323,7 @@ class LocalBackend:
         """The person whom a message mentions as `@name`."""
         return self.person_named(name)
 
-    def hear(self, message: Message) -> None:
+    def receive_message(self, message: Message) -> None:
         """Tell of a message, and then of those whom it mentions as `@name`."""
         if self._events is None:
             return
@@ -332,16 +332,16 @@ class LocalBackend:
         if people:
             self._events.mention_received(self, message, people)
 
-    def tell(self, event: str, *args: Any) -> None:
+    def notify(self, event: str, *args: Any) -> None:
         """Call that method of BackendEvents on the reactor, from any thread."""
         if self._events is not None:
             on_reactor_soon(self._reactor, getattr(self._events, event), self, *args)
 
-    def accept(self, message: Message) -> None:
+    def check_addressee(self, message: Message) -> None:
         """Raise ValueError if the message is for nobody."""
         if message.to is None:
             raise ValueError("a message needs an addressee")
 
-    def _is_home(self) -> bool:
+    def _in_reactor_thread(self) -> bool:
         """Whether this is the thread that made the backend, the reactor's."""
-        return threading.get_ident() == self._home
+        return threading.get_ident() == self._reactor_thread

@@ -16,16 +16,16 @@ class NullBackend(LocalBackend):
 
     mode = "null"
 
-    _left = False
+    _disconnected = False
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Accept nothing any more."""
-        self._left = True
+        self._disconnected = True
         return succeed(None)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Forget the message. Raises ValueError without an addressee, OutboxClosed after `disconnect`."""
-        if self._left:
+        if self._disconnected:
             raise OutboxClosed(f"{self.network} has been left, nothing more is sent there")
-        self.accept(message)
-        return succeed(None) if self._is_home() else None
+        self.check_addressee(message)
+        return succeed(None) if self._in_reactor_thread() else None

@@ -140,7 +140,7 @@ class Outbox(Generic[P]):
         self._rate_limit = rate_limit
         self._put_timeout = put_timeout
         self._attempts = attempts
-        self._home = threading.get_ident()
+        self._reactor_thread = threading.get_ident()
         self._room = threading.Condition()
         self._entries: deque[_Entry[P]] = deque()
         self._closed = False
@@ -159,7 +159,7 @@ class Outbox(Generic[P]):
         fires when the network has the whole message, and fails if it never will. In another thread: waits for room,
         then raises OutboxFull; returns None. Raises OutboxClosed after `close`.
         """
-        delivery: Deferred[None] | None = Deferred() if threading.get_ident() == self._home else None
+        delivery: Deferred[None] | None = Deferred() if threading.get_ident() == self._reactor_thread else None
         entry = _Entry(parts, delivery, recipient, text)
         with self._room:
             if delivery is None:

@@ -94,26 +94,26 @@ class TestRoomAcl(TestRoom):
 class IncomingQueue(Queue[tuple[Any, ...]]):
     """What is put in is heard by the bot: (STZ_MSG, text, extras) or (STZ_PRE, presence)."""
 
-    def __init__(self, heard: Callable[[], None]) -> None:
+    def __init__(self, item_received: Callable[[], None]) -> None:
         super().__init__()
-        self._heard = heard
+        self._item_received = item_received
 
     def put(self, item: tuple[Any, ...], block: bool = True, timeout: float | None = None) -> None:
         """Add the item; the bot takes it in its own thread."""
         super().put(item, block, timeout)
-        self._heard()
+        self._item_received()
 
 
 class OutgoingQueue(Queue[str | bytes]):
     """What the bot has sent, as readers see it; whoever waits for more can be told that nothing comes."""
 
-    def get_or(self, nothing_comes: Callable[[], bool], timeout: float) -> str | bytes:
-        """The next one; raises Empty after so many seconds, or as soon as `nothing_comes`, of which `wake` tells."""
+    def get_unless(self, idle: Callable[[], bool], timeout: float) -> str | bytes:
+        """The next one; raises Empty after so many seconds, or as soon as `idle`, of which `wake` tells."""
         with self.not_empty:
             end = monotonic() + timeout
             while not self._qsize():
                 left = end - monotonic()
-                if left <= 0 or nothing_comes():
+                if left <= 0 or idle():
                     raise Empty
                 self.not_empty.wait(left)
             return self._get()
@@ -153,9 +153,9 @@ class TestBackend(LocalBackend):
         self.sender: Identifier = self.person_named(next(iter(admins), "gbin@localhost"))
         self.sent: list[SentMessage] = []
         self.outgoing_message_queue = OutgoingQueue()
-        self.incoming_stanza_queue = IncomingQueue(self._something_came)
+        self.incoming_stanza_queue = IncomingQueue(self._item_received)
         self._watchers: list[Callable[[SentMessage], None]] = []
-        self._left = False
+        self._disconnected = False
         self.bot_in_rooms: str | None = None
         """By which name the bot is an occupant of rooms that it enters; None: it is none."""
         self._as_on_errbot = False
@@ -171,7 +171,7 @@ class TestBackend(LocalBackend):
         """The room by its name, from now on this one if there is none yet."""
         return self._rooms.setdefault(room.name, room)
 
-    def itself_in(self, room: LocalRoom) -> Identifier:
+    def bot_in(self, room: LocalRoom) -> Identifier:
         """The bot, as it is told that it is in the room."""
         return self.bot_identifier if self.bot_in_rooms is None else room.occupant_named(self.bot_in_rooms)
 
@@ -181,7 +181,7 @@ class TestBackend(LocalBackend):
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Accept nothing any more. What was sent stays in `sent`."""
-        self._left = True
+        self._disconnected = True
         return succeed(None)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
@@ -189,9 +189,9 @@ class TestBackend(LocalBackend):
 
         Raises ValueError without an addressee, OutboxClosed after `disconnect`.
         """
-        if self._left:
+        if self._disconnected:
             raise OutboxClosed(f"{self.network} has been left, nothing more is sent there")
-        self.accept(message)
+        self.check_addressee(message)
         bodies = split_message(message.body, self.message_size_limit)
         for body in bodies:
             part = message.clone()
@@ -202,7 +202,7 @@ class TestBackend(LocalBackend):
             self.outgoing_message_queue.put(sent.text)
             for watcher in list(self._watchers):
                 on_reactor_soon(self._reactor, watcher, sent)
-        return succeed(None) if self._is_home() else None
+        return succeed(None) if self._in_reactor_thread() else None
 
     def watch(self, watcher: Callable[[SentMessage], None]) -> None:
         """Call `watcher` on the reactor with everything that is sent from now on."""
@@ -225,7 +225,7 @@ class TestBackend(LocalBackend):
         if isinstance(listener, LocalRoom) and isinstance(speaker, LocalPerson):
             speaker = listener.enter(speaker.person)
         message = Message(text, frm=speaker, to=listener, extras=extras)
-        self.hear(message)
+        self.receive_message(message)
         return message
 
     def build_identifier(self, text: str) -> Identifier:
@@ -277,7 +277,7 @@ class TestBackend(LocalBackend):
         """Forget all rooms."""
         self._rooms.clear()
 
-    def _something_came(self) -> None:
+    def _item_received(self) -> None:
         on_reactor_soon(self._reactor, self._take, self.sender)
 
     def _take(self, sender: Identifier) -> None:
@@ -287,11 +287,11 @@ class TestBackend(LocalBackend):
             # Zapped meanwhile.
             return
         if content == QUIT_MESSAGE:
-            self.tell("backend_ended")
+            self.notify("backend_ended")
         elif kind == STZ_MSG:
             self.receive(content, frm=sender, extras=(more[0] if more else None) or None)
         elif kind == STZ_PRE:
-            self.tell("presence_changed", content)
+            self.notify("presence_changed", content)
 
 
 def _empty(waiting: Queue[Any]) -> None:

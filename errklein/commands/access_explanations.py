@@ -8,26 +8,26 @@ from errklein.commands.access import AccessDecision, AccessRule, Caller
 
 
 def explain_access(
-    caller: Caller, command: str, decision: AccessDecision, *, told: bool = True, show: Callable[[str], str] = str
+    caller: Caller, command: str, decision: AccessDecision, *, disclosed: bool = True, show: Callable[[str], str] = str
 ) -> str:
     """Whether `caller` may give the command, written as in chat, and which rule decides that, for an administrator.
 
-    `told` says whether those who may not are told so. `show` quotes what comes from the configuration or from a chat.
+    `disclosed` says whether those who may not are told so. `show` quotes what comes from the configuration or from a chat.
     """
     who = show(caller.user) + (" (an administrator)" if caller.is_admin else "")
     where = "in a direct message" if caller.room is None else f"in {show(caller.room)}"
     applies = "no pattern of ACCESS_CONTROLS applies"
     if decision.pattern is not None:
         applies = f"the pattern {show(repr(decision.pattern))} of ACCESS_CONTROLS applies"
-    rules = [_told(rule, show) for rule in decision.rules]
+    rules = [_describe(rule, show) for rule in decision.rules]
     if decision.denial is not None:
-        answer = f"The answer is: {decision.denial}." if told else "There is no answer (HIDE_RESTRICTED_ACCESS)."
+        answer = f"The answer is: {decision.denial}." if disclosed else "There is no answer (HIDE_RESTRICTED_ACCESS)."
         return f"{who} may not use {show(command)} {where}: {applies}, and {rules[-1]} denies it. {answer}"
     agreed = f"these allow it: {', '.join(rules)}" if rules else "nothing denies it"
     return f"{who} may use {show(command)} {where}: {applies}, and {agreed}."
 
 
-def _told(rule: AccessRule, show: Callable[[str], str]) -> str:
+def _describe(rule: AccessRule, show: Callable[[str], str]) -> str:
     if rule.key == "BOT_ADMINS":
         return "BOT_ADMINS"
     if rule.value is None:

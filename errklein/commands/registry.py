@@ -38,7 +38,7 @@ class CommandRegistry:
         # Replaced by new ones and never changed, since other threads read them.
         self._named: dict[str, RegisteredCommand] = {}
         self._patterns: dict[str, RegisteredCommand] = {}
-        self._given: dict[str, RegisteredCommand] = {}
+        self._by_name: dict[str, RegisteredCommand] = {}
         self.by_pattern: tuple[RegisteredCommand, ...] = ()
         """The commands with a pattern instead of a name, in the order of their places."""
         self.unprefixed: tuple[RegisteredCommand, ...] = ()
@@ -82,7 +82,7 @@ class CommandRegistry:
                 added.append(command)
                 if displaced is not None:
                     waiting.append(displaced)
-            before = self._given
+            before = self._by_name
             self._settle(named, patterns)
             clashes += self._aliases_left_out(added, before)
         return clashes
@@ -94,14 +94,14 @@ class CommandRegistry:
 
     def get(self, name: str) -> RegisteredCommand | None:
         """The command that is given by that name or alias, if there is one."""
-        return self._given.get(name)
+        return self._by_name.get(name)
 
     def find(self, name: str) -> RegisteredCommand | None:
         """As `get`, and commands that are given by a pattern as well."""
-        return self._given.get(name) or self._patterns.get(name)
+        return self._by_name.get(name) or self._patterns.get(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._given
+        return name in self._by_name
 
     def __iter__(self) -> Iterator[RegisteredCommand]:
         """All commands, by name."""
@@ -113,7 +113,7 @@ class CommandRegistry:
         """A sentence for each alias that an added command doesn't get, or takes from the command that had it `before`."""
         for command in added:
             for alias in command.declaration.aliases:
-                holder, loser = self._given[alias], command
+                holder, loser = self._by_name[alias], command
                 if holder is command and (had := before.get(alias)) is not None and alias in had.declaration.aliases:
                     loser = had
                 if holder is not loser and self._named.get(loser.name) is loser:
@@ -128,7 +128,7 @@ class CommandRegistry:
             for alias in command.declaration.aliases:
                 given.setdefault(alias, command)
         given.update(named)
-        self._named, self._patterns, self._given = named, patterns, given
+        self._named, self._patterns, self._by_name = named, patterns, given
         self.by_pattern = tuple(sorted(patterns.values(), key=_place))
         self.unprefixed = tuple(command for command in self.by_pattern if not command.declaration.prefixed)
         self.most_words = max((name.count("_") + 1 for name in given), default=0)

@@ -59,7 +59,7 @@ class ACLS(CorePlugin):
                 caller,
                 given,
                 check_access(command, args, caller, config),
-                told=not config.HIDE_RESTRICTED_ACCESS,
+                disclosed=not config.HIDE_RESTRICTED_ACCESS,
                 show=code,
             )
             for command, given, args in self._meant(text, config.BOT_PREFIX)

@@ -31,13 +31,13 @@ class TextCmds(CorePlugin):
             raise CommandError(f"{code(name)} is no room; expected one such as {_ROOM}.")
         if not room.joined:
             room.join()
-        text.speak_in(room)
+        text.set_room(room)
         return f"You speak in the room {code(str(room))} now."
 
     @botcmd(threaded=False)
     def inperson(self, msg: Message, args: str) -> str:
         """Say what you type to the bot alone."""
-        self._text().speak_in(None)
+        self._text().set_room(None)
         return "You speak with the bot alone now."
 
     @botcmd(threaded=False, syntax="[NAME]")
@@ -48,20 +48,20 @@ class TextCmds(CorePlugin):
         person = _identifier(text, f"@{name}" if name else _USER)
         if not isinstance(person, TextPerson):
             raise CommandError(f"{code(name)} is nobody; expected a name such as {_USER}.")
-        text.speak_as(person)
+        text.set_user(person)
         return f"You are {code(str(person))} now."
 
     @botcmd(threaded=False)
     def asadmin(self, msg: Message, args: str) -> str:
         """Speak as the administrator again."""
         text = self._text()
-        text.speak_as(text.administrator)
+        text.set_user(text.administrator)
         return f"You are {code(str(text.administrator))} now, an administrator."
 
     @botcmd(threaded=False)
     def ml(self, msg: Message, args: str) -> str:
         """Begin or end to type messages of several lines, each of which an empty line ends."""
-        if self._text().gather_lines():
+        if self._text().toggle_multiline():
             return f"An empty line ends a message now. Say {self._bot.prefix}ml, and an empty line, to end this."
         return "Each line is a message again."
 

@@ -101,9 +101,9 @@ class BotUnderTest(Bot):
         queue = self.test_backend.outgoing_message_queue
         # Some tests measure time with a message that doesn't come.
         if timeout is not _REPLY_TIMEOUT or not block:
-            return self._when_heard(queue.get(block and timeout > 0, timeout))
+            return self._after_callbacks(queue.get(block and timeout > 0, timeout))
         try:
-            return self._when_heard(queue.get(timeout=_USUAL))
+            return self._after_callbacks(queue.get(timeout=_USUAL))
         except Empty:
             pass
         silent = threading.Event()
@@ -118,9 +118,9 @@ class BotUnderTest(Bot):
             queue.wake()
 
         self.reactor.callFromThread(lambda: Deferred.fromCoroutine(listen()))
-        return self._when_heard(queue.get_or(silent.is_set, timeout - _USUAL))
+        return self._after_callbacks(queue.get_unless(silent.is_set, timeout - _USUAL))
 
-    def _when_heard(self, said: str | bytes) -> str | bytes:
+    def _after_callbacks(self, said: str | bytes) -> str | bytes:
         # errbot's Test network waits for plugins' callbacks, and tests look at what they have done.
         if threading.current_thread() is not _reactor_thread.thread:
             heard = threading.Event()

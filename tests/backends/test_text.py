@@ -568,9 +568,9 @@ class TerminalTests(TestCase):
         await screen.until("!ha")
         # Only what differs from what was there is written.
         for change, drawn in (
-            (lambda: backend.speak_as(backend.person_named("dave")), "dave"),
-            (lambda: backend.speak_in(backend.query_room("#ops")), "#ops/dave"),
-            (lambda: backend.speak_as(backend.administrator), "gbin"),
+            (lambda: backend.set_user(backend.person_named("dave")), "dave"),
+            (lambda: backend.set_room(backend.query_room("#ops")), "#ops/dave"),
+            (lambda: backend.set_user(backend.administrator), "gbin"),
         ):
             screen.clear()
             change()
@@ -591,7 +591,7 @@ class TerminalTests(TestCase):
         heard = self.events.when("message_received")
         type_("!asuser bob\r")
         await heard
-        backend.speak_as(backend.person_named("bob"))
+        backend.set_user(backend.person_named("bob"))
         answer = backend.build_reply(self.events.messages[0], "You are bob")
         await backend.send_message(answer)  # type: ignore[misc]
         await screen.until("You are bob")
@@ -601,7 +601,7 @@ class TerminalTests(TestCase):
         await heard
         await backend.send_message(answer)  # type: ignore[misc]
         await screen.until("@gbin:\x1b[22m You are bob")
-        backend.speak_in(backend.query_room("#ops"))
+        backend.set_room(backend.query_room("#ops"))
         await backend.send_message(Message("to all", to=backend.room))  # type: ignore[misc]
         await screen.until("to all")
         self.assertNotIn("#ops:", screen.text)

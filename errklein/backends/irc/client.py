@@ -41,14 +41,14 @@ class RobustIRCClient(irc.IRCClient):
         self.reason = ""
         self.tags: dict[str, str] = {}
         self.clock = reactor
-        self._heard = 0.0
-        self._asked = False
+        self._last_received = 0.0
+        self._pinged = False
         self._watch = LoopingCall(self.check_alive)
         self._watch.clock = reactor
 
     def connectionMade(self) -> None:
         """Log in, and listen for silence."""
-        self._heard = self.clock.seconds()
+        self._last_received = self.clock.seconds()
         self._watch.start(5.0, now=False)
         super().connectionMade()  # type: ignore[no-untyped-call]
 
@@ -65,17 +65,17 @@ class RobustIRCClient(irc.IRCClient):
 
     def check_alive(self) -> None:
         """Called every 5 s."""
-        silent = self.clock.seconds() - self._heard
+        silent = self.clock.seconds() - self._last_received
         if silent >= self.DEAD_AFTER:
             self.abort(f"nothing was heard from the server for {silent:.0f} s")
-        elif silent >= self.PING_AFTER and not self._asked:
-            self._asked = True
+        elif silent >= self.PING_AFTER and not self._pinged:
+            self._pinged = True
             self.sendLine("PING :errklein-alive")
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the server."""
-        self._heard = self.clock.seconds()
-        self._asked = False
+        self._last_received = self.clock.seconds()
+        self._pinged = False
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def lineReceived(self, line: bytes) -> None:

@@ -48,8 +48,8 @@ class Reconnector:
         self._backoff = backoff
         self._attempt: Deferred[Any] | None = None
         self._timer: IDelayedCall | None = None
-        self._leaving = False
-        self._gone: Deferred[None] | None = None
+        self._disconnecting = False
+        self._disconnected: Deferred[None] | None = None
 
     def connect(self) -> None:
         """Connect, as often as it takes."""
@@ -70,12 +70,12 @@ class Reconnector:
 
     def quit(self) -> Deferred[None]:
         """Leave the server; fires when the connection is gone."""
-        self._leaving = True
+        self._disconnecting = True
         self._stop_timer()
         if self._attempt is None and self.protocol is None:
             return succeed(None)
         gone: Deferred[None] = Deferred()
-        self._gone = gone
+        self._disconnected = gone
         if self._attempt is not None:
             self._attempt.cancel()
         elif self.protocol is not None:
@@ -87,8 +87,8 @@ class Reconnector:
         """The connection is gone: plan the next one. Returns why, or None if it was the bot that left."""
         protocol, self.protocol = self.protocol, None
         self._stop_timer()
-        if protocol is None or self._leaving:
-            self._tell_gone()
+        if protocol is None or self._disconnecting:
+            self._report_disconnected()
             return None
         why = protocol.reason or describe_failure(reason)
         let_in = protocol.signed_on_at
@@ -100,13 +100,13 @@ class Reconnector:
     def _connected(self, protocol: IRCProtocol) -> None:
         self._attempt = None
         self.protocol = protocol
-        if self._leaving:
+        if self._disconnecting:
             protocol.abort("the bot is leaving")
 
     def _failed(self, failure: Failure) -> None:
         self._attempt = None
-        if self._leaving:
-            self._tell_gone()
+        if self._disconnecting:
+            self._report_disconnected()
         else:
             self._try_later(describe_failure(failure))
 
@@ -127,6 +127,6 @@ class Reconnector:
             self._timer.cancel()
         self._timer = None
 
-    def _tell_gone(self) -> None:
-        if self._gone is not None and not self._gone.called:
-            self._gone.callback(None)
+    def _report_disconnected(self) -> None:
+        if self._disconnected is not None and not self._disconnected.called:
+            self._disconnected.callback(None)

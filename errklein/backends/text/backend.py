@@ -64,12 +64,12 @@ class TextBackend(LocalBackend):
         """Whom answers to the last message go to, which may not be where the next one is said."""
         self._lines: list[str] | None = None
         # A line is heard when what the one before it has begun, such as to speak as somebody else, is done.
-        self._turns = TimeSlices(reactor, share=0.0)
+        self._time_slices = TimeSlices(reactor, share=0.0)
         self._input = stdin or sys.__stdin__
         self._output = stdout or sys.__stdout__
         self._on_terminal = _is_terminal(self._input) and _is_terminal(self._output)
         self._console: Console | None = None
-        self._leaving: Deferred[None] | None = None
+        self._disconnecting: Deferred[None] | None = None
         self._outbox = Outbox(
             reactor, self.network, self._show, _Unlimited(), limit=getattr(config, "OUTBOX_LIMIT", 10_000)
         )
@@ -87,24 +87,24 @@ class TextBackend(LocalBackend):
         """Begin the conversation; the administrator is there, in front of the terminal."""
         self._console = self._open_console()
         super().connect(events)
-        self.tell("presence_changed", Presence(self.administrator, ONLINE))
+        self.notify("presence_changed", Presence(self.administrator, ONLINE))
         self._console.start()
         self._outbox.resume()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
         """Show the queue for up to `grace` seconds, then restore the terminal. Fires when that is done."""
-        self._turns.stop()
-        if self._leaving is None:
+        self._time_slices.stop()
+        if self._disconnecting is None:
             console = self._console
             closed = self._outbox.close(grace if console is not None else 0.0)
-            self._leaving = closed.addCallback(lambda _: console.close() if console is not None else None)
+            self._disconnecting = closed.addCallback(lambda _: console.close() if console is not None else None)
         left: Deferred[None] = Deferred()
 
         def done(result: Any) -> Any:
             left.callback(None)
             return result
 
-        self._leaving.addBoth(done)
+        self._disconnecting.addBoth(done)
         return left
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
@@ -112,7 +112,7 @@ class TextBackend(LocalBackend):
 
         Raises ValueError without an addressee, OutboxFull if too many wait, OutboxClosed after `disconnect`.
         """
-        self.accept(message)
+        self.check_addressee(message)
         parts = split_message(message.body, self.message_size_limit)
         return self._outbox.put(
             [self._rendered(part, message.to) for part in parts], recipient=str(message.to), text=message.body
@@ -178,7 +178,7 @@ class TextBackend(LocalBackend):
                 self._output,
                 name=self._speaker(),
                 history=Path(self._config.BOT_DATA_DIR) / HISTORY,
-                heard=self._heard,
+                line_received=self._line_received,
                 ended=self._ended,
             )
         return LineConsole(
@@ -186,7 +186,7 @@ class TextBackend(LocalBackend):
             _descriptor(self._input),
             _descriptor(self._output),
             getattr(self._output, "encoding", None) or "utf-8",
-            heard=self._heard,
+            line_received=self._line_received,
             ended=self._ended,
         )
 
@@ -216,12 +216,12 @@ class TextBackend(LocalBackend):
     def _show(self, text: str) -> Deferred[None]:
         return self._console.show(text) if self._console is not None else succeed(None)
 
-    def speak_in(self, room: TextRoom | None) -> None:
+    def set_room(self, room: TextRoom | None) -> None:
         """What is typed from now on is said in the room, or to the bot alone."""
         self.room = room
         self._show_speaker()
 
-    def speak_as(self, person: LocalPerson) -> None:
+    def set_user(self, person: LocalPerson) -> None:
         """What is typed from now on is said by that person."""
         self.user = person
         self._show_speaker()
@@ -234,7 +234,7 @@ class TextBackend(LocalBackend):
         if self._console is not None:
             self._console.show_name(self._speaker())
 
-    def gather_lines(self) -> bool:
+    def toggle_multiline(self) -> bool:
         """From now on an empty line ends a message, and no other does; or, if it was so, each line is one again.
 
         Returns whether lines are gathered now.
@@ -242,13 +242,13 @@ class TextBackend(LocalBackend):
         self._lines = [] if self._lines is None else None
         return self._lines is not None
 
-    def _heard(self, text: str) -> None:
-        self._turns.do(partial(self._take, text))
+    def _line_received(self, text: str) -> None:
+        self._time_slices.do(partial(self._take, text))
 
     def _take(self, text: str) -> None:
         if self._lines is None:
             if text.strip():
-                self._say(text)
+                self._send_to_bot(text)
         elif text.strip():
             self._lines.append(text)
         else:
@@ -258,21 +258,21 @@ class TextBackend(LocalBackend):
         if self._lines:
             text = "\n".join(self._lines)
             self._lines = []
-            self._say(text)
+            self._send_to_bot(text)
 
-    def _say(self, text: str) -> None:
+    def _send_to_bot(self, text: str) -> None:
         self._answered = self.room or self.user
         if self.room is None:
-            self.hear(Message(text, frm=self.user, to=self.bot_identifier))
+            self.receive_message(Message(text, frm=self.user, to=self.bot_identifier))
         else:
-            self.hear(Message(text, frm=self.room.enter(self.user.person), to=self.room))
+            self.receive_message(Message(text, frm=self.room.enter(self.user.person), to=self.room))
 
     def _ended(self) -> None:
-        self._turns.do(self._end)
+        self._time_slices.do(self._end)
 
     def _end(self) -> None:
         self._end_message()
-        self.tell("backend_ended")
+        self.notify("backend_ended")
 
 
 def _at(name: str) -> str:

@@ -19,9 +19,9 @@ _CHUNK = 65536
 class LineConsole:
     """Reads lines from one file descriptor and writes messages to another. Neither is ever closed.
 
-    `heard` is called on the reactor with each line, empty ones too, `ended` once after the last one, or when nobody
+    `line_received` is called on the reactor with each line, empty ones too, `ended` once after the last one, or when nobody
     reads the output any more. The input may be anything that can be read, also a file, which an event loop can't watch:
-    so a thread waits for it, and reads on only when what it has read has been heard.
+    so a thread waits for it, and reads on only when what it has read has been handled.
     """
 
     log = Logger()
@@ -33,13 +33,13 @@ class LineConsole:
         target: int | None,
         encoding: str,
         *,
-        heard: Callable[[str], None],
+        line_received: Callable[[str], None],
         ended: Callable[[], None],
     ) -> None:
         self._reactor = reactor
         self._source = source
         self._encoding = encoding
-        self._heard = heard
+        self._line_received = line_received
         self._ended: Callable[[], None] | None = ended
         self._writer = Writer(reactor, target, encoding, self._end)
         self._wake: int | None = None
@@ -95,9 +95,9 @@ class LineConsole:
                 if not data:
                     lines.append(b"".join(rest))
                 if lines:
-                    heard = threading.Event()
-                    self._reactor.callFromThread(self._hear, lines, heard)
-                    heard.wait()
+                    handled = threading.Event()
+                    self._reactor.callFromThread(self._handle_lines, lines, handled)
+                    handled.wait()
                 if not data:
                     self._reactor.callFromThread(self._end)
                     break
@@ -105,17 +105,17 @@ class LineConsole:
             os.close(waiting)
             self._reactor.callFromThread(self._has_stopped)
 
-    def _hear(self, lines: Sequence[bytes], heard: threading.Event) -> None:
+    def _handle_lines(self, lines: Sequence[bytes], handled: threading.Event) -> None:
         try:
             for line in lines:
                 text = line.decode(self._encoding, "replace").rstrip("\r")
                 if self._ended is not None:
                     try:
-                        self._heard(text)
+                        self._line_received(text)
                     except Exception:
                         self.log.failure("A line of standard input could not be handled")
         finally:
-            heard.set()
+            handled.set()
 
     def _end(self) -> None:
         ended, self._ended = self._ended, None

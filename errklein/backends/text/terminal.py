@@ -37,7 +37,7 @@ from errklein.text import sanitize
 class TerminalConsole:
     """Talks with somebody on the terminal that `source` and `target` are.
 
-    `heard` is called on the reactor with each line that isn't empty; `ended` once, when Ctrl-D is typed or the terminal
+    `line_received` is called on the reactor with each line that isn't empty; `ended` once, when Ctrl-D is typed or the terminal
     is gone. Ctrl-C is what it is elsewhere: SIGINT to this process.
     """
 
@@ -51,7 +51,7 @@ class TerminalConsole:
         *,
         name: str,
         history: Path,
-        heard: Callable[[str], None],
+        line_received: Callable[[str], None],
         ended: Callable[[], None],
     ) -> None:
         self._reactor = reactor
@@ -59,7 +59,7 @@ class TerminalConsole:
         self._target = target
         self._name = name
         self._history = history
-        self._heard = heard
+        self._line_received = line_received
         self._ended: Callable[[], None] | None = ended
         self._writer = Writer(reactor, target.fileno(), target.encoding, self._end)
         self._pending: deque[tuple[str, Deferred[None] | None]] = deque()
@@ -73,7 +73,7 @@ class TerminalConsole:
         """Show the prompt."""
         self._stopped = Deferred()
         self._prompting = True
-        self._keep_terminal()
+        self._save_terminal()
         threading.Thread(target=self._run, name="errklein terminal", daemon=True).start()
 
     def show(self, text: str) -> Deferred[None]:
@@ -147,7 +147,7 @@ class TerminalConsole:
         if text.strip():
             self._pending.append((f"\x1b[1m{self._name}\x1b[22m > {sanitize(text)}", None))
             self._flush()
-        self._reactor.callFromThread(self._heard, text)
+        self._reactor.callFromThread(self._line_received, text)
         return False
 
     def _flush(self) -> None:
@@ -208,7 +208,7 @@ class TerminalConsole:
                 # The loop has just closed; `_has_stopped` takes care of what is pending.
                 pass
 
-    def _keep_terminal(self) -> None:
+    def _save_terminal(self) -> None:
         """See to it that a process that ends without `close` doesn't leave a terminal that shows no keys."""
         self._settings = termios.tcgetattr(self._source)
         atexit.register(self._restore_terminal)
