@@ -81,14 +81,9 @@ class TestRoom(LocalRoom):
 
 
 class TestRoomAcl(TestRoom):
-    """A room that access rules know by its name."""
+    """A room that access rules know by its name, as any other."""
 
     __test__ = False
-
-    @property
-    def aclattr(self) -> str:
-        """The name."""
-        return self.name
 
 
 class IncomingQueue(Queue[tuple[Any, ...]]):

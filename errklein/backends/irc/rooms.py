@@ -108,11 +108,9 @@ class Rooms:
         """The bot has gone."""
         self._joined.pop(self._key(name), None)
 
-    def leave_all(self) -> list[RoomState]:
-        """The connection is gone; these are the rooms that it had been in."""
-        left = self.joined
+    def leave_all(self) -> None:
+        """The connection is gone."""
         self._joined.clear()
-        return left
 
     def rename(self, nick: str, mask: str) -> None:
         """Somebody has another nick."""

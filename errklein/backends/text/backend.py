@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TextIO
 from twisted.internet.defer import Deferred, succeed
 
 from errklein.backends.base import LocalBackend, LocalPerson, LocalRoom
-from errklein.backends.outbox import Outbox
+from errklein.backends.outbox import Outbox, TokenBucket
 from errklein.backends.text.console import Console
 from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.backends.text.lines import LineConsole
@@ -29,13 +29,6 @@ HISTORY = "text-history"
 _PERSON = re.compile(r"@[^\s@/#][^\s/]*")
 _ROOM = re.compile(r"#[^\s/#]+")
 _OCCUPANT = re.compile(r"(?P<room>#[^\s/#]+)/@?(?P<person>[^\s@/#][^\s/]*)")
-
-
-class _Unlimited:
-    """There is no flood protection on a terminal."""
-
-    def take(self, part: str) -> float:
-        return 0.0
 
 
 class TextBackend(LocalBackend):
@@ -70,8 +63,10 @@ class TextBackend(LocalBackend):
         self._on_terminal = _is_terminal(self._input) and _is_terminal(self._output)
         self._console: Console | None = None
         self._disconnecting: Deferred[None] | None = None
-        self._outbox = Outbox(
-            reactor, self.network, self._show, _Unlimited(), limit=getattr(config, "OUTBOX_LIMIT", 10_000)
+        # A terminal has no flood protection.
+        unlimited = TokenBucket(reactor.seconds, interval=0, burst=1)
+        self._outbox: Outbox[str] = Outbox(
+            reactor, self.network, self._show, unlimited, limit=getattr(config, "OUTBOX_LIMIT", 10_000)
         )
 
     @property
