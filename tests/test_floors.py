@@ -30,7 +30,6 @@ KNOWN: frozenset[str] = frozenset(
         "bot imports from above: compat.plugin_manager",
         "bot.callbacks imports from above: compat.plugin_manager",
         "bot.events imports from above: compat.callbacks",
-        "chat.names imports from its own floor: text.globs",
         "cli imports from its own floor: tap",
         "cli.check imports from its own floor: tap",
         "core_plugins.acls imports names of errklein itself",

@@ -63,7 +63,7 @@ class OutboxReactor(Protocol):
         """The reactor's clock."""
 
 
-class RateLimit(Protocol[Contra]):
+class RateLimiter(Protocol[Contra]):
     """How fast a network takes parts."""
 
     def take(self, part: Contra) -> float:
@@ -127,7 +127,7 @@ class Outbox(Generic[P]):
         reactor: OutboxReactor,
         network: str,
         transmit: Callable[[P], Deferred[Any]],
-        rate_limit: RateLimit[P],
+        rate_limiter: RateLimiter[P],
         *,
         limit: int = 10_000,
         put_timeout: float = 5.0,
@@ -137,7 +137,7 @@ class Outbox(Generic[P]):
         self.limit = limit
         self._reactor = reactor
         self._transmit = transmit
-        self._rate_limit = rate_limit
+        self._rate_limiter = rate_limiter
         self._put_timeout = put_timeout
         self._attempts = attempts
         self._reactor_thread = threading.get_ident()
@@ -223,7 +223,7 @@ class Outbox(Generic[P]):
                 self._finish(None)
                 continue
             part = entry.parts[entry.sent]
-            wait = self._rate_limit.take(part)
+            wait = self._rate_limiter.take(part)
             if wait > 0:
                 self._timer = self._reactor.callLater(wait, self._go_on)
                 return

@@ -17,6 +17,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
@@ -142,7 +143,7 @@ class IdentifierTests(SynchronousTestCase):
     """Who is who in a text conversation."""
 
     def setUp(self) -> None:
-        self.backend = TextBackend(None, configuration(BOT_ADMINS=("gbin", "@bob", "x@y")))
+        self.backend = TextBackend(Clock(), configuration(BOT_ADMINS=("gbin", "@bob", "x@y")))
 
     def test_person_room_occupant(self) -> None:
         """Each kind is recognised by its look, and its text is understood again."""
@@ -215,13 +216,13 @@ class IdentifierTests(SynchronousTestCase):
             assert isinstance(identifier, TextPerson)
             self.assertEqual("gbin", identifier.aclattr)
         self.assertEqual(("gbin", "gbin"), (self.backend.user.person, self.backend.user.aclattr))
-        told = TextBackend(None, configuration(BOT_ADMINS=("@gbin",), BOT_ADMINS_NOTIFICATIONS=("gbin",)))
+        told = TextBackend(Clock(), configuration(BOT_ADMINS=("@gbin",), BOT_ADMINS_NOTIFICATIONS=("gbin",)))
         self.assertEqual(told.administrator, told.build_identifier("gbin"))
 
     def test_bot(self) -> None:
         """The bot is @errbot, or what BOT_IDENTITY says, and knows its own messages."""
         self.assertEqual("@errbot", str(self.backend.bot_identifier))
-        named = TextBackend(None, configuration(BOT_IDENTITY={"username": "@marvin"}))
+        named = TextBackend(Clock(), configuration(BOT_IDENTITY={"username": "@marvin"}))
         self.assertEqual("@marvin", str(named.bot_identifier))
         self.assertTrue(named.is_from_self(Message("x", frm=named.build_identifier("@marvin"))))
         self.assertFalse(named.is_from_self(Message("x", frm=named.user)))

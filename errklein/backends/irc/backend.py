@@ -22,7 +22,7 @@ from errklein.backends.irc.identifiers import (
     split_occupant,
 )
 from errklein.backends.irc.line_encoding import split_lines, strip_controls, text_capacity
-from errklein.backends.irc.rate_limit import IRCRateLimit, MessageLine
+from errklein.backends.irc.rate_limiter import IRCRateLimiter, MessageLine
 from errklein.backends.irc.reconnection import Reconnector
 from errklein.backends.irc.room_membership import RoomMembership
 from errklein.backends.irc.rooms import RoomState, nick_of
@@ -70,9 +70,9 @@ class IRCBackend:
         self._reactor = reactor
         self._reactor_thread = threading.get_ident()
         self._render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
-        self._rate_limit = IRCRateLimit(reactor.seconds, settings.channel_rate, settings.private_rate)
+        self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
         self._outbox: Outbox[MessageLine] = Outbox(
-            reactor, self.network, self._transmit, self._rate_limit, limit=settings.outbox_limit
+            reactor, self.network, self._transmit, self._rate_limiter, limit=settings.outbox_limit
         )
         self._rooms = RoomMembership(reactor, settings, self, self._send, self._outbox.resume)
         backoff = Backoff(chance, settings.reconnect_after)
@@ -192,7 +192,7 @@ class IRCBackend:
         self._outbox.pause()
         self._rooms.connection_lost()
         if protocol is not None and protocol.flooded:
-            self._rate_limit.slow_down()
+            self._rate_limiter.slow_down()
         why = self._reconnector.connection_lost(reason)
         if why is not None and protocol is not None and protocol.signed_on_at is not None and self._events is not None:
             self._events.backend_disconnected(self, why)

@@ -18,7 +18,7 @@ from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.backends.irc.client import RobustIRCClient
 from errklein.backends.irc.identifiers import is_room
 from errklein.backends.irc.line_encoding import encode_line
-from errklein.backends.irc.rate_limit import LineRejected, MessageLine
+from errklein.backends.irc.rate_limiter import LineRejected, MessageLine
 from errklein.backends.irc.replay import Replay
 from errklein.backends.irc.sasl import REFUSALS, plain
 from errklein.backends.irc.settings import IRCSettings

@@ -31,7 +31,7 @@ class LineRejected(Exception):
     """The server says that nobody got the line, and why."""
 
 
-class IRCRateLimit:
+class IRCRateLimiter:
     """How fast lines may go: as IRC_CHANNEL_RATE and IRC_PRIVATE_RATE say in seconds, else near what servers take."""
 
     def __init__(self, seconds: Callable[[], float], channel_rate: float | None, private_rate: float | None) -> None:
