@@ -156,7 +156,7 @@ class AskTests(AskCase):
         def say(text: str, thread: str | None) -> None:
             parent = None if thread is None else Message("begin", extras={"id": thread})
             room = backend.query_room("#room")
-            backend.hear(Message(text, frm=room.enter("bob"), to=room, parent=parent))
+            backend.receive_message(Message(text, frm=room.enter("bob"), to=room, parent=parent))
 
         say("!branch", "one")
         self.assertTrue(backend.sent[0].message.is_threaded)
@@ -184,7 +184,7 @@ class AskTests(AskCase):
         backend = self.backends["libera"]
         self.say("!branch")
         begin = Message("begin", extras=("opaque",))  # type: ignore[arg-type]
-        backend.hear(Message("!about", frm=backend.person_named("bob"), to=backend.bot_identifier, parent=begin))
+        backend.receive_message(Message("!about", frm=backend.person_named("bob"), to=backend.bot_identifier, parent=begin))
         self.assertIn("errklein", self.texts()[-1])
 
 
@@ -259,7 +259,7 @@ class DivertedTests(AskCase):
         backend = self.backends["libera"]
         room = backend.query_room("#room")
         begin = None if thread is None else Message(thread, extras=_ids(parent))
-        backend.hear(Message(text, frm=room.enter("bob"), to=room, parent=begin, extras=_ids(id)))
+        backend.receive_message(Message(text, frm=room.enter("bob"), to=room, parent=begin, extras=_ids(id)))
 
 
 def _ids(id: str | None) -> dict[str, Any]:

@@ -244,7 +244,7 @@ class AnswerTests(TalkerCase):
         backend.receive("!hello world", frm=backend.bot_identifier)
         message = backend.receive("nothing", frm="bob")
         message.body, message.delayed = "!hello world", True
-        backend.hear(message)
+        backend.receive_message(message)
         self.assertEqual(self.texts(), [])
 
 
