@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.internet.defer import Deferred
 
 from errklein.backends.outbox import OutboxClosed
-from errklein.chat import Message
-from errklein.ports import Backend, BackendEvents
+from errklein.chat import AWAY, ONLINE, Message
+from errklein.ports import Backend, BackendEvents, HasNameRules, KnowsHolders
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as _TestCase
@@ -189,6 +189,36 @@ class BackendContract(_TestCase):
         room = backend.query_room(self.room_text)
         self.assertIn(room, backend.rooms())
         self.assertTrue(room.joined)
+
+    def test_contract_changes_presence(self) -> None:
+        """`change_presence` is accepted before and after the connection is made, from any thread; nobody gets a message."""
+        backend = self.make_backend()
+        backend.change_presence(AWAY, "not yet there")
+        backend.connect(cast(BackendEvents, RecordedEvents()))
+        self.bring_online(backend)
+        thread = threading.Thread(target=backend.change_presence, args=(ONLINE, ""))
+        thread.start()
+        thread.join(10)
+        self.assertFalse(thread.is_alive())
+        self.assertEqual(self.sent(backend), [])
+
+    def test_contract_name_rules(self) -> None:
+        """Names of persons are folded idempotently, and match themselves as patterns. For networks with rules of their own."""
+        backend, _ = self.online()
+        if isinstance(backend, HasNameRules):
+            folded = backend.name_rules.fold(self.person_text)
+            self.assertEqual(backend.name_rules.fold(folded), folded)
+            self.assertTrue(backend.name_rules.matches(self.person_text, folded))
+
+    def test_contract_holders(self) -> None:
+        """Nobody holds the name of somebody who was never seen; the sender of a message does. For networks that know holders."""
+        backend, events = self.online()
+        if isinstance(backend, KnowsHolders):
+            self.assertIsNone(backend.current_holder(backend.build_identifier(self.person_text)))
+            self.hear(backend, "", "hello bot")
+            sender = events.messages[0].frm
+            assert sender is not None
+            self.assertEqual(backend.current_holder(sender), sender)
 
     def test_contract_leaves(self) -> None:
         """`disconnect` fires when all is over; then nothing is accepted any more."""

@@ -44,7 +44,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
     def bring_online(self, backend: Any) -> None:
         events = backend._events
         backend.query_room(self.room_text).join()
-        self.reactor.turn_until(lambda: ("connected",) in events.told, "the network to be connected")
+        self.reactor.turn_until(lambda: ("backend_connected",) in events.recorded, "the network to be connected")
 
     def hear(self, backend: Any, to: str, text: str) -> None:
         before = len(backend._events.messages)
