@@ -268,9 +268,8 @@ class BlockingTestBot:
         if response not in reply:
             raise AssertionError(f"{response!r} is not in the reply to {command!r}:\n{reply}")
 
-    def assertCommand(self, command: str, response: str, timeout: float = _REPLY_TIMEOUT, dedent: bool = False) -> None:
-        """As assertInCommand, which is its newer name."""
-        self.assertInCommand(command, response, timeout, dedent)
+    assertCommand = assertInCommand
+    """The newer name of assertInCommand."""
 
     def assertCommandFound(self, command: str, timeout: float = _REPLY_TIMEOUT) -> None:
         """The command exists, whatever the bot answers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from errklein.text import xhtml
 from errklein.text.characters import IMTEXT_CHRS
@@ -66,10 +67,7 @@ def to_plain(markdown: str, *, compact: bool = False) -> str:
 
 def to_imtext(markdown: str, *, compact: bool = False) -> str:
     """The text as people write it to each other: `*bold*`, `_emphasis_`, code and tables in backticks."""
-    markdown = sanitize(markdown)
-    if is_only_text(markdown):
-        return _paragraphs(markdown, " ").strip(" \n")
-    return replace_styles(_laid_out(markdown, compact, exact=True), _IMTEXT).strip(" \n")
+    return _rendered(markdown, lambda text: replace_styles(text, _IMTEXT), compact, exact=True).strip(" \n")
 
 
 def to_xhtml(markdown: str) -> str:
@@ -99,18 +97,12 @@ def md_escape(text: str) -> str:
 
 def to_ansi(markdown: str, *, compact: bool = False) -> str:
     """The text for a terminal: bold, underlined and coloured by ECMA-48 sequences, all of which are errklein's own."""
-    markdown = sanitize(markdown)
-    if is_only_text(markdown):
-        return _paragraphs(markdown, "").strip(" \n")
-    return styles_to_ansi(_laid_out(markdown, compact))
+    return _rendered(markdown, styles_to_ansi, compact)
 
 
 def to_irc(markdown: str, *, compact: bool = True) -> str:
     """The text for IRC, with its formatting codes, each line complete in itself. Lines are separated by newlines."""
-    markdown = sanitize(markdown)
-    if is_only_text(markdown):
-        return _paragraphs(markdown, "").strip(" \n")
-    return styles_to_irc(_laid_out(markdown, compact))
+    return _rendered(markdown, styles_to_irc, compact)
 
 
 def is_only_text(markdown: str) -> bool:
@@ -141,6 +133,13 @@ def _cells(markdown: str) -> int:
 def _repeats(markdown: str, uses: int) -> bool:
     """Whether what the text defines, such as `[a]: http://b/`, makes it far too long if it is shown so many times."""
     return bool(_DEFINITION.search(markdown)) and uses * max(map(len, markdown.split("\n"))) > REPEATED_CAP
+
+
+def _rendered(markdown: str, convert: Callable[[str], str], compact: bool, exact: bool = False) -> str:
+    markdown = sanitize(markdown)
+    if is_only_text(markdown):
+        return _paragraphs(markdown, " " if exact else "").strip(" \n")
+    return convert(_laid_out(markdown, compact, exact))
 
 
 def _paragraphs(text: str, indent: str) -> str:
