@@ -14,7 +14,7 @@ from twisted.web.http import HTTPChannel
 
 from errklein.web.deadlines import NEVER
 from errklein.web.error_pages import Problem, error_page, reason_phrase
-from errklein.web.http1 import MAX_HEAD, ChunkedBody, Head, LengthBody, RequestRejected, parse_head
+from errklein.web.http1 import MAX_HEAD, ChunkedBody, Head, LengthBody, parse_head
 
 if TYPE_CHECKING:
     from errklein.web.request import HTTPRequest
@@ -156,8 +156,8 @@ class Channel(HTTPChannel):
                     self._set_reading(False)
                     self.site.call_later(0, self._take_turn)
                     break
-        except RequestRejected as refused:
-            self._refuse(Problem(refused.status, refused.detail))
+        except Problem as problem:
+            self._refuse(problem)
         finally:
             self._advancing = False
 
@@ -180,10 +180,10 @@ class Channel(HTTPChannel):
             return True
         if len(received) > MAX_HEAD:
             if b"\r\n" in received[:MAX_HEAD]:
-                raise RequestRejected(431, f"the headers are longer than {MAX_HEAD} bytes")
-            raise RequestRejected(414, f"the request line is longer than {MAX_HEAD} bytes")
+                raise Problem(431, f"the headers are longer than {MAX_HEAD} bytes")
+            raise Problem(414, f"the request line is longer than {MAX_HEAD} bytes")
         if _BARE_LINE_FEED.search(received):
-            raise RequestRejected(400, "a line doesn't end with CR LF")
+            raise Problem(400, "a line doesn't end with CR LF")
         if received and not self._head_begun:
             self._head_begun = True
             self._set_deadline(self.site.settings.head_deadline)
@@ -224,9 +224,9 @@ class Channel(HTTPChannel):
         except OSError as error:
             # Large bodies wait in a temporary file.
             self.site.log.error("a body can't be kept: {error}", error=str(error))
-            raise RequestRejected(503, "there is no room for the body now") from None
+            raise Problem(503, "there is no room for the body now") from None
         if not kept:
-            raise RequestRejected(413, f"the body is larger than {request.body_limit} bytes")
+            raise Problem(413, f"the body is larger than {request.body_limit} bytes")
         if rest is None:
             return False
         self._body = None

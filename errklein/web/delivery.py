@@ -21,9 +21,8 @@ from errklein.running import Overloaded, Placement, PoolStopped
 from errklein.web.deadlines import NEVER
 from errklein.web.error_pages import Problem
 from errklein.web.facade.context import RequestContext
-from errklein.web.http1 import RequestRejected
 from errklein.web.request import HTTPRequest
-from errklein.web.responses import PreparedResponse, ReactorValue, prepare_response, split_body
+from errklein.web.responses import HTML, PreparedResponse, ReactorValue, prepare_response, split_body
 from errklein.web.routes import Match, NoRoute, Rebuilding, Route
 from errklein.web.streaming import ResponseStream
 from errklein.webhooks import Hook
@@ -31,9 +30,6 @@ from errklein.webhooks.payload import BadPayload, decode_payload
 
 if TYPE_CHECKING:
     from errklein.web.resource import WebhookResource
-
-_HTML = [(b"Content-Type", b"text/html; charset=utf-8")]
-
 
 # Larger answers are sent in pieces of this size, so that a client may be slow, but not stop reading.
 _PIECE = 256 * 1024
@@ -76,8 +72,8 @@ class Delivery:
         except NoRoute as no_route:
             self._refuse_path(no_route)
             return
-        except RequestRejected as bad:
-            self._send_error(Problem(bad.status, bad.detail))
+        except Problem as problem:
+            self._send_error(problem)
             return
         self._run_match(match)
 
@@ -228,7 +224,7 @@ class Delivery:
         if IResponse.providedBy(value):
             kinds = value.headers.getRawHeaders(b"Content-Type") or [b"application/octet-stream"]
             return readBody(value).addCallback(self._proxied, value.code, [(b"Content-Type", kinds[0])])
-        return flattenString(self.request, value).addCallback(self._proxied, 200, _HTML)
+        return flattenString(self.request, value).addCallback(self._proxied, 200, HTML)
 
     def _proxied(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         context = self._context
@@ -301,7 +297,7 @@ class Delivery:
             request_id=request.request_id,
         )
         if hook is not None:
-            self.web.tell("handler_failed", hook, request.request_id, failure)
+            self.web.notify(lambda events: events.handler_failed(hook, request.request_id, failure))
         request.fail(Problem(500, "the handler failed; the log has the details under this request's id"))
         self._finish()
 
@@ -311,17 +307,18 @@ class Delivery:
         if self.responded:
             return
         self.responded = True
-        if self.hook is None:
+        hook, request = self.hook, self.request
+        if hook is None:
             self._send_unavailable(f"no handler could begin in {self.timeout:g} s", 10.0)
             return
-        self.web.tell("handler_overdue", self.hook, self.request.request_id, self.timeout)
-        self.request.fail(Problem(504, f"the handler has taken more than {self.timeout:g} s, and still runs"))
+        self.web.notify(lambda events: events.handler_overdue(hook, request.request_id, self.timeout))
+        request.fail(Problem(504, f"the handler has taken more than {self.timeout:g} s, and still runs"))
 
     def _refuse_path(self, no_route: NoRoute) -> None:
         request = self.request
         problem = problem_of(no_route, request.method)
         if request.method == b"OPTIONS" and no_route.allowed:
-            request.send_response(200, [*_HTML, *problem.headers], b"")
+            request.send_response(200, [*HTML, *problem.headers], b"")
             self._finish()
         else:
             self._send_error(problem)

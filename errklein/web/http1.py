@@ -17,6 +17,8 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
+from errklein.web.error_pages import Problem
+
 MAX_HEAD = 16 * 1024
 MAX_HEADERS = 500
 _MAX_CHUNK_LINE = 1024
@@ -36,15 +38,6 @@ _CODING = re.compile(
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%b(?:=(?:%b|%b))?)*" % (_TOKEN, _TOKEN, _QUOTED))
 
 
-class RequestRejected(Exception):
-    """The bytes are no request that can be answered; `status` says why to the client, `detail` to a person."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-
-
 @dataclass(frozen=True, slots=True)
 class Head:
     """A request's line and headers. `length` is the body's size in bytes, None if it comes in chunks."""
@@ -59,17 +52,17 @@ class Head:
 
 
 def parse_head(raw: bytes) -> Head:
-    """The head in `raw`, the bytes before the empty line. Raises RequestRejected."""
+    """The head in `raw`, the bytes before the empty line. Raises Problem."""
     line, *rest = raw.split(b"\r\n")
     parts = _REQUEST_LINE.fullmatch(line)
     if parts is None:
-        raise RequestRejected(400, "the request line is malformed")
+        raise Problem(400, "the request line is malformed")
     method, target, major, minor = parts.groups()
     if major != b"1" or minor not in b"01":
-        raise RequestRejected(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+        raise Problem(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     modern = minor == b"1"
     if len(rest) > MAX_HEADERS:
-        raise RequestRejected(431, f"there are more than {MAX_HEADERS} headers")
+        raise Problem(431, f"there are more than {MAX_HEADERS} headers")
     headers: list[tuple[bytes, bytes]] = []
     length: int | None = 0
     hosts = 0
@@ -79,24 +72,24 @@ def parse_head(raw: bytes) -> Head:
     for line in rest:
         field = _HEADER.fullmatch(line)
         if field is None:
-            raise RequestRejected(400, "a header is malformed")
+            raise Problem(400, "a header is malformed")
         name = field[1].lower()
         value = field[2].rstrip(b" \t")
         headers.append((name, value))
         if name == b"host":
             hosts += 1
             if not is_host(value):
-                raise RequestRejected(400, "the Host header is malformed")
+                raise Problem(400, "the Host header is malformed")
         elif name == b"content-length":
             if sized or _LENGTH.fullmatch(value) is None:
-                raise RequestRejected(400, "Content-Length is malformed, or given twice")
+                raise Problem(400, "Content-Length is malformed, or given twice")
             sized = True
             length = int(value)
         elif name == b"transfer-encoding":
             codings.append(value)
         elif name == b"content-type":
             if typed:
-                raise RequestRejected(400, "Content-Type is given twice")
+                raise Problem(400, "Content-Type is given twice")
             typed = True
         elif name == b"connection":
             connection += b"," + value.lower()
@@ -104,13 +97,13 @@ def parse_head(raw: bytes) -> Head:
             expect = value.lower()
     if codings:
         if sized or not modern:
-            raise RequestRejected(400, "Transfer-Encoding is given together with Content-Length, or in HTTP/1.0")
+            raise Problem(400, "Transfer-Encoding is given together with Content-Length, or in HTTP/1.0")
         _check_codings(b",".join(codings))
         length = None
     if hosts > 1 or (modern and not hosts):
-        raise RequestRejected(400, "exactly one Host header is needed")
+        raise Problem(400, "exactly one Host header is needed")
     if expect and expect != b"100-continue":
-        raise RequestRejected(417, "the only expectation understood is 100-continue")
+        raise Problem(417, "the only expectation understood is 100-continue")
     keep_alive = modern
     if connection and modern:
         keep_alive = b"close" not in [token.strip() for token in connection.split(b",")]
@@ -119,7 +112,7 @@ def parse_head(raw: bytes) -> Head:
 
 
 def _check_codings(value: bytes) -> None:
-    """Raise RequestRejected unless chunked is the only transfer coding.
+    """Raise Problem unless chunked is the only transfer coding.
 
     If chunked isn't the last coding, the end of the body is unknown and the status is 400 (RFC 9112, 6.3). If it is the last one
     after codings that aren't supported, the status is 501 (6.1). Empty elements of the list are refused with 400: RFC 9110,
@@ -132,12 +125,12 @@ def _check_codings(value: bytes) -> None:
     while begin <= len(value):
         coding = _CODING.match(value, begin)
         if coding is None or value[coding.end() : coding.end() + 1] not in (b"", b","):
-            raise RequestRejected(400, "Transfer-Encoding is malformed")
+            raise Problem(400, "Transfer-Encoding is malformed")
         codings.append((coding[1].lower(), coding[2]))
         begin = coding.end() + 1
     if codings.pop() != (b"chunked", b"") or any(name == b"chunked" for name, _ in codings):
-        raise RequestRejected(400, "the last transfer coding must be chunked, which must be applied once")
-    raise RequestRejected(501, "the only transfer coding supported is chunked")
+        raise Problem(400, "the last transfer coding must be chunked, which must be applied once")
+    raise Problem(501, "the only transfer coding supported is chunked")
 
 
 def is_host(value: bytes) -> bool:
@@ -176,7 +169,7 @@ class ChunkedBody:
         self._trailers = -1
 
     def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """The bytes of the body in `data`, and, once the body is complete, what comes after it. Raises RequestRejected."""
+        """The bytes of the body in `data`, and, once the body is complete, what comes after it. Raises Problem."""
         buffer = self._buffer
         buffer += data
         body = bytearray()
@@ -191,7 +184,7 @@ class ChunkedBody:
             if 0 < self._left <= 2:
                 # What is left of a chunk is the line end after it.
                 if not b"\r\n".startswith(buffer[:2]):
-                    raise RequestRejected(400, "a chunk is longer than its size says")
+                    raise Problem(400, "a chunk is longer than its size says")
                 if len(buffer) < 2:
                     return bytes(body), None
                 del buffer[:2]
@@ -201,11 +194,11 @@ class ChunkedBody:
             end = buffer.find(b"\r\n", 0, _MAX_CHUNK_LINE)
             if end < 0:
                 if len(buffer) >= _MAX_CHUNK_LINE or b"\n" in buffer:
-                    raise RequestRejected(400, "a chunk's size is malformed")
+                    raise Problem(400, "a chunk's size is malformed")
                 return bytes(body), None
             size = _CHUNK_LINE.fullmatch(buffer, 0, end)
             if size is None:
-                raise RequestRejected(400, "a chunk's size is malformed")
+                raise Problem(400, "a chunk's size is malformed")
             length = int(size[1], 16)
             del buffer[: end + 2]
             if length:
@@ -221,10 +214,10 @@ class ChunkedBody:
                 return bytes(buffer[2:])
             size = len(buffer) if end < 0 else end + 2
             if self._trailers + size > _MAX_TRAILERS:
-                raise RequestRejected(431, "the trailers are too long")
+                raise Problem(431, "the trailers are too long")
             line = bytes(buffer if end < 0 else buffer[:end])
             if b"\n" in line or (end > 0 and _HEADER.fullmatch(line) is None):
-                raise RequestRejected(400, "a trailer is malformed")
+                raise Problem(400, "a trailer is malformed")
             if end < 0:
                 return None
             self._trailers += size

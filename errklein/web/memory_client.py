@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -55,8 +57,7 @@ class ConnectionBroken(Exception):
 class MemoryClient:
     """Sends requests to a site in memory, each on a connection of its own."""
 
-    def __init__(self, reactor: Any, site: Site) -> None:
-        self._reactor = reactor
+    def __init__(self, site: Site) -> None:
         self._site = site
 
     def request(
@@ -146,16 +147,9 @@ class _MemoryTransport:
         """Nothing to do: memory is never full."""
 
     def unregisterProducer(self) -> None:
-        """Nothing to do."""
+        """Nothing to do: no producer was paused."""
 
-    def pauseProducing(self) -> None:
-        """Nothing to do: the request has been sent."""
-
-    def resumeProducing(self) -> None:
-        """Nothing to do: the request has been sent."""
-
-    def stopProducing(self) -> None:
-        """Nothing to do: the request has been sent."""
+    pauseProducing = resumeProducing = stopProducing = unregisterProducer
 
     def _close(self, reason: Failure) -> None:
         if self._closed:
@@ -172,37 +166,21 @@ class _MemoryTransport:
             self.response.callback(response)
 
 
+class _ReceivedBytes:
+    """What http.client needs of a socket."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO(self._raw)
+
+
 def _parse_response(raw: bytes, method: str) -> ClientResponse | None:
-    while raw.startswith(b"HTTP/1.1 100 "):
-        raw = raw.partition(b"\r\n\r\n")[2]
-    head, separator, body = raw.partition(b"\r\n\r\n")
-    if not separator:
+    response = HTTPResponse(_ReceivedBytes(raw), method=method)  # type: ignore[arg-type]
+    try:
+        response.begin()
+        body = response.read()
+    except HTTPException:
         return None
-    status_line, *lines = head.decode("latin-1").split("\r\n")
-    _, status, reason = status_line.split(" ", 2)
-    headers = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers.append((name, value.strip()))
-    if ("Transfer-Encoding", "chunked") in headers:
-        pieces = _join_chunks(body)
-        if pieces is None:
-            return None
-        body = pieces
-    elif method != "HEAD":
-        lengths = [int(value) for name, value in headers if name.lower() == "content-length"]
-        if lengths and len(body) != lengths[0]:
-            return None
-    return ClientResponse(int(status), reason, tuple(headers), body)
-
-
-def _join_chunks(raw: bytes) -> bytes | None:
-    body = b""
-    while raw:
-        size, _, raw = raw.partition(b"\r\n")
-        length = int(size, 16)
-        if not length:
-            return body
-        body += raw[:length]
-        raw = raw[length + 2 :]
-    return None
+    return ClientResponse(response.status, response.reason, tuple(response.getheaders()), body)

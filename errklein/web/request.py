@@ -17,7 +17,7 @@ from twisted.web.http import NO_BODY_CODES
 from twisted.web.http_headers import Headers
 
 from errklein.web.error_pages import Problem, error_page, reason_phrase, wants_json
-from errklein.web.http1 import Head, RequestRejected
+from errklein.web.http1 import Head
 from errklein.web.paths import split_target
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ class HTTPRequest(server.Request):
         self.body_size = 0
         self._body: bytes | None = b""
         self.secure = not channel.plain
-        self.bad_target: RequestRejected | None = None
+        self.bad_target: Problem | None = None
         try:
             self.path, self.query = split_target(head.target)
-        except RequestRejected as bad:
+        except Problem as bad:
             self.bad_target = bad
             self.path = self.query = b""
 
@@ -94,13 +94,9 @@ class HTTPRequest(server.Request):
     @cached_property
     def received_cookies(self) -> dict[bytes, bytes]:  # type: ignore[override]
         """The cookies that the client has sent."""
-        cookies = {}
-        for name, value in self.head.headers:
-            if name == b"cookie":
-                for cookie in value.split(b";"):
-                    key, separator, content = cookie.lstrip().partition(b"=")
-                    if separator:
-                        cookies[key] = content
+        cookies: dict[bytes, bytes] = {}
+        self.__dict__["received_cookies"] = cookies
+        self.parseCookies()  # type: ignore[no-untyped-call]
         return cookies
 
     @cached_property
@@ -217,8 +213,7 @@ class HTTPRequest(server.Request):
         self.send_response(problem.status, headers, body)
 
     def _head_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
-        if type(status) is not int or not 200 <= status <= 599:
-            raise InvalidResponse(f"{status!r} is no status of an answer")
+        _check_status(status)
         self.code = status
         parts = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS[status]), self.site.date_line(), b"X-Request-Id: "]
         parts += (self.request_id.encode(), b"\r\n")
@@ -237,8 +232,7 @@ class HTTPRequest(server.Request):
 
         Raises InvalidResponse for what is no status, since Twisted would find out when half of the answer is written.
         """
-        if type(code) is not int or not 200 <= code <= 599:
-            raise InvalidResponse(f"{code!r} is no status of an answer")
+        _check_status(code)
         super().setResponseCode(code, _REASONS[code])
 
     def processingFailed(self, reason: Failure) -> Failure:
@@ -305,3 +299,8 @@ class HTTPRequest(server.Request):
 
     def __hash__(self) -> int:
         return id(self)
+
+
+def _check_status(status: object) -> None:
+    if type(status) is not int or not 200 <= status <= 599:
+        raise InvalidResponse(f"invalid HTTP status: {status!r}")

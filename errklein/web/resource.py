@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource
+from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
-from zope.interface import implementer
 
 from errklein.ports import WebEvents
 from errklein.running import Runner, WorkerPool
@@ -20,7 +19,6 @@ from errklein.web.delivery import Delivery, problem_of
 from errklein.web.error_pages import Problem
 from errklein.web.facade.app import Flask
 from errklein.web.facade.request import endpoint_of
-from errklein.web.http1 import RequestRejected
 from errklein.web.paths import clean_path
 from errklein.web.request import HTTPRequest
 from errklein.web.routes import Match, NoRoute, Rebuilding, Route, Routes
@@ -30,8 +28,7 @@ from errklein.webhooks import Hook
 _STOPPING = Problem(503, "the service is stopping", ((b"Retry-After", b"10"),))
 
 
-@implementer(IResource)
-class WebhookResource:
+class WebhookResource(Resource):
     """Answers requests by the hooks of the active plugins."""
 
     isLeaf = True
@@ -46,6 +43,7 @@ class WebhookResource:
         settings: WebSettings,
         sweeper: DeadlineSweeper,
     ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.runner = runner
         self.pool = pool
         self.decoding_pool = decoding_pool
@@ -54,7 +52,7 @@ class WebhookResource:
         self.settings = settings
         self.events: WebEvents | None = None
         self.app = Flask("errklein")
-        self.routes = Routes(reactor, self._execute, lambda hook, by: self.tell("hook_shadowed", hook, by))
+        self.routes = Routes(reactor, self._execute, self._shadowed)
         self.stopping = False
         self._sweeper = sweeper
         self._open: dict[HTTPRequest, Delivery] = {}
@@ -74,9 +72,9 @@ class WebhookResource:
         except NoRoute as no_route:
             if expects:
                 return problem_of(no_route, request.method)
-        except RequestRejected as bad:
+        except Problem as problem:
             if expects:
-                return Problem(bad.status, bad.detail)
+                return problem
         if hook is not None and hook.declaration.max_body is not None:
             request.body_limit = hook.declaration.max_body
         if length is not None and length > request.body_limit:
@@ -99,18 +97,10 @@ class WebhookResource:
         self.handle(request)
         return NOT_DONE_YET
 
-    def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
-        """Itself: routes see the whole path."""
-        return self
-
-    def putChild(self, path: bytes, child: IResource) -> None:
-        """Refused: what is answered here is decided by the plugins."""
-        raise NotImplementedError("plugins declare what is answered, with @webhook")
-
     # What deliveries ask.
 
     def match(self, request: HTTPRequest) -> Match:
-        """The route for a request. Raises RequestRejected, NoRoute or Rebuilding."""
+        """The route for a request. Raises Problem, NoRoute or Rebuilding."""
         match = self.routes.cached_match(request.path, request.method)
         if match is not None:
             return match
@@ -119,6 +109,9 @@ class WebhookResource:
                 raise NoRoute(frozenset({"GET", "HEAD", "POST"}))
             raise request.bad_target
         return self.routes.match(request.path, clean_path(request.path), request.method)
+
+    def _shadowed(self, hook: Hook, by: Hook) -> None:
+        self.notify(lambda events: events.hook_shadowed(hook, by))
 
     def _execute(self, request: HTTPRequest, route: Route, captures: Mapping[str, Any]) -> None:
         self._open[request].run(route, captures)
@@ -133,14 +126,13 @@ class WebhookResource:
             for idle in waiting:
                 idle.callback(None)
 
-    def tell(self, event: str, *details: Any) -> None:
-        """Tell the bot, which must not be able to break an answer."""
-        if self.events is None:
-            return
+    def notify(self, call: Callable[[WebEvents], None]) -> None:
+        """Call a method of `events`. What it raises is logged, so that it can't prevent a response."""
         try:
-            getattr(self.events, event)(*details)
+            if self.events is not None:
+                call(self.events)
         except Exception:
-            self.log.failure("could not tell the bot about {event}", event=event)
+            self.log.failure("an event of the web server could not be handled")
 
     def url_for(self, hook: Hook, endpoint: str, values: Mapping[str, Any]) -> str:
         """The path of the method that `endpoint` names: of the same plugin, or "Plugin.method". Raises LookupError."""

@@ -18,13 +18,12 @@ from twisted.web.resource import IResource
 from twisted.web.template import Tag
 from werkzeug.exceptions import HTTPException
 
+from errklein.web.error_pages import Headers
 from errklein.web.facade import json_text
 from errklein.web.facade.context import RequestContext
 from errklein.web.facade.response import Response, response_for
 
-Headers = list[tuple[bytes, bytes]]
-
-_HTML: Headers = [(b"Content-Type", b"text/html; charset=utf-8")]
+HTML: Headers = [(b"Content-Type", b"text/html; charset=utf-8")]
 _JSON: Headers = [(b"Content-Type", b"application/json")]
 # Ours to say, not a handler's: they depend on the connection, or are written for every answer.
 _OURS = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "date", "x-request-id"})
@@ -56,16 +55,16 @@ def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | 
     if not context.after:
         kind = type(value)
         if kind is str:
-            return PreparedResponse(200, _HTML, value.encode())
+            return PreparedResponse(200, HTML, value.encode())
         if value is None:
-            return PreparedResponse(200, _HTML, b"")
+            return PreparedResponse(200, HTML, b"")
         if kind is bytes:
-            return PreparedResponse(200, _HTML, value)
+            return PreparedResponse(200, HTML, value)
         if kind is dict or kind is list:
             return (
                 PreparedResponse(200, _JSON, json_text.dump_body(value).encode())
                 if value
-                else PreparedResponse(200, _HTML, b"")
+                else PreparedResponse(200, HTML, b"")
             )
     if _needs_reactor(value):
         return ReactorValue(value)

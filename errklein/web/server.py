@@ -39,7 +39,6 @@ class WebServer:
         self.resource.events = events
         self.site.serve(self.resource)
         self.listeners = Listeners(reactor, self.site)
-        self._reactor = reactor
         self._closing: Deferred[None] = succeed(None)
 
     @property
@@ -58,7 +57,7 @@ class WebServer:
 
     def client(self) -> MemoryClient:
         """A client that reaches this server without a socket."""
-        return MemoryClient(self._reactor, self.site)
+        return MemoryClient(self.site)
 
     def begin_stopping(self) -> None:
         """Listen no more, refuse new requests on open connections with 503, and close each that owes no answer.

@@ -54,25 +54,10 @@ _NO_CHARSETS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-esc
 class BadPayload(Exception):
     """The body isn't what it says; `status` is the HTTP status, `detail` a sentence for the sender."""
 
-    __slots__ = ("_detail", "_status")
-
     def __init__(self, status: int, detail: str) -> None:
-        super().__init__(status, detail)
-        self._status = status
-        self._detail = detail
-
-    @property
-    def status(self) -> int:
-        """400, 413 or 415."""
-        return self._status
-
-    @property
-    def detail(self) -> str:
-        """What is wrong, and where."""
-        return self._detail
-
-    def __str__(self) -> str:
-        return self._detail
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
 
 
 def decode_payload(

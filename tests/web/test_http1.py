@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.web.http1 import ChunkedBody, LengthBody, RequestRejected, parse_head
+from errklein.web.error_pages import Problem
+from errklein.web.http1 import ChunkedBody, LengthBody, parse_head
 
 chunks = st.lists(st.binary(min_size=1, max_size=40), max_size=5)
 
@@ -49,14 +50,14 @@ class HeadTests(SynchronousTestCase):
             (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked", 501),
             (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1234567890123456789", 400),
         ):
-            self.assertEqual(self.assertRaises(RequestRejected, parse_head, raw).status, status, raw)
+            self.assertEqual(self.assertRaises(Problem, parse_head, raw).status, status, raw)
 
     @given(st.binary(max_size=200))
     def test_no_bytes_do_harm(self, raw: bytes) -> None:
         """There is a head, or a refusal with a status."""
         try:
             parse_head(raw)
-        except RequestRejected as refused:
+        except Problem as refused:
             self.assertIn(refused.status, (400, 417, 431, 501, 505))
 
 
@@ -90,7 +91,7 @@ class BodyTests(SynchronousTestCase):
         """They are read or refused."""
         try:
             ChunkedBody().receive(raw)
-        except RequestRejected as refused:
+        except Problem as refused:
             self.assertIn(refused.status, (400, 431))
 
     def test_extensions_and_trailers(self) -> None:
@@ -114,8 +115,8 @@ class BodyTests(SynchronousTestCase):
             b"0\r\nX: 1\n\r\n",
             b"0\r\n" + b"X: " + b"y" * 20_000,
         ):
-            self.assertRaises(RequestRejected, ChunkedBody().receive, raw)
+            self.assertRaises(Problem, ChunkedBody().receive, raw)
             body = ChunkedBody()
-            with self.assertRaises(RequestRejected):
+            with self.assertRaises(Problem):
                 for byte in raw:
                     body.receive(bytes([byte]))
