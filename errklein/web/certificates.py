@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import stat
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersi
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from errklein.web.pem import CertificateError, Identity, PEMFile, certificate_of, chain_of, identities, read_pem
+from errklein.web.pem import CertificateError, Identity, PEMFile, identities, read_pem
 
 # Suites with forward secrecy and authenticated encryption, as RFC 9325, 4.2 recommends; TLS 1.3 has no others.
 _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
@@ -61,23 +61,25 @@ class CertificateFiles:
     def load(self, files: list[Path]) -> Loaded:
         """The key with its certificate, or a problem."""
         try:
-            read = {path: read_pem(path) for path in files}
-            return [self._identity(read[self._key], read[self._certificate], read)], {}
+            return [self._identity({path: read_pem(path) for path in files})], {}
         except CertificateError as error:
             return [], {self._certificate: str(error)}
 
-    def _identity(self, key: PEMFile, certificate: PEMFile, read: dict[Path, PEMFile]) -> Identity:
-        if not certificate.certificates:
+    def _identity(self, read: dict[Path, PEMFile]) -> Identity:
+        key = read[self._key].key
+        certificates = read[self._certificate].certificates
+        if not certificates:
             raise CertificateError(f"{self._certificate} has no certificate in PEM format")
-        if not key.keys:
+        if key is None:
             raise CertificateError(f"{self._key} has no private key in PEM format")
-        leaf = certificate_of(key.keys[0], certificate.certificates)
-        if leaf is None:
+        if self._chain is not None:
+            certificates += read[self._chain].certificates
+        found, _ = identities([PEMFile(self._key, key, ()), PEMFile(self._certificate, None, certificates)])
+        if not found:
             raise CertificateError(
                 f"the private key in {self._key} doesn't match the certificate in {self._certificate}"
             )
-        others = certificate.certificates + (() if self._chain is None else read[self._chain].certificates)
-        return Identity(key.keys[0], chain_of(leaf, others), self._key, self._certificate)
+        return found[0]
 
 
 class CertificateDirectory:
@@ -99,32 +101,24 @@ class CertificateDirectory:
 
     def _walk(self) -> Iterator[Path]:
         seen = set()
-        waiting = [self.place]
         entries = 0
-        while waiting:
-            directory = waiting.pop()
-            try:
-                status = directory.stat()
-                paths = list(directory.iterdir())
-            except OSError:
-                if directory == self.place:
-                    raise
-                continue
+        for directory, directories, names in os.walk(self.place, onerror=self._unreadable, followlinks=True):
+            status = Path(directory).stat()
             # Symbolic links may form a loop.
             if (status.st_dev, status.st_ino) in seen:
+                directories.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
-            entries += len(paths)
+            entries += len(directories) + len(names)
             if entries > _MOST_ENTRIES:
                 raise CertificateError(f"the directory {self.place} has more than {_MOST_ENTRIES} entries")
-            for path in paths:
-                if path.name.startswith("."):
-                    continue
-                found = _status(path)
-                if found is not None and stat.S_ISDIR(found[0]):
-                    waiting.append(path)
-                elif path.name.endswith(".pem"):
-                    yield path
+            directories[:] = [name for name in directories if not name.startswith(".")]
+            yield from (Path(directory, name) for name in names if name.endswith(".pem") and not name.startswith("."))
+
+    def _unreadable(self, error: OSError) -> None:
+        """Called for each directory that can't be read: those below are skipped."""
+        if error.filename == str(self.place):
+            raise error
 
     def load(self, files: list[Path]) -> Loaded:
         """Each key with its certificate."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import stat
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +16,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-_BEGIN = b"-----BEGIN "
+_CERTIFICATE = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----")
 _LARGEST = 256 * 1024
 
 K = TypeVar("K", bound=Hashable)
@@ -27,14 +28,15 @@ class CertificateError(ValueError):
 
 @dataclass(frozen=True)
 class PEMFile:
-    """The private keys and certificates of a file, in its order."""
+    """The first private key and the certificates of a file."""
 
     path: Path
-    keys: tuple[PrivateKeyTypes, ...]
+    key: PrivateKeyTypes | None
     certificates: tuple[x509.Certificate, ...]
 
 
-_Held = tuple[PEMFile, x509.Certificate]
+_Held = tuple[x509.Certificate, Path]
+"""A certificate and its file."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Identity:
 
 
 def read_pem(path: Path) -> PEMFile:
-    """The keys and certificates of a file; blocks of other kinds are skipped. Raises CertificateError."""
+    """The first key and all certificates of a file; blocks of other kinds are skipped. Raises CertificateError."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -86,107 +88,81 @@ def read_pem(path: Path) -> PEMFile:
         text = path.read_bytes()
     except OSError as error:
         raise CertificateError(f"{path} can't be read: {error.strerror}") from None
-    keys: list[PrivateKeyTypes] = []
-    certificates: list[x509.Certificate] = []
-    for label, block in _blocks(path, text):
-        if label in (b"CERTIFICATE", b"X509 CERTIFICATE"):
-            try:
-                certificates.append(x509.load_pem_x509_certificate(block))
-            except ValueError:
-                raise CertificateError(f"{path} has a certificate that can't be read") from None
-        elif label.endswith(b"PRIVATE KEY"):
-            try:
-                # Validating an RSA key blocks the reactor for up to 0.3 s. Other servers don't validate keys either;
-                # whether the key matches a certificate is checked below.
-                keys.append(load_pem_private_key(block, None, unsafe_skip_rsa_key_validation=True))
-            except TypeError:
-                raise CertificateError(
-                    f"the private key in {path} has a passphrase; remove it, for example with openssl pkey"
-                ) from None
-            except (ValueError, UnsupportedAlgorithm):
-                raise CertificateError(f"{path} has a private key that can't be read") from None
-    return PEMFile(path, tuple(keys), tuple(certificates))
+    # load_pem_x509_certificates ignores a block without an end.
+    if text.count(b"-----BEGIN ") != text.count(b"-----END "):
+        raise CertificateError(f"{path} is incomplete: a PEM block has no END line")
+    return PEMFile(path, _key_in(path, text), _certificates_in(path, text))
 
 
-def _blocks(path: Path, text: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The PEM blocks in a text, each with its label. Raises CertificateError if one has no end."""
-    for part in text.split(_BEGIN)[1:]:
-        label, separator, _ = part.partition(b"-----")
-        end = b"-----END " + label + b"-----"
-        at = part.find(end)
-        if not separator or at < 0:
-            raise CertificateError(f"{path} is incomplete: a PEM block has no END line")
-        yield label, _BEGIN + part[: at + len(end)] + b"\n"
+def _key_in(path: Path, text: bytes) -> PrivateKeyTypes | None:
+    if b"PRIVATE KEY-----" not in text:
+        return None
+    try:
+        # Validating an RSA key blocks the reactor for up to 0.3 s. Other servers don't validate keys either; whether the key
+        # matches a certificate is checked below.
+        return load_pem_private_key(text, None, unsafe_skip_rsa_key_validation=True)
+    except TypeError:
+        reason = f"the private key in {path} has a passphrase; remove it, for example with openssl pkey"
+    except (ValueError, UnsupportedAlgorithm):
+        reason = f"{path} has a private key that can't be read"
+    raise CertificateError(reason)
+
+
+def _certificates_in(path: Path, text: bytes) -> tuple[x509.Certificate, ...]:
+    if _CERTIFICATE.search(text) is None:
+        return ()
+    try:
+        return tuple(x509.load_pem_x509_certificates(text))
+    except ValueError:
+        raise CertificateError(f"{path} has a certificate that can't be read") from None
 
 
 def identities(files: Sequence[PEMFile]) -> tuple[list[Identity], dict[Path, str]]:
-    """Each private key with its certificate, and a problem by file for each key without one.
+    """Each private key with its certificate chain, and a problem by file for each key without a certificate.
 
-    The certificate is searched in the same file, then in the same directory, then in all files.
+    A certificate is searched in the same file, then in the same directory, then in all files; of several there, the one that
+    expires last is used.
     """
     found = []
     problems = {}
     # Indices, since in a directory with a thousand certificates each pair can't be looked at.
-    by_key = _indexed(files, _public_key)
-    by_subject = _indexed(files, lambda certificate: certificate.subject)
+    by_key = _index(files, _public_key)
+    by_subject = _index(files, lambda certificate: certificate.subject)
     for file in files:
-        for key in file.keys:
-            candidates = sorted(by_key.get(_encoded(key.public_key()), ()), key=lambda held: _distance(file, held[0]))
-            if not candidates:
-                problems[file.path] = f"the private key in {file.path} matches no certificate"
-                continue
-            nearest = _distance(file, candidates[0][0])
-            leaf, owner = max(
-                ((certificate, other) for other, certificate in candidates if _distance(file, other) == nearest),
-                key=lambda held: held[0].not_valid_after_utc,
-            )
-
-            def issuers(subject: x509.Name, file: PEMFile = file, owner: PEMFile = owner) -> list[x509.Certificate]:
-                held = by_subject.get(subject, ())
-                nearest_first = sorted(held, key=lambda one: 0 if one[0] is owner else 1 + _distance(file, one[0]))
-                return [certificate for _, certificate in nearest_first]
-
-            found.append(Identity(key, _chain(leaf, issuers), file.path, owner.path))
+        if file.key is None:
+            continue
+        candidates = by_key.get(_encode(file.key.public_key()))
+        if not candidates:
+            problems[file.path] = f"the private key in {file.path} matches no certificate"
+            continue
+        latest_first = sorted(candidates, key=lambda held: held[0].not_valid_after_utc, reverse=True)
+        leaf, path = _nearest_first(file.path, latest_first)[0]
+        found.append(Identity(file.key, _chain(leaf, path, by_subject), file.path, path))
     return found, problems
 
 
-def _indexed(files: Sequence[PEMFile], of: Callable[[x509.Certificate], K]) -> dict[K, list[_Held]]:
+def _index(files: Sequence[PEMFile], of: Callable[[x509.Certificate], K]) -> dict[K, list[_Held]]:
     """The certificates by what `of` returns for them, each with its file."""
     index: dict[K, list[_Held]] = {}
     for file in files:
         for certificate in file.certificates:
-            index.setdefault(of(certificate), []).append((file, certificate))
+            index.setdefault(of(certificate), []).append((certificate, file.path))
     return index
 
 
-def _distance(file: PEMFile, other: PEMFile) -> int:
-    """0 for the same file, 1 for one in the same directory, 2 for others."""
-    return 0 if other is file else 1 if other.path.parent == file.path.parent else 2
-
-
-def certificate_of(key: PrivateKeyTypes, certificates: Sequence[x509.Certificate]) -> x509.Certificate | None:
-    """The certificate for the key; of several, the one that expires last. None if there is none."""
-    public = _encoded(key.public_key())
-    matching = [certificate for certificate in certificates if _public_key(certificate) == public]
-    return max(matching, key=lambda certificate: certificate.not_valid_after_utc, default=None)
-
-
-def chain_of(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-    """The certificate, that of its issuer, and so on, as far as they are in `others`, whose order doesn't matter.
-
-    A self-signed certificate ends the chain.
-    """
-    return _chain(leaf, lambda subject: [other for other in others if other.subject == subject])
+def _nearest_first(path: Path, held: Sequence[_Held]) -> list[_Held]:
+    """The certificates in the same file, then those in the same directory, then the others."""
+    return sorted(held, key=lambda one: (one[1] != path, one[1].parent != path.parent))
 
 
 def _chain(
-    leaf: x509.Certificate, named: Callable[[x509.Name], Sequence[x509.Certificate]]
+    leaf: x509.Certificate, path: Path, by_subject: Mapping[x509.Name, list[_Held]]
 ) -> tuple[x509.Certificate, ...]:
-    """As `chain_of`; `named` returns the certificates of a subject."""
+    """The certificate, that of its issuer, and so on, as far as they are known. A self-signed certificate ends the chain."""
     chain = [leaf]
     while chain[-1].issuer != chain[-1].subject:
-        others = named(chain[-1].issuer)
-        issuer = next((other for other in others if other not in chain and _has_issued(other, chain[-1])), None)
+        named = _nearest_first(path, by_subject.get(chain[-1].issuer, ()))
+        issuer = next((other for other, _ in named if other not in chain and _has_issued(other, chain[-1])), None)
         if issuer is None:
             break
         chain.append(issuer)
@@ -194,8 +170,6 @@ def _chain(
 
 
 def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    if issuer.subject != certificate.issuer:
-        return False
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
@@ -206,10 +180,10 @@ def _has_issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool
 def _public_key(certificate: x509.Certificate) -> bytes:
     """The public key in DER; empty if it is of a kind that can't be used."""
     try:
-        return _encoded(certificate.public_key())
+        return _encode(certificate.public_key())
     except (ValueError, UnsupportedAlgorithm):
         return b""
 
 
-def _encoded(key: PublicKeyTypes) -> bytes:
+def _encode(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,19 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.web import pem
-from errklein.web.pem import CertificateError, PEMFile, chain_of, identities, read_pem
+from errklein.web.pem import CertificateError, PEMFile, identities, read_pem
 from tests.web.authority import Authority, issue, serials
 
 AUTHORITY = Authority()
 BOT = AUTHORITY.issue("bot.example.org")
 CHAIN = [BOT.certificate, AUTHORITY.intermediate.certificate, AUTHORITY.root.certificate]
 OTHERS = [issue(subject=name, authority=True).certificate for name in ("Test Root", "Test Intermediate", "Other")]
+
+
+def chain_of(leaf: Any, others: Sequence[Any]) -> tuple[Any, ...]:
+    """The chain of a certificate, whose issuers are searched in a list."""
+    [identity], _ = identities([PEMFile(Path("a.pem"), leaf.key, (leaf.certificate, *others))])
+    return identity.chain
 
 
 class ChainTests(SynchronousTestCase):
@@ -29,17 +36,16 @@ class ChainTests(SynchronousTestCase):
     @given(st.permutations(CHAIN + OTHERS))
     def test_any_order(self, certificates: list[Any]) -> None:
         """Whatever the order and whatever else there is, each certificate is followed by its issuer's, up to the root."""
-        self.assertEqual(serials(chain_of(BOT.certificate, certificates)), serials(CHAIN))
+        self.assertEqual(serials(chain_of(BOT, certificates)), serials(CHAIN))
 
     def test_a_root_alone(self) -> None:
         """A certificate that has signed itself has no issuer."""
-        root = AUTHORITY.root.certificate
-        self.assertEqual(serials(chain_of(root, [root, *CHAIN])), serials([root]))
+        self.assertEqual(serials(chain_of(AUTHORITY.root, CHAIN)), serials(CHAIN[2:]))
 
     def test_a_chain_without_its_root(self) -> None:
         """What is missing is left out, as is usual for the root."""
-        self.assertEqual(serials(chain_of(BOT.certificate, CHAIN[:2])), serials(CHAIN[:2]))
-        self.assertEqual(serials(chain_of(BOT.certificate, CHAIN[2:])), serials(CHAIN[:1]))
+        self.assertEqual(serials(chain_of(BOT, CHAIN[:2])), serials(CHAIN[:2]))
+        self.assertEqual(serials(chain_of(BOT, CHAIN[2:])), serials(CHAIN[:1]))
 
     def test_certificates_that_have_signed_each_other(self) -> None:
         """Each is in the chain once."""
@@ -47,7 +53,7 @@ class ChainTests(SynchronousTestCase):
         one_by_two = issue(subject="One", key=one.key, issuer=two, authority=True)
         two_by_one = issue(subject="Two", key=two.key, issuer=one, authority=True)
         leaf = issue("a.example", issuer=one)
-        chain = chain_of(leaf.certificate, [one_by_two.certificate, two_by_one.certificate])
+        chain = chain_of(leaf, [one_by_two.certificate, two_by_one.certificate])
         self.assertEqual(serials(chain), serials([leaf.certificate, one_by_two.certificate, two_by_one.certificate]))
 
 
@@ -169,7 +175,7 @@ class FileTests(SynchronousTestCase):
     def test_other_blocks(self) -> None:
         """They are skipped."""
         path = self.write("a.pem", b"-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n" + BOT.pem)
-        self.assertEqual(read_pem(path), PEMFile(path, (), (BOT.certificate,)))
+        self.assertEqual(read_pem(path), PEMFile(path, None, (BOT.certificate,)))
 
     @given(st.binary(max_size=100) | st.text(alphabet="-BEGINCERTFAKYV \n", max_size=100).map(str.encode))
     def test_no_bytes_do_harm(self, contents: bytes) -> None:
