@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import klein
@@ -344,27 +345,30 @@ def problem_of(no_route: NoRoute, method: bytes) -> Problem:
     return Problem(405, f"{method.decode('ascii')} is not answered at this path", ((b"Allow", allow),))
 
 
+@dataclass(frozen=True, eq=False)
 class _HandlerCall:
     """What runs in a thread: decode the payload, call the handler, and make an answer of what it returns."""
 
-    def __init__(self, delivery: Delivery, context: RequestContext, hook: Hook, captures: Mapping[str, Any]) -> None:
-        self._delivery = delivery
-        # The runner counts what runs by the object that the work belongs to.
-        self.__self__ = getattr(hook.handler, "__self__", None)
-        self._context = context
-        self._hook = hook
-        self._captures = captures
+    delivery: Delivery
+    context: RequestContext
+    hook: Hook
+    captures: Mapping[str, Any]
+
+    @property
+    def __self__(self) -> object:
+        """The plugin, since the runner counts what runs by the object that the work belongs to."""
+        return getattr(self.hook.handler, "__self__", None)
 
     def __call__(self) -> Any:
-        payload = _payload_for(self._context)
+        payload = _payload_for(self.context)
         # The plugin may have been reloaded while the thread was waking up.
-        if not self._delivery.still_runs(self._hook):
+        if not self.delivery.still_runs(self.hook):
             raise _RouteChanged
         try:
-            value = self._hook.handler(payload, **self._captures)
+            value = self.hook.handler(payload, **self.captures)
         except HTTPException as error:
             value = error
-        response = prepare_response(value, self._context)
+        response = prepare_response(value, self.context)
         # The runner continues a Deferred or a coroutine on the reactor.
         return response.value if type(response) is ReactorValue else response
 

@@ -215,8 +215,10 @@ class HTTPRequest(server.Request):
     def _head_lines(self, status: int, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
         _check_status(status)
         self.code = status
-        parts = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS[status]), self.site.date_line(), b"X-Request-Id: "]
-        parts += (self.request_id.encode(), b"\r\n")
+        parts = [
+            b"HTTP/1.1 %d %b\r\nDate: %b\r\nX-Request-Id: %b\r\n"
+            % (status, _REASONS[status], self.site.date(), self.request_id.encode())
+        ]
         if self.channel is not None and not self.channel.persistent:
             parts.append(b"Connection: close\r\n")
         for name, value in headers:

@@ -55,7 +55,7 @@ class Site(server.Site):
         self._prefix = os.urandom(5).hex()
         self._numbers = count(1)
         self._date_second = -1
-        self._date = self._date_line = b""
+        self._date = b""
 
     def serve(self, handler: RequestHandler) -> None:
         """Let `handler` answer the requests."""
@@ -92,13 +92,7 @@ class Site(server.Site):
         if second != self._date_second:
             self._date_second = second
             self._date = datetimeToString()
-            self._date_line = b"Date: %b\r\n" % self._date
         return self._date
-
-    def date_line(self) -> bytes:
-        """The Date header as a line."""
-        self.date()
-        return self._date_line
 
     def channel_opened(self, channel: Channel) -> None:
         """Called by a connection that begins."""

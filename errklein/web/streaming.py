@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -25,6 +26,7 @@ class StreamStalled(Exception):
 
 
 @implementer(IPushProducer)
+@dataclass(eq=False)
 class ResponseStream:
     """An answer that is being sent in pieces.
 
@@ -36,30 +38,18 @@ class ResponseStream:
     for `timeout` seconds ends with StreamStalled; before it has begun, the deadline of the request ends it.
     """
 
-    def __init__(
-        self,
-        request: HTTPRequest,
-        response: PreparedResponse,
-        context: RequestContext,
-        web: WebhookResource,
-        timeout: float,
-        begins: Callable[[], bool],
-        ended: Callable[[Failure | None], None],
-    ) -> None:
-        self._request = request
-        self._response = response
-        self._context = context
-        self._runner = web.runner
-        self._pool = web.pool
-        self._time_slices = web.time_slices
-        self._timeout = timeout
-        self._begins = begins
-        self._ended = ended
-        self._begun = False
-        self._empty_since: float | None = None
-        self._open = True
-        self._paused = False
-        self._pulling = False
+    request: HTTPRequest
+    response: PreparedResponse
+    context: RequestContext
+    web: WebhookResource
+    timeout: float
+    begins: Callable[[], bool]
+    ended: Callable[[Failure | None], None]
+    _begun = False
+    _empty_since: float | None = field(default=None, init=False)
+    _open = True
+    _paused = False
+    _pulling = False
 
     def start(self) -> None:
         """Send all of it."""
@@ -81,8 +71,8 @@ class ResponseStream:
     def _run(self) -> None:
         # A loop rather than a callback that calls itself: an asynchronous generator may have its next item at once.
         while self._open and not self._paused and not self._pulling:
-            if not self._time_slices.has_time():
-                self._time_slices.do(self._run)
+            if not self.web.time_slices.has_time():
+                self.web.time_slices.do(self._run)
                 return
             self._pulling = True
             pulled = self._pull()
@@ -92,22 +82,22 @@ class ResponseStream:
                 return
 
     def _pull(self) -> Deferred[Any]:
-        items: Any = self._response.items
-        with self._context.active():
+        items: Any = self.response.items
+        with self.context.active():
             if isinstance(items, AsyncIterator):
 
                 async def following() -> Any:
                     return await anext(items, _END)
 
-                return self._runner.call(following)
-            return self._runner.call_in(self._pool, lambda: lambda: next(items, _END), admitted=True)
+                return self.web.runner.call(following)
+            return self.web.runner.call_in(self.web.pool, lambda: lambda: next(items, _END), admitted=True)
 
     def _item(self, item: Any) -> None:
         self._pulling = False
         if not self._open:
             self._close()
             return
-        request = self._request
+        request = self.request
         data = b"" if item is _END else _encode(item)
         if request.finished:
             # The client has disconnected or has been answered.
@@ -123,18 +113,18 @@ class ResponseStream:
     def _begin(self) -> bool:
         """Send the status. Returns whether anything may follow."""
         self._begun = True
-        if not self._begins():
+        if not self.begins():
             return False
-        has_body = self._request.start_stream(self._response.status, self._response.headers)
-        if not self._request.disconnected:
-            self._request.registerProducer(self, True)  # type: ignore[no-untyped-call]
+        has_body = self.request.start_stream(self.response.status, self.response.headers)
+        if not self.request.disconnected:
+            self.request.registerProducer(self, True)  # type: ignore[no-untyped-call]
         return has_body
 
     def _note_empty_item(self, now: float) -> None:
         if self._empty_since is None:
             self._empty_since = now
-        elif self._begun and now - self._empty_since >= self._timeout:
-            self._end(Failure(StreamStalled(f"the generator has yielded only empty items for {self._timeout:g} s")))
+        elif self._begun and now - self._empty_since >= self.timeout:
+            self._end(Failure(StreamStalled(f"the generator has yielded only empty items for {self.timeout:g} s")))
 
     def _failed(self, failure: Failure) -> None:
         self._pulling = False
@@ -147,7 +137,7 @@ class ResponseStream:
         if not self._open:
             return
         self._open = False
-        request = self._request
+        request = self.request
         if request.producer is self and request.channel is not None:
             request.unregisterProducer()  # type: ignore[no-untyped-call]
         # A generator can't be closed while it runs; it is when it has yielded once more.
@@ -155,18 +145,18 @@ class ResponseStream:
             self._close()
         if failure is None:
             request.finish()
-        self._ended(failure)
+        self.ended(failure)
 
     def _close(self) -> None:
         """Let the generator, or the response it came in, clean up, where it runs."""
-        items: Any = self._response.items
-        close = self._response.close or getattr(items, "close", None)
-        with self._context.active():
+        items: Any = self.response.items
+        close = self.response.close or getattr(items, "close", None)
+        with self.context.active():
             if isinstance(items, AsyncIterator):
                 if hasattr(items, "aclose"):
-                    self._runner.call(items.aclose).addErrback(lambda _: None)
+                    self.web.runner.call(items.aclose).addErrback(lambda _: None)
             elif close is not None:
-                self._runner.call_in(self._pool, lambda: close, admitted=True).addErrback(lambda _: None)
+                self.web.runner.call_in(self.web.pool, lambda: close, admitted=True).addErrback(lambda _: None)
 
 
 def _encode(item: Any) -> bytes:

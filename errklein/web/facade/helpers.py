@@ -7,11 +7,9 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import werkzeug.utils
-from werkzeug.exceptions import abort
-from werkzeug.utils import redirect as _redirect
 
 from errklein.web.facade.context import current_context
-from errklein.web.facade.response import Response
+from errklein.web.facade.response import Response as FlaskResponse
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,10 +22,7 @@ def after_this_request(function: F) -> F:
 
 def redirect(location: str, code: int = 302, Response: type[Any] | None = None) -> Any:  # noqa: N803
     """An answer that sends the client to `location`."""
-    return _redirect(location, code, Response or _RESPONSE)
-
-
-_RESPONSE = Response
+    return werkzeug.utils.redirect(location, code, Response or FlaskResponse)
 
 
 def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = None, **values: Any) -> str:
@@ -45,14 +40,14 @@ def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = Non
 def send_file(path_or_file: Any, mimetype: str | None = None, **options: Any) -> Any:
     """An answer with the contents of a file, by its path or opened in binary mode; ranges and caching are seen to."""
     environ = current_context("flask.send_file").environ
-    options.setdefault("response_class", Response)
+    options.setdefault("response_class", FlaskResponse)
     return werkzeug.utils.send_file(path_or_file, environ, mimetype=mimetype, **options)
 
 
 def send_from_directory(directory: Any, path: Any, **options: Any) -> Any:
     """As `send_file`, for a path from outside that must stay within `directory`; else 404."""
     environ = current_context("flask.send_from_directory").environ
-    options.setdefault("response_class", Response)
+    options.setdefault("response_class", FlaskResponse)
     return werkzeug.utils.send_from_directory(directory, path, environ, **options)
 
 
@@ -94,15 +89,3 @@ def copy_current_request_context(function: F) -> F:
             return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]
-
-
-__all__ = [
-    "abort",
-    "after_this_request",
-    "copy_current_request_context",
-    "redirect",
-    "send_file",
-    "send_from_directory",
-    "stream_with_context",
-    "url_for",
-]
