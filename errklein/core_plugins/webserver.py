@@ -136,7 +136,7 @@ class Webserver(CorePlugin):
                 "rule": route.rule,
                 "handler": str(route.hook),
                 "methods": sorted(route.methods or route.hook.declaration.methods),
-                "shadowed_by": str(route.shadowed_by) if route.shadowed else "",
+                "shadowed_by": str(route.shadowed_by or ""),
             }
             for route in self._bot.web.routes.hooks()
         ]

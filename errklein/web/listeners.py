@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.haproxy import proxyEndpoint
-from twisted.python.failure import Failure
 
 if TYPE_CHECKING:
     from errklein.web.certificates import CertificateStore
@@ -52,7 +51,7 @@ class Listeners:
         self._reactor = reactor
         self._factory = factory
         self._ports: dict[Endpoint, tuple[str, IListeningPort]] = {}
-        self._opening: dict[Endpoint, Deferred[None]] = {}
+        self._opening = DeferredLock()
         self._certificates: dict[Endpoint, CertificateStore] = {}
         self._checking = LoopingCall(self._check_certificates)
         self._checking.clock = reactor
@@ -74,40 +73,28 @@ class Listeners:
 
     def open(self, description: str) -> Deferred[None]:
         """Listen there, unless it is open already. Fires when it is bound, or fails with ListenError."""
+        return Deferred.fromCoroutine(self._open(description))
+
+    async def _open(self, description: str) -> None:
+        await self._opening.acquire()
+        endpoint = None
         try:
             endpoint = identify(description)
-        except ValueError as error:
-            return fail(ListenError(description, str(error)))
-        if endpoint in self._ports:
-            return succeed(None)
-        result: Deferred[None] = Deferred()
-        if endpoint in self._opening:
-            self._opening[endpoint].addBoth(lambda _: self.open(description).chainDeferred(result))
-            return result
-        opening: Deferred[None] = Deferred()
-        self._opening[endpoint] = opening
-
-        def opened(port: IListeningPort) -> None:
+            if endpoint in self._ports:
+                return
+            port = await maybeDeferred(self._endpoint(description, endpoint).listen, self._factory)
             self._ports[endpoint] = (description, port)
-            if self._paused:
-                _accept(port, False)
-            self.log.info("listening on {endpoint}", endpoint=description)
-            store = self._certificates.get(endpoint)
-            if store is not None:
-                self._log_problems(endpoint, store.problems)
-
-        def failed(failure: Failure) -> Failure:
-            self._forget_certificates(endpoint)
-            return Failure(ListenError(description, _reason(failure.value)))
-
-        def settled(outcome: Any) -> Any:
-            del self._opening[endpoint]
-            opening.callback(None)
-            return outcome
-
-        attempt = maybeDeferred(lambda: self._endpoint(description, endpoint).listen(self._factory))
-        attempt.addCallback(opened).addErrback(failed).addBoth(settled).chainDeferred(result)
-        return result
+        except Exception as error:
+            if endpoint is not None:
+                self._forget_certificates(endpoint)
+            raise ListenError(description, _reason(error)) from None
+        finally:
+            self._opening.release()
+        if self._paused:
+            _accept(port, False)
+        self.log.info("listening on {endpoint}", endpoint=description)
+        if endpoint in self._certificates:
+            self._log_problems(endpoint, self._certificates[endpoint].problems)
 
     def close(self, description: str) -> Deferred[None]:
         """Listen there no more; connections that are open stay. Does nothing if it isn't open."""

@@ -19,17 +19,12 @@ HookKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class RouteInfo:
-    """What `hook` answers: `methods` at `rule`. `shadowed_by` has the other verbs that the hook declares."""
+    """What `hook` answers: `methods` at `rule`. `shadowed_by` has other methods that the hook declares."""
 
     hook: Hook
     rule: str
     methods: tuple[str, ...]
     shadowed_by: Hook | None
-
-    @property
-    def shadowed(self) -> bool:
-        """Whether another plugin's hook has the URL, wholly or for some verbs."""
-        return self.shadowed_by is not None
 
 
 class RoutePrecedence:

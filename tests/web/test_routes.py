@@ -98,7 +98,7 @@ class RoutesTests(RoutesCase):
         self.routes.replace("B", [hook("B", "b", "/s"), hook("B", "c", "/c")])
         infos = {str(info.hook): info for info in self.routes.hooks()}
         self.assertEqual(infos["A.a"].methods, ("POST",))
-        self.assertFalse(infos["A.a"].shadowed)
+        self.assertIsNone(infos["A.a"].shadowed_by)
         self.assertEqual((infos["B.b"].methods, str(infos["B.b"].shadowed_by)), (("GET", "HEAD"), "A.a"))
         self.assertEqual(self.told, [("B.b", "A.a")])
 
