@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any
 
-from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import Overloaded, PoolStopped, WorkerPool
-
-
-class PoolClock(Clock):
-    """A clock with `callFromThread`, whose calls happen in `turn`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.wakeups: SimpleQueue[Callable[[], None]] = SimpleQueue()
-
-    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
-        self.wakeups.put(lambda: callable(*args, **kwargs))
-
-    def turn(self) -> None:
-        """Wait until a thread wakes the reactor, and do what it asks for."""
-        self.wakeups.get(timeout=10)()
+from tests.clocks import ThreadClock
 
 
 class WorkerPoolTests(SynchronousTestCase):
@@ -34,7 +17,7 @@ class WorkerPoolTests(SynchronousTestCase):
 
     def pool(self, size: int = 2, queue: int | None = None, wait: float | None = None, ahead: int = 0) -> WorkerPool:
         """A pool that is stopped at the end of the test."""
-        self.clock = PoolClock()
+        self.clock = ThreadClock()
         pool = WorkerPool(self.clock, "test", size, queue=queue, wait=wait, ahead=ahead)
         self.addCleanup(pool.stop)
         return pool
@@ -121,7 +104,7 @@ class WorkerPoolTests(SynchronousTestCase):
 
     def lending(self, size: int = 2, spare: int = 3) -> WorkerPool:
         """A pool that replaces threads whose job has been running for 5 s."""
-        self.clock = PoolClock()
+        self.clock = ThreadClock()
         pool = WorkerPool(self.clock, "test", size, overdue=5, spare=spare)
         self.addCleanup(pool.stop)
         self.lines: list[str] = []

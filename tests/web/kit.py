@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from queue import Empty, SimpleQueue
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,26 +16,7 @@ from errklein.running import PoolStopped, Runner, WorkerPool
 from errklein.web import ClientResponse, WebServer, WebSettings
 from errklein.web.channel import Channel
 from errklein.webhooks import Hook, HookDeclaration, webhook
-
-
-class WebClock(Clock):
-    """A clock whose calls from threads happen when the test waits for them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._wakeups: SimpleQueue[Callable[[], None]] = SimpleQueue()
-
-    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
-        """Called in other threads."""
-        self._wakeups.put(lambda: callable(*args, **kwargs))
-
-    def turn(self, timeout: float = 10.0) -> bool:
-        """Do what a thread asks for, if one does in `timeout` seconds."""
-        try:
-            self._wakeups.get(timeout=timeout)()
-        except Empty:
-            return False
-        return True
+from tests.clocks import ThreadClock
 
 
 class Recorder:
@@ -141,7 +120,7 @@ class WebCase(SynchronousTestCase):
     """A test with a web server, in memory and on a clock."""
 
     settings = WebSettings()
-    clock_type = WebClock
+    clock_type = ThreadClock
 
     def setUp(self) -> None:
         """A server without any route. Blocking handlers run in real threads."""

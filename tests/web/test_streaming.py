@@ -17,13 +17,14 @@ from errklein.web import ConnectionBroken, WebServer
 from errklein.web.streaming import StreamStalled
 from errklein.webhooks import webhook
 from tests import needs_network
-from tests.web.kit import Connection, WebCase, WebClock, hooks_of, request, status_of
+from tests.clocks import ThreadClock
+from tests.web.kit import Connection, WebCase, hooks_of, request, status_of
 
 FROZEN = 1_000_000
 """After so many items a generator gives up, so that a test fails in place of running for ever."""
 
 
-class TurningClock(WebClock):
+class TurningClock(ThreadClock):
     """A clock that goes on by 10 µs whenever somebody reads it, and whose turns are those of a reactor.
 
     What is to be called at once waits for the next turn, which `advance` takes once; Clock would take as many as it can.
