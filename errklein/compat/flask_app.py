@@ -20,8 +20,7 @@ from werkzeug.test import Client
 
 from errklein.compat.flask_routes import RouteMap, flask_routes
 from errklein.web.facade import Flask as StandIn
-from errklein.web.facade import Response, current_context, make_response
-from errklein.web.facade.response import response_of_error
+from errklein.web.facade import Response, current_context, make_response, response_of_error
 from errklein.webhooks.declaration import normalise_methods
 
 NAME = "flask_app"

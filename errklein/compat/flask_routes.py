@@ -15,7 +15,7 @@ from werkzeug.routing import Map, Rule
 
 from errklein.running.threads import ThreadWaits, in_reactor_thread, on_reactor_soon
 from errklein.web import ClientResponse, WebServer
-from errklein.web.facade.request import endpoint_of
+from errklein.web.facade import endpoint_of
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.declaration import normalise_methods, normalise_rule
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from errklein.compat.flask_app import reset_app
 from errklein.compat.flask_routes import flask_routes
-from errklein.web.facade import current_context
+from errklein.web.facade import Request, current_context
 from errklein.web.facade import request as current_request
-from errklein.web.facade.request import Request
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.payload import decode_payload
 

@@ -17,8 +17,7 @@ from errklein.core_plugins import CorePlugin
 from errklein.plugins import ValidationException, recurse_check_structure
 from errklein.plugins.callable_anywhere import callable_anywhere
 from errklein.text.quoting import code, fenced, plain
-from errklein.web import ConnectionBroken, ListenError
-from errklein.web.listeners import identify
+from errklein.web import ConnectionBroken, ListenError, identify
 from errklein.web.tls import generate_certificate
 from errklein.webhooks import webhook
 

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from errklein.web.listeners import identify, server_endpoint
+from errklein.web import identify, server_endpoint
 from errklein.web.pem import CertificateError
 
 EXPECTED = "a Twisted endpoint such as tcp:3141:interface=127.0.0.1"

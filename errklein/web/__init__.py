@@ -1,7 +1,7 @@
 """The web server: from bytes on a socket to a plugin's hook, and back."""
 
 from errklein.web.expiry import ExpiryWatch
-from errklein.web.listeners import ListenError, Listeners
+from errklein.web.listeners import ListenError, Listeners, identify, server_endpoint
 from errklein.web.memory_client import ClientResponse, ConnectionBroken, MemoryClient
 from errklein.web.precedence import RouteInfo
 from errklein.web.routes import Routes, RuleError
@@ -20,4 +20,6 @@ __all__ = [
     "RuleError",
     "WebServer",
     "WebSettings",
+    "identify",
+    "server_endpoint",
 ]

@@ -15,9 +15,9 @@ from twisted.web.http import HTTPChannel
 from errklein.web.deadlines import NEVER
 from errklein.web.error_pages import Problem, error_page, reason_phrase
 from errklein.web.http1 import MAX_HEAD, ChunkedBody, Head, LengthBody, parse_head
+from errklein.web.request import HTTPRequest
 
 if TYPE_CHECKING:
-    from errklein.web.request import HTTPRequest
     from errklein.web.site import Site
 
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
@@ -195,7 +195,7 @@ class Channel(HTTPChannel):
         self.getHost()
         site = self.site
         self.persistent = head.keep_alive and not site.stopping
-        request = site.build_request(self, head)
+        request = HTTPRequest(self, site, head, site.next_request_id())
         self.requests.append(request)
         if head.length == 0:
             self._handle(request)

@@ -147,7 +147,7 @@ class Delivery:
         return route is not None and route.hook is hook and not self.web.routes.held(route.owner)
 
     def _current_hook(self) -> Hook:
-        """The hook behind the matched route. Raises _Again if the request has to be matched anew."""
+        """The hook behind the matched route. Raises _RouteChanged if the request has to be matched anew."""
         route = self._route
         context = self._context
         if self.responded or route is None or context is None or self.web.routes.held(route.owner):
@@ -338,7 +338,7 @@ class Delivery:
 
 
 def problem_of(no_route: NoRoute, method: bytes) -> Problem:
-    """404, or 405 with the verbs that are answered."""
+    """404, or 405 with the methods that are answered."""
     if not no_route.allowed:
         return Problem(404, "there is nothing at this path")
     allow = ", ".join(sorted(no_route.allowed | {"OPTIONS"})).encode()

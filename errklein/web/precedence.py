@@ -1,4 +1,4 @@
-"""The URLs and verbs that plugins' hooks claim, and which hook answers each: the one of the plugin with the lowest place."""
+"""The URLs and methods that plugins' hooks claim, and which hook answers each: the one of the plugin with the lowest place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from errklein.webhooks import Hook
 _VARIABLE = re.compile(r"<(?:([a-zA-Z_][a-zA-Z0-9_]*(?:\(.*?\))?):)?[a-zA-Z_][a-zA-Z0-9_]*>")
 
 Claim = tuple[str, str]
-"""A URL, as a rule whose variables have no names, and a verb."""
+"""A URL, as a rule whose variables have no names, and a method."""
 
 HookKey = tuple[str, str]
 """`Hook.key`."""
@@ -28,7 +28,7 @@ class RouteInfo:
 
 
 class RoutePrecedence:
-    """The hooks of each owner, and for each URL and verb those that claim it; the first one answers."""
+    """The hooks of each owner, and for each URL and method those that claim it; the first one answers."""
 
     def __init__(self) -> None:
         self._hooks: dict[str, tuple[Hook, ...]] = {}
@@ -89,12 +89,6 @@ class RoutePrecedence:
                     return index
         return len(queue)
 
-    def won_by(self, hook: Hook) -> Iterator[str]:
-        """The verbs that the hook answers."""
-        for claim in _claims_of(hook):
-            if self._claims[claim][0] is hook:
-                yield claim[1]
-
     def info(self, hook: Hook) -> RouteInfo:
         """What the hook answers."""
         methods = []
@@ -125,7 +119,7 @@ class RoutePrecedence:
 
 
 def _claims_of(hook: Hook) -> list[Claim]:
-    """The URL and verbs that a hook claims. Rules that differ in the names of their variables are the same URL."""
+    """The URL and methods that a hook claims. Rules that differ in the names of their variables are the same URL."""
     rule = _VARIABLE.sub(lambda variable: f"<{variable[1] or 'string'}>", hook.declaration.rule)
     methods = list(dict.fromkeys(hook.declaration.methods))
     if "GET" in methods and "HEAD" not in methods:

@@ -1,8 +1,8 @@
-"""The route table: which plugin's hook answers which URL and verb, on a Klein application.
+"""The route table: which plugin's hook answers which URL and method, on a Klein application.
 
 Werkzeug's map can take a rule while it serves, but can't lose one, and the first of two equal rules wins in silence. So
-the table keeps the hooks itself, per plugin, and gives each URL and verb to the hook that claimed it first. Of a reloaded
-plugin, a route whose rule and verbs stay is the same route with another hook behind it. Other new routes are added to
+the table keeps the hooks itself, per plugin, and gives each URL and method to the hook that claimed it first. Of a reloaded
+plugin, a route whose rule and methods stay is the same route with another hook behind it. Other new routes are added to
 the application in place. For routes that have gone the application is built anew: at once if it is small, else when a
 request asks for what may have gone, or when more have gone than are there, in slices between which the reactor does its
 work. Until that is done such a request waits.
@@ -35,7 +35,7 @@ class RuleError(ValueError):
 
 
 class Route:
-    """A rule and some verbs, with the hook that answers them now; `hook` is None once the route has gone."""
+    """A rule and some methods, with the hook that answers them now; `hook` is None once the route has gone."""
 
     def __init__(self, endpoint: str, hook: Hook, methods: frozenset[str]) -> None:
         self.endpoint = endpoint
@@ -60,7 +60,7 @@ class Match:
 
 
 class NoRoute(Exception):
-    """No hook answers; `allowed` are the verbs that would be answered at this path."""
+    """No hook answers; `allowed` are the methods that would be answered at this path."""
 
     def __init__(self, allowed: frozenset[str]) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Routes:
     """All routes of all plugins.
 
     `execute` is called by the application's endpoints with the request, the route and the captures; `shadowed` with a
-    hook whose URL and verb another one has. `resume` is called with the owner when a hold ends.
+    hook whose URL and method another one has.
     """
 
     def __init__(self, reactor: RoutesReactor, execute: Execute, shadowed: Shadowed) -> None:
@@ -126,7 +126,7 @@ class Routes:
         """Make these all of the owner's hooks, in one step, and end a hold. Raises RuleError and changes nothing.
 
         `place` is the owner's number in the order of activation, by default the next one. Of two hooks that claim a URL
-        and verb, that of the lower place answers. What an owner that has hooks already claims in addition comes last.
+        and method, that of the lower place answers. What an owner that has hooks already claims in addition comes last.
         """
         old = self._precedence.of(owner)
         try:
@@ -177,7 +177,7 @@ class Routes:
         return self._match_cache.get((path, method))
 
     def match(self, raw_path: bytes, path: str, raw_method: bytes) -> Match:
-        """The route for a path and verb. Raises NoRoute or Rebuilding."""
+        """The route for a path and method. Raises NoRoute or Rebuilding."""
         # Methods are case-sensitive (RFC 9110, 9.1), but Werkzeug would take `get` for GET; no route has a method "-".
         method = raw_method.decode("ascii") if raw_method == raw_method.upper() else "-"
         allowed: frozenset[str] = frozenset()
@@ -197,7 +197,9 @@ class Routes:
             pass
         if self._stale:
             self._rebuild()
-            raise Rebuilding(self._when_rebuilt())
+            rebuilt: Deferred[None] = Deferred()
+            self._rebuilt.append(rebuilt)
+            raise Rebuilding(rebuilt)
         raise NoRoute(allowed)
 
     def run(self, request: Any, match: Match) -> Any:
@@ -218,7 +220,7 @@ class Routes:
         added = []
         for key in sorted(keys):
             hook = current.get(key)
-            methods = frozenset() if hook is None else frozenset(self._precedence.won_by(hook))
+            methods = frozenset() if hook is None else frozenset(self._precedence.info(hook).methods)
             kept = []
             for route in self._of_hook.get(key, ()):
                 if hook is not None and route.rule == hook.declaration.rule and route.methods <= methods:
@@ -241,7 +243,10 @@ class Routes:
                 self._of_hook.pop(key, None)
         self._match_cache.clear()
         if self._stale and len(self._routes) <= _AT_ONCE and self._building is None:
-            self._swap(self._build(list(self._routes.values())))
+            app, adapter = _new_app()
+            for route in self._routes.values():
+                self._add(app, route)
+            self._swap(app, adapter)
         else:
             for route in added:
                 self._add(self._app, route)
@@ -253,12 +258,6 @@ class Routes:
             return self._execute(request, route, captures)
 
         _bind(app, route.hook, route.rule, route.methods, route.endpoint, endpoint)
-
-    def _build(self, routes: Sequence[Route]) -> tuple[Klein, MapAdapter]:
-        app, adapter = _new_app()
-        for route in routes:
-            self._add(app, route)
-        return app, adapter
 
     def _rebuild(self) -> None:
         if self._building is None:
@@ -273,21 +272,16 @@ class Routes:
             self._building = self._reactor.callLater(0, self._build_slice, app, adapter, done)
             return
         self._building = None
-        self._swap((app, adapter), stale=len(done - set(self._routes)))
+        self._swap(app, adapter, stale=len(done - set(self._routes)))
 
-    def _swap(self, built: tuple[Klein, MapAdapter], stale: int = 0) -> None:
+    def _swap(self, app: Klein, adapter: MapAdapter, stale: int = 0) -> None:
         """Use another application, in which `stale` routes are stale already."""
-        self._app, self._adapter = built
+        self._app, self._adapter = app, adapter
         self._stale = stale
         self._match_cache.clear()
         waiting, self._rebuilt = self._rebuilt, []
         for rebuilt in waiting:
             rebuilt.callback(None)
-
-    def _when_rebuilt(self) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred()
-        self._rebuilt.append(waiting)
-        return waiting
 
 
 def _new_app() -> tuple[Klein, MapAdapter]:

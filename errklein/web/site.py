@@ -16,7 +16,6 @@ from errklein.running import context
 from errklein.web.channel import Channel
 from errklein.web.deadlines import DeadlineSweeper
 from errklein.web.error_pages import Problem
-from errklein.web.http1 import Head
 from errklein.web.request import HTTPRequest
 from errklein.web.settings import WebSettings
 
@@ -77,10 +76,6 @@ class Site(server.Site):
     def acceptableProtocols(self) -> list[bytes]:
         """HTTP/1.1 alone: senders of webhooks don't need HTTP/2, and Twisted's has known faults."""
         return [b"http/1.1"]
-
-    def build_request(self, channel: Channel, head: Head) -> HTTPRequest:
-        """The request that a head announces."""
-        return HTTPRequest(channel, self, head, self.next_request_id())
 
     def next_request_id(self) -> str:
         """An id that no other request has, in this process or in an earlier one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,6 +28,7 @@ _ARGUMENTS = {
 
 
 @implementer(IStreamServerEndpoint)
+@dataclass(frozen=True)
 class TLSEndpoint:
     """A TCP port with TLS; each connection gets the certificates that are in use when it begins.
 
@@ -34,19 +36,16 @@ class TLSEndpoint:
     run.
     """
 
-    def __init__(
-        self, reactor: Any, port: int, certificates: CertificateStore, backlog: int = 50, interface: str = ""
-    ) -> None:
-        self.certificates = certificates
-        self._reactor = reactor
-        self._port = port
-        self._backlog = backlog
-        self._interface = interface
+    reactor: Any
+    port: int
+    certificates: CertificateStore
+    backlog: int
+    interface: str
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Begin to take connections."""
-        factory = TLSMemoryBIOFactory(self.certificates, False, protocolFactory, clock=self._reactor)
-        return maybeDeferred(self._reactor.listenTCP, self._port, factory, self._backlog, self._interface)
+        factory = TLSMemoryBIOFactory(self.certificates, False, protocolFactory, clock=self.reactor)
+        return maybeDeferred(self.reactor.listenTCP, self.port, factory, self.backlog, self.interface)
 
 
 def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEndpoint:

@@ -15,7 +15,7 @@ DEFAULT_METHODS = ("POST", "GET")
 class HookDeclaration:
     """What `@webhook` says about a method.
 
-    `rule` is a path in Werkzeug's rule syntax, without a trailing slash; `methods` are upper-case HTTP verbs;
+    `rule` is a path in Werkzeug's rule syntax, without a trailing slash; `methods` are upper-case HTTP methods;
     `form_param` names the form field that is the payload; `raw` asks for the request itself. `threaded` overrides where
     the handler runs (True: a pool thread, False: the reactor), `max_body` (bytes) and `timeout` (seconds) override
     the service's settings for this route alone.
@@ -132,7 +132,7 @@ def normalise_rule(rule: str) -> str:
 
 
 def normalise_methods(methods: Sequence[str] | str) -> tuple[str, ...]:
-    """The verbs in upper case; a single string is that one verb."""
+    """The methods in upper case; a single string is that one method."""
     if isinstance(methods, str):
         methods = (methods,)
     return tuple(method.upper() for method in methods)

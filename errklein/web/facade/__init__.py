@@ -20,8 +20,8 @@ from errklein.web.facade.helpers import (
     stream_with_context,
     url_for,
 )
-from errklein.web.facade.request import Request
-from errklein.web.facade.response import Response, jsonify, make_response
+from errklein.web.facade.request import Request, endpoint_of
+from errklein.web.facade.response import Response, jsonify, make_response, response_of_error
 
 __all__ = [
     "Flask",
@@ -33,12 +33,14 @@ __all__ = [
     "copy_current_request_context",
     "current_app",
     "current_context",
+    "endpoint_of",
     "g",
     "has_request_context",
     "jsonify",
     "make_response",
     "redirect",
     "request",
+    "response_of_error",
     "send_file",
     "send_from_directory",
     "stream_with_context",

@@ -82,7 +82,7 @@ class Request(werkzeug.wrappers.Request):
 
     @property
     def endpoint(self) -> str | None:
-        """The name of the matching rule, as errbot makes it of the method and its verbs."""
+        """The name of the matching rule, as errbot makes it of the method and its methods."""
         return None if self.url_rule is None else str(self.url_rule.endpoint)
 
     @property
