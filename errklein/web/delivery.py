@@ -186,7 +186,7 @@ class Delivery:
             assert self._context is not None
             ResponseStream(
                 request, response, self._context, self.web, self.timeout, self._stream_begins, self._streamed
-            ).start()
+            ).resumeProducing()
             return
         if not self.responded:
             request.send_response(response.status, response.headers, response.body)

@@ -51,16 +51,12 @@ class ResponseStream:
     _paused = False
     _pulling = False
 
-    def start(self) -> None:
-        """Send all of it."""
-        self._run()
-
     def pauseProducing(self) -> None:
         """Called when the client doesn't keep up."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """Called when the client has caught up."""
+        """Called to begin, and when the client has caught up."""
         self._paused = False
         self._run()
 

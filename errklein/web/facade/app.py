@@ -13,15 +13,6 @@ from errklein.web.facade.request import Request
 from errklein.web.facade.response import Response, jsonify, make_response
 
 
-class FlaskConfig(dict[str, Any]):
-    """Settings, as Flask's application has them."""
-
-    def from_mapping(self, *mappings: Any, **settings: Any) -> bool:
-        """Take over the settings with upper-case names."""
-        self.update({key: value for key, value in dict(*mappings, **settings).items() if key.isupper()})
-        return True
-
-
 class JSONProvider:
     """How the application reads and writes JSON."""
 
@@ -41,14 +32,14 @@ class Flask:
     def __init__(self, import_name: str = "errklein", **_: Any) -> None:
         self.import_name = self.name = import_name
         self.root_path = str(Path.cwd())
-        self.config = FlaskConfig(
-            DEBUG=False,
-            TESTING=False,
-            SECRET_KEY=None,
-            MAX_CONTENT_LENGTH=None,
-            MAX_COOKIE_SIZE=4093,
-            APPLICATION_ROOT="/",
-        )
+        self.config: dict[str, Any] = {
+            "DEBUG": False,
+            "TESTING": False,
+            "SECRET_KEY": None,
+            "MAX_CONTENT_LENGTH": None,
+            "MAX_COOKIE_SIZE": 4093,
+            "APPLICATION_ROOT": "/",
+        }
         self.logger = logging.getLogger("errklein.web")
         self.json = JSONProvider()
         self.extensions: dict[str, Any] = {}
