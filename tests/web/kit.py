@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -114,6 +115,25 @@ class Connection(StringTransport):
     def closed(self) -> bool:
         """Whether the server has closed the connection."""
         return bool(self.disconnecting or self.disconnected)
+
+
+class SocketClient(Protocol):
+    """A client on a real socket, which collects what the server sends until it closes the connection."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.begun: Deferred[None] = Deferred()
+        self.closed: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Called with a part of the response."""
+        self.received += data
+        if not self.begun.called:
+            self.begun.callback(None)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Called at the end of the connection."""
+        self.closed.callback(self.received)
 
 
 class WebCase(SynchronousTestCase):

@@ -16,7 +16,7 @@ from errklein.web import WebSettings
 from errklein.web.certificates import CertificateDirectory, CertificateFiles, CertificateStore
 from errklein.web.pem import CertificateError
 from errklein.web.site import Site
-from tests.web.authority import Authority, Issued, certificate_of, connect, issue
+from tests.authority import Authority, Issued, certificate_of, connect, issue
 
 AUTHORITY = Authority()
 

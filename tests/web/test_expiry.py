@@ -14,7 +14,7 @@ from errklein.web import ExpiryWatch, Listeners
 from errklein.web.certificates import CertificateFiles, CertificateStore
 from errklein.web.pem import CertificateError
 from errklein.web.tls import generate_certificate
-from tests.web.authority import issue
+from tests.authority import issue
 
 
 class ExpiryTests(SynchronousTestCase):

@@ -14,8 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from errklein.running import Runner, WorkerPool
@@ -23,7 +21,7 @@ from errklein.web import WebServer
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.web.http1_cases import CASES, Case
-from tests.web.kit import WebCase, hooks_of
+from tests.web.kit import SocketClient, WebCase, hooks_of
 
 VALID = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CANARY = b"GET /canary HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -146,22 +144,6 @@ class InMemoryTests(WebCase):
         connection.channel.connectionLost()
 
 
-class Client(Protocol):
-    """Collects what the server sends until it closes the connection."""
-
-    def __init__(self) -> None:
-        self.received = b""
-        self.closed: Deferred[None] = Deferred()
-
-    def dataReceived(self, data: bytes) -> None:
-        """Called with a part of the answers."""
-        self.received += data
-
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
-        """Called at the end of the connection."""
-        self.closed.callback(None)
-
-
 class SocketTests(TestCase):
     """The server on a real socket."""
 
@@ -187,7 +169,7 @@ class SocketTests(TestCase):
         wrong = []
         for case in CASES:
             self.target.canaries = 0
-            client: Client = await connectProtocol(self.endpoint, Client())
+            client: SocketClient = await connectProtocol(self.endpoint, SocketClient())
             client.closed.addTimeout(10, self.reactor)
             await send(client.transport, before + case.sent + CANARY)
             await client.closed

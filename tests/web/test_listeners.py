@@ -18,7 +18,6 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFrom
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogLevel, capturedLogs, formatEvent
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 
@@ -29,8 +28,8 @@ from errklein.web.site import Site
 from errklein.web.tls import generate_certificate
 from errklein.webhooks import webhook
 from tests import needs_network
-from tests.web.authority import Authority, TLSPair, certificate_of
-from tests.web.kit import hooks_of, request, status_of
+from tests.authority import Authority, TLSPair, certificate_of
+from tests.web.kit import SocketClient, hooks_of, request, status_of
 
 
 class Hello:
@@ -47,20 +46,6 @@ class Hello:
     @webhook
     def blocking(self, payload: Any) -> str:
         return "from a thread"
-
-
-class Collector(Protocol):
-    """Collects what a server sends until it closes."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.closed: Deferred[bytes] = Deferred()
-
-    def dataReceived(self, data: bytes) -> None:
-        self.data += data
-
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
-        self.closed.callback(self.data)
 
 
 class DescriptionTests(SynchronousTestCase):
@@ -215,10 +200,10 @@ class ListeningTests(TestCase):
         [address] = self.web.listeners.addresses(description)
         return int(address.port)  # type: ignore[attr-defined]
 
-    async def client(self, port: int) -> Collector:
+    async def client(self, port: int) -> SocketClient:
         """A connection of a client."""
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
-        return await connectProtocol(endpoint, Collector())  # type: ignore[no-any-return]
+        return await connectProtocol(endpoint, SocketClient())  # type: ignore[no-any-return]
 
     async def test_requests(self) -> None:
         """To every kind of handler, with a large answer too."""
@@ -305,7 +290,7 @@ class ListeningTests(TestCase):
         response = b""
         while b"\r\n\r\n" not in response:
             await _turn(self.reactor)
-            response = client.data
+            response = client.received
         self.assertTrue(response.startswith(b"HTTP/1.1 413"))
         client.transport.abortConnection()  # type: ignore[attr-defined]
         await client.closed
@@ -314,7 +299,7 @@ class ListeningTests(TestCase):
         """Requests come over it too."""
         path = self.mktemp()[-60:].replace("/", "_")
         await self.web.listeners.open(f"unix:{path}")
-        client = await connectProtocol(UNIXClientEndpoint(self.reactor, path), Collector())
+        client = await connectProtocol(UNIXClientEndpoint(self.reactor, path), SocketClient())
         assert client.transport is not None
         client.transport.write(request("GET", "/hello", b"", "Connection: close"))
         self.assertTrue((await client.closed).endswith(b"hello "))
@@ -372,7 +357,7 @@ class ListeningTests(TestCase):
         )
         too_large = request("POST", "/hello", b"", f"Content-Length: {WebSettings().max_body + 1}")
         for sent, status in ((b"nonsense\r\n\r\n", 400), (too_large + b"x" * 1_000_000, 413)):
-            client: Collector = await connectProtocol(endpoint, Collector())  # type: ignore[arg-type]
+            client: SocketClient = await connectProtocol(endpoint, SocketClient())  # type: ignore[arg-type]
             assert client.transport is not None
             client.transport.write(sent)
             response = await client.closed

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.web import pem
 from errklein.web.pem import CertificateError, PEMFile, identities, read_pem
-from tests.web.authority import Authority, issue, serials
+from tests.authority import Authority, issue, serials
 
 AUTHORITY = Authority()
 BOT = AUTHORITY.issue("bot.example.org")

@@ -8,8 +8,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol
-from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from errklein.running import Runner, WorkerPool
@@ -18,7 +16,7 @@ from errklein.web.streaming import StreamStalled
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.clocks import ThreadClock
-from tests.web.kit import Connection, WebCase, hooks_of, request, status_of
+from tests.web.kit import Connection, SocketClient, WebCase, hooks_of, request, status_of
 
 FROZEN = 1_000_000
 """After so many items a generator gives up, so that a test fails in place of running for ever."""
@@ -400,25 +398,6 @@ class EndingTests(WebCase):
         self.assertEqual(len(self.events.failed), 3)
 
 
-class Client(Protocol):
-    """Collects what the server sends."""
-
-    def __init__(self) -> None:
-        self.received = b""
-        self.answered: Deferred[None] = Deferred()
-        self.closed: Deferred[None] = Deferred()
-
-    def dataReceived(self, data: bytes) -> None:
-        """Called with a part of the answer."""
-        self.received += data
-        if not self.answered.called:
-            self.answered.callback(None)
-
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
-        """Called at the end of the connection."""
-        self.closed.callback(None)
-
-
 class SocketTests(TestCase):
     """The same on a real reactor."""
 
@@ -437,16 +416,16 @@ class SocketTests(TestCase):
         await web.listeners.open("tcp:0:interface=127.0.0.1")
         [address] = web.listeners.addresses("tcp:0:interface=127.0.0.1")
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", address.port)  # type: ignore[attr-defined]
-        streams: list[Client] = []
+        streams: list[SocketClient] = []
         for path in ("/empty", "/thread"):
-            client: Client = await connectProtocol(endpoint, Client())
+            client: SocketClient = await connectProtocol(endpoint, SocketClient())
             client.transport.write(request("GET", path))  # type: ignore[union-attr]
             streams.append(client)
         for _ in range(20):
-            client = await connectProtocol(endpoint, Client())
-            client.answered.addTimeout(10, reactor)
+            client = await connectProtocol(endpoint, SocketClient())
+            client.begun.addTimeout(10, reactor)
             client.transport.write(request("GET", "/quick", b"", "Connection: close"))  # type: ignore[union-attr]
-            await client.answered
+            await client.begun
             self.assertTrue(client.received.endswith(b"quick"))
             await client.closed
         self.assertGreater(plugin.yielded, 0)

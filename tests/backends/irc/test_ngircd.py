@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from errklein.backends.irc import IRCBackend
 from errklein.chat import Message
+from tests.authority import issue
 from tests.backends.irc.listening import Listener, config, logged
 from tests.backends.irc.ngircd import Ngircd, Person, join
 
@@ -257,8 +253,8 @@ class TLSTests(RealServer):
 
     async def start_with_certificate(self, name: str) -> Path:
         """A server whose certificate, for `name`, is its own CA; returns where the certificate is."""
-        certificate, key = self_signed(name)
-        await self.serve(tls=(certificate, key)).wait_until_up(self.reactor)
+        issued = issue(name, authority=True)
+        await self.serve(tls=(issued.pem, issued.key_pem)).wait_until_up(self.reactor)
         return self.server.directory / "cert.pem"
 
     async def test_trusted(self) -> None:
@@ -289,26 +285,3 @@ class TLSTests(RealServer):
         await self.until(lambda: lines)
         self.assertIn("another name", lines[0])
         self.assertEqual(self.listener.told, [])
-
-
-def self_signed(name: str) -> tuple[bytes, bytes]:
-    """A certificate for `name` and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return (
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
