@@ -17,11 +17,11 @@ from twisted.logger import globalLogPublisher
 from errklein.compat import core_backends
 from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.storages.bootstrap import restore_bot_from_backup
+from errklein.compat.storages.shelves import shelves_to_import
 from errklein.config import Config, ConfigError, load_config
 from errklein.config.settings import SETTINGS
 from errklein.logs import Destinations, bridge_stdlib
 from errklein.logs.records import FormattedByLogging
-from errklein.plugins.storages import shelves_to_import
 from errklein.running.reactor_thread import reactor_thread
 from errklein.service.data_directory import DataDirectory
 from errklein.service.sentry import start_sentry

@@ -14,6 +14,7 @@ from errklein.commands.access import is_admin_by_default
 from errklein.commands.registry import CommandRegistry
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages.finding import check_storage
+from errklein.compat.storages.shelves import database_of, shelves_to_import
 from errklein.config import Config, ConfigError
 from errklein.config.warnings import doubts
 from errklein.logs import escape
@@ -21,7 +22,6 @@ from errklein.plugins.blocked_reactor import reactor_warnings
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import State
-from errklein.plugins.storages import database_of, shelves_to_import
 from errklein.plugins.unknown_names import unknown_names
 from errklein.running import Placement, decision
 from errklein.running.reactors import install_asyncio_reactor

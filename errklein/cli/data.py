@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from errklein.compat.storages.finding import check_storage, make_storage
+from errklein.compat.storages.shelves import database_of
+from errklein.compat.stored_classes import STORED_VALUES
+from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import Config
 from errklein.logs import escape
-from errklein.plugins.storages import database_of
-from errklein.plugins.stored_classes import STORED_VALUES
-from errklein.plugins.stored_names import NameJudge, plugs_of
 from errklein.ports import Storage
 from errklein.service.data_directory import DataDirectory
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue

@@ -67,8 +67,8 @@ def stand_in_for(name: str) -> None:
 
 
 def step_aside(name: str) -> None:
-    """Stop providing the package of that name, so that later imports get the one that has been installed meanwhile."""
-    if sys.modules.get(name) is sys.modules.get(FACADES[name]):
+    """Stop providing the package of that name, if it is provided, so that later imports get the one that has been installed meanwhile."""
+    if name in FACADES and sys.modules.get(name) is sys.modules.get(FACADES[name]):
         sys.modules.pop(name, None)
 
 

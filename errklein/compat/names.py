@@ -185,7 +185,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "try_decode_json": "errklein.compat.wsview:try_decode_json",
     },
     "errbot.plugin_info": {
-        "PluginInfo": "errklein.plugins.plugin_info:PluginInfo",
+        "PluginInfo": "errklein.compat.plugin_info:PluginInfo",
     },
     "errbot.plugin_manager": {
         "BL_PLUGINS": "errklein.compat.plugin_manager:BL_PLUGINS",
@@ -197,7 +197,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "PluginConfigurationException": "errklein.compat.plugin_manager:PluginConfigurationException",
         "check_errbot_version": "errklein.compat.plugin_manager:check_errbot_version",
         "check_python_plug_section": "errklein.compat.plugin_manager:check_python_plug_section",
-        "install_packages": "errklein.plugins.distributions:install_packages",
+        "install_packages": "errklein.compat.requirements:install_packages",
     },
     # What is in it are the modules of plugins; see errklein.compat.plugin_modules.
     "errbot.plugins": {},
@@ -229,7 +229,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "REPO_INDEX": "errklein.plugins.repos.manager:REPO_INDEX",
         "RepoEntry": "errklein.plugins.repos.index:RepoEntry",
         "RepoException": "errklein.plugins.repos.manager:RepoException",
-        "check_dependencies": "errklein.plugins.repos.manager:check_dependencies",
+        "check_dependencies": "errklein.compat.requirements:check_dependencies",
         "human_name_for_git_url": "errklein.plugins.repos.manager:human_name_for_git_url",
     },
     "errbot.cli": {

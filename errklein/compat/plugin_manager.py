@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from errklein.compat.plugin_info import PluginInfo
 from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.dependencies import activation_order
@@ -22,7 +23,6 @@ from errklein.plugins.plugin import (
     PluginActivationException,
     PluginConfigurationException,
 )
-from errklein.plugins.plugin_info import PluginInfo
 from errklein.plugins.plugin_names import plugin_name
 from errklein.plugins.requirements import ERRBOT_VERSION, parse_errbot_version
 

@@ -19,9 +19,9 @@ def publish(name: str, module: ModuleType) -> None:
     setattr(import_module(_PACKAGE_HERE), name, module)
 
 
-def withdraw(name: str, module: ModuleType | None) -> None:
+def withdraw(name: str, module: ModuleType) -> None:
     """Forget the name, if it leads to the module."""
-    if module is not None and sys.modules.get(f"{_PACKAGE_HERE}.{name}") is module:
+    if sys.modules.get(f"{_PACKAGE_HERE}.{name}") is module:
         for package in (_PACKAGE, _PACKAGE_HERE):
             sys.modules.pop(f"{package}.{name}", None)
         vars(import_module(_PACKAGE_HERE)).pop(name, None)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from errklein.plugins.environment import applies, installed_version, requirements_of
-from errklein.plugins.packages import InstallError, PackageDirectory, RequirementConflict, active_directory, conflict
+from errklein.plugins.packages import InstallError, PackageDirectory, RequirementConflict, conflict
 from errklein.plugins.requirement_files import RequirementFile, RequirementLine, UnreadableRequirements
 
 if TYPE_CHECKING:
@@ -111,28 +110,6 @@ def above(directory: Path, tops: Iterable[Path]) -> list[Path]:
         if top in chain:
             return chain[: chain.index(top) + 1]
     return [directory]
-
-
-def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
-    """Install the requirements of the file for the bot of this process; returns sys.exc_info() if that fails, else None."""
-    try:
-        packages = active_directory()
-        if packages is None:
-            raise InstallError(f"{req_path} can't be installed: no bot runs, so BOT_DATA_DIR is unknown")
-        packages.install(RequirementFile.read(Path(req_path)))
-    except (InstallError, UnreadableRequirements) as error:
-        return type(error), error, error.__traceback__
-    return None
-
-
-def check_dependencies(req_path: Path) -> tuple[str | None, list[str]]:
-    """What is missing of what the file asks for: a sentence with all of it, or None, and the lines."""
-    path = Path(req_path)
-    if not path.is_file():
-        return None, []
-    examined = examine(RequirementFile.read(path))
-    missing = [line.name_and_versions for line in (*examined.missing, *examined.conflicts)]
-    return (f"{path} needs what isn't installed: {', '.join(missing)}" if missing else None), missing
 
 
 def _has_extras(requirement: Requirement, seen: frozenset[str] = frozenset()) -> bool:

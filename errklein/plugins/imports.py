@@ -7,7 +7,7 @@ from the plugin's name alone, since stored objects remember them.
 What `import helper` means in a plugin is decided when the module that says it is compiled:
 
 - the standard library's modules are always themselves, as in errbot, where a plugin's directory comes last;
-- `errbot` and `flask` are errklein's own modules of these names, installed or not;
+- packages that errklein provides are errklein's own modules, installed or not (`provide`: `errbot` and `flask`);
 - else a file or package beside the `.plug` file comes first. errbot takes what is installed, so that a plugin with a
   `utils.py` breaks when any distribution brings a `utils` too. It differs for a plugin `jira.py` that says `import
   jira`: no module needs itself, so what is installed is meant. The same goes for a mere directory, without
@@ -28,7 +28,7 @@ import ast
 import importlib
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -48,8 +48,6 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from errklein.compat.names import FACADES
-from errklein.compat.plugin_modules import publish, withdraw
 from errklein.plugins.import_rewriting import rewrite_imports
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
@@ -64,6 +62,7 @@ __all__ = [
     "meant_by",
     "package_of",
     "plugin_class",
+    "provide",
     "share_with_tests",
     "unload",
     "unshare",
@@ -112,7 +111,9 @@ def unload(plug: PlugFile) -> None:
     package = package_of(plug)
     with _lock:
         _finder.homes.pop(package, None)
-        withdraw(plug.module, sys.modules.get(f"{package}.{plug.module}"))
+        module = sys.modules.get(f"{package}.{plug.module}")
+        if module is not None:
+            _finder.unloaded(plug.module, module)
         _put(package, {})
 
 
@@ -125,6 +126,16 @@ def know_neighbours(directories: Iterable[Path]) -> None:
                 if entry.suffix in SOURCE_SUFFIXES or (entry / "__init__.py").is_file():
                     neighbours.setdefault(entry.stem, str(directory))
     _finder.neighbours = neighbours
+
+
+def provide(
+    packages: Mapping[str, str], loaded: Callable[[str, ModuleType], None], unloaded: Callable[[str, ModuleType], None]
+) -> None:
+    """Let the packages of these names, in plugins, be those of other names.
+
+    `loaded` and `unloaded` are called with the name of a plugin's module and the module.
+    """
+    _finder.provided, _finder.loaded, _finder.unloaded = packages, loaded, unloaded
 
 
 def share_with_tests() -> None:
@@ -147,7 +158,7 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
     _put(home.package, {home.package: _empty_package(home)})
     try:
         module = importlib.import_module(home.main)
-        publish(home.module, module)
+        _finder.loaded(home.module, module)
         return module
     except BaseException as error:
         if home_before is None:
@@ -200,8 +211,8 @@ class _Home:
 
     def redirect(self, importer: str, name: str) -> str | None:
         """What the top-level name `name` leads to in the module `importer`; None if nowhere else than usual."""
-        if name in FACADES:
-            return FACADES[name]
+        if name in _finder.provided:
+            return _finder.provided[name]
         if name in _NEVER_BESIDE:
             return None
         target = f"{self.package}.{name}"
@@ -270,6 +281,10 @@ class _PluginLoader(SourceFileLoader):
         return code
 
 
+def _ignore(name: str, module: ModuleType) -> None:
+    """Nothing happens when a plugin's module is loaded or unloaded."""
+
+
 class _PluginFinder(MetaPathFinder):
     """Finds the packages of loaded plugins and the modules in them, by their full names, and no others."""
 
@@ -277,6 +292,9 @@ class _PluginFinder(MetaPathFinder):
         self.homes: dict[str, _Home] = {}
         self.shares = 0
         self.neighbours: dict[str, str] = {}
+        self.provided: Mapping[str, str] = {}
+        self.loaded: Callable[[str, ModuleType], None] = _ignore
+        self.unloaded: Callable[[str, ModuleType], None] = _ignore
 
     def home_of(self, fullname: str) -> _Home | None:
         return self.homes.get(".".join(fullname.split(".", 2)[:2]))

@@ -17,12 +17,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from errklein.compat.facade import step_aside
 from errklein.plugins.environment import applies, installed_version, name_and_version, unfulfilled
 from errklein.plugins.requirement_files import RequirementFile, normalized
 from errklein.plugins.requirements import ERRBOT_VERSION
@@ -46,8 +45,6 @@ _ENVIRONMENT = {"PIP_NO_COLOR": "1", "PIP_USER": "0", "PIP_TARGET": "", "PIP_PRE
 _lock = threading.Lock()
 """Held while any bot of the process installs packages."""
 
-_active: PackageDirectory | None = None
-
 _DONE = ".errklein.json"
 _WANTED = re.compile(
     r"^ +(?:(\S+ \S+) depends on|The user requested(?! \(constraint\))) (([\w.-]*\w).*)$", re.MULTILINE
@@ -64,16 +61,18 @@ class RequirementConflict(InstallError):
 
 
 class PackageDirectory:
-    """The packages in a data directory for this version of Python. Its methods block: they are for threads."""
+    """The packages in a data directory for this version of Python. Its methods block: they are for threads.
 
-    def __init__(self, data_dir: Path) -> None:
+    `installed` is called with the normalized name of each distribution that was installed.
+    """
+
+    def __init__(self, data_dir: Path, installed: Callable[[str], None] = lambda name: None) -> None:
+        self._installed = installed
         self.parent = data_dir.absolute() / "packages"
         self.path = self.parent / f"py{sys.version_info.major}.{sys.version_info.minor}"
 
     def activate(self) -> None:
         """Add the packages at the end of `sys.path`, if there are any."""
-        global _active
-        _active = self
         if self.path.is_dir():
             # This also processes .pth files, which some namespace packages need.
             site.addsitedir(str(self.path.resolve()))
@@ -135,8 +134,8 @@ class PackageDirectory:
                 raise self._explained(requirements, error) from error
             self._adopt()
         self.activate()
-        if any(normalized(item["metadata"]["name"]) == "flask" for item in plan):
-            step_aside("flask")
+        for item in plan:
+            self._installed(normalized(item["metadata"]["name"]))
         self._note_done(requirements)
 
     def _resolved(self, requirements: RequirementFile, work: Path, deadline: float) -> list[Mapping[str, Any]]:
@@ -222,11 +221,6 @@ class PackageDirectory:
         file = self.path / _DONE
         done = {**self._done(), str(requirements.path): _digest(requirements)}
         _write(file.with_suffix(".new"), [json.dumps(done)]).replace(file)
-
-
-def active_directory() -> PackageDirectory | None:
-    """The directory of the bot that was created last in this process; None if there was none."""
-    return _active
 
 
 def conflict(requires: str, name: str, there: str, place: object, packages: PackageDirectory) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
+from errklein.compat.storages.shelves import settle_shelves, shelves_to_import
 from errklein.config import load_config
-from errklein.plugins.storages import settle_shelves, shelves_to_import
 from errklein.service.data_directory import DataDirectory
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
 from errklein.storage.backup import write_backup

@@ -10,13 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd
+from errklein.compat.plugin_info import PluginInfo
 from errklein.compat.plugin_manager import (
     IncompatiblePluginException,
     PluginActivationException,
     check_errbot_version,
     check_python_plug_section,
 )
-from errklein.plugins.plugin_info import PluginInfo
 from errklein.testing import TestBot
 
 

@@ -14,9 +14,7 @@ from errklein.plugins import packages
 from errklein.plugins.distributions import (
     Requirements,
     above,
-    check_dependencies,
     examine,
-    install_packages,
     requirement_files,
 )
 from errklein.plugins.packages import PackageDirectory, RequirementConflict
@@ -79,17 +77,6 @@ class ExamineTests(SynchronousTestCase):
         except (UnreadableRequirements, UnicodeEncodeError):
             return
         self.assertLessEqual(sum(map(len, found)), len(text.splitlines()) + 1)
-
-    def test_errbot_shape(self) -> None:
-        """`check_dependencies` gives a sentence and the lines; what errklein provides is never missing."""
-        file = Path(self.mktemp())
-        self.assertEqual(check_dependencies(file), (None, []))
-        file.write_text("errbot==6.1.9\nflask<2\n")
-        self.assertEqual(check_dependencies(file), (None, []))
-        file.write_text("no-such-thing\ntwisted<1\n")
-        told, missing = check_dependencies(file)
-        self.assertIn("no-such-thing", told or "")
-        self.assertEqual(missing, ["no-such-thing", "twisted<1"])
 
 
 class PlacesTests(SynchronousTestCase):
@@ -196,10 +183,3 @@ class SettleTests(SynchronousTestCase):
         """A data directory that can't be written to is told in one line."""
         self.packages.parent.parent.write_text("a file")
         self.assertIn(f"{self.packages.parent}", self.settle("no-such-thing\n"))
-
-    def test_without_a_bot(self) -> None:
-        """`install_packages` returns what went wrong, as sys.exc_info() has it."""
-        with mock.patch.object(packages, "_active", None):
-            failed = install_packages(self.file)
-        assert failed is not None
-        self.assertIn("BOT_DATA_DIR", str(failed[1]))

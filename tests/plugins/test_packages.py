@@ -12,9 +12,9 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.facade import stand_in_for
+from errklein.compat.facade import stand_in_for, step_aside
+from errklein.compat.requirements import install_packages
 from errklein.plugins import packages
-from errklein.plugins.distributions import install_packages
 from errklein.plugins.packages import InstallError, PackageDirectory, RequirementConflict
 from errklein.plugins.requirement_files import RequirementFile
 from errklein.testing import TestBot
@@ -33,12 +33,11 @@ class PackagesTestCase(SynchronousTestCase):
         self.plugins, self.wheels, self.data = top / "plugins", top / "wheels", top / "data"
         for directory in (self.plugins, self.wheels, self.data):
             directory.mkdir(parents=True)
-        self.packages = PackageDirectory(self.data)
+        self.packages = PackageDirectory(self.data, installed=step_aside)
         environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels), "PIP_CONFIG_FILE": os.devnull}
         for patch in (
             mock.patch.dict(os.environ, environment),
             mock.patch.object(sys, "path", list(sys.path)),
-            mock.patch.object(packages, "_active", None),
         ):
             patch.start()
             self.addCleanup(patch.stop)

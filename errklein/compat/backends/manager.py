@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from errklein.compat.plugin_info import PluginInfo
 from errklein.compat.utils import collect_roots, entry_point_plugins
 from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.imports import load_module
 from errklein.plugins.plug_file import PlugError, PlugFile
 from errklein.plugins.plugin_class import plugin_class
-from errklein.plugins.plugin_info import PluginInfo
 
 GROUP = "errbot.backend_plugins"
 

@@ -10,8 +10,8 @@ from errklein.compat import core_storage
 from errklein.compat.storages.base import StoragePluginBase
 from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin
 from errklein.compat.storages.finding import load_storage_class
-from errklein.plugins.stored_classes import STORED_VALUES
-from errklein.plugins.stored_names import NameJudge, plugs_of
+from errklein.compat.stored_classes import STORED_VALUES
+from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.storage import StorageError
 from errklein.storage.errbot_backup import read_any_backup
 from errklein.storage.restoring import check_rows

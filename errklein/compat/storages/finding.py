@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from errklein.compat.storages.base import StoragePluginBase
+from errklein.compat.storages.shelves import database_of
 from errklein.compat.storages.third_party import ThirdPartyStorage
+from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import Config, ConfigError
 from errklein.config.settings import STORAGES
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
@@ -15,8 +17,6 @@ from errklein.plugins.imports import load_module
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugError, PlugFile
 from errklein.plugins.plugin_class import plugin_class
-from errklein.plugins.storages import database_of
-from errklein.plugins.stored_classes import STORED_VALUES
 from errklein.ports import Storage
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
 

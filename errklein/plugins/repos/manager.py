@@ -15,7 +15,6 @@ from typing import IO, Any
 
 from twisted.logger import Logger
 
-from errklein.plugins.distributions import check_dependencies
 from errklein.plugins.repos import index
 from errklein.plugins.repos.downloads import download
 from errklein.plugins.repos.git import git_clone, git_pull, go_back, head
@@ -42,7 +41,6 @@ __all__ = [
     "BotRepoManager",
     "RepoEntry",
     "RepoException",
-    "check_dependencies",
     "human_name_for_git_url",
 ]
 

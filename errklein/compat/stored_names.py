@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from errklein.compat.stored_classes import is_backend, module_of_plugin, value_class_name
 from errklein.config import Config
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.plug_file import PlugError, PlugFile
-from errklein.plugins.stored_classes import is_backend, module_of_plugin, value_class_name
 from errklein.storage.restoring import Verdict
 from errklein.storage.standard_names import is_standard
 

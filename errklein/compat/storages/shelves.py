@@ -6,8 +6,8 @@ import shlex
 from contextlib import closing
 from pathlib import Path
 
+from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import Config
-from errklein.plugins.stored_classes import STORED_VALUES
 from errklein.ports import Storage
 from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage, StorageError
 from errklein.storage.importing import imported_shelves, is_settled, settle, unimported

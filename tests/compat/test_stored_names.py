@@ -6,11 +6,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import load_config
-from errklein.plugins.stored_names import NameJudge, plugs_of
 from errklein.storage.pickle_names import names_in
 from errklein.storage.restoring import Verdict
-from tests.plugins.test_stored_classes import MODULE
+from tests.compat.test_stored_classes import MODULE
 from tests.processes import write_plugin
 from tests.storage.hostile_pickles import hostile_pickles
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.compat.plugin_info import PluginInfo
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin_info import PluginInfo
 
 PLUG = """
 [Core]

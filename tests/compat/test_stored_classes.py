@@ -15,10 +15,10 @@ from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupan
 from errklein.backends.text.identifiers import TextPerson
 from errklein.chat import Card, Message, Presence, Reaction
 from errklein.compat import holder
+from errklein.compat.stored_classes import STORED_VALUES, VALUE_CLASSES, find_class, find_restored_class
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.stored_classes import STORED_VALUES, VALUE_CLASSES, find_class, find_restored_class
 from errklein.storage import SQLiteStorage, UnreadableValue
 from errklein.storage.pickling import dumps
 from tests.storage.hostile_pickles import hostile_pickles

@@ -1,0 +1,21 @@
+"""Tests for errbot's functions for requirement files that need no bot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.compat import holder
+from errklein.compat.requirements import install_packages
+
+
+class InstallPackagesTests(SynchronousTestCase):
+    """`install_packages` without a bot."""
+
+    def test_without_a_bot(self) -> None:
+        """`install_packages` returns what went wrong, as sys.exc_info() has it."""
+        self.patch(holder, "bot", None)
+        failed = install_packages(Path("requirements.txt"))
+        assert failed is not None
+        self.assertIn("BOT_DATA_DIR", str(failed[1]))
