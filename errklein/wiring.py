@@ -54,7 +54,8 @@ def wire(
 
     def make_bot() -> Bot:
         # By now the process has given up root's rights: what is in the data directory may be imported.
-        PackageDirectory(Path(config.BOT_DATA_DIR)).activate()
+        packages = PackageDirectory(Path(config.BOT_DATA_DIR), installed=compat.step_aside)
+        packages.activate()
         compat.install()
         storage = make_storage(config)
         try:
@@ -74,6 +75,7 @@ def wire(
             plugin_pool=WorkerPool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE, overdue=5.0, spare=100),
             backends={name: make_backend(reactor, view) for name, view in config.networks.items()},
             plugin_roots=[Path(directory) for directory in config.directories("BOT_EXTRA_PLUGIN_DIR")],
+            packages=packages,
             ended=ended or reactor.stop,
             restart=restart,
         )

@@ -32,6 +32,10 @@ from errklein.dispatch.dispatcher import Dispatcher
 from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.plugins.botflow import BotFlow, build_flows
 from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.plugins.distributions import Requirements
+from errklein.plugins.execution import PluginExecution
+from errklein.plugins.loading import Loader
+from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin_names import plugin_name
 from errklein.plugins.repos.manager import BotRepoManager
 from errklein.plugins.store_mixin import StoreMixin
@@ -67,6 +71,7 @@ class Bot(Keeping, Hearing):
         backends: Mapping[str, Backend],
         plugin_roots: Iterable[Path] = (),
         plugin_classes: Iterable[type[BotPlugin]] = (),
+        packages: PackageDirectory | None = None,
         ended: Callable[[], None] = lambda: None,
         restart: Callable[[], None] = cannot_restart,
     ) -> None:
@@ -82,7 +87,13 @@ class Bot(Keeping, Hearing):
         self.filters = FilterRegistry()
         self.waits = ThreadWaits(reactor)
         self.startup_time = datetime.now()
-        self.plugin_manager = BotPluginManager(self)
+        self.packages = packages or PackageDirectory(Path(config.BOT_DATA_DIR))
+        self.packages.activate()
+        execution = PluginExecution(reactor, runner, plugin_pool)
+        requirements = Requirements(self.packages, config.AUTOINSTALL_DEPS)
+        loader = Loader(execution, config, lambda cls, name: cls(self, name=name), requirements)
+        self.plugin_manager = BotPluginManager(storage, config, execution, loader, web.routes, self.tell_admins)
+        self.plugin_manager.waits = self.waits
         self.repo_manager = BotRepoManager(storage, self.plugins_directory, config.BOT_PLUGIN_INDEXES)
         self.disclosure = Disclosure(self)
         self.dispatcher = Dispatcher(self)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from errklein.commands.flows import FlowRoot
+from errklein.plugins.host import PluginHost
 from errklein.plugins.plugin_names import plugin_name
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
 
 
 class BotFlow:
@@ -19,7 +17,7 @@ class BotFlow:
     Each method is called with a FlowRoot when the flows are activated.
     """
 
-    def __init__(self, bot: Bot, name: str | None = None) -> None:
+    def __init__(self, bot: PluginHost, name: str | None = None) -> None:
         self._bot = bot
         self._name = name or type(self).__name__
         self.is_activated = False

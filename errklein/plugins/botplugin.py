@@ -6,18 +6,16 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import ismethod
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from errklein.chat import ONLINE, Card, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.commands import Command
 from errklein.plugins.configuration_check import recurse_check_structure
+from errklein.plugins.host import PluginHost
 from errklein.plugins.plugin_names import plugin_name
 from errklein.plugins.pollers import Pollers
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running.threads import on_reactor_soon
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
 
 
 class BotPlugin(StoreMixin):
@@ -30,7 +28,7 @@ class BotPlugin(StoreMixin):
     config: Any
     """The configuration from `configure`; as on errbot, the attribute is missing before its first call."""
 
-    def __init__(self, bot: Bot, name: str | None = None) -> None:
+    def __init__(self, bot: PluginHost, name: str | None = None) -> None:
         super().__init__()
         self._bot = bot
         self._name = name or type(self).__name__

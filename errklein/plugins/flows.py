@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from errklein.plugins.botflow import BotFlow
 from errklein.plugins.discovery import find_plug_files
+from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin import LEAST, RAISED, TIMEOUT, PluginError, PluginTimeout, UnknownPlugin, as_raised
+from errklein.plugins.plugin import PluginError, PluginTimeout, UnknownPlugin
 from errklein.plugins.plugin_class import plugin_class
-from errklein.running.timeouts import Deadline, TimedOut, result_within
+from errklein.running.timeouts import Deadline, TimedOut
 from errklein.text.masking import masker
 
-if TYPE_CHECKING:
-    from errklein.bot import Bot
-
-T = TypeVar("T")
+_LOADING = "loading flows"
 
 
 class FlowFiles:
@@ -33,18 +29,19 @@ class FlowFiles:
 
     log = Logger()
 
-    def __init__(self, bot: Bot) -> None:
+    def __init__(self, execution: PluginExecution, make: PluginFactory) -> None:
         self.flows: dict[str, BotFlow] = {}
         self._files: dict[str, PlugFile] = {}
-        self._bot = bot
+        self._execution = execution
+        self._make = make
         self.faults: set[str] = set()
         """The problems that contain the text of an exception of a file's code."""
 
     async def load(self, roots: Iterable[Path], activate: bool = True) -> dict[Path, str]:
         """Load, and activate, the flows below `roots` that aren't there yet; returns what went wrong, by file."""
-        found = await self._in_thread(partial(find_plug_files, list(roots), suffix=".flow"))
+        found = await self._execution.in_thread(partial(find_plug_files, list(roots), suffix=".flow"), _LOADING)
         problems = {}
-        deadline = Deadline(self._bot.reactor, TIMEOUT, LEAST)
+        deadline = self._execution.deadline()
         for path in found:
             try:
                 warning = await self._find(path, activate, deadline)
@@ -56,25 +53,22 @@ class FlowFiles:
                     problems[path] = warning
         return problems
 
-    async def activate(self, name: str, within: float = TIMEOUT) -> None:
+    async def activate(self, name: str, within: float | None = None) -> None:
         """Activate the flows. Raises PluginTimeout if `activate` doesn't return within `within` seconds; it goes on then."""
         flows = self._named(name)
         if flows.is_activated:
             raise PluginError(f"{name} is already activated.")
-        activated = self._bot.runner.run(flows.activate, pool=self._bot.plugin_pool).addErrback(as_raised)
+        activated = self._execution.run(flows.activate)
         try:
-            await result_within(self._bot.reactor, within, activated)
-        except TimedOut:
-            activated.addErrback(partial(self.log.failure, "The flows {name} could not be activated", name=name))
-            raise PluginTimeout(
-                f"{name}.activate has not returned after {within:.3g} s. It continues in the background."
-            ) from None
+            await self._execution.in_time(activated, f"{name}.activate", within, "It continues in the background.")
+        except PluginTimeout:
+            raise
         except RAISED as error:
-            self._bot.remove_flows_from(flows)
+            BotFlow.deactivate(flows)
             self.log.failure("The flows {name} could not be activated", name=name)
             raise PluginError(f"The flows {name} could not be activated: {masker(str(error))}") from error
 
-    async def deactivate(self, name: str, within: float = TIMEOUT) -> None:
+    async def deactivate(self, name: str, within: float | None = None) -> None:
         """Deactivate the flows, and end those that are running.
 
         Raises PluginTimeout if `deactivate` doesn't return within `within` seconds; the flows are inactive then, too.
@@ -82,18 +76,16 @@ class FlowFiles:
         flows = self._named(name)
         if not flows.is_activated:
             raise PluginError(f"{name} is already deactivated.")
-        raised = "The flows {name} raised while they were deactivated"
-        deactivated = self._bot.runner.run(flows.deactivate, pool=self._bot.plugin_pool).addErrback(as_raised)
+        deactivated = self._execution.run(flows.deactivate)
         try:
-            await result_within(self._bot.reactor, within, deactivated)
-        except TimedOut:
-            deactivated.addErrback(partial(self.log.failure, raised, name=name))
+            await self._execution.in_time(
+                deactivated, f"{name}.deactivate", within, "The flows have been removed nevertheless."
+            )
+        except PluginTimeout:
             BotFlow.deactivate(flows)
-            raise PluginTimeout(
-                f"{name}.deactivate has not returned after {within:.3g} s. The flows have been removed nevertheless."
-            ) from None
+            raise
         except RAISED:
-            self.log.failure(raised, name=name)
+            self.log.failure("The flows {name} raised while they were deactivated", name=name)
             BotFlow.deactivate(flows)
         flows.is_activated = False
 
@@ -102,18 +94,18 @@ class FlowFiles:
         for name, file in list(self._files.items()):
             if file.path.is_relative_to(directory):
                 if self.flows[name].is_activated:
-                    await self._deactivate_quietly(name, TIMEOUT)
+                    await self._deactivate_quietly(name)
                 del self.flows[name], self._files[name]
-                await self._in_thread(partial(unload, file))
+                await self._execution.in_thread(partial(unload, file), _LOADING)
 
-    async def stop(self, patience: float) -> None:
-        """Deactivate all flows; waits at most `patience` seconds in total for those that hang."""
-        deadline = Deadline(self._bot.reactor, patience)
+    async def stop(self, within: float) -> None:
+        """Deactivate all flows; waits at most `within` seconds in total for those that hang."""
+        deadline = Deadline(self._execution.reactor, within)
         for name, flows in self.flows.items():
             if flows.is_activated:
                 await self._deactivate_quietly(name, deadline.left)
 
-    async def _deactivate_quietly(self, name: str, within: float) -> None:
+    async def _deactivate_quietly(self, name: str, within: float | None = None) -> None:
         try:
             await self.deactivate(name, within)
         except PluginTimeout as error:
@@ -127,7 +119,7 @@ class FlowFiles:
 
     async def _find(self, path: Path, activate: bool, deadline: Deadline) -> str:
         """Load, and activate, the flows in the file; returns a warning, if there is something to warn of."""
-        file = await self._in_thread(partial(PlugFile.load, path))
+        file = await self._execution.in_thread(partial(PlugFile.load, path), _LOADING)
         known = self._files.get(file.name)
         if known is not None:
             return "" if known.path == path else f"{path}: there are already flows named {file.name}, in {known.path}"
@@ -135,10 +127,9 @@ class FlowFiles:
         if refusal is not None:
             return f"{file.name} can't be used: {refusal} ({path})"
         try:
-            made = self._in_thread(partial(self._make, file))
-            flows, warning = await result_within(self._bot.reactor, deadline.left, made)
+            made = self._execution.in_thread(partial(self._load, file), _LOADING)
+            flows, warning = await self._execution.within(deadline.left, made, f"{path} could not be loaded")
         except TimedOut:
-            made.addErrback(partial(self.log.failure, "{path} could not be loaded", path=str(path)))
             return f"{path}: importing {file.module_path} and creating an instance takes too long"
         except RAISED as error:
             self.log.failure("{path} could not be loaded", path=str(path))
@@ -152,9 +143,6 @@ class FlowFiles:
             await self.activate(file.name, deadline.left)
         return warning or ""
 
-    def _make(self, file: PlugFile) -> tuple[BotFlow, str | None]:
+    def _load(self, file: PlugFile) -> tuple[BotFlow, str | None]:
         cls, warning = plugin_class(load_module(file, fresh=True), BotFlow)
-        return cls(self._bot, name=file.name), warning
-
-    def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
-        return self._bot.plugin_pool.run(lambda: work, name=lambda: "loading flows").addErrback(as_raised)
+        return self._make(cls, file.name), warning

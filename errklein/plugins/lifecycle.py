@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,15 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.plugins.activation import Activation, Activations, current, given_up, still_activating
+from errklein.plugins.activation import Activation, current, given_up, still_activating
+from errklein.plugins.activations import Activations
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.configuration import Configuring
 from errklein.plugins.dependencies import circle, missing
-from errklein.plugins.handover import Handovers
+from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.load_errors import told_of
 from errklein.plugins.loading import Loader
-from errklein.plugins.method_calls import MethodCalls
 from errklein.plugins.plugin import (
-    RAISED,
-    TIMEOUT,
     Plugin,
     PluginActivationException,
     PluginConfigurationException,
@@ -28,41 +27,46 @@ from errklein.plugins.plugin import (
     PluginTimeout,
 )
 from errklein.plugins.plugin_names import plugin_name
-from errklein.plugins.templates import add_templates, broken_templates, remove_templates
+from errklein.plugins.templates import add_templates, check_templates, remove_templates
+from errklein.running.in_flight import InFlightCounter
 from errklein.running.timeouts import TimedOut, result_within
 from errklein.webhooks import Hook, HookDeclaration
 
 if TYPE_CHECKING:
-    from errklein.bot import Bot
+    from errklein.web import Routes
 
 
 class Lifecycle:
     """Leads plugins through their lives. Of these steps, only those of one change may go on at a time.
 
-    A change waits TIMEOUT seconds for plugins' methods. A plugin that is still being activated then is active when that ends,
+    A change waits for plugins' methods until the timeout. A plugin that is still being activated then is active when that ends,
     unless it has been deactivated, reloaded or removed meanwhile. A plugin whose `deactivate` doesn't return in time is
     inactive all the same.
 
-    `stored_configuration` returns the configuration that is stored for a plugin's name; `changed` is called whenever
-    another plugin is active than before.
+    `changed` is called whenever another plugin is active than before; see `Activations` for `tell_admins`.
     """
 
     log = Logger()
 
     def __init__(
-        self, bot: Bot, loader: Loader, stored_configuration: Callable[[str], Any], changed: Callable[[], None]
+        self,
+        execution: PluginExecution,
+        loader: Loader,
+        configuring: Configuring,
+        routes: Routes,
+        changed: Callable[[], None],
+        tell_admins: Callable[[str, str], None],
     ) -> None:
-        self._bot = bot
+        self._execution = execution
         self._loader = loader
         self._plugins = loader.plugins
-        self._configuration = stored_configuration
+        self._configuring = configuring
+        self._routes = routes
         self._changed = changed
         self._order: dict[str, int] = {}
         self._ending: set[BotPlugin] = set()
-        self._calls = MethodCalls(bot)
-        self.configuring = Configuring(bot, self._calls)
-        self.activations = Activations(bot, loader.plugins, self.configuring, stored_configuration, self._begin)
-        self.handovers = Handovers(bot)
+        self._between = InFlightCounter()
+        self.activations = Activations(execution, loader.plugins, configuring, self._begin, tell_admins)
 
     @property
     def order(self) -> list[str]:
@@ -73,14 +77,33 @@ class Lifecycle:
         active = [name for name, plugin in self._plugins.items() if plugin.active]
         return sorted(active, key=lambda name: self._order.get(name, inf))
 
-    async def foresee(self, plugin: Plugin) -> list[str]:
+    def when_settled(self) -> Deferred[None] | None:
+        """Fires when the plugins between two instances have their commands again; None if there is no such plugin."""
+        return self._between.when_none() if self._between.count() else None
+
+    @contextmanager
+    def _replacing(self, plugin: Plugin) -> Iterator[None]:
+        """Requests for the plugin and unknown commands wait, from its old instance's end until its new one works."""
+        self._routes.hold(plugin.name)
+        self._between.enter()
+        try:
+            yield
+        except BaseException:
+            if not plugin.active:
+                self._routes.remove(plugin.name)
+            raise
+        finally:
+            self._routes.release(plugin.name)
+            self._between.leave()
+
+    async def check(self, plugin: Plugin) -> list[str]:
         """What can be known to be wrong with the plugin before it is activated, beside what kept it from being loaded."""
-        foreseen = [missing(plugin, name) for name in plugin.plug.depends_on if name not in self._plugins]
+        problems = [missing(plugin, name) for name in plugin.plug.depends_on if name not in self._plugins]
         if circular := circle(self._plugins, plugin):
-            foreseen.append(circular)
+            problems.append(circular)
         if plugin.instance is not None:
-            foreseen += self._bot.web.routes.refused(hooks_of(plugin.instance))
-        return foreseen + await broken_templates(self._bot, plugin)
+            problems += self._routes.refused(hooks_of(plugin.instance))
+        return problems + await check_templates(self._execution, plugin)
 
     def give_up(self, plugin: Plugin) -> bool:
         """Make the plugin inactive if it is late in its `activate`, or before that; returns whether it is so.
@@ -101,10 +124,10 @@ class Lifecycle:
         plugin = activation.plugin
         cls: Any = type(instance)
         cls.__errdoc__ = cls.__doc__ or plugin.plug.description
-        await add_templates(self._bot, plugin)
+        await add_templates(self._execution, plugin)
         method = "activate"
         try:
-            await self._calls.call(instance, method)
+            await self._execution.call(instance, method)
             if self.activations.is_wanted(activation) and not activation.ended:
                 place = activation.place
                 self._changed()
@@ -112,13 +135,13 @@ class Lifecycle:
                 # it counts as inactive and has no commands, but on errbot, too, its webhooks are answered.
                 if instance.is_activated:
                     self._order[plugin.name] = place
-                self._bot.web.routes.replace(plugin.name, hooks_of(instance), place)
+                self._routes.replace(plugin.name, hooks_of(instance), place)
                 method = "callback_connect"
-                await self._calls.call(instance, method)
+                await self._execution.call(instance, method)
         except RAISED as error:
             if self.activations.is_wanted(activation):
                 self.log.failure("{plugin} could not be activated: {method}", plugin=plugin.name, method=method)
-                self._bot.web.routes.remove(plugin.name)
+                self._routes.remove(plugin.name)
                 await self._end_quietly(plugin, instance)
                 problem = f"{plugin.name} could not be activated: {method}: {told_of(plugin.plug, error)}"
                 raise PluginActivationException(problem) from error
@@ -144,10 +167,10 @@ class Lifecycle:
         except PluginError as error:
             self.log.warn("{error}", error=str(error))
 
-    async def end(self, plugin: Plugin, instance: BotPlugin, within: float = TIMEOUT) -> None:
+    async def end(self, plugin: Plugin, instance: BotPlugin, within: float | None = None) -> None:
         """Deactivate the instance; its storage closes when its last handler has ended.
 
-        Raises PluginTimeout if `deactivate` doesn't return within so many seconds. The plugin is inactive then, too: what it
+        Raises PluginTimeout if `deactivate` doesn't return within so many seconds, by default the timeout. The plugin is inactive then, too: what it
         has registered is removed. Raises PluginError if it is being deactivated already, as when its own `deactivate` asks for it.
         """
         if instance in self._ending:
@@ -158,24 +181,22 @@ class Lifecycle:
         finally:
             self._ending.discard(instance)
 
-    async def _end(self, plugin: Plugin, instance: BotPlugin, within: float) -> None:
+    async def _end(self, plugin: Plugin, instance: BotPlugin, within: float | None) -> None:
         activation = self.activations.of(plugin)
         if activation is not None and activation.instance is instance:
             activation.ended = True
             if activation.late and activation is not current.get():
                 self.activations.let_go(activation)
         overdue: PluginTimeout | None = None
-        deactivated = Deferred.fromCoroutine(self._calls.call(instance, "deactivate"))
+        deactivated = Deferred.fromCoroutine(self._execution.call(instance, "deactivate"))
+        then = "Its commands, webhooks and pollers have been removed."
         try:
-            await result_within(self._bot.reactor, within, deactivated)
-        except TimedOut:
+            await self._execution.in_time(deactivated, f"{plugin.name}.deactivate", within, then)
+        except PluginTimeout as error:
+            overdue = error
             self.activations.stuck[instance] = "deactivate"
-            deactivated.addBoth(self._has_returned, plugin, instance)
+            deactivated.addBoth(lambda _: self.activations.stuck.pop(instance, None))
             BotPlugin.deactivate(instance)
-            overdue = PluginTimeout(
-                f"{plugin.name}.deactivate has not returned after {within:.3g} s. Its commands, webhooks and pollers have "
-                "been removed."
-            )
         except RAISED:
             self.log.failure("{plugin} raised while it was deactivated", plugin=plugin.name)
             BotPlugin.deactivate(instance)
@@ -184,12 +205,6 @@ class Lifecycle:
             if plugin.instance is instance:
                 plugin.problem = str(overdue)
             raise overdue
-
-    def _has_returned(self, result: Any, plugin: Plugin, instance: BotPlugin) -> None:
-        """A `deactivate` has returned after its time was over."""
-        self.activations.stuck.pop(instance, None)
-        if isinstance(result, Failure):
-            self.log.failure("{plugin} raised while it was deactivated", result, plugin=plugin.name)
 
     def _is_gone(self, plugin: Plugin, instance: BotPlugin) -> None:
         """The instance is not active any more."""
@@ -204,7 +219,7 @@ class Lifecycle:
             if BotPlugin.is_open_storage(instance) and not instance.is_activated:
                 BotPlugin.close_storage(instance)
 
-        self._bot.runner.when_idle(instance).addCallback(close)
+        self._execution.runner.when_idle(instance).addCallback(close)
 
     async def reload(self, plugin: Plugin) -> None:
         """Make a new instance of the plugin's code as it is now; one that was inactive stays so, unless it was broken.
@@ -223,7 +238,7 @@ class Lifecycle:
             return
         overdue: PluginTimeout | None = None
         # Requests wait from the moment that the old instance stops until the new one has its routes.
-        with self.handovers.between(plugin):
+        with self._replacing(plugin):
             if not self.give_up(plugin):
                 try:
                     await self.end(plugin, old)
@@ -233,18 +248,18 @@ class Lifecycle:
         if overdue is not None:
             raise PluginTimeout(
                 f"{plugin.name} is reloaded and active, but {plugin.name}.deactivate of the old code has not returned after "
-                f"{TIMEOUT:g} s."
+                f"{self._execution.timeout:g} s."
             )
 
     async def use(self, plugin: Plugin, instance: BotPlugin, configuration: Any, store: Callable[[], None]) -> None:
         """Activate the plugin with another configuration, and `store` it; if that fails, the plugin is as before, with the
         stored configuration.
 
-        Raises PluginTimeout if that takes longer than TIMEOUT seconds. The configuration is stored then as soon as the
+        Raises PluginTimeout if that takes longer than the timeout. The configuration is stored then as soon as the
         activation has ended.
         """
-        before = self._configuration(plugin.name)
-        with self.handovers.between(plugin):
+        before = self._configuring.stored(plugin.name)
+        with self._replacing(plugin):
             was_active, problem = plugin.active, plugin.problem
             if was_active:
                 await self.end(plugin, instance)
@@ -257,7 +272,8 @@ class Lifecycle:
                 raise
             except PluginError as error:
                 if not was_active:
-                    await self._calls.in_time(plugin, "configure", self.configuring.configure(plugin, instance, before))
+                    configured = Deferred.fromCoroutine(self._configuring.configure(plugin, instance, before))
+                    await self._execution.in_time(configured, f"{plugin.name}.configure")
                     plugin.problem = problem
                     raise
                 await self.activations.activate(plugin)
@@ -265,10 +281,10 @@ class Lifecycle:
                 raise kind(f"{str(error).rstrip('.')}. The configuration from before is in use again.") from error
             store()
 
-    async def stop_all(self, patience: float, within: float) -> None:
+    async def stop_all(self, each: float, within: float) -> None:
         """Deactivate all plugins, those first that were activated last; fires when all are, after `within` seconds at most.
 
-        They are deactivated one after the other until one takes longer than `patience` seconds. The rest doesn't wait
+        They are deactivated one after the other until one takes longer than `each` seconds. The rest doesn't wait
         any more: what it has to store would be lost.
         """
         for activation in self.activations.under_way:
@@ -279,14 +295,14 @@ class Lifecycle:
             plugin = self._plugins[name]
             # Another plugin's `deactivate`, for which this waits, may deactivate it.
             if plugin.instance is not None and plugin.active and plugin.instance not in self._ending:
-                self._bot.web.routes.remove(name)
+                self._routes.remove(name)
                 ending = Deferred.fromCoroutine(self.end(plugin, plugin.instance, within))
                 ending.addErrback(self._not_deactivated)
                 if slow:
                     slow.append(ending)
                     continue
                 try:
-                    await result_within(self._bot.reactor, patience, ending)
+                    await result_within(self._execution.reactor, each, ending)
                 except TimedOut:
                     self.log.warn("{plugin} takes long to be deactivated; the others aren't kept waiting", plugin=name)
                     slow.append(ending)
@@ -298,7 +314,7 @@ class Lifecycle:
 
     def _at_work(self, plugin: Plugin) -> bool:
         """Whether the plugin is active, or at least has webhooks that are answered."""
-        return plugin.active or any(route.hook.owner == plugin.name for route in self._bot.web.routes.hooks())
+        return plugin.active or any(route.hook.owner == plugin.name for route in self._routes.hooks())
 
 
 def hooks_of(instance: BotPlugin) -> list[Hook]:

@@ -6,33 +6,28 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from errklein.config import Config
 from errklein.plugins.blocked_reactor import reactor_warnings
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.distributions import FILE_NAME, Requirements, above, requirement_files
+from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
 from errklein.plugins.imports import know_neighbours, load_module, package_of, unload
 from errklein.plugins.load_errors import PluginLoadError
-from errklein.plugins.packages import PackageDirectory, RequirementConflict
+from errklein.plugins.packages import RequirementConflict
 from errklein.plugins.plug_file import PlugError, PlugFile
 from errklein.plugins.plugin import (
-    LEAST,
-    RAISED,
-    TIMEOUT,
     IncompatiblePluginException,
     Plugin,
     PluginActivationException,
-    as_raised,
 )
 from errklein.plugins.plugin_class import plugin_class
-from errklein.running.timeouts import Deadline, TimedOut, result_within
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
+from errklein.running.timeouts import Deadline, TimedOut
 
 T = TypeVar("T")
 
@@ -47,16 +42,19 @@ class Loader:
 
     log = Logger()
 
-    def __init__(self, bot: Bot) -> None:
+    def __init__(
+        self, execution: PluginExecution, config: Config, make: PluginFactory, requirements: Requirements
+    ) -> None:
         self.plugins: dict[str, Plugin] = {}
         self.unusable: dict[Path, str] = {}
         self.roots: list[Path] = []
         """Where plugins, and flows, were looked for when the bot started."""
         self._searched: dict[Path, None] = {}
-        self._bot = bot
-        packages = PackageDirectory(Path(bot.bot_config.BOT_DATA_DIR))
-        packages.activate()
-        self._requirements = Requirements(packages, bot.bot_config.AUTOINSTALL_DEPS)
+        self.make = make
+        """Makes instances of plugins and flows."""
+        self._execution = execution
+        self._config = config
+        self._requirements = requirements
 
     async def load_all(self, roots: Iterable[Path]) -> dict[Path, str]:
         """Load the core plugins, those below `roots`, and those of installed distributions.
@@ -89,7 +87,7 @@ class Loader:
             except RequirementConflict as error:
                 conflicts[file.parent] = str(error)
         unmet = {file.parent: problem for file, problem in problems.items() if file.name == FILE_NAME}
-        deadline = Deadline(self._bot.reactor, TIMEOUT, LEAST)
+        deadline = self._execution.deadline()
         for path in found:
             self.unusable.pop(path, None)
             try:
@@ -105,11 +103,11 @@ class Loader:
         self.unusable.update({place.path: str(place) for place in found.unreadable})
         return problems
 
-    def adopt(self, cls: type[BotPlugin]) -> None:
+    def add_class(self, cls: type[BotPlugin]) -> None:
         """Have a plugin that is a class, named as itself and without a .plug file."""
         path = Path(inspect.getfile(cls))
         plugin = self.plugins[cls.__name__] = Plugin(PlugFile(cls.__name__, path.stem, path))
-        plugin.instance = cls(self._bot, name=cls.__name__)
+        plugin.instance = self.make(cls, cls.__name__)
 
     async def load_again(self, plugin: Plugin) -> None:
         """Read the plugin's files again and make a new instance; what can't be used changes nothing."""
@@ -131,7 +129,7 @@ class Loader:
             ]
         except RequirementConflict as error:
             raise PluginActivationException(_refused(plug.name, str(error))) from error
-        await self._load(plugin, plug, Deadline(self._bot.reactor, TIMEOUT), fresh=True)
+        await self._load(plugin, plug, Deadline(self._execution.reactor, self._execution.timeout), fresh=True)
         plugin.notes += [problem for problem in problems if problem]
 
     async def forget(self, plugin: Plugin) -> None:
@@ -148,7 +146,7 @@ class Loader:
 
     async def _find(self, path: Path, deadline: Deadline, conflict: str) -> str:
         plug = await self._in_thread(partial(PlugFile.load, path))
-        chosen = self._bot.bot_config.CORE_PLUGINS
+        chosen = self._config.CORE_PLUGINS
         # A plugin of somebody else's that says so is chosen as the bot's own are, as on errbot.
         is_core = path.parent == CORE_PLUGINS or plug.core
         if is_core and chosen is not None and plug.name not in chosen:
@@ -193,11 +191,10 @@ class Loader:
         Raises PluginActivationException if that fails, or the plugin's code has not returned at the deadline.
         """
         within = deadline.left
-        made = self._in_thread(partial(self._make, plug, fresh), f"loading {plug.name}")
+        made = self._in_thread(partial(self._instantiate, plug, fresh), f"loading {plug.name}")
         try:
-            instance, warning, blocking = await result_within(self._bot.reactor, within, made)
+            instance, warning, blocking = await self._execution.within(within, made, f"{plug.name} could not be loaded")
         except TimedOut:
-            made.addErrback(partial(self.log.failure, "{plugin} could not be loaded", plugin=plugin.name))
             problem = (
                 f"{plug.name} could not be loaded: importing {plug.module_path} and creating an instance has not ended after "
                 f"{within:.3g} s"
@@ -221,14 +218,14 @@ class Loader:
         plugin.notes = [warning] if warning else []
         return warning or ""
 
-    def _make(self, plug: PlugFile, fresh: bool) -> tuple[BotPlugin, str | None, list[str]]:
+    def _instantiate(self, plug: PlugFile, fresh: bool) -> tuple[BotPlugin, str | None, list[str]]:
         # In one go, since going to a thread and back takes longer than most plugins do.
         cls, warning = plugin_class(load_module(plug, fresh=fresh), BotPlugin, plug.name)
-        instance = cls(self._bot, name=plug.name)
+        instance = self.make(cls, plug.name)
         return instance, warning, list(reactor_warnings(instance))
 
     def _in_thread(self, work: Callable[[], T], name: str = "looking for plugins") -> Deferred[T]:
-        return self._bot.plugin_pool.run(lambda: work, name=lambda: name).addErrback(as_raised)
+        return self._execution.in_thread(work, name)
 
 
 def _above_all(path: Path, conflicts: Mapping[Path, str]) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from errklein.config import Config
+from errklein.dispatch.handled_network import network_of_handled_message
 from errklein.plugins.botplugin import BotPlugin, overrides
+from errklein.plugins.configuration import Configuring
+from errklein.plugins.execution import PluginExecution
 from errklein.plugins.flows import FlowFiles
 from errklein.plugins.lifecycle import Lifecycle
 from errklein.plugins.loading import Loader
@@ -28,11 +32,16 @@ from errklein.plugins.plugin_names import plugin_name
 from errklein.plugins.serial_changes import Changes
 from errklein.plugins.status import PluginStatus
 from errklein.plugins.store_mixin import StoreMixin
+from errklein.ports import Storage
 from errklein.running.timeouts import TimedOut, result_within
 from errklein.text.masking import masker, secrets_in
 
 if TYPE_CHECKING:
-    from errklein.bot import Bot
+    from errklein.web import Routes
+
+M = TypeVar("M", bound="PluginManager")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 __all__ = [
     "IncompatiblePluginException",
@@ -46,6 +55,18 @@ CONFIGS = "configs"
 BL_PLUGINS = "bl_plugins"
 
 
+def _change(
+    method: Callable[Concatenate[M, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[M, P], Deferred[T]]:
+    """Make the method a change, of which one is made at a time."""
+
+    @wraps(method)
+    def begin(self: M, /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        return self._changes.make(partial(method, self, *args, **kwargs))
+
+    return begin
+
+
 class PluginManager(StoreMixin):
     """Activates, configures, reloads and deactivates plugins, one change at a time.
 
@@ -56,19 +77,29 @@ class PluginManager(StoreMixin):
 
     log = Logger()
 
-    def __init__(self, bot: Bot) -> None:
-        self._bot = bot
-        self.open_storage(bot.storage, "core")
-        self._loader = Loader(bot)
-        self._plugins = self._loader.plugins
+    def __init__(
+        self,
+        storage: Storage,
+        config: Config,
+        execution: PluginExecution,
+        loader: Loader,
+        routes: Routes,
+        tell_admins: Callable[[str, str], None],
+    ) -> None:
+        self.open_storage(storage, "core")
+        self._config = config
+        self._execution = execution
+        self._loader = loader
+        self._routes = routes
+        self._plugins = loader.plugins
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
         self._callback_order: tuple[str | None, ...] = ()
-        self._lives = Lifecycle(bot, self._loader, self.configuration, self._callbacks.clear)
-        self._activations = self._lives.activations
-        self._configuring = self._lives.configuring
-        self._changes = Changes(bot.reactor)
-        self.status = PluginStatus(bot, self.is_blacklisted, self.configuration)
-        self._flow_files = FlowFiles(bot)
+        self._configuring = Configuring(execution, self.configuration)
+        self._lifecycle = Lifecycle(execution, loader, self._configuring, routes, self._callbacks.clear, tell_admins)
+        self._activations = self._lifecycle.activations
+        self._changes = Changes(execution.reactor)
+        self.status = PluginStatus(execution, self.is_blacklisted, self.configuration)
+        self._flow_files = FlowFiles(execution, loader.make)
 
     # What can be asked
 
@@ -85,7 +116,7 @@ class PluginManager(StoreMixin):
     def active(self) -> list[BotPlugin]:
         """The instances of active plugins, in the order of PLUGINS_CALLBACK_ORDER."""
         instances = {name: plugin.instance for name, plugin in self._plugins.items() if plugin.active}
-        order: list[str | None] = list(self._bot.bot_config.PLUGINS_CALLBACK_ORDER)
+        order: list[str | None] = list(self._config.PLUGINS_CALLBACK_ORDER)
         if None not in order:
             order.append(None)
         rest = [name for name in instances if name not in order]
@@ -97,7 +128,7 @@ class PluginManager(StoreMixin):
 
         Tests replace one of an instance by a mock.
         """
-        order = tuple(self._bot.bot_config.PLUGINS_CALLBACK_ORDER)
+        order = tuple(self._config.PLUGINS_CALLBACK_ORDER)
         if order != self._callback_order:
             self._callback_order = order
             self._callbacks.clear()
@@ -128,7 +159,7 @@ class PluginManager(StoreMixin):
 
     def when_settled(self) -> Deferred[None] | None:
         """Fires when a plugin that is between two instances has its commands again; None if there is no such plugin."""
-        return self._lives.handovers.when_settled()
+        return self._lifecycle.when_settled()
 
     def plugin(self, name: str) -> Plugin:
         """The plugin of that name; raises UnknownPlugin, which lists the names there are."""
@@ -161,30 +192,40 @@ class PluginManager(StoreMixin):
 
     # What can be done
 
-    def load(self, roots: Iterable[Path]) -> Deferred[list[str]]:
+    @_change
+    async def load(self, roots: Iterable[Path]) -> list[str]:
         """Load all plugins and flows below `roots`, and the core plugins, and activate none.
 
         Fires with what went wrong, and with what can be foreseen to go wrong when they are activated.
         """
-        return self._changes.make(partial(self._load_and_foresee, list(roots)))
+        problems = await self._load_all(roots, ())
+        for plugin in self.found:
+            problems += await self._lifecycle.check(plugin)
+        return problems + list((await self._flow_files.load(self._loader.roots, activate=False)).values())
 
-    def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> Deferred[list[str]]:
+    @_change
+    async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[str]:
         """Load all plugins below `roots`, and the core ones, and activate them; fires with what went wrong.
 
         `classes` are plugins too, named as themselves and without a .plug file.
         """
-        return self._changes.make(partial(self._start, list(roots), list(classes)))
+        problems = await self._load_all(roots, classes)
+        problems += await self._activate_rest()
+        return problems + list((await self._flow_files.load(self._loader.roots)).values())
 
-    def add(self, roots: Iterable[Path]) -> Deferred[dict[Path, str]]:
+    @_change
+    async def add(self, roots: Iterable[Path]) -> dict[Path, str]:
         """Load the plugins below `roots` that aren't there yet, and activate none.
 
         Fires with what went wrong, by the file or directory that it is about.
         """
-        return self._changes.make(partial(self._add, list(roots)))
+        roots = list(roots)
+        return await self._loader.load(roots) | await self._flow_files.load(roots)
 
-    def activate_rest(self) -> Deferred[list[str]]:
-        """Activate all plugins that aren't active, except blacklisted ones; fires with what is to be said of it."""
-        return self._changes.make(self._activate_rest)
+    @_change
+    async def activate_rest(self) -> list[str]:
+        """Activate all plugins that aren't active, except blacklisted ones; fires with a line for each problem and notice."""
+        return await self._activate_rest()
 
     def stop(self, within: float = 3.0) -> Deferred[None]:
         """Deactivate all plugins, those first that were activated last; what they raise is logged.
@@ -194,49 +235,83 @@ class PluginManager(StoreMixin):
         """
         return Deferred.fromCoroutine(self._stop(within))
 
-    def activate(self, name: str) -> Deferred[None]:
+    @_change
+    async def activate(self, name: str) -> None:
         """Activate the plugin, and those it depends on before it."""
-        return self._changes.make(partial(self._activate, name))
+        plugin = self.plugin(name)
+        if plugin.active:
+            raise PluginActivationException(f"{name} is already activated.")
+        if plugin.instance is None:
+            await self._loader.load_again(plugin)
+        await self._activations.activate(plugin)
 
-    def deactivate(self, name: str) -> Deferred[None]:
+    @_change
+    async def deactivate(self, name: str) -> None:
         """Deactivate the plugin; its routes and commands are gone when the Deferred fires."""
-        return self._changes.make(partial(self._deactivate, name))
+        try:
+            await self._deactivate(name)
+        except PluginTimeout as error:
+            raise PluginTimeout(f"{error} Reload {name} to activate it again.") from error
 
-    def reload(self, name: str) -> Deferred[None]:
+    @_change
+    async def reload(self, name: str) -> None:
         """Read the plugin's code again and make a new instance; an inactive plugin stays inactive.
 
         Requests that come meanwhile wait. If the new code can't be loaded the old one goes on.
         """
-        return self._changes.make(partial(self._reload, name))
+        await self._lifecycle.reload(self.plugin(name))
 
-    def remove(self, names: Iterable[str]) -> Deferred[None]:
+    @_change
+    async def remove(self, names: Iterable[str]) -> None:
         """Deactivate the plugins and forget them; what they have stored, and their configurations, stay."""
-        return self._changes.make(partial(self._remove, list(names)))
+        _raise(await self._forget(list(names)))
 
     def remove_below(self, directory: Path) -> Deferred[None]:
         """Deactivate and forget the plugins and flows in that directory and below it; what they have stored stays."""
-        return self._changes.make(partial(self._remove_below, directory.absolute()))
+        return self._remove_below(directory.absolute())
 
-    def remove_flows(self, directory: Path) -> Deferred[None]:
+    @_change
+    async def _remove_below(self, directory: Path) -> None:
+        names = [name for name, plugin in self._plugins.items() if plugin.plug.path.is_relative_to(directory)]
+        overdue = await self._forget(names)
+        await self._flow_files.remove_below(directory)
+        self._loader.forget_below(directory)
+        _raise(overdue)
+
+    @_change
+    async def remove_flows(self, directory: Path) -> None:
         """Deactivate and forget the flows whose .flow files are in that directory and below it."""
-        return self._changes.make(partial(self._flow_files.remove_below, directory))
+        await self._flow_files.remove_below(directory)
 
-    def configure(self, name: str, configuration: Any) -> Deferred[None]:
+    @_change
+    async def configure(self, name: str, configuration: Any) -> None:
         """Check, store and apply a plugin's configuration, which activates it; a bad one changes nothing.
 
         If a plugin that it depends on can't be activated, the configuration is stored, and the plugin stays inactive.
         """
-        return self._changes.make(partial(self._configure, name, configuration))
+        plugin = self.plugin(name)
+        instance = self.instance(name)
+        store = partial(self.store_configuration, name, configuration)
+        self._activations.check_settled(plugin)
+        await self._configuring.check(plugin, instance, configuration)
+        if plugin.active and await self._configuring.reconfigured(plugin, instance, configuration):
+            store()
+            return
+        await self._activate_dependencies(plugin, store)
+        await self._lifecycle.use(plugin, instance, configuration, store)
 
     def configuration_template(self, name: str) -> Deferred[Any]:
         """The example of a configuration that the plugin gives; None if it takes none, or could not be loaded."""
-        return Deferred.fromCoroutine(self._template(self.plugin(name)))
+        plugin = self.plugin(name)
+        if plugin.instance is None:
+            return succeed(None)
+        return Deferred.fromCoroutine(self._configuring.template(plugin, plugin.instance))
 
     def store_configuration(self, name: str, configuration: Any) -> None:
         """Keep a configuration that the plugin of that name gets at its next activation; it isn't checked before."""
         # What runs still may have the old one.
-        masker.learn(self._bot, f"{name}: before", secrets_in(self.configuration(name)))
-        masker.learn(self._bot, f"{name}: stored", secrets_in(configuration))
+        masker.learn(self, f"{name}: before", secrets_in(self.configuration(name)))
+        masker.learn(self, f"{name}: stored", secrets_in(configuration))
         self[CONFIGS] = {**self.get(CONFIGS, {}), name: configuration}
 
     def blacklist(self, name: str) -> None:
@@ -250,37 +325,23 @@ class PluginManager(StoreMixin):
 
     # How it is done
 
-    async def _load_all(self, roots: list[Path], classes: Iterable[type[BotPlugin]]) -> list[str]:
+    async def _load_all(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]]) -> list[str]:
         for name, configuration in self.get(CONFIGS, {}).items():
-            masker.learn(self._bot, f"{name}: stored", secrets_in(configuration))
+            masker.learn(self, f"{name}: stored", secrets_in(configuration))
         problems = await self._loader.load_all(roots)
         for cls in classes:
-            self._loader.adopt(cls)
+            self._loader.add_class(cls)
         return list(problems.values())
 
-    async def _load_and_foresee(self, roots: list[Path]) -> list[str]:
-        problems = await self._load_all(roots, ())
-        for plugin in self.found:
-            problems += await self._lives.foresee(plugin)
-        return problems + list((await self._flow_files.load(self._loader.roots, activate=False)).values())
-
-    async def _start(self, roots: list[Path], classes: list[type[BotPlugin]]) -> list[str]:
-        problems = await self._load_all(roots, classes)
-        problems += await self._activate_rest()
-        return problems + list((await self._flow_files.load(self._loader.roots)).values())
-
-    async def _add(self, roots: list[Path]) -> dict[Path, str]:
-        return await self._loader.load(roots) | await self._flow_files.load(roots)
-
     async def _stop(self, within: float) -> None:
-        patience = min(1.0, within / 3)
-        end = self._bot.reactor.seconds() + within
+        timeout = min(1.0, within / 3)
+        end = self._execution.reactor.seconds() + within
         try:
-            await result_within(self._bot.reactor, patience, self._changes.make(_nothing))
+            await result_within(self._execution.reactor, timeout, self._changes.make(_nothing))
         except TimedOut:
             self.log.warn("A plugin is still being changed; the others aren't kept waiting for that")
-        await self._flow_files.stop(patience)
-        await self._lives.stop_all(patience, max(patience, end - self._bot.reactor.seconds()))
+        await self._flow_files.stop(timeout)
+        await self._lifecycle.stop_all(timeout, max(timeout, end - self._execution.reactor.seconds()))
 
     async def _activate_rest(self) -> list[str]:
         found = list(self._plugins.values())
@@ -294,7 +355,7 @@ class PluginManager(StoreMixin):
         said: list[str] = []
         for plugin in found:
             if plugin in blacklisted:
-                command = f"{self._bot.prefix}plugin unblacklist {plugin.name}"
+                command = f"{self._prefix}plugin unblacklist {plugin.name}"
                 said.append(f'Notice: {plugin.name} is blacklisted, use "{command}" to unblacklist it.')
             elif plugin.name in errors:
                 said.append(str(errors[plugin.name]))
@@ -302,41 +363,20 @@ class PluginManager(StoreMixin):
                 said.extend(plugin.templates)
         return said
 
-    async def _activate(self, name: str) -> None:
-        plugin = self.plugin(name)
-        if plugin.active:
-            raise PluginActivationException(f"{name} is already activated.")
-        if plugin.instance is None:
-            await self._loader.load_again(plugin)
-        await self._activations.activate(plugin)
-
     async def _deactivate(self, name: str) -> None:
-        try:
-            await self._make_inactive(name)
-        except PluginTimeout as error:
-            raise PluginTimeout(f"{error} Reload {name} to activate it again.") from error
-
-    async def _make_inactive(self, name: str) -> None:
         plugin = self.plugin(name)
-        self._bot.web.routes.remove(name)
-        if self._lives.give_up(plugin):
+        self._routes.remove(name)
+        if self._lifecycle.give_up(plugin):
             return
         if not plugin.active:
             raise PluginError(f"{name} is already deactivated.")
-        await self._lives.end(plugin, self.instance(name))
+        await self._lifecycle.end(plugin, self.instance(name))
 
-    async def _reload(self, name: str) -> None:
-        await self._lives.reload(self.plugin(name))
-
-    async def _remove(self, names: list[str]) -> None:
-        _raise(await self._forget(names))
-
-    async def _remove_below(self, directory: Path) -> None:
-        names = [name for name, plugin in self._plugins.items() if plugin.plug.path.is_relative_to(directory)]
-        overdue = await self._forget(names)
-        await self._flow_files.remove_below(directory)
-        self._loader.forget_below(directory)
-        _raise(overdue)
+    @property
+    def _prefix(self) -> str:
+        networks = self._config.networks
+        prefix: str = networks.get(network_of_handled_message(), next(iter(networks.values()))).BOT_PREFIX
+        return prefix
 
     async def _forget(self, names: list[str]) -> list[PluginTimeout]:
         """Deactivate the plugins and forget them; returns the errors of those whose `deactivate` hangs."""
@@ -345,23 +385,11 @@ class PluginManager(StoreMixin):
             plugin = self.plugin(name)
             if self.is_at_work(plugin):
                 try:
-                    await self._make_inactive(name)
+                    await self._deactivate(name)
                 except PluginTimeout as error:
                     overdue.append(error)
             await self._loader.forget(plugin)
         return overdue
-
-    async def _configure(self, name: str, configuration: Any) -> None:
-        plugin = self.plugin(name)
-        instance = self.instance(name)
-        store = partial(self.store_configuration, name, configuration)
-        self._activations.check_settled(plugin)
-        await self._configuring.check(plugin, instance, configuration)
-        if plugin.active and await self._configuring.reconfigured(plugin, instance, configuration):
-            store()
-            return
-        await self._activate_dependencies(plugin, store)
-        await self._lives.use(plugin, instance, configuration, store)
 
     async def _activate_dependencies(self, plugin: Plugin, store: Callable[[], None]) -> None:
         """Activate what the plugin depends on; if that fails, an inactive plugin's configuration is stored for later."""
@@ -374,9 +402,6 @@ class PluginManager(StoreMixin):
             raise PluginActivationException(
                 f"{error}. The configuration is stored; {plugin.name} is not activated."
             ) from error
-
-    async def _template(self, plugin: Plugin) -> Any:
-        return None if plugin.instance is None else await self._configuring.template(plugin, plugin.instance)
 
 
 def _raise(overdue: list[PluginTimeout]) -> None:

@@ -6,15 +6,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from twisted.python.failure import Failure
-
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.configuration_check import ValidationException
 from errklein.plugins.plug_file import PlugError, PlugFile
-
-# What a plugin's code may raise without harm to the bot; `as_raised` makes one of these of everything else. GeneratorExit
-# in a coroutine here is not the plugin's.
-RAISED = (Exception, SystemExit, KeyboardInterrupt)
 
 
 class PluginError(Exception):
@@ -64,13 +58,6 @@ class PluginTimeout(PluginActivationException):
     """
 
 
-TIMEOUT = 60.0
-"""The timeout of a change for methods of plugins, in seconds."""
-
-LEAST = 5.0
-"""Seconds that each plugin has at least where several share TIMEOUT and are handled one after the other."""
-
-
 class State(Enum):
     """How a plugin is, with the letter that `!status plugins` shows."""
 
@@ -106,10 +93,3 @@ class Plugin:
     def active(self) -> bool:
         """Whether its commands and routes work."""
         return self.instance is not None and self.instance.is_activated
-
-
-def as_raised(failure: Failure) -> Failure:
-    """The failure, as one of `RAISED` whatever the plugin's code raised: asyncio's CancelledError isn't an Exception."""
-    if isinstance(failure.value, RAISED):
-        return failure
-    raise RuntimeError(f"{type(failure.value).__name__}: {failure.value}") from failure.value

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.execution import PluginExecution
 from errklein.plugins.plugin import Plugin, State
 from errklein.plugins.plugin_names import plugin_name
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
 
 _LONG = 60.0
 """Seconds after which a handler that still runs is shown."""
@@ -19,8 +17,10 @@ _LONG = 60.0
 class PluginStatus:
     """The states of plugins; `is_blacklisted` and `configuration` return what is stored for a plugin's name."""
 
-    def __init__(self, bot: Bot, is_blacklisted: Callable[[str], bool], configuration: Callable[[str], Any]) -> None:
-        self._bot = bot
+    def __init__(
+        self, execution: PluginExecution, is_blacklisted: Callable[[str], bool], configuration: Callable[[str], Any]
+    ) -> None:
+        self._execution = execution
         self._is_blacklisted = is_blacklisted
         self._configuration = configuration
 
@@ -48,10 +48,10 @@ class PluginStatus:
 
         Without `details`, which aren't for everybody, only that something is wrong.
         """
-        now = self._bot.reactor.seconds()
+        now = self._execution.reactor.seconds()
         running = [
             f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"
-            for going in self._bot.runner.going_on()
+            for going in self._execution.runner.going_on()
             if isinstance(going.subject, BotPlugin)
             and plugin_name(going.subject) == plugin.name
             and now - going.since >= _LONG

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from errklein.plugins.execution import PluginExecution
 from errklein.plugins.plugin import Plugin
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
 
 # Jinja2 takes its time to import, and few plugins have templates.
 
 
-async def add_templates(bot: Bot, plugin: Plugin) -> None:
+async def add_templates(execution: PluginExecution, plugin: Plugin) -> None:
     """Register the plugin's templates, if it has any, in place of those that it had; note which are broken."""
     remove_templates(plugin)
-    if has_templates(plugin):
+    if _has_templates(plugin):
         from errklein.text import templating
 
         templating.add_templates(plugin.name, plugin.plug.directory)
         plugin.has_templates = True
-        plugin.templates = await broken_templates(bot, plugin)
+        plugin.templates = await check_templates(execution, plugin)
 
 
 def remove_templates(plugin: Plugin) -> None:
@@ -34,16 +31,31 @@ def remove_templates(plugin: Plugin) -> None:
     plugin.templates = []
 
 
-async def broken_templates(bot: Bot, plugin: Plugin) -> list[str]:
+async def check_templates(execution: PluginExecution, plugin: Plugin) -> list[str]:
     """A line for each of the plugin's templates that can't be used."""
-    if not has_templates(plugin):
+    if not _has_templates(plugin):
         return []
-    from errklein.plugins import template_checks
-
-    work = partial(template_checks.broken_templates, plugin.plug.directory)
-    return await bot.plugin_pool.run(lambda: work, name=lambda: f"checking the templates of {plugin.name}")
+    directory = plugin.plug.directory
+    return await execution.in_thread(lambda: broken_templates(directory), f"checking the templates of {plugin.name}")
 
 
-def has_templates(plugin: Plugin) -> bool:
+def broken_templates(directory: Path) -> list[str]:
+    """A line for each template beside a `.plug` file in the directory that can't be used: the file, where, what."""
+    from jinja2 import TemplateSyntaxError
+
+    from errklein.text.templating import SUFFIX, make_templates_path, tenv
+
+    problems = []
+    for path in sorted(make_templates_path(directory).rglob(f"*{SUFFIX}")):
+        try:
+            tenv().compile(path.read_text(encoding="utf-8"), path.name, str(path))
+        except TemplateSyntaxError as error:
+            problems.append(f"{path}, line {error.lineno}: the template can't be used: {error.message}")
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{path}: the template can't be read: {error}")
+    return problems
+
+
+def _has_templates(plugin: Plugin) -> bool:
     """Whether there is a directory of templates beside the plugin's `.plug` file."""
     return (plugin.plug.directory / "templates").is_dir()

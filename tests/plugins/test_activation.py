@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd, botmatch, webhook
 from errklein.bot import Bot
-from errklein.plugins import activation, lifecycle, loading, method_calls
+from errklein.plugins.execution import PluginExecution
 from errklein.testing import TestBot
 from tests import needs_network
 from tests.chapter.kit import RealBotCase
@@ -647,9 +647,8 @@ class ThreadTests(RealBotCase):
         """Let changes be waited for a moment only."""
         needs_network()
         self.directory = Path(self.mktemp())
-        for module in (activation, method_calls, lifecycle, loading):
-            self.patch(module, "TIMEOUT", 0.3)
-        self.patch(loading, "LEAST", 0.3)
+        self.patch(PluginExecution, "timeout", 0.3)
+        self.patch(PluginExecution, "least", 0.3)
         start = Bot.start
 
         async def start_in_a_hurry(bot: Bot) -> None:

@@ -7,18 +7,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-<<<<<<<< HEAD:tests/compat/storages/test_finding.py
 from errklein.compat.storages import finding
 from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin
 from errklein.compat.storages.finding import check_storage, make_storage
+from errklein.compat.storages.shelves import database_of
 from errklein.compat.storages.third_party import ThirdPartyStorage
 from errklein.config import Config, ConfigError, load_config
-from errklein.compat.storages.shelves import database_of
-========
-from errklein.compat import storage_plugins as storages
-from errklein.compat.storages.shelves import check_storage, database_of, make_storage
-from errklein.config import Config, ConfigError, load_config
->>>>>>>> 80b9258 (Move what knows errbot's names from plugins to compat):tests/compat/test_storage_plugins.py
 from errklein.ports import Storage
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
 from errklein.testing.store_contract import StoreContract

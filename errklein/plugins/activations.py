@@ -1,0 +1,264 @@
+"""The activations of plugins that are in progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
+
+from errklein.plugins.activation import Activation, Batch, current, given_up, still_activating
+from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.configuration import Configuring
+from errklein.plugins.dependencies import activation_order, circle, missing
+from errklein.plugins.execution import PluginExecution
+from errklein.plugins.plugin import KnownProblem, Plugin, PluginActivationException, PluginError, PluginTimeout
+from errklein.plugins.plugin_names import plugin_name
+from errklein.running.timeouts import TimedOut, result_within
+
+
+class Activations:
+    """The activations that are under way.
+
+    Plugins that are activated by one change are activated at the same time, each after those that it depends on. All
+    together are waited for the timeout. After that an activation continues in the background.
+
+    `begin` activates an instance that is configured. `tell_admins` is called with the error of an activation in the background,
+    and a summary for others. `stuck` are instances with a method that hasn't returned, although the instance is to be inactive,
+    by that method.
+    """
+
+    def __init__(
+        self,
+        execution: PluginExecution,
+        plugins: Mapping[str, Plugin],
+        configuring: Configuring,
+        begin: Callable[[Activation, BotPlugin], Coroutine[Any, Any, None]],
+        tell_admins: Callable[[str, str], None],
+    ) -> None:
+        self._execution = execution
+        self._plugins = plugins
+        self._configuring = configuring
+        self._begin = begin
+        self._tell_admins = tell_admins
+        self._places = count()
+        self._under_way: dict[str, Activation] = {}
+        self.stuck: dict[BotPlugin, str] = {}
+
+    def of(self, plugin: Plugin) -> Activation | None:
+        """The plugin's activation that is under way; None if there is none."""
+        return self._under_way.get(plugin.name)
+
+    @property
+    def under_way(self) -> list[Activation]:
+        """All that are under way."""
+        return list(self._under_way.values())
+
+    def place(self) -> int:
+        """The number in the order of activation of the plugin that the running code activates, else the next number.
+
+        May be called from any thread.
+        """
+        activation = current.get()
+        return next(self._places) if activation is None else activation.place
+
+    async def activate_all(self, plugins: Sequence[Plugin]) -> dict[str, PluginError]:
+        """Activate the plugins, and those they depend on; returns the errors, by the plugins' names.
+
+        All of them together are waited for the timeout.
+        """
+        order = activation_order(self._plugins, (plugin.name for plugin in plugins))
+        batch = Batch({name: next(self._places) for name in order})
+        errors: dict[str, PluginError] = {}
+        unexpected: list[Failure] = []
+
+        def failed(failure: Failure, name: str) -> None:
+            if isinstance(failure.value, PluginError):
+                errors[name] = failure.value
+            else:
+                unexpected.append(failure)
+
+        waiting = {
+            plugin.name: Deferred.fromCoroutine(self._activated(plugin, batch)).addErrback(failed, plugin.name)
+            for plugin in plugins
+        }
+        with suppress(TimedOut):
+            await result_within(self._execution.reactor, self._execution.timeout, DeferredList(waiting.values()))
+        for failure in unexpected:
+            failure.raiseException()
+        for name, activated in waiting.items():
+            if not activated.called:
+                errors[name] = self._overdue(self._under_way[name])
+        return errors
+
+    async def activate(self, plugin: Plugin, configuration: Callable[[], Any] | None = None) -> None:
+        """Activate the plugin, and those it depends on before it, with its stored configuration unless another is given.
+
+        Raises PluginActivationException, and PluginTimeout if that takes longer than the timeout.
+        """
+        self.check_settled(plugin)
+        await self._in_time(plugin, self._activated(plugin, Batch(), configuration))
+
+    def check_settled(self, plugin: Plugin) -> None:
+        """Raise PluginActivationException if the plugin is still being activated, and nobody waits for that."""
+        if self.is_late(plugin):
+            raise still_activating(plugin.name)
+
+    def is_late(self, plugin: Plugin) -> bool:
+        """Whether the plugin is still being activated, and nobody waits for that."""
+        activation = self._under_way.get(plugin.name)
+        return activation is not None and activation.late
+
+    def check_wanted(self, instance: BotPlugin) -> None:
+        """Raise PluginActivationException if the instance is to be inactive, although a method of it still runs."""
+        if instance in self.stuck:
+            raise given_up(plugin_name(instance))
+
+    def let_go(self, activation: Activation) -> None:
+        """Allow another instance of the plugin to be activated while this activation continues."""
+        activation.given_up = True
+        del self._under_way[activation.plugin.name]
+        if activation.step and activation.instance is not None:
+            self.stuck[activation.instance] = activation.step
+        activation.finish(Failure(given_up(activation.plugin.name)))
+
+    async def _activated(self, plugin: Plugin, batch: Batch, configuration: Callable[[], Any] | None = None) -> None:
+        """Start the activation, unless the plugin is active or being activated, and wait for it.
+
+        Raises PluginActivationException if it can't be activated, and if it waits for the caller's own activation.
+        """
+        activation = self._under_way.get(plugin.name)
+        if activation is None:
+            if plugin.active:
+                return
+            configuration = configuration or partial(self._configuring.stored, plugin.name)
+            activation = Activation(plugin, batch, self._places.__next__, configuration)
+            self._under_way[plugin.name] = activation
+            Deferred.fromCoroutine(self._activate(activation)).addBoth(self._has_ended, activation)
+        elif activation.late:
+            if plugin.active:
+                return
+            self.check_settled(plugin)
+        waiter = current.get()
+        if waiter is None:
+            await activation.when_done()
+            return
+        if self._waits_for(activation, waiter):
+            if plugin.active:
+                return
+            # A plugin that has called BotPlugin's `activate` may activate those that depend on it.
+            for one in self.under_way:
+                if one.plugin.active and self._waits_for(activation, one) and self._waits_for(one, waiter):
+                    one.release()
+            if self._waits_for(activation, waiter):
+                raise still_activating(plugin.name)
+        waiter.waits_for.append(plugin.name)
+        try:
+            await activation.when_usable()
+        finally:
+            waiter.waits_for.remove(plugin.name)
+
+    async def _activate(self, activation: Activation) -> None:
+        current.set(activation)
+        plugin, instance, failed = activation.plugin, activation.instance, activation.batch.failed
+        if plugin.name in failed or instance is None:
+            raise KnownProblem(plugin.problem or f"{plugin.name} could not be loaded")
+        try:
+            if instance in self.stuck:
+                raise PluginActivationException(
+                    f"{plugin.name}.{self.stuck[instance]} has not returned yet; reload {plugin.name} to activate it."
+                )
+            self._check_circle(plugin)
+            for name in plugin.plug.depends_on:
+                await self._activate_dependency(plugin, name, activation.batch)
+                if not self.is_wanted(activation):
+                    raise given_up(plugin.name)
+            await self._configuring.configure(plugin, instance, activation.configuration())
+            if not self.is_wanted(activation):
+                raise given_up(plugin.name)
+            await self._begin(activation, instance)
+        except PluginError as error:
+            failed.add(plugin.name)
+            if self.is_wanted(activation):
+                plugin.problem = str(error)
+            raise
+
+    async def activate_dependencies(self, plugin: Plugin) -> None:
+        """Activate the plugins that this one depends on; raises PluginActivationException, and PluginTimeout if one of
+        them takes longer than the timeout."""
+        self._check_circle(plugin)
+        batch = Batch()
+        for name in plugin.plug.depends_on:
+            activated = self._activate_dependency(plugin, name, batch)
+            await (self._in_time(self._plugins[name], activated) if name in self._plugins else activated)
+
+    async def _activate_dependency(self, plugin: Plugin, name: str, batch: Batch) -> None:
+        if name not in self._plugins:
+            raise PluginActivationException(missing(plugin, name))
+        try:
+            await self._activated(self._plugins[name], batch)
+        except PluginError as error:
+            raise PluginActivationException(
+                f"{plugin.name} depends on {name}, which can't be activated: {error}"
+            ) from error
+
+    def _has_ended(self, result: Any, activation: Activation) -> None:
+        name = activation.plugin.name
+        if self._under_way.get(name) is activation:
+            del self._under_way[name]
+        if activation.given_up and activation.instance is not None:
+            self.stuck.pop(activation.instance, None)
+        failure = result if isinstance(result, Failure) else None
+        if failure is not None and activation.late and self.is_wanted(activation):
+            self._tell_admins(failure.getErrorMessage(), f"{name} could not be activated")
+        activation.finish(failure)
+
+    def is_wanted(self, activation: Activation) -> bool:
+        """Whether the plugin is to be active when the activation ends."""
+        return not activation.given_up and self._plugins.get(activation.plugin.name) is activation.plugin
+
+    def _waits_for(self, activation: Activation, other: Activation) -> bool:
+        """Whether the activation is the other one, or waits for it, perhaps by way of further ones."""
+        seen: set[Activation] = set()
+        waiting = [activation]
+        while waiting:
+            one = waiting.pop()
+            if one is other:
+                return True
+            if one not in seen:
+                seen.add(one)
+                waiting += [self._under_way[name] for name in one.waits_for if name in self._under_way]
+        return False
+
+    async def _in_time(self, plugin: Plugin, activated: Coroutine[Any, Any, None]) -> None:
+        """Wait for the plugin's activation; raises PluginTimeout if it takes longer than the timeout."""
+        waiting = Deferred.fromCoroutine(activated)
+        try:
+            await result_within(self._execution.reactor, self._execution.timeout, waiting)
+        except TimedOut:
+            # `_has_ended` reports the outcome.
+            waiting.addErrback(lambda _: None)
+            raise self._overdue(self._under_way[plugin.name]) from None
+
+    def _overdue(self, activation: Activation) -> PluginTimeout:
+        """Mark the activation, and those it waits for, as late; returns the error that reports it."""
+        activation.late = True
+        name = activation.plugin.name
+        if activation.waits_for:
+            why = f"it waits for {', '.join(activation.waits_for)}"
+        else:
+            why = f"{name}.{activation.step} has not returned"
+        for other in activation.waits_for:
+            if other in self._under_way and not self._under_way[other].late:
+                self._overdue(self._under_way[other])
+        return PluginTimeout(
+            f"{name} is still being activated after {self._execution.timeout:g} s: {why}. It continues in the background."
+        )
+
+    def _check_circle(self, plugin: Plugin) -> None:
+        if circular := circle(self._plugins, plugin):
+            raise PluginActivationException(circular)
