@@ -21,6 +21,7 @@ from errklein.dispatch.handled_network import handling
 from errklein.running import PoolStopped
 from errklein.running.in_flight import InFlightCounter
 from errklein.running.threads import on_reactor_soon
+from errklein.text.errors import error_text, one_line
 from errklein.text.masking import masker
 from errklein.text.quoting import plain
 
@@ -233,7 +234,7 @@ class FlowExecutor:
                     error_id=error_id,
                 )
                 summary = f"The flow {flow.name} could not check the condition of {step}"
-                self._tell_failure(flow, f"{summary}: {_kind(error)}", summary, error_id)
+                self._tell_failure(flow, f"{summary}: {type(error).__name__}: {one_line(error)}", summary, error_id)
         return steps
 
     async def _take(self, flow: Flow, mover: Identifier, step: FlowNode) -> _Outcome:
@@ -258,13 +259,13 @@ class FlowExecutor:
             raise
         except DetailedError as error:
             summary = f"{flow} errored at {step}"
-            text = f'{summary} with "{_said(error)}"'
+            text = f'{summary} with "{error_text(error)}"'
             error_id = new_error_id()
             self.log.warn("{text} (error {error_id})", text=text, error_id=error_id)
             self._tell_failure(flow, text, summary, error_id)
             return _Outcome.FAILED
         except CommandError as error:
-            self._tell(flow, masker.known(f'{flow} errored at {step} with "{_said(error)}"'))
+            self._tell(flow, masker.known(f'{flow} errored at {step} with "{error_text(error)}"'))
             return _Outcome.FAILED
         except Exception as error:
             error_id = new_error_id()
@@ -276,7 +277,7 @@ class FlowExecutor:
                 error_id=error_id,
             )
             summary = f"{flow} errored at {step}"
-            self._tell_failure(flow, f'{summary} with "{_said(error)}"', summary, error_id)
+            self._tell_failure(flow, f'{summary} with "{error_text(error)}"', summary, error_id)
             return _Outcome.FAILED
         return _Outcome.DONE
 
@@ -354,17 +355,3 @@ def _owner(root: FlowRoot, requestor: Identifier) -> Identifier:
 
 def _forget(_: Any) -> None:
     """What a step answers isn't shown."""
-
-
-def _said(error: Exception) -> str:
-    """What the exception says of itself; its type, if it says nothing."""
-    try:
-        return str(error) or type(error).__name__
-    except Exception:
-        return type(error).__name__
-
-
-def _kind(error: Exception) -> str:
-    """Of what type the exception is, and what it says, in one line."""
-    said = " ".join(_said(error).split())
-    return f"{type(error).__name__}: {said}"

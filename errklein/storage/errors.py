@@ -7,6 +7,7 @@ from pathlib import Path
 from reprlib import Repr
 
 from errklein.logs import escape
+from errklein.text.errors import one_line
 
 
 class StorageError(Exception):
@@ -37,16 +38,6 @@ class UnreadableValue(StorageError):
     def __init__(self, namespace: str, key: str, reason: BaseException) -> None:
         why = one_line(reason)
         super().__init__(f"{namespace}: what is stored under {key!r} can't be read, and is left as it is: {why}")
-
-
-def one_line(error: BaseException) -> str:
-    """The message of `error` without line breaks, or its type if it has none, or none that can be had."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:
-        # It is of a plugin's class, whose __str__ fails; what went wrong is still this error.
-        text = ""
-    return text or type(error).__name__
 
 
 def shortly(value: object) -> str:

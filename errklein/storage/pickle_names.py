@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 
 from errklein.storage.restricted_pickling import RestrictedUnpickler
+from errklein.text.errors import one_line
 
 
 class DamagedPickle(Exception):
@@ -22,7 +23,7 @@ def names_in(data: bytes) -> set[tuple[str, str]]:
     try:
         machine.load()
     except Exception as error:
-        raise DamagedPickle(" ".join(str(error).split()) or type(error).__name__) from error
+        raise DamagedPickle(one_line(error)) from error
     if file.tell() != len(data):
         raise DamagedPickle(f"{len(data) - file.tell()} bytes after its end")
     return machine.names

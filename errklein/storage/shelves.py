@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from errklein.storage.errors import StorageError, one_line
+from errklein.storage.errors import StorageError
+from errklein.text.errors import one_line
 
 _SUFFIXES = (".db", ".db.dat", ".db.db", ".db.pag")
 """How the files end that there are of a shelf, one for each kind; the shortest last of those that may be of one."""

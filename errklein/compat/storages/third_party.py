@@ -21,7 +21,8 @@ from twisted.logger import Logger
 from twisted.python.threadable import isInIOThread
 
 from errklein.running.rate_limit import RateLimit
-from errklein.storage.errors import StorageError, UnstorableValue, one_line
+from errklein.storage.errors import StorageError, UnstorableValue
+from errklein.text.errors import one_line
 from errklein.text.masking import masker, secrets_in
 
 T = TypeVar("T")
