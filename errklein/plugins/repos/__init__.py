@@ -1,1 +1,7 @@
-"""Repositories of plugins: found in an index, fetched by git or as archives, updated and removed."""
+"""Repositories of plugins: git repositories and archives, named in an index or by their URLs, and installed in BOT_DATA_DIR."""
+
+from errklein.plugins.repos.index import RepoEntry
+from errklein.plugins.repos.manager import BotRepoManager, Updated
+from errklein.plugins.repos.sources import RepoException
+
+__all__ = ["BotRepoManager", "RepoEntry", "RepoException", "Updated"]

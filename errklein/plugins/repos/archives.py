@@ -7,7 +7,7 @@ import io
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from errklein.plugins.repos.sources import RepoException, shown
@@ -69,35 +69,29 @@ def _extract(members: Iterable[tarfile.TarInfo], tar: tarfile.TarFile, target: P
     for count, member in enumerate(members, 1):
         if count > MOST_FILES:
             raise RepoException(f"the archive holds more than {MOST_FILES} files")
-        parts = _parts(member)
-        if not parts:
+        _check(member)
+        top, *rest = PurePosixPath(member.name).parts or ("",)
+        if not top:
             continue
-        tops.add(parts[0])
-        if len(tops) > 1 or (len(parts) == 1 and not member.isdir()):
-            raise RepoException(f"the archive has {shown(parts[0])} beside its directory; {_EXPECTED}")
-        path = target.joinpath(*parts[1:])
-        if member.isdir():
-            path.mkdir(parents=True, exist_ok=True)
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = tar.extractfile(member)
-        if content is None or member.size > MOST_UNPACKED:
-            raise RepoException(f"{shown(member.name)} in the archive can't be unpacked; {_EXPECTED}")
-        with path.open("xb") as file:
-            while chunk := content.read(1 << 16):
-                file.write(chunk)
+        if top.startswith(("/", "..")):
+            raise RepoException(f"{shown(member.name)} in the archive leads out of it; {_EXPECTED}")
+        tops.add(top)
+        if len(tops) > 1 or not (rest or member.isdir()):
+            raise RepoException(f"the archive has {shown(top)} beside its directory; {_EXPECTED}")
+        path = target.joinpath(*rest)
+        if member.isreg() and path.exists():
+            raise RepoException(f"{shown(member.name)} is in the archive twice")
+        # The filter refuses what would lie outside of the directory.
+        inner = member.replace(name=str(PurePosixPath(*rest)), deep=False)
+        tar.extract(inner, target, set_attrs=False, filter="data")
 
 
-def _parts(member: tarfile.TarInfo) -> list[str]:
-    """The parts of the member's path; raises RepoException unless it stays inside and is a file or directory."""
+def _check(member: tarfile.TarInfo) -> None:
+    """Raise RepoException unless the member is a file or directory in a directory, and not too deep."""
     if not (member.isdir() or member.isreg()) or member.issparse():
         raise RepoException(f"{shown(member.name)} in the archive is no regular file; {_EXPECTED}")
-    parts = [part for part in member.name.split("/") if part not in ("", ".")]
-    if member.name.startswith("/") or ".." in parts or "\\" in member.name or "\0" in member.name:
-        raise RepoException(f"{shown(member.name)} in the archive leads out of it; {_EXPECTED}")
-    if len(parts) > DEEPEST:
+    if member.name.count("/") > DEEPEST:
         raise RepoException(f"{shown(member.name)} in the archive is in more than {DEEPEST} directories")
-    return parts
 
 
 class _Limited(io.RawIOBase):

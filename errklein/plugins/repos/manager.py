@@ -17,9 +17,8 @@ from twisted.logger import Logger
 
 from errklein.plugins.repos import index
 from errklein.plugins.repos.downloads import download
-from errklein.plugins.repos.git import git_clone, git_pull, go_back, head
+from errklein.plugins.repos.git import check_links, git_clone, git_pull, go_back, head
 from errklein.plugins.repos.index import RepoEntry
-from errklein.plugins.repos.links import check_links
 from errklein.plugins.repos.sources import (
     RepoException,
     Source,
