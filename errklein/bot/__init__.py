@@ -35,8 +35,8 @@ from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.distributions import Requirements
 from errklein.plugins.execution import PluginExecution
 from errklein.plugins.loading import Loader
+from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import PackageDirectory
-from errklein.plugins.plugin_names import plugin_name
 from errklein.plugins.repos.manager import BotRepoManager
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.plugins.unknown_names import unknown_names

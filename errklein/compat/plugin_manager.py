@@ -18,12 +18,12 @@ from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.dependencies import activation_order
 from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
 from errklein.plugins.manager import BL_PLUGINS, CONFIGS, PluginManager
+from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     IncompatiblePluginException,
     PluginActivationException,
     PluginConfigurationException,
 )
-from errklein.plugins.plugin_names import plugin_name
 from errklein.plugins.requirements import ERRBOT_VERSION, parse_errbot_version
 from errklein.running.threads import ThreadWaits
 

@@ -24,7 +24,7 @@ from errklein.compat.names import ERRBOT, FACADES
 from errklein.plugins.former_identifiers import FormerIdentifier, is_former_identifier
 from errklein.plugins.imports import PACKAGE
 from errklein.plugins.loading import CORE_PLUGINS
-from errklein.plugins.slugs import slug
+from errklein.plugins.names import slug
 from errklein.storage.reading import ValueReader
 
 _ERRBOT_PLUGINS = "errbot.plugins."

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from errklein.plugins import BotPlugin
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
     from errklein.bot import Bot
 
-__all__ = ["CorePlugin"]
+__all__ = ["CorePlugin", "callable_anywhere"]
+
+P = ParamSpec("P")
+S = TypeVar("S", bound=BotPlugin)
+T = TypeVar("T")
 
 
 class CorePlugin(BotPlugin):
     """A plugin that comes with the bot. Its `_bot` has the type of the bot, so that type checkers check what it uses."""
 
     _bot: Bot
+
+
+def callable_anywhere(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[S, P], T | Deferred[T]]:
+    """Let code of plugins call an `async def` method without `await`.
+
+    In a thread the call blocks, and returns the method's result or raises its exception. On the reactor the method starts at
+    once, and the call returns a Deferred of its result.
+    """
+
+    @wraps(method)
+    def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        bot = self._bot
+        return bot.waits.result_of(lambda: bot.runner.settle(method(self, *args, **kwargs)))
+
+    return call

@@ -11,7 +11,7 @@ from errklein.chat import Message
 from errklein.commands import RegisteredCommand, botcmd
 from errklein.commands.declaration import documentation, with_prefix
 from errklein.core_plugins import CorePlugin
-from errklein.plugins.plugin_names import plugin_name
+from errklein.plugins.names import plugin_name
 from errklein.text.quoting import code, plain, plain_lines
 
 _LONGEST = 80

@@ -13,9 +13,8 @@ from twisted.internet.endpoints import quoteStringArgument
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd
 from errklein.commands.access import admin_by_default
-from errklein.core_plugins import CorePlugin
+from errklein.core_plugins import CorePlugin, callable_anywhere
 from errklein.plugins import ValidationException, recurse_check_structure
-from errklein.plugins.callable_anywhere import callable_anywhere
 from errklein.text.quoting import code, fenced, plain
 from errklein.web import ConnectionBroken, ListenError, identify
 from errklein.web.tls import generate_certificate

@@ -16,8 +16,8 @@ from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.configuration import Configuring
 from errklein.plugins.dependencies import activation_order, circle, missing
 from errklein.plugins.execution import PluginExecution
+from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginActivationException, PluginError, PluginTimeout
-from errklein.plugins.plugin_names import plugin_name
 from errklein.running.timeouts import TimedOut, result_within
 
 

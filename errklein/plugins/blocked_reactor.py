@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from errklein.commands import CommandDeclaration
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
-from errklein.plugins.plugin_names import plugin_name
+from errklein.plugins.names import plugin_name
 from errklein.running import decision
 from errklein.webhooks import HookDeclaration
 

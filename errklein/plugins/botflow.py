@@ -8,7 +8,7 @@ from typing import Any
 
 from errklein.commands.flows import FlowRoot
 from errklein.plugins.host import PluginHost
-from errklein.plugins.plugin_names import plugin_name
+from errklein.plugins.names import plugin_name
 
 
 class BotFlow:

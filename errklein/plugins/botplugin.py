@@ -12,7 +12,7 @@ from errklein.chat import ONLINE, Card, Identifier, Message, Presence, Reaction,
 from errklein.commands import Command
 from errklein.plugins.configuration_check import recurse_check_structure
 from errklein.plugins.host import PluginHost
-from errklein.plugins.plugin_names import plugin_name
+from errklein.plugins.names import plugin_name
 from errklein.plugins.pollers import Pollers
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running.threads import on_reactor_soon

@@ -15,6 +15,7 @@ from errklein.plugins.configuration_check import ValidationException
 from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.load_errors import told_of
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginTimeout
+from errklein.text.errors import one_line
 from errklein.text.masking import masker, secrets_in
 from errklein.webhooks import HookDeclaration
 
@@ -94,6 +95,6 @@ class Configuring:
     def _refusal(self, plugin: Plugin, error: BaseException) -> str:
         """Why the plugin doesn't take a configuration: its own words, or what went wrong in it, and where."""
         if isinstance(error, ValidationException):
-            return " ".join(masker(str(error)).split())
+            return masker(one_line(error))
         self.log.failure("{plugin}: configuring it failed", plugin=plugin.name)
         return told_of(plugin.plug, error)

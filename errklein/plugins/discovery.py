@@ -22,28 +22,6 @@ SUFFIXES = (".plug", ".flow")
 """What a plugin's file, and that of a collection of flows, end with."""
 
 
-@dataclass(frozen=True)
-class UnreadablePlace:
-    """A directory that could not be searched. `str()` is one line that says which and why."""
-
-    path: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}; expected a directory with plugins"
-
-
-@dataclass(frozen=True)
-class Discovery:
-    """What a search found: the `.plug` files, in order, and where it couldn't look. Iterates over the files."""
-
-    files: tuple[Path, ...]
-    unreadable: tuple[UnreadablePlace, ...]
-
-    def __iter__(self) -> Iterator[Path]:
-        return iter(self.files)
-
-
 def find_plug_files(roots: Iterable[str | Path], suffix: str = ".plug") -> Discovery:
     """All `.plug` files, or those of another `suffix`, in and under `roots`: root after root, each file once.
 
@@ -51,63 +29,75 @@ def find_plug_files(roots: Iterable[str | Path], suffix: str = ".plug") -> Disco
     one is known. Their paths are absolute. A root may also be a `.plug` or `.flow` file. Symbolic links are followed, once each; hidden
     directories and `__pycache__` are left out.
     """
-    search = _Search(suffix)
+    found = Discovery(suffix)
     for root in roots:
-        search.root(Path(root).absolute())
-    return Discovery(tuple(search.files), tuple(search.unreadable))
+        found.search(Path(root).absolute())
+    return found
 
 
 @dataclass
-class _Search:
+class Discovery:
+    """What a search found: the files, in order, and the places that could not be searched, each with a line that says why.
+
+    Iterates over the files.
+    """
+
     suffix: str
     files: list[Path] = field(default_factory=list)
-    unreadable: list[UnreadablePlace] = field(default_factory=list)
-    seen: set[tuple[int, int]] = field(default_factory=set)
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    _seen: set[tuple[int, int]] = field(default_factory=set)
 
-    def root(self, root: Path) -> None:
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self.files)
+
+    def search(self, root: Path) -> None:
+        """Search a directory, or add a file."""
         try:
             is_directory = stat.S_ISDIR(root.stat().st_mode)
         except FileNotFoundError:
-            self.unreadable.append(UnreadablePlace(root, "it doesn't exist"))
+            self._refuse(root, "it doesn't exist")
         except OSError as error:
-            self.unreadable.append(UnreadablePlace(root, str(error.strerror)))
+            self._refuse(root, str(error.strerror))
         else:
             if is_directory:
-                self.directory(root, DEEPEST)
+                self._directory(root, DEEPEST)
             elif root.suffix == self.suffix:
-                self.file(root)
+                self._file(root)
             elif root.suffix not in SUFFIXES:
-                self.unreadable.append(UnreadablePlace(root, "it is no directory"))
+                self._refuse(root, "it is no directory")
 
-    def directory(self, directory: Path, deepest: int) -> None:
+    def _refuse(self, path: Path, reason: str) -> None:
+        self.unreadable[path] = f"{path}: {reason}; expected a directory with plugins"
+
+    def _directory(self, directory: Path, deepest: int) -> None:
         try:
-            if not self.is_new(directory):
+            if not self._is_new(directory):
                 return
             if not deepest:
-                self.unreadable.append(UnreadablePlace(directory, f"it is in more than {DEEPEST} directories"))
+                self._refuse(directory, f"it is in more than {DEEPEST} directories")
                 return
             entries = sorted((entry.is_dir(), entry) for entry in directory.iterdir())
         except OSError as error:
-            self.unreadable.append(UnreadablePlace(directory, str(error.strerror)))
+            self._refuse(directory, str(error.strerror))
             return
         for is_directory, entry in entries:
             if is_directory:
                 if not entry.name.startswith(".") and entry.name != "__pycache__":
-                    self.directory(entry, deepest - 1)
+                    self._directory(entry, deepest - 1)
             elif entry.suffix == self.suffix:
-                self.file(entry)
+                self._file(entry)
 
-    def file(self, path: Path) -> None:
+    def _file(self, path: Path) -> None:
         # A broken symbolic link is found too, so that reading it says what is wrong. Pipes and devices have no end.
-        if not path.exists() or (path.is_file() and self.is_new(path)):
+        if not path.exists() or (path.is_file() and self._is_new(path)):
             self.files.append(path)
 
-    def is_new(self, path: Path) -> bool:
+    def _is_new(self, path: Path) -> bool:
         """Whether this file or directory wasn't met yet, by whatever path."""
         status = path.stat()
         identity = (status.st_dev, status.st_ino)
-        new = identity not in self.seen
-        self.seen.add(identity)
+        new = identity not in self._seen
+        self._seen.add(identity)
         return new
 
 

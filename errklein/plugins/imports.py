@@ -50,9 +50,9 @@ from typing import Any
 
 from errklein.plugins.import_rewriting import rewrite_imports
 from errklein.plugins.load_errors import PluginLoadError
+from errklein.plugins.names import slug
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin_class import plugin_class
-from errklein.plugins.slugs import slug
 
 __all__ = [
     "PACKAGE",

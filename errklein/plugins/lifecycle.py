@@ -19,6 +19,7 @@ from errklein.plugins.dependencies import circle, missing
 from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.load_errors import told_of
 from errklein.plugins.loading import Loader
+from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     Plugin,
     PluginActivationException,
@@ -26,7 +27,6 @@ from errklein.plugins.plugin import (
     PluginError,
     PluginTimeout,
 )
-from errklein.plugins.plugin_names import plugin_name
 from errklein.plugins.templates import add_templates, check_templates, remove_templates
 from errklein.running.in_flight import InFlightCounter
 from errklein.running.timeouts import TimedOut, result_within

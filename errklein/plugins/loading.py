@@ -75,7 +75,7 @@ class Loader:
         roots = list(roots)
         self._searched.update(dict.fromkeys(root.absolute() for root in roots))
         found = await self._in_thread(partial(find_plug_files, roots))
-        problems = {place.path: str(place) for place in found.unreadable}
+        problems = dict(found.unreadable)
         known = [plugin.plug.path for plugin in self.plugins.values() if plugin.plug.path.suffix == ".plug"]
         directories = dict.fromkeys(path.parent for path in (*known, *found) if path.parent != CORE_PLUGINS)
         await self._in_thread(partial(know_neighbours, directories))
@@ -100,7 +100,7 @@ class Loader:
                 if warning:
                     problems[path] = warning
             self._note_unmet(path, unmet)
-        self.unusable.update({place.path: str(place) for place in found.unreadable})
+        self.unusable.update(found.unreadable)
         return problems
 
     def add_class(self, cls: type[BotPlugin]) -> None:

@@ -18,6 +18,7 @@ from errklein.plugins.execution import PluginExecution
 from errklein.plugins.flows import FlowFiles
 from errklein.plugins.lifecycle import Lifecycle
 from errklein.plugins.loading import Loader
+from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
     IncompatiblePluginException,
     KnownProblem,
@@ -28,7 +29,6 @@ from errklein.plugins.plugin import (
     PluginTimeout,
     UnknownPlugin,
 )
-from errklein.plugins.plugin_names import plugin_name
 from errklein.plugins.serial_changes import Changes
 from errklein.plugins.status import PluginStatus
 from errklein.plugins.store_mixin import StoreMixin

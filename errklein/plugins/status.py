@@ -7,8 +7,8 @@ from typing import Any
 
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.execution import PluginExecution
+from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import Plugin, State
-from errklein.plugins.plugin_names import plugin_name
 
 _LONG = 60.0
 """Seconds after which a handler that still runs is shown."""

@@ -9,8 +9,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from errklein.plugins.imports import PACKAGE
+from errklein.plugins.names import slug
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.slugs import slug
 
 
 class HelperModuleFinder(MetaPathFinder, Loader):

@@ -78,7 +78,7 @@ class FindPlugFilesTests(PluginFilesTestCase):
             deep.mkdir(parents=True)
         found = find_plug_files([self.directory])
         self.assertEqual(len(found.files), 1)
-        (unreadable,) = found.unreadable
+        (unreadable,) = found.unreadable.values()
         self.assertIn("more than 100 directories", str(unreadable))
 
     def test_broken_link(self) -> None:
@@ -103,7 +103,7 @@ class FindPlugFilesTests(PluginFilesTestCase):
         text = self.write("text.txt")
         found = find_plug_files([self.directory / "gone", text, self.directory / "good"])
         self.assertEqual([path.name for path in found], ["a.plug"])
-        gone, no_directory = map(str, found.unreadable)
+        gone, no_directory = found.unreadable.values()
         self.assertEqual(gone, f"{self.directory}/gone: it doesn't exist; expected a directory with plugins")
         self.assertEqual(no_directory, f"{text}: it is no directory; expected a directory with plugins")
 
@@ -123,7 +123,7 @@ class FindPlugFilesTests(PluginFilesTestCase):
         found = find_plug_files([self.directory])
         self.assertEqual([path.name for path in found], ["b.plug"])
         self.assertEqual(
-            list(map(str, found.unreadable)),
+            list(found.unreadable.values()),
             [f"{self.directory}/closed: Permission denied; expected a directory with plugins"],
         )
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein import BotFlow, BotPlugin, botcmd, botflow, webhook
 from errklein.commands import Command
 from errklein.plugins.botflow import build_flows
-from errklein.plugins.plugin_names import plugin_name
+from errklein.plugins.names import plugin_name
 from errklein.testing import PluginTestCase, TestBot
 
 LIFE_CYCLE = {

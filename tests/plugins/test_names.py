@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.slugs import slug
+from errklein.plugins.names import slug
 
 NAMES = st.text(min_size=1) | st.text(alphabet="_ab2d ", min_size=1) | st.sampled_from(keyword.kwlist)
 

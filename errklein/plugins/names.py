@@ -1,8 +1,28 @@
-"""Identifiers that stand for plugins' names."""
+"""Names of plugins and collections of flows: as people know them, and as Python identifiers."""
 
 from __future__ import annotations
 
 import keyword
+from typing import Protocol
+
+
+class Named(Protocol):
+    """A plugin or a collection of flows."""
+
+    _name: str
+
+    @property
+    def name(self) -> str:
+        """The name from its .plug or .flow file."""
+
+
+def plugin_name(plugin: Named) -> str:
+    """The name of the plugin. A command called `name`, which hides the property, is ignored.
+
+    As on errbot, a plugin may override `name` with a string.
+    """
+    name: object = plugin.name
+    return name if isinstance(name, str) else plugin._name
 
 
 def slug(name: str) -> str:

@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from errklein import BotPlugin
-from errklein.plugins.callable_anywhere import callable_anywhere
+from errklein.core_plugins import callable_anywhere
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.running import Placement, Runner, place
 from errklein.running.threads import ThreadWaits
