@@ -70,6 +70,8 @@ class BotPluginManager(PluginManager):
     get_plugin_configuration = PluginManager.configuration
     set_plugin_configuration = PluginManager.store_configuration
     is_plugin_blacklisted = PluginManager.is_blacklisted
+    blacklist_plugin = PluginManager.blacklist
+    unblacklist_plugin = PluginManager.unblacklist
 
     @property
     def plugins(self) -> dict[str, BotPlugin]:
@@ -107,20 +109,6 @@ class BotPluginManager(PluginManager):
     def get_blacklisted_plugin(self) -> list[str]:
         """The names of blacklisted plugins."""
         return list(self.get(BL_PLUGINS, []))
-
-    def blacklist_plugin(self, name: str) -> str:
-        """Keep the plugin from being activated at the next start; returns what to tell whoever asked."""
-        if self.is_blacklisted(name):
-            return f"Plugin {name} is already blacklisted."
-        self[BL_PLUGINS] = [*self.get(BL_PLUGINS, []), name]
-        return f"Plugin {name} is now blacklisted."
-
-    def unblacklist_plugin(self, name: str) -> str:
-        """Let the plugin be activated at the next start again; returns what to tell whoever asked."""
-        if not self.is_blacklisted(name):
-            return f"Plugin {name} is not blacklisted."
-        self.unblacklist(name)
-        return f"Plugin {name} removed from blacklist."
 
     @property
     def flows(self) -> dict[str, BotFlow]:

@@ -120,8 +120,8 @@ class Flows(CorePlugin):
             return ""
         # The docstring of a command with declared arguments begins with its usage.
         parser = getattr(command.handler, "_err_command_parser", None)
-        said = documentation(command.handler) if parser is None else parser.description or ""
-        return str(said).strip().partition("\n")[0]
+        text = documentation(command.handler) if parser is None else parser.description or ""
+        return str(text).strip().partition("\n")[0]
 
 
 def tree(root: FlowNode, described: Callable[[FlowNode], str], depth: int = 0) -> list[str]:

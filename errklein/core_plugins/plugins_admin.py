@@ -91,10 +91,10 @@ class Plugins(ReposCommands):
         plugin = self._existing(self._named(args, "blacklist"))
         if plugin.instance is self:
             raise CommandError(f"{plugin.name} is what could undo that; nothing is done.")
-        said = self._bot.plugin_manager.blacklist_plugin(plugin.name)
-        if self._bot.plugin_manager.is_at_work(plugin):
+        answer = self._bot.plugin_manager.blacklist(plugin.name)
+        if self._bot.plugin_manager.is_active_or_late(plugin):
             await self._do(self._bot.plugin_manager.deactivate, plugin.name, "deactivated")
-        return said
+        return answer
 
     @botcmd(admin_only=True)
     async def plugin_unblacklist(self, msg: Message, args: str) -> str:
@@ -103,8 +103,8 @@ class Plugins(ReposCommands):
         name = self._named(args, "unblacklist")
         if not manager.is_blacklisted(name):
             # A plugin that is gone for now may be on the list still.
-            return manager.unblacklist_plugin(self._existing(name).name)
-        said = manager.unblacklist_plugin(name)
+            return manager.unblacklist(self._existing(name).name)
+        answer = manager.unblacklist(name)
         plugin = next((plugin for plugin in manager.found if plugin.name == name), None)
         try:
             if plugin is not None and not plugin.active:
@@ -112,9 +112,9 @@ class Plugins(ReposCommands):
         except PluginError as error:
             refused = _refused(error, f"{name} could not be activated")
             if isinstance(refused, DetailedError):
-                return f"{said}\n\n{self._disclosed(msg, str(refused), refused.summary)}"
-            return f"{said}\n\n{refused}"
-        return said
+                return f"{answer}\n\n{self._disclosed(msg, str(refused), refused.summary)}"
+            return f"{answer}\n\n{refused}"
+        return answer
 
     @botcmd(admin_only=True)
     def plugin_info(self, msg: Message, args: str) -> str:

@@ -89,8 +89,8 @@ class ReposCommands(CorePlugin):
             summary = f"{name} was not installed"
             raise DetailedError(f"{summary}:\n\n" + _list(list(problems.values())), summary)
         yield f"{name} is installed. Its plugins are activated now…"
-        said = [*problems.values(), *await self._activate(self._below(path))]
-        yield self._disclosed(msg, _list(said), "Not all of them work") if said else "All of them work."
+        problems_of_some = [*problems.values(), *await self._activate(self._below(path))]
+        yield self._problems(msg, problems_of_some) or "All of them work."
 
     @botcmd(admin_only=True)
     async def repos_uninstall(self, msg: Message, args: str) -> str:
@@ -155,25 +155,27 @@ class ReposCommands(CorePlugin):
             return self._disclosed(msg, text, summary) if error.repeats_exception else text
         await self._asked(updated.keep)
         overdue += await _tolerated(manager.remove(gone))
-        said = [*problems.values(), *overdue, *await self._activate(added)]
+        lines = [*problems.values(), *overdue, *await self._activate(added)]
         inactive = {plugin.name for plugin in before if not plugin.active}
         named = [f"{plugin} (not activated)" if plugin in inactive else plugin for plugin in reloaded]
         named += [*(plugin.name for plugin in added), *(f"{plugin} (removed)" for plugin in gone)]
-        problems_of_some = self._disclosed(msg, _list(said), "Not all of them work") if said else ""
-        return f"{name} is up to date: {', '.join(named)}.\n\n{problems_of_some}".rstrip()
+        return f"{name} is up to date: {', '.join(named)}.\n\n{self._problems(msg, lines)}".rstrip()
+
+    def _problems(self, msg: Message, lines: list[str]) -> str:
+        return self._disclosed(msg, _list(lines), "Not all of them work") if lines else ""
 
     async def _activate(self, plugins: list[Plugin]) -> list[str]:
-        """Activate those that aren't; returns what is to be said of it."""
-        said = []
+        """Activate those that aren't; returns a line for each that stays inactive."""
+        lines = []
         for plugin in plugins:
             if self._bot.plugin_manager.is_blacklisted(plugin.name):
-                said.append(f"{plugin.name} is blacklisted.")
+                lines.append(f"{plugin.name} is blacklisted.")
             elif not plugin.active:
                 try:
                     await self._bot.plugin_manager.activate(plugin.name)
                 except PluginError as error:
-                    said.append(str(error))
-        return said
+                    lines.append(str(error))
+        return lines
 
     def _sees_details(self, msg: Message) -> bool:
         """Whether the reply may contain exceptions of plugins; see `Disclosure.allowed`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -13,6 +14,7 @@ from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.plugin import Plugin, PluginActivationException
 
 
+@dataclass
 class Batch:
     """Plugins that are activated by one change.
 
@@ -20,9 +22,8 @@ class Batch:
     whose place in the order of activation is known before they begin.
     """
 
-    def __init__(self, places: dict[str, int] | None = None) -> None:
-        self.failed: set[str] = set()
-        self.places = places or {}
+    places: dict[str, int] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
 
 
 class Activation:

@@ -13,7 +13,7 @@ from errklein.commands import CommandDeclaration
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.configuration_check import ValidationException
 from errklein.plugins.execution import RAISED, PluginExecution
-from errklein.plugins.load_errors import told_of
+from errklein.plugins.load_errors import located_error
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginTimeout
 from errklein.text.errors import one_line
 from errklein.text.masking import masker, secrets_in
@@ -61,7 +61,7 @@ class Configuring:
             raise
         except RAISED as error:
             raise PluginConfigurationException(
-                f"{plugin.name}.get_configuration_template failed: {told_of(plugin.plug, error)}"
+                f"{plugin.name}.get_configuration_template failed: {located_error(plugin.plug, error)}"
             ) from error
 
     async def check(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
@@ -69,20 +69,18 @@ class Configuring:
         if configuration is None or await self.template(plugin, instance) is None:
             return
         masker.learn(self, f"{plugin.name}: given", secrets_in(configuration))
-        try:
-            await self._call_in_time(plugin, instance, "check_configuration", configuration)
-        except PluginTimeout:
-            raise
-        except RAISED as error:
-            raise PluginConfigurationException(self._refusal(plugin, error)) from error
+        await self._offer(plugin, instance, "check_configuration", configuration)
 
     async def reconfigured(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> bool:
         """Whether the active plugin has taken the configuration as it goes."""
         # errbot has no such method, so a plugin written for it may have a command of that name.
         if CommandDeclaration.of(instance.reconfigure) or HookDeclaration.of(instance.reconfigure):
             return False
+        return await self._offer(plugin, instance, "reconfigure", configuration) is not NotImplemented
+
+    async def _offer(self, plugin: Plugin, instance: BotPlugin, method: str, configuration: Any) -> Any:
         try:
-            return await self._call_in_time(plugin, instance, "reconfigure", configuration) is not NotImplemented
+            return await self._call_in_time(plugin, instance, method, configuration)
         except PluginTimeout:
             raise
         except RAISED as error:
@@ -97,4 +95,4 @@ class Configuring:
         if isinstance(error, ValidationException):
             return masker(one_line(error))
         self.log.failure("{plugin}: configuring it failed", plugin=plugin.name)
-        return told_of(plugin.plug, error)
+        return located_error(plugin.plug, error)

@@ -133,10 +133,10 @@ class FlowFiles:
             return f"{path}: importing {file.module_path} and creating an instance takes too long"
         except RAISED as error:
             self.log.failure("{path} could not be loaded", path=str(path))
-            said = masker(str(error))
-            told = said if str(path.parent) in said or said.startswith(file.name) else f"{path}: {said}"
-            self.faults.add(told)
-            return told
+            text = masker(str(error))
+            problem = text if str(path.parent) in text or text.startswith(file.name) else f"{path}: {text}"
+            self.faults.add(problem)
+            return problem
         self.flows[file.name] = flows
         self._files[file.name] = file
         if activate:

@@ -23,21 +23,15 @@ if TYPE_CHECKING:
 class Questions(Protocol):
     """Questions of plugins to people."""
 
-    def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Any]:
-        """Send the question to where answers to the message go; fires with the reply."""
-
-    def withdraw(self, plugin: object) -> None:
-        """End the questions of the plugin."""
+    def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Any]: ...
+    def withdraw(self, plugin: object) -> None: ...
 
 
 class ActivePlugins(Protocol):
     """The other plugins."""
 
-    def instance(self, name: str) -> BotPlugin:
-        """The instance of that plugin; raises PluginError if there is none."""
-
-    def callbacks_changed(self) -> None:
-        """Look the callbacks of plugins up again."""
+    def instance(self, name: str) -> BotPlugin: ...
+    def callbacks_changed(self) -> None: ...
 
 
 class PluginHost(Protocol):

@@ -173,7 +173,7 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
 
 
 def _empty_package(home: _Home) -> ModuleType:
-    return module_from_spec(_directories(home.package, [str(home.directory)], _PackageLoader()))
+    return module_from_spec(_directories(home.package, [str(home.directory)], _PluginPackageLoader()))
 
 
 def _modules_in(package: str) -> dict[str, ModuleType]:
@@ -245,7 +245,7 @@ class _Package(ModuleType):
         raise AttributeError(f"there is no {fullname}", name=name, obj=self)
 
 
-class _PackageLoader(Loader):
+class _PluginPackageLoader(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _Package(spec.name)
 
@@ -303,12 +303,12 @@ class _PluginFinder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname == PACKAGE:
-            return _directories(fullname, [], _PackageLoader())
+            return _directories(fullname, [], _PluginPackageLoader())
         home = self.home_of(fullname)
         if home is None:
             return None
         if fullname == home.package:
-            return _directories(fullname, [str(home.directory)], _PackageLoader())
+            return _directories(fullname, [str(home.directory)], _PluginPackageLoader())
         found = _find_file(fullname, path or ())
         # The plugin's own file isn't another plugin's, though it has gone.
         return self.neighbour(fullname) if found is None and fullname != home.main else found

@@ -17,7 +17,7 @@ from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.configuration import Configuring
 from errklein.plugins.dependencies import circle, missing
 from errklein.plugins.execution import RAISED, PluginExecution
-from errklein.plugins.load_errors import told_of
+from errklein.plugins.load_errors import located_error
 from errklein.plugins.loading import Loader
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
@@ -143,7 +143,7 @@ class Lifecycle:
                 self.log.failure("{plugin} could not be activated: {method}", plugin=plugin.name, method=method)
                 self._routes.remove(plugin.name)
                 await self._end_quietly(plugin, instance)
-                problem = f"{plugin.name} could not be activated: {method}: {told_of(plugin.plug, error)}"
+                problem = f"{plugin.name} could not be activated: {method}: {located_error(plugin.plug, error)}"
                 raise PluginActivationException(problem) from error
             self.log.info(
                 "{plugin}.{method}, which was given up, has raised {error}",

@@ -19,11 +19,11 @@ class PluginLoadError(Exception):
     def of(cls, plug: PlugFile, package: str, error: BaseException) -> PluginLoadError:
         """The error to report when `error` came out of the plugin's code, whose modules live in `package`."""
         # Without the package, the names are those that the plugin's author gave.
-        told = told_of(plug, error).replace(f"{package}.", "")
-        return cls(f"{plug.name} could not be loaded: {told}")
+        located = located_error(plug, error).replace(f"{package}.", "")
+        return cls(f"{plug.name} could not be loaded: {located}")
 
 
-def told_of(plug: PlugFile, error: BaseException) -> str:
+def located_error(plug: PlugFile, error: BaseException) -> str:
     """The file and line of the plugin's own code where `error` was raised, or was passed on, and the error itself."""
     path, line = _place(plug, error)
     where = str(path) if line is None else f"{path}, line {line}"

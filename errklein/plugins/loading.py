@@ -142,7 +142,7 @@ class Loader:
         for path in [path for path in self.unusable if path.is_relative_to(directory)]:
             del self.unusable[path]
         for plugin in self.plugins.values():
-            plugin.twins = [path for path in plugin.twins if not path.is_relative_to(directory)]
+            plugin.duplicates = [path for path in plugin.duplicates if not path.is_relative_to(directory)]
 
     async def _find(self, path: Path, deadline: Deadline, conflict: str) -> str:
         plug = await self._in_thread(partial(PlugFile.load, path))
@@ -181,8 +181,8 @@ class Loader:
     def _found_again(self, known: Plugin, path: Path) -> str:
         if known.plug.path == path:
             return ""
-        if path not in known.twins:
-            known.twins.append(path)
+        if path not in known.duplicates:
+            known.duplicates.append(path)
         return f"{path}: there is already a plugin named {known.name}, in {known.plug.path}"
 
     async def _load(self, plugin: Plugin, plug: PlugFile, deadline: Deadline, fresh: bool) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from functools import partial, wraps
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -20,16 +20,14 @@ from errklein.plugins.lifecycle import Lifecycle
 from errklein.plugins.loading import Loader
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
-    IncompatiblePluginException,
     KnownProblem,
     Plugin,
     PluginActivationException,
-    PluginConfigurationException,
     PluginError,
     PluginTimeout,
     UnknownPlugin,
 )
-from errklein.plugins.serial_changes import Changes
+from errklein.plugins.serial_changes import Changes, change
 from errklein.plugins.status import PluginStatus
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports import Storage
@@ -39,32 +37,8 @@ from errklein.text.masking import masker, secrets_in
 if TYPE_CHECKING:
     from errklein.web import Routes
 
-M = TypeVar("M", bound="PluginManager")
-P = ParamSpec("P")
-T = TypeVar("T")
-
-__all__ = [
-    "IncompatiblePluginException",
-    "PluginActivationException",
-    "PluginConfigurationException",
-    "PluginError",
-    "PluginManager",
-]
-
 CONFIGS = "configs"
 BL_PLUGINS = "bl_plugins"
-
-
-def _change(
-    method: Callable[Concatenate[M, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[M, P], Deferred[T]]:
-    """Make the method a change, of which one is made at a time."""
-
-    @wraps(method)
-    def begin(self: M, /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
-        return self._changes.make(partial(method, self, *args, **kwargs))
-
-    return begin
 
 
 class PluginManager(StoreMixin):
@@ -116,11 +90,9 @@ class PluginManager(StoreMixin):
     def active(self) -> list[BotPlugin]:
         """The instances of active plugins, in the order of PLUGINS_CALLBACK_ORDER."""
         instances = {name: plugin.instance for name, plugin in self._plugins.items() if plugin.active}
-        order: list[str | None] = list(self._config.PLUGINS_CALLBACK_ORDER)
-        if None not in order:
-            order.append(None)
+        order = [*self._config.PLUGINS_CALLBACK_ORDER, None]
         rest = [name for name in instances if name not in order]
-        names = [name for place in order for name in (rest if place is None else [place])]
+        names = dict.fromkeys(name for place in order for name in (rest if place is None else [place]))
         return [instance for name in names if (instance := instances.get(name)) is not None]
 
     def callbacks(self, name: str) -> list[tuple[str, Callable[..., Any]]]:
@@ -149,7 +121,7 @@ class PluginManager(StoreMixin):
         """The number in the order of activation of what a plugin registers now. Used from any thread."""
         return self._activations.place()
 
-    def is_at_work(self, plugin: Plugin) -> bool:
+    def is_active_or_late(self, plugin: Plugin) -> bool:
         """Whether the plugin is active, or will be when a late method has returned."""
         return plugin.active or self._activations.is_late(plugin)
 
@@ -192,7 +164,7 @@ class PluginManager(StoreMixin):
 
     # What can be done
 
-    @_change
+    @change
     async def load(self, roots: Iterable[Path]) -> list[str]:
         """Load all plugins and flows below `roots`, and the core plugins, and activate none.
 
@@ -203,7 +175,7 @@ class PluginManager(StoreMixin):
             problems += await self._lifecycle.check(plugin)
         return problems + list((await self._flow_files.load(self._loader.roots, activate=False)).values())
 
-    @_change
+    @change
     async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[str]:
         """Load all plugins below `roots`, and the core ones, and activate them; fires with what went wrong.
 
@@ -213,7 +185,7 @@ class PluginManager(StoreMixin):
         problems += await self._activate_rest()
         return problems + list((await self._flow_files.load(self._loader.roots)).values())
 
-    @_change
+    @change
     async def add(self, roots: Iterable[Path]) -> dict[Path, str]:
         """Load the plugins below `roots` that aren't there yet, and activate none.
 
@@ -222,7 +194,7 @@ class PluginManager(StoreMixin):
         roots = list(roots)
         return await self._loader.load(roots) | await self._flow_files.load(roots)
 
-    @_change
+    @change
     async def activate_rest(self) -> list[str]:
         """Activate all plugins that aren't active, except blacklisted ones; fires with a line for each problem and notice."""
         return await self._activate_rest()
@@ -235,7 +207,7 @@ class PluginManager(StoreMixin):
         """
         return Deferred.fromCoroutine(self._stop(within))
 
-    @_change
+    @change
     async def activate(self, name: str) -> None:
         """Activate the plugin, and those it depends on before it."""
         plugin = self.plugin(name)
@@ -245,7 +217,7 @@ class PluginManager(StoreMixin):
             await self._loader.load_again(plugin)
         await self._activations.activate(plugin)
 
-    @_change
+    @change
     async def deactivate(self, name: str) -> None:
         """Deactivate the plugin; its routes and commands are gone when the Deferred fires."""
         try:
@@ -253,7 +225,7 @@ class PluginManager(StoreMixin):
         except PluginTimeout as error:
             raise PluginTimeout(f"{error} Reload {name} to activate it again.") from error
 
-    @_change
+    @change
     async def reload(self, name: str) -> None:
         """Read the plugin's code again and make a new instance; an inactive plugin stays inactive.
 
@@ -261,7 +233,7 @@ class PluginManager(StoreMixin):
         """
         await self._lifecycle.reload(self.plugin(name))
 
-    @_change
+    @change
     async def remove(self, names: Iterable[str]) -> None:
         """Deactivate the plugins and forget them; what they have stored, and their configurations, stay."""
         _raise(await self._forget(list(names)))
@@ -270,7 +242,7 @@ class PluginManager(StoreMixin):
         """Deactivate and forget the plugins and flows in that directory and below it; what they have stored stays."""
         return self._remove_below(directory.absolute())
 
-    @_change
+    @change
     async def _remove_below(self, directory: Path) -> None:
         names = [name for name, plugin in self._plugins.items() if plugin.plug.path.is_relative_to(directory)]
         overdue = await self._forget(names)
@@ -278,12 +250,12 @@ class PluginManager(StoreMixin):
         self._loader.forget_below(directory)
         _raise(overdue)
 
-    @_change
+    @change
     async def remove_flows(self, directory: Path) -> None:
         """Deactivate and forget the flows whose .flow files are in that directory and below it."""
         await self._flow_files.remove_below(directory)
 
-    @_change
+    @change
     async def configure(self, name: str, configuration: Any) -> None:
         """Check, store and apply a plugin's configuration, which activates it; a bad one changes nothing.
 
@@ -314,14 +286,19 @@ class PluginManager(StoreMixin):
         masker.learn(self, f"{name}: stored", secrets_in(configuration))
         self[CONFIGS] = {**self.get(CONFIGS, {}), name: configuration}
 
-    def blacklist(self, name: str) -> None:
-        """Keep the plugin from being activated at the next start."""
-        self.plugin(name)
-        self[BL_PLUGINS] = sorted({*self.get(BL_PLUGINS, []), name})
+    def blacklist(self, name: str) -> str:
+        """Keep the plugin from being activated at the next start; returns a sentence about it."""
+        if self.is_blacklisted(name):
+            return f"Plugin {name} is already blacklisted."
+        self[BL_PLUGINS] = [*self.get(BL_PLUGINS, []), name]
+        return f"Plugin {name} is now blacklisted."
 
-    def unblacklist(self, name: str) -> None:
-        """Let the plugin be activated at the next start again."""
+    def unblacklist(self, name: str) -> str:
+        """Let the plugin be activated at the next start again; returns a sentence about it."""
+        if not self.is_blacklisted(name):
+            return f"Plugin {name} is not blacklisted."
         self[BL_PLUGINS] = [kept for kept in self.get(BL_PLUGINS, []) if kept != name]
+        return f"Plugin {name} removed from blacklist."
 
     # How it is done
 
@@ -352,16 +329,16 @@ class PluginManager(StoreMixin):
             if plugin not in blacklisted and plugin.instance is not None and not plugin.active
         ]
         errors = await self._activations.activate_all(wanted)
-        said: list[str] = []
+        lines: list[str] = []
         for plugin in found:
             if plugin in blacklisted:
                 command = f"{self._prefix}plugin unblacklist {plugin.name}"
-                said.append(f'Notice: {plugin.name} is blacklisted, use "{command}" to unblacklist it.')
+                lines.append(f'Notice: {plugin.name} is blacklisted, use "{command}" to unblacklist it.')
             elif plugin.name in errors:
-                said.append(str(errors[plugin.name]))
+                lines.append(str(errors[plugin.name]))
             elif plugin in wanted:
-                said.extend(plugin.templates)
-        return said
+                lines.extend(plugin.templates)
+        return lines
 
     async def _deactivate(self, name: str) -> None:
         plugin = self.plugin(name)
@@ -383,7 +360,7 @@ class PluginManager(StoreMixin):
         overdue: list[PluginTimeout] = []
         for name in names:
             plugin = self.plugin(name)
-            if self.is_at_work(plugin):
+            if self.is_active_or_late(plugin):
                 try:
                     await self._deactivate(name)
                 except PluginTimeout as error:

@@ -67,7 +67,7 @@ class PackageDirectory:
     """
 
     def __init__(self, data_dir: Path, installed: Callable[[str], None] = lambda name: None) -> None:
-        self._installed = installed
+        self._on_installed = installed
         self.parent = data_dir.absolute() / "packages"
         self.path = self.parent / f"py{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -132,10 +132,10 @@ class PackageDirectory:
                     self._fetch([*requirements.options, *_pinned(requirements, plan)], work, deadline)
             except ProgramError as error:
                 raise self._explained(requirements, error) from error
-            self._adopt()
+            self._move_ready()
         self.activate()
         for item in plan:
-            self._installed(normalized(item["metadata"]["name"]))
+            self._on_installed(normalized(item["metadata"]["name"]))
         self._note_done(requirements)
 
     def _resolved(self, requirements: RequirementFile, work: Path, deadline: float) -> list[Mapping[str, Any]]:
@@ -183,13 +183,13 @@ class PackageDirectory:
         """The directory of packages that are complete and must be moved to their place, by the next process if this one ends."""
         return self.parent / f".ready-{self.path.name}"
 
-    def _adopt(self) -> None:
+    def _move_ready(self) -> None:
         if self._ready.is_dir():
             _merge(self._ready, self.path)
 
     def _tidy(self) -> None:
         """Finish or remove an installation that was interrupted because its process was killed."""
-        self._adopt()
+        self._move_ready()
         for left in self.parent.glob(".new-*"):
             shutil.rmtree(left)
         importlib.invalidate_caches()

@@ -73,7 +73,7 @@ class Plugin:
     """A plugin that was found: its file, its instance once it could be loaded, and what is wrong with it, if anything.
 
     `problem` is why it doesn't work; `notes` are things that don't keep it from working, and `templates` what is wrong
-    with its templates, which can be used if `has_templates`. Each is one line. `twins` are other .plug files with its name, which are left out.
+    with its templates, which can be used if `has_templates`. Each is one line. `duplicates` are other .plug files with its name, which are left out.
     """
 
     plug: PlugFile
@@ -82,7 +82,7 @@ class Plugin:
     notes: list[str] = field(default_factory=list)
     templates: list[str] = field(default_factory=list)
     has_templates: bool = False
-    twins: list[Path] = field(default_factory=list)
+    duplicates: list[Path] = field(default_factory=list)
 
     @property
     def name(self) -> str:

@@ -75,12 +75,12 @@ class RequirementFile:
     def read(cls, path: Path) -> RequirementFile:
         """Read the file; raises UnreadableRequirements."""
         made = cls(path)
-        _Reader(made).read(path, is_constraint=False)
+        _RequirementReader(made).read(path, is_constraint=False)
         return made
 
 
 @dataclass
-class _Reader:
+class _RequirementReader:
     made: RequirementFile
     seen: set[tuple[Path, bool]] = field(default_factory=set)
 

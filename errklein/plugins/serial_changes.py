@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
 from errklein.running.serial_queue import SerialQueue
 
+M = TypeVar("M", bound="Changing")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _part_of: ContextVar[object] = ContextVar("errklein.change", default=None)
@@ -40,3 +43,21 @@ class Changes:
             return await change()
         finally:
             self._current = None
+
+
+class Changing(Protocol):
+    """An object with methods that are changes."""
+
+    _changes: Changes
+
+
+def change(
+    method: Callable[Concatenate[M, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[M, P], Deferred[T]]:
+    """Make the method a change of its object's `_changes`."""
+
+    @wraps(method)
+    def begin(self: M, /, *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        return self._changes.make(partial(method, self, *args, **kwargs))
+
+    return begin

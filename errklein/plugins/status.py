@@ -56,8 +56,8 @@ class PluginStatus:
             and plugin_name(going.subject) == plugin.name
             and now - going.since >= _LONG
         ]
-        twins = [f"{path} is left out: its Name is that of this plugin" for path in plugin.twins]
-        problems = [problem for problem in (plugin.problem, *plugin.notes, *plugin.templates, *twins) if problem]
+        duplicates = [f"{path} is left out: its Name is that of this plugin" for path in plugin.duplicates]
+        problems = [problem for problem in (plugin.problem, *plugin.notes, *plugin.templates, *duplicates) if problem]
         if problems and not details:
             problems = ["details are shown to administrators in private"]
         return "; ".join(" ".join(problem.split()) for problem in [*problems, *running])

@@ -16,12 +16,13 @@ from typing import IO, Any
 from twisted.logger import Logger
 
 from errklein.plugins.repos import index
+from errklein.plugins.repos.archives import MOST_PACKED, unpack
 from errklein.plugins.repos.downloads import download
 from errklein.plugins.repos.git import check_links, git_clone, git_pull, go_back, head
 from errklein.plugins.repos.index import RepoEntry
 from errklein.plugins.repos.sources import (
     RepoException,
-    Source,
+    RepoSource,
     UnknownRepo,
     check_name,
     human_name_for_git_url,
@@ -185,9 +186,7 @@ class BotRepoManager(StoreMixin):
     def uninstall_repo(self, name: str) -> None:
         """Remove the repository and its directory; raises UnknownRepo."""
         repos = self.get_installed_plugin_repos()
-        if name not in repos:
-            raise UnknownRepo(f"{shown(name)} is not installed; the installed ones are: {', '.join(repos) or 'none'}")
-        check_name(name)
+        _check_installed(name, repos)
         try:
             shutil.rmtree(self.path_of(name))
         except FileNotFoundError:
@@ -222,9 +221,7 @@ class BotRepoManager(StoreMixin):
     def renew(self, name: str) -> Updated:
         """Have the newest state of an installed repository, which then is to be kept or undone."""
         repos = self.get_installed_plugin_repos()
-        if name not in repos:
-            raise UnknownRepo(f"{shown(name)} is not installed; the installed ones are: {', '.join(repos) or 'none'}")
-        check_name(name)
+        _check_installed(name, repos)
         path, url = self.path_of(name), repos[name]
         if not is_archive(url):
             commit = head(path)
@@ -235,7 +232,7 @@ class BotRepoManager(StoreMixin):
                 go_back(path, commit)
                 raise
             return Updated(partial(go_back, path, commit), lambda: None)
-        with self._new(Source.of(url, name)) as fetched:
+        with self._new(RepoSource.of(url, name)) as fetched:
             before = Path(tempfile.mkdtemp(prefix=".old-", dir=self.plugin_dir))
             path.rename(before / "repo")
             fetched.rename(path)
@@ -245,12 +242,12 @@ class BotRepoManager(StoreMixin):
         """Close the storage."""
         self.close_storage()
 
-    def _source(self, repo: str) -> Source:
+    def _source(self, repo: str) -> RepoSource:
         if not repo:
             raise RepoException("no repository was named")
         looks_like_url = ":" in repo or repo.startswith("/")
         if looks_like_url:
-            return Source.of(repo)
+            return RepoSource.of(repo)
         self.check_for_index_update()
         known = self.get_repo_from_index(repo)
         if self.without_index:
@@ -259,18 +256,16 @@ class BotRepoManager(StoreMixin):
             raise RepoException(
                 f"{shown(repo)} is not in the index; `repos search` looks for words, and a URL needs none"
             )
-        return Source.of(known[0].repo, repo, local=repo in self.get(REPO_INDEX, {}).get("local", ()))
+        return RepoSource.of(known[0].repo, repo, local=repo in self.get(REPO_INDEX, {}).get("local", ()))
 
     @contextmanager
-    def _new(self, source: Source) -> Iterator[Path]:
+    def _new(self, source: RepoSource) -> Iterator[Path]:
         """The repository as it is there now, in a directory that is to be moved to its place."""
         Path(self.plugin_dir).mkdir(parents=True, exist_ok=True)
         # Hidden, so that nobody looks for plugins in what isn't complete.
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self.plugin_dir) as directory:
             fetched = Path(directory, "repo")
             if source.is_archive:
-                from errklein.plugins.repos.archives import unpack
-
                 with _archive(source.url) as archive:
                     unpack(archive, fetched)
             else:
@@ -279,11 +274,15 @@ class BotRepoManager(StoreMixin):
             yield fetched
 
 
+def _check_installed(name: str, repos: Mapping[str, str]) -> None:
+    if name not in repos:
+        raise UnknownRepo(f"{shown(name)} is not installed; the installed ones are: {', '.join(repos) or 'none'}")
+    check_name(name)
+
+
 @contextmanager
 def _archive(url: str) -> Iterator[IO[bytes]]:
     """The archive, open for reading from its beginning; raises RepoException."""
-    from errklein.plugins.repos.archives import MOST_PACKED
-
     if not is_local(url):
         with tempfile.TemporaryFile() as archive:
             download(url, archive, most=MOST_PACKED, seconds=_SECONDS)

@@ -30,7 +30,7 @@ class UnknownRepo(RepoException, KeyError):
 
 
 @dataclass(frozen=True)
-class Source:
+class RepoSource:
     """Where a repository comes from, what it is called here, and whether it is an archive rather than a git repository."""
 
     name: str
@@ -38,7 +38,7 @@ class Source:
     is_archive: bool = False
 
     @classmethod
-    def of(cls, url: str, name: str | None = None, *, local: bool = True) -> Source:
+    def of(cls, url: str, name: str | None = None, *, local: bool = True) -> RepoSource:
         """The source at the URL; raises RepoException unless it is one that may be used.
 
         Those are https, http and ssh URLs, host names as in git@host:owner/name, and, if `local`, absolute paths and

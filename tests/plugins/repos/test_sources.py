@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.repos.sources import RepoException, Source, human_name_for_git_url
+from errklein.plugins.repos.sources import RepoException, RepoSource, human_name_for_git_url
 
 
 class NameTests(SynchronousTestCase):
@@ -39,8 +39,8 @@ class SourceTests(SynchronousTestCase):
             "/srv/git/a/b",
             "file:///srv/git/a/b",
         ):
-            self.assertEqual(Source.of(url), Source("a/b", url))
-        self.assertTrue(Source.of("https://host/a/b.tar.gz").is_archive)
+            self.assertEqual(RepoSource.of(url), RepoSource("a/b", url))
+        self.assertTrue(RepoSource.of("https://host/a/b.tar.gz").is_archive)
 
     def test_refused(self) -> None:
         """What git would take for an option or a command, other transports, and names that lead elsewhere."""
@@ -73,19 +73,19 @@ class SourceTests(SynchronousTestCase):
             "relative/path",
         ):
             with self.assertRaises(RepoException, msg=url):
-                Source.of(url)
+                RepoSource.of(url)
 
     def test_a_remote_index_names_no_path(self) -> None:
         """What is on this machine can be asked for by an admin, not by an index from elsewhere."""
         for url in ("/srv/git/a/b", "file:///srv/git/a/b"):
             with self.assertRaises(RepoException):
-                Source.of(url, "a/b", local=False)
+                RepoSource.of(url, "a/b", local=False)
 
     def test_names_that_lead_elsewhere(self) -> None:
         """A name from an index is no way out of the directory."""
         for name in ("../x", "/x", "a/../b", "a/b/c", ".git", "-x", "a/", "", "a\\b"):
             with self.assertRaises(RepoException, msg=name):
-                Source.of("https://host/a/b", name)
+                RepoSource.of("https://host/a/b", name)
 
     def test_secrets(self) -> None:
         """A refusal doesn't repeat the password in a URL, and is one line."""
@@ -96,14 +96,14 @@ class SourceTests(SynchronousTestCase):
             "https://user:p@s3cret@host/..",
         ):
             with self.assertRaises(RepoException, msg=url) as raised:
-                Source.of(url)
+                RepoSource.of(url)
             self.assertNotIn("s3cret", str(raised.exception))
 
     @given(st.text(max_size=60))
     def test_anything(self, text: str) -> None:
         """Any text is either a source whose name stays inside, or refused in one line."""
         try:
-            source = Source.of(text)
+            source = RepoSource.of(text)
         except RepoException as error:
             self.assertEqual(len(str(error).splitlines()), 1)
         else:
