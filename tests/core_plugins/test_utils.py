@@ -10,11 +10,6 @@ from errklein.testing import PluginTestCase
 class UtilsTests(PluginTestCase):
     """How messages arrive."""
 
-    def test_echo(self) -> None:
-        """The same comes back; of nothing nothing."""
-        self.assertEqual(self.command("!echo foo  bär 🙂"), "foo  bär 🙂")
-        self.assertEqual(self.bot.say("!echo"), [])
-
     def test_whoami(self) -> None:
         """Who somebody is to the bot, with the network."""
         shown = self.command("!whoami", frm="bob")
@@ -24,16 +19,6 @@ class UtilsTests(PluginTestCase):
         self.assertIn("class is 'TestPerson'", shown)
         self.assertIn("aclattr, which access rules go by, is 'bob'", shown)
         self.assertIn("network is 'test'", shown)
-
-    def test_whoami_in_a_room(self) -> None:
-        """In a room, the room too."""
-        (shown,) = self.bot.say("!whoami", frm="bob", room="#testroom")
-        self.assertIn("│ room ", shown)
-        self.assertIn("#testroom", shown)
-
-    def test_who_is_somebody_else(self) -> None:
-        """With a name, who that is."""
-        self.assertIn("string representation is 'carol'", self.command("!whoami carol"))
 
     def test_a_name_breaks_nothing(self) -> None:
         """Whatever is in a name stays in its cell."""
@@ -114,24 +99,3 @@ class LogTailTests(PluginTestCase):
         self.assertIn("empty", self.command("!log tail"))
         self.bot.config.BOT_LOG_FILE = None
         self.assertIn("There is no log file", self.command("!log tail"))
-
-
-class RenderTests(PluginTestCase):
-    """How Markdown looks here."""
-
-    def test_render(self) -> None:
-        """Each piece of it is shown, and nothing of its source is left."""
-        shown = self.command("!render test")
-        for part in (
-            "HEADING 1",
-            "Heading 6",
-            "• an element",
-            "│ two   │",
-            "│ lines │",
-            "─" * 80,
-            "A red paragraph",
-            "© & <",
-        ):
-            self.assertIn(part, shown)
-        for mark in ("**", "{:", "```", "<br/>", "&copy;"):
-            self.assertNotIn(mark, shown)

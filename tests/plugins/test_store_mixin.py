@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.storages.base import StoragePluginBase
 from errklein.compat.storages.bundled import MemoryStorage as MemoryValues
-from errklein.plugins.store_mixin import StoreAlreadyOpenError, StoreException, StoreMixin, StoreNotOpenError
+from errklein.plugins.store_mixin import StoreMixin, StoreNotOpenError
 from errklein.storage import MemoryStorage, StorageError
 from tests.storage.test_pickling import PluginCase
 
@@ -40,37 +40,6 @@ def opened(storage: MemoryStorage | None = None) -> Greeter:
 
 
 class MappingTests(SynchronousTestCase):
-    def test_items(self) -> None:
-        """Values are assigned, read, deleted and counted as in a dict."""
-        plugin = opened()
-        plugin["a"] = 1
-        plugin["b"] = 2
-        del plugin["a"]
-        self.assertEqual(
-            (plugin["b"], len(plugin), list(plugin), "a" in plugin, "b" in plugin), (2, 1, ["b"], False, True)
-        )
-
-    def test_missing(self) -> None:
-        """Reading and deleting a key that isn't there raise KeyError."""
-        plugin = opened()
-        with self.assertRaises(KeyError):
-            plugin["a"]
-        with self.assertRaises(KeyError):
-            del plugin["a"]
-
-    def test_methods_of_mappings(self) -> None:
-        """What dicts have besides: get, setdefault, update, pop, keys, values, items, clear."""
-        plugin = opened()
-        plugin.update({"a": 1}, b=2)
-        self.assertEqual((plugin.get("a"), plugin.get("c"), plugin.get("c", 3)), (1, None, 3))
-        self.assertEqual((plugin.setdefault("a", 5), plugin.setdefault("c", 6)), (1, 6))
-        self.assertEqual((plugin.pop("c"), plugin.pop("c", None)), (6, None))
-        self.assertEqual(
-            (list(plugin.keys()), list(plugin.values()), dict(plugin.items())), (["a", "b"], [1, 2], dict(plugin))
-        )
-        plugin.clear()
-        self.assertEqual(dict(plugin), {})
-
     @settings(deadline=None)
     @given(st.dictionaries(st.text(), st.integers()))
     def check_equal(self, values: dict[str, int]) -> None:
@@ -91,51 +60,12 @@ class MappingTests(SynchronousTestCase):
         self.assertEqual(len({one, two, one}), 2)
 
 
-class MutableTests(SynchronousTestCase):
-    def test_change_in_place(self) -> None:
-        """What the block does to the value is stored at its end."""
-        plugin = opened()
-        plugin["seen"] = ["alice"]
-        with plugin.mutable("seen") as seen:
-            seen.append("bob")
-        self.assertEqual(plugin["seen"], ["alice", "bob"])
-
-    def test_default(self) -> None:
-        """A key that isn't there begins with the default, which is stored; without one with None."""
-        plugin = opened()
-        with plugin.mutable("seen", []) as seen:
-            seen.append("alice")
-        with plugin.mutable("other") as other:
-            self.assertIs(other, None)
-        self.assertEqual(dict(plugin), {"seen": ["alice"], "other": None})
-
-
 class SQLiteTests(PluginCase):
     def opened(self) -> Greeter:
         """A plugin whose values are in a file."""
         plugin = Greeter()
         plugin.open_storage(self.storage, "Greeter")
         return plugin
-
-    def test_mutable_stores_at_the_end(self) -> None:
-        """Only `mutable` stores what was changed in place."""
-        plugin = self.opened()
-        plugin["seen"] = []
-        plugin["seen"].append("alice")
-        self.assertEqual(plugin["seen"], [])
-        with plugin.mutable("seen") as seen:
-            seen.append("bob")
-        self.assertEqual(plugin["seen"], ["bob"])
-
-    def test_mutable_with_an_error(self) -> None:
-        """If the block raises, nothing is stored, and the error comes out."""
-        plugin = self.opened()
-        plugin["seen"] = ["alice"]
-        with self.assertRaises(ZeroDivisionError), plugin.mutable("seen") as seen:
-            seen.append(1 / 0)
-        with self.assertRaises(ZeroDivisionError), plugin.mutable("new", []):
-            1 / 0
-        self.assertEqual(dict(plugin), {"seen": ["alice"]})
 
     def test_unreadable_values(self) -> None:
         """A value whose class is gone is not mistaken for a missing one, and `clear` forgets it too."""
@@ -174,32 +104,12 @@ class LifeTests(SynchronousTestCase):
                 self.assertIsInstance(error, AttributeError)
                 self.assertIn("Greeter", str(error))
 
-    def test_open_twice(self) -> None:
-        """To open what is open is an error, and changes nothing."""
-        plugin = opened()
-        plugin["key"] = 1
-        error = self.assertRaises(StoreAlreadyOpenError, plugin.open_storage, MemoryStorage(), "Other")
-        self.assertIsInstance(error, StoreException)
-        self.assertEqual((plugin["key"], plugin.namespace), (1, "Greeter"))
-
-    def test_close_twice(self) -> None:
-        """To close what is closed is an error."""
-        plugin = opened()
-        plugin.close_storage()
-        self.assertRaises(StoreNotOpenError, plugin.close_storage)
-
     def test_failing_storage(self) -> None:
         """A storage that can't be opened leaves the plugin closed."""
         storage = MemoryStorage()
         storage.close()
         plugin = Greeter()
         self.assertRaises(StorageError, plugin.open_storage, storage, "Greeter")
-        self.assertFalse(plugin.is_open_storage())
-
-    def test_context_manager(self) -> None:
-        """As a context manager the plugin closes its storage at the end of the block."""
-        with opened() as plugin:
-            plugin["key"] = 1
         self.assertFalse(plugin.is_open_storage())
 
     def test_storages_of_errbot(self) -> None:
