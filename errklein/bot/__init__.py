@@ -89,11 +89,10 @@ class Bot(Keeping, Hearing):
         self.startup_time = datetime.now()
         self.packages = packages or PackageDirectory(Path(config.BOT_DATA_DIR))
         self.packages.activate()
-        execution = PluginExecution(reactor, runner, plugin_pool)
+        execution = PluginExecution(reactor, runner, plugin_pool, self.waits)
         requirements = Requirements(self.packages, config.AUTOINSTALL_DEPS)
         loader = Loader(execution, config, lambda cls, name: cls(self, name=name), requirements)
         self.plugin_manager = BotPluginManager(storage, config, execution, loader, web.routes, self.tell_admins)
-        self.plugin_manager.waits = self.waits
         self.repo_manager = BotRepoManager(storage, self.plugins_directory, config.BOT_PLUGIN_INDEXES)
         self.disclosure = Disclosure(self)
         self.dispatcher = Dispatcher(self)

@@ -25,7 +25,6 @@ from errklein.plugins.plugin import (
     PluginConfigurationException,
 )
 from errklein.plugins.requirements import ERRBOT_VERSION, parse_errbot_version
-from errklein.running.threads import ThreadWaits
 
 __all__ = [
     "BL_PLUGINS",
@@ -60,9 +59,6 @@ def check_python_plug_section(plugin_info: PluginInfo) -> bool:
 
 class BotPluginManager(PluginManager):
     """The manager of plugins, with errbot's names for what it does."""
-
-    waits: ThreadWaits
-    """Waits for changes in threads."""
 
     # What can be asked
 
@@ -165,4 +161,4 @@ class BotPluginManager(PluginManager):
         return self._waited(self.remove_below, Path(root))
 
     def _waited(self, change: Any, *args: Any) -> Any:
-        return self.waits.result_of(change, *args)
+        return self._execution.waits.result_of(change, *args)

@@ -20,8 +20,8 @@ from types import FunctionType, ModuleType
 
 from errklein.chat import Identifier
 from errklein.compat import holder
+from errklein.compat.former_identifiers import FormerIdentifier, is_former_identifier
 from errklein.compat.names import ERRBOT, FACADES
-from errklein.plugins.former_identifiers import FormerIdentifier, is_former_identifier
 from errklein.plugins.imports import PACKAGE
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.names import slug
@@ -40,15 +40,24 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.backends.irc.identifiers": ("IRCPerson", "IRCRoom", "IRCRoomOccupant", "_stored_room"),
     "errklein.backends.text.identifiers": ("TextOccupant", "TextPerson", "TextRoom"),
     "errklein.backends.test": ("TestOccupant", "TestPerson", "TestRoom", "TestRoomAcl"),
-    "errklein.plugins.former_identifiers": ("FormerIdentifier",),
+    "errklein.compat.former_identifiers": ("FormerIdentifier",),
     "errklein.plugins.repos.index": ("RepoEntry",),
 }
 """errklein's value classes, and functions by which pickles create instances of them, by the module that defines them, as in
 `compat.names`. Creating an instance has no side effects."""
 
 
+_MOVED = {
+    "errklein.plugins.plugin_info": "errklein.compat.plugin_info",
+    "errklein.plugins.stored_classes": "errklein.compat.stored_classes",
+}
+"""Former names of errklein's modules, which older versions may have stored with instances of their classes."""
+
+
 def find_class(namespace: str, module: str, qualname: str) -> object | None:
     """The class or function that a value in the storage of the plugin `namespace` names; None: where it says."""
+    if module in _MOVED:
+        return _found(_MOVED[module], qualname)
     if is_former_identifier(module, qualname):
         return FormerIdentifier
     if module == "errbot" or module.startswith("errbot."):

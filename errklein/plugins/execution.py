@@ -14,6 +14,7 @@ from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin, overrides
 from errklein.plugins.plugin import PluginTimeout
 from errklein.running import Runner, WorkerPool
+from errklein.running.threads import ThreadWaits
 from errklein.running.timeouts import Deadline, TimedOut, result_within
 
 T = TypeVar("T")
@@ -44,10 +45,12 @@ class PluginExecution:
     least = 5.0
     """Seconds that each plugin has at least where several share `timeout` and are handled one after the other."""
 
-    def __init__(self, reactor: Any, runner: Runner, pool: WorkerPool) -> None:
+    def __init__(self, reactor: Any, runner: Runner, pool: WorkerPool, waits: ThreadWaits) -> None:
         self.reactor = reactor
         self.runner = runner
         self.pool = pool
+        self.waits = waits
+        """What the code waits with, in its thread, for work on the reactor."""
 
     def run(self, method: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Call a method of a plugin or of flows on the reactor or in a thread."""

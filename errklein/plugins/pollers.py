@@ -18,18 +18,14 @@ OVERDUE = 60.0
 """Seconds after which the log names a call that has not returned."""
 
 
+Signature = tuple[Callable[..., Any], Any, Any]
+"""A method with its positional and keyword arguments."""
+
+
 class _Poller:
-    def __init__(
-        self,
-        pollers: Pollers,
-        interval: float,
-        method: Callable[..., Any],
-        times: int | None,
-        args: Any,
-        kwargs: Any,
-    ) -> None:
+    def __init__(self, pollers: Pollers, interval: float, times: int | None, signature: Signature) -> None:
         # Not checked here: as on errbot, invalid arguments are an error at each tick.
-        self.signature = (method, args, kwargs)
+        self.signature = signature
         self._pollers = pollers
         self._interval = interval
         self._left = times
@@ -71,7 +67,7 @@ class _Poller:
         if self._left is not None:
             self._left -= 1
             if self._left <= 0:
-                self._pollers.forget(self)
+                self._pollers.end(self)
         running = self._pollers.runner.run(method, *args, pool=self._pollers.pool, **kwargs)
         if not (running.called or self._warned or self._stopped):
             self._warning = self._pollers.reactor.callLater(OVERDUE, self._warn)
@@ -137,9 +133,9 @@ class Pollers:
         """
         if not callable(method):
             raise TypeError(f"{self.owner}: a poller needs a method, not {method!r}")
-        poller = _Poller(self, interval, method, times, args or (), kwargs or {})
+        poller = _Poller(self, interval, times, (method, args or (), kwargs or {}))
         for running in self._with(poller.signature):
-            self._end(running)
+            self.end(running)
         if isinstance(times, (int, float)) and times <= 0:
             return
         self._pollers.append(poller)
@@ -157,34 +153,31 @@ class Pollers:
         """
         if method is None:
             for poller in list(self._pollers):
-                self._end(poller)
+                self.end(poller)
             return
         found = self._with((method, args or (), kwargs or {}))
         if not found:
             raise ValueError(f"{self.owner}: no poller runs {method!r} with these arguments")
         for poller in found:
-            self._end(poller)
-
-    def forget(self, poller: _Poller) -> None:
-        """Called by a poller whose last call has begun."""
-        self._end(poller)
+            self.end(poller)
 
     @property
     def running(self) -> list[tuple[Callable[..., Any], Iterable[Any], Mapping[str, Any]]]:
         """The methods that are being polled, each with its arguments."""
         return [poller.signature for poller in self._pollers]
 
-    def _with(self, signature: tuple[Any, ...]) -> list[_Poller]:
+    def _with(self, signature: Signature) -> list[_Poller]:
         wanted = _comparable(signature)
         return [poller for poller in self._pollers if _comparable(poller.signature) == wanted]
 
-    def _end(self, poller: _Poller) -> None:
+    def end(self, poller: _Poller) -> None:
+        """Stop the poller."""
         if poller in self._pollers:
             self._pollers.remove(poller)
         on_reactor_soon(self.reactor, poller.end)
 
 
-def _comparable(signature: tuple[Any, ...]) -> tuple[Any, ...]:
+def _comparable(signature: Signature) -> Signature:
     """The signature with a list of arguments as a tuple, since both mean the same call."""
     method, args, kwargs = signature
     return method, tuple(args) if isinstance(args, list) else args, kwargs

@@ -15,6 +15,7 @@ from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupan
 from errklein.backends.text.identifiers import TextPerson
 from errklein.chat import Card, Message, Presence, Reaction
 from errklein.compat import holder
+from errklein.compat.plugin_info import PluginInfo
 from errklein.compat.stored_classes import STORED_VALUES, VALUE_CLASSES, find_class, find_restored_class
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.imports import load_module, unload
@@ -108,6 +109,10 @@ class StoredClassesTests(StoredClassesCase):
         self.assertIs(type(self.restored("errbot.plugins.greeter", "Thing")), module.Thing)
         self.assertIs(find_class("Other", "errbot.plugins.greeter", "Thing"), module.Thing)
         self.assertIs(find_class("My Greeter", "errbot.plugins.greeter", "Thing.Part"), module.Thing.Part)
+
+    def test_moved_modules(self) -> None:
+        """A class that was stored under a former name of its module is found where it is now."""
+        self.assertIs(find_class("My Greeter", "errklein.plugins.plugin_info", "PluginInfo"), PluginInfo)
 
     def test_helper(self) -> None:
         """A module beside the plugin, which errbot had for everybody, is the plugin's own."""
