@@ -263,9 +263,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "StoragePluginBase": "errklein.compat.storages.base:StoragePluginBase",
     },
     "errbot.storage.memory": {
-        "MemoryStorage": "errklein.compat.storages.bundled:MemoryStorage",
         "MemoryStoragePlugin": "errklein.compat.storages.bundled:MemoryStoragePlugin",
-        "ROOTS": "errklein.compat.storages.bundled:ROOTS",
         "StorageBase": "errklein.compat.storages.base:StorageBase",
         "StoragePluginBase": "errklein.compat.storages.base:StoragePluginBase",
     },

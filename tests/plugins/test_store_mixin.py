@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, KeysView
+from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.storages.base import StoragePluginBase
-from errklein.compat.storages.bundled import MemoryStorage as MemoryValues
 from errklein.plugins.store_mixin import StoreMixin, StoreNotOpenError
 from errklein.storage import MemoryStorage, StorageError
+from tests.compat.storages.test_third_party import ShakyPlugin
 from tests.storage.test_pickling import PluginCase
 
 
@@ -115,7 +114,7 @@ class LifeTests(SynchronousTestCase):
     def test_storages_of_errbot(self) -> None:
         """Any storage that was written for errbot can be opened; its keys may be a view that changes."""
         plugin = Greeter()
-        plugin.open_storage(ViewPlugin(None), "Greeter")
+        plugin.open_storage(ShakyPlugin(), "Greeter")
         with plugin.mutable("names", []) as names:
             names.append("alice")
         plugin["other"] = 1
@@ -124,20 +123,3 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual((sorted(plugin), plugin["names"]), (["names", "names2", "other", "other2"], ["alice"]))
         plugin.clear()
         self.assertEqual(len(plugin), 0)
-
-
-class ViewPlugin(StoragePluginBase):
-    """Opens namespaces whose keys are a live view."""
-
-    def open(self, namespace: str) -> View:
-        return View()
-
-
-class View(MemoryValues):
-    """Keeps its values to itself."""
-
-    def __init__(self) -> None:
-        self.root = {}
-
-    def keys(self) -> KeysView[str]:
-        return self.root.keys()

@@ -1,4 +1,4 @@
-"""The storages that errbot brings, for code that opens them by itself: the same names, kept errklein's way."""
+"""The storages that errbot includes, for code that opens them by itself. Values are in errklein's own storages."""
 
 from __future__ import annotations
 
@@ -7,64 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from errklein.compat.storages.base import StorageBase, StoragePluginBase
-from errklein.storage.sqlite import DATABASE, SQLiteStorage
+from errklein.ports import Storage
+from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage
 
-ROOTS: dict[str, dict[str, Any]] = {}
-"""The values of every MemoryStorage, by namespace; they live as long as the process."""
-
-
-class MemoryStorage(StorageBase):
-    """Values that are kept by reference until the process ends, shared by all who open the namespace."""
-
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
-        self.root = ROOTS.setdefault(namespace, {})
-
-    def get(self, key: str) -> Any:
-        """The value; raises KeyError."""
-        return self.root[key]
-
-    def set(self, key: str, value: Any) -> None:
-        """Keep the value."""
-        self.root[key] = value
-
-    def remove(self, key: str) -> None:
-        """Forget the value; raises KeyError."""
-        del self.root[key]
-
-    def len(self) -> int:
-        """How many values there are."""
-        return len(self.root)
-
-    def keys(self) -> Iterable[str]:
-        """The keys, as they are now."""
-        return list(self.root)
-
-    def close(self) -> None:
-        """Nothing has to be given back."""
+_MEMORY = MemoryStorage()
+"""The values of every MemoryStoragePlugin; they live as long as the process."""
 
 
-class MemoryStoragePlugin(StoragePluginBase):
-    """Opens namespaces in memory."""
+class BundledNamespace(StorageBase):
+    """The values of one namespace of a storage, which is closed with it if it is `owned`."""
 
-    def open(self, namespace: str) -> StorageBase:
-        """The values of `namespace`, those included that were kept before in this process."""
-        return MemoryStorage(namespace)
-
-
-class ShelfStorage(StorageBase):
-    """The values of one namespace in a SQLite file, which is closed with it."""
-
-    def __init__(self, path: Path, namespace: str) -> None:
-        self._file = SQLiteStorage(path)
-        self._store = self._file.open(namespace)
+    def __init__(self, storage: Storage, namespace: str, owned: bool) -> None:
+        self._storage = storage if owned else None
+        self._store = storage.open(namespace)
 
     def get(self, key: str) -> Any:
         """The value; raises KeyError."""
         return self._store.get(key)
 
     def set(self, key: str, value: Any) -> None:
-        """Keep the value, on disk when this returns."""
+        """Keep the value."""
         self._store.set(key, value)
 
     def remove(self, key: str) -> None:
@@ -80,9 +42,18 @@ class ShelfStorage(StorageBase):
         return self._store.keys()
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the namespace."""
         self._store.close()
-        self._file.close()
+        if self._storage is not None:
+            self._storage.close()
+
+
+class MemoryStoragePlugin(StoragePluginBase):
+    """Opens namespaces in memory, where values are kept by reference until the process ends."""
+
+    def open(self, namespace: str) -> StorageBase:
+        """The values of `namespace`, those included that were kept before in this process."""
+        return BundledNamespace(_MEMORY, namespace, owned=False)
 
 
 class ShelfStoragePlugin(StoragePluginBase):
@@ -94,4 +65,4 @@ class ShelfStoragePlugin(StoragePluginBase):
 
     def open(self, namespace: str) -> StorageBase:
         """The values of `namespace`, shared with a bot that runs meanwhile."""
-        return ShelfStorage(Path(self._storage_config["basedir"]) / DATABASE, namespace)
+        return BundledNamespace(SQLiteStorage(Path(self._storage_config["basedir"]) / DATABASE), namespace, owned=True)
