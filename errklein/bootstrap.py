@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
-from errklein.compat import core_backends
+from errklein.compat import core_backends, core_storage
 from errklein.compat.backends.errbot import ErrBot
-from errklein.compat.storages.bootstrap import restore_bot_from_backup
+from errklein.compat.storages.base import StoragePluginBase
+from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin
+from errklein.compat.storages.finding import load_storage_class
 from errklein.compat.storages.shelves import shelves_to_import
+from errklein.compat.stored_classes import STORED_VALUES
+from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import Config, ConfigError, load_config
 from errklein.config.settings import SETTINGS
 from errklein.logs import Destinations, bridge_stdlib
@@ -25,6 +29,10 @@ from errklein.logs.records import FormattedByLogging
 from errklein.running.reactor_thread import reactor_thread
 from errklein.service.data_directory import DataDirectory
 from errklein.service.sentry import start_sentry
+from errklein.storage import StorageError
+from errklein.storage.errbot_backup import read_any_backup
+from errklein.storage.restoring import check_rows
+from errklein.storage.transfer import put_rows
 from errklein.wiring import wire
 
 if TYPE_CHECKING:
@@ -32,6 +40,9 @@ if TYPE_CHECKING:
 
 CORE_BACKENDS = str(Path(core_backends.__file__).parent)
 """The directory with the .plug files of the networks that errklein includes."""
+
+CORE_STORAGE = str(Path(core_storage.__file__).parent)
+"""The directory with the .plug files of the storages that errklein includes."""
 
 _TO_BE_GIVEN = ("BACKEND", "BACKENDS", "BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTITY")
 
@@ -154,6 +165,33 @@ def setup_bot(backend_name: str, logger: logging.Logger, config: Any, restore: s
     if restore:
         restore_bot_from_backup(restore, bot=bot, log=logger)
     return bot
+
+
+def get_storage_plugin(config: Any) -> StoragePluginBase:
+    """The storage that the configuration names, as errbot has them; raises ConfigError or StorageError of one line."""
+    name = getattr(config, "STORAGE", "Shelf")
+    if name == "Memory":
+        return MemoryStoragePlugin(config)
+    if name == "Shelf":
+        return ShelfStoragePlugin(config)
+    made: StoragePluginBase = load_storage_class(config)(config)
+    return made
+
+
+def restore_bot_from_backup(backup_filename: str | Path, *, bot: Any, log: logging.Logger | None = None) -> None:
+    """Store the values of a backup, errklein's or errbot's, in the bot's storage; nothing in the file is run.
+
+    Values that are left out are logged. Raises StorageError, and restores nothing, if a value uses a name that restored values
+    may not use; use `errklein restore --trust` for such a backup.
+    """
+    path = Path(backup_filename)
+    read = read_any_backup(path)
+    refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(bot.bot_config)), ())
+    if refusals:
+        raise StorageError(f"{path}: nothing was restored: {'; '.join(refusals)}")
+    put_rows(bot.storage, read.rows, values=STORED_VALUES)
+    for problem in [*warnings, *read.problems]:
+        (log or logging.getLogger("errbot")).error("%s", problem)
 
 
 def bootstrap(bot_class: Any, logger: logging.Logger, config: Any, restore: str | None = None) -> None:

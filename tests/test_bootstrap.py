@@ -1,67 +1,27 @@
-"""errbot.bootstrap, errbot.backend_plugin_manager, errbot.utils and errbot.logs."""
+"""errbot.bootstrap."""
 
 from __future__ import annotations
 
-import logging
 import shelve
 import subprocess
 import sys
 import types
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import bootstrap
-from errklein.compat import logs, utils
-from errklein.compat.backends.errbot import ErrBot
-from errklein.compat.backends.manager import (
-    BackendPluginManager,
-    PluginNotFoundException,
-    enumerate_backend_plugins,
-)
-from errklein.config.settings import BACKEND_NAMES
-from tests.compat.backends.kit import FIXTURES
+from errklein.bootstrap import get_storage_plugin, restore_bot_from_backup
+from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin
+from errklein.config import load_config
+from errklein.storage import MemoryStorage, StorageError
+from errklein.storage.backup import write_backup
+from errklein.storage.pickling import dumps
+from errklein.storage.transfer import rows_of
+from tests.compat.storages.test_finding import StorageCase
 from tests.plugins.plugin_files import PluginFilesTestCase
-
-
-class BackendPluginManagerTests(PluginFilesTestCase):
-    """One plugin by its name."""
-
-    def config(self) -> Any:
-        config = types.SimpleNamespace(BOT_ADMINS=("me",), BOT_IDENTITY={})
-        bootstrap.bot_config_defaults(config)
-        return config
-
-    def test_it_is_found_and_made(self) -> None:
-        """The plugin is found in the directory, or in the others; an instance gets the configuration."""
-        for search in ((str(FIXTURES), ()), (bootstrap.CORE_BACKENDS, [str(FIXTURES)]), ("/nowhere", str(FIXTURES))):
-            manager = BackendPluginManager(self.config(), "errbot.backends", "Once", ErrBot, *search)
-            self.assertEqual((manager.plugin_info.name, manager.plugin_info.module), ("Once", "once"))
-            made = manager.load_plugin()
-            self.assertEqual((type(made).__name__, made.prefix), ("OnceBackend", "!"))
-
-    def test_networks_of_errklein(self) -> None:
-        """Tools find errklein's own networks by .plug files, whose modules have their classes."""
-        found = list(enumerate_backend_plugins([bootstrap.CORE_BACKENDS]))
-        self.assertEqual(sorted(info.name for info in found), sorted(BACKEND_NAMES.values()))
-        for info in found:
-            module = import_module(f"errklein.compat.core_backends.{info.module}")
-            (name,) = module.__all__
-            self.assertEqual(name, f"{info.name}Backend")
-
-    def test_it_is_not_there(self) -> None:
-        """A name that nobody has is told with the places."""
-        error = self.assertRaises(
-            PluginNotFoundException, BackendPluginManager, self.config(), "x", "Nope", ErrBot, str(FIXTURES)
-        )
-        self.assertIn("Nope", str(error))
-        self.assertIn(str(FIXTURES), str(error))
-
-    def test_enumeration(self) -> None:
-        """All that can be read in the directories."""
-        self.write("bad.plug", "nonsense")
-        names = sorted(info.name for info in enumerate_backend_plugins([FIXTURES, self.directory]))
-        self.assertEqual(names, ["Forever", "Looping", "Once"])
+from tests.storage.hostile_pickles import hostile_pickles
 
 
 class DefaultsTests(PluginFilesTestCase):
@@ -138,29 +98,41 @@ class DefaultsTests(PluginFilesTestCase):
         )
 
 
-class UtilsTests(PluginFilesTestCase):
-    """errbot.utils and errbot.logs."""
+class GetStoragePluginTests(StorageCase):
+    def test_by_name(self) -> None:
+        """Each name leads to a storage whose namespaces can be opened; without a name it is the shelf."""
+        self.assertIsInstance(get_storage_plugin(self.config(STORAGE="Memory")), MemoryStoragePlugin)
+        self.assertIsInstance(get_storage_plugin(self.config(STORAGE="Shelf")), ShelfStoragePlugin)
+        self.assertIsInstance(get_storage_plugin(SimpleNamespace(BOT_DATA_DIR="x")), ShelfStoragePlugin)
+        values = get_storage_plugin(self.config(STORAGE="Dicts")).open("Greeter")
+        values.set("a", 1)
+        self.assertEqual(values.get("a"), 1)
 
-    def test_roots(self) -> None:
-        """Directories with plugins, hidden ones left out, each once."""
-        for path in ("a/x.plug", "a/b/y.plug", ".h/z.plug", "__pycache__/q.plug", "c/d/e.plug", "c/n.txt"):
-            self.write(path)
-        below = {name: str(self.directory / name) for name in ("a", "a/b", "c", "c/d")}
-        self.assertEqual(utils.find_roots(self.directory), [below["a"], below["a/b"], below["c/d"]])
-        self.assertEqual(utils.find_roots(self.directory, "*.txt"), [below["c"]])
-        self.assertEqual(utils.find_roots("/nowhere"), [])
-        nested = [below["a/b"], [self.directory / "a", None, [below["c"]]]]
-        self.assertEqual(utils.collect_roots(nested), [below["a/b"], below["a"], below["c/d"]])
-        self.assertEqual(utils.entry_point_plugins("no.such.group"), [])
 
-    def test_logs(self) -> None:
-        """`format_logs` gives standard error's handler a format, and leaves logs that there are alone."""
-        before = list(logging.getLogger().handlers)
-        formatter = logging.Formatter("%(message)s")
-        self.addCleanup(logs.console_hdlr.setFormatter, None)
-        self.addCleanup(setattr, logs.root_logger, "handlers", before)
-        logs.root_logger.handlers = []
-        logs.format_logs(formatter)
-        self.assertEqual((logs.root_logger.handlers, logs.console_hdlr.formatter), ([logs.console_hdlr], formatter))
-        logs.format_logs()
-        self.assertEqual(logs.root_logger.handlers, [logs.console_hdlr])
+class RestoreTests(SynchronousTestCase):
+    def test_restore(self) -> None:
+        """A backup of either kind is put into the bot; what is left out is logged."""
+        bot = SimpleNamespace(storage=MemoryStorage(), bot_config=load_config(None))
+        bot.storage.open("A").set("x", 1)
+        path = Path(self.mktemp())
+        write_backup(path, rows_of(bot.storage))
+        bot.storage.open("A").set("x", 2)
+        restore_bot_from_backup(path, bot=bot)
+        self.assertEqual(bot.storage.open("A").get("x"), 1)
+        path.write_text("bot.plugin_manager['configs'] = {'A': 1}\nbot.plugin_manager['odd'] = <odd>\n")
+        with self.assertLogs("errbot") as logged:
+            restore_bot_from_backup(str(path), bot=bot)
+        self.assertEqual(bot.storage.open("core").get("configs"), {"A": 1})
+        self.assertIn("line 2", logged.output[0])
+
+    def test_hostile(self) -> None:
+        """A backup with a value that could run code isn't restored, and the error names it."""
+        bot = SimpleNamespace(storage=MemoryStorage(), bot_config=load_config(None))
+        path = Path(self.mktemp()).absolute()
+        ran = path.with_name("ran")
+        for hostile in hostile_pickles(ran):
+            write_backup(path, [("A", "x", dumps(1)), ("A", "y", hostile.data)])
+            error = self.assertRaises(StorageError, restore_bot_from_backup, path, bot=bot)
+            self.assertIn("A: 'y' uses ", str(error))
+            self.assertNotIn("\n", str(error))
+        self.assertEqual((bot.storage.open("A").len(), ran.exists()), (0, False))

@@ -48,9 +48,9 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "botflow": "errklein.commands.flows:botflow",
     },
     "errbot.backend_plugin_manager": {
-        "BackendPluginManager": "errklein.compat.backends.manager:BackendPluginManager",
-        "PluginNotFoundException": "errklein.compat.backends.manager:PluginNotFoundException",
-        "enumerate_backend_plugins": "errklein.compat.backends.manager:enumerate_backend_plugins",
+        "BackendPluginManager": "errklein.compat.backend_plugin_manager:BackendPluginManager",
+        "PluginNotFoundException": "errklein.compat.backend_plugin_manager:PluginNotFoundException",
+        "enumerate_backend_plugins": "errklein.compat.backend_plugin_manager:enumerate_backend_plugins",
     },
     "errbot.backends": {},
     "errbot.backends.base": {
@@ -115,11 +115,11 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
     },
     "errbot.bootstrap": {
         "CORE_BACKENDS": "errklein.bootstrap:CORE_BACKENDS",
-        "CORE_STORAGE": "errklein.compat.storages.bootstrap:CORE_STORAGE",
+        "CORE_STORAGE": "errklein.bootstrap:CORE_STORAGE",
         "bootstrap": "errklein.bootstrap:bootstrap",
         "bot_config_defaults": "errklein.bootstrap:bot_config_defaults",
-        "get_storage_plugin": "errklein.compat.storages.bootstrap:get_storage_plugin",
-        "restore_bot_from_backup": "errklein.compat.storages.bootstrap:restore_bot_from_backup",
+        "get_storage_plugin": "errklein.bootstrap:get_storage_plugin",
+        "restore_bot_from_backup": "errklein.bootstrap:restore_bot_from_backup",
         "setup_bot": "errklein.bootstrap:setup_bot",
     },
     "errbot.botplugin": {

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from errklein.compat.stored_classes import is_backend, module_of_plugin, value_class_name
 from errklein.config import Config
-from errklein.plugins.discovery import entry_point_roots, find_plug_files
+from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.loading import CORE_PLUGINS
-from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.plugins.plug_file import PlugFile
 from errklein.storage.restoring import Verdict
 from errklein.storage.standard_names import is_standard
 
@@ -55,12 +55,8 @@ def plugs_of(config: Config) -> Iterator[PlugFile]:
         *config.directories("BOT_EXTRA_PLUGIN_DIR"),
         *([repositories] if repositories.is_dir() else []),
     ]
-    for path in find_plug_files([*roots, *entry_point_roots()]):
-        try:
-            yield PlugFile.load(path)
-        except PlugError:
-            # The start of the bot reports the error; here the plugin is ignored.
-            continue
+    # The start of the bot reports invalid files.
+    return load_plug_files([*roots, *entry_point_roots()])
 
 
 def _sources(directory: Path, module: str) -> list[Path]:

@@ -35,6 +35,16 @@ def find_plug_files(roots: Iterable[str | Path], suffix: str = ".plug") -> Disco
     return found
 
 
+def load_plug_files(roots: Iterable[str | Path], problems: list[str] | None = None) -> Iterator[PlugFile]:
+    """The valid `.plug` files in and under `roots`; of each other one, a line that says why is added to `problems`."""
+    for path in find_plug_files(roots):
+        try:
+            yield PlugFile.load(path)
+        except PlugError as error:
+            if problems is not None:
+                problems.append(str(error))
+
+
 @dataclass
 class Discovery:
     """What a search found: the files, in order, and the places that could not be searched, each with a line that says why.

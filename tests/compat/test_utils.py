@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat import utils
+from tests.plugins.plugin_files import PluginFilesTestCase
 
 
 class UtilsTests(SynchronousTestCase):
@@ -95,3 +96,17 @@ class UtilsTests(SynchronousTestCase):
             [record.getMessage() for record in logs.records],
             ["len is deprecated", "str.lower is deprecated, use str.upper"],
         )
+
+
+class RootsTests(PluginFilesTestCase):
+    def test_roots(self) -> None:
+        """Directories with plugins, hidden ones left out, each once."""
+        for path in ("a/x.plug", "a/b/y.plug", ".h/z.plug", "__pycache__/q.plug", "c/d/e.plug", "c/n.txt"):
+            self.write(path)
+        below = {name: str(self.directory / name) for name in ("a", "a/b", "c", "c/d")}
+        self.assertEqual(utils.find_roots(self.directory), [below["a"], below["a/b"], below["c/d"]])
+        self.assertEqual(utils.find_roots(self.directory, "*.txt"), [below["c"]])
+        self.assertEqual(utils.find_roots("/nowhere"), [])
+        nested = [below["a/b"], [self.directory / "a", None, [below["c"]]]]
+        self.assertEqual(utils.collect_roots(nested), [below["a/b"], below["a"], below["c/d"]])
+        self.assertEqual(utils.entry_point_plugins("no.such.group"), [])

@@ -10,10 +10,10 @@ from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.network import ThreadedNetwork
 from errklein.config import ConfigError
 from errklein.config.settings import BACKEND_NAMES
-from errklein.plugins.discovery import entry_point_roots, find_plug_files
+from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module
 from errklein.plugins.load_errors import PluginLoadError
-from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin_class import plugin_class
 
 GROUPS = ("errbot.backend_plugins", "errklein.backends")
@@ -24,12 +24,7 @@ def network_plugs(config: Any, unreadable: list[str] | None = None) -> Iterator[
     """The .plug files in BOT_EXTRA_BACKEND_DIR, then those of installed distributions. Those that can't be used are
     left out; why, is added to `unreadable`, a line each."""
     roots = [Path(directory) for directory in config.directories("BOT_EXTRA_BACKEND_DIR")]
-    for path in find_plug_files([*roots, *entry_point_roots(GROUPS)]):
-        try:
-            yield PlugFile.load(path)
-        except PlugError as error:
-            if unreadable is not None:
-                unreadable.append(str(error))
+    return load_plug_files([*roots, *entry_point_roots(GROUPS)], unreadable)
 
 
 def find_network(config: Any) -> PlugFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +13,10 @@ from errklein.compat.storages.third_party import ThirdPartyStorage
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import Config, ConfigError
 from errklein.config.settings import STORAGES
-from errklein.plugins.discovery import entry_point_roots, find_plug_files
+from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module
 from errklein.plugins.load_errors import PluginLoadError
-from errklein.plugins.plug_file import PlugError, PlugFile
+from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin_class import plugin_class
 from errklein.ports import Storage
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
@@ -77,11 +78,8 @@ def storage_plug(config: Config) -> PlugFile:
 
 def _plugs(config: Config) -> Iterator[PlugFile]:
     extra = config.BOT_EXTRA_STORAGE_PLUGINS_DIR
-    for path in find_plug_files([*([extra] if extra else []), *entry_point_roots(GROUPS)]):
-        try:
-            plug = PlugFile.load(path)
+    for plug in load_plug_files([*([extra] if extra else []), *entry_point_roots(GROUPS)]):
+        # A module that can't be read is no storage; if it is the one that is wanted, the error says that there is none.
+        with suppress(OSError):
             if b"StoragePluginBase" in plug.module_path.read_bytes():
                 yield plug
-        except (PlugError, OSError):
-            # What can't be read is no storage; if it is the one that is wanted, the error says that there is none.
-            continue

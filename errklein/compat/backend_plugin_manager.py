@@ -9,9 +9,8 @@ from typing import Any
 
 from errklein.compat.plugin_info import PluginInfo
 from errklein.compat.utils import collect_roots, entry_point_plugins
-from errklein.plugins.discovery import find_plug_files
+from errklein.plugins.discovery import load_plug_files
 from errklein.plugins.imports import load_module
-from errklein.plugins.plug_file import PlugError, PlugFile
 from errklein.plugins.plugin_class import plugin_class
 
 GROUP = "errbot.backend_plugins"
@@ -23,8 +22,7 @@ class PluginNotFoundException(Exception):
 
 def enumerate_backend_plugins(all_plugins_paths: Iterable[str | Path]) -> Iterator[PluginInfo]:
     """What the `.plug` files in and under the directories say; those that can't be read are left out."""
-    for plug in _plugs(all_plugins_paths):
-        yield PluginInfo.of(plug)
+    return map(PluginInfo.of, load_plug_files(all_plugins_paths))
 
 
 class BackendPluginManager:
@@ -44,10 +42,9 @@ class BackendPluginManager:
         extra_search_dirs: Any = (),
     ) -> None:
         self._config = bot_config
-        self._base_module = base_module
         self._base_class = base_class
         places = collect_roots([str(base_search_dir), extra_search_dirs or []]) + entry_point_plugins(GROUP)
-        for plug in _plugs(places):
+        for plug in load_plug_files(places):
             if plug.name == plugin_name:
                 self._plug = plug
                 self.plugin_info = PluginInfo.of(plug)
@@ -61,11 +58,3 @@ class BackendPluginManager:
             sys.path.append(directory)
         cls, _ = plugin_class(load_module(self._plug), self._base_class)
         return cls(self._config)
-
-
-def _plugs(places: Iterable[str | Path]) -> Iterator[PlugFile]:
-    for path in find_plug_files(places):
-        try:
-            yield PlugFile.load(path)
-        except PlugError:
-            continue

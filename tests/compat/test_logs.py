@@ -1,0 +1,23 @@
+"""errbot.logs."""
+
+from __future__ import annotations
+
+import logging
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.compat import logs
+
+
+class LogsTests(SynchronousTestCase):
+    def test_logs(self) -> None:
+        """`format_logs` gives standard error's handler a format, and leaves logs that there are alone."""
+        before = list(logging.getLogger().handlers)
+        formatter = logging.Formatter("%(message)s")
+        self.addCleanup(logs.console_hdlr.setFormatter, None)
+        self.addCleanup(setattr, logs.root_logger, "handlers", before)
+        logs.root_logger.handlers = []
+        logs.format_logs(formatter)
+        self.assertEqual((logs.root_logger.handlers, logs.console_hdlr.formatter), ([logs.console_hdlr], formatter))
+        logs.format_logs()
+        self.assertEqual(logs.root_logger.handlers, [logs.console_hdlr])
