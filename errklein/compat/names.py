@@ -298,7 +298,7 @@ ERRBOT: Mapping[str, Mapping[str, str]] = {
         "git_tag_list": "errklein.plugins.repos.git:git_tag_list",
         "rate_limited": "errklein.compat.utils:rate_limited",
         "split_string_after": "errklein.compat.utils:split_string_after",
-        "version2tuple": "errklein.compat.utils:version2tuple",
+        "version2tuple": "errklein.plugins.requirements:parse_errbot_version",
     },
     "errbot.version": {
         "VERSION": "errklein.plugins.requirements:ERRBOT_VERSION",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from configparser import ConfigParser
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.requirements import parse_errbot_version, parse_python_version
 
-Version = tuple[int, int, int]
+V = TypeVar("V")
 
 
 @dataclass
@@ -26,7 +28,7 @@ class PluginInfo:
     module: str
     doc: str | None
     core: bool
-    python_version: Version | None
+    python_version: tuple[int, int, int] | None
     errbot_minversion: tuple[int, ...] | None
     errbot_maxversion: tuple[int, ...] | None
     dependencies: list[str]
@@ -40,9 +42,9 @@ class PluginInfo:
             plug.module,
             plug.description or None,
             plug.core,
-            _python(plug.python_version),
-            _errbot("Min", plug.errbot_min),
-            _errbot("Max", plug.errbot_max),
+            _version(plug.python_version, parse_python_version),
+            _version(plug.errbot_min, parse_errbot_version),
+            _version(plug.errbot_max, parse_errbot_version),
             list(plug.depends_on),
             plug.path,
         )
@@ -71,9 +73,9 @@ class PluginInfo:
             config.get("Core", "Module"),
             config.get("Documentation", "Description", fallback=None),
             config.getboolean("Core", "Core", fallback=False),
-            _python(config.get("Python", "Version", fallback=None)),
-            _errbot("Min", config.get("Errbot", "Min", fallback=None)),
-            _errbot("Max", config.get("Errbot", "Max", fallback=None)),
+            _version(config.get("Python", "Version", fallback=None), parse_python_version),
+            _version(config.get("Errbot", "Min", fallback=None), parse_errbot_version),
+            _version(config.get("Errbot", "Max", fallback=None), parse_errbot_version),
             [name.strip() for name in depends_on.split(",") if name.strip()],
         )
 
@@ -85,20 +87,13 @@ class PluginInfo:
         if self.location is None:
             raise ValueError(f"{self.name}: it isn't known where its .plug file lies")
         name = f"{base_module_name}.{self.module}"
-        spec = spec_from_file_location(name, self.location.parent / f"{self.module}.py")
-        if spec is None or spec.loader is None:
-            raise ValueError(f"{self.location}: {self.module}.py beside it can't be loaded")
-        module = module_from_spec(spec)
-        # Before it is executed: dataclasses and pickle look their module up.
-        before = sys.modules.get(name)
-        sys.modules[name] = module
+        loader = SourceFileLoader(name, str(self.location.parent / f"{self.module}.py"))
+        # Dataclasses and pickle look up their module while it is executed.
+        sys.modules[name] = module = module_from_spec(ModuleSpec(name, loader, origin=loader.path))
         try:
-            spec.loader.exec_module(module)
+            loader.exec_module(module)
         except BaseException:
-            if before is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = before
+            del sys.modules[name]
             raise
         return [
             (key, value)
@@ -107,21 +102,5 @@ class PluginInfo:
         ]
 
 
-def _python(text: str | None) -> Version | None:
-    if text is None:
-        return None
-    if text == "2":
-        return (2, 0, 0)
-    try:
-        return parse_python_version(text)
-    except ValueError as error:
-        raise ValueError(f"[Python] Version: {error}; expected a version such as 3, 2+ or 3.11.2") from error
-
-
-def _errbot(key: str, text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return parse_errbot_version(text)
-    except ValueError as error:
-        raise ValueError(f"[Errbot] {key}: {error}; expected x.y.z, x.y.z-alpha, x.y.z-beta or x.y.z-rc1") from error
+def _version(text: str | None, parse: Callable[[str], V]) -> V | None:
+    return None if text is None else parse(text)

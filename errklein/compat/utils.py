@@ -16,7 +16,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from errklein.compat import holder
 from errklein.plugins.discovery import entry_point_roots
-from errklein.plugins.requirements import parse_errbot_version
 from errklein.running.restart import cannot_restart
 
 P = ParamSpec("P")
@@ -44,11 +43,6 @@ def format_timedelta(duration: timedelta) -> str:
     if minutes:
         return f"{minutes} minutes"
     return f"{seconds} seconds"
-
-
-def version2tuple(version: str) -> tuple[int, int, int, int]:
-    """A tuple that sorts as versions of errbot do; raises ValueError unless it is "x.y.z", "x.y.z-rc1" or such."""
-    return parse_errbot_version(version)
 
 
 def split_string_after(text: str, length: int) -> Iterator[str]:

@@ -28,13 +28,6 @@ class UtilsTests(SynchronousTestCase):
         }
         self.assertEqual({duration: utils.format_timedelta(duration) for duration in expected}, expected)
 
-    def test_version2tuple(self) -> None:
-        """Versions become tuples that sort; nonsense is a ValueError."""
-        versions = ["1.0.0-alpha", "1.0.0-beta", "1.0.0-rc1", "1.0.0-rc2", "1.0.0", "1.0.1"]
-        self.assertEqual(sorted(set(versions), key=utils.version2tuple), versions)
-        self.assertEqual(utils.version2tuple("4.3.0-rc2"), (4, 3, 0, 2))
-        self.assertRaises(ValueError, utils.version2tuple, "4.3")
-
     @given(st.text(), st.integers(1, 20))
     def test_split(self, text: str, length: int) -> None:
         """The parts are the text again, none too long, and there is always one."""
