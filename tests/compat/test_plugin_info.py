@@ -56,13 +56,6 @@ class PluginInfoTests(SynchronousTestCase):
         self.assertEqual(PluginInfo.of(PlugFile.load(self.plug)), info)
         self.assertEqual(PluginInfo.load_file(io.StringIO(PLUG), self.plug), info)
 
-    def test_little(self) -> None:
-        """Only a name and a module are needed."""
-        info = parsed("[Core]\nName = A\nModule = a\n")
-        self.assertEqual((info.doc, info.dependencies, info.location), (None, [], None))
-        self.assertEqual((info.python_version, info.errbot_minversion, info.errbot_maxversion), (None, None, None))
-        self.assertEqual(parsed("[Core]\nName=A\nModule=a\n[Python]\nVersion=2\n").python_version, (2, 0, 0))
-
     def test_mistakes(self) -> None:
         """Missing keys and invalid versions raise errors that name them."""
         with self.assertRaises(NoOptionError):

@@ -66,15 +66,6 @@ class ManagerTests(SynchronousTestCase):
         """What a change, made on the reactor, comes to."""
         return self.successResultOf(deferred)
 
-    def test_plugins_by_name(self) -> None:
-        """Instances are found by name; a name that isn't there gives None."""
-        first = self.bot.plugin("First")
-        self.assertIs(self.manager.plugins["First"], first)
-        self.assertIs(self.manager.get_plugin_obj_by_name("First"), first)
-        self.assertIsNone(self.manager.get_plugin_obj_by_name("Nope"))
-        self.assertIn("First", self.manager.get_all_plugin_names())
-        self.assertIn(first, self.manager.get_all_active_plugins())
-
     def test_infos(self) -> None:
         """What a .plug file says can be asked for, of those plugins too that can't be loaded."""
         plug = self.write("Broken", "import no_such_thing\n")
@@ -123,26 +114,6 @@ class ManagerTests(SynchronousTestCase):
         self.assertIn("Notice: Second is blacklisted", said)
         self.assertIn("First", self.manager.get_all_active_plugin_names())
         self.assertNotIn("Second", self.manager.get_all_active_plugin_names())
-
-    def test_configurations(self) -> None:
-        """Configurations can be stored, and found in the manager's own storage."""
-        self.assertIsNone(self.manager.get_plugin_configuration("First"))
-        self.manager.set_plugin_configuration("First", {"a": 2})
-        self.assertEqual(self.manager.get_plugin_configuration("First"), {"a": 2})
-        self.assertEqual(self.manager["configs"], {"First": {"a": 2}})
-        self.result(self.manager.deactivate_plugin("First"))
-        self.result(self.manager.activate_plugin("First"))
-        self.assertEqual(self.bot.plugin("First").config, {"a": 2})
-
-    def test_blacklist(self) -> None:
-        """Plugins are blacklisted by name, with the words for whoever asked."""
-        self.assertEqual(self.manager.blacklist_plugin("First"), "Plugin First is now blacklisted.")
-        self.assertEqual(self.manager.blacklist_plugin("First"), "Plugin First is already blacklisted.")
-        self.assertTrue(self.manager.is_plugin_blacklisted("First"))
-        self.assertEqual(self.manager.get_blacklisted_plugin(), ["First"])
-        self.assertEqual(self.manager["bl_plugins"], ["First"])
-        self.assertEqual(self.manager.unblacklist_plugin("First"), "Plugin First removed from blacklist.")
-        self.assertEqual(self.manager.unblacklist_plugin("First"), "Plugin First is not blacklisted.")
 
     def test_plugins_come_and_go_with_their_directory(self) -> None:
         """Plugins of a directory are loaded, found by it, and removed with it; what they stored stays."""
