@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.storages import finding
-from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin
+from errklein.compat.storages.bundled import ShelfStoragePlugin
 from errklein.compat.storages.finding import check_storage, make_storage
 from errklein.compat.storages.shelves import database_of
 from errklein.compat.storages.third_party import ThirdPartyStorage
@@ -141,20 +141,6 @@ class LoadedContractTests(StoreContract, StorageCase):
 
 class BundledTests(StorageCase):
     """errbot's own storages, for code that opens them by itself."""
-
-    def test_they_work(self) -> None:
-        """Each opens namespaces that keep values, and keep them for the next who opens them."""
-        for opener in (MemoryStoragePlugin(self.config()), ShelfStoragePlugin(self.config())):
-            store = opener.open(f"Bundled{type(opener).__name__}")
-            store.set("a", 1)
-            store.set("b", 2)
-            store.remove("b")
-            self.assertEqual((store.get("a"), store.len(), list(store.keys())), (1, 1, ["a"]))
-            self.assertRaises(KeyError, store.get, "b")
-            store.close()
-            again = opener.open(f"Bundled{type(opener).__name__}")
-            self.assertEqual(again.get("a"), 1)
-            again.close()
 
     def test_shelf_is_the_bots_file(self) -> None:
         """What a test or tool keeps with the shelf is what the bot reads."""
