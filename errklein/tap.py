@@ -119,8 +119,7 @@ def _make_service(options: Options) -> IService:
     gc.disable()
     from twisted.internet import reactor
 
-    from errklein.compat.storages.finding import check_storage
-    from errklein.compat.storages.shelves import check_shelves, settle_shelves
+    from errklein.compat.storages import check_shelves, check_storage, settle_shelves
     from errklein.service import BotService
     from errklein.service.reloading import Reloading
     from errklein.service.sentry import check_sentry, start_sentry

@@ -34,7 +34,7 @@ def wire(
     """
     from errklein import compat
     from errklein.bot import Bot
-    from errklein.compat.storages.finding import make_storage
+    from errklein.compat.storages import make_storage
     from errklein.plugins.packages import PackageDirectory
     from errklein.running import Runner, WorkerPool
     from errklein.web import WebServer, WebSettings

@@ -13,8 +13,7 @@ from errklein.commands import CommandDeclaration
 from errklein.commands.access import is_admin_by_default
 from errklein.commands.registry import CommandRegistry
 from errklein.compat.plugin_manager import BotPluginManager
-from errklein.compat.storages.finding import check_storage
-from errklein.compat.storages.shelves import database_of, shelves_to_import
+from errklein.compat.storages import check_storage, database_of, shelves_to_import
 from errklein.config import Config, ConfigError
 from errklein.config.warnings import doubts
 from errklein.logs import escape

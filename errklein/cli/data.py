@@ -13,8 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from errklein.compat.storages.finding import check_storage, make_storage
-from errklein.compat.storages.shelves import database_of
+from errklein.compat.storages import check_storage, database_of, make_storage
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import Config

@@ -99,7 +99,7 @@ class _FacadeFinder(MetaPathFinder, Loader):
             return spec_from_file_location(
                 fullname,
                 file,
-                loader=_PackageLoader(fullname, file),
+                loader=_ErrbotLoader(fullname, file),
                 submodule_search_locations=[str(PACKAGE_DIRECTORY)],
             )
         # All are packages, so that the import system comes here for what they don't have.
@@ -112,7 +112,7 @@ class _FacadeFinder(MetaPathFinder, Loader):
         """Nothing is left to do: the names are found when they are asked for."""
 
 
-class _PackageLoader(SourceFileLoader):
+class _ErrbotLoader(SourceFileLoader):
     """Creates the package `errbot`, and reads the files in its directory for importlib.resources and pkgutil."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:

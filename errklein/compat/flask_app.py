@@ -34,7 +34,7 @@ class _UrlMap(RouteMap):
     own = NAME
 
 
-class _Served:
+class _ServedApp:
     """What both kinds of the application have in common."""
 
     wsgi_app: F
@@ -64,7 +64,7 @@ def _headers_of(request: werkzeug.wrappers.Request) -> Iterator[tuple[str, str]]
             yield name, value
 
 
-class PlainApp(_Served, StandIn):
+class PlainApp(_ServedApp, StandIn):
     """The application without Flask. Its rules are Werkzeug's, its views run within errklein's request context."""
 
     def __init__(self, import_name: str = "errbot.core_plugins") -> None:
@@ -187,7 +187,7 @@ def _real_app() -> Any:
     """The application as a Flask of the installed one."""
     flask = import_module("flask")
 
-    class FlaskApp(_Served, flask.Flask):  # type: ignore[misc, name-defined]
+    class FlaskApp(_ServedApp, flask.Flask):  # type: ignore[misc, name-defined]
         """A Flask whose requests come from errklein's server."""
 
         url_map_class = _UrlMap

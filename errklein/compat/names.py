@@ -50,7 +50,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
             "DEFAULT_REASON STREAM_ERROR STREAM_PAUSED STREAM_REJECTED STREAM_SUCCESSFULLY_TRANSFERED "
             "STREAM_TRANSFER_IN_PROGRESS STREAM_WAITING_TO_START"
         ),
-        "errklein.compat.backends.base": "Backend",
+        "errklein.compat.backends.base": "Backend=BackendBase",
     },
     "errbot.backends.test": {
         "errklein.backends.test": (

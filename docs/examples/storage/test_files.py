@@ -4,7 +4,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.storages.finding import make_storage
+from errklein.compat.storages import make_storage
 from errklein.config import load_config
 from errklein.testing.store_contract import StoreContract
 

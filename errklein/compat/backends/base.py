@@ -8,7 +8,7 @@ from typing import Any
 from errklein.chat import ONLINE, Identifier, Message, Room
 
 
-class Backend(ABC):
+class BackendBase(ABC):
     """The methods that a network has to have. What it leaves out raises NotImplementedError when it is asked for."""
 
     cmd_history: Any

@@ -15,7 +15,7 @@ from errklein.bot import Bot
 from errklein.chat import Identifier, Message, Presence, Room
 from errklein.chat.identifiers import Person
 from errklein.compat.backends.alone import Alone
-from errklein.compat.backends.base import Backend
+from errklein.compat.backends.base import BackendBase
 from errklein.compat.backends.surroundings import Surroundings
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.text.splitting import split_message
@@ -46,8 +46,8 @@ def for_a_bot() -> Iterator[None]:
         _for_a_bot.reset(token)
 
 
-class ErrBot(Backend, StoreMixin):
-    """A network whose code blocks, in a thread of its own. Subclass it, and say what `Backend` asks for.
+class ErrBot(BackendBase, StoreMixin):
+    """A network whose code blocks, in a thread of its own. Subclass it, and say what `BackendBase` asks for.
 
     It is a mapping too, whose values survive restarts. What it hasn't itself it has from the bot, such as `commands`.
     All of it may be used in any thread once the bot is there, which is after `__init__`. A network that a test creates without

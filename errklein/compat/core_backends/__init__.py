@@ -2,3 +2,5 @@
 
 The files are for tools that list the directory. The bot creates these networks in `errklein.wiring`, since they need a reactor.
 """
+
+__all__: list[str] = []

@@ -2,3 +2,5 @@
 
 The files are for tools that list the directory, and `BackendPluginManager` loads storages from them.
 """
+
+__all__: list[str] = []
