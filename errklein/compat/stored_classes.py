@@ -51,15 +51,16 @@ _MOVED = {
     "errklein.plugins.plugin_info": "errklein.compat.plugin_info",
     "errklein.plugins.stored_classes": "errklein.compat.stored_classes",
 }
-"""Former names of errklein's modules, which older versions may have stored with instances of their classes."""
+"""Former names of errklein's modules, which values of older versions name."""
 
 
 def find_class(namespace: str, module: str, qualname: str) -> object | None:
     """The class or function that a value in the storage of the plugin `namespace` names; None: where it says."""
     if module in _MOVED:
         return _found(_MOVED[module], qualname)
-    if is_former_identifier(module, qualname):
-        return FormerIdentifier
+    value_class = value_class_name(module, qualname)
+    if value_class is not None:
+        return _found(*value_class)
     if module == "errbot" or module.startswith("errbot."):
         return _of_errbot(namespace, module, qualname)
     if module.partition(".")[0] in sys.stdlib_module_names or module.partition(".")[0] in {"errklein", PACKAGE}:
@@ -109,6 +110,7 @@ def identifier_of_errbot(text: str) -> Identifier:
 
 def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:
     """Module and name of a value class, given by errklein's or errbot's name; None if it isn't one."""
+    module = _MOVED.get(module, module)
     if qualname in VALUE_CLASSES.get(module, ()):
         return module, qualname
     if is_former_identifier(module, qualname):

@@ -15,11 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from twisted.logger import Logger
 from twisted.python.threadable import isInIOThread
 
+from errklein.compat.storages.base import StorageBase, StoragePluginBase
 from errklein.running.rate_limit import RateLimit
 from errklein.storage.errors import StorageError, UnstorableValue
 from errklein.text.errors import one_line
@@ -37,13 +39,6 @@ _ABSENT = object()
 _UNKNOWN = object()
 
 
-class Opener(Protocol):
-    """What a storage written for errbot has; see `errklein.compat.storages.base`."""
-
-    def open(self, namespace: str) -> Any:
-        """The values of `namespace`: set, get, remove, len, keys and close."""
-
-
 class ThirdPartyStorage:
     """The storage called `name`, usable from any thread; what it raises becomes a StorageError of one line.
 
@@ -56,7 +51,7 @@ class ThirdPartyStorage:
     def __init__(
         self,
         name: str,
-        opener: Opener,
+        opener: StoragePluginBase,
         config: Mapping[str, Any] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -140,14 +135,14 @@ class ThirdPartyStorage:
             )
 
 
+@dataclass(eq=False)
 class _Opened:
     """A namespace of the storage while it is open: its values, what is remembered of them, how many use it."""
 
-    def __init__(self, values: Any) -> None:
-        self.values = values
-        self.users = 0
-        self.closed = False
-        self.remembered: dict[str, Any] = {}
+    values: StorageBase
+    users: int = 0
+    closed: bool = False
+    remembered: dict[str, Any] = field(default_factory=dict)
 
 
 class ThirdPartyStore:
@@ -174,7 +169,7 @@ class ThirdPartyStore:
         """Keep the value; raises UnstorableValue if the storage can't keep such a one."""
         self._check_key(key)
 
-        def keep(values: Any) -> None:
+        def keep(values: StorageBase) -> None:
             self._opened.remembered.pop(key, None)
             values.set(key, value)
 
@@ -190,7 +185,7 @@ class ThirdPartyStore:
         """Forget the value; raises KeyError."""
         self._check_key(key)
 
-        def forget(values: Any) -> bool:
+        def forget(values: StorageBase) -> bool:
             self._opened.remembered.pop(key, None)
             try:
                 values.remove(key)
@@ -216,13 +211,13 @@ class ThirdPartyStore:
             if not self._opened.closed:
                 self._storage.release(self._namespace, self._opened)
 
-    def _ask(self, question: Callable[[Any], T]) -> T:
+    def _ask(self, question: Callable[[StorageBase], T]) -> T:
         with self._storage.asking(self._namespace):
             if self._closed or self._opened.closed:
                 raise StorageError(f"{self._namespace}: the store is closed")
             return question(self._opened.values)
 
-    def _read(self, values: Any, key: str) -> Any:
+    def _read(self, values: StorageBase, key: str) -> Any:
         try:
             value = values.get(key)
         except KeyError:
