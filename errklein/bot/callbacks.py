@@ -16,7 +16,7 @@ from errklein.compat.plugin_manager import BotPluginManager
 from errklein.dispatch.handled_network import handling
 from errklein.ports import Backend
 from errklein.running import Placement, Runner, WorkerPool, place
-from errklein.running.keyed_queues import KeyedQueueFull, Lines, Piece
+from errklein.running.keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
 from errklein.running.rate_limit import RateLimit
 from errklein.running.threads import on_reactor_soon
 
@@ -34,7 +34,7 @@ class Telling:
     backends: dict[str, Backend]
     runner: Runner
     plugin_pool: WorkerPool
-    lines: Lines
+    lines: KeyedQueues
     plugin_manager: BotPluginManager
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Telling:
         told = self.plugin_manager.callbacks(callback)
         if not told:
             return
-        before: Piece | None = None
+        before: QueuedWork | None = None
         with handling(backend):
             for plugin, method in told:
                 if place(method) is Placement.REACTOR:

@@ -16,7 +16,7 @@ from errklein.dispatch.dispatcher import Dispatcher
 from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.dispatch.handled_network import handling
 from errklein.ports import Backend
-from errklein.running.keyed_queues import Lines
+from errklein.running.keyed_queues import KeyedQueues
 from errklein.running.time_slices import TimeSlices
 from errklein.web import WebServer
 
@@ -36,7 +36,7 @@ class Hearing(Telling, MadeUpEvents):
         super().__init__()
         self.backends = dict(backends)
         self.turns = TimeSlices(reactor)
-        self.lines = Lines(reactor)
+        self.lines = KeyedQueues(reactor)
         self._ended = ended
         self._open_ended = set(self.backends)
 

@@ -38,6 +38,6 @@ def callable_anywhere(
     @wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         bot = self._bot
-        return bot.waits.result_of(lambda: bot.runner.settle(method(self, *args, **kwargs)))
+        return bot.waits.result_of(lambda: bot.runner.result_of(method(self, *args, **kwargs)))
 
     return call

@@ -161,7 +161,7 @@ class Dispatcher:
         if settled is None:
             return self._not_found(backend, message)
         # It may be a command of the plugin that is being reloaded, which may take long.
-        waiting = Deferred.fromCoroutine(result_within(self._bot.reactor, _PATIENCE, settled))
+        waiting = result_within(self._bot.reactor, _PATIENCE, settled)
         again, give_up = (_in_this_context(do, backend, message) for do in (self._dispatch, self._not_found))
         return waiting.addCallbacks(again, give_up)
 
@@ -311,7 +311,7 @@ class Dispatcher:
         give = partial(self.answers.give, backend, message, command)
         with questions_of(command):
             if command.yields:
-                return runner.each(give, command.handler, message, args, pool=pool)
+                return runner.run_generator(give, command.handler, message, args, pool=pool)
             running = runner.run(command.handler, message, args, pool=pool)
         template = command.declaration.template
         if template and place(command.handler) is Placement.THREAD:
@@ -331,7 +331,7 @@ class Dispatcher:
         """As `_run`, on the reactor. What has its result at once, as most commands, is spared the Deferreds."""
         try:
             with questions_of(command):
-                result = self._bot.runner.begin(command.handler, message, args)
+                result = self._bot.runner.start(command.handler, message, args)
             if not isinstance(result, Deferred):
                 self.answers.give(backend, message, command, result)
                 self._succeeded(None, message, command)

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from errklein.chat import Message
 from errklein.commands.registry import RegisteredFilter
 from errklein.running import Placement, place
-from errklein.running.keyed_queues import Piece
+from errklein.running.keyed_queues import QueuedWork
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -30,7 +30,7 @@ class Filtering:
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
-        self._latest: dict[RegisteredFilter, Piece] = {}
+        self._latest: dict[RegisteredFilter, QueuedWork] = {}
 
     async def let_through(self, message: Message, command: str, args: Any, *, dry_run: bool = False) -> Passed | None:
         """What the filters have made of a command; None if one of them blocks it, or fails."""

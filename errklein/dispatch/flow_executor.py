@@ -252,7 +252,9 @@ class FlowExecutor:
         message = Message("", frm=sender, to=self._listener(flow, mover), flow=flow)
         try:
             if command.yields:
-                await self._bot.runner.each(_forget, command.handler, message, None, pool=self._bot.command_pool)
+                await self._bot.runner.run_generator(
+                    _forget, command.handler, message, None, pool=self._bot.command_pool
+                )
             else:
                 await self._run(command.handler, message, None)
         except PoolStopped:

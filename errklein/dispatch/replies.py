@@ -67,7 +67,7 @@ class Answers:
         In a thread this waits for an item that can be awaited.
         """
         if type(item) is not str and isinstance(item, Awaitable):
-            item = self._bot.waits.result_of(self._bot.runner.settle, item)
+            item = self._bot.waits.result_of(self._bot.runner.result_of, item)
         if not item:
             return
         template = command.declaration.template

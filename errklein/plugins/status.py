@@ -51,7 +51,7 @@ class PluginStatus:
         now = self._execution.reactor.seconds()
         running = [
             f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"
-            for going in self._execution.runner.going_on()
+            for going in self._execution.runner.running_methods()
             if isinstance(going.subject, BotPlugin)
             and plugin_name(going.subject) == plugin.name
             and now - going.since >= _LONG

@@ -1,20 +1,20 @@
-"""Drives a coroutine that may await Deferreds and asyncio's futures alike.
+"""Runs a coroutine that may await Deferreds and asyncio's futures alike.
 
-With an asyncio reactor the coroutine runs as an asyncio task, since libraries ask for the current task; each Deferred
-that it yields is turned into a future. With any other reactor it may await Deferreds only. Where the coroutine makes
-tasks of others, as `asyncio.gather` does, the loop's task factory lets those await Deferreds too.
+With an asyncio reactor the coroutine runs as an asyncio task, since libraries ask for the current task; each Deferred that it
+awaits becomes a future. With any other reactor it may await Deferreds only. Where the coroutine makes tasks of others, as
+`asyncio.gather` does, the loop's task factory lets those await Deferreds too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
 from types import coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
@@ -26,42 +26,40 @@ def loop_of(reactor: Any) -> asyncio.AbstractEventLoop | None:
     return loop if isinstance(loop, asyncio.AbstractEventLoop) else None
 
 
-def drive(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> Deferred[T]:
-    """Run the coroutine, from now on, on the reactor. The Deferred fires with its result and may be cancelled."""
-    try:
-        begun = begin(work, loop)
-    except BaseException:
-        return fail(Failure())
-    return begun if isinstance(begun, Deferred) else succeed(begun)
+def start_coroutine(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> T | Deferred[T]:
+    """Run the coroutine on the reactor until it waits, and return a Deferred of its result, which may be cancelled.
 
-
-def begin(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None) -> T | Deferred[T]:
-    """As `drive`; what needn't wait for anything is done when this returns its result, or raises what it raises."""
+    If it ends without waiting, its result is returned, or its error is raised, instead.
+    """
     if loop is None:
         return Deferred.fromCoroutine(work)
+    task: asyncio.Task[Any]
     if not loop.is_running():
         task = asyncio.Task(_bridge(work, loop), loop=loop)
     elif sys.version_info >= (3, 12):
-        # Without a turn of the loop for a coroutine that has nothing to wait for.
         task = asyncio.Task(_bridge(work, loop), loop=loop, eager_start=True)
         if task.done():
             return _result(task)
     else:
-        task, done = _begun_by_hand(work, loop)
-        if done is not None:
-            return done.result()
-    started: asyncio.Task[T] = task
+        steps = _FirstStepTaken(_bridge(work, loop))
+        context = copy_context()
+        task = asyncio.Task(steps, loop=loop, context=context)
+        try:
+            _as_current(task, loop, lambda: context.run(steps.take_first))
+        except StopIteration as stop:
+            value: T = _value(stop.value)
+            return value
 
     def cancel(_: Deferred[T]) -> None:
-        started.cancel()
+        task.cancel()
 
     result: Deferred[T] = Deferred(cancel)
-    started.add_done_callback(lambda finished: _settle(finished, result))
+    task.add_done_callback(lambda finished: _settle(finished, result))
     return result
 
 
-def let_tasks_await_deferreds(loop: asyncio.AbstractEventLoop) -> None:
-    """Have every task that is made on the loop from now on able to await Deferreds."""
+def install_task_factory(loop: asyncio.AbstractEventLoop) -> None:
+    """Let all tasks that are created on the loop from now on await Deferreds."""
 
     def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
         return asyncio.Task(_bridge(work, loop) if asyncio.iscoroutine(work) else work, loop=loop, **options)
@@ -69,7 +67,7 @@ def let_tasks_await_deferreds(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_task_factory(factory)
 
 
-def _settle(task: asyncio.Task[T], result: Deferred[T]) -> None:
+def _settle(task: asyncio.Task[Any], result: Deferred[Any]) -> None:
     if result.called:
         return
     try:
@@ -80,13 +78,16 @@ def _settle(task: asyncio.Task[T], result: Deferred[T]) -> None:
         result.callback(value)
 
 
-def _result(task: asyncio.Task[T]) -> T:
+def _result(task: asyncio.Task[Any]) -> Any:
     if task.cancelled():
         raise asyncio.CancelledError
-    value = task.result()
-    if isinstance(value, Failure):
-        value.raiseException()
-    return value
+    return _value(task.result())
+
+
+def _value(result: Any) -> Any:
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result
 
 
 async def _bridge(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
@@ -99,97 +100,25 @@ async def _bridge(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop)
 
 @coroutine
 def _steps(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Generator[Any, Any, T]:
-    try:
-        awaited = work.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    return (yield from _rest(work, loop, awaited, None))
-
-
-def _rest(
-    work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, awaited: Any, error: BaseException | None
-) -> Generator[Any, Any, T]:
-    """The steps of a coroutine that awaits something, or is about to get an error there."""
+    value: Any = None
+    error: BaseException | None = None
     while True:
-        value: Any = None
-        if error is None:
-            try:
-                if isinstance(awaited, Deferred):
-                    yield from _fired(awaited, loop).__await__()
-                else:
-                    value = yield awaited
-            except GeneratorExit:
-                work.close()
-                raise
-            except BaseException as raised:
-                error = raised
         try:
-            awaited = work.throw(error) if error is not None else work.send(value)
+            awaited = work.send(value) if error is None else work.throw(error)
         except StopIteration as stop:
             result: T = stop.value
             return result
-        error = None
-
-
-class _Done(Generic[T]):
-    """How a coroutine ended in its first step."""
-
-    def __init__(self, value: T | Failure) -> None:
-        self._value = value
-
-    def result(self) -> T:
-        if isinstance(self._value, Failure):
-            self._value.raiseException()
-        return self._value
-
-
-def _begun_by_hand(
-    work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop
-) -> tuple[asyncio.Task[T], _Done[T] | None]:
-    """A task whose first step has been taken, as later Pythons do it themselves, and how it ended if it is done.
-
-    The step sees the task as the current one, by what asyncio has for those who extend it:
-    https://docs.python.org/3/library/asyncio-extending.html
-    """
-    context = copy_context()
-    steps = _first_and_rest(work, loop)
-    task: asyncio.Task[T] = asyncio.Task(steps, loop=loop, context=context)
-    current = asyncio.current_task(loop)
-    if current is not None:
-        asyncio.tasks._leave_task(loop, current)
-    asyncio.tasks._enter_task(loop, task)
-    try:
-        done = context.run(steps.send, None)
-    finally:
-        asyncio.tasks._leave_task(loop, task)
-        if current is not None:
-            asyncio.tasks._enter_task(loop, current)
-    return task, done
-
-
-def _first_and_rest(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Generator[Any, Any, Any]:
-    """Yields after the first step, to whom has taken it; the loop finds it when it takes the first step of the task."""
-    try:
-        awaited = work.send(None)
-    except StopIteration as stop:
-        yield _Done(stop.value)
-        return None
-    except BaseException:
-        yield _Done(Failure())
-        return None
-    error: BaseException | None = None
-    try:
-        yield None
-    except GeneratorExit:
-        work.close()
-        raise
-    except BaseException as raised:
-        error = raised
-    try:
-        return (yield from _rest(work, loop, awaited, error))
-    except (SystemExit, KeyboardInterrupt):
-        return Failure()
+        value = error = None
+        try:
+            if isinstance(awaited, Deferred):
+                yield from _fired(awaited, loop).__await__()
+            else:
+                value = yield awaited
+        except GeneratorExit:
+            work.close()
+            raise
+        except BaseException as raised:
+            error = raised
 
 
 def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
@@ -211,3 +140,54 @@ def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.
 
     future.add_done_callback(cancelled)
     return future
+
+
+class _FirstStepTaken(Coroutine[Any, Any, T]):
+    """Takes the first step of a coroutine before its task does, as an eager task does in Python 3.12 and later."""
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._work = work
+        self._first: Callable[[], Any] | None = None
+
+    def take_first(self) -> None:
+        """Take the first step; raises StopIteration with the result if the coroutine has ended."""
+        self._first = _end
+        awaited = self._work.send(None)
+        self._first = lambda: awaited
+
+    def send(self, value: Any) -> Any:
+        """As of any coroutine; the task's first step returns what the coroutine awaits since the first step."""
+        if self._first is None:
+            return self._work.send(value)
+        first, self._first = self._first, None
+        return first()
+
+    def throw(self, *error: Any) -> Any:
+        """As of any coroutine."""
+        self._first = None
+        return self._work.throw(*error)
+
+    def close(self) -> None:
+        """As of any coroutine."""
+        self._work.close()
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        raise NotImplementedError("only for tasks")
+
+
+def _end() -> NoReturn:
+    raise StopIteration
+
+
+def _as_current(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop, step: Callable[[], None]) -> None:
+    """Call `step` while `task` is the current one, see https://docs.python.org/3/library/asyncio-extending.html."""
+    current = asyncio.current_task(loop)
+    if current is not None:
+        asyncio.tasks._leave_task(loop, current)
+    asyncio.tasks._enter_task(loop, task)
+    try:
+        step()
+    finally:
+        asyncio.tasks._leave_task(loop, task)
+        if current is not None:
+            asyncio.tasks._enter_task(loop, current)

@@ -1,4 +1,4 @@
-"""Counts what is going on, and tells when it has come to its end."""
+"""Counts what is running."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from twisted.internet.defer import Deferred, succeed
 
 
 class InFlightCounter:
-    """How much is going on under each key. Used on the reactor only."""
+    """How much is running under each key. Used on the reactor only."""
 
     def __init__(self) -> None:
         self._counts: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, list[Deferred[None]]] = {}
 
     def enter(self, key: Hashable = None) -> None:
-        """Something begins."""
+        """Count one more."""
         self._counts[key] = self._counts.get(key, 0) + 1
 
     def leave(self, key: Hashable = None) -> None:
-        """Something that had begun has ended."""
+        """Count one less."""
         left = self._counts[key] - 1
         if left:
             self._counts[key] = left
@@ -30,11 +30,11 @@ class InFlightCounter:
                 waiting.callback(None)
 
     def count(self, key: Hashable = None) -> int:
-        """How much is going on under the key now."""
+        """How much is running under the key."""
         return self._counts.get(key, 0)
 
     def when_none(self, key: Hashable = None) -> Deferred[None]:
-        """Fires as soon as nothing is going on under the key, perhaps at once."""
+        """Fires as soon as nothing is running under the key, perhaps at once."""
         if key not in self._counts:
             return succeed(None)
         waiting: Deferred[None] = Deferred()

@@ -1,4 +1,4 @@
-"""Work that stands in lines: of each line one piece at a time, in order, while different lines go on side by side."""
+"""Queues by key: the work of one key runs one after the other, in order, while that of different keys runs concurrently."""
 
 from __future__ import annotations
 
@@ -12,115 +12,112 @@ from twisted.internet.interfaces import IDelayedCall
 from errklein.running.in_flight import InFlightCounter
 from errklein.running.serial_queue import SerialQueue
 
-PATIENCE = 5.0
-"""For how many seconds a piece waits for one of another line."""
+TIMEOUT = 5.0
+"""How many seconds work waits for that of another key."""
 
-
-MOST_WAITING = 10_000
-"""How many pieces may wait in a line, lest one that never ends fills the memory with those behind it."""
+QUEUE_LIMIT = 10_000
+"""How much work may wait in one queue, so that work which never ends doesn't fill the memory."""
 
 
 class KeyedQueueFull(Exception):
-    """A piece was not done, since too many wait before it."""
+    """The work was not done, since too much waits before it."""
 
 
-class Piece:
-    """A piece of work in a line; `result` fires with what comes of it."""
+class QueuedWork:
+    """Work in the queue of `key`; `result` fires with its result."""
 
-    def __init__(self, line: Hashable) -> None:
-        self.line = line
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
         self.result: Deferred[Any]
-        self.over = False
-        self._waiting: list[Callable[[], None]] = []
+        self.has_ended = False
+        self._when_ended: list[Callable[[], None]] = []
 
-    def when_over(self, call: Callable[[], None]) -> None:
-        """Call that as soon as the piece has ended, however; it has not yet."""
-        self._waiting.append(call)
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Call the function as soon as the work has ended, in whichever way. It must not have ended yet."""
+        self._when_ended.append(call)
 
     def end(self) -> None:
-        """Called when the piece has ended."""
-        self.over = True
-        for call in self._waiting:
+        """The work has ended."""
+        self.has_ended = True
+        for call in self._when_ended:
             call()
 
 
-class Lines:
-    """Does pieces of work in the order of their lines. Used on the reactor only."""
+class KeyedQueues:
+    """Runs work in the order of its queue. Used on the reactor only."""
 
-    def __init__(self, reactor: Any, patience: float = PATIENCE, most: int = MOST_WAITING) -> None:
+    def __init__(self, reactor: Any, timeout: float = TIMEOUT, limit: int = QUEUE_LIMIT) -> None:
         self._reactor = reactor
-        self._patience = patience
-        self._most = most
-        self._lines: dict[Hashable, SerialQueue] = {}
+        self._timeout = timeout
+        self._limit = limit
+        self._queues: dict[Hashable, SerialQueue] = {}
         self._since: dict[Hashable, float] = {}
         self._timers: set[IDelayedCall] = set()
-        self._tally = InFlightCounter()
+        self._in_flight = InFlightCounter()
 
-    def run(self, line: Hashable, work: Callable[[], Deferred[Any]], after: Piece | None = None) -> Piece:
-        """Do the work as soon as all before it in the line have ended, perhaps at once.
+    def run(self, key: Hashable, work: Callable[[], Deferred[Any]], after: QueuedWork | None = None) -> QueuedWork:
+        """Do the work as soon as all before it in the queue of the key has ended, perhaps at once.
 
-        It also comes after a piece of another line, if one is given; but what takes too long holds up its own line only:
-        nobody waits for another one more than `patience` seconds, or for a line whose first piece has taken longer.
-        The result is KeyedQueueFull if `most` pieces wait in the line already.
+        It also waits for the work `after` of another key. Work that takes too long delays only its own queue: nothing waits for
+        work of another key longer than `timeout` seconds, or at all if that has been running for so long.
+        The result is KeyedQueueFull if the queue is full.
         """
-        pieces = self._lines.get(line)
-        if pieces is None:
-            pieces = self._lines[line] = SerialQueue(self._reactor)
-        piece = Piece(line)
-        if pieces.waiting >= self._most:
-            piece.over = True
-            piece.result = fail(KeyedQueueFull(f"{pieces.waiting} wait already"))
-            return piece
-        self._tally.enter()
-        piece.result = pieces.run(partial(self._begin, piece, work, after)).addBoth(self._ended, piece)
-        return piece
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = SerialQueue(self._reactor)
+        queued = QueuedWork(key)
+        if queue.waiting >= self._limit:
+            queued.has_ended = True
+            queued.result = fail(KeyedQueueFull(f"{queue.waiting} wait already"))
+            return queued
+        self._in_flight.enter()
+        queued.result = queue.run(partial(self._begin, queued, work, after)).addBoth(self._ended, queued)
+        return queued
 
     def when_idle(self) -> Deferred[None]:
-        """Fires as soon as all lines have come to their end."""
-        return self._tally.when_none()
+        """Fires as soon as all queues are empty."""
+        return self._in_flight.when_none()
 
     def stop(self) -> None:
-        """Forget what hasn't begun."""
-        for pieces in self._lines.values():
-            pieces.stop()
+        """Forget the work that hasn't begun."""
+        for queue in self._queues.values():
+            queue.stop()
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
 
-    def _begin(self, piece: Piece, work: Callable[[], Deferred[Any]], after: Piece | None) -> Deferred[Any]:
-        if after is None or after.over or self._held_up(after.line):
-            return self._start(None, piece, work)
-        return self._wait_for(after).addCallback(self._start, piece, work)
+    def _begin(self, queued: QueuedWork, work: Callable[[], Deferred[Any]], after: QueuedWork | None) -> Deferred[Any]:
+        if after is None or after.has_ended or self._is_slow(after.key):
+            return self._start(None, queued, work)
+        return self._wait_for(after).addCallback(self._start, queued, work)
 
-    def _start(self, _: None, piece: Piece, work: Callable[[], Deferred[Any]]) -> Deferred[Any]:
-        self._since[piece.line] = self._reactor.seconds()
+    def _start(self, _: None, queued: QueuedWork, work: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        self._since[queued.key] = self._reactor.seconds()
         return work()
 
-    def _held_up(self, line: Hashable) -> bool:
-        since = self._since.get(line)
-        return since is not None and self._reactor.seconds() - since >= self._patience
+    def _is_slow(self, key: Hashable) -> bool:
+        since = self._since.get(key)
+        return since is not None and self._reactor.seconds() - since >= self._timeout
 
-    def _wait_for(self, other: Piece) -> Deferred[None]:
+    def _wait_for(self, other: QueuedWork) -> Deferred[None]:
         waited: Deferred[None] = Deferred()
 
-        def give_up() -> None:
-            self._timers.discard(timer)
-            waited.callback(None)
+        def go_on() -> None:
+            if timer in self._timers:
+                self._timers.discard(timer)
+                if timer.active():
+                    timer.cancel()
+                waited.callback(None)
 
-        def come() -> None:
-            if timer.active():
-                timer.cancel()
-                give_up()
-
-        timer: IDelayedCall = self._reactor.callLater(self._patience, give_up)
+        timer: IDelayedCall = self._reactor.callLater(self._timeout, go_on)
         self._timers.add(timer)
-        other.when_over(come)
+        other.when_ended(go_on)
         return waited
 
-    def _ended(self, result: Any, piece: Piece) -> Any:
-        self._since.pop(piece.line, None)
-        if self._lines[piece.line].idle:
-            del self._lines[piece.line]
-        self._tally.leave()
-        piece.end()
+    def _ended(self, result: Any, queued: QueuedWork) -> Any:
+        self._since.pop(queued.key, None)
+        if self._queues[queued.key].idle:
+            del self._queues[queued.key]
+        self._in_flight.leave()
+        queued.end()
         return result

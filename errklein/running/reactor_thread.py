@@ -20,12 +20,12 @@ from twisted.python import threadable
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from errklein.running.coroutines import let_tasks_await_deferreds
-from errklein.running.threads import settle_in_this_thread
+from errklein.running.coroutines import install_task_factory
+from errklein.running.threads import register_reactor_thread
 
 
-class Overdue(AssertionError):
-    """What somebody waits for has not happened in time."""
+class NotInTime(AssertionError):
+    """The result of `ReactorThread.wait` did not arrive in time; an assertion of tests."""
 
 
 class ReactorThread:
@@ -46,7 +46,7 @@ class ReactorThread:
     def wait(self, work: Callable[..., Any], *args: Any, timeout: float | None, what: str) -> Any:
         """What `work`, called on the reactor, returns or its Deferred fires with; raises what it fails with.
 
-        Raises Overdue, which names `what`, if that takes longer than `timeout` seconds; None waits as long as it takes.
+        Raises NotInTime, which names `what`, if that takes longer than `timeout` seconds; None waits as long as it takes.
         Not for the reactor's thread.
         """
         done = threading.Event()
@@ -58,7 +58,7 @@ class ReactorThread:
 
         self.reactor.callFromThread(lambda: maybeDeferred(work, *args).addBoth(end))
         if not done.wait(timeout):
-            raise Overdue(f"{what} has not happened in {timeout:g} s")
+            raise NotInTime(f"{what} has not happened in {timeout:g} s")
         if isinstance(results[0], Failure):
             results[0].raiseException()
         return results[0]
@@ -70,8 +70,8 @@ class ReactorThread:
         self.reactor.threadpool = pool
         self.reactor.callWhenRunning(pool.start)
         asyncio.set_event_loop(self._loop)
-        let_tasks_await_deferreds(self._loop)
-        settle_in_this_thread(self.reactor)
+        install_task_factory(self._loop)
+        register_reactor_thread(self.reactor)
         known = threadable.ioThread
         self.reactor.callWhenRunning(self._running, known)
         self.reactor.run(installSignalHandlers=False)

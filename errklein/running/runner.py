@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.running.coroutines import begin, loop_of
+from errklein.running.coroutines import loop_of, start_coroutine
 from errklein.running.in_flight import InFlightCounter
 from errklein.running.placement import Placement, place
 from errklein.running.pool import WorkerPool
@@ -25,12 +25,16 @@ Prepare = Callable[[], Callable[[], Any]]
 
 
 @dataclass(frozen=True)
-class Going:
-    """A method that is running: whose, its name, and since when on the reactor's clock, in seconds."""
+class RunningMethod:
+    """A method that is running: its object, its name, and the time on the reactor's clock when it began."""
 
     subject: Any
     name: str
     since: float
+
+    def __str__(self) -> str:
+        """The plugin's name, or the class of another object, a dot, and the method's name."""
+        return f"{getattr(self.subject, 'name', None) or type(self.subject).__name__}.{self.name}"
 
 
 class Runner:
@@ -43,47 +47,48 @@ class Runner:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._tally = InFlightCounter()
-        self._going: dict[object, Going] = {}
+        self._in_flight = InFlightCounter()
+        self._methods: dict[object, RunningMethod] = {}
 
     def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:
-        """Call the handler with the arguments, on the reactor or in `pool`, and wait for what it returns.
+        """Call the handler with the arguments, on the reactor or in `pool`.
 
-        The Deferred fires on the reactor with the result (of the coroutine or Deferred, if the handler returned one),
-        or fails with whatever the handler raised, with Overloaded or with PoolStopped.
+        The Deferred fires on the reactor with the result (of the coroutine or Deferred, if the handler returned one), or fails
+        with the handler's error, with Overloaded or with PoolStopped.
         """
         if place(handler) is Placement.REACTOR:
             return self.call(handler, *args, **kwargs)
         return self.call_in(pool, lambda: partial(handler, *args, **kwargs))
 
-    def each(
+    def run_generator(
         self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any, pool: WorkerPool
     ) -> Deferred[None]:
         """As `run`, for a generator function, plain or `async`: `deliver` gets each item as soon as it is yielded.
 
-        `deliver` is called where the generator runs, in its context. On the reactor it gets what an item that can be
-        awaited has come to; in a thread, where nothing can be awaited, the item itself.
+        `deliver` is called where the generator runs, in its context. On the reactor it gets the result of an awaitable item; in a
+        thread, where nothing can be awaited, the item itself.
         """
         if place(handler) is Placement.REACTOR:
             return self.call(_drain_on_reactor, handler, deliver, args)
         return self.call_in(pool, lambda: partial(_drain, handler, deliver, args))
 
-    def settle(self, awaitable: Awaitable[Any]) -> Deferred[Any]:
-        """What a coroutine, a Deferred or anything else that can be awaited comes to. Called on the reactor."""
-        settled = self._settle(awaitable)
-        return settled if isinstance(settled, Deferred) else succeed(settled)
+    def result_of(self, awaitable: Awaitable[Any]) -> Deferred[Any]:
+        """The result of a coroutine, a Deferred or any other awaitable. Called on the reactor."""
+        result = self._awaited(awaitable)
+        return result if isinstance(result, Deferred) else succeed(result)
 
     def call(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         """As `run`, for a handler that is known to be placed on the reactor."""
         try:
-            result = self.begin(handler, *args, **kwargs)
+            result = self.start(handler, *args, **kwargs)
         except BaseException:
             return fail(Failure())
         return result if isinstance(result, Deferred) else succeed(result)
 
-    def begin(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """As `call`, but what is there at once is returned as it is, and what is raised at once is raised."""
-        subject = _subject(partial(handler, *args) if handler in _DRAINS else handler)
+    def start(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """As `call`, but a handler that doesn't wait has its result returned, or its error raised, without a Deferred."""
+        method = _method(args[0] if handler is _drain_on_reactor else handler)
+        subject = getattr(method, "__self__", None)
         self._enter(subject)
         try:
             result = copy_context().run(self._start, handler, args, kwargs)
@@ -91,8 +96,8 @@ class Runner:
             self._leave(subject)
             raise
         if isinstance(result, Deferred):
-            self._note(result, subject, handler if handler not in _DRAINS else args[0])
-            return result.addBoth(self._left, subject, result)
+            self._note(result, subject, method)
+            return result.addBoth(self._ended, subject, result)
         self._leave(subject)
         return result
 
@@ -109,10 +114,11 @@ class Runner:
         def prepared() -> Callable[[], Any]:
             nonlocal subject
             job = prepare()
-            subject = _subject(job)
+            method = _method(job)
+            subject = getattr(method, "__self__", None)
             if subject is not None:
-                self._tally.enter(id(subject))
-                self._note(key, subject, _method(job))
+                self._in_flight.enter(id(subject))
+                self._note(key, subject, method)
             return partial(context.run, job)
 
         def end(result: Any) -> Any:
@@ -123,84 +129,69 @@ class Runner:
                     plugin=type(subject).__name__,
                     result=type(result).__name__,
                 )
-                result = context.run(self._settle, result)
+                result = context.run(self._awaited, result)
             if isinstance(result, Deferred):
-                return result.addBoth(self._left, subject, key)
-            self._going.pop(key, None)
-            self._leave(subject)
-            return result
+                return result.addBoth(self._ended, subject, key)
+            return self._ended(result, subject, key)
 
         def name() -> str:
-            return describe(self._going[key]) if key in self._going else "a function that isn't a plugin's method"
+            return str(self._methods.get(key, "a function that isn't a plugin's method"))
 
-        self._tally.enter()
+        self._in_flight.enter()
         return pool.run(prepared, admitted=admitted, name=name).addBoth(end)
 
     def running(self, subject: Any = None) -> int:
         """How many handlers of `subject`, a plugin's instance, run now; without one, of all, those that wait for a
         thread included."""
-        return self._tally.count(None if subject is None else id(subject))
+        return self._in_flight.count(None if subject is None else id(subject))
 
-    def going_on(self) -> list[Going]:
+    def running_methods(self) -> list[RunningMethod]:
         """The methods that run now, in the order in which they began."""
-        return list(self._going.values())
+        return list(self._methods.values())
 
     def when_idle(self, subject: Any = None) -> Deferred[None]:
         """Fires as soon as no handler of `subject`, a plugin's instance, or none at all, is running or waiting."""
-        return self._tally.when_none(None if subject is None else id(subject))
+        return self._in_flight.when_none(None if subject is None else id(subject))
 
     def _start(self, handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        return self._settle(handler(*args, **kwargs))
+        return self._awaited(handler(*args, **kwargs))
 
-    def _settle(self, result: Any) -> Any:
-        """Whatever it takes to have the result: a Deferred for what can be awaited, else the value itself."""
+    def _awaited(self, result: Any) -> Any:
+        """The result of an awaitable, or a Deferred of it; any other value as it is."""
         if type(result) in _VALUES:
             return result
         if inspect.iscoroutine(result):
-            return begin(result, loop_of(self._reactor))
+            return start_coroutine(result, loop_of(self._reactor))
         if not isinstance(result, Deferred) and isinstance(result, Awaitable):
-            return begin(_awaited(result), loop_of(self._reactor))
+            return start_coroutine(_await(result), loop_of(self._reactor))
         return result
 
     def _enter(self, subject: Any) -> None:
-        self._tally.enter()
+        self._in_flight.enter()
         if subject is not None:
-            self._tally.enter(id(subject))
+            self._in_flight.enter(id(subject))
 
-    def _note(self, key: object, subject: Any, handler: Any) -> None:
+    def _note(self, key: object, subject: Any, method: Any) -> None:
         if subject is not None:
-            self._going[key] = Going(subject, getattr(handler, "__name__", repr(handler)), self._reactor.seconds())
+            name = getattr(method, "__name__", repr(method))
+            self._methods[key] = RunningMethod(subject, name, self._reactor.seconds())
 
-    def _left(self, result: Any, subject: Any, key: object) -> Any:
-        self._going.pop(key, None)
+    def _ended(self, result: Any, subject: Any, key: object) -> Any:
+        self._methods.pop(key, None)
         self._leave(subject)
         return result
 
     def _leave(self, subject: Any) -> None:
         if subject is not None:
-            self._tally.leave(id(subject))
-        self._tally.leave()
-
-
-def describe(going: Going) -> str:
-    """The name of the method for the log: the plugin's name, or the class of another object, a dot, and the method's name."""
-    return f"{getattr(going.subject, 'name', None) or type(going.subject).__name__}.{going.name}"
-
-
-def _function(handler: Any) -> Any:
-    return handler.__func__ if inspect.ismethod(handler) else handler
+            self._in_flight.leave(id(subject))
+        self._in_flight.leave()
 
 
 def _method(job: Any) -> Any:
-    """What is called in the end."""
+    """The handler that the job calls in the end."""
     while isinstance(job, partial):
         job = job.args[0] if job.func in _DRAINS else job.func
     return job
-
-
-def _subject(job: Any) -> Any:
-    """The plugin's instance whose method the job is; None for anything else."""
-    return getattr(_method(job), "__self__", None)
 
 
 def _drain(handler: Callable[..., Any], deliver: Callable[[Any], Any], args: Any) -> None:
@@ -209,16 +200,17 @@ def _drain(handler: Callable[..., Any], deliver: Callable[[Any], Any], args: Any
 
 
 async def _drain_on_reactor(handler: Callable[..., Any], deliver: Callable[[Any], Any], args: Any) -> None:
-    if inspect.isasyncgenfunction(_function(handler)):
-        async for item in handler(*args):
+    items = handler(*args)
+    if isinstance(items, AsyncIterable):
+        async for item in items:
             deliver(await item if isinstance(item, Awaitable) else item)
     else:
-        for item in handler(*args):
+        for item in items:
             deliver(await item if isinstance(item, Awaitable) else item)
 
 
 _DRAINS = (_drain, _drain_on_reactor)
 
 
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
+async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable

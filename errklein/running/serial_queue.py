@@ -1,4 +1,4 @@
-"""Work of which only one piece may go on at a time."""
+"""A queue of work that runs one at a time."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from twisted.internet.interfaces import IDelayedCall
 
 T = TypeVar("T")
 
+NOTICE_AFTER = 10.0
+"""How many seconds work waits before `notice` is called."""
+
 
 class SerialQueue:
-    """Runs pieces of work one after the other, each in the context of who asked for it.
+    """Runs work one after the other, each in the context of its caller.
 
-    A piece that had to wait begins in a turn of the reactor of its own, so that many short ones neither hold the reactor
-    nor call each other ever deeper, as they would with Twisted's DeferredLock.
+    Work that had to wait begins in a turn of the reactor of its own, so that much short work neither holds the reactor nor
+    recurses. Twisted's DeferredLock recurses, and runs the work in the context of whichever released the lock.
     """
-
-    PATIENCE = 10.0
-    """Seconds that a piece waits before somebody is told."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -30,32 +30,32 @@ class SerialQueue:
         self._next: IDelayedCall | None = None
         self._notices: dict[Deferred[Any], IDelayedCall] = {}
 
-    def run(self, work: Callable[[], Deferred[T]], tell: Callable[[], None] | None = None) -> Deferred[T]:
-        """Do the work, now or after what was asked for before; fires with its result.
+    def run(self, work: Callable[[], Deferred[T]], notice: Callable[[], None] | None = None) -> Deferred[T]:
+        """Do the work, now or after all before it; fires with its result.
 
-        `tell` is called if it hasn't begun after PATIENCE.
+        `notice` is called if the work hasn't begun after NOTICE_AFTER seconds.
         """
         done: Deferred[T] = Deferred()
         self._waiting.append((copy_context(), work, done))
         if not self._busy:
             self._busy = True
             self._begin()
-        elif tell is not None:
-            self._notices[done] = self._reactor.callLater(self.PATIENCE, copy_context().run, self._told, done, tell)
+        elif notice is not None:
+            self._notices[done] = self._reactor.callLater(NOTICE_AFTER, copy_context().run, self._notify, done, notice)
         return done
 
     @property
     def idle(self) -> bool:
-        """Whether nothing goes on or waits."""
+        """Whether nothing runs or waits."""
         return not self._busy
 
     @property
     def waiting(self) -> int:
-        """How many pieces haven't begun."""
+        """How much work hasn't begun."""
         return len(self._waiting)
 
     def stop(self) -> None:
-        """Forget what hasn't begun."""
+        """Forget the work that hasn't begun."""
         self._waiting.clear()
         while self._notices:
             self._notices.popitem()[1].cancel()
@@ -66,14 +66,14 @@ class SerialQueue:
     def _begin(self) -> None:
         self._next = None
         context, work, done = self._waiting.popleft()
-        notice = self._notices.pop(done, None)
-        if notice is not None:
-            notice.cancel()
+        timer = self._notices.pop(done, None)
+        if timer is not None:
+            timer.cancel()
         context.run(maybeDeferred, work).addBoth(self._end, done)
 
-    def _told(self, done: Deferred[Any], tell: Callable[[], None]) -> None:
+    def _notify(self, done: Deferred[Any], notice: Callable[[], None]) -> None:
         del self._notices[done]
-        tell()
+        notice()
 
     def _end(self, result: Any, done: Deferred[Any]) -> None:
         if self._waiting:

@@ -7,28 +7,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 from twisted.python.threadable import isInIOThread
 
+_THREADS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""The threads of reactors other than the one that Twisted knows, of which there is one in a process."""
+
 
 class Stopping(Exception):
-    """What a thread waited for will not come any more, since the bot stops."""
+    """A thread's wait was ended, since the bot stops."""
 
 
-def settle_in_this_thread(reactor: Any) -> None:
-    """Say that the calling thread is the reactor's.
-
-    Without it the reactor's thread is the one that Twisted knows, of which there is one in a process.
-    """
-    reactor.errklein_home = threading.get_ident()
+def register_reactor_thread(reactor: Any) -> None:
+    """Register the calling thread as the one of a reactor that isn't the process's."""
+    _THREADS[reactor] = threading.get_ident()
 
 
 def in_reactor_thread(reactor: Any) -> bool:
     """Whether the calling thread is the reactor's."""
-    home = getattr(reactor, "errklein_home", None)
-    return bool(isInIOThread() if home is None else home == threading.get_ident())
+    thread = _THREADS.get(reactor)
+    return bool(isInIOThread() if thread is None else thread == threading.get_ident())
 
 
 def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> None:
@@ -48,7 +49,7 @@ _in_place = _InPlace()
 
 @contextmanager
 def blocking_in_place() -> Iterator[None]:
-    """What is called meanwhile belongs into a thread, and is called on the reactor's one, where it can't wait."""
+    """Meanwhile, blocking handlers are called in the reactor's thread, where they can't wait."""
     before, _in_place.blocking = _in_place.blocking, True
     try:
         yield
@@ -57,9 +58,9 @@ def blocking_in_place() -> Iterator[None]:
 
 
 class ThreadWaits:
-    """Lets plugins' threads wait for what happens on the reactor.
+    """Lets plugins' threads wait for results of the reactor.
 
-    A thread that waits while the reactor stops would wait for ever, so `stop` fails all waits first.
+    A thread that waits while the reactor stops would never be woken, so `stop` fails all waits first.
     """
 
     def __init__(self, reactor: Any) -> None:

@@ -1,4 +1,4 @@
-"""Waiting, but not for ever."""
+"""Waiting for a limited time."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ T = TypeVar("T")
 
 
 class TimedOut(Exception):
-    """What was awaited takes longer than somebody would wait. It goes on."""
+    """The result didn't arrive in time. The work goes on."""
 
 
-async def result_within(reactor: Any, seconds: float, awaited: Deferred[T]) -> T:
-    """What the Deferred fires with, or fails with, within so many seconds; raises TimedOut if it takes longer.
+def result_within(reactor: Any, seconds: float, awaited: Deferred[T]) -> Deferred[T]:
+    """A Deferred of the result of `awaited`; it fails with TimedOut if that takes longer than so many seconds.
 
-    It isn't cancelled then, and its result is left to it.
+    Unlike with `Deferred.addTimeout`, the work isn't cancelled then, and `awaited` keeps its later result.
     """
     result: Deferred[T] = Deferred()
-    timer = reactor.callLater(seconds, lambda: result.errback(TimedOut()))
 
-    def end(outcome: Any) -> Any:
-        if not timer.active():
+    def forward(outcome: Any) -> Any:
+        if result.called:
             return outcome
-        timer.cancel()
         # An errback, if it is a Failure.
         result.callback(outcome)
         return None
 
-    awaited.addBoth(end)
-    return await result
+    def time_out(*_: object) -> T:
+        raise TimedOut
+
+    awaited.addBoth(forward)
+    return result.addTimeout(seconds, reactor, time_out)
 
 
 class Deadline:

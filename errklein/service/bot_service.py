@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.config import ConfigError
-from errklein.running.coroutines import let_tasks_await_deferreds, loop_of
+from errklein.running.coroutines import install_task_factory, loop_of
 from errklein.service.data_directory import DataDirectory, DataDirectoryError
 from errklein.service.stopping import (
     Relaunch,
@@ -244,7 +244,7 @@ def adopt_event_loop(reactor: Any) -> None:
     loop = loop_of(reactor)
     if loop is not None:
         asyncio.set_event_loop(loop)
-        let_tasks_await_deferreds(loop)
+        install_task_factory(loop)
 
 
 def settle_memory() -> None:

@@ -20,7 +20,7 @@ from errklein.bot import Bot
 from errklein.config import load_config
 from errklein.plugins.botplugin import BotPlugin
 from errklein.running import Runner
-from errklein.running.threads import settle_in_this_thread
+from errklein.running.threads import register_reactor_thread
 from errklein.storage import MemoryStorage
 from errklein.testing.client import WebhookClient
 from errklein.testing.packages import share_packages
@@ -114,7 +114,7 @@ class TestBot:
 
     def start(self) -> None:
         """Activate the plugins and connect; raises AssertionError if a plugin can't be activated."""
-        settle_in_this_thread(self.reactor)
+        register_reactor_thread(self.reactor)
         self._threads = set(threading.enumerate())
         globalLogPublisher.addObserver(self._observer)
         plugins_log = logging.getLogger("errbot")

@@ -8,20 +8,20 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.keyed_queues import PATIENCE, KeyedQueueFull, Lines, Piece
+from errklein.running.keyed_queues import TIMEOUT, KeyedQueueFull, KeyedQueues, QueuedWork
 
 
-class LinesTests(SynchronousTestCase):
+class KeyedQueuesTests(SynchronousTestCase):
     """Pieces wait for those before them."""
 
     def setUp(self) -> None:
         """Have a clock whose turns come when the test says so."""
         self.clock = Clock()
-        self.lines = Lines(self.clock)
+        self.queues = KeyedQueues(self.clock)
         self.begun: list[str] = []
         self.going: dict[str, Deferred[Any]] = {}
 
-    def stand(self, line: str, name: str, after: Piece | None = None) -> Piece:
+    def stand(self, line: str, name: str, after: QueuedWork | None = None) -> QueuedWork:
         """Have a piece of that name in the line, which goes on until `end`."""
 
         def work() -> Deferred[Any]:
@@ -29,7 +29,7 @@ class LinesTests(SynchronousTestCase):
             self.going[name] = Deferred()
             return self.going[name]
 
-        return self.lines.run(line, work, after)
+        return self.queues.run(line, work, after)
 
     def end(self, name: str, result: Any = None) -> None:
         """Let the piece come to its end."""
@@ -38,9 +38,9 @@ class LinesTests(SynchronousTestCase):
 
     def test_at_once(self) -> None:
         """A piece that is alone is done at once."""
-        piece = self.lines.run("a", lambda: succeed("done"))
+        piece = self.queues.run("a", lambda: succeed("done"))
         self.assertEqual(self.successResultOf(piece.result), "done")
-        self.assertTrue(piece.over)
+        self.assertTrue(piece.has_ended)
 
     def test_one_line(self) -> None:
         """In a line one piece goes on at a time, in order; other lines don't wait."""
@@ -55,7 +55,7 @@ class LinesTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """Behind a piece that doesn't end so many may wait; another one fails at once, and the others are still done."""
-        self.lines = Lines(self.clock, most=2)
+        self.queues = KeyedQueues(self.clock, limit=2)
         for name in ("a1", "a2", "a3"):
             self.stand("a", name)
         refused = self.stand("a", "a4")
@@ -84,11 +84,11 @@ class LinesTests(SynchronousTestCase):
         self.assertEqual(self.begun, ["a1", "b1", "c1"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_patience(self) -> None:
+    def test_timeout(self) -> None:
         """What takes long holds up others once, and its own line for as long as it takes."""
         first = self.stand("a", "a1")
         self.stand("b", "b1", first)
-        self.clock.advance(PATIENCE)
+        self.clock.advance(TIMEOUT)
         self.assertEqual(self.begun, ["a1", "b1"])
         self.end("b1")
         second = self.stand("a", "a2")
@@ -101,7 +101,7 @@ class LinesTests(SynchronousTestCase):
         """Whoever waits for all to be done is told when the last in line has ended."""
         self.stand("a", "a1")
         self.stand("a", "a2")
-        idle = self.lines.when_idle()
+        idle = self.queues.when_idle()
         self.end("a1")
         self.assertNoResult(idle)
         self.end("a2")
@@ -112,8 +112,8 @@ class LinesTests(SynchronousTestCase):
         first = self.stand("a", "a1")
         self.stand("a", "a2")
         self.stand("b", "b1", first)
-        self.lines.stop()
+        self.queues.stop()
         self.end("a1")
-        self.clock.advance(PATIENCE)
+        self.clock.advance(TIMEOUT)
         self.assertEqual(self.begun, ["a1"])
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -14,7 +14,7 @@ from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import SkipTest, TestCase
 
 from errklein.running import Runner, WorkerPool, on_reactor
-from errklein.running.coroutines import let_tasks_await_deferreds, loop_of
+from errklein.running.coroutines import install_task_factory, loop_of
 
 colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
 
@@ -120,7 +120,7 @@ class RunnerTests(TestCase):
                 items.append(item)
                 where.append(isInIOThread())
 
-            await self.runner.each(deliver, handler, pool=self.pool)
+            await self.runner.run_generator(deliver, handler, pool=self.pool)
             self.assertEqual(items, [("green", expected)] * 2)
             self.assertEqual(where, [expected] * 2)
 
@@ -164,7 +164,7 @@ class RunnerTests(TestCase):
         loop = loop_of(self.reactor)
         if loop is None:
             raise SkipTest("needs --reactor=asyncio")
-        let_tasks_await_deferreds(loop)
+        install_task_factory(loop)
         self.addCleanup(loop.set_task_factory, None)
 
         async def late(value: int) -> int:

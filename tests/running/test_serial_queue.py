@@ -13,25 +13,25 @@ from errklein.running.serial_queue import SerialQueue
 name: ContextVar[str] = ContextVar("name", default="nobody")
 
 
-class OneByOneTests(SynchronousTestCase):
+class SerialQueueTests(SynchronousTestCase):
     """Pieces wait for those before them."""
 
     def setUp(self) -> None:
         """Have a clock whose turns come when the test says so."""
         self.clock = Clock()
-        self.one_by_one = SerialQueue(self.clock)
+        self.queue = SerialQueue(self.clock)
 
     def test_alone(self) -> None:
         """A piece that nothing is before begins at once."""
-        self.assertEqual(self.successResultOf(self.one_by_one.run(lambda: succeed("done"))), "done")
+        self.assertEqual(self.successResultOf(self.queue.run(lambda: succeed("done"))), "done")
 
     def test_in_order(self) -> None:
         """The next piece begins in a turn of its own after the one before has ended, whether that failed or not."""
         first: Deferred[str] = Deferred()
         results = [
-            self.one_by_one.run(lambda: first),
-            self.one_by_one.run(lambda: succeed("second")),
-            self.one_by_one.run(lambda: succeed("third")),
+            self.queue.run(lambda: first),
+            self.queue.run(lambda: succeed("second")),
+            self.queue.run(lambda: succeed("third")),
         ]
         self.clock.advance(0)
         self.assertNoResult(results[1])
@@ -40,14 +40,14 @@ class OneByOneTests(SynchronousTestCase):
         self.assertNoResult(results[1])
         self.clock.advance(0)
         self.assertEqual([self.successResultOf(result) for result in results[1:]], ["second", "third"])
-        self.assertEqual(self.successResultOf(self.one_by_one.run(lambda: succeed("fourth"))), "fourth")
+        self.assertEqual(self.successResultOf(self.queue.run(lambda: succeed("fourth"))), "fourth")
 
     def test_each_in_its_own_context(self) -> None:
         """A piece that had to wait sees what its own caller had set."""
         first: Deferred[None] = Deferred()
-        self.one_by_one.run(lambda: first)
+        self.queue.run(lambda: first)
         token = name.set("caller")
-        second = self.one_by_one.run(lambda: succeed(name.get()))
+        second = self.queue.run(lambda: succeed(name.get()))
         name.reset(token)
         first.callback(None)
         self.clock.advance(0)
@@ -56,8 +56,8 @@ class OneByOneTests(SynchronousTestCase):
     def test_many(self) -> None:
         """However many wait, they end without calling each other ever deeper."""
         first: Deferred[None] = Deferred()
-        self.one_by_one.run(lambda: first)
-        results = [self.one_by_one.run(lambda: succeed(None)) for _ in range(5000)]
+        self.queue.run(lambda: first)
+        results = [self.queue.run(lambda: succeed(None)) for _ in range(5000)]
         first.callback(None)
         self.clock.advance(0)
         for result in results:
@@ -66,10 +66,10 @@ class OneByOneTests(SynchronousTestCase):
     def test_stopped(self) -> None:
         """What hasn't begun is forgotten, and no call is left behind."""
         first: Deferred[None] = Deferred()
-        self.one_by_one.run(lambda: first)
-        second = self.one_by_one.run(lambda: succeed("second"))
+        self.queue.run(lambda: first)
+        second = self.queue.run(lambda: succeed("second"))
         first.callback(None)
-        self.one_by_one.stop()
+        self.queue.stop()
         self.clock.advance(0)
         self.assertNoResult(second)
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.threads import Stopping, ThreadWaits, in_reactor_thread, settle_in_this_thread
+from errklein.running.threads import Stopping, ThreadWaits, in_reactor_thread, register_reactor_thread
 
 
 class QueueReactor:
@@ -18,7 +18,7 @@ class QueueReactor:
 
     def __init__(self) -> None:
         self.calls: Queue[Callable[[], Any]] = Queue()
-        settle_in_this_thread(self)
+        register_reactor_thread(self)
 
     def callFromThread(self, function: Callable[..., Any], *args: Any) -> None:
         """Keep it for `turn`."""

@@ -20,7 +20,7 @@ class ResultWithinTests(SynchronousTestCase):
 
     def wait(self, awaited: Deferred[str]) -> Deferred[str]:
         """Wait for that."""
-        return Deferred.fromCoroutine(result_within(self.clock, 10, awaited))
+        return result_within(self.clock, 10, awaited)
 
     def test_in_time(self) -> None:
         """What ends in time is the result, and leaves no timer."""

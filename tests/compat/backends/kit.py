@@ -16,7 +16,7 @@ from errklein.compat.backends.finding import make_network
 from errklein.config import load_config
 from errklein.plugins.botplugin import BotPlugin
 from errklein.running import Runner
-from errklein.running.threads import settle_in_this_thread
+from errklein.running.threads import register_reactor_thread
 from errklein.storage import MemoryStorage
 from errklein.testing.pool import InlinePool
 from errklein.testing.reactor import TestReactor
@@ -57,7 +57,7 @@ class LegacyNetworkCase(SynchronousTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.reactor = QueueReactor()
-        settle_in_this_thread(self.reactor)
+        register_reactor_thread(self.reactor)
         directory = tempfile.TemporaryDirectory(prefix="errklein-test-")
         self.addCleanup(directory.cleanup)
         settings = {

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.backends.finding import make_network
 from errklein.config import load_config
-from errklein.running.threads import settle_in_this_thread
+from errklein.running.threads import register_reactor_thread
 from errklein.testing.backend_contract import BackendContract
 from tests.compat.backends.kit import FIXTURES, QueueReactor
 
@@ -22,7 +22,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
 
     def make_backend(self) -> Any:
         self.reactor = QueueReactor()
-        settle_in_this_thread(self.reactor)
+        register_reactor_thread(self.reactor)
         settings = {"BACKEND": "Once", "BOT_EXTRA_BACKEND_DIR": str(FIXTURES), "BOT_ADMINS": ("alice",)}
         config = next(iter(load_config(None, settings).networks.values()))
         network: Any = make_network(self.reactor, config)

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import Runner, WorkerPool
-from errklein.running.threads import settle_in_this_thread
+from errklein.running.threads import register_reactor_thread
 
 
 class Plugin:
@@ -45,13 +45,13 @@ class Reactor(Clock):
         self.callLater(0, function, *args)
 
 
-class GoingTests(SynchronousTestCase):
+class RunningMethodsTests(SynchronousTestCase):
     """Who is running, and since when."""
 
     def setUp(self) -> None:
         """Have a runner, and a pool whose threads begin when the test says so."""
         self.reactor = Reactor()
-        settle_in_this_thread(self.reactor)
+        register_reactor_thread(self.reactor)
         self.runner = Runner(self.reactor)
         self.plugin = Plugin()
         self.threads: list[Callable[[], None]] = []
@@ -59,8 +59,8 @@ class GoingTests(SynchronousTestCase):
 
     def going(self) -> list[tuple[str, float]]:
         """The names of the methods that run, with the time when they began."""
-        self.assertTrue(all(going.subject is self.plugin for going in self.runner.going_on()))
-        return [(going.name, going.since) for going in self.runner.going_on()]
+        self.assertTrue(all(going.subject is self.plugin for going in self.runner.running_methods()))
+        return [(going.name, going.since) for going in self.runner.running_methods()]
 
     def test_on_the_reactor(self) -> None:
         """A handler on the reactor is told of until it has ended, in whatever way."""
@@ -68,7 +68,7 @@ class GoingTests(SynchronousTestCase):
         running = self.runner.run(self.plugin.waits, pool=self.pool)
         self.reactor.advance(5)
         failing = self.runner.run(self.plugin.fails, pool=self.pool)
-        yielding = self.runner.each(lambda item: None, self.plugin.yields, pool=self.pool)
+        yielding = self.runner.run_generator(lambda item: None, self.plugin.yields, pool=self.pool)
         self.assertEqual(self.going(), [("waits", 5.0), ("fails", 10.0), ("yields", 10.0)])
         self.plugin.gate.callback(None)
         self.successResultOf(running)
