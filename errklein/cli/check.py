@@ -22,7 +22,7 @@ from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import State
 from errklein.plugins.unknown_names import unknown_names
-from errklein.running import Placement, decision
+from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service.sentry import check_sentry
 from errklein.tap import Options, check_networks
@@ -109,7 +109,7 @@ def clashes(manager: BotPluginManager) -> Iterator[str]:
 def describe(plugin: BotPlugin, prefix: str) -> Iterator[str]:
     """The plugin's commands, filters and routes, each with the method, where it runs, and why."""
     for name, handler in handlers_once_active(plugin):
-        decided = decision(handler)
+        decided = explain_placement(handler)
         where = f"{_PLACES[decided.placement]} ({decided.reason})"
         command, hook = CommandDeclaration.of(handler), HookDeclaration.of(handler)
         if command is not None:

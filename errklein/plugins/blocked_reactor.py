@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from errklein.commands import CommandDeclaration
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 from errklein.plugins.names import plugin_name
-from errklein.running import decision
+from errklein.running import explain_placement
 from errklein.webhooks import HookDeclaration
 
 
@@ -16,7 +16,7 @@ def reactor_warnings(plugin: BotPlugin) -> Iterator[str]:
     for name, handler in handlers_once_active(plugin):
         declared = CommandDeclaration.of(handler) or HookDeclaration.of(handler)
         if declared or getattr(handler, "_err_command_filter", False) or hasattr(BotPlugin, name):
-            decided = decision(handler)
+            decided = explain_placement(handler)
             if decided.blocks:
                 yield (
                     f"{plugin_name(plugin)}.{name} runs on the reactor, since it {decided.reason}, and would block it: it uses "

@@ -1,17 +1,48 @@
-"""Runs any kind of handler where it is safe: on the reactor, or in a thread of a bounded pool."""
+"""Runs handlers of any kind where they are safe: on the reactor, or in a thread of a bounded pool."""
 
-from errklein.running.placement import Decision, Placement, decision, on_reactor, place
-from errklein.running.pool import Overloaded, PoolStopped, WorkerPool
-from errklein.running.runner import Runner
+from errklein.running.coroutines import install_task_factory, loop_of
+from errklein.running.in_flight import InFlightCounter
+from errklein.running.keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
+from errklein.running.placement import ExplainedPlacement, Placement, explain_placement, on_reactor, place
+from errklein.running.pool import Overloaded, PoolStopped, WorkerPool, start_daemon_thread
+from errklein.running.runner import Runner, RunningMethod
+from errklein.running.serial_queue import SerialQueue
+from errklein.running.threads import (
+    ThreadWaits,
+    blocking_in_place,
+    in_reactor_thread,
+    on_reactor_soon,
+    register_reactor_thread,
+)
+from errklein.running.time_slices import TimeSlices
+from errklein.running.timeouts import Deadline, TimedOut, result_within
 
 __all__ = [
-    "Decision",
+    "Deadline",
+    "ExplainedPlacement",
+    "InFlightCounter",
+    "KeyedQueueFull",
+    "KeyedQueues",
     "Overloaded",
     "Placement",
     "PoolStopped",
+    "QueuedWork",
     "Runner",
+    "RunningMethod",
+    "SerialQueue",
+    "ThreadWaits",
+    "TimeSlices",
+    "TimedOut",
     "WorkerPool",
-    "decision",
+    "blocking_in_place",
+    "explain_placement",
+    "in_reactor_thread",
+    "install_task_factory",
+    "loop_of",
     "on_reactor",
+    "on_reactor_soon",
     "place",
+    "register_reactor_thread",
+    "result_within",
+    "start_daemon_thread",
 ]

@@ -43,7 +43,7 @@ def names_in(function: types.FunctionType, owner: type) -> list[Name]:
             cells[name] = cell.cell_contents
         except ValueError:
             cells[name] = None
-    return [name for code in _codes(function.__code__) for name in _Reader(function, owner, cells).read(code)]
+    return [name for code in _codes(function.__code__) for name in _BytecodeReader(function, owner, cells).read(code)]
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -53,7 +53,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
-class _Reader:
+class _BytecodeReader:
     """Reads the instructions of one code object. `_value` is the object on top of the stack, None if it is unknown."""
 
     def __init__(self, function: types.FunctionType, owner: type, cells: dict[str, Any]) -> None:

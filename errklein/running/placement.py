@@ -46,7 +46,7 @@ class Placement(Enum):
 
 
 @dataclass(frozen=True)
-class Decision:
+class ExplainedPlacement:
     """Where a handler runs, and why.
 
     `reason` is a phrase such as "async def" or "names treq at line 12 in _notify". `blocks` is a phrase such as
@@ -65,15 +65,17 @@ def on_reactor(function: F) -> F:
 
 
 # Weak, so that the functions of a plugin that was reloaded can go; a class would keep its functions.
-_decided: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[type, Decision]] = weakref.WeakKeyDictionary()
+_decided: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[type, ExplainedPlacement]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def place(handler: Callable[..., Any]) -> Placement:
     """Where `handler`, any callable, runs."""
-    return decision(handler).placement
+    return explain_placement(handler).placement
 
 
-def decision(handler: Callable[..., Any]) -> Decision:
+def explain_placement(handler: Callable[..., Any]) -> ExplainedPlacement:
     """Where `handler`, any callable, runs, and why. Decisions about functions are cached."""
     while isinstance(handler, partial):
         handler = handler.func
@@ -89,37 +91,37 @@ def decision(handler: Callable[..., Any]) -> Decision:
         by_owner = _decided.get(function) or _decided.setdefault(function, weakref.WeakKeyDictionary())
     except TypeError:
         # A builtin can't be referred to weakly, and has nothing to look into.
-        return Decision(Placement.THREAD, "builtin")
+        return ExplainedPlacement(Placement.THREAD, "builtin")
     decided = by_owner.get(owner)
     if decided is None:
         decided = by_owner[owner] = _decide(function, owner)
     return decided
 
 
-def _decide(function: Any, owner: type) -> Decision:
+def _decide(function: Any, owner: type) -> ExplainedPlacement:
     layers = list(_layers(function))
     for layer in layers:
         marked = getattr(layer, "_errklein_threaded", None)
         if marked is not None:
             return (
-                Decision(Placement.THREAD, "marked with threaded=True")
+                ExplainedPlacement(Placement.THREAD, "marked with threaded=True")
                 if marked
-                else Decision(Placement.REACTOR, "marked with on_reactor or threaded=False")
+                else ExplainedPlacement(Placement.REACTOR, "marked with on_reactor or threaded=False")
             )
     for layer in layers:
         if inspect.iscoroutinefunction(layer) or inspect.isasyncgenfunction(layer):
-            return Decision(Placement.REACTOR, "async def")
+            return ExplainedPlacement(Placement.REACTOR, "async def")
         if getattr(layer, "__module__", "") != layer.__globals__["__name__"] == "twisted.internet.defer":
-            return Decision(Placement.REACTOR, "inlineCallbacks")
+            return ExplainedPlacement(Placement.REACTOR, "inlineCallbacks")
         returned = _AWAITABLE.search(str(layer.__annotations__.get("return", "")))
         if returned:
-            return Decision(Placement.REACTOR, f"returns {returned[0]}")
+            return ExplainedPlacement(Placement.REACTOR, f"returns {returned[0]}")
     for reached, names in _reached(layers, owner, _MADE_FOR_THREADS):
         for name in names:
             if _is_of_reactor(name):
                 reason = f"names {name.text} {_where(name.line, reached, layers[-1])}"
-                return Decision(Placement.REACTOR, reason, _blocks(layers, owner))
-    return Decision(Placement.THREAD, "plain function" if layers else "callable")
+                return ExplainedPlacement(Placement.REACTOR, reason, _blocks(layers, owner))
+    return ExplainedPlacement(Placement.THREAD, "plain function" if layers else "callable")
 
 
 def _blocks(layers: list[types.FunctionType], owner: type) -> str:

@@ -24,7 +24,7 @@ from errklein.running.coroutines import install_task_factory
 from errklein.running.threads import register_reactor_thread
 
 
-class NotInTime(AssertionError):
+class WaitTimeout(AssertionError):
     """The result of `ReactorThread.wait` did not arrive in time; an assertion of tests."""
 
 
@@ -46,7 +46,7 @@ class ReactorThread:
     def wait(self, work: Callable[..., Any], *args: Any, timeout: float | None, what: str) -> Any:
         """What `work`, called on the reactor, returns or its Deferred fires with; raises what it fails with.
 
-        Raises NotInTime, which names `what`, if that takes longer than `timeout` seconds; None waits as long as it takes.
+        Raises WaitTimeout, which names `what`, if that takes longer than `timeout` seconds; None waits as long as it takes.
         Not for the reactor's thread.
         """
         done = threading.Event()
@@ -58,7 +58,7 @@ class ReactorThread:
 
         self.reactor.callFromThread(lambda: maybeDeferred(work, *args).addBoth(end))
         if not done.wait(timeout):
-            raise NotInTime(f"{what} has not happened in {timeout:g} s")
+            raise WaitTimeout(f"{what} has not happened in {timeout:g} s")
         if isinstance(results[0], Failure):
             results[0].raiseException()
         return results[0]

@@ -1,4 +1,4 @@
-"""Work that comes in bursts, done without holding the reactor for long."""
+"""Bursts of work in slices of time, so that they don't hold the reactor for long."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from twisted.internet.interfaces import IDelayedCall
 
 
 class TimeSlices:
-    """Does pieces of work in order: at once, unless this turn of the reactor has already given them `share` seconds.
+    """Does work in order: at once, unless this turn of the reactor has already given it `share` seconds.
 
-    What is left then waits for the next turn, between which the reactor does everything else. No piece may raise.
+    The rest waits for the next turn. No work may raise. Twisted's Cooperator has no order between tasks, and begins none of them
+    before the next turn.
     """
 
     def __init__(self, reactor: Any, share: float = 0.01) -> None:
@@ -23,14 +24,14 @@ class TimeSlices:
         self._until = 0.0
 
     def do(self, work: Callable[[], object]) -> None:
-        """Do it now, or after everything that was to be done before."""
+        """Do the work now, or after all work that waits."""
         if not self._waiting and self.has_time():
             work()
         else:
             self._waiting.append(work)
 
     def stop(self) -> None:
-        """Forget what waits."""
+        """Forget the work that waits."""
         self._waiting.clear()
         if self._next is not None:
             self._next.cancel()

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running import Decision, Placement, decision, on_reactor, place
+from errklein.running import ExplainedPlacement, Placement, explain_placement, on_reactor, place
 from errklein.running.blocking import BLOCKING
 from errklein.webhooks import webhook
 
@@ -196,18 +196,18 @@ class ReasonTests(SynchronousTestCase):
 
     def test_reasons(self) -> None:
         """The rule that decided is named."""
-        found = {name: decision(getattr(Handlers(), name)).reason for name in REASONS}
+        found = {name: explain_placement(getattr(Handlers(), name)).reason for name in REASONS}
         self.assertEqual(found, REASONS)
 
     def test_builtins(self) -> None:
         """What has no code of its own has a reason too."""
-        self.assertEqual(decision(print), Decision(Placement.THREAD, "builtin"))
+        self.assertEqual(explain_placement(print), ExplainedPlacement(Placement.THREAD, "builtin"))
 
-    def decide(self, source: str, name: str = "handler") -> Decision:
+    def decide(self, source: str, name: str = "handler") -> ExplainedPlacement:
         """The decision about a method of the class Plugin in the source."""
         namespace: dict[str, Any] = {"__name__": "some_plugin"}
         exec(compile(dedent(source), "some_plugin.py", "exec"), namespace)
-        return decision(getattr(namespace["Plugin"](), name))
+        return explain_placement(getattr(namespace["Plugin"](), name))
 
     def test_names(self) -> None:
         """Of names of Twisted the line is told, and the helper in which it is; what is nearest comes first."""
@@ -236,7 +236,7 @@ class ReasonTests(SynchronousTestCase):
         exec(compile("def fetch():\n    return treq.get('/')\n", "/plugins/some/helpers.py", "exec"), helpers)
         plugin: dict[str, Any] = {"__name__": "errklein_plugins.some.main", "fetch": helpers["fetch"]}
         exec(compile("def handler():\n    return fetch()\n", "/plugins/some/main.py", "exec"), plugin)
-        self.assertEqual(decision(plugin["handler"]).reason, "names treq at line 2 in fetch of helpers.py")
+        self.assertEqual(explain_placement(plugin["handler"]).reason, "names treq at line 2 in fetch of helpers.py")
 
     def test_a_module_before_self(self) -> None:
         """A module among the arguments doesn't hide what self has."""
@@ -336,7 +336,7 @@ class BlockingTests(SynchronousTestCase):
                 def _notify(self):
                     treq.post("/")
             """
-        expected = Decision(Placement.REACTOR, "names treq at line 7 in _notify", "time.sleep at line 4")
+        expected = ExplainedPlacement(Placement.REACTOR, "names treq at line 7 in _notify", "time.sleep at line 4")
         self.assertEqual(self.decide(source), expected)
 
     def test_handed_over(self) -> None:

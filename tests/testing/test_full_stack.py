@@ -23,7 +23,7 @@ from errklein.backends.test import QUIT_MESSAGE, STZ_MSG, STZ_PRE, TestPerson, T
 from errklein.chat import Message, Presence
 from errklein.config import ConfigError
 from errklein.logs import Bridge
-from errklein.running.reactor_thread import NotInTime, reactor_thread
+from errklein.running.reactor_thread import WaitTimeout, reactor_thread
 from errklein.testing.full_stack import BlockingTestBot, FullStackTest
 
 GREETER = Path(__file__).resolve().parent / "fixtures" / "greeter"
@@ -396,7 +396,7 @@ class ReactorThreadTests(SynchronousTestCase):
         self.assertIs(threading.current_thread(), threading.main_thread())
         self.assertIs(thread.thread, thread.wait(threading.current_thread, timeout=5, what="the name"))
         self.assertRaises(ZeroDivisionError, thread.wait, lambda: 1 / 0, timeout=5, what="the division")
-        overdue = self.assertRaises(NotInTime, thread.wait, Deferred, timeout=0.01, what="the end of the world")
+        overdue = self.assertRaises(WaitTimeout, thread.wait, Deferred, timeout=0.01, what="the end of the world")
         self.assertEqual("the end of the world has not happened in 0.01 s", str(overdue))
 
     def test_asyncio(self) -> None:
