@@ -14,10 +14,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from errklein.database.migrations import upgrade
 from errklein.storage.errors import StorageError, UnreadableValue, UnstorableValue, explained
 from errklein.storage.pickling import dumps
 from errklein.storage.reading import DEFAULT_READER, ValueReader
-from errklein.storage.schema import upgrade
 
 DATABASE = "errklein.sqlite"
 """What the file is called, in the bot's data directory."""

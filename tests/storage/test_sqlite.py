@@ -15,10 +15,11 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import errklein
-from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue, schema
+from errklein.database import migrations as schema
+from errklein.database.migrations import STEPS, upgrade
+from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue
 from errklein.storage import sqlite as sqlite_storage
 from errklein.storage.reading import ValueReader
-from errklein.storage.schema import STEPS, upgrade
 from tests.storage.crash import kill_during_assignments
 
 

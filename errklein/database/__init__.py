@@ -1,0 +1,1 @@
+"""SQLite files: connections, migrations and errors. Knows nothing of what is stored."""
