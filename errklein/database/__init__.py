@@ -1,1 +1,7 @@
-"""SQLite files: connections, migrations and errors. Knows nothing of what is stored."""
+"""SQLite files: connections, transactions, migrations and errors, without knowledge of what is stored."""
+
+from errklein.database.connection import Database
+from errklein.database.errors import DatabaseError
+from errklein.database.migrations import Migration
+
+__all__ = ["Database", "DatabaseError", "Migration"]

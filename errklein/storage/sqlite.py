@@ -1,4 +1,4 @@
-"""Plugins' values in one SQLite file, where each assignment is a transaction that survives a crash.
+"""Plugins' values in one SQLite database, where each assignment is a transaction that survives a crash.
 
 Each value has a mark of its origin. A value that the bot has stored itself may name any class. A value from a backup or from
 errbot's shelves, which `put` stores, is restricted until the bot assigns its key anew; see `restricted_pickling`.
@@ -7,25 +7,35 @@ errbot's shelves, which `put` stores, is restricted until the bot assigns its ke
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from errklein.database.migrations import upgrade
-from errklein.storage.errors import StorageError, UnreadableValue, UnstorableValue, explained
+from errklein.database import Database, Migration
+from errklein.storage.errors import StorageError, UnreadableValue, UnstorableValue, database_errors
 from errklein.storage.pickling import dumps
 from errklein.storage.reading import DEFAULT_READER, ValueReader
 
 DATABASE = "errklein.sqlite"
-"""What the file is called, in the bot's data directory."""
+"""The name of the file, in the bot's data directory."""
 
-BUSY_TIMEOUT = 2.0
-"""How many seconds a write waits for another program, such as a backup, to let go of the file."""
-
-_NAMES = "SELECT namespace, key FROM stored"
+# A key is bytes (UTF-8 that may hold lone surrogates), because SQLite's text can't hold every Python string. The table
+# keeps its rowid: then the primary key is an index of its own, and listing keys doesn't read through large values.
+MIGRATIONS: Sequence[Migration] = (
+    (
+        """
+        CREATE TABLE stored (
+            namespace BLOB NOT NULL,
+            key BLOB NOT NULL,
+            value BLOB NOT NULL,
+            PRIMARY KEY (namespace, key)
+        )
+        """,
+    ),
+    # NULL: the bot has stored the value itself. Otherwise it is from a backup or a shelf, and its pickle is restricted; then
+    # this is a JSON array of the names that the operator trusts.
+    ("ALTER TABLE stored ADD COLUMN trusted TEXT",),
+)
 
 _SET = (
     "INSERT INTO stored (namespace, key, value, trusted) VALUES (?, ?, ?, ?) "
@@ -33,40 +43,24 @@ _SET = (
 )
 
 Row = tuple[str, str, bytes]
-"""A stored value as it lies in the file: its namespace, its key, and its pickle."""
+"""A stored value: its namespace, its key, and its pickle."""
 
 
 class SQLiteStorage:
-    """All namespaces in the file at `path`, which is made if it isn't there, readable by its owner alone.
+    """All namespaces, in the database at `path`. `values` reads the pickles.
 
-    It may be used from any thread: writes take turns, and reads have a connection of their own, so they don't wait for
-    a write that is on its way to the disk. `values` reads the pickles. All calls raise StorageError, a line
-    that names the file and what to do.
+    It may be used from any thread. All calls raise StorageError, a line that names the file and what to do.
     """
 
     def __init__(self, path: Path, values: ValueReader = DEFAULT_READER) -> None:
         self.path = path
         self._values = values
-        self._closed = False
-        self._write_lock = threading.Lock()
-        self._read_lock = threading.Lock()
-        _make_private(path)
-        try:
-            self._writer = _connect(path)
-            try:
-                self._writer.execute("PRAGMA journal_mode = WAL")
-                self._writer.execute("PRAGMA synchronous = FULL")
-                upgrade(self._writer, path)
-                self._reader = _connect(path)
-            except BaseException:
-                self._writer.close()
-                raise
-        except sqlite3.Error as error:
-            raise explained(path, error) from error
+        with database_errors():
+            self._database = Database(path, MIGRATIONS)
 
     def open(self, namespace: str) -> SQLiteStore:
         """The values of `namespace`; several may be open at once, and see each other's changes."""
-        if self._closed:
+        if self._database.closed:
             raise StorageError(f"{self.path}: the storage is closed")
         return SQLiteStore(self, namespace)
 
@@ -75,23 +69,13 @@ class SQLiteStorage:
         rows = self.read("SELECT DISTINCT namespace FROM stored ORDER BY namespace", ())
         return [_decoded(namespace) for (namespace,) in rows]
 
-    def names(self) -> list[tuple[str, str]]:
-        """The namespace and key of each value."""
-        return [(_decoded(namespace), _decoded(key)) for namespace, key in self.read(_NAMES, ())]
-
     def rows(self) -> Iterator[Row]:
-        """All values as they lie in the file at one moment, sorted; readable or not, none is made an object.
-
-        They are read by a connection of their own, so that nobody waits for it, however many there are.
-        """
-        self._check_open()
-        try:
-            with closing(_connect(self.path)) as connection:
-                query = "SELECT namespace, key, value FROM stored ORDER BY namespace, key"
-                for namespace, key, data in connection.execute(query):
-                    yield _decoded(namespace), _decoded(key), data
-        except sqlite3.Error as error:
-            raise explained(self.path, error) from error
+        """All values as they are in the file at one moment, sorted; none is unpickled, so they needn't be readable."""
+        with database_errors():
+            for namespace, key, data in self._database.read_lazily(
+                "SELECT namespace, key, value FROM stored ORDER BY namespace, key"
+            ):
+                yield _decoded(namespace), _decoded(key), data
 
     def put(self, rows: Iterable[Row], instead_of: Iterable[str] = (), trusted: Iterable[str] | None = ()) -> None:
         """Store the rows in one transaction, all or none. The namespaces `instead_of` are emptied before.
@@ -100,57 +84,31 @@ class SQLiteStorage:
         values of the bot's own, which aren't restricted.
         """
         mark = None if trusted is None else json.dumps(sorted(set(trusted)))
-        with self._write_lock:
-            self._check_open()
-            try:
-                self._writer.execute("BEGIN IMMEDIATE")
-                for namespace in instead_of:
-                    self._writer.execute("DELETE FROM stored WHERE namespace = ?", (_encoded(namespace),))
-                self._writer.executemany(
-                    _SET, ((_encoded(namespace), _encoded(key), data, mark) for namespace, key, data in rows)
-                )
-                self._writer.execute("COMMIT")
-            except BaseException as error:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error):
-                    raise explained(self.path, error) from error
-                raise
+        with database_errors(), self._database.transaction() as connection:
+            connection.executemany(
+                "DELETE FROM stored WHERE namespace = ?", ((_encoded(namespace),) for namespace in instead_of)
+            )
+            connection.executemany(
+                _SET, ((_encoded(namespace), _encoded(key), data, mark) for namespace, key, data in rows)
+            )
 
     def close(self) -> None:
-        """Release the file, after the calls that run at this moment; every store is closed with it."""
-        with self._write_lock, self._read_lock:
-            self._closed = True
-            self._reader.close()
-            # The last connection to go folds the write-ahead log into the file.
-            self._writer.close()
+        """Release the file; every store is closed with it."""
+        self._database.close()
 
     def write(self, statement: str, parameters: Sequence[object]) -> int:
-        """Run one statement as a transaction; how many rows it changed."""
-        with self._write_lock:
-            self._check_open()
-            try:
-                return self._writer.execute(statement, parameters).rowcount
-            except sqlite3.Error as error:
-                raise explained(self.path, error) from error
+        """Run one statement as a transaction; returns the number of changed rows."""
+        with database_errors():
+            return self._database.write(statement, parameters)
 
     def read(self, query: str, parameters: Sequence[object]) -> list[Any]:
-        """All rows of `query`, as the last transaction that has ended left them."""
-        with self._read_lock:
-            self._check_open()
-            try:
-                # All rows at once: a query that stays open would keep the write-ahead log from being folded in.
-                return self._reader.execute(query, parameters).fetchall()
-            except sqlite3.Error as error:
-                raise explained(self.path, error) from error
+        """All rows of the query."""
+        with database_errors():
+            return self._database.read(query, parameters)
 
     def load(self, namespace: str, data: bytes, trusted: str | None) -> Any:
         """The value of a row, restricted as its mark `trusted` says; raises any error of unpickling."""
         return self._values.load(namespace, data, None if trusted is None else json.loads(trusted))
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StorageError(f"{self.path}: the storage is closed")
 
 
 class SQLiteStore:
@@ -216,18 +174,3 @@ def _encoded(text: str) -> bytes:
 
 def _decoded(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # No isolation level: then the sqlite3 module begins no transactions, and each statement is one.
-    return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-
-
-def _make_private(path: Path) -> None:
-    """Make the file with mode 0600 before SQLite does it with the umask's; its side files get the same mode."""
-    try:
-        path.touch(mode=0o600)
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-    except OSError as error:
-        raise StorageError(f"{path}: the file can't be made or made private: {error.strerror}") from error

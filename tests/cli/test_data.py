@@ -54,7 +54,7 @@ class DataCase(SynchronousTestCase):
         with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
             return {
                 (namespace, key): storage.open(namespace).get(key)
-                for namespace, key in storage.names()
+                for namespace, key, _ in storage.rows()
                 if (namespace, key) != MARK
             }
 

@@ -15,11 +15,10 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import errklein
-from errklein.database import migrations as schema
-from errklein.database.migrations import STEPS, upgrade
+from errklein.database import connection, migrations
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue
-from errklein.storage import sqlite as sqlite_storage
 from errklein.storage.reading import ValueReader
+from errklein.storage.sqlite import MIGRATIONS
 from tests.storage.crash import kill_during_assignments
 
 
@@ -107,7 +106,7 @@ class FileTests(SQLiteCase):
 
     def test_held_by_another_program(self) -> None:
         """A write that can't get at the file in time says so and changes nothing; the next one works."""
-        self.patch(sqlite_storage, "BUSY_TIMEOUT", 0)
+        self.patch(connection, "BUSY_TIMEOUT", 0)
         store = self.open().open("Greeter")
         store.set("key", "old")
         other = sqlite3.connect(self.path, isolation_level=None)
@@ -124,7 +123,7 @@ class VersionTests(SQLiteCase):
     def test_version_is_written(self) -> None:
         """The file tells the version of its tables."""
         self.open()
-        self.assertEqual(self.execute("PRAGMA user_version"), [(len(schema.STEPS),)])
+        self.assertEqual(self.execute("PRAGMA user_version"), [(len(MIGRATIONS),)])
 
     def test_newer_file(self) -> None:
         """A file of a newer errklein is refused, untouched, in a line that says what to do."""
@@ -139,31 +138,6 @@ class VersionTests(SQLiteCase):
         self.execute("CREATE TABLE bookmarks (x)")
         self.assertIn("another program", self.error_of_opening())
         self.assertEqual(self.execute("SELECT name FROM sqlite_master"), [("bookmarks",)])
-
-    def upgrade(self, *steps: schema.Step) -> None:
-        """Bring the file to the version that `steps` lead to."""
-        connection = sqlite3.connect(self.path, isolation_level=None)
-        try:
-            schema.upgrade(connection, self.path, steps)
-        finally:
-            connection.close()
-
-    def test_upgrade_runs_only_what_is_missing(self) -> None:
-        """A file of version 1 gets the steps after the first, in order."""
-        first = ["CREATE TABLE t (a)", "INSERT INTO t VALUES (1)"]
-        self.upgrade(first)
-        self.upgrade(first, ["ALTER TABLE t ADD b"], ["UPDATE t SET b = 2"])
-        self.assertEqual(self.execute("SELECT a, b FROM t"), [(1, 2)])
-        self.assertEqual(self.execute("PRAGMA user_version"), [(3,)])
-
-    def test_failed_upgrade_changes_nothing(self) -> None:
-        """A step that fails undoes the ones before it."""
-        first = ["CREATE TABLE t (a)"]
-        self.upgrade(first)
-        with self.assertRaises(sqlite3.Error):
-            self.upgrade(first, ["ALTER TABLE t ADD b"], ["nonsense"])
-        self.assertEqual(self.execute("SELECT name FROM pragma_table_info('t')"), [("a",)])
-        self.assertEqual(self.execute("PRAGMA user_version"), [(1,)])
 
 
 class TroubleTests(SQLiteCase):
@@ -366,8 +340,8 @@ class OriginTests(SQLiteCase):
     def test_older_file(self) -> None:
         """Values in a file of the schema without marks are the bot's own."""
         path = Path(self.mktemp())
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            upgrade(connection, path, STEPS[:1])
-            connection.execute("INSERT INTO stored VALUES (?, ?, ?)", (b"Greeter", b"a", self.DATA))
+        with closing(sqlite3.connect(path, isolation_level=None)) as older:
+            migrations.upgrade(older, path, MIGRATIONS[:1])
+            older.execute("INSERT INTO stored VALUES (?, ?, ?)", (b"Greeter", b"a", self.DATA))
         with closing(SQLiteStorage(path)) as storage:
             self.assertIs(storage.open("Greeter").get("a"), os.getcwd)

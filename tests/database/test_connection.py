@@ -1,0 +1,53 @@
+"""A SQLite file that threads share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.database import Database, DatabaseError
+
+MIGRATIONS = (["CREATE TABLE t (a UNIQUE)"],)
+
+
+class DatabaseTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A database with an empty table."""
+        self.path = Path(self.mktemp())
+        self.database = Database(self.path, MIGRATIONS)
+        self.addCleanup(self.database.close)
+
+    def test_transaction_is_all_or_nothing(self) -> None:
+        """If a statement of a transaction fails, those before it are undone, and the file can be used."""
+        with self.assertRaises(DatabaseError), self.database.transaction() as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+            connection.execute("INSERT INTO t VALUES (1)")
+        self.assertEqual(self.database.read("SELECT a FROM t"), [])
+        with self.assertRaises(ValueError), self.database.transaction() as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+            raise ValueError
+        with self.database.transaction() as connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+            self.assertEqual(self.database.read("SELECT a FROM t"), [])
+        self.assertEqual(self.database.read("SELECT a FROM t"), [(1,)])
+
+    def test_write_tells_the_number_of_rows(self) -> None:
+        """A write returns how many rows it changed."""
+        self.assertEqual(self.database.write("INSERT INTO t VALUES (1), (2)"), 2)
+        self.assertEqual(self.database.write("DELETE FROM t WHERE a = ?", (3,)), 0)
+
+    def test_lazy_reading_sees_one_moment(self) -> None:
+        """Rows that are written while others are read are not among them."""
+        self.database.write("INSERT INTO t VALUES (1), (2)")
+        rows = self.database.read_lazily("SELECT a FROM t")
+        self.assertEqual(next(rows), (1,))
+        self.database.write("INSERT INTO t VALUES (3)")
+        self.assertEqual(list(rows), [(2,)])
+
+    def test_closed_database_is_an_error(self) -> None:
+        """Calls to a closed database raise an error that names the file."""
+        self.database.close()
+        for call in (self.database.read, self.database.write, lambda sql: list(self.database.read_lazily(sql))):
+            error = self.assertRaises(DatabaseError, call, "SELECT a FROM t")
+            self.assertEqual(str(error), f"{self.path}: the database is closed")
