@@ -1,4 +1,4 @@
-"""Chapter 3, continued: how replies reach the network, which is one of a third party here."""
+"""Chapter 3: how replies reach the network, which is one of a third party here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tests.contract.kit import ContractTest
 from tests.contract.kit import TestCase as Case
+from tests.contract.test_03_prefixes import PLUGIN as COMMANDS
 
 BACKEND = """
     import queue
@@ -114,6 +116,7 @@ BACKEND = """
             super().prefix_groupchat_reply(message, identifier)
             message.body = f"@{identifier.nick} {message.body}"
     """
+
 
 PLUGIN = """
     import queue
@@ -328,3 +331,24 @@ class PartsTests(RepliesTest):
         self.assertEqual("".join(body for _, body, _ in parts), "**" + "x" * 246 + "**")
         self.assertEqual({partial for _, _, partial in parts}, {True})
         self.assertEqual({to for to, _, _ in parts}, {"admin"})
+
+
+class DivertedQueueTests(ContractTest):
+    """DIVERT_TO_PRIVATE and DIVERT_TO_THREAD."""
+
+    plugin = COMMANDS
+    config = {"DIVERT_TO_PRIVATE": ("show_more",), "DIVERT_TO_THREAD": ("show_much_more",)}
+
+    def reply_in_room(self, text: str) -> Any:
+        """The message that answers what an occupant of a room said."""
+        from errbot.backends.base import Message
+        from errbot.backends.test import TestOccupant
+
+        room = self.bot.query_room("#room")
+        self.bot.callback_message(Message(text, frm=TestOccupant("somebody", room), to=room))
+        return self.bot.outgoing_message_queue.get(timeout=5)
+
+    def test_queue_has_texts(self) -> None:
+        """What is diverted is still the reply."""
+        self.assertIn("more [x]", str(self.reply_in_room("!show more x")))
+        self.assertIn("much more [x]", str(self.reply_in_room("!show much more x")))

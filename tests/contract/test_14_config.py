@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 from tests.contract.kit import ADMIN, ContractTest, TestCase, decided
-from tests.contract.test_05_webhooks import WebhookTest
+from tests.contract.webhooks import WebhookTest
 
 PLUGIN = """
     from errbot import BotPlugin, botcmd

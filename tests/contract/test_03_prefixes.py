@@ -1,4 +1,4 @@
-"""Chapter 3: from a message to its reply."""
+"""Chapter 3: prefixes, and which command a message names."""
 
 from __future__ import annotations
 
@@ -142,6 +142,36 @@ class AlternativePrefixTests(ContractTest):
         self.assertEqual(self.ask("!show x"), "[x]")
 
 
+class AlternativePrefixMatchingTests(ContractTest):
+    """BOT_ALT_PREFIXES, in its corners."""
+
+    plugin = PLUGIN
+    config = {"BOT_ALT_PREFIXES": ("Err", "Errbot", "@err"), "BOT_ALT_PREFIX_SEPARATORS": (":", ",", ";")}
+
+    def test_longest(self) -> None:
+        """The longest of those that match is taken away."""
+        self.assertEqual(self.ask("Errbot show x"), "[x]")
+
+    def test_separators(self) -> None:
+        """Each separator is taken away once, in the order of the setting."""
+        self.assertEqual(self.ask("Err:,; show x"), "[x]")
+        self.assertIn("not found", self.ask("Err:: show x"))
+
+    def test_history(self) -> None:
+        """What is said after another prefix can be repeated, and be a repetition."""
+        self.ask("Err show x")
+        self.assertEqual(self.ask("!!"), "[x]")
+        self.assertEqual(self.ask("Err, 1"), "[x]")
+
+    def test_regular_expressions(self) -> None:
+        """With another prefix all patterns are looked for, as with the usual one, in what comes after it."""
+        self.assertEqual(self.replies("Err: some thing"), ["thing"])
+
+    def test_alone(self) -> None:
+        """An alternative alone is a command that isn't found."""
+        self.assertIn("not found", self.ask("Errbot:"))
+
+
 class AlternativeCaseTests(ContractTest):
     """BOT_ALT_PREFIX_CASEINSENSITIVE."""
 
@@ -167,6 +197,114 @@ class OptionalPrefixTests(ContractTest):
         self.assertIn("not found", self.ask("what is this"))
 
 
+class OptionalPrefixPlacesTests(ContractTest):
+    """BOT_PREFIX_OPTIONAL_ON_CHAT, in its corners."""
+
+    plugin = PLUGIN
+    config = {"BOT_PREFIX_OPTIONAL_ON_CHAT": True}
+
+    def test_regular_expressions(self) -> None:
+        """All patterns are looked for in a direct message."""
+        self.assertEqual(sorted(self.replies("some body, any")), ["any", "body"])
+
+    def test_in_rooms(self) -> None:
+        """In a room the prefix is needed."""
+        from errbot.backends.base import Message
+        from errbot.backends.test import TestOccupant
+
+        room = self.bot.query_room("#room")
+        occupant = TestOccupant("somebody", room)
+        self.bot.callback_message(Message("show x", frm=occupant, to=room))
+        self.assertEqual(self.until_quiet(), [])
+        self.bot.callback_message(Message("!show x", frm=occupant, to=room))
+        self.assertIn("[x]", self.hear())
+
+
+class PatternPrefixTests(ContractTest):
+    """Patterns and prefixes."""
+
+    plugin = r"""
+        from errbot import BotPlugin, botcmd, re_botcmd
+
+        class Tried(BotPlugin):
+            @re_botcmd(pattern="^begins")
+            def begins(self, msg, match):
+                return "begins"
+
+            @re_botcmd(pattern="!?bang$", prefixed=False)
+            def bang(self, msg, match):
+                return match.group()
+
+            @re_botcmd(pattern="^(.*)middle(.*)$", prefixed=False)
+            def middle(self, msg, match):
+                return repr(match.groups())
+        """
+
+    def test_without_the_prefix(self) -> None:
+        """The prefix is no part of what is searched."""
+        self.assertEqual(self.ask("!begins"), "begins")
+        self.assertEqual(self.ask("!bang"), "bang")
+
+    def test_not_the_other_prefix(self) -> None:
+        """Where no prefix is at the beginning, all is searched."""
+        self.assertEqual(self.ask("a !bang"), "!bang")
+
+    def test_white_space(self) -> None:
+        """That around the text is taken away, that inside stays."""
+        self.assertEqual(self.ask("! a  middle  b "), "('a  ', '  b')")
+        self.assertEqual(self.ask("a  middle  b"), "('a  ', '  b')")
+
+
+class FoundTests(ContractTest):
+    """Names of commands."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+            @botcmd
+            def one_two(self, msg, args):
+                return f"one_two [{args}]"
+
+            @botcmd
+            def one_two_three_four(self, msg, args):
+                return f"one_two_three_four [{args}]"
+        """
+
+    def test_gaps(self) -> None:
+        """A longer name is found although there is none of a length in between."""
+        self.assertEqual(self.ask("!one two three four five"), "one_two_three_four [five]")
+        self.assertEqual(self.ask("!one two three five"), "one_two [three five]")
+        self.assertEqual(self.ask("!one_two three_four x"), "one_two_three_four [x]")
+
+    def test_spaces_between(self) -> None:
+        """How much white space is between words of a name doesn't matter."""
+        self.assertEqual(self.ask("!one   two  x"), "one_two [x]")
+        self.assertEqual(self.ask("!one\ntwo\nx"), "one_two [x]")
+
+    def test_part_of_a_name(self) -> None:
+        """Too few words are no command, and the longer ones are offered."""
+        self.assertIn("not found", self.ask("!one"))
+
+    def test_replaced_reply(self) -> None:
+        """The reply comes from `unknown_command` of the bot."""
+        from errbot.backends.base import Message
+
+        message = Message("!on two", frm=self.bot.sender, to=self.bot.bot_identifier)
+        said = self.bot.unknown_command(message, "on", "two")
+        self.assertIn('Command "on" / "on two" not found', said)
+        self.bot.unknown_command = lambda msg, cmd, args: f"no {cmd} for {msg.frm}, nor {args}"
+        self.assertEqual(self.ask("!on two three"), f"no on for {ADMIN}, nor two three")
+
+    def test_not_found_is_a_plugin(self) -> None:
+        """CommandNotFoundFilter replies; deactivated it doesn't."""
+        self.assertIn("CommandNotFoundFilter", self.bot.plugin_manager.get_all_active_plugin_names())
+        self.ask("!plugin deactivate CommandNotFoundFilter")
+        self.assert_silent("!on two")
+        self.ask("!plugin activate CommandNotFoundFilter")
+        self.assertIn("not found", self.ask("!on two"))
+
+
 class SuppressedTests(ContractTest):
     """SUPPRESS_CMD_NOT_FOUND."""
 
@@ -176,144 +314,3 @@ class SuppressedTests(ContractTest):
     def test_silence(self) -> None:
         """Nobody is told that there is no such command."""
         self.assert_silent("!nothing")
-
-
-class HistoryTests(ContractTest):
-    """`!!` and `!3`."""
-
-    plugin = PLUGIN
-
-    def setUp(self) -> None:
-        """Forget what others have said: errbot keeps one history for all bots of a process."""
-        super().setUp()
-        for number in range(10):
-            self.ask(f"!show {number}")
-
-    def test_last(self) -> None:
-        """`!!` is the last command again."""
-        self.ask("!show x")
-        self.assertEqual(self.ask("!!"), "[x]")
-
-    def test_earlier(self) -> None:
-        """`!<n>` is the nth last."""
-        self.ask("!show x")
-        self.ask("!show y")
-        self.assertEqual(self.ask("!2"), "[x]")
-
-    def test_again(self) -> None:
-        """A command that is given again moves to the end, and is there once."""
-        self.ask("!show x")
-        self.ask("!show y")
-        self.ask("!show x")
-        self.assertEqual(self.ask("!!"), "[x]")
-        self.assertEqual(self.ask("!2"), "[y]")
-
-    def test_not_historized(self) -> None:
-        """Commands may ask to be forgotten."""
-        self.ask("!show x")
-        self.ask("!forgotten")
-        self.assertEqual(self.ask("!!"), "[x]")
-
-    def test_no_such_item(self) -> None:
-        """Ten are kept. There is no reply if there is no such item, and plugins don't hear of it."""
-        self.say("!50")
-        self.assert_silent("nothing")
-        self.assertNotIn("!50", self.instance().heard)
-
-    def test_kept_for_plugins(self) -> None:
-        """`_bot.cmd_history` has them, by person."""
-        self.ask("!show x")
-        self.assertEqual(list(self.bot.cmd_history[ADMIN])[-1], ("show", "x"))
-
-
-class CallbackTests(ContractTest):
-    """What plugins hear."""
-
-    plugin = PLUGIN
-
-    def test_commands_too(self) -> None:
-        """`callback_message` gets all that is said, commands included."""
-        self.ask("!show x")
-        self.assert_silent("just talking")
-        heard = self.instance().heard
-        self.assertIn("!show x", heard)
-        self.assertIn("just talking", heard)
-
-    def test_not_what_was_delayed(self) -> None:
-        """What was said before the bot came is no command, and plugins don't hear it."""
-        from errbot.backends.base import Message
-
-        self.bot.callback_message(Message("!show old", frm=self.bot.sender, to=self.bot.bot_identifier, delayed=True))
-        self.assert_silent("just talking")
-        self.assertNotIn("!show old", self.instance().heard)
-
-    def test_not_what_the_bot_said(self) -> None:
-        """Nor what comes from the bot itself."""
-        from errbot.backends.base import Message
-
-        me = self.bot.bot_identifier
-        self.bot.callback_message(Message("!show me", frm=me, to=me))
-        self.assert_silent("just talking")
-        self.assertNotIn("!show me", self.instance().heard)
-
-
-class DivertedTests(ContractTest):
-    """DIVERT_TO_PRIVATE and DIVERT_TO_THREAD."""
-
-    plugin = PLUGIN
-    config = {"DIVERT_TO_PRIVATE": ("show_more",), "DIVERT_TO_THREAD": ("show_much_more",)}
-
-    def reply_in_room(self, text: str) -> Any:
-        """The message that answers what an occupant of a room said."""
-        from errbot.backends.base import Message
-        from errbot.backends.test import TestOccupant
-
-        room = self.bot.query_room("#room")
-        self.bot.callback_message(Message(text, frm=TestOccupant("somebody", room), to=room))
-        return self.bot.outgoing_message_queue.get(timeout=5)
-
-    def test_queue_has_texts(self) -> None:
-        """What is diverted is still the reply."""
-        self.assertIn("more [x]", str(self.reply_in_room("!show more x")))
-        self.assertIn("much more [x]", str(self.reply_in_room("!show much more x")))
-
-
-class ClashTests(ContractTest):
-    """Two plugins with one command."""
-
-    plugin = PLUGIN
-    files = {
-        "other.plug": "[Core]\nName = Zother\nModule = other\n",
-        "other.py": """
-            from errbot import BotPlugin, botcmd
-
-            class Zother(BotPlugin):
-                @botcmd
-                def show(self, msg, args):
-                    return "the other one"
-            """,
-    }
-
-    def test_renamed(self) -> None:
-        """One of them keeps the name, the other is called `<plugin>-<command>`; admins are told."""
-        answers = {self.ask("!show x")}
-        renamed = [name for name in self.bot.all_commands if name in ("zother-show", "tried-show")]
-        self.assertEqual(len(renamed), 1)
-        answers.add(self.ask(f"!{renamed[0]} x"))
-        self.assertEqual(answers, {"[x]", "the other one"})
-
-
-class NamesTests(ContractTest):
-    """What plugins find on the bot."""
-
-    plugin = PLUGIN
-
-    def test_mappings(self) -> None:
-        """Commands by name, with and without regular expressions."""
-        self.assertIn("show_more", self.bot.commands)
-        self.assertNotIn("some", self.bot.commands)
-        self.assertIn("some", self.bot.re_commands)
-        self.assertIn("some", self.bot.all_commands)
-        self.assertIn("show_more", self.bot.all_commands)
-        self.assertEqual(self.bot.commands["show"](None, "x"), "[x]")
-        self.assertEqual(self.bot.prefix, "!")

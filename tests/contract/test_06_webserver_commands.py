@@ -1,0 +1,216 @@
+"""Chapter 6: the commands of the core plugin Webserver."""
+
+from __future__ import annotations
+
+import socket
+from unittest import mock
+
+from tests.contract.kit import decided
+from tests.contract.webhooks import WebhookTest, free_port
+
+
+class ConfiguredTests(WebhookTest):
+    """While it serves."""
+
+    plugin = """
+        from errbot import BotPlugin, webhook
+
+        class Tried(BotPlugin):
+            @webhook("/hooks/<name>")
+            def hook(self, payload, name):
+                return "x"
+        """
+
+    def test_configuration_is_completed(self) -> None:
+        """What is left out of SSL is filled in, and kept so."""
+        stored = self.bot.plugin_manager.get_plugin_configuration("Webserver")
+        self.assertEqual(stored["SSL"], self.instance("Webserver").get_configuration_template()["SSL"])
+        self.assertEqual((stored["SSL"]["enabled"], stored["SSL"]["port"]), (False, 3142))
+
+    def test_webstatus(self) -> None:
+        """A line above, then a bullet for each rule, with what answers there."""
+        status = self.ask("!webstatus")
+        self.assertNotIn("•", status.splitlines()[0])
+        for rule in ("/echo", "/hooks/<name>"):
+            self.assertRegex(status, rf"(?m)^• {rule} -> \S")
+
+    def test_webhook_test(self) -> None:
+        """A test request, and what was made of it."""
+        for content, kind in (
+            ('{"a": 1}', "application/json"),
+            ("payload=%7B%22a%22%3A1%7D", "application/x-www-form-urlencoded"),
+            ("payload=hello", "text/plain"),
+        ):
+            report = self.ask(f"!webhook test /echo {content}")
+            for part in ("Test Report", "/echo", f"Detected your post as: {kind}", "Status code: 200"):
+                self.assertIn(part, report)
+
+    def test_webhook_test_of_nothing(self) -> None:
+        """A URL that nobody has is 404."""
+        self.assertIn("404", self.ask("!webhook test /nothing x"))
+
+    @decided("Werkzeug may refuse such a path, and the reply is an error")
+    def test_webhook_test_without_slash(self) -> None:
+        """The slash at the beginning of the URL may be left out."""
+        self.assertIn("Status code: 200", self.ask("!webhook test echo {}"))
+
+    def test_certificate(self) -> None:
+        """A key, a certificate, and how to configure them."""
+        self.say("!generate certificate")
+        said = [self.hear(60) for _ in range(4)]
+        parts = ("Generating", "successfully generated", "is recommended", "'enabled': True")
+        for part, reply in zip(parts, said, strict=True):
+            self.assertIn(part, reply)
+        for name in ("webserver_key.pem", "webserver_certificate.pem"):
+            self.assertIn("BEGIN", (self.data / name).read_text())
+
+    @decided("the key can be read by all")
+    def test_key_is_secret(self) -> None:
+        """Only its owner reads the key."""
+        self.ask("!generate certificate")
+        self.until_quiet()
+        self.assertEqual((self.data / "webserver_key.pem").stat().st_mode & 0o077, 0)
+
+    @decided("the server is gone, and the configuration lost")
+    def test_bad_configuration(self) -> None:
+        """The server goes on."""
+        self.assertIn("Incorrect plugin configuration", self.ask("!plugin config Webserver {'HOST': 5}"))
+        self.assertEqual(self.post("/echo", b"1"), "1")
+
+    @decided("says that it is done")
+    def test_port_in_use(self) -> None:
+        """The reply says that the port is taken, and the old server goes on."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            configuration = {"HOST": "127.0.0.1", "PORT": taken.getsockname()[1], "SSL": None}
+            self.assertNotIn("configuration done", self.ask(f"!plugin config Webserver {configuration!r}"))
+        self.assertEqual(self.post("/echo", b"1"), "1")
+
+
+class ServingTests(WebhookTest):
+    """While it serves."""
+
+    plugin = """
+        from errbot import BotPlugin, webhook
+
+        class Tried(BotPlugin):
+            heard = ()
+
+            @webhook
+            def hook(self, payload):
+                self.heard += (payload,)
+                return "answered"
+
+            @webhook("/verb/<path:x>", raw=True)
+            def verb(self, request, x):
+                self.heard += ((request.method, request.content_type, request.get_data()),)
+
+            @webhook("/", raw=True)
+            def root(self, request):
+                self.heard += (("root", request.method, request.get_data()),)
+        """
+
+    def refuses(self, port: int) -> bool:
+        """Whether nobody listens on that port."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) != 0
+
+    def test_echo(self) -> None:
+        """`/echo` says what it has understood, of GET too."""
+        self.assertEqual(self.post("/echo", b"text", "text/plain"), "text")
+        self.assertEqual(self.send("GET", "/echo").text, "")
+
+    def test_another_port(self) -> None:
+        """With another configuration it listens there, and no more where it did."""
+        self.assertEqual(self.post("/hook"), "answered")
+        old, self.port = self.port, free_port()
+        configuration = {"HOST": "127.0.0.1", "PORT": self.port, "SSL": None}
+        self.assertIn("configuration done", self.ask(f"!plugin config Webserver {configuration!r}"))
+        self.assertEqual(self.post("/hook"), "answered")
+        self.assertTrue(self.refuses(old))
+
+    def test_deactivated(self) -> None:
+        """Deactivated it doesn't listen, activated it does again."""
+        self.assertEqual(self.post("/hook"), "answered")
+        self.ask("!plugin deactivate Webserver")
+        self.assertTrue(self.refuses(self.port))
+        self.assertIn("not found", self.ask("!webstatus"))
+        self.ask("!plugin activate Webserver")
+        self.assertEqual(self.post("/hook"), "answered")
+
+    def test_webstatus(self) -> None:
+        """Rules are shown as they are, also to people who are nobody in particular."""
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        status = self.ask("!webstatus")
+        for rule in ("/echo", "/hook", "/verb/<path:x>"):
+            self.assertIn(rule, status)
+
+    def test_test(self) -> None:
+        """`!webhook test` posts the content as it is, of the kind that it looks like."""
+        for content, kind in (
+            ('{"a":  1}', "application/json"),
+            ("k=%5B1%5D", "application/x-www-form-urlencoded"),
+            ("two  spaces", "text/plain"),
+            (" led by a space", "text/plain"),
+            ("k=v", "text/plain"),
+        ):
+            report = self.ask(f"!webhook test /verb/x {content}")
+            self.assertIn(f"Detected your post as: {kind}", report)
+            self.assertIn("URL: /verb/x", report)
+            self.assertEqual(self.instance().heard[-1], ("POST", kind, content.encode()))
+        for line in ("*** Test Report", "Content: k=v", "Status code: 200"):
+            self.assertIn(line, report)
+
+    def test_test_of_nothing(self) -> None:
+        """Without arguments `/` gets a POST request."""
+        self.assertIn("Status code: 200", self.ask("!webhook test"))
+        self.assertEqual(self.instance().heard, (("root", "POST", b""),))
+
+    def test_test_without_a_network(self) -> None:
+        """A test connects to nothing."""
+        refused = mock.Mock(side_effect=AssertionError)
+        with mock.patch.multiple(socket.socket, connect=refused, connect_ex=refused):
+            self.assertIn("Status code: 200", self.ask("!webhook test /hook"))
+        refused.assert_not_called()
+
+    def test_test_without_content(self) -> None:
+        """The content may be left out."""
+        report = self.ask("!webhook test /hook")
+        self.assertIn("Detected your post as: text/plain", report)
+        self.assertIn("Status code: 200", report)
+
+    @decided("anybody may")
+    def test_test_by_others(self) -> None:
+        """Only administrators may."""
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        self.assertNotIn("Test Report", self.ask("!webhook test /hook"))
+        self.assertEqual(self.instance().heard, ())
+
+    @decided("the first request settles all rules")
+    def test_test_and_then_more(self) -> None:
+        """A test keeps no plugin from being reloaded with another hook."""
+        self.ask("!webhook test /hook")
+        path = self.directory / "tried.py"
+        path.write_text(path.read_text().replace("def hook", "def a_new_one"))
+        self.ask("!plugin reload Tried")
+        self.assertEqual(self.post("/a_new_one"), "answered")
+
+
+class EndpointsTests(WebhookTest):
+    """ENDPOINTS."""
+
+    @decided("there is no such setting")
+    def test_more(self) -> None:
+        """Any others may be opened besides."""
+        other = free_port()
+        configuration = {
+            "HOST": "127.0.0.1",
+            "PORT": self.port,
+            "SSL": None,
+            "ENDPOINTS": [f"tcp:{other}:interface=127.0.0.1"],
+        }
+        self.assertIn("configuration done", self.ask(f"!plugin config Webserver {configuration!r}"))
+        self.assertEqual(self.post("/echo", b"1"), "1")
+        self.port = other
+        self.assertEqual(self.post("/echo", b"2"), "2")

@@ -1,0 +1,297 @@
+"""Chapter 13: commands for administrators."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.contract.kit import ADMIN, ContractTest, decided
+
+PLUGIN = """
+    from errbot import BotPlugin, botcmd
+
+    class Tried(BotPlugin):
+        '''Tries things.'''
+
+        def get_configuration_template(self):
+            return {"password": "secret"}
+
+        def check_configuration(self, configuration):
+            pass
+
+        def configure(self, configuration):
+            super().configure(configuration or {})
+
+        @botcmd
+        def sing(self, msg, args):
+            '''Sings.'''
+            return "la la la"
+
+        @botcmd
+        def fail(self, msg, args):
+            raise RuntimeError("of no use")
+    """
+
+
+class PermissionsTests(ContractTest):
+    """Which commands are for administrators, when no rule says anything."""
+
+    plugin = PLUGIN
+
+    def setUp(self) -> None:
+        """Be somebody."""
+        super().setUp()
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+
+    def test_administrators(self) -> None:
+        """All that change something, or show what isn't for everybody."""
+        for command in (
+            "restart",
+            "shutdown --confirm",
+            "repos install x",
+            "repos uninstall x",
+            "repos update all",
+            "plugin config Tried",
+            "plugin reload Tried",
+            "plugin activate Tried",
+            "plugin deactivate Tried",
+            "plugin blacklist Tried",
+            "plugin unblacklist Tried",
+            "plugin info Tried",
+            "log tail",
+            "backup",
+        ):
+            self.assertIn("requires bot-admin privileges", self.ask(f"!{command}"), command)
+
+    def test_everybody(self) -> None:
+        """Help, health, flows and the like."""
+        for command in (
+            "about",
+            "apropos sing",
+            "echo x",
+            "history",
+            "help",
+            "render test",
+            "status",
+            "status gc",
+            "status load",
+            "status plugins",
+            "uptime",
+            "whoami",
+            "flows show x",
+            "flows start x",
+            "flows status",
+            "flows stop",
+        ):
+            self.assertNotIn("privileges", self.ask(f"!{command}"), command)
+
+    @decided("everybody may")
+    def test_rooms(self) -> None:
+        """Rooms are for administrators."""
+        for command in ("create x", "join x", "leave x", "destroy x", "invite x y", "occupants x", "topic x", "list"):
+            self.assertIn("requires bot-admin privileges", self.ask(f"!room {command}"), command)
+
+
+class PermittedTests(ContractTest):
+    """Commands that administrators keep to themselves unless a rule says otherwise."""
+
+    plugin = PLUGIN
+    config = {"ACCESS_CONTROLS": {"room_*": {"allowusers": ("somebody@*",)}, "Flows:flows_kill": {"allowusers": "*"}}}
+
+    def test_allowed(self) -> None:
+        """Whom a rule names may use them."""
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        self.assertIn("Created the room", self.ask("!room create r1"))
+        self.assertIn("not found", self.ask(f"!flows kill {ADMIN} nothing"))
+        self.bot.sender = self.bot.build_identifier("nobody@host")
+        self.assertIn("from this user", self.ask("!room create r2"))
+        self.assertFalse(self.bot.query_room("r2").exists)
+
+
+class HealthTests(ContractTest):
+    """`!status …`, and stopping."""
+
+    plugin = PLUGIN
+
+    def test_status(self) -> None:
+        """Alive, the plugins, the load, the garbage."""
+        said = self.ask("!status")
+        for part in ("Yes I am alive", "Plugins", "Tried", "Load", "GC"):
+            self.assertIn(part, said)
+
+    def test_plugins(self) -> None:
+        """Each with a letter: active, deactivated, blacklisted, wanting a configuration."""
+        self.ask("!plugin deactivate Backup")
+        said = self.ask("!status plugins")
+        self.assertRegex(said, r"│ *A *│ *Health")
+        self.assertRegex(said, r"│ *D *│ *Backup")
+        self.assertRegex(said, r"│ *C *│ *Webserver")
+
+    def test_blacklisted(self) -> None:
+        """B stands for blacklisted."""
+        self.ask("!plugin blacklist Tried")
+        self.addCleanup(self.bot.plugin_manager.unblacklist_plugin, "Tried")
+        self.ask("!plugin deactivate Tried")
+        self.assertRegex(self.ask("!status plugins"), r"│ *B[^│]*│ *Tried")
+
+    def test_parts(self) -> None:
+        """Load and garbage by themselves."""
+        self.assertRegex(self.ask("!status load"), r"^Load \d+\.\d+, \d+\.\d+, \d+\.\d+")
+        self.assertRegex(self.ask("!status gc"), r"^GC 0->\d+ 1->\d+ 2->\d+")
+
+    def test_uptime(self) -> None:
+        """Since when."""
+        self.assertRegex(self.ask("!uptime"), "up for|since")
+
+    def test_shutdown_needs_confirmation(self) -> None:
+        """Nothing happens without `--confirm`, which is asked for."""
+        self.assertIn("--confirm", self.ask("!shutdown"))
+        self.assertEqual(self.ask("!sing"), "la la la")
+
+
+class PluginsTests(ContractTest):
+    """`!plugin …`."""
+
+    plugin = PLUGIN
+
+    def test_without_a_name(self) -> None:
+        """The plugins that there are are listed."""
+        for command in ("activate", "deactivate", "reload", "blacklist", "unblacklist", "info"):
+            self.assertIn("Tried", self.ask(f"!plugin {command}"), command)
+
+    def test_info(self) -> None:
+        """What it stores and how it is configured is shown to administrators, in a private chat with all secrets."""
+        self.instance()["a key"] = "a value"
+        self.assertIn("done", self.ask("!plugin config Tried {'password': 'chosen'}"))
+        said = self.ask("!plugin info Tried")
+        for part in ("tried.plug", "tried.py", "errbot.plugins.Tried", "a key", "a value", "password", "chosen"):
+            self.assertIn(part, said)
+
+
+class WithoutConfigurationTests(ContractTest):
+    """A plugin that can't do without a configuration."""
+
+    plugin = """
+        from errbot import BotPlugin
+
+        class Tried(BotPlugin):
+            def get_configuration_template(self):
+                return {"TOKEN": "x"}
+
+            def activate(self):
+                if self.config is None:
+                    raise Exception("needs a token")
+                super().activate()
+        """
+
+    def test_letter(self) -> None:
+        """C says that it waits for its configuration; with one it is active."""
+        self.drain()
+        self.assertRegex(self.ask("!status plugins"), r"│ *C *│ *Tried")
+        self.assertIn("configuration done", self.ask("!plugin config Tried {'TOKEN': 'y'}"))
+        self.assertRegex(self.ask("!status plugins"), r"│ *A *│ *Tried")
+
+
+class RepositoriesTests(ContractTest):
+    """`!repos` and `!plugin`."""
+
+    plugin = PLUGIN
+
+    def test_install_of_nothing(self) -> None:
+        """It says that a repository has to be named."""
+        self.assertIn("specify a repository", self.ask("!repos install").lower())
+
+    def test_uninstall(self) -> None:
+        """What isn't installed can't be uninstalled."""
+        self.assertTrue(self.ask("!repos uninstall nothing"))
+
+    def test_administrators_only(self) -> None:
+        """Changes are for administrators."""
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        for command in ("repos install x", "repos uninstall x", "repos update all", "plugin reload Tried", "restart"):
+            self.assertIn("requires bot-admin privileges", self.ask(f"!{command}"), command)
+
+
+class PublicRepositoriesTests(ContractTest):
+    """`!repos …`."""
+
+    plugin = PLUGIN
+    config = {"BOT_PLUGIN_INDEXES": "/there/is/no/such/index"}
+
+    def start(self, **config: object) -> None:
+        """Have an index of one repository."""
+        plugin = {
+            "python": "3",
+            "repo": "https://github.com/someone/songs",
+            "path": "/songs.plug",
+            "avatar_url": "",
+            "documentation": "Sings loudly.",
+            "name": "Songs",
+        }
+        index = self.write("index/index.json", json.dumps({"someone/songs": {"Songs": plugin}}))
+        super().start(BOT_PLUGIN_INDEXES=str(index), **config)
+
+    def test_search(self) -> None:
+        """Words are looked for in names and documentation."""
+        for word in ("loudly", "songs", "LOUDLY"):
+            said = self.ask(f"!repos search {word}")
+            self.assertIn("someone/songs", said, word)
+            self.assertIn("Sings loudly.", said)
+        self.assertNotIn("someone/songs", self.ask("!repos search nothingatall"))
+        self.assertIn("keyword", self.ask("!repos search"))
+
+    def test_update(self) -> None:
+        """With nothing installed nothing is done."""
+        self.say("!repos update all")
+        while "Done." not in self.hear():
+            pass
+
+    def test_not_installed(self) -> None:
+        """What isn't installed can't be uninstalled."""
+        self.assertIn("not installed", self.ask("!repos uninstall someone/songs"))
+
+    def test_anybody(self) -> None:
+        """Everybody may look."""
+        self.bot.sender = self.bot.build_identifier("somebody@host")
+        self.assertIn("someone/songs", self.ask("!repos search songs"))
+
+
+class BackupTests(ContractTest):
+    """`!backup`."""
+
+    plugin = PLUGIN
+
+    def test_written(self) -> None:
+        """The reply says where it is."""
+        said = "\n".join(self.replies("!backup"))
+        places = re.findall(r"\S*backup\S*", said)
+        self.assertTrue(places, said)
+        self.assertTrue([path for path in self.data.iterdir() if "backup" in path.name])
+
+
+class LogTests(ContractTest):
+    """`!log tail`."""
+
+    plugin = PLUGIN
+
+    def log(self) -> Path:
+        """A log of some lines."""
+        path = Path(self.testbot.bot_config.BOT_LOG_FILE)
+        path.write_text("".join(f"line {number}\n" for number in range(100)))
+        return path
+
+    def test_lines(self) -> None:
+        """The last 40, or as many as are asked for."""
+        self.log()
+        said = self.ask("!log tail")
+        self.assertEqual(re.findall(r"line (\d+)", said), [str(number) for number in range(60, 100)])
+        self.assertEqual(re.findall(r"line (\d+)", self.ask("!log tail 2")), ["98", "99"])
+
+
+class VersionCheckerTests(ContractTest):
+    """What asks for newer versions."""
+
+    def test_inactive(self) -> None:
+        """In tests it doesn't."""
+        self.assertFalse(self.instance("VersionChecker").is_activated)

@@ -1,0 +1,126 @@
+"""Chapter 13: help."""
+
+from __future__ import annotations
+
+from tests.contract.kit import ContractTest, decided
+
+PLUGIN = """
+    from errbot import BotPlugin, arg_botcmd, botcmd, re_botcmd
+
+    class Tried(BotPlugin):
+        '''Tries all sorts of things.'''
+
+        @botcmd
+        def sing_a_song(self, msg, args):
+            '''Sings a song.
+
+            It is a long one.
+            '''
+            return "la la la"
+
+        @botcmd
+        def CamelCase(self, msg, args):
+            '''Has capitals.'''
+            return "camel"
+
+        @botcmd
+        def verbose(self, msg, args):
+            '''This description is so long that it can't be on one line of the list of commands with its name.'''
+            return ""
+
+        @botcmd
+        def refer(self, msg, args):
+            '''Like !sing a song, but silent.'''
+            return ""
+
+        @re_botcmd(pattern="^matching$", re_cmd_name_help="match this")
+        def matching(self, msg, match):
+            '''Matches something.'''
+            return "matched"
+
+        @botcmd
+        def undocumented(self, msg, args):
+            return ""
+    """
+
+
+class HelpTests(ContractTest):
+    """`!help`, `!apropos`, `!about`."""
+
+    plugin = PLUGIN
+
+    def test_all(self) -> None:
+        """All commands, a line for each, which isn't longer than it has to be."""
+        said = self.ask("!help")
+        self.assertIn("All commands", said)
+        for part in ("Tried", "!sing a song", "Sings a song."):
+            self.assertIn(part, said)
+        self.assertNotIn("It is a long one.", said)
+        (line,) = [line for line in said.splitlines() if "!verbose" in line]
+        self.assertTrue(line.endswith("..."), line)
+        self.assertEqual(len(line.partition(" - ")[2]), 80)
+
+    def test_plugin(self) -> None:
+        """The commands of one plugin."""
+        said = self.ask("!help Tried")
+        for part in ("Tries all sorts of things.", "!sing a song"):
+            self.assertIn(part, said)
+        self.assertNotIn("!uptime", said)
+
+    def test_command(self) -> None:
+        """All that a command says of itself."""
+        for asked in ("sing a song", "sing_a_song"):
+            said = self.ask(f"!help {asked}")
+            self.assertIn("Sings a song.", said)
+            self.assertIn("It is a long one.", said)
+
+    def test_unknown(self) -> None:
+        """What there isn't."""
+        self.assertIn("That command is not defined.", self.ask("!help nothing"))
+
+    def test_regular_expressions(self) -> None:
+        """They are shown with what their author calls them."""
+        self.assertIn("match this", self.ask("!help Tried"))
+
+    @decided("mixed-case names aren't found")
+    def test_mixed_case(self) -> None:
+        """Names with capitals are found."""
+        self.assertIn("Has capitals.", self.ask("!help CamelCase"))
+
+    def test_apropos(self) -> None:
+        """Commands whose name or description has the word."""
+        for word in ("song", "sings", "SONG"):
+            said = self.ask(f"!apropos {word}")
+            self.assertIn("Available commands", said)
+            self.assertRegex(said, "!sing a[ _]song: Sings a song.")
+            self.assertNotIn("uptime", said)
+
+    def test_apropos_of_nothing(self) -> None:
+        """It needs a word; what isn't found isn't shown."""
+        self.assertIn("apropos", self.ask("!apropos"))
+        self.assertNotIn("sing", self.ask("!apropos nothingatall"))
+
+    def test_undocumented(self) -> None:
+        """Commands without a docstring are there too."""
+        self.assertIn("!undocumented", self.ask("!help Tried"))
+
+    def test_about(self) -> None:
+        """Which bot it is, and in which version."""
+        self.assertRegex(self.ask("!about"), r"(?i)this is err\w+ (version )?\d+\.\d+")
+
+
+class OtherPrefixTests(ContractTest):
+    """Help with another prefix."""
+
+    plugin = PLUGIN
+    config = {"BOT_PREFIX": "?", "BOT_ALT_PREFIXES": ("!",)}
+
+    def test_command(self) -> None:
+        """A command's help names it as it is given."""
+        self.assertIn("?sing a song", self.ask("?help sing a song"))
+
+    @decided("the name of the command is garbled")
+    def test_documentation(self) -> None:
+        """So does what the bot knows of a command; the prefix in its docstring is the bot's."""
+        documented = self.bot.get_doc(self.bot.commands["refer"])
+        self.assertIn("?sing a song", documented)

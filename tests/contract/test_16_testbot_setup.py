@@ -1,0 +1,152 @@
+"""Chapter 16: how the bot of tests starts, is configured and stops."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import unittest
+from pathlib import Path
+from typing import Any
+
+from tests.contract.kit import ContractTest
+
+
+class ConfiguredTests(unittest.TestCase):
+    """How a test bot is made."""
+
+    def test_settings(self) -> None:
+        """`extra_config` are settings; `extra_plugin_dir` may be left out."""
+        from errbot.backends.test import TestBot
+
+        bot = TestBot(loglevel=logging.ERROR, extra_config={"BOT_PREFIX": "!", "OF_MINE": 5})
+        bot.start()
+        self.addCleanup(bot.stop)
+        self.assertEqual(bot.bot_config.OF_MINE, 5)
+        self.assertEqual(bot.exec_command("!echo there"), "there")
+
+    def test_one_after_the_other(self) -> None:
+        """Nothing of a bot is left for the next."""
+        from errbot.backends.test import TestBot
+
+        for _ in range(2):
+            bot = TestBot(loglevel=logging.ERROR)
+            bot.start()
+            utils = bot.bot.plugin_manager.get_plugin_obj_by_name("Utils")
+            bot.stop()
+            self.assertIsNotNone(utils)
+
+
+class FullStackTests(unittest.TestCase):
+    """`FullStackTest`."""
+
+    def test_run(self) -> None:
+        """A TestCase whose methods are the bot's."""
+        from errbot.backends.test import FullStackTest
+
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        outer = self
+
+        class Tests(FullStackTest):
+            def setUp(self, *args: Any, **kwargs: Any) -> None:
+                super().setUp(extra_plugin_dir=directory.name, loglevel=logging.ERROR)
+
+            def test_echo(self) -> None:
+                """It says what it is told."""
+                self.push_message("!echo there")
+                outer.assertEqual(self.pop_message(), "there")
+                self.assertInCommand("!echo there", "ther")
+                self.assertCommandFound("!echo there")
+
+        result = unittest.TestResult()
+        Tests("test_echo").run(result)
+        self.assertEqual((result.testsRun, result.errors, result.failures), (1, [], []))
+
+
+class SetUpTests(unittest.TestCase):
+    """`FullStackTest.setUp`."""
+
+    def test_default_directory(self) -> None:
+        """Plugins are looked for two levels above the current directory; settings and level may be given."""
+        from errbot.backends.test import FullStackTest
+
+        outer = self
+        directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        below = directory / "one" / "two"
+        below.mkdir(parents=True)
+        (directory / "upstairs.plug").write_text("[Core]\nName = Upstairs\nModule = upstairs\n")
+        (directory / "upstairs.py").write_text("from errbot import BotPlugin\nclass Upstairs(BotPlugin):\n    pass\n")
+
+        class Tests(FullStackTest):
+            def setUp(self, *args: Any, **kwargs: Any) -> None:
+                super().setUp(loglevel=logging.ERROR, extra_config={"OF_MINE": 5})
+
+            def test_it(self) -> None:
+                outer.assertIn("Upstairs", self.bot.plugin_manager.get_all_active_plugin_names())
+                outer.assertEqual(self.bot_config.OF_MINE, 5)
+                with outer.assertRaises(AssertionError):
+                    self.assertInCommand("!echo there", "here and there")
+
+        here = Path.cwd()
+        os.chdir(below)
+        try:
+            result = unittest.TestResult()
+            Tests("test_it").run(result)
+        finally:
+            os.chdir(here)
+        self.assertEqual((result.testsRun, result.errors, result.failures), (1, [], []))
+
+
+class TalkativeTests(ContractTest):
+    """A plugin that speaks before anybody has asked."""
+
+    plugin = """
+        from errbot import BotPlugin, botcmd
+
+        class Tried(BotPlugin):
+            def callback_connect(self):
+                for number in range(25):
+                    self.send(self.build_identifier("gbin@localhost"), f"hello {number}")
+
+            @botcmd
+            def bold(self, msg, args):
+                return "**bold** and [a link](http://localhost/)"
+        """
+
+    def test_forgotten(self) -> None:
+        """What the bot says until it has started isn't popped by tests."""
+        self.assertEqual(self.drain(), [])
+
+    def test_rendered(self) -> None:
+        """What is popped is text, without marks of Markdown."""
+        self.assertEqual(self.ask("!bold"), "bold and a link (http://localhost/)")
+
+
+class LogFileTests(unittest.TestCase):
+    """The bot's log."""
+
+    def test_written(self) -> None:
+        """BOT_LOG_FILE, which is in the bot's data if a test doesn't say otherwise, has what is logged."""
+        from errbot.backends.test import TestBot
+
+        bot = TestBot(loglevel=logging.INFO)
+        bot.start()
+        self.addCleanup(bot.stop)
+        path = Path(bot.bot_config.BOT_LOG_FILE)
+        self.assertEqual(path.parent, Path(bot.bot_config.BOT_DATA_DIR))
+        logging.getLogger("errbot.plugins.Tried").info("a line of the plugin's")
+        self.assertIn("a line of the plugin's", path.read_text())
+
+
+class StartAndStopTests(unittest.TestCase):
+    """The life of a test bot."""
+
+    def test_by_hand(self) -> None:
+        """Started, perhaps with a time-out, asked, stopped."""
+        from errbot.backends.test import TestBot
+
+        bot = TestBot(loglevel=logging.ERROR, extra_config={"BOT_ADMINS": ("me@here",)})
+        bot.start(timeout=5)
+        self.addCleanup(bot.stop)
+        self.assertIn("me@here", bot.exec_command("!whoami"))
