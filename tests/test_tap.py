@@ -1,36 +1,27 @@
-"""`twistd errklein` up to the moment that something starts, and the service that starts it."""
+"""`twistd errklein` up to the moment that something starts."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService, IServiceMaker
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.testing import MemoryReactorClock
 from twisted.plugin import getPlugins
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs, tap
-from errklein.service import BotService, CannotStart, Launch
-from errklein.service import bot_service as service
-from errklein.service.data_directory import LOCK_NAME, DataDirectory, DataDirectoryError
-from errklein.service.endpoint_check import BadEndpoint, check_endpoint
+from errklein.service.data_directory import DataDirectory
 from errklein.testing import TestBot
 from tests import needs_network
 from tests.processes import free_port
-from tests.web.authority import Authority
 
 
-class Found(SynchronousTestCase):
+class TwistdTests(SynchronousTestCase):
     """The plugin for twistd."""
 
     def test_plugin(self) -> None:
@@ -39,7 +30,7 @@ class Found(SynchronousTestCase):
         self.assertIs(maker.options, tap.Options)
 
 
-class CommandLine(SynchronousTestCase):
+class CommandLineTests(SynchronousTestCase):
     """What the options come to."""
 
     def setUp(self) -> None:
@@ -246,295 +237,3 @@ class CommandLine(SynchronousTestCase):
         self.assertRegex(
             self.refusal("errklein"), "^errklein: (SENTRY_DSN is missing|BOT_LOG_SENTRY: sentry_sdk isn't)"
         )
-
-
-class Endpoints(SynchronousTestCase):
-    """Probing an endpoint."""
-
-    def test_free(self) -> None:
-        """An endpoint that is free is accepted, and left free."""
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        port = free_port()
-        for description in (f"tcp:{port}:interface=127.0.0.1", f"haproxy:tcp:{port}", f"unix:{directory}/socket"):
-            check_endpoint(description)
-            check_endpoint(description)
-        self.assertEqual(list(directory.iterdir()), [])
-
-    def test_wrapped(self) -> None:
-        """An address in use is found inside of a wrapping endpoint, too."""
-        needs_network()
-        with socket.socket() as other:
-            other.bind(("127.0.0.1", 0))
-            other.listen()
-            self.assertRaises(BadEndpoint, check_endpoint, f"haproxy:tcp:{other.getsockname()[1]}")
-
-    def test_certificates(self) -> None:
-        """A directory is accepted if a certificate in it can be served, whatever its chain; else one line says why not."""
-        directory = Path(self.mktemp()).absolute()
-        directory.mkdir()
-        authority = Authority()
-        issued, expired = authority.issue("bot.example.org"), authority.issue("bot.example.org", begins=-90, days=-1)
-        for contents, reason in (
-            (b"", "no .pem file with a private key"),
-            (issued.key_pem, "matches no certificate"),
-            (authority.bundle(expired), "expired on"),
-            (authority.bundle(issued)[:-9], "is incomplete"),
-            (authority.bundle(issued, authority.root), ""),
-        ):
-            (directory / "bot.pem").write_bytes(contents)
-            for description in (
-                f"tls:{directory}:{free_port()}:interface=127.0.0.1",
-                f"haproxy:tls:{directory}:0:interface=127.0.0.1",
-            ):
-                if reason:
-                    error = str(self.assertRaises(BadEndpoint, check_endpoint, description))
-                    self.assertIn(f"{description}: ", error)
-                    self.assertIn(reason, error)
-                    self.assertNotIn("\n", error)
-                    self.assertNotIn("expected", error)
-                else:
-                    check_endpoint(description)
-
-    def test_unix_sockets(self) -> None:
-        """A socket that somebody listens on is refused, a file that is no socket too, a stale socket is not."""
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        path = directory / "s"
-        with socket.socket(socket.AF_UNIX) as other:
-            other.bind(os.path.relpath(path))
-            other.listen()
-            self.assertRaises(BadEndpoint, check_endpoint, f"unix:{os.path.relpath(path)}")
-        check_endpoint(f"unix:{os.path.relpath(path)}")
-        (directory / "file").write_text("")
-        self.assertRaises(BadEndpoint, check_endpoint, f"unix:{directory}/file")
-
-
-class Directories(SynchronousTestCase):
-    """The data directory."""
-
-    def setUp(self) -> None:
-        """Choose a directory that isn't there."""
-        self.path = Path(self.mktemp()).absolute() / "data"
-        self.data = DataDirectory(self.path)
-
-    def test_made(self) -> None:
-        """It is made for its user alone, and a check makes nothing."""
-        self.data.check()
-        self.assertFalse(self.path.exists())
-        self.data.prepare()
-        self.data.prepare()
-        self.assertEqual(self.path.stat().st_mode & 0o777, 0o700)
-
-    def test_lock(self) -> None:
-        """Whoever comes second is refused with the process that was first, until that one lets go."""
-        self.data.prepare()
-        self.data.lock()
-        other = DataDirectory(self.path)
-        for attempt in (other.check, other.lock):
-            error = self.assertRaises(DataDirectoryError, attempt)
-            self.assertIn(f"another errklein, process {os.getpid()}, uses it", str(error))
-        self.data.unlock()
-        other.check()
-        other.lock()
-        other.unlock()
-
-    def test_check_keeps_the_lock(self) -> None:
-        """A second process that only checks doesn't take the first one's lock away."""
-        self.data.prepare()
-        self.data.lock()
-        self.assertRaises(DataDirectoryError, DataDirectory(self.path).check)
-        self.assertRaises(DataDirectoryError, DataDirectory(self.path).lock)
-        self.assertEqual((self.path / LOCK_NAME).read_text().strip(), str(os.getpid()))
-        self.data.unlock()
-
-    def test_not_writable(self) -> None:
-        """A directory that the user whom the process becomes can't write to is refused, with the user's name."""
-        if os.geteuid() != 0:
-            raise self.skipTest("only root may become another user")  # type: ignore[func-returns-value]
-        nobody = 65534
-        self.data.prepare()
-        error = self.assertRaises(DataDirectoryError, DataDirectory(self.path, uid=nobody).check)
-        self.assertIn("BOT_DATA_DIR", str(error))
-        self.assertIn("nobody", str(error))
-        self.assertEqual(os.geteuid(), 0)
-        os.chown(self.path, nobody, -1)
-        self.assertEqual(DataDirectory(self.path, uid=nobody).owner(), (nobody, 65534))
-
-    def test_made_for_another_user(self) -> None:
-        """Made by root for another user, it is that user's."""
-        if os.geteuid() != 0:
-            raise self.skipTest("only root may become another user")  # type: ignore[func-returns-value]
-        below = self.path / "deep" / "down"
-        DataDirectory(below, uid=65534).prepare()
-        self.assertEqual([path.stat().st_uid for path in (below, below.parent, self.path)], [65534] * 3)
-
-
-class FakeBot:
-    """Tells what was asked of it."""
-
-    def __init__(self, started: Deferred[None]) -> None:
-        self.started = started
-        self.stopped: Deferred[None] = Deferred()
-        self.grace: float | None = None
-
-    async def start(self) -> None:
-        await self.started
-
-    async def stop(self, grace: float) -> None:
-        self.grace = grace
-        await self.stopped
-
-
-class FakeListeners:
-    """Listens nowhere."""
-
-    def __init__(self, opening: Deferred[None]) -> None:
-        self.opening = opening
-        self.opened: list[str] = []
-        self.reloaded = 0
-        self.paused = False
-
-    def pause(self) -> None:
-        self.paused = True
-
-    def resume(self) -> None:
-        self.paused = False
-
-    def open(self, description: str) -> Deferred[None]:
-        self.opened.append(description)
-        return self.opening
-
-    def reload_certificates(self) -> None:
-        self.reloaded += 1
-
-
-class Services(SynchronousTestCase):
-    """The service, with a bot and listeners that only tell what they were asked."""
-
-    def setUp(self) -> None:
-        """Take nothing of the process in earnest: no signals, no end, no terminal."""
-        self.ends: list[tuple[float, Callable[[], None]]] = []
-        self.told: list[str] = []
-        self.patch(service, "end_after", lambda seconds, end: self.ends.append((seconds, end)))
-        self.patch(service, "let_signals_end_the_process", lambda: None)
-        self.patch(service, "_tell", self.told.append)
-        self.patch(service, "is_terminal", lambda: False)
-        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
-        self.reactor = MemoryReactorClock()
-        self.directory = Path(self.mktemp()).absolute()
-
-    def service(
-        self,
-        opening: Deferred[None] | None = None,
-        started: Deferred[None] | None = None,
-        launch: Launch | None = None,
-    ) -> BotService:
-        """A service whose endpoint opens, and whose bot starts, as the Deferreds say."""
-        self.listeners = FakeListeners(opening or succeed(None))
-        self.bot = FakeBot(started or succeed(None))
-        self.reopened = 0
-
-        def reopen() -> None:
-            self.reopened += 1
-
-        return BotService(
-            self.reactor,
-            data_directory=DataDirectory(self.directory),
-            listeners=self.listeners,
-            endpoints=["tcp:1", "tcp:2"],
-            make_bot=lambda: self.bot,
-            grace=7.0,
-            launch=launch or Launch(),
-            reopen_log=reopen,
-        )
-
-    def test_life(self) -> None:
-        """It locks, listens and starts; at its end the bot gets the grace period, and the lock is open again."""
-        running = self.service()
-        running.privilegedStartService()
-        running.startService()
-        self.assertEqual(self.listeners.opened, ["tcp:1", "tcp:2"])
-        self.assertRaises(DataDirectoryError, DataDirectory(self.directory).lock)
-        stopping = running.stopService()
-        self.assertEqual((self.bot.grace, self.ends[0][0]), (7.0, 8.0))
-        self.assertNoResult(stopping)
-        self.bot.stopped.callback(None)
-        self.successResultOf(stopping)
-        DataDirectory(self.directory).check()
-
-    def test_connections_wait_for_plugins(self) -> None:
-        """Between listening and the end of the bot's start, connections wait."""
-        started: Deferred[None] = Deferred()
-        running = self.service(started=started)
-        running.privilegedStartService()
-        running.startService()
-        self.assertTrue(self.listeners.paused)
-        started.callback(None)
-        self.assertFalse(self.listeners.paused)
-
-    def test_started_in_one_step(self) -> None:
-        """twist knows no privileged step; it listens nevertheless, once."""
-        running = self.service()
-        running.startService()
-        self.assertEqual(self.listeners.opened, ["tcp:1", "tcp:2"])
-
-    def test_endpoint_fails(self) -> None:
-        """An endpoint that can't be opened ends the process: with a line in the foreground, an exception in a daemon."""
-        running = self.service(opening=fail(RuntimeError("tcp:1: in use")))
-        exit_ = self.assertRaises(SystemExit, running.privilegedStartService)
-        self.assertEqual((exit_.code, self.told), (1, ["tcp:1: in use"]))
-        running = self.service(opening=fail(RuntimeError("tcp:1: in use")), launch=Launch(daemon=True))
-        error = self.assertRaises(CannotStart, running.privilegedStartService)
-        self.assertEqual(str(error), "tcp:1: in use")
-
-    def test_endpoint_fails_later(self) -> None:
-        """An endpoint that turns out not to open stops the reactor, and the process has a status that tells."""
-        statuses: list[int] = []
-        self.patch(service, "end_process", lambda number, pid_file, status: statuses.append(status))
-        opening: Deferred[None] = Deferred()
-        running = self.service(opening=opening)
-        running.startService()
-        opening.errback(RuntimeError("no"))
-        self.flushLoggedErrors(RuntimeError)
-        self.assertTrue(self.reactor.hasStopped or self.reactor.whenRunningHooks)
-        [(function, args, kwargs)] = self.reactor.triggers["after"]["shutdown"]
-        function(*args, **kwargs)
-        self.assertEqual(statuses, [1])
-        self.assertIn("no", self.told)
-
-    def test_bot_fails(self) -> None:
-        """A bot that can't start ends the process in the same way."""
-        running = self.service(started=fail(RuntimeError("no storage")))
-        running.startService()
-        self.flushLoggedErrors(RuntimeError)
-        self.assertIn("no storage", self.told)
-        self.assertTrue(self.reactor.triggers["after"]["shutdown"])
-
-    def test_hang_up(self) -> None:
-        """SIGHUP reopens the log and reads certificates again."""
-        running = self.service()
-        running.startService()
-        running.hang_up()
-        self.assertEqual((self.reopened, self.listeners.reloaded), (1, 1))
-
-    def test_terminal_hangs_up(self) -> None:
-        """When the terminal is gone, so is the bot that ran on it."""
-        self.patch(service, "is_terminal", lambda: True)
-        running = self.service()
-        running.startService()
-        self.patch(service, "is_terminal", lambda: False)
-        running.hang_up()
-        self.assertTrue(self.reactor.hasStopped)
-        self.assertEqual(self.reopened, 0)
-
-    def test_event_loop(self) -> None:
-        """A reactor's loop is what asyncio.get_event_loop() returns, even if the process had forgotten it."""
-        loop = asyncio.new_event_loop()
-        self.addCleanup(loop.close)
-        self.reactor._asyncioEventloop = loop
-        before = asyncio.get_event_loop_policy()
-        self.addCleanup(asyncio.set_event_loop_policy, before)
-        asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
-        self.service().startService()
-        self.assertIs(asyncio.get_event_loop(), loop)

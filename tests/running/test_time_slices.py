@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.running.time_slices import TimeSlices
 
 
-class TurnsTests(SynchronousTestCase):
+class TimeSlicesTests(SynchronousTestCase):
     """Each piece of work takes 4 ms, and a turn gives them 10."""
 
     def setUp(self) -> None:

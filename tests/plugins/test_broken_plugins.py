@@ -1,4 +1,4 @@
-"""Eleven plugins, each broken in another place, beside one that works: who is told what, in one line each."""
+"""Plugins that are broken in different places, beside one that works: who is told what, in one line each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.testing import TestBot
 from tests.processes import write_plugin
 
-ELEVEN = Path(__file__).parent / "fixtures" / "eleven"
+BROKEN = Path(__file__).parent / "fixtures" / "broken"
 
 RULES = """
 from errklein import BotPlugin, webhook
@@ -61,12 +61,12 @@ WRONG = {
 """What is said of each plugin; {} is the directory of all of them."""
 
 
-class ElevenTests(SynchronousTestCase):
+class BrokenPluginsTests(SynchronousTestCase):
     """One bot with all of them."""
 
     def setUp(self) -> None:
         """Start the bot, and a command that never returns."""
-        self.bot = TestBot(plugin_dirs=[ELEVEN])
+        self.bot = TestBot(plugin_dirs=[BROKEN])
         self.addCleanup(self.bot.stop)
         with self.assertRaises(AssertionError):
             self.bot.start()
@@ -86,7 +86,7 @@ class ElevenTests(SynchronousTestCase):
         manager = self.bot.bot.plugin_manager
         status = self.bot.command("!status plugins")
         for name, line in WRONG.items():
-            expected = line.format(ELEVEN)
+            expected = line.format(BROKEN)
             self.assertEqual(manager.status.remark(manager.plugin(name)), expected)
             # The line as a reader sees it; tables may wrap and mark up what they hold.
             self.assertIn(name, status)
@@ -95,13 +95,13 @@ class ElevenTests(SynchronousTestCase):
     def test_info(self) -> None:
         """`!plugin info` says it too."""
         for name, line in WRONG.items():
-            self.assertIn(line.format(ELEVEN), self.bot.command(f"!plugin info {name}"))
+            self.assertIn(line.format(BROKEN), self.bot.command(f"!plugin info {name}"))
 
     def test_admins_are_told(self) -> None:
         """When the bot starts, admins hear of each that doesn't work."""
         for name, line in WRONG.items():
             if name not in ("Good", "Slow"):
-                self.assertIn(line.format(ELEVEN).partition(" (DependsOn")[0], self.told)
+                self.assertIn(line.format(BROKEN).partition(" (DependsOn")[0], self.told)
         self.assertIn("twin.plug: there is already a plugin named Good", self.told)
 
     def test_a_circle_is_told_from_both_sides(self) -> None:
@@ -143,10 +143,10 @@ class ForeseenTests(SynchronousTestCase):
 
     def test_what_can_be_foreseen(self) -> None:
         """What isn't the fault of code that runs is told before anything is activated."""
-        bot = TestBot(plugin_dirs=[ELEVEN]).bot
+        bot = TestBot(plugin_dirs=[BROKEN]).bot
         told = self.successResultOf(bot.plugin_manager.load(bot.plugin_roots))
         for name in ("Imports", "Constructor", "Needs", "CircleOne", "Version", "Template"):
-            self.assertIn(WRONG[name].format(ELEVEN), told)
+            self.assertIn(WRONG[name].format(BROKEN), told)
         self.assertEqual(len(told), 8, told)
         self.assertEqual(bot.plugin_manager.get_all_active_plugin_names(), [])
         self.flushLoggedErrors()

@@ -1,0 +1,58 @@
+"""`errbot.backend_plugin_manager`: finding and creating backends."""
+
+from __future__ import annotations
+
+import types
+from importlib import import_module
+from typing import Any
+
+from errklein import bootstrap
+from errklein.compat.backends.errbot import ErrBot
+from errklein.compat.backends.manager import (
+    BackendPluginManager,
+    PluginNotFoundException,
+    enumerate_backend_plugins,
+)
+from errklein.config.settings import BACKEND_NAMES
+from tests.compat.backends.kit import FIXTURES
+from tests.plugins.plugin_files import PluginFilesTestCase
+
+
+class BackendPluginManagerTests(PluginFilesTestCase):
+    """One plugin by its name."""
+
+    def config(self) -> Any:
+        config = types.SimpleNamespace(BOT_ADMINS=("me",), BOT_IDENTITY={})
+        bootstrap.bot_config_defaults(config)
+        return config
+
+    def test_it_is_found_and_made(self) -> None:
+        """The plugin is found in the directory, or in the others; an instance gets the configuration."""
+        for search in ((str(FIXTURES), ()), (bootstrap.CORE_BACKENDS, [str(FIXTURES)]), ("/nowhere", str(FIXTURES))):
+            manager = BackendPluginManager(self.config(), "errbot.backends", "Once", ErrBot, *search)
+            self.assertEqual((manager.plugin_info.name, manager.plugin_info.module), ("Once", "once"))
+            made = manager.load_plugin()
+            self.assertEqual((type(made).__name__, made.prefix), ("OnceBackend", "!"))
+
+    def test_networks_of_errklein(self) -> None:
+        """Tools find errklein's own networks by .plug files, whose modules have their classes."""
+        found = list(enumerate_backend_plugins([bootstrap.CORE_BACKENDS]))
+        self.assertEqual(sorted(info.name for info in found), sorted(BACKEND_NAMES.values()))
+        for info in found:
+            module = import_module(f"errklein.compat.core_backends.{info.module}")
+            (name,) = module.__all__
+            self.assertEqual(name, f"{info.name}Backend")
+
+    def test_it_is_not_there(self) -> None:
+        """A name that nobody has is told with the places."""
+        error = self.assertRaises(
+            PluginNotFoundException, BackendPluginManager, self.config(), "x", "Nope", ErrBot, str(FIXTURES)
+        )
+        self.assertIn("Nope", str(error))
+        self.assertIn(str(FIXTURES), str(error))
+
+    def test_enumeration(self) -> None:
+        """All that can be read in the directories."""
+        self.write("bad.plug", "nonsense")
+        names = sorted(info.name for info in enumerate_backend_plugins([FIXTURES, self.directory]))
+        self.assertEqual(names, ["Forever", "Looping", "Once"])

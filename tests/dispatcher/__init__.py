@@ -1,1 +1,0 @@
-"""Tests for ways that messages take through the dispatcher."""

@@ -1,0 +1,186 @@
+"""The service: start, stop, failures of endpoints and of the bot, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.service import BotService, CannotStart, Launch
+from errklein.service import bot_service as service
+from errklein.service.data_directory import DataDirectory, DataDirectoryError
+
+
+class FakeBot:
+    """Tells what was asked of it."""
+
+    def __init__(self, started: Deferred[None]) -> None:
+        self.started = started
+        self.stopped: Deferred[None] = Deferred()
+        self.grace: float | None = None
+
+    async def start(self) -> None:
+        await self.started
+
+    async def stop(self, grace: float) -> None:
+        self.grace = grace
+        await self.stopped
+
+
+class FakeListeners:
+    """Listens nowhere."""
+
+    def __init__(self, opening: Deferred[None]) -> None:
+        self.opening = opening
+        self.opened: list[str] = []
+        self.reloaded = 0
+        self.paused = False
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def open(self, description: str) -> Deferred[None]:
+        self.opened.append(description)
+        return self.opening
+
+    def reload_certificates(self) -> None:
+        self.reloaded += 1
+
+
+class BotServiceTests(SynchronousTestCase):
+    """The service, with a bot and listeners that only tell what they were asked."""
+
+    def setUp(self) -> None:
+        """Take nothing of the process in earnest: no signals, no end, no terminal."""
+        self.ends: list[tuple[float, Callable[[], None]]] = []
+        self.told: list[str] = []
+        self.patch(service, "end_after", lambda seconds, end: self.ends.append((seconds, end)))
+        self.patch(service, "let_signals_end_the_process", lambda: None)
+        self.patch(service, "_tell", self.told.append)
+        self.patch(service, "is_terminal", lambda: False)
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        self.reactor = MemoryReactorClock()
+        self.directory = Path(self.mktemp()).absolute()
+
+    def service(
+        self,
+        opening: Deferred[None] | None = None,
+        started: Deferred[None] | None = None,
+        launch: Launch | None = None,
+    ) -> BotService:
+        """A service whose endpoint opens, and whose bot starts, as the Deferreds say."""
+        self.listeners = FakeListeners(opening or succeed(None))
+        self.bot = FakeBot(started or succeed(None))
+        self.reopened = 0
+
+        def reopen() -> None:
+            self.reopened += 1
+
+        return BotService(
+            self.reactor,
+            data_directory=DataDirectory(self.directory),
+            listeners=self.listeners,
+            endpoints=["tcp:1", "tcp:2"],
+            make_bot=lambda: self.bot,
+            grace=7.0,
+            launch=launch or Launch(),
+            reopen_log=reopen,
+        )
+
+    def test_life(self) -> None:
+        """It locks, listens and starts; at its end the bot gets the grace period, and the lock is open again."""
+        running = self.service()
+        running.privilegedStartService()
+        running.startService()
+        self.assertEqual(self.listeners.opened, ["tcp:1", "tcp:2"])
+        self.assertRaises(DataDirectoryError, DataDirectory(self.directory).lock)
+        stopping = running.stopService()
+        self.assertEqual((self.bot.grace, self.ends[0][0]), (7.0, 8.0))
+        self.assertNoResult(stopping)
+        self.bot.stopped.callback(None)
+        self.successResultOf(stopping)
+        DataDirectory(self.directory).check()
+
+    def test_connections_wait_for_plugins(self) -> None:
+        """Between listening and the end of the bot's start, connections wait."""
+        started: Deferred[None] = Deferred()
+        running = self.service(started=started)
+        running.privilegedStartService()
+        running.startService()
+        self.assertTrue(self.listeners.paused)
+        started.callback(None)
+        self.assertFalse(self.listeners.paused)
+
+    def test_started_in_one_step(self) -> None:
+        """twist knows no privileged step; it listens nevertheless, once."""
+        running = self.service()
+        running.startService()
+        self.assertEqual(self.listeners.opened, ["tcp:1", "tcp:2"])
+
+    def test_endpoint_fails(self) -> None:
+        """An endpoint that can't be opened ends the process: with a line in the foreground, an exception in a daemon."""
+        running = self.service(opening=fail(RuntimeError("tcp:1: in use")))
+        exit_ = self.assertRaises(SystemExit, running.privilegedStartService)
+        self.assertEqual((exit_.code, self.told), (1, ["tcp:1: in use"]))
+        running = self.service(opening=fail(RuntimeError("tcp:1: in use")), launch=Launch(daemon=True))
+        error = self.assertRaises(CannotStart, running.privilegedStartService)
+        self.assertEqual(str(error), "tcp:1: in use")
+
+    def test_endpoint_fails_later(self) -> None:
+        """An endpoint that turns out not to open stops the reactor, and the process has a status that tells."""
+        statuses: list[int] = []
+        self.patch(service, "end_process", lambda number, pid_file, status: statuses.append(status))
+        opening: Deferred[None] = Deferred()
+        running = self.service(opening=opening)
+        running.startService()
+        opening.errback(RuntimeError("no"))
+        self.flushLoggedErrors(RuntimeError)
+        self.assertTrue(self.reactor.hasStopped or self.reactor.whenRunningHooks)
+        [(function, args, kwargs)] = self.reactor.triggers["after"]["shutdown"]
+        function(*args, **kwargs)
+        self.assertEqual(statuses, [1])
+        self.assertIn("no", self.told)
+
+    def test_bot_fails(self) -> None:
+        """A bot that can't start ends the process in the same way."""
+        running = self.service(started=fail(RuntimeError("no storage")))
+        running.startService()
+        self.flushLoggedErrors(RuntimeError)
+        self.assertIn("no storage", self.told)
+        self.assertTrue(self.reactor.triggers["after"]["shutdown"])
+
+    def test_hang_up(self) -> None:
+        """SIGHUP reopens the log and reads certificates again."""
+        running = self.service()
+        running.startService()
+        running.hang_up()
+        self.assertEqual((self.reopened, self.listeners.reloaded), (1, 1))
+
+    def test_terminal_hangs_up(self) -> None:
+        """When the terminal is gone, so is the bot that ran on it."""
+        self.patch(service, "is_terminal", lambda: True)
+        running = self.service()
+        running.startService()
+        self.patch(service, "is_terminal", lambda: False)
+        running.hang_up()
+        self.assertTrue(self.reactor.hasStopped)
+        self.assertEqual(self.reopened, 0)
+
+    def test_event_loop(self) -> None:
+        """A reactor's loop is what asyncio.get_event_loop() returns, even if the process had forgotten it."""
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        self.reactor._asyncioEventloop = loop
+        before = asyncio.get_event_loop_policy()
+        self.addCleanup(asyncio.set_event_loop_policy, before)
+        asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
+        self.service().startService()
+        self.assertIs(asyncio.get_event_loop(), loop)

@@ -1,0 +1,70 @@
+"""The data directory is created, checked and locked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.service.data_directory import LOCK_NAME, DataDirectory, DataDirectoryError
+
+
+class DataDirectoryTests(SynchronousTestCase):
+    """The data directory."""
+
+    def setUp(self) -> None:
+        """Choose a directory that isn't there."""
+        self.path = Path(self.mktemp()).absolute() / "data"
+        self.data = DataDirectory(self.path)
+
+    def test_made(self) -> None:
+        """It is made for its user alone, and a check makes nothing."""
+        self.data.check()
+        self.assertFalse(self.path.exists())
+        self.data.prepare()
+        self.data.prepare()
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o700)
+
+    def test_lock(self) -> None:
+        """Whoever comes second is refused with the process that was first, until that one lets go."""
+        self.data.prepare()
+        self.data.lock()
+        other = DataDirectory(self.path)
+        for attempt in (other.check, other.lock):
+            error = self.assertRaises(DataDirectoryError, attempt)
+            self.assertIn(f"another errklein, process {os.getpid()}, uses it", str(error))
+        self.data.unlock()
+        other.check()
+        other.lock()
+        other.unlock()
+
+    def test_check_keeps_the_lock(self) -> None:
+        """A second process that only checks doesn't take the first one's lock away."""
+        self.data.prepare()
+        self.data.lock()
+        self.assertRaises(DataDirectoryError, DataDirectory(self.path).check)
+        self.assertRaises(DataDirectoryError, DataDirectory(self.path).lock)
+        self.assertEqual((self.path / LOCK_NAME).read_text().strip(), str(os.getpid()))
+        self.data.unlock()
+
+    def test_not_writable(self) -> None:
+        """A directory that the user whom the process becomes can't write to is refused, with the user's name."""
+        if os.geteuid() != 0:
+            raise self.skipTest("only root may become another user")  # type: ignore[func-returns-value]
+        nobody = 65534
+        self.data.prepare()
+        error = self.assertRaises(DataDirectoryError, DataDirectory(self.path, uid=nobody).check)
+        self.assertIn("BOT_DATA_DIR", str(error))
+        self.assertIn("nobody", str(error))
+        self.assertEqual(os.geteuid(), 0)
+        os.chown(self.path, nobody, -1)
+        self.assertEqual(DataDirectory(self.path, uid=nobody).owner(), (nobody, 65534))
+
+    def test_made_for_another_user(self) -> None:
+        """Made by root for another user, it is that user's."""
+        if os.geteuid() != 0:
+            raise self.skipTest("only root may become another user")  # type: ignore[func-returns-value]
+        below = self.path / "deep" / "down"
+        DataDirectory(below, uid=65534).prepare()
+        self.assertEqual([path.stat().st_uid for path in (below, below.parent, self.path)], [65534] * 3)

@@ -1,0 +1,76 @@
+"""Endpoints are checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.service.endpoint_check import BadEndpoint, check_endpoint
+from tests import needs_network
+from tests.processes import free_port
+from tests.web.authority import Authority
+
+
+class EndpointCheckTests(SynchronousTestCase):
+    """Probing an endpoint."""
+
+    def test_free(self) -> None:
+        """An endpoint that is free is accepted, and left free."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        port = free_port()
+        for description in (f"tcp:{port}:interface=127.0.0.1", f"haproxy:tcp:{port}", f"unix:{directory}/socket"):
+            check_endpoint(description)
+            check_endpoint(description)
+        self.assertEqual(list(directory.iterdir()), [])
+
+    def test_wrapped(self) -> None:
+        """An address in use is found inside of a wrapping endpoint, too."""
+        needs_network()
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            self.assertRaises(BadEndpoint, check_endpoint, f"haproxy:tcp:{other.getsockname()[1]}")
+
+    def test_certificates(self) -> None:
+        """A directory is accepted if a certificate in it can be served, whatever its chain; else one line says why not."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        authority = Authority()
+        issued, expired = authority.issue("bot.example.org"), authority.issue("bot.example.org", begins=-90, days=-1)
+        for contents, reason in (
+            (b"", "no .pem file with a private key"),
+            (issued.key_pem, "matches no certificate"),
+            (authority.bundle(expired), "expired on"),
+            (authority.bundle(issued)[:-9], "is incomplete"),
+            (authority.bundle(issued, authority.root), ""),
+        ):
+            (directory / "bot.pem").write_bytes(contents)
+            for description in (
+                f"tls:{directory}:{free_port()}:interface=127.0.0.1",
+                f"haproxy:tls:{directory}:0:interface=127.0.0.1",
+            ):
+                if reason:
+                    error = str(self.assertRaises(BadEndpoint, check_endpoint, description))
+                    self.assertIn(f"{description}: ", error)
+                    self.assertIn(reason, error)
+                    self.assertNotIn("\n", error)
+                    self.assertNotIn("expected", error)
+                else:
+                    check_endpoint(description)
+
+    def test_unix_sockets(self) -> None:
+        """A socket that somebody listens on is refused, a file that is no socket too, a stale socket is not."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        path = directory / "s"
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(os.path.relpath(path))
+            other.listen()
+            self.assertRaises(BadEndpoint, check_endpoint, f"unix:{os.path.relpath(path)}")
+        check_endpoint(f"unix:{os.path.relpath(path)}")
+        (directory / "file").write_text("")
+        self.assertRaises(BadEndpoint, check_endpoint, f"unix:{directory}/file")
