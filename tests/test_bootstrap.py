@@ -20,7 +20,7 @@ from errklein.storage.backup import write_backup
 from errklein.storage.pickling import dumps
 from errklein.storage.transfer import rows_of
 from tests.compat.storages.test_finding import StorageCase
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.plugin_files import PluginFilesTestCase
 from tests.storage.hostile_pickles import hostile_pickles
 
 

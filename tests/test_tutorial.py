@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.backends.irc.ngircd import Ngircd, join
 from tests.processes import ERRKLEIN, ROOT, TWISTD, Program, adopting_daemons, free_port, kill, run, wait_for_daemon
+from tests.real_bot import exchange
 
 PAGE = ROOT / "docs" / "tutorial.md"
 TRIAL = [sys.executable, "-m", "twisted.trial"]
@@ -86,13 +86,8 @@ class TutorialCase(SynchronousTestCase):
             else:
                 url = word
         address, slash, path = url.removeprefix("http://").partition("/")
-        connection = http.client.HTTPConnection(address, timeout=20)
-        try:
-            connection.request("POST", slash + path, data, headers)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
+        answer = exchange(int(address.partition(":")[2]), "POST", slash + path, data, headers)
+        return answer.status, answer.text
 
 
 class TerminalTests(TutorialCase):

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
 
-from tests.chapter.kit import FIXTURES, RealBotCase, post, request
 from tests.processes import environment, free_port
+from tests.real_bot import FIXTURES, RealBotCase, post, request
 
 FORM = "application/x-www-form-urlencoded"
 PASTED = (FIXTURES / "webhook_test_github.txt").read_text().rstrip("\n")

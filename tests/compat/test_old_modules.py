@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from errklein.compat import logs, utils
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.plugin_files import PluginFilesTestCase
 
 
 class RootsAndLogsTests(PluginFilesTestCase):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract.kit import ContractTest
-from tests.plugins.repos.kit import FileServer, GitRepository, archive, plugin_files
+from tests.plugins.repos.repositories import FileServer, GitRepository, archive, plugin_files
 
 
 class UtilitiesTests(unittest.TestCase):

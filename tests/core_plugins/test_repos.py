@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.testing import TestBot
-from tests.plugins.repos.kit import GitRepository, plugin_files
+from tests.plugins.repos.repositories import GitRepository, plugin_files
 
 
 class ReposTests(SynchronousTestCase):

@@ -20,8 +20,8 @@ from errklein.core_plugins.webserver import endpoints
 from errklein.testing import PluginTestCase
 from errklein.web.tls import generate_certificate
 from tests import needs_network
-from tests.chapter.kit import RealBotCase, post, request
 from tests.processes import free_port
+from tests.real_bot import RealBotCase, post, request
 
 
 class ListeningCase(RealBotCase):

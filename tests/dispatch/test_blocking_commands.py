@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from tests.chapter.kit import RealBotCase
+from tests.real_bot import RealBotCase
 
 BLOCKING = textwrap.dedent(
     """

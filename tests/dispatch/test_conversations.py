@@ -14,8 +14,8 @@ from errklein.backends.irc.identifiers import IRCPerson
 from errklein.chat import Message
 from errklein.commands.flows import FlowRoot
 from errklein.dispatch.conversations import MOST_QUESTIONS
-from tests.chapter.kit import RealBotCase
 from tests.networks import NetworksCase
+from tests.real_bot import RealBotCase
 
 
 class Asker(BotPlugin):

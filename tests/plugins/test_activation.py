@@ -15,8 +15,8 @@ from errklein.bot import Bot
 from errklein.plugins.execution import PluginExecution
 from errklein.testing import TestBot
 from tests import needs_network
-from tests.chapter.kit import RealBotCase
 from tests.processes import write_plugin
+from tests.real_bot import RealBotCase
 
 
 class Gated(BotPlugin):

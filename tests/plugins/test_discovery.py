@@ -12,7 +12,7 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.plugin_files import PluginFilesTestCase
 
 
 class FindPlugFilesTests(PluginFilesTestCase):

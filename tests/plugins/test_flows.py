@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from errklein.testing import TestBot
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.plugin_files import PluginFilesTestCase
 
 FLOWS = """
 from errbot import BotFlow, FlowRoot, botflow

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins.import_rewriting import rewrite_imports
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.plugin_files import PluginFilesTestCase
 
 HOME = "rewriting_home.inner"
 REDIRECTED = ("rw_helper", "rw_pkg", "rw_space")

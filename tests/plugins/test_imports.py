@@ -16,7 +16,7 @@ from errklein import compat
 from errklein.chat import Message
 from errklein.plugins.imports import PluginLoadError, know_neighbours, load_module, unload
 from errklein.plugins.plug_file import PlugFile
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.plugin_files import PluginFilesTestCase
 
 
 class LoadTests(PluginFilesTestCase):

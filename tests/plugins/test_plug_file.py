@@ -17,7 +17,7 @@ from errklein.plugins.requirements import (
     parse_python_version,
     python_refusal,
 )
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.plugin_files import PluginFilesTestCase
 
 GOOD = """
     [Core]

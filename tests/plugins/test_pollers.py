@@ -11,8 +11,8 @@ from errklein import BotPlugin
 from errklein.bot import Bot
 from errklein.testing import PluginTestCase
 from tests import needs_network
-from tests.chapter.kit import RealBotCase
 from tests.processes import write_plugin
+from tests.real_bot import RealBotCase
 
 
 class Ticker(BotPlugin):

@@ -13,7 +13,7 @@ from errklein.plugins.templates import broken_templates
 from errklein.testing import PluginTestCase, TestBot
 from errklein.text import templating
 from errklein.text.templating import BrokenTemplate
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.plugin_files import PluginFilesTestCase
 
 GREETER = """
     from errbot import BotPlugin, botcmd

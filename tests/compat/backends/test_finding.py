@@ -8,8 +8,8 @@ from typing import Any
 from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.finding import find_network, make_network
 from errklein.config import ConfigError, load_config
-from tests.compat.backends.kit import FIXTURES, QueueReactor
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.compat.backends.legacy_network import FIXTURES, QueueReactor
+from tests.plugin_files import PluginFilesTestCase
 
 WORKS = """
     from errbot.core import ErrBot

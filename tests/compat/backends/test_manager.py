@@ -14,8 +14,8 @@ from errklein.compat.backends.manager import (
     enumerate_backend_plugins,
 )
 from errklein.config.settings import BACKEND_NAMES
-from tests.compat.backends.kit import FIXTURES
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.compat.backends.legacy_network import FIXTURES
+from tests.plugin_files import PluginFilesTestCase
 
 
 class BackendPluginManagerTests(PluginFilesTestCase):

@@ -14,7 +14,7 @@ from errklein.chat import Card, Message, Reaction
 from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.finding import make_network
 from tests.backends.irc.listening import logged
-from tests.compat.backends.kit import LegacyNetworkCase
+from tests.compat.backends.legacy_network import LegacyNetworkCase
 
 
 class Watcher(BotPlugin):

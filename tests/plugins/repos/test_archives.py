@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins.repos import archives
 from errklein.plugins.repos.sources import RepoException
-from tests.plugins.repos.kit import archive
+from tests.plugins.repos.repositories import archive
 
 
 def special(name: str, kind: bytes, target: str = "") -> dict[str, tarfile.TarInfo]:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins.repos.manager import BotRepoManager, RepoException
 from errklein.storage import MemoryStorage
-from tests.plugins.repos.kit import FileServer, GitRepository, archive, plugin_files
+from tests.plugins.repos.repositories import FileServer, GitRepository, archive, plugin_files
 
 
 def known(repo: str, documentation: str, name: str = "Thing") -> dict[str, Any]:

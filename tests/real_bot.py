@@ -21,7 +21,7 @@ from errklein.wiring import wire
 from tests import needs_network
 from tests.processes import free_port
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parent / "chapter" / "fixtures"
 ADMIN = "@admin"
 
 
@@ -45,7 +45,7 @@ class RealBotCase(TestCase):
     timeout = 30
 
     fixtures: Sequence[str] = ()
-    """Folders below `fixtures`."""
+    """Folders below `chapter/fixtures`."""
 
     config: Mapping[str, object] = {}
     """Settings by name."""
@@ -112,7 +112,7 @@ class RealBotCase(TestCase):
         return port
 
 
-async def request(
+def exchange(
     port: int,
     method: str,
     path: str,
@@ -122,21 +122,30 @@ async def request(
     certificate: Path | None = None,
 ) -> Answer:
     """Send a request to 127.0.0.1 with Python's own client; over TLS if there is a certificate to trust."""
+    if certificate is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    else:
+        context = ssl.create_default_context(cafile=certificate)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+    try:
+        connection.request(method, path, body.encode() if isinstance(body, str) else body, dict(headers or {}))
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+    finally:
+        connection.close()
 
-    def exchange() -> Answer:
-        if certificate is None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        else:
-            context = ssl.create_default_context(cafile=certificate)
-            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
-        try:
-            connection.request(method, path, body.encode() if isinstance(body, str) else body, dict(headers or {}))
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
-        finally:
-            connection.close()
 
-    answer: Answer = await deferToThread(exchange)
+async def request(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | str | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    certificate: Path | None = None,
+) -> Answer:
+    """As `exchange`, without blocking the reactor."""
+    answer: Answer = await deferToThread(exchange, port, method, path, body, headers, certificate=certificate)
     return answer
 
 
