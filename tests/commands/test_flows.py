@@ -9,20 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import Identifier
-from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, InvalidState, botflow
+from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot
 
 
 class GraphTests(SynchronousTestCase):
     """Nodes and how they are connected."""
-
-    def test_connect_returns_the_child(self) -> None:
-        """Steps are chained; a command's name makes a node, a node stays itself."""
-        root = FlowRoot("deploy", "Deploys.")
-        build = root.connect("build")
-        self.assertEqual(build.command, "build")
-        self.assertIs(build.connect(root), root)
-        self.assertIs(build.connect(FLOW_END), FLOW_END)
-        self.assertIs(build.connect(build), build)
 
     def test_spaces_are_underscores(self) -> None:
         """A command may be named as in a chat."""
@@ -34,46 +25,10 @@ class GraphTests(SynchronousTestCase):
             with self.assertRaises(ValueError):
                 FlowRoot("f", "").connect(nonsense)  # type: ignore[arg-type]
 
-    def test_hints_belong_to_the_child(self) -> None:
-        """Without hints on a step, nobody standing there is told what follows."""
-        root = FlowRoot("f", "")
-        quiet = root.connect("a").connect("b", hints=False)
-        self.assertFalse(quiet.hints)
-        self.assertTrue(root.hints and FlowNode("c").hints)
-
-    def test_auto_trigger_and_room_flow(self) -> None:
-        """A root knows which commands begin the flow, and whether it is a room's."""
-        root = FlowRoot("f", "")
-        first = root.connect("a", auto_trigger=True, room_flow=True)
-        root.connect("b")
-        self.assertEqual(root.auto_triggers, {"a"})
-        self.assertTrue(root.room_flow)
-        self.assertIs(root.first_step("a"), first)
-        self.assertIsNone(root.first_step("b"))
-
-    def test_predicate_for_node(self) -> None:
-        """By what predicate a step follows another can be asked; None if it doesn't."""
-        root = FlowRoot("f", "")
-
-        def always(_: object) -> bool:
-            return True
-
-        self.assertIs(root.predicate_for_node(root.connect("a", predicate=always)), always)
-        self.assertIsNone(root.predicate_for_node(FLOW_END))
-
     def test_names(self) -> None:
         """Nodes are spoken of by their commands, roots by their names."""
         root = FlowRoot("deploy", "")
         self.assertEqual([str(root), str(root.connect("a")), str(FLOW_END)], ["deploy", "a", "END"])
-
-    def test_botflow_marks(self) -> None:
-        """@botflow marks a builder, bare or called."""
-
-        def build(flow: FlowRoot) -> None:
-            """Build it."""
-
-        self.assertTrue(botflow(build)._err_flow)
-        self.assertTrue(botflow()(build)._err_flow)
 
 
 class FlowTests(SynchronousTestCase):
@@ -88,34 +43,11 @@ class FlowTests(SynchronousTestCase):
         self.context = {"b": 1}
         self.flow = Flow(self.root, TestPerson("alice"), self.context)
 
-    def test_beginning(self) -> None:
-        """A flow begins at its root, with a copy of the context."""
-        self.assertEqual((self.flow.name, self.flow.root, self.flow.current_step), ("f", self.root, self.root))
-        self.assertEqual(self.flow.ctx, self.context)
-        self.assertIsNot(self.flow.ctx, self.context)
-        self.assertEqual(str(self.flow), "f (alice)")
-
-    def test_steps(self) -> None:
-        """What may follow, and what follows by itself."""
-        self.assertEqual((self.flow.next_steps(), self.flow.next_autosteps()), ([self.a], []))
-        self.flow.advance(self.a, enforce_predicate=False)
-        self.assertEqual((self.flow.next_steps(), self.flow.next_autosteps()), ([self.b, self.c], [self.b]))
-        self.assertIs(self.flow.next_step("c"), self.c)
-        self.assertIsNone(self.flow.next_step("a"))
-
     def test_end_is_no_step(self) -> None:
         """FLOW_END is nothing that somebody could do, but may hold by itself."""
         self.flow.advance(self.a, False)
         self.flow.advance(self.c, False)
         self.assertEqual((self.flow.next_steps(), self.flow.next_autosteps()), ([], [FLOW_END]))
-
-    def test_not_now(self) -> None:
-        """A step whose predicate doesn't hold isn't taken; one that doesn't follow never is."""
-        with self.assertRaises(InvalidState):
-            self.flow.advance(self.a)
-        with self.assertRaises(ValueError):
-            self.flow.advance(self.b, enforce_predicate=False)
-        self.assertIs(self.flow.current_step, self.root)
 
     def test_whose_flow_it_is(self) -> None:
         """A person's flow is that person's; a room's is everybody's in the room."""

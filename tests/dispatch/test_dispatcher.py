@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 
-from errklein import BotPlugin, CommandError, botcmd, re_botcmd
+from errklein import BotPlugin, botcmd, re_botcmd
 from errklein.backends.outbox import OutboxClosed, OutboxFull
 from tests.networks import NetworksCase
 
@@ -46,10 +45,6 @@ class Talker(BotPlugin):
         return "found it"
 
     @botcmd
-    def returns(self, msg: Any, args: str) -> Any:
-        return {"none": None, "empty": "", "zero": 0, "list": [], "dict": {}, "number": 7, "full": [1]}[args]
-
-    @botcmd
     def items(self, msg: Any, args: str) -> Iterator[Any]:
         yield "one"
         yield ""
@@ -77,29 +72,9 @@ class Talker(BotPlugin):
         return "waited too"
 
     @botcmd
-    def refuses(self, msg: Any, args: str) -> str:
-        raise CommandError("not *today*")
-
-    @botcmd
     def fails_silently(self, msg: Any, args: str) -> str:
         """Raise what can't be shown."""
         raise Silent
-
-    @botcmd
-    def fails(self, msg: Any, args: str) -> str:
-        raise ValueError("bad luck")
-
-    @botcmd(split_args_with=None)
-    def split(self, msg: Any, args: list[str]) -> str:
-        return repr(args)
-
-    @botcmd(split_args_with=",")
-    def split_commas(self, msg: Any, args: list[str]) -> str:
-        return repr(args)
-
-    @botcmd(split_args_with=shlex.split)
-    def split_shell(self, msg: Any, args: list[str]) -> str:
-        return repr(args)
 
     @botcmd(split_args_with=split_at_dashes)
     def split_itself(self, msg: Any, args: list[str]) -> str:
@@ -139,30 +114,6 @@ class TalkerCase(NetworksCase):
 class AnswerTests(TalkerCase):
     """What is sent for what a command returns, yields or raises."""
 
-    def test_words_and_arguments(self) -> None:
-        """Underscores of a name are spaces in chat or underscores; arguments keep what is inside of them."""
-        for said in ("!hello world a  b\nc ", "!hello_world a  b\nc"):
-            self.assertEqual(self.say(said), ["hello 'a  b\\nc'"])
-        self.assertEqual(self.say("  !hello world"), [])
-        self.assertEqual(self.say("hello world"), [])
-
-    def test_falsy_is_silent(self) -> None:
-        """None and everything that is empty or zero sends nothing; anything else is sent as text."""
-        for name in ("none", "empty", "zero", "list", "dict"):
-            self.assertEqual(self.say(f"!returns {name}"), [])
-        self.assertEqual(self.say("!returns number") + self.say("!returns full"), ["7", "[1]"])
-
-    def test_generators_answer_by_item(self) -> None:
-        """Each item is a message of its own, empty ones are left out."""
-        self.assertEqual(self.say("!items"), ["one", "two"])
-
-    def test_what_was_sent_stays(self) -> None:
-        """What a generator yielded before it raised has been sent, and the error comes after it."""
-        self.assertEqual(
-            self.say("!items all", frm="alice"), ["one", "two", "Computer says nooo. See logs for details:\nno three"]
-        )
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
-
     def test_async_generators(self) -> None:
         """Items of an async generator are sent as they come, and stay sent when it raises."""
         self.assertEqual(self.say("!later items"), ["one"])
@@ -178,10 +129,6 @@ class AnswerTests(TalkerCase):
             gate.callback(None)
         self.assertEqual(self.texts(), ["waited x", "waited too"])
 
-    def test_command_error(self) -> None:
-        """A CommandError's reason is the answer, and no fault in the log."""
-        self.assertEqual(self.say("!refuses"), ["not today"])
-
     def test_exception_that_cannot_say_what_it_is(self) -> None:
         """An exception whose text can't be had is answered with its type, and never with a traceback."""
         self.assertEqual(
@@ -195,22 +142,6 @@ class AnswerTests(TalkerCase):
         self.say("!hello", frm="carol")
         lines = [line for line in self.test_bot.log if "gives" in line]
         self.assertEqual(lines, ["bob gives hello_world"])
-
-    def test_exception(self) -> None:
-        """Any other exception is answered with its text to administrators, and logged with plugin and command."""
-        (reply,) = self.say("!fails", frm="alice")
-        self.assertTrue(reply.startswith("Computer says nooo"), reply)
-        self.assertIn("bad luck", reply)
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-
-    def test_split_args_with(self) -> None:
-        """Arguments are split as declared; what can't be split is told, and the command doesn't run."""
-        self.assertEqual(self.say("!split a  b") + self.say("!split"), ["['a', 'b']", "[]"])
-        self.assertEqual(self.say("!split commas a,b") + self.say("!split commas"), ["['a', 'b']", "['']"])
-        self.assertEqual(self.say("!split shell 'a b' c"), ["['a b', 'c']"])
-        (reply,) = self.say("!split shell 'a b")
-        self.assertIn("couldn't parse your arguments", reply)
-        self.assertIn("No closing quotation", reply)
 
     def test_splitters_of_plugins(self) -> None:
         """Whatever a plugin's own splitter raises is told, as what argparse raises at arguments it doesn't know."""
@@ -253,23 +184,9 @@ class UnknownTests(TalkerCase):
 
     networks = {"libera": {}, "quiet": {"SUPPRESS_CMD_NOT_FOUND": True}}
 
-    def test_not_found(self) -> None:
-        """The answer names the first word, and the first two."""
-        self.assertEqual(self.say("!zz"), ['Command "zz" not found.'])
-        self.assertEqual(self.say("!zz yy xx"), ['Command "zz" / "zz yy" not found.'])
-
     def test_as_it_was_given(self) -> None:
         """What somebody has typed is shown as it was, and no Markdown."""
         self.assertEqual(self.say("!_a_ [b](http://evil)"), ['Command "_a_" / "_a_ [b](http://evil)" not found.'])
-
-    def test_suggestions(self) -> None:
-        """Names that are like it are suggested, with the prefix."""
-        (reply,) = self.say("!helo wrld now")
-        self.assertIn('"!hello world"', reply)
-
-    def test_lone_prefix(self) -> None:
-        """A prefix alone is answered too."""
-        self.assertIn("not found", self.say("!")[0])
 
     def test_suppressed_on_one_network(self) -> None:
         """SUPPRESS_CMD_NOT_FOUND mutes it where it is set."""
@@ -299,16 +216,6 @@ class PrefixTests(TalkerCase):
         self.assertEqual(self.say("!hello world", network="dotted"), [])
         self.assertIn('".hello world"', self.say(".helo world", network="dotted")[0])
 
-    def test_optional_in_direct_messages(self) -> None:
-        """Without a prefix in a direct message, never in a room."""
-        self.assertEqual(self.say("hello world", network="loose"), ["hello ''"])
-        self.assertEqual(self.say("hello world", network="loose", to="#room"), [])
-
-    def test_alternatives(self) -> None:
-        """Other prefixes count in any case, with or without a separator."""
-        for said in ("Errbot: hello world", "err,hello world", "ERR hello world", "err!hello world"):
-            self.assertEqual(self.say(said, network="loose", to="#room"), ["hello ''"])
-
 
 class AccessTests(TalkerCase):
     """Who may do what, on each network."""
@@ -334,24 +241,11 @@ class AccessTests(TalkerCase):
         self.talker.gates[1].callback(None)
         self.assertEqual((self.texts()[-1], self.texts("console")), ("done", ["done"]))
 
-    def test_admins_in_rooms(self) -> None:
-        """In a room a command of admins works only where `allowmuc` says so."""
-        refusal = "This command may only be issued through a direct message"
-        self.assertEqual(self.say("!admin finds x", frm="alice", to="#room"), [refusal])
-        self.assertEqual(self.say("!admin waits", frm="alice", to="#room"), [])
-        self.talker.gates[0].callback(None)
-        self.assertEqual(self.sent()[-1], ("#room", "done"))
-
     def test_rules_hold_on_their_network(self) -> None:
         """ACCESS_CONTROLS of one network say nothing about another."""
         (refusal,) = self.say("!hello world", frm="mallory")
         self.assertTrue(refusal.startswith("You're not allowed to access this command"))
         self.assertEqual(self.say("!hello world", frm="mallory", network="console"), ["hello ''"])
-
-    def test_hidden_refusals(self) -> None:
-        """HIDE_RESTRICTED_ACCESS refuses without a word."""
-        self.assertEqual(self.say("!admin waits", frm="bob", network="console"), [])
-        self.assertEqual(self.talker.gates, [])
 
     def test_broken_rules_refuse(self) -> None:
         """Rules that can't be applied let nobody in, are logged, and stop nothing else."""
@@ -359,56 +253,6 @@ class AccessTests(TalkerCase):
         self.assertEqual(self.say("!hello world"), [])
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
         self.successResultOf(self.bot.dispatcher.when_idle())
-
-
-class PlaceTests(TalkerCase):
-    """Where answers go."""
-
-    networks = {
-        "libera": {},
-        "private": {"DIVERT_TO_PRIVATE": ("hello_world",)},
-        "all": {"DIVERT_TO_PRIVATE": ("ALL_COMMANDS",)},
-        "threads": {"DIVERT_TO_THREAD": ("hello_world",)},
-        "nicks": {"GROUPCHAT_NICK_PREFIXED": True},
-    }
-
-    def test_where_it_was_said(self) -> None:
-        """A room gets the answer to what was said in it, a person to what was said in private."""
-        self.say("!hello world", to="#room")
-        self.say("!hello world")
-        self.assertEqual(self.sent(), [("#room", "hello ''"), ("bob", "hello ''")])
-
-    def test_divert_to_private(self) -> None:
-        """Diverted commands, or all of them, are answered in private; refusals of such a command too."""
-        for network in ("private", "all"):
-            self.say("!hello world", to="#room", network=network)
-            self.say("!returns number", to="#room", network=network)
-        self.assertEqual([to for to, _ in self.sent("private")], ["bob", "#room"])
-        self.assertEqual([to for to, _ in self.sent("all")], ["bob", "bob"])
-
-    def test_divert_to_thread(self) -> None:
-        """The answer hangs on the message that it answers."""
-        self.say("!hello world", to="#room", network="threads")
-        self.say("!returns number", to="#room", network="threads")
-        threaded = [sent.message.is_threaded for sent in self.backends["threads"].sent]
-        self.assertEqual(threaded, [True, False])
-
-    def test_nick_prefixed(self) -> None:
-        """In rooms the answer begins with who asked; in private it doesn't."""
-        self.assertEqual(self.say("!hello world", to="#room", network="nicks"), ["@bob hello ''"])
-        self.assertEqual(self.say("!hello world", network="nicks"), ["hello ''"])
-
-
-class OneAtATimeTests(TalkerCase):
-    """With BOT_ASYNC = False."""
-
-    settings = {"BOT_ASYNC": False}
-
-    def test_blocking_commands(self) -> None:
-        """Commands that may block are run all the same; those that don't wait for nobody."""
-        self.say("!waits x")
-        self.assertEqual(self.say("!hello world"), ["hello ''"])
-        self.assertEqual(self.say("!items"), ["one", "two"])
 
 
 class LivePrefixTests(TalkerCase):

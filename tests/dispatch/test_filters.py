@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from errklein import BotPlugin, botcmd, cmdfilter, re_botcmd
+from errklein import BotPlugin, botcmd, cmdfilter
 from tests.networks import NetworksCase
 
 
@@ -37,10 +37,6 @@ class First(BotPlugin):
     @botcmd(admin_only=True)
     def secret(self, msg: Any, args: str) -> str:
         return "hush"
-
-    @re_botcmd(pattern="^zork")
-    def zork(self, msg: Any, match: Any) -> str:
-        return match.string
 
 
 class Second(BotPlugin):
@@ -76,35 +72,6 @@ class FilterCase(NetworksCase):
 
 class FilterTests(FilterCase):
     """What filters see and decide."""
-
-    def test_order(self) -> None:
-        """Filters are asked in the order of their plugins, with the arguments as they were typed."""
-        self.assertEqual(self.say("!echo it a  b"), ["!echo it a  b a  b"])
-        self.assertEqual(
-            self.first.asked,
-            [(name, "echo_it", "a  b", False) for name in ("decides", "plain", "catches")],
-        )
-
-    def test_patterns(self) -> None:
-        """For a command with a pattern they get the whole text."""
-        self.assertEqual(self.say("!zork mid"), ["zork mid"])
-        self.assertEqual(self.first.asked[0], ("decides", "zork", "zork mid", False))
-
-    def test_changes(self) -> None:
-        """A filter may change the arguments, the message and the command."""
-        self.first.decide = lambda msg, cmd, args: (msg, cmd, "changed")
-        self.assertEqual(self.say("!echo it x"), ["!echo it x changed"])
-
-        def other_message(msg: Any, cmd: str, args: str) -> Any:
-            other = msg.clone()
-            other.body = "other"
-            return other, cmd, args
-
-        self.first.decide = other_message
-        self.assertEqual(self.say("!echo it x"), ["other x"])
-        self.first.decide = lambda msg, cmd, args: (msg, "zork", "zork off")
-        self.assertEqual(self.say("!echo it x"), ["zork off"])
-        self.assertEqual(self.bot.cmd_history["bob"][-1], ("zork", "zork off"))
 
     def test_blocking(self) -> None:
         """No message, an exception, or anything else than three values blocks the command without a word."""
@@ -156,23 +123,6 @@ class FilterTests(FilterCase):
         self.assertEqual(len(self.bot.command_filters), 3)
 
 
-class DryRunTests(FilterCase):
-    """Whether a command would be let through."""
-
-    def test_permits(self) -> None:
-        """Rules and filters are asked without arguments and without a word to anybody."""
-        message = self.backends["libera"].receive("nothing", frm="bob")
-        permits = self.bot.dispatcher.permits
-        echo, secret = (self.bot.registry.get(name) for name in ("echo_it", "secret"))
-        assert echo is not None and secret is not None
-        self.assertTrue(self.successResultOf(Deferred.fromCoroutine(permits(message, echo))))
-        self.assertEqual(self.first.asked[0], ("decides", "echo_it", None, True))
-        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(permits(message, secret))))
-        self.first.decide = lambda *passed: (None, None, None)
-        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(permits(message, echo))))
-        self.assertEqual(self.texts(), [])
-
-
 class UnknownTests(FilterCase):
     """Commands that there aren't."""
 
@@ -183,7 +133,3 @@ class UnknownTests(FilterCase):
         self.assertEqual(caught, ["caught !nothing at all", "caught last"])
         self.assertEqual(self.first.asked, [("catches", None, "", False)])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
-
-    def test_only_after_a_prefix(self) -> None:
-        """What isn't a command is no unknown command either."""
-        self.assertEqual(self.say("nothing"), [])

@@ -135,15 +135,6 @@ def hint(name: str, *commands: str) -> str:
 class StepsTests(FlowsCase):
     """Somebody goes through a flow."""
 
-    def test_from_hint_to_end(self) -> None:
-        """Each command is answered, then hinted what may follow; after the last one the flow is over."""
-        self.flow().connect("one").connect("two_two").connect("three")
-        self.assertEqual(self.start(), [hint("f", "!one")])
-        self.assertEqual(self.say("!one 1"), ["did one", hint("f", "!two two <what>")])
-        self.assertEqual(self.say("!two two 2"), ["did two_two", hint("f", "!three")])
-        self.assertEqual(self.say("!three 3"), ["did three"])
-        self.assertEqual(self.executor.in_flight, [])
-
     def test_patterns(self) -> None:
         """For a command that is given by a pattern the hint is the pattern, with the prefix if it needs one."""
         first = self.flow().connect("one")
@@ -152,22 +143,6 @@ class StepsTests(FlowsCase):
         self.start()
         self.assertEqual(self.say("!one")[1:], [hint("f", r"^\d+\*?$", r"!^number (\d)$")])
         self.assertEqual(self.say("12"), ["did number"])
-
-    def test_context_is_shared(self) -> None:
-        """What a step puts into msg.ctx the next one finds there."""
-        self.flow().connect("one").connect("three")
-        self.start(given=0)
-        self.say("!one 1")
-        self.say("!three 3")
-        self.assertEqual(self.steps.calls, [("one", "1", {"given": 0}), ("three", "3", {"given": 0, "one": "1"})])
-
-    def test_other_commands(self) -> None:
-        """A command that isn't the flow's is answered as ever, has a context of its own, and changes nothing."""
-        self.flow().connect("one").connect("three")
-        self.start(given=0)
-        self.assertEqual(self.say("!two two"), ["did two_two"])
-        self.assertEqual(self.steps.calls, [("two_two", "", {})])
-        self.assertEqual(str(self.executor.in_flight[0].current_step), "f")
 
     def test_flow_only(self) -> None:
         """A command for flows only is ignored in silence outside of one, and in one where it isn't its turn."""
@@ -178,82 +153,12 @@ class StepsTests(FlowsCase):
         self.say("!one")
         self.assertEqual(self.say("!three"), ["did three"])
 
-    def test_failures_stay(self) -> None:
-        """A command that fails is no step."""
-        failing = self.flow().connect("fails")
-        failing.connect("one")
-        self.start()
-        self.assertEqual(len(self.say("!fails")), 1)
-        self.assertEqual(str(self.executor.in_flight[0].current_step), "f")
-        self.flushLoggedErrors(ValueError)
-
-    def test_auto_trigger(self) -> None:
-        """A command begins the flow that it triggers, which gets the context that it has made."""
-        self.flow().connect("one", auto_trigger=True).connect("three")
-        self.assertEqual(self.say("!one 1"), ["did one", hint("f", "!three")])
-        self.say("!three")
-        self.assertEqual(self.steps.calls[1], ("three", "", {"one": "1"}))
-
-    def test_one_flow_each(self) -> None:
-        """Who is in a flow can't begin another one, by command or by name; somebody else can."""
-        self.flow().connect("one").connect("three")
-        self.flow("g").connect("two_two", auto_trigger=True).connect("three")
-        self.start()
-        with self.assertRaisesRegex(ValueError, "alice is already running a flow, f"):
-            self.start("g")
-        self.assertEqual(self.say("!two two"), ["did two_two"])
-        self.assertEqual(self.say("!two two", who="bob"), ["did two_two", hint("g", "!three")])
-
-    def test_no_hints(self) -> None:
-        """A step may keep to itself what follows."""
-        self.flow().connect("one").connect("two_two", hints=False).connect("three").connect("one")
-        self.start()
-        self.say("!one")
-        self.assertEqual(self.say("!two two"), ["did two_two"])
-        self.assertEqual(len(self.say("!three")), 2)
-
-    def test_loop_and_end(self) -> None:
-        """A step may follow itself, until FLOW_END's predicate holds."""
-        guess = self.flow().connect("one")
-        guess.connect(guess)
-        guess.connect(FLOW_END, predicate=lambda ctx: ctx.get("one") == "7")
-        self.start()
-        self.assertEqual(self.say("!one 3"), ["did one", hint("f", "!one")])
-        self.assertEqual(self.say("!one 7"), ["did one"])
-        self.assertEqual(self.executor.in_flight, [])
-
     def test_nothing_but_the_end(self) -> None:
         """Where only the end follows, the flow ends."""
         self.flow().connect("one").connect(FLOW_END)
         self.start()
         self.say("!one")
         self.assertEqual(self.executor.in_flight, [])
-
-    def test_unknown_name(self) -> None:
-        """A flow that there isn't can't be begun."""
-        with self.assertRaisesRegex(ValueError, "Flow nosuch doesn't exist"):
-            self.start("nosuch")
-
-    def test_stop(self) -> None:
-        """A flow can be ended early, by its name."""
-        self.flow().connect("one")
-        self.start()
-        alice = self.bot.bot.build_identifier(ALICE)
-        self.assertIsNone(self.executor.stop_flow("g", alice))
-        self.assertIsNone(self.executor.stop_flow("f", TestPerson("bob")))
-        stopped = self.executor.stop_flow("f", alice)
-        self.assertEqual(stopped and stopped.name, "f")
-        self.assertEqual(self.executor.in_flight, [])
-
-    def test_triggered_by_a_plugin(self) -> None:
-        """A plugin may tell that a step was taken in another way, and what is known from it."""
-        self.flow().connect("one").connect("three")
-        self.start()
-        alice = self.bot.bot.build_identifier(ALICE)
-        self.assertIsNone(self.executor.trigger("three", alice))
-        flow = self.executor.trigger("one", alice, {"from": "web"})
-        assert flow is not None
-        self.assertEqual((str(flow.current_step), flow.ctx), ("one", {"from": "web"}))
 
     def test_rooms(self) -> None:
         """A room's flow goes on with everybody there, and its hints go to the room."""
@@ -266,24 +171,6 @@ class StepsTests(FlowsCase):
 
 class ByItselfTests(FlowsCase):
     """Steps whose predicates hold."""
-
-    def test_commands_run(self) -> None:
-        """They run with no arguments and the flow's context, answers unseen; then what may follow is hinted."""
-        first = self.flow().connect("one", auto_trigger=True)
-        first.connect("three", predicate=always).connect("many", predicate=always).connect("two_two")
-        self.assertEqual(self.say("!one 1"), ["did one", hint("f", "!two two <what>")])
-        self.assertEqual(
-            self.steps.calls[1:],
-            [("three", None, {"one": "1"}), ("many", None, {"one": "1", "three": None})],
-        )
-
-    def test_at_the_beginning(self) -> None:
-        """So may a flow's first step."""
-        self.flow().connect("one", predicate=always).connect("three").connect("one")
-        self.start()
-        self.say("nothing")
-        self.assertEqual(self.names(), ["one"])
-        self.assertEqual(self.bot.messages[-1].text, hint("f", "!three"))
 
     def test_async(self) -> None:
         """A step may take its time; the next one waits for it."""
@@ -561,24 +448,6 @@ class Deploying(BotFlow):
 
 class BotFlowTests(FlowsCase):
     """Collections of flows."""
-
-    def test_activate(self) -> None:
-        """Each marked method makes a flow of its name, described by its docstring."""
-        flows = Deploying(self.bot.bot, "Deploying")
-        flows.activate()
-        roots = self.executor.flow_roots
-        self.assertEqual(sorted(roots), ["deploy", "rollback"])
-        self.assertEqual((roots["deploy"].description, roots["rollback"].description), ("Deploys.\n\nWith care.", None))
-        self.assertEqual((flows.name, flows.is_activated), ("Deploying", True))
-
-    def test_deactivate(self) -> None:
-        """Its flows can't be begun any more, and are over for everybody."""
-        flows = Deploying(self.bot.bot, "Deploying")
-        flows.activate()
-        self.start("deploy")
-        flows.deactivate()
-        self.assertEqual((self.executor.flow_roots, self.executor.in_flight), ({}, []))
-        self.assertFalse(flows.is_activated)
 
     def test_twice(self) -> None:
         """Activated again, the flows are built anew."""

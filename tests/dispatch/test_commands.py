@@ -1,0 +1,182 @@
+"""Commands on several networks: aliases, the history, asynchronous results, and commands made at run time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from errklein import BotPlugin, Command, arg_botcmd, botcmd
+from tests.networks import NetworksCase
+
+
+class Deployer(BotPlugin):
+    """Has a command of each kind."""
+
+    @botcmd(aliases=("d", "ship it"))
+    def deploy(self, msg: Any, args: str) -> str:
+        return f"deployed {args!r}"
+
+    @arg_botcmd("n", type=int)
+    def blocking_args(self, msg: Any, n: int) -> str:
+        return f"{n + 1}"
+
+    @arg_botcmd("n", type=int)
+    async def async_args(self, msg: Any, n: int) -> AsyncIterator[str]:
+        yield f"{n + 1}"
+        yield f"{n + 2}"
+
+    @arg_botcmd("n", type=int)
+    def deferred_args(self, msg: Any, n: int) -> Deferred[str]:
+        return succeed(f"{n + 3}")
+
+    @botcmd
+    def awaitable_items(self, msg: Any, args: str) -> Iterator[Any]:
+        async def later() -> str:
+            return "awaited"
+
+        yield "plain"
+        yield later()
+
+    @botcmd
+    def dynamic(self, msg: Any, args: str) -> str:
+        def shout(plugin: Any, msg: Any, args: str) -> str:
+            return f"{plugin.name}: {args.upper()}"
+
+        self.create_dynamic_plugin(args or "my own", [Command(shout)], doc="Made at run time.")
+        return "made"
+
+    @botcmd
+    def no_dynamic(self, msg: Any, args: str) -> str:
+        self.destroy_dynamic_plugin(args or "my own")
+        return "gone"
+
+
+class CommandsCase(NetworksCase):
+    """Has the plugin."""
+
+    plugins = (Deployer,)
+
+
+class AliasTests(CommandsCase):
+    """Other names."""
+
+    def test_aliases(self) -> None:
+        """Other names run the command, with spaces or without."""
+        for said in ("!d x", "!ship it x", "!ship_it x", "!deploy x"):
+            self.assertEqual(self.say(said), ["deployed 'x'"])
+        self.assertEqual(self.bot.cmd_history["bob"][-1], ("deploy", "x"))
+
+    def test_access_by_the_name(self) -> None:
+        """Rules that name the command hold for its other names."""
+        self.config.networks["libera"].ACCESS_CONTROLS = {"deploy": {"denyusers": ("bob",)}}
+        self.assertIn("not allowed", self.say("!d x")[0])
+
+
+class HistoryTests(CommandsCase):
+    """Commands that are given again."""
+
+    def test_each_person_has_their_own(self) -> None:
+        """What somebody else has commanded can't be given again, nor what the same name has on another network."""
+        self.say("!deploy x")
+        self.assertEqual(self.say("!!", frm="carol"), [])
+        self.assertEqual(self.say("!!", network="console"), [])
+
+    def test_each_place_has_its_own(self) -> None:
+        """What was given in private can't be given again in a room, where others read the answer; nor vice versa."""
+        self.say("!deploy private")
+        self.assertEqual(self.say("!!", to="#ops") + self.say("!1", to="#ops"), [])
+        self.say("!deploy public", to="#ops")
+        self.assertEqual(self.say("!!"), ["deployed 'private'"])
+        self.assertEqual(self.say("!!", to="#ops"), ["deployed 'public'"])
+        self.assertEqual(self.say("!!", to="#dev"), [])
+        self.assertEqual(self.say("!2"), [])
+
+    def test_access_is_asked_again(self) -> None:
+        """A rule that came meanwhile holds."""
+        self.say("!deploy x")
+        self.config.networks["libera"].ACCESS_CONTROLS = {"deploy": {"denyusers": ("bob",)}}
+        self.assertIn("not allowed", self.say("!!")[0])
+
+    def test_commands_that_are_gone(self) -> None:
+        """A command whose plugin is gone is unknown."""
+        self.say("!dynamic")
+        self.say("!shout x")
+        self.say("!no dynamic")
+        self.assertIn("not found", self.say("!2")[0])
+
+
+class HistoryWithoutPrefixTests(CommandsCase):
+    """Where direct messages need no prefix."""
+
+    settings = {"BOT_PREFIX_OPTIONAL_ON_CHAT": True}
+
+    def test_numbers_alone(self) -> None:
+        """A number without a prefix isn't taken for a place in the history."""
+        self.say("deploy x")
+        self.assertIn("not found", self.say("1")[0])
+        self.assertEqual(self.say("!1"), ["deployed 'x'"])
+
+
+class ResultTests(CommandsCase):
+    """What is answered."""
+
+    def test_declared_arguments(self) -> None:
+        """Commands with declared arguments answer, whatever kind of function they are."""
+        self.assertEqual(self.say("!blocking args 1"), ["2"])
+        self.assertEqual(self.say("!async args 1"), ["2", "3"])
+        self.assertEqual(self.say("!deferred args 1"), ["4"])
+        self.assertIn("couldn't parse the arguments", self.say("!async args x")[0])
+
+    def test_items_that_are_awaited(self) -> None:
+        """An item that can be awaited is answered with what it comes to."""
+        self.assertEqual(self.say("!awaitable items"), ["plain", "awaited"])
+
+
+class DynamicTests(CommandsCase):
+    """Plugins that are made at run time."""
+
+    def test_names_of_others(self) -> None:
+        """One that is named as another plugin takes nothing with it when it goes."""
+        for name in ("Help", "Deployer"):
+            self.say(f"!dynamic {name}")
+            self.assertEqual(self.say("!shout hey"), [f"{name}: HEY"])
+            self.assertEqual(self.say(f"!no dynamic {name}"), ["gone"])
+            self.assertIn("not found", self.say("!shout hey")[0])
+        self.assertNotIn("not found", self.say("!help")[0])
+        self.assertEqual(self.say("!deploy x"), ["deployed 'x'"])
+
+
+class BotTests(CommandsCase):
+    """What plugins can ask the bot about commands."""
+
+    def test_unknown_command(self) -> None:
+        """A plugin can have the text about an unknown command."""
+        self.assertIn('"depoly" / "depoly x" not found', self.bot.unknown_command(None, "depoly", "x y"))
+        self.assertIn("deploy", self.bot.unknown_command(None, "depoly", None))
+        self.assertIn('"" not found', self.bot.unknown_command(None, None, ""))
+
+
+class MethodsOfInstancesTests(NetworksCase):
+    """Methods that aren't in the class body."""
+
+    def test_methods_on_the_instance(self) -> None:
+        """A decorated method that is assigned to the instance is a command; properties aren't looked at."""
+
+        class Odd(BotPlugin):
+            from_lambda = botcmd(name="from_lambda")(lambda self, msg, args: "lambda")
+
+            @property
+            def broken(self) -> str:
+                raise RuntimeError("looked at")
+
+            def activate(self) -> None:
+                self.helper = botcmd(name="added")(lambda self, msg, args: "added").__get__(self)
+                super().activate()
+
+        self.bot.plugin_manager.instance("Help")
+        odd = Odd(self.bot, "Odd")
+        odd.activate()
+        self.addCleanup(odd.deactivate)
+        self.assertEqual(self.say("!from lambda") + self.say("!added"), ["lambda", "added"])
