@@ -37,11 +37,6 @@ class BackupTests(PluginTestCase):
         kept = {(namespace, key) for namespace, key, _ in read_backup(self.path)}
         self.assertLessEqual({("Keeper", "names"), ("core", "configs")}, kept)
 
-    def test_admins_only(self) -> None:
-        """Nobody else can have it written, since it has all secrets."""
-        self.assertIn("admin", self.command("!backup", frm="@mallory"))
-        self.assertFalse(self.path.exists())
-
     def test_a_value_that_cannot_be_kept(self) -> None:
         """The value is named, and the backup before stays."""
         self.command("!backup")

@@ -14,24 +14,6 @@ class RoomTests(PluginTestCase):
 
     config = {"CHATROOM_PRESENCE": ("#testroom",)}
 
-    def test_the_life_of_a_room(self) -> None:
-        """It is created, entered, talked about, left and destroyed."""
-        self.assertEqual(self.command("!room create #ops"), "Created the room #ops.")
-        self.assertEqual(self.command("!room join #ops"), "Joined the room #ops.")
-        self.assertIn("#ops", self.command("!room list"))
-        self.assertEqual(self.command("!room topic #ops"), "No topic is set for #ops.")
-        self.assertEqual(self.command('!room topic #ops "all is well"'), "Topic for #ops set.")
-        self.assertEqual(self.command("!room topic #ops"), "Topic for #ops: all is well")
-        self.assertEqual(self.command("!room invite #ops bob carol"), "Invited bob, carol into the room #ops.")
-        occupants = self.command("!room occupants #ops #testroom")
-        self.assertIn("Occupants in #ops:\n• bob\n• carol", occupants.replace("\n\n", "\n"))
-        self.assertIn("#testroom", occupants)
-        self.assertEqual(self.command("!room leave #ops"), "Left the room #ops.")
-        self.assertNotIn("#ops", self.command("!room list"))
-        self.assertEqual(self.command("!room destroy #ops"), "Destroyed the room #ops.")
-        self.command("!room leave #testroom")
-        self.assertEqual(self.command("!room list"), "I'm in no room.")
-
     def test_missing_arguments(self) -> None:
         """Each command says what it takes."""
         for command, usage in (
@@ -61,15 +43,6 @@ class RoomTests(PluginTestCase):
 
             self.patch(TestRoom, "destroy", refuse)
             self.assertEqual(self.command("!room destroy #ops"), f"This can't be done: {line}")
-
-    def test_for_administrators(self) -> None:
-        """Others may not, unless a rule of ACCESS_CONTROLS names them."""
-        self.assertIn("requires bot-admin", self.command("!room list", frm="bob"))
-        self.bot.config.ACCESS_CONTROLS = {"*": {"allowmuc": True}}
-        self.assertIn("requires bot-admin", self.command("!room list", frm="bob"))
-        self.bot.config.ACCESS_CONTROLS = {"ChatRoom:*": {"allowusers": ("bob",)}}
-        self.assertIn("#testroom", self.command("!room list", frm="bob"))
-        self.assertIn("from this user", self.command("!room list", frm="carol"))
 
 
 class ArrivalTests(PluginTestCase):
@@ -118,14 +91,6 @@ class RelayTests(PluginTestCase):
         self.bot.say("hello", frm="bob")
         self.bot.say("hello", frm="carol")
         self.assertEqual(self.bot.sent_to("#dev"), ["Build failed", "hello"])
-
-    def test_a_room_to_people(self) -> None:
-        """What is said in the room is told to each of them, with the speaker's name."""
-        self.bot.say("fire", frm="bob", room="#ops")
-        self.assertEqual(self.bot.sent_to("alice"), ["[bob] fire"])
-        self.bot.say("water", frm="bob", room="#dev")
-        self.bot.say("Build failed", frm="jira", room="#elsewhere")
-        self.assertEqual(len(self.bot.messages), 1)
 
     def test_as_it_was_said(self) -> None:
         """What people say isn't Markdown: nothing of it goes, and no link of theirs is hidden behind another text."""

@@ -65,10 +65,6 @@ class FlowsCase(SynchronousTestCase):
 class CommandTests(FlowsCase):
     """What each answers."""
 
-    def test_list(self) -> None:
-        """Each flow with the first paragraph of its description."""
-        self.assertEqual(self.bot.command("!flows list"), "• deploy Deploys what was built.\n• other No description")
-
     def test_list_without_flows(self) -> None:
         """Where there are none, that is said."""
         bot = TestBot()
@@ -91,26 +87,6 @@ class CommandTests(FlowsCase):
             ],
         )
 
-    def test_names_that_there_are_not(self) -> None:
-        """An unknown name, or none, gets one line wherever a flow is needed."""
-        for command in ("show", "start", "status"):
-            self.assertEqual(self.bot.command(f"!flows {command} nosuch"), "Flow nosuch doesn't exist.")
-        for command in ("show", "start"):
-            self.assertEqual(self.bot.command(f"!flows {command}"), "You need to specify a flow name.")
-
-    def test_start(self) -> None:
-        """A flow is begun, with the context that is given, and hints follow."""
-        said = self.bot.say('!flows start deploy {"branch": "main"}')
-        self.assertEqual(
-            said, ["Flow deploy started ...", "You are in the flow deploy, you can continue with:\n• !build"]
-        )
-        self.assertEqual(self.bot.say("!build")[0], "built {'branch': 'main'}")
-
-    def test_start_twice(self) -> None:
-        """Who is in a flow is told so, before anything is said to have begun."""
-        self.bot.say("!flows start deploy")
-        self.assertEqual(self.bot.command("!flows start other"), "User @admin is already running a flow, deploy.")
-
     def test_contexts_that_are_none(self) -> None:
         """What is no JSON object is refused in one line, and nothing begins."""
         self.assertIn("Cannot parse json {bad: Expecting", self.bot.command("!flows start deploy {bad"))
@@ -124,34 +100,6 @@ class CommandTests(FlowsCase):
         self.bot.say("!flows start deploy", frm="#ops/alice")
         self.assertIn("#ops/alice is using flow deploy on step", self.bot.command("!flows status"))
 
-    def test_status(self) -> None:
-        """Who is in which flow and how far, and what may follow."""
-        self.assertEqual(self.bot.command("!flows status"), "No Flow started.")
-        self.bot.say("!flows start deploy", frm="alice")
-        self.bot.say("!build", frm="alice")
-        self.assertEqual(
-            self.bot.command("!flows status"),
-            "• alice is using flow deploy on step build, next step(s): ship, build",
-        )
-
-    def test_status_of_one(self) -> None:
-        """The flow's tree, with those who are in it where they are, and what the commands do."""
-        self.bot.say("!flows start deploy", frm="alice")
-        self.bot.say("!flows start deploy", frm="bob")
-        self.bot.say("!build", frm="alice")
-        lines = self.bot.command("!flows status deploy").splitlines()
-        self.assertEqual(lines[0], "Flow [deploy] Deploys what was built.")
-        self.assertEqual(lines[1:4], ["↪ Start (bob)", "  ↪ build (alice) Build it.", "    ↪ ship Ship it."])
-
-    def test_stop(self) -> None:
-        """One's own flow, by name or not."""
-        self.assertEqual(self.bot.command("!flows stop"), "No Flow found.")
-        self.bot.say("!flows start deploy")
-        self.assertEqual(self.bot.command("!flows stop other"), "Flow not found.")
-        self.assertEqual(self.bot.command("!flows stop deploy"), "deploy stopped.")
-        self.bot.say("!flows start deploy")
-        self.assertEqual(self.bot.command("!flows stop"), "deploy stopped.")
-
     def test_kill(self) -> None:
         """An administrator ends somebody else's flow, or a room's."""
         self.bot.say("!flows start deploy", frm="alice")
@@ -160,29 +108,6 @@ class CommandTests(FlowsCase):
         self.assertEqual(self.bot.command("!flows kill alice deploy"), "deploy killed.")
         self.bot.say("!flows start other", frm="alice", room="#testroom")
         self.assertEqual(self.bot.command("!flows kill #testroom other"), "other killed.")
-
-    def test_kill_needs_arguments(self) -> None:
-        """Without a user and a flow the usage is told."""
-        said = self.bot.command("!flows kill")
-        self.assertIn("the following arguments are required: user, flow_name", said)
-        self.assertIn("usage: flows_kill user flow_name", said)
-        self.assertIn("required: flow_name", self.bot.command("!flows kill deploy"))
-
-    def test_kill_is_for_administrators(self) -> None:
-        """Nobody else may, unless ACCESS_CONTROLS says so."""
-        self.bot.say("!flows start deploy", frm="alice")
-        self.assertIn("requires bot-admin", self.bot.command("!flows kill alice deploy", frm="bob"))
-
-
-class OpenedTests(FlowsCase):
-    """With a rule for it."""
-
-    config = {"ACCESS_CONTROLS": {"flows_kill": {"allowusers": ("bob",)}}}
-
-    def test_kill(self) -> None:
-        """ACCESS_CONTROLS may let others end flows."""
-        self.bot.say("!flows start deploy", frm="alice")
-        self.assertEqual(self.bot.command("!flows kill alice deploy", frm="bob"), "deploy killed.")
 
 
 class TreeTests(SynchronousTestCase):

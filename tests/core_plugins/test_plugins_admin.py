@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -94,13 +93,6 @@ class SecretsTests(PluginTestCase):
         (info,) = self.bot.say("!plugin info Keeper", room="#testroom")
         self.assertNotIn("t0ken", info)
 
-    def test_nobody_else(self) -> None:
-        """Whoever isn't an admin learns nothing and changes nothing."""
-        for command in ("info", "config", "activate", "deactivate", "reload", "blacklist", "unblacklist"):
-            self.assertIn("requires bot-admin", self.command(f"!plugin {command} Keeper", frm="@bob"))
-            (reply,) = self.bot.say(f"!plugin {command} Keeper", frm="@bob", room="#testroom")
-            self.assertIn("requires bot-admin", reply)
-
 
 class Leaking(BotPlugin):
     """Raises what is nobody's business."""
@@ -161,21 +153,6 @@ class PluginsTests(PluginTestCase):
 
     plugins = (Keeper,)
 
-    def test_template_can_be_pasted(self) -> None:
-        """What `!plugin config` shows sets the configuration when it is pasted."""
-        for _ in range(2):
-            shown = self.command("!plugin config Keeper")
-            self.assertIn("Default configuration for this plugin", shown)
-            commands = re.findall(r"!plugin config Keeper (?s:\{.*?\})(?=\n|$)", shown)
-            self.assertEqual(self.command(commands[-1]), "Plugin configuration done.")
-        self.assertIn("Current configuration", shown)
-        self.assertEqual(len(commands), 2)
-
-    def test_several_lines(self) -> None:
-        """A configuration may be given on lines of its own."""
-        literal = repr(CONFIGURATION).replace(", ", ",\n  ")
-        self.assertEqual(self.command(f"!plugin config Keeper\n  {literal}"), "Plugin configuration done.")
-
     def test_wrong_literals(self) -> None:
         """Each mistake has its answer, and no code is run."""
         self.assertIn("Syntax error in the given configuration", self.command("!plugin config Keeper {'server':"))
@@ -198,35 +175,6 @@ class PluginsTests(PluginTestCase):
         self.assertIn("looks fishy", self.command("!plugin config Keeper 7"))
         self.assertIn("Incorrect plugin configuration", self.command("!plugin config Keeper {}"))
         self.assertIn("is not configurable", self.command("!plugin config Help"))
-
-    def test_blacklist(self) -> None:
-        """A blacklisted plugin can't be configured, and each repetition is told."""
-        self.assertEqual(self.command("!plugin blacklist Keeper"), "Plugin Keeper is now blacklisted.")
-        self.assertEqual(self.command("!plugin blacklist Keeper"), "Plugin Keeper is already blacklisted.")
-        self.assertIn("is blacklisted", self.command("!plugin config Keeper"))
-        self.assertEqual(self.command("!plugin unblacklist Keeper"), "Plugin Keeper removed from blacklist.")
-        self.assertEqual(self.command("!plugin unblacklist Keeper"), "Plugin Keeper is not blacklisted.")
-        self.assertIn("Default configuration", self.command("!plugin config Keeper"))
-
-    def test_states(self) -> None:
-        """What is done twice is told."""
-        self.assertEqual(self.command("!plugin activate Keeper"), "Keeper is already activated.")
-        self.assertEqual(self.command("!plugin deactivate Keeper"), "Plugin Keeper deactivated.")
-        self.assertEqual(self.command("!plugin deactivate Keeper"), "Keeper is already deactivated.")
-        self.assertIn("│ C      │ Keeper", self.command("!status plugins"))
-        self.assertEqual(self.command("!plugin activate Keeper"), "Plugin Keeper activated.")
-        self.assertEqual(self.command("!plugin reload Help"), "Plugin Help reloaded.")
-
-    def test_info(self) -> None:
-        """`!plugin info` says where a plugin comes from, what it is and how it is."""
-        info = self.command("!plugin info Webserver")
-        for part in ("Plugin info from", "webserver.plug", "name: Webserver", "module: webserver", "unconfigured"):
-            self.assertIn(part, info)
-
-    def test_without_a_name(self) -> None:
-        """Without a name the names are listed."""
-        for command in ("info", "config", "activate", "reload"):
-            self.assertIn("which of the following plugins", self.command(f"!plugin {command}"))
 
 
 class StoredTests(PluginTestCase):
@@ -271,19 +219,6 @@ class BlacklistTests(PluginTestCase):
     """Plugins that stay inactive."""
 
     plugins = (Keeper,)
-
-    def test_the_list_is_kept(self) -> None:
-        """A blacklisted plugin isn't activated at the next start, and admins get a word about it, with what to say."""
-        self.assertEqual(self.command("!plugin blacklist Keeper"), "Plugin Keeper is now blacklisted.")
-        self.assertEqual(self.command("!plugin blacklist Keeper"), "Plugin Keeper is already blacklisted.")
-        self.assertIn("blacklisted", self.command("!plugin config Keeper"))
-        manager = self.bot.bot.plugin_manager
-        self.successResultOf(manager.deactivate_all_plugins())
-        said = self.successResultOf(manager.activate_non_started_plugins())
-        self.assertIn('Notice: Keeper is blacklisted, use "!plugin unblacklist Keeper" to unblacklist it.', said)
-        self.assertFalse(self.bot.plugin("Keeper").is_activated)
-        self.assertEqual(self.command("!plugin unblacklist Keeper"), "Plugin Keeper removed from blacklist.")
-        self.assertEqual(self.command("!plugin unblacklist Keeper"), "Plugin Keeper is not blacklisted.")
 
     def test_a_plugin_that_is_gone(self) -> None:
         """A name on the list can be taken off it, though there is no such plugin any more."""

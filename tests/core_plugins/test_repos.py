@@ -192,13 +192,6 @@ class ReposTests(SynchronousTestCase):
         manager = self.bot.bot.plugin_manager
         self.assertEqual(manager.status.remark(manager.plugin("Help")), "")
 
-    def test_for_admins(self) -> None:
-        """Others may look, and change nothing."""
-        for command in ("install me/thing", "uninstall me/thing", "update all"):
-            (answer,) = self.bot.say(f"!repos {command}", frm="@bob")
-            self.assertIn("admin", answer)
-        self.assertIn("No repository", "\n".join(self.bot.say("!repos", frm="@bob")))
-
 
 class StartTests(SynchronousTestCase):
     """A bot that is started with repositories."""

@@ -30,15 +30,6 @@ class UtilsTests(PluginTestCase):
 class HistoryTests(PluginTestCase):
     """What somebody has said before."""
 
-    def test_history(self) -> None:
-        """The last command is number one; the question itself isn't in it, nor what others have said."""
-        self.assertEqual(self.bot.say("!history"), [])
-        self.command("!echo *one*")
-        self.bot.say("!echo two", frm="bob")
-        self.command("!status gc")
-        self.assertEqual(self.command("!history").splitlines(), ["2:!echo *one*", "1:!status gc"])
-        self.assertEqual(self.command("!history", frm="bob"), "1:!echo two")
-
     def test_history_in_a_room(self) -> None:
         """`!history` in a room doesn't show what was given in private, and in private not what was given in a room."""
         self.command("!echo private")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import socket
 import ssl
-import stat
 import tempfile
 import textwrap
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 
@@ -60,56 +57,11 @@ class ListeningCase(RealBotCase):
 class ListeningTests(ListeningCase):
     """What listens, and when."""
 
-    async def test_unconfigured(self) -> None:
-        """Without a configuration nothing listens, and the plugin's state is C, also after an attempt that failed."""
-        self.assertIn("│ C      │ Webserver", await self.command("!status plugins"))
-        self.assertIn("Incorrect plugin configuration", await self.ask_for({"HOST": "127.0.0.1"}))
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            port = taken.getsockname()[1]
-            reply = await self.ask_for({"HOST": "127.0.0.1", "PORT": port})
-        self.assertIn("Address already in use", reply)
-        self.assertIn("│ C      │ Webserver", await self.command("!status plugins"))
-        self.assertEqual(self.bot.web.listeners.open_now, [])
-        self.flushLoggedErrors()
-
     async def test_bound_before_it_says_so(self) -> None:
         """When the reply is there a connection is accepted."""
         port = await self.configure()
         (await deferToThread(socket.create_connection, ("127.0.0.1", port), 5)).close()
         self.assertIn("│ A      │ Webserver", await self.command("!status plugins"))
-
-    async def test_https_instead_of_http(self) -> None:
-        """With SSL enabled HTTPS is served on SSL.host and SSL.port alone, plain HTTP is off; and back again."""
-        port = await self.configure()
-        tls_port = free_port()
-        await self.configure(PORT=port, SSL=self.ssl(tls_port, host="127.0.0.2"))
-        await self.is_closed(port)
-        await self.is_closed(tls_port)
-        self.assertEqual(await self.https("127.0.0.2", tls_port), 200)
-        await self.configure(PORT=port)
-        await self.works(port)
-        await self.is_closed(tls_port, "127.0.0.2")
-
-    async def https(self, address: str, port: int) -> int:
-        """The status of a request to an address by HTTPS."""
-
-        def exchange() -> int:
-            context = ssl.create_default_context(cafile=self.certificate)
-            plain = socket.create_connection((address, port), 5)
-            with context.wrap_socket(plain, server_hostname="localhost") as secure:
-                secure.sendall(b"POST /test HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
-                return int(secure.recv(1000)[9:12])
-
-        return await deferToThread(exchange)
-
-    async def test_a_silent_client_holds_up_nobody(self) -> None:
-        """A client that connects and begins no handshake keeps nobody from HTTPS."""
-        tls_port = free_port()
-        await self.configure(SSL=self.ssl(tls_port))
-        with await deferToThread(socket.create_connection, ("127.0.0.1", tls_port), 5):
-            await self.works(tls_port, certificate=self.certificate)
 
     async def test_endpoints(self) -> None:
         """ENDPOINTS opens others, each once, and closes them when they are gone from it."""
@@ -127,16 +79,6 @@ class ListeningTests(ListeningCase):
         await self.works(port)
         await self.is_closed(other)
         self.assertFalse(path.exists())
-
-    async def test_deactivation(self) -> None:
-        """A deactivated plugin listens no more, and listens again when it is activated."""
-        port = await self.configure()
-        await self.command("!plugin deactivate Webserver")
-        await self.is_closed(port)
-        await self.command("!plugin activate Webserver")
-        await self.works(port)
-        await self.command("!plugin reload Webserver")
-        await self.works(port)
 
     async def test_others_endpoints_stay(self) -> None:
         """What was opened on the command line isn't opened twice, and stays when the plugin's configuration changes."""
@@ -209,15 +151,6 @@ class SwitchedTests(RealBotCase):
         except ConnectionRefusedError:
             return False
         return True
-
-    async def test_in_a_thread(self) -> None:
-        """A plain method gets nothing back from them, and by then the server has stopped or started."""
-        self.assertEqual(await self.command("!off in thread"), "off: None")
-        self.assertFalse(await self.listens())
-        self.assertIn("not found", await self.command("!webstatus"))
-        self.assertEqual(await self.command("!on in thread"), "on: None")
-        self.assertTrue(await self.listens())
-        self.assertIn("/echo", await self.command("!webstatus"))
 
     async def test_on_the_reactor(self) -> None:
         """Code on the reactor may await them; they run even if it doesn't."""
@@ -322,13 +255,7 @@ class RefusalTests(ListeningCase):
     async def test_not_built_as_the_template(self) -> None:
         """What is missing, unknown or of the wrong kind is named."""
         for change, part in (
-            ({"PORT": None}, "PORT"),
-            ({"PORT": "80"}, "PORT"),
             ({"PORT": 0}, "65535"),
-            ({"HOST": 1}, "HOST"),
-            ({"COLOUR": 1}, "COLOUR"),
-            ({"SSL": True}, "SSL"),
-            ({"SSL": {"enabled": 1}}, "enabled"),
             ({"ENDPOINTS": "tcp:80"}, "ENDPOINTS"),
             ({"ENDPOINTS": [80]}, "ENDPOINTS"),
         ):
@@ -384,50 +311,12 @@ class ChangeTests(ListeningCase):
 class CertificateTests(ListeningCase):
     """`!generate certificate`."""
 
-    async def generate(self, args: str = "") -> tuple[dict[str, Any], x509.Certificate]:
-        """What is recommended, and the certificate."""
-        await self.configure(HOST="127.0.0.1")
-        begun, done, recommendation, configuration = await self.say(f"!generate certificate {args}", replies=4)
-        self.assertIn("Generating", begun)
-        self.assertIn("successfully generated", done)
-        self.assertIn("is recommended", recommendation)
-        suggested = ast.literal_eval(configuration.strip())
-        return suggested, x509.load_pem_x509_certificate(Path(suggested["SSL"]["certificate"]).read_bytes())
-
-    async def test_certificate(self) -> None:
-        """It is X.509 v3, for the names and addresses that were given, this machine and the configured host."""
-        suggested, certificate = await self.generate("bot.example.org 192.0.2.7 2001:db8::1")
-        self.assertEqual(certificate.version, x509.Version.v3)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        self.assertEqual(set(names.get_values_for_type(x509.DNSName)), {"bot.example.org", "localhost"})
-        addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
-        self.assertEqual(addresses, {"192.0.2.7", "2001:db8::1", "127.0.0.1", "::1"})
-        key = Path(suggested["SSL"]["key"])
-        self.assertEqual(stat.S_IMODE(key.stat().st_mode), 0o600)
-        self.assertEqual(key.parent, Path(self.bot.bot_config.BOT_DATA_DIR))
-
-    async def test_only_suggested(self) -> None:
-        """The configuration stays as it was; what is suggested is right as it is pasted."""
-        before = self.bot.plugin_manager.configuration("Webserver")
-        suggested, _ = await self.generate()
-        after = self.bot.plugin_manager.configuration("Webserver")
-        self.assertFalse(after["SSL"]["enabled"])
-        self.assertIsNone(before)
-        self.assertEqual((suggested["SSL"]["host"], suggested["SSL"]["port"]), ("127.0.0.1", after["PORT"] + 1))
-        self.assertEqual(set(suggested), set(after))
-        await self.works(after["PORT"])
-
     async def test_names_that_are_none(self) -> None:
         """What can't stand in a certificate is told, and no file is left."""
         await self.configure()
         _, problem = await self.say("!generate certificate zoë.example", replies=2)
         self.assertIn("zoë.example", problem)
         self.assertEqual(list(Path(self.bot.bot_config.BOT_DATA_DIR).glob("webserver_*")), [])
-
-    async def test_admins_only(self) -> None:
-        """Others can't make one."""
-        await self.configure()
-        self.assertIn("requires bot-admin", await self.command("!generate certificate", frm="@bob"))
 
 
 class Mirror(BotPlugin):
@@ -514,23 +403,11 @@ class WebhookTestTests(PluginTestCase):
         for url in ("/`x`", "/*x*", "/<b>"):
             self.assertIn(f"URL: {url}\n", self.command(f"!webhook test {url}"))
 
-    def test_admins_only(self) -> None:
-        """Others may see the routes, but send nothing."""
-        self.assertIn("requires bot-admin", self.command("!webhook test /mirror", frm="@bob"))
-        self.assertIn("/mirror", self.command("!webstatus", frm="@bob"))
-
     def test_webstatus(self) -> None:
         """Every route is listed with its plugin and verbs, whatever is in its rule, and where the server listens."""
         status = self.command("!webstatus")
         for part in ("/echo -> Webserver.echo", "/mirror -> Mirror.mirror", "POST", "tcp:3141:interface=127.0.0.1"):
             self.assertIn(part, status)
-
-    def test_echo(self) -> None:
-        """/echo answers with what was understood."""
-        answer = self.post("/echo", json=["foo", {"bar": ["baz", None, 1.0, 2]}])
-        self.assertEqual(answer.text, "['foo', {'bar': ['baz', None, 1.0, 2]}]")
-        self.assertEqual(self.post("/echo", data="hello").text, "hello")
-        self.assertEqual(answer.header("content-type"), "text/plain; charset=utf-8")
 
 
 class EndpointsTests(PluginTestCase):
