@@ -66,28 +66,6 @@ class ManagerTests(SynchronousTestCase):
         """What a change, made on the reactor, comes to."""
         return self.successResultOf(deferred)
 
-    def test_infos(self) -> None:
-        """What a .plug file says can be asked for, of those plugins too that can't be loaded."""
-        plug = self.write("Broken", "import no_such_thing\n")
-        problems = self.result(self.manager.update_plugin_places([str(self.directory)]))
-        self.assertEqual(list(problems), [plug])
-        self.assertIn("no_such_thing", problems[plug])
-        info = self.manager.plugin_infos["Broken"]
-        self.assertEqual((info.name, info.module, info.location), ("Broken", "code", plug))
-        self.assertNotIn("Broken", self.manager.plugins)
-
-    def test_activation(self) -> None:
-        """Plugins are activated and deactivated by name, and only what makes no sense is refused."""
-        self.result(self.manager.deactivate_plugin("First"))
-        self.assertNotIn("First", self.manager.get_all_active_plugin_names())
-        self.assertIsNone(self.manager.deactivate_plugin("First"))
-        self.result(self.manager.activate_plugin("First"))
-        self.assertIn("First", self.manager.get_all_active_plugin_names())
-        self.failureResultOf(self.manager.activate_plugin("First"), PluginActivationException)
-        self.failureResultOf(self.manager.activate_plugin("Nope"), PluginActivationException)
-        with self.assertRaises(KeyError):
-            self.manager.deactivate_plugin("Nope")
-
     def test_what_cannot_be_loaded(self) -> None:
         """It can't be activated or reloaded, and both say so with errbot's exception."""
         path = self.write("Bad", "1 / 0\n").parent
@@ -104,16 +82,6 @@ class ManagerTests(SynchronousTestCase):
         self.result(self.manager.deactivate_plugin("Second"))
         self.result(self.manager.activate_plugin("Second"))
         self.assertIn("First", self.bot.command("!names"))
-
-    def test_all_at_once(self) -> None:
-        """All can be deactivated; what isn't active can be activated, with a word about what is left out."""
-        self.manager.blacklist_plugin("Second")
-        self.result(self.manager.deactivate_all_plugins())
-        self.assertEqual(self.manager.get_all_active_plugin_names(), [])
-        said = self.result(self.manager.activate_non_started_plugins())
-        self.assertIn("Notice: Second is blacklisted", said)
-        self.assertIn("First", self.manager.get_all_active_plugin_names())
-        self.assertNotIn("Second", self.manager.get_all_active_plugin_names())
 
     def test_plugins_come_and_go_with_their_directory(self) -> None:
         """Plugins of a directory are loaded, found by it, and removed with it; what they stored stays."""

@@ -8,7 +8,6 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotFlow, BotPlugin, botcmd, botflow, webhook
-from errklein.commands import Command
 from errklein.plugins.botflow import build_flows
 from errklein.plugins.names import plugin_name
 from errklein.testing import PluginTestCase, TestBot
@@ -128,15 +127,6 @@ class Hidden(BotPlugin):
         """Answer."""
         return "reconfigured by a command"
 
-    @botcmd
-    def make(self, msg: Any, args: str) -> str:
-        """Make a dynamic plugin."""
-        commands = [
-            Command(lambda plugin, msg, args: "dynamic", name=name) for name in ("name", "config", "deactivate")
-        ]
-        self.create_dynamic_plugin("Dynamic", commands)
-        return "made"
-
 
 class HiddenNameTests(PluginTestCase):
     """What errklein knows of a plugin by its name."""
@@ -155,14 +145,6 @@ class HiddenNameTests(PluginTestCase):
         self.assertEqual(self.command("!plugin config Hidden {'A': 2}"), "Plugin configuration done.")
         self.assertEqual(self.bot.plugin("Hidden").config, {"A": 2})
         self.assertEqual(self.command("!reconfigure"), "reconfigured by a command")
-
-    def test_dynamic_plugins(self) -> None:
-        """Commands of a dynamic plugin may have such names too."""
-        self.command("!make")
-        for name in ("name", "config", "deactivate"):
-            self.assertEqual(self.command(f"!{name}"), "dynamic")
-        self.command("!plugin deactivate Hidden")
-        self.assertIn("not found", self.command("!name"))
 
     def test_long_running(self) -> None:
         """`!status plugins` names a handler that has been running for long."""

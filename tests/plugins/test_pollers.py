@@ -26,10 +26,6 @@ class Ticker(BotPlugin):
     def tick(self, word: str = "tick") -> None:
         self.ticks.append(word)
 
-    def fails(self) -> None:
-        self.ticks.append("failed")
-        raise RuntimeError("as it should")
-
     async def lingers(self) -> None:
         self.ticks.append("began")
         self.slow = Deferred()
@@ -57,61 +53,6 @@ class PollerTests(PluginTestCase):
             self.bot.advance(1)
         self.assertEqual(self.ticker.ticks, ["tick"] * 3)
 
-    def test_arguments_and_times(self) -> None:
-        """The method gets its arguments, as many times as asked for."""
-        self.ticker.start_poller(1, self.ticker.tick, times=2, args=("tock",))
-        for _ in range(5):
-            self.bot.advance(1)
-        self.assertEqual(self.ticker.ticks, ["tock", "tock"])
-
-    def test_no_times(self) -> None:
-        """What is asked for zero times isn't called, and isn't among the pollers."""
-        self.ticker.start_poller(1, self.ticker.tick, times=0)
-        self.assertEqual(self.ticker.current_pollers, [])
-        self.bot.advance(1)
-        self.assertEqual(self.ticker.ticks, [])
-        self.assertEqual(self.ticker.current_pollers, [])
-
-    def test_what_is_polled_can_be_asked(self) -> None:
-        """A plugin sees its pollers, with their arguments, and a timer for each."""
-        self.ticker.start_poller(1, self.ticker.tick, args=("a",))
-        self.assertEqual(self.ticker.current_pollers, [(self.ticker.tick, ("a",), {})])
-        self.assertEqual(len(self.ticker.current_timers), 1)
-
-    def test_stopped_with_the_same_arguments(self) -> None:
-        """Only the poller with the same method and arguments stops; an unknown one is an error."""
-        self.ticker.start_poller(1, self.ticker.tick, args=("a",))
-        self.ticker.start_poller(1, self.ticker.tick, args=("b",))
-        self.ticker.stop_poller(self.ticker.tick, args=("a",))
-        self.bot.advance(1)
-        self.assertEqual(self.ticker.ticks, ["b"])
-        self.assertRaises(ValueError, self.ticker.stop_poller, self.ticker.tick)
-
-    def test_all_stop_without_a_method(self) -> None:
-        """`stop_poller()` stops every poller of the plugin."""
-        self.ticker.start_poller(1, self.ticker.tick)
-        self.ticker.start_poller(1, self.ticker.fails)
-        self.ticker.stop_poller()
-        self.bot.advance(1)
-        self.assertEqual(self.ticker.ticks, [])
-
-    def test_quick_stop_and_start(self) -> None:
-        """Started again at once there is one poller, not two."""
-        self.ticker.start_poller(1, self.ticker.tick)
-        self.ticker.stop_poller(self.ticker.tick)
-        self.ticker.start_poller(1, self.ticker.tick)
-        self.bot.advance(1)
-        self.assertEqual(self.ticker.ticks, ["tick"])
-
-    def test_errors_are_logged_and_polling_goes_on(self) -> None:
-        """A poller that raises is called again, and the log names plugin and method."""
-        self.ticker.start_poller(1, self.ticker.fails)
-        self.bot.advance(1)
-        self.bot.advance(1)
-        self.assertEqual(self.ticker.ticks, ["failed", "failed"])
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
-        self.assertIn("Ticker: the poller fails failed; it goes on", "\n".join(self.bot.log))
-
     def test_arguments_that_are_not_a_tuple(self) -> None:
         """`args=(90)` starts the poller; each tick fails and is logged, until the same arguments stop it."""
         for arguments in ({"args": 90}, {"kwargs": 5}, {"args": (1, 2, 3)}, {"kwargs": {"unknown": 1}}):
@@ -124,21 +65,6 @@ class PollerTests(PluginTestCase):
                 self.ticker.stop_poller(self.ticker.tick, **arguments)
                 self.assertEqual(self.ticker.current_pollers, [])
         self.assertEqual(self.ticker.ticks, [])
-
-    def test_odd_arguments_are_those_of_the_call(self) -> None:
-        """Whatever can be unpacked is: a string, a list as it is at the tick, a generator once."""
-        grows = ["list"]
-        words = ("generator" for _ in range(1))
-        for args in ("s", grows, words, {"dict": 1}, 0):
-            self.ticker.start_poller(1, self.ticker.tick, args=args)
-        grows[0] = "changed"
-        self.bot.advance(1)
-        self.assertEqual(self.ticker.ticks, ["s", "changed", "generator", "dict", "tick"])
-        self.bot.advance(1)
-        self.assertEqual(self.ticker.ticks[5:], ["s", "changed", "tick", "dict", "tick"])
-        self.ticker.stop_poller(self.ticker.tick, args=("changed",))
-        self.ticker.stop_poller(self.ticker.tick, args=words)
-        self.assertEqual(len(self.ticker.current_pollers), 3)
 
     def test_odd_intervals_and_times(self) -> None:
         """What isn't a number doesn't keep the plugin from being activated; the log says what is wrong."""
@@ -196,13 +122,6 @@ class PollerTests(PluginTestCase):
         self.assertNotIn("has not returned", "\n".join(self.bot.log))
         assert self.ticker.slow is not None
         self.ticker.slow.callback(None)
-
-    def test_deactivation_ends_pollers(self) -> None:
-        """A plugin that isn't active doesn't poll."""
-        self.ticker.start_poller(1, self.ticker.tick)
-        self.command("!plugin deactivate Ticker")
-        self.bot.advance(1)
-        self.assertEqual(self.ticker.ticks, [])
 
 
 HANGING = """

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.store_mixin import StoreMixin, StoreNotOpenError
+from errklein.plugins.store_mixin import StoreMixin
 from errklein.storage import MemoryStorage, StorageError
 from tests.compat.storages.test_third_party import ShakyPlugin
 from tests.storage.test_pickling import PluginCase
@@ -16,19 +14,6 @@ from tests.storage.test_pickling import PluginCase
 
 class Greeter(StoreMixin):
     """Stands for a plugin."""
-
-
-USES: list[Callable[[Greeter], object]] = [
-    lambda plugin: plugin["key"],
-    lambda plugin: plugin.__setitem__("key", 1),
-    lambda plugin: plugin.__delitem__("key"),
-    lambda plugin: plugin.get("key", "default"),
-    lambda plugin: "key" in plugin,
-    lambda plugin: list(plugin),
-    lambda plugin: len(plugin),
-    lambda plugin: plugin.clear(),
-    lambda plugin: plugin.mutable("key").__enter__(),
-]
 
 
 def opened(storage: MemoryStorage | None = None) -> Greeter:
@@ -79,30 +64,6 @@ class SQLiteTests(PluginCase):
 
 
 class LifeTests(SynchronousTestCase):
-    def test_open_and_close(self) -> None:
-        """The plugin can tell whether its storage is open; values are there again when it is opened again."""
-        storage = MemoryStorage()
-        plugin = Greeter()
-        self.assertFalse(plugin.is_open_storage())
-        plugin.open_storage(storage, "Greeter")
-        self.assertTrue(plugin.is_open_storage())
-        self.assertEqual(plugin.namespace, "Greeter")
-        plugin["key"] = "value"
-        plugin.close_storage()
-        self.assertFalse(plugin.is_open_storage())
-        plugin.open_storage(storage, "Greeter")
-        self.assertEqual(plugin["key"], "value")
-
-    def test_not_open(self) -> None:
-        """Without a storage every access raises what names the plugin, and is an AttributeError too, as in errbot."""
-        closed = opened()
-        closed.close_storage()
-        for plugin in (Greeter(), closed):
-            for use in USES:
-                error = self.assertRaises(StoreNotOpenError, use, plugin)
-                self.assertIsInstance(error, AttributeError)
-                self.assertIn("Greeter", str(error))
-
     def test_failing_storage(self) -> None:
         """A storage that can't be opened leaves the plugin closed."""
         storage = MemoryStorage()

@@ -11,7 +11,6 @@ from errklein import BotPlugin
 from errklein.chat import Card, Message
 from errklein.plugins.templates import broken_templates
 from errklein.testing import PluginTestCase, TestBot
-from errklein.text import templating
 from errklein.text.templating import BrokenTemplate
 from tests.plugin_files import PluginFilesTestCase
 
@@ -37,23 +36,12 @@ class TemplateTests(PluginFilesTestCase):
         self.addCleanup(self.bot.stop)
         self.bot.start()
 
-    def test_sent(self) -> None:
-        """Values are filled in, and shown as they are."""
-        self.assertEqual("Hello <Bob> & co", self.bot.command("!greet <Bob> & co"))
-
     def test_reloaded(self) -> None:
         """A reload takes the template's new text."""
         self.bot.command("!greet x")
         self.write("greeter/templates/hello.md", "Bye {{ who }}")
         self.bot.command("!plugin reload Greeter")
         self.assertEqual("Bye x", self.bot.command("!greet x"))
-
-    def test_deactivated(self) -> None:
-        """Its templates go with the plugin, and come back."""
-        self.bot.command("!plugin deactivate Greeter")
-        self.assertNotIn("Greeter", templating.plugin_templates)
-        self.bot.command("!plugin activate Greeter")
-        self.assertEqual("Hello x", self.bot.command("!greet x"))
 
     def test_broken(self) -> None:
         """A broken template makes one line that says where, and the plugin's other commands work."""
@@ -78,24 +66,6 @@ class CardTests(PluginTestCase):
         super().setUp()
         self.dealer: Dealer = self.bot.plugin("Dealer")
         self.alice = self.dealer.build_identifier("@alice")
-
-    def test_as_text(self) -> None:
-        """On a network without cards it is sent as text, to whom it is for."""
-        self.dealer.send_card("body", to=self.alice, title="T", fields=(("a", "1"),))
-        self.assertEqual(["T\n\n body\n┏━━━┓\n┃ a ┃\n┡━━━┩\n│ 1 │\n└───┘"], self.bot.sent_to("@alice"))
-
-    def test_in_reply(self) -> None:
-        """Without an addressee it goes to whoever asked, from whom was asked."""
-        asked = Message("?", frm=self.alice, to=self.dealer.bot_identifier)
-        self.dealer.send_card("body", in_reply_to=asked)
-        self.assertEqual(["body"], self.bot.sent_to("@alice"))
-        self.assertIs(asked, self.bot.backend.sent[-1].message.parent)
-
-    def test_to_nobody(self) -> None:
-        """It has to go somewhere, and to an identifier."""
-        self.assertRaises(ValueError, self.dealer.send_card, "body")
-        nobody: Any = "@alice"
-        self.assertRaises(ValueError, self.dealer.send_card, "body", to=nobody)
 
     def test_network_with_cards(self) -> None:
         """A network that has cards gets the card itself."""
