@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, Reaction, Stream, on_reactor
 from errklein.backends.test import TestPerson
-from errklein.chat import REACTION_ADDED, Message
+from errklein.chat import Message
 from errklein.testing import TestBot
 
 
@@ -131,15 +131,6 @@ class IncomingTests(StreamsCase):
 class OutgoingTests(StreamsCase):
     """What plugins send."""
 
-    def test_sent(self) -> None:
-        """A plugin sends a file to somebody."""
-        bot = self.bot(Plain)
-        bot.plugin("Plain").send_stream_request(
-            bot.bot.build_identifier("alice"), io.BytesIO(b"bytes"), name="a.txt", size=5, stream_type="text/plain"
-        )
-        self.assertEqual(bot.backend.pop_message(timeout=0), b"bytes")
-        bot.stop()
-
     def test_no_streams(self) -> None:
         """A network that carries no files says so in one line."""
         bot = TestBot([Plain], networks={"here": {}})
@@ -164,14 +155,6 @@ class Wordless:
 class ReactionTests(StreamsCase):
     """Thumbs up."""
 
-    def test_told(self) -> None:
-        """A plugin gets the reactions that the network tells of."""
-        bot = self.bot(Taker, Plain)
-        reaction = Reaction(TestPerson("alice"), action=REACTION_ADDED, reaction_name="tada")
-        bot.bot.reaction_changed(bot.backend, reaction)
-        self.assertEqual(bot.plugin("Taker").got, [reaction])
-        bot.stop()
-
     def test_put_and_taken_away(self) -> None:
         """A plugin reacts to a message, and takes it back; by the bot's own method too, as in errbot."""
         bot = self.bot(Plain)
@@ -185,35 +168,4 @@ class ReactionTests(StreamsCase):
         bot.plugin("Plain").remove_reaction(message, "tada")
         bot.bot.add_reaction(message, "thumbsup")
         self.assertEqual(calls, [("added", "hi", "tada"), ("removed", "hi", "tada"), ("added", "hi", "thumbsup")])
-        bot.stop()
-
-
-class RoomTests(StreamsCase):
-    """Who came and went, and why."""
-
-    def test_who(self) -> None:
-        """Whoever joined or left is the bot if nobody else is named; who invited or threw out is told if known."""
-
-        class Watching(BotPlugin):
-            def activate(self) -> None:
-                self.seen: list[Any] = []
-                super().activate()
-
-            def callback_room_joined(self, room: Any, identifier: Any = None, invited_by: Any = None) -> None:
-                self.seen.append(("joined", str(room), str(identifier), invited_by and str(invited_by)))
-
-            def callback_room_left(self, room: Any, identifier: Any = None, kicked_by: Any = None) -> None:
-                self.seen.append(("left", str(room), str(identifier), kicked_by and str(kicked_by)))
-
-        bot = self.bot(Watching)
-        room, alice, bob = bot.backend.query_room("#ops"), TestPerson("alice"), TestPerson("bob")
-        seen = bot.plugin("Watching").seen
-        seen.clear()
-        bot.bot.room_joined(bot.backend, room)
-        bot.bot.room_joined(bot.backend, room, alice, bob)
-        bot.bot.room_left(bot.backend, room, alice, kicked_by=bob)
-        self.assertEqual(
-            seen,
-            [("joined", "#ops", "err", None), ("joined", "#ops", "alice", "bob"), ("left", "#ops", "alice", "bob")],
-        )
         bot.stop()

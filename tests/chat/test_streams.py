@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import TestPerson
 from errklein.chat.streams import (
-    DEFAULT_REASON,
     STREAM_ERROR,
     STREAM_REJECTED,
     STREAM_SUCCESSFULLY_TRANSFERED,
@@ -34,37 +33,6 @@ def stream(data: bytes = b"bytes") -> Stream:
 
 class StreamTests(SynchronousTestCase):
     """What a plugin sees of a stream."""
-
-    def test_what_it_is(self) -> None:
-        """A stream tells what is offered by whom, and is read as any file."""
-        offered = stream()
-        self.assertEqual(
-            (str(offered.identifier), offered.name, offered.size, offered.stream_type),
-            ("alice", "a.txt", 5, "text/plain"),
-        )
-        self.assertEqual((offered.status, offered.transfered, offered.reason), ("pending", 0, DEFAULT_REASON))
-        self.assertEqual(offered.read(), b"bytes")
-
-    def test_least(self) -> None:
-        """Name, size and type needn't be known."""
-        bare = Stream(TestPerson("alice"), io.BytesIO(b""))
-        self.assertEqual((bare.name, bare.size, bare.stream_type), (None, None, None))
-
-    def test_acknowledged(self) -> None:
-        """How much has arrived is what was said last."""
-        offered = stream()
-        offered.ack_data(3)
-        offered.ack_data(4)
-        self.assertEqual(offered.transfered, 4)
-
-    def test_clone(self) -> None:
-        """A clone is the same stream at its beginning, with other bytes."""
-        offered = stream()
-        offered.accept()
-        offered.ack_data(2)
-        clone = offered.clone(io.BytesIO(b"others"))
-        self.assertEqual((clone.name, clone.size, clone.status, clone.transfered), ("a.txt", 5, "pending", 0))
-        self.assertEqual(clone.read(), b"others")
 
     def test_reason(self) -> None:
         """Why a transfer has ended can be asked."""

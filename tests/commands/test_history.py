@@ -5,24 +5,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.commands import history
-from errklein.commands.history import KEPT, History, Sender, recall_position
+from errklein.commands.history import History, Sender, recall_position
 
 
 class HistoryTests(SynchronousTestCase):
     """What a person has commanded."""
-
-    def test_the_latest_are_kept(self) -> None:
-        """So many are kept, the latest last; what is given again moves to the end."""
-        given_lately = History()
-        for number in range(KEPT + 2):
-            given_lately.remember(Sender("bob"), "echo", str(number))
-        given_lately.remember(Sender("bob"), "echo", "5")
-        self.assertEqual(len(given_lately["bob"]), KEPT)
-        self.assertEqual([args for _, args in given_lately["bob"]][-2:], ["11", "5"])
-        self.assertEqual(given_lately.recall(Sender("bob"), 2), ("echo", "11"))
-        self.assertIsNone(given_lately.recall(Sender("bob"), KEPT + 1))
-        self.assertIsNone(given_lately.recall(Sender("bob"), 0))
-        self.assertIsNone(given_lately.recall(Sender("alice"), 1))
 
     def test_somebody_else_of_that_name(self) -> None:
         """Who has somebody's name, but isn't known to access rules as that one, has another history."""

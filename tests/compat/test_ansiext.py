@@ -7,10 +7,7 @@ from markdown.extensions.extra import ExtraExtension
 from markdown.preprocessors import Preprocessor
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.errbot import rendering
-from errklein.compat.errbot.rendering import ansi, imtext, md, md_escape, text, xhtml
 from errklein.compat.errbot.rendering.ansiext import (
-    ANSI_CHRS,
     IMTEXT_CHRS,
     NSC,
     TEXT_CHRS,
@@ -19,7 +16,6 @@ from errklein.compat.errbot.rendering.ansiext import (
     CharacterTable,
     enable_format,
 )
-from errklein.compat.errbot.rendering.xhtmlim import unescape
 
 TABLE = "| a | b |\n|---|---|\n| 1 | 2 |"
 
@@ -27,24 +23,6 @@ TABLE = "| a | b |\n|---|---|\n| 1 | 2 |"
 def converter(name: str) -> Markdown:
     """A parser as backends make it."""
     return Markdown(output_format=name, extensions=[ExtraExtension(), AnsiExtension()])
-
-
-class ConverterTests(SynchronousTestCase):
-    """`errbot.rendering`."""
-
-    def test_converters(self) -> None:
-        """Each has a method `convert`."""
-        shown = [make().convert("**x**{: color='red' }") for make in (text, imtext, md, xhtml)]
-        self.assertEqual(["x", "*x*", "**x**", '<p><strong color="red">x</strong></p>'], shown)
-        self.assertIn("\x1b[", ansi().convert("**x**"))
-        self.assertEqual("\\*x\\*", md_escape("*x*"))
-        self.assertEqual("é &lt;", unescape("&eacute; &lt;"))
-        self.assertIs(text, rendering.text)
-
-    def test_ansi_ends_with_a_reset(self) -> None:
-        """What `ansi()` converts can't colour what follows on the terminal; nothing stays nothing."""
-        self.assertEqual("\x1b[1mx\x1b[22m\x1b[0m", ansi().convert("**x**"))
-        self.assertEqual(["x\x1b[0m", "", ""], [ansi().convert(markdown) for markdown in ("x", "", "\n")])
 
 
 class FormatTests(SynchronousTestCase):
@@ -89,11 +67,6 @@ class FormatTests(SynchronousTestCase):
         parser.preprocessors.register(Links(parser), "LinkPreProcessor", 30)
         parser.stripTopLevelTags = False
         self.assertEqual("• <http://h|l> *x*", parser.convert("- [l](http://h) **x**"))
-
-    def test_ansi(self) -> None:
-        """A terminal's characters end with a reset."""
-        enable_format("ansi2", ANSI_CHRS)
-        self.assertEqual("\x1b[1mx\x1b[22m\x1b[0m", converter("ansi2").convert("**x**"))
 
     def test_too_much(self) -> None:
         """What Markdown would take long over is left as it is."""

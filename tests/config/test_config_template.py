@@ -6,10 +6,8 @@ import pkgutil
 import re
 import sys
 from importlib import import_module
-from importlib.machinery import SourceFileLoader
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -35,23 +33,6 @@ class ImportTests(SynchronousTestCase):
         self.enterContext(mock.patch.dict(sys.modules))
         compat.stand_in_for("errbot")
         self.errbot = import_module("errbot")
-
-    def test_beside_the_package(self) -> None:
-        """It lies beside `errbot.__file__`, which is a file, and can be executed from there."""
-        self.assertTrue(Path(self.errbot.__file__ or "").is_file())
-        path = Path(self.errbot.__file__ or "").parent / "config-template.py"
-        module = ModuleType("made_of_it")
-        SourceFileLoader("made_of_it", str(path)).exec_module(module)
-        self.assertEqual(module.BOT_ADMINS, ("@admin",))
-
-    def test_imported(self) -> None:
-        """It is imported by name, and anew after it was taken out of sys.modules: changes are for one test."""
-        __import__("errbot.config-template")
-        first: Any = sys.modules["errbot.config-template"]
-        first.BOT_DATA_DIR = "changed"
-        self.assertIs(import_module("errbot.config-template"), first)
-        sys.modules.pop("errbot.config-template")
-        self.assertEqual(import_module("errbot.config-template").BOT_DATA_DIR, "/var/lib/errklein")
 
     def test_as_data(self) -> None:
         """importlib.resources and pkgutil read it too."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import sys
-import tempfile
 import threading
 import unittest
 from pathlib import Path
@@ -20,7 +18,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import QUIT_MESSAGE, STZ_MSG, STZ_PRE, TestPerson, TestRoom
-from errklein.chat import Message, Presence
+from errklein.chat import Presence
 from errklein.config import ConfigError
 from errklein.logs import Bridge
 from errklein.running.reactor_thread import WaitTimeout, reactor_thread
@@ -48,17 +46,6 @@ class Started(SynchronousTestCase):
 
 class TalkingTests(Started):
     """What is said to the bot, and what it says."""
-
-    def test_push_and_pop(self) -> None:
-        """What is pushed is answered; answers are popped in their order, as readers see them."""
-        self.testbot.push_message("!several")
-        self.assertEqual(["one", "two"], [self.testbot.pop_message(), self.testbot.pop_message()])
-        self.assertEqual("Hello you", self.testbot.exec_command("!greet **you**"))
-
-    def test_nothing_to_pop(self) -> None:
-        """If nothing comes the queue says that it is empty, after the time-out or at once."""
-        self.assertRaises(Empty, self.testbot.pop_message, timeout=0.01)
-        self.assertRaises(Empty, self.testbot.pop_message, block=False)
 
     def test_waited_out(self) -> None:
         """A time-out that the test gives is waited out: some tests measure time with a message that doesn't come."""
@@ -115,15 +102,6 @@ class TalkingTests(Started):
         queue.put((STZ_PRE, Presence(TestPerson("bob"), status="away")))
         self.assertEqual("bob is away", self.testbot.pop_message())
 
-    def test_zapped(self) -> None:
-        """What was said and not popped can be forgotten."""
-        self.testbot.push_message("!several")
-        self.testbot.pop_message()
-        self.testbot.pop_message()
-        self.testbot.bot.send(self.testbot.bot.sender, "more")
-        self.testbot.zap_queues()
-        self.assertTrue(self.testbot.bot.outgoing_message_queue.empty())
-
     def test_many_in_a_row(self) -> None:
         """Nothing is lost and nobody waits in vain when a lot is said at once."""
         for number in range(50):
@@ -131,51 +109,9 @@ class TalkingTests(Started):
         said = {self.testbot.pop_message() for _ in range(50)}
         self.assertEqual({f"Hello {number}" for number in range(50)}, said)
 
-    def test_streams(self) -> None:
-        """What is sent as a stream is in the queue as bytes."""
-        self.testbot.bot.test_backend.send_stream_request(TestPerson("bob"), io.BytesIO(b"content"))
-        self.assertEqual(b"content", self.testbot.pop_message())
-
-    def test_mocks(self) -> None:
-        """Attributes of a plugin's instance are replaced; what isn't there is said."""
-        self.testbot.inject_mocks("Greeter", {"polite": True})
-        self.testbot.assertInCommand("!greet you", "how do you do")
-        self.assertRaises(ValueError, self.testbot.inject_mocks, "Greeter", {"nonesuch": 1})
-        failed = self.assertRaises(Exception, self.testbot.inject_mocks, "Nonesuch", {})  # noqa: B017  as on errbot
-        self.assertIn("Nonesuch", str(failed))
-
 
 class NetworkTests(Started):
     """The network is as errbot's for tests."""
-
-    def test_names(self) -> None:
-        """The bot is Err; the first admin speaks, unless another is named; a mention is of a bare name."""
-        bot = self.testbot.bot
-        self.assertEqual(("Err", "gbin@localhost", "test"), (str(bot.bot_identifier), str(bot.sender), bot.mode))
-        self.assertEqual("mentioned: bob", self.testbot.exec_command("hey @bob"))
-        bot.sender = TestPerson("somebody")
-        self.assertEqual("None somebody", self.testbot.exec_command("!heard"))
-
-    def test_made_up(self) -> None:
-        """A test may make up a message, and whatever else networks tell."""
-        bot = self.testbot.bot
-        bot.callback_message(Message("!greet you", frm=bot.sender, to=bot.bot_identifier))
-        self.assertEqual("Hello you", self.testbot.pop_message())
-        bot.callback_presence(Presence(TestPerson("bob"), status="away"))
-        self.assertEqual("bob is away", self.testbot.pop_message())
-        bot.callback_mention(Message("hey", frm=bot.sender), [TestPerson("ann")])
-        self.assertEqual("mentioned: ann", self.testbot.pop_message())
-        seen: list[Any] = []
-        joined, left, topic = (lambda *told, event=event: seen.append((event, *map(str, told))) for event in "jlt")
-        self.testbot.inject_mocks(
-            "Greeter", {"callback_room_joined": joined, "callback_room_left": left, "callback_room_topic": topic}
-        )
-        room = bot.query_room("cellar")
-        bot.callback_room_joined(room)
-        bot.callback_room_left(room, TestPerson("ann"), TestPerson("bob"))
-        bot.callback_room_topic(room)
-        self.assertRaises(Empty, self.testbot.pop_message)
-        self.assertEqual([("j", "cellar", "Err", "None"), ("l", "cellar", "ann", "bob"), ("t", "cellar")], sorted(seen))
 
     def test_rooms(self) -> None:
         """The bot is in its room; rooms are there when they are asked for, and all of one name are one."""
@@ -260,19 +196,6 @@ class LifeTests(SynchronousTestCase):
             self.patch(greetings, "greeting", lambda name: "patched")
             self.assertEqual("patched", testbot.exec_command("!greet you"))
             testbot.stop()
-
-    def test_broken_plugin(self) -> None:
-        """A plugin that can't be loaded leaves the bot to the others."""
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        (directory / "broken.plug").write_text("[Core]\nName = Broken\nModule = broken\n")
-        (directory / "broken.py").write_text("import nonesuch\n")
-        testbot = BlockingTestBot(extra_plugin_dir=str(directory.resolve()), loglevel=logging.CRITICAL)
-        testbot.start()
-        self.addCleanup(testbot.stop)
-        self.assertEqual("x", testbot.exec_command("!echo x"))
-        self.assertTrue(testbot.bot.outgoing_message_queue.empty())
-        self.flushLoggedErrors()
 
     def test_quit_message(self) -> None:
         """The message that ends errbot's bot for tests gets no answer, and ends no other test's bot."""
@@ -362,28 +285,6 @@ class FullStackTests(SynchronousTestCase):
 
         result = self.run_one(Talks)
         self.assertEqual((2, 1, 0), (result.testsRun, len(result.failures), len(result.errors)), result.errors)
-
-    def test_default_directory(self) -> None:
-        """Plugins are looked for two levels above the current directory."""
-
-        class Here(FullStackTest):
-            def test_directory(self) -> None:
-                """Tells where plugins are looked for."""
-                found.append(self.bot_config.BOT_EXTRA_PLUGIN_DIR)
-
-        found: list[str] = []
-        with tempfile.TemporaryDirectory() as above:
-            below = Path(above).resolve() / "one" / "two"
-            below.mkdir(parents=True)
-            before = Path.cwd()
-            import os
-
-            os.chdir(below)
-            self.addCleanup(os.chdir, before)
-            result = self.run_one(Here)
-            os.chdir(before)
-        self.assertEqual([], result.errors)
-        self.assertEqual([str(Path(above).resolve())], found)
 
 
 class ReactorThreadTests(SynchronousTestCase):

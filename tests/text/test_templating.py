@@ -10,7 +10,7 @@ from jinja2 import TemplateError, TemplateNotFound
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.chat import Card
-from errklein.text import templating, to_plain, to_xhtml
+from errklein.text import templating, to_ansi, to_plain, to_xhtml
 from errklein.text.templating import BrokenTemplate, add_templates, remove_templates, render
 
 
@@ -209,6 +209,22 @@ class CardTests(SynchronousTestCase):
     def test_only_the_link(self) -> None:
         """Without a title the address is shown for it."""
         self.assertEqual("http://x/ (http://x/)", self.shown(link="http://x/"))
+
+    def test_missing_parts(self) -> None:
+        """What a card doesn't have takes no room."""
+        self.assertEqual("text", self.shown(body="text"))
+        self.assertEqual("T", self.shown(title="T"))
+        self.assertEqual("http://h/t.png", self.shown(thumbnail="http://h/t.png"))
+        self.assertEqual("", self.shown(fields=None))
+
+    def test_title_is_one_line(self) -> None:
+        """A title can't end the heading."""
+        self.assertEqual("a b", self.shown(title="a\nb"))
+
+    def test_color(self) -> None:
+        """On a terminal the title has the card's colours, if it is one that there is."""
+        self.assertIn("41", to_ansi(self.card(title="T", color="red")))
+        self.assertEqual("\x1b[1;30mT\x1b[22;39m", to_ansi(self.card(title="T", color="#123456")))
 
 
 class TroubleTests(TemplatesTestCase):

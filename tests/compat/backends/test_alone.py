@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import bootstrap
 from errklein.backends.test import TestOccupant, TestPerson, TestRoom
-from errklein.chat import ONLINE, Card, Message, Presence
+from errklein.chat import ONLINE, Message, Presence
 from errklein.compat.backends.errbot import ErrBot, for_a_bot
 from errklein.storage import MemoryStorage
 
@@ -75,11 +75,6 @@ class AloneCase(SynchronousTestCase):
 class SendingTests(AloneCase):
     """What such a backend sends goes to its own `send_message`, at once."""
 
-    def test_send_message(self) -> None:
-        """A message is sent as the backend sends it."""
-        self.backend.send_message(self.message)
-        self.assertEqual(self.sent(), [("bot", "hello")])
-
     def test_send(self) -> None:
         """A text is sent to an identifier, from the bot; in a room the name of who is answered may be in front."""
         self.backend.send(self.alice, "text")
@@ -91,30 +86,12 @@ class SendingTests(AloneCase):
         self.assertEqual(self.sent(), [("alice", "text"), ("room", "carol: text")])
         self.assertRaises(ValueError, self.backend.send, "alice", "text")
 
-    def test_reply(self) -> None:
-        """A reply is the backend's own."""
-        self.backend.send_simple_reply(self.message, "reply", threaded=True)
-        self.assertIs(self.backend.sent[0].parent, self.message)
-        self.assertEqual(self.sent(), [("alice", "reply")])
-
     def test_long_messages(self) -> None:
         """They are cut at the backend's limit."""
         self.backend.set_message_size_limit(20)
         self.backend.send(self.alice, "many words in one row that are too long")
         self.assertGreater(len(self.backend.sent), 1)
         self.assertTrue(all(len(message.body) <= 20 and message.partial for message in self.backend.sent))
-
-    def test_templates_cards_and_warnings(self) -> None:
-        """Templates are filled in, cards are texts, warnings go to each administrator."""
-        card = Card("a body", to=self.alice, title="A title")
-        self.backend.send_card(card)
-        self.backend.send_templated(self.alice, "card", {"card": card})
-        (_, text), (_, again) = self.sent()
-        self.assertIn("A title", text)
-        self.assertEqual(text, again)
-        self.assertEqual(self.backend.process_template("card", {"card": card}), text)
-        self.backend.warn_admins("careful")
-        self.assertEqual(self.sent(), [("admin", "careful"), ("root", "careful")])
 
 
 class CallbackTests(AloneCase):
