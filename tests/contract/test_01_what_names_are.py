@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import configparser
-import dataclasses
 import importlib
 import io
 import logging
 import tempfile
 import threading
-import time
 import unittest
 from pathlib import Path
 from typing import Any
@@ -59,15 +56,6 @@ class ClassesTests(unittest.TestCase):
 
 class FunctionsTests(unittest.TestCase):
     """What functions return."""
-
-    def test_structure(self) -> None:
-        """`recurse_check_structure` is silent about what is built as the sample, and refuses the rest."""
-        from errbot import ValidationException
-        from errbot.botplugin import recurse_check_structure
-
-        self.assertIsNone(recurse_check_structure({"a": 1, "b": ["x"]}, {"a": 2, "b": ["y", "z"]}))
-        with self.assertRaises(ValidationException):
-            recurse_check_structure({"a": 1}, {"a": "text"})
 
     def test_access(self) -> None:
         """What the filter of access rules works with."""
@@ -154,40 +142,6 @@ class FunctionsTests(unittest.TestCase):
         for name in ("ansi", "text", "imtext", "xhtml", "md"):
             self.assertIn("word", getattr(rendering, name)().convert("word"))
 
-    def test_rate(self) -> None:
-        """`rate_limited` lets calls through, but not too many of them."""
-        from errbot.utils import rate_limited
-
-        began = time.monotonic()
-        calls = []
-
-        @rate_limited(0.01)
-        def call(number: int) -> int:
-            calls.append(time.monotonic())
-            return number
-
-        self.assertEqual([call(number) for number in range(3)], [0, 1, 2])
-        self.assertGreaterEqual(calls[2] - began, 0.019)
-
-    def test_deprecated(self) -> None:
-        """`deprecated` has the new function called."""
-        from errbot.utils import deprecated
-
-        def new() -> str:
-            return "new"
-
-        @deprecated(new)
-        def old() -> str:
-            return "old"
-
-        self.assertEqual(old(), "new")
-
-    def test_entry_points(self) -> None:
-        """A group that nobody offers anything in has no directories."""
-        from errbot.utils import entry_point_plugins
-
-        self.assertEqual(list(entry_point_plugins("a.group.that.nobody.has")), [])
-
     def test_tee(self) -> None:
         """`Tee` gives every client a stream of its own, with all that comes in; `start` does it in a thread."""
         from errbot.backends.base import Stream
@@ -225,44 +179,6 @@ class FunctionsTests(unittest.TestCase):
             make_ssl_certificate(str(key), str(certificate))
             self.assertIn("PRIVATE KEY", key.read_text())
             self.assertIn("BEGIN CERTIFICATE", certificate.read_text())
-
-
-class PluginInfoTests(unittest.TestCase):
-    """`PluginInfo`, which reads .plug files."""
-
-    text = "[Core]\nName = Some\nModule = some\nDependsOn = Other, More\n[Documentation]\nDescription = Does.\n"
-
-    def test_parse(self) -> None:
-        """From a parsed file."""
-        from errbot.plugin_info import PluginInfo
-
-        parser = configparser.ConfigParser()
-        parser.read_string(self.text)
-        info = PluginInfo.parse(parser)
-        self.assertTrue(dataclasses.is_dataclass(PluginInfo))
-        self.assertEqual((info.name, info.module, info.doc, info.core), ("Some", "some", "Does.", False))
-        self.assertEqual(list(info.dependencies), ["Other", "More"])
-
-    def test_load_file(self) -> None:
-        """From an open file, and where it is."""
-        from errbot.plugin_info import PluginInfo
-
-        info = PluginInfo.load_file(io.StringIO(self.text), Path("/somewhere/some.plug"))
-        self.assertEqual((info.name, info.location), ("Some", Path("/somewhere/some.plug")))
-
-    def test_load_classes(self) -> None:
-        """From a path; its classes can be loaded."""
-        from errbot.plugin_info import PluginInfo
-
-        class Base:
-            pass
-
-        with tempfile.TemporaryDirectory() as directory:
-            Path(directory, "some.plug").write_text(self.text)
-            Path(directory, "some.py").write_text("class Some:\n    pass\n\nclass Derived(dict):\n    pass\n")
-            info = PluginInfo.load(Path(directory, "some.plug"))
-            found = info.load_plugin_classes("contract_base", dict)
-        self.assertEqual([cls.__name__ for _, cls in found], ["Derived"])
 
 
 OLD_NAMES = (

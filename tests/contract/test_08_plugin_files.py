@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import tempfile
 import textwrap
 import unittest
 from configparser import ConfigParser
@@ -505,13 +507,20 @@ class PluginInfoTests(unittest.TestCase):
         self.assertEqual(len(set(versions)), len(ascending))
         self.assertEqual(self.parsed("[Errbot]\nMax = 1.2.3\n").errbot_maxversion, versions[5])
 
-    def test_loaded(self) -> None:
-        """From a path."""
-        import tempfile
+    def test_load_file(self) -> None:
+        """From an open file, and where it is."""
+        from errbot.plugin_info import PluginInfo
 
+        info = PluginInfo.load_file(io.StringIO(self.text), Path("/somewhere/tried.plug"))
+        self.assertEqual((info.name, info.location), ("Tried", Path("/somewhere/tried.plug")))
+
+    def test_load_classes(self) -> None:
+        """From a path; its classes can be loaded."""
         from errbot.plugin_info import PluginInfo
 
         with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / "tried.plug"
-            path.write_text(self.text)
-            self.assertEqual(PluginInfo.load(path).name, "Tried")
+            Path(directory, "tried.plug").write_text(self.text)
+            Path(directory, "tried.py").write_text("class Tried:\n    pass\n\nclass Derived(dict):\n    pass\n")
+            info = PluginInfo.load(Path(directory, "tried.plug"))
+            found = info.load_plugin_classes("contract_base", dict)
+        self.assertEqual([cls.__name__ for _, cls in found], ["Derived"])
