@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import queue
-import shutil
-import tempfile
-import textwrap
-import threading
-import types
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from tests.contract.kit import ContractTest
-from tests.contract.kit import TestCase as Case
+from tests.contract.network import PEOPLE, NetworkCase
 from tests.contract.test_03_prefixes import PLUGIN as COMMANDS
 
-BACKEND = """
-    import queue
-    from errbot.backends.base import ONLINE, Message, Person, Room, RoomOccupant
-    from errbot.core import ErrBot
-
-    HEARD = queue.Queue()
-    SAID = queue.Queue()
+BACKEND = (
+    PEOPLE
+    + """
     BUILT = queue.Queue()
-
-
-    class Somebody(Person):
-        def __init__(self, name):
-            self.name = name
-
-        person = client = nick = aclattr = fullname = property(lambda self: self.name)
-
-        def __eq__(self, other):
-            return isinstance(other, Somebody) and self.name == other.name
-
-        def __hash__(self):
-            return hash(self.name)
-
-        __str__ = lambda self: self.name
 
 
     class Place(Room):
@@ -116,6 +89,7 @@ BACKEND = """
             super().prefix_groupchat_reply(message, identifier)
             message.body = f"@{identifier.nick} {message.body}"
     """
+)
 
 
 PLUGIN = """
@@ -161,57 +135,22 @@ PLUGIN = """
     """
 
 
-class RepliesTest(Case):
+class RepliesTest(NetworkCase):
     """A test with a network that keeps what it is asked to build and to send."""
 
-    config: ClassVar[Mapping[str, Any]] = {}
+    backend = BACKEND
+    plugin = PLUGIN
 
     def setUp(self) -> None:
-        """Start a bot on such a network."""
-        from errbot.bootstrap import setup_bot
-
-        directory = Path(tempfile.mkdtemp(prefix="contract-"))
-        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
-        for name, text in (
-            ("backend/replies.plug", "[Core]\nName = Replies\nModule = replies_backend\n"),
-            ("backend/replies_backend.py", BACKEND),
-            ("plugins/tried.plug", "[Core]\nName = Tried\nModule = tried_replies\n"),
-            ("plugins/tried_replies.py", PLUGIN),
-        ):
-            path = directory / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(textwrap.dedent(text))
-        (directory / "data").mkdir()
-        config: Any = types.ModuleType("config")
-        settings = {
-            "BACKEND": "Replies",
-            "BOT_DATA_DIR": str(directory / "data"),
-            "BOT_EXTRA_PLUGIN_DIR": str(directory / "plugins"),
-            "BOT_EXTRA_BACKEND_DIR": str(directory / "backend"),
-            "BOT_ADMINS": ("admin",),
-            "BOT_IDENTITY": {},
-            "BOT_LOG_FILE": None,
-            "BOT_LOG_LEVEL": logging.CRITICAL,
-            "STORAGE": "Memory",
-        }
-        vars(config).update(settings, **self.config)
-        self.bot = setup_bot("Replies", logging.getLogger("contract"), config)
-        # However the module is called there.
-        module = self.bot.serve_once.__func__.__globals__
-        self.heard: queue.Queue[tuple[str, str, bool] | None] = module["HEARD"]
-        self.said: queue.Queue[tuple[str, str, bool]] = module["SAID"]
-        self.built: queue.Queue[tuple[str, bool, bool]] = module["BUILT"]
-        self.serving = threading.Thread(target=self.bot.serve_forever, daemon=True)
-        self.serving.start()
-        self.addCleanup(self.end)
+        """Have what the network was asked to build."""
+        super().setUp()
+        self.built: queue.Queue[tuple[str, bool, bool]] = self.module["BUILT"]
 
     def end(self) -> None:
-        """Let the network come to its end."""
+        """What plugins raise is logged, and trial takes that for errors of the test."""
         if hasattr(self, "flushLoggedErrors"):
             self.flushLoggedErrors()
-        self.heard.put(None)
-        self.serving.join(10)
-        self.assertFalse(self.serving.is_alive())
+        super().end()
 
     def ask(self, text: str, room: str = "", thread: bool = False) -> tuple[str, str]:
         """To whom the bot replies, and what; said in the room if there is one, in a thread there if asked."""

@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import queue
-import shutil
 import sys
 import tempfile
 import textwrap
-import threading
 import types
 import unittest
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from tests.contract.kit import TestCase as Case
 from tests.contract.kit import decided
+from tests.contract.network import PEOPLE, NetworkCase
 
-BACKEND = """
-    import queue
-    from errbot.backends.base import ONLINE, Message, Person, Presence, Room
-    from errbot.core import ErrBot
-
-    HEARD = queue.Queue()
-    SAID = queue.Queue()
-
-
-    class Somebody(Person):
-        def __init__(self, name):
-            self.name = name
-
-        person = client = nick = aclattr = fullname = property(lambda self: self.name)
-
-        def __eq__(self, other):
-            return isinstance(other, Somebody) and self.name == other.name
-
-        def __hash__(self):
-            return hash(self.name)
-
-        __str__ = lambda self: self.name
-
+BACKEND = (
+    PEOPLE
+    + """
 
     class Place(Room):
         def __init__(self, name):
@@ -107,6 +84,7 @@ BACKEND = """
         def prefix_groupchat_reply(self, message, identifier):
             message.body = f"@{identifier} {message.body}"
     """
+)
 
 PLUGIN = """
     import io
@@ -167,63 +145,17 @@ PLUGIN = """
     """
 
 
-class BackendCase(Case):
-    """A test with a bot on a network that is a subclass of ErrBot, with a blocking serve_once."""
+class BackendCase(NetworkCase):
+    """A test with that network and that plugin."""
 
     backend = BACKEND
-    settings: Mapping[str, Any] = {}
-
-    def place(self, directory: str) -> str | list[str]:
-        """BOT_EXTRA_BACKEND_DIR for a network in that directory."""
-        return directory
-
-    def setUp(self) -> None:
-        """Start a bot on such a network."""
-        from errbot.bootstrap import setup_bot
-
-        directory = Path(tempfile.mkdtemp(prefix="contract-"))
-        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
-        for name, text in (
-            ("backend/contract.plug", "[Core]\nName = Contract\nModule = contract_backend\n"),
-            ("backend/contract_backend.py", self.backend),
-            ("plugins/tried.plug", "[Core]\nName = Tried\nModule = tried_there\n"),
-            ("plugins/tried_there.py", PLUGIN),
-        ):
-            path = directory / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(textwrap.dedent(text))
-        (directory / "data").mkdir()
-        config: Any = types.ModuleType("config")
-        config.BACKEND = "Contract"
-        config.BOT_DATA_DIR = str(directory / "data")
-        config.BOT_EXTRA_PLUGIN_DIR = str(directory / "plugins")
-        config.BOT_EXTRA_BACKEND_DIR = self.place(str(directory / "backend"))
-        config.BOT_ADMINS = ("admin",)
-        config.BOT_IDENTITY = {"username": "me"}
-        config.BOT_LOG_FILE = None
-        config.BOT_LOG_LEVEL = logging.ERROR
-        config.STORAGE = "Memory"
-        for setting, value in self.settings.items():
-            setattr(config, setting, value)
-        self.bot = setup_bot("Contract", logging.getLogger("contract"), config)
-        # However the module is called there.
-        module = self.bot.serve_once.__func__.__globals__
-        self.heard: queue.Queue[str | None] = module["HEARD"]
-        self.said: queue.Queue[tuple[str, str]] = module["SAID"]
-        self.serving = threading.Thread(target=self.bot.serve_forever, daemon=True)
-        self.serving.start()
-        self.addCleanup(self.end)
-
-    def end(self) -> None:
-        """Let the network come to its end."""
-        self.heard.put(None)
-        self.serving.join(10)
-        self.assertFalse(self.serving.is_alive())
+    plugin = PLUGIN
 
     def ask(self, text: str) -> tuple[str, str]:
         """What is said to that, and to whom."""
         self.heard.put(text)
-        return self.said.get(timeout=10)
+        reply: tuple[str, str] = self.said.get(timeout=10)
+        return reply
 
 
 class ThirdPartyBackendTests(BackendCase):
@@ -393,7 +325,7 @@ class RoomsAsPropertyTests(BackendCase):
 class ConfiguredTests(BackendCase):
     """What a network has from the configuration."""
 
-    settings = {
+    config = {
         "CHATROOM_PRESENCE": ("#open", ("#locked", "secret")),
         "CHATROOM_FN": "Talker",
     }
@@ -468,7 +400,7 @@ class ConfiguredLimitTests(BackendCase):
     """A MESSAGE_SIZE_LIMIT that is more than the network takes."""
 
     backend = OverridingTests.backend
-    settings = {"MESSAGE_SIZE_LIMIT": 80}
+    config = {"MESSAGE_SIZE_LIMIT": 80}
 
     def test_limit(self) -> None:
         """The setting wins."""
