@@ -30,6 +30,11 @@ class RoomTests(PluginTestCase):
             self.assertIn(f"Usage: !{usage}", self.command(f"!room {command}"), command)
         self.assertIn("parse your arguments", self.command('!room join "#ops'))
 
+    def test_no_rooms(self) -> None:
+        """A bot that is nowhere says so."""
+        self.command("!room leave #testroom")
+        self.assertEqual(self.command("!room list"), "I'm in no room.")
+
     def test_refusals(self) -> None:
         """What the network can't do is one line."""
         for error, line in (

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from errklein import BotPlugin, Command, arg_botcmd, botcmd
+from errklein import BotPlugin, Command, CommandError, arg_botcmd, botcmd
 from tests.networks import NetworksCase
 
 
@@ -38,6 +38,10 @@ class Deployer(BotPlugin):
 
         yield "plain"
         yield later()
+
+    @botcmd
+    def refuses(self, msg: Any, args: str) -> str:
+        raise CommandError({"name": args}, template="no_such_template")
 
     @botcmd
     def dynamic(self, msg: Any, args: str) -> str:
@@ -132,6 +136,11 @@ class ResultTests(CommandsCase):
     def test_items_that_are_awaited(self) -> None:
         """An item that can be awaited is answered with what it comes to."""
         self.assertEqual(self.say("!awaitable items"), ["plain", "awaited"])
+
+    def test_missing_template_of_a_refusal(self) -> None:
+        """A refusal through a template that isn't there is an error like any other."""
+        self.assertIn("no_such_template", self.say("!refuses bob", frm="alice")[0])
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
 
 
 class DynamicTests(CommandsCase):

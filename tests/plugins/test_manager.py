@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, webhook
 from errklein.testing import PluginTestCase, TestBot
+from errklein.text.masking import MASK, masker
 
 
 class Painter(BotPlugin):
@@ -58,6 +59,21 @@ class LifeTests(PluginTestCase):
         self.command("!plugin config Painter {'colour': 'black'}")
         self.assertEqual(self.post("/colours").status, 200)
         self.flushLoggedErrors(RuntimeError)
+
+    def test_stored_secrets_are_masked_from_the_start(self) -> None:
+        """What a plugin's constructor logs has no secret of the stored configuration, though it isn't configured yet."""
+        logged: list[str] = []
+
+        class Talkative(BotPlugin):
+            def __init__(self, bot: Any, name: str | None = None) -> None:
+                super().__init__(bot, name)
+                logged.append(masker("loaded with s3cret-t0ken"))
+
+        bot = TestBot(plugins=[Talkative])
+        bot.bot.plugin_manager["configs"] = {"Talkative": {"api_token": "s3cret-t0ken"}}
+        bot.start()
+        self.addCleanup(bot.stop)
+        self.assertEqual(logged, [f"loaded with {MASK}"])
 
     def test_storage_serves_handlers_that_outlive_their_plugin(self) -> None:
         """A handler that is still running when its plugin is deactivated can store what it has to."""
