@@ -65,6 +65,20 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual([name for name in SETTINGS if f"`{name}`" not in guide], [])
 
 
+class PathTests(SynchronousTestCase):
+    """Scripts and pages name tests by their paths."""
+
+    def test_every_named_path_exists(self) -> None:
+        """The gate, tox and CONTRIBUTING.md name modules and packages of tests that are there."""
+        for place in (".ci/run", "tox.ini", "CONTRIBUTING.md"):
+            named = re.findall(r"\btests[./]\w+(?:[./]\w+)*", (ROOT / place).read_text())
+            self.assertGreater(len(named), 0, place)
+            for name in named:
+                path = ROOT / name.removesuffix(".py").replace(".", "/")
+                there = path.is_dir() or path.with_suffix(".py").exists() or name == "tests.needs_network"
+                self.assertTrue(there, f"{place}: {name}")
+
+
 class FaultTests(SynchronousTestCase):
     """The page about faults says which tests show what errklein does."""
 

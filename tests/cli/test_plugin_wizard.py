@@ -33,7 +33,7 @@ class WizardTests(SynchronousTestCase):
 
         new_plugin_wizard(self.directory, answer)
 
-    def test_it_works(self) -> None:
+    def test_written_plugin_works(self) -> None:
         """A plugin of any name that is allowed passes the tests that are written with it."""
         for number, name in enumerate(("Deploy", "my new-plugin_2", "class", "None", "Bot Plugin")):
             directory = self.directory / str(number)

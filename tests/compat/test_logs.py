@@ -1,4 +1,4 @@
-"""errbot.logs."""
+"""`errbot.logs`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from errklein.compat import logs
 
 
 class LogsTests(SynchronousTestCase):
-    def test_logs(self) -> None:
+    """The handler on standard error."""
+
+    def test_format_logs(self) -> None:
         """`format_logs` gives standard error's handler a format, and leaves logs that there are alone."""
         before = list(logging.getLogger().handlers)
         formatter = logging.Formatter("%(message)s")

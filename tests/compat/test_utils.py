@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat import utils
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.plugin_files import PluginFilesTestCase
 
 
 class UtilsTests(SynchronousTestCase):
@@ -92,6 +92,8 @@ class UtilsTests(SynchronousTestCase):
 
 
 class RootsTests(PluginFilesTestCase):
+    """Directories of plugins."""
+
     def test_roots(self) -> None:
         """Directories with plugins, hidden ones left out, each once."""
         for path in ("a/x.plug", "a/b/y.plug", ".h/z.plug", "__pycache__/q.plug", "c/d/e.plug", "c/n.txt"):

@@ -211,7 +211,7 @@ class OldNamesTests(unittest.TestCase):
                 getattr(importlib.import_module(f"errbot.{module}"), attribute)
 
 
-class MoreAttributesTests(ContractTest):
+class DocumentationTests(ContractTest):
     """What else plugins and tests read."""
 
     plugin = '''

@@ -89,7 +89,7 @@ class HistoryByPersonTests(ContractTest):
 
 
 class HistorizedTests(ContractTest):
-    """Corners of the history."""
+    """What is kept in the history, and what repeats it."""
 
     plugin = """
         from errbot import BotPlugin, arg_botcmd, botcmd, cmdfilter, re_botcmd

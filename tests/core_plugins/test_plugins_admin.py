@@ -203,7 +203,7 @@ class UnsureTests(PluginTestCase):
 
     plugins = (Unsure,)
 
-    def test_it_is_told(self) -> None:
+    def test_error_in_the_template_is_reported(self) -> None:
         """Whoever configures it is told where it went wrong, and the status of all plugins can still be seen."""
         for command in ("!plugin config Unsure", "!plugin config Unsure {}"):
             self.assertRegex(self.command(command), r"test_plugins_admin.py, line \d+: LookupError: where is it\?")

@@ -60,7 +60,7 @@ class FindingTests(PluginFilesTestCase):
         error = self.assertRaises(ConfigError, self.config, "Once", "/no/where")
         self.assertIn("BOT_EXTRA_BACKEND_DIR", str(error))
 
-    def test_it_is_made(self) -> None:
+    def test_backend_is_created(self) -> None:
         """It is loaded as plugins are: errbot is errklein, and what lies beside it is its own."""
         self.plugin("Mine", WORKS)
         network = make_network(QueueReactor(), self.config("Mine", self.directory))
@@ -68,7 +68,7 @@ class FindingTests(PluginFilesTestCase):
         self.assertEqual((network.mode, network.network), ("mine", "mine"))
         self.successResultOf(network.disconnect())
 
-    def test_it_cannot_be_made(self) -> None:
+    def test_backend_that_cannot_be_created(self) -> None:
         """What a backend's own code says against it is told in one line, with its place."""
         for name, source, *fragments in (
             ("NoSdk", "import no_such_sdk", "main.py, line 2", "no_such_sdk"),

@@ -26,7 +26,7 @@ class BackendPluginManagerTests(PluginFilesTestCase):
         bootstrap.bot_config_defaults(config)
         return config
 
-    def test_it_is_found_and_made(self) -> None:
+    def test_backend_is_found_and_created(self) -> None:
         """The plugin is found in the directory, or in the others; an instance gets the configuration."""
         for search in ((str(FIXTURES), ()), (bootstrap.CORE_BACKENDS, [str(FIXTURES)]), ("/nowhere", str(FIXTURES))):
             manager = BackendPluginManager(self.config(), "errbot.backends", "Once", ErrBot, *search)
@@ -43,7 +43,7 @@ class BackendPluginManagerTests(PluginFilesTestCase):
             (name,) = module.__all__
             self.assertEqual(name, f"{info.name}Backend")
 
-    def test_it_is_not_there(self) -> None:
+    def test_unknown_backend(self) -> None:
         """A name that nobody has is told with the places."""
         error = self.assertRaises(
             PluginNotFoundException, BackendPluginManager, self.config(), "x", "Nope", ErrBot, str(FIXTURES)

@@ -342,7 +342,7 @@ class ReconnectionTests(LegacyNetworkCase):
         self.flushLoggedErrors(OSError)
         return seconds
 
-    def test_it_is_made_again(self) -> None:
+    def test_broken_connection_is_reopened(self) -> None:
         """Neither an error nor a false answer is the end: it is waited for, plugins stay active and are told."""
         watcher = self.plugin(Watcher)
         self.until(lambda: self.legacy.connections)
@@ -389,7 +389,7 @@ class ServeForeverTests(LegacyNetworkCase):
     backend = "Forever"
     plugins = (Watcher,)
 
-    def test_it_works(self) -> None:
+    def test_serve_forever(self) -> None:
         """It is answered, its rooms may be a property, and when its loop ends the bot does."""
         self.legacy.wire.put(("", "bob", "!hello"))
         self.until(lambda: self.legacy.sent)
@@ -432,7 +432,7 @@ class AsyncioTests(LegacyNetworkCase):
     backend = "Looping"
     plugins = (Watcher,)
 
-    def test_it_works(self) -> None:
+    def test_own_asyncio_loop(self) -> None:
         """It runs its loop in its thread, whatever the bot's own loop is."""
         import asyncio
 
