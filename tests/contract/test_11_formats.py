@@ -1,103 +1,13 @@
-"""Chapter 11, continued: templates that fail, and each format's own ways."""
+"""Chapter 11: Markdown as each network shows it."""
 
 from __future__ import annotations
 
 import unittest
-from pathlib import Path
+from typing import Any
 
 from tests.contract.kit import ContractTest, decided
 
 TABLE = "a | b\n--- | ---\nA | X\nBB | Y\n"
-
-
-class FallbackTests(ContractTest):
-    """Where templates come from if a plugin's own one is no good."""
-
-    plugin = """
-        from errbot import BotPlugin, botcmd
-
-        class Tried(BotPlugin):
-            @botcmd(template="status_gc")
-            def fails(self, msg, args):
-                return {"gc": (1, 2, 3)}
-
-            @botcmd(template="status_load")
-            def makes_no_sense(self, msg, args):
-                return {"loads": (0.5, 0.25, 0.125)}
-
-            @botcmd(template="nowhere")
-            def nowhere(self, msg, args):
-                return {"a": 1}
-
-            @botcmd
-            def sent(self, msg, args):
-                self.send_templated(msg.frm, "mine", {"text": "<x>"})
-
-            @botcmd(template="sub/deeper")
-            def deeper(self, msg, args):
-                return {"text": args}
-
-            @botcmd
-            def of_others(self, msg, args):
-                self.send_templated(msg.frm, "only_theirs", {"text": "x"})
-        """
-    files = {
-        "templates/status_gc.md": "{{ there.is.nothing }}",
-        "templates/status_load.md": "{% if %}",
-        "templates/sub/deeper.md": "deeper {{ text }}",
-        "templates/mine.md": "mine *{{ text }}*",
-        "other/other.plug": "[Core]\nName = Other\nModule = other_templates\n",
-        "other/other_templates.py": """
-            from errbot import BotPlugin
-
-            class Other(BotPlugin):
-                pass
-            """,
-        "other/templates/mine.md": "the other's",
-        "other/templates/only_theirs.md": "theirs {{ text }}",
-    }
-
-    def test_fails(self) -> None:
-        """If it can't be rendered, the one that is there for all is."""
-        self.assertRegex(self.ask("!fails"), "1.*2.*3")
-
-    def test_makes_no_sense(self) -> None:
-        """If it can't be read either."""
-        self.assertIn("Load", self.ask("!makes no sense"))
-
-    def test_nowhere(self) -> None:
-        """If there is none at all it is an error of the command."""
-        said = self.ask("!nowhere")
-        self.assertIn("Computer says nooo", said)
-        self.assertIn("nowhere", said)
-
-    def test_sent(self) -> None:
-        """`send_templated` looks in the same places, the plugin's own first."""
-        self.assertEqual(self.ask("!sent"), "mine <x>")
-        self.assertEqual(self.ask("!of others"), "theirs x")
-
-    def test_directories(self) -> None:
-        """Templates may lie in directories."""
-        self.assertEqual(self.ask("!deeper x"), "deeper x")
-
-    def test_where(self) -> None:
-        """The places are `template_path`, and for each plugin `plugin_templates`."""
-        from errbot import templating
-
-        own = self.directory / "templates"
-        self.assertIn(own, [Path(place) for place in templating.template_path])
-        self.assertIn("Tried", templating.plugin_templates)
-        self.assertEqual(Path(templating.make_templates_path(self.directory)), own)
-
-    def test_by_hand(self) -> None:
-        """Templates of a plugin can be taken away and put back."""
-        from errbot import templating
-
-        info = self.bot.plugin_manager.plugin_infos["Tried"]
-        templating.remove_plugin_templates_path(info)
-        self.assertNotIn("Tried", templating.plugin_templates)
-        templating.add_plugin_templates_path(info)
-        self.assertEqual(self.ask("!sent"), "mine <x>")
 
 
 class RepliesTests(ContractTest):
@@ -136,11 +46,13 @@ class TextTests(unittest.TestCase):
             ("**b** __c__ _d_", "b c d"),
             ("*x*{: color='red' bgcolor='cyan' }", "x"),
             ("[label](http://x/)", "label (http://x/)"),
+            ("![alt](http://x/y.png)", "http://x/y.png"),
             ('&lt;x&gt; &amp; "q"', '<x> & "q"'),
             ("a <b> c", "a <b> c"),
             ("a\nb\n\nc\n\nd", "a\nb\n c\n d"),
             ("a\n", "a"),
-            ("- a\n- b", "• a\n• b"),
+            ("1. a\n2. b", "• a\n• b"),
+            ("`code`", "code"),
         ):
             self.assert_converted(markdown, expected)
 
@@ -156,6 +68,7 @@ class TextTests(unittest.TestCase):
             ("a\n```\nx\n```\nb", "a\n x\n\n b"),
             ("```python\nx = 1\n```", "x = 1"),
             ("    x\n    y", "x\ny"),
+            ("a\n\n---\n\nb", f"a\n{'─' * 80}\n b"),
         ):
             self.assert_converted(markdown, expected)
 
@@ -179,6 +92,14 @@ class TextTests(unittest.TestCase):
         """A table is drawn with lines."""
         lines = ("┏━━━━┳━━━┓", "┃ a  ┃ b ┃", "┡━━━━╇━━━┩", "│ A  │ X │", "├────┼───┤", "│ BB │ Y │", "└────┴───┘")
         self.assert_converted(TABLE, "\n".join(lines))
+
+    def test_cells_of_several_lines(self) -> None:
+        """<br/> is a line break inside of a cell."""
+        from errbot.rendering import text
+
+        drawn = text().convert("a | b\n--- | ---\nA<br/>B | X\n")
+        self.assertRegex(drawn, "│ A +│ X │")
+        self.assertRegex(drawn, "│ B +│   │")
 
 
 class AnsiTests(unittest.TestCase):
@@ -229,6 +150,12 @@ class ImTextTests(unittest.TestCase):
         self.assertTrue(converted.startswith("```"), converted)
         self.assertIn("│ BB │ Y │", converted)
 
+    def test_marks(self) -> None:
+        """Marks as messengers have them."""
+        from errbot.rendering import imtext
+
+        self.assertEqual(imtext().convert("**bold** and *italic* and `code`"), "*bold* and _italic_ and `code`")
+
     def test_lists_and_links(self) -> None:
         """As in plain text."""
         from errbot.rendering import imtext
@@ -252,6 +179,8 @@ class XhtmlTests(unittest.TestCase):
         from errbot.rendering import xhtml
 
         self.assertIn("<h1", xhtml().convert("# Title"))
+        self.assertIn("<strong>bold</strong>", xhtml().convert("**bold**"))
+        self.assertIn('<a href="http://x/">label</a>', xhtml().convert("[label](http://x/)"))
         self.assertIn("<td>BB</td>", xhtml().convert(TABLE))
         self.assertIn("<code>", xhtml().convert("`code`"))
 
@@ -282,9 +211,38 @@ class MarkdownTests(unittest.TestCase):
         for given in ("*not bold*", "# no title", "1. no list", "[no](link)", "a_b_c", "`no code`", "x > y", "{x} !"):
             self.assertEqual(text().convert(md_escape(given)), given)
 
+    def test_md_escape(self) -> None:
+        """What Markdown would take for more than text."""
+        from errbot.rendering import md_escape
+
+        for character in "\\`*_{}[]()>#+-.!":
+            self.assertEqual(md_escape(character), "\\" + character)
+        self.assertEqual(md_escape("a*b"), "a\\*b")
+
+    def test_unescape(self) -> None:
+        """Entities are characters again, but for those that XML itself needs."""
+        from errbot.rendering.xhtmlim import unescape
+
+        self.assertEqual(unescape("&lt;&amp;&#65;"), "&lt;&amp;A")
+
     def test_not_escaped(self) -> None:
         """All other characters stay."""
         from errbot.rendering import md_escape
 
         others = "aZ09 äß漢 |<~&\"'=:;@$%^?/,\n\t"
         self.assertEqual(md_escape(others), others)
+
+
+class OwnCharactersTests(unittest.TestCase):
+    """Formats that backends make for themselves."""
+
+    def test_format(self) -> None:
+        """`enable_format` makes one, with or without borders of tables."""
+        from errbot.rendering.ansiext import IMTEXT_CHRS, AnsiExtension, enable_format
+        from markdown import Markdown
+
+        enable_format("contract", IMTEXT_CHRS, borders=False)
+        converter: Any = Markdown(output_format="contract", extensions=["markdown.extensions.extra", AnsiExtension()])
+        converter.stripTopLevelTags = False
+        self.assertIn("*bold*", converter.convert("**bold**"))
+        self.assertNotIn("┃", converter.convert(TABLE))
