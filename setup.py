@@ -44,7 +44,7 @@ setup(
         "Topic :: Internet :: WWW/HTTP",
         "Typing :: Typed",
     ],
-    python_requires=">=3.11",
+    python_requires=">=3.11.4",
     install_requires=[
         "Twisted[tls]>=26.10",
         "klein>=24.8",

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from errklein.plugins.activation import Activation, Batch, current, given_up, still_activating
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.configuration import Configuring
+from errklein.plugins.configuration import Configurator
 from errklein.plugins.dependencies import activation_order, circle, missing
 from errklein.plugins.execution import PluginExecution
 from errklein.plugins.names import plugin_name
@@ -28,7 +28,7 @@ class Activations:
     together are waited for the timeout. After that an activation continues in the background.
 
     `begin` activates an instance that is configured. `tell_admins` is called with the error of an activation in the background,
-    and a summary for others. `stuck` are instances with a method that hasn't returned, although the instance is to be inactive,
+    and a summary for others. `hanging` are instances with a method that hasn't returned, although the instance is to be inactive,
     by that method.
     """
 
@@ -36,18 +36,18 @@ class Activations:
         self,
         execution: PluginExecution,
         plugins: Mapping[str, Plugin],
-        configuring: Configuring,
+        configurator: Configurator,
         begin: Callable[[Activation, BotPlugin], Coroutine[Any, Any, None]],
         tell_admins: Callable[[str, str], None],
     ) -> None:
         self._execution = execution
         self._plugins = plugins
-        self._configuring = configuring
+        self._configurator = configurator
         self._begin = begin
         self._tell_admins = tell_admins
         self._places = count()
         self._under_way: dict[str, Activation] = {}
-        self.stuck: dict[BotPlugin, str] = {}
+        self.hanging: dict[BotPlugin, str] = {}
 
     def of(self, plugin: Plugin) -> Activation | None:
         """The plugin's activation that is under way; None if there is none."""
@@ -115,15 +115,15 @@ class Activations:
 
     def check_wanted(self, instance: BotPlugin) -> None:
         """Raise PluginActivationException if the instance is to be inactive, although a method of it still runs."""
-        if instance in self.stuck:
+        if instance in self.hanging:
             raise given_up(plugin_name(instance))
 
-    def let_go(self, activation: Activation) -> None:
+    def abandon(self, activation: Activation) -> None:
         """Allow another instance of the plugin to be activated while this activation continues."""
         activation.given_up = True
         del self._under_way[activation.plugin.name]
         if activation.step and activation.instance is not None:
-            self.stuck[activation.instance] = activation.step
+            self.hanging[activation.instance] = activation.step
         activation.finish(Failure(given_up(activation.plugin.name)))
 
     async def _activated(self, plugin: Plugin, batch: Batch, configuration: Callable[[], Any] | None = None) -> None:
@@ -135,7 +135,7 @@ class Activations:
         if activation is None:
             if plugin.active:
                 return
-            configuration = configuration or partial(self._configuring.stored, plugin.name)
+            configuration = configuration or partial(self._configurator.stored, plugin.name)
             activation = Activation(plugin, batch, self._places.__next__, configuration)
             self._under_way[plugin.name] = activation
             Deferred.fromCoroutine(self._activate(activation)).addBoth(self._has_ended, activation)
@@ -168,16 +168,16 @@ class Activations:
         if plugin.name in failed or instance is None:
             raise KnownProblem(plugin.problem or f"{plugin.name} could not be loaded")
         try:
-            if instance in self.stuck:
+            if instance in self.hanging:
                 raise PluginActivationException(
-                    f"{plugin.name}.{self.stuck[instance]} has not returned yet; reload {plugin.name} to activate it."
+                    f"{plugin.name}.{self.hanging[instance]} has not returned yet; reload {plugin.name} to activate it."
                 )
             self._check_circle(plugin)
             for name in plugin.plug.depends_on:
                 await self._activate_dependency(plugin, name, activation.batch)
                 if not self.is_wanted(activation):
                     raise given_up(plugin.name)
-            await self._configuring.configure(plugin, instance, activation.configuration())
+            await self._configurator.configure(plugin, instance, activation.configuration())
             if not self.is_wanted(activation):
                 raise given_up(plugin.name)
             await self._begin(activation, instance)
@@ -211,7 +211,7 @@ class Activations:
         if self._under_way.get(name) is activation:
             del self._under_way[name]
         if activation.given_up and activation.instance is not None:
-            self.stuck.pop(activation.instance, None)
+            self.hanging.pop(activation.instance, None)
         failure = result if isinstance(result, Failure) else None
         if failure is not None and activation.late and self.is_wanted(activation):
             self._tell_admins(failure.getErrorMessage(), f"{name} could not be activated")

@@ -20,7 +20,7 @@ from errklein.text.masking import masker, secrets_in
 from errklein.webhooks import HookDeclaration
 
 
-class Configuring:
+class Configurator:
     """Calls the methods by which plugins are configured; only `check`, `template` and `reconfigured` have a timeout.
 
     `stored` returns the configuration that is stored for a plugin's name; None if there is none.

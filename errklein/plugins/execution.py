@@ -42,7 +42,7 @@ class PluginExecution:
     timeout = 60.0
     """The timeout of a change for methods of plugins, in seconds."""
 
-    least = 5.0
+    minimum = 5.0
     """Seconds that each plugin has at least where several share `timeout` and are handled one after the other."""
 
     def __init__(self, reactor: Any, runner: Runner, pool: WorkerPool, waits: ThreadWaits) -> None:
@@ -71,7 +71,7 @@ class PluginExecution:
 
     def deadline(self) -> Deadline:
         """The deadline of a change to several plugins that begins now."""
-        return Deadline(self.reactor, self.timeout, self.least)
+        return Deadline(self.reactor, self.timeout, self.minimum)
 
     async def within(self, seconds: float, awaited: Deferred[T], failed: str) -> T:
         """The Deferred's result. Raises TimedOut after so many seconds, and logs `failed` if it fails later."""

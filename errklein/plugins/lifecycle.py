@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from errklein.plugins.activation import Activation, current, given_up, still_activating
 from errklein.plugins.activations import Activations
 from errklein.plugins.botplugin import BotPlugin, handlers
-from errklein.plugins.configuration import Configuring
+from errklein.plugins.configuration import Configurator
 from errklein.plugins.dependencies import circle, missing
 from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.load_errors import located_error
@@ -52,7 +52,7 @@ class Lifecycle:
         self,
         execution: PluginExecution,
         loader: Loader,
-        configuring: Configuring,
+        configurator: Configurator,
         routes: Routes,
         changed: Callable[[], None],
         tell_admins: Callable[[str, str], None],
@@ -60,13 +60,13 @@ class Lifecycle:
         self._execution = execution
         self._loader = loader
         self._plugins = loader.plugins
-        self._configuring = configuring
+        self._configurator = configurator
         self._routes = routes
         self._changed = changed
         self._order: dict[str, int] = {}
         self._ending: set[BotPlugin] = set()
         self._between = InFlightCounter()
-        self.activations = Activations(execution, loader.plugins, configuring, self._begin, tell_admins)
+        self.activations = Activations(execution, loader.plugins, configurator, self._begin, tell_admins)
 
     @property
     def order(self) -> list[str]:
@@ -113,10 +113,10 @@ class Lifecycle:
         activation = self.activations.of(plugin)
         if activation is None or not activation.late or activation.step == "callback_connect":
             return False
-        self.activations.let_go(activation)
+        self.activations.abandon(activation)
         if activation.instance is not None:
             BotPlugin.deactivate(activation.instance)
-            self._is_gone(plugin, activation.instance)
+            self._deactivated(plugin, activation.instance)
         return True
 
     async def _begin(self, activation: Activation, instance: BotPlugin) -> None:
@@ -186,7 +186,7 @@ class Lifecycle:
         if activation is not None and activation.instance is instance:
             activation.ended = True
             if activation.late and activation is not current.get():
-                self.activations.let_go(activation)
+                self.activations.abandon(activation)
         overdue: PluginTimeout | None = None
         deactivated = Deferred.fromCoroutine(self._execution.call(instance, "deactivate"))
         then = "Its commands, webhooks and pollers have been removed."
@@ -194,19 +194,19 @@ class Lifecycle:
             await self._execution.in_time(deactivated, f"{plugin.name}.deactivate", within, then)
         except PluginTimeout as error:
             overdue = error
-            self.activations.stuck[instance] = "deactivate"
-            deactivated.addBoth(lambda _: self.activations.stuck.pop(instance, None))
+            self.activations.hanging[instance] = "deactivate"
+            deactivated.addBoth(lambda _: self.activations.hanging.pop(instance, None))
             BotPlugin.deactivate(instance)
         except RAISED:
             self.log.failure("{plugin} raised while it was deactivated", plugin=plugin.name)
             BotPlugin.deactivate(instance)
-        self._is_gone(plugin, instance)
+        self._deactivated(plugin, instance)
         if overdue is not None:
             if plugin.instance is instance:
                 plugin.problem = str(overdue)
             raise overdue
 
-    def _is_gone(self, plugin: Plugin, instance: BotPlugin) -> None:
+    def _deactivated(self, plugin: Plugin, instance: BotPlugin) -> None:
         """The instance is not active any more."""
         instance.is_activated = False
         self._changed()
@@ -258,7 +258,7 @@ class Lifecycle:
         Raises PluginTimeout if that takes longer than the timeout. The configuration is stored then as soon as the
         activation has ended.
         """
-        before = self._configuring.stored(plugin.name)
+        before = self._configurator.stored(plugin.name)
         with self._replacing(plugin):
             was_active, problem = plugin.active, plugin.problem
             if was_active:
@@ -272,7 +272,7 @@ class Lifecycle:
                 raise
             except PluginError as error:
                 if not was_active:
-                    configured = Deferred.fromCoroutine(self._configuring.configure(plugin, instance, before))
+                    configured = Deferred.fromCoroutine(self._configurator.configure(plugin, instance, before))
                     await self._execution.in_time(configured, f"{plugin.name}.configure")
                     plugin.problem = problem
                     raise

@@ -65,9 +65,9 @@ class Loader:
         self.roots = [CORE_PLUGINS, *roots, *installed]
         problems = await self.load(self.roots)
         # Packages that plugins require may contain plugins, too.
-        while brought := [root for root in await self._in_thread(entry_point_roots) if root not in self.roots]:
-            self.roots += brought
-            problems |= await self.load(brought)
+        while added := [root for root in await self._in_thread(entry_point_roots) if root not in self.roots]:
+            self.roots += added
+            problems |= await self.load(added)
         return problems
 
     async def load(self, roots: Iterable[Path]) -> dict[Path, str]:
@@ -86,12 +86,12 @@ class Loader:
                     problems[file] = problem
             except RequirementConflict as error:
                 conflicts[file.parent] = str(error)
-        unmet = {file.parent: problem for file, problem in problems.items() if file.name == FILE_NAME}
+        missing = {file.parent: problem for file, problem in problems.items() if file.name == FILE_NAME}
         deadline = self._execution.deadline()
         for path in found:
             self.unusable.pop(path, None)
             try:
-                warning = await self._find(path, deadline, _above_all(path, conflicts))
+                warning = await self._find(path, deadline, _conflicts_above(path, conflicts))
             except PlugError as error:
                 problems[path] = self.unusable[path] = str(error)
             except Exception as error:
@@ -99,7 +99,7 @@ class Loader:
             else:
                 if warning:
                     problems[path] = warning
-            self._note_unmet(path, unmet)
+            self._note_missing(path, missing)
         self.unusable.update(found.unreadable)
         return problems
 
@@ -168,13 +168,13 @@ class Loader:
             return plugin.problem
         return await self._load(plugin, plug, deadline, fresh=False)
 
-    def _note_unmet(self, path: Path, unmet: Mapping[Path, str]) -> None:
+    def _note_missing(self, path: Path, missing: Mapping[Path, str]) -> None:
         """Of the plugin in the file, note that what it needs could not be installed."""
         plugin = next((plugin for plugin in self.plugins.values() if plugin.plug.path == path), None)
         if plugin is not None:
             plugin.notes += [
                 problem
-                for directory, problem in unmet.items()
+                for directory, problem in missing.items()
                 if path.is_relative_to(directory) and problem not in plugin.notes
             ]
 
@@ -228,7 +228,7 @@ class Loader:
         return self._execution.in_thread(work, name)
 
 
-def _above_all(path: Path, conflicts: Mapping[Path, str]) -> str:
+def _conflicts_above(path: Path, conflicts: Mapping[Path, str]) -> str:
     """The conflicts in requirement files of the path's parent directories, in one line; "" if there are none."""
     return "; ".join(conflict for directory, conflict in conflicts.items() if path.is_relative_to(directory))
 

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from errklein.config import Config
 from errklein.dispatch.handled_network import network_of_handled_message
 from errklein.plugins.botplugin import BotPlugin, overrides
-from errklein.plugins.configuration import Configuring
+from errklein.plugins.configuration import Configurator
 from errklein.plugins.execution import PluginExecution
 from errklein.plugins.flows import FlowFiles
 from errklein.plugins.lifecycle import Lifecycle
@@ -68,8 +68,8 @@ class PluginManager(StoreMixin):
         self._plugins = loader.plugins
         self._callbacks: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
         self._callback_order: tuple[str | None, ...] = ()
-        self._configuring = Configuring(execution, self.configuration)
-        self._lifecycle = Lifecycle(execution, loader, self._configuring, routes, self._callbacks.clear, tell_admins)
+        self._configurator = Configurator(execution, self.configuration)
+        self._lifecycle = Lifecycle(execution, loader, self._configurator, routes, self._callbacks.clear, tell_admins)
         self._activations = self._lifecycle.activations
         self._changes = Changes(execution.reactor)
         self.status = PluginStatus(execution, self.is_blacklisted, self.configuration)
@@ -265,8 +265,8 @@ class PluginManager(StoreMixin):
         instance = self.instance(name)
         store = partial(self.store_configuration, name, configuration)
         self._activations.check_settled(plugin)
-        await self._configuring.check(plugin, instance, configuration)
-        if plugin.active and await self._configuring.reconfigured(plugin, instance, configuration):
+        await self._configurator.check(plugin, instance, configuration)
+        if plugin.active and await self._configurator.reconfigured(plugin, instance, configuration):
             store()
             return
         await self._activate_dependencies(plugin, store)
@@ -277,7 +277,7 @@ class PluginManager(StoreMixin):
         plugin = self.plugin(name)
         if plugin.instance is None:
             return succeed(None)
-        return Deferred.fromCoroutine(self._configuring.template(plugin, plugin.instance))
+        return Deferred.fromCoroutine(self._configurator.template(plugin, plugin.instance))
 
     def store_configuration(self, name: str, configuration: Any) -> None:
         """Keep a configuration that the plugin of that name gets at its next activation; it isn't checked before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from configparser import (
     ConfigParser,
@@ -171,7 +172,8 @@ def _check_module(plug: PlugFile) -> None:
         )
     if "." in plug.module:
         raise PlugError(plug.path, f"[Core] Module is {plug.module!r}", "a name without dots, and without .py")
-    if not _is_file(plug.module_path):
+    # Also for a name that is too long, or a directory that is closed to us.
+    if not os.path.isfile(plug.module_path):  # noqa: PTH113
         raise PlugError(plug.path, f"there is no file {plug.module_path.name} beside it", "the file that Module names")
 
 
@@ -193,12 +195,4 @@ def _is_plugin(plug: PlugFile) -> bool:
         return b"BotPlugin" in plug.module_path.read_bytes()
     except OSError:
         # Then there is nothing to load either.
-        return False
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        # The name is too long, or the directory is closed to us.
         return False

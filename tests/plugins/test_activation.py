@@ -648,7 +648,7 @@ class ThreadTests(RealBotCase):
         needs_network()
         self.directory = Path(self.mktemp())
         self.patch(PluginExecution, "timeout", 0.3)
-        self.patch(PluginExecution, "least", 0.3)
+        self.patch(PluginExecution, "minimum", 0.3)
         start = Bot.start
 
         async def start_in_a_hurry(bot: Bot) -> None:
