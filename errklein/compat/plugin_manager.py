@@ -19,6 +19,7 @@ from errklein.plugins.dependencies import activation_order
 from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
 from errklein.plugins.manager import BL_PLUGINS, CONFIGS, PluginManager
 from errklein.plugins.names import plugin_name
+from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import (
     IncompatiblePluginException,
     PluginActivationException,
@@ -68,6 +69,11 @@ class BotPluginManager(PluginManager):
     is_plugin_blacklisted = PluginManager.is_blacklisted
     blacklist_plugin = PluginManager.blacklist
     unblacklist_plugin = PluginManager.unblacklist
+
+    @property
+    def packages(self) -> PackageDirectory:
+        """The directory of the distributions that plugins require."""
+        return self._loader.requirements.packages
 
     @property
     def plugins(self) -> dict[str, BotPlugin]:

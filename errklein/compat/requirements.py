@@ -16,7 +16,7 @@ def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException
     try:
         if holder.bot is None:
             raise InstallError(f"{req_path} can't be installed: no bot runs, so BOT_DATA_DIR is unknown")
-        holder.bot.packages.install(RequirementFile.read(Path(req_path)))
+        holder.bot.plugin_manager.packages.install(RequirementFile.read(Path(req_path)))
     except (InstallError, UnreadableRequirements) as error:
         return type(error), error, error.__traceback__
     return None

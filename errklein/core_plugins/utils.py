@@ -17,54 +17,6 @@ _LINES = 40
 _MOST_LINES = 1000
 _MOST_BYTES = 256 * 1024
 
-_MARKDOWN = """\
-# Heading 1
-
-A paragraph with **bold**, *italic*, ***both*** and `code`; a line that
-is broken in the source only, and one\x20\x20
-that is broken for real.
-
-## Heading 2
-
-- an element
-- another one
-    - below it
-
-1. first
-2. second
-
-### Heading 3
-
-A [link](https://example.org) and an image: ![a picture](https://example.org/picture.png)
-
-#### Heading 4
-
-> Somebody said this.
-
-##### Heading 5
-
-A red paragraph
-{: color='red' }
-
-This is *blue*{: color='blue' }, this *green*{: color='green' } and this *yellow on cyan*{: color='yellow' bgcolor='cyan' }.
-
-###### Heading 6
-
-| Left | Middle | Right |
-|:-----|:------:|------:|
-| *a* | **b** | `c` |
-| two<br/>lines | d | 1,000 |
-
----
-
-```python
-def answer():
-    return {"braces": ["and", "brackets"]}
-```
-
-Characters that mean something elsewhere: &copy; &amp; &lt; 5 \\* 3 \\_ \\# é ü 漢字 🙂
-"""
-
 
 class Utils(CorePlugin):
     """Small commands for finding out how messages arrive."""
@@ -126,7 +78,7 @@ class Utils(CorePlugin):
     @botcmd
     async def render_test(self, msg: Message, args: str) -> str:
         """Show what each piece of Markdown looks like on this network."""
-        return _MARKDOWN
+        return self._bot.process_template("render_test", {})
 
 
 def _last_lines(path: Path, count: int) -> list[str]:

@@ -24,7 +24,7 @@ class Requirements:
     """Installs what plugins require. Its methods block: they are for threads."""
 
     def __init__(self, packages: PackageDirectory, autoinstall: bool) -> None:
-        self._packages = packages
+        self.packages = packages
         self._autoinstall = autoinstall
 
     def settle(self, file: Path) -> str:
@@ -40,13 +40,13 @@ class Requirements:
         examined = examine(requirements)
         if examined.conflicts:
             raise RequirementConflict("; ".join(self._explained(line) for line in examined.conflicts))
-        if not examined.missing and (not examined.unknown or self._packages.has_done(requirements)):
+        if not examined.missing and (not examined.unknown or self.packages.has_done(requirements)):
             return ""
         if not self._autoinstall:
             missing = ", ".join(line.name_and_versions for line in examined.missing)
             return f"{file}: not installed: {missing}" if missing else ""
         try:
-            self._packages.install(requirements)
+            self.packages.install(requirements)
         except RequirementConflict:
             raise
         except InstallError as error:
@@ -57,7 +57,7 @@ class Requirements:
         assert line.requirement is not None
         name = line.requirement.name
         there = installed_version(name) or "another version"
-        return conflict(f"{line.name_and_versions} is required", name, there, line.place, self._packages)
+        return conflict(f"{line.name_and_versions} is required", name, there, line.place, self.packages)
 
 
 @dataclass

@@ -54,7 +54,7 @@ class Loader:
         """Makes instances of plugins and flows."""
         self._execution = execution
         self._config = config
-        self._requirements = requirements
+        self.requirements = requirements
 
     async def load_all(self, roots: Iterable[Path]) -> dict[Path, str]:
         """Load the core plugins, those below `roots`, and those of installed distributions.
@@ -82,7 +82,7 @@ class Loader:
         conflicts: dict[Path, str] = {}
         for file in await self._in_thread(partial(requirement_files, roots, found.files)):
             try:
-                if problem := await self._in_thread(partial(self._requirements.settle, file)):
+                if problem := await self._in_thread(partial(self.requirements.settle, file)):
                     problems[file] = problem
             except RequirementConflict as error:
                 conflicts[file.parent] = str(error)
@@ -125,7 +125,7 @@ class Loader:
         files = [directory / FILE_NAME for directory in above(plug.directory, self._searched)]
         try:
             problems = [
-                await self._in_thread(partial(self._requirements.settle, file)) for file in files if file.is_file()
+                await self._in_thread(partial(self.requirements.settle, file)) for file in files if file.is_file()
             ]
         except RequirementConflict as error:
             raise PluginActivationException(_refused(plug.name, str(error))) from error

@@ -1,0 +1,60 @@
+"""Tests for the waiting for plugins' code."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.plugins.execution import PluginExecution
+from errklein.plugins.plugin import PluginTimeout
+from errklein.running.timeouts import TimedOut
+
+
+class ExecutionTests(SynchronousTestCase):
+    """A reactor whose time is set, and a runner that only returns what it is given."""
+
+    def setUp(self) -> None:
+        """Create the execution."""
+        self.clock = Clock()
+        runner: Any = SimpleNamespace(run=lambda method, pool: method())
+        unused: Any = None
+        self.execution = PluginExecution(self.clock, runner, unused, unused)
+
+    def test_timeout(self) -> None:
+        """The error contains the method, the timeout and what becomes of it; a later failure is logged."""
+        called: Deferred[None] = Deferred()
+        waiting = Deferred.fromCoroutine(self.execution.in_time(called, "Hello.activate", then="It continues."))
+        self.clock.advance(PluginExecution.timeout)
+        error = self.failureResultOf(waiting, PluginTimeout).value
+        self.assertEqual(str(error), "Hello.activate has not returned after 60 s. It continues.")
+        called.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_in_time(self) -> None:
+        """A result is passed on, and a failure isn't logged."""
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.wait(Deferred(), 1))), 1)
+        self.failureResultOf(Deferred.fromCoroutine(self.wait(Deferred(), ZeroDivisionError())), ZeroDivisionError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def wait(self, called: Deferred[Any], result: Any) -> Any:
+        """Wait for a Deferred that fires with the result before the timeout."""
+        self.clock.callLater(1, called.errback if isinstance(result, Exception) else called.callback, result)
+        waiting = Deferred.fromCoroutine(self.execution.within(2, called, "it failed"))
+        self.clock.advance(1)
+        return await waiting
+
+    def test_too_late(self) -> None:
+        """Without a method to name, the exception is TimedOut."""
+        waiting = Deferred.fromCoroutine(self.execution.within(2, Deferred(), "it failed"))
+        self.clock.advance(2)
+        self.failureResultOf(waiting, TimedOut)
+
+    def test_other_exceptions(self) -> None:
+        """What isn't an Exception, as asyncio's CancelledError, becomes a RuntimeError that names it."""
+        failed = self.execution.run(lambda: fail(CancelledError("stopped")))
+        self.assertEqual(str(self.failureResultOf(failed, RuntimeError).value), "CancelledError: stopped")
