@@ -184,7 +184,9 @@ class AskTests(AskCase):
         backend = self.backends["libera"]
         self.say("!branch")
         begin = Message("begin", extras=("opaque",))  # type: ignore[arg-type]
-        backend.receive_message(Message("!about", frm=backend.person_named("bob"), to=backend.bot_identifier, parent=begin))
+        backend.receive_message(
+            Message("!about", frm=backend.person_named("bob"), to=backend.bot_identifier, parent=begin)
+        )
         self.assertIn("errklein", self.texts()[-1])
 
 

@@ -45,11 +45,7 @@ class Reactor(Clock):
         self.callLater(0, function, *args)
 
 
-<<<<<<<< HEAD:tests/running/test_running_methods.py
 class RunningMethodsTests(SynchronousTestCase):
-========
-class RunningHandlersTests(SynchronousTestCase):
->>>>>>>> dbc601d (Name test modules for the module or behaviour that they test):tests/running/test_running_handlers.py
     """Who is running, and since when."""
 
     def setUp(self) -> None:
