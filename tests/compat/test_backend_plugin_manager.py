@@ -16,9 +16,9 @@ from errklein.compat.backend_plugin_manager import (
 from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.storages.base import StoragePluginBase
 from errklein.config.settings import BACKEND_NAMES, STORAGES
-from tests.compat.backends.kit import FIXTURES
+from tests.compat.backends.legacy_network import FIXTURES
 from tests.compat.storages.test_finding import StorageCase
-from tests.plugins.plugin_files import PluginFilesTestCase
+from tests.plugin_files import PluginFilesTestCase
 
 
 class BackendPluginManagerTests(PluginFilesTestCase):

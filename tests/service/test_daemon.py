@@ -29,7 +29,7 @@ from tests.processes import (
     write_config,
     write_plugin,
 )
-from tests.web.authority import Authority
+from tests.authority import Authority
 
 CONNECTED = "Connected to null"
 """What the log says when the bot works."""

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.service.endpoint_check import BadEndpoint, check_endpoint
 from tests import needs_network
 from tests.processes import free_port
-from tests.web.authority import Authority
+from tests.authority import Authority
 
 
 class EndpointCheckTests(SynchronousTestCase):
