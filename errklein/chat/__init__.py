@@ -1,26 +1,59 @@
-"""What is said in a chat, and by whom: identifiers and messages, free of any network."""
+"""Values of a chat that are the same on every network: identifiers, messages, cards, presences, reactions, streams."""
 
 from errklein.chat.cards import Card
-from errklein.chat.identifiers import Identifier, Person, Room, RoomOccupant
+from errklein.chat.identifiers import (
+    Identifier,
+    Person,
+    Room,
+    RoomDoesNotExistError,
+    RoomError,
+    RoomNotJoinedError,
+    RoomOccupant,
+    UserDoesNotExistError,
+    UserNotUniqueError,
+    folded_name,
+    rules_of,
+    same_network,
+)
 from errklein.chat.messages import Message
+from errklein.chat.names import EXACT, NameRules, matches_any
 from errklein.chat.presence import AWAY, DND, OFFLINE, ONLINE, Presence
 from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED, Reaction
-from errklein.chat.streams import Stream
+from errklein.chat.streams import (
+    STREAM_REJECTED,
+    STREAM_TRANSFER_IN_PROGRESS,
+    STREAM_WAITING_TO_START,
+    Stream,
+)
 
 __all__ = [
     "AWAY",
     "DND",
+    "EXACT",
     "OFFLINE",
     "ONLINE",
     "REACTION_ADDED",
     "REACTION_REMOVED",
+    "STREAM_REJECTED",
+    "STREAM_TRANSFER_IN_PROGRESS",
+    "STREAM_WAITING_TO_START",
     "Card",
     "Identifier",
     "Message",
+    "NameRules",
     "Person",
     "Presence",
     "Reaction",
     "Room",
+    "RoomDoesNotExistError",
+    "RoomError",
+    "RoomNotJoinedError",
     "RoomOccupant",
     "Stream",
+    "UserDoesNotExistError",
+    "UserNotUniqueError",
+    "folded_name",
+    "matches_any",
+    "rules_of",
+    "same_network",
 ]

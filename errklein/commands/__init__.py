@@ -1,6 +1,16 @@
 """Chat commands as values: their declaration, how a message is read, and who may do what. No network here."""
 
-from errklein.commands.access import Caller
+from errklein.commands.access import (
+    Caller,
+    admin_by_default,
+    check_access,
+    get_acl_room,
+    get_acl_usr,
+    is_admin_by_default,
+    needs_admin,
+)
+from errklein.commands.access_explanations import explain_access
+from errklein.commands.access_validation import LISTS_OF_NAMES, InvalidAccessRule, check_rule, check_rules, unmatched
 from errklein.commands.arg_botcmd import arg_botcmd
 from errklein.commands.arguments import (
     ARG_BOTCMD_CHARACTER_REPLACEMENTS,
@@ -11,14 +21,26 @@ from errklein.commands.arguments import (
     SeparatorArgParser,
     ShlexArgParser,
 )
-from errklein.commands.declaration import CommandDeclaration, CommandError
+from errklein.commands.declaration import (
+    CommandDeclaration,
+    CommandError,
+    concurrent,
+    documentation,
+    is_concurrent,
+    with_prefix,
+)
 from errklein.commands.decorators import botcmd, botmatch, cmdfilter, re_botcmd
 from errklein.commands.dynamic import Command
+from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, botflow, never
+from errklein.commands.history import History, Sender, recall_position
 from errklein.commands.parsing import Prefixes, find_command, strip_prefix
-from errklein.commands.registry import CommandRegistry, RegisteredCommand
+from errklein.commands.registry import CommandRegistry, FilterRegistry, RegisteredCommand, RegisteredFilter
+from errklein.commands.suggestions import unknown_command
 
 __all__ = [
     "ARG_BOTCMD_CHARACTER_REPLACEMENTS",
+    "FLOW_END",
+    "LISTS_OF_NAMES",
     "ArgParserBase",
     "ArgumentParseError",
     "ArgumentParser",
@@ -27,16 +49,42 @@ __all__ = [
     "CommandDeclaration",
     "CommandError",
     "CommandRegistry",
+    "FilterRegistry",
+    "Flow",
+    "FlowNode",
+    "FlowRoot",
     "HelpRequested",
+    "History",
+    "InvalidAccessRule",
     "Prefixes",
     "RegisteredCommand",
+    "RegisteredFilter",
+    "Sender",
     "SeparatorArgParser",
     "ShlexArgParser",
+    "admin_by_default",
     "arg_botcmd",
     "botcmd",
+    "botflow",
     "botmatch",
+    "check_access",
+    "check_rule",
+    "check_rules",
     "cmdfilter",
+    "concurrent",
+    "documentation",
+    "explain_access",
     "find_command",
+    "get_acl_room",
+    "get_acl_usr",
+    "is_admin_by_default",
+    "is_concurrent",
+    "needs_admin",
+    "never",
     "re_botcmd",
+    "recall_position",
     "strip_prefix",
+    "unknown_command",
+    "unmatched",
+    "with_prefix",
 ]
