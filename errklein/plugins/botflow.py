@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
+from errklein.commands import CommandRegistry
 from errklein.commands.flows import FlowRoot
-from errklein.plugins.host import PluginHost
 from errklein.plugins.names import plugin_name
+
+
+class FlowHost(Protocol):
+    """What flows use of the bot, which they know as `self._bot`."""
+
+    registry: CommandRegistry
+
+    def inject_flows_from(self, flows: BotFlow) -> None:
+        """Register the flows; raises ValueError if one can't be built, or its name is taken."""
+
+    def remove_flows_from(self, flows: BotFlow) -> None:
+        """Unregister the flows, and end them for everybody."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Flows may use everything else that the bot has, too."""
 
 
 class BotFlow:
@@ -17,7 +32,7 @@ class BotFlow:
     Each method is called with a FlowRoot when the flows are activated.
     """
 
-    def __init__(self, bot: PluginHost, name: str | None = None) -> None:
+    def __init__(self, bot: FlowHost, name: str | None = None) -> None:
         self._bot = bot
         self._name = name or type(self).__name__
         self.is_activated = False

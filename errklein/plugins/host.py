@@ -1,23 +1,21 @@
-"""What `BotPlugin` and `BotFlow` use of the bot, which they know as `self._bot`."""
+"""What `BotPlugin` uses of the bot, which it knows as `self._bot`."""
 
 # ruff: noqa: D102 - described where the bot has them
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
 from errklein.chat import Card, Identifier, Message, Room, Stream
-from errklein.commands import CommandRegistry
 from errklein.ports import Reacts, Storage
 from errklein.running import Runner, WorkerPool
 from errklein.running.threads import ThreadWaits
 
-if TYPE_CHECKING:
-    from errklein.plugins.botflow import BotFlow
-    from errklein.plugins.botplugin import BotPlugin
+P = TypeVar("P")
+P_co = TypeVar("P_co", covariant=True)
 
 
 class Questions(Protocol):
@@ -27,15 +25,15 @@ class Questions(Protocol):
     def withdraw(self, plugin: object) -> None: ...
 
 
-class ActivePlugins(Protocol):
+class ActivePlugins(Protocol[P_co]):
     """The other plugins."""
 
-    def instance(self, name: str) -> BotPlugin: ...
+    def instance(self, name: str) -> P_co: ...
     def callbacks_changed(self) -> None: ...
 
 
-class PluginHost(Protocol):
-    """The bot. Plugins may use everything else that it has, too."""
+class PluginHost(Protocol[P]):
+    """The bot, for plugins of the type. They may use everything else that it has, too."""
 
     reactor: Any
     runner: Runner
@@ -43,12 +41,11 @@ class PluginHost(Protocol):
     storage: Storage
     waits: ThreadWaits
     bot_config: Any
-    registry: CommandRegistry
 
     @property
     def conversations(self) -> Questions: ...
     @property
-    def plugin_manager(self) -> ActivePlugins: ...
+    def plugin_manager(self) -> ActivePlugins[P]: ...
     @property
     def mode(self) -> str: ...
     @property
@@ -56,12 +53,10 @@ class PluginHost(Protocol):
     @property
     def plugins_directory(self) -> Path: ...
 
-    def inject_commands_from(self, plugin: BotPlugin) -> None: ...
-    def remove_commands_from(self, plugin: BotPlugin) -> None: ...
-    def inject_command_filters_from(self, plugin: BotPlugin) -> None: ...
-    def remove_command_filters_from(self, plugin: BotPlugin) -> None: ...
-    def inject_flows_from(self, flows: BotFlow) -> None: ...
-    def remove_flows_from(self, flows: BotFlow) -> None: ...
+    def inject_commands_from(self, plugin: P) -> None: ...
+    def remove_commands_from(self, plugin: P) -> None: ...
+    def inject_command_filters_from(self, plugin: P) -> None: ...
+    def remove_command_filters_from(self, plugin: P) -> None: ...
 
     def send(
         self, identifier: Identifier, text: str, in_reply_to: Message | None = None, groupchat_nick_reply: bool = False

@@ -57,6 +57,7 @@ from errklein.plugins.plugin_class import plugin_class
 __all__ = [
     "PACKAGE",
     "PluginLoadError",
+    "import_by_name",
     "know_neighbours",
     "load_module",
     "meant_by",
@@ -104,6 +105,22 @@ def meant_by(importer: str, name: str) -> str:
     home = _finder.home_of(importer)
     top, dot, rest = name.partition(".")
     return name if home is None or not top else (home.redirect(importer, top) or top) + dot + rest
+
+
+def import_by_name(
+    name: str,
+    globals: Mapping[str, Any] | None = None,
+    locals: Mapping[str, Any] | None = None,
+    fromlist: Sequence[str] | None = (),
+    level: int = 0,
+) -> ModuleType:
+    """As `__import__`, for the plugin that calls it."""
+    meant = name if level else meant_by(sys._getframe(1).f_globals.get("__name__", ""), name)
+    module = __import__(meant, globals, locals, fromlist or (), level)
+    if meant == name or fromlist:
+        return module
+    # What is returned for "helper.part" is `helper`.
+    return sys.modules[meant.removesuffix(name) + name.partition(".")[0]]
 
 
 def unload(plug: PlugFile) -> None:
@@ -266,8 +283,6 @@ class _PluginLoader(SourceFileLoader):
         return self.source_to_code(self.get_data(path), path)
 
     def exec_module(self, module: ModuleType) -> None:
-        from errklein.plugins.dynamic_imports import import_by_name
-
         vars(module)["__import__"] = import_by_name
         super().exec_module(module)
 
