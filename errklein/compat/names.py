@@ -119,16 +119,18 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.webhooks": "webhook",
     },
     "errbot.core_plugins.wsview": {
-        "errklein.compat.wsview": "WebView reset_app route strip_path try_decode_json",
+        "errklein.compat.flask_app": "reset_app",
+        "errklein.compat.wsview": "WebView route strip_path try_decode_json",
     },
     "errbot.plugin_info": {
         "errklein.compat.plugin_info": "PluginInfo",
     },
     "errbot.plugin_manager": {
         "errklein.compat.plugin_manager": (
-            "BL_PLUGINS BotPluginManager CONFIGS CORE_PLUGINS IncompatiblePluginException PluginActivationException "
-            "PluginConfigurationException check_errbot_version check_python_plug_section"
+            "BotPluginManager CORE_PLUGINS check_errbot_version check_python_plug_section"
         ),
+        "errklein.plugins.manager": "BL_PLUGINS CONFIGS",
+        "errklein.plugins.plugin": "IncompatiblePluginException PluginActivationException PluginConfigurationException",
         "errklein.compat.requirements": "install_packages",
     },
     # Its contents are the modules of plugins; see errklein.compat.plugin_modules.

@@ -17,27 +17,11 @@ from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.dependencies import activation_order
 from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
-from errklein.plugins.manager import BL_PLUGINS, CONFIGS, PluginManager
+from errklein.plugins.manager import BL_PLUGINS, PluginManager
 from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import PackageDirectory
-from errklein.plugins.plugin import (
-    IncompatiblePluginException,
-    PluginActivationException,
-    PluginConfigurationException,
-)
+from errklein.plugins.plugin import IncompatiblePluginException
 from errklein.plugins.requirements import ERRBOT_VERSION, parse_errbot_version
-
-__all__ = [
-    "BL_PLUGINS",
-    "CONFIGS",
-    "CORE_PLUGINS",
-    "BotPluginManager",
-    "IncompatiblePluginException",
-    "PluginActivationException",
-    "PluginConfigurationException",
-    "check_errbot_version",
-    "check_python_plug_section",
-]
 
 CORE_PLUGINS = str(_CORE_PLUGINS)
 """The directory of the plugins that errklein brings."""

@@ -7,14 +7,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from errklein.compat.flask_app import reset_app
 from errklein.compat.flask_routes import flask_routes
 from errklein.web.facade import Request, current_context
 from errklein.web.facade import request as current_request
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.payload import decode_payload
-
-__all__ = ["WebView", "reset_app", "route", "strip_path", "try_decode_json"]
 
 
 def route(obj: Any) -> None:

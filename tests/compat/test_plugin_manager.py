@@ -11,12 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import BotPlugin, botcmd
 from errklein.compat.plugin_info import PluginInfo
-from errklein.compat.plugin_manager import (
-    IncompatiblePluginException,
-    PluginActivationException,
-    check_errbot_version,
-    check_python_plug_section,
-)
+from errklein.compat.plugin_manager import check_errbot_version, check_python_plug_section
+from errklein.plugins.plugin import IncompatiblePluginException, PluginActivationException
 from errklein.testing import TestBot
 
 
