@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from errklein import BotPlugin, botcmd
-from errklein.chat import Message
 from errklein.commands import re_botcmd
-from errklein.core_plugins.acls import BLOCK_COMMAND, ciglob, get_acl_room, get_acl_usr, glob
 from errklein.testing import PluginTestCase
 
 
@@ -122,25 +120,6 @@ class HiddenTests(PluginTestCase):
         """The explanation says that there is no answer, and there is none."""
         self.assertIn("There is no answer", self.command("!acl explain bob close"))
         self.assertEqual(self.bot.say("!close", frm="bob"), [])
-
-
-class NamesTests(PluginTestCase):
-    """What plugins import."""
-
-    def test_globs(self) -> None:
-        """One pattern or several; case matters to glob, not to ciglob."""
-        self.assertTrue(glob("alice", "al*"))
-        self.assertTrue(glob("alice", ("bob", "a?ice")))
-        self.assertFalse(glob("alice", "AL*"))
-        self.assertTrue(ciglob("alice", ("bob", "AL*")))
-        self.assertFalse(ciglob("alice", "bob"))
-
-    def test_names_of_people_and_rooms(self) -> None:
-        """What rules are matched with."""
-        backend = self.bot.backend
-        self.assertEqual(get_acl_usr(Message(frm=backend.build_identifier("alice"))), "alice")
-        self.assertEqual(get_acl_room(backend.query_room("#ops")), "#ops")
-        self.assertEqual(BLOCK_COMMAND, (None, None, None))
 
 
 class NoCorePluginsTests(PluginTestCase):

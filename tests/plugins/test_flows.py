@@ -59,18 +59,6 @@ class FlowFileTests(PluginFilesTestCase):
         self.assertEqual(bot.command("!hello"), "hello")
         self.assertEqual(bot.command("!flows list"), "• deploy Deploys.")
 
-    def test_deactivated(self) -> None:
-        """Deactivated flows can't be begun, and are over; activated again they can."""
-        self.write_flows()
-        bot = self.bot()
-        manager = bot.bot.plugin_manager
-        bot.say("!flows start deploy")
-        self.successResultOf(manager.deactivate_flow("Deploying"))
-        self.assertEqual(bot.command("!flows status"), "No Flow started.")
-        self.assertEqual(bot.command("!flows list"), "There are no flows.")
-        self.successResultOf(manager.activate_flow("Deploying"))
-        self.assertEqual(bot.command("!flows list"), "• deploy Deploys.")
-
     def test_unknown(self) -> None:
         """A name that there isn't is refused with those that there are."""
         self.write_flows()

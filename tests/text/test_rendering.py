@@ -34,27 +34,9 @@ class PlainTextTests(SynchronousTestCase):
         self.assert_plain("hello world", "hello world")
         self.assert_plain("build #3 of my_repo: 2 < 3 & 4 > 1 [ok]", "build #3 of my_repo: 2 < 3 & 4 > 1 [ok]")
 
-    def test_marks_go(self) -> None:
-        """Bold, emphasis and code lose their marks."""
-        self.assert_plain("**x** *y* _z_ `code` ***bi***", "x y z code bi")
-
-    def test_paragraphs(self) -> None:
-        """A paragraph begins on a line of its own with a space; lines inside of one stay."""
-        self.assert_plain("a\nb\n\n\nc\n\n", "a\nb\n c")
-
-    def test_headings(self) -> None:
-        """A title is in capitals, lower headings are indented by their level."""
-        self.assert_plain("# One\n\n## two\n### three\ntext", "ONE\n\n\n  two\n\n\n    three\n\n text")
-
     def test_title_keeps_addresses(self) -> None:
         """Capitals don't break an address in a title."""
         self.assert_plain("# see [it](http://h/aB)", "SEE it (http://h/aB)")
-
-    def test_bullets(self) -> None:
-        """Lists have bullets, numbered ones too."""
-        self.assert_plain("intro:\n\n* a\n* b\n\nafter", "intro:\n• a\n• b\n after")
-        self.assert_plain("1. a\n2. b", "• a\n• b")
-        self.assert_plain("* a\n\n* b\n\n    more\n\n* c", "•  a\n\n•  b\n more\n\n•  c")
 
     def test_nested_bullets(self) -> None:
         """A list in a list is indented."""
@@ -71,10 +53,6 @@ class PlainTextTests(SynchronousTestCase):
         """`&copy` in an address isn't taken for a copyright sign without its semicolon."""
         self.assert_plain("[x](http://h/?a=1&copy=2)", "x (http://h/?a=1&copy=2)")
 
-    def test_ruler(self) -> None:
-        """A ruler is a line of 80."""
-        self.assert_plain("a\n\n---\n\nb", f"a\n{'─' * 80}\n b")
-
     def test_fences(self) -> None:
         """Fences of code are dropped, the code in between stays as it is."""
         self.assert_plain("a\n\n```python\nif x < 1:\n    **y** &lt;\n```\n\nb", "a\n if x < 1:\n    **y** &lt;\n\n b")
@@ -87,20 +65,6 @@ class PlainTextTests(SynchronousTestCase):
     def test_html_is_text(self) -> None:
         """Tags are shown, since people write <name> for what is to be filled in; only a break is one."""
         self.assert_plain("!do <some_name_> <b>*x*</b><br/>y", "!do <some_name_> <b>x</b>\ny")
-
-    def test_table(self) -> None:
-        """A table is drawn as a box, cells may have many lines."""
-        self.assert_plain(
-            TABLE,
-            "┏━━━━━━━━┳━━━━━━━┓\n"
-            "┃ Header ┃ Other ┃\n"
-            "┡━━━━━━━━╇━━━━━━━┩\n"
-            "│ A      │ X     │\n"
-            "├────────┼───────┤\n"
-            "│ B      │ Y     │\n"
-            "│        │ Z     │\n"
-            "└────────┴───────┘",
-        )
 
     def test_wide_characters_in_table(self) -> None:
         """Columns stay straight with characters that are two columns wide or none."""
@@ -121,10 +85,6 @@ class PlainTextTests(SynchronousTestCase):
         self.assert_plain("term\n:   meaning", "term\n  meaning")
         self.assert_plain("text[^1]\n\n[^1]: note", f"text[1]\n{'─' * 80}\n•  note")
         self.assert_plain("HTML\n\n*[HTML]: Hyper", "HTML")
-
-    def test_hard_break(self) -> None:
-        """Two spaces at the end of a line keep the break."""
-        self.assert_plain("**a**  \nb", "a\nb")
 
     def test_space_at_the_end(self) -> None:
         """A line of text keeps the space that it ends with."""
