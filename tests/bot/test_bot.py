@@ -530,19 +530,3 @@ class StartTests(SynchronousTestCase):
         self.assertEqual(connected, [])
         self.assertFalse(bot.plugin_manager.instance("SlowStart").is_activated)
         self.assertEqual(test_bot.reactor.getDelayedCalls(), [])
-
-    def test_problems_are_told(self) -> None:
-        """Admins learn at the start which plugin could not be activated."""
-
-        class Broken(BotPlugin):
-            def activate(self) -> None:
-                raise RuntimeError("no way")
-
-        bot = TestBot((Broken,))
-        self.assertRaises(AssertionError, bot.start)
-        (warning,) = bot.sent_to("@admin")
-        self.assertIn("Broken", warning)
-        self.assertIn("no way", warning)
-        self.assertIn("This is errklein", bot.command("!about"))
-        bot.stop()
-        self.flushLoggedErrors(RuntimeError)

@@ -51,18 +51,6 @@ class CommandRegistryTests(SynchronousTestCase):
         self.assertNotIn("bye", self.registry)
         self.assertEqual(self.registry.most_words, 0)
 
-    def test_a_name_that_is_taken_is_changed(self) -> None:
-        """The second plugin's command gets the plugin's name in front, also on its function, and somebody is told."""
-        other = made("bye")
-        (clash,) = self.registry.add("Other Plugin", [other.bye])
-        self.assertIn("clashes with Greeter.bye so it has been renamed other_plugin-bye", clash)
-        self.assertEqual(other.bye._err_command_name, "other_plugin-bye")
-        self.registry.remove("Greeter")
-        self.assertEqual(self.names(), ["other_plugin-bye"])
-        self.registry.remove("Other Plugin")
-        self.assertEqual(self.registry.add("Other Plugin", [other.bye]), [])
-        self.assertEqual(self.names(), ["other_plugin-bye"])
-
     def test_a_new_name_that_is_taken_too(self) -> None:
         """A command that is renamed takes nobody's place: the plugin's name goes in front once more."""
         self.registry.add("Third", [getattr(made("other-bye"), "other-bye")])

@@ -275,35 +275,6 @@ class ReloadTests(PluginFiles):
         self.assertEqual(self.successResultOf(bot.post("/version")).text, "2")
         self.flushLoggedErrors(OSError)
 
-    def test_stored_objects_survive_a_reload(self) -> None:
-        """An object of a class of the plugin is of the new class after the reload."""
-        code = """
-            from errbot import BotPlugin, botcmd
-
-            class Thing:
-                def __init__(self, value):
-                    self.value = value
-
-                def shown(self):
-                    return "%s" + self.value
-
-            class Keeper(BotPlugin):
-                @botcmd
-                def keep(self, msg, args):
-                    self["thing"] = Thing(args)
-
-                @botcmd
-                def shown(self, msg, args):
-                    return self["thing"].shown()
-            """
-        self.write("Keeper", code % "old ")
-        bot = self.start()
-        bot.say("!keep treasure")
-        self.assertEqual(bot.command("!shown"), "old treasure")
-        self.write("Keeper", code % "new ")
-        bot.command("!plugin reload Keeper")
-        self.assertIn(bot.command("!shown"), ("old treasure", "new treasure"))
-
 
 class HangingTests(PluginFiles):
     """Plugins that take their time."""
