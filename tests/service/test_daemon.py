@@ -17,6 +17,7 @@ from textwrap import dedent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import needs_network
+from tests.authority import Authority
 from tests.processes import (
     TWIST,
     TWISTD,
@@ -29,7 +30,6 @@ from tests.processes import (
     write_config,
     write_plugin,
 )
-from tests.authority import Authority
 
 CONNECTED = "Connected to null"
 """What the log says when the bot works."""

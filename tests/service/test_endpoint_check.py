@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.service.endpoint_check import BadEndpoint, check_endpoint
 from tests import needs_network
-from tests.processes import free_port
 from tests.authority import Authority
+from tests.processes import free_port
 
 
 class EndpointCheckTests(SynchronousTestCase):
