@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, Pub
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 _CERTIFICATE = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----")
+_END = re.compile(rb"-----END [^-\r\n]+-----")
 _LARGEST = 256 * 1024
 
 K = TypeVar("K", bound=Hashable)
@@ -89,7 +90,7 @@ def read_pem(path: Path) -> PEMFile:
     except OSError as error:
         raise CertificateError(f"{path} can't be read: {error.strerror}") from None
     # load_pem_x509_certificates ignores a block without an end.
-    if text.count(b"-----BEGIN ") != text.count(b"-----END "):
+    if text.count(b"-----BEGIN ") != len(_END.findall(text)):
         raise CertificateError(f"{path} is incomplete: a PEM block has no END line")
     return PEMFile(path, _key_in(path, text), _certificates_in(path, text))
 

@@ -150,6 +150,7 @@ class FileTests(SynchronousTestCase):
         old_style = BOT.key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"x"))
         for contents, reason in (
             (whole[:-40], "incomplete"),
+            (whole[:-9], "incomplete"),
             (whole[:100], "incomplete"),
             (b"-----BEGIN CERTIFI", "incomplete"),
             (broken % (b"CERTIFICATE", b"CERTIFICATE"), "has a certificate that can't be read"),
