@@ -26,6 +26,7 @@ FLOORS = (
     ("plugins",),
     ("dispatch",),
     ("backends", "web", "storage"),
+    ("database",),
     ("config", "logs"),
     ("running",),
     ("ports",),

@@ -38,8 +38,6 @@ KNOWN: frozenset[str] = frozenset(
         "dispatch.filters imports from above: bot",
         "dispatch.flow_executor imports from above: bot",
         "dispatch.replies imports from above: bot",
-        "logs.sentry imports from its own floor: config",
-        "logs.sentry imports from its own floor: config.settings",
         "ports mentions compat",
     }
 )
