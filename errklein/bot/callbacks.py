@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Message
 from errklein.compat.plugin_manager import BotPluginManager
-from errklein.dispatch.handled_network import handling
 from errklein.ports import Backend
 from errklein.running import Placement, Runner, WorkerPool, place
+from errklein.running.context import assigned, handled_network
 from errklein.running.keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
 from errklein.running.rate_limit import RateLimit
 from errklein.running.threads import on_reactor_soon
@@ -45,7 +45,7 @@ class Telling:
         if not told:
             return
         before: QueuedWork | None = None
-        with handling(backend):
+        with assigned(handled_network, backend.network):
             for plugin, method in told:
                 if place(method) is Placement.REACTOR:
                     running = self.runner.call(method, *args)

@@ -14,8 +14,8 @@ from errklein.chat import Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.compat.callbacks import MadeUpEvents
 from errklein.dispatch.dispatcher import Dispatcher
 from errklein.dispatch.flow_executor import FlowExecutor
-from errklein.dispatch.handled_network import handling
 from errklein.ports import Backend
+from errklein.running.context import assigned, handled_network
 from errklein.running.keyed_queues import KeyedQueues
 from errklein.running.time_slices import TimeSlices
 from errklein.web import WebServer
@@ -86,7 +86,7 @@ class Hearing(Telling, MadeUpEvents):
 
     def stream_offered(self, backend: Backend, stream: Stream) -> None:
         """Plugins that have a callback_stream get a copy each; without any the stream is rejected."""
-        with handling(backend):
+        with assigned(handled_network, backend.network):
             self.streams.offer(stream)
 
     def room_joined(
@@ -123,7 +123,7 @@ class Hearing(Telling, MadeUpEvents):
         # Whoever answers notices may find that the answer is one (RFC 2812, 3.3.2).
         if self.stopping or (isinstance(message.extras, Mapping) and message.extras.get("notice")):
             return True
-        with handling(backend):
+        with assigned(handled_network, backend.network):
             return self.dispatcher.dispatch(backend, message)
 
     def when_quiet(self) -> Deferred[Any]:

@@ -9,8 +9,8 @@ from errklein.bot.callbacks import Telling
 from errklein.chat import Card, Identifier, Message, Room, RoomOccupant, Stream
 from errklein.dispatch.disclosure import Disclosure, new_error_id, with_id
 from errklein.dispatch.dispatcher import Dispatcher
-from errklein.dispatch.handled_network import network_of_handled_message
 from errklein.ports import Backend, Reacts, SendsCards, SendsStreams, layers_of
+from errklein.running.context import handled_network
 from errklein.text.masking import masker
 from errklein.text.quoting import plain
 
@@ -24,7 +24,7 @@ class Speaking(Telling):
     @property
     def backend(self) -> Backend:
         """The network of the message, or of whatever else a network tells, that is being handled; else the first one."""
-        return self.backends.get(network_of_handled_message()) or next(iter(self.backends.values()))
+        return self.backends.get(handled_network.get()) or next(iter(self.backends.values()))
 
     @property
     def mode(self) -> str:

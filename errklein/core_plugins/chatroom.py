@@ -12,8 +12,8 @@ from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotU
 from errklein.commands import CommandError, botcmd
 from errklein.commands.access import admin_by_default
 from errklein.core_plugins import CorePlugin
-from errklein.dispatch.handled_network import network_of_handled_message
 from errklein.running import on_reactor
+from errklein.running.context import handled_network
 from errklein.text.quoting import code, plain, plain_lines
 
 _REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
@@ -52,7 +52,7 @@ class ChatRoom(CorePlugin):
 
     def callback_connect(self) -> None:
         """Enter the rooms of CHATROOM_PRESENCE in the network that was connected, unless it does that itself."""
-        network = network_of_handled_message()
+        network = handled_network.get()
         backend = self._bot.backends.get(network)
         if backend is None or getattr(backend, "enters_rooms", False):
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail
@@ -13,8 +12,9 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Message, RoomOccupant
 from errklein.chat.identifiers import rules_of
-from errklein.commands import CommandError, RegisteredCommand
+from errklein.commands import CommandError
 from errklein.ports import Backend
+from errklein.running.context import running_command
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
@@ -25,23 +25,6 @@ Place = tuple[str, ...]
 
 MOST_QUESTIONS = 5
 """How many questions one person may have open: plain handlers hold a thread each while they wait for the answer."""
-
-
-_command: ContextVar[RegisteredCommand | None] = ContextVar("errklein.command", default=None)
-
-
-class questions_of:  # noqa: N801 - used as a function
-    """What is asked by whatever is started meanwhile, in a `with` block, are questions of that command, or of none."""
-
-    # Each command comes through here, which a generator would make slow.
-    def __init__(self, command: RegisteredCommand | None) -> None:
-        self._command = command
-
-    def __enter__(self) -> None:
-        self._token = _command.set(self._command)
-
-    def __exit__(self, *raised: object) -> None:
-        _command.reset(self._token)
 
 
 class Answer(str):  # noqa: SLOT000 - it has an attribute
@@ -93,7 +76,7 @@ class Conversations:
         if timeout is not None and not (isinstance(timeout, (int, float)) and timeout == timeout):
             return fail(ValueError(f"timeout: expected a number of seconds or None, not {timeout!r}"))
         backend = self._bot.backend_of_message(message)
-        asked = self._bot.dispatcher.answers.addressed(backend, message, text, _command.get(), threaded=True)
+        asked = self._bot.dispatcher.answers.addressed(backend, message, text, running_command.get(), threaded=True)
         place = _place_of(asked, backend, message)
         if sum(len(questions) for other, questions in self._open.items() if other[:3] == place[:3]) >= MOST_QUESTIONS:
             return fail(QuestionWithdrawn(f"You have {MOST_QUESTIONS} questions to answer already."))

@@ -21,11 +21,11 @@ from errklein.commands.access import check_access, needs_admin
 from errklein.commands.declaration import is_concurrent
 from errklein.commands.history import History, Sender, recall_position
 from errklein.commands.suggestions import unknown_command
-from errklein.dispatch.conversations import questions_of
 from errklein.dispatch.filters import Filtering
 from errklein.dispatch.replies import Answers, told
 from errklein.ports import Backend, HasNameRules
 from errklein.running import Overloaded, Placement, PoolStopped, place
+from errklein.running.context import assigned, running_command
 from errklein.running.in_flight import InFlightCounter
 from errklein.running.serial_queue import SerialQueue
 from errklein.running.timeouts import result_within
@@ -309,7 +309,7 @@ class Dispatcher:
     def _run(self, backend: Backend, message: Message, command: RegisteredCommand, args: Any) -> Deferred[Any]:
         runner, pool = self._bot.runner, self._bot.command_pool
         give = partial(self.answers.give, backend, message, command)
-        with questions_of(command):
+        with assigned(running_command, command):
             if command.yields:
                 return runner.run_generator(give, command.handler, message, args, pool=pool)
             running = runner.run(command.handler, message, args, pool=pool)
@@ -330,7 +330,7 @@ class Dispatcher:
     ) -> Deferred[Any] | None:
         """As `_run`, on the reactor. What has its result at once, as most commands, is spared the Deferreds."""
         try:
-            with questions_of(command):
+            with assigned(running_command, command):
                 result = self._bot.runner.start(command.handler, message, args)
             if not isinstance(result, Deferred):
                 self.answers.give(backend, message, command, result)

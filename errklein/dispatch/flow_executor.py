@@ -15,10 +15,9 @@ from errklein.chat import Identifier, Message, Room, RoomOccupant
 from errklein.commands import Caller, CommandError, RegisteredCommand
 from errklein.commands.access import check_access, needs_admin
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
-from errklein.dispatch.conversations import questions_of
 from errklein.dispatch.disclosure import DetailedError, new_error_id, with_id
-from errklein.dispatch.handled_network import handling
 from errklein.running import PoolStopped
+from errklein.running.context import assigned, handled_network, running_command
 from errklein.running.in_flight import InFlightCounter
 from errklein.running.threads import on_reactor_soon
 from errklein.text.errors import error_text, one_line
@@ -176,7 +175,8 @@ class FlowExecutor:
             return
         self._tally.enter()
         # A step answers no message, so that there is nothing to divert.
-        with handling(self._backend_of(flow, flow.moved_by)), questions_of(None):
+        backend = self._backend_of(flow, flow.moved_by)
+        with assigned(handled_network, backend.network), assigned(running_command, None):
             going = Deferred.fromCoroutine(self._take_steps(flow))
         going.addErrback(self._stopped, flow).addBoth(lambda _: self._tally.leave())
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +27,12 @@ from errklein.compat.backends.stamps import NetworkStamp, ask_beforehand
 from errklein.compat.backends.thread import NetworkThread
 from errklein.ports import BackendEvents
 from errklein.running import WorkerPool
+from errklein.running.context import assigned, sent_by_bot
 from errklein.running.pool import start_daemon_thread
 from errklein.running.threads import on_reactor_soon
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
-
-_being_sent: ContextVar[bool] = ContextVar("errklein.compat.being_sent", default=False)
 
 Part = Callable[[], object]
 
@@ -266,7 +264,7 @@ class ThreadedNetwork:
 
     def said(self, message: Message) -> None:
         """Tell plugins of a message that the network sends by itself; of others the bot has told."""
-        if not _being_sent.get():
+        if not sent_by_bot.get():
             self.tell_plugins("callback_botmessage", message)
 
     def failed(self) -> None:
@@ -393,8 +391,5 @@ def _cancel(timers: list[IDelayedCall]) -> None:
 
 
 def _send(part: Part) -> None:
-    token = _being_sent.set(True)
-    try:
+    with assigned(sent_by_bot, True):
         part()
-    finally:
-        _being_sent.reset(token)
