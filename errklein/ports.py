@@ -17,11 +17,22 @@ from errklein.chat.names import NameRules
 from errklein.webhooks import Hook
 
 
+class OutboxFull(Exception):
+    """A backend's outbox is full: messages come faster than the network accepts them."""
+
+
+class OutboxClosed(Exception):
+    """A message was sent after `Backend.disconnect`."""
+
+
 class Backend(Protocol):
     """A connection to one chat network."""
 
     network: str
     """The name that the configuration gives it."""
+
+    joins_configured_rooms: bool
+    """Whether the backend joins the rooms of CHATROOM_PRESENCE itself. Otherwise the core plugin ChatRoom does."""
 
     @property
     def mode(self) -> str:

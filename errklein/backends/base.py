@@ -222,8 +222,7 @@ class LocalBackend:
     """A network without wires. Sending is up to its subclasses."""
 
     mode: str
-    enters_rooms = True
-    """Nobody else needs to have the bot enter the rooms of CHATROOM_PRESENCE."""
+    joins_configured_rooms = True
 
     person_type: ClassVar[type[LocalPerson]] = LocalPerson
     occupant_type: ClassVar[type[LocalOccupant]] = LocalOccupant

@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 from twisted.internet.defer import Deferred, succeed
 
 from errklein.backends.base import LocalBackend
-from errklein.backends.outbox import OutboxClosed
 from errklein.chat import Message
+from errklein.ports import OutboxClosed
 
 
 class NullBackend(LocalBackend):

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.ports import OutboxClosed, OutboxFull
 from errklein.text import truncated
 from errklein.text.masking import masker
 
@@ -36,14 +37,6 @@ SHARED = 50
 
 P = TypeVar("P")
 Contra = TypeVar("Contra", contravariant=True)
-
-
-class OutboxFull(Exception):
-    """The network takes messages more slowly than they come, and as many as may wait are waiting."""
-
-
-class OutboxClosed(Exception):
-    """The network has been left; nothing more will be sent."""
 
 
 class NotConfirmed(Exception):

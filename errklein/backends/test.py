@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 from twisted.internet.defer import Deferred, succeed
 
 from errklein.backends.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
-from errklein.backends.outbox import OutboxClosed
 from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
+from errklein.ports import OutboxClosed
 from errklein.running.threads import on_reactor_soon
 from errklein.text import split_message, to_plain
 

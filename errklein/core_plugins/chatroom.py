@@ -54,7 +54,7 @@ class ChatRoom(CorePlugin):
         """Enter the rooms of CHATROOM_PRESENCE in the network that was connected, unless it does that itself."""
         network = handled_network.get()
         backend = self._bot.backends.get(network)
-        if backend is None or getattr(backend, "enters_rooms", False):
+        if backend is None or backend.joins_configured_rooms:
             return
         config = self._bot.bot_config.networks[network]
         for entry in config.CHATROOM_PRESENCE:

@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
 from errklein.chat.names import EXACT
 from errklein.commands import Caller, CommandError, Prefixes, RegisteredCommand, find_command, strip_prefix
@@ -23,7 +22,7 @@ from errklein.commands.history import History, Sender, recall_position
 from errklein.commands.suggestions import unknown_command
 from errklein.dispatch.filters import Filtering
 from errklein.dispatch.replies import Answers, told
-from errklein.ports import Backend, HasNameRules
+from errklein.ports import Backend, HasNameRules, OutboxFull
 from errklein.running import Overloaded, Placement, PoolStopped, place
 from errklein.running.context import assigned, running_command
 from errklein.running.in_flight import InFlightCounter

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.backends.outbox import OutboxFull
 from errklein.chat import Message
 from errklein.commands import CommandError, RegisteredCommand
 from errklein.dispatch.disclosure import DetailedError, new_error_id, with_id
-from errklein.ports import Backend, WrapsErrbotBackend
+from errklein.ports import Backend, OutboxFull, WrapsErrbotBackend
 from errklein.running import PoolStopped
 from errklein.text.masking import masker
 

@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from errklein.config import Config
-from errklein.dispatch.handled_network import network_of_handled_message
 from errklein.plugins.botplugin import BotPlugin, overrides
 from errklein.plugins.configuration import Configurator
 from errklein.plugins.execution import PluginExecution
@@ -31,6 +30,7 @@ from errklein.plugins.serial_changes import Changes, change
 from errklein.plugins.status import PluginStatus
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports import Storage
+from errklein.running.context import handled_network
 from errklein.running.timeouts import TimedOut, result_within
 from errklein.text.masking import masker, secrets_in
 
@@ -352,7 +352,7 @@ class PluginManager(StoreMixin):
     @property
     def _prefix(self) -> str:
         networks = self._config.networks
-        prefix: str = networks.get(network_of_handled_message(), next(iter(networks.values()))).BOT_PREFIX
+        prefix: str = networks.get(handled_network.get(), next(iter(networks.values()))).BOT_PREFIX
         return prefix
 
     async def _forget(self, names: list[str]) -> list[PluginTimeout]:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
 
-from errklein.backends.outbox import OutboxClosed
 from errklein.chat import AWAY, ONLINE, Message
-from errklein.ports import Backend, BackendEvents, HasNameRules, KnowsHolders
+from errklein.ports import Backend, BackendEvents, HasNameRules, KnowsHolders, OutboxClosed
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as _TestCase

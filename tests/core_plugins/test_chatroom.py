@@ -65,7 +65,7 @@ class ArrivalTests(PluginTestCase):
 
         self.patch(TestRoom, "join", join)
         self.patch(TestBackend, "connect", lambda backend, events: events.backend_connected(backend))
-        self.patch(TestBackend, "enters_rooms", False)
+        self.patch(TestBackend, "joins_configured_rooms", False)
         super().setUp()
 
     def test_rooms_are_entered(self) -> None:

@@ -49,8 +49,7 @@ class IRCBackend:
 
     mode = "irc"
 
-    enters_rooms = True
-    """Nobody else needs to have the bot enter the rooms of CHATROOM_PRESENCE."""
+    joins_configured_rooms = True
 
     NICKSERV_TIMEOUT = 3.0
     """For how many seconds rooms wait for NickServ, for some let only those in who are known to it."""

@@ -45,6 +45,8 @@ class ThreadedNetwork:
 
     log = Logger()
 
+    joins_configured_rooms = False
+
     SHUT_DOWN_AFTER = 1.0
     """Seconds after the queue is sent until `disconnect` shuts the connection down, if the network's code still runs."""
 
