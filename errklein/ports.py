@@ -6,7 +6,7 @@ otherwise, everything is called on the reactor's thread.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
@@ -138,16 +138,28 @@ class SendsStreams(Protocol):
 
 
 @runtime_checkable
-class WrapsErrbotBackend(Protocol):
-    """An optional ability of a backend: it wraps one that was written for errbot."""
+class CallsInOrder(Protocol):
+    """Implemented by backends whose methods may block, so that the bot calls them in the thread that sends."""
 
-    legacy: Any
-    """The wrapped backend, a `compat.backends.errbot.ErrBot`."""
+    def call_in_order(
+        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = ""
+    ) -> Awaitable[None] | None:
+        """Call the function in a thread after everything that is queued before it. Returns as `send_message` does.
+
+        `recipient` and `text` name the message in the log if the function is never called.
+        """
 
 
-def layers_of(backend: Backend) -> tuple[object, ...]:
-    """The backend, and the one that it wraps, if any: where to look for an optional ability."""
-    return (backend, backend.legacy) if isinstance(backend, WrapsErrbotBackend) else (backend,)
+@runtime_checkable
+class HasOwnReplies(Protocol):
+    """Implemented by backends that replace texts of the bot's own replies."""
+
+    @property
+    def error_reply(self) -> str:
+        """The first line of the reply to a command that raised an exception."""
+
+    def unknown_command_reply(self, message: Message | None, name: str, args: str) -> str:
+        """The reply to a command that doesn't exist. May block."""
 
 
 class BackendEvents(Protocol):

@@ -1,11 +1,12 @@
-"""How the parts of a bot are put together, wherever it runs. Nothing is decided here.
+"""Connects the parts of a bot: the web server, the storage, the networks, the pools of threads.
 
-Modules that import the reactor are imported late: which reactor it is, is the caller's choice.
+Modules that import the reactor are imported late: the caller chooses the reactor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,45 +15,54 @@ from errklein.running.restart import cannot_restart
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
+    from errklein.compat.bot import ErrbotBot
+    from errklein.compat.plugin_manager import BotPluginManager
+    from errklein.plugins.botplugin import BotPlugin
+    from errklein.plugins.packages import PackageDirectory
     from errklein.ports import Backend, Storage
+    from errklein.running import WorkerPool
     from errklein.web import WebServer
 
 
 def wire(
     reactor: Any,
     config: Config,
-    bot_class: type[Bot] | None = None,
+    bot_class: type[ErrbotBot] | None = None,
     ended: Callable[[], None] | None = None,
     check_stored: Callable[[Storage], None] = lambda storage: None,
     restart: Callable[[], None] = cannot_restart,
-) -> tuple[WebServer, Callable[[], Bot]]:
-    """Put the bot together: the web server, and what makes the rest once its data may be opened.
+    plugin_classes: Iterable[type[BotPlugin]] = (),
+    make_pool: Callable[..., WorkerPool] | None = None,
+) -> tuple[WebServer, Callable[[], ErrbotBot]]:
+    """Connect the parts: the web server, and a function that creates the bot once its data may be opened.
 
-    The bot is a Bot, or of the class given, which is built as one. `ended` is called when the bot has nothing more to do;
-    by default the reactor stops. `restart` starts the process again; by default that isn't possible. `check_stored` is called with the storage before anything uses it; its exceptions are
-    propagated.
+    The bot is an ErrbotBot, or an instance of the subclass given. `ended` is called when the bot has nothing more to do; by
+    default the reactor stops. `restart` starts the process again; by default that isn't possible. `check_stored` is called with the storage before anything uses it; its exceptions are
+    propagated. `plugin_classes` are plugins besides those in directories. `make_pool` is called instead of WorkerPool.
     """
-    from errklein import compat
-    from errklein.bot import Bot
-    from errklein.compat.storages import make_storage
-    from errklein.plugins.packages import PackageDirectory
     from errklein.running import Runner, WorkerPool
+    from errklein.running.pooled_runner import PooledRunner
     from errklein.web import WebServer, WebSettings
 
+    pool = make_pool or WorkerPool
     runner = Runner(reactor)
-    webhook_pool = WorkerPool(
+    waiting = {"queue": config.WEBHOOK_QUEUE, "wait": config.WEBHOOK_QUEUE_WAIT}
+    web = WebServer(
         reactor,
-        "webhooks",
-        config.WEBHOOK_POOLSIZE,
-        queue=config.WEBHOOK_QUEUE,
-        wait=config.WEBHOOK_QUEUE_WAIT,
+        runner,
+        pool(reactor, "webhooks", config.WEBHOOK_POOLSIZE, **waiting),
+        settings=WebSettings(timeout=config.WEBHOOK_TIMEOUT, max_body=config.WEBHOOK_MAX_BODY),
+        # More threads that only calculate would finish nothing earlier, and slow the reactor's thread down.
+        decoding_pool=pool(reactor, "decoding", 2, **waiting),
     )
-    # Of threads that only calculate, more would get nothing done sooner, and take time from the reactor's.
-    decoding_pool = WorkerPool(reactor, "decoding", 2, queue=config.WEBHOOK_QUEUE, wait=config.WEBHOOK_QUEUE_WAIT)
-    settings = WebSettings(timeout=config.WEBHOOK_TIMEOUT, max_body=config.WEBHOOK_MAX_BODY)
-    web = WebServer(reactor, runner, webhook_pool, settings=settings, decoding_pool=decoding_pool)
 
-    def make_bot() -> Bot:
+    def make_bot() -> ErrbotBot:
+        from errklein import compat
+        from errklein.bot import Adapters, PluginSources, ProcessCalls, Workers
+        from errklein.compat.bot import ErrbotBot
+        from errklein.compat.storages import make_storage
+        from errklein.plugins.packages import PackageDirectory
+
         # By now the process has given up root's rights: what is in the data directory may be imported.
         packages = PackageDirectory(Path(config.BOT_DATA_DIR), installed=compat.step_aside)
         packages.activate()
@@ -63,30 +73,48 @@ def wire(
         except BaseException:
             storage.close()
             raise
-        bot = (bot_class or Bot)(
+        backends = {name: make_backend(reactor, view) for name, view in config.networks.items()}
+        workers = Workers(
+            # Most commands are short: they needn't wait for a turn of the reactor each.
+            PooledRunner(runner, pool(reactor, "commands", config.BOT_ASYNC_POOLSIZE, ahead=90)),
+            # A callback, poller or activation that hangs occupies a thread for 5 s only; then another one is started.
+            PooledRunner(runner, pool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE, overdue=5.0, spare=100)),
+        )
+        roots = [Path(directory) for directory in config.directories("BOT_EXTRA_PLUGIN_DIR")]
+        bot = (bot_class or ErrbotBot)(
             reactor,
             config,
-            storage=storage,
-            web=web,
-            runner=runner,
-            # Most commands are short: they needn't wait for a turn of the reactor each.
-            command_pool=WorkerPool(reactor, "commands", config.BOT_ASYNC_POOLSIZE, ahead=90),
-            # A callback, poller or activation that hangs occupies a thread for 5 s only; then another one is started.
-            plugin_pool=WorkerPool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE, overdue=5.0, spare=100),
-            backends={name: make_backend(reactor, view) for name, view in config.networks.items()},
-            plugin_roots=[Path(directory) for directory in config.directories("BOT_EXTRA_PLUGIN_DIR")],
-            packages=packages,
-            ended=ended or reactor.stop,
-            restart=restart,
+            Adapters(backends, storage, web),
+            workers,
+            PluginSources(partial(_make_plugin_manager, packages), roots, plugin_classes),
+            ProcessCalls(ended or reactor.stop, restart),
         )
-        _tell_limits(config, bot.backends.values())
+        _set_limits(config, backends.values())
         return bot
 
     return web, make_bot
 
 
+def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManager:
+    from errklein.compat.plugin_manager import BotPluginManager
+    from errklein.plugins.distributions import Requirements
+    from errklein.plugins.execution import PluginExecution
+    from errklein.plugins.loading import Loader
+
+    config = bot.bot_config
+    execution = PluginExecution(bot.reactor, bot.runner, bot.plugin_pool, bot.waits)
+    requirements = Requirements(packages, config.AUTOINSTALL_DEPS)
+    loader = Loader(execution, config, lambda cls, name: cls(bot, name=name), requirements)
+
+    def tell_admins(text: str, summary: str) -> None:
+        # The bot has it later only: the part that sends uses the manager.
+        bot.tell_admins(text, summary)
+
+    return BotPluginManager(bot.storage, config, execution, loader, bot.web.routes, tell_admins)
+
+
 def make_backend(reactor: Any, config: Config) -> Backend:
-    """The connection to the network of which `config` is the view."""
+    """The backend of the network whose configuration this is."""
     if config.BACKEND == "IRC":
         from errklein.backends.irc import IRCBackend
 
@@ -108,8 +136,8 @@ def make_backend(reactor: Any, config: Config) -> Backend:
     return make_network(reactor, config)
 
 
-def _tell_limits(config: Config, backends: Iterable[Backend]) -> None:
-    """Let plugins find in MESSAGE_SIZE_LIMIT how long messages may be, also where nobody has set it."""
+def _set_limits(config: Config, backends: Iterable[Backend]) -> None:
+    """Set MESSAGE_SIZE_LIMIT, which plugins read, to what the networks accept where it isn't set."""
     for backend in backends:
         view = config.networks[backend.network]
         if view.MESSAGE_SIZE_LIMIT is None:

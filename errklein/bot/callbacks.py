@@ -1,4 +1,4 @@
-"""How plugins are told what happens."""
+"""Calls of plugins' callbacks."""
 
 from __future__ import annotations
 
@@ -12,70 +12,74 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Message
-from errklein.compat.plugin_manager import BotPluginManager
 from errklein.ports import Backend
-from errklein.running import Placement, Runner, WorkerPool, place
+from errklein.running import Placement, place
 from errklein.running.context import assigned, handled_network
 from errklein.running.keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
+from errklein.running.pooled_runner import PooledRunner
 from errklein.running.rate_limit import RateLimit
 from errklein.running.threads import on_reactor_soon
 
+FindCallbacks = Callable[[str], list[tuple[str, Callable[..., Any]]]]
 
-class Telling:
+
+class Callbacks:
     """Calls plugins' callbacks, each where it may run.
 
-    Plain ones run one at a time, as plugins of errbot expect: each plugin is told in the order in which things happen, and
-    of each thing after the plugins before it. What the bot itself says is told besides, since it may do so meanwhile.
+    Plain ones run one at a time, as plugins of errbot expect: each plugin gets events in the order in which they happen,
+    and each event after the plugins before it. callback_botmessage is queued separately, since the bot may send messages
+    while another callback runs.
+
+    `find` returns the active plugins' methods of a name, with the plugins' names.
     """
 
     log = Logger()
-    reactor: Any
-    bot_config: Any
-    backends: dict[str, Backend]
-    runner: Runner
-    plugin_pool: WorkerPool
-    lines: KeyedQueues
-    plugin_manager: BotPluginManager
 
-    def __init__(self) -> None:
-        self._queue_full_limit = RateLimit(self.reactor.seconds)
+    def __init__(self, reactor: Any, runner: PooledRunner, queues: KeyedQueues, find: FindCallbacks) -> None:
+        self.find = find
+        self._reactor = reactor
+        self._runner = runner
+        self._queues = queues
+        self._warnings = RateLimit(reactor.seconds)
 
-    def _tell_plugins(self, backend: Backend, callback: str, *args: Any) -> None:
-        told = self.plugin_manager.callbacks(callback)
-        if not told:
+    def call(self, backend: Backend, callback: str, *args: Any) -> None:
+        """Call that callback of all plugins that have one, for an event on the network."""
+        found = self.find(callback)
+        if not found:
             return
         before: QueuedWork | None = None
         with assigned(handled_network, backend.network):
-            for plugin, method in told:
+            for plugin, method in found:
                 if place(method) is Placement.REACTOR:
-                    running = self.runner.call(method, *args)
+                    running = self._runner.runner.call(method, *args)
                 else:
-                    line = (id(getattr(method, "__self__", method)), callback == "callback_botmessage")
-                    work = partial(self._tell_plugin, callback, plugin, method, args)
-                    before = self.lines.run(line, work, before)
+                    queue = (id(getattr(method, "__self__", method)), callback == "callback_botmessage")
+                    work = partial(self._call_queued, callback, plugin, method, args)
+                    before = self._queues.run(queue, work, before)
                     running = before.result
-                running.addErrback(self._callback_failed, plugin, callback)
+                running.addErrback(self._failed, plugin, callback)
 
-    def _tell_plugin(self, callback: str, plugin: str, method: Callable[..., Any], args: Any) -> Deferred[Any]:
-        # It may have been deactivated while it stood in line.
-        if (plugin, method) not in self.plugin_manager.callbacks(callback):
+    def show_sent(self, backend: Backend, message: Message) -> None:
+        """Call callback_botmessage for a message that the bot has sent, from any thread."""
+        if self.find("callback_botmessage"):
+            call = copy_context().run
+            on_reactor_soon(self._reactor, call, self.call, backend, "callback_botmessage", message)
+
+    def _call_queued(self, callback: str, plugin: str, method: Callable[..., Any], args: Any) -> Deferred[Any]:
+        # The plugin may have been deactivated meanwhile.
+        if (plugin, method) not in self.find(callback):
             return succeed(None)
-        return self.runner.call_in(self.plugin_pool, lambda: partial(method, *args))
+        return self._runner.runner.call_in(self._runner.pool, lambda: partial(method, *args))
 
-    def _show_plugins(self, backend: Backend, message: Message) -> None:
-        if self.plugin_manager.callbacks("callback_botmessage"):
-            tell = copy_context().run
-            on_reactor_soon(self.reactor, tell, self._tell_plugins, backend, "callback_botmessage", message)
-
-    def _callback_failed(self, failure: Failure, plugin: str, callback: str) -> None:
-        if failure.check(KeyedQueueFull):
-            if self._queue_full_limit.allows(plugin):
-                self.log.error(
-                    "{plugin} is too slow: {callback} isn't called for what happens now ({reason}); "
-                    "one of its callbacks may never return",
-                    plugin=plugin,
-                    callback=callback,
-                    reason=failure.getErrorMessage(),
-                )
+    def _failed(self, failure: Failure, plugin: str, callback: str) -> None:
+        if not failure.check(KeyedQueueFull):
+            self.log.failure("{plugin}: {callback} failed", failure, plugin=plugin, callback=callback)
             return
-        self.log.failure("{plugin}: {callback} failed", failure, plugin=plugin, callback=callback)
+        if self._warnings.allows(plugin):
+            self.log.error(
+                "{plugin} is too slow: {callback} isn't called for what happens now ({reason}); "
+                "one of its callbacks may never return",
+                plugin=plugin,
+                callback=callback,
+                reason=failure.getErrorMessage(),
+            )

@@ -1,61 +1,49 @@
-"""errbot's names for what networks tell the bot, for plugins and tests that make it up themselves."""
+"""errbot's names for the events of networks, for plugins and tests that report an event themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextvars import copy_context
 from typing import Any
 
-from errklein.chat import Identifier, Message, Presence, Reaction, Room
-from errklein.chat.streams import Stream
+from errklein.bot import Events
+from errklein.chat import Message
+from errklein.dispatch import Networks
 from errklein.running.threads import on_reactor_soon
 
+EVENTS: Mapping[str, str] = {
+    "callback_mention": "mention_received",
+    "callback_presence": "presence_changed",
+    "callback_reaction": "reaction_changed",
+    "callback_room_joined": "room_joined",
+    "callback_room_left": "room_left",
+    "callback_room_topic": "room_topic_changed",
+    "callback_stream": "stream_offered",
+}
+"""The method of `ports.BackendEvents` for each of errbot's methods that only reports an event."""
 
-class MadeUpEvents:
-    """Methods of the bot that act as if the network had told it that; on the network of the message being handled, else
-    on the first. They may be called in any thread, and don't wait for what comes of it."""
+
+class ReportedEvents:
+    """Reports events as if the network of the message being handled had, else the first one. From any thread."""
+
+    def __init__(self, reactor: Any, networks: Networks, events: Events) -> None:
+        self._reactor = reactor
+        self._networks = networks
+        self._events = events
+
+    def report(self, event: str, *details: Any) -> None:
+        """Call that method of `BackendEvents` on the reactor, and don't wait for what comes of it."""
+        backend = self._networks.current
+        on_reactor_soon(self._reactor, copy_context().run, getattr(self._events, event), backend, *details)
 
     def callback_message(self, msg: Message) -> None:
-        """Handle a message: run its command, if there is one, and call the plugins. As on errbot, a delayed one is ignored."""
+        """Handle a message: run its command, if there is one, and call the plugins. A delayed one is ignored."""
         if not msg.delayed:
-            self._make_up("message_received", msg)
+            self.report("message_received", msg)
 
     def process_message(self, msg: Message) -> bool:
-        """Somebody said that: if it is a command it is run, and plugins aren't shown it. False if the bot said it, or if it was long ago."""
-        bot: Any = self
-        if msg.delayed or bot.backend.is_from_self(msg):
+        """Run the command in the message, if there is one, and call no callback. False if the bot sent it, or if it is delayed."""
+        if msg.delayed or self._networks.current.is_from_self(msg):
             return False
-        self._make_up("answer", msg)
+        self.report("command_received", msg)
         return True
-
-    def callback_mention(self, msg: Message, people: Sequence[Identifier]) -> None:
-        """`people` are spoken of in the message."""
-        self._make_up("mention_received", msg, people)
-
-    def callback_presence(self, presence: Presence) -> None:
-        """Somebody came, went or changed status."""
-        self._make_up("presence_changed", presence)
-
-    def callback_reaction(self, reaction: Reaction) -> None:
-        """Somebody reacted to a message."""
-        self._make_up("reaction_changed", reaction)
-
-    def callback_stream(self, stream: Stream) -> None:
-        """Somebody wants to send a file."""
-        self._make_up("stream_offered", stream)
-
-    def callback_room_joined(self, room: Room, identifier: Any = None, invited_by: Any = None) -> None:
-        """Somebody, the bot if nobody else, is in the room now."""
-        self._make_up("room_joined", room, identifier, invited_by)
-
-    def callback_room_left(self, room: Room, identifier: Any = None, kicked_by: Any = None) -> None:
-        """Somebody, the bot if nobody else, has left the room."""
-        self._make_up("room_left", room, identifier, kicked_by)
-
-    def callback_room_topic(self, room: Room) -> None:
-        """The room has another topic."""
-        self._make_up("room_topic_changed", room)
-
-    def _make_up(self, event: str, *details: Any) -> None:
-        bot: Any = self
-        on_reactor_soon(bot.reactor, copy_context().run, getattr(bot, event), bot.backend, *details)

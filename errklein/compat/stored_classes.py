@@ -48,6 +48,7 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
 
 
 _MOVED = {
+    "errklein.answering.conversations": "errklein.dispatch.conversations",
     "errklein.plugins.plugin_info": "errklein.compat.plugin_info",
     "errklein.plugins.stored_classes": "errklein.compat.stored_classes",
 }

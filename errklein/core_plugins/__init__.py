@@ -23,7 +23,8 @@ T = TypeVar("T")
 class CorePlugin(BotPlugin):
     """A plugin that comes with the bot. Its `_bot` has the type of the bot, so that type checkers check what it uses."""
 
-    _bot: Bot
+    # Other plugins may use everything that the bot has for errbot's plugins, too.
+    _bot: Bot  # type: ignore[assignment]
 
 
 def callable_anywhere(

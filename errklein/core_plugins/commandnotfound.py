@@ -6,7 +6,7 @@ from typing import Any
 
 from errklein.chat import Message
 from errklein.core_plugins import CorePlugin
-from errklein.ports import WrapsErrbotBackend
+from errklein.ports import HasOwnReplies
 
 
 class CommandNotFoundFilter(CorePlugin):
@@ -17,8 +17,8 @@ class CommandNotFoundFilter(CorePlugin):
         backend = self._bot.backend
         if self._bot.bot_config.networks[backend.network].now.SUPPRESS_CMD_NOT_FOUND:
             return ""
-        name, _, rest = self._bot.dispatcher.asked_for(msg).partition(" ")
-        if not isinstance(backend, WrapsErrbotBackend):
+        name, _, rest = self._bot.dispatch.finder.without_prefix(msg).partition(" ")
+        if not isinstance(backend, HasOwnReplies):
             return self._bot.unknown_command(msg, name, rest)
         # Somebody else's code, which may block.
         ask = self._bot.unknown_command

@@ -48,7 +48,7 @@ class Utils(CorePlugin):
     @botcmd(historize=False)
     async def history(self, msg: Message, args: str) -> str:
         """Show your last commands in this room or in private; the prefix and a number repeat one of them."""
-        entries = self._bot.cmd_history.entries(Sender.of(msg))
+        entries = self._bot.dispatch.histories[self._bot.backend.network].entries(Sender.of(msg))
         lines = [
             plain(f"{len(entries) - place}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}")
             for place, (command, given) in enumerate(entries)

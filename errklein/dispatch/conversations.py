@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
@@ -13,11 +13,10 @@ from twisted.python.failure import Failure
 from errklein.chat import Message, RoomOccupant
 from errklein.chat.identifiers import rules_of
 from errklein.commands import CommandError
+from errklein.dispatch.networks import Networks
+from errklein.dispatch.replies import Replies
 from errklein.ports import Backend
 from errklein.running.context import running_command
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
 
 Place = tuple[str, ...]
 """Who is asked, and where: network, person, how access rules call the person, room, thread."""
@@ -27,17 +26,21 @@ MOST_QUESTIONS = 5
 """How many questions one person may have open: plain handlers hold a thread each while they wait for the answer."""
 
 
-class Answer(str):  # noqa: SLOT000 - it has an attribute
+class Reply(str):  # noqa: SLOT000 - it has an attribute
     """What somebody has answered: a string, without white space around it, that knows the `message` it was."""
 
     message: Message
 
     @classmethod
-    def of(cls, message: Message) -> Answer:
+    def of(cls, message: Message) -> Reply:
         """The answer that the message is."""
         answer = cls(message.body.strip())
         answer.message = message
         return answer
+
+
+Answer = Reply
+"""The name of the class in values that earlier versions stored."""
 
 
 class NoAnswer(CommandError, TimeoutError):
@@ -51,8 +54,10 @@ class QuestionWithdrawn(CommandError):
 class Conversations:
     """The questions that wait for an answer. Used on the reactor only."""
 
-    def __init__(self, bot: Bot) -> None:
-        self._bot = bot
+    def __init__(self, reactor: Any, networks: Networks, replies: Replies) -> None:
+        self._reactor = reactor
+        self._networks = networks
+        self._replies = replies
         self._open: dict[Place, deque[_Question]] = {}
         self._stopped = False
 
@@ -61,7 +66,7 @@ class Conversations:
         """Whether anybody has a question to answer."""
         return bool(self._open)
 
-    def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Answer]:
+    def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Reply]:
         """Send the question to where answers to the message go, and wait for what its sender says there next.
 
         That is where the message came from, unless the settings divert the command that asks to private or to a thread.
@@ -75,8 +80,8 @@ class Conversations:
             return fail(QuestionWithdrawn("The plugin is deactivated."))
         if timeout is not None and not (isinstance(timeout, (int, float)) and timeout == timeout):
             return fail(ValueError(f"timeout: expected a number of seconds or None, not {timeout!r}"))
-        backend = self._bot.backend_of_message(message)
-        asked = self._bot.dispatcher.answers.addressed(backend, message, text, running_command.get(), threaded=True)
+        backend = self._networks.of(message)
+        asked = self._replies.addressed(backend, message, text, running_command.get(), threaded=True)
         place = _place_of(asked, backend, message)
         if sum(len(questions) for other, questions in self._open.items() if other[:3] == place[:3]) >= MOST_QUESTIONS:
             return fail(QuestionWithdrawn(f"You have {MOST_QUESTIONS} questions to answer already."))
@@ -98,7 +103,7 @@ class Conversations:
                 return False
         if not waiting:
             return False
-        self.end(waiting[0], Answer.of(message))
+        self.end(waiting[0], Reply.of(message))
         return True
 
     def withdraw(self, plugin: object) -> None:
@@ -110,7 +115,7 @@ class Conversations:
         self._stopped = True
         self._end_all(lambda _: True, "The bot is stopping.")
 
-    def end(self, question: _Question, result: Answer | Failure) -> None:
+    def end(self, question: _Question, result: Reply | Failure) -> None:
         """The question is done with; the next one to the same person is sent."""
         waiting = self._open[question.place]
         first = waiting[0] is question
@@ -125,8 +130,8 @@ class Conversations:
     def _send(self, question: _Question) -> None:
         try:
             # The answer may be there before sending has come to its end.
-            question.start_clock(self._bot.reactor)
-            self._bot.deliver(question.backend, question.asked)
+            question.start_clock(self._reactor)
+            self._replies.deliver(question.backend, question.asked)
         except Exception:
             self.end(question, Failure())
 
@@ -151,7 +156,7 @@ class _Question:
         self.backend = backend
         self.asked = asked
         self.place = place
-        self.answered: Deferred[Answer] = Deferred(self._cancelled)
+        self.answered: Deferred[Reply] = Deferred(self._cancelled)
         self._conversations = conversations
         self._timeout = timeout
         self._clock: IDelayedCall | None = None
@@ -169,7 +174,7 @@ class _Question:
     def _too_late(self) -> None:
         self._conversations.end(self, Failure(NoAnswer(f"There was no answer in {self._timeout:g} s.")))
 
-    def _cancelled(self, _: Deferred[Answer]) -> None:
+    def _cancelled(self, _: Deferred[Reply]) -> None:
         self._conversations.end(self, Failure(QuestionWithdrawn("The question was withdrawn.")))
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from secrets import token_hex
-from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from errklein.chat import Identifier, Message, Person, RoomOccupant
 from errklein.commands import Caller, CommandError
+from errklein.dispatch.networks import Networks
 from errklein.ports import Backend, KnowsHolders
 from errklein.text.masking import masker
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
 
 
 class DetailedError(CommandError):
@@ -32,8 +29,8 @@ class Disclosure:
 
     log = Logger()
 
-    def __init__(self, bot: Bot) -> None:
-        self._bot = bot
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
 
     def allowed(self, backend: Backend, message: Message) -> bool:
         """Whether only an administrator can read the reply to the message: it is direct, and from an administrator."""
@@ -50,7 +47,7 @@ class Disclosure:
         holder = backend.current_holder(person) if isinstance(backend, KnowsHolders) else person
         if holder is None:
             return False
-        admins = self._bot.bot_config.networks[backend.network].BOT_ADMINS
+        admins = self._networks.config(backend).BOT_ADMINS
         return Caller.from_message(Message(frm=holder, to=backend.bot_identifier), admins).is_admin
 
     def reply(self, backend: Backend, message: Message, text: str, summary: str) -> str:

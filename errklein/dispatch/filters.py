@@ -1,40 +1,50 @@
-"""Asks plugins' filters about a command, one after the other."""
+"""Plugins' filters of commands, called one after the other."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.logger import Logger
 
 from errklein.chat import Message
-from errklein.commands.registry import RegisteredFilter
+from errklein.commands.registry import FilterRegistry, RegisteredFilter
 from errklein.running import Placement, place
-from errklein.running.keyed_queues import QueuedWork
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
+from errklein.running.keyed_queues import KeyedQueues, QueuedWork
+from errklein.running.pooled_runner import PooledRunner
 
 Passed = tuple[Message, str, Any]
 """A message, a command's name and its arguments, as filters have left them."""
 
 
 class Filtering:
-    """Asks the filters in the order in which their plugins were activated, each where it may run.
+    """Calls the filters in the order in which their plugins were activated, each where it may run.
 
-    They share the threads of callbacks, so that long commands don't keep them from deciding. A plain filter is asked about
-    one command at a time, in the order in which they were given, unless it takes long.
+    They share the threads of callbacks, so that long commands don't delay them. A plain filter gets one command at a
+    time, in the order in which they were given, unless it takes long.
     """
 
     log = Logger()
 
-    def __init__(self, bot: Bot) -> None:
-        self._bot = bot
+    def __init__(self, filters: FilterRegistry, runner: PooledRunner, queues: KeyedQueues) -> None:
+        self._filters = filters
+        self._runner = runner
+        self._queues = queues
         self._latest: dict[RegisteredFilter, QueuedWork] = {}
 
+    @property
+    def filters_commands(self) -> bool:
+        """Whether there are filters of commands."""
+        return bool(self._filters.all)
+
+    @property
+    def filters_unknown_commands(self) -> bool:
+        """Whether there are filters of unknown commands."""
+        return bool(self._filters.unprocessed)
+
     async def let_through(self, message: Message, command: str, args: Any, *, dry_run: bool = False) -> Passed | None:
-        """What the filters have made of a command; None if one of them blocks it, or fails."""
-        for one in self._bot.filters.all:
+        """The command as the filters have changed it; None if one of them blocks it, or fails."""
+        for one in self._filters.all:
             try:
                 changed, name, args = await self._ask(one, message, command, args, dry_run)
             except Exception:
@@ -49,9 +59,9 @@ class Filtering:
         return message, command, args
 
     async def answers_to_unknown(self, message: Message) -> list[str]:
-        """What filters say about a message that has a prefix and is no command."""
+        """The filters' replies to a message that has a prefix and is no command."""
         answers = []
-        for one in self._bot.filters.unprocessed:
+        for one in self._filters.unprocessed:
             try:
                 answer = await self._ask(one, message, None, "", False, emptycmd=True)
             except Exception:
@@ -62,10 +72,10 @@ class Filtering:
         return answers
 
     async def _ask(self, one: RegisteredFilter, *args: Any, **kwargs: Any) -> Any:
-        ask = partial(self._bot.runner.run, one.handler, *args, pool=self._bot.plugin_pool, **kwargs)
+        ask = partial(self._runner.run, one.handler, *args, **kwargs)
         if place(one.handler) is Placement.REACTOR:
             return await ask()
-        asked = self._latest[one] = self._bot.lines.run(object(), ask, self._latest.get(one))
+        asked = self._latest[one] = self._queues.run(object(), ask, self._latest.get(one))
         try:
             return await asked.result
         finally:

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Room, RoomOccupant
-from errklein.commands import Caller, CommandError, RegisteredCommand
+from errklein.commands import Caller, CommandError, CommandRegistry, RegisteredCommand
 from errklein.commands.access import check_access, needs_admin
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
-from errklein.dispatch.disclosure import DetailedError, new_error_id, with_id
+from errklein.dispatch.disclosure import DetailedError, Disclosure, new_error_id, with_id
+from errklein.dispatch.networks import Networks
+from errklein.ports import Backend
 from errklein.running import PoolStopped
 from errklein.running.context import assigned, handled_network, running_command
 from errklein.running.in_flight import InFlightCounter
+from errklein.running.pooled_runner import PooledRunner
 from errklein.running.threads import on_reactor_soon
 from errklein.text.errors import error_text, one_line
 from errklein.text.masking import masker
 from errklein.text.quoting import plain
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
-    from errklein.ports import Backend
 
 MOST_AUTOSTEPS = 100
 """How many steps a flow takes by itself before it is ended, since it may never stop otherwise."""
@@ -51,18 +50,31 @@ class FlowExecutor:
 
     log = Logger()
 
-    def __init__(self, bot: Bot) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        networks: Networks,
+        registry: CommandRegistry,
+        runner: PooledRunner,
+        send: Callable[[Identifier, str], object],
+        disclosure: Disclosure,
+    ) -> None:
         self.flow_roots: dict[str, FlowRoot] = {}
         self.in_flight: list[Flow] = []
-        self._bot = bot
+        self._reactor = reactor
+        self._networks = networks
+        self._registry = registry
+        self._runner = runner
+        self._send = send
+        self._disclosure = disclosure
         self._lock = threading.RLock()
-        self._tally = InFlightCounter()
+        self._in_flight_steps = InFlightCounter()
         # Those that take steps by themselves now, and whether somebody has taken one meanwhile.
         self._going: dict[Flow, bool] = {}
 
     def when_idle(self) -> Deferred[None]:
         """Fires as soon as every flow waits for somebody's command."""
-        return self._tally.when_none()
+        return self._in_flight_steps.when_none()
 
     # What flows there are
 
@@ -167,18 +179,18 @@ class FlowExecutor:
         return None, None
 
     def _go_on_soon(self, flow: Flow) -> None:
-        on_reactor_soon(self._bot.reactor, self._go_on, flow)
+        on_reactor_soon(self._reactor, self._go_on, flow)
 
     def _go_on(self, flow: Flow) -> None:
         if flow in self._going:
             self._going[flow] = True
             return
-        self._tally.enter()
+        self._in_flight_steps.enter()
         # A step answers no message, so that there is nothing to divert.
         backend = self._backend_of(flow, flow.moved_by)
         with assigned(handled_network, backend.network), assigned(running_command, None):
             going = Deferred.fromCoroutine(self._take_steps(flow))
-        going.addErrback(self._stopped, flow).addBoth(lambda _: self._tally.leave())
+        going.addErrback(self._stopped, flow).addBoth(lambda _: self._in_flight_steps.leave())
 
     async def _take_steps(self, flow: Flow) -> None:
         """Take steps for as long as their predicates hold, then tell what can be given."""
@@ -221,7 +233,7 @@ class FlowExecutor:
         steps = []
         for predicate, step in here.children:
             try:
-                if predicate is not never and await self._run(predicate, flow.ctx):
+                if predicate is not never and await self._runner.run(predicate, flow.ctx):
                     steps.append(step)
             except PoolStopped:
                 raise
@@ -239,7 +251,7 @@ class FlowExecutor:
 
     async def _take(self, flow: Flow, mover: Identifier, step: FlowNode) -> _Outcome:
         """Run the command of a step for who has moved the flow. If that doesn't go well, the requestor is told."""
-        command = None if step.command is None else self._bot.registry.get(step.command)
+        command = None if step.command is None else self._registry.get(step.command)
         if command is None:
             self._tell(flow, f"The flow {flow.name} can't go on: there is no command {step}.")
             return _Outcome.FAILED
@@ -252,11 +264,9 @@ class FlowExecutor:
         message = Message("", frm=sender, to=self._listener(flow, mover), flow=flow)
         try:
             if command.yields:
-                await self._bot.runner.run_generator(
-                    _forget, command.handler, message, None, pool=self._bot.command_pool
-                )
+                await self._runner.run_generator(_forget, command.handler, message, None)
             else:
-                await self._run(command.handler, message, None)
+                await self._runner.run(command.handler, message, None)
         except PoolStopped:
             raise
         except DetailedError as error:
@@ -293,7 +303,7 @@ class FlowExecutor:
             return ""
         if isinstance(mover, Room):
             return "This command requires bot-admin privileges"
-        config = self._bot.bot_config.networks[self._backend_of(flow, mover).network]
+        config = self._networks.config(self._backend_of(flow, mover))
         asked = Message("", frm=mover, to=self._listener(flow, mover))
         return check_access(command, None, Caller.from_message(asked, config.BOT_ADMINS), config).denial or ""
 
@@ -301,13 +311,10 @@ class FlowExecutor:
         if not failure.check(PoolStopped):
             self.log.failure("The flow {flow} can't go on", failure, flow=str(flow))
 
-    def _run(self, handler: Callable[..., Any], *args: Any) -> Awaitable[Any]:
-        return self._bot.runner.run(handler, *args, pool=self._bot.command_pool)
-
     def _one_turn(self) -> Deferred[None]:
         """Fires after whatever else the reactor has to do."""
         turn: Deferred[None] = Deferred()
-        self._bot.reactor.callLater(0, turn.callback, None)
+        self._reactor.callLater(0, turn.callback, None)
         return turn
 
     def _end(self, flow: Flow) -> None:
@@ -323,8 +330,8 @@ class FlowExecutor:
 
     def _how_to_take(self, step: FlowNode) -> str:
         """What is to be said, in Markdown: the command and its syntax, or the pattern that is waited for."""
-        command = self._bot.registry.find(step.command or "")
-        prefix = self._bot.prefix
+        command = self._registry.find(step.command or "")
+        prefix = self._networks.prefix
         if command is None:
             return prefix + str(step).replace("_", " ")
         declared = command.declaration
@@ -333,12 +340,12 @@ class FlowExecutor:
         return f"{prefix}{str(step).replace('_', ' ')} {declared.syntax or ''}".rstrip()
 
     def _tell(self, flow: Flow, text: str) -> None:
-        self._bot.send(flow.requestor, text)
+        self._send(flow.requestor, text)
 
     def _tell_failure(self, flow: Flow, text: str, summary: str, error_id: str) -> None:
         """Report an exception to the requestor: `text` to an administrator in private, else `summary` and the error id."""
         backend = self._backend_of(flow, flow.requestor)
-        may_read = self._bot.disclosure.is_admin(backend, flow.requestor)
+        may_read = self._disclosure.is_admin(backend, flow.requestor)
         self._tell(flow, masker(text) if may_read else with_id(summary, error_id))
 
     def _listener(self, flow: Flow, mover: Identifier) -> Identifier | None:
@@ -347,7 +354,7 @@ class FlowExecutor:
 
     def _backend_of(self, flow: Flow, mover: Identifier) -> Backend:
         """The network that the flow was moved on. Plugins begin flows for people who don't know their network."""
-        return self._bot.backend_of(mover if mover.network else flow.requestor)
+        return self._networks.of(mover if mover.network else flow.requestor)
 
 
 def _owner(root: FlowRoot, requestor: Identifier) -> Identifier:

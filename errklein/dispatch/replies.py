@@ -1,41 +1,55 @@
-"""What is said to whom has given a command: results, refusals and failures, where the settings want them."""
+"""Replies to commands: results, refusals and errors, sent where the settings want them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Message
 from errklein.commands import CommandError, RegisteredCommand
-from errklein.dispatch.disclosure import DetailedError, new_error_id, with_id
-from errklein.ports import Backend, OutboxFull, WrapsErrbotBackend
+from errklein.dispatch.disclosure import DetailedError, Disclosure, new_error_id, with_id
+from errklein.dispatch.invocation import Invocation
+from errklein.dispatch.networks import Networks
+from errklein.ports import Backend, HasOwnReplies, OutboxFull
 from errklein.running import PoolStopped
 from errklein.text.masking import masker
 
-if TYPE_CHECKING:
-    from errklein.bot import Bot
+ERROR_REPLY = "Computer says nooo. See logs for details"
+"""The first line of the reply to a command that raised an exception."""
+
+Deliver = Callable[[Backend, Message], Awaitable[None] | None]
 
 
-class Answers:
-    """Sends answers, from any thread."""
+class Replies:
+    """Sends replies, from any thread.
+
+    `deliver` sends a message on a network. `wait_for` waits in a thread for the result of an awaitable.
+    """
 
     log = Logger()
 
-    def __init__(self, bot: Bot) -> None:
-        self._bot = bot
-
-    def reply(
+    def __init__(
         self,
-        backend: Backend,
-        message: Message,
-        text: str,
-        command: RegisteredCommand | None = None,
+        networks: Networks,
+        deliver: Deliver,
+        disclosure: Disclosure,
+        wait_for: Callable[[Awaitable[Any]], Any],
     ) -> None:
-        """Answer the message, in private or in a thread where the settings divert the command."""
-        self._bot.deliver(backend, self.addressed(backend, message, text, command))
+        self.deliver = deliver
+        self._networks = networks
+        self._disclosure = disclosure
+        self._wait_for = wait_for
+
+    def reply(self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None = None) -> None:
+        """Reply to the message, in private or in a thread where the settings divert the command."""
+        self.deliver(backend, self.addressed(backend, message, text, command))
+
+    def answer(self, invocation: Invocation, text: str) -> None:
+        """As `reply`, to a command."""
+        self.reply(invocation.backend, invocation.message, text, invocation.command)
 
     def addressed(
         self,
@@ -46,35 +60,36 @@ class Answers:
         *,
         threaded: bool = False,
     ) -> Message:
-        """The answer to the message as `reply` sends it.
+        """The reply to the message as `reply` sends it.
 
-        With `threaded`, what was said in a thread is answered there unless the settings divert the command to private.
+        With `threaded`, the reply to a message in a thread goes there unless the settings divert the command to private.
         """
-        config = self._bot.bot_config.networks[backend.network].now
-        private = _diverted(command, config.DIVERT_TO_PRIVATE)
+        settings = self._networks.settings(backend)
+        private = _diverted(command, settings.DIVERT_TO_PRIVATE)
         threaded = threaded and message.is_threaded and not private
         reply = backend.build_reply(
-            message, text, private=private, threaded=threaded or _diverted(command, config.DIVERT_TO_THREAD)
+            message, text, private=private, threaded=threaded or _diverted(command, settings.DIVERT_TO_THREAD)
         )
-        if config.GROUPCHAT_NICK_PREFIXED and reply.is_group and message.frm is not None:
+        if settings.GROUPCHAT_NICK_PREFIXED and reply.is_group and message.frm is not None:
             backend.prefix_groupchat_reply(reply, message.frm)
         return reply
 
-    def give(self, backend: Backend, message: Message, command: RegisteredCommand, item: Any) -> None:
-        """Answer with what a command has returned or yielded; nothing for what is empty.
+    def give(self, invocation: Invocation, item: Any) -> None:
+        """Reply with what a command has returned or yielded, unless it is empty.
 
         In a thread this waits for an item that can be awaited.
         """
         if type(item) is not str and isinstance(item, Awaitable):
-            item = self._bot.waits.result_of(self._bot.runner.result_of, item)
+            item = self._wait_for(item)
         if not item:
             return
+        command = invocation.command
         template = command.declaration.template
         if template and isinstance(item, Mapping):
-            item = self._bot.process_template(template, item, command.owner)
-        self.reply(backend, message, str(item), command)
+            item = process_template(template, item, command.owner)
+        self.reply(invocation.backend, invocation.message, str(item), command)
 
-    def failed(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
+    def failed(self, failure: Failure, invocation: Invocation) -> None:
         """Reply to an exception that a command raised, and log it unless it is a CommandError or the like.
 
         Administrators get the exception's text in private chats, others an error id. Raises OutboxFull if the command
@@ -85,30 +100,17 @@ class Answers:
             raise error
         if isinstance(error, CommandError):
             try:
-                text = str(error)
-                if error.template:
-                    text = self._bot.process_template(error.template, error.reason, command.owner)
-                if isinstance(error, DetailedError):
-                    text = self._bot.disclosure.reply(backend, message, text, error.summary)
+                text = self._text_of(error, invocation)
             except Exception:
-                self._fault(Failure(), backend, message, command)
+                self._unexpected(Failure(), invocation)
             else:
-                self.reply(backend, message, masker.known(text), command)
-            return
-        if failure.check(PoolStopped):
-            self.reply(backend, message, "The bot is stopping; your command was not run.", command)
-            return
-        self._fault(failure, backend, message, command)
+                self.answer(invocation, masker.known(text))
+        elif failure.check(PoolStopped):
+            self.answer(invocation, "The bot is stopping; your command was not run.")
+        else:
+            self._unexpected(failure, invocation)
 
-    def _fault(self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand) -> None:
-        owner = backend.legacy if isinstance(backend, WrapsErrbotBackend) else self._bot
-        summary: str = owner.MSG_ERROR_OCCURRED
-        text = self.faulty(failure, backend, message, command, f"{summary}:\n{told(failure)}", summary)
-        self.reply(backend, message, text, command)
-
-    def faulty(
-        self, failure: Failure, backend: Backend, message: Message, command: RegisteredCommand, text: str, summary: str
-    ) -> str:
+    def faulty(self, failure: Failure, invocation: Invocation, text: str, summary: str) -> str:
         """Log a failure of the command with an error id.
 
         Returns `text` if the sender may read it (see `Disclosure.allowed`), else `summary` and the error id.
@@ -117,16 +119,38 @@ class Answers:
         self.log.failure(
             "{plugin}: the command {command} failed for {sender} (error {error_id})",
             failure,
-            plugin=command.owner,
-            command=command.name,
-            sender=str(message.frm),
+            plugin=invocation.command.owner,
+            command=invocation.command.name,
+            sender=str(invocation.message.frm),
             error_id=error_id,
         )
-        return masker(text) if self._bot.disclosure.allowed(backend, message) else with_id(summary, error_id)
+        allowed = self._disclosure.allowed(invocation.backend, invocation.message)
+        return masker(text) if allowed else with_id(summary, error_id)
+
+    def _text_of(self, error: CommandError, invocation: Invocation) -> str:
+        text = str(error)
+        if error.template:
+            text = process_template(error.template, error.reason, invocation.command.owner)
+        if isinstance(error, DetailedError):
+            text = self._disclosure.reply(invocation.backend, invocation.message, text, error.summary)
+        return text
+
+    def _unexpected(self, failure: Failure, invocation: Invocation) -> None:
+        backend = invocation.backend
+        summary = backend.error_reply if isinstance(backend, HasOwnReplies) else ERROR_REPLY
+        self.answer(invocation, self.faulty(failure, invocation, f"{summary}:\n{error_text(failure)}", summary))
 
 
-def told(failure: Failure) -> str:
-    """What the exception says of itself; its type, if it can't say anything."""
+def process_template(template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None) -> str:
+    """The Markdown of a template, the plugin's own one first; see `errklein.text.templating.render`."""
+    # Imported late: importing Jinja2 is slow, and not every bot renders templates.
+    from errklein.text import templating
+
+    return templating.render(template_name, template_parameters, plugin_name)
+
+
+def error_text(failure: Failure) -> str:
+    """The text of the exception; its type, if the text can't be read."""
     try:
         return str(failure.value)
     except BaseException:

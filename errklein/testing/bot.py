@@ -9,24 +9,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
 from errklein.backends.test import SentMessage, TestBackend
-from errklein.bot import Bot
 from errklein.config import load_config
 from errklein.plugins.botplugin import BotPlugin
-from errklein.running import Runner
 from errklein.running.threads import register_reactor_thread
-from errklein.storage import MemoryStorage
 from errklein.testing.client import WebhookClient
 from errklein.testing.packages import share_packages
 from errklein.testing.pool import InlinePool
 from errklein.testing.reactor import TestReactor
-from errklein.web import WebServer, WebSettings
+from errklein.wiring import wire
 
 ADMIN = "@admin"
 
@@ -64,48 +61,30 @@ class TestBot:
         reactor: Any = None,
     ) -> None:
         roots = [Path(directory) for directory in plugin_dirs]
-        for root in roots:
-            if not root.is_dir():
-                raise ValueError(f"plugin_dirs: there is no directory {root}; trial changes into one of its own")
+        for directory in roots:
+            if not directory.is_dir():
+                raise ValueError(f"plugin_dirs: there is no directory {directory}; trial changes into one of its own")
         self.reactor: Any = TestReactor() if reactor is None else reactor
         self._directory = tempfile.TemporaryDirectory(prefix="errklein-test-")
         share_packages(Path(self._directory.name))
-        settings: dict[str, Any] = {"BOT_DATA_DIR": self._directory.name}
+        settings: dict[str, Any] = {"BOT_DATA_DIR": self._directory.name, "STORAGE": "Memory"}
         if networks is None:
             settings |= {"BACKEND": "Test", "BOT_ADMINS": (ADMIN,), "CHATROOM_PRESENCE": ("#testroom",)}
         else:
             settings["BACKENDS"] = {name: {"BACKEND": "Test", **own} for name, own in networks.items()}
         settings |= config or {}
-        self.config = load_config(None, settings)
-        self.storage = MemoryStorage()
-        self.backends = {name: TestBackend(self.reactor, view) for name, view in self.config.networks.items()}
+        self.config = load_config(None, settings, plugin_dirs=list(map(str, roots)))
+        web, make_bot = wire(self.reactor, self.config, ended=self._end, plugin_classes=plugins, make_pool=InlinePool)
+        self.bot = make_bot()
+        self.backends = {name: cast(TestBackend, backend) for name, backend in self.bot.backends.items()}
+        self.storage = self.bot.storage
+        self._client = WebhookClient(web.client())
         self.messages: list[Sent] = []
         """Everything that the bot has sent, in order."""
         for backend in self.backends.values():
             backend.watch(partial(self._keep, backend.network))
         self.has_ended = False
         """Whether the bot found that there is nothing more to do, as when standard input has ended."""
-        runner = Runner(self.reactor)
-        web = WebServer(
-            self.reactor,
-            runner,
-            InlinePool(self.reactor, "webhooks"),
-            settings=WebSettings(timeout=self.config.WEBHOOK_TIMEOUT, max_body=self.config.WEBHOOK_MAX_BODY),
-        )
-        self.bot = Bot(
-            self.reactor,
-            self.config,
-            storage=self.storage,
-            web=web,
-            runner=runner,
-            command_pool=InlinePool(self.reactor, "commands"),
-            plugin_pool=InlinePool(self.reactor, "plugins"),
-            backends=self.backends,
-            plugin_roots=roots,
-            plugin_classes=plugins,
-            ended=self._end,
-        )
-        self._client = WebhookClient(web.client())
         self._log: list[str] = []
         self._observer = _Observer(self._log)
         self._handler = _Lines(self._log)

@@ -27,8 +27,9 @@ from errklein.testing.log_forwarding import LogForwarder
 _reactor_thread = reactor_thread()
 
 from errklein.backends.test import TestBackend  # noqa: E402
-from errklein.bot import Bot  # noqa: E402
+from errklein.bot import Sending  # noqa: E402
 from errklein.chat import Identifier, Message, Presence  # noqa: E402
+from errklein.compat.bot import ErrbotBot  # noqa: E402
 from errklein.config import load_config  # noqa: E402
 from errklein.plugins.imports import share_with_tests, unload, unshare  # noqa: E402
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
@@ -61,7 +62,19 @@ _REPLY_TIMEOUT: float = _Default(5)
 """Seconds that a test waits if it doesn't say how long."""
 
 
-class BotUnderTest(Bot):
+class _SendingByBot(Sending):
+    """Sends by `send_message` of the bot, which a test may have replaced."""
+
+    def __init__(self, bot: BotUnderTest) -> None:
+        super().__init__(bot.networks, bot.callbacks)
+        self._bot = bot
+
+    def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+        """Call `send_message`."""
+        return self._bot.send_message(message)
+
+
+class BotUnderTest(ErrbotBot):
     """A bot on one network in memory. As on errbot, the bot has the attributes of its network, such as `push_message`."""
 
     other_threads: Collection[threading.Thread] = ()
@@ -85,11 +98,11 @@ class BotUnderTest(Bot):
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Send the message, and call callback_botmessage. Everything that the bot sends passes here; tests may replace it."""
-        return super().deliver(self.backend_of_message(message), message)
+        return Sending.deliver(self.sending, self.networks.of(message), message)
 
-    def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
-        """Call `send_message`, which a test may have replaced."""
-        return self.send_message(message)
+    def make_sending(self) -> Sending:
+        """The part that sends by calling `send_message`."""
+        return _SendingByBot(self)
 
     def pop_message(self, timeout: float = _REPLY_TIMEOUT, block: bool = True) -> str | bytes:
         """The next thing that the bot sends; raises queue.Empty after so many seconds.
@@ -124,16 +137,13 @@ class BotUnderTest(Bot):
         # errbot's Test network waits for plugins' callbacks, and tests look at what they have done.
         if threading.current_thread() is not _reactor_thread.thread:
             heard = threading.Event()
-            self.reactor.callFromThread(lambda: self.lines.when_idle().addBoth(lambda _: heard.set()))
+            self.reactor.callFromThread(lambda: self.queues.when_idle().addBoth(lambda _: heard.set()))
             heard.wait(_LONGEST_CALLBACK)
         return said
 
-    def backend_ended(self, backend: Backend) -> None:
-        """Nothing is said after QUIT_MESSAGE; the reactor goes on, for other tests' bots."""
-
     async def settled(self) -> None:
         """Returns as soon as all that was said is answered, and no handler runs or waits."""
-        parts = (self.runner, self.lines, self.dispatcher, self.web)
+        parts = (self.runner, self.queues, self.dispatch.dispatcher, self.web)
         while True:
             await DeferredList([part.when_idle() for part in parts])
             # What threads have asked of the reactor is done in its next turn, what waited for its turn as well.
@@ -289,7 +299,8 @@ class BlockingTestBot:
             setattr(plugin, name, mock)
 
     async def _start(self) -> None:
-        _, make_bot = wire(_reactor_thread.reactor, self.bot_config, BotUnderTest)
+        # The reactor goes on, for other tests' bots.
+        _, make_bot = wire(_reactor_thread.reactor, self.bot_config, BotUnderTest, ended=lambda: None)
         bot = make_bot()
         assert isinstance(bot, BotUnderTest)
         self._bot = bot

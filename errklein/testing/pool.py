@@ -16,8 +16,8 @@ T = TypeVar("T")
 class InlinePool(WorkerPool):
     """Runs each job at once, where it was asked for: a blocking handler is done when the call returns."""
 
-    def __init__(self, reactor: Any, name: str) -> None:
-        super().__init__(reactor, name, 1)
+    def __init__(self, reactor: Any, name: str, size: int = 1, **limits: Any) -> None:
+        super().__init__(reactor, name, size, **limits)
 
     def run(
         self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False, name: Callable[[], str] | None = None

@@ -57,8 +57,8 @@ class CallbackTests(NetworksCase):
     def test_connections(self) -> None:
         """Each connection is told, and plugins stay active."""
         backend = self.backends["libera"]
-        self.bot.backend_disconnected(backend, "gone")
-        self.bot.backend_connected(backend)
+        self.bot.events.backend_disconnected(backend, "gone")
+        self.bot.events.backend_connected(backend)
         self.assertEqual(self.first.heard, ["connect"])
         self.assertTrue(self.first.is_activated)
 
@@ -92,8 +92,8 @@ class LocatedTests(NetworksCase):
         """The bot's own identifier and bare names are those of the network that tells."""
         plugin: Any = self.bot.plugin_manager.instance("Located")
         plugin.at_hand.clear()
-        self.bot.backend_connected(self.backends["console"])
-        self.bot.presence_changed(self.backends["console"], Presence(TestPerson("bob"), "away"))
+        self.bot.events.backend_connected(self.backends["console"])
+        self.bot.events.presence_changed(self.backends["console"], Presence(TestPerson("bob"), "away"))
         room = self.bot.query_room("console:#ops")
         room.join()
         room.topic = "quiet"
@@ -369,7 +369,7 @@ class EndTests(NetworksCase):
         """When all networks have ended, the bot does after its last answer."""
         self.say("!slow")
         for backend in self.backends.values():
-            self.bot.backend_ended(backend)
+            self.bot.events.backend_ended(backend)
         self.reactor.advance(1)
         self.assertFalse(self.test_bot.has_ended)
         self.slow.gate.callback(None)
@@ -378,10 +378,10 @@ class EndTests(NetworksCase):
 
     def test_not_while_a_network_is_there(self) -> None:
         """One network that goes on keeps the bot."""
-        self.bot.backend_ended(self.backends["libera"])
+        self.bot.events.backend_ended(self.backends["libera"])
         self.reactor.advance(1)
         self.assertFalse(self.test_bot.has_ended)
-        self.bot.backend_ended(self.backends["console"])
+        self.bot.events.backend_ended(self.backends["console"])
         self.reactor.advance(1)
         self.assertTrue(self.test_bot.has_ended)
 
@@ -389,7 +389,7 @@ class EndTests(NetworksCase):
         """A bot with a web server goes on serving when nobody talks to it any more."""
         self.successResultOf(self.bot.web.listeners.open("tcp:8080"))
         for backend in self.backends.values():
-            self.bot.backend_ended(backend)
+            self.bot.events.backend_ended(backend)
         self.reactor.advance(1)
         self.assertFalse(self.test_bot.has_ended)
 

@@ -68,7 +68,7 @@ class StreamsCase(SynchronousTestCase):
     def offer(self, bot: TestBot, stream: Stream) -> None:
         """Offer it, and wait until nothing of it is left."""
         before = set(threading.enumerate())
-        bot.bot.stream_offered(bot.backend, stream)
+        bot.bot.events.stream_offered(bot.backend, stream)
         # One that is being started is alive when the one that starts it has ended.
         while left := [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]:
             left[0].join(10)
@@ -93,7 +93,7 @@ class IncomingTests(StreamsCase):
         """Where no plugin takes streams, they are rejected."""
         bot = self.bot(Plain)
         stream = offered()
-        bot.bot.stream_offered(bot.backend, stream)
+        bot.bot.events.stream_offered(bot.backend, stream)
         self.assertEqual(stream.status, "rejected")
         bot.stop()
 

@@ -76,7 +76,7 @@ class ArrivalTests(PluginTestCase):
     def test_again(self) -> None:
         """They are entered again after a reconnection, but not when the plugin is activated before one."""
         self.joined.clear()
-        self.bot.bot.backend_connected(self.bot.backend)
+        self.bot.bot.events.backend_connected(self.bot.backend)
         self.assertEqual(len(self.joined), 3)
 
 

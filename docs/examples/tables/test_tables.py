@@ -14,7 +14,7 @@ class TablesTests(PluginTestCase):
         network = self.bot.backend
         stream = Stream(network.build_identifier("alice"), io.BytesIO(b"a,1\nb,2\n"), name, 8)
         before = set(threading.enumerate())
-        self.bot.bot.stream_offered(network, stream)
+        self.bot.bot.events.stream_offered(network, stream)
         while left := [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]:
             left[0].join(10)
         return stream

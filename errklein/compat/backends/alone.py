@@ -11,22 +11,12 @@ from typing import TYPE_CHECKING, Any
 from errklein.chat import Card, Identifier, Message, RoomOccupant
 from errklein.commands.history import History
 from errklein.commands.suggestions import unknown_command
+from errklein.compat.callbacks import EVENTS
 
 if TYPE_CHECKING:
     from errklein.compat.backends.errbot import ErrBot
 
 log = logging.getLogger("errbot.core")
-
-_CALLBACKS = {
-    "mention_received": "callback_mention",
-    "presence_changed": "callback_presence",
-    "reaction_changed": "callback_reaction",
-    "room_joined": "callback_room_joined",
-    "room_left": "callback_room_left",
-    "room_topic_changed": "callback_room_topic",
-    "stream_offered": "callback_stream",
-}
-"""The plugins' callback for each event of `ports.BackendEvents`."""
 
 
 class Alone:
@@ -69,7 +59,8 @@ class Alone:
 
     def tell(self, event: str, *details: Any) -> None:
         """Call the callback of the event."""
-        self._backend._dispatch_to_plugins(_CALLBACKS[event], *details)
+        callback = next(name for name, known in EVENTS.items() if known == event)
+        self._backend._dispatch_to_plugins(callback, *details)
 
     def tell_plugins(self, callback: str, *details: Any) -> None:
         """Call the callback of all plugins that are active; an error in one is logged."""

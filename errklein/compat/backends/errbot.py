@@ -11,7 +11,6 @@ from functools import cached_property
 from multiprocessing.pool import ThreadPool
 from typing import Any, Self, cast
 
-from errklein.bot import Bot
 from errklein.chat import Identifier, Message, Presence, Room
 from errklein.chat.identifiers import Person
 from errklein.compat.backends.alone import Alone
@@ -290,7 +289,3 @@ def parts_of(message: Message, limit: int) -> list[Message]:
         part.partial = True
         parts.append(part)
     return parts
-
-
-# Plugins ask whether their `_bot` is one, and it does all that one does.
-ErrBot.register(Bot)

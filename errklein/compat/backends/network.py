@@ -14,27 +14,29 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from errklein.backends.outbox import Outbox, TokenBucket
-from errklein.chat import Card, Identifier, Message, Room
+from errklein.bot import Bot
+from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.compat.backends.errbot import ErrBot, for_a_bot, parts_of
 from errklein.compat.backends.stamps import NetworkStamp, ask_beforehand
 from errklein.compat.backends.thread import NetworkThread
+from errklein.dispatch import process_template
 from errklein.ports import BackendEvents
 from errklein.running import WorkerPool
 from errklein.running.context import assigned, sent_by_bot
 from errklein.running.pool import start_daemon_thread
 from errklein.running.threads import on_reactor_soon
-
-if TYPE_CHECKING:
-    from errklein.bot import Bot
+from errklein.running.timeouts import TimedOut, result_within
 
 Part = Callable[[], object]
+
+_NO_REACTIONS = ("has no reactions", "doesn't know them")
 
 
 class ThreadedNetwork:
@@ -77,8 +79,7 @@ class ThreadedNetwork:
         self._awake = threading.Event()
         self._next_attempt = 0.0
         self._serving = False
-        self._gone: Deferred[None] | None = None
-        self._timers: list[IDelayedCall] = []
+        self._ended: Deferred[None] = Deferred()
         self._is_shut_down = False
         self._shutting_down = threading.Lock()
 
@@ -88,7 +89,7 @@ class ThreadedNetwork:
         legacy = self.legacy
         legacy.attach_storage_plugin(bot.storage)
         legacy.initialize_backend_storage()
-        legacy.attach_repo_manager(getattr(bot, "repo_manager", None))
+        legacy.attach_repo_manager(bot.repo_manager)
         legacy.attach_plugin_manager(bot.plugin_manager)
 
     # ports.Backend
@@ -126,7 +127,7 @@ class ThreadedNetwork:
         """
         end = self._reactor.seconds() + grace
         closed = self._outbox.close(grace if self._serving and self._next_attempt < end else 0.0)
-        return closed.addCallback(lambda _: self._leave(end - self._reactor.seconds()))
+        return closed.addCallback(lambda _: Deferred.fromCoroutine(self._leave(end - self._reactor.seconds())))
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Accept the message into the outbox, from any thread; see ports.Backend."""
@@ -181,21 +182,42 @@ class ThreadedNetwork:
         """Accept the card into the outbox, as `send_message` does: as the network shows cards, else as text."""
         if type(self.legacy).send_card is ErrBot.send_card:
             return self.send_card_as_text(card)
-        return self.in_turn(self.legacy.send_card, card, recipient=str(card.to), text=card.title or card.body)
+        return self.call_in_order(self.legacy.send_card, card, recipient=str(card.to), text=card.title or card.body)
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Put the reaction on the message, after what is being sent. Raises NotImplementedError without reactions."""
-        self.in_turn(self._reacting("add_reaction"), message, reaction, text=f"reaction {reaction}")
+        self.call_in_order(self._own("add_reaction", *_NO_REACTIONS), message, reaction, text=f"reaction {reaction}")
 
     def remove_reaction(self, message: Message, reaction: str) -> None:
         """Take the reaction away, after what is being sent. Raises NotImplementedError without reactions."""
-        self.in_turn(self._reacting("remove_reaction"), message, reaction, text=f"removal of reaction {reaction}")
+        remove = self._own("remove_reaction", *_NO_REACTIONS)
+        self.call_in_order(remove, message, reaction, text=f"removal of reaction {reaction}")
+
+    def send_stream_request(self, user: Identifier, fsource: BinaryIO, *details: Any) -> Stream | None:
+        """Offer a file; see ports.SendsStreams. Raises NotImplementedError without streams."""
+        offer: Callable[..., Stream | None] = self._own("send_stream_request", "can't carry files", "has no streams")
+        return offer(user, fsource, *details)
+
+    def call_in_order(
+        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = ""
+    ) -> Awaitable[None] | None:
+        """Call the function after everything that is queued before it; see ports.CallsInOrder."""
+        return self._outbox.put([partial(function, *args)], recipient=recipient, text=text)
+
+    @property
+    def error_reply(self) -> str:
+        """The network's own text."""
+        return str(self.legacy.MSG_ERROR_OCCURRED)
+
+    def unknown_command_reply(self, message: Message | None, name: str, args: str) -> str:
+        """The network's own text."""
+        return str(self.legacy.unknown_command(message, name, args))
 
     # For legacy networks only; in any thread.
 
     def send_card_as_text(self, card: Card) -> Awaitable[None] | None:
         """Send what the card says, by the template "card"."""
-        text = self._there.process_template("card", {"card": card})
+        text = process_template("card", {"card": card})
         return self.send_message(Message(text, card.frm, card.to, card.parent, extras=card.extras))
 
     def send(self, identifier: Identifier, text: str, in_reply_to: Message | None, groupchat_nick_reply: bool) -> Any:
@@ -204,7 +226,7 @@ class ThreadedNetwork:
 
     def reply(self, message: Message, text: str, private: bool, threaded: bool) -> Any:
         """Reply to a message of this network."""
-        return self._there.deliver(self, self.build_reply(message, text, private, threaded))
+        return self._there.sending.deliver(self, self.build_reply(message, text, private, threaded))
 
     def warn_admins(self, warning: str) -> None:
         """Send the text to the administrators of all networks."""
@@ -212,7 +234,7 @@ class ThreadedNetwork:
 
     def unknown_command(self, message: Message | None, text: str) -> str:
         """The reply to a command that doesn't exist, with suggestions."""
-        return self._there.dispatcher.unknown(self, text, message)
+        return self._there.dispatch.unknown_commands.suggestions(self, message, text)
 
     def inject_commands_from(self, plugin: Any) -> None:
         """Register the plugin's commands."""
@@ -227,15 +249,6 @@ class ThreadedNetwork:
         if self.bot is None:
             raise AttributeError(f"{self.network} has no bot yet", name=name, obj=self.legacy)
         return object.__getattribute__(self.bot, name)
-
-    def in_turn(
-        self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = ""
-    ) -> Awaitable[None] | None:
-        """Call the function, which may block, after everything that is queued before it. Returns as `send_message` does.
-
-        `recipient` and `text` name the message in the log if the function is never called.
-        """
-        return self._outbox.put([partial(function, *args)], recipient=recipient, text=text)
 
     def connected(self) -> None:
         """Send what waits, and tell the bot."""
@@ -256,13 +269,13 @@ class ThreadedNetwork:
         self._stamp.message(message)
         ask_beforehand(message)
         if self.bot is not None and not self.leaving:
-            on_reactor_soon(self._reactor, self.bot.answer, self, message)
+            on_reactor_soon(self._reactor, self.bot.events.command_received, self, message)
 
     def tell_plugins(self, callback: str, *details: Any) -> None:
         """Call that callback of all active plugins."""
         self._stamp.details(details)
         if self.bot is not None and not self.leaving:
-            on_reactor_soon(self._reactor, self.bot.tell_plugins, self, callback, *details)
+            on_reactor_soon(self._reactor, self.bot.events.callback_requested, self, callback, *details)
 
     def said(self, message: Message) -> None:
         """Tell plugins of a message that the network sends by itself; of others the bot has told."""
@@ -304,11 +317,13 @@ class ThreadedNetwork:
             raise RuntimeError(f"{self.network} has no bot yet")
         return self.bot
 
-    def _reacting(self, method: str) -> Callable[..., Any]:
-        if not callable(getattr(self.legacy, method, None)):
-            raise NotImplementedError(f"{self.network} has no reactions: {self.mode} doesn't know them")
-        reacting: Callable[..., Any] = getattr(self.legacy, method)
-        return reacting
+    def _own(self, method: str, refusal: str, reason: str) -> Callable[..., Any]:
+        """The network's method of that name; raises NotImplementedError if it has none."""
+        found = getattr(self.legacy, method, None)
+        if not callable(found):
+            raise NotImplementedError(f"{self.network} {refusal}: {self.mode} {reason}")
+        own: Callable[..., Any] = found
+        return own
 
     def _serve(self) -> None:
         """Serve until there is no more to serve, or the bot leaves."""
@@ -325,9 +340,8 @@ class ThreadedNetwork:
     def _served(self) -> None:
         self._serving = False
         self._thread.end()
-        if self._gone is not None:
-            self._finish()
-        elif self._events is not None:
+        self._ended.callback(None)
+        if self._events is not None and not self.leaving:
             self._events.backend_ended(self)
 
     def _connected(self) -> None:
@@ -341,41 +355,28 @@ class ThreadedNetwork:
         if self._events is not None and not self.leaving:
             self._events.backend_disconnected(self, reason)
 
-    def _leave(self, seconds: float) -> Deferred[None]:
+    async def _leave(self, seconds: float) -> None:
         """End the network's code; `seconds` is the rest of the grace period."""
         self.leaving = True
         self._awake.set()
-        gone: Deferred[None] = Deferred()
-        self._gone = gone
-        if not self._serving:
+        if self._serving:
+            # The process ends within a second after the grace period.
+            shut_down = min(self.SHUT_DOWN_AFTER, max(seconds, self.HURRY))
+            give_up = min(self.LEAVE_WITHIN, max(seconds, 2 * self.HURRY))
+            # What waits in a lock or for a socket can't be interrupted, but may end with its connection.
+            name = f"errklein {self.network} shutdown"
+            timer = self._reactor.callLater(shut_down, start_daemon_thread, self.shut_down, name)
+            self._thread.interrupt()
+            try:
+                await result_within(self._reactor, give_up, self._ended)
+            except TimedOut:
+                self.log.warn("{network}: its code doesn't end, and is left behind", network=self.network)
+            _cancel([timer])
+        else:
             self._thread.end()
-            self._finish()
-            return gone
-        # The process ends within a second after the grace period.
-        shut_down = min(self.SHUT_DOWN_AFTER, max(seconds, self.HURRY))
-        give_up = min(self.LEAVE_WITHIN, max(seconds, 2 * self.HURRY))
-        self._timers = [
-            self._reactor.callLater(shut_down, self._shut_down_aside),
-            self._reactor.callLater(give_up, self._give_up),
-        ]
-        self._thread.interrupt()
-        return gone
-
-    def _shut_down_aside(self) -> None:
-        # What waits in a lock or for a socket can't be interrupted, but may end with its connection.
-        start_daemon_thread(self.shut_down, f"errklein {self.network} shutdown")
-
-    def _give_up(self) -> None:
-        self.log.warn("{network}: its code doesn't end, and is left behind", network=self.network)
-        self._finish()
-
-    def _finish(self) -> None:
-        _cancel(self._timers)
         self._sender.stop()
         if self.legacy.is_open_storage():
             self.legacy.close_storage()
-        if self._gone is not None and not self._gone.called:
-            self._gone.callback(None)
 
     def _transmit(self, part: Part) -> Deferred[Any]:
         return self._sender.run(lambda: partial(_send, part))

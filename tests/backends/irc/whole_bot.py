@@ -45,7 +45,7 @@ class WholeBotCase(SynchronousTestCase):
             "IRC_PRIVATE_RATE": 0,
             **self.settings,
         }
-        with mock.patch("errklein.testing.bot.TestBackend", make):
+        with mock.patch("errklein.wiring.make_backend", make):
             self.test_bot = TestBot(self.plugins, config=settings)
         self.bot = self.test_bot.bot
         self.test_bot.start()

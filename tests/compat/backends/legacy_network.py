@@ -11,16 +11,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot import Bot
-from errklein.compat.backends.finding import make_network
 from errklein.config import load_config
 from errklein.plugins.botplugin import BotPlugin
-from errklein.running import Runner
 from errklein.running.threads import register_reactor_thread
-from errklein.storage import MemoryStorage
 from errklein.testing.pool import InlinePool
 from errklein.testing.reactor import TestReactor
-from errklein.web import WebServer
+from errklein.wiring import wire
 
 FIXTURES = Path(__file__).parent / "fixtures"
 PATIENCE = 3.0
@@ -67,24 +63,20 @@ class LegacyNetworkCase(SynchronousTestCase):
             "BOT_DATA_DIR": directory.name,
             "BOT_IDENTITY": {"name": "bot"},
             "CORE_PLUGINS": (),
+            "STORAGE": "Memory",
             **self.settings,
         }
         self.config = load_config(None, settings)
-        runner = Runner(self.reactor)
         self.ended: list[bool] = []
-        self.networks = {name: make_network(self.reactor, view) for name, view in self.config.networks.items()}
-        self.bot = Bot(
+        _, make_bot = wire(
             self.reactor,
             self.config,
-            storage=MemoryStorage(),
-            web=WebServer(self.reactor, runner, InlinePool(self.reactor, "webhooks")),
-            runner=runner,
-            command_pool=InlinePool(self.reactor, "commands"),
-            plugin_pool=InlinePool(self.reactor, "plugins"),
-            backends=self.networks,
-            plugin_classes=self.plugins,
             ended=lambda: self.ended.append(True),
+            plugin_classes=self.plugins,
+            make_pool=InlinePool,
         )
+        self.bot = make_bot()
+        self.networks: dict[str, Any] = dict(self.bot.backends)
         self.network = next(iter(self.networks.values()))
         self.legacy: Any = self.network.legacy
         self.successResultOf(Deferred.fromCoroutine(self.bot.start()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -48,12 +49,12 @@ class ContractTests(BackendContract, SynchronousTestCase):
 
     def hear(self, backend: Any, to: str, text: str) -> None:
         before = len(backend._events.messages)
-        backend.bot = _Hearing(backend._events)
+        backend.bot = SimpleNamespace(events=_Events(backend._events))
         backend.legacy.wire.put((to, self.person_text, text))
         self.reactor.turn_until(lambda: len(backend._events.messages) > before, "the message to be heard")
 
     def sent(self, backend: Any) -> Sequence[tuple[str, str]]:
-        last = backend.in_turn(lambda: None)
+        last = backend.call_in_order(lambda: None)
         self.reactor.turn_until(lambda: last.called, "everything to be sent")
         return list(backend.legacy.sent)
 
@@ -61,14 +62,14 @@ class ContractTests(BackendContract, SynchronousTestCase):
         self.reactor.turn_until(lambda: self.left, "the network to be left")
 
 
-class _Hearing:
-    """The part of a bot that such a network tells of messages."""
+class _Events:
+    """The part of a bot that gets the messages of such a network."""
 
     def __init__(self, events: Any) -> None:
         self.events = events
 
-    def answer(self, network: Any, message: Any) -> None:
+    def command_received(self, network: Any, message: Any) -> None:
         self.events.message_received(network, message)
 
-    def tell_plugins(self, network: Any, callback: str, *details: Any) -> None:
+    def callback_requested(self, network: Any, callback: str, *details: Any) -> None:
         """Nobody is there to be told."""

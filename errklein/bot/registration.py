@@ -1,0 +1,73 @@
+"""Registration of what active plugins bring: commands, filters of commands, and flows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from errklein.commands import CommandRegistry
+from errklein.commands.flows import FlowRoot
+from errklein.commands.registry import FilterRegistry
+from errklein.dispatch.flow_executor import FlowExecutor
+from errklein.plugins.botflow import BotFlow, build_flows
+from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.plugins.manager import PluginManager
+from errklein.plugins.names import plugin_name
+
+
+class Registration:
+    """Registers and unregisters handlers, from any thread. `notify` gets a sentence for each command that had to be renamed."""
+
+    def __init__(
+        self,
+        registry: CommandRegistry,
+        filters: FilterRegistry,
+        flows: FlowExecutor,
+        plugins: PluginManager,
+        notify: Callable[[str], None],
+    ) -> None:
+        self._registry = registry
+        self._filters = filters
+        self._flows = flows
+        self._plugins = plugins
+        self._notify = notify
+        self._roots: dict[BotFlow, list[FlowRoot]] = {}
+
+    def inject_commands_from(self, plugin: BotPlugin) -> None:
+        """Register the plugin's commands; administrators get a message about those that had to be renamed.
+
+        Raises PluginActivationException if the plugin was deactivated while its `activate` hung.
+        """
+        self._plugins.check_wanted(plugin)
+        place, methods = self._plugins.place(), [handler for _, handler in handlers(plugin)]
+        for clash in self._registry.add(plugin_name(plugin), methods, plugin, place):
+            self._notify(clash)
+
+    def remove_commands_from(self, plugin: BotPlugin) -> None:
+        """Unregister the plugin's commands."""
+        self._registry.remove(plugin_name(plugin), plugin)
+
+    def inject_command_filters_from(self, plugin: BotPlugin) -> None:
+        """Register the plugin's filters."""
+        methods = [handler for _, handler in handlers(plugin)]
+        self._filters.add(plugin_name(plugin), methods, self._plugins.place())
+
+    def remove_command_filters_from(self, plugin: BotPlugin) -> None:
+        """Unregister the plugin's filters."""
+        self._filters.remove(plugin_name(plugin), plugin)
+
+    def inject_flows_from(self, flows: BotFlow) -> None:
+        """Register the flows; raises ValueError that names the one that can't be built, or whose name is taken."""
+        self.remove_flows_from(flows)
+        self._roots[flows] = []
+        for root in build_flows(flows):
+            try:
+                self._flows.add_flow(root)
+            except ValueError as error:
+                self.remove_flows_from(flows)
+                raise ValueError(f"{plugin_name(flows)}: {error}") from error
+            self._roots[flows].append(root)
+
+    def remove_flows_from(self, flows: BotFlow) -> None:
+        """Unregister the flows, and end them for everybody who is in one."""
+        for root in self._roots.pop(flows, ()):
+            self._flows.remove_flow(root)

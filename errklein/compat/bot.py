@@ -1,0 +1,146 @@
+"""The bot with all that plugins written for errbot find on `self._bot`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
+from inspect import ismethod
+from multiprocessing.pool import ThreadPool
+from typing import Any
+
+from errklein.bot import Bot
+from errklein.chat import Message
+from errklein.commands.declaration import documentation, with_prefix
+from errklein.commands.history import History
+from errklein.compat import holder
+from errklein.compat.backends.errbot import ErrBot
+from errklein.compat.backends.network import ThreadedNetwork
+from errklein.compat.callbacks import EVENTS, ReportedEvents
+from errklein.compat.flask_routes import flask_routes
+from errklein.compat.plugin_manager import BotPluginManager
+from errklein.compat.stored_values import StoredValues
+from errklein.plugins.store_mixin import StoreMixin
+from errklein.ports import Storage
+
+
+class ErrbotBot(Bot):
+    """A bot that is also a mapping of values that survive restarts, and has the attributes of its networks."""
+
+    plugin_manager: BotPluginManager
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.stored_values = StoredValues(self.storage, self.networks)
+        reported = ReportedEvents(self.reactor, self.networks, self.events)
+        self.callback_message, self.process_message = reported.callback_message, reported.process_message
+        for callback, event in EVENTS.items():
+            setattr(self, callback, partial(reported.report, event))
+        self.send_simple_reply = self.sending.send_simple_reply
+        self.split_and_send_message = self.sending.split_and_send_message
+        for backend in self.backends.values():
+            if isinstance(backend, ThreadedNetwork):
+                backend.attach(self)
+
+    def __getattr__(self, name: str) -> Any:
+        # errbot's bot is its network, too: plugins ask it for the network's attributes, such as `conn`.
+        if name.startswith("__") or "stored_values" not in vars(self):
+            raise AttributeError(f"the bot has no {name}", name=name, obj=self)
+        backend = self.backend
+        owners = (backend, backend.legacy) if isinstance(backend, ThreadedNetwork) else (backend,)
+        for owner in owners:
+            if hasattr(owner, name):
+                return getattr(owner, name)
+        if hasattr(StoreMixin, name):
+            return getattr(self.kept, name)
+        raise AttributeError(f"the bot has no {name}, and neither has {backend.network}", name=name, obj=self)
+
+    async def start(self) -> None:
+        """As `Bot.start`; the bot is `errbot.holder.bot` and serves the routes of `flask_app` from now on."""
+        flask_routes.serve(self.reactor, self.web, self.waits)
+        holder.bot = self
+        await super().start()
+
+    async def stop(self, grace: float) -> None:
+        """As `Bot.stop`."""
+        await super().stop(grace)
+        flask_routes.forget(self.web)
+        if "thread_pool" in vars(self):
+            self.thread_pool.close()
+
+    @property
+    def kept(self) -> StoreMixin:
+        """The values of the network of the message being handled, else of the first one."""
+        return self.stored_values.current
+
+    @property
+    def storage_plugin(self) -> Storage:
+        """The storage, by errbot's name for it: the argument of `open_storage`."""
+        return self.storage
+
+    @cached_property
+    def thread_pool(self) -> ThreadPool:
+        """Threads for plugins' own work."""
+        return ThreadPool(self.bot_config.BOT_ASYNC_POOLSIZE)
+
+    @property
+    def bot_alt_prefixes(self) -> tuple[str, ...]:
+        """The alternative prefixes of commands on the network of the message being handled."""
+        return tuple(self.networks.config(self.backend).BOT_ALT_PREFIXES)
+
+    @property
+    def commands(self) -> dict[str, Callable[..., Any]]:
+        """The handlers of commands with names, by the names."""
+        return {name: command.handler for name, command in self.registry.named.items()}
+
+    @property
+    def re_commands(self) -> dict[str, Callable[..., Any]]:
+        """The handlers of commands with patterns, by the commands' names."""
+        return {command.name: command.handler for command in self.registry.by_pattern}
+
+    @property
+    def all_commands(self) -> dict[str, Callable[..., Any]]:
+        """The handlers of commands of either kind."""
+        return {**self.re_commands, **self.commands}
+
+    @property
+    def command_filters(self) -> list[Callable[..., Any]]:
+        """The filters of commands, in the order in which they are called."""
+        return [one.handler for one in self.filters.all]
+
+    @property
+    def cmd_history(self) -> History:
+        """The latest commands of each person on the network of the message being handled."""
+        return self.dispatch.histories[self.backend.network]
+
+    def get_doc(self, command: Callable[..., Any]) -> str:
+        """The docstring of a command, with the bot's prefix in place of "!"."""
+        return with_prefix(documentation(command), self.prefix) or "(undocumented)"
+
+    def get_command_classes(self) -> Iterator[type[Any]]:
+        """The classes of the active plugins that have commands, each once."""
+        yield from {type(command.handler.__self__): None for command in self.registry if ismethod(command.handler)}
+
+    def build_message(self, text: str) -> Message:
+        """A message with that text, without sender and recipient, as the network of the message being handled makes them."""
+        backend = self.backend
+        return backend.legacy.build_message(text) if isinstance(backend, ThreadedNetwork) else Message(text)
+
+    def __getitem__(self, key: str) -> Any:
+        return self.kept[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.kept[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.kept[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.kept
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kept)
+
+
+# Plugins ask whether their `_bot` is one of these, and it does all that these do. The rest of a mapping is found on `kept`.
+ErrBot.register(ErrbotBot)
+StoreMixin.register(ErrbotBot)

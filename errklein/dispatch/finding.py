@@ -1,0 +1,109 @@
+"""Finds the commands that a message gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from errklein.chat import Message
+from errklein.commands import CommandRegistry, Prefixes, RegisteredCommand, find_command, strip_prefix
+from errklein.commands.history import History, Sender, recall_position
+from errklein.dispatch.invocation import Invocation
+from errklein.dispatch.networks import Networks
+from errklein.ports import Backend
+
+
+class NothingToRepeat(Exception):
+    """The message repeats a command that is not in the history."""
+
+
+class UnknownCommand(Exception):
+    """`message` begins with a prefix, and no command matches."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__()
+        self.message = message
+
+
+class CommandFinder:
+    """Finds commands by their names, by their patterns, or in the sender's history."""
+
+    def __init__(self, networks: Networks, registry: CommandRegistry, histories: dict[str, History]) -> None:
+        self._networks = networks
+        self._registry = registry
+        self._histories = histories
+        self._prefixes: dict[str, tuple[Any, Prefixes]] = {}
+
+    def find(self, backend: Backend, message: Message) -> list[Invocation]:
+        """The commands that the message gives, without their arguments being split.
+
+        A message without a prefix gives the commands whose patterns need none. Raises UnknownCommand and NothingToRepeat.
+        """
+        prefixes = self._prefixes_of(backend)
+        text = strip_prefix(message.body, prefixes, message.is_direct)
+        if text is None:
+            unprefixed = self._registry.unprefixed
+            return _matching(backend, message, unprefixed, message.body.strip()) if unprefixed else []
+        registry = self._registry
+        found = find_command(text, registry, registry.most_words)
+        if found is not None and (command := registry.get(found[0])) is not None:
+            return [Invocation(backend, message, command, found[1])]
+        back = recall_position(text, prefixes.prefix)
+        if back is not None and strip_prefix(message.body, prefixes, False) is not None:
+            return [self._repeated(backend, message, back)]
+        matching = _matching(backend, message, registry.by_pattern, text)
+        if not matching:
+            raise UnknownCommand(message)
+        return matching
+
+    def begins_with_prefix(self, backend: Backend, message: Message) -> bool:
+        """Whether the message begins with a prefix. If the prefix is empty, only a command's name counts."""
+        prefixes = self._prefixes_of(backend)
+        if prefixes.prefix:
+            return strip_prefix(message.body, prefixes, False) is not None
+        return find_command(message.body, self._registry, self._registry.most_words) is not None
+
+    def without_prefix(self, message: Message) -> str:
+        """The text of a message on the current network without the prefix, if it begins with one."""
+        text = strip_prefix(message.body, self._prefixes_of(self._networks.current), message.is_direct)
+        return message.body if text is None else text
+
+    def _repeated(self, backend: Backend, message: Message, back: int) -> Invocation:
+        given = self._histories[backend.network].recall(Sender.of(message), back)
+        if given is None:
+            raise NothingToRepeat
+        command = self._registry.find(given[0])
+        if command is None:
+            repeated = message.clone()
+            repeated.body = f"{self._prefixes_of(backend).prefix}{' '.join(given)}"
+            raise UnknownCommand(repeated)
+        return Invocation(backend, message, command, given[1])
+
+    def _prefixes_of(self, backend: Backend) -> Prefixes:
+        settings = self._networks.settings(backend)
+        alternatives, separators = tuple(settings.BOT_ALT_PREFIXES), tuple(settings.BOT_ALT_PREFIX_SEPARATORS)
+        known = self._prefixes.get(backend.network)
+        if known is not None and known[0] is settings:
+            prefixes = known[1]
+            # Lists in the settings may be changed in place.
+            if (prefixes.alternatives, prefixes.separators) == (alternatives, separators):
+                return prefixes
+        prefixes = Prefixes(
+            prefix=settings.BOT_PREFIX,
+            optional_in_direct=settings.BOT_PREFIX_OPTIONAL_ON_CHAT,
+            alternatives=alternatives,
+            separators=separators,
+            ignore_case=settings.BOT_ALT_PREFIX_CASEINSENSITIVE,
+        )
+        self._prefixes[backend.network] = (settings, prefixes)
+        return prefixes
+
+
+def _matching(
+    backend: Backend, message: Message, commands: tuple[RegisteredCommand, ...], text: str
+) -> list[Invocation]:
+    """Every command whose pattern matches the text."""
+    return [
+        Invocation(backend, message, command, text)
+        for command in commands
+        if command.declaration.match(text) is not None
+    ]
