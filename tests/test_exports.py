@@ -54,9 +54,7 @@ PUBLIC_FOR_TESTS = ["ADMIN", "LeftOver", "PluginTestCase", "Sent", "TestBot", "T
 
 UNDOCUMENTED: set[str] = set()
 WITHOUT_ALL = {
-    "errklein.bot",
     "errklein.cli",
-    "errklein.dispatch",
 }
 DUPLICATE_CLASSES = {
     "_Reader": ["errklein.storage.errbot_backup", "errklein.storage.restricted_pickling"],
