@@ -1,0 +1,80 @@
+"""Tests for the order in which a bot's parts stop, without a bot."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.bot.stopping import SHORTEST_DEACTIVATION, StopSequence, StopSteps
+
+
+class StopSequenceTests(SynchronousTestCase):
+    """A bot of one network, whose parts note their names when they stop."""
+
+    def setUp(self) -> None:
+        """Nothing runs yet."""
+        self.clock = Clock()
+        self.calls: list[Any] = []
+        self.quiet: Deferred[Any] = Deferred()
+        self.deactivated: Deferred[None] = Deferred()
+        web = SimpleNamespace(
+            begin_stopping=partial(self.note, "web"),
+            when_idle=lambda: succeed(None),
+            refuse_waiting=lambda: None,
+            close=partial(self.note, "listeners"),
+        )
+        adapters: Any = SimpleNamespace(
+            web=web,
+            backends={"libera": SimpleNamespace(disconnect=partial(self.note, "network"))},
+            storage=SimpleNamespace(close=partial(self.note, "storage")),
+        )
+        steps = StopSteps(*([partial(self.note, name)] for name in ("intake", "work", "services")))
+        self.sequence = StopSequence(self.clock, adapters, lambda: self.quiet, self.deactivate, steps)
+
+    def note(self, name: str, *details: float) -> Deferred[None]:
+        """Keep the name and the seconds that the part has."""
+        self.calls.append((name, *details) if details else name)
+        return succeed(None)
+
+    def deactivate(self, seconds: float) -> Deferred[None]:
+        """Plugins are deactivated when the test says so."""
+        self.calls.append(("plugins", round(seconds, 3)))
+        return self.deactivated
+
+    def run_sequence(self, grace: float) -> list[None]:
+        """Begin to stop; the result when it has ended."""
+        results: list[Any] = []
+        Deferred.fromCoroutine(self.sequence.run(grace)).addBoth(results.append)
+        return results
+
+    def test_each_step_waits_for_the_one_before(self) -> None:
+        """What accepts work stops first; storage is closed last."""
+        results = self.run_sequence(10)
+        self.assertEqual(self.calls, ["intake", "web"])
+        self.clock.advance(4)
+        self.quiet.callback(None)
+        self.assertEqual(self.calls[2:], ["work", ("plugins", 6.0)])
+        self.deactivated.callback(None)
+        self.assertEqual(self.calls[4:], [("network", 6.0), "services", "listeners", "storage"])
+        self.assertEqual(results, [None])
+
+    def test_hanging_handlers_and_plugins_are_not_waited_for(self) -> None:
+        """After the grace period plugins still get a moment, and the rest stops."""
+        results = self.run_sequence(10)
+        self.clock.advance(10)
+        self.assertEqual(self.calls[-1], ("plugins", SHORTEST_DEACTIVATION))
+        self.clock.advance(SHORTEST_DEACTIVATION)
+        self.assertEqual((results, self.calls[-1]), ([None], "storage"))
+
+    def test_failed_deactivation_is_logged(self) -> None:
+        """The rest stops nevertheless."""
+        results = self.run_sequence(10)
+        self.quiet.callback(None)
+        self.deactivated.errback(RuntimeError("no"))
+        self.assertEqual((results, self.calls[-1]), ([None], "storage"))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
