@@ -52,8 +52,8 @@ def run_errklein(config_file: Path) -> None:
     from twisted.internet.defer import Deferred
 
     from errklein.config import load_config
-    from errklein.service import settle_memory
-    from errklein.tap import wire
+    from errklein.service import configure_garbage_collector
+    from errklein.wiring import wire
 
     _, make_bot = wire(reactor, load_config(config_file))
     bot = make_bot()
@@ -79,7 +79,7 @@ def run_errklein(config_file: Path) -> None:
 
     async def start() -> None:
         await bot.start()
-        settle_memory()
+        configure_garbage_collector()
         backend.watch(sent)
         threading.Thread(target=listen, daemon=True).start()
         answer("ready")

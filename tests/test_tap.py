@@ -15,6 +15,7 @@ from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs, tap
+from errklein.service import startup_checks
 from errklein.service.data_directory import DataDirectory
 from errklein.testing import TestBot
 from tests import needs_network
@@ -126,8 +127,8 @@ class CommandLineTests(SynchronousTestCase):
         bot = TestBot()
         bot.start()
         self.addCleanup(bot.stop)
-        self.patch(tap, "damages", lambda: ["treq is missing; …"])
-        tap.warn_of_damages(bot.bot)
+        self.patch(startup_checks, "damages", lambda: ["treq is missing; …"])
+        startup_checks.warn_of_damages(bot.bot)
         self.assertEqual(bot.sent_to("@admin"), ["treq is missing; …"])
 
     def test_mistakes_about_irc(self) -> None:
@@ -185,7 +186,7 @@ class CommandLineTests(SynchronousTestCase):
     def test_configuration_without_endpoints(self) -> None:
         """With a configuration nothing listens unless --web says so; without one, the default endpoint does."""
         endpoints: list[Any] = []
-        self.patch(tap, "check_endpoints", endpoints.append)
+        self.patch(tap, "check_start", lambda *args, **kwargs: endpoints.append(args[3]))
         self.config()
         self.make("errklein")
         self.make("errklein", "--web", "tcp:0", "--web", "tcp:1")

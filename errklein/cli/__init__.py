@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from errklein._version import __version__
-
-if TYPE_CHECKING:
-    from errklein.config import Config
 
 _BEGINNING = {
     "config.py": "config.py.txt",
@@ -101,9 +97,10 @@ def backends(config_file: str | None) -> int:
     """Print the backends that there are, with those that are installed or where the configuration says."""
     from errklein.compat.backends.finding import network_plugs
     from errklein.config.settings import BACKEND_NAMES
+    from errklein.service import errors_end_program, load_with_options
 
-    with one_line_errors():
-        config = load(config_file, None)
+    with errors_end_program():
+        config = load_with_options(config_file)
     names = {*BACKEND_NAMES.values(), *(plug.name for plug in network_plugs(config))}
     sys.stdout.write("".join(f"{name}\n" for name in sorted(names)))
     return 0
@@ -113,9 +110,10 @@ def work_on_data(known: argparse.Namespace) -> int:
     """Import, back up, restore, or show and change what is stored."""
     from errklein.cli import data
     from errklein.plugins.packages import PackageDirectory
+    from errklein.service import errors_end_program, load_with_options
 
-    with one_line_errors():
-        config = load(known.config, known.data_dir)
+    with errors_end_program():
+        config = load_with_options(known.config, data_dir=known.data_dir)
         # Stored values may be instances of classes that plugins' packages define.
         PackageDirectory(Path(config.BOT_DATA_DIR)).extend_path()
         if known.command == "import-errbot":
@@ -128,28 +126,6 @@ def work_on_data(known: argparse.Namespace) -> int:
             return data.storage_get(config, known.namespace)
         change = data.storage_set if known.what == "set" else data.storage_merge
         return change(config, known.namespace, sys.stdin.read())
-
-
-def load(config_file: str | None, data_dir: str | None) -> Config:
-    """The configuration that the options mean; raises ConfigError."""
-    from errklein.tap import Options
-
-    options = Options()
-    options["config"], options["data-dir"] = config_file, data_dir
-    return options.load()
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Within, what is wrong with the configuration, the data directory or the storage ends the program with a line."""
-    from errklein.config import ConfigError
-    from errklein.service.data_directory import DataDirectoryError
-    from errklein.storage import StorageError
-
-    try:
-        yield
-    except (ConfigError, DataDirectoryError, StorageError) as error:
-        raise SystemExit(f"errklein: {error}") from None
 
 
 def init(directory: Path) -> int:

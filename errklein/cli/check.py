@@ -13,8 +13,8 @@ from errklein.commands import CommandDeclaration
 from errklein.commands.access import is_admin_by_default
 from errklein.commands.registry import CommandRegistry
 from errklein.compat.plugin_manager import BotPluginManager
-from errklein.compat.storages import check_storage, database_of, shelves_to_import
-from errklein.config import Config, ConfigError
+from errklein.compat.storages import database_of, shelves_to_import
+from errklein.config import Config
 from errklein.config.warnings import doubts
 from errklein.logs import escape
 from errklein.plugins.blocked_reactor import reactor_warnings
@@ -24,8 +24,7 @@ from errklein.plugins.plugin import State
 from errklein.plugins.unknown_names import unknown_names
 from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
-from errklein.service.sentry import check_sentry
-from errklein.tap import Options, check_networks
+from errklein.service.startup_checks import check_config, errors_end_program, load_with_options
 from errklein.webhooks import HookDeclaration
 from errklein.wiring import wire
 
@@ -45,17 +44,11 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
 
     Raises SystemExit, with status 1 if there is a problem or `failed` is True.
     """
-    options = Options()
-    options["config"], options["data-dir"], options["plugin-dir"] = config_file, data_dir, list(plugin_dirs)
     # The reactor must be chosen before anything imports it.
     install_asyncio_reactor()
-    try:
-        config = options.load()
-        check_networks(config)
-        check_storage(config)
-        check_sentry(config)
-    except ConfigError as error:
-        raise SystemExit(f"errklein: {error}") from None
+    with errors_end_program():
+        config = load_with_options(config_file, data_dir=data_dir, plugin_dirs=plugin_dirs)
+        check_config(config)
     from twisted.internet.task import react
 
     react(lambda reactor: Deferred.fromCoroutine(_check(reactor, config, data_dir, failed)))

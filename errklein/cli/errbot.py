@@ -10,7 +10,7 @@ from pathlib import Path
 from errklein._version import __version__
 from errklein.cli import data
 from errklein.config import Config
-from errklein.service.data_directory import DataDirectory
+from errklein.service import DataDirectory, errors_end_program, load_with_options
 
 _HERE = "."
 _DEFAULT = ""
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.list:
         return cli.backends(options.config)
-    with cli.one_line_errors():
-        config = cli.load(options.config, None)
+    with errors_end_program():
+        config = load_with_options(options.config)
         if options.restore is not None:
             return data.restore(config, Path(options.restore) if options.restore else None)
         if options.storage_get is not None:

@@ -1,5 +1,15 @@
 """The process: start, stop, signals, the data directory, restart, reloading of changed plugins, endpoint checks."""
 
-from errklein.service.bot_service import BotService, CannotStart, Launch, Startable, settle_memory
+from errklein.service.bot_service import BotService, CannotStart, configure_garbage_collector
+from errklein.service.data_directory import DataDirectory, DataDirectoryError
+from errklein.service.startup_checks import errors_end_program, load_with_options
 
-__all__ = ["BotService", "CannotStart", "Launch", "Startable", "settle_memory"]
+__all__ = [
+    "BotService",
+    "CannotStart",
+    "DataDirectory",
+    "DataDirectoryError",
+    "configure_garbage_collector",
+    "errors_end_program",
+    "load_with_options",
+]

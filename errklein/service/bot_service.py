@@ -1,4 +1,4 @@
-"""The bot as a service of twistd: begins after the fork, ends in time."""
+"""The bot as a service of twistd: started after the fork, stopped in time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -19,65 +17,36 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.config import ConfigError
 from errklein.running.coroutines import install_task_factory, loop_of
-from errklein.service.data_directory import DataDirectory, DataDirectoryError
-from errklein.service.stopping import (
-    Relaunch,
-    end_after,
-    end_process,
-    exit_signal,
-    let_signals_end_the_process,
-    remove_pid_file,
-)
-from errklein.storage import StorageError
+from errklein.service.data_directory import DataDirectory
+from errklein.service.process_exit import ProcessExit
+from errklein.service.startup_checks import START_ERRORS
 from errklein.text.masking import masker
 
+if TYPE_CHECKING:
+    from errklein.web import Listeners
 
-class Startable(Protocol):
-    """What the service starts and stops: the bot."""
+
+class ManagedBot(Protocol):
+    """The part of the bot that the service uses."""
 
     async def start(self) -> None:
-        """Returns when everything works; raises if it can't."""
+        """Return when the bot works; raise if it can't start."""
 
     async def stop(self, grace: float) -> None:
-        """Take nothing new, give what runs `grace` seconds, and let go of everything."""
-
-
-class Listening(Protocol):
-    """Where requests come in."""
-
-    def open(self, description: str) -> Deferred[None]:
-        """Listen on the endpoint; fails with an error whose text is one line."""
-
-    def pause(self) -> None:
-        """Let connections wait, until `resume`."""
-
-    def resume(self) -> None:
-        """Take the connections that wait."""
-
-    def reload_certificates(self) -> None:
-        """Read certificates and keys from disk again."""
+        """Accept no new work, give running handlers `grace` seconds, and release all resources."""
 
 
 class CannotStart(Exception):
-    """The service can't do its work; the text is one line that says why."""
-
-
-@dataclass(frozen=True)
-class Launch:
-    """How the process was started: in the background or not, and which pid file it wrote."""
-
-    daemon: bool = False
-    pid_file: Path | None = None
+    """The service can't start; the text is one line that says why."""
 
 
 class BotService(Service):
-    """Runs the bot that `make_bot` makes, with its data locked and `endpoints` open.
+    """Runs the bot that `make_bot` returns, with its data locked and `endpoints` open.
 
     Nothing is opened, started or locked before twistd starts the service, since that is after the fork. Endpoints are
-    opened while the process still has the rights to bind low ports. `reopen_log` is called on SIGHUP. `relaunch` begins
-    the process again after its end, if that was asked for.
+    opened while the process may still bind low ports. `grace` is the grace period in seconds, `daemon` says whether
+    the process runs in the background, and `reopen_log` is called on SIGHUP.
     """
 
     log = Logger()
@@ -86,51 +55,51 @@ class BotService(Service):
         self,
         reactor: Any,
         *,
+        process_exit: ProcessExit,
         data_directory: DataDirectory,
-        listeners: Listening,
+        listeners: Listeners,
         endpoints: Sequence[str],
-        make_bot: Callable[[], Startable],
+        make_bot: Callable[[], ManagedBot],
         grace: float,
-        launch: Launch = Launch(),
+        daemon: bool = False,
         reopen_log: Callable[[], None] = lambda: None,
-        relaunch: Relaunch | None = None,
     ) -> None:
         self._reactor = reactor
+        self._process_exit = process_exit
         self._data_directory = data_directory
         self._listeners = listeners
         self._endpoints = endpoints
         self._make_bot = make_bot
         self._grace = grace
-        self._launch = launch
+        self._daemon = daemon
         self._reopen_log = reopen_log
-        self._relaunch = relaunch
-        self._bot: Startable | None = None
+        self._bot: ManagedBot | None = None
         self._listened = False
         self._on_terminal = False
-        self._ends = False
 
     def privilegedStartService(self) -> None:
         """Make the data directory and listen, before the process gives up its rights. Called by twistd."""
         Service.privilegedStartService(self)
-        self._guarded(self._listen)
+        self._or_exit(self._listen)
 
     def startService(self) -> None:
         """Start the bot. Called by twistd, in the process that stays."""
         Service.startService(self)
         if not self._listened:
-            # twist knows of one step only.
+            # twist calls startService only.
             self.privilegedStartService()
-        self._guarded(self._start)
+        self._or_exit(self._start)
 
     def stopService(self) -> Deferred[None]:
         """Fires when the bot has stopped; the process ends at the latest 1 s after the grace period."""
         Service.stopService(self)
-        self._end_in_time(exit_signal(self._reactor))
+        # The signal that stopped the reactor, if one did.
+        self._exit_in_time(getattr(self._reactor, "_exitSignal", None))
         self.log.info("Stopping: what runs has {grace:g} s to end; a second signal means now", grace=self._grace)
         return Deferred.fromCoroutine(self._stop())
 
     def hang_up(self) -> None:
-        """Begin a new log file and read certificates again; or stop, if the terminal is what hung up."""
+        """Reopen the log and read certificates again; or stop, if the terminal is what hung up."""
         if self._on_terminal and not is_terminal():
             self._stop_reactor()
             return
@@ -144,7 +113,7 @@ class BotService(Service):
     def _listen(self) -> None:
         self._listened = True
         self._data_directory.prepare()
-        # Whoever comes before the plugins are there waits, instead of being told that there is nothing.
+        # Requests that arrive before the plugins are active wait, since they would get 404 otherwise.
         self._listeners.pause()
         for endpoint in self._endpoints:
             opening = self._listeners.open(endpoint)
@@ -158,38 +127,29 @@ class BotService(Service):
         self._data_directory.lock()
         self._on_terminal = is_terminal()
         self._reactor.callWhenRunning(self._watch_signals)
-        # Until the reactor runs, which takes the signal over, SIGTERM would leave the pid file behind.
-        # Not callWhenRunning: just before the reactor takes it over, that would send it to this same handler, again and again.
+        # Until the reactor runs and handles SIGTERM itself, it would leave the pid file behind.
+        # Not callWhenRunning: that runs just before the reactor takes SIGTERM over, so this handler would call itself for ever.
         signal.signal(signal.SIGTERM, lambda number, _: self._reactor.callFromThread(os.kill, os.getpid(), number))
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.hang_up))
         self._bot = self._make_bot()
         Deferred.fromCoroutine(self._bot.start()).addCallbacks(self._started, self._fail)
 
     def _watch_signals(self) -> None:
-        """See to it that the process ends in time even if a plugin blocks the reactor, which then can't stop."""
+        """Make the process end in time even if a plugin blocks the reactor, which can't stop then."""
         for number in (signal.SIGTERM, signal.SIGINT):
             handler = signal.getsignal(number)
             if callable(handler):
                 signal.signal(number, partial(self._signalled, handler))
 
     def _signalled(self, handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
-        self._end_in_time(number)
+        self._exit_in_time(number)
         handler(number, frame)
 
-    def _end_in_time(self, number: int | None) -> None:
-        """The next signal ends the process at once, and the end of the grace period does so in any case."""
-        let_signals_end_the_process()
-        if not self._ends:
-            self._ends = True
-            end_after(self._grace + 1, lambda: self._end(number))
-
-    def _end(self, number: int | None) -> None:
-        if self._relaunch is not None:
-            self._relaunch.begin_again()
-        end_process(number, self._launch.pid_file)
+    def _exit_in_time(self, signal_number: int | None) -> None:
+        self._process_exit.within(self._grace + 1, signal_number)
 
     def _started(self, _: None) -> None:
-        settle_memory()
+        configure_garbage_collector()
         self._listeners.resume()
 
     async def _stop(self) -> None:
@@ -200,28 +160,28 @@ class BotService(Service):
                 self.log.failure("Stopping went wrong")
         self._data_directory.unlock()
 
-    def _guarded(self, step: Callable[[], None]) -> None:
-        """Do the step; what goes wrong ends the process with one line, before a daemon says that it has started."""
+    def _or_exit(self, step: Callable[[], None]) -> None:
+        """Do the step; an error ends the process with one line, before a daemon reports that it has started."""
         try:
             step()
         except Exception as error:
             text = " ".join(masker(str(error)).split()) or type(error).__name__
-            if not isinstance(error, (CannotStart, ConfigError, DataDirectoryError, StorageError)):
+            if not isinstance(error, (CannotStart, *START_ERRORS)):
                 self.log.failure("errklein can't start")
-            elif self._launch.daemon:
+            elif self._daemon:
                 self.log.critical("errklein can't start: {reason}", reason=text)
-            if self._launch.daemon:
+            if self._daemon:
                 raise CannotStart(text) from None
-            remove_pid_file(self._launch.pid_file)
-            _tell(text)
+            self._process_exit.remove_pid_file()
+            _write_to_terminal(text)
             raise SystemExit(1) from None
 
     def _fail(self, failure: Failure) -> None:
-        """End the process, with a status that tells: the bot can't work."""
+        """Stop the reactor, and exit with status 1."""
         self.log.critical("errklein can't work: {reason}", reason=failure.getErrorMessage(), log_failure=failure)
-        if not self._launch.daemon:
-            _tell(masker(failure.getErrorMessage()))
-        self._reactor.addSystemEventTrigger("after", "shutdown", end_process, None, self._launch.pid_file, 1)
+        if not self._daemon:
+            _write_to_terminal(masker(failure.getErrorMessage()))
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._process_exit.now, 1)
         self._reactor.callWhenRunning(self._stop_reactor)
 
     def _stop_reactor(self) -> None:
@@ -237,9 +197,9 @@ def is_terminal() -> bool:
 
 
 def adopt_event_loop(reactor: Any) -> None:
-    """Make the reactor's asyncio loop, if it has one, what asyncio.get_event_loop() returns in this process.
+    """Make the reactor's asyncio loop, if it has one, the result of asyncio.get_event_loop() in this process.
 
-    Its tasks may await Deferreds. From Python 3.12 on, a child process has forgotten which loop its parent had set.
+    Its tasks may await Deferreds. From Python 3.12 on, a child process doesn't know the loop that its parent had set.
     """
     loop = loop_of(reactor)
     if loop is not None:
@@ -247,11 +207,11 @@ def adopt_event_loop(reactor: Any) -> None:
         install_task_factory(loop)
 
 
-def settle_memory() -> None:
-    """Begin to collect garbage, but leave alone what is there now and stays.
+def configure_garbage_collector() -> None:
+    """Start garbage collection, without the objects that exist now and stay.
 
-    Looking through all of it again and again would now and then hold the reactor for 50 ms, and looking after each
-    700 new objects, as Python does of itself, halves the number of commands in a second.
+    A collection of all of them would hold the reactor for 50 ms now and then, and a collection after each 700 new
+    objects, Python's default, halves the number of commands per second.
     """
     gc.collect()
     gc.freeze()
@@ -259,8 +219,8 @@ def settle_memory() -> None:
     gc.enable()
 
 
-def _tell(text: str) -> None:
-    """Say it on the terminal, where twistd has already turned sys.stderr into a log."""
+def _write_to_terminal(text: str) -> None:
+    # twistd has replaced sys.stderr by a log already.
     if sys.__stderr__ is not None:
         sys.__stderr__.write(f"errklein: {text}\n")
         sys.__stderr__.flush()

@@ -1,7 +1,6 @@
-"""Finds out, before anything listens, whether an endpoint could be listened on.
+"""Checks before a daemon forks whether endpoints can be opened, so that errors appear on the terminal.
 
-twistd makes the service before the daemon forks, when nothing may stay open. So each address is bound and let go again,
-and a port in use is told on the terminal instead of in a log.
+Nothing may stay open then: each address is bound and released again.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from errklein.config import ConfigError
 from errklein.web import identify, server_endpoint
 from errklein.web.pem import CertificateError
 
@@ -33,41 +33,40 @@ _READABLE = (
 """What Python says of a mistake in a description, and what it means to a user."""
 
 
-class BadEndpoint(Exception):
-    """The endpoint can't be listened on; the text is one line with the endpoint and the reason."""
-
-
-class _Unusable(Exception):
-    """The description is understood, but its address, file or directory can't be used; str() says why."""
+class _AddressError(Exception):
+    """The description is valid, but its address, file or directory can't be used; the text says why."""
 
 
 def check_endpoint(description: str) -> None:
-    """Raise BadEndpoint if the description can't be understood, or if its address can't be bound now.
+    """Raise ConfigError if the description of --web is invalid, or if its address can't be bound now.
 
-    Sockets inherited from systemd are not touched: listening on one would use it up.
+    Sockets inherited from systemd are not opened: that would use them up.
     """
     try:
         _check(description)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        raise BadEndpoint(f"{description}: {place}{error.strerror or error}") from None
-    except (_Unusable, CertificateError) as error:
-        raise BadEndpoint(f"{description or repr(description)}: {error}") from None
+        reason = f"{place}{error.strerror or error}"
+    except (_AddressError, CertificateError) as error:
+        reason = str(error)
     except Exception as error:
-        raise BadEndpoint(f"{description}: {_reason(error)}; expected {EXPECTED}") from None
+        reason = f"{_reason(error)}; expected {EXPECTED}"
+    else:
+        return
+    raise ConfigError(f"--web {description or repr(description)}: {reason}")
 
 
 def _check(description: str) -> None:
     try:
         identify(description)
     except ValueError as error:
-        raise _Unusable(error) from None
+        raise _AddressError(error) from None
     inherited = "systemd" in description.split(":")
     try:
-        endpoint, _ = server_endpoint(_Probe(), description)
+        endpoint, _ = server_endpoint(_BindCheckReactor(), description)
     except LookupError:
         if inherited:
-            raise _Unusable("systemd has handed over no such socket") from None
+            raise _AddressError("systemd has handed over no such socket") from None
         raise
     if inherited:
         return
@@ -87,8 +86,8 @@ def _reason(error: Exception) -> str:
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__} {text}".strip()
 
 
-class _Probe:
-    """As much of a reactor as an endpoint needs to listen; it lets go of each address at once."""
+class _BindCheckReactor:
+    """The part of a reactor that an endpoint needs to listen. Each address is released at once."""
 
     def listenTCP(self, port: int, factory: Factory, backlog: int = 50, interface: str = "") -> None:
         family = socket.AF_INET6 if ":" in interface else socket.AF_INET
@@ -101,13 +100,13 @@ class _Probe:
     ) -> None:
         path = Path(os.fsdecode(address))
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-            raise _Unusable(f"{path.parent} is no directory that can be written to")
+            raise _AddressError(f"{path.parent} is no directory that can be written to")
         try:
             kind = path.stat().st_mode
         except FileNotFoundError:
             return
         if not stat.S_ISSOCK(kind):
-            raise _Unusable(f"{path} is there and no socket")
+            raise _AddressError(f"{path} is there and no socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             if probe.connect_ex(str(path)) == 0:
-                raise _Unusable("another process listens there")
+                raise _AddressError("another process listens there")

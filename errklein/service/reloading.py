@@ -1,4 +1,4 @@
-"""Reloads plugins whose files change, for whoever is writing one."""
+"""Reloads plugins when their files change, for plugin development."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def affected(paths: Iterable[Path], plugs: Iterable[PlugFile]) -> list[str]:
     return sorted(names)
 
 
-class Reloading:
+class ReloadingBot:
     """The bot, with each plugin reloaded soon after one of its files has changed."""
 
     log = Logger()
@@ -64,20 +64,20 @@ class Reloading:
         self._bot = bot
         self._pool = WorkerPool(reactor, "reload", 1)
         self._before: Snapshot | None = None
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = reactor
+        self._watching = LoopingCall(self._look)
+        self._watching.clock = reactor
 
     async def start(self) -> None:
         """Start the bot, and watch its plugins' files."""
         await self._bot.start()
-        self._looking.start(INTERVAL).addErrback(
+        self._watching.start(INTERVAL).addErrback(
             lambda failure: self.log.failure("Plugins' files are no longer watched", failure)
         )
 
     async def stop(self, grace: float) -> None:
         """Stop watching, and stop the bot."""
-        if self._looking.running:
-            self._looking.stop()
+        if self._watching.running:
+            self._watching.stop()
         self._pool.stop()
         await self._bot.stop(grace)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.service import BotService, CannotStart, Launch
+from errklein.service import BotService, CannotStart
 from errklein.service import bot_service as service
 from errklein.service.data_directory import DataDirectory, DataDirectoryError
+from errklein.service.process_exit import ProcessExit
+from errklein.web import ListenError, Listeners
 
 
 class FakeBot:
@@ -55,16 +57,30 @@ class FakeListeners:
         self.reloaded += 1
 
 
+class FakeProcessExit:
+    """Keeps the arguments of its methods; the process stays."""
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self.status: int | None = None
+
+    def within(self, seconds: float, signal_number: int | None) -> None:
+        self.seconds = seconds
+
+    def now(self, status: int) -> None:
+        self.status = status
+
+    def remove_pid_file(self) -> None:
+        pass
+
+
 class BotServiceTests(SynchronousTestCase):
     """The service, with a bot and listeners that only tell what they were asked."""
 
     def setUp(self) -> None:
         """Take nothing of the process in earnest: no signals, no end, no terminal."""
-        self.ends: list[tuple[float, Callable[[], None]]] = []
         self.told: list[str] = []
-        self.patch(service, "end_after", lambda seconds, end: self.ends.append((seconds, end)))
-        self.patch(service, "let_signals_end_the_process", lambda: None)
-        self.patch(service, "_tell", self.told.append)
+        self.patch(service, "_write_to_terminal", self.told.append)
         self.patch(service, "is_terminal", lambda: False)
         self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         self.reactor = MemoryReactorClock()
@@ -74,7 +90,7 @@ class BotServiceTests(SynchronousTestCase):
         self,
         opening: Deferred[None] | None = None,
         started: Deferred[None] | None = None,
-        launch: Launch | None = None,
+        daemon: bool = False,
     ) -> BotService:
         """A service whose endpoint opens, and whose bot starts, as the Deferreds say."""
         self.listeners = FakeListeners(opening or succeed(None))
@@ -84,14 +100,16 @@ class BotServiceTests(SynchronousTestCase):
         def reopen() -> None:
             self.reopened += 1
 
+        self.process_exit = FakeProcessExit()
         return BotService(
             self.reactor,
+            process_exit=cast(ProcessExit, self.process_exit),
             data_directory=DataDirectory(self.directory),
-            listeners=self.listeners,
+            listeners=cast(Listeners, self.listeners),
             endpoints=["tcp:1", "tcp:2"],
             make_bot=lambda: self.bot,
             grace=7.0,
-            launch=launch or Launch(),
+            daemon=daemon,
             reopen_log=reopen,
         )
 
@@ -103,7 +121,7 @@ class BotServiceTests(SynchronousTestCase):
         self.assertEqual(self.listeners.opened, ["tcp:1", "tcp:2"])
         self.assertRaises(DataDirectoryError, DataDirectory(self.directory).lock)
         stopping = running.stopService()
-        self.assertEqual((self.bot.grace, self.ends[0][0]), (7.0, 8.0))
+        self.assertEqual((self.bot.grace, self.process_exit.seconds), (7.0, 8.0))
         self.assertNoResult(stopping)
         self.bot.stopped.callback(None)
         self.successResultOf(stopping)
@@ -127,17 +145,15 @@ class BotServiceTests(SynchronousTestCase):
 
     def test_endpoint_fails(self) -> None:
         """An endpoint that can't be opened ends the process: with a line in the foreground, an exception in a daemon."""
-        running = self.service(opening=fail(RuntimeError("tcp:1: in use")))
+        running = self.service(opening=fail(ListenError("tcp:1", "in use")))
         exit_ = self.assertRaises(SystemExit, running.privilegedStartService)
-        self.assertEqual((exit_.code, self.told), (1, ["tcp:1: in use"]))
-        running = self.service(opening=fail(RuntimeError("tcp:1: in use")), launch=Launch(daemon=True))
+        self.assertEqual((exit_.code, self.told), (1, ["can't listen on tcp:1: in use"]))
+        running = self.service(opening=fail(ListenError("tcp:1", "in use")), daemon=True)
         error = self.assertRaises(CannotStart, running.privilegedStartService)
-        self.assertEqual(str(error), "tcp:1: in use")
+        self.assertEqual(str(error), "can't listen on tcp:1: in use")
 
     def test_endpoint_fails_later(self) -> None:
         """An endpoint that turns out not to open stops the reactor, and the process has a status that tells."""
-        statuses: list[int] = []
-        self.patch(service, "end_process", lambda number, pid_file, status: statuses.append(status))
         opening: Deferred[None] = Deferred()
         running = self.service(opening=opening)
         running.startService()
@@ -146,7 +162,7 @@ class BotServiceTests(SynchronousTestCase):
         self.assertTrue(self.reactor.hasStopped or self.reactor.whenRunningHooks)
         [(function, args, kwargs)] = self.reactor.triggers["after"]["shutdown"]
         function(*args, **kwargs)
-        self.assertEqual(statuses, [1])
+        self.assertEqual(self.process_exit.status, 1)
         self.assertIn("no", self.told)
 
     def test_bot_fails(self) -> None:

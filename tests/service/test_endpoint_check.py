@@ -8,7 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.service.endpoint_check import BadEndpoint, check_endpoint
+from errklein.config import ConfigError
+from errklein.service.endpoint_check import check_endpoint
 from tests import needs_network
 from tests.authority import Authority
 from tests.processes import free_port
@@ -33,7 +34,7 @@ class EndpointCheckTests(SynchronousTestCase):
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             other.listen()
-            self.assertRaises(BadEndpoint, check_endpoint, f"haproxy:tcp:{other.getsockname()[1]}")
+            self.assertRaises(ConfigError, check_endpoint, f"haproxy:tcp:{other.getsockname()[1]}")
 
     def test_certificates(self) -> None:
         """A directory is accepted if a certificate in it can be served, whatever its chain; else one line says why not."""
@@ -54,7 +55,7 @@ class EndpointCheckTests(SynchronousTestCase):
                 f"haproxy:tls:{directory}:0:interface=127.0.0.1",
             ):
                 if reason:
-                    error = str(self.assertRaises(BadEndpoint, check_endpoint, description))
+                    error = str(self.assertRaises(ConfigError, check_endpoint, description))
                     self.assertIn(f"{description}: ", error)
                     self.assertIn(reason, error)
                     self.assertNotIn("\n", error)
@@ -70,7 +71,7 @@ class EndpointCheckTests(SynchronousTestCase):
         with socket.socket(socket.AF_UNIX) as other:
             other.bind(os.path.relpath(path))
             other.listen()
-            self.assertRaises(BadEndpoint, check_endpoint, f"unix:{os.path.relpath(path)}")
+            self.assertRaises(ConfigError, check_endpoint, f"unix:{os.path.relpath(path)}")
         check_endpoint(f"unix:{os.path.relpath(path)}")
         (directory / "file").write_text("")
-        self.assertRaises(BadEndpoint, check_endpoint, f"unix:{directory}/file")
+        self.assertRaises(ConfigError, check_endpoint, f"unix:{directory}/file")

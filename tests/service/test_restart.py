@@ -9,8 +9,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running.restart import CannotRestart
-from errklein.service.stopping import Relaunch
-from errklein.tap import why_no_restart
+from errklein.service.process_exit import ProcessExit
+from errklein.service.twistd_options import TwistdOptions
 from errklein.testing.reactor import TestReactor
 from tests.processes import TWISTD, Program, adopting_daemons, kill, run, wait_for_daemon, write_config, write_plugin
 
@@ -91,15 +91,15 @@ class RefusalTests(SynchronousTestCase):
 
     def test_reasons(self) -> None:
         """Rights and sockets that it was given are not there a second time."""
-        self.assertEqual(why_no_restart({"uid": None}, ["tcp:80"]), "")
-        self.assertIn("another user", why_no_restart({"uid": 1000}, []))
-        self.assertIn("systemctl restart", why_no_restart({}, ["tcp:80", "systemd:domain=INET:index=0"]))
+        options = TwistdOptions()
+        self.assertEqual(options.why_no_restart(["tcp:80"]), "")
+        self.assertIn("another user", TwistdOptions(uid=1000).why_no_restart([]))
+        self.assertIn("systemctl restart", options.why_no_restart(["tcp:80", "systemd:domain=INET:index=0"]))
 
     def test_nothing_happens(self) -> None:
         """The reactor goes on."""
         reactor = TestReactor()
-        relaunch = Relaunch(reactor, refusal="no")
-        self.assertRaises(CannotRestart, relaunch.request)
-        relaunch.begin_again()
+        process_exit = ProcessExit(reactor, why_no_restart="no")
+        self.assertRaises(CannotRestart, process_exit.request_restart)
         self.assertFalse(reactor.hasStopped)
-        self.assertFalse(relaunch.wanted)
+        self.assertFalse(process_exit.restart_requested)

@@ -1,0 +1,46 @@
+"""The log of the process as the configuration and twistd's options describe it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from errklein import logs
+from errklein.config import Config, ConfigError
+from errklein.logs.records import FormattedByLogging
+from errklein.service.data_directory import DataDirectory
+from errklein.service.startup_checks import uses_text
+from errklein.service.twistd_options import TwistdOptions
+
+
+def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> None:
+    """Choose the destinations of the log, and send what plugins log there; raises ConfigError for an unusable file."""
+    log = logs.destinations
+    log.level = config.BOT_LOG_LEVEL
+    log.theme = config.TEXT_COLOR_THEME
+    log.format = FormattedByLogging(config.BOT_LOG_FORMATTER) if config.BOT_LOG_FORMATTER is not None else None
+    log.places = logs.places(
+        daemon=options.daemon,
+        chosen=options.log_file,
+        log_file=config.BOT_LOG_FILE,
+        data_dir=config.BOT_DATA_DIR,
+        text=uses_text(config),
+        terminal=sys.stdin is not None and sys.stdin.isatty(),
+    )
+    log.owner = data.owner()
+    for place in log.places:
+        path = Path(place).absolute()
+        if log.owner is not None and path.is_symlink():
+            # The user who owns the file afterwards could make root write to any other file.
+            raise ConfigError(
+                f"the log file {path}: expected a file, not a link, while root starts errklein for another user"
+            )
+        if path.parent == data.path:
+            log.prepare = data.prepare
+        elif place not in {"-", "+"} and not os.access(path if path.exists() else path.parent, os.W_OK):
+            setting = "BOT_LOG_FILE" if place == config.BOT_LOG_FILE else "--logfile"
+            raise ConfigError(f"{setting}: {path}: expected a file that can be written to")
+    # A file in BOT_LOG_FILE is rotated by the operator, as with errbot.
+    log.rotated = config.BOT_LOG_FILE not in log.places
+    logs.bridge_stdlib(config.BOT_LOG_LEVEL)

@@ -1,0 +1,95 @@
+"""The end of the process: in time even if threads of plugins hang, and with a restart if one was requested."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.error import ReactorNotRunning
+
+from errklein.running.restart import CannotRestart
+
+
+class ProcessExit:
+    """Ends this process, or replaces it by one with the same command line.
+
+    `pid_file` is the file with the number of this process. `why_no_restart` is one line; empty if a restart is possible.
+    """
+
+    def __init__(self, reactor: Any, pid_file: Path | None = None, why_no_restart: str = "") -> None:
+        self.restart_requested = False
+        self._reactor = reactor
+        self._pid_file = pid_file
+        self._why_no_restart = why_no_restart
+        self._directory = Path.cwd()
+        self._arguments = [sys.executable, *sys.orig_argv[1:]]
+        self._has_deadline = False
+
+    def request_restart(self) -> None:
+        """Stop the reactor, and restart after that; from any thread. Raises CannotRestart."""
+        if self._why_no_restart:
+            raise CannotRestart(self._why_no_restart)
+        self._reactor.callFromThread(self._stop_for_restart)
+
+    def within(self, seconds: float, signal_number: int | None) -> None:
+        """Exit after so many seconds at the latest, as after that signal; the next signal ends the process at once.
+
+        The thread that waits needs neither the reactor nor a lock of the log.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        if not self._has_deadline:
+            self._has_deadline = True
+            timer = threading.Timer(seconds, self._exit_or_restart, [signal_number])
+            timer.name, timer.daemon = "errklein exit", True
+            timer.start()
+
+    def now(self, status: int, signal_number: int | None = None) -> None:
+        """End the process with the status, or as the signal ends a process that doesn't handle it."""
+        self.remove_pid_file()
+        _flush()
+        if signal_number is not None:
+            os.kill(os.getpid(), signal_number)
+            # The first process of a container doesn't die of a signal that it doesn't handle.
+            threading.Event().wait(0.1)
+            status = 128 + signal_number
+        os._exit(status)
+
+    def remove_pid_file(self) -> None:
+        """Remove the pid file if it is this process's."""
+        with suppress(OSError, ValueError):
+            if self._pid_file is not None and int(self._pid_file.read_text()) == os.getpid():
+                self._pid_file.unlink()
+
+    def _stop_for_restart(self) -> None:
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            # Somebody has stopped it already, without a restart or with one.
+            return
+        self.restart_requested = True
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._restart)
+
+    def _exit_or_restart(self, signal_number: int | None) -> None:
+        if self.restart_requested:
+            self._restart()
+        self.now(0, signal_number)
+
+    def _restart(self) -> None:
+        # The new process would take its own number in the file for that of another process.
+        self.remove_pid_file()
+        _flush()
+        os.chdir(self._directory)
+        os.execv(self._arguments[0], self._arguments)  # noqa: S606  it is our own command line
+
+
+def _flush() -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
