@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.python.threadable import registerAsIOThread
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,7 +19,7 @@ from tests.backends.test_text import configuration
 def make_test_backend(**settings: Any) -> TestBackend:
     """A backend that isn't connected, administered by gbin@localhost."""
     defaults = {"network": "test", "BOT_ADMINS": ("gbin@localhost",), "CHATROOM_PRESENCE": ("#ops",)}
-    return TestBackend(None, configuration(**(defaults | settings)))
+    return TestBackend(Clock(), configuration(**(defaults | settings)))
 
 
 class ContractTests(BackendContract, SynchronousTestCase):
