@@ -30,8 +30,7 @@ from errklein.service.data_directory import DataDirectory
 from errklein.service.sentry import start_sentry
 from errklein.storage import StorageError
 from errklein.storage.errbot_backup import read_any_backup
-from errklein.storage.restoring import check_rows
-from errklein.storage.transfer import put_rows
+from errklein.storage.transfer import check_rows, put_rows
 from errklein.wiring import wire
 
 if TYPE_CHECKING:

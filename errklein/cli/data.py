@@ -24,12 +24,10 @@ from errklein.storage import SQLiteStorage, StorageError, UnreadableValue
 from errklein.storage.backup import BACKUP_NAME, write_backup
 from errklein.storage.errbot_backup import read_any_backup
 from errklein.storage.importing import MARK, SETTLED, imported_shelves, plan_import
-from errklein.storage.pickling import dumps
-from errklein.storage.plain_pickling import plain_value
-from errklein.storage.restoring import check_rows
+from errklein.storage.pickling import dumps, plain_value
 from errklein.storage.shelves import find_shelves
 from errklein.storage.sqlite import Row
-from errklein.storage.transfer import put_rows, rows_of
+from errklein.storage.transfer import check_rows, put_rows, rows_of
 
 ERRBOT_BACKUP_NAME = "backup.py"
 

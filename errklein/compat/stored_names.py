@@ -16,8 +16,8 @@ from errklein.config import Config
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.plug_file import PlugFile
-from errklein.storage.restoring import Verdict
-from errklein.storage.standard_names import is_standard
+from errklein.storage.restricted_pickling import is_standard
+from errklein.storage.transfer import NameStatus
 
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -28,23 +28,23 @@ class NameJudge:
     def __init__(self, plugs: Iterable[PlugFile]) -> None:
         self._plugs = list(plugs)
 
-    def __call__(self, namespace: str, module: str, name: str) -> Verdict:
+    def __call__(self, namespace: str, module: str, name: str) -> NameStatus:
         """Whether a value in the storage of the plugin `namespace` may use the name."""
         if is_standard(module, name) or value_class_name(module, name) is not None or is_backend(module, name):
-            return Verdict.ALLOWED
+            return NameStatus.ALLOWED
         local = module_of_plugin(namespace, module)
         if local is None:
-            return Verdict.REFUSED
+            return NameStatus.REFUSED
         sources = [
             source for plug in self._plugs if plug.name == namespace for source in _sources(plug.directory, local)
         ]
         if sources:
-            return Verdict.REFUSED if sources[0].parent == CORE_PLUGINS else _in_source(sources[0], name)
+            return NameStatus.REFUSED if sources[0].parent == CORE_PLUGINS else _in_source(sources[0], name)
         if local == module:
             # Not errbot's name for a plugin's module, but it may be a helper module that was beside the plugin.
-            return Verdict.REFUSED if _is_installed(module) else Verdict.MISSING
+            return NameStatus.REFUSED if _is_installed(module) else NameStatus.MISSING
         elsewhere = (plug for plug in self._plugs if plug.name != namespace)
-        return Verdict.REFUSED if any(_sources(plug.directory, local) for plug in elsewhere) else Verdict.MISSING
+        return NameStatus.REFUSED if any(_sources(plug.directory, local) for plug in elsewhere) else NameStatus.MISSING
 
 
 def plugs_of(config: Config) -> Iterator[PlugFile]:
@@ -72,34 +72,34 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _in_source(source: Path, name: str) -> Verdict:
+def _in_source(source: Path, name: str) -> NameStatus:
     """Whether the module in the file defines the class or function, as far as its source shows."""
     try:
         body: list[ast.stmt] = ast.parse(source.read_bytes()).body
     except (OSError, SyntaxError, ValueError, RecursionError):
-        return Verdict.MISSING
+        return NameStatus.MISSING
     *classes, last = name.split(".")
     of_enum = False
     for number, part in enumerate(classes, 1):
         definition = _bound_in(body).get(part)
         if definition is None:
-            return Verdict.MISSING
+            return NameStatus.MISSING
         if isinstance(definition, ast.Call) and _is_enum(definition.func) and number == len(classes):
             # Its members are in a string or a list that is made somehow.
-            return Verdict.ALLOWED
+            return NameStatus.ALLOWED
         if not isinstance(definition, ast.ClassDef):
-            return Verdict.REFUSED
+            return NameStatus.REFUSED
         of_enum = any(map(_is_enum, definition.bases))
         body = definition.body
     bound = _bound_in(body).get(last)
     if bound is None:
-        return Verdict.MISSING
+        return NameStatus.MISSING
     if of_enum and isinstance(bound, ast.expr):
-        return Verdict.ALLOWED
+        return NameStatus.ALLOWED
     if classes and isinstance(bound, (ast.FunctionDef, ast.AsyncFunctionDef)) and not _is_static(bound):
-        return Verdict.REFUSED
+        return NameStatus.REFUSED
     # A call may create a class, as namedtuple and Enum do; any other assigned value is defined elsewhere.
-    return Verdict.ALLOWED if isinstance(bound, (*_Definition.__args__, ast.Call)) else Verdict.REFUSED
+    return NameStatus.ALLOWED if isinstance(bound, (*_Definition.__args__, ast.Call)) else NameStatus.REFUSED
 
 
 def _is_enum(base: ast.expr) -> bool:

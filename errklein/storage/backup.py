@@ -30,8 +30,7 @@ from typing import Any
 
 from errklein._version import __version__
 from errklein.storage.errors import StorageError, shortly
-from errklein.storage.pickling import dumps
-from errklein.storage.plain_pickling import plain_value
+from errklein.storage.pickling import dumps, plain_value
 from errklein.storage.sqlite import Row
 
 FORMAT = "errklein backup"

@@ -63,10 +63,10 @@ def read_errbot_backup(path: Path) -> ErrbotBackup:
     with warnings.catch_warnings():
         # Python warns of backslashes in keys, with lines of its own.
         warnings.simplefilter("ignore")
-        return _Reader(path).read(text)
+        return _ProgramReader(path).read(text)
 
 
-class _Reader:
+class _ProgramReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[tuple[str, str], Row] = {}

@@ -10,11 +10,11 @@ from pathlib import Path
 from errklein.logs import escape
 from errklein.ports import Storage
 from errklein.storage.errors import StorageError, UnreadableValue
-from errklein.storage.pickle_names import DamagedPickle
-from errklein.storage.plain_pickling import plain_value
-from errklein.storage.restoring import Judge, check_value
+from errklein.storage.pickling import plain_value
+from errklein.storage.restricted_pickling import DamagedPickle
 from errklein.storage.shelves import NotAShelf, Shelf, ShelfError, find_shelves, may_have_values, read_shelf
 from errklein.storage.sqlite import Row
+from errklein.storage.transfer import Judge, check_value
 
 MARK = ("core", "imported_shelves")
 """The namespace and key of the names of shelves that were imported completely. Another import skips these, so it doesn't

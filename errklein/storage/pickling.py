@@ -7,13 +7,14 @@ reading always leads to the current ones.
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 import pickle
 from collections.abc import Callable
 from functools import reduce
 from io import BytesIO
 from types import FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 PLUGIN_PACKAGE = "errklein_plugins"
 
@@ -40,6 +41,16 @@ def loads(data: bytes, find_class: FindClass | None = None) -> Any:
     It runs code that the bytes name, so they must come from the bot's own data directory.
     """
     return _Unpickler(BytesIO(data), find_class).load()
+
+
+def plain_value(data: bytes) -> Any:
+    """The value of a pickle that names nothing. Raises ValueError for any other, without calling what it names."""
+    # An extension code that is cached yields its class without a call of find_class.
+    copyreg.clear_extension_cache()
+    try:
+        return _Plain(BytesIO(data)).load()
+    except Exception as error:
+        raise ValueError("the pickle names a class, or is damaged") from error
 
 
 def plugin_global(module: str, qualname: str) -> object:
@@ -81,3 +92,8 @@ class _Unpickler(pickle.Unpickler):
             return super().find_class(module, name)
         except (ImportError, AttributeError) as error:
             raise NameIsGone(f"there is no {module}.{name} any more") from error
+
+
+class _Plain(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"{module}.{name}")

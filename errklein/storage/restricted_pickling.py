@@ -1,14 +1,30 @@
 """Restricted unpickling of values from outside: from a backup or one of errbot's shelves.
 
-Reading a pickle calls the classes and functions that it names. Here each name must be allowed before it is looked up:
+Reading a pickle calls the classes and functions that it names, with arguments that the pickle chooses. Here each name must be
+allowed before it is looked up:
 
-- the names in `standard_names`;
+- the names in STANDARD_NAMES;
 - names for which `find` returns something: classes and functions of the plugin, and errklein's value classes;
 - the names that the operator trusts, which `find_any` looks up.
 
 Two opcodes bypass the lookup and are refused: EXT, which names a class by a number that is registered in the process, and
 BUILD on anything but an instance, which sets attributes of a class or function for the whole process. pickle itself
 refuses persistent ids. All other opcodes work on objects that were looked up.
+
+A name is in STANDARD_NAMES only if no arguments make it run code, open a file or give access to another object's attributes. In
+particular, these are left out:
+
+- `builtins.eval`, `exec`, `compile`, `__import__`, `open`, `type` (makes classes), and everything in `os`, `subprocess`,
+  `importlib` and the like;
+- `builtins.getattr`, all of `operator`, and `functools.partial` and `reduce`: they lead from a harmless object to its
+  `__globals__`, or put calls together. Pickles of protocols 0 to 3 write a nested class as `getattr(Outer, "Inner")`; the
+  unpickler takes that as the name `Outer.Inner`, which has to be allowed as any other;
+- `codecs.encode` and `decode`, which call any registered codec. Pickles of protocols 0 to 2 write `bytes` as
+  `_codecs.encode(text, "latin1")`; the unpickler makes that one call itself;
+- `copyreg.__newobj_ex__` and `types.FunctionType`, `CodeType` and `MethodType`.
+
+`copyreg._reconstructor` and `__newobj__` only call `__new__` and `__init__` of a class that the pickle has to name as
+well. `re._compile` parses a pattern. The paths open nothing until a plugin asks them to.
 
 The unpickler is the standard library's in Python, since BUILD can't be overridden in the one in C. It is slower, and is used
 only for values that name something.
@@ -19,17 +35,67 @@ from __future__ import annotations
 import enum
 import pickle
 import sys
-from collections.abc import Callable, Collection
-from functools import reduce
+import zoneinfo
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial, reduce
 from importlib import import_module
 from io import BytesIO
 from struct import unpack
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar
 
-from errklein.storage.pickling import FindClass, plugin_global
-from errklein.storage.plain_pickling import plain_value
-from errklein.storage.standard_names import is_standard, standard_object
+from errklein.storage.pickling import FindClass, loads, plain_value, plugin_global
+from errklein.text.errors import one_line
+
+_PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
+
+STANDARD_NAMES: Mapping[str, tuple[str, ...]] = {
+    "builtins": (
+        *("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "range"),
+        *("set", "slice", "str", "tuple", "Ellipsis", "NotImplemented"),
+    ),
+    "collections": ("Counter", "OrderedDict", "defaultdict", "deque"),
+    "copyreg": ("__newobj__", "_reconstructor"),
+    "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "ipaddress": (
+        *("IPv4Address", "IPv4Interface", "IPv4Network"),
+        *("IPv6Address", "IPv6Interface", "IPv6Network"),
+    ),
+    "pathlib": _PATHS,
+    # The module of these classes from Python 3.13 on.
+    "pathlib._local": _PATHS,
+    "re": ("_compile",),
+    "time": ("struct_time",),
+    "types": ("SimpleNamespace",),
+    "uuid": ("SafeUUID", "UUID"),
+    "zoneinfo": ("ZoneInfo", "ZoneInfo._unpickle"),
+}
+"""Names by module. Only these exact names are allowed, so that none leads to another module, as `datetime.sys` does."""
+
+
+def _zone(key: str, from_cache: bool) -> zoneinfo.ZoneInfo:
+    # ZoneInfo refuses keys that lead out of the directories of time zones.
+    return zoneinfo.ZoneInfo(key) if from_cache else zoneinfo.ZoneInfo.no_cache(key)
+
+
+def is_standard(module: str, name: str) -> bool:
+    """Whether a restored value may use the name."""
+    return name in STANDARD_NAMES.get(module, ())
+
+
+def standard_object(module: str, name: str) -> object:
+    """The object of that name; raises ImportError or AttributeError if this Python version doesn't have it."""
+    if (module, name) == ("zoneinfo", "ZoneInfo._unpickle"):
+        return _zone
+    found: object = getattr(import_module("pathlib" if module == "pathlib._local" else module), name)
+    return found
+
+
+FindStoredClass = Callable[[str, str, str], object]
+"""Looks up a class or function that a stored value names, by namespace, module and name; returns None for an unknown one."""
 
 _SHARED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, enum.Enum)
 """Types of objects that the whole process shares, so BUILD must not change them."""
@@ -37,7 +103,7 @@ _SHARED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, enum
 _BUILD: Callable[..., None] = pickle._Unpickler.dispatch[pickle.BUILD[0]]
 
 
-def _unknown(module: str, name: str) -> None:
+def _unknown(*name: str) -> None:
     """Knows no class."""
 
 
@@ -75,7 +141,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         """Called by pickle for each name, and by errklein's own pickles for names of plugins' classes."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedPickle("a name is not a string")
-        module, name = as_in_python_3(module, name)
+        module, name = _as_in_python_3(module, name)
         if (module, name) == (plugin_global.__module__, plugin_global.__name__):
             return self.find_class
         if (module, name) == ("builtins", "getattr"):
@@ -127,7 +193,7 @@ class RestrictedUnpickler(pickle._Unpickler):
     }
 
 
-class _Reader(RestrictedUnpickler):
+class _RestrictedLoader(RestrictedUnpickler):
     def __init__(self, data: bytes, find: FindClass, find_any: FindClass, trusted: Collection[str]) -> None:
         super().__init__(BytesIO(data))
         self._find = find
@@ -161,13 +227,89 @@ def restricted_loads(
     try:
         return plain_value(data)
     except ValueError:
-        return _Reader(data, find, find_any, trusted).load()
+        return _RestrictedLoader(data, find, find_any, trusted).load()
 
 
-def as_in_python_3(module: str, name: str) -> tuple[str, str]:
+def _as_in_python_3(module: str, name: str) -> tuple[str, str]:
     """Module and name as in Python 3. Pickles of protocol 2 and lower, such as errbot's, have those of Python 2."""
     compat: Any = import_module("_compat_pickle")
     if (module, name) in compat.NAME_MAPPING:
         module, name = compat.NAME_MAPPING[(module, name)]
         return module, name
     return compat.IMPORT_MAPPING.get(module, module), name
+
+
+@dataclass(frozen=True)
+class ValueReader:
+    """Looks up the classes that values name.
+
+    `find_class` looks up each class that a value of the bot's own names; if it returns None, the class is imported from the
+    module that the value names. For a restored value, `find_restored_class` looks up the classes that aren't in
+    STANDARD_NAMES; if it returns None, the value is refused.
+    """
+
+    find_class: FindStoredClass = _unknown
+    find_restored_class: FindStoredClass = _unknown
+
+    def load(self, namespace: str, data: bytes, trusted: Collection[str] | None) -> Any:
+        """The value of a pickle in the namespace; raises any error of unpickling.
+
+        `trusted` are the names that a restored value may use in addition; None: the value is the bot's own.
+        """
+        find_class = partial(self.find_class, namespace)
+        if trusted is None:
+            return loads(data, find_class)
+        return restricted_loads(data, partial(self.find_restored_class, namespace), find_class, trusted)
+
+
+DEFAULT_READER = ValueReader()
+"""Finds each class where the value says; restored values may use those of STANDARD_NAMES only."""
+
+
+class DamagedPickle(Exception):
+    """The bytes are not a complete pickle, or use an opcode that is always refused; str() is the reason."""
+
+
+def names_in(data: bytes) -> set[tuple[str, str]]:
+    """The classes and functions that the pickle names, as pairs of module and name, with the names of Python 3.
+
+    `getattr` and `_codecs.encode` are included only if the pickle calls them in a way that the pickle module doesn't. Raises
+    DamagedPickle.
+    """
+    file = BytesIO(data)
+    machine = _Recorder(file)
+    try:
+        machine.load()
+    except Exception as error:
+        raise DamagedPickle(one_line(error)) from error
+    if file.tell() != len(data):
+        raise DamagedPickle(f"{len(data) - file.tell()} bytes after its end")
+    return machine.names
+
+
+class _Recorder(RestrictedUnpickler):
+    """The unpickler of restored values, with stand-ins for all classes and functions."""
+
+    def __init__(self, file: BytesIO) -> None:
+        super().__init__(file)
+        self.names: set[tuple[str, str]] = set()
+        self._stand_ins: dict[tuple[str, str], type[_StandIn]] = {}
+
+    def look_up(self, module: str, name: str) -> object:
+        self.names.add((module, name))
+        return self._stand_ins.setdefault((module, name), type("StandIn", (_StandIn,), {}))
+
+
+class _StandIn:
+    """Accepts every operation of the unpickler on a class or instance, and stores nothing."""
+
+    def __new__(cls, *args: object, **options: object) -> _StandIn:
+        return object.__new__(cls)
+
+    def __call__(self, *args: object) -> _StandIn:
+        return self
+
+    def _ignore(self, *args: object, **options: object) -> None:
+        """Store nothing."""
+
+    __init__ = __setstate__ = __setitem__ = append = extend = add = _ignore

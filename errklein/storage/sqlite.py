@@ -14,7 +14,7 @@ from typing import Any
 from errklein.database import Database, Migration
 from errklein.storage.errors import StorageError, UnreadableValue, UnstorableValue, database_errors
 from errklein.storage.pickling import dumps
-from errklein.storage.reading import DEFAULT_READER, ValueReader
+from errklein.storage.restricted_pickling import DEFAULT_READER, ValueReader
 
 DATABASE = "errklein.sqlite"
 """The name of the file, in the bot's data directory."""

@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import load_config
-from errklein.storage.pickle_names import names_in
-from errklein.storage.restoring import Verdict
+from errklein.storage.restricted_pickling import names_in
+from errklein.storage.transfer import NameStatus
 from tests.compat.test_stored_classes import MODULE
 from tests.processes import write_plugin
 from tests.storage.hostile_pickles import hostile_pickles
@@ -45,7 +45,7 @@ class NameJudgeTests(SynchronousTestCase):
         write_plugin(directory, "Other", "class Thing:\n    pass\n")
         self.judge = NameJudge(plugs_of(load_config(None, {"BOT_EXTRA_PLUGIN_DIR": str(directory)})))
 
-    def check_all(self, verdict: Verdict, *names: str, module: str = "greeter") -> None:
+    def check_all(self, verdict: NameStatus, *names: str, module: str = "greeter") -> None:
         """Check what is thought of these names of the plugin's module, by whatever name of that."""
         for name in names:
             for spelled in (module, f"errbot.plugins.{module}", f"errklein_plugins.Greeter.{module}"):
@@ -53,16 +53,16 @@ class NameJudgeTests(SynchronousTestCase):
 
     def test_defined(self) -> None:
         """What the plugin's modules define may be used."""
-        self.check_all(Verdict.ALLOWED, "Thing", "Thing.Part", "Thing.made", "make", "Point", "Inner")
-        self.check_all(Verdict.ALLOWED, "kind", "Maybe", "Colour.RED", "Shape.ROUND")
-        self.check_all(Verdict.ALLOWED, "Mood", module="mood")
-        self.check_all(Verdict.ALLOWED, "Deep", module="lib")
+        self.check_all(NameStatus.ALLOWED, "Thing", "Thing.Part", "Thing.made", "make", "Point", "Inner")
+        self.check_all(NameStatus.ALLOWED, "kind", "Maybe", "Colour.RED", "Shape.ROUND")
+        self.check_all(NameStatus.ALLOWED, "Mood", module="mood")
+        self.check_all(NameStatus.ALLOWED, "Deep", module="lib")
 
     def test_defined_elsewhere(self) -> None:
         """What they import or give another name may not, nor its attributes."""
-        self.check_all(Verdict.REFUSED, "os", "os.system", "system", "Popen", "run", "paths.os.system", "mood.Mood")
+        self.check_all(NameStatus.REFUSED, "os", "os.system", "system", "Popen", "run", "paths.os.system", "mood.Mood")
         self.check_all(
-            Verdict.REFUSED,
+            NameStatus.REFUSED,
             "Thing.os",
             "Thing.os.system",
             "Thing.Popen",
@@ -77,10 +77,10 @@ class NameJudgeTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """What they don't define now may come with another version of the plugin."""
-        self.check_all(Verdict.MISSING, "Gone", "Gone.Part", "Thing.Gone")
-        self.check_all(Verdict.MISSING, "Thing", module="gone")
-        self.check_all(Verdict.MISSING, "Thing", module="bad")
-        self.assertIs(self.judge("Unknown", "errbot.plugins.unknown", "Thing"), Verdict.MISSING)
+        self.check_all(NameStatus.MISSING, "Gone", "Gone.Part", "Thing.Gone")
+        self.check_all(NameStatus.MISSING, "Thing", module="gone")
+        self.check_all(NameStatus.MISSING, "Thing", module="bad")
+        self.assertIs(self.judge("Unknown", "errbot.plugins.unknown", "Thing"), NameStatus.MISSING)
 
     def test_other_modules(self) -> None:
         """Other plugins and installed packages have to be trusted; the allowed names of Python and errklein needn't."""
@@ -94,13 +94,13 @@ class NameJudgeTests(SynchronousTestCase):
             ("errbot", "botcmd"),
             ("flask", "request"),
         ):
-            self.assertIs(self.judge("Greeter", module, name), Verdict.REFUSED, module)
+            self.assertIs(self.judge("Greeter", module, name), NameStatus.REFUSED, module)
         for module, name in (("datetime", "date"), ("errbot.backends.base", "Message"), ("builtins", "set")):
-            self.assertIs(self.judge("Greeter", module, name), Verdict.ALLOWED, module)
+            self.assertIs(self.judge("Greeter", module, name), NameStatus.ALLOWED, module)
 
     def test_hostile(self) -> None:
         """Each hostile pickle has a name that is refused at once."""
         for hostile in hostile_pickles(Path("ran")):
             verdicts = {self.judge("Greeter", *name) for name in names_in(hostile.data)}
-            self.assertIn(Verdict.REFUSED, verdicts, hostile.what)
-            self.assertNotIn(Verdict.MISSING, verdicts, hostile.what)
+            self.assertIn(NameStatus.REFUSED, verdicts, hostile.what)
+            self.assertNotIn(NameStatus.MISSING, verdicts, hostile.what)

@@ -19,8 +19,7 @@ from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
 from errklein.storage import SQLiteStorage
 from errklein.storage.backup import read_backup
-from errklein.storage.restoring import check_rows
-from errklein.storage.transfer import rows_of
+from errklein.storage.transfer import check_rows, rows_of
 
 WRITTEN = Path(__file__).parent / "earlier_version"
 

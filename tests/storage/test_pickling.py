@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.storage import SQLiteStorage, UnreadableValue, UnstorableValue
 from errklein.storage.pickling import loads
-from errklein.storage.reading import ValueReader
+from errklein.storage.restricted_pickling import ValueReader
 
 MODULE = "errklein_plugins.greeter.greeter"
 

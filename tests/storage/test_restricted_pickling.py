@@ -23,11 +23,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.storage.pickle_names import DamagedPickle, names_in
-from errklein.storage.pickling import dumps
-from errklein.storage.plain_pickling import plain_value
-from errklein.storage.restricted_pickling import ForbiddenName, RefusedPickle, restricted_loads
-from errklein.storage.standard_names import STANDARD_NAMES, is_standard, standard_object
+from errklein.storage.pickling import dumps, plain_value
+from errklein.storage.restricted_pickling import (
+    STANDARD_NAMES,
+    DamagedPickle,
+    ForbiddenName,
+    RefusedPickle,
+    is_standard,
+    names_in,
+    restricted_loads,
+    standard_object,
+)
 from tests.storage.hostile_pickles import hostile_pickles
 
 HASHABLE = (

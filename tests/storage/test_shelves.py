@@ -33,10 +33,10 @@ from errklein.storage.importing import (
     settle,
     unimported,
 )
-from errklein.storage.pickle_names import DamagedPickle, names_in
-from errklein.storage.plain_pickling import plain_value
-from errklein.storage.restoring import Verdict
+from errklein.storage.pickling import plain_value
+from errklein.storage.restricted_pickling import DamagedPickle, names_in
 from errklein.storage.shelves import Shelf, ShelfError, find_shelves, read_shelf
+from errklein.storage.transfer import NameStatus
 
 VALUES: dict[str, Any] = {"d": {"a": [1, 2]}, "when": datetime(2020, 1, 1), "é": OrderedDict(a=1), "none": None}
 
@@ -205,7 +205,7 @@ class PlanTests(ShelfCase):
         imported: Collection[str] = (),
         present: Mapping[tuple[str, str], bytes] = MappingProxyType({}),
         force: bool = False,
-        verdict: Verdict = Verdict.ALLOWED,
+        verdict: NameStatus = NameStatus.ALLOWED,
         trusted: Collection[str] = (),
     ) -> Import:
         """What an import would do."""
@@ -245,12 +245,12 @@ class PlanTests(ShelfCase):
     def test_refused(self) -> None:
         """A value that names what it may not is left in the shelf, and the line says how to take it."""
         self.shelve("Greeter", {"d": {}, "amount": Decimal(1)})
-        plan = self.plan(verdict=Verdict.REFUSED)
+        plan = self.plan(verdict=NameStatus.REFUSED)
         self.assertEqual(([key for _, key, _ in plan.rows], plan.done), (["d"], []))
         self.assertEqual(len(plan.problems), 1)
         self.assertIn("Greeter: 'amount' uses decimal.Decimal", plan.problems[0])
         self.assertIn("--trust decimal.Decimal", plan.problems[0])
-        trusting = self.plan(verdict=Verdict.REFUSED, trusted=["decimal.Decimal"])
+        trusting = self.plan(verdict=NameStatus.REFUSED, trusted=["decimal.Decimal"])
         self.assertEqual((len(trusting.rows), trusting.problems, trusting.done), (2, [], ["Greeter"]))
 
     def test_databases_of_plugins(self) -> None:
@@ -275,7 +275,7 @@ class PlanTests(ShelfCase):
     def test_missing_classes(self) -> None:
         """A value whose class isn't there is taken, and named with the class."""
         self.shelve("Greeter", {"d": {}, "amount": Decimal(1)})
-        plan = self.plan(verdict=Verdict.MISSING)
+        plan = self.plan(verdict=NameStatus.MISSING)
         self.assertEqual((len(plan.rows), plan.problems), (2, []))
         self.assertIn(
             "'amount' is kept as it is, and can be read when the plugin defines decimal.Decimal", plan.told[0]

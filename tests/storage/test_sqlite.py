@@ -17,7 +17,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 import errklein
 from errklein.database import connection, migrations
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue
-from errklein.storage.reading import ValueReader
+from errklein.storage.restricted_pickling import ValueReader
 from errklein.storage.sqlite import MIGRATIONS
 from tests.storage.crash import kill_during_assignments
 
