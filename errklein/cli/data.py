@@ -23,7 +23,7 @@ from errklein.service.data_directory import DataDirectory
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue
 from errklein.storage.backup import BACKUP_NAME, write_backup
 from errklein.storage.errbot_backup import read_any_backup
-from errklein.storage.importing import MARK, SETTLED, imported_shelves, plan_import
+from errklein.storage.importing import MARK, SETTLED, ImportPlan, imported_shelves
 from errklein.storage.pickling import dumps, plain_value
 from errklein.storage.shelves import find_shelves
 from errklein.storage.sqlite import Row
@@ -62,11 +62,13 @@ def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = 
         assert isinstance(storage, SQLiteStorage)
         imported = set(imported_shelves(storage))
         present = {(namespace, key): data for namespace, key, data in storage.rows()}
-        plan = plan_import(shelves, imported, present, force, NameJudge(plugs_of(config)), trusted)
+        plan = ImportPlan(imported, present, force, NameJudge(plugs_of(config)), trusted)
+        for shelf in shelves:
+            plan.add(shelf)
         if plan.replaced:
             _keep_what_is_there(config, storage, "before-import.jsonl")
         storage.put([*plan.rows, (*MARK, dumps(sorted(imported.union(plan.done))))], trusted=trusted)
-    _say(plan.told)
+    _say(plan.notes)
     return _complain(plan.problems)
 
 

@@ -1,10 +1,9 @@
-"""errbot's shelves into errklein's own file: what is taken, what stays, and what has to be said about it."""
+"""The import of errbot's shelves into errklein's database."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from errklein.logs import escape
@@ -24,60 +23,93 @@ SETTLED = ("core", "import_settled")
 """The namespace and key of the flag `is_settled`, which is True or missing."""
 
 
-@dataclass
-class Import:
-    """The plan of an import: the rows to store, and the shelves of which nothing is left afterwards.
-
-    `replaced` are the values to be replaced, by namespace and key. `told` are lines that need no action; `problems` name the
-    values that are left in their shelves, and why.
-    """
-
-    rows: list[Row] = field(default_factory=list)
-    done: list[str] = field(default_factory=list)
-    replaced: set[tuple[str, str]] = field(default_factory=set)
-    told: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-
-def plan_import(
-    shelves: Iterable[Shelf],
-    imported: Collection[str],
-    present: Mapping[tuple[str, str], bytes],
-    force: bool,
-    judge: Judge,
-    trusted: Collection[str] = (),
-) -> Import:
-    """Read the shelves and plan the import of their values, without unpickling them.
+class ImportPlan:
+    """Plans the import of shelves' values, without unpickling them.
 
     Shelves that are `imported` are skipped, and values that are `present`, by namespace and key, are not replaced, unless
     `force`. A value with a name that is neither allowed by `judge` nor `trusted` is left in its shelf.
     """
-    plan = Import()
-    for shelf in shelves:
-        if shelf.namespace in imported and not force:
-            plan.told.append(f"{shelf.namespace}: was imported before; --force does it again")
-            continue
+
+    def __init__(
+        self,
+        imported: Collection[str],
+        present: Mapping[tuple[str, str], bytes],
+        force: bool,
+        judge: Judge,
+        trusted: Collection[str] = (),
+    ) -> None:
+        self._imported = () if force else imported
+        self._present = present
+        self._force = force
+        self._judge = judge
+        self._trusted = trusted
+        self.rows: list[Row] = []
+        """The values to store."""
+        self.replaced: set[tuple[str, str]] = set()
+        """The present values that are replaced, by namespace and key."""
+        self.done: list[str] = []
+        """The namespaces of the shelves in which no value is left."""
+        self.notes: list[str] = []
+        """Lines that need no action."""
+        self.problems: list[str] = []
+        """Lines that name the values that are left in their shelves, and why."""
+
+    def add(self, shelf: Shelf) -> None:
+        """Read the shelf, and plan the import of its values."""
+        namespace = shelf.namespace
+        if namespace in self._imported:
+            self.notes.append(f"{namespace}: was imported before; --force does it again")
+            return
         try:
             values = read_shelf(shelf)
         except NotAShelf as error:
-            plan.told.append(f"{shelf.namespace}: {error}; it is ignored")
-            continue
+            self.notes.append(f"{namespace}: {error}; it is ignored")
         except ShelfError as error:
-            plan.problems.append(f"{shelf.namespace}: {error}; nothing of it was imported")
-            continue
-        if values:
-            _take(plan, shelf, values, present, force, judge, trusted)
-    return plan
+            self.problems.append(f"{namespace}: {error}; nothing of it was imported")
+        else:
+            if values:
+                self._add_values(shelf, values)
+
+    def _add_values(self, shelf: Shelf, values: Mapping[str, bytes]) -> None:
+        namespace = shelf.namespace
+        rows_before, problems_before = len(self.rows), len(self.problems)
+        kept = []
+        for key, data in sorted(values.items()):
+            stored = self._present.get((namespace, key))
+            if stored is None or self._force:
+                self._add_value(shelf, key, data)
+            elif not _is_same(stored, data):
+                kept.append(repr(key))
+        if kept:
+            self.problems.append(
+                f"{namespace}: {', '.join(kept)} left in {shelf.path}, since the bot has stored other values there: --force "
+                "replaces them"
+            )
+        count = len(self.rows) - rows_before
+        self.notes.append(f"{namespace}: {count} {'value' if count == 1 else 'values'} imported")
+        if len(self.problems) == problems_before:
+            self.done.append(namespace)
+
+    def _add_value(self, shelf: Shelf, key: str, data: bytes) -> None:
+        namespace = shelf.namespace
+        try:
+            checked = check_value(namespace, key, data, self._judge, self._trusted)
+        except DamagedPickle as error:
+            self.problems.append(f"{namespace}: {key!r} is damaged in {shelf.path} ({error}); it was left there")
+            return
+        if checked.refused:
+            self.problems.append(f"{checked.refusal}; the value was left in {shelf.path}")
+            return
+        if checked.missing:
+            self.notes.append(checked.warning)
+        if (namespace, key) in self._present:
+            self.replaced.add((namespace, key))
+        self.rows.append((namespace, key, data))
 
 
 def is_settled(storage: Storage) -> bool:
     """Whether the bot has started with all shelves imported, or without them on purpose."""
-    namespace, key = SETTLED
-    with closing(storage.open(namespace)) as store:
-        try:
-            return store.get(key) is True
-        except (KeyError, UnreadableValue):
-            return False
+    return _value(storage, SETTLED) is True
 
 
 def settle(storage: Storage) -> None:
@@ -89,69 +121,31 @@ def settle(storage: Storage) -> None:
 
 def imported_shelves(storage: Storage) -> list[str]:
     """The namespaces whose shelves were imported into the storage."""
-    namespace, key = MARK
-    with closing(storage.open(namespace)) as store:
-        try:
-            names = store.get(key)
-        except (KeyError, UnreadableValue):
-            return []
+    names = _value(storage, MARK)
     # `errklein storage set` lets anything be there.
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def unimported(directory: Path, imported: Collection[str]) -> list[str]:
-    """The namespaces, as they can be shown, of shelves in the directory that have values, and aren't `imported`.
+    """The namespaces, escaped for display, of shelves in the directory that have values and aren't `imported`.
 
-    May block. Raises nothing, whatever lies there.
+    May block. Raises nothing, whatever is in the directory.
     """
     try:
         shelves = find_shelves(directory)
     except StorageError:
         return []
-    waiting = (shelf.namespace for shelf in shelves if shelf.namespace not in imported and may_have_values(shelf))
-    return [escape(namespace) for namespace in waiting]
+    return [escape(shelf.namespace) for shelf in shelves if shelf.namespace not in imported and may_have_values(shelf)]
 
 
-def _take(
-    plan: Import,
-    shelf: Shelf,
-    values: Mapping[str, bytes],
-    present: Mapping[tuple[str, str], bytes],
-    force: bool,
-    judge: Judge,
-    trusted: Collection[str],
-) -> None:
-    namespace = shelf.namespace
-    taken, kept = 0, []
-    problems_before = len(plan.problems)
-    for key, data in sorted(values.items()):
-        stored = present.get((namespace, key))
-        if stored is not None and not force:
-            if not _is_same(stored, data):
-                kept.append(repr(key))
-            continue
+def _value(storage: Storage, name: tuple[str, str]) -> object:
+    namespace, key = name
+    with closing(storage.open(namespace)) as store:
         try:
-            checked = check_value(namespace, key, data, judge, trusted)
-        except DamagedPickle as error:
-            plan.problems.append(f"{namespace}: {key!r} is damaged in {shelf.path} ({error}); it was left there")
-            continue
-        if checked.refused:
-            plan.problems.append(f"{checked.refusal}; the value was left in {shelf.path}")
-            continue
-        if stored is not None:
-            plan.replaced.add((namespace, key))
-        plan.rows.append((namespace, key, data))
-        taken += 1
-        if checked.missing:
-            plan.told.append(checked.warning)
-    if kept:
-        plan.problems.append(
-            f"{namespace}: {', '.join(kept)} left in {shelf.path}, since the bot has stored other values there: --force "
-            "replaces them"
-        )
-    plan.told.append(f"{namespace}: {taken} {'value' if taken == 1 else 'values'} imported")
-    if len(plan.problems) == problems_before:
-        plan.done.append(namespace)
+            value: object = store.get(key)
+        except (KeyError, UnreadableValue):
+            return None
+    return value
 
 
 def _is_same(stored: bytes, data: bytes) -> bool:

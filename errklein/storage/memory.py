@@ -12,16 +12,11 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._namespaces: dict[str, dict[str, Any]] = {}
-        self._closed = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
+        self.closed = False
 
     def open(self, namespace: str) -> MemoryStore:
         """The values of `namespace`; several may be open at once, and see each other's changes."""
-        if self._closed:
+        if self.closed:
             raise StorageError("the storage is closed")
         return MemoryStore(self, namespace, self._namespaces.setdefault(namespace, {}))
 
@@ -31,7 +26,7 @@ class MemoryStorage:
 
     def close(self) -> None:
         """Close every store."""
-        self._closed = True
+        self.closed = True
 
 
 class MemoryStore:
@@ -45,15 +40,15 @@ class MemoryStore:
 
     def get(self, key: str) -> Any:
         """The value; raises KeyError."""
-        return self._open()[self._checked(key)]
+        return self._open(key)[key]
 
     def set(self, key: str, value: Any) -> None:
         """Keep the value."""
-        self._open()[self._checked(key)] = value
+        self._open(key)[key] = value
 
     def remove(self, key: str) -> None:
         """Forget the value; raises KeyError."""
-        del self._open()[self._checked(key)]
+        del self._open(key)[key]
 
     def keys(self) -> list[str]:
         """The keys, as they are now."""
@@ -67,12 +62,9 @@ class MemoryStore:
         """Give the namespace back; it can be opened again."""
         self._closed = True
 
-    def _open(self) -> dict[str, Any]:
+    def _open(self, key: str = "") -> dict[str, Any]:
         if self._closed or self._storage.closed:
             raise StorageError(f"{self._namespace}: the store is closed")
-        return self._values
-
-    def _checked(self, key: str) -> str:
         if not isinstance(key, str):
             raise TypeError(f"{self._namespace}: a key is a string, not {key!r}")
-        return key
+        return self._values

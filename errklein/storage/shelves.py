@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dbm
 import errno
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -20,11 +21,11 @@ from pathlib import Path
 from errklein.storage.errors import StorageError
 from errklein.text.errors import one_line
 
-_SUFFIXES = (".db", ".db.dat", ".db.db", ".db.pag")
-"""How the files end that there are of a shelf, one for each kind; the shortest last of those that may be of one."""
-
 _PARTS = ("", ".dat", ".dir", ".db", ".pag")
-"""What may be added to a shelf's path to have the files of it, of whatever kind, that are opened."""
+"""Suffixes of a shelf's files after `.db`, of all kinds of dbm."""
+
+_FILE = re.compile(r"(.+?)\.db(?:\.dat|\.db|\.pag)?", re.DOTALL)
+"""The name of a file that only a shelf has, after the namespace; each kind of dbm has one."""
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -48,19 +49,13 @@ class Shelf:
 def find_shelves(directory: Path) -> list[Shelf]:
     """The shelves that lie in the directory, by namespace; raises ShelfError if it can't be read."""
     try:
-        names = sorted(path.name for path in directory.iterdir() if path.is_file())
+        names = [path.name for path in directory.iterdir() if path.is_file()]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise ShelfError(f"{directory}: {error.strerror}") from error
-    found: dict[str, Shelf] = {}
-    for name in names:
-        for suffix in sorted(_SUFFIXES, key=len, reverse=True):
-            if name.endswith(suffix) and name != suffix:
-                namespace = name.removesuffix(suffix)
-                found.setdefault(namespace, Shelf(namespace, directory / f"{namespace}.db"))
-                break
-    return [found[namespace] for namespace in sorted(found)]
+    found = {match[1] for match in map(_FILE.fullmatch, names) if match}
+    return [Shelf(namespace, directory / f"{namespace}.db") for namespace in sorted(found)]
 
 
 def read_shelf(shelf: Shelf) -> dict[str, bytes]:
@@ -87,7 +82,7 @@ def may_have_values(shelf: Shelf) -> bool:
     except NotAShelf:
         return False
     except Exception:
-        # What is damaged raises anything, and `read_shelf` says it.
+        # `read_shelf` reports it.
         return True
 
 

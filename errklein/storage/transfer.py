@@ -114,17 +114,15 @@ class CheckedValue:
 
 def check_value(namespace: str, key: str, data: bytes, judge: Judge, trusted: Collection[str]) -> CheckedValue:
     """Judge each name in the pickle `data` that isn't `trusted`; raises DamagedPickle."""
-    verdicts = {
-        f"{module}.{name}": judge(namespace, module, name)
-        for module, name in sorted(names_in(data))
-        if f"{module}.{name}" not in trusted
-    }
-    return CheckedValue(
-        namespace,
-        key,
-        [name for name, verdict in verdicts.items() if verdict is NameStatus.REFUSED],
-        [name for name, verdict in verdicts.items() if verdict is NameStatus.MISSING],
-    )
+    checked = CheckedValue(namespace, key, [], [])
+    for module, name in sorted(names_in(data)):
+        path = f"{module}.{name}"
+        status = NameStatus.ALLOWED if path in trusted else judge(namespace, module, name)
+        if status is NameStatus.REFUSED:
+            checked.refused.append(path)
+        elif status is NameStatus.MISSING:
+            checked.missing.append(path)
+    return checked
 
 
 def check_rows(rows: Iterable[Row], judge: Judge, trusted: Collection[str]) -> tuple[list[str], list[str]]:

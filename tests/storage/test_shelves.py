@@ -26,10 +26,9 @@ from errklein.storage import SQLiteStorage
 from errklein.storage.importing import (
     MARK,
     SETTLED,
-    Import,
+    ImportPlan,
     imported_shelves,
     is_settled,
-    plan_import,
     settle,
     unimported,
 )
@@ -207,9 +206,12 @@ class PlanTests(ShelfCase):
         force: bool = False,
         verdict: NameStatus = NameStatus.ALLOWED,
         trusted: Collection[str] = (),
-    ) -> Import:
+    ) -> ImportPlan:
         """What an import would do."""
-        return plan_import(find_shelves(self.directory), imported, present, force, lambda *name: verdict, trusted)
+        plan = ImportPlan(imported, present, force, lambda *name: verdict, trusted)
+        for shelf in find_shelves(self.directory):
+            plan.add(shelf)
+        return plan
 
     def test_values_are_taken_as_they_are(self) -> None:
         """The bytes of each value are taken, of all namespaces that have some."""
@@ -218,7 +220,7 @@ class PlanTests(ShelfCase):
         self.shelve("core", {"configs": {}})
         plan = self.plan()
         self.assertEqual({key: data for namespace, key, data in plan.rows if namespace == "Greeter"}, read_shelf(shelf))
-        self.assertEqual((plan.told, plan.problems), (["Greeter: 4 values imported", "core: 1 value imported"], []))
+        self.assertEqual((plan.notes, plan.problems), (["Greeter: 4 values imported", "core: 1 value imported"], []))
 
     def test_what_is_there_stays(self) -> None:
         """A different value that is there already stays, which is a problem, unless it is to be replaced."""
@@ -260,7 +262,7 @@ class PlanTests(ShelfCase):
             connection.execute("CREATE TABLE pages (url, text)")
         plan = self.plan()
         self.assertEqual((plan.done, plan.problems), (["Greeter"], []))
-        self.assertIn("cache: ", plan.told[1])
+        self.assertIn("cache: ", plan.notes[1])
         self.assertEqual(unimported(self.directory, ["Greeter"]), [])
 
     def test_once(self) -> None:
@@ -269,7 +271,7 @@ class PlanTests(ShelfCase):
         self.assertEqual(self.plan().done, ["Greeter"])
         plan = self.plan(imported=["Greeter"])
         self.assertEqual((plan.rows, plan.done), ([], []))
-        self.assertIn("--force", plan.told[0])
+        self.assertIn("--force", plan.notes[0])
         self.assertEqual(len(self.plan(imported=["Greeter"], force=True).rows), 4)
 
     def test_missing_classes(self) -> None:
@@ -278,7 +280,7 @@ class PlanTests(ShelfCase):
         plan = self.plan(verdict=NameStatus.MISSING)
         self.assertEqual((len(plan.rows), plan.problems), (2, []))
         self.assertIn(
-            "'amount' is kept as it is, and can be read when the plugin defines decimal.Decimal", plan.told[0]
+            "'amount' is kept as it is, and can be read when the plugin defines decimal.Decimal", plan.notes[0]
         )
 
     def test_a_damaged_value(self) -> None:
