@@ -6,7 +6,7 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,21 +16,24 @@ from errklein.storage.pickling import dumps
 from errklein.storage.sqlite import Row
 
 _BEGINS = re.compile(r"^(?:(?:pobj|bot|log|if|for|import|from)\b|#)", re.MULTILINE)
-"""How a statement begins. A value's repr may have line breaks, and need not be Python at all."""
-
-_OWNERS = {"bot.plugin_manager": "core", "bot.repo_manager": "repomgr"}
-"""What errbot calls the things that have values of their own, and the namespaces of these."""
+"""The beginning of a statement. A value's repr may have line breaks, and need not be Python."""
 
 _WITHOUT_VALUES = re.compile(
-    r"log\.\w+\(|pobj\.(init|close)_storage\(\)$|bot\.plugin_manager\.update_plugin_places\(|if .*\binstalled_repos\b"
+    r"#|log\.\w+\(|pobj\.(init|close)_storage\(\)$|bot\.plugin_manager\.update_plugin_places\(|if .*\binstalled_repos\b"
 )
-"""What prepares errbot for the values, and has none itself."""
+"""Statements that prepare errbot for the values."""
 
-_HEAD = re.compile(r"""(pobj|bot(?:\.\w+)?)\[("(?:[^"\\\n]++|\\.)*+"|'(?:[^'\\\n]++|\\.)*+')\]\s*=(?!=)\s*""")
-"""The beginning of `owner["key"] = value`. Nothing in it is tried twice, so it takes no longer for odd statements."""
+# The repetitions are possessive: nothing is tried twice, so it takes no longer for odd statements.
+_STRING = r"""("(?:[^"\\\n]++|\\.)*+"|'(?:[^'\\\n]++|\\.)*+')"""
 
-_LONGEST_NAMING = 10_000
-"""How long a statement may be that says whose values follow."""
+_VALUE = re.compile(rf"(pobj|bot(?:\.\w+)?)\[{_STRING}\]\s*=(?!=)\s*")
+"""The beginning of `owner["key"] = value`."""
+
+_PLUGIN = re.compile(rf"pobj\s*=\s*[\w.]+[\[(](?=.{{1,200}}$){_STRING}[\])][\w.]*$")
+"""The plugin whose values follow: `pobj = ….plugins["Name"]…`, or `pobj = …("Name")…`."""
+
+_NAMESPACES = {"bot.plugin_manager": "core", "bot.repo_manager": "repomgr"}
+"""errbot's names for the owners of values that aren't plugins, and their namespaces."""
 
 _MOST_STRANGE = 1000
 """How many statements that errbot doesn't write may be in its backup."""
@@ -44,12 +47,12 @@ class ErrbotBackup:
     """The values that could be read, and a line for each that couldn't."""
 
     rows: list[Row]
-    problems: list[str]
+    problems: list[str] = field(default_factory=list)
 
 
 def read_any_backup(path: Path) -> ErrbotBackup:
     """The values in a backup of errklein's or errbot's. Raises BackupError."""
-    return ErrbotBackup(read_backup(path), []) if is_backup(path) else read_errbot_backup(path)
+    return ErrbotBackup(read_backup(path)) if is_backup(path) else read_errbot_backup(path)
 
 
 def read_errbot_backup(path: Path) -> ErrbotBackup:
@@ -68,74 +71,61 @@ def read_errbot_backup(path: Path) -> ErrbotBackup:
 
 class _ProgramReader:
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: dict[tuple[str, str], Row] = {}
-        self.problems: list[str] = []
-        self.plugin: str | None = None
-        self.strange = 0
+        self._path = path
+        # A key that is assigned twice has the later value, as when the program is run.
+        self._rows: dict[tuple[str, str], Row] = {}
+        self._problems: list[str] = []
+        self._plugin: str | None = None
+        self._strange = 0
 
     def read(self, text: str) -> ErrbotBackup:
         for line, statement in _statements(text):
-            if statement.startswith("#") or _WITHOUT_VALUES.match(statement):
-                continue
-            if not self.is_value(line, statement) and not self.is_plugin(statement):
-                self.is_strange(line, statement)
-        return ErrbotBackup(list(self.rows.values()), self.problems)
+            if not _WITHOUT_VALUES.match(statement) and not self._is_read(line, statement):
+                self._note_strange(line, statement)
+        return ErrbotBackup(list(self._rows.values()), self._problems)
 
-    def is_plugin(self, statement: str) -> bool:
-        """Whether the statement says whose values follow: `pobj = ….plugins["Name"]`, or `pobj = …("Name")…`."""
-        if len(statement) > _LONGEST_NAMING:
+    def _is_read(self, line: int, statement: str) -> bool:
+        """Read the statement if it names a plugin or assigns a value; returns whether it does."""
+        if plugin := _PLUGIN.match(statement):
+            self._plugin = _literal(plugin[1])
+            return self._plugin is not None
+        value = _VALUE.match(statement)
+        if value is None:
             return False
-        try:
-            node = ast.parse(statement).body[0]
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        namespace = self._plugin if value[1] == "pobj" else _NAMESPACES.get(value[1])
+        key = _literal(value[2])
+        if namespace is None or key is None:
             return False
-        if not isinstance(node, ast.Assign):
-            return False
-        target = node.targets[0]
-        if not isinstance(target, ast.Name) or target.id != "pobj":
-            return False
-        names = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
-        self.plugin = names[0] if len(names) == 1 and isinstance(names[0], str) else None
-        return self.plugin is not None
-
-    def is_value(self, line: int, statement: str) -> bool:
-        """Whether the statement is `owner["key"] = value`; if the value can't be read, that is a problem of its own."""
-        found = _assignment(statement)
-        if found is None:
-            return False
-        owner, key, value = found
-        namespace = self.plugin if owner == "pobj" else _OWNERS.get(owner)
-        if namespace is None:
-            return False
-        if value.count(",") > _MOST_PARTS:
-            self.problem(line, f"{namespace}: the value of {shortly(key)} has too many parts and is left out")
-            return True
-        try:
-            data = dumps(ast.literal_eval(value))
-        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-            self.problem(line, f"{namespace}: the value of {shortly(key)} is no literal and is left out")
-        else:
-            # A key that is there twice has the later value, as when the program is run.
-            self.rows[namespace, key] = (namespace, key, data)
+        self._read_value(line, namespace, key, statement[value.end() :])
         return True
 
-    def is_strange(self, line: int, statement: str) -> None:
-        """Note that the statement is one that errbot doesn't write."""
-        self.strange += 1
-        if self.strange > _MOST_STRANGE:
-            raise BackupError(f"{self.path}, line {line}: this is no backup of errbot's, or one that is damaged")
-        if not statement.startswith(("pobj[", "pobj.")):
-            # Whose values follow may be what it says.
-            self.plugin = None
-        self.problem(line, f"{statement[:200].split(maxsplit=1)[0][:40]!r} is nothing that a backup has")
+    def _read_value(self, line: int, namespace: str, key: str, text: str) -> None:
+        if text.count(",") > _MOST_PARTS:
+            self._note(line, f"{namespace}: the value of {shortly(key)} has too many parts and is left out")
+            return
+        try:
+            data = dumps(ast.literal_eval(text))
+        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+            self._note(line, f"{namespace}: the value of {shortly(key)} is no literal and is left out")
+        else:
+            self._rows[namespace, key] = (namespace, key, data)
 
-    def problem(self, line: int, text: str) -> None:
-        self.problems.append(f"{self.path}, line {line}: {text}")
+    def _note_strange(self, line: int, statement: str) -> None:
+        """Note a statement that errbot doesn't write."""
+        self._strange += 1
+        if self._strange > _MOST_STRANGE:
+            raise BackupError(f"{self._path}, line {line}: this is no backup of errbot's, or one that is damaged")
+        if not statement.startswith(("pobj[", "pobj.")):
+            # It may name the plugin whose values follow.
+            self._plugin = None
+        self._note(line, f"{statement[:200].split(maxsplit=1)[0][:40]!r} is nothing that a backup has")
+
+    def _note(self, line: int, text: str) -> None:
+        self._problems.append(f"{self._path}, line {line}: {text}")
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """The statements, each with the number of its first line; what is indented belongs to the one before."""
+    """The statements, each with the number of its first line; indented lines belong to the statement before."""
     text = text.replace("\r\n", "\n")
     line = 1
     for start, end in pairwise((0, *(found.start() for found in _BEGINS.finditer(text)), len(text))):
@@ -145,13 +135,8 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
         line += text.count("\n", start, end)
 
 
-def _assignment(statement: str) -> tuple[str, str, str] | None:
-    """Owner, key and value of `owner["key"] = value`, whatever the value looks like."""
-    head = _HEAD.match(statement)
-    if head is None:
-        return None
+def _literal(string: str) -> str | None:
     try:
-        key = ast.literal_eval(head[2])
+        return str(ast.literal_eval(string))
     except (SyntaxError, ValueError, MemoryError):
         return None
-    return head[1], key, statement[head.end() :]
