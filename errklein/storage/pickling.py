@@ -20,6 +20,9 @@ PLUGIN_PACKAGE = "errklein_plugins"
 
 PROTOCOL = 5
 
+PLUGIN_GLOBAL = ("errklein.storage.pickling", "plugin_global")
+"""The module and name under which stored bytes call `plugin_global`, which therefore must not be moved or renamed."""
+
 FindClass = Callable[[str, str], object]
 """Asked first for each class or function that stored bytes name, by module and name. None: it is where it says."""
 
@@ -54,7 +57,7 @@ def plain_value(data: bytes) -> Any:
 
 
 def plugin_global(module: str, qualname: str) -> object:
-    """The class or function of that name as it is now. Stored bytes call this: its name and place must stay."""
+    """The class or function of that name as it is now; see PLUGIN_GLOBAL."""
     return reduce(getattr, qualname.split("."), importlib.import_module(module))
 
 
@@ -83,7 +86,7 @@ class _Unpickler(pickle.Unpickler):
         self._ask_first = find_class
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == __name__ and name == plugin_global.__name__:
+        if (module, name) == PLUGIN_GLOBAL:
             return self.find_class
         found = None if self._ask_first is None else self._ask_first(module, name)
         if found is not None:

@@ -45,7 +45,7 @@ from struct import unpack
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, ClassVar
 
-from errklein.storage.pickling import FindClass, loads, plain_value, plugin_global
+from errklein.storage.pickling import PLUGIN_GLOBAL, FindClass, loads, plain_value
 from errklein.text.errors import one_line
 
 _PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
@@ -122,33 +122,30 @@ class RefusedPickle(Exception):
     """The pickle uses an opcode that is always refused; str() is the reason."""
 
 
-class RestrictedUnpickler(pickle._Unpickler):
-    """An unpickler that gets the object for each name from `look_up`."""
+class _RestrictedUnpickler(pickle._Unpickler):
+    """An unpickler that gets the object for each name, as it is in Python 3, from `look_up`."""
 
     stack: list[Any]
     read: Callable[[int], bytes]
 
-    def __init__(self, file: BytesIO) -> None:
+    def __init__(self, file: BytesIO, look_up: FindClass) -> None:
         super().__init__(file)
+        self._look_up = look_up
         # The object is kept, so that no other object gets its id while this pickle is read.
         self._named: dict[int, tuple[object, str, str]] = {}
-
-    def look_up(self, module: str, name: str) -> object:
-        """The object for a name, which is given as in Python 3; raises ForbiddenName."""
-        raise ForbiddenName(module, name)
 
     def find_class(self, module: str, name: str) -> Any:
         """Called by pickle for each name, and by errklein's own pickles for names of plugins' classes."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedPickle("a name is not a string")
         module, name = _as_in_python_3(module, name)
-        if (module, name) == (plugin_global.__module__, plugin_global.__name__):
+        if (module, name) == PLUGIN_GLOBAL:
             return self.find_class
         if (module, name) == ("builtins", "getattr"):
             return self._attribute
         if (module, name) == ("_codecs", "encode"):
             return self._encode
-        found = self.look_up(module, name)
+        found = self._look_up(module, name)
         self._named[id(found)] = found, module, name
         return found
 
@@ -157,14 +154,14 @@ class RestrictedUnpickler(pickle._Unpickler):
         if len(args) == 2 and id(args[0]) in self._named and isinstance(args[1], str):
             _, module, name = self._named[id(args[0])]
             return self.find_class(module, f"{name}.{args[1]}")
-        function: Any = self.look_up("builtins", "getattr")
+        function: Any = self._look_up("builtins", "getattr")
         return function(*args)
 
     def _encode(self, *args: Any) -> Any:
         """`_codecs.encode`, as pickle calls it for bytes."""
         if len(args) == 2 and isinstance(args[0], str) and args[1] in ("latin1", "latin-1"):
             return args[0].encode("latin1")
-        function: Any = self.look_up("_codecs", "encode")
+        function: Any = self._look_up("_codecs", "encode")
         return function(*args)
 
     def _build(self) -> None:
@@ -193,25 +190,6 @@ class RestrictedUnpickler(pickle._Unpickler):
     }
 
 
-class _RestrictedLoader(RestrictedUnpickler):
-    def __init__(self, data: bytes, find: FindClass, find_any: FindClass, trusted: Collection[str]) -> None:
-        super().__init__(BytesIO(data))
-        self._find = find
-        self._find_any = find_any
-        self._trusted = trusted
-
-    def look_up(self, module: str, name: str) -> object:
-        if is_standard(module, name):
-            return standard_object(module, name)
-        if f"{module}.{name}" in self._trusted:
-            found = self._find_any(module, name)
-            return reduce(getattr, name.split("."), import_module(module)) if found is None else found
-        found = self._find(module, name)
-        if found is None:
-            raise ForbiddenName(module, name)
-        return found
-
-
 def restricted_loads(
     data: bytes,
     find: FindClass = _unknown,
@@ -224,10 +202,22 @@ def restricted_loads(
     as "module.qualname", which `find_any` looks up. Raises ForbiddenName, RefusedPickle, and any error of pickle and the
     classes.
     """
+
+    def look_up(module: str, name: str) -> object:
+        if is_standard(module, name):
+            return standard_object(module, name)
+        if f"{module}.{name}" in trusted:
+            found = find_any(module, name)
+            return reduce(getattr, name.split("."), import_module(module)) if found is None else found
+        found = find(module, name)
+        if found is None:
+            raise ForbiddenName(module, name)
+        return found
+
     try:
         return plain_value(data)
     except ValueError:
-        return _RestrictedLoader(data, find, find_any, trusted).load()
+        return _RestrictedUnpickler(BytesIO(data), look_up).load()
 
 
 def _as_in_python_3(module: str, name: str) -> tuple[str, str]:
@@ -276,28 +266,19 @@ def names_in(data: bytes) -> set[tuple[str, str]]:
     `getattr` and `_codecs.encode` are included only if the pickle calls them in a way that the pickle module doesn't. Raises
     DamagedPickle.
     """
+    names: dict[tuple[str, str], type[_StandIn]] = {}
+
+    def look_up(module: str, name: str) -> object:
+        return names.setdefault((module, name), type("StandIn", (_StandIn,), {}))
+
     file = BytesIO(data)
-    machine = _Recorder(file)
     try:
-        machine.load()
+        _RestrictedUnpickler(file, look_up).load()
     except Exception as error:
         raise DamagedPickle(one_line(error)) from error
     if file.tell() != len(data):
         raise DamagedPickle(f"{len(data) - file.tell()} bytes after its end")
-    return machine.names
-
-
-class _Recorder(RestrictedUnpickler):
-    """The unpickler of restored values, with stand-ins for all classes and functions."""
-
-    def __init__(self, file: BytesIO) -> None:
-        super().__init__(file)
-        self.names: set[tuple[str, str]] = set()
-        self._stand_ins: dict[tuple[str, str], type[_StandIn]] = {}
-
-    def look_up(self, module: str, name: str) -> object:
-        self.names.add((module, name))
-        return self._stand_ins.setdefault((module, name), type("StandIn", (_StandIn,), {}))
+    return set(names)
 
 
 class _StandIn:
