@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextvars import copy_context
 from types import coroutine
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -41,14 +41,27 @@ def start_coroutine(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoo
         if task.done():
             return _result(task)
     else:
-        steps = _FirstStepTaken(_bridge(work, loop))
+        # As an eager task in later versions: the first step is taken here, and the task begins with the second one.
+        steps = _steps(work, loop)
+        awaited: list[Any] = [None]
+        later = _later_steps(steps, awaited)
+        later.send(None)
         context = copy_context()
-        task = asyncio.Task(steps, loop=loop, context=context)
+        task = asyncio.Task(later, loop=loop, context=context)
+        current = asyncio.current_task(loop)
+        # See https://docs.python.org/3/library/asyncio-extending.html.
+        if current is not None:
+            asyncio.tasks._leave_task(loop, current)
+        asyncio.tasks._enter_task(loop, task)
         try:
-            _as_current(task, loop, lambda: context.run(steps.take_first))
+            awaited.append(context.run(steps.send, None))
         except StopIteration as stop:
-            value: T = _value(stop.value)
+            value: T = stop.value
             return value
+        finally:
+            asyncio.tasks._leave_task(loop, task)
+            if current is not None:
+                asyncio.tasks._enter_task(loop, current)
 
     def cancel(_: Deferred[T]) -> None:
         task.cancel()
@@ -142,52 +155,24 @@ def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.
     return future
 
 
-class _FirstStepTaken(Coroutine[Any, Any, T]):
-    """Takes the first step of a coroutine before its task does, as an eager task does in Python 3.12 and later."""
-
-    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
-        self._work = work
-        self._first: Callable[[], Any] | None = None
-
-    def take_first(self) -> None:
-        """Take the first step; raises StopIteration with the result if the coroutine has ended."""
-        self._first = _end
-        awaited = self._work.send(None)
-        self._first = lambda: awaited
-
-    def send(self, value: Any) -> Any:
-        """As of any coroutine; the task's first step returns what the coroutine awaits since the first step."""
-        if self._first is None:
-            return self._work.send(value)
-        first, self._first = self._first, None
-        return first()
-
-    def throw(self, *error: Any) -> Any:
-        """As of any coroutine."""
-        self._first = None
-        return self._work.throw(*error)
-
-    def close(self) -> None:
-        """As of any coroutine."""
-        self._work.close()
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        raise NotImplementedError("only for tasks")
-
-
-def _end() -> NoReturn:
-    raise StopIteration
-
-
-def _as_current(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop, step: Callable[[], None]) -> None:
-    """Call `step` while `task` is the current one, see https://docs.python.org/3/library/asyncio-extending.html."""
-    current = asyncio.current_task(loop)
-    if current is not None:
-        asyncio.tasks._leave_task(loop, current)
-    asyncio.tasks._enter_task(loop, task)
+@coroutine
+def _later_steps(steps: Generator[Any, Any, Any], awaited: list[Any]) -> Generator[Any, Any, Any]:
+    """Yields None until the first step has been taken by another; then `awaited` has what that step awaits, if anything."""
+    has_begun = False
     try:
-        step()
-    finally:
-        asyncio.tasks._leave_task(loop, task)
-        if current is not None:
-            asyncio.tasks._enter_task(loop, current)
+        while awaited:
+            try:
+                yield awaited.pop()
+            except GeneratorExit:
+                steps.close()
+                raise
+            except BaseException as error:
+                awaited[:] = [steps.throw(error)]
+            else:
+                if has_begun:
+                    return (yield from steps)
+            has_begun = True
+    except StopIteration as stop:
+        return stop.value
+    except (SystemExit, KeyboardInterrupt):
+        return Failure()
