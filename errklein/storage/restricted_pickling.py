@@ -24,7 +24,7 @@ particular, these are left out:
 - `copyreg.__newobj_ex__` and `types.FunctionType`, `CodeType` and `MethodType`.
 
 `copyreg._reconstructor` and `__newobj__` only call `__new__` and `__init__` of a class that the pickle has to name as
-well. `re._compile` parses a pattern. The paths open nothing until a plugin asks them to.
+well. `re._compile` parses a pattern. ZoneInfo refuses keys that lead out of the directories of time zones. The paths open nothing until a plugin asks them to.
 
 The unpickler is the standard library's in Python, since BUILD can't be overridden in the one in C. It is slower, and is used
 only for values that name something.
@@ -35,7 +35,6 @@ from __future__ import annotations
 import enum
 import pickle
 import sys
-import zoneinfo
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -76,11 +75,6 @@ STANDARD_NAMES: Mapping[str, tuple[str, ...]] = {
 """Names by module. Only these exact names are allowed, so that none leads to another module, as `datetime.sys` does."""
 
 
-def _zone(key: str, from_cache: bool) -> zoneinfo.ZoneInfo:
-    # ZoneInfo refuses keys that lead out of the directories of time zones.
-    return zoneinfo.ZoneInfo(key) if from_cache else zoneinfo.ZoneInfo.no_cache(key)
-
-
 def is_standard(module: str, name: str) -> bool:
     """Whether a restored value may use the name."""
     return name in STANDARD_NAMES.get(module, ())
@@ -88,9 +82,7 @@ def is_standard(module: str, name: str) -> bool:
 
 def standard_object(module: str, name: str) -> object:
     """The object of that name; raises ImportError or AttributeError if this Python version doesn't have it."""
-    if (module, name) == ("zoneinfo", "ZoneInfo._unpickle"):
-        return _zone
-    found: object = getattr(import_module("pathlib" if module == "pathlib._local" else module), name)
+    found: object = reduce(getattr, name.split("."), import_module("pathlib" if module == "pathlib._local" else module))
     return found
 
 

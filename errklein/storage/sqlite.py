@@ -62,11 +62,12 @@ class SQLiteStorage:
         """The values of `namespace`; several may be open at once, and see each other's changes."""
         if self._database.closed:
             raise StorageError(f"{self.path}: the storage is closed")
-        return SQLiteStore(self, namespace)
+        return SQLiteStore(self._database, self._values, namespace)
 
     def namespaces(self) -> list[str]:
         """The namespaces that have values, sorted."""
-        rows = self.read("SELECT DISTINCT namespace FROM stored ORDER BY namespace", ())
+        with database_errors():
+            rows = self._database.read("SELECT DISTINCT namespace FROM stored ORDER BY namespace")
         return [_decoded(namespace) for (namespace,) in rows]
 
     def rows(self) -> Iterator[Row]:
@@ -96,71 +97,67 @@ class SQLiteStorage:
         """Release the file; every store is closed with it."""
         self._database.close()
 
-    def write(self, statement: str, parameters: Sequence[object]) -> int:
-        """Run one statement as a transaction; returns the number of changed rows."""
-        with database_errors():
-            return self._database.write(statement, parameters)
-
-    def read(self, query: str, parameters: Sequence[object]) -> list[Any]:
-        """All rows of the query."""
-        with database_errors():
-            return self._database.read(query, parameters)
-
-    def load(self, namespace: str, data: bytes, trusted: str | None) -> Any:
-        """The value of a row, restricted as its mark `trusted` says; raises any error of unpickling."""
-        return self._values.load(namespace, data, None if trusted is None else json.loads(trusted))
-
 
 class SQLiteStore:
     """The values of one namespace of a SQLiteStorage. Each `get` makes a new object of what is stored."""
 
-    def __init__(self, storage: SQLiteStorage, namespace: str) -> None:
-        self._storage = storage
+    def __init__(self, database: Database, values: ValueReader, namespace: str) -> None:
+        self._database = database
+        self._values = values
         self._namespace = namespace
         self._closed = False
 
     def get(self, key: str) -> Any:
         """The value; raises KeyError, or UnreadableValue, which names the class that is missing or not allowed."""
-        rows = self._open().read("SELECT value, trusted FROM stored WHERE namespace = ? AND key = ?", self._row(key))
+        rows = self._read("SELECT value, trusted FROM stored WHERE namespace = ? AND key = ?", *self._row(key))
         if not rows:
             raise KeyError(key)
         try:
-            return self._storage.load(self._namespace, *rows[0])
+            data, mark = rows[0]
+            return self._values.load(self._namespace, data, None if mark is None else json.loads(mark))
         except Exception as error:
             raise UnreadableValue(self._namespace, key, error) from error
 
     def set(self, key: str, value: Any) -> None:
         """Keep the value, on disk when this returns; raises UnstorableValue if it can't be pickled."""
-        storage, row = self._open(), self._row(key)
+        row = self._row(key)
         try:
             data = dumps(value)
         except Exception as error:
             raise UnstorableValue(self._namespace, key, value, error) from error
-        storage.write(_SET, (*row, data, None))
+        self._write(_SET, *row, data, None)
 
     def remove(self, key: str) -> None:
         """Forget the value, readable or not; raises KeyError."""
-        if not self._open().write("DELETE FROM stored WHERE namespace = ? AND key = ?", self._row(key)):
+        if not self._write("DELETE FROM stored WHERE namespace = ? AND key = ?", *self._row(key)):
             raise KeyError(key)
 
     def keys(self) -> list[str]:
         """The keys, as they are now."""
-        rows = self._open().read("SELECT key FROM stored WHERE namespace = ?", (_encoded(self._namespace),))
+        rows = self._read("SELECT key FROM stored WHERE namespace = ?", _encoded(self._namespace))
         return [_decoded(key) for (key,) in rows]
 
     def len(self) -> int:
         """How many values there are."""
-        rows = self._open().read("SELECT count(*) FROM stored WHERE namespace = ?", (_encoded(self._namespace),))
-        return int(rows[0][0])
+        return int(self._read("SELECT count(*) FROM stored WHERE namespace = ?", _encoded(self._namespace))[0][0])
 
     def close(self) -> None:
         """Give the namespace back; it can be opened again."""
         self._closed = True
 
-    def _open(self) -> SQLiteStorage:
+    def _read(self, query: str, *parameters: object) -> list[Any]:
+        self._check_open()
+        with database_errors():
+            return self._database.read(query, parameters)
+
+    def _write(self, statement: str, *parameters: object) -> int:
+        self._check_open()
+        with database_errors():
+            return self._database.write(statement, parameters)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise StorageError(f"{self._namespace}: the store is closed")
-        return self._storage
 
     def _row(self, key: str) -> tuple[bytes, bytes]:
         if not isinstance(key, str):

@@ -334,7 +334,7 @@ class OriginTests(SQLiteCase):
         """A value whose mark can't be read isn't read either."""
         storage = self.open()
         storage.put([("Greeter", "a", self.DATA)], trusted=[self.NAME])
-        storage.write("UPDATE stored SET trusted = ?", ("nonsense",))
+        storage._database.write("UPDATE stored SET trusted = ?", ("nonsense",))
         self.assertRaises(UnreadableValue, storage.open("Greeter").get, "a")
 
     def test_older_file(self) -> None:
