@@ -21,8 +21,7 @@ from errklein.compat.storages.base import StoragePluginBase
 from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.compat.stored_names import NameJudge, plugs_of
-from errklein.config import Config, ConfigError, load_config
-from errklein.config.settings import SETTINGS
+from errklein.config import SETTINGS, Config, ConfigError, load_config
 from errklein.logs import Destinations, bridge_stdlib
 from errklein.logs.records import FormattedByLogging
 from errklein.running.reactor_thread import reactor_thread

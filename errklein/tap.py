@@ -14,11 +14,11 @@ from twisted.python import usage
 
 from errklein import logs
 from errklein.config import Config
-from errklein.plugins.environment import damages
+from errklein.plugins.environment import environment_problems
 from errklein.running.reactors import install_asyncio_reactor
 from errklein.service import BotService, DataDirectory, errors_end_program, load_with_options
 from errklein.service.sentry import start_sentry
-from errklein.service.startup_checks import check_start, warn_of_damages
+from errklein.service.startup_checks import check_start, warn_of_environment_problems
 from errklein.service.twistd_options import TwistdOptions
 from errklein.wiring import wire
 
@@ -97,9 +97,9 @@ def makeService(options: Options) -> IService:
         with errors_end_program():
             return _make_service(options)
     except Exception as error:
-        # In a damaged environment, the damage is reported and not the line that failed because of it.
-        if damaged := damages():
-            raise SystemExit(f"errklein: {'; '.join(damaged)}") from error
+        # In a damaged environment, the problems are reported and not the line that failed because of it.
+        if problems := environment_problems():
+            raise SystemExit(f"errklein: {'; '.join(problems)}") from error
         raise
 
 
@@ -132,7 +132,7 @@ def _make_service(options: Options) -> IService:
     def make_managed_bot() -> ManagedBot:
         start_sentry(config)
         bot = make_bot()
-        warn_of_damages(bot)
+        warn_of_environment_problems(bot)
         return ReloadingBot(bot, reactor) if options["reload"] else bot
 
     return BotService(

@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import errklein
 from errklein._version import __version__
-from errklein.config.settings import OF_XMPP, SETTINGS
+from errklein.config import SETTINGS
+from errklein.config.settings import OF_XMPP
 from tests.test_collection import test_modules
 
 ROOT = Path(errklein.__file__).parent.parent

@@ -117,9 +117,9 @@ class CommandLineTests(SynchronousTestCase):
 
         self.config()
         self.patch(tap, "_make_service", make_service)
-        self.patch(tap, "damages", lambda: ["Jinja2 2.11 is installed; …", "klein is missing; …"])
+        self.patch(tap, "environment_problems", lambda: ["Jinja2 2.11 is installed; …", "klein is missing; …"])
         self.assertEqual(self.refusal("-n", "errklein"), "errklein: Jinja2 2.11 is installed; …; klein is missing; …")
-        self.patch(tap, "damages", list)
+        self.patch(tap, "environment_problems", list)
         self.assertRaises(ImportError, self.make, "-n", "errklein")
 
     def test_damages_that_do_not_show_yet(self) -> None:
@@ -127,8 +127,8 @@ class CommandLineTests(SynchronousTestCase):
         bot = TestBot()
         bot.start()
         self.addCleanup(bot.stop)
-        self.patch(startup_checks, "damages", lambda: ["treq is missing; …"])
-        startup_checks.warn_of_damages(bot.bot)
+        self.patch(startup_checks, "environment_problems", lambda: ["treq is missing; …"])
+        startup_checks.warn_of_environment_problems(bot.bot)
         self.assertEqual(bot.sent_to("@admin"), ["treq is missing; …"])
 
     def test_mistakes_about_irc(self) -> None:

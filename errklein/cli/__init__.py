@@ -73,13 +73,13 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
 
     The environment comes first, since nothing else may work in a damaged one.
     """
-    from errklein.plugins.environment import damages
+    from errklein.plugins.environment import environment_problems
 
-    damaged = damages()
-    sys.stdout.write("".join(f"problem: {line}\n" for line in damaged))
+    problems = environment_problems()
+    sys.stdout.write("".join(f"problem: {line}\n" for line in problems))
     from errklein.cli.check import check
 
-    check(config_file, plugin_dirs, data_dir, failed=bool(damaged))
+    check(config_file, plugin_dirs, data_dir, failed=bool(problems))
 
 
 def new_plugin(directory: str, name: str | None, description: str) -> int:
@@ -96,12 +96,12 @@ def new_plugin(directory: str, name: str | None, description: str) -> int:
 def backends(config_file: str | None) -> int:
     """Print the backends that there are, with those that are installed or where the configuration says."""
     from errklein.compat.backends.finding import network_plugs
-    from errklein.config.settings import BACKEND_NAMES
+    from errklein.config import BACKENDS
     from errklein.service import errors_end_program, load_with_options
 
     with errors_end_program():
         config = load_with_options(config_file)
-    names = {*BACKEND_NAMES.values(), *(plug.name for plug in network_plugs(config))}
+    names = {*BACKENDS, *(plug.name for plug in network_plugs(config))}
     sys.stdout.write("".join(f"{name}\n" for name in sorted(names)))
     return 0
 

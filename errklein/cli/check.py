@@ -14,8 +14,7 @@ from errklein.commands.access import is_admin_by_default
 from errklein.commands.registry import CommandRegistry
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
-from errklein.config import Config
-from errklein.config.warnings import doubts
+from errklein.config import Config, configuration_warnings
 from errklein.logs import escape
 from errklein.plugins.blocked_reactor import reactor_warnings
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
@@ -69,7 +68,7 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, failed: boo
             raise
         raise SystemExit(f"errklein: nothing else can be checked: {type(error).__name__}: {error}") from error
     problems = await bot.plugin_manager.load(bot.plugin_roots)
-    problems += PackageDirectory(Path(config.BOT_DATA_DIR)).damages()
+    problems += PackageDirectory(Path(config.BOT_DATA_DIR)).problems()
     lines = [f"{config.path or 'no configuration'}: {', '.join(config.networks)}", ""]
     for plugin in bot.plugin_manager.found:
         lines.append(f"{plugin.name}: {_STATES[bot.plugin_manager.status.state(plugin)]}")
@@ -81,8 +80,8 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, failed: boo
     lines += ["", *(f"problem: {escape(problem)}" for problem in problems)] if problems else []
     found = [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found]
     blocking = [line for _, instance in found if instance is not None for line in reactor_warnings(instance)]
-    told = (*clashes(bot.plugin_manager), *doubts(config), *unknown_names(config, found), *blocking)
-    warnings = [f"warning: {escape(doubt)}" for doubt in told]
+    told = (*clashes(bot.plugin_manager), *configuration_warnings(config), *unknown_names(config, found), *blocking)
+    warnings = [f"warning: {escape(warning)}" for warning in told]
     lines += ["", *warnings] if warnings else []
     sys.stdout.write("\n".join(lines) + "\n")
     bot.storage.close()

@@ -1,6 +1,7 @@
 """The configuration: an errbot config.py with defaults filled in, the table of settings, and warnings."""
 
-from errklein.config.loading import Config, load_config, secrets_of
-from errklein.config.settings import ConfigError
+from errklein.config.loading import Config, load_config
+from errklein.config.settings import BACKENDS, SETTINGS, STORAGES, ConfigError
+from errklein.config.warnings import configuration_warnings
 
-__all__ = ["Config", "ConfigError", "load_config", "secrets_of"]
+__all__ = ["BACKENDS", "SETTINGS", "STORAGES", "Config", "ConfigError", "configuration_warnings", "load_config"]

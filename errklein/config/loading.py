@@ -15,10 +15,8 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
-from errklein.config.settings import BACKEND_NAMES, BACKENDS, LOCAL_BACKENDS, SETTINGS, ConfigError, checked
+from errklein.config.settings import BACKENDS, SETTINGS, ConfigError, checked
 from errklein.text.masking import masker, secrets_in
-
-__all__ = ["Config", "ConfigError", "load_config", "secrets_of"]
 
 LOCAL_ADMIN = "@admin"
 """Who administers a bot that only its own terminal talks to, unless BOT_ADMINS says otherwise."""
@@ -186,7 +184,7 @@ def _views(config: Config, has_backend: bool) -> dict[str, Config]:
         if not isinstance(settings, Mapping):
             raise ConfigError(f"{where}: expected a dict of settings, not a {type(settings).__name__}")
         if "BACKEND" not in settings and not has_backend:
-            raise ConfigError(f"{where}: BACKEND is missing; expected one of {', '.join(BACKEND_NAMES.values())}")
+            raise ConfigError(f"{where}: BACKEND is missing; expected one of {', '.join(BACKENDS)}")
         try:
             own = {name: checked(name, value) for name, value in settings.items()}
         except ConfigError as error:
@@ -208,8 +206,8 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
         home = view if config.BACKENDS else config
         _check_identity(view, where)
         # Of other backends it is known later whether there are any.
-        if not view.BOT_ADMINS and view.BACKEND in BACKEND_NAMES.values():
-            if view.BACKEND.lower() not in LOCAL_BACKENDS:
+        if not view.BOT_ADMINS and view.BACKEND in BACKENDS:
+            if view.BACKEND == "IRC":
                 raise ConfigError(f"{where}BOT_ADMINS is missing; expected a tuple of the administrators' names")
             home.BOT_ADMINS = (LOCAL_ADMIN,)
         if not hasattr(view, "COMPACT_OUTPUT"):
@@ -225,7 +223,7 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
 
 def _check_identity(view: Config, where: str) -> None:
     identity = view.BOT_IDENTITY
-    for key in BACKENDS.get(view.BACKEND.lower(), ()):
+    for key in BACKENDS.get(view.BACKEND, ()):
         if not isinstance(identity.get(key), str) or not identity[key]:
             raise ConfigError(f"{where}BOT_IDENTITY: {key!r} is missing; {view.BACKEND} expects a non-empty string")
     port = identity.get("port")

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from errklein.commands.access_validation import InvalidAccessRule, check_rule, check_rules
 
-BACKENDS: Mapping[str, tuple[str, ...]] = {
-    "irc": ("nickname", "server"),
-    "null": (),
-    "test": (),
-    "text": (),
-}
-"""The backends that there are, in lower case, and the keys that each needs in BOT_IDENTITY."""
-
-LOCAL_BACKENDS = ("null", "test", "text")
-"""Backends whose only person is whoever started the bot; they need no administrator to be named."""
-
-BACKEND_NAMES = {"irc": "IRC", "null": "Null", "test": "Test", "text": "Text"}
-"""How each backend is written in a config.py."""
-
+BACKENDS: Mapping[str, tuple[str, ...]] = {"IRC": ("nickname", "server"), "Null": (), "Test": (), "Text": ()}
+"""The backends that errklein includes, with the keys that each requires in BOT_IDENTITY."""
 
 STORAGES = ("Shelf", "Memory")
-"""The storages that are errklein's own: values are kept in BOT_DATA_DIR, or not at all. Others are plugins."""
+"""The storages that errklein includes: values are kept in BOT_DATA_DIR, or not at all. Others are plugins."""
 
 
 class ConfigError(Exception):
@@ -38,16 +27,17 @@ class ConfigError(Exception):
         super().__init__(" ".join(message.split()))
 
 
-class Refused(Exception):
-    """What a value is expected to be, when it isn't that; `given` is the part that isn't, if only a part."""
+class InvalidValue(Exception):
+    """A value isn't as `expected`; `given` is the invalid part, if it isn't the whole value."""
 
     def __init__(self, expected: str, given: str | None = None) -> None:
-        super().__init__(expected)
+        super().__init__(expected, given)
+        self.expected = expected
         self.given = given
 
 
 Check = Callable[[Any], Any]
-"""Checks a value of the configuration and returns it as it is used; raises Refused.
+"""Checks a value of the configuration and returns it as it is used; raises InvalidValue or InvalidAccessRule.
 
 Lists, sets and dicts are returned themselves, not copied, since plugins change them in place.
 """
@@ -55,35 +45,90 @@ Lists, sets and dicts are returned themselves, not copied, since plugins change 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its value if none is given, and the check of what is given."""
+    """The default of a setting, and the check of a given value."""
 
     default: Any
     check: Check
 
 
-def _text(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise Refused("a string")
-    return value
+def _optional(check: Check, absent: Any = None) -> Check:
+    """None is allowed too, and means `absent`."""
+    return lambda value: copy.copy(absent) if value is None else check(value)
 
 
-def _optional(check: Check) -> Check:
-    return lambda value: None if value is None else check(value)
+def _where(is_valid: Callable[[Any], bool], expected: str) -> Check:
+    def check(value: Any) -> Any:
+        if not is_valid(value):
+            raise InvalidValue(expected)
+        return value
+
+    return check
+
+
+def _each(is_valid: Callable[[Any], bool], expected: str, kinds: Any = (tuple, list, set, frozenset)) -> Check:
+    """A collection of valid items; a single string is a tuple of one."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str):
+            return (value,)
+        if not isinstance(value, kinds):
+            raise InvalidValue(expected)
+        for item in value:
+            if not is_valid(item):
+                raise InvalidValue(expected, f"one with {_shown('', item)} in it")
+        return value
+
+    return check
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any, kinds: type | tuple[type, ...] = int) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike)) and bool(os.fspath(value))
+
+
+_text = _where(_is_text, "a string")
+_mapping = _where(lambda value: isinstance(value, Mapping), "a dict")
+_strings = _each(_is_text, "a tuple of strings")
+_order = _each(
+    lambda item: item is None or _is_text(item),
+    "a tuple of plugins' names, in which None stands for all others",
+    (tuple, list),
+)
+_rooms = _each(
+    # errbot also takes (room, nickname or password) pairs.
+    lambda item: _is_text(item) or (isinstance(item, (tuple, list)) and bool(item) and _is_text(item[0])),
+    "a tuple of rooms' names, or of pairs of name and password",
+    (tuple, list),
+)
+_storage = _where(lambda value: _is_text(value) and value != "", "a storage's name, such as " + " or ".join(STORAGES))
+_storage_config = _where(
+    lambda value: isinstance(value, Mapping) and _is_path(value.get("basedir", "-")),
+    "a dict whose 'basedir', if it has one, is a directory",
+)
+_sentry_options = _where(
+    lambda value: isinstance(value, Mapping) and all(map(_is_text, value)), "a dict of what sentry_sdk.init takes"
+)
+_formatter = _where(
+    lambda value: callable(getattr(value, "format", None)) and not isinstance(value, (str, type)),
+    "a logging.Formatter",
+)
 
 
 def _flag(value: Any) -> Any:
-    if not isinstance(value, (bool, int)):
-        raise Refused("True or False")
+    if not isinstance(value, int):
+        raise InvalidValue("True or False")
     return bool(value)
 
 
 def _whole(least: int) -> Check:
-    def check(value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise Refused(f"a whole number, at least {least}")
-        return value
-
-    return check
+    return _where(lambda value: _is_number(value) and value >= least, f"a whole number, at least {least}")
 
 
 _MOST_SECONDS = 1_000_000_000
@@ -91,32 +136,23 @@ _MOST_SECONDS = 1_000_000_000
 
 
 def _seconds(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
-        raise Refused(f"a number of seconds, at least 0 and at most {_MOST_SECONDS}")
+    if not _is_number(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
+        raise InvalidValue(f"a number of seconds, at least 0 and at most {_MOST_SECONDS}")
     return float(value)
 
 
 def _some_seconds(value: Any) -> Any:
     if value == 0:
-        raise Refused("a number of seconds, more than 0")
+        raise InvalidValue("a number of seconds, more than 0")
     return _seconds(value)
 
 
-def _mapping(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise Refused("a dict")
-    return value
-
-
-def _without_mistakes(check: Callable[[Any], None]) -> Check:
-    def checked_rules(value: Any) -> Any:
-        try:
-            check(value)
-        except InvalidAccessRule as mistake:
-            raise Refused(mistake.expected, mistake.given) from None
+def _valid(check: Callable[[Any], None]) -> Check:
+    def check_and_return(value: Any) -> Any:
+        check(value)
         return value
 
-    return checked_rules
+    return check_and_return
 
 
 def _relays(value: Any) -> Any:
@@ -124,68 +160,30 @@ def _relays(value: Any) -> Any:
     if value in ((), None):
         return {}
     expected = "a dict of names to tuples of names"
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise Refused(expected)
-    for listeners in value.values():
+    if not isinstance(value, Mapping) or not all(map(_is_text, value)):
+        raise InvalidValue(expected)
+    for recipients in value.values():
         try:
-            strings(listeners)
-        except Refused as refused:
-            raise Refused(expected, refused.given or f"one with {_shown('', listeners)} in it") from None
-    return value
-
-
-def _names_and_rest(value: Any) -> Any:
-    if isinstance(value, str):
-        return (value,)
-    expected = "a tuple of plugins' names, in which None stands for all others"
-    if not isinstance(value, (tuple, list)):
-        raise Refused(expected)
-    for item in value:
-        if item is not None and not isinstance(item, str):
-            raise Refused(expected, f"one with {_shown('', item)} in it")
-    return value
-
-
-def strings(value: Any) -> Collection[str]:
-    """The value itself if it is a tuple, list or set of strings; a single string is a tuple of one."""
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, (tuple, list, set, frozenset)):
-        raise Refused("a tuple of strings")
-    for item in value:
-        if not isinstance(item, str):
-            raise Refused("a tuple of strings", f"one with {_shown('', item)} in it")
-    given: Collection[str] = value
-    return given
-
-
-def _rooms(value: Any) -> Any:
-    # errbot also takes (room, nickname or password) pairs.
-    if isinstance(value, str):
-        return (value,)
-    expected = "a tuple of rooms' names, or of pairs of name and password"
-    if not isinstance(value, (tuple, list)):
-        raise Refused(expected)
-    for item in value:
-        if not (isinstance(item, (tuple, list)) and item and isinstance(item[0], str)) and not isinstance(item, str):
-            raise Refused(expected, f"one with {_shown('', item)} in it")
+            _strings(recipients)
+        except InvalidValue as error:
+            raise InvalidValue(expected, error.given or f"one with {_shown('', recipients)} in it") from None
     return value
 
 
 def _path(value: Any) -> Any:
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        raise Refused("the path of a directory or file")
+    if not _is_path(value):
+        raise InvalidValue("the path of a directory or file")
     try:
         path = str(Path(value).expanduser())
     except RuntimeError:
-        raise Refused("a path whose ~ is somebody's home directory") from None
+        raise InvalidValue("a path whose ~ is somebody's home directory") from None
     try:
         os.lstat(path)
     except ValueError:
-        raise Refused("a path without NUL") from None
+        raise InvalidValue("a path without NUL") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise Refused("a shorter path") from None
+            raise InvalidValue("a shorter path") from None
     return path
 
 
@@ -195,70 +193,36 @@ def _directories(value: Any) -> Any:
         return []
     given = [value] if isinstance(value, (str, os.PathLike)) else value
     if not isinstance(given, (list, tuple)):
-        raise Refused("a directory, or a list of directories")
+        raise InvalidValue("a directory, or a list of directories")
     paths = [_path(item) for item in given]
     for path in paths:
         if not Path(path).is_dir():
-            raise Refused("a directory that is there", path)
+            raise InvalidValue("a directory that is there", path)
     return paths
 
 
 def _level(value: Any) -> Any:
     if isinstance(value, str):
         value = logging.getLevelNamesMapping().get(value.upper())
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise Refused("a level of the logging module, such as logging.INFO")
+    if not _is_number(value):
+        raise InvalidValue("a level of the logging module, such as logging.INFO")
     return value
 
 
 def _backend(value: Any) -> Any:
     if not isinstance(value, str) or not value.strip():
-        raise Refused("one of " + ", ".join(BACKEND_NAMES.values()) + ", or the name of another backend")
-    # Whether there is another one of that name is known when it is looked for.
-    return BACKEND_NAMES.get(value.lower(), value)
-
-
-def _storage(value: Any) -> Any:
-    if not isinstance(value, str) or not value:
-        raise Refused("a storage's name, such as " + " or ".join(STORAGES))
-    return value
-
-
-def _storage_config(value: Any) -> Any:
-    if value is None:
-        return {}
-    directory = _mapping(value).get("basedir", "-")
-    if not isinstance(directory, (str, os.PathLike)) or not os.fspath(directory):
-        raise Refused("a dict whose 'basedir', if it has one, is a directory")
-    return value
-
-
-def _options(value: Any) -> Any:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise Refused("a dict of what sentry_sdk.init takes")
-    return value
-
-
-def _dsn(value: Any) -> Any:
-    return "" if value is None else _text(value)
-
-
-def _formatter(value: Any) -> Any:
-    if not callable(getattr(value, "format", None)) or isinstance(value, (str, type)):
-        raise Refused("a logging.Formatter")
-    return value
+        raise InvalidValue(f"one of {', '.join(BACKENDS)}, or the name of another backend")
+    # Whether another backend exists is checked when it is loaded.
+    return next((name for name in BACKENDS if name.lower() == value.lower()), value)
 
 
 def _transport(value: Any) -> Any:
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2 or not all(isinstance(item, str) and item for item in value):
-            raise Refused("a class of sentry_sdk.transport, or the pair of its name and its module")
-        return tuple(value)
-    if not callable(value):
-        raise Refused("a class of sentry_sdk.transport, or the pair of its name and its module")
-    return value
+    given = tuple(value) if isinstance(value, (tuple, list)) else value
+    if not (
+        len(given) == 2 and all(map(_is_text, given)) and all(given) if isinstance(given, tuple) else callable(given)
+    ):
+        raise InvalidValue("a class of sentry_sdk.transport, or the pair of its name and its module")
+    return given
 
 
 def _pattern(value: Any) -> Any:
@@ -268,7 +232,7 @@ def _pattern(value: Any) -> Any:
             return value
     except (AttributeError, LookupError, ValueError):
         pass
-    raise Refused("a string in which {nick}, {user} and {host} may stand")
+    raise InvalidValue("a string in which {nick}, {user} and {host} may stand")
 
 
 def _anything(value: Any) -> Any:
@@ -279,44 +243,44 @@ SETTINGS: Mapping[str, Setting] = {
     # errbot's
     "BACKEND": Setting("Text", _backend),
     "STORAGE": Setting("Shelf", _storage),
-    "STORAGE_CONFIG": Setting({}, _storage_config),
+    "STORAGE_CONFIG": Setting({}, _optional(_storage_config, {})),
     "BOT_EXTRA_STORAGE_PLUGINS_DIR": Setting(None, _optional(_path)),
     "BOT_DATA_DIR": Setting("errklein-data", _path),
     "BOT_EXTRA_PLUGIN_DIR": Setting([], _directories),
     "BOT_EXTRA_BACKEND_DIR": Setting([], _directories),
-    "BOT_PLUGIN_INDEXES": Setting(("https://errbot.io/repos.json",), strings),
-    "CORE_PLUGINS": Setting(None, _optional(strings)),
-    "PLUGINS_CALLBACK_ORDER": Setting((None,), _names_and_rest),
+    "BOT_PLUGIN_INDEXES": Setting(("https://errbot.io/repos.json",), _strings),
+    "CORE_PLUGINS": Setting(None, _optional(_strings)),
+    "PLUGINS_CALLBACK_ORDER": Setting((None,), _order),
     "AUTOINSTALL_DEPS": Setting(True, _flag),
     "BOT_LOG_FILE": Setting(None, _optional(_path)),
     "BOT_LOG_LEVEL": Setting(logging.INFO, _level),
     "BOT_LOG_FORMATTER": Setting(None, _optional(_formatter)),
     "BOT_LOG_SENTRY": Setting(False, _flag),
     "BOT_LOG_SENTRY_FLASK": Setting(False, _flag),
-    "SENTRY_DSN": Setting("", _dsn),
+    "SENTRY_DSN": Setting("", _optional(_text, "")),
     "SENTRY_LOGLEVEL": Setting(logging.INFO, _level),
     "SENTRY_EVENTLEVEL": Setting(logging.ERROR, _level),
-    "SENTRY_OPTIONS": Setting({}, _options),
+    "SENTRY_OPTIONS": Setting({}, _optional(_sentry_options, {})),
     "SENTRY_TRANSPORT": Setting(None, _optional(_transport)),
     "BOT_ASYNC": Setting(True, _flag),
     "BOT_ASYNC_POOLSIZE": Setting(10, _whole(1)),
     "BOT_IDENTITY": Setting({}, _mapping),
-    "BOT_ADMINS": Setting((), strings),
+    "BOT_ADMINS": Setting((), _strings),
     "CHATROOM_PRESENCE": Setting((), _rooms),
     "CHATROOM_FN": Setting("Errbot", _text),
     "CHATROOM_RELAY": Setting({}, _relays),
     "REVERSE_CHATROOM_RELAY": Setting({}, _relays),
     "BOT_PREFIX": Setting("!", _text),
     "BOT_PREFIX_OPTIONAL_ON_CHAT": Setting(False, _flag),
-    "BOT_ALT_PREFIXES": Setting((), strings),
-    "BOT_ALT_PREFIX_SEPARATORS": Setting((), strings),
+    "BOT_ALT_PREFIXES": Setting((), _strings),
+    "BOT_ALT_PREFIX_SEPARATORS": Setting((), _strings),
     "BOT_ALT_PREFIX_CASEINSENSITIVE": Setting(False, _flag),
-    "ACCESS_CONTROLS_DEFAULT": Setting({}, _without_mistakes(check_rule)),
-    "ACCESS_CONTROLS": Setting({}, _without_mistakes(check_rules)),
+    "ACCESS_CONTROLS_DEFAULT": Setting({}, _valid(check_rule)),
+    "ACCESS_CONTROLS": Setting({}, _valid(check_rules)),
     "HIDE_RESTRICTED_COMMANDS": Setting(False, _flag),
     "HIDE_RESTRICTED_ACCESS": Setting(False, _flag),
-    "DIVERT_TO_PRIVATE": Setting((), strings),
-    "DIVERT_TO_THREAD": Setting((), strings),
+    "DIVERT_TO_PRIVATE": Setting((), _strings),
+    "DIVERT_TO_THREAD": Setting((), _strings),
     "MESSAGE_SIZE_LIMIT": Setting(None, _optional(_whole(1))),
     "GROUPCHAT_NICK_PREFIXED": Setting(False, _flag),
     "SUPPRESS_CMD_NOT_FOUND": Setting(False, _flag),
@@ -347,7 +311,7 @@ SETTINGS: Mapping[str, Setting] = {
 }
 """The settings that have a value even if none is given."""
 
-DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": strings, "COMPACT_OUTPUT": _flag}
+DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": _strings, "COMPACT_OUTPUT": _flag}
 """The settings whose value depends on others if they aren't given."""
 
 OF_XMPP = frozenset(name for name in SETTINGS if name.startswith("XMPP_"))
@@ -362,8 +326,8 @@ def checked(name: str, value: Any) -> Any:
     check = SETTINGS[name].check if name in SETTINGS else DEPENDENT.get(name, _anything)
     try:
         return check(value)
-    except Refused as refused:
-        raise ConfigError(f"{name}: expected {refused}, not {refused.given or _shown(name, value)}") from None
+    except (InvalidValue, InvalidAccessRule) as error:
+        raise ConfigError(f"{name}: expected {error.expected}, not {error.given or _shown(name, value)}") from None
 
 
 def _shown(name: str, value: Any) -> str:

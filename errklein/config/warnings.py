@@ -1,4 +1,4 @@
-"""Settings that can be used, and won't do what whoever gave them may expect."""
+"""Warnings about settings that are valid, but may not have the expected effect."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from errklein.chat.globs import CHARACTER_SET, patterns_of
 from errklein.commands.access_validation import LISTS_OF_NAMES
 from errklein.config.loading import Config
-from errklein.config.settings import BACKEND_NAMES, OF_XMPP, SETTINGS
+from errklein.config.settings import BACKENDS, OF_XMPP, SETTINGS
 
 IRC_SIZE_LIMIT = 510
 """Bytes of a line on IRC, without its end: RFC 1459, section 2.3."""
 
 
-def doubts(config: Config) -> list[str]:
-    """A sentence for each, with the name of the setting, and of the network if it is one network's."""
-    return [*_of_all(config), *(doubt for view in config.networks.values() for doubt in _of_network(config, view))]
+def configuration_warnings(config: Config) -> list[str]:
+    """A sentence for each warning, with the name of the setting, and of the network if it belongs to one."""
+    return [*_of_all(config), *(warning for view in config.networks.values() for warning in _of_network(config, view))]
 
 
 def _of_all(config: Config) -> Iterator[str]:
-    written_for_errbot = any(view.BACKEND not in BACKEND_NAMES.values() for view in config.networks.values())
+    written_for_errbot = any(view.BACKEND not in BACKENDS for view in config.networks.values())
     meaningless = sorted(name for name in OF_XMPP if _given(config, name))
     if meaningless and not written_for_errbot:
         yield f"{', '.join(meaningless)}: without effect, since errklein has no XMPP network of its own"

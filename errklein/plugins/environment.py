@@ -60,7 +60,7 @@ def requirements_of(name: str, extras: Iterable[str] = ()) -> Iterator[Requireme
             yield requirement
 
 
-def damages() -> list[str]:
+def environment_problems() -> list[str]:
     """A line for each requirement of errklein, direct or indirect, that is missing or has a wrong version.
 
     The line contains the installed version, what requires another one, and the command that repairs it. Empty if errklein runs

@@ -83,7 +83,7 @@ class PackageDirectory:
         if self.path.is_dir() and str(self.path) not in sys.path:
             sys.path.append(str(self.path))
 
-    def damages(self) -> list[str]:
+    def problems(self) -> list[str]:
         """A line for each requirement of the packages that is missing or has a wrong version, with what to do."""
         if not self.path.is_dir():
             return []

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errklein.config import Config, ConfigError, load_config
-from errklein.config.settings import BACKEND_NAMES
-from errklein.plugins.environment import damages
+from errklein.config import BACKENDS, Config, ConfigError, load_config
+from errklein.plugins.environment import environment_problems
 from errklein.service.data_directory import DataDirectory, DataDirectoryError, acting_as
 from errklein.service.sentry import check_sentry
 from errklein.service.twistd_options import TwistdOptions
@@ -71,7 +70,7 @@ def _check_network(view: Config) -> None:
         from errklein.backends.irc.settings import IRCSettings
 
         trusted(IRCSettings.read(view))
-    elif view.BACKEND not in BACKEND_NAMES.values():
+    elif view.BACKEND not in BACKENDS:
         from errklein.compat.backends.finding import find_network
 
         find_network(view)
@@ -115,12 +114,12 @@ def uses_text(config: Config) -> bool:
     return any(view.BACKEND == "Text" for view in config.networks.values())
 
 
-def warn_of_damages(bot: Bot) -> None:
+def warn_of_environment_problems(bot: Bot) -> None:
     """Warn administrators of each requirement of errklein that isn't fulfilled; the check runs in a thread."""
 
-    def warn(damaged: list[str]) -> None:
-        for line in damaged:
+    def warn(problems: list[str]) -> None:
+        for line in problems:
             bot.tell_admins(line)
 
-    checking = bot.plugin_pool.run(lambda: damages).addCallback(warn)
+    checking = bot.plugin_pool.run(lambda: environment_problems).addCallback(warn)
     checking.addErrback(lambda failure: bot.log.failure("errklein's environment can't be checked", failure))

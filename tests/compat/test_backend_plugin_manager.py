@@ -15,7 +15,7 @@ from errklein.compat.backend_plugin_manager import (
 )
 from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.storages.base import StoragePluginBase
-from errklein.config.settings import BACKEND_NAMES, STORAGES
+from errklein.config import BACKENDS, STORAGES
 from tests.compat.backends.legacy_network import FIXTURES
 from tests.compat.storages.test_finding import StorageCase
 from tests.plugin_files import PluginFilesTestCase
@@ -40,7 +40,7 @@ class BackendPluginManagerTests(PluginFilesTestCase):
     def test_networks_of_errklein(self) -> None:
         """Tools find errklein's own networks by .plug files, whose modules have their classes."""
         found = list(enumerate_backend_plugins([bootstrap.CORE_BACKENDS]))
-        self.assertEqual(sorted(info.name for info in found), sorted(BACKEND_NAMES.values()))
+        self.assertEqual(sorted(info.name for info in found), sorted(BACKENDS))
         for info in found:
             module = import_module(f"errklein.compat.core_backends.{info.module}")
             (name,) = module.__all__

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.config import Config, ConfigError, load_config, secrets_of
-from errklein.config.settings import SETTINGS, checked
+from errklein.config import SETTINGS, Config, ConfigError, load_config
+from errklein.config.loading import secrets_of
+from errklein.config.settings import checked
 
 IRC = """
     BACKEND = "IRC"

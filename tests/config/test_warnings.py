@@ -6,8 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.config import load_config
-from errklein.config.warnings import doubts
+from errklein.config import configuration_warnings, load_config
 from errklein.testing import PluginTestCase
 
 IRC = {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "err", "server": "irc.example.org"}, "BOT_ADMINS": ("alice",)}
@@ -16,9 +15,9 @@ IRC = {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "err", "server": "irc.exam
 class DoubtsTests(SynchronousTestCase):
     """A sentence for each."""
 
-    def doubts(self, **settings: Any) -> list[str]:
+    def warnings(self, **settings: Any) -> list[str]:
         """What is said of these settings."""
-        return doubts(load_config(None, {"BACKEND": "Null", **settings}))
+        return configuration_warnings(load_config(None, {"BACKEND": "Null", **settings}))
 
     def test_none(self) -> None:
         """Nothing is said of settings that are as errbot's template has them."""
@@ -32,45 +31,46 @@ class DoubtsTests(SynchronousTestCase):
             "BOT_ADMINS": ("alice", "*@admins"),
             "TEXT_COLOR_THEME": "dark",
         }
-        self.assertEqual(self.doubts(**as_in_the_template), [])
-        self.assertEqual(self.doubts(**IRC, MESSAGE_SIZE_LIMIT=510), [])
+        self.assertEqual(self.warnings(**as_in_the_template), [])
+        self.assertEqual(self.warnings(**IRC, MESSAGE_SIZE_LIMIT=510), [])
 
     def test_xmpp(self) -> None:
         """What means nothing is named in one line, wherever it was given."""
         said = "XMPP_USE_IPV6, XMPP_XHTML_IM: without effect, since errklein has no XMPP network of its own"
-        self.assertEqual(self.doubts(XMPP_XHTML_IM=True, XMPP_USE_IPV6=True), [said])
+        self.assertEqual(self.warnings(XMPP_XHTML_IM=True, XMPP_USE_IPV6=True), [said])
         of_one = {"here": {"XMPP_XHTML_IM": True, "XMPP_USE_IPV6": False}}
         self.assertEqual(
-            doubts(load_config(None, {"BACKENDS": {"here": {**of_one["here"], "BACKEND": "Null"}}})), [said]
+            configuration_warnings(load_config(None, {"BACKENDS": {"here": {**of_one["here"], "BACKEND": "Null"}}})),
+            [said],
         )
 
     def test_xmpp_written_for_errbot(self) -> None:
         """A network that was written for errbot may read them."""
-        self.assertEqual(self.doubts(BACKEND="Jabber", XMPP_XHTML_IM=True, BOT_ADMINS=("a",)), [])
+        self.assertEqual(self.warnings(BACKEND="Jabber", XMPP_XHTML_IM=True, BOT_ADMINS=("a",)), [])
 
     def test_size_limit(self) -> None:
         """A limit above what the network takes is said to be none, with the network's name if there are several."""
-        [doubt] = self.doubts(**IRC, MESSAGE_SIZE_LIMIT=511)
-        self.assertEqual(doubt, "MESSAGE_SIZE_LIMIT is 511, but a line on IRC has no more than 510 bytes")
+        [warning] = self.warnings(**IRC, MESSAGE_SIZE_LIMIT=511)
+        self.assertEqual(warning, "MESSAGE_SIZE_LIMIT is 511, but a line on IRC has no more than 510 bytes")
         networks = {"a": {**IRC, "MESSAGE_SIZE_LIMIT": 9999}, "b": {"BACKEND": "Null"}}
-        [doubt] = doubts(load_config(None, {"BACKENDS": networks}))
-        self.assertTrue(doubt.startswith("BACKENDS['a']: MESSAGE_SIZE_LIMIT is 9999"))
+        [warning] = configuration_warnings(load_config(None, {"BACKENDS": networks}))
+        self.assertTrue(warning.startswith("BACKENDS['a']: MESSAGE_SIZE_LIMIT is 9999"))
 
     def test_patterns_that_nobody_has_as_a_name(self) -> None:
         """Nobody can be told of problems by a pattern; where others are told, patterns of administrators are fine."""
-        [doubt] = self.doubts(BOT_ADMINS=("alice",), BOT_ADMINS_NOTIFICATIONS=("bob", "*@admins"))
+        [warning] = self.warnings(BOT_ADMINS=("alice",), BOT_ADMINS_NOTIFICATIONS=("bob", "*@admins"))
         self.assertEqual(
-            doubt, "BOT_ADMINS_NOTIFICATIONS: nobody is told as '*@admins'; expected a name, not a pattern"
+            warning, "BOT_ADMINS_NOTIFICATIONS: nobody is told as '*@admins'; expected a name, not a pattern"
         )
-        [doubt] = self.doubts(BOT_ADMINS=("*@admins",))
-        self.assertIn("BOT_ADMINS has patterns only", doubt)
-        self.assertEqual(self.doubts(BOT_ADMINS=("*@admins",), BOT_ADMINS_NOTIFICATIONS=("[bob]",)), [])
+        [warning] = self.warnings(BOT_ADMINS=("*@admins",))
+        self.assertIn("BOT_ADMINS has patterns only", warning)
+        self.assertEqual(self.warnings(BOT_ADMINS=("*@admins",), BOT_ADMINS_NOTIFICATIONS=("[bob]",)), [])
 
     def test_patterns_for_hosts(self) -> None:
         """On IRC a nick of any host can be told of problems; a pattern for nicks can't."""
-        self.assertEqual(self.doubts(**{**IRC, "BOT_ADMINS": ("alice!*@*",)}), [])
-        [doubt] = self.doubts(**{**IRC, "BOT_ADMINS": ("*!alice@example.org",)})
-        self.assertIn("BOT_ADMINS has patterns only", doubt)
+        self.assertEqual(self.warnings(**{**IRC, "BOT_ADMINS": ("alice!*@*",)}), [])
+        [warning] = self.warnings(**{**IRC, "BOT_ADMINS": ("*!alice@example.org",)})
+        self.assertIn("BOT_ADMINS has patterns only", warning)
 
     def test_brackets_on_irc(self) -> None:
         """A pattern that errbot reads as a set of characters is named with its setting, on IRC alone."""
@@ -81,28 +81,28 @@ class DoubtsTests(SynchronousTestCase):
                 "status[a-z]": {"allowrooms": ("#a", "#ops[1]"), "denyargs": ("[ab]",), "allowusers": None}
             },
         }
-        said = self.doubts(**{**IRC, **patterns})
+        said = self.warnings(**{**IRC, **patterns})
         self.assertEqual(
-            [doubt.partition(" are literal ")[0] for doubt in said],
+            [warning.partition(" are literal ")[0] for warning in said],
             [
                 "BOT_ADMINS: brackets in 'bob[[]away]!*@*'",
                 "ACCESS_CONTROLS_DEFAULT['denyusers']: brackets in 'al[ab]!*'",
                 "ACCESS_CONTROLS['status[a-z]']['allowrooms']: brackets in '#ops[1]'",
             ],
         )
-        self.assertFalse([doubt for doubt in self.doubts(**patterns) if "brackets" in doubt])
-        self.assertEqual(self.doubts(**{**IRC, "BOT_ADMINS": ("bob[!*@*", "al]!*@*")}), [])
+        self.assertFalse([warning for warning in self.warnings(**patterns) if "brackets" in warning])
+        self.assertEqual(self.warnings(**{**IRC, "BOT_ADMINS": ("bob[!*@*", "al]!*@*")}), [])
 
     def test_brackets_on_one_of_several_networks(self) -> None:
         """The network is named, too."""
         networks = {"libera": {**IRC, "BOT_ADMINS": ("al[x]!*@*",)}, "b": {"BACKEND": "Null", "BOT_ADMINS": ("al[x]",)}}
-        [doubt] = doubts(load_config(None, {"BACKENDS": networks}))
-        self.assertTrue(doubt.startswith("BACKENDS['libera']: BOT_ADMINS: brackets in 'al[x]!*@*'"), doubt)
+        [warning] = configuration_warnings(load_config(None, {"BACKENDS": networks}))
+        self.assertTrue(warning.startswith("BACKENDS['libera']: BOT_ADMINS: brackets in 'al[x]!*@*'"), warning)
 
     def test_sentry(self) -> None:
         """What was meant for Sentry and doesn't get there, and what should be said in another way."""
-        said = self.doubts(SENTRY_DSN="https://k@sentry.example.org/1", SENTRY_TRANSPORT=("Transport", "sentry"))
-        self.assertEqual([doubt.split()[0].rstrip(":") for doubt in said], ["SENTRY_TRANSPORT", "SENTRY_DSN"])
+        said = self.warnings(SENTRY_DSN="https://k@sentry.example.org/1", SENTRY_TRANSPORT=("Transport", "sentry"))
+        self.assertEqual([warning.split()[0].rstrip(":") for warning in said], ["SENTRY_TRANSPORT", "SENTRY_DSN"])
         self.assertNotIn("sentry.example.org", "".join(said))
 
 

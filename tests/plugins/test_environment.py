@@ -12,7 +12,7 @@ import packaging.requirements
 import packaging.utils  # noqa: F401
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.environment import damages, installed_version, name_and_version, unfulfilled
+from errklein.plugins.environment import environment_problems, installed_version, name_and_version, unfulfilled
 
 
 class DistributionsTestCase(SynchronousTestCase):
@@ -40,7 +40,7 @@ class DamagesTests(DistributionsTestCase):
         self.install("errklein", "1.0", "Thing[tls]>=2", 'gone; python_version < "3"', 'nothing; extra == "docs"')
         self.install("thing", "2.0", 'TLS>1; extra == "tls"', "errklein")
         self.install("tls", "1.5")
-        self.assertEqual(damages(), [])
+        self.assertEqual(environment_problems(), [])
 
     def test_missing_and_wrong(self) -> None:
         """A line says what is there, what is wanted by which package, and the command that repairs it."""
@@ -50,7 +50,7 @@ class DamagesTests(DistributionsTestCase):
         self.install("deep", "3.1")
         pip = f"{sys.executable} -m pip install"
         self.assertCountEqual(
-            damages(),
+            environment_problems(),
             [
                 f"Thing 1.0 is installed; errklein requires Thing>=2. Repair: {pip} 'Thing>=2'",
                 f"Other is missing; errklein requires it. Repair: {pip} 'Other'",
@@ -62,16 +62,16 @@ class DamagesTests(DistributionsTestCase):
         """A pre-release that somebody has installed will do."""
         self.install("errklein", "1.0", "thing>=2")
         self.install("thing", "3.0b1")
-        self.assertEqual(damages(), [])
+        self.assertEqual(environment_problems(), [])
 
     def test_not_installed(self) -> None:
         """An errklein that runs from its source states no requirements."""
-        self.assertEqual(damages(), [])
+        self.assertEqual(environment_problems(), [])
 
     def test_without_packaging(self) -> None:
         """Without the package that reads requirements, that is what is missing."""
         with mock.patch.dict(sys.modules, {"packaging": None, "packaging.requirements": None}):
-            (line,) = damages()
+            (line,) = environment_problems()
         self.assertIn("packaging is missing", line)
 
     def test_remains(self) -> None:

@@ -189,11 +189,11 @@ class PipTests(PackagesTestCase):
         write_wheel(self.wheels, f"{PREFIX}one", requires=[f"{PREFIX}two", "errbot"])
         two = write_wheel(self.wheels, f"{PREFIX}two")
         self.install(f"{PREFIX}one\n")
-        self.assertEqual(self.packages.damages(), [])
+        self.assertEqual(self.packages.problems(), [])
         self.packages.path.joinpath(f"{PREFIX}two-1.0.dist-info", "METADATA").unlink()
         two.unlink()
         invalidate_caches()
-        (line,) = self.packages.damages()
+        (line,) = self.packages.problems()
         self.assertIn(f"{PREFIX}two is missing; {PREFIX}one requires it. Repair: remove {self.packages.path}", line)
 
 

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from errklein.backends.irc.settings import IRCSettings
-from errklein.config.settings import ConfigError
+from errklein.config import ConfigError
 
 
 class Backoff:

@@ -17,7 +17,7 @@ from errklein.backends.irc.rooms import Rooms, RoomState, join_commands, nick_of
 from errklein.backends.irc.settings import IRCSettings
 from errklein.chat import OFFLINE, ONLINE, Presence
 from errklein.chat.identifiers import RoomNotJoinedError
-from errklein.config.settings import ConfigError
+from errklein.config import ConfigError
 from errklein.ports import Backend, BackendEvents
 
 

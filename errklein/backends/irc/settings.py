@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein.backends.irc.identifiers import ACL_PATTERN, is_nick, is_room
-from errklein.config.settings import ConfigError
+from errklein.config import ConfigError
 
 
 @dataclass(frozen=True)

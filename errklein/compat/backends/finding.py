@@ -8,8 +8,7 @@ from typing import Any
 
 from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.network import ThreadedNetwork
-from errklein.config import ConfigError
-from errklein.config.settings import BACKEND_NAMES
+from errklein.config import BACKENDS, ConfigError
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module
 from errklein.plugins.load_errors import PluginLoadError
@@ -35,7 +34,7 @@ def find_network(config: Any) -> PlugFile:
     by_small_name = {name.lower(): plug for name, plug in plugs.items()}
     plug = plugs.get(wanted) or by_small_name.get(wanted.lower())
     if plug is None:
-        there_are = ", ".join((*BACKEND_NAMES.values(), *sorted(plugs)))
+        there_are = ", ".join((*BACKENDS, *sorted(plugs)))
         expected = f"expected one of {there_are}, or a backend in BOT_EXTRA_BACKEND_DIR"
         raise ConfigError("; ".join((f"BACKEND: there is no {wanted!r}", *unreadable, expected)))
     refusal = plug.refusal()

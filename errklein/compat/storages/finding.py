@@ -11,8 +11,7 @@ from errklein.compat.storages.base import StoragePluginBase
 from errklein.compat.storages.shelves import database_of
 from errklein.compat.storages.third_party import ThirdPartyStorage
 from errklein.compat.stored_classes import STORED_VALUES
-from errklein.config import Config, ConfigError
-from errklein.config.settings import STORAGES
+from errklein.config import STORAGES, Config, ConfigError
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.imports import load_module
 from errklein.plugins.load_errors import PluginLoadError
