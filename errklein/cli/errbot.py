@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from errklein._version import __version__
-from errklein.cli import data
-from errklein.config import Config
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 
 _HERE = "."
@@ -17,45 +14,39 @@ _DEFAULT = ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what errbot's command line asks, the program's own by default; without anything, run the bot.
+    """Do what errbot's command line asks, the program's own by default; without any option, run the bot.
 
     Returns the exit status, or raises SystemExit with a message of one line.
     """
     options = _parser().parse_args(arguments)
-    # Imported late, since cli.py passes errbot's options on to this module.
+    # Imported late, since errklein.cli passes errbot's options on to this module.
     from errklein import cli
 
+    config = ["--config", options.config] if options.config else []
     if options.init is not None:
-        return cli.init(Path(options.init))
+        return cli.main(["init", options.init])
     if options.new_plugin is not None:
-        from errklein.cli.plugin_wizard import new_plugin_wizard
-
-        new_plugin_wizard(options.new_plugin)
-        return 0
+        return cli.main(["new-plugin", options.new_plugin])
     if options.list:
-        return cli.backends(options.config)
-    with errors_end_program():
-        config = load_with_options(options.config)
-        if options.restore is not None:
-            return data.restore(config, Path(options.restore) if options.restore else None)
-        if options.storage_get is not None:
-            return data.storage_get(config, options.storage_get)
-        if options.storage_set is not None:
-            return data.storage_set(config, options.storage_set, sys.stdin.read())
-        if options.storage_merge is not None:
-            return data.storage_merge(config, options.storage_merge, sys.stdin.read())
-        pid_file = _pid_file(config, options.pidfile) if options.daemon else None
-    ours = [*(["--config", options.config] if options.config else []), *(["--backend", "Text"] if options.text else [])]
-    return cli.run(None, ours, pid_file)
+        return cli.main(["backends", *config])
+    if options.restore is not None:
+        return cli.main(["restore", *config, *([options.restore] if options.restore else [])])
+    for action in ("get", "set", "merge"):
+        namespace = getattr(options, f"storage_{action}")
+        if namespace is not None:
+            return cli.main(["storage", action, *config, namespace])
+    pid_file = _pid_file(options.config, options.pidfile) if options.daemon else None
+    return cli.run(None, [*config, *(["--backend", "Text"] if options.text else [])], pid_file)
 
 
-def _pid_file(config: Config, given: str | None) -> str:
-    """Where the daemon's process id is written: by default into the data directory, as errbot does."""
+def _pid_file(config: str | None, given: str | None) -> str:
+    """The file for the daemon's process id: by default in the data directory, as with errbot."""
     if given is not None:
         return given
-    data = DataDirectory(Path(config.BOT_DATA_DIR))
-    data.check()
-    data.prepare()
+    with errors_end_program():
+        data = DataDirectory(Path(load_with_options(config).BOT_DATA_DIR))
+        data.check()
+        data.prepare()
     return str(data.path / "err.pid")
 
 

@@ -14,22 +14,18 @@ from string import Template
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
 
 
-class BadName(ValueError):
-    """What can't be a plugin's name or description; the text is one line."""
-
-
 @dataclass(frozen=True)
 class NewPlugin:
-    """A plugin to be written; raises BadName."""
+    """A plugin to be written. An invalid name or description raises ValueError with one line."""
 
     name: str
     description: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise BadName(f"{self.name!r}: expected a name of letters, digits, blanks, '-' and '_', a letter first")
+            raise ValueError(f"{self.name!r}: expected a name of letters, digits, blanks, '-' and '_', a letter first")
         if not self.description.isprintable():
-            raise BadName(f"{self.description!r}: expected one line")
+            raise ValueError(f"{self.description!r}: expected one line")
 
     @property
     def module(self) -> str:
@@ -77,26 +73,26 @@ class NewPlugin:
 
 
 def new_plugin_wizard(directory: str | Path | None = None, ask: Callable[[str], str] | None = None) -> None:
-    """Ask for a name and a description, and write the plugin into the directory, or the current one.
+    """Ask for a name and a description, and write the plugin into the directory, by default the current one.
 
     Raises SystemExit with one line if it can't be written, or if nobody answers.
     """
-    ask = input if ask is None else ask
-    place = Path.cwd() if directory is None else Path(directory)
-    sys.stdout.write(f"A new plugin will be written into {Path(place).absolute()}.\n")
+    ask = ask or input
+    directory = Path(directory or ".")
+    sys.stdout.write(f"A new plugin will be written into {directory.absolute()}.\n")
     try:
         while True:
             name = ask("What is it called? ").strip()
             try:
                 NewPlugin(name)
-            except BadName as error:
+            except ValueError as error:
                 sys.stdout.write(f"{error}\n")
                 continue
             break
         description = "".join(filter(str.isprintable, ask("What does it do, in one line? "))).strip()
     except (EOFError, KeyboardInterrupt):
         raise SystemExit("errklein: nobody answered, so no plugin was written") from None
-    write_plugin(place, name, description)
+    write_plugin(directory, name, description)
 
 
 def write_plugin(directory: Path, name: str, description: str = "") -> None:
@@ -104,7 +100,7 @@ def write_plugin(directory: Path, name: str, description: str = "") -> None:
     try:
         plugin = NewPlugin(name, description)
         paths = plugin.write(directory)
-    except BadName as error:
+    except ValueError as error:
         raise SystemExit(f"errklein: {error}") from None
     except OSError as error:
         raise SystemExit(f"errklein: {error.filename}: {error.strerror}; no plugin was written") from None
