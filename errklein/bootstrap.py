@@ -22,8 +22,7 @@ from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePl
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import SETTINGS, Config, ConfigError, load_config
-from errklein.logs import Destinations, bridge_stdlib
-from errklein.logs.records import FormattedByLogging
+from errklein.logs import Destinations, FormattedByLogging, bridge_stdlib
 from errklein.running.reactor_thread import reactor_thread
 from errklein.service.data_directory import DataDirectory
 from errklein.service.sentry import start_sentry

@@ -1,7 +1,16 @@
 """The configuration: an errbot config.py with defaults filled in, the table of settings, and warnings."""
 
-from errklein.config.loading import Config, load_config
+from errklein.config.loading import Config, load_config, network_prefix
 from errklein.config.settings import BACKENDS, SETTINGS, STORAGES, ConfigError
 from errklein.config.warnings import configuration_warnings
 
-__all__ = ["BACKENDS", "SETTINGS", "STORAGES", "Config", "ConfigError", "configuration_warnings", "load_config"]
+__all__ = [
+    "BACKENDS",
+    "SETTINGS",
+    "STORAGES",
+    "Config",
+    "ConfigError",
+    "configuration_warnings",
+    "load_config",
+    "network_prefix",
+]

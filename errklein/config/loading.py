@@ -159,6 +159,11 @@ def load_config(
     return config
 
 
+def network_prefix(view: Config) -> str:
+    """The beginning of a message about a setting of a network; "" unless the network is one of BACKENDS."""
+    return f"BACKENDS[{view.network!r}]: " if view.BACKENDS else ""
+
+
 def secrets_of(config: Config) -> frozenset[str]:
     """The passwords, tokens and the like in the configuration: of networks, rooms, storages, and plugins' settings."""
     found: set[str] = set()
@@ -201,7 +206,7 @@ def _absolute(listed: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
 def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
     """Check and complete what depends on the backend, and give the whole what only its networks say."""
     for view in config.networks.values():
-        where = f"BACKENDS[{view.network!r}]: " if config.BACKENDS else ""
+        where = network_prefix(view)
         # A single network without a name of its own has no settings of its own either.
         home = view if config.BACKENDS else config
         _check_identity(view, where)

@@ -8,7 +8,7 @@ from typing import Any
 
 from errklein.chat.globs import CHARACTER_SET, patterns_of
 from errklein.commands.access_validation import LISTS_OF_NAMES
-from errklein.config.loading import Config
+from errklein.config.loading import Config, network_prefix
 from errklein.config.settings import BACKENDS, OF_XMPP, SETTINGS
 
 IRC_SIZE_LIMIT = 510
@@ -32,7 +32,7 @@ def _of_all(config: Config) -> Iterator[str]:
 
 
 def _of_network(config: Config, view: Config) -> Iterator[str]:
-    where = f"BACKENDS[{view.network!r}]: " if config.BACKENDS else ""
+    where = network_prefix(view)
     limit = view.MESSAGE_SIZE_LIMIT
     # What networks that were written for errbot take, they say themselves.
     if view.BACKEND == "IRC" and limit is not None and limit > IRC_SIZE_LIMIT:

@@ -8,16 +8,15 @@ from errklein.logs.output import (
     Bridge,
     Destinations,
     LevelFilter,
-    PrivateLogFile,
     bridge_stdlib,
     destinations,
     escape,
     format_line,
     observer,
     places,
-    traceback_of,
     use_with_twist,
 )
+from errklein.logs.records import FormattedByLogging
 
 __all__ = [
     "FROM_STDLIB",
@@ -26,14 +25,13 @@ __all__ = [
     "OBSERVER",
     "Bridge",
     "Destinations",
+    "FormattedByLogging",
     "LevelFilter",
-    "PrivateLogFile",
     "bridge_stdlib",
     "destinations",
     "escape",
     "format_line",
     "observer",
     "places",
-    "traceback_of",
     "use_with_twist",
 ]

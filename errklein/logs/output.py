@@ -1,8 +1,7 @@
-"""Where the log goes and what a line of it looks like.
+"""Destinations of the log, and the format of its lines.
 
-One event is one line: whatever strangers send is escaped, so that nobody can forge a line or talk to a terminal. Only
-tracebacks have more lines, each indented. What plugins and libraries say to the standard library's logging comes in
-through a bridge, one way.
+One event is one line: text from outside is escaped, so that nobody can forge a line or control a terminal. Only
+tracebacks have more lines, each indented. Records of the standard library's logging arrive through a bridge, one way.
 """
 
 from __future__ import annotations
@@ -52,8 +51,13 @@ LEVELS = {
 """The numbers that the standard library's logging has for Twisted's levels."""
 
 
+def level_number(event: LogEvent) -> int:
+    """The event's level as a number of the logging module; INFO if it has none."""
+    return LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO)
+
+
 def escape(text: str) -> str:
-    """The text without anything that could end its line, move a terminal's cursor or turn the direction of writing."""
+    """The text with characters escaped that end a line, move a terminal's cursor or turn the direction of writing."""
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
@@ -80,8 +84,7 @@ def format_line(event: LogEvent, theme: str = "") -> str | None:
     request = request_id.get()
     source = f"[{escape(str(system))}]"
     if theme in _COLORS:
-        color = _COLORS[theme][LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO)]
-        source = f"\x1b[{color}m{source}\x1b[m"
+        source = f"\x1b[{_COLORS[theme][level_number(event)]}m{source}\x1b[m"
     lines = [f"{formatTime(event.get('log_time'))} {source} "]
     if request != "-":
         lines[0] += f"({escape(request)}) "
@@ -109,7 +112,7 @@ class LevelFilter:
 
     def __call__(self, event: LogEvent) -> None:
         """Pass the event on, or not."""
-        if LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO) >= self._level:
+        if level_number(event) >= self._level:
             self._passed_on(event)
 
 
@@ -125,10 +128,7 @@ class PrivateLogFile(LogFile):
 
 
 class Destinations:
-    """Where this process logs to: any of "-" (standard output), "+" (standard error) and files' paths.
-
-    twistd makes an observer out of a name, so the choice is kept for the whole process.
-    """
+    """Where this process logs to: any of "-" (standard output), "+" (standard error) and files' paths."""
 
     def __init__(self) -> None:
         self.level = logging.INFO
@@ -151,11 +151,8 @@ class Destinations:
 
     def writer(self, stream: IO[Any]) -> FileLogObserver:
         """What writes events to the stream, one of `streams`."""
-        if self.format is not None:
-            return FileLogObserver(stream, self.format)
-        if self.theme and _shows_colors(stream):
-            return FileLogObserver(stream, partial(format_line, theme=self.theme))
-        return FileLogObserver(stream, format_line)
+        theme = self.theme if _shows_colors(stream) else ""
+        return FileLogObserver(stream, self.format or partial(format_line, theme=theme))
 
     def streams(self) -> list[IO[Any]]:
         """Open what is to be written to, now."""
@@ -211,10 +208,11 @@ def _shows_colors(stream: IO[Any]) -> bool:
 
 
 destinations = Destinations()
+"""The destinations of this process. A global, since twistd makes the observer from its dotted name before the service exists."""
 
 
 def observer() -> LevelFilter:
-    """What twistd logs to, by the name in OBSERVER."""
+    """The observer of twistd, by the name in OBSERVER."""
     return destinations.observer()
 
 

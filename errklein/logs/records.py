@@ -8,10 +8,10 @@ import threading
 import time
 from typing import Any
 
-from twisted.logger import LogEvent, LogLevel, formatEvent
+from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
 
-from errklein.logs.output import FROM_STDLIB, FROM_TWISTED, LEVELS, escape, format_line, traceback_of
+from errklein.logs.output import FROM_STDLIB, FROM_TWISTED, escape, format_line, level_number, traceback_of
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 
@@ -25,9 +25,8 @@ def record_of(event: LogEvent) -> logging.LogRecord:
     if isinstance(original, logging.LogRecord):
         record = copy.copy(original)
     else:
-        level = LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO)
         name = str(event.get("log_namespace", "errklein"))
-        record = logging.LogRecord(name, level, "", 0, "", None, None)
+        record = logging.LogRecord(name, level_number(event), "", 0, "", None, None)
         record.created = float(event.get("log_time", time.time()))
         record.msecs = record.created % 1 * 1000
     for name, value in vars(record).items():

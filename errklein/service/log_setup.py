@@ -8,7 +8,6 @@ from pathlib import Path
 
 from errklein import logs
 from errklein.config import Config, ConfigError
-from errklein.logs.records import FormattedByLogging
 from errklein.service.data_directory import DataDirectory
 from errklein.service.startup_checks import uses_text
 from errklein.service.twistd_options import TwistdOptions
@@ -19,7 +18,7 @@ def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> N
     log = logs.destinations
     log.level = config.BOT_LOG_LEVEL
     log.theme = config.TEXT_COLOR_THEME
-    log.format = FormattedByLogging(config.BOT_LOG_FORMATTER) if config.BOT_LOG_FORMATTER is not None else None
+    log.format = logs.FormattedByLogging(config.BOT_LOG_FORMATTER) if config.BOT_LOG_FORMATTER is not None else None
     log.places = logs.places(
         daemon=options.daemon,
         chosen=options.log_file,

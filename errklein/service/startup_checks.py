@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errklein.config import BACKENDS, Config, ConfigError, load_config
+from errklein.config import BACKENDS, Config, ConfigError, load_config, network_prefix
 from errklein.plugins.environment import environment_problems
 from errklein.service.data_directory import DataDirectory, DataDirectoryError, acting_as
 from errklein.service.sentry import check_sentry
@@ -55,8 +55,7 @@ def check_config(config: Config) -> None:
         try:
             _check_network(view)
         except ConfigError as error:
-            where = f"BACKENDS[{view.network!r}]: " if config.BACKENDS else ""
-            raise ConfigError(f"{where}{error}") from None
+            raise ConfigError(f"{network_prefix(view)}{error}") from None
     # Imported late, so that problems of the environment are reported first.
     from errklein.compat.storages import check_storage
 

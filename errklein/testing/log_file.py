@@ -11,8 +11,7 @@ from twisted.logger import FileLogObserver, ILogObserver, LogEvent, globalLogPub
 from zope.interface import implementer
 
 from errklein.config import ConfigError
-from errklein.logs import FROM_STDLIB, Bridge, LevelFilter, format_line
-from errklein.logs.records import FormattedByLogging
+from errklein.logs import FROM_STDLIB, Bridge, FormattedByLogging, LevelFilter, format_line
 
 
 @implementer(ILogObserver)

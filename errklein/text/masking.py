@@ -268,12 +268,13 @@ class Masker:
                 yield begin, end
                 at = text.find(form, end)
 
-    def __repr__(self) -> str:
-        return f"<Masker of {sum(len(group) for names in self._learned.values() for group in names.values())} secrets>"
-
 
 masker = Masker()
-"""The masker of this process, for all bots in it."""
+"""The masker of this process.
+
+A global, as Twisted's log is: observers, to which every bot of the process writes, mask with it, and twistd makes its observer
+before a bot exists. Secrets are kept per owner (a configuration, a bot, a storage) and forgotten with it.
+"""
 
 
 def _replaced(text: str, spans: list[Span]) -> str:

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs
-from errklein.logs import Destinations, LevelFilter, PrivateLogFile, bridge_stdlib, escape, format_line, output, places
+from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, format_line, output, places
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 
@@ -284,7 +284,7 @@ class Files(SynchronousTestCase):
     def test_mode_after_rotation(self) -> None:
         """The file that begins when the one before has grown large is for its owner alone, whatever the other's mode."""
         self.path.chmod(0o644)
-        file = PrivateLogFile(self.path.name, str(self.path.parent.absolute()), rotateLength=10)
+        file = output.PrivateLogFile(self.path.name, str(self.path.parent.absolute()), rotateLength=10)
         self.addCleanup(file.close)
         file.write("one long line\n")
         file.write("another\n")
