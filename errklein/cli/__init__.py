@@ -11,6 +11,8 @@ from typing import NoReturn
 
 from errklein._version import __version__
 
+__all__ = ["main"]
+
 _BEGINNING = {
     "config.py": "config.py.txt",
     "plugins/example/example.plug": "example.plug",
