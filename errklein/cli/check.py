@@ -1,4 +1,4 @@
-"""`errklein check`: loads what would run, activates none of it, and says what is there and what is wrong."""
+"""`errklein check`: loads configuration and plugins, activates nothing, and prints plugins, problems and warnings."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
 async def _check(reactor: Any, config: Config, data_dir: str | None, failed: bool) -> None:
     storage = config.STORAGE
     if not database_of(config).exists():
-        # What the bot has not stored yet can't be read, and a check leaves nothing behind.
+        # A check creates no database.
         config.STORAGE = "Memory"
-    # What is missing is told, and not installed.
+    # Missing requirements are reported, not installed.
     config.AUTOINSTALL_DEPS = False
     try:
         _, make_bot = wire(reactor, config)
@@ -80,9 +80,8 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, failed: boo
     lines += ["", *(f"problem: {escape(problem)}" for problem in problems)] if problems else []
     found = [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found]
     blocking = [line for _, instance in found if instance is not None for line in reactor_warnings(instance)]
-    told = (*clashes(bot.plugin_manager), *configuration_warnings(config), *unknown_names(config, found), *blocking)
-    warnings = [f"warning: {escape(warning)}" for warning in told]
-    lines += ["", *warnings] if warnings else []
+    warnings = (*clashes(bot.plugin_manager), *configuration_warnings(config), *unknown_names(config, found), *blocking)
+    lines += ["", *(f"warning: {escape(warning)}" for warning in warnings)] if warnings else []
     sys.stdout.write("\n".join(lines) + "\n")
     bot.storage.close()
     if problems or failed:
@@ -90,7 +89,7 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, failed: boo
 
 
 def clashes(manager: BotPluginManager) -> Iterator[str]:
-    """What is said of commands that have to be renamed, since another plugin has one of that name."""
+    """Warnings about commands that are renamed because another plugin has a command of that name."""
     registry = CommandRegistry()
     for name in manager.get_plugins_activation_order():
         instance = manager.get_plugin_obj_by_name(name)

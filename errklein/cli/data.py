@@ -1,7 +1,7 @@
-"""What the command line does with a bot's data while the bot doesn't run: import, back up, restore, show and change it.
+"""Commands for a bot's data while the bot doesn't run: import, back up, restore, show and change it.
 
-Each function returns the exit status: 0, or 1 if something was left behind. What goes wrong as a whole is raised, as
-ConfigError, DataDirectoryError or StorageError, and then nothing was changed.
+Each function returns the exit status: 0, or 1 if some values were left out. ConfigError, DataDirectoryError or StorageError
+means that nothing was changed.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from errklein.storage.transfer import check_rows, put_rows, rows_of
 
 ERRBOT_BACKUP_NAME = "backup.py"
 
-ALWAYS_THERE = ("core", "repomgr")
-"""The namespaces that a bot has without any plugin."""
+_CORE_NAMESPACES = ("core", "repomgr")
+"""The namespaces of a bot without plugins."""
 
-_KINDS: Mapping[tuple[str, str], type | tuple[type, ...]] = {
+_REQUIRED_TYPES: Mapping[tuple[str, str], type | tuple[type, ...]] = {
     ("core", "configs"): dict,
     ("core", "bl_plugins"): (list, tuple, set),
     ("core", "requirements"): dict,
     ("repomgr", "installed_repos"): dict,
     ("repomgr", "repo_index"): dict,
 }
-"""What a bot's own values have to be, by namespace and key: it can't start with others."""
+"""The types of the bot's own values, by namespace and key. The bot can't start with values of other types."""
 
-_FOUND_AGAIN = {("core", "requirements"), ("repomgr", "repo_index"), MARK, SETTLED}
-"""What a bot stores by itself when it is first started, by namespace and key: it is empty nevertheless."""
+_SET_BY_THE_BOT = {("core", "requirements"), ("repomgr", "repo_index"), MARK, SETTLED}
+"""Values that the bot stores by itself at its first start, by namespace and key. A bot with no others is empty."""
 
 
 def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = ()) -> int:
@@ -58,7 +58,7 @@ def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = 
     shelves = find_shelves(directory)
     if not shelves:
         raise StorageError(f"{directory}: there are no shelves of errbot's here")
-    with opened(config) as storage:
+    with _locked_storage(config) as storage:
         assert isinstance(storage, SQLiteStorage)
         imported = set(imported_shelves(storage))
         present = {(namespace, key): data for namespace, key, data in storage.rows()}
@@ -66,18 +66,18 @@ def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = 
         for shelf in shelves:
             plan.add(shelf)
         if plan.replaced:
-            _keep_what_is_there(config, storage, "before-import.jsonl")
+            _back_up_first(config, storage, "before-import.jsonl")
         storage.put([*plan.rows, (*MARK, dumps(sorted(imported.union(plan.done))))], trusted=trusted)
-    _say(plan.notes)
-    return _complain(plan.problems)
+    _print_lines(plan.notes)
+    return _print_errors(plan.problems)
 
 
 def backup(config: Config) -> int:
     """Write a backup into the data directory, as !backup does."""
     path = Path(config.BOT_DATA_DIR) / BACKUP_NAME
-    with opened(config) as storage:
+    with _locked_storage(config) as storage:
         count = write_backup(path, rows_of(storage, _namespaces(config)))
-    _say([f"{path}: {_values(count)}"])
+    _print_lines([f"{path}: {_values(count)}"])
     return 0
 
 
@@ -87,30 +87,30 @@ def restore(config: Config, file: Path | None = None, force: bool = False, trust
     With `force`, values that the bot has are replaced. Without a file, the one in the data directory is read. `trusted` are
     further names, as "module.qualname", that the values may use; nothing is restored if one uses a forbidden name.
     """
-    file = _newest_kind(config) if file is None else file
+    file = _default_backup(config) if file is None else file
     read = read_any_backup(file)
     refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(config)), trusted)
     if refusals:
-        return _complain([*refusals, f"{file}: nothing was restored"])
-    with opened(config) as storage:
-        present = sum(1 for row in rows_of(storage, _namespaces(config)) if row[:2] not in _FOUND_AGAIN)
+        return _print_errors([*refusals, f"{file}: nothing was restored"])
+    with _locked_storage(config) as storage:
+        present = sum(1 for row in rows_of(storage, _namespaces(config)) if row[:2] not in _SET_BY_THE_BOT)
         if present and not force:
             raise StorageError(
                 f"{config.BOT_DATA_DIR}: the bot has {_values(present)} already, nothing was changed: restore into an "
                 "empty BOT_DATA_DIR, or say --force to have the backup's values in place of those of the same name"
             )
         if present:
-            _keep_what_is_there(config, storage, "before-restore.jsonl")
+            _back_up_first(config, storage, "before-restore.jsonl")
         _put(storage, read.rows, trusted=trusted)
-    _say([*warnings, f"{_values(len(read.rows))} restored from {file}"])
-    return _complain(read.problems)
+    _print_lines([*warnings, f"{_values(len(read.rows))} restored from {file}"])
+    return _print_errors(read.problems)
 
 
 def storage_get(config: Config, namespace: str) -> int:
     """Print the namespace as a Python dict, which `storage_set` takes; what is no literal is left out and told."""
     literals: dict[str, Any] = {}
     problems: list[str] = []
-    with opened(config) as storage, closing(storage.open(namespace)) as store:
+    with _locked_storage(config) as storage, closing(storage.open(namespace)) as store:
         for key in store.keys():  # noqa: SIM118 - a Store is no mapping
             try:
                 value = store.get(key)
@@ -122,13 +122,13 @@ def storage_get(config: Config, namespace: str) -> int:
             else:
                 problems.append(f"{namespace}: the value of {key!r} is no Python literal and is left out")
     sys.stdout.write(f"{literals!r}\n")
-    return _complain(problems)
+    return _print_errors(problems)
 
 
 def storage_set(config: Config, namespace: str, text: str) -> int:
     """Let the namespace have the values of the Python dict in the text, and no others."""
     values = _parsed(text)
-    with opened(config) as storage:
+    with _locked_storage(config) as storage:
         _put(storage, [(namespace, key, dumps(value)) for key, value in values.items()], [namespace])
     return 0
 
@@ -136,7 +136,7 @@ def storage_set(config: Config, namespace: str, text: str) -> int:
 def storage_merge(config: Config, namespace: str, text: str) -> int:
     """Add the values of the Python dict in the text to the namespace; a dict is merged with the dict that is there."""
     values = _parsed(text)
-    with opened(config) as storage:
+    with _locked_storage(config) as storage:
         with closing(storage.open(namespace)) as store:
             for key, value in values.items():
                 try:
@@ -150,7 +150,7 @@ def storage_merge(config: Config, namespace: str, text: str) -> int:
 
 
 @contextmanager
-def opened(config: Config) -> Iterator[Storage]:
+def _locked_storage(config: Config) -> Iterator[Storage]:
     """The bot's storage, while no bot can use it; raises DataDirectoryError while one does."""
     check_storage(config)
     if config.STORAGE == "Memory":
@@ -169,7 +169,7 @@ def opened(config: Config) -> Iterator[Storage]:
         data.unlock()
 
 
-def _newest_kind(config: Config) -> Path:
+def _default_backup(config: Config) -> Path:
     for name in (BACKUP_NAME, ERRBOT_BACKUP_NAME):
         path = Path(config.BOT_DATA_DIR) / name
         if path.is_file():
@@ -177,10 +177,10 @@ def _newest_kind(config: Config) -> Path:
     raise StorageError(f"{config.BOT_DATA_DIR}: there is no {BACKUP_NAME} or {ERRBOT_BACKUP_NAME} here; name the file")
 
 
-def _keep_what_is_there(config: Config, storage: Storage, name: str) -> None:
+def _back_up_first(config: Config, storage: Storage, name: str) -> None:
     path = Path(config.BOT_DATA_DIR) / name
     write_backup(path, rows_of(storage, _namespaces(config)))
-    _say([f"{path}: what the bot had before"])
+    _print_lines([f"{path}: what the bot had before"])
 
 
 def _put(
@@ -191,14 +191,14 @@ def _put(
     With None for `trusted` the values are the bot's own and not restricted; see `put_rows`.
     """
     for namespace, key, data in rows:
-        if (namespace, key) not in _KINDS:
+        if (namespace, key) not in _REQUIRED_TYPES:
             continue
         try:
             value = plain_value(data)
         except ValueError:
             # There are instances of plugins' classes in it.
             continue
-        if not isinstance(value, _KINDS[namespace, key]):
+        if not isinstance(value, _REQUIRED_TYPES[namespace, key]):
             kind = type(value).__name__
             raise StorageError(
                 f"{namespace}: the bot can't use a value of type {kind} as its {key!r}; nothing was changed"
@@ -209,7 +209,7 @@ def _put(
 def _namespaces(config: Config) -> list[str]:
     """What a storage that can't tell may have: the namespaces of the bot itself, its networks and its plugins."""
     backends = (f"{view.BACKEND.lower()}_backend" for view in config.networks.values())
-    return sorted({*ALWAYS_THERE, *backends, *(plug.name for plug in plugs_of(config))})
+    return sorted({*_CORE_NAMESPACES, *backends, *(plug.name for plug in plugs_of(config))})
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -236,11 +236,11 @@ def _values(count: int) -> str:
     return f"{count} value" + ("" if count == 1 else "s")
 
 
-def _say(lines: Iterable[str]) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
     sys.stdout.write("".join(f"{escape(line)}\n" for line in lines))
 
 
-def _complain(problems: Iterable[str]) -> int:
+def _print_errors(problems: Iterable[str]) -> int:
     lines = list(problems)
     sys.stderr.write("".join(f"errklein: {escape(line)}\n" for line in lines))
     return 1 if lines else 0
