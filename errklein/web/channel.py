@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import cached_property
+from http.client import responses
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import IAddress
@@ -13,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from errklein.web.deadlines import NEVER
-from errklein.web.error_pages import Problem, error_page, reason_phrase
+from errklein.web.error_pages import Problem, error_page
 from errklein.web.http1 import MAX_HEAD, ChunkedBody, Head, LengthBody, parse_head
 from errklein.web.request import HTTPRequest
 
@@ -58,20 +60,18 @@ class Channel(HTTPChannel):
         self._is_producer = False
         self._direct = False
         self.plain = True
-        self._peer: IAddress | None = None
-        self._host: IAddress | None = None
 
-    def getPeer(self) -> IAddress:
-        """The client's address, also when it has gone."""
-        if self._peer is None:
-            self._peer = cast(IAddress, self.transport.getPeer())
-        return self._peer
+    # A proxy in front tells the addresses only with the first bytes, and a lost connection no longer has them.
 
-    def getHost(self) -> IAddress:
-        """The address that the client has connected to, also when it has gone."""
-        if self._host is None:
-            self._host = cast(IAddress, self.transport.getHost())
-        return self._host
+    @cached_property
+    def peer(self) -> IAddress:
+        """The client's address."""
+        return cast(IAddress, self.transport.getPeer())
+
+    @cached_property
+    def host(self) -> IAddress:
+        """The address that the client has connected to."""
+        return cast(IAddress, self.transport.getHost())
 
     # What Twisted tells.
 
@@ -190,9 +190,6 @@ class Channel(HTTPChannel):
         return False
 
     def _begin(self, head: Head) -> None:
-        # Asked for now, since a proxy in front tells them only with the first bytes, and a lost connection not at all.
-        self.getPeer()
-        self.getHost()
         site = self.site
         self.persistent = head.keep_alive and not site.stopping
         request = HTTPRequest(self, site, head, site.next_request_id())
@@ -332,7 +329,7 @@ class Channel(HTTPChannel):
             (b"Connection", b"close"),
         ]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        reason = reason_phrase(problem.status).encode()
+        reason = responses[problem.status].encode()
         self.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (problem.status, reason, lines, body))
         self.site.log_rejection(self, problem, request_id)
         self._close_gently()

@@ -178,7 +178,7 @@ class Delivery:
         if len(response.body) > _PIECE:
             response = split_body(response, _PIECE)
         if response.items is not None:
-            if self.responded or request.disconnected:
+            if self.responded or request.finished:
                 if response.close is not None:
                     response.close()
                 self._finish()
@@ -244,7 +244,7 @@ class Delivery:
 
     def _render(self, resource: Any) -> None:
         request = self.request
-        if self.responded or request.disconnected:
+        if self.responded or request.finished:
             self._finish()
             return
         request.content.seek(0)

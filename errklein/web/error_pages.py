@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from html import escape
-from http import HTTPStatus
+from http.client import responses
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -21,7 +21,7 @@ class Problem(Exception):
 
 def error_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Headers, bytes]:
     """The headers and the body of the answer that tells the problem."""
-    title = reason_phrase(problem.status)
+    title = responses[problem.status]
     headers = list(problem.headers)
     if as_json:
         fields = {
@@ -44,14 +44,5 @@ def error_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Header
 
 def wants_json(content_type: bytes, accept: bytes) -> bool:
     """Whether a sender of `content_type` who accepts `accept` is a program that reads JSON."""
-    if b"json" in accept.lower():
-        return True
-    return b"json" in content_type.lower() and b"html" not in accept.lower()
-
-
-def reason_phrase(status: int) -> str:
-    """The standard phrase for a status; "Unknown" for one that has none."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
+    accept = accept.lower()
+    return b"json" in accept or (b"json" in content_type.lower() and b"html" not in accept)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import io
 import re
 from functools import cached_property
+from http.client import responses
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import parse_qs
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.http_headers import Headers
 
-from errklein.web.error_pages import Problem, error_page, reason_phrase, wants_json
+from errklein.web.error_pages import Problem, error_page, wants_json
 from errklein.web.http1 import Head
 from errklein.web.paths import split_target
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _KEPT_IN_MEMORY = 1024 * 1024
 _HEADER_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _INVALID_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_REASONS = {code: reason_phrase(code).encode() for code in range(100, 600)}
+_REASONS = {code: responses.get(code, "Unknown").encode() for code in range(200, 600)}
 
 
 class InvalidResponse(Exception):
@@ -44,9 +44,10 @@ class HTTPRequest(server.Request):
     def __init__(self, channel: Channel, site: Site, head: Head, request_id: str) -> None:
         # Twisted's own initialisers make five objects, of which a webhook needs none; the properties below make them.
         self.channel = channel
-        self._connection = channel
         self.site = site
         self.transport = channel.transport
+        self.client = channel.peer
+        self.host = channel.host
         self.queued = False
         self.notifications: list[Deferred[None]] = []
         self.cookies: list[bytes] = []
@@ -67,11 +68,6 @@ class HTTPRequest(server.Request):
         except Problem as bad:
             self.bad_target = bad
             self.path = self.query = b""
-
-    @property
-    def disconnected(self) -> bool:
-        """Whether the client has hung up."""
-        return self._disconnected
 
     @cached_property
     def requestHeaders(self) -> Headers:  # type: ignore[override]
@@ -103,16 +99,6 @@ class HTTPRequest(server.Request):
     def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]
         """The fields of the query."""
         return parse_qs(self.query, keep_blank_values=True)
-
-    @cached_property
-    def client(self) -> IAddress:
-        """The client's address."""
-        return self._connection.getPeer()
-
-    @cached_property
-    def host(self) -> IAddress:
-        """The address that the client has connected to."""
-        return self._connection.getHost()
 
     @cached_property
     def content(self) -> BinaryIO:  # type: ignore[override]
@@ -167,7 +153,7 @@ class HTTPRequest(server.Request):
 
         Connection, Date, X-Request-Id and Content-Length are added.
         """
-        if self._disconnected or self.finished:
+        if self.finished:
             return
         parts = self._head_lines(status, headers)
         channel = self.channel
@@ -245,7 +231,7 @@ class HTTPRequest(server.Request):
 
     def fail(self, problem: Problem) -> None:
         """Answer with an error, or, if a part of another answer is out already, break the connection off."""
-        if self._disconnected or self.finished:
+        if self.finished:
             return
         if not self.startedWriting:
             self.send_error(problem)
@@ -261,7 +247,7 @@ class HTTPRequest(server.Request):
 
     def finish(self) -> None:
         """End an answer that was written by Twisted's methods."""
-        if self._disconnected or self.finished:
+        if self.finished:
             return
         if not self.startedWriting:
             self.write(b"")
@@ -273,12 +259,10 @@ class HTTPRequest(server.Request):
         self.finished = 1
         self.site.log_response(self)
         self._drop_body()
-        channel = self.channel
-        self.channel = None
-        if self.notifications:
-            for waiting in self.notifications:
-                waiting.callback(None)
-            self.notifications = []
+        channel, self.channel = self.channel, None
+        waiting, self.notifications = self.notifications, []
+        for notification in waiting:
+            notification.callback(None)
         if channel is not None:
             channel.requestDone(self)
 
@@ -298,9 +282,6 @@ class HTTPRequest(server.Request):
     def _drop_body(self) -> None:
         if "content" in self.__dict__:
             self.content.close()
-
-    def __hash__(self) -> int:
-        return id(self)
 
 
 def _check_status(status: object) -> None:

@@ -130,7 +130,7 @@ class Site(server.Site):
             self._log,
             request_id,
             '{peer} "-" {status} {detail}',
-            peer=_host_of(channel.getPeer()),
+            peer=_host_of(channel.peer),
             status=problem.status,
             detail=problem.detail,
         )

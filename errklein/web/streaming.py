@@ -112,7 +112,7 @@ class ResponseStream:
         if not self.begins():
             return False
         has_body = self.request.start_stream(self.response.status, self.response.headers)
-        if not self.request.disconnected:
+        if not self.request.finished:
             self.request.registerProducer(self, True)  # type: ignore[no-untyped-call]
         return has_body
 
