@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -35,10 +36,7 @@ class ClientResponse:
 
     def header(self, name: str) -> str | None:
         """The value of the first header of that name, in whatever case."""
-        for header, value in self.headers:
-            if header.lower() == name.lower():
-                return value
-        return None
+        return next((value for header, value in self.headers if header.lower() == name.lower()), None)
 
     @property
     def text(self) -> str:
@@ -61,11 +59,7 @@ class MemoryClient:
         self._site = site
 
     def request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | HeaderPairs | None = None,
-        body: bytes = b"",
+        self, method: str, url: str, headers: Mapping[str, str] | HeaderPairs = (), body: bytes = b""
     ) -> Deferred[ClientResponse]:
         """Send a request, and wait for the answer. The Deferred fails with ConnectionBroken if there is none."""
         request = request_bytes(method, url, headers, body)
@@ -77,9 +71,7 @@ class MemoryClient:
         return transport.response
 
 
-def request_bytes(
-    method: str, url: str, headers: Mapping[str, str] | HeaderPairs | None = None, body: bytes = b""
-) -> bytes:
+def request_bytes(method: str, url: str, headers: Mapping[str, str] | HeaderPairs = (), body: bytes = b"") -> bytes:
     """A request as it goes over the wire. Host, Content-Length and Connection are added unless given.
 
     What may not stand in a URL is escaped. Raises ValueError for headers that aren't one line each, and for what
@@ -89,7 +81,7 @@ def request_bytes(
     target = quote(parts.path or "/", _SAFE)
     if parts.query:
         target += f"?{quote(parts.query, _SAFE)}"
-    pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers or ())
+    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
     given = {name.lower() for name, _ in pairs}
     if "host" not in given:
         pairs.insert(0, ("Host", parts.netloc or "localhost"))
@@ -116,47 +108,41 @@ class _MemoryTransport:
         self.protocol: Any = None
         self._method = method
         self._received = bytearray()
-        self._closed = False
 
     def getPeer(self) -> IPv4Address:
-        """Where the client seems to be."""
         return IPv4Address("TCP", "127.0.0.1", 0)
 
     def getHost(self) -> IPv4Address:
-        """Where the server seems to be."""
         return IPv4Address("TCP", "127.0.0.1", 80)
 
     def write(self, data: bytes) -> None:
-        """Take a part of the answer."""
         self._received += data
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """Take parts of the answer."""
         self._received += b"".join(data)
 
     def loseConnection(self) -> None:
-        """The answer is complete."""
-        self._close(Failure(ConnectionDone()))
+        self._close(ConnectionDone())
 
     def abortConnection(self) -> None:
-        """The answer is broken off."""
         self._received.clear()
-        self._close(Failure(ConnectionAborted()))
+        self._close(ConnectionAborted())
+
+    # Memory is never full, so no producer is ever paused.
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Nothing to do: memory is never full."""
+        pass
 
     def unregisterProducer(self) -> None:
-        """Nothing to do: no producer was paused."""
+        pass
 
     pauseProducing = resumeProducing = stopProducing = unregisterProducer
 
-    def _close(self, reason: Failure) -> None:
-        if self._closed:
+    def _close(self, reason: Exception) -> None:
+        if self.disconnecting:
             return
-        self._closed = True
         self.disconnecting = True
-        self.protocol.connectionLost(reason)
+        self.protocol.connectionLost(Failure(reason))
         response = _parse_response(bytes(self._received), self._method)
         if self.response.called:
             return
@@ -166,18 +152,9 @@ class _MemoryTransport:
             self.response.callback(response)
 
 
-class _ReceivedBytes:
-    """What http.client needs of a socket."""
-
-    def __init__(self, raw: bytes) -> None:
-        self._raw = raw
-
-    def makefile(self, mode: str) -> io.BytesIO:
-        return io.BytesIO(self._raw)
-
-
 def _parse_response(raw: bytes, method: str) -> ClientResponse | None:
-    response = HTTPResponse(_ReceivedBytes(raw), method=method)  # type: ignore[arg-type]
+    socket: Any = SimpleNamespace(makefile=lambda mode: io.BytesIO(raw))
+    response = HTTPResponse(socket, method=method)
     try:
         response.begin()
         body = response.read()
