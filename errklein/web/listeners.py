@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.haproxy import proxyEndpoint
@@ -26,6 +27,8 @@ _POSITIONS = {
     "unix": ("address", "mode", "backlog", "lockfile"),
     "systemd": ("domain", "index"),
 }
+_PART = re.compile(r"((?:\\.|[^:\\])*\\?):", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 _SECONDS_BETWEEN_CHECKS = 2.0
 
 Endpoint = tuple[str, frozenset[tuple[str, str]]]
@@ -65,11 +68,6 @@ class Listeners:
     def is_open(self, description: str) -> bool:
         """Whether the endpoint is open, by whatever description of it."""
         return identify(description) in self._ports
-
-    def addresses(self, description: str) -> list[IAddress]:
-        """The addresses that an open endpoint has, as when its port was left to the system; empty if it isn't open."""
-        found = self._ports.get(identify(description))
-        return [] if found is None else [found[1].getHost()]
 
     def open(self, description: str) -> Deferred[None]:
         """Listen there, unless it is open already. Fires when it is bound, or fails with ListenError."""
@@ -202,7 +200,7 @@ def _accept(port: object, accept: bool) -> None:
 
 def identify(description: str) -> Endpoint:
     """What a description means, the same for each way to write it. Raises ValueError for what is no description."""
-    kind, *arguments = _parts(description)
+    kind, *arguments = _PART.findall(f"{description}:")
     kind = kind.strip().lower()
     if not kind or not arguments:
         raise ValueError("an endpoint is written like tcp:3141:interface=127.0.0.1")
@@ -219,26 +217,8 @@ def identify(description: str) -> Endpoint:
     return kind, frozenset(named.items())
 
 
-def _parts(description: str) -> Iterator[str]:
-    part = ""
-    characters = iter(description)
-    for character in characters:
-        if character == "\\":
-            part += character + next(characters, "")
-        elif character == ":":
-            yield part
-            part = ""
-        else:
-            part += character
-    yield part
-
-
 def _unescape(value: str) -> str:
-    result = ""
-    characters = iter(value)
-    for character in characters:
-        result += next(characters, "") if character == "\\" else character
-    return result
+    return _ESCAPE.sub(r"\1", value)
 
 
 def _reason(error: BaseException | None) -> str:

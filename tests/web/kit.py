@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import PoolStopped, Runner, WorkerPool
-from errklein.web import ClientResponse, WebServer, WebSettings
+from errklein.web import ClientResponse, Listeners, WebServer, WebSettings, identify
 from errklein.web.channel import Channel
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from tests.clocks import ThreadClock
@@ -47,6 +47,12 @@ def hooks_of(plugin: object, owner: str = "") -> list[Hook]:
         if declaration is not None:
             hooks.append(Hook(owner or type(plugin).__name__, name, declaration, method))
     return hooks
+
+
+def port_of(listeners: Listeners, description: str) -> int:
+    """The port of an open endpoint, as when it was left to the system."""
+    _, port = listeners._ports[identify(description)]
+    return int(port.getHost().port)  # type: ignore[attr-defined]
 
 
 class Echo:

@@ -21,7 +21,7 @@ from errklein.web import WebServer
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.web.http1_cases import CASES, Case
-from tests.web.kit import SocketClient, WebCase, hooks_of
+from tests.web.kit import SocketClient, WebCase, hooks_of, port_of
 
 VALID = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CANARY = b"GET /canary HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -161,8 +161,8 @@ class SocketTests(TestCase):
         web.routes.replace("Target", hooks_of(self.target))
         description = "tcp:0:interface=127.0.0.1"
         await web.listeners.open(description)
-        [address] = web.listeners.addresses(description)
-        self.endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", address.port)  # type: ignore[attr-defined]
+        port = port_of(web.listeners, description)
+        self.endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
 
     async def check(self, send: Callable[[Any, bytes], Awaitable[None]], before: bytes = b"") -> None:
         """Send each row; fail with those whose answers are wrong. The server has to close every connection."""

@@ -29,7 +29,7 @@ from errklein.web.tls import generate_certificate
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.authority import Authority, TLSPair, certificate_of
-from tests.web.kit import SocketClient, hooks_of, request, status_of
+from tests.web.kit import SocketClient, hooks_of, port_of, request, status_of
 
 
 class Hello:
@@ -197,8 +197,7 @@ class ListeningTests(TestCase):
     async def port(self, description: str = "tcp:0:interface=127.0.0.1") -> int:
         """Open the endpoint; returns its port."""
         await self.web.listeners.open(description)
-        [address] = self.web.listeners.addresses(description)
-        return int(address.port)  # type: ignore[attr-defined]
+        return port_of(self.web.listeners, description)
 
     async def client(self, port: int) -> SocketClient:
         """A connection of a client."""

@@ -16,7 +16,7 @@ from errklein.web.streaming import StreamStalled
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.clocks import ThreadClock
-from tests.web.kit import Connection, SocketClient, WebCase, hooks_of, request, status_of
+from tests.web.kit import Connection, SocketClient, WebCase, hooks_of, port_of, request, status_of
 
 FROZEN = 1_000_000
 """After so many items a generator gives up, so that a test fails in place of running for ever."""
@@ -414,8 +414,8 @@ class SocketTests(TestCase):
         plugin = Generators()
         web.routes.replace("Generators", hooks_of(plugin))
         await web.listeners.open("tcp:0:interface=127.0.0.1")
-        [address] = web.listeners.addresses("tcp:0:interface=127.0.0.1")
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", address.port)  # type: ignore[attr-defined]
+        port = port_of(web.listeners, "tcp:0:interface=127.0.0.1")
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
         streams: list[SocketClient] = []
         for path in ("/empty", "/thread"):
             client: SocketClient = await connectProtocol(endpoint, SocketClient())
