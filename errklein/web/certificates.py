@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
@@ -32,65 +31,49 @@ Loaded = tuple[list[Identity], dict[Path, str]]
 _Status = tuple[int, ...] | None
 
 
-class CertificateSource(Protocol):
-    """Files with keys and certificates."""
-
-    place: Path
-    """The file or directory that error messages name."""
-
-    def files(self) -> list[Path]:
-        """The files as they are now. Raises CertificateError."""
-
-    def load(self, files: list[Path]) -> Loaded:
-        """The keys and certificates in the files. Never raises: errors are returned as problems."""
-
-
+@dataclass(frozen=True)
 class CertificateFiles:
-    """A key, its certificate and its chain, which may be in separate files or in one."""
+    """A key, its certificate (`place`) and its chain, which may be in separate files or in one."""
 
-    def __init__(self, key: Path, certificate: Path, chain: Path | None = None) -> None:
-        self.place = certificate
-        self._key = key
-        self._certificate = certificate
-        self._chain = chain
+    key: Path
+    place: Path
+    chain: Path | None = None
 
     def files(self) -> list[Path]:
         """The files, whether they exist or not."""
-        return list(dict.fromkeys(path for path in (self._key, self._certificate, self._chain) if path is not None))
+        return list(dict.fromkeys(path for path in (self.key, self.place, self.chain) if path is not None))
 
     def load(self, files: list[Path]) -> Loaded:
         """The key with its certificate, or a problem."""
         try:
             return [self._identity({path: read_pem(path) for path in files})], {}
         except CertificateError as error:
-            return [], {self._certificate: str(error)}
+            return [], {self.place: str(error)}
 
     def _identity(self, read: dict[Path, PEMFile]) -> Identity:
-        key = read[self._key].key
-        certificates = read[self._certificate].certificates
+        key = read[self.key].key
+        certificates = read[self.place].certificates
         if not certificates:
-            raise CertificateError(f"{self._certificate} has no certificate in PEM format")
+            raise CertificateError(f"{self.place} has no certificate in PEM format")
         if key is None:
-            raise CertificateError(f"{self._key} has no private key in PEM format")
-        if self._chain is not None:
-            certificates += read[self._chain].certificates
-        found, _ = identities([PEMFile(self._key, key, ()), PEMFile(self._certificate, None, certificates)])
+            raise CertificateError(f"{self.key} has no private key in PEM format")
+        if self.chain is not None:
+            certificates += read[self.chain].certificates
+        found, _ = identities([PEMFile(self.key, key, ()), PEMFile(self.place, None, certificates)])
         if not found:
-            raise CertificateError(
-                f"the private key in {self._key} doesn't match the certificate in {self._certificate}"
-            )
+            raise CertificateError(f"the private key in {self.key} doesn't match the certificate in {self.place}")
         return found[0]
 
 
+@dataclass(frozen=True)
 class CertificateDirectory:
-    """All `.pem` files in a directory and those below it, as certbot and Kubernetes lay them out.
+    """All `.pem` files in the directory `place` and those below it, as certbot and Kubernetes lay them out.
 
     A key and its certificate may be in different files. Symbolic links are followed; names that begin with a dot are
     skipped.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.place = path
+    place: Path
 
     def files(self) -> list[Path]:
         """The files whose names end with `.pem`. Raises CertificateError if the directory can't be read."""
@@ -141,18 +124,6 @@ class _ServedCertificate:
     options: CertificateOptions
 
 
-class _FileSet:
-    """The files of certificates and of their keys."""
-
-    def __init__(self, served: Sequence[_ServedCertificate]) -> None:
-        self._keys = {one.identity.key_path for one in served}
-        self._certificates = {one.identity.path for one in served}
-
-    def have(self, identity: Identity) -> bool:
-        """Whether one of them has its key or certificate in the same file, so that the newer takes the older one's place."""
-        return identity.key_path in self._keys or identity.path in self._certificates
-
-
 @implementer(IOpenSSLServerConnectionCreator)
 class CertificateStore:
     """The certificates of an endpoint. Raises CertificateError if none can be used or all have expired.
@@ -166,7 +137,9 @@ class CertificateStore:
     files were removed does not.
     """
 
-    def __init__(self, source: CertificateSource, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, source: CertificateFiles | CertificateDirectory, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._source = source
         self._now = now
         self._served: list[_ServedCertificate] = []
@@ -228,23 +201,24 @@ class CertificateStore:
         """The certificates to serve from now on. Adds errors to `problems`."""
         now = self._now()
         new = []
-        in_time = _FileSet([served for served in self._served if not served.identity.is_expired(now)])
+        in_time = _files_of(served for served in self._served if not served.identity.is_expired(now))
         for identity in found:
-            if identity.is_expired(now) and in_time.have(identity):
+            if identity.is_expired(now) and not in_time.isdisjoint(identity.files):
                 problems[identity.path] = _expired(identity)
                 continue
             try:
                 new.append(self._serve(identity))
             except CertificateError as error:
                 problems[identity.path] = str(error)
-        replaced = _FileSet(new)
-        left = [served for served in self._served if not replaced.have(served.identity)]
-        kept = [served for served in left if not any(_is_gone(path) for path in served.identity.paths)]
+        # A certificate takes the place of an older one that has its key or certificate in the same file.
+        replaced = _files_of(new)
+        left = [served for served in self._served if replaced.isdisjoint(served.identity.files)]
+        kept = [served for served in left if not any(_is_gone(path) for _, path in served.identity.files)]
         if not new and not kept:
             kept = left
         reasons = dict(problems)
         for served in kept:
-            path = next((path for path in served.identity.paths if path in reasons), served.identity.path)
+            path = next((path for _, path in served.identity.files if path in reasons), served.identity.path)
             reason = reasons.get(path, f"{path} has no private key with its certificate any more")
             problems[path] = f"{reason}; the certificate that was read before stays in use"
         default = self._source.place / _DEFAULT
@@ -296,6 +270,10 @@ class CertificateStore:
                 f"the private key in {identity.key_path} is of a kind that TLS doesn't support"
             ) from None
         return _ServedCertificate(identity, options)
+
+
+def _files_of(served: Iterable[_ServedCertificate]) -> set[tuple[str, Path]]:
+    return {file for one in served for file in one.identity.files}
 
 
 def _merit(served: _ServedCertificate, now: datetime) -> tuple[bool, datetime]:

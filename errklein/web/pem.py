@@ -65,9 +65,9 @@ class Identity:
         return self.chain[0].not_valid_after_utc
 
     @property
-    def paths(self) -> tuple[Path, Path]:
-        """The files of the key and of the certificate."""
-        return self.key_path, self.path
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """The files of the key and of the certificate, each with what it holds."""
+        return ("key", self.key_path), ("certificate", self.path)
 
     def is_valid(self, now: datetime) -> bool:
         """Whether the certificate's validity has begun and not ended."""

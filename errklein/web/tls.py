@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from errklein.web.certificates import CertificateDirectory, CertificateFiles, CertificateSource, CertificateStore
+from errklein.web.certificates import CertificateDirectory, CertificateFiles, CertificateStore
 
 _ARGUMENTS = {
     "ssl": ("port", "privateKey", "certKey", "interface", "backlog", "extraCertChain"),
@@ -61,7 +62,7 @@ def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEn
         if "path" not in arguments:
             raise ValueError("'path' is missing")
         port, interface = arguments.get("port", "443"), "::"
-        source: CertificateSource = CertificateDirectory(Path(arguments["path"]).absolute())
+        source: CertificateDirectory | CertificateFiles = CertificateDirectory(Path(arguments["path"]).absolute())
     else:
         if "port" not in arguments:
             raise ValueError("ssl: needs a port")
@@ -124,7 +125,6 @@ def _write(path: Path, contents: bytes, mode: int) -> None:
     """Replace the file in one step, never readable by others than `mode` says."""
     unfinished = path.with_name(f"{path.name}.new")
     unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
+    with open(unfinished, "xb", opener=partial(os.open, mode=mode)) as file:
         file.write(contents)
     unfinished.replace(path)

@@ -113,7 +113,7 @@ class FileTests(SynchronousTestCase):
         ]
         [identity], problems = identities([read_pem(path) for path in files])
         self.assertEqual((serials(identity.chain), problems), (serials(CHAIN[:2]), {}))
-        self.assertEqual(identity.paths, (files[0], files[1]))
+        self.assertEqual((identity.key_path, identity.path), (files[0], files[1]))
 
     def test_many_files(self) -> None:
         """Not every pair of certificates is compared: the reactor waits while files are read."""
