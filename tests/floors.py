@@ -148,15 +148,10 @@ class Tree:
                 found.add("mentions compat")
             yield from (f"{short(module)} {text}" for text in sorted(found))
 
-    def cycle_of_modules(self, known: frozenset[str] = frozenset()) -> list[str]:
-        """Modules of more than one package that import each other in a circle, known violations left out."""
+    def cycle_of_modules(self) -> list[str]:
+        """Modules of more than one package that import each other in a circle."""
         graph = {
-            module: {
-                one.name
-                for one in self.imports[module]
-                if one.name in self.sources and f"{short(module)} {violation(module, one)}" not in known
-            }
-            for module in self.sources
+            module: {one.name for one in self.imports[module] if one.name in self.sources} for module in self.sources
         }
         # Circles within a package are its own affair: its modules count as one where they import each other.
         for circle in _circles(graph):
@@ -164,13 +159,13 @@ class Tree:
                 return sorted(circle)
         return []
 
-    def cycle_of_packages(self, known: frozenset[str] = frozenset()) -> list[str]:
-        """Packages that import each other in a circle, known violations left out."""
+    def cycle_of_packages(self) -> list[str]:
+        """Packages that import each other in a circle."""
         graph: dict[str, set[str]] = {}
         for module in self.sources:
             wanted = graph.setdefault(package_of(module), set())
             for one in self.imports[module]:
-                if f"{short(module)} {violation(module, one)}" not in known and one.name.startswith("errklein."):
+                if one.name.startswith("errklein."):
                     wanted.add(package_of(one.name))
             wanted.discard(package_of(module))
         try:
