@@ -10,21 +10,12 @@ from typing import Any
 
 from errklein.commands.arguments import ArgumentParseError, ArgumentParser, HelpRequested
 from errklein.commands.declaration import mark
+from errklein.commands.decorators import CommandOptions
+
+_OPTIONS = {*CommandOptions.__annotations__, "aliases"}
 
 
-def arg_botcmd(
-    *args: Any,
-    hidden: bool | None = None,
-    name: str | None = None,
-    admin_only: bool = False,
-    historize: bool = True,
-    template: str | None = None,
-    flow_only: bool = False,
-    unpack_args: bool = True,
-    aliases: Iterable[str] = (),
-    threaded: bool | None = None,
-    **kwargs: Any,
-) -> Any:
+def arg_botcmd(*args: Any, unpack_args: bool = True, **kwargs: Any) -> Any:
     """Declare one argument of a command, with what `argparse.ArgumentParser.add_argument` takes; may be repeated.
 
     Of several decorators on a method the lowest one comes first, and only its own options of `botcmd` count. The method
@@ -33,22 +24,15 @@ def arg_botcmd(
     """
     functions = [given for given in args[:1] if callable(given)]
     names = args[len(functions) :]
+    options = {option: kwargs.pop(option) for option in _OPTIONS if option in kwargs}
 
     def declare(function: Any) -> Any:
         if not hasattr(function, "_err_command_parser"):
-            parser = ArgumentParser(prog=name or function.__name__, description=function.__doc__)
+            parser = ArgumentParser(prog=options.get("name") or function.__name__, description=function.__doc__)
             function = mark(
                 _parsing(function, parser, unpack_args),
-                name=name,
-                hidden=hidden,
-                admin_only=admin_only,
-                historize=historize,
-                template=template,
-                flow_only=flow_only,
-                aliases=aliases,
-                threaded=threaded,
-                _err_arg_command=True,
-                _err_command_parser=parser,
+                others={"_err_arg_command": True, "_err_command_parser": parser},
+                **options,
             )
         append_argument(function, names, kwargs)
         return function

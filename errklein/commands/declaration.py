@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from errklein.commands.arguments import SeparatorArgParser, ShlexArgParser
@@ -125,17 +126,17 @@ def joined(name: str) -> str:
 def mark(
     function: F,
     *,
-    name: str | None,
-    hidden: bool | None,
-    admin_only: bool,
-    historize: bool,
-    template: str | None,
-    flow_only: bool,
+    others: Mapping[str, Any] = MappingProxyType({}),
+    name: str | None = None,
+    hidden: bool | None = None,
+    admin_only: bool = False,
+    historize: bool = True,
+    template: str | None = None,
+    flow_only: bool = False,
     syntax: str | None = None,
     split_args_with: Any = "",
     aliases: Iterable[str] = (),
     threaded: bool | None = None,
-    **others: Any,
 ) -> F:
     """Write on the function what its decorator was told; `others` are attributes of that kind of command alone."""
     if isinstance(aliases, str):

@@ -5,11 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from errklein.commands.declaration import mark
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class CommandOptions(TypedDict, total=False):
+    """The options of `botcmd` that commands found by a pattern have, too."""
+
+    hidden: bool | None
+    name: str | None
+    admin_only: bool
+    historize: bool
+    template: str | None
+    flow_only: bool
+    threaded: bool | None
 
 
 @overload
@@ -32,19 +44,7 @@ def botcmd(
 ) -> Callable[[F], F]: ...
 
 
-def botcmd(
-    *functions: Any,
-    hidden: bool | None = None,
-    name: str | None = None,
-    split_args_with: Any = "",
-    admin_only: bool = False,
-    historize: bool = True,
-    template: str | None = None,
-    flow_only: bool = False,
-    syntax: str | None = None,
-    aliases: Iterable[str] = (),
-    threaded: bool | None = None,
-) -> Any:
+def botcmd(*functions: Any, **options: Any) -> Any:
     """Make a plugin's method, called with the message and its arguments, a chat command.
 
     The command is named `name`, or as the method; underscores stand for spaces. `aliases` are other names for it.
@@ -53,36 +53,18 @@ def botcmd(
     `threaded` overrides where it runs (True: a pool thread, False: the reactor). What the method returns is the answer;
     a generator answers with each item. With `template` the answer is that template, rendered with the dict returned.
     """
-    declare = partial(
-        mark,
-        hidden=hidden,
-        name=name,
-        split_args_with=split_args_with,
-        admin_only=admin_only,
-        historize=historize,
-        template=template,
-        flow_only=flow_only,
-        syntax=syntax,
-        aliases=aliases,
-        threaded=threaded,
-    )
+    declare: Any = partial(mark, **options)
     return declare(functions[0]) if functions else declare
 
 
 def re_botcmd(
     *functions: Any,
-    hidden: bool | None = None,
-    name: str | None = None,
-    admin_only: bool = False,
-    historize: bool = True,
-    template: str | None = None,
     pattern: str | re.Pattern[str] | None = None,
     flags: int = 0,
     matchall: bool = False,
     prefixed: bool = True,
-    flow_only: bool = False,
     re_cmd_name_help: str | None = None,
-    threaded: bool | None = None,
+    **options: Unpack[CommandOptions],
 ) -> Any:
     """Make a plugin's method a command that is given by any text in which the regular expression `pattern` is found.
 
@@ -94,23 +76,14 @@ def re_botcmd(
     if pattern is None:
         raise ValueError("a command that is found by a pattern needs one: pattern=r'…'")
     compiled = re.compile(pattern, flags)
-
-    declare = partial(
-        mark,
-        hidden=hidden,
-        name=name,
-        admin_only=admin_only,
-        historize=historize,
-        template=template,
-        flow_only=flow_only,
-        syntax=compiled.pattern,
-        threaded=threaded,
-        _err_re_command=True,
-        _err_command_re_pattern=compiled,
-        _err_command_matchall=matchall,
-        _err_command_prefix_required=prefixed,
-        _err_command_re_name_help=re_cmd_name_help,
-    )
+    own = {
+        "_err_re_command": True,
+        "_err_command_re_pattern": compiled,
+        "_err_command_matchall": matchall,
+        "_err_command_prefix_required": prefixed,
+        "_err_command_re_name_help": re_cmd_name_help,
+    }
+    declare = partial(mark, others=own, syntax=compiled.pattern, **options)
     return declare(functions[0]) if functions else declare
 
 
