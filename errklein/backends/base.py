@@ -7,11 +7,19 @@ import threading
 from collections.abc import Awaitable, Sequence
 from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
-from errklein.chat import ONLINE, Identifier, Message, Person, Room, RoomOccupant
-from errklein.chat.identifiers import RoomNotJoinedError, same_network
-from errklein.ports import BackendEvents
+from errklein.chat import (
+    ONLINE,
+    Identifier,
+    Message,
+    Person,
+    Room,
+    RoomNotJoinedError,
+    RoomOccupant,
+    same_network,
+)
+from errklein.ports import BackendEvents, OutboxClosed
 from errklein.running.threads import on_reactor_soon
 
 MESSAGE_SIZE_LIMIT = 10_000
@@ -219,9 +227,11 @@ class LocalRoom(Room):
 
 
 class LocalBackend:
-    """A network without wires. Sending is up to its subclasses."""
+    """A network within this process. The thread that creates it is the reactor's."""
 
     mode: str
+    default_name: ClassVar[str] = "err"
+    """The name of the bot without a `username` in BOT_IDENTITY."""
     joins_configured_rooms = True
 
     person_type: ClassVar[type[LocalPerson]] = LocalPerson
@@ -237,16 +247,8 @@ class LocalBackend:
         self._reactor_thread = threading.get_ident()
         self._events: BackendEvents | None = None
         self._rooms: dict[str, LocalRoom] = {}
-        self._self = self.person_named(str(config.BOT_IDENTITY.get("username") or self.default_name()))
-
-    def default_name(self) -> str:
-        """What the bot is called without a `username` in BOT_IDENTITY."""
-        return "err"
-
-    @property
-    def bot_identifier(self) -> LocalPerson:
-        """The bot itself."""
-        return self._self
+        self._disconnected = False
+        self.bot_identifier = self.person_named(str(config.BOT_IDENTITY.get("username") or self.default_name))
 
     def connect(self, events: BackendEvents) -> None:
         """Tell `events` from now on; the bot enters the rooms of CHATROOM_PRESENCE."""
@@ -256,12 +258,20 @@ class LocalBackend:
             self.query_room(room if isinstance(room, str) else room[0]).join()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Say nothing any more."""
-        raise NotImplementedError
+        """Accept no more messages."""
+        self._disconnected = True
+        return succeed(None)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Show the message to whom it may concern."""
-        raise NotImplementedError
+        """Accept the message. Raises ValueError without an addressee, OutboxClosed after `disconnect`."""
+        if self._disconnected:
+            raise OutboxClosed(f"{self.network} has been left, nothing more is sent there")
+        self.check_addressee(message)
+        self.show(message)
+        return succeed(None) if threading.get_ident() == self._reactor_thread else None
+
+    def show(self, message: Message) -> None:
+        """Show a message that was accepted; by default it is dropped."""
 
     def build_identifier(self, text: str) -> Identifier:
         """The person or room of that name; raises ValueError for nothing at all."""
@@ -278,7 +288,7 @@ class LocalBackend:
             to = message.to
         elif isinstance(to, LocalOccupant):
             to = self.person_named(to.person)
-        return Message(text, frm=self._self, to=to, parent=message if threaded else None)
+        return Message(text, frm=self.bot_identifier, to=to, parent=message if threaded else None)
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
         """Begin the message with the person's name."""
@@ -291,7 +301,7 @@ class LocalBackend:
 
     def is_from_self(self, message: Message) -> bool:
         """Whether the bot said it."""
-        return message.frm == self._self
+        return message.frm == self.bot_identifier
 
     def rooms(self) -> Sequence[Room]:
         """The rooms that the bot is in."""
@@ -340,7 +350,3 @@ class LocalBackend:
         """Raise ValueError if the message is for nobody."""
         if message.to is None:
             raise ValueError("a message needs an addressee")
-
-    def _in_reactor_thread(self) -> bool:
-        """Whether this is the thread that made the backend, the reactor's."""
-        return threading.get_ident() == self._reactor_thread

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, Queue
 from time import monotonic
 from typing import Any, BinaryIO
 
-from twisted.internet.defer import Deferred, succeed
-
 from errklein.backends.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
 from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
-from errklein.ports import OutboxClosed
 from errklein.running.threads import on_reactor_soon
 from errklein.text import split_message, to_plain
 
@@ -150,7 +147,6 @@ class TestBackend(LocalBackend):
         self.outgoing_message_queue = OutgoingQueue()
         self.incoming_stanza_queue = IncomingQueue(self._item_received)
         self._watchers: list[Callable[[SentMessage], None]] = []
-        self._disconnected = False
         self.bot_in_rooms: str | None = None
         """By which name the bot is an occupant of rooms that it enters; None: it is none."""
         self._as_on_errbot = False
@@ -158,7 +154,7 @@ class TestBackend(LocalBackend):
     def be_as_on_errbot(self) -> None:
         """Use the names of errbot's test backend: the bot is Err, or err among the occupants of a room, `@bob` mentions
         bob, and "" is a person's name."""
-        self._self = self.person_named("Err")
+        self.bot_identifier = self.person_named("Err")
         self.bot_in_rooms = "err"
         self._as_on_errbot = True
 
@@ -174,19 +170,8 @@ class TestBackend(LocalBackend):
         """The person whom a message mentions as `@name`."""
         return self.person_named(name.removeprefix("@") if self._as_on_errbot else name)
 
-    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Accept nothing any more. What was sent stays in `sent`."""
-        self._disconnected = True
-        return succeed(None)
-
-    def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Keep the message, in parts if it is too long for one.
-
-        Raises ValueError without an addressee, OutboxClosed after `disconnect`.
-        """
-        if self._disconnected:
-            raise OutboxClosed(f"{self.network} has been left, nothing more is sent there")
-        self.check_addressee(message)
+    def show(self, message: Message) -> None:
+        """Keep the message, in parts if it is too long for one."""
         bodies = split_message(message.body, self.message_size_limit)
         for body in bodies:
             part = message.clone()
@@ -197,7 +182,6 @@ class TestBackend(LocalBackend):
             self.outgoing_message_queue.put(sent.text)
             for watcher in list(self._watchers):
                 on_reactor_soon(self._reactor, watcher, sent)
-        return succeed(None) if self._in_reactor_thread() else None
 
     def watch(self, watcher: Callable[[SentMessage], None]) -> None:
         """Call `watcher` on the reactor with everything that is sent from now on."""
@@ -265,8 +249,8 @@ class TestBackend(LocalBackend):
 
     def zap_queues(self) -> None:
         """Forget what was sent, and what hasn't been heard."""
-        for waiting in (self.incoming_stanza_queue, self.outgoing_message_queue):
-            _empty(waiting)
+        self.incoming_stanza_queue.queue.clear()
+        self.outgoing_message_queue.queue.clear()
 
     def reset_rooms(self) -> None:
         """Forget all rooms."""
@@ -287,11 +271,3 @@ class TestBackend(LocalBackend):
             self.receive(content, frm=sender, extras=(more[0] if more else None) or None)
         elif kind == STZ_PRE:
             self.notify("presence_changed", content)
-
-
-def _empty(waiting: Queue[Any]) -> None:
-    while True:
-        try:
-            waiting.get_nowait()
-        except Empty:
-            return

@@ -40,12 +40,13 @@ class TextBackend(LocalBackend):
     """
 
     mode = "text"
+    default_name = "@errbot"
     occupant_type = TextOccupant
     room_type = TextRoom
 
     def __init__(self, reactor: Any, config: Any, *, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
         admins = [*getattr(config, "BOT_ADMINS", ()), *getattr(config, "BOT_ADMINS_NOTIFICATIONS", ())]
-        self._admins = {_at(admin): admin for admin in reversed(admins)}
+        self._admins = {f"@{admin.removeprefix('@')}": admin for admin in reversed(admins)}
         self._admin_names = frozenset(admins)
         super().__init__(reactor, config)
         self.administrator = self.person_named(admins[0] if admins else "@user")
@@ -73,10 +74,6 @@ class TextBackend(LocalBackend):
     def config(self) -> Any:
         """The settings of this network."""
         return self._config
-
-    def default_name(self) -> str:
-        """What the bot is called without a `username` in BOT_IDENTITY."""
-        return "@errbot"
 
     def connect(self, events: BackendEvents) -> None:
         """Begin the conversation; the administrator is there, in front of the terminal."""
@@ -268,10 +265,6 @@ class TextBackend(LocalBackend):
     def _end(self) -> None:
         self._end_message()
         self.notify("backend_ended")
-
-
-def _at(name: str) -> str:
-    return name if name.startswith("@") else f"@{name}"
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
