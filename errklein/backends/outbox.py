@@ -12,7 +12,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -20,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.ports import OutboxClosed, OutboxFull
+from errklein.running.pool import PoolReactor
 from errklein.text import truncated
 from errklein.text.masking import masker
 
@@ -36,31 +38,10 @@ second."""
 SHARED = 50
 
 P = TypeVar("P")
-Contra = TypeVar("Contra", contravariant=True)
 
 
 class NotConfirmed(Exception):
     """The connection went before the network confirmed a part, which will be sent again."""
-
-
-class OutboxReactor(Protocol):
-    """What an outbox needs of a reactor."""
-
-    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
-        """Call the function on the reactor soon; safe in any thread."""
-
-    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
-        """Call the function after so many seconds."""
-
-    def seconds(self) -> float:
-        """The reactor's clock."""
-
-
-class RateLimiter(Protocol[Contra]):
-    """How fast a network takes parts."""
-
-    def take(self, part: Contra) -> float:
-        """Zero if `part` may go now, which is then counted; else after how many seconds to ask again."""
 
 
 class TokenBucket:
@@ -86,26 +67,25 @@ class TokenBucket:
         return 0.0
 
 
+@dataclass(slots=True)
 class _Entry(Generic[P]):
-    __slots__ = ("_kept", "attempts", "delivery", "parts", "recipient", "sent")
-
-    def __init__(self, parts: Sequence[P], delivery: Deferred[None] | None, recipient: str, text: str) -> None:
-        self.parts = parts
-        self.delivery = delivery
-        self.recipient = truncated(recipient, SHOWN)
-        self._kept = text[:KEPT]
-        self.sent = 0
-        self.attempts = 0
+    parts: Sequence[P]
+    delivery: Deferred[None] | None
+    recipient: str
+    beginning: str
+    sent: int = 0
+    attempts: int = 0
 
     @property
     def text(self) -> str:
         """The beginning of the message, for the log."""
-        return truncated(masker(self._kept), SHOWN)
+        return truncated(masker(self.beginning), SHOWN)
 
 
 class Outbox(Generic[P]):
     """An ordered queue of at most `limit` messages, each a sequence of parts.
 
+    `wait_for(part)` returns zero if the part may go now, which is then counted, else the seconds until to ask again.
     `transmit(part)` is called on the reactor while the network is ready; its Deferred fires when the network has the
     part, fails with NotConfirmed if the connection went, and with anything else if the network refuses the part: then
     the rest of its message is given up. A part on which `attempts` connections break is given up too, for it may well
@@ -117,10 +97,10 @@ class Outbox(Generic[P]):
 
     def __init__(
         self,
-        reactor: OutboxReactor,
+        reactor: PoolReactor,
         network: str,
         transmit: Callable[[P], Deferred[Any]],
-        rate_limiter: RateLimiter[P],
+        wait_for: Callable[[P], float],
         *,
         limit: int = 10_000,
         put_timeout: float = 5.0,
@@ -130,7 +110,7 @@ class Outbox(Generic[P]):
         self.limit = limit
         self._reactor = reactor
         self._transmit = transmit
-        self._rate_limiter = rate_limiter
+        self._wait_for = wait_for
         self._put_timeout = put_timeout
         self._attempts = attempts
         self._reactor_thread = threading.get_ident()
@@ -153,11 +133,12 @@ class Outbox(Generic[P]):
         then raises OutboxFull; returns None. Raises OutboxClosed after `close`.
         """
         delivery: Deferred[None] | None = Deferred() if threading.get_ident() == self._reactor_thread else None
-        entry = _Entry(parts, delivery, recipient, text)
+        entry = _Entry(parts, delivery, truncated(recipient, SHOWN), text[:KEPT])
         with self._room:
             if delivery is None:
                 self._room.wait_for(lambda: self._closed or len(self._entries) < self.limit, self._put_timeout)
-            self._check_open()
+            if self._closed:
+                raise OutboxClosed(f"{self.network} has been left, nothing more is sent there")
             if len(self._entries) >= self.limit:
                 raise OutboxFull(f"{len(self._entries)} messages wait to be sent to {self.network} already")
             self._entries.append(entry)
@@ -203,10 +184,6 @@ class Outbox(Generic[P]):
             self._drained = drained.addCallback(done)
         return self._drained
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise OutboxClosed(f"{self.network} has been left, nothing more is sent there")
-
     def _go_on(self) -> None:
         """Hand out the next part, unless one is under way, the network isn't ready, or it is too early."""
         self._stop_timer()
@@ -216,7 +193,7 @@ class Outbox(Generic[P]):
                 self._finish(None)
                 continue
             part = entry.parts[entry.sent]
-            wait = self._rate_limiter.take(part)
+            wait = self._wait_for(part)
             if wait > 0:
                 self._timer = self._reactor.callLater(wait, self._go_on)
                 return
@@ -264,11 +241,7 @@ class Outbox(Generic[P]):
         with self._room:
             entry = self._entries.popleft()
             self._room.notify()
-        if entry.delivery is not None:
-            if failure is None:
-                entry.delivery.callback(None)
-            else:
-                _fail_quietly(entry.delivery, failure)
+        _settle_quietly(entry.delivery, failure)
         if not self._entries and self._drained is not None:
             self._give_up()
 
@@ -282,11 +255,9 @@ class Outbox(Generic[P]):
             self._entries.clear()
         if left:
             self._log_loss(left)
+        failure = Failure(OutboxClosed(f"{self.network} was left before the message was sent"))
         for entry in left:
-            if entry.delivery is not None:
-                _fail_quietly(
-                    entry.delivery, Failure(OutboxClosed(f"{self.network} was left before the message was sent"))
-                )
+            _settle_quietly(entry.delivery, failure)
         if self._drained is not None and not self._drained.called:
             self._drained.callback(None)
 
@@ -316,9 +287,11 @@ class Outbox(Generic[P]):
         self._timer = None
 
 
-def _fail_quietly(delivery: Deferred[None], failure: Failure) -> None:
-    """Fail the Deferred so that it isn't reported as unhandled if nobody ever looks at it: the log has it already."""
-    delivery.errback(failure)
+def _settle_quietly(delivery: Deferred[None] | None, failure: Failure | None) -> None:
+    """Fire the Deferred. A failure isn't reported as unhandled if nobody ever looks at it: the log has it already."""
+    if delivery is None:
+        return
+    delivery.callback(failure)  # type: ignore[arg-type]
     # A failed Deferred that was iterated over, as `await` does, counts as handled, and keeps its result for others.
     with suppress(Exception):
         next(iter(delivery), None)

@@ -70,7 +70,7 @@ class OutboxTests(SynchronousTestCase):
 
     def make(self, **settings: Any) -> Outbox[str]:
         """An outbox to the network."""
-        pace = settings.pop("pace", unlimited())
+        pace = settings.pop("pace", unlimited()).take
         return Outbox(self.clock, "net", self.network.transmit, pace, **settings)
 
     def test_one_part_at_a_time(self) -> None:
@@ -163,7 +163,7 @@ class OutboxTests(SynchronousTestCase):
             got.append(part)
             return succeed(None)
 
-        outbox = Outbox(self.clock, "net", transmit, unlimited())
+        outbox = Outbox(self.clock, "net", transmit, unlimited().take)
         for number in range(5000):
             outbox.put([str(number)])
         outbox.resume()
@@ -421,7 +421,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_accepted(self) -> None:
         """A thread gets None as soon as the message is accepted; the reactor sends it."""
-        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited())
+        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take)
         outbox.resume()
         outcome = self.in_thread(outbox)
         self.thread.join(10)
@@ -431,7 +431,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_no_room_in_time(self) -> None:
         """A thread that finds no room within its patience gets OutboxFull."""
-        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, put_timeout=0.01)
+        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take, limit=1, put_timeout=0.01)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
         self.thread.join(10)
@@ -439,7 +439,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_waits_for_room(self) -> None:
         """A waiting thread goes on when there is room."""
-        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, put_timeout=10)
+        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take, limit=1, put_timeout=10)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
         outbox.resume()
@@ -451,7 +451,7 @@ class ThreadTests(SynchronousTestCase):
 
     def test_closed_while_waiting(self) -> None:
         """A waiting thread isn't kept when the outbox is closed."""
-        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited(), limit=1, put_timeout=10)
+        outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take, limit=1, put_timeout=10)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
         outbox.close()

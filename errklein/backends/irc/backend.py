@@ -71,7 +71,7 @@ class IRCBackend:
         self._render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
         self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
         self._outbox: Outbox[MessageLine] = Outbox(
-            reactor, self.network, self._transmit, self._rate_limiter, limit=settings.outbox_limit
+            reactor, self.network, self._transmit, self._rate_limiter.take, limit=settings.outbox_limit
         )
         self._rooms = RoomMembership(reactor, settings, self, self._send, self._outbox.resume)
         backoff = Backoff(chance, settings.reconnect_after)

@@ -67,7 +67,7 @@ class TextBackend(LocalBackend):
         # A terminal has no flood protection.
         unlimited = TokenBucket(reactor.seconds, interval=0, burst=1)
         self._outbox: Outbox[str] = Outbox(
-            reactor, self.network, self._show, unlimited, limit=getattr(config, "OUTBOX_LIMIT", 10_000)
+            reactor, self.network, self._show, unlimited.take, limit=getattr(config, "OUTBOX_LIMIT", 10_000)
         )
 
     @property

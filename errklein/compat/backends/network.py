@@ -74,7 +74,7 @@ class ThreadedNetwork:
         self.legacy._network = self
         self._sender = WorkerPool(reactor, f"{self.network} sending", 1)
         self._outbox: Outbox[Part] = Outbox(
-            reactor, self.network, self._transmit, TokenBucket(reactor.seconds, 0, 1), limit=config.OUTBOX_LIMIT
+            reactor, self.network, self._transmit, TokenBucket(reactor.seconds, 0, 1).take, limit=config.OUTBOX_LIMIT
         )
         self._awake = threading.Event()
         self._next_attempt = 0.0
