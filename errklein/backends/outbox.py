@@ -291,7 +291,7 @@ def _settle_quietly(delivery: Deferred[None] | None, failure: Failure | None) ->
     """Fire the Deferred. A failure isn't reported as unhandled if nobody ever looks at it: the log has it already."""
     if delivery is None:
         return
-    delivery.callback(failure)  # type: ignore[arg-type]
+    delivery.callback(failure)
     # A failed Deferred that was iterated over, as `await` does, counts as handled, and keeps its result for others.
     with suppress(Exception):
         next(iter(delivery), None)

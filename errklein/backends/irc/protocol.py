@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from errklein.backends.irc.room_membership import RoomMembership
 
 _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
+_NO_SASL = "the server has no SASL, which 'sasl_password' asks for"
 _FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
 
 # Answers that mean that nobody got what was said, or that a room can't be entered: RFC 1459, section 6.1, and newer.
@@ -36,6 +38,16 @@ _DELIVERY_ERRORS = frozenset(
     {"401", "402", "403", "404", "407", "411", "412", "413", "414", "415", "477", "486", "531"}
 )
 _JOIN_ERRORS = frozenset({"403", "405", "407", "437", "471", "473", "474", "475", "476", "477", "489", "520"})
+
+_ROOM_EVENTS: Mapping[str, Callable[[RoomMembership, str, list[str]], None]] = {
+    "PART": lambda rooms, mask, params: rooms.parted(mask, params[0]),
+    "KICK": lambda rooms, mask, params: rooms.kicked(params[1], params[0], mask, params[-1]),
+    "INVITE": lambda rooms, mask, params: rooms.invited(params[1], mask),
+    "TOPIC": lambda rooms, mask, params: rooms.topic_received(params[0], params[1], True),
+    "RPL_TOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], params[2], False),
+    "RPL_NOTOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], "", False),
+}
+"""Messages of the server that concern only a room."""
 
 
 @dataclass
@@ -86,6 +98,8 @@ class IRCProtocol(RobustIRCClient):
         self._regain.clock = reactor
         self._in_flight: _LineInFlight | None = None
         self._lines_sent = 0
+        for command, handle in _ROOM_EVENTS.items():
+            setattr(self, f"irc_{command}", partial(handle, rooms))
 
     # The connection
 
@@ -94,8 +108,7 @@ class IRCProtocol(RobustIRCClient):
         if self._regain.running:
             self._regain.stop()
         super().connectionLost(reason)
-        if self._in_flight is not None:
-            self._settle(Failure(NotConfirmed("the connection is gone")))
+        self._settle(Failure(NotConfirmed("the connection is gone")))
         self._events.connection_lost(reason)
 
     def check_alive(self) -> None:
@@ -136,8 +149,7 @@ class IRCProtocol(RobustIRCClient):
         elif "sasl" in self._capabilities.enabled:
             self.sendLine("AUTHENTICATE PLAIN")
         else:
-            self.banned = True
-            self.abort("the server has no SASL, which 'sasl_password' asks for")
+            self._refused(_NO_SASL)
 
     def irc_AUTHENTICATE(self, prefix: str, params: list[str]) -> None:
         """The server asks for the account."""
@@ -153,8 +165,7 @@ class IRCProtocol(RobustIRCClient):
     def irc_RPL_WELCOME(self, prefix: str, params: list[str]) -> None:
         """The bot is in, under the nick that the server says."""
         if self.settings.sasl_password and not self._authenticated:
-            self.banned = True
-            self.abort("the server has no SASL, which 'sasl_password' asks for")
+            self._refused(_NO_SASL)
             return
         self._replay.welcomed(self.tags)
         self.hostname = prefix
@@ -205,6 +216,10 @@ class IRCProtocol(RobustIRCClient):
         self.reason = params[-1]
         self.banned = True
 
+    def _refused(self, reason: str) -> None:
+        self.banned = True
+        self.abort(reason)
+
     def _has_own_nick(self) -> bool:
         return self._same(self.nickname, self.settings.nickname)
 
@@ -241,8 +256,7 @@ class IRCProtocol(RobustIRCClient):
     def numeric_received(self, number: str, params: list[str]) -> None:
         """Notice refusals."""
         if number in REFUSALS and self.settings.sasl_password and self.signed_on_at is None:
-            self.banned = True
-            self.abort(f"the server refuses the account {self.settings.sasl_account}: {params[-1]}")
+            self._refused(f"the server refuses the account {self.settings.sasl_account}: {params[-1]}")
         if len(params) < 2:
             return
         about, reason = params[1], params[-1]
@@ -254,10 +268,8 @@ class IRCProtocol(RobustIRCClient):
 
     def _settle(self, result: Failure | None) -> None:
         in_flight, self._in_flight = self._in_flight, None
-        if in_flight is not None and result is not None:
-            in_flight.confirmed.errback(result)
-        elif in_flight is not None:
-            in_flight.confirmed.callback(None)
+        if in_flight is not None:
+            in_flight.confirmed.callback(result)
 
     # What others do
 
@@ -288,14 +300,6 @@ class IRCProtocol(RobustIRCClient):
             self._replay.joined(self.casemapping.fold(params[0]), self.tags)
         self._rooms.joined(prefix, params[0])
 
-    def irc_PART(self, prefix: str, params: list[str]) -> None:
-        """Somebody left a room."""
-        self._rooms.parted(prefix, params[0])
-
-    def irc_KICK(self, prefix: str, params: list[str]) -> None:
-        """Somebody was thrown out of a room."""
-        self._rooms.kicked(params[1], params[0], prefix, params[-1])
-
     def irc_QUIT(self, prefix: str, params: list[str]) -> None:
         """Somebody left the network. Whoever held the bot's nick may have."""
         self._rooms.quit(prefix)
@@ -311,26 +315,10 @@ class IRCProtocol(RobustIRCClient):
         self._rooms.nick_changed(prefix, params[0])
         self._nick_released(prefix)
 
-    def irc_INVITE(self, prefix: str, params: list[str]) -> None:
-        """Somebody wants the bot in a room."""
-        self._rooms.invited(params[1], prefix)
-
     def irc_RPL_NAMREPLY(self, prefix: str, params: list[str]) -> None:
         """Who is in a room, each with marks such as "@" in front: RFC 1459, section 6.2, 353."""
         marks = "".join(mark for mark, _ in self.supported.getFeature("PREFIX", {}).values()) + "~&@%+"
         self._rooms.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])
-
-    def irc_TOPIC(self, prefix: str, params: list[str]) -> None:
-        """Somebody changed the topic."""
-        self._rooms.topic_received(params[0], params[1], True)
-
-    def irc_RPL_TOPIC(self, prefix: str, params: list[str]) -> None:
-        """The topic, told on entering."""
-        self._rooms.topic_received(params[1], params[2], False)
-
-    def irc_RPL_NOTOPIC(self, prefix: str, params: list[str]) -> None:
-        """There is no topic."""
-        self._rooms.topic_received(params[1], "", False)
 
     def _nick_released(self, mask: str) -> None:
         if self._regain.running and self._same(mask.partition("!")[0], self.settings.nickname):
