@@ -47,11 +47,7 @@ class TestRoom(LocalRoom):
     __test__ = False
 
     def __init__(
-        self,
-        name: str,
-        occupants: Sequence[RoomOccupant] | None = None,
-        topic: str | None = None,
-        bot: Any = None,
+        self, name: str, occupants: Sequence[RoomOccupant] | None = None, topic: str | None = None, bot: Any = None
     ) -> None:
         backend = getattr(bot, "test_backend", bot)
         super().__init__(name, occupants, topic, backend)

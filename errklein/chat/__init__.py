@@ -19,12 +19,7 @@ from errklein.chat.messages import Message
 from errklein.chat.names import EXACT, NameRules, matches_any
 from errklein.chat.presence import AWAY, DND, OFFLINE, ONLINE, Presence
 from errklein.chat.reactions import REACTION_ADDED, REACTION_REMOVED, Reaction
-from errklein.chat.streams import (
-    STREAM_REJECTED,
-    STREAM_TRANSFER_IN_PROGRESS,
-    STREAM_WAITING_TO_START,
-    Stream,
-)
+from errklein.chat.streams import STREAM_REJECTED, STREAM_TRANSFER_IN_PROGRESS, STREAM_WAITING_TO_START, Stream
 
 __all__ = [
     "AWAY",

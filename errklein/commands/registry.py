@@ -53,11 +53,7 @@ class CommandRegistry:
         return dict(self._named)
 
     def add(
-        self,
-        owner: str,
-        handlers: Iterable[Callable[..., Any]],
-        instance: object = None,
-        place: int | None = None,
+        self, owner: str, handlers: Iterable[Callable[..., Any]], instance: object = None, place: int | None = None
     ) -> list[str]:
         """Register the handlers that are declared as commands; returns a sentence for each that had to be renamed.
 

@@ -93,7 +93,5 @@ IMTEXT_CHRS = CharacterTable(
 )
 """What people write to each other, and Slack and its like show."""
 
-ANSI_CHRS = CharacterTable(
-    *(_sgr(code) for code in (*range(30, 38), 39, *range(40, 48), 49, 0, 1, 3, 4, 23, 24, 22)),
-)
+ANSI_CHRS = CharacterTable(*(_sgr(code) for code in (*range(30, 38), 39, *range(40, 48), 49, 0, 1, 3, 4, 23, 24, 22)))
 """A terminal's (ECMA-48 SGR)."""

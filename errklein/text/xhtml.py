@@ -79,13 +79,7 @@ def _build() -> Markdown:
 
     parser = Markdown(
         output_format="xhtml",
-        extensions=[
-            FencedCodeExtension(),
-            TableExtension(),
-            DefListExtension(),
-            FootnoteExtension(),
-            AbbrExtension(),
-        ],
+        extensions=[FencedCodeExtension(), TableExtension(), DefListExtension(), FootnoteExtension(), AbbrExtension()],
     )
     parser.treeprocessors.register(Attributes(parser), "attr_list", 8)
     parser.preprocessors.deregister("html_block")

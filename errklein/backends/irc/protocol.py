@@ -289,8 +289,7 @@ class IRCProtocol(RobustIRCClient):
         if replayed and not self._replay_logged:
             self._replay_logged = True
             self.log.info(
-                "{network}: the server replays old messages; they run no commands",
-                network=self.settings.network,
+                "{network}: the server replays old messages; they run no commands", network=self.settings.network
             )
         self._events.message_received(sender, target, text, kind, replayed)
 
