@@ -47,14 +47,6 @@ class Caller:
         where = None if room is None else get_acl_room(room)
         return cls(user, where, matches_any(names, user, admins), names)
 
-    def admits(self, name: str, patterns: Iterable[str] | str) -> bool:
-        """Whether one of the patterns of `allowusers` or `allowrooms` matches the name."""
-        return matches_any(self.names, name, patterns)
-
-    def refuses(self, name: str, patterns: Iterable[str] | str) -> bool:
-        """Whether one of the patterns of `denyusers` or `denyrooms` matches the name."""
-        return matches_any(self.names, name, patterns, denies=True)
-
 
 @dataclass(frozen=True)
 class AccessRule:
@@ -119,44 +111,21 @@ def needs_admin(command: RegisteredCommand) -> bool:
 
 
 def check_access(command: RegisteredCommand, args: str | None, caller: Caller, settings: Any) -> AccessDecision:
-    """Whether `caller` may use the command with these arguments, as one string, or with any that are allowed if they
-    are None; `settings` are those of the network."""
-    return decide_access(
-        command.owner,
-        command.name,
-        args,
-        caller,
-        admin_only=command.declaration.admin_only,
-        by_default=is_admin_by_default(command.handler),
-        rules=settings.ACCESS_CONTROLS,
-        default=settings.ACCESS_CONTROLS_DEFAULT,
-    )
+    """Whether `caller` may use the command with these arguments, as one string, and which rules say so.
 
-
-def decide_access(
-    plugin: str,
-    command: str,
-    args: str | None,
-    caller: Caller,
-    *,
-    admin_only: bool,
-    by_default: bool = False,
-    rules: Mapping[str, Mapping[str, Any]],
-    default: Mapping[str, Any],
-) -> AccessDecision:
-    """Whether `caller` may use the command, and which rules say so.
-
-    The first pattern of `rules` that matches "Plugin:command" is laid over `default`; a pattern without a colon is for
-    any plugin; case doesn't matter in patterns, and spaces in them are underscores. A key whose value is None is not
-    set. An admin-only command stays one whatever the rules say; with `by_default` it is one unless the pattern's
-    `allowusers` let the caller in. Rules about arguments aren't asked if these are None.
+    `settings` are those of the network. The first pattern of ACCESS_CONTROLS that matches "Plugin:command" is laid over
+    ACCESS_CONTROLS_DEFAULT; a pattern without a colon is for any plugin; case doesn't matter in patterns, and spaces in
+    them are underscores. A key whose value is None is not set. An admin-only command stays one whatever the rules say;
+    if `admin_by_default` marks it, it is one unless the pattern's `allowusers` let the caller in. Rules about arguments
+    aren't asked if these are None.
 
     Patterns for users and rooms match by the rules of the caller's network. Patterns of `allowargs` match the arguments as
     typed, those of `denyargs` also in normalised form; see `denied_arguments.denies`.
     """
-    pattern = applicable_pattern(plugin, command, rules)
-    rule: Mapping[str, Any] = {} if pattern is None else rules[pattern]
-    acl = {key: value for key, value in {**default, **rule}.items() if value is not None}
+    pattern = applicable_pattern(command.owner, command.name, settings.ACCESS_CONTROLS)
+    rule: Mapping[str, Any] = {} if pattern is None else settings.ACCESS_CONTROLS[pattern]
+    acl = {key: value for key, value in {**settings.ACCESS_CONTROLS_DEFAULT, **rule}.items() if value is not None}
+    admin_only = command.declaration.admin_only
     asked: list[AccessRule] = []
 
     def says(key: str) -> Any:
@@ -164,9 +133,9 @@ def decide_access(
         return acl[key]
 
     def refuses(name: str, allow: str, deny: str) -> bool:
-        if allow in acl and not caller.admits(name, says(allow)):
+        if allow in acl and not matches_any(caller.names, name, says(allow)):
             return True
-        return deny in acl and caller.refuses(name, says(deny))
+        return deny in acl and matches_any(caller.names, name, says(deny), denies=True)
 
     def refuses_arguments(given: str) -> bool:
         if "allowargs" in acl and not glob(given, says("allowargs")):
@@ -185,8 +154,8 @@ def decide_access(
                 return "You're not allowed to access this command from this room"
         elif "allowprivate" in acl and not says("allowprivate"):
             return "You're not allowed to access this command via private message to me"
-        opened = not admin_only and caller.admits(caller.user, rule.get("allowusers") or ())
-        if admin_only or (by_default and not opened):
+        opened = not admin_only and matches_any(caller.names, caller.user, rule.get("allowusers") or ())
+        if admin_only or (is_admin_by_default(command.handler) and not opened):
             asked.append(AccessRule("BOT_ADMINS", None))
             if not caller.is_admin:
                 return "This command requires bot-admin privileges"

@@ -9,12 +9,37 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import Message
-from errklein.commands import Caller, CommandRegistry, botcmd
-from errklein.commands.access import admin_by_default, check_access, decide_access
+from errklein.commands import Caller, CommandDeclaration, CommandRegistry, RegisteredCommand, botcmd
+from errklein.commands.access import AccessDecision, admin_by_default, check_access
 from errklein.commands.access_explanations import explain_access
 
 ALICE = Caller("alice!a@example.org", None, is_admin=False)
 ADMIN = Caller("root!r@example.org", None, is_admin=True)
+
+
+def decide_access(
+    plugin: str,
+    name: str,
+    args: str | None,
+    caller: Caller,
+    *,
+    admin_only: bool = False,
+    by_default: bool = False,
+    rules: dict[str, Any],
+    default: dict[str, Any],
+) -> AccessDecision:
+    """The decision about a command of that name, by these rules."""
+
+    def handler() -> None: ...
+
+    command = RegisteredCommand(
+        plugin,
+        name,
+        CommandDeclaration(name, admin_only=admin_only),
+        admin_by_default(handler) if by_default else handler,
+    )
+    settings = SimpleNamespace(ACCESS_CONTROLS=rules, ACCESS_CONTROLS_DEFAULT=default)
+    return check_access(command, args, caller, settings)
 
 
 def reason(

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.commands import Caller
-from errklein.commands.access import decide_access, glob
+from errklein.commands.access import glob
 from errklein.commands.denied_arguments import denies, normalised
 from errklein.text.folding import folded
+from tests.commands.test_access import decide_access
 from tests.text.test_folding import INVISIBLE
 
 ANYBODY = Caller("alice!a@example.org", None, is_admin=False)
