@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from errklein.chat import Identifier, Room, RoomOccupant
@@ -81,17 +81,6 @@ class FlowRoot(FlowNode):
         if command not in self.auto_triggers:
             return None
         return next((node for _, node in self.children if node.command == command), None)
-
-    def nodes(self) -> Iterator[FlowNode]:
-        """This node and all that may follow it, once each."""
-        seen: dict[int, FlowNode] = {}
-        todo: list[FlowNode] = [self]
-        while todo:
-            node = todo.pop()
-            if id(node) not in seen:
-                seen[id(node)] = node
-                yield node
-                todo.extend(child for _, child in reversed(node.children))
 
     def __str__(self) -> str:
         return self.name
