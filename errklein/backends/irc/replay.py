@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6})\d*)?Z", re.ASCII)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(?:60(?:\.\d+)?|(\d\d(?:\.\d+)?))Z", re.ASCII)
 
 _PLAYBACK = frozenset({"chathistory", "playback"})
 """Types of playback batches, without the vendor prefix of `draft/chathistory` and `znc.in/playback`."""
@@ -25,14 +25,9 @@ def server_time(tags: Mapping[str, str]) -> datetime | None:
     match = _TIME.fullmatch(tags.get("time", ""))
     if match is None:
         return None
-    *date, second = (int(part) for part in match.groups()[:6])
-    fraction = int((match[7] or "").ljust(6, "0"))
-    if second == 60:
-        # datetime has no leap seconds.
-        second, fraction = 59, 999_999
-    year, month, day, hour, minute = date
     try:
-        return datetime(year, month, day, hour, minute, second, fraction, UTC)
+        # datetime has no leap seconds.
+        return datetime.fromisoformat(f"{match[1]}{match[2] or '59.999999'}Z")
     except ValueError:
         return None
 
