@@ -55,11 +55,7 @@ class _Layout:
         self._blocks: dict[str, Callable[[Element], str]] = {
             "p": self._paragraph,
             "h1": self._title,
-            "h2": self._heading,
-            "h3": self._heading,
-            "h4": self._heading,
-            "h5": self._heading,
-            "h6": self._heading,
+            **dict.fromkeys(("h2", "h3", "h4", "h5", "h6"), self._heading),
             "ul": self._list,
             "ol": self._list,
             "pre": self._preformatted,

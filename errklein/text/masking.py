@@ -31,22 +31,8 @@ MASK = "•••"
 SHORTEST = 5
 """The minimal length of a known secret. Shorter values aren't replaced, since they occur in ordinary words."""
 
-_NO_SECRETS = frozenset(
-    [
-        "basic",
-        "bearer",
-        "changeme",
-        "digest",
-        "false",
-        "oauth",
-        "oauth2",
-        "password",
-        "private",
-        "public",
-        "secret",
-        "token",
-        "username",
-    ]
+_NO_SECRETS = frozenset({"basic", "bearer", "digest", "oauth", "oauth2"}) | frozenset(
+    {"changeme", "false", "password", "private", "public", "secret", "token", "username"}
 )
 """Values that name a method of authentication, and placeholders of examples. These aren't secrets."""
 
