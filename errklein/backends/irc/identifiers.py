@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from errklein.backends.irc.casemapping import CaseMapping, same_name
+from errklein.backends.irc.line_encoding import strip_controls
 from errklein.chat import Identifier, Person, Room, RoomOccupant
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class IRCRoom(_FoldsNames, Room):
         """Ask each of `args`, persons or nicks, to come in."""
         people = [one if isinstance(one, IRCPerson) else IRCPerson(str(one)) for one in args]
         for person in people:
-            self._act.invite_to(self.room, person.nick)
+            self._act.send(f"INVITE {person.nick} {self.room}")
 
     @property
     def exists(self) -> bool:
@@ -182,11 +183,11 @@ class IRCRoom(_FoldsNames, Room):
     @property
     def topic(self) -> str | None:
         """The topic, None if there is none; raises RoomNotJoinedError outside."""
-        return self._act.topic_of(self.room)
+        return self._act.state_of(self.room).topic or None
 
     @topic.setter
     def topic(self, topic: str) -> None:
-        self._act.set_topic(self.room, topic)
+        self._act.send(f"TOPIC {self.room} :{strip_controls(topic)}")
 
     @property
     def occupants(self) -> Sequence[RoomOccupant]:

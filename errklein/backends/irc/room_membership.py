@@ -47,7 +47,7 @@ class RoomMembership:
         self._reactor = reactor
         self._settings = settings
         self._backend = backend
-        self._send = send
+        self.send = send
         self._rooms_joined = rooms_joined
         self._rooms = Rooms(settings.rooms())
         self._hostmasks = HostmaskCache(reactor.seconds)
@@ -94,20 +94,12 @@ class RoomMembership:
         if any(character in password for character in " ,\r\n\0"):
             raise ValueError("a room's password has neither spaces nor commas nor line breaks")
         self._rooms.want(name, password)
-        self._send(*join_commands([(name, password)]))
+        self.send(*join_commands([(name, password)]))
 
     def leave_room(self, name: str, reason: str | None) -> None:
         """Leave the room, and don't join it after the next reconnection."""
         self._rooms.unwant(name)
-        self._send(f"PART {name} :{strip_controls(reason)}" if reason else f"PART {name}")
-
-    def set_topic(self, name: str, topic: str) -> None:
-        """Ask the server for another topic."""
-        self._send(f"TOPIC {name} :{strip_controls(topic)}")
-
-    def invite_to(self, name: str, nick: str) -> None:
-        """Invite somebody into the room."""
-        self._send(f"INVITE {nick} {name}")
+        self.send(f"PART {name} :{strip_controls(reason)}" if reason else f"PART {name}")
 
     @property
     def joined_rooms(self) -> list[IRCRoom]:
@@ -122,14 +114,17 @@ class RoomMembership:
         """Whether the bot is in the room, or joins it."""
         return self.is_joined(name) or self._rooms.is_wanted(name)
 
-    def topic_of(self, name: str) -> str | None:
-        """The topic; raises RoomNotJoinedError."""
-        return self._state(name).topic or None
+    def state_of(self, name: str) -> RoomState:
+        """What is known of a room that the bot is in; raises RoomNotJoinedError."""
+        state = self._rooms.state(name)
+        if state is None:
+            raise RoomNotJoinedError(f"the bot is not in {name}")
+        return state
 
     def occupants_of(self, name: str) -> Sequence[IRCRoomOccupant]:
         """The people in the room; raises RoomNotJoinedError."""
         room = self.room(name)
-        return [self.occupant(mask, room) for mask in list(self._state(name).masks.values())]
+        return [self.occupant(mask, room) for mask in list(self.state_of(name).masks.values())]
 
     # The connection
 
@@ -290,7 +285,7 @@ class RoomMembership:
         except ConfigError as error:
             self.log.error("{error}; the rooms stay as they were", error=str(error))
         self._pending = {name for name, _ in self._rooms.wanted}
-        self._send(*join_commands(self._rooms.wanted))
+        self.send(*join_commands(self._rooms.wanted))
         self._later("joined", self.JOIN_TIMEOUT if self._pending else 0.0, self._rooms_joined)
 
     def _settled(self, room: str) -> None:
@@ -301,7 +296,7 @@ class RoomMembership:
 
     def _rejoin(self, room: str) -> None:
         if self._rooms.is_wanted(room):
-            self._send(*join_commands([(room, self._rooms.password_of(room))]))
+            self.send(*join_commands([(room, self._rooms.password_of(room))]))
 
     def _kicker(self, mask: str, state: RoomState) -> IRCPerson | None:
         """Who kicked somebody: an occupant, unless it was a service from outside; None for a server."""
@@ -318,12 +313,6 @@ class RoomMembership:
     def _same(self, one: str, other: str) -> bool:
         """Whether two names are equal on this server."""
         return same_name(one, other, self.name_rules)
-
-    def _state(self, name: str) -> RoomState:
-        state = self._rooms.state(name)
-        if state is None:
-            raise RoomNotJoinedError(f"the bot is not in {name}")
-        return state
 
     def _later(self, name: str, delay: float, function: Callable[[], Any]) -> None:
         """Call the function once after `delay` seconds; another call of the same name takes its place."""
