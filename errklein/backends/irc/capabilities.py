@@ -12,6 +12,10 @@ expect clients with it to fetch the history themselves, and stop replaying misse
 """
 
 
+BEGIN = "CAP LS 302"
+"""The first line to send. Version 302 enables multi-line lists, CAP NEW and CAP DEL."""
+
+
 class Capabilities:
     """The state of one connection's negotiation.
 
@@ -25,10 +29,6 @@ class Capabilities:
         self._wanted = tuple(wanted)
         self._offered: set[str] = set()
         self._requested: set[str] = set()
-
-    def begin(self) -> str:
-        """The first line to send. Version 302 enables multi-line lists, CAP NEW and CAP DEL."""
-        return "CAP LS 302"
 
     def received(self, subcommand: str, params: Sequence[str]) -> list[str]:
         """Handle a CAP line of the server: its subcommand and the parameters after it. Returns the lines to send."""

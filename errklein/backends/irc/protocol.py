@@ -14,7 +14,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from errklein.backends.irc.capabilities import WANTED, Capabilities
+from errklein.backends.irc.capabilities import BEGIN, WANTED, Capabilities
 from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.backends.irc.client import RobustIRCClient
 from errklein.backends.irc.identifiers import is_room
@@ -131,7 +131,7 @@ class IRCProtocol(RobustIRCClient):
 
     def register(self, nickname: str, hostname: str = "0", servername: str = "*") -> None:
         """Register the connection (RFC 1459, section 4.1). A server with capabilities waits for CAP END before it sends 001."""
-        self.sendLine(self._capabilities.begin())
+        self.sendLine(BEGIN)
         if self.settings.password:
             self.sendLine(f"PASS :{self.settings.password}")
         self.sendLine(f"NICK {next(self._nicks)}")

@@ -18,10 +18,6 @@ class NegotiationTests(SynchronousTestCase):
         """A client that wants these, and SASL."""
         self.capabilities = Capabilities((*WANTED, "sasl"))
 
-    def test_begin(self) -> None:
-        """Version 302 is asked for."""
-        self.assertEqual(self.capabilities.begin(), "CAP LS 302")
-
     def test_list_of_several_lines(self) -> None:
         """Nothing is requested before the list is complete; each capability is requested on its own."""
         self.assertEqual(self.capabilities.received("LS", ["*", "batch away-notify"]), [])
