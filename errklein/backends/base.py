@@ -234,7 +234,7 @@ class LocalBackend:
         self.message_size_limit: int = getattr(config, "MESSAGE_SIZE_LIMIT", None) or MESSAGE_SIZE_LIMIT
         self.presence: tuple[str, str] = (ONLINE, "")
         self._reactor = reactor
-        self._config = config
+        self.config = config
         self._reactor_thread = threading.get_ident()
         self._events: BackendEvents | None = None
         self._rooms: dict[str, LocalRoom] = {}
@@ -245,7 +245,7 @@ class LocalBackend:
         """Tell `events` from now on; the bot enters the rooms of CHATROOM_PRESENCE."""
         self._events = events
         events.backend_connected(self)
-        for room in getattr(self._config, "CHATROOM_PRESENCE", ()):
+        for room in getattr(self.config, "CHATROOM_PRESENCE", ()):
             self.query_room(room if isinstance(room, str) else room[0]).join()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:

@@ -173,7 +173,7 @@ class TestBackend(LocalBackend):
             part = message.clone()
             part.body = body
             part.partial = len(bodies) > 1
-            sent = SentMessage(part, to_plain(body, compact=getattr(self._config, "COMPACT_OUTPUT", False)))
+            sent = SentMessage(part, to_plain(body, compact=getattr(self.config, "COMPACT_OUTPUT", False)))
             self.sent.append(sent)
             self.outgoing_message_queue.put(sent.text)
             for watcher in list(self._watchers):

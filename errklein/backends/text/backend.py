@@ -70,11 +70,6 @@ class TextBackend(LocalBackend):
             reactor, self.network, self._show, unlimited.take, limit=getattr(config, "OUTBOX_LIMIT", 10_000)
         )
 
-    @property
-    def config(self) -> Any:
-        """The settings of this network."""
-        return self._config
-
     def connect(self, events: BackendEvents) -> None:
         """Begin the conversation; the administrator is there, in front of the terminal."""
         self._console = self._open_console()
@@ -169,7 +164,7 @@ class TextBackend(LocalBackend):
                 self._input,
                 self._output,
                 name=self._speaker(),
-                history=Path(self._config.BOT_DATA_DIR) / HISTORY,
+                history=Path(self.config.BOT_DATA_DIR) / HISTORY,
                 line_received=self._line_received,
                 ended=self._ended,
             )
@@ -183,8 +178,8 @@ class TextBackend(LocalBackend):
         )
 
     def _rendered(self, markdown: str, to: Identifier | None) -> str:
-        compact: bool = getattr(self._config, "COMPACT_OUTPUT", False)
-        if not getattr(self._config, "TEXT_DEMO_MODE", True):
+        compact: bool = getattr(self.config, "COMPACT_OUTPUT", False)
+        if not getattr(self.config, "TEXT_DEMO_MODE", True):
             return self._in_all_ways(markdown, compact)
         if not self._on_terminal:
             return to_plain(markdown, compact=compact)
