@@ -25,24 +25,8 @@ from jinja2 import (
     TemplateSyntaxError,
 )
 
-from errklein.text.markup import as_it_is, md_image, md_link, md_table
-
-__all__ = [
-    "SUFFIX",
-    "BrokenTemplate",
-    "WithTemplates",
-    "add_plugin_templates_path",
-    "add_templates",
-    "env",
-    "make_templates_path",
-    "md_table",
-    "plugin_templates",
-    "remove_plugin_templates_path",
-    "remove_templates",
-    "render",
-    "template_path",
-    "tenv",
-]
+from errklein.text.markup import as_it_is, md_image, md_link
+from errklein.text.markup import md_table as md_table
 
 SUFFIX = ".md"
 """What the files of templates end with."""
