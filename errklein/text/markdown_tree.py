@@ -6,7 +6,9 @@ It is Markdown Extra as errbot's plugins know it, without HTML: tags are text, e
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -42,32 +44,34 @@ class Tree:
 
 def parse(text: str) -> Tree:
     """The tree of `text`. May be called from many threads at once."""
+    with idle_parser(_build) as parser:
+        lines = text.split("\n")
+        for preprocessor in parser.preprocessors:
+            lines = preprocessor.run(lines)
+        root = parser.parser.parseDocument(lines).getroot()
+        assert root is not None
+        for treeprocessor in parser.treeprocessors:
+            changed = treeprocessor.run(root)
+            if changed is not None:
+                root = changed
+        return Tree(root, [raw for raw in parser.htmlStash.rawHtmlBlocks if isinstance(raw, str)])
+
+
+_idle: defaultdict[Callable[[], Markdown], deque[Markdown]] = defaultdict(deque)
+
+
+@contextmanager
+def idle_parser(build: Callable[[], Markdown]) -> Iterator[Markdown]:
+    """A parser that no other thread uses. It takes milliseconds to build and is good for one text at a time."""
     try:
-        parser = _idle.pop()
+        parser = _idle[build].pop()
     except IndexError:
-        parser = _build()
+        parser = build()
     try:
-        return _parse(parser, text)
+        yield parser
     finally:
         parser.reset()
-        _idle.append(parser)
-
-
-# A parser takes milliseconds to build and is good for one text at a time.
-_idle: deque[Markdown] = deque()
-
-
-def _parse(parser: Markdown, text: str) -> Tree:
-    lines = text.split("\n")
-    for preprocessor in parser.preprocessors:
-        lines = preprocessor.run(lines)
-    root = parser.parser.parseDocument(lines).getroot()
-    assert root is not None
-    for treeprocessor in parser.treeprocessors:
-        changed = treeprocessor.run(root)
-        if changed is not None:
-            root = changed
-    return Tree(root, [raw for raw in parser.htmlStash.rawHtmlBlocks if isinstance(raw, str)])
+        _idle[build].append(parser)
 
 
 def _build() -> Markdown:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections import deque
 from html.entities import html5
 from typing import TYPE_CHECKING
 
@@ -25,21 +24,13 @@ _CODE = re.compile(r"(<code[^<>]*>.*?</code>)", re.DOTALL)
 _ENTITY = re.compile(r"&(#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
 _OF_XML = frozenset({"amp", "apos", "gt", "lt", "quot"})
 
-_idle: deque[Markdown] = deque()
-
 
 def from_markdown(text: str) -> str:
     """The text as XHTML; tags in it are text, except `<br>`. May be called from many threads at once."""
-    try:
-        parser = _idle.pop()
-    except IndexError:
-        parser = _build()
-    try:
-        page = parser.convert(text)
-    finally:
-        parser.reset()
-        _idle.append(parser)
-    page = _TAG.sub(_cleaned, page)
+    from errklein.text.markdown_tree import idle_parser
+
+    with idle_parser(_build) as parser:
+        page = _TAG.sub(lambda tag: _ATTRIBUTE.sub(_allowed, tag[0]), parser.convert(text))
     return "".join(part if part.startswith("<code") else _BREAK.sub("<br/>", part) for part in _CODE.split(page))
 
 
@@ -88,16 +79,11 @@ def _build() -> Markdown:
     return parser
 
 
-def _cleaned(tag: re.Match[str]) -> str:
-    return _ATTRIBUTE.sub(_allowed, tag[0])
-
-
 def _allowed(attribute: re.Match[str]) -> str:
     name, value = attribute[1].lower(), html.unescape(attribute[2])
-    if name not in _ATTRIBUTES:
-        return ""
-    if name in ("href", "src") and not is_harmless(value):
-        return ""
-    if name == "style" and not re.fullmatch(r"text-align: [a-z]+;", value):
-        return ""
-    return attribute[0]
+    harmless = (
+        name in _ATTRIBUTES
+        and (name not in ("href", "src") or is_harmless(value))
+        and (name != "style" or re.fullmatch(r"text-align: [a-z]+;", value))
+    )
+    return attribute[0] if harmless else ""
