@@ -237,10 +237,7 @@ class TestBackend(LocalBackend):
         self.incoming_stanza_queue.put((STZ_PRE, presence))
 
     def pop_message(self, timeout: float = 5, block: bool = True) -> str | bytes:
-        """The next thing that the bot sends, as readers see it; raises queue.Empty after so many seconds.
-
-        Not for the reactor's thread.
-        """
+        """The next thing that the bot sends; raises queue.Empty after `timeout` seconds. Not for the reactor."""
         return self.outgoing_message_queue.get(block, timeout)
 
     def zap_queues(self) -> None:

@@ -86,10 +86,7 @@ class RoomOccupant(Identifier):
 
 
 class Room(Identifier):
-    """A place where many hear what one says.
-
-    What a network doesn't offer raises NotImplementedError.
-    """
+    """A place where many hear what one says. What a network doesn't offer raises NotImplementedError."""
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
         """Enter the room, creating it where the network works that way."""

@@ -14,10 +14,7 @@ DND = "dnd"
 
 @dataclass(frozen=True, eq=False)
 class Presence:
-    """A change of somebody's status, of the message shown with it, or of both.
-
-    Raises ValueError if there is nobody, or nothing changed.
-    """
+    """A change of somebody's status, of its message, or of both. Raises ValueError if there is nobody, or no change."""
 
     identifier: Identifier
     status: str | None = None

@@ -20,10 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a command, and the place: patterns are matched against `user` and `room`.
-
-    `room` is None in a direct message. `names` are the rules by which the caller's network compares names.
-    """
+    """The sender of a command in `room`, None in a direct message; `names` are the rules of the network."""
 
     user: str
     room: str | None

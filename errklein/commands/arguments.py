@@ -71,10 +71,7 @@ class ArgumentParser(argparse.ArgumentParser):
         raise HelpRequested(message)
 
     def parse_command(self, text: str) -> argparse.Namespace:
-        """The values of the arguments in a line of chat.
-
-        Raises ArgumentParseError, HelpRequested, and ValueError if a quote isn't closed.
-        """
+        """The values in a line of chat. Raises ArgumentParseError, HelpRequested, or ValueError (unclosed quote)."""
         return self.parse_args(words_of(text))
 
 

@@ -18,10 +18,7 @@ _COMMAND = re.compile(r"(?<![^\s(\"'`*_])!(?=\w)")
 
 
 class CommandError(Exception):
-    """Raised by a command to answer with `reason` instead of a result; it isn't logged as a fault.
-
-    With `template`, a template's name, the reason is what the template is rendered with.
-    """
+    """Raised by a command to answer with `reason`, by way of `template` if given; it isn't logged as a fault."""
 
     def __init__(self, reason: Any, template: str | None = None) -> None:
         super().__init__(reason)

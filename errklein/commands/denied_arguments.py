@@ -51,10 +51,7 @@ def _as_split(text: str) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def normalised(pattern: str) -> str | None:
-    """The pattern for normalised text; None if its literal characters are all invisible.
-
-    Only wildcards would remain of such a pattern, so it would deny all arguments.
-    """
+    """The pattern for normalised text; None if only wildcards remain of it, which would deny all arguments."""
     parts = _WILDCARD.split(pattern)
     wildcards, literals = parts[1::2], parts[0::2]
     forms = [folded(literal) for literal in literals]

@@ -137,11 +137,7 @@ class Flow:
         return next((node for node in self.next_steps() if node.command == command), None)
 
     def advance(self, next_step: FlowNode, enforce_predicate: bool = True) -> None:
-        """Take a step.
-
-        Raises ValueError if it doesn't follow the current one; InvalidState if its predicate doesn't hold, unless
-        `enforce_predicate` is False.
-        """
+        """Take a step. Raises ValueError if it doesn't follow, InvalidState if its enforced predicate is False."""
         predicate = self._current_step.predicate_for_node(next_step)
         if predicate is None:
             raise ValueError(f"{self.name}: {next_step} doesn't follow {self._current_step}")
@@ -165,10 +161,7 @@ class Flow:
 
 
 def botflow(*functions: Any) -> Any:
-    """Mark a method of a BotFlow, called with the FlowRoot that it connects steps to, as a flow.
-
-    The flow is named as the method, and described by its docstring.
-    """
+    """Mark a method of a BotFlow, called with its FlowRoot, as a flow with the method's name and docstring."""
 
     def declare(function: F) -> F:
         function._err_flow = True  # type: ignore[attr-defined]

@@ -47,10 +47,7 @@ class HistoryEntry(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no na
 
 
 class History(dict[Any, deque[HistoryEntry]]):
-    """The commands of each person, the latest last. A person who isn't in it has an empty history.
-
-    Keys are names of persons, folded by `fold`. A lookup folds the name, too.
-    """
+    """The commands of each person, the latest last, by the name as folded by `fold`; by default none."""
 
     def __init__(self, fold: Callable[[str], str] = str) -> None:
         super().__init__()

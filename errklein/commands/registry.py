@@ -169,10 +169,7 @@ _MARKS = ("_err_command_filter", "catch_unprocessed")
 
 @dataclass(frozen=True, eq=False)
 class RegisteredFilter:
-    """A filter method of the plugin `owner`. It gets commands if `decides`, and messages that are no commands if `catches`.
-
-    Filters are called in the order of `place`.
-    """
+    """A filter of the plugin `owner`, called in the order of `place`: for commands (`decides`), others (`catches`).."""
 
     owner: str
     handler: Callable[..., Any]
@@ -197,10 +194,7 @@ class FilterRegistry:
         """Those that see what isn't a command."""
 
     def add(self, owner: str, handlers: Iterable[Callable[..., Any]], place: int) -> None:
-        """Register the handlers that are marked as filters of commands or of other messages.
-
-        `place` is the plugin's number in the order of activation.
-        """
+        """Register the handlers marked as filters; `place` is the plugin's number in the order of activation."""
         added = []
         for handler in handlers:
             decides, catches = (bool(getattr(handler, mark, False)) for mark in _MARKS)

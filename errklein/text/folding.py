@@ -40,10 +40,7 @@ def is_invisible(character: str) -> bool:
 
 
 def folded(text: str) -> str:
-    """The text after NFKC, casefolding and removal of invisible characters. Each white space character becomes U+0020.
-
-    Idempotent.
-    """
+    """The text after NFKC, casefolding and removal of invisible characters, with U+0020 for white space. Idempotent."""
     if text.isascii() and text.isprintable():
         return text.lower()
     before = None

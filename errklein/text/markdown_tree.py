@@ -81,10 +81,7 @@ def _build() -> Markdown:
 
 
 def adapt(parser: Markdown) -> None:
-    """Let a parser of Markdown, perhaps with all of Markdown Extra, make trees that can be laid out.
-
-    Fenced code is in `parser.htmlStash.rawHtmlBlocks` as `Code`.
-    """
+    """Let a parser make trees that can be laid out, with fenced code in `parser.htmlStash.rawHtmlBlocks` as `Code`."""
     numbered = parser.parser.blockprocessors["olist"]
     assert isinstance(numbered, OListProcessor)
     # A list begins with the number that was written.

@@ -210,10 +210,7 @@ class Masker:
         return self._masked(text, _by_surroundings(text))
 
     def known(self, text: str) -> str:
-        """The text with MASK in place of known secrets and of the user and password of URLs.
-
-        For texts that are written for people, in which examples of parameters and headers must stay readable.
-        """
+        """The text with MASK in place of known secrets and user info of URLs; examples of parameters stay readable."""
         return self._masked(text, _in_urls(text))
 
     def _masked(self, text: str, spans: Iterator[Span]) -> str:

@@ -103,10 +103,7 @@ class IRCBackend:
         return self._outbox.close(grace).addCallback(self._quit)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Accept the message into the outbox, from any thread; see ports.Backend. Raises ValueError for a bad address.
-
-        `extras["notice"]` makes it a NOTICE.
-        """
+        """As in `ports.Backend`; `extras["notice"]` makes it a NOTICE. Raises ValueError for a bad address."""
         target = self._target(message.to)
         command = "NOTICE" if message.extras.get("notice") else "PRIVMSG"
         nick = max(self.settings.nickname + "__", self.bot_identifier.nick if self.bot_identifier else "", key=len)

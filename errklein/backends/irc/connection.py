@@ -17,10 +17,7 @@ from errklein.config import ConfigError
 
 
 class Backoff:
-    """Delays that double from `first`, 1 s by default, up to 5 minutes.
-
-    Each is up to half longer by chance, so that bots don't return together.
-    """
+    """Delays that double from `first` to 5 minutes, each up to half longer, so that bots don't return together."""
 
     FIRST = 1.0
     LONGEST = 300.0

@@ -57,10 +57,7 @@ class _FoldsNames:
 
 
 class IRCPerson(_FoldsNames, Person):
-    """Somebody on IRC, by `nick` or `nick!user@host`. Raises ValueError for what can't be a nick.
-
-    Two of the same nick on the same network are equal, whatever is known of user and host.
-    """
+    """Somebody on IRC, equal to all of the same nick and network. Raises ValueError for what isn't a nick or mask."""
 
     def __init__(
         self,

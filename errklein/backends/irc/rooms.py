@@ -49,10 +49,7 @@ class Rooms:
         self._joined: dict[str, RoomState] = {}
 
     def reconfigure(self, configured: Mapping[str, str]) -> None:
-        """Add the rooms that are new in the configuration, and remove those that are no longer in it.
-
-        Rooms that plugins or people have had the bot enter or leave are not affected.
-        """
+        """Add rooms new in the configuration and remove those no longer in it; rooms of plugins are not affected."""
         before, self._configured = self._configured, dict(configured)
         for name in before.keys() - configured.keys():
             self.unwant(name)

@@ -95,10 +95,7 @@ class TextBackend(LocalBackend):
         return left
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Show the message, in parts if it is longer than MESSAGE_SIZE_LIMIT.
-
-        Raises ValueError without an addressee, OutboxFull if too many wait, OutboxClosed after `disconnect`.
-        """
+        """Show the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; raises what `ports.Backend` has."""
         self.check_addressee(message)
         parts = split_message(message.body, self.message_size_limit)
         return self._outbox.put(
@@ -222,10 +219,7 @@ class TextBackend(LocalBackend):
             self._console.show_name(self._speaker())
 
     def toggle_multiline(self) -> bool:
-        """From now on an empty line ends a message, and no other does; or, if it was so, each line is one again.
-
-        Returns whether lines are gathered now.
-        """
+        """Let only an empty line end a message, or each line again; returns whether lines are gathered now."""
         self._lines = [] if self._lines is None else None
         return self._lines is not None
 
