@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from twisted.internet.defer import Deferred, succeed
 
 from errklein.chat import ONLINE, Identifier, Message, Person, Room, RoomNotJoinedError, RoomOccupant, same_network
+from errklein.chat.identifiers import read_only
 from errklein.ports import BackendEvents, OutboxClosed
 from errklein.running.threads import on_reactor_soon
 
@@ -21,6 +22,10 @@ _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
 
 class LocalPerson(Person):
     """Somebody, by name. Two of the same name on the same network are equal."""
+
+    person: str = read_only("_person", "The name.")
+    client: str | None = read_only("_client", "The device, if one was given.")
+    fullname: str | None = read_only("_fullname", "The long name, if one was given.")
 
     def __init__(
         self,
@@ -37,16 +42,6 @@ class LocalPerson(Person):
         self._email = email
 
     @property
-    def person(self) -> str:
-        """The name."""
-        return self._person
-
-    @property
-    def client(self) -> str | None:
-        """The device, if one was given."""
-        return self._client
-
-    @property
     def nick(self) -> str | None:
         """The short name, if one was given."""
         return self._nick
@@ -55,11 +50,6 @@ class LocalPerson(Person):
     def aclattr(self) -> str:
         """The name."""
         return self._person
-
-    @property
-    def fullname(self) -> str | None:
-        """The long name, if one was given."""
-        return self._fullname
 
     @property
     def email(self) -> str:
@@ -85,14 +75,11 @@ class LocalPerson(Person):
 class LocalOccupant(RoomOccupant, LocalPerson):
     """Somebody in a room."""
 
+    room: Room = read_only("_room", "The room.")
+
     def __init__(self, person: str, room: Room) -> None:
         super().__init__(person)
         self._room = room
-
-    @property
-    def room(self) -> Room:
-        """The room."""
-        return self._room
 
     @property
     def nick(self) -> str | None:

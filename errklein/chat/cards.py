@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from errklein.chat.identifiers import Identifier
+from errklein.chat.identifiers import Identifier, read_only
 from errklein.chat.messages import Message
 
 _DARK = ("black", "blue")
@@ -16,6 +16,14 @@ class Card(Message):
     `body` is Markdown; `link` belongs to the title; `image` and `thumbnail` are URLs; `color` is that of the box, a name
     or "#rrggbb"; `fields` are pairs of a name and a value; `summary` stands for the card in notifications.
     """
+
+    summary: str | None = read_only("_summary", "What stands for the card where there is no room for it.")
+    title: str = read_only("_title", "The heading.")
+    link: str | None = read_only("_link", "Where the title leads to.")
+    image: str | None = read_only("_image", "The URL of a picture.")
+    thumbnail: str | None = read_only("_thumbnail", "The URL of a small picture.")
+    color: str | None = read_only("_color", "The colour of the box; None for the network's own.")
+    fields: Sequence[tuple[str, str]] = read_only("_fields", "Names and values.")
 
     def __init__(
         self,
@@ -41,41 +49,6 @@ class Card(Message):
         self._fields = fields or ()
 
     @property
-    def summary(self) -> str | None:
-        """What stands for the card where there is no room for it."""
-        return self._summary
-
-    @property
-    def title(self) -> str:
-        """The heading."""
-        return self._title
-
-    @property
-    def link(self) -> str | None:
-        """Where the title leads to."""
-        return self._link
-
-    @property
-    def image(self) -> str | None:
-        """The URL of a picture."""
-        return self._image
-
-    @property
-    def thumbnail(self) -> str | None:
-        """The URL of a small picture."""
-        return self._thumbnail
-
-    @property
-    def color(self) -> str | None:
-        """The colour of the box; None for the network's own."""
-        return self._color
-
-    @property
     def text_color(self) -> str:
         """The colour that can be read on `color`: "white" or "black"."""
         return "white" if self._color in _DARK else "black"
-
-    @property
-    def fields(self) -> Sequence[tuple[str, str]]:
-        """Names and values."""
-        return self._fields

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
 
 from errklein.chat.names import EXACT, NameRules
+
+
+def read_only(attribute: str, description: str) -> Any:
+    """A property for the value that is kept in `attribute`."""
+    return property(attrgetter(attribute), doc=description)
 
 
 class Identifier(ABC):  # noqa: B024 - a mark that backends' classes carry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO
 
-from errklein.chat.identifiers import Identifier
+from errklein.chat.identifiers import Identifier, read_only
 
 STREAM_WAITING_TO_START = "pending"
 STREAM_TRANSFER_IN_PROGRESS = "in progress"
@@ -24,6 +24,16 @@ class Stream(io.BufferedReader):
     progress, until `success`; and error from any of these on. Steps out of turn raise ValueError and change nothing.
     """
 
+    identifier: Identifier = read_only("_identifier", "Who offers the stream, or is offered it.")
+    name: Any = read_only("_name", "The file's name; None if it has none.")
+    size: int | None = read_only("_size", "How many bytes there are; None if that isn't known.")
+    transfered: int = read_only("_transfered", "How many bytes have arrived.")
+    stream_type: str | None = read_only(
+        "_stream_type", "What the bytes are, such as a media type; None if that isn't known."
+    )
+    status: str = read_only("_status", "How far the stream has got, one of the `STREAM_…` constants.")
+    reason: str = read_only("_reason", "What `error` was told.")
+
     def __init__(
         self,
         identifier: Identifier,
@@ -40,41 +50,6 @@ class Stream(io.BufferedReader):
         self._status = STREAM_WAITING_TO_START
         self._reason = DEFAULT_REASON
         self._transfered = 0
-
-    @property
-    def identifier(self) -> Identifier:
-        """Who offers the stream, or is offered it."""
-        return self._identifier
-
-    @property
-    def name(self) -> Any:
-        """The file's name; None if it has none."""
-        return self._name
-
-    @property
-    def size(self) -> int | None:
-        """How many bytes there are; None if that isn't known."""
-        return self._size
-
-    @property
-    def transfered(self) -> int:
-        """How many bytes have arrived."""
-        return self._transfered
-
-    @property
-    def stream_type(self) -> str | None:
-        """What the bytes are, such as a media type; None if that isn't known."""
-        return self._stream_type
-
-    @property
-    def status(self) -> str:
-        """How far the stream has got, one of the `STREAM_…` constants."""
-        return self._status
-
-    @property
-    def reason(self) -> str:
-        """What `error` was told."""
-        return self._reason
 
     def accept(self) -> None:
         """Begin the transfer."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.backends.irc.line_encoding import strip_controls
 from errklein.chat import Identifier, Person, Room, RoomOccupant
+from errklein.chat.identifiers import read_only
 
 if TYPE_CHECKING:
     from errklein.backends.irc.room_membership import RoomMembership
@@ -59,6 +60,9 @@ class _FoldsNames:
 class IRCPerson(_FoldsNames, Person):
     """Somebody on IRC, equal to all of the same nick and network. Raises ValueError for what isn't a nick or mask."""
 
+    person: str = read_only("_nick", "The nick.")
+    nick: str = read_only("_nick", "The nick.")
+
     def __init__(
         self,
         mask: str,
@@ -76,16 +80,6 @@ class IRCPerson(_FoldsNames, Person):
         self.host: str = match["host"] or ""
         self._acl_pattern = acl_pattern
         self._casemapping = casemapping.value
-
-    @property
-    def person(self) -> str:
-        """The nick."""
-        return self._nick
-
-    @property
-    def nick(self) -> str:
-        """The nick."""
-        return self._nick
 
     @property
     def client(self) -> str | None:
@@ -219,14 +213,11 @@ def _stored_room(name: str, network: str, casemapping: str = CaseMapping.RFC1459
 class IRCRoomOccupant(IRCPerson, RoomOccupant):
     """Somebody in a room. Written `#room/nick!user@host`. The case mapping is the room's."""
 
+    room: IRCRoom = read_only("_room", "The room that the person was seen in.")
+
     def __init__(self, mask: str, room: IRCRoom, *, acl_pattern: str = ACL_PATTERN) -> None:
         super().__init__(mask, network=room.network, acl_pattern=acl_pattern, casemapping=room.name_rules)
         self._room = room
-
-    @property
-    def room(self) -> IRCRoom:
-        """The room that the person was seen in."""
-        return self._room
 
     @property
     def as_person(self) -> IRCPerson:
