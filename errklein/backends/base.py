@@ -96,6 +96,9 @@ class LocalOccupant(RoomOccupant, LocalPerson):
 class LocalRoom(Room):
     """A room by name, which is made when the bot enters it. Two of the same name on the same network are equal."""
 
+    exists: bool = read_only("_exists", "Whether anybody made the room.")
+    joined: bool = read_only("_joined", "Whether the bot is in the room.")
+
     def __init__(
         self,
         name: str,
@@ -153,16 +156,6 @@ class LocalRoom(Room):
         occupant = made(name, self)
         occupant.network = self.network
         return occupant
-
-    @property
-    def exists(self) -> bool:
-        """Whether anybody made the room."""
-        return self._exists
-
-    @property
-    def joined(self) -> bool:
-        """Whether the bot is in the room."""
-        return self._joined
 
     @property
     def topic(self) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from errklein.chat import Identifier, Room, RoomOccupant
-from errklein.chat.identifiers import rules_of, same_network
+from errklein.chat.identifiers import read_only, rules_of, same_network
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -102,6 +102,9 @@ class Flow:
     flow didn't take by itself, or began the flow; what it does by itself is done for them.
     """
 
+    root: FlowRoot = read_only("_root", "Where it began.")
+    current_step: FlowNode = read_only("_current_step", "The step taken last; the root before the first one.")
+
     def __init__(self, root: FlowRoot, requestor: Identifier, initial_context: Mapping[str, Any]) -> None:
         self._root = root
         self._current_step: FlowNode = root
@@ -113,16 +116,6 @@ class Flow:
     def name(self) -> str:
         """The flow's name."""
         return self._root.name
-
-    @property
-    def root(self) -> FlowRoot:
-        """Where it began."""
-        return self._root
-
-    @property
-    def current_step(self) -> FlowNode:
-        """The step taken last; the root before the first one."""
-        return self._current_step
 
     def next_steps(self) -> list[FlowNode]:
         """The steps that may be taken now, FLOW_END left out."""

@@ -24,6 +24,7 @@ from errklein.backends.irc.rooms import RoomState, nick_of
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import NotConfirmed, Outbox
 from errklein.chat import ONLINE, Identifier, Message, Room
+from errklein.chat.identifiers import read_only
 from errklein.ports import BackendEvents
 from errklein.text import PARTS_CAP, at_most, to_irc
 
@@ -48,6 +49,11 @@ class IRCBackend:
 
     NICKSERV_TIMEOUT = 3.0
     """For how many seconds rooms wait for NickServ, for some let only those in who are known to it."""
+
+    bot_identifier: IRCPerson | None = read_only("_rooms.bot_identifier", "The bot itself, after the server's welcome.")
+    name_rules: CaseMapping = read_only(
+        "_rooms.name_rules", "The case mapping of the server; RFC1459 until the server announces one."
+    )
 
     def __init__(
         self,
@@ -77,16 +83,6 @@ class IRCBackend:
         self._away = ""
 
     # ports.Backend
-
-    @property
-    def bot_identifier(self) -> IRCPerson | None:
-        """The bot itself, after the server's welcome."""
-        return self._rooms.bot_identifier
-
-    @property
-    def name_rules(self) -> CaseMapping:
-        """The case mapping of the server; RFC1459 until the server announces one."""
-        return self._rooms.name_rules
 
     def connect(self, events: BackendEvents) -> None:
         """Begin to connect, and go on reconnecting until `disconnect`."""

@@ -16,7 +16,7 @@ from errklein.backends.irc.line_encoding import strip_controls
 from errklein.backends.irc.rooms import Rooms, RoomState, join_commands, nick_of
 from errklein.backends.irc.settings import IRCSettings
 from errklein.chat import OFFLINE, ONLINE, Presence
-from errklein.chat.identifiers import RoomNotJoinedError
+from errklein.chat.identifiers import RoomNotJoinedError, read_only
 from errklein.config import ConfigError
 from errklein.ports import Backend, BackendEvents
 
@@ -32,6 +32,10 @@ class RoomMembership:
 
     JOIN_TIMEOUT = 10.0
     """Seconds after which `rooms_joined` no longer waits for rooms that the server says nothing about."""
+
+    name_rules: CaseMapping = read_only(
+        "_rooms.casemapping", "The case mapping of the server; RFC1459 until the server announces one."
+    )
 
     def __init__(
         self,
@@ -57,11 +61,6 @@ class RoomMembership:
         self._timers: dict[str, IDelayedCall] = {}
 
     # Identifiers
-
-    @property
-    def name_rules(self) -> CaseMapping:
-        """The case mapping of the server; RFC1459 until the server announces one."""
-        return self._rooms.casemapping
 
     def is_bot(self, nick: str) -> bool:
         """Whether the nick is the bot's own; never while there is no connection."""
