@@ -4,12 +4,12 @@ from errklein.commands.access import (
     Caller,
     admin_by_default,
     check_access,
+    explain_access,
     get_acl_room,
     get_acl_usr,
     is_admin_by_default,
     needs_admin,
 )
-from errklein.commands.access_explanations import explain_access
 from errklein.commands.access_validation import LISTS_OF_NAMES, InvalidAccessRule, check_rule, check_rules, unmatched
 from errklein.commands.arg_botcmd import arg_botcmd
 from errklein.commands.arguments import (

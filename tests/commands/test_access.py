@@ -10,8 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import Message
 from errklein.commands import Caller, CommandDeclaration, CommandRegistry, RegisteredCommand, botcmd
-from errklein.commands.access import AccessDecision, admin_by_default, check_access
-from errklein.commands.access_explanations import explain_access
+from errklein.commands.access import AccessDecision, admin_by_default, check_access, explain_access
 
 ALICE = Caller("alice!a@example.org", None, is_admin=False)
 ADMIN = Caller("root!r@example.org", None, is_admin=True)
