@@ -55,14 +55,8 @@ def append_argument(function: Any, args: Iterable[Any], kwargs: dict[str, Any]) 
 def _parsing(function: Any, parser: ArgumentParser, unpack_args: bool) -> Any:
     """A generator function, `async` if the function is, that parses the arguments and answers as the function does."""
 
-    def call(plugin: Any, msg: Any, args: str | None) -> tuple[Any, list[str]]:
-        """What the function returns for these arguments, or the answers to a mistake in them."""
-        given, answers = _parsed(parser, args or "")
-        if answers:
-            return None, answers
-        if unpack_args:
-            return function(plugin, msg, **vars(given)), []
-        return function(plugin, msg, given), []
+    def call(plugin: Any, msg: Any, given: argparse.Namespace) -> Any:
+        return function(plugin, msg, **vars(given)) if unpack_args else function(plugin, msg, given)
 
     wrapper: Callable[..., Any]
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -70,41 +64,39 @@ def _parsing(function: Any, parser: ArgumentParser, unpack_args: bool) -> Any:
 
         @wraps(function)
         async def wrapper(plugin: Any, msg: Any, args: str | None) -> AsyncIterator[Any]:
-            result, answers = call(plugin, msg, args)
+            given, answers = _parsed(parser, args or "")
             for answer in answers:
                 yield answer
-            if result is None:
+            if given is None:
                 return
             if items:
-                async for item in result:
+                async for item in call(plugin, msg, given):
                     yield item
             else:
-                yield await result
+                yield await call(plugin, msg, given)
 
     else:
         generates = inspect.isgeneratorfunction(function)
 
         @wraps(function)
         def wrapper(plugin: Any, msg: Any, args: str | None) -> Iterator[Any]:
-            result, answers = call(plugin, msg, args)
-            if answers:
-                yield from answers
-            elif generates:
-                yield from result
-            else:
-                yield result
+            given, answers = _parsed(parser, args or "")
+            yield from answers
+            if given is not None and generates:
+                yield from call(plugin, msg, given)
+            elif given is not None:
+                yield call(plugin, msg, given)
 
     return wrapper
 
 
-def _parsed(parser: ArgumentParser, text: str) -> tuple[argparse.Namespace, list[str]]:
-    """The values of the arguments, or else what to answer instead."""
-    nothing = argparse.Namespace()
+def _parsed(parser: ArgumentParser, text: str) -> tuple[argparse.Namespace | None, list[str]]:
+    """The values of the arguments, or else None and what to answer instead."""
     try:
         return parser.parse_command(text), []
     except ArgumentParseError as error:
-        return nothing, [f"I couldn't parse the arguments; {error}", parser.format_usage()]
+        return None, [f"I couldn't parse the arguments; {error}", parser.format_usage()]
     except HelpRequested as requested:
-        return nothing, [str(requested)]
+        return None, [str(requested)]
     except ValueError as error:
-        return nothing, [f"I couldn't parse this command; {error}", parser.format_help()]
+        return None, [f"I couldn't parse this command; {error}", parser.format_help()]
