@@ -79,17 +79,14 @@ class History(dict[Any, deque[HistoryEntry]]):
         return [
             entry
             for entry in self.get(sender.person, ())
-            if not isinstance(entry, HistoryEntry) or _is_by(entry, sender)
+            if not isinstance(entry, HistoryEntry)
+            or (entry.sender.aclattr in ("", sender.aclattr) and entry.sender.place == sender.place)
         ]
 
     def recall(self, sender: Sender, back: int) -> HistoryEntry | None:
         """The command that the sender gave in that place `back` commands ago, 1 being the last; None if there is none."""
         entries = self.entries(sender)
         return entries[-back] if 0 < back <= len(entries) else None
-
-
-def _is_by(entry: HistoryEntry, sender: Sender) -> bool:
-    return entry.sender.aclattr in ("", sender.aclattr) and entry.sender.place == sender.place
 
 
 def _place_of(message: Message) -> str:

@@ -32,13 +32,10 @@ def strip_prefix(body: str, prefixes: Prefixes, direct: bool) -> str | None:
 
 
 def _strip_alternative(body: str, prefixes: Prefixes) -> str | None:
-    compared = body.lower() if prefixes.ignore_case else body
-    longest = ""
-    for alternative in prefixes.alternatives:
-        if prefixes.ignore_case:
-            alternative = alternative.lower()
-        if compared.startswith(alternative) and len(alternative) > len(longest):
-            longest = alternative
+    compared, alternatives = body, prefixes.alternatives
+    if prefixes.ignore_case:
+        compared, alternatives = body.lower(), tuple(alternative.lower() for alternative in alternatives)
+    longest = max(filter(compared.startswith, alternatives), key=len, default="")
     if not longest:
         return None
     rest = body[len(longest) :]

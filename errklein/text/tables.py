@@ -51,14 +51,10 @@ def _widths(rows: Sequence[Row]) -> list[int]:
         max((width(line) for row in rows if column < len(row) for line in row[column].split("\n")), default=0)
         for column in range(columns)
     ]
-    height = sum(_height(row) for row in rows)
+    height = sum(max((cell.count("\n") + 1 for cell in row), default=0) for row in rows)
     if sum(widths) * height <= PADDED_CAP:
         return widths
     return [min(each, PADDED_CAP // (columns * height)) for each in widths]
-
-
-def _height(row: Row) -> int:
-    return max((cell.count("\n") + 1 for cell in row), default=0)
 
 
 def _lines(row: Row, widths: Sequence[int]) -> Iterator[list[str]]:

@@ -46,8 +46,10 @@ class CaseMapping(Enum):
 
     def matches(self, name: str, pattern: str, *, denies: bool = False) -> bool:
         """Whether the pattern matches the whole name. Only `*` and `?` are wildcards; brackets are letters of nicks."""
-        fold = _coarsest if denies and self is CaseMapping.UNKNOWN else self.fold
-        return compiled(literal_brackets(fold(pattern))).match(fold(name)) is not None
+        mapping = self
+        if denies and self is CaseMapping.UNKNOWN:
+            mapping, name, pattern = CaseMapping.RFC1459, folded(name), folded(pattern)
+        return compiled(literal_brackets(mapping.fold(pattern))).match(mapping.fold(name)) is not None
 
 
 _TABLES = {
@@ -57,17 +59,8 @@ _TABLES = {
     CaseMapping.UNKNOWN: str.maketrans(_UPPER, _LOWER),
 }
 
-_BY_NAME = {
-    "ascii": CaseMapping.ASCII,
-    "rfc1459": CaseMapping.RFC1459,
-    # Servers use both spellings.
-    "rfc1459-strict": CaseMapping.RFC1459_STRICT,
-    "strict-rfc1459": CaseMapping.RFC1459_STRICT,
-}
-
-
-def _coarsest(name: str) -> str:
-    return CaseMapping.RFC1459.fold(folded(name))
+# Servers use both spellings of the strict mapping.
+_BY_NAME = {mapping.value: mapping for mapping in _TABLES} | {"strict-rfc1459": CaseMapping.RFC1459_STRICT}
 
 
 def same_name(one: str, other: str, *mappings: CaseMapping) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 
 from errklein.backends.base import LocalBackend, LocalPerson, LocalRoom
 from errklein.backends.outbox import Outbox, TokenBucket
@@ -85,14 +85,7 @@ class TextBackend(LocalBackend):
             console = self._console
             closed = self._outbox.close(grace if console is not None else 0.0)
             self._disconnecting = closed.addCallback(lambda _: console.close() if console is not None else None)
-        left: Deferred[None] = Deferred()
-
-        def done(result: Any) -> Any:
-            left.callback(None)
-            return result
-
-        self._disconnecting.addBoth(done)
-        return left
+        return DeferredList([self._disconnecting]).addCallback(lambda _: None)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Show the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; raises what `ports.Backend` has."""
