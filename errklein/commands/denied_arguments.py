@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 
-from errklein.chat.globs import CHARACTER_SET, compiled, literal_brackets, patterns_of
+from errklein.chat.names import CHARACTER_SET, compiled, literal_brackets, patterns_of
 from errklein.commands.arguments import ARG_BOTCMD_CHARACTER_REPLACEMENTS, words_of
 from errklein.text.folding import folded
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from errklein.chat.globs import CHARACTER_SET, patterns_of
+from errklein.chat.names import CHARACTER_SET, patterns_of
 from errklein.commands.access_validation import LISTS_OF_NAMES
 from errklein.config.loading import Config, network_prefix
 from errklein.config.settings import BACKENDS, OF_XMPP, SETTINGS

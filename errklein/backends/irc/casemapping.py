@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from errklein.chat.globs import compiled, literal_brackets
+from errklein.chat.names import compiled, literal_brackets
 from errklein.text.folding import folded
 
 _UPPER, _LOWER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
