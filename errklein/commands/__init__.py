@@ -33,9 +33,8 @@ from errklein.commands.decorators import botcmd, botmatch, cmdfilter, re_botcmd
 from errklein.commands.dynamic import Command
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, botflow, never
 from errklein.commands.history import History, Sender, recall_position
-from errklein.commands.parsing import Prefixes, find_command, strip_prefix
+from errklein.commands.parsing import Prefixes, find_command, strip_prefix, unknown_command
 from errklein.commands.registry import CommandRegistry, FilterRegistry, RegisteredCommand, RegisteredFilter
-from errklein.commands.suggestions import unknown_command
 
 __all__ = [
     "ARG_BOTCMD_CHARACTER_REPLACEMENTS",

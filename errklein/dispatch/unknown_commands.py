@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from errklein.chat import Message
-from errklein.commands import CommandRegistry
-from errklein.commands.suggestions import unknown_command
+from errklein.commands import CommandRegistry, unknown_command
 from errklein.dispatch.filters import Filtering
 from errklein.dispatch.networks import Networks
 from errklein.dispatch.permissions import Permissions

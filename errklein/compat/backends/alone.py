@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from errklein.chat import Card, Identifier, Message, RoomOccupant
+from errklein.commands import unknown_command
 from errklein.commands.history import History
-from errklein.commands.suggestions import unknown_command
 from errklein.compat.callbacks import EVENTS
 
 if TYPE_CHECKING:
