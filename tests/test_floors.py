@@ -120,7 +120,7 @@ class BrokenOnPurposeTests(SynchronousTestCase):
         self.assertEqual(
             self.broken("from errklein.backends.outbox import Outbox", "errklein.backends.irc.backend"), []
         )
-        self.assertEqual(self.broken("from errklein.backends.irc.tags import x", "errklein.backends.irc.backend"), [])
+        self.assertEqual(self.broken("from errklein.backends.irc.client import x", "errklein.backends.irc.backend"), [])
 
     def test_pure_packages(self) -> None:
         """Values and functions need nothing of Twisted."""

@@ -14,11 +14,10 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from errklein.backends.irc.casemapping import CaseMapping, same_name
-from errklein.backends.irc.connection import Backoff, endpoint_for
+from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant, split_occupant
 from errklein.backends.irc.line_encoding import split_lines, strip_controls, text_capacity
 from errklein.backends.irc.rate_limiter import IRCRateLimiter, MessageLine
-from errklein.backends.irc.reconnection import Reconnector
 from errklein.backends.irc.room_membership import RoomMembership
 from errklein.backends.irc.rooms import RoomState, nick_of
 from errklein.backends.irc.settings import IRCSettings

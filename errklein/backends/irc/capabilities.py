@@ -1,7 +1,11 @@
-"""Capability negotiation, without I/O: https://ircv3.net/specs/extensions/capability-negotiation."""
+"""Capability negotiation and SASL, without I/O.
+
+See https://ircv3.net/specs/extensions/capability-negotiation and https://ircv3.net/specs/extensions/sasl-3.1.
+"""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 
 WANTED = ("batch", "server-time")
@@ -61,3 +65,19 @@ class Capabilities:
             if name in self._offered - self.enabled - self._requested:
                 self._requested.add(name)
                 yield f"CAP REQ :{name}"
+
+
+_CHUNK = 400
+
+REFUSALS = ("902", "904", "905", "906", "908")
+"""Numbers by which a server says that it doesn't let the account in."""
+
+
+def authenticate_lines(account: str, password: str) -> Iterator[str]:
+    """The lines of SASL PLAIN (RFC 4616) that say who the bot is, after the server has asked by "AUTHENTICATE +"."""
+    secret = b64encode(b"\0".join(part.encode() for part in (account, account, password))).decode()
+    for begin in range(0, len(secret), _CHUNK):
+        yield f"AUTHENTICATE {secret[begin : begin + _CHUNK]}"
+    if len(secret) % _CHUNK == 0:
+        # A last part of full length would otherwise be waited after.
+        yield "AUTHENTICATE +"

@@ -7,6 +7,7 @@ Importing this module imports the reactor.
 
 from __future__ import annotations
 
+import re
 from typing import cast
 
 from twisted.internet.interfaces import IReactorTime, ITCPTransport
@@ -17,7 +18,10 @@ from twisted.python.failure import Failure
 from twisted.words.protocols import irc
 
 from errklein.backends.irc.line_encoding import decode_line, encode_line
-from errklein.backends.irc.tags import parse_tags
+
+# Of message tags: https://ircv3.net/specs/extensions/message-tags.
+_ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
+_ESCAPED = {":": ";", "s": " ", "r": "\r", "n": "\n"}
 
 
 class RobustIRCClient(irc.IRCClient):
@@ -144,3 +148,19 @@ class RobustIRCClient(irc.IRCClient):
 
     def message_received(self, sender: str, target: str, text: str, kind: str) -> None:
         """`sender`, a mask, said something; `kind` is "message", "notice" or "action"."""
+
+
+def parse_tags(text: str) -> dict[str, str]:
+    r"""The tags of a message by key, from the text between "@" and the space.
+
+    The value of a tag without one is "". If a key occurs twice, the last value counts. An invalid escape such as `\b` yields
+    the character after the backslash; a backslash at the end is dropped.
+    """
+    tags = {}
+    for tag in text.split(";"):
+        key, _, value = tag.partition("=")
+        if key:
+            tags[key] = (
+                _ESCAPE.sub(lambda escape: _ESCAPED.get(escape[1], escape[1]), value) if "\\" in value else value
+            )
+    return tags

@@ -14,14 +14,13 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from errklein.backends.irc.capabilities import BEGIN, WANTED, Capabilities
+from errklein.backends.irc.capabilities import BEGIN, REFUSALS, WANTED, Capabilities, authenticate_lines
 from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.backends.irc.client import RobustIRCClient
 from errklein.backends.irc.identifiers import is_room
 from errklein.backends.irc.line_encoding import encode_line
 from errklein.backends.irc.rate_limiter import LineRejected, MessageLine
 from errklein.backends.irc.replay import Replay
-from errklein.backends.irc.sasl import REFUSALS, plain
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import NotConfirmed
 
@@ -154,7 +153,7 @@ class IRCProtocol(RobustIRCClient):
     def irc_AUTHENTICATE(self, prefix: str, params: list[str]) -> None:
         """The server asks for the account."""
         if params[0] == "+" and self.settings.sasl_password and not self._authenticated:
-            for line in plain(self.settings.sasl_account, self.settings.sasl_password):
+            for line in authenticate_lines(self.settings.sasl_account, self.settings.sasl_password):
                 self.sendLine(line)
 
     def irc_903(self, prefix: str, params: list[str]) -> None:
