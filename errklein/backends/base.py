@@ -9,8 +9,17 @@ from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, succeed
 
-from errklein.chat import ONLINE, Identifier, Message, Person, Room, RoomNotJoinedError, RoomOccupant, same_network
-from errklein.chat.identifiers import read_only
+from errklein.chat import (
+    ONLINE,
+    Identifier,
+    Message,
+    Person,
+    Room,
+    RoomNotJoinedError,
+    RoomOccupant,
+    read_only,
+    same_network,
+)
 from errklein.ports import BackendEvents, OutboxClosed
 from errklein.running.threads import on_reactor_soon
 

@@ -12,6 +12,7 @@ from errklein.chat.identifiers import (
     UserDoesNotExistError,
     UserNotUniqueError,
     folded_name,
+    read_only,
     rules_of,
     same_network,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "UserNotUniqueError",
     "folded_name",
     "matches_any",
+    "read_only",
     "rules_of",
     "same_network",
 ]

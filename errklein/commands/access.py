@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from errklein.chat import Identifier, Message, RoomOccupant
-from errklein.chat.identifiers import rules_of
+from errklein.chat import Identifier, Message, RoomOccupant, rules_of
 from errklein.chat.names import EXACT, NameRules, compiled, matches_any, patterns_of
 from errklein.commands.denied_arguments import denies
 from errklein.commands.registry import RegisteredCommand

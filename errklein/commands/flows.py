@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from errklein.chat import Identifier, Room, RoomOccupant
-from errklein.chat.identifiers import read_only, rules_of, same_network
+from errklein.chat import Identifier, Room, RoomOccupant, read_only, rules_of, same_network
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from errklein.chat import Message, RoomOccupant
-from errklein.chat.identifiers import folded_name
+from errklein.chat import Message, RoomOccupant, folded_name
 
 PRIVATE = ""
 """The place of commands that were sent in private."""

@@ -67,10 +67,8 @@ class CharacterTable(NamedTuple):
             styles.FIXED: self.fixed_width,
             styles.FIXED_END: f"\n{str(self.end_fixed_width).strip()}" if str(self.end_fixed_width) else "",
         }
-        for name in styles.COLORS:
-            for mark, place in ((styles.color(name), f"fg_{name}"), (styles.background(name), f"bg_{name}")):
-                assert mark is not None
-                written[mark] = getattr(self, place)
+        written |= {mark: getattr(self, f"fg_{name}") for name, mark in styles.COLOR_MARKS.items()}
+        written |= {mark: getattr(self, f"bg_{name}") for name, mark in styles.BACKGROUND_MARKS.items()}
         return {mark: str(characters) for mark, characters in written.items() if str(characters)}
 
 

@@ -191,10 +191,10 @@ class _Layout:
             return text
         body = text.strip("\n")
         before, _, after = text.partition(body) if body else (text, "", "")
-        ground = styles.background(element.get("bgcolor", ""))
+        ground = styles.BACKGROUND_MARKS.get(element.get("bgcolor", ""))
         if ground:
             body = f"{ground}{body}{styles.BACKGROUND_END}"
-        ink = styles.color(element.get("color", ""))
+        ink = styles.COLOR_MARKS.get(element.get("color", ""))
         if ink:
             body = f"{ink}{body}{styles.COLOR_END}"
         return before + body + after

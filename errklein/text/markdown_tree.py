@@ -9,6 +9,7 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -34,12 +35,12 @@ class Code(str):
     __slots__ = ()
 
 
+@dataclass(frozen=True)
 class Tree:
     """The elements of a text, and what placeholders in their texts stand for."""
 
-    def __init__(self, root: Element, raw: list[str]) -> None:
-        self.root = root
-        self.raw = raw
+    root: Element
+    raw: list[str]
 
 
 def parse(text: str) -> Tree:

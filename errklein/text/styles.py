@@ -17,6 +17,10 @@ BOLD, BOLD_END, EMPHASIS, EMPHASIS_END, COLOR_END, BACKGROUND_END = map(chr, ran
 _COLOR_FIRST = _FIRST + 6
 _BACKGROUND_FIRST = _COLOR_FIRST + len(COLORS)
 
+COLOR_MARKS = {name: chr(_COLOR_FIRST + number) for number, name in enumerate(COLORS)}
+BACKGROUND_MARKS = {name: chr(_BACKGROUND_FIRST + number) for number, name in enumerate(COLORS)}
+"""The marks that begin text or a background of a colour."""
+
 CODE, CODE_END, FIXED, FIXED_END = map(chr, range(_BACKGROUND_FIRST + len(COLORS), _BACKGROUND_FIRST + len(COLORS) + 4))
 """Code within a line; blocks that need letters of one width. Networks that show all text in such letters need neither."""
 
@@ -30,16 +34,6 @@ _MARK_OR_NEWLINE = re.compile(f"([\n{BOLD}-{_LAST}])")
 _IRC_COLORS = ("01", "04", "03", "08", "02", "06", "11", "00")
 _IRC_DEFAULT = "99"
 _IRC_BOLD, _IRC_ITALICS, _IRC_COLOR, _IRC_RESET = "\x02", "\x1d", "\x03", "\x0f"
-
-
-def color(name: str) -> str | None:
-    """The mark that begins text of that colour; None if there is no such colour."""
-    return chr(_COLOR_FIRST + COLORS.index(name)) if name in COLORS else None
-
-
-def background(name: str) -> str | None:
-    """The mark that begins a background of that colour; None if there is no such colour."""
-    return chr(_BACKGROUND_FIRST + COLORS.index(name)) if name in COLORS else None
 
 
 def strip_styles(text: str) -> str:

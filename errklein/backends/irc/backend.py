@@ -22,8 +22,7 @@ from errklein.backends.irc.room_membership import RoomMembership
 from errklein.backends.irc.rooms import RoomState, nick_of
 from errklein.backends.irc.settings import IRCSettings
 from errklein.backends.outbox import NotConfirmed, Outbox
-from errklein.chat import ONLINE, Identifier, Message, Room
-from errklein.chat.identifiers import read_only
+from errklein.chat import ONLINE, Identifier, Message, Room, read_only
 from errklein.ports import BackendEvents
 from errklein.text import PARTS_CAP, at_most, to_irc
 

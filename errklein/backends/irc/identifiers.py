@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.backends.irc.line_encoding import strip_controls
-from errklein.chat import Identifier, Person, Room, RoomOccupant
-from errklein.chat.identifiers import read_only
+from errklein.chat import Identifier, Person, Room, RoomOccupant, read_only
 
 if TYPE_CHECKING:
     from errklein.backends.irc.room_membership import RoomMembership
@@ -48,6 +47,9 @@ def is_room(text: str) -> bool:
 class _FoldsNames:
     """Base of identifiers whose names are compared by a case mapping."""
 
+    network: str
+    _name: str
+
     # The value of the mapping, for pickles. Pickles of older versions lack it, and use this default.
     _casemapping = CaseMapping.RFC1459.value
 
@@ -56,12 +58,28 @@ class _FoldsNames:
         """The case mapping that the identifier was created with."""
         return CaseMapping(self._casemapping)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            type(other) is type(self)
+            and isinstance(other, _FoldsNames)
+            and other.network == self.network
+            and same_name(other._name, self._name, other.name_rules, self.name_rules)
+        )
+
+    def __hash__(self) -> int:
+        # Names that are equal in any mapping are equal in the coarsest.
+        return hash((self.network, CaseMapping.RFC1459.fold(self._name)))
+
 
 class IRCPerson(_FoldsNames, Person):
     """Somebody on IRC, equal to all of the same nick and network. Raises ValueError for what isn't a nick or mask."""
 
     person: str = read_only("_nick", "The nick.")
     nick: str = read_only("_nick", "The nick.")
+    _name: str = read_only("_nick", "The nick.")
 
     def __init__(
         self,
@@ -99,24 +117,11 @@ class IRCPerson(_FoldsNames, Person):
     def __str__(self) -> str:
         return f"{self._nick}!{self.user}@{self.host}" if self.user else self._nick
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self}>"
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            type(other) is type(self)
-            and isinstance(other, IRCPerson)
-            and other.network == self.network
-            and same_name(other.nick, self.nick, other.name_rules, self.name_rules)
-        )
-
-    def __hash__(self) -> int:
-        # Names that are equal in any mapping are equal in the coarsest.
-        return hash((self.network, CaseMapping.RFC1459.fold(self._nick)))
-
 
 class IRCRoom(_FoldsNames, Room):
     """A channel, such as #errklein. Raises ValueError for what can't be one."""
+
+    _name: str = read_only("room", "The name.")
 
     def __init__(
         self,
@@ -187,19 +192,6 @@ class IRCRoom(_FoldsNames, Room):
 
     def __str__(self) -> str:
         return self.room
-
-    def __repr__(self) -> str:
-        return f"<IRCRoom {self.room}>"
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, IRCRoom)
-            and other.network == self.network
-            and same_name(other.room, self.room, other.name_rules, self.name_rules)
-        )
-
-    def __hash__(self) -> int:
-        return hash((self.network, CaseMapping.RFC1459.fold(self.room)))
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # Plugins keep identifiers in their storage, where a connection has no place.

@@ -15,8 +15,7 @@ from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupan
 from errklein.backends.irc.line_encoding import strip_controls
 from errklein.backends.irc.rooms import Rooms, RoomState, join_commands, nick_of
 from errklein.backends.irc.settings import IRCSettings
-from errklein.chat import OFFLINE, ONLINE, Presence
-from errklein.chat.identifiers import RoomNotJoinedError, read_only
+from errklein.chat import OFFLINE, ONLINE, Presence, RoomNotJoinedError, read_only
 from errklein.config import ConfigError
 from errklein.ports import Backend, BackendEvents
 

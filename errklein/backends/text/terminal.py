@@ -73,7 +73,9 @@ class TerminalConsole:
         """Show the prompt."""
         self._stopped = Deferred()
         self._prompting = True
-        self._save_terminal()
+        # A process that ends without `close` must not leave a terminal that shows no keys.
+        self._settings = termios.tcgetattr(self._source)
+        atexit.register(self._restore_terminal)
         threading.Thread(target=self._run, name="errklein terminal", daemon=True).start()
 
     def show(self, text: str) -> Deferred[None]:
@@ -207,11 +209,6 @@ class TerminalConsole:
             except RuntimeError:
                 # The loop has just closed; `_has_stopped` takes care of what is pending.
                 pass
-
-    def _save_terminal(self) -> None:
-        """See to it that a process that ends without `close` doesn't leave a terminal that shows no keys."""
-        self._settings = termios.tcgetattr(self._source)
-        atexit.register(self._restore_terminal)
 
     def _restore_terminal(self) -> None:
         termios.tcsetattr(self._source, termios.TCSADRAIN, self._settings)
