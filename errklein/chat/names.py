@@ -14,10 +14,7 @@ CHARACTER_SET = r"\[!?\]?[^\]]*\]"
 
 @lru_cache(maxsize=4096)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A regular expression for the pattern, whose `match` compares the whole text.
-
-    `*` matches any characters, `?` one character, `[…]` one of a set and `[!…]` one outside of it. Case matters.
-    """
+    """A regular expression whose `match` compares the whole text: `*`, `?`, `[…]` and `[!…]` are wildcards."""
     return re.compile(translate(pattern))
 
 

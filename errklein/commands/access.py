@@ -163,10 +163,7 @@ def check_access(command: RegisteredCommand, args: str | None, caller: Caller, s
 
 
 def applicable_pattern(plugin: str, command: str, patterns: Iterable[str]) -> str | None:
-    """The first of the patterns of ACCESS_CONTROLS that is for this command.
-
-    A command that had to be renamed, since its name was taken, is still found by the name that its plugin gave it.
-    """
+    """The first pattern for the command, also by the name that its plugin gave it if it had to be renamed."""
     owner, name = _normal(plugin), _normal(command)
     keys = [f"{owner}:{name}"]
     while owner and name.startswith(f"{owner}-"):

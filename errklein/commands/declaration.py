@@ -55,10 +55,7 @@ class CommandDeclaration:
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> CommandDeclaration | None:
-        """The declaration that a decorator left on a function or bound method; None if there is none.
-
-        The function's attributes are the source, since plugins and their tests read and write them.
-        """
+        """The declaration in the attributes of a function, which plugins read and write; None if it has none."""
         if not getattr(function, "_err_command", False):
             return None
         regex = bool(getattr(function, "_err_re_command", False))

@@ -23,10 +23,7 @@ class InvalidState(Exception):
 
 
 class FlowNode:
-    """A step: a `command`, and the steps that may follow, each with the predicate by which the flow takes it by itself.
-
-    Without `hints` nobody is told what may follow.
-    """
+    """A step: a `command`, the steps that may follow with their predicates, and whether `hints` tell of them."""
 
     def __init__(self, command: str | None = None, hints: bool = True) -> None:
         self.command = command.replace(" ", "_") if isinstance(command, str) else command
@@ -163,10 +160,7 @@ def botflow(*functions: Any) -> Any:
 
 
 def _same_person(one: Identifier, other: Identifier) -> bool:
-    """Whether two of the same name may be one person, as access rules see them.
-
-    A name alone, as a plugin or an administrator writes it, doesn't tell whose it is: it means whoever has it.
-    """
+    """Whether two of the same name may be one person to access rules; a name alone means whoever has it."""
     by_name_alone = bool(getattr(one, "client", None)) != bool(getattr(other, "client", None))
     names = [str(getattr(who, "aclattr", "")) for who in (one, other)]
     return by_name_alone or all(len({rules_of(who).fold(name) for name in names}) == 1 for who in (one, other))

@@ -89,10 +89,7 @@ class History(dict[Any, deque[HistoryEntry]]):
 
 
 def _place_of(message: Message) -> str:
-    """The place of a message in the history.
-
-    A message to neither a person nor a room has a place of its own, so that no private commands are shown there.
-    """
+    """The place of a message. One to neither a person nor a room has its own, where no private commands are shown."""
     if message.is_direct:
         return PRIVATE
     room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
@@ -100,10 +97,7 @@ def _place_of(message: Message) -> str:
 
 
 def recall_position(text: str, prefix: str) -> int | None:
-    """How many commands back the one is that `text` repeats; None if `text` is another command.
-
-    The prefix alone, which follows a prefix, means the last one; a number says which.
-    """
+    """How many commands back `text` repeats: 1 for a second prefix, else the number; None for any other text."""
     if prefix and text == prefix.strip():
         return 1
     # Longer ones are no place in a history, whatever they are.

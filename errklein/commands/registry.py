@@ -14,10 +14,7 @@ from errklein.commands.declaration import CommandDeclaration, joined
 
 @dataclass(frozen=True, eq=False)
 class RegisteredCommand:
-    """A declaration bound to the method that answers: `handler` of the plugin `owner`, given in chat as `name`.
-
-    `yields` says that the handler is a generator, whose items are answers each.
-    """
+    """A declaration bound to the method `handler` of the plugin `owner`; if it `yields`, each item is an answer."""
 
     owner: str
     name: str

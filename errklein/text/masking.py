@@ -164,10 +164,7 @@ def _in_text(text: str, secret: bool, address: bool) -> Iterator[str]:
 
 
 def _is_path(text: str) -> bool:
-    """Whether the text is the path of a file: `"key": "/etc/ssl/bot.pem"` isn't secret, and errors name such paths.
-
-    A key in Base64 may begin with a slash too, but no directory has its name.
-    """
+    """Whether the text is the path of a file, which isn't secret. No directory has the name of a key in Base64."""
     if len(text) > 4096 or "/" not in text or "\0" in text:
         return False
     directory = posixpath.dirname(text)

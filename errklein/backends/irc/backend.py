@@ -36,10 +36,7 @@ _WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 
 
 class IRCBackend:
-    """One IRC network, as the view `config` of the configuration describes it.
-
-    Tests pass their own `endpoint`, `render` (Markdown to IRC's text) and `chance` (what random.random is).
-    """
+    """One IRC network, as `config` describes it. Tests pass their own `endpoint`, `render` and `chance`."""
 
     mode = "irc"
 
@@ -79,8 +76,6 @@ class IRCBackend:
         )
         self._events: BackendEvents | None = None
         self._away = ""
-
-    # ports.Backend
 
     def connect(self, events: BackendEvents) -> None:
         """Begin to connect, and go on reconnecting until `disconnect`."""
@@ -214,8 +209,6 @@ class IRCBackend:
         if masks and self._events is not None:
             people = [self._rooms.occupant(mask, room) for mask in masks]
             self._events.mention_received(self, message, people)
-
-    # The connection
 
     def _make_protocol(self) -> IRCProtocol:
         # Importing it imports the reactor, which may not have been chosen before.

@@ -21,11 +21,7 @@ BEGIN = "CAP LS 302"
 
 
 class Capabilities:
-    """The state of one connection's negotiation.
-
-    `enabled` is the set of capabilities in effect. `settled` becomes True when the server has answered all requests that
-    followed its first list; then the client may send CAP END.
-    """
+    """A negotiation: the capabilities in effect (`enabled`), and whether CAP END may be sent (`settled`)."""
 
     def __init__(self, wanted: Iterable[str]) -> None:
         self.enabled: set[str] = set()

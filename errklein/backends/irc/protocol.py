@@ -100,8 +100,6 @@ class IRCProtocol(RobustIRCClient):
         for command, handle in _ROOM_EVENTS.items():
             setattr(self, f"irc_{command}", partial(handle, rooms))
 
-    # The connection
-
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Fail what isn't confirmed, and tell."""
         if self._regain.running:
@@ -125,8 +123,6 @@ class IRCProtocol(RobustIRCClient):
         self.banned = self.banned or _BANNED.search(params[-1]) is not None
         self.flooded = _FLOODED.search(params[-1]) is not None
         self.reason = self.reason or params[-1]
-
-    # Logging in
 
     def register(self, nickname: str, hostname: str = "0", servername: str = "*") -> None:
         """Register the connection (RFC 1459, section 4.1). A server with capabilities waits for CAP END before it sends 001."""
@@ -229,8 +225,6 @@ class IRCProtocol(RobustIRCClient):
     def _request_nick(self) -> None:
         self.sendLine(f"NICK {self.settings.nickname}")
 
-    # Saying something
-
     def transmit(self, line: MessageLine) -> Deferred[None]:
         """Write the line, and a PING right behind it.
 
@@ -269,8 +263,6 @@ class IRCProtocol(RobustIRCClient):
         in_flight, self._in_flight = self._in_flight, None
         if in_flight is not None:
             in_flight.confirmed.callback(result)
-
-    # What others do
 
     def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
         """Handle one line. In a playback batch only messages are handled; JOIN, PART and the like in it are ignored."""

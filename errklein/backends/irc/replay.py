@@ -55,10 +55,7 @@ class Replay:
         self._joined[room] = server_time(tags)
 
     def answered(self, tags: Mapping[str, str]) -> None:
-        """Record the tags of the answer to a PING, which is never a replayed one.
-
-        If the server's clock was set back, later messages would be older than the reference times, which are set back too.
-        """
+        """Record the tags of the answer to a PING. If the server's clock was set back, the reference times are, too."""
         now = server_time(tags)
         if now is None:
             return

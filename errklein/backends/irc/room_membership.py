@@ -59,8 +59,6 @@ class RoomMembership:
         self._pending: set[str] = set()
         self._timers: dict[str, IDelayedCall] = {}
 
-    # Identifiers
-
     def is_bot(self, nick: str) -> bool:
         """Whether the nick is the bot's own; never while there is no connection."""
         return self._nickname is not None and self._same(nick, self._nickname)
@@ -123,8 +121,6 @@ class RoomMembership:
         """The people in the room; raises RoomNotJoinedError."""
         room = self.room(name)
         return [self.occupant(mask, room) for mask in list(self.state_of(name).masks.values())]
-
-    # The connection
 
     def signed_on(self, nickname: str, casemapping: CaseMapping) -> None:
         """The server has welcomed the bot, under that nick."""
@@ -274,8 +270,6 @@ class RoomMembership:
             if inviter is not None:
                 self._inviters[self.name_rules.fold(room)] = inviter
             self._rejoin(room)
-
-    # Joining
 
     def _join_configured(self) -> None:
         try:
