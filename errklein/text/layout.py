@@ -35,11 +35,6 @@ class LayoutOptions:
     exact: bool = False
     compact: bool = False
 
-    @property
-    def indent(self) -> str:
-        """What a paragraph begins with."""
-        return " " if self.exact else ""
-
 
 def lay_out(tree: Tree, options: LayoutOptions) -> str:
     """The text of the tree, with marks; no white space at its end."""
@@ -124,7 +119,8 @@ class _Layout:
             if isinstance(raw, Code):
                 code = _fixed(sanitize(raw))
                 return f" {code}\n" if self._options.exact else code
-        return f"{self._options.indent}{self._line(element)}\n"
+        indent = " " if self._options.exact else ""
+        return f"{indent}{self._line(element)}\n"
 
     def _title(self, element: Element) -> str:
         text = f"{styles.BOLD}{self._line(element, str.upper)}{styles.BOLD_END}"

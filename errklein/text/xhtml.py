@@ -60,18 +60,11 @@ def _character(entity: re.Match[str]) -> str:
 
 def _build() -> Markdown:
     from markdown import Markdown
-    from markdown.extensions.abbr import AbbrExtension
-    from markdown.extensions.def_list import DefListExtension
-    from markdown.extensions.fenced_code import FencedCodeExtension
-    from markdown.extensions.footnotes import FootnoteExtension
-    from markdown.extensions.tables import TableExtension
 
     from errklein.text.markdown_tree import Attributes, cap_links
 
-    parser = Markdown(
-        output_format="xhtml",
-        extensions=[FencedCodeExtension(), TableExtension(), DefListExtension(), FootnoteExtension(), AbbrExtension()],
-    )
+    names = ("fenced_code", "tables", "def_list", "footnotes", "abbr")
+    parser = Markdown(output_format="xhtml", extensions=[f"markdown.extensions.{name}" for name in names])
     parser.treeprocessors.register(Attributes(parser), "attr_list", 8)
     parser.preprocessors.deregister("html_block")
     parser.inlinePatterns.deregister("html")
