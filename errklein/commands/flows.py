@@ -98,6 +98,7 @@ class Flow:
     flow didn't take by itself, or began the flow; what it does by itself is done for them.
     """
 
+    name: str = read_only("_root.name", "The flow's name.")
     root: FlowRoot = read_only("_root", "Where it began.")
     current_step: FlowNode = read_only("_current_step", "The step taken last; the root before the first one.")
 
@@ -107,11 +108,6 @@ class Flow:
         self.ctx: dict[str, Any] = dict(initial_context)
         self.requestor = requestor
         self.moved_by = requestor
-
-    @property
-    def name(self) -> str:
-        """The flow's name."""
-        return self._root.name
 
     def next_steps(self) -> list[FlowNode]:
         """The steps that may be taken now, FLOW_END left out."""

@@ -118,12 +118,10 @@ class IRCBackend:
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
         """An answer to where `message` came from, or to its sender alone. IRC has no threads."""
-        frm, to = message.frm, message.to
-        if isinstance(to, IRCRoom) and not private:
-            return Message(text, frm=self.bot_identifier, to=to, parent=message if threaded else None)
-        if isinstance(frm, IRCRoomOccupant):
-            frm = frm.as_person
-        return Message(text, frm=self.bot_identifier, to=frm, parent=message if threaded else None)
+        to = message.to
+        if private or not isinstance(to, IRCRoom):
+            to = message.frm.as_person if isinstance(message.frm, IRCRoomOccupant) else message.frm
+        return Message(text, frm=self.bot_identifier, to=to, parent=message if threaded else None)
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
         """Put the nick and a colon in front, as people do."""

@@ -122,6 +122,7 @@ class IRCRoom(_FoldsNames, Room):
     """A channel, such as #errklein. Raises ValueError for what can't be one."""
 
     _name: str = read_only("room", "The name.")
+    exists: bool = read_only("joined", "Whether the bot is in it, which is all that IRC tells.")
 
     def __init__(
         self,
@@ -165,11 +166,6 @@ class IRCRoom(_FoldsNames, Room):
         people = [one if isinstance(one, IRCPerson) else IRCPerson(str(one)) for one in args]
         for person in people:
             self._act.send(f"INVITE {person.nick} {self.room}")
-
-    @property
-    def exists(self) -> bool:
-        """Whether the bot is in it, which is all that IRC tells."""
-        return self.joined
 
     @property
     def joined(self) -> bool:

@@ -59,12 +59,8 @@ class _LineInFlight:
 
 def nicks(wanted: str) -> Iterator[str]:
     """Nicks to try, in order. Later ones are shorter, because a server may allow as few as nine characters."""
-    yield wanted
-    yield f"{wanted}_"
-    yield f"{wanted}__"
-    yield f"{wanted[:8]}_"
-    for number in range(1, 10):
-        yield f"{wanted[:7]}_{number}"
+    longer = (wanted, f"{wanted}_", f"{wanted}__", f"{wanted[:8]}_")
+    return iter((*longer, *(f"{wanted[:7]}_{number}" for number in range(1, 10))))
 
 
 class IRCProtocol(RobustIRCClient):

@@ -131,7 +131,8 @@ class RoomMembership:
     def connection_lost(self) -> None:
         """Forget what only the server knows."""
         self._nickname = None
-        self._rooms.leave_all()
+        for state in self._rooms.joined:
+            self._rooms.leave(state.name)
         self._hostmasks.clear()
         self.stop()
 

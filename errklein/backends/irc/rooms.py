@@ -105,10 +105,6 @@ class Rooms:
         """The bot has gone."""
         self._joined.pop(self._key(name), None)
 
-    def leave_all(self) -> None:
-        """The connection is gone."""
-        self._joined.clear()
-
     def rename(self, nick: str, mask: str) -> None:
         """Somebody has another nick."""
         for state in self._joined.values():
