@@ -11,7 +11,7 @@ from errklein.dispatch.disclosure import DetailedError
 from errklein.storage.backup import BACKUP_NAME, write_backup
 from errklein.storage.errors import StorageError
 from errklein.storage.transfer import rows_of
-from errklein.text.quoting import code
+from errklein.text import code
 
 
 class Backup(CorePlugin):

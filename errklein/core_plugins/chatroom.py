@@ -9,12 +9,11 @@ from typing import Any
 
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
 from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError, rules_of
-from errklein.commands import CommandError, botcmd
-from errklein.commands.access import admin_by_default
+from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin
 from errklein.running import on_reactor
 from errklein.running.context import handled_network
-from errklein.text.quoting import code, plain, plain_lines
+from errklein.text import code, plain, plain_lines
 
 _REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
 """What a network raises that can't, or won't, do something with a room."""

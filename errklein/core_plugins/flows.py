@@ -7,12 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from errklein.chat import Identifier, Message
-from errklein.commands import CommandError, botcmd
-from errklein.commands.access import admin_by_default
-from errklein.commands.declaration import documentation
-from errklein.commands.flows import FlowNode, FlowRoot
+from errklein.commands import CommandError, FlowNode, FlowRoot, admin_by_default, botcmd, documentation
 from errklein.core_plugins import CorePlugin
-from errklein.text.quoting import plain
+from errklein.text import plain
 
 _KILL_USAGE = "usage: flows_kill user flow_name"
 

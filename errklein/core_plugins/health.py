@@ -13,11 +13,10 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 
 from errklein.chat import Message
-from errklein.commands import CommandError, botcmd
-from errklein.commands.declaration import concurrent
+from errklein.commands import CommandError, botcmd, concurrent
 from errklein.core_plugins import CorePlugin
 from errklein.running.restart import CannotRestart
-from errklein.text.quoting import plain, plain_but_html
+from errklein.text import plain, plain_but_html
 
 
 class Health(CorePlugin):

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 
 from errklein._version import __version__
 from errklein.chat import Message
-from errklein.commands import RegisteredCommand, botcmd
-from errklein.commands.declaration import documentation, with_prefix
+from errklein.commands import RegisteredCommand, botcmd, documentation, with_prefix
 from errklein.core_plugins import CorePlugin
 from errklein.plugins.names import plugin_name
-from errklein.text.quoting import code, plain, plain_lines
+from errklein.text import code, plain, plain_lines
 
 _LONGEST = 80
 """Characters of a description in a list."""

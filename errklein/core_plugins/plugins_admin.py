@@ -13,9 +13,8 @@ from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.dispatch.disclosure import DetailedError
 from errklein.plugins import BotPlugin
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
-from errklein.text import truncated
+from errklein.text import code, fenced, plain, plain_lines, truncated
 from errklein.text.masking import mask_values, masker
-from errklein.text.quoting import code, fenced, plain, plain_lines
 
 _SHOWN = 500
 _LONGEST = 100_000

@@ -16,8 +16,8 @@ from errklein.core_plugins import CorePlugin
 from errklein.dispatch.disclosure import DetailedError
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginError, PluginTimeout
 from errklein.plugins.repos.manager import BotRepoManager, RepoEntry, RepoException, Updated
-from errklein.running.serial_queue import SerialQueue
-from errklein.text.quoting import code, plain
+from errklein.running import SerialQueue
+from errklein.text import code, plain
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from errklein.backends.text import TextBackend, TextPerson, TextRoom
 from errklein.chat import Identifier, Message
 from errklein.commands import CommandError, botcmd
 from errklein.core_plugins import CorePlugin
-from errklein.text.quoting import code, plain
+from errklein.text import code, plain
 
 _ROOM = "#testroom"
 _USER = "@user"

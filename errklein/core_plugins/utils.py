@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 
 from errklein.chat import Message, RoomOccupant
-from errklein.commands import CommandError, botcmd
-from errklein.commands.history import Sender
+from errklein.commands import CommandError, Sender, botcmd
 from errklein.core_plugins import CorePlugin
 from errklein.logs import destinations
+from errklein.text import fenced, plain
 from errklein.text.masking import masker
-from errklein.text.quoting import fenced, plain
 
 _LINES = 40
 _MOST_LINES = 1000

@@ -11,11 +11,10 @@ from urllib.parse import unquote_plus
 from twisted.internet.endpoints import quoteStringArgument
 
 from errklein.chat import Message
-from errklein.commands import CommandError, botcmd
-from errklein.commands.access import admin_by_default
+from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin, callable_anywhere
 from errklein.plugins import ValidationException, recurse_check_structure
-from errklein.text.quoting import code, fenced, plain
+from errklein.text import code, fenced, plain
 from errklein.web import ConnectionBroken, ListenError, identify
 from errklein.web.tls import generate_certificate
 from errklein.webhooks import webhook

@@ -18,7 +18,7 @@ from errklein.plugins.dependencies import activation_order, circle, missing
 from errklein.plugins.execution import PluginExecution
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginActivationException, PluginError, PluginTimeout
-from errklein.running.timeouts import TimedOut, result_within
+from errklein.running import TimedOut, result_within
 
 
 class Activations:

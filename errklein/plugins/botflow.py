@@ -6,8 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from errklein.commands import CommandRegistry
-from errklein.commands.flows import FlowRoot
+from errklein.commands import CommandRegistry, FlowRoot
 from errklein.plugins.names import plugin_name
 
 

@@ -15,7 +15,7 @@ from errklein.plugins.host import PluginHost
 from errklein.plugins.names import plugin_name
 from errklein.plugins.pollers import Pollers
 from errklein.plugins.store_mixin import StoreMixin
-from errklein.running.threads import on_reactor_soon
+from errklein.running import on_reactor_soon
 
 
 class BotPlugin(StoreMixin):

@@ -13,9 +13,7 @@ from errklein.plugins.activation import current
 from errklein.plugins.botflow import BotFlow
 from errklein.plugins.botplugin import BotPlugin, overrides
 from errklein.plugins.plugin import PluginTimeout
-from errklein.running import Runner, WorkerPool
-from errklein.running.threads import ThreadWaits
-from errklein.running.timeouts import Deadline, TimedOut, result_within
+from errklein.running import Deadline, Runner, ThreadWaits, TimedOut, WorkerPool, result_within
 
 T = TypeVar("T")
 P = TypeVar("P", BotPlugin, BotFlow)

@@ -15,7 +15,7 @@ from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import PluginError, PluginTimeout, UnknownPlugin
 from errklein.plugins.plugin_class import plugin_class
-from errklein.running.timeouts import Deadline, TimedOut
+from errklein.running import Deadline, TimedOut
 from errklein.text.masking import masker
 
 _LOADING = "loading flows"

@@ -11,8 +11,7 @@ from twisted.internet.defer import Deferred
 
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.ports import Reacts, Storage
-from errklein.running import Runner, WorkerPool
-from errklein.running.threads import ThreadWaits
+from errklein.running import Runner, ThreadWaits, WorkerPool
 
 P = TypeVar("P")
 P_co = TypeVar("P_co", covariant=True)

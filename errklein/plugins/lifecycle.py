@@ -28,8 +28,7 @@ from errklein.plugins.plugin import (
     PluginTimeout,
 )
 from errklein.plugins.templates import add_templates, check_templates, remove_templates
-from errklein.running.in_flight import InFlightCounter
-from errklein.running.timeouts import TimedOut, result_within
+from errklein.running import InFlightCounter, TimedOut, result_within
 from errklein.webhooks import Hook, HookDeclaration
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from errklein.plugins.plugin import (
     PluginActivationException,
 )
 from errklein.plugins.plugin_class import plugin_class
-from errklein.running.timeouts import Deadline, TimedOut
+from errklein.running import Deadline, TimedOut
 
 T = TypeVar("T")
 

@@ -30,8 +30,12 @@ from errklein.plugins.serial_changes import Changes, change
 from errklein.plugins.status import PluginStatus
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports import Storage
+<<<<<<< HEAD
 from errklein.running.context import handled_network
 from errklein.running.timeouts import TimedOut, result_within
+=======
+from errklein.running import TimedOut, result_within
+>>>>>>> aeefbe0 (Import plugins' helpers from the packages that export them)
 from errklein.text.masking import masker, secrets_in
 
 if TYPE_CHECKING:

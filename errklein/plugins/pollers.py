@@ -11,8 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.running import Runner, WorkerPool
-from errklein.running.threads import on_reactor_soon
+from errklein.running import Runner, WorkerPool, on_reactor_soon
 
 OVERDUE = 60.0
 """Seconds after which the log names a call that has not returned."""

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from errklein.running.serial_queue import SerialQueue
+from errklein.running import SerialQueue
 
 M = TypeVar("M", bound="Changing")
 P = ParamSpec("P")
