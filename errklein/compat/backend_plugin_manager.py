@@ -10,8 +10,7 @@ from typing import Any
 from errklein.compat.plugin_info import PluginInfo
 from errklein.compat.utils import collect_roots, entry_point_plugins
 from errklein.plugins.discovery import load_plug_files
-from errklein.plugins.imports import load_module
-from errklein.plugins.plugin_class import plugin_class
+from errklein.plugins.imports import load_module, plugin_class
 
 GROUP = "errbot.backend_plugins"
 

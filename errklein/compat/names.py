@@ -195,10 +195,10 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
             "global_restart rate_limited split_string_after"
         ),
         "errklein.plugins.repos.git": "git_clone git_pull git_tag_list",
-        "errklein.plugins.requirements": "version2tuple=parse_errbot_version",
+        "errklein.plugins.plug_file": "version2tuple=parse_errbot_version",
     },
     "errbot.version": {
-        "errklein.plugins.requirements": "VERSION=ERRBOT_VERSION",
+        "errklein.plugins.plug_file": "VERSION=ERRBOT_VERSION",
     },
 }
 """For each module of errbot, where its names are: by errklein's module, the names that it has. `name=other` is called `other`

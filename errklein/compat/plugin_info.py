@@ -11,8 +11,7 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from typing import TextIO, TypeVar
 
-from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.requirements import parse_errbot_version, parse_python_version
+from errklein.plugins.plug_file import PlugFile, parse_errbot_version, parse_python_version
 
 V = TypeVar("V")
 

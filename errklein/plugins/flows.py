@@ -11,10 +11,9 @@ from twisted.logger import Logger
 from errklein.plugins.botflow import BotFlow
 from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
-from errklein.plugins.imports import load_module, unload
+from errklein.plugins.imports import load_module, plugin_class, unload
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import PluginError, PluginTimeout, UnknownPlugin
-from errklein.plugins.plugin_class import plugin_class
 from errklein.running import Deadline, TimedOut
 from errklein.text.masking import masker
 

@@ -46,28 +46,14 @@ from importlib.machinery import (
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from errklein.plugins.import_rewriting import rewrite_imports
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.names import slug
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin_class import plugin_class
 
-__all__ = [
-    "PACKAGE",
-    "PluginLoadError",
-    "import_by_name",
-    "know_neighbours",
-    "load_module",
-    "meant_by",
-    "package_of",
-    "plugin_class",
-    "provide",
-    "share_with_tests",
-    "unload",
-    "unshare",
-]
+B = TypeVar("B")
 
 PACKAGE = "errklein_plugins"
 
@@ -91,6 +77,33 @@ def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
         if not fresh and loaded is not None and _finder.homes.get(home.package) == home:
             return loaded
         return _execute(plug, home)
+
+
+def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[type[B], str | None]:
+    """The subclass of `base` that the module is there for, and a warning if there was more than one to choose from.
+
+    It is that of the name, if there is one, since several `.plug` files may share a module; else the first in
+    alphabetical order among those that the module defines, else among those that it imports. Raises PluginLoadError if
+    there is none.
+    """
+    found = {
+        name: value
+        for name, value in sorted(vars(module).items())
+        if isinstance(value, type) and issubclass(value, base) and value is not base
+    }
+    own = {name: value for name, value in found.items() if value.__module__ == module.__name__}
+    # A class may have two names.
+    candidates = list(dict.fromkeys((own or found).values()))
+    if not candidates:
+        raise PluginLoadError(f"{module.__file__}: there is no subclass of {base.__name__} in it")
+    chosen = candidates[0]
+    if len(candidates) == 1:
+        return chosen, None
+    for candidate in candidates:
+        if candidate.__name__ == named:
+            return candidate, None
+    names = ", ".join(candidate.__name__ for candidate in candidates)
+    return chosen, f"{module.__file__}: Contains more than one plugin ({names}); {chosen.__name__} is used"
 
 
 def package_of(plug: PlugFile) -> str:
@@ -172,7 +185,7 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
     home_before = _finder.homes.get(home.package)
     before = _modules_in(home.package)
     _finder.homes[home.package] = home
-    _put(home.package, {home.package: _empty_package(home)})
+    _put(home.package, {home.package: module_from_spec(home.spec)})
     try:
         module = importlib.import_module(home.main)
         _finder.loaded(home.module, module)
@@ -187,10 +200,6 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
             # Somebody at the keyboard, not the plugin.
             raise
         raise PluginLoadError.of(plug, home.package, error) from error
-
-
-def _empty_package(home: _Home) -> ModuleType:
-    return module_from_spec(_directories(home.package, [str(home.directory)], _PluginPackageLoader()))
 
 
 def _modules_in(package: str) -> dict[str, ModuleType]:
@@ -225,6 +234,10 @@ class _Home:
     @property
     def main(self) -> str:
         return f"{self.package}.{self.module}"
+
+    @property
+    def spec(self) -> ModuleSpec:
+        return _directories(self.package, [str(self.directory)], _PluginPackageLoader())
 
     def redirect(self, importer: str, name: str) -> str | None:
         """What the top-level name `name` leads to in the module `importer`; None if nowhere else than usual."""
@@ -296,10 +309,6 @@ class _PluginLoader(SourceFileLoader):
         return code
 
 
-def _ignore(name: str, module: ModuleType) -> None:
-    """Nothing happens when a plugin's module is loaded or unloaded."""
-
-
 class _PluginFinder(MetaPathFinder):
     """Finds the packages of loaded plugins and the modules in them, by their full names, and no others."""
 
@@ -308,8 +317,8 @@ class _PluginFinder(MetaPathFinder):
         self.shares = 0
         self.neighbours: dict[str, str] = {}
         self.provided: Mapping[str, str] = {}
-        self.loaded: Callable[[str, ModuleType], None] = _ignore
-        self.unloaded: Callable[[str, ModuleType], None] = _ignore
+        self.loaded: Callable[[str, ModuleType], None] = lambda name, module: None
+        self.unloaded: Callable[[str, ModuleType], None] = lambda name, module: None
 
     def home_of(self, fullname: str) -> _Home | None:
         return self.homes.get(".".join(fullname.split(".", 2)[:2]))
@@ -323,7 +332,7 @@ class _PluginFinder(MetaPathFinder):
         if home is None:
             return None
         if fullname == home.package:
-            return _directories(fullname, [str(home.directory)], _PluginPackageLoader())
+            return home.spec
         found = _find_file(fullname, path or ())
         # The plugin's own file isn't another plugin's, though it has gone.
         return self.neighbour(fullname) if found is None and fullname != home.main else found

@@ -12,10 +12,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.plugins.activation import Activation, current, given_up, still_activating
-from errklein.plugins.activations import Activations
+from errklein.plugins.activations import Activations, circle, missing
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.configuration import Configurator
-from errklein.plugins.dependencies import circle, missing
 from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.load_errors import located_error
 from errklein.plugins.loading import Loader

@@ -17,7 +17,7 @@ from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.distributions import FILE_NAME, Requirements, above, requirement_files
 from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
-from errklein.plugins.imports import know_neighbours, load_module, package_of, unload
+from errklein.plugins.imports import know_neighbours, load_module, package_of, plugin_class, unload
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.packages import RequirementConflict
 from errklein.plugins.plug_file import PlugError, PlugFile
@@ -26,7 +26,6 @@ from errklein.plugins.plugin import (
     Plugin,
     PluginActivationException,
 )
-from errklein.plugins.plugin_class import plugin_class
 from errklein.running import Deadline, TimedOut
 
 T = TypeVar("T")

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from errklein.plugins.environment import applies, installed_version, name_and_version, unfulfilled
+from errklein.plugins.plug_file import ERRBOT_VERSION
 from errklein.plugins.requirement_files import RequirementFile, normalized
-from errklein.plugins.requirements import ERRBOT_VERSION
 from errklein.plugins.subprocesses import ProgramError, run
 
 _SECONDS = 600

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.dependencies import activation_order, circle
+from errklein.plugins.activations import activation_order, circle
 from errklein.plugins.plug_file import PlugFile
 from errklein.plugins.plugin import Plugin
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from errklein.plugins.plug_file import PlugError, PlugFile
-from errklein.plugins.requirements import (
+from errklein.plugins.plug_file import (
+    PlugError,
+    PlugFile,
     errbot_refusal,
     parse_errbot_version,
     parse_python_version,

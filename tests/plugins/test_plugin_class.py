@@ -6,8 +6,8 @@ from types import ModuleType
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.plugins.imports import plugin_class
 from errklein.plugins.load_errors import PluginLoadError
-from errklein.plugins.plugin_class import plugin_class
 
 
 class Base:

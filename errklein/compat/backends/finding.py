@@ -10,10 +10,9 @@ from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.network import ThreadedNetwork
 from errklein.config import BACKENDS, ConfigError
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
-from errklein.plugins.imports import load_module
+from errklein.plugins.imports import load_module, plugin_class
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin_class import plugin_class
 
 GROUPS = ("errbot.backend_plugins", "errklein.backends")
 """The entry point groups in which distributions offer networks."""

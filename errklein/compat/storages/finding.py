@@ -13,10 +13,9 @@ from errklein.compat.storages.third_party import ThirdPartyStorage
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import STORAGES, Config, ConfigError
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
-from errklein.plugins.imports import load_module
+from errklein.plugins.imports import load_module, plugin_class
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin_class import plugin_class
 from errklein.ports import Storage
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
 
