@@ -149,9 +149,8 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.repo_manager": {
         "errklein.compat.requirements": "check_dependencies",
         "errklein.plugins.repos.index": "RepoEntry",
-        "errklein.plugins.repos.manager": (
-            "BotRepoManager INSTALLED_REPOS LAST_UPDATE REPO_INDEX RepoException human_name_for_git_url"
-        ),
+        "errklein.plugins.repos.manager": "BotRepoManager INSTALLED_REPOS LAST_UPDATE REPO_INDEX",
+        "errklein.plugins.repos.sources": "RepoException human_name_for_git_url",
     },
     "errbot.cli": {
         "errklein.cli.errbot": "main",

@@ -15,7 +15,7 @@ from errklein.commands import CommandError, botcmd
 from errklein.core_plugins import CorePlugin
 from errklein.dispatch.disclosure import DetailedError
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginError, PluginTimeout
-from errklein.plugins.repos.manager import BotRepoManager, RepoEntry, RepoException, Updated
+from errklein.plugins.repos import BotRepoManager, RepoEntry, RepoException, Updated
 from errklein.running import SerialQueue
 from errklein.text import code, plain
 

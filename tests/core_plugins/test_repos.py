@@ -203,7 +203,7 @@ class StartTests(SynchronousTestCase):
         directory.mkdir(parents=True)
         for name, text in plugin_files("Thing").items():
             (directory / name).write_text(text)
-        bot.bot.repo_manager.add_plugin_repo("me/thing", "https://example.org/me/thing")
+        bot.bot.repo_manager["installed_repos"] = {"me/thing": "https://example.org/me/thing"}
         bot.start()
         self.addCleanup(bot.stop)
         self.assertEqual(bot.command("!thing"), "1")

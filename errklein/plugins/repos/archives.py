@@ -23,16 +23,7 @@ MOST_HEADERS = 64_000
 
 _EXPECTED = "expected a .tar.gz archive of regular files in one directory"
 
-_UNREADABLE = (
-    tarfile.TarError,
-    EOFError,
-    zlib.error,
-    gzip.BadGzipFile,
-    UnicodeError,
-    OverflowError,
-    ValueError,
-    RecursionError,
-)
+_UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, OverflowError, ValueError, RecursionError)
 """What damaged archives make gzip and tarfile raise."""
 
 
@@ -116,6 +107,6 @@ class _Limited(io.RawIOBase):
         self._left_here -= len(data)
         if self._left_here < 0:
             raise RepoException(
-                f"the headers of a file in the archive are larger than {MOST_HEADERS // 1000} kB; {_EXPECTED}"
+                f"headers of a file in the archive are larger than {MOST_HEADERS // 1000} kB; {_EXPECTED}"
             )
         return data

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import http.client
 import time
+import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPRedirectHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-    UnknownHandler,
-)
+from urllib.request import OpenerDirector, Request
 
 from errklein._version import __version__
 from errklein.plugins.repos.sources import RepoException, shown
 
 _CHUNK = 64 * 1024
+# Neither for files nor for FTP, so that a redirection there is an error.
+_HANDLERS = (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.HTTPRedirectHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPErrorProcessor,
+    urllib.request.UnknownHandler,
+)
 _PAUSE = 20
 """For how many seconds a server may say nothing."""
 
@@ -46,21 +47,11 @@ def download(url: str, into: IO[bytes], *, most: int, seconds: float) -> None:
 
 @contextmanager
 def _opened(url: str) -> Iterator[http.client.HTTPResponse]:
-    # Only these handlers: a redirection to a file, or by FTP, leads nowhere.
     opener = OpenerDirector()
-    for handler in (
-        ProxyHandler(),
-        HTTPHandler(),
-        HTTPSHandler(),
-        HTTPRedirectHandler(),
-        HTTPDefaultErrorHandler(),
-        HTTPErrorProcessor(),
-        UnknownHandler(),
-    ):
-        opener.add_handler(handler)
+    for handler in _HANDLERS:
+        opener.add_handler(handler())
     try:
-        request = _request(url)
-        with opener.open(request, timeout=_PAUSE) as response:
+        with opener.open(_request(url), timeout=_PAUSE) as response:
             yield response
     except HTTPError as error:
         raise RepoException(f"{shown(url)}: the server answers {error.code} {error.reason}") from error

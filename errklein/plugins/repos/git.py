@@ -15,16 +15,8 @@ from errklein.plugins.subprocesses import ProgramError, run
 
 _SECONDS = 300
 _CAREFUL = (
-    "git",
-    "-c",
-    f"core.hooksPath={os.devnull}",
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    "protocol.ext.allow=never",
-    "-c",
-    "submodule.recurse=false",
-)
+    f"git -c core.hooksPath={os.devnull} -c core.fsmonitor=false -c protocol.ext.allow=never -c submodule.recurse=false"
+).split()
 _ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "https:http:ssh:file",
     "GIT_TERMINAL_PROMPT": "0",

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,6 @@ from errklein.plugins.repos.sources import (
     RepoSource,
     UnknownRepo,
     check_name,
-    human_name_for_git_url,
     is_archive,
     is_local,
     local_path,
@@ -33,16 +32,6 @@ from errklein.plugins.repos.sources import (
 )
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports import Storage
-
-__all__ = [
-    "INSTALLED_REPOS",
-    "LAST_UPDATE",
-    "REPO_INDEX",
-    "BotRepoManager",
-    "RepoEntry",
-    "RepoException",
-    "human_name_for_git_url",
-]
 
 REPO_INDEX = "repo_index"
 LAST_UPDATE = "last_update"
@@ -91,14 +80,6 @@ class BotRepoManager(StoreMixin):
     def get_installed_plugin_repos(self) -> dict[str, str]:
         """The URLs of installed repositories, by name."""
         return dict(self.get(INSTALLED_REPOS, {}))
-
-    def set_plugin_repos(self, repos: Mapping[str, str]) -> None:
-        """Say that these repositories are installed, and no others."""
-        self[INSTALLED_REPOS] = dict(repos)
-
-    def add_plugin_repo(self, name: str, url: str) -> None:
-        """Say that the repository is installed."""
-        self.set_plugin_repos({**self.get_installed_plugin_repos(), name: url})
 
     def get_all_repos_paths(self) -> list[str]:
         """The directories of installed repositories. Invalid names are ignored with a warning."""
@@ -161,7 +142,7 @@ class BotRepoManager(StoreMixin):
         return "" if self.get(REPO_INDEX) else self._no_index
 
     def get_repo_from_index(self, repo_name: str) -> list[RepoEntry]:
-        """The plugins of the repository of that name in the index."""
+        """The plugins of a repository in the index."""
         return index.entries(self.get(REPO_INDEX, {}), repo_name)
 
     def search_repos(self, query: str) -> Iterator[RepoEntry]:
@@ -180,7 +161,7 @@ class BotRepoManager(StoreMixin):
         with self._new(source) as fetched:
             target.parent.mkdir(parents=True, exist_ok=True)
             fetched.rename(target)
-        self.add_plugin_repo(source.name, source.url)
+        self[INSTALLED_REPOS] = {**self.get_installed_plugin_repos(), source.name: source.url}
         return str(target)
 
     def uninstall_repo(self, name: str) -> None:
@@ -197,26 +178,7 @@ class BotRepoManager(StoreMixin):
             # The owner's directory, unless another repository is in it.
             self.path_of(name).parent.rmdir()
         del repos[name]
-        self.set_plugin_repos(repos)
-
-    def update_all_repos(self) -> Iterator[tuple[str, int, str]]:
-        """As `update_repos`, for all that are installed."""
-        return self.update_repos(self.get_installed_plugin_repos())
-
-    def update_repos(self, repos: Iterable[str]) -> Iterator[tuple[str, int, str]]:
-        """Have the newest state of each of these: its directory, whether that was possible, and a word about it.
-
-        Names of what isn't installed are passed over.
-        """
-        installed = self.get_installed_plugin_repos()
-        for name in repos:
-            if name in installed:
-                try:
-                    self.renew(name).keep()
-                except RepoException as error:
-                    yield str(self.path_of(name)), False, str(error)
-                else:
-                    yield str(self.path_of(name)), True, "It is up to date."
+        self[INSTALLED_REPOS] = repos
 
     def renew(self, name: str) -> Updated:
         """Have the newest state of an installed repository, which then is to be kept or undone."""
@@ -236,17 +198,18 @@ class BotRepoManager(StoreMixin):
             before = Path(tempfile.mkdtemp(prefix=".old-", dir=self.plugin_dir))
             path.rename(before / "repo")
             fetched.rename(path)
-        return Updated(partial(_swap_back, path, before), partial(shutil.rmtree, before))
 
-    def shutdown(self) -> None:
-        """Close the storage."""
-        self.close_storage()
+        def undo() -> None:
+            shutil.rmtree(path)
+            (before / "repo").rename(path)
+            before.rmdir()
+
+        return Updated(undo, partial(shutil.rmtree, before))
 
     def _source(self, repo: str) -> RepoSource:
         if not repo:
             raise RepoException("no repository was named")
-        looks_like_url = ":" in repo or repo.startswith("/")
-        if looks_like_url:
+        if ":" in repo or repo.startswith("/"):
             return RepoSource.of(repo)
         self.check_for_index_update()
         known = self.get_repo_from_index(repo)
@@ -299,10 +262,3 @@ def _archive(url: str) -> Iterator[IO[bytes]]:
         raise RepoException(f"{shown(url)} can't be read: {error.strerror}") from error
     with opened as archive:
         yield archive
-
-
-def _swap_back(path: Path, before: Path) -> None:
-    """Have the directory from before an update in its place again."""
-    shutil.rmtree(path)
-    (before / "repo").rename(path)
-    before.rmdir()

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.repos.manager import BotRepoManager, RepoException
+from errklein.plugins.repos import BotRepoManager, RepoException
 from errklein.storage import MemoryStorage
 from tests.plugins.repos.repositories import FileServer, GitRepository, archive, plugin_files
 
