@@ -148,7 +148,7 @@ class BotPluginManager(PluginManager):
 
     def remove_plugins_from_path(self, root: str | Path) -> Any:
         """Deactivate and forget the plugins and flows in that directory and below it."""
-        return self._waited(self.remove_below, Path(root))
+        return self._waited(self.remove_below, Path(root).absolute())
 
     def _waited(self, change: Any, *args: Any) -> Any:
         return self._execution.waits.result_of(change, *args)

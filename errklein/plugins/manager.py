@@ -30,12 +30,7 @@ from errklein.plugins.serial_changes import Changes, change
 from errklein.plugins.status import PluginStatus
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports import Storage
-<<<<<<< HEAD
-from errklein.running.context import handled_network
-from errklein.running.timeouts import TimedOut, result_within
-=======
 from errklein.running import TimedOut, result_within
->>>>>>> aeefbe0 (Import plugins' helpers from the packages that export them)
 from errklein.text.masking import masker, secrets_in
 
 if TYPE_CHECKING:
@@ -186,7 +181,7 @@ class PluginManager(StoreMixin):
         `classes` are plugins too, named as themselves and without a .plug file.
         """
         problems = await self._load_all(roots, classes)
-        problems += await self._activate_rest()
+        problems += await self.activate_rest()
         return problems + list((await self._flow_files.load(self._loader.roots)).values())
 
     @change
@@ -201,7 +196,23 @@ class PluginManager(StoreMixin):
     @change
     async def activate_rest(self) -> list[str]:
         """Activate all plugins that aren't active, except blacklisted ones; fires with a line for each problem and notice."""
-        return await self._activate_rest()
+        found = list(self._plugins.values())
+        blacklisted = [plugin for plugin in found if self.is_blacklisted(plugin.name)]
+        loaded = [plugin for plugin in found if plugin.instance is not None]
+        wanted = [plugin for plugin in loaded if plugin not in blacklisted and not plugin.active]
+        errors = await self._activations.activate_all(wanted)
+        networks = self._config.networks
+        network = networks.get(handled_network.get(), next(iter(networks.values())))
+        lines: list[str] = []
+        for plugin in found:
+            if plugin in blacklisted:
+                command = f"{network.BOT_PREFIX}plugin unblacklist {plugin.name}"
+                lines.append(f'Notice: {plugin.name} is blacklisted, use "{command}" to unblacklist it.')
+            elif plugin.name in errors:
+                lines.append(str(errors[plugin.name]))
+            elif plugin in wanted:
+                lines.extend(plugin.templates)
+        return lines
 
     def stop(self, within: float = 3.0) -> Deferred[None]:
         """Deactivate all plugins, those first that were activated last; what they raise is logged.
@@ -242,12 +253,9 @@ class PluginManager(StoreMixin):
         """Deactivate the plugins and forget them; what they have stored, and their configurations, stay."""
         _raise(await self._forget(list(names)))
 
-    def remove_below(self, directory: Path) -> Deferred[None]:
-        """Deactivate and forget the plugins and flows in that directory and below it; what they have stored stays."""
-        return self._remove_below(directory.absolute())
-
     @change
-    async def _remove_below(self, directory: Path) -> None:
+    async def remove_below(self, directory: Path) -> None:
+        """Deactivate and forget the plugins and flows below the directory, an absolute path; what they have stored stays."""
         names = [name for name, plugin in self._plugins.items() if plugin.plug.path.is_relative_to(directory)]
         overdue = await self._forget(names)
         await self._flow_files.remove_below(directory)
@@ -324,26 +332,6 @@ class PluginManager(StoreMixin):
         await self._flow_files.stop(timeout)
         await self._lifecycle.stop_all(timeout, max(timeout, end - self._execution.reactor.seconds()))
 
-    async def _activate_rest(self) -> list[str]:
-        found = list(self._plugins.values())
-        blacklisted = [plugin for plugin in found if self.is_blacklisted(plugin.name)]
-        wanted = [
-            plugin
-            for plugin in found
-            if plugin not in blacklisted and plugin.instance is not None and not plugin.active
-        ]
-        errors = await self._activations.activate_all(wanted)
-        lines: list[str] = []
-        for plugin in found:
-            if plugin in blacklisted:
-                command = f"{self._prefix}plugin unblacklist {plugin.name}"
-                lines.append(f'Notice: {plugin.name} is blacklisted, use "{command}" to unblacklist it.')
-            elif plugin.name in errors:
-                lines.append(str(errors[plugin.name]))
-            elif plugin in wanted:
-                lines.extend(plugin.templates)
-        return lines
-
     async def _deactivate(self, name: str) -> None:
         plugin = self.plugin(name)
         self._routes.remove(name)
@@ -352,12 +340,6 @@ class PluginManager(StoreMixin):
         if not plugin.active:
             raise PluginError(f"{name} is already deactivated.")
         await self._lifecycle.end(plugin, self.instance(name))
-
-    @property
-    def _prefix(self) -> str:
-        networks = self._config.networks
-        prefix: str = networks.get(handled_network.get(), next(iter(networks.values()))).BOT_PREFIX
-        return prefix
 
     async def _forget(self, names: list[str]) -> list[PluginTimeout]:
         """Deactivate the plugins and forget them; returns the errors of those whose `deactivate` hangs."""
