@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
 from configparser import (
     ConfigParser,
     DuplicateOptionError,
@@ -37,13 +36,7 @@ class PlugError(Exception):
     """A `.plug` file that can't be used. `str()` is one line: the file, what is wrong, what is expected."""
 
     def __init__(self, path: Path, problem: str, expected: str) -> None:
-        super().__init__(path, problem, expected)
-        self.path = path
-        self.problem = problem
-        self.expected = expected
-
-    def __str__(self) -> str:
-        return escape(f"{self.path}: {' '.join(self.problem.split())}; expected {self.expected}")
+        super().__init__(escape(f"{path}: {' '.join(problem.split())}; expected {expected}"))
 
 
 @dataclass(frozen=True)
@@ -93,11 +86,9 @@ class PlugFile:
             path=path,
             depends_on=_names(parser.get("Core", "DependsOn", fallback="")),
             description=parser.get("Documentation", "Description", fallback=""),
-            python_version=_version(
-                parser, path, "Python", "Version", parse_python_version, "a version such as 3, 2+ or 3.11.2"
-            ),
-            errbot_min=_errbot_version(parser, path, "Min"),
-            errbot_max=_errbot_version(parser, path, "Max"),
+            python_version=_version(parser, path, "Python", "Version"),
+            errbot_min=_version(parser, path, "Errbot", "Min"),
+            errbot_max=_version(parser, path, "Errbot", "Max"),
             core=_flag(parser, path, "Core"),
             backend=_flag(parser, path, "Backend"),
         )
@@ -145,21 +136,20 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
 
-def _version(
-    parser: ConfigParser, path: Path, section: str, key: str, parse: Callable[[str], object], expected: str
-) -> str | None:
+def _version(parser: ConfigParser, path: Path, section: str, key: str) -> str | None:
     text = parser.get(section, key, fallback=None)
     if text is None:
         return None
     try:
-        parse(text)
+        if section == "Python":
+            expected = "a version such as 3, 2+ or 3.11.2"
+            parse_python_version(text)
+        else:
+            expected = "x.y.z, x.y.z-alpha, x.y.z-beta or x.y.z-rc1"
+            parse_errbot_version(text)
     except ValueError as error:
         raise PlugError(path, f"[{section}] {key} is {text!r}", expected) from error
     return text
-
-
-def _errbot_version(parser: ConfigParser, path: Path, key: str) -> str | None:
-    return _version(parser, path, "Errbot", key, parse_errbot_version, "x.y.z, x.y.z-alpha, x.y.z-beta or x.y.z-rc1")
 
 
 def _flag(parser: ConfigParser, path: Path, key: str) -> bool:
@@ -171,9 +161,8 @@ def _flag(parser: ConfigParser, path: Path, key: str) -> bool:
 
 def _check_module(plug: PlugFile) -> None:
     if plug.module != Path(plug.module).name or "\\" in plug.module:
-        raise PlugError(
-            plug.path, f"[Core] Module is {plug.module!r}, outside of the directory", "the name of a file beside it"
-        )
+        outside = f"[Core] Module is {plug.module!r}, outside of the directory"
+        raise PlugError(plug.path, outside, "the name of a file beside it")
     if "." in plug.module:
         raise PlugError(plug.path, f"[Core] Module is {plug.module!r}", "a name without dots, and without .py")
     # Also for a name that is too long, or a directory that is closed to us.
@@ -186,11 +175,8 @@ def _check_name(plug: PlugFile) -> None:
         # Values are stored under the names of plugins, and not of flows and networks.
         return
     if plug.name in _OF_THE_BOT or (plug.name.endswith(_OF_NETWORKS) and _is_plugin(plug)):
-        raise PlugError(
-            plug.path,
-            f"[Core] Name is {plug.name!r}, a name that the bot itself uses for what it stores",
-            "another one",
-        )
+        taken = f"[Core] Name is {plug.name!r}, a name that the bot itself uses for what it stores"
+        raise PlugError(plug.path, taken, "another one")
 
 
 def _is_plugin(plug: PlugFile) -> bool:
@@ -211,10 +197,7 @@ def parse_errbot_version(text: str) -> tuple[int, int, int, int]:
     if match is None:
         raise ValueError(f"{text!r} is no version of errbot")
     major, minor, micro, suffix, candidate = match.groups()
-    if suffix is None:
-        stage = sys.maxsize
-    else:
-        stage = _BEFORE_ALL_CANDIDATES.get(suffix, int(candidate or 0))
+    stage = sys.maxsize if suffix is None else _BEFORE_ALL_CANDIDATES.get(suffix, int(candidate or 0))
     return int(major), int(minor), int(micro), stage
 
 
@@ -247,14 +230,14 @@ def python_refusal(required: str | None, running: tuple[int, int, int] | None = 
     return None
 
 
-def errbot_refusal(oldest: str | None, newest: str | None, version: str = ERRBOT_VERSION) -> str | None:
+def errbot_refusal(oldest: str | None, newest: str | None) -> str | None:
     """Why a plugin with this `[Errbot] Min` and `Max`, both inclusive, can't run; None if it can.
 
     What counts is the errbot that errklein stands for, not errklein's own version.
     """
-    here = parse_errbot_version(version)
+    here = parse_errbot_version(ERRBOT_VERSION)
     if oldest is not None and here < parse_errbot_version(oldest):
-        return f"it needs errbot {oldest} or newer, and errklein stands for {version}"
+        return f"it needs errbot {oldest} or newer, and errklein stands for {ERRBOT_VERSION}"
     if newest is not None and here > parse_errbot_version(newest):
-        return f"it needs errbot {newest} or older, and errklein stands for {version}"
+        return f"it needs errbot {newest} or older, and errklein stands for {ERRBOT_VERSION}"
     return None
