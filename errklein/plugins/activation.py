@@ -64,18 +64,16 @@ class Activation:
 
     def when_done(self) -> Deferred[None]:
         """Fires when the plugin is active, or fails with the reason why it could not be activated."""
-        if self._done:
-            return succeed(None) if self._outcome is None else fail(self._outcome)
-        waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
-        return waiting
+        return self._wait(self._waiting)
 
     def when_usable(self) -> Deferred[None]:
         """As `when_done`, for another activation; fires at `release` already."""
+        return self._wait(self._dependents)
+
+    def _wait(self, others: list[Deferred[None]]) -> Deferred[None]:
         if self._done:
-            return self.when_done()
-        waiting: Deferred[None] = Deferred()
-        self._dependents.append(waiting)
+            return succeed(None) if self._outcome is None else fail(self._outcome)
+        others.append(waiting := Deferred[None]())
         return waiting
 
     def release(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from errklein.commands import CommandRegistry, FlowRoot
@@ -57,22 +57,20 @@ class BotFlow:
         return None if command is None else command.handler
 
 
-def builders(flows: BotFlow) -> Iterator[tuple[str, Callable[[FlowRoot], Any]]]:
-    """The methods that are marked with `@botflow`, with their names, in alphabetical order."""
-    for name in sorted(dir(type(flows))):
-        method = inspect.getattr_static(flows, name)
-        if getattr(method, "_err_flow", False):
-            yield name, getattr(flows, name)
-
-
 def build_flows(flows: BotFlow) -> list[FlowRoot]:
-    """The flows, each as its method has built it; raises ValueError that names the method if one can't be built."""
+    """The flows of the methods that are marked with `@botflow`, in alphabetical order of their names.
+
+    Raises ValueError that names the method if one can't be built.
+    """
     roots = []
-    for name, build in builders(flows):
-        root = FlowRoot(name, inspect.getdoc(build))
-        try:
-            build(root)
-        except Exception as error:
-            raise ValueError(f"{plugin_name(flows)}.{name} can't be built: {type(error).__name__}: {error}") from error
-        roots.append(root)
+    for name in sorted(dir(type(flows))):
+        if getattr(inspect.getattr_static(flows, name), "_err_flow", False):
+            build = getattr(flows, name)
+            root = FlowRoot(name, inspect.getdoc(build))
+            try:
+                build(root)
+            except Exception as error:
+                problem = f"{plugin_name(flows)}.{name} can't be built: {type(error).__name__}: {error}"
+                raise ValueError(problem) from error
+            roots.append(root)
     return roots

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from errklein.chat import Card, Identifier, Message, Room, Stream
-from errklein.ports import Reacts, Storage
+from errklein.chat import Card, Identifier, Message, Room
+from errklein.ports import Reacts, SendsStreams, Storage
 from errklein.running import Runner, ThreadWaits, WorkerPool
 
 P = TypeVar("P")
@@ -31,7 +31,7 @@ class ActivePlugins(Protocol[P_co]):
     def callbacks_changed(self) -> None: ...
 
 
-class PluginHost(Protocol[P]):
+class PluginHost(SendsStreams, Protocol[P]):
     """The bot, for plugins of the type. They may use everything else that it has, too."""
 
     reactor: Any
@@ -70,14 +70,6 @@ class PluginHost(Protocol[P]):
         plugin_name: str | None = None,
     ) -> Awaitable[None] | None: ...
     def send_card(self, card: Card) -> Awaitable[None] | None: ...
-    def send_stream_request(
-        self,
-        user: Identifier,
-        fsource: BinaryIO,
-        name: str | None = None,
-        size: int | None = None,
-        stream_type: str | None = None,
-    ) -> Stream | None: ...
     def reacting(self, message: Message) -> Reacts: ...
     def build_identifier(self, text: str | tuple[str, str]) -> Identifier: ...
     def warn_admins(self, warning: str) -> None: ...

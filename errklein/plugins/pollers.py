@@ -70,17 +70,14 @@ class _Poller:
         running = self._pollers.runner.run(method, *args, pool=self._pollers.pool, **kwargs)
         if not (running.called or self._warned or self._stopped):
             self._warning = self._pollers.reactor.callLater(OVERDUE, self._warn)
-            running.addBoth(self._returned)
+            running.addBoth(self._forget_warning)
         return running
 
-    def _returned(self, result: Any) -> Any:
-        self._forget_warning()
-        return result
-
-    def _forget_warning(self) -> None:
+    def _forget_warning(self, result: Any = None) -> Any:
         if self._warning is not None:
             self._warning.cancel()
             self._warning = None
+        return result
 
     def _warn(self) -> None:
         self._warning = None
@@ -151,11 +148,10 @@ class Pollers:
         Raises ValueError if there is no such poller.
         """
         if method is None:
-            for poller in list(self._pollers):
-                self.end(poller)
-            return
-        found = self._with((method, args or (), kwargs or {}))
-        if not found:
+            found = list(self._pollers)
+        else:
+            found = self._with((method, args or (), kwargs or {}))
+        if not found and method is not None:
             raise ValueError(f"{self.owner}: no poller runs {method!r} with these arguments")
         for poller in found:
             self.end(poller)

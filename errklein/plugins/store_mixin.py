@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self
 
 from errklein.ports import Storage, Store
-
-Self = TypeVar("Self", bound="StoreMixin")
 
 
 class StoreException(Exception):
@@ -99,12 +96,10 @@ class StoreMixin(MutableMapping[str, Any]):
 
     __hash__ = object.__hash__
 
-    def __enter__(self: Self) -> Self:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close_storage()
 
     def __opened_store(self) -> Store:
