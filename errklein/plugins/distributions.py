@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from errklein.plugins.environment import applies, installed_version, requirements_of
-from errklein.plugins.packages import InstallError, PackageDirectory, RequirementConflict, conflict
+from errklein.plugins.packages import InstallError, PackageDirectory, RequirementConflict
 from errklein.plugins.requirement_files import RequirementFile, RequirementLine, UnreadableRequirements
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Requirements:
         assert line.requirement is not None
         name = line.requirement.name
         there = installed_version(name) or "another version"
-        return conflict(f"{line.name_and_versions} is required", name, there, line.place, self.packages)
+        return self.packages.conflict(f"{line.name_and_versions} is required", name, there, line.place)
 
 
 @dataclass
@@ -77,11 +77,9 @@ def examine(requirements: RequirementFile) -> Examined:
     """Look up each line of the file in the environment."""
     examined = Examined()
     for line in requirements.lines:
-        if line.requirement is None:
-            examined.unknown.append(line)
-        elif not applies(line.requirement):
+        if line.requirement is not None and not applies(line.requirement):
             continue
-        elif not line.is_plain:
+        if line.requirement is None or not line.is_plain:
             examined.unknown.append(line)
         elif (there := installed_version(line.requirement.name)) is None:
             examined.missing.append(line)
@@ -94,10 +92,8 @@ def examine(requirements: RequirementFile) -> Examined:
 
 def requirement_files(roots: Iterable[Path], plugs: Iterable[Path]) -> list[Path]:
     """The requirement files at the roots, beside the `.plug` files, and in the directories between."""
-    directories: dict[Path, None] = {}
     tops = [Path(root).absolute() for root in roots]
-    for top in tops:
-        directories[top] = None
+    directories = dict.fromkeys(tops)
     for plug in plugs:
         directories.update(dict.fromkeys(above(plug.parent, tops)))
     return [file for directory in directories if (file := directory / FILE_NAME).is_file()]

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ from errklein.plugins.requirement_files import RequirementFile, normalized
 from errklein.plugins.subprocesses import ProgramError, run
 
 _SECONDS = 600
-_PIP = [sys.executable, "-P", "-m", "pip"]
 _PIP_ON_PATHS = """\
 import runpy, sys
 first, last = sys.argv[1:3]
@@ -97,9 +97,10 @@ class PackageDirectory:
             f"Repair: remove {self.path}, then repeat the update or restart, which installs what plugins require again"
         )
 
-    def place_of(self, name: str) -> str:
-        """The place of the installed distribution of that name, for messages."""
-        return str(self.path) if self._has(name) else "errklein's environment"
+    def conflict(self, requires: str, name: str, there: str, place: object) -> str:
+        """The sentence about a requirement that conflicts with the installed version of `name`."""
+        where, remedy = (self.path, f". {self.remedy}") if self._has(name) else ("errklein's environment", "")
+        return f"{requires}, but {where} has {name} {there} ({place}){remedy}"
 
     def _has(self, name: str) -> bool:
         return any(True for _ in distributions(name=name, path=[str(self.path)]))
@@ -146,14 +147,9 @@ class PackageDirectory:
         pins = [f"errbot=={ERRBOT_VERSION}", *(f"{name}=={there}" for name, there in _installed(self.path))]
         pinned = _write(work / "constraints.txt", [*pins, *requirements.constraints])
         command = [sys.executable, "-P", "-c", _PIP_ON_PATHS, str(provided), str(self.path), *_INSTALL, "--dry-run"]
-        run(
-            [*command, "--report", str(report), "-r", str(given), "-c", str(pinned)],
-            seconds=max(deadline - time.monotonic(), 1),
-            env=_ENVIRONMENT,
-        )
-        return [
-            item for item in json.loads(report.read_text("utf-8"))["install"] if self._is_wanted(item, requirements)
-        ]
+        _run([*command, "--report", str(report), "-r", str(given), "-c", str(pinned)], deadline)
+        plan = json.loads(report.read_text("utf-8"))["install"]
+        return [item for item in plan if self._is_wanted(item, requirements)]
 
     def _is_wanted(self, item: Mapping[str, Any], requirements: RequirementFile) -> bool:
         """Whether an item of pip's plan isn't installed.
@@ -167,15 +163,14 @@ class PackageDirectory:
             return True
         if item["is_direct"]:
             url = item["download_info"]["url"]
-            raise RequirementConflict(
-                conflict(f"{name} {version} is required from {url}", name, there, requirements.path, self)
-            )
+            required = f"{name} {version} is required from {url}"
+            raise RequirementConflict(self.conflict(required, name, there, requirements.path))
         return False
 
     def _fetch(self, lines: list[str], work: Path, deadline: float) -> None:
         given = _write(work / "pinned.txt", lines)
-        command = [*_PIP, *_INSTALL, "--no-deps", "--target", str(work / "packages"), "-r", str(given)]
-        run(command, seconds=max(deadline - time.monotonic(), 1), env=_ENVIRONMENT)
+        pip = [sys.executable, "-P", "-m", "pip"]
+        _run([*pip, *_INSTALL, "--no-deps", "--target", str(work / "packages"), "-r", str(given)], deadline)
         (work / "packages").rename(self._ready)
 
     @property
@@ -206,7 +201,7 @@ class PackageDirectory:
                         f"{requires}, but errklein provides errbot {there} ({requirements.path})"
                     )
                 if installed_version(name) == there:
-                    return RequirementConflict(conflict(requires, name, there, requirements.path, self))
+                    return RequirementConflict(self.conflict(requires, name, there, requirements.path))
         return InstallError(f"{requirements.path}: {error}")
 
     def _done(self) -> dict[str, str]:
@@ -223,11 +218,8 @@ class PackageDirectory:
         _write(file.with_suffix(".new"), [json.dumps(done)]).replace(file)
 
 
-def conflict(requires: str, name: str, there: str, place: object, packages: PackageDirectory) -> str:
-    """The sentence about a requirement that conflicts with the installed version of `name`."""
-    where = packages.place_of(name)
-    remedy = "" if where == "errklein's environment" else f". {packages.remedy}"
-    return f"{requires}, but {where} has {name} {there} ({place}){remedy}"
+def _run(command: list[str], deadline: float) -> None:
+    run(command, seconds=max(deadline - time.monotonic(), 1), env=_ENVIRONMENT)
 
 
 def _installed(path: Path) -> Iterator[tuple[str, str]]:
@@ -242,11 +234,9 @@ def _installed(path: Path) -> Iterator[tuple[str, str]]:
         if not name or name in seen:
             continue
         seen.add(name)
-        try:
+        # No requirement of pip can pin an invalid version (PEP 440).
+        with suppress(InvalidVersion):
             yield name, str(Version(version))
-        except InvalidVersion:
-            # The version is invalid (PEP 440), so no requirement of pip can pin it.
-            continue
 
 
 def _pinned(requirements: RequirementFile, plan: Iterable[Mapping[str, Any]]) -> Iterator[str]:
