@@ -55,40 +55,32 @@ class Configurator:
 
     async def template(self, plugin: Plugin, instance: BotPlugin) -> Any:
         """The example of a configuration that the plugin gives; raises PluginConfigurationException."""
-        try:
-            return await self._call_in_time(plugin, instance, "get_configuration_template")
-        except PluginTimeout:
-            raise
-        except RAISED as error:
-            raise PluginConfigurationException(
-                f"{plugin.name}.get_configuration_template failed: {located_error(plugin.plug, error)}"
-            ) from error
+        return await self._ask(plugin, instance, "get_configuration_template")
 
     async def check(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
         """Have the instance say whether it could take the configuration; raises PluginConfigurationException."""
         if configuration is None or await self.template(plugin, instance) is None:
             return
         masker.learn(self, f"{plugin.name}: given", secrets_in(configuration))
-        await self._offer(plugin, instance, "check_configuration", configuration)
+        await self._ask(plugin, instance, "check_configuration", configuration)
 
     async def reconfigured(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> bool:
         """Whether the active plugin has taken the configuration as it goes."""
         # errbot has no such method, so a plugin written for it may have a command of that name.
         if CommandDeclaration.of(instance.reconfigure) or HookDeclaration.of(instance.reconfigure):
             return False
-        return await self._offer(plugin, instance, "reconfigure", configuration) is not NotImplemented
+        return await self._ask(plugin, instance, "reconfigure", configuration) is not NotImplemented
 
-    async def _offer(self, plugin: Plugin, instance: BotPlugin, method: str, configuration: Any) -> Any:
+    async def _ask(self, plugin: Plugin, instance: BotPlugin, method: str, *args: Any) -> Any:
+        """What the method returns; raises PluginConfigurationException, and PluginTimeout."""
+        called = Deferred.fromCoroutine(self._execution.call(instance, method, *args))
         try:
-            return await self._call_in_time(plugin, instance, method, configuration)
+            return await self._execution.in_time(called, f"{plugin.name}.{method}")
         except PluginTimeout:
             raise
         except RAISED as error:
-            raise PluginConfigurationException(self._refusal(plugin, error)) from error
-
-    async def _call_in_time(self, plugin: Plugin, instance: BotPlugin, method: str, *args: Any) -> Any:
-        called = Deferred.fromCoroutine(self._execution.call(instance, method, *args))
-        return await self._execution.in_time(called, f"{plugin.name}.{method}")
+            failed = f"{plugin.name}.{method} failed: {located_error(plugin.plug, error)}"
+            raise PluginConfigurationException(self._refusal(plugin, error) if args else failed) from error
 
     def _refusal(self, plugin: Plugin, error: BaseException) -> str:
         """Why the plugin doesn't take a configuration: its own words, or what went wrong in it, and where."""
