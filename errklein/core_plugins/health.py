@@ -25,7 +25,7 @@ class Health(CorePlugin):
     @botcmd
     async def status(self, msg: Message, args: str) -> str:
         """Say whether all is well."""
-        return self._rendered("status", {**self._plugins(msg), **self._load(), **_garbage()})
+        return self._rendered("status", {**self._plugins(msg), **self._load(), "gc": gc.get_count()})
 
     @botcmd
     async def status_plugins(self, msg: Message, args: str) -> str:
@@ -40,7 +40,7 @@ class Health(CorePlugin):
     @botcmd
     async def status_gc(self, msg: Message, args: str) -> str:
         """Show the state of Python's garbage collector."""
-        return self._rendered("status_gc", _garbage())
+        return self._rendered("status_gc", {"gc": gc.get_count()})
 
     @botcmd
     async def uptime(self, msg: Message, args: str) -> str:
@@ -111,10 +111,6 @@ class Health(CorePlugin):
 
     def _rendered(self, template: str, values: Mapping[str, Any]) -> str:
         return self._bot.process_template(template, dict(values), self.name)
-
-
-def _garbage() -> Mapping[str, Any]:
-    return {"gc": gc.get_count()}
 
 
 def _cell(text: str) -> str:

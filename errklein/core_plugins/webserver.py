@@ -19,13 +19,6 @@ from errklein.web import ConnectionBroken, ListenError, identify
 from errklein.web.tls import generate_certificate
 from errklein.webhooks import webhook
 
-_TEMPLATE = {
-    "HOST": "0.0.0.0",
-    "PORT": 3141,
-    "SSL": {"enabled": False, "host": "0.0.0.0", "port": 3142, "certificate": "", "key": ""},
-    "ENDPOINTS": [],
-}
-
 
 class Webserver(CorePlugin):
     """Serves the webhooks of plugins."""
@@ -36,13 +29,18 @@ class Webserver(CorePlugin):
 
     def get_configuration_template(self) -> dict[str, Any]:
         """HOST and PORT for HTTP, or SSL for HTTPS instead; ENDPOINTS opens more, as Twisted's endpoint strings."""
-        return {**_TEMPLATE, "SSL": dict(_TEMPLATE["SSL"]), "ENDPOINTS": []}  # type: ignore[call-overload]
+        return {
+            "HOST": "0.0.0.0",
+            "PORT": 3141,
+            "SSL": {"enabled": False, "host": "0.0.0.0", "port": 3142, "certificate": "", "key": ""},
+            "ENDPOINTS": [],
+        }
 
     def check_configuration(self, configuration: Any) -> None:
         """Fill in what may be left out, and refuse what is of the wrong kind."""
-        if not isinstance(configuration, dict):
-            raise ValidationException(f"it should be a dictionary, as in {_TEMPLATE!r}")
         template = self.get_configuration_template()
+        if not isinstance(configuration, dict):
+            raise ValidationException(f"it should be a dictionary, as in {template!r}")
         for name in ("SSL", "ENDPOINTS"):
             if configuration.get(name) is None:
                 configuration[name] = template[name]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -29,26 +30,23 @@ class PluginFactory(Protocol):
         """An instance of the class."""
 
 
+@dataclass(eq=False)
 class PluginExecution:
     """Runs the code of plugins, each method where it is safe, and waits for it with a timeout.
 
-    Whatever the code raises, the Deferreds fail with one of `RAISED`: asyncio's CancelledError isn't an Exception.
+    Whatever the code raises, the Deferreds fail with one of `RAISED`: asyncio's CancelledError isn't an Exception. `waits` is
+    what the code waits with, in its thread, for work on the reactor. A change waits `timeout` seconds for methods of plugins;
+    where several share them one after the other, each has `minimum` seconds at least.
     """
 
-    log = Logger()
+    reactor: Any
+    runner: Runner
+    pool: WorkerPool
+    waits: ThreadWaits
 
-    timeout = 60.0
-    """The timeout of a change for methods of plugins, in seconds."""
-
-    minimum = 5.0
-    """Seconds that each plugin has at least where several share `timeout` and are handled one after the other."""
-
-    def __init__(self, reactor: Any, runner: Runner, pool: WorkerPool, waits: ThreadWaits) -> None:
-        self.reactor = reactor
-        self.runner = runner
-        self.pool = pool
-        self.waits = waits
-        """What the code waits with, in its thread, for work on the reactor."""
+    log: ClassVar = Logger()
+    timeout: ClassVar = 60.0
+    minimum: ClassVar = 5.0
 
     def run(self, method: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Call a method of a plugin or of flows on the reactor or in a thread."""

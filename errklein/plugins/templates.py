@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from errklein.plugins.execution import PluginExecution
@@ -35,8 +36,8 @@ async def check_templates(execution: PluginExecution, plugin: Plugin) -> list[st
     """A line for each of the plugin's templates that can't be used."""
     if not _has_templates(plugin):
         return []
-    directory = plugin.plug.directory
-    return await execution.in_thread(lambda: broken_templates(directory), f"checking the templates of {plugin.name}")
+    check = partial(broken_templates, plugin.plug.directory)
+    return await execution.in_thread(check, f"checking the templates of {plugin.name}")
 
 
 def broken_templates(directory: Path) -> list[str]:
@@ -57,5 +58,4 @@ def broken_templates(directory: Path) -> list[str]:
 
 
 def _has_templates(plugin: Plugin) -> bool:
-    """Whether there is a directory of templates beside the plugin's `.plug` file."""
     return (plugin.plug.directory / "templates").is_dir()

@@ -9,7 +9,7 @@ from errklein.commands import RegisteredCommand, unmatched
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 
-CORE_PLUGINS = (
+CORE_PLUGINS = [
     "ACLs",
     "Backup",
     "ChatRoom",
@@ -22,7 +22,7 @@ CORE_PLUGINS = (
     "Utils",
     "VersionChecker",
     "Webserver",
-)
+]
 """The names that the setting CORE_PLUGINS may have."""
 
 
