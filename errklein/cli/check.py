@@ -16,8 +16,8 @@ from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
 from errklein.config import Config, configuration_warnings
 from errklein.logs import escape
-from errklein.plugins.blocked_reactor import reactor_warnings
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
+from errklein.plugins.loading import reactor_warnings
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import State
 from errklein.plugins.unknown_names import unknown_names

@@ -68,10 +68,7 @@ class ACLS(CorePlugin):
         return "\n\n".join(answers)
 
     def _meant(self, text: str, prefix: str) -> Iterator[tuple[RegisteredCommand, str, str | None]]:
-        """The commands that the text gives, each as written in a chat and with its arguments, None if they aren't known.
-
-        It is one, unless there are several patterns that are found in the text; of such a command the name will do.
-        """
+        """The commands that the text gives, by name or by pattern, each as written and with its arguments, None if unknown."""
         registry = self._bot.registry
         found = find_command(text, registry, registry.most_words)
         command = registry.get(found[0]) if found is not None else registry.find("_".join(text.split()))

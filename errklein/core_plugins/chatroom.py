@@ -65,10 +65,7 @@ class ChatRoom(CorePlugin):
 
     @on_reactor
     def callback_message(self, message: Message) -> None:
-        """Relay the message as CHATROOM_RELAY and REVERSE_CHATROOM_RELAY say.
-
-        Delayed messages are not relayed, since they may have been relayed before.
-        """
+        """Relay the message as CHATROOM_RELAY and REVERSE_CHATROOM_RELAY say, unless it is delayed."""
         if message.delayed:
             return
         config = self._bot.bot_config.networks[self._bot.backend.network]
@@ -164,10 +161,7 @@ class ChatRoom(CorePlugin):
 
 
 def _listeners(relays: Mapping[str, Iterable[str] | str], speaker: Identifier, name: str) -> Iterator[str]:
-    """The recipients to which messages of `speaker`, a person or room called `name`, are relayed.
-
-    Keys of `relays` may begin with the name of a network, as in "libera:#ops".
-    """
+    """The recipients for `speaker`, called `name`; keys of `relays` may begin with a network, as in "libera:#ops"."""
     fold = rules_of(speaker).fold
     for named, listeners in relays.items():
         if fold(named.removeprefix(f"{speaker.network}:")) == fold(name):

@@ -122,10 +122,7 @@ class Flows(CorePlugin):
 
 
 def tree(root: FlowNode, described: Callable[[FlowNode], str], depth: int = 0) -> list[str]:
-    """A line for each step that may follow, those that follow it below and further in.
-
-    A step that leads back is shown as `↺`; what follows a step that was shown above isn't repeated.
-    """
+    """A line for each step, indented below the one before it; `↺` leads back, and what was shown above isn't repeated."""
     lines: list[str] = []
     drawn = {id(root)}
     todo: list[tuple[FlowNode, int, tuple[FlowNode, ...]]]

@@ -201,10 +201,7 @@ class Plugins(ReposCommands):
 
 
 def _refused(error: PluginError, summary: str, text: str = "") -> CommandError:
-    """A CommandError with the error's text; a DetailedError if that contains the text of a plugin's exception.
-
-    With `text`, the message is the summary followed by it.
-    """
+    """A CommandError with the error's text, or the summary and `text`; a DetailedError if that repeats an exception."""
     text = f"{summary}{text}" if text else plain_lines(str(error))
     return DetailedError(text, summary) if error.repeats_exception else CommandError(text)
 

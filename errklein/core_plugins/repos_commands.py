@@ -199,10 +199,7 @@ class ReposCommands(CorePlugin):
         return SerialQueue(self._bot.reactor)
 
     def _read_index(self) -> Deferred[None]:
-        """Have the index as it is now. Those who ask while it is read wait here, and not in a thread each.
-
-        Anybody may ask, and a server that doesn't answer would cost plugins all of their threads.
-        """
+        """Read the index if it is old. Callers wait here, since threads would be used up if a server hangs."""
         return self._readings.run(lambda: self._in_thread(self._repos.check_for_index_update))
 
     async def _asked(self, work: Callable[[], T]) -> T:

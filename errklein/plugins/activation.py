@@ -16,11 +16,7 @@ from errklein.plugins.plugin import Plugin, PluginActivationException
 
 @dataclass
 class Batch:
-    """Plugins that are activated by one change.
-
-    `failed` are the names of those that could not be activated and aren't tried again. `places` are the numbers of those
-    whose place in the order of activation is known before they begin.
-    """
+    """One change: `failed` plugins aren't tried again, `places` are numbers in the order of activation known before."""
 
     places: dict[str, int] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)

@@ -58,18 +58,12 @@ class Activations:
         return list(self._under_way.values())
 
     def place(self) -> int:
-        """The number in the order of activation of the plugin that the running code activates, else the next number.
-
-        May be called from any thread.
-        """
+        """The number in the order of activation of the plugin that is being activated, else the next. For any thread."""
         activation = current.get()
         return next(self._places) if activation is None else activation.place
 
     async def activate_all(self, plugins: Sequence[Plugin]) -> dict[str, PluginError]:
-        """Activate the plugins, and those they depend on; returns the errors, by the plugins' names.
-
-        All of them together are waited for the timeout.
-        """
+        """Activate the plugins, and those they depend on, within the timeout; returns the errors by the plugins' names."""
         order = activation_order(self._plugins, (plugin.name for plugin in plugins))
         batch = Batch({name: next(self._places) for name in order})
         errors: dict[str, PluginError] = {}
@@ -126,10 +120,7 @@ class Activations:
         activation.finish(Failure(given_up(activation.plugin.name)))
 
     async def _activated(self, plugin: Plugin, batch: Batch, configuration: Callable[[], Any] | None = None) -> None:
-        """Start the activation, unless the plugin is active or being activated, and wait for it.
-
-        Raises PluginActivationException if it can't be activated, and if it waits for the caller's own activation.
-        """
+        """Wait until the plugin is active; raises PluginActivationException, also if it waits for the caller's activation."""
         activation = self._under_way.get(plugin.name)
         if activation is None:
             if plugin.active:
@@ -187,8 +178,7 @@ class Activations:
             raise
 
     async def activate_dependencies(self, plugin: Plugin) -> None:
-        """Activate the plugins that this one depends on; raises PluginActivationException, and PluginTimeout if one of
-        them takes longer than the timeout."""
+        """Activate what this plugin depends on; raises PluginActivationException, and PluginTimeout for slow ones."""
         self._check_circle(plugin)
         batch = Batch()
         for name in plugin.plug.depends_on:

@@ -58,10 +58,7 @@ class BotFlow:
 
 
 def build_flows(flows: BotFlow) -> list[FlowRoot]:
-    """The flows of the methods that are marked with `@botflow`, in alphabetical order of their names.
-
-    Raises ValueError that names the method if one can't be built.
-    """
+    """The flows of the methods marked with `@botflow`, by name; raises ValueError that names the method that fails."""
     roots = []
     for name in sorted(dir(type(flows))):
         if getattr(inspect.getattr_static(flows, name), "_err_flow", False):

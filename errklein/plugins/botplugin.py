@@ -336,10 +336,7 @@ class BotPlugin(StoreMixin):
 
 
 def handlers(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The methods that the plugin adds to BotPlugin, with their names, in alphabetical order.
-
-    Inherited ones count, and those that were assigned to the instance. Properties aren't evaluated.
-    """
+    """The methods that the plugin, or its instance, adds to BotPlugin, with their names, in alphabetical order."""
     static: dict[str, Any] = {}
     for cls in reversed(type(plugin).__mro__):
         if cls not in BotPlugin.__mro__:

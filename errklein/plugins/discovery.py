@@ -47,10 +47,7 @@ def load_plug_files(roots: Iterable[str | Path], problems: list[str] | None = No
 
 @dataclass
 class Discovery:
-    """What a search found: the files, in order, and the places that could not be searched, each with a line that says why.
-
-    Iterates over the files.
-    """
+    """The files that a search found, in order, and the places that could not be searched, each with the reason."""
 
     suffix: str
     files: list[Path] = field(default_factory=list)
@@ -112,10 +109,7 @@ class Discovery:
 
 
 def entry_point_roots(groups: Iterable[str] = ENTRY_POINT_GROUPS) -> list[Path]:
-    """Where installed distributions keep the plugins that they offer: roots for `find_plug_files`, sorted.
-
-    They offer them in the entry point groups `errbot.plugins` and `errklein.plugins`, and other things in others.
-    """
+    """The directories and files of plugins in installed distributions, sorted: roots for `find_plug_files`."""
     roots: set[Path] = set()
     for entry_point in _installed(tuple(groups), _state_of_path()):
         roots.update(_places(entry_point))

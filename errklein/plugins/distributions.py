@@ -62,11 +62,7 @@ class Requirements:
 
 @dataclass
 class Examined:
-    """The lines of a requirement file that aren't fulfilled.
-
-    `missing`: not installed, or without a requirement of an extra. `conflicts`: installed in another version. `unknown`: URLs
-    and paths, for which that can't be looked up.
-    """
+    """Lines that aren't fulfilled: not installed, in another version, or, of URLs and paths, unknown."""
 
     missing: list[RequirementLine] = field(default_factory=list)
     conflicts: list[RequirementLine] = field(default_factory=list)

@@ -40,10 +40,7 @@ def applies(requirement: Requirement, extras: Iterable[str] = ()) -> bool:
 
 
 def requirements_of(name: str, extras: Iterable[str] = ()) -> Iterator[Requirement]:
-    """The requirements of an installed distribution in this environment, including those of the extras.
-
-    Invalid lines are ignored; old distributions have some, such as `pytz (>dev)`.
-    """
+    """The requirements of an installed distribution here, with those of the extras; invalid lines are ignored."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     extras = tuple(extras)

@@ -78,10 +78,7 @@ class PluginExecution:
             raise
 
     async def in_time(self, awaited: Deferred[T], method: str, seconds: float | None = None, then: str = "") -> T:
-        """The result of the method, which is named as in "Hello.activate".
-
-        Raises PluginTimeout, with `then` in its text, after so many seconds, by default `timeout`.
-        """
+        """The result of a method such as "Hello.activate"; raises PluginTimeout, with `then`, after `seconds` or `timeout`."""
         seconds = self.timeout if seconds is None else seconds
         try:
             return await self.within(seconds, awaited, f"{method} failed")

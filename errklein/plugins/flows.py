@@ -21,10 +21,7 @@ _LOADING = "loading flows"
 
 
 class FlowFiles:
-    """Keeps `flows`, the BotFlows that could be loaded by their names, active or not.
-
-    Their code is imported, instantiated and activated in a thread. What can't be done to one raises PluginError.
-    """
+    """Keeps `flows`, the loaded BotFlows by name, active or not. Their code runs in a thread."""
 
     log = Logger()
 
@@ -68,10 +65,7 @@ class FlowFiles:
             raise PluginError(f"The flows {name} could not be activated: {masker(str(error))}") from error
 
     async def deactivate(self, name: str, within: float | None = None) -> None:
-        """Deactivate the flows, and end those that are running.
-
-        Raises PluginTimeout if `deactivate` doesn't return within `within` seconds; the flows are inactive then, too.
-        """
+        """Deactivate the flows and end those that are running, also if it raises PluginTimeout after `within` seconds."""
         flows = self._named(name)
         if not flows.is_activated:
             raise PluginError(f"{name} is already deactivated.")

@@ -161,18 +161,12 @@ def know_neighbours(directories: Iterable[Path]) -> None:
 def provide(
     packages: Mapping[str, str], loaded: Callable[[str, ModuleType], None], unloaded: Callable[[str, ModuleType], None]
 ) -> None:
-    """Let the packages of these names, in plugins, be those of other names.
-
-    `loaded` and `unloaded` are called with the name of a plugin's module and the module.
-    """
+    """Give plugins other packages for these names; `loaded` and `unloaded` get a plugin module's name and the module."""
     _finder.provided, _finder.loaded, _finder.unloaded = packages, loaded, unloaded
 
 
 def share_with_tests() -> None:
-    """From now on, what code that is no plugin's has imported from beside a plugin is what the plugin imports, too.
-
-    Such a module isn't read again when the plugin is reloaded. Ends when `unshare` was called as often.
-    """
+    """Let plugins import modules that tests have imported from beside them, never reloaded; nests with `unshare`."""
     _finder.shares += 1
 
 

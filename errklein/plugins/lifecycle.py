@@ -68,10 +68,7 @@ class Lifecycle:
 
     @property
     def order(self) -> list[str]:
-        """The names of active plugins, in the order of their places.
-
-        Those that another plugin's code has activated, by their own method, come last.
-        """
+        """The names of active plugins in the order of their places, then those that other plugins have activated."""
         active = [name for name, plugin in self._plugins.items() if plugin.active]
         return sorted(active, key=lambda name: self._order.get(name, inf))
 
@@ -104,10 +101,7 @@ class Lifecycle:
         return problems + await check_templates(self._execution, plugin)
 
     def give_up(self, plugin: Plugin) -> bool:
-        """Make the plugin inactive if it is late in its `activate`, or before that; returns whether it is so.
-
-        When the method that runs has returned, `deactivate` is called, so that nothing is left behind.
-        """
+        """Make the plugin inactive if it is late in its `activate`, which is deactivated when it returns; returns whether it is."""
         activation = self.activations.of(plugin)
         if activation is None or not activation.late or activation.step == "callback_connect":
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -11,22 +11,20 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from errklein.commands import CommandDeclaration
 from errklein.config import Config
-from errklein.plugins.blocked_reactor import reactor_warnings
-from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 from errklein.plugins.discovery import entry_point_roots, find_plug_files
 from errklein.plugins.distributions import FILE_NAME, Requirements, above, requirement_files
 from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
 from errklein.plugins.imports import know_neighbours, load_module, package_of, plugin_class, unload
 from errklein.plugins.load_errors import PluginLoadError
+from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import RequirementConflict
 from errklein.plugins.plug_file import PlugError, PlugFile
-from errklein.plugins.plugin import (
-    IncompatiblePluginException,
-    Plugin,
-    PluginActivationException,
-)
-from errklein.running import Deadline, TimedOut
+from errklein.plugins.plugin import IncompatiblePluginException, Plugin, PluginActivationException
+from errklein.running import Deadline, TimedOut, explain_placement
+from errklein.webhooks import HookDeclaration
 
 T = TypeVar("T")
 
@@ -34,10 +32,7 @@ CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
 
 class Loader:
-    """Keeps `plugins`, all that were found by their names. Their code is imported and instantiated in a thread.
-
-    `unusable` is what was found and can't be a plugin, with the reason.
-    """
+    """Loads plugins, in threads: `plugins` by name, and `unusable` files with the reasons."""
 
     log = Logger()
 
@@ -56,10 +51,7 @@ class Loader:
         self.requirements = requirements
 
     async def load_all(self, roots: Iterable[Path]) -> dict[Path, str]:
-        """Load the core plugins, those below `roots`, and those of installed distributions.
-
-        Returns what went wrong, by the file or directory that it is about.
-        """
+        """Load the core plugins, those below `roots` and installed ones; returns what went wrong, by file or directory."""
         installed = await self._in_thread(entry_point_roots)
         self.roots = [CORE_PLUGINS, *roots, *installed]
         problems = await self.load(self.roots)
@@ -90,14 +82,13 @@ class Loader:
         for path in found:
             self.unusable.pop(path, None)
             try:
-                warning = await self._find(path, deadline, _conflicts_above(path, conflicts))
-            except PlugError as error:
-                problems[path] = self.unusable[path] = str(error)
+                problem = await self._find(path, deadline, _conflicts_above(path, conflicts))
             except Exception as error:
-                problems[path] = str(error)
-            else:
-                if warning:
-                    problems[path] = warning
+                problem = str(error)
+                if isinstance(error, PlugError):
+                    self.unusable[path] = problem
+            if problem:
+                problems[path] = problem
             self._note_missing(path, missing)
         self.unusable.update(found.unreadable)
         return problems
@@ -115,17 +106,14 @@ class Loader:
         except PlugError as error:
             raise PluginActivationException(str(error)) from error
         if plug.name != plugin.name:
-            raise PluginActivationException(
-                f"{plug.path}: the plugin is called {plug.name} now; restart the bot to rename {plugin.name}"
-            )
-        refusal = plug.refusal()
-        if refusal is not None:
+            renamed = f"{plug.path}: the plugin is called {plug.name} now; restart the bot to rename {plugin.name}"
+            raise PluginActivationException(renamed)
+        if refusal := plug.refusal():
             raise IncompatiblePluginException(f"{plug.name} can't be used: {refusal} ({plug.path})")
         files = [directory / FILE_NAME for directory in above(plug.directory, self._searched)]
+        settle = self.requirements.settle
         try:
-            problems = [
-                await self._in_thread(partial(self.requirements.settle, file)) for file in files if file.is_file()
-            ]
+            problems = [await self._in_thread(partial(settle, file)) for file in files if file.is_file()]
         except RequirementConflict as error:
             raise PluginActivationException(_refused(plug.name, str(error))) from error
         await self._load(plugin, plug, Deadline(self._execution.reactor, self._execution.timeout), fresh=True)
@@ -148,22 +136,19 @@ class Loader:
         chosen = self._config.CORE_PLUGINS
         # A plugin of somebody else's that says so is chosen as the bot's own are, as on errbot.
         is_core = path.parent == CORE_PLUGINS or plug.core
-        if is_core and chosen is not None and plug.name not in chosen:
-            return ""
-        if plug.backend:
-            # Found beside plugins of the same distribution, and none of them.
+        # A backend is found beside plugins of the same distribution.
+        if plug.backend or (is_core and chosen is not None and plug.name not in chosen):
             return ""
         known = self.plugins.get(plug.name)
         if known is not None:
             again = self._found_again(known, path)
             return f"{known.name}: {conflict}" if conflict and not again else again
         plugin = self.plugins[plug.name] = Plugin(plug)
-        refusal = plug.refusal()
-        if refusal is not None:
+        if refusal := plug.refusal():
             plugin.problem = f"{plug.name} can't be used: {refusal} ({path})"
-            return plugin.problem
-        if conflict:
+        elif conflict:
             plugin.problem = _refused(plug.name, conflict)
+        if plugin.problem:
             return plugin.problem
         return await self._load(plugin, plug, deadline, fresh=False)
 
@@ -171,11 +156,8 @@ class Loader:
         """Of the plugin in the file, note that what it needs could not be installed."""
         plugin = next((plugin for plugin in self.plugins.values() if plugin.plug.path == path), None)
         if plugin is not None:
-            plugin.notes += [
-                problem
-                for directory, problem in missing.items()
-                if path.is_relative_to(directory) and problem not in plugin.notes
-            ]
+            its = [problem for directory, problem in missing.items() if path.is_relative_to(directory)]
+            plugin.notes += [problem for problem in its if problem not in plugin.notes]
 
     def _found_again(self, known: Plugin, path: Path) -> str:
         if known.plug.path == path:
@@ -185,10 +167,7 @@ class Loader:
         return f"{path}: there is already a plugin named {known.name}, in {known.plug.path}"
 
     async def _load(self, plugin: Plugin, plug: PlugFile, deadline: Deadline, fresh: bool) -> str:
-        """Create an instance of the plugin's class; returns a warning, "" if there is none.
-
-        Raises PluginActivationException if that fails, or the plugin's code has not returned at the deadline.
-        """
+        """Create the instance; returns a warning or "". Raises PluginActivationException, also after the deadline."""
         within = deadline.left
         made = self._in_thread(partial(self._instantiate, plug, fresh), f"loading {plug.name}")
         try:
@@ -234,3 +213,16 @@ def _conflicts_above(path: Path, conflicts: Mapping[Path, str]) -> str:
 
 def _refused(name: str, conflict: str) -> str:
     return f"{name} is not loaded: {conflict}"
+
+
+def reactor_warnings(plugin: BotPlugin) -> Iterator[str]:
+    """A warning for each such command, filter, webhook and callback of the plugin, with the line numbers of both names."""
+    for name, handler in handlers_once_active(plugin):
+        declared = CommandDeclaration.of(handler) or HookDeclaration.of(handler)
+        if declared or getattr(handler, "_err_command_filter", False) or hasattr(BotPlugin, name):
+            decided = explain_placement(handler)
+            if decided.blocks:
+                yield (
+                    f"{plugin_name(plugin)}.{name} runs on the reactor, since it {decided.reason}, and would block it: it uses "
+                    f"{decided.blocks}. Mark it with threaded=True, or call what blocks with deferToThread"
+                )

@@ -95,10 +95,7 @@ class PluginManager(StoreMixin):
         return [instance for name in names if (instance := instances.get(name)) is not None]
 
     def callbacks(self, name: str) -> list[tuple[str, Callable[..., Any]]]:
-        """The methods of active plugins that have a callback of that name of their own, with the plugins' names.
-
-        Tests replace one of an instance by a mock.
-        """
+        """The methods that override the callback, or replace it in a test, with the names of their plugins, which are active."""
         order = tuple(self._config.PLUGINS_CALLBACK_ORDER)
         if order != self._callback_order:
             self._callback_order = order
@@ -165,10 +162,7 @@ class PluginManager(StoreMixin):
 
     @change
     async def load(self, roots: Iterable[Path]) -> list[str]:
-        """Load all plugins and flows below `roots`, and the core plugins, and activate none.
-
-        Fires with what went wrong, and with what can be foreseen to go wrong when they are activated.
-        """
+        """Load all plugins and flows, and activate none; fires with what went wrong, or will when they are activated."""
         problems = await self._load_all(roots, ())
         for plugin in self.found:
             problems += await self._lifecycle.check(plugin)
@@ -186,10 +180,7 @@ class PluginManager(StoreMixin):
 
     @change
     async def add(self, roots: Iterable[Path]) -> dict[Path, str]:
-        """Load the plugins below `roots` that aren't there yet, and activate none.
-
-        Fires with what went wrong, by the file or directory that it is about.
-        """
+        """Load the plugins below `roots` that aren't there yet, inactive; fires with what went wrong, by file or directory."""
         roots = list(roots)
         return await self._loader.load(roots) | await self._flow_files.load(roots)
 

@@ -17,10 +17,7 @@ class Named(Protocol):
 
 
 def plugin_name(plugin: Named) -> str:
-    """The name of the plugin. A command called `name`, which hides the property, is ignored.
-
-    As on errbot, a plugin may override `name` with a string.
-    """
+    """The plugin's name: `name`, which it may override with a string, unless a command called `name` hides it."""
     name: object = plugin.name
     return name if isinstance(name, str) else plugin._name
 
@@ -30,9 +27,7 @@ def slug(name: str) -> str:
 
     Two names never share one, since it can be read back. It begins with a letter or such a `_<hex>_`, and is no keyword.
     """
-    written = "".join(
-        character if character.isascii() and character.isalnum() else _escaped(character) for character in name
-    )
+    written = "".join(one if one.isascii() and one.isalnum() else _escaped(one) for one in name)
     if written[:1].isdigit() or keyword.iskeyword(written):
         return _escaped(written[0]) + written[1:]
     return written

@@ -110,10 +110,7 @@ class PackageDirectory:
         return self._done().get(str(requirements.path)) == _digest(requirements)
 
     def install(self, requirements: RequirementFile) -> None:
-        """Install the missing requirements; raises InstallError.
-
-        Raises RequirementConflict if they need another version of something that is installed.
-        """
+        """Install the missing requirements; raises InstallError, or RequirementConflict for installed versions that must change."""
         with _lock:
             try:
                 self._install(requirements)
@@ -152,10 +149,7 @@ class PackageDirectory:
         return [item for item in plan if self._is_wanted(item, requirements)]
 
     def _is_wanted(self, item: Mapping[str, Any], requirements: RequirementFile) -> bool:
-        """Whether an item of pip's plan isn't installed.
-
-        Raises RequirementConflict if the item is a URL for a distribution that is.
-        """
+        """Whether an item of pip's plan isn't installed; raises RequirementConflict for the URL of a distribution that is."""
         name, version = item["metadata"]["name"], item["metadata"]["version"]
         is_errbot = normalized(name) == "errbot"
         there = ERRBOT_VERSION if is_errbot else installed_version(name)

@@ -189,10 +189,7 @@ def _is_plugin(plug: PlugFile) -> bool:
 
 
 def parse_errbot_version(text: str) -> tuple[int, int, int, int]:
-    """A tuple that sorts as versions do: alpha < beta < rc1 < rc2 < final.
-
-    Raises ValueError unless `text` is "x.y.z", "x.y.z-alpha", "x.y.z-beta" or "x.y.z-rcN".
-    """
+    """A tuple that sorts alpha < beta < rc1 < rc2 < final; raises ValueError unless `text` is "x.y.z" or "x.y.z-rc1"."""
     match = _ERRBOT.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no version of errbot")
@@ -231,10 +228,7 @@ def python_refusal(required: str | None, running: tuple[int, int, int] | None = 
 
 
 def errbot_refusal(oldest: str | None, newest: str | None) -> str | None:
-    """Why a plugin with this `[Errbot] Min` and `Max`, both inclusive, can't run; None if it can.
-
-    What counts is the errbot that errklein stands for, not errklein's own version.
-    """
+    """Why a plugin with this `[Errbot] Min` and `Max`, both inclusive, can't run; None if it can."""
     here = parse_errbot_version(ERRBOT_VERSION)
     if oldest is not None and here < parse_errbot_version(oldest):
         return f"it needs errbot {oldest} or newer, and errklein stands for {ERRBOT_VERSION}"

@@ -143,10 +143,7 @@ class Pollers:
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Stop the poller that was started with the same method and arguments; without a method, all of them.
-
-        Raises ValueError if there is no such poller.
-        """
+        """Stop the poller with this method and these arguments, else ValueError; without a method, stop all of them."""
         if method is None:
             found = list(self._pollers)
         else:

@@ -19,11 +19,7 @@ _part_of: ContextVar[object] = ContextVar("errklein.change", default=None)
 
 
 class Changes:
-    """Makes changes one after the other.
-
-    What a change itself asks for, as a plugin does whose `activate` activates another one, is done at once: its turn would
-    come after the end of the change, which waits for it.
-    """
+    """Makes changes one after the other; what a change itself asks for is done at once, since it waits for that."""
 
     def __init__(self, reactor: Any) -> None:
         self._turns = SerialQueue(reactor)

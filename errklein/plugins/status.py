@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from errklein.plugins.botplugin import BotPlugin
@@ -14,26 +15,24 @@ _LONG = 60.0
 """Seconds after which a handler that still runs is shown."""
 
 
+@dataclass(frozen=True)
 class PluginStatus:
     """The states of plugins; `is_blacklisted` and `configuration` return what is stored for a plugin's name."""
 
-    def __init__(
-        self, execution: PluginExecution, is_blacklisted: Callable[[str], bool], configuration: Callable[[str], Any]
-    ) -> None:
-        self._execution = execution
-        self._is_blacklisted = is_blacklisted
-        self._configuration = configuration
+    execution: PluginExecution
+    is_blacklisted: Callable[[str], bool]
+    configuration: Callable[[str], Any]
 
     def state(self, plugin: Plugin) -> State:
         """The plugin's state."""
-        if not plugin.active and self._is_blacklisted(plugin.name):
+        if not plugin.active and self.is_blacklisted(plugin.name):
             return State.BLACKLISTED
         return self._state_if_not_blacklisted(plugin)
 
     def letters(self, plugin: Plugin) -> str:
         """The letter of the plugin's state; if it is blacklisted, after the letter for that."""
         letter = self._state_if_not_blacklisted(plugin).value
-        return f"{State.BLACKLISTED.value},{letter}" if self._is_blacklisted(plugin.name) else letter
+        return f"{State.BLACKLISTED.value},{letter}" if self.is_blacklisted(plugin.name) else letter
 
     def _state_if_not_blacklisted(self, plugin: Plugin) -> State:
         if plugin.active:
@@ -44,14 +43,11 @@ class PluginStatus:
         return State.BROKEN if plugin.problem else State.INACTIVE
 
     def remark(self, plugin: Plugin, *, details: bool = True) -> str:
-        """All that is wrong with the plugin, and where, in one line; "" if nothing is.
-
-        Without `details`, which aren't for everybody, only that something is wrong.
-        """
-        now = self._execution.reactor.seconds()
+        """All problems of the plugin, in one line; "" if there are none. Without `details`, only that there are some."""
+        now = self.execution.reactor.seconds()
         running = [
             f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"
-            for going in self._execution.runner.running_methods()
+            for going in self.execution.runner.running_methods()
             if isinstance(going.subject, BotPlugin)
             and plugin_name(going.subject) == plugin.name
             and now - going.since >= _LONG
@@ -64,9 +60,8 @@ class PluginStatus:
 
     def _wants_configuration(self, instance: BotPlugin) -> bool:
         try:
-            return (
-                instance.get_configuration_template() is not None and self._configuration(plugin_name(instance)) is None
-            )
+            configurable = instance.get_configuration_template() is not None
+            return configurable and self.configuration(plugin_name(instance)) is None
         except Exception:
             # It is reported when somebody configures or activates the plugin.
             return False

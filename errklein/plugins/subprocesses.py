@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT
 
 from errklein.text.masking import masker
 
@@ -28,21 +29,11 @@ class ProgramError(Exception):
 def run(
     command: Sequence[str], *, seconds: float, env: Mapping[str, str] | None = None, directory: Path | None = None
 ) -> str:
-    """What the program says, errors included, when it has come to its end; raises ProgramError.
-
-    There is no shell, and nobody answers the program's questions. When the time is over it is killed, with all that it
-    has started.
-    """
-    name = Path(command[0]).name
+    """The program's output, errors included; raises ProgramError. After the time, it and what it started are killed."""
+    name, environment = Path(command[0]).name, {**os.environ, **(env or {})}
     try:
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            env={**os.environ, **(env or {})},
-            start_new_session=True,
+            command, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, cwd=directory, env=environment, start_new_session=True
         )
     except OSError as error:
         raise ProgramError(f"{name} can't be run: {error.strerror}") from error

@@ -29,10 +29,7 @@ CORE_PLUGINS = [
 def unknown_names(
     config: Config, plugins: Iterable[tuple[str, BotPlugin | None]], registered: Iterable[RegisteredCommand] = ()
 ) -> list[str]:
-    """A sentence for each name in the settings of all networks that means nothing.
-
-    `plugins` are those that were found, by name, active or not; `registered` the commands that can be given now.
-    """
+    """A warning for each unknown name in settings, given all plugins found, active or not, and the active commands."""
     found = list(plugins)
     commands = {(command.owner, command.name) for command in registered}
     for name, instance in found:

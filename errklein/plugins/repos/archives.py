@@ -28,10 +28,7 @@ _UNREADABLE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, Overflo
 
 
 def unpack(archive: IO[bytes], target: Path) -> None:
-    """Put what is in the archive's only directory into `target`, which is made; raises RepoException.
-
-    What was written until then stays: whoever calls removes it.
-    """
+    """Put what is in the archive's only directory into `target`, a new one. RepoException leaves what was written."""
     target.mkdir(parents=True)
     try:
         # What unpacks to more than it may is noticed as it is read, whatever the headers say.
