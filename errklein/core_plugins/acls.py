@@ -53,14 +53,9 @@ class ACLS(CorePlugin):
         config = networks.get(who.network) or networks[self._bot.backend.network]
         text = text.removeprefix(config.BOT_PREFIX).strip()
         caller = Caller.from_identifier(who, who.aclattr, room, config.BOT_ADMINS)
+        disclosed = not config.HIDE_RESTRICTED_ACCESS
         answers = [
-            explain_access(
-                caller,
-                given,
-                check_access(command, args, caller, config),
-                disclosed=not config.HIDE_RESTRICTED_ACCESS,
-                show=code,
-            )
+            explain_access(caller, given, check_access(command, args, caller, config), disclosed=disclosed, show=code)
             for command, given, args in self._meant(text, config.BOT_PREFIX)
         ]
         if not answers:

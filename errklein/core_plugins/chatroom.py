@@ -90,8 +90,8 @@ class ChatRoom(CorePlugin):
         """Enter a room; most networks create it if need be."""
         name, password = (*args, None)[:2]
         assert name is not None
-        config = self._bot.bot_config.networks[self._bot.backend.network]
         room = self.query_room(name)
+        config = self._bot.bot_config.networks[self._bot.backend.network]
         room.join(username=config.CHATROOM_FN, password=password)
         if _is_joined(room) is False:
             return f"Asked to be let into the room {code(name)}."

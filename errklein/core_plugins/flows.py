@@ -67,9 +67,8 @@ class Flows(CorePlugin):
             here = f" ({', '.join(people)})" if people else ""
             return f"{'Start' if node is root else node}{here} {self._first_line(node)}".rstrip()
 
-        return _drawing(
-            f"Flow [{root.name}] {_summary(root)}", ["↪ " + described(root), *tree(root, described, depth=1)]
-        )
+        steps = ["↪ " + described(root), *tree(root, described, depth=1)]
+        return _drawing(f"Flow [{root.name}] {_summary(root)}", steps)
 
     @botcmd(syntax="[name]")
     def flows_stop(self, msg: Message, args: str) -> str:
@@ -91,9 +90,8 @@ class Flows(CorePlugin):
         user, _, name = args.strip().rpartition(" ")
         if not user.strip() or not name:
             missing = "flow_name" if name else "user, flow_name"
-            raise CommandError(
-                f"I couldn't parse the arguments; the following arguments are required: {missing}\n{_KILL_USAGE}"
-            )
+            required = f"the following arguments are required: {missing}"
+            raise CommandError(f"I couldn't parse the arguments; {required}\n{_KILL_USAGE}")
         try:
             requestor = self.build_identifier(user.strip())
         except ValueError as error:
@@ -125,8 +123,9 @@ def tree(root: FlowNode, described: Callable[[FlowNode], str], depth: int = 0) -
     """A line for each step, indented below the one before it; `↺` leads back, and what was shown above isn't repeated."""
     lines: list[str] = []
     drawn = {id(root)}
-    todo: list[tuple[FlowNode, int, tuple[FlowNode, ...]]]
-    todo = [(child, depth, (root,)) for _, child in reversed(root.children)]
+    todo: list[tuple[FlowNode, int, tuple[FlowNode, ...]]] = [
+        (child, depth, (root,)) for _, child in reversed(root.children)
+    ]
     while todo:
         node, level, path = todo.pop()
         back = any(node is earlier for earlier in path)

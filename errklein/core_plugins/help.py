@@ -89,9 +89,7 @@ class Help(CorePlugin):
     def _of_plugin(self, name: str, commands: Sequence[RegisteredCommand]) -> str:
         its = [command for command in commands if command.owner == name]
         # Plugins that others have made at run time are known by their commands only.
-        instances: list[object] = [
-            plugin for plugin in self._bot.plugin_manager.active() if plugin_name(plugin) == name
-        ]
+        instances: list[object] = [one for one in self._bot.plugin_manager.active() if plugin_name(one) == name]
         instances += [command.handler.__self__ for command in its if inspect.ismethod(command.handler)]
         described = ""
         if instances:
@@ -123,8 +121,7 @@ class Help(CorePlugin):
         return prefix + (declared.shown or declared.pattern.pattern)
 
     def _line(self, command: RegisteredCommand, between: str = " - ") -> str:
-        first = self._documented(command).partition("\n")[0]
-        described = first or _UNDOCUMENTED
+        described = self._documented(command).partition("\n")[0] or _UNDOCUMENTED
         if len(described) > _LONGEST:
             described = described[: _LONGEST - 3] + "..."
         return "- " + plain(f"{self._written(command)}{between}{described}")

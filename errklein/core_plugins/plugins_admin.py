@@ -220,12 +220,9 @@ def _literal(text: str) -> Any:
         raise ValueError("it is nested too deep") from error
     except ValueError as error:
         # Python's own words are about its syntax tree.
-        reason = (
-            str(error)
-            if "digits" in str(error)
-            else "expected a Python literal such as {'TOKEN': 'abc', 'ROOMS': ['#a']}"
-        )
-        raise ValueError(reason) from error
+        if "digits" in str(error):
+            raise
+        raise ValueError("expected a Python literal such as {'TOKEN': 'abc', 'ROOMS': ['#a']}") from error
     return value
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,9 +57,8 @@ class ReposCommands(CorePlugin):
         by_name: dict[str, list[RepoEntry]] = {}
         for entry in found:
             by_name.setdefault(entry.entry_name, []).append(entry)
-        rows = [
-            ("I" if name in installed else "", name, _described(by_name[name])) for name in islice(by_name, _MOST_FOUND)
-        ]
+        names = list(by_name)[:_MOST_FOUND]
+        rows = [("I" if name in installed else "", name, _described(by_name[name])) for name in names]
         parameters = {
             "repos": rows,
             "nothing": f"Nothing is found for {code(args.strip())}.",
@@ -74,9 +72,8 @@ class ReposCommands(CorePlugin):
         """Install a repository: its name in the index, or the URL of a git repository or of a .tar.gz archive."""
         repo = args.strip()
         if not repo:
-            raise CommandError(
-                f"Please specify a repository that `{self._bot.prefix}repos search` finds, or the URL of one."
-            )
+            search = f"`{self._bot.prefix}repos search`"
+            raise CommandError(f"Please specify a repository that {search} finds, or the URL of one.")
         yield "Installing it…"
         path = Path(await self._asked(partial(self._repos.install_repo, repo)))
         name = self._repos.name_of(path)

@@ -48,11 +48,9 @@ class Utils(CorePlugin):
     async def history(self, msg: Message, args: str) -> str:
         """Show your last commands in this room or in private; the prefix and a number repeat one of them."""
         entries = self._bot.dispatch.histories[self._bot.backend.network].entries(Sender.of(msg))
-        lines = [
-            plain(f"{len(entries) - place}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}")
-            for place, (command, given) in enumerate(entries)
-        ]
-        return "  \n".join(lines)
+        numbered = zip(range(len(entries), 0, -1), entries, strict=True)
+        lines = (f"{n}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}" for n, (command, given) in numbered)
+        return "  \n".join(map(plain, lines))
 
     @botcmd(admin_only=True)
     def log_tail(self, msg: Message, args: str) -> str:

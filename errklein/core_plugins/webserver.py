@@ -174,9 +174,8 @@ class Webserver(CorePlugin):
         try:
             generate_certificate(names, key, certificate)
         except ValueError as error:
-            raise CommandError(
-                f"No certificate can be made for {plain(', '.join(names))}: {plain(str(error))}"
-            ) from error
+            reason = f"No certificate can be made for {plain(', '.join(names))}: {plain(str(error))}"
+            raise CommandError(reason) from error
         yield f"Certificate successfully generated and saved in {data}."
         yield "To enable SSL with this certificate, the following config is recommended:"
         ssl = {

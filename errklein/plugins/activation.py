@@ -25,9 +25,8 @@ class Batch:
 class Activation:
     """One activation of a plugin's instance, from its start until its last method has returned.
 
-    `step` is the method that was called last, `waits_for` the plugins whose activation it waits for. `late` means that
-    its time is over and nobody waits for it, `given_up` that its plugin is to be inactive when it ends, and `ended` that the instance
-    was deactivated meanwhile.
+    `step` is the method that was called last, `waits_for` names plugins. `late` means that nobody waits for it any more,
+    `given_up` that its plugin is to be inactive when it ends, and `ended` that the instance was deactivated meanwhile.
     """
 
     def __init__(

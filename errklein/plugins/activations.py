@@ -21,14 +21,11 @@ from errklein.running import TimedOut, result_within
 
 
 class Activations:
-    """The activations that are under way.
+    """The activations that are under way: those of one change at the same time, each after those that it depends on.
 
-    Plugins that are activated by one change are activated at the same time, each after those that it depends on. All
-    together are waited for the timeout. After that an activation continues in the background.
-
-    `begin` activates an instance that is configured. `tell_admins` is called with the error of an activation in the background,
-    and a summary for others. `hanging` are instances with a method that hasn't returned, although the instance is to be inactive,
-    by that method.
+    All together are waited for the timeout; then they continue in the background. `begin` activates a configured instance,
+    `tell_admins` gets the error of an activation in the background, and a summary for others. `hanging` has the methods that
+    haven't returned of instances that are to be inactive.
     """
 
     def __init__(
@@ -159,9 +156,8 @@ class Activations:
             raise KnownProblem(plugin.problem or f"{plugin.name} could not be loaded")
         try:
             if instance in self.hanging:
-                raise PluginActivationException(
-                    f"{plugin.name}.{self.hanging[instance]} has not returned yet; reload {plugin.name} to activate it."
-                )
+                hanging = f"{plugin.name}.{self.hanging[instance]}"
+                raise PluginActivationException(f"{hanging} has not returned yet; reload {plugin.name} to activate it.")
             self._check_circle(plugin)
             for name in plugin.plug.depends_on:
                 await self._activate_dependency(plugin, name, activation.batch)
@@ -191,9 +187,8 @@ class Activations:
         try:
             await self._activated(self._plugins[name], batch)
         except PluginError as error:
-            raise PluginActivationException(
-                f"{plugin.name} depends on {name}, which can't be activated: {error}"
-            ) from error
+            problem = f"{plugin.name} depends on {name}, which can't be activated: {error}"
+            raise PluginActivationException(problem) from error
 
     def _has_ended(self, result: Any, activation: Activation) -> None:
         name = activation.plugin.name

@@ -222,9 +222,7 @@ class BotPlugin(StoreMixin):
         if to is None:
             raise ValueError("send_card() needs to know where to: `to` or `in_reply_to`")
         if not isinstance(to, Identifier):
-            raise ValueError(
-                f"send_card() needs an identifier, as build_identifier() makes of text, not {type(to).__name__}"
-            )
+            raise ValueError(f"send_card() needs what build_identifier() makes of text, not {type(to).__name__}")
         card = Card(body, frm, to, in_reply_to, summary, title, link, image, thumbnail, color, fields)
         return self._bot.send_card(card)
 

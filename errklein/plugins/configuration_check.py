@@ -18,19 +18,16 @@ def recurse_check_structure(sample: Any, to_check: Any, where: str = "the config
     if sample is None:
         return
     if type(sample) is not type(to_check):
-        raise ValidationException(
-            f"{where} should be {type(sample).__name__}, as in {sample!r}, but is {type(to_check).__name__}"
-        )
+        expected, given = type(sample).__name__, type(to_check).__name__
+        raise ValidationException(f"{where} should be {expected}, as in {sample!r}, but is {given}")
     if isinstance(sample, (list, tuple)):
         for index, item in enumerate(to_check):
             if sample:
                 recurse_check_structure(sample[0], item, f"{where}[{index}]")
     elif isinstance(sample, dict):
-        for key in sample:
-            if key not in to_check:
-                raise ValidationException(f"{where} doesn't contain the key {key}")
-        for key in to_check:
-            if key not in sample:
-                raise ValidationException(f"{where} contains the unknown key {key}")
+        if missing := [key for key in sample if key not in to_check]:
+            raise ValidationException(f"{where} doesn't contain the key {missing[0]}")
+        if unknown := [key for key in to_check if key not in sample]:
+            raise ValidationException(f"{where} contains the unknown key {unknown[0]}")
         for key, value in sample.items():
             recurse_check_structure(value, to_check[key], f"{where}[{key!r}]")

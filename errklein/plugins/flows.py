@@ -40,13 +40,12 @@ class FlowFiles:
         deadline = self._execution.deadline()
         for path in found:
             try:
-                warning = await self._find(path, activate, deadline)
+                problem = await self._find(path, activate, deadline)
             except Exception as error:
-                problems[path] = str(error)
-                self.faults.add(problems[path])
-            else:
-                if warning:
-                    problems[path] = warning
+                problem = str(error)
+                self.faults.add(problem)
+            if problem:
+                problems[path] = problem
         return problems
 
     async def activate(self, name: str, within: float | None = None) -> None:
@@ -71,9 +70,8 @@ class FlowFiles:
             raise PluginError(f"{name} is already deactivated.")
         deactivated = self._execution.run(flows.deactivate)
         try:
-            await self._execution.in_time(
-                deactivated, f"{name}.deactivate", within, "The flows have been removed nevertheless."
-            )
+            then = "The flows have been removed nevertheless."
+            await self._execution.in_time(deactivated, f"{name}.deactivate", within, then)
         except PluginTimeout:
             BotFlow.deactivate(flows)
             raise
@@ -113,11 +111,9 @@ class FlowFiles:
     async def _find(self, path: Path, activate: bool, deadline: Deadline) -> str:
         """Load, and activate, the flows in the file; returns a warning, if there is something to warn of."""
         file = await self._execution.in_thread(partial(PlugFile.load, path), _LOADING)
-        known = self._files.get(file.name)
-        if known is not None:
+        if known := self._files.get(file.name):
             return "" if known.path == path else f"{path}: there are already flows named {file.name}, in {known.path}"
-        refusal = file.refusal()
-        if refusal is not None:
+        if refusal := file.refusal():
             return f"{file.name} can't be used: {refusal} ({path})"
         try:
             made = self._execution.in_thread(partial(self._load, file), _LOADING)

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.machinery as machinery
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,16 +34,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import (
-    BYTECODE_SUFFIXES,
-    EXTENSION_SUFFIXES,
-    SOURCE_SUFFIXES,
-    ExtensionFileLoader,
-    FileFinder,
-    ModuleSpec,
-    SourceFileLoader,
-    SourcelessFileLoader,
-)
+from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -153,7 +145,7 @@ def know_neighbours(directories: Iterable[Path]) -> None:
     for directory in directories:
         with suppress(OSError):
             for entry in sorted(directory.iterdir()):
-                if entry.suffix in SOURCE_SUFFIXES or (entry / "__init__.py").is_file():
+                if entry.suffix in machinery.SOURCE_SUFFIXES or (entry / "__init__.py").is_file():
                     neighbours.setdefault(entry.stem, str(directory))
     _finder.neighbours = neighbours
 
@@ -198,9 +190,8 @@ def _execute(plug: PlugFile, home: _Home) -> ModuleType:
 
 def _modules_in(package: str) -> dict[str, ModuleType]:
     """A plugin's package and all modules in it."""
-    return {
-        name: module for name, module in sys.modules.copy().items() if name == package or name.startswith(package + ".")
-    }
+    modules = sys.modules.copy().items()
+    return {name: module for name, module in modules if name == package or name.startswith(package + ".")}
 
 
 def _put(package: str, modules: dict[str, ModuleType]) -> None:
@@ -338,6 +329,11 @@ class _PluginFinder(MetaPathFinder):
         return None if directory is None else _find_file(fullname, [directory])
 
 
+_LOADERS = (
+    (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+    (_PluginLoader, machinery.SOURCE_SUFFIXES),
+    (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+)
 _finder = _PluginFinder()
 # In front, for the ordinary finder would find the files too, but not change their imports.
 sys.meta_path.insert(0, _finder)
@@ -347,12 +343,7 @@ def _find_file(fullname: str, path: Iterable[str]) -> ModuleSpec | None:
     """The module of that name in one of the directories, read from disk anew; see importlib's FileFinder."""
     portions: list[str] = []
     for directory in path:
-        found = FileFinder(
-            directory,
-            (ExtensionFileLoader, EXTENSION_SUFFIXES),
-            (_PluginLoader, SOURCE_SUFFIXES),
-            (SourcelessFileLoader, BYTECODE_SUFFIXES),
-        ).find_spec(fullname)
+        found = FileFinder(directory, *_LOADERS).find_spec(fullname)
         if found is not None and found.loader is not None:
             return found
         if found is not None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from errklein.plugins.activation import Activation, current, given_up, still_activating
 from errklein.plugins.activations import Activations, circle, missing
@@ -37,11 +36,8 @@ if TYPE_CHECKING:
 class Lifecycle:
     """Leads plugins through their lives. Of these steps, only those of one change may go on at a time.
 
-    A change waits for plugins' methods until the timeout. A plugin that is still being activated then is active when that ends,
-    unless it has been deactivated, reloaded or removed meanwhile. A plugin whose `deactivate` doesn't return in time is
-    inactive all the same.
-
-    `changed` is called whenever another plugin is active than before; see `Activations` for `tell_admins`.
+    After the timeout, a plugin continues to be activated unless it is deactivated, reloaded or removed; one whose `deactivate`
+    hangs is inactive. `changed` is called whenever other plugins are active; see `Activations` for `tell_admins`.
     """
 
     log = Logger()
@@ -137,12 +133,8 @@ class Lifecycle:
                 await self._end_quietly(plugin, instance)
                 problem = f"{plugin.name} could not be activated: {method}: {located_error(plugin.plug, error)}"
                 raise PluginActivationException(problem) from error
-            self.log.info(
-                "{plugin}.{method}, which was given up, has raised {error}",
-                plugin=plugin.name,
-                method=method,
-                error=error,
-            )
+            text = "{plugin}.{method}, which was given up, has raised {error}"
+            self.log.info(text, plugin=plugin.name, method=method, error=error)
         if activation.ended:
             # What it has registered since then, such as a poller.
             BotPlugin.deactivate(instance)
@@ -152,18 +144,18 @@ class Lifecycle:
             await self._end_quietly(plugin, instance)
             raise given_up(plugin.name)
 
-    async def _end_quietly(self, plugin: Plugin, instance: BotPlugin) -> None:
-        """As `end`, for an instance whose activation has an error of its own to report."""
+    async def _end_quietly(self, plugin: Plugin, instance: BotPlugin, within: float | None = None) -> None:
+        """As `end`, but errors are only logged."""
         try:
-            await self.end(plugin, instance)
+            await self.end(plugin, instance, within)
         except PluginError as error:
             self.log.warn("{error}", error=str(error))
 
     async def end(self, plugin: Plugin, instance: BotPlugin, within: float | None = None) -> None:
         """Deactivate the instance; its storage closes when its last handler has ended.
 
-        Raises PluginTimeout if `deactivate` doesn't return within so many seconds, by default the timeout. The plugin is inactive then, too: what it
-        has registered is removed. Raises PluginError if it is being deactivated already, as when its own `deactivate` asks for it.
+        Raises PluginTimeout if `deactivate` doesn't return within so many seconds, by default the timeout; the plugin is inactive
+        then, too. Raises PluginError if it is being deactivated already, as when its own `deactivate` asks for it.
         """
         if instance in self._ending:
             raise PluginError(f"{plugin.name} is being deactivated already.")
@@ -244,11 +236,9 @@ class Lifecycle:
             )
 
     async def use(self, plugin: Plugin, instance: BotPlugin, configuration: Any, store: Callable[[], None]) -> None:
-        """Activate the plugin with another configuration, and `store` it; if that fails, the plugin is as before, with the
-        stored configuration.
+        """Activate the plugin with another configuration, and `store` it; if that fails, the plugin is as before.
 
-        Raises PluginTimeout if that takes longer than the timeout. The configuration is stored then as soon as the
-        activation has ended.
+        Raises PluginTimeout; the configuration is stored then as soon as the activation has ended.
         """
         before = self._configurator.stored(plugin.name)
         with self._replacing(plugin):
@@ -276,8 +266,7 @@ class Lifecycle:
     async def stop_all(self, each: float, within: float) -> None:
         """Deactivate all plugins, those first that were activated last; fires when all are, after `within` seconds at most.
 
-        They are deactivated one after the other until one takes longer than `each` seconds. The rest doesn't wait
-        any more: what it has to store would be lost.
+        One waits for the other until one takes longer than `each` seconds, so that the rest can still store something.
         """
         for activation in self.activations.under_way:
             activation.late = True
@@ -288,8 +277,7 @@ class Lifecycle:
             # Another plugin's `deactivate`, for which this waits, may deactivate it.
             if plugin.instance is not None and plugin.active and plugin.instance not in self._ending:
                 self._routes.remove(name)
-                ending = Deferred.fromCoroutine(self.end(plugin, plugin.instance, within))
-                ending.addErrback(self._not_deactivated)
+                ending = Deferred.fromCoroutine(self._end_quietly(plugin, plugin.instance, within))
                 if slow:
                     slow.append(ending)
                     continue
@@ -300,10 +288,6 @@ class Lifecycle:
                     slow.append(ending)
         await DeferredList(slow)
 
-    def _not_deactivated(self, failure: Failure) -> None:
-        failure.trap(PluginTimeout)
-        self.log.warn("{error}", error=failure.getErrorMessage())
-
     def _at_work(self, plugin: Plugin) -> bool:
         """Whether the plugin is active, or at least has webhooks that are answered."""
         return plugin.active or any(route.hook.owner == plugin.name for route in self._routes.hooks())
@@ -311,9 +295,5 @@ class Lifecycle:
 
 def hooks_of(instance: BotPlugin) -> list[Hook]:
     """The methods of a plugin that are marked as webhooks."""
-    hooks = []
-    for name, handler in handlers(instance):
-        declaration = HookDeclaration.of(handler)
-        if declaration is not None:
-            hooks.append(Hook(plugin_name(instance), name, declaration, handler))
-    return hooks
+    declared = [(name, HookDeclaration.of(handler), handler) for name, handler in handlers(instance)]
+    return [Hook(plugin_name(instance), name, hook, handler) for name, hook, handler in declared if hook is not None]

@@ -102,11 +102,8 @@ class PluginManager(StoreMixin):
             self._callbacks.clear()
         found = self._callbacks.get(name)
         if found is None:
-            found = self._callbacks[name] = [
-                (plugin_name(instance), getattr(instance, name))
-                for instance in self.active()
-                if overrides(instance, name) or name in vars(instance)
-            ]
+            its = [one for one in self.active() if overrides(one, name) or name in vars(one)]
+            found = self._callbacks[name] = [(plugin_name(one), getattr(one, name)) for one in its]
         return found
 
     def callbacks_changed(self) -> None:
@@ -353,9 +350,8 @@ class PluginManager(StoreMixin):
             if plugin.active:
                 raise
             store()
-            raise PluginActivationException(
-                f"{error}. The configuration is stored; {plugin.name} is not activated."
-            ) from error
+            stored = f"{error}. The configuration is stored; {plugin.name} is not activated."
+            raise PluginActivationException(stored) from error
 
 
 def _raise(overdue: list[PluginTimeout]) -> None:
@@ -363,5 +359,4 @@ def _raise(overdue: list[PluginTimeout]) -> None:
         raise PluginTimeout("\n".join(map(str, overdue)))
 
 
-async def _nothing() -> None:
-    """A change that only waits for its turn."""
+async def _nothing() -> None: ...

@@ -25,6 +25,8 @@ class _Poller:
     def __init__(self, pollers: Pollers, interval: float, times: int | None, signature: Signature) -> None:
         # Not checked here: as on errbot, invalid arguments are an error at each tick.
         self.signature = signature
+        method = signature[0]
+        self._names: dict[str, Any] = {"plugin": pollers.owner, "method": getattr(method, "__name__", repr(method))}
         self._pollers = pollers
         self._interval = interval
         self._left = times
@@ -42,15 +44,9 @@ class _Poller:
         except (TypeError, ValueError):
             self._pollers.log.failure(
                 "{plugin}: the poller {method} never runs: the interval must be a number of seconds, not {interval!r}",
-                plugin=self._pollers.owner,
-                method=self._method_name,
+                **self._names,
                 interval=self._interval,
             )
-
-    @property
-    def _method_name(self) -> str:
-        method = self.signature[0]
-        return str(getattr(method, "__name__", repr(method)))
 
     def end(self) -> None:
         self._stopped = True
@@ -84,18 +80,12 @@ class _Poller:
         self._warned = True
         self._pollers.log.warn(
             "{plugin}: the poller {method} has not returned for {seconds:.0f} s; it isn't called again until it does",
-            plugin=self._pollers.owner,
-            method=self._method_name,
+            **self._names,
             seconds=OVERDUE,
         )
 
     def _report(self, failure: Failure) -> None:
-        self._pollers.log.failure(
-            "{plugin}: the poller {method} failed; it goes on",
-            failure,
-            plugin=self._pollers.owner,
-            method=self._method_name,
-        )
+        self._pollers.log.failure("{plugin}: the poller {method} failed; it goes on", failure, **self._names)
 
 
 class Pollers:

@@ -48,9 +48,8 @@ class PluginStatus:
         running = [
             f"{plugin.name}.{going.name} has been running for {_spoken(now - going.since)}"
             for going in self.execution.runner.running_methods()
-            if isinstance(going.subject, BotPlugin)
-            and plugin_name(going.subject) == plugin.name
-            and now - going.since >= _LONG
+            if isinstance(going.subject, BotPlugin) and plugin_name(going.subject) == plugin.name
+            if now - going.since >= _LONG
         ]
         duplicates = [f"{path} is left out: its Name is that of this plugin" for path in plugin.duplicates]
         problems = [problem for problem in (plugin.problem, *plugin.notes, *plugin.templates, *duplicates) if problem]

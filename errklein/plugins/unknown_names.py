@@ -9,20 +9,7 @@ from errklein.commands import RegisteredCommand, unmatched
 from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 
-CORE_PLUGINS = [
-    "ACLs",
-    "Backup",
-    "ChatRoom",
-    "CommandNotFoundFilter",
-    "Flows",
-    "Health",
-    "Help",
-    "Plugins",
-    "TextCmds",
-    "Utils",
-    "VersionChecker",
-    "Webserver",
-]
+_CORE_PLUGINS = "ACLs, Backup, ChatRoom, CommandNotFoundFilter, Flows, Health, Help, Plugins, TextCmds, Utils, VersionChecker, Webserver"
 """The names that the setting CORE_PLUGINS may have."""
 
 
@@ -57,8 +44,8 @@ def _in_settings(
         if name is not None and name not in plugins:
             yield f"{where}PLUGINS_CALLBACK_ORDER: there is no plugin {name!r}"
     for name in settings.get("CORE_PLUGINS") or ():
-        if name not in plugins and name not in CORE_PLUGINS:
-            yield f"{where}CORE_PLUGINS: there is no plugin {name!r}; expected some of {', '.join(CORE_PLUGINS)}"
+        if name not in plugins and name not in _CORE_PLUGINS.split(", "):
+            yield f"{where}CORE_PLUGINS: there is no plugin {name!r}; expected some of {_CORE_PLUGINS}"
 
 
 def _commands_of(instance: BotPlugin | None) -> Iterator[str]:
