@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
-from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
+from errklein.chat import Identifier, Message, Person, RoomOccupant
 from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError, rules_of
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin
@@ -93,8 +94,9 @@ class ChatRoom(CorePlugin):
         room = self.query_room(name)
         config = self._bot.bot_config.networks[self._bot.backend.network]
         room.join(username=config.CHATROOM_FN, password=password)
-        if _is_joined(room) is False:
-            return f"Asked to be let into the room {code(name)}."
+        with suppress(NotImplementedError):
+            if room.joined is False:
+                return f"Asked to be let into the room {code(name)}."
         return f"Joined the room {code(name)}."
 
     @room_command("ROOM [REASON]", 1, None)
@@ -170,10 +172,3 @@ def _listeners(relays: Mapping[str, Iterable[str] | str], speaker: Identifier, n
 
 def _name_of(somebody: Any) -> str:
     return getattr(somebody, "nick", None) or getattr(somebody, "person", None) or str(somebody)
-
-
-def _is_joined(room: Room) -> bool | None:
-    try:
-        return room.joined
-    except NotImplementedError:
-        return None

@@ -171,10 +171,7 @@ class Plugins(ReposCommands):
         return answer
 
     def _stored(self, plugin: Plugin, msg: Message) -> Iterator[tuple[str, str]]:
-        """Pairs of key and value that the plugin has stored, at most _MOST_STORED; a last pair has the number of the others.
-
-        Empty if the storage is closed. Values are shown as far as the sender may see them.
-        """
+        """At most _MOST_STORED keys and values, as far as the sender may see them; a last pair counts the others."""
         instance = plugin.instance
         if instance is None or not BotPlugin.is_open_storage(instance):
             return

@@ -64,14 +64,7 @@ class VersionChecker(CorePlugin):
 
 def _is_newer(version: str, than: str) -> bool:
     """Whether `version` is a later release; what isn't a plain number, as an alpha or beta, is none."""
-    if not _RELEASE.fullmatch(version):
-        return False
+    from packaging.version import Version
+
     own = _RELEASE.match(than)
-    return own is None or _numbers(version) > _numbers(own[0])
-
-
-def _numbers(version: str) -> list[int]:
-    numbers = [int(part) for part in version.split(".")]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return numbers
+    return _RELEASE.fullmatch(version) is not None and (own is None or Version(version) > Version(own[0]))

@@ -100,7 +100,7 @@ class Activations:
 
     def is_late(self, plugin: Plugin) -> bool:
         """Whether the plugin is still being activated, and nobody waits for that."""
-        activation = self._under_way.get(plugin.name)
+        activation = self.of(plugin)
         return activation is not None and activation.late
 
     def check_wanted(self, instance: BotPlugin) -> None:
@@ -232,10 +232,8 @@ class Activations:
         """Mark the activation, and those it waits for, as late; returns the error that reports it."""
         activation.late = True
         name = activation.plugin.name
-        if activation.waits_for:
-            why = f"it waits for {', '.join(activation.waits_for)}"
-        else:
-            why = f"{name}.{activation.step} has not returned"
+        others = ", ".join(activation.waits_for)
+        why = f"it waits for {others}" if others else f"{name}.{activation.step} has not returned"
         for other in activation.waits_for:
             if other in self._under_way and not self._under_way[other].late:
                 self._overdue(self._under_way[other])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -36,12 +37,10 @@ class Configurator:
         """Have the instance check and take the configuration; raises PluginConfigurationException."""
         masker.learn(self, f"{plugin.name}: in use", secrets_in(configuration))
         try:
-            if (
-                configuration is not None
-                and await self._execution.call(instance, "get_configuration_template") is not None
-            ):
-                await self._execution.call(instance, "check_configuration", configuration)
-            await self._execution.call(instance, "configure", configuration)
+            call = partial(self._execution.call, instance)
+            if configuration is not None and await call("get_configuration_template") is not None:
+                await call("check_configuration", configuration)
+            await call("configure", configuration)
             # The plugin may have added secrets, such as defaults or values of environment variables.
             masker.learn(self, f"{plugin.name}: in use", secrets_in([configuration, vars(instance).get("config")]))
         except RAISED as error:

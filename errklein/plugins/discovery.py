@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -126,10 +127,8 @@ def _state_of_path() -> object:
     """Something that is another when a distribution has been installed or removed."""
     state = []
     for place in sys.path:
-        try:
+        with suppress(OSError):
             state.append((place, Path(place).stat().st_mtime_ns))
-        except OSError:
-            continue
     return tuple(state)
 
 

@@ -60,8 +60,7 @@ def requirements_of(name: str, extras: Iterable[str] = ()) -> Iterator[Requireme
 def environment_problems() -> list[str]:
     """A line for each requirement of errklein, direct or indirect, that is missing or has a wrong version.
 
-    The line contains the installed version, what requires another one, and the command that repairs it. Empty if errklein runs
-    without being installed, since its requirements are unknown then.
+    Each has the command that repairs it. Empty if errklein runs without being installed: its requirements are unknown then.
     """
     try:
         import packaging.requirements  # noqa: F401
@@ -75,8 +74,7 @@ def environment_problems() -> list[str]:
 def unfulfilled(names: Iterable[str], provided: Collection[str] = ()) -> Iterator[tuple[str, str]]:
     """The requirements of the named distributions, direct or indirect, that are missing or have a wrong version.
 
-    Yields pairs of the requirement and a sentence with the installed version. Requirements of `provided`, which are normalized
-    names, count as fulfilled.
+    Yields each with a sentence. Requirements of `provided`, which are normalized names, count as fulfilled.
     """
     from packaging.utils import canonicalize_name
 

@@ -269,10 +269,7 @@ class _PluginPackageLoader(Loader):
 
 
 class _PluginLoader(SourceFileLoader):
-    """Compiles a plugin's module from its source, always, since bytecode files hold what other code compiled.
-
-    errklein's own plugins import nothing that is decided here, and are compiled once and for all.
-    """
+    """Compiles a plugin's module always, since bytecode files hold what other code compiled; not so for core plugins."""
 
     def get_code(self, fullname: str) -> CodeType | None:
         path = self.get_filename(fullname)

@@ -32,10 +32,8 @@ def located_error(plug: PlugFile, error: BaseException) -> str:
 
 def _place(plug: PlugFile, error: BaseException) -> tuple[Path, int | None]:
     """The last line of the plugin's own code that had a part in it, or in what it came of."""
-    place: tuple[Path, int | None] = plug.module_path, None
     cause = error.__cause__
-    if cause is not None:
-        place = _place(plug, cause)
+    place = (plug.module_path, None) if cause is None else _place(plug, cause)
     for frame, line in walk_tb(error.__traceback__):
         if Path(frame.f_code.co_filename).is_relative_to(plug.directory):
             place = Path(frame.f_code.co_filename), line

@@ -167,10 +167,7 @@ class PluginManager(StoreMixin):
 
     @change
     async def start(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]] = ()) -> list[str]:
-        """Load all plugins below `roots`, and the core ones, and activate them; fires with what went wrong.
-
-        `classes` are plugins too, named as themselves and without a .plug file.
-        """
+        """Load all plugins below `roots`, the core ones and `classes`, and activate them; fires with what went wrong."""
         problems = await self._load_all(roots, classes)
         problems += await self.activate_rest()
         return problems + list((await self._flow_files.load(self._loader.roots)).values())
@@ -230,10 +227,7 @@ class PluginManager(StoreMixin):
 
     @change
     async def reload(self, name: str) -> None:
-        """Read the plugin's code again and make a new instance; an inactive plugin stays inactive.
-
-        Requests that come meanwhile wait. If the new code can't be loaded the old one goes on.
-        """
+        """Make a new instance of the plugin's new code, if it can be loaded, while requests wait; an inactive one stays so."""
         await self._lifecycle.reload(self.plugin(name))
 
     @change

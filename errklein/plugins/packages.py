@@ -93,9 +93,8 @@ class PackageDirectory:
     @property
     def remedy(self) -> str:
         """What the operator can do about packages in this directory that cause a conflict."""
-        return (
-            f"Repair: remove {self.path}, then repeat the update or restart, which installs what plugins require again"
-        )
+        again = "repeat the update or restart, which installs what plugins require again"
+        return f"Repair: remove {self.path}, then {again}"
 
     def conflict(self, requires: str, name: str, there: str, place: object) -> str:
         """The sentence about a requirement that conflicts with the installed version of `name`."""
@@ -191,19 +190,16 @@ class PackageDirectory:
                     continue
                 requires = f"{dependent} requires {wanted}" if dependent else f"{wanted} is required"
                 if name == "errbot":
-                    return RequirementConflict(
-                        f"{requires}, but errklein provides errbot {there} ({requirements.path})"
-                    )
+                    provides = f"errklein provides errbot {there} ({requirements.path})"
+                    return RequirementConflict(f"{requires}, but {provides}")
                 if installed_version(name) == there:
                     return RequirementConflict(self.conflict(requires, name, there, requirements.path))
         return InstallError(f"{requirements.path}: {error}")
 
     def _done(self) -> dict[str, str]:
-        try:
-            done: dict[str, str] = json.loads((self.path / _DONE).read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return done
+        with suppress(OSError, ValueError):
+            return dict(json.loads((self.path / _DONE).read_text("utf-8")))
+        return {}
 
     def _note_done(self, requirements: RequirementFile) -> None:
         self.path.mkdir(mode=0o700, exist_ok=True)
@@ -236,8 +232,7 @@ def _installed(path: Path) -> Iterator[tuple[str, str]]:
 def _pinned(requirements: RequirementFile, plan: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """The lines of a requirements file for exactly the distributions of pip's plan.
 
-    URLs and paths are those of the requirements, since pip's report leaves out passwords. pip requires hashes for all lines or
-    for none.
+    URLs and paths are the given ones, as pip's report leaves out passwords. pip requires hashes for all lines or for none.
     """
     direct = [
         line.text
@@ -272,8 +267,7 @@ def _write(file: Path, lines: Iterable[str]) -> Path:
 def _merge(source: Path, target: Path) -> None:
     """Move all files in `source` into `target`, replacing files; may be interrupted and repeated.
 
-    Directories that several distributions share, such as namespace packages, are merged. Metadata is moved last, so that a
-    distribution doesn't count as installed before it is complete.
+    Shared directories, such as namespace packages, are merged. Metadata is moved last, when a distribution is complete.
     """
     target.mkdir(mode=0o700, exist_ok=True)
     for entry in sorted(source.iterdir(), key=lambda entry: (entry.suffix == ".dist-info", entry.name)):

@@ -62,15 +62,11 @@ def _opened(url: str) -> Iterator[http.client.HTTPResponse]:
 
 
 def _request(url: str) -> Request:
-    """A request for the URL. A name and password in it are for that server alone, not for the one that it redirects to.
-
-    Left where they are, they would be looked up as a part of the host's name.
-    """
+    """A request for the URL; a name and password in it are for that server alone, not for the one that it redirects to."""
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
-    request = Request(  # noqa: S310  see above
-        urlunsplit(parts._replace(netloc=host)), headers={"User-Agent": f"errklein/{__version__}"}
-    )
+    headers = {"User-Agent": f"errklein/{__version__}"}
+    request = Request(urlunsplit(parts._replace(netloc=host)), headers=headers)  # noqa: S310  see above
     if at:
         credentials = unquote_to_bytes(user if ":" in user else f"{user}:")
         request.add_unredirected_header("Authorization", f"Basic {b64encode(credentials).decode('ascii')}")

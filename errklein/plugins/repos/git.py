@@ -65,10 +65,7 @@ def _git(*arguments: str, directory: Path | None = None) -> str:
 
 
 def check_links(directory: Path) -> None:
-    """Raise RepoException if a link in the directory leads out of it, or if something lies deeper than it may.
-
-    Plugins are looked for behind links too: of one to `/` the repository would have each plugin on this machine.
-    """
+    """Raise RepoException if a link leads out of the directory, perhaps to other plugins, or something lies too deep."""
     top = Path(os.path.realpath(directory))
     for place, directories, files in os.walk(top):
         here = Path(place)

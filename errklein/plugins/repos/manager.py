@@ -15,21 +15,12 @@ from typing import IO, Any
 
 from twisted.logger import Logger
 
-from errklein.plugins.repos import index
+from errklein.plugins.repos import index, sources
 from errklein.plugins.repos.archives import MOST_PACKED, unpack
 from errklein.plugins.repos.downloads import download
 from errklein.plugins.repos.git import check_links, git_clone, git_pull, go_back, head
 from errklein.plugins.repos.index import RepoEntry
-from errklein.plugins.repos.sources import (
-    RepoException,
-    RepoSource,
-    UnknownRepo,
-    check_name,
-    is_archive,
-    is_local,
-    local_path,
-    shown,
-)
+from errklein.plugins.repos.sources import RepoException, RepoSource, UnknownRepo, check_name, shown
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports import Storage
 
@@ -105,10 +96,7 @@ class BotRepoManager(StoreMixin):
     # What can be
 
     def check_for_index_update(self) -> None:
-        """Read the index anew if it is older than an hour; the old one stays if there is none to be had.
-
-        Somebody else who asks meanwhile waits for the same; after a failure there is no other attempt for a minute.
-        """
+        """Read the index anew if it is older than an hour, once for all who ask; after a failure, not for a minute."""
         with self._reading:
             age = self._now() - self.get(REPO_INDEX, {}).get(LAST_UPDATE, float("-inf"))
             if not 0 <= age < _FRESH and not 0 <= self._now() - self._failed < _PAUSE:
@@ -127,7 +115,7 @@ class BotRepoManager(StoreMixin):
                 self._no_index = str(error)
                 continue
             readable = True
-            if is_local(place):
+            if sources.is_local(place):
                 local += [name for name in found if name not in merged]
             merged = {**found, **merged}
         if readable:
@@ -185,7 +173,7 @@ class BotRepoManager(StoreMixin):
         repos = self.get_installed_plugin_repos()
         _check_installed(name, repos)
         path, url = self.path_of(name), repos[name]
-        if not is_archive(url):
+        if not sources.is_archive(url):
             commit = head(path)
             git_pull(path)
             try:
@@ -246,13 +234,13 @@ def _check_installed(name: str, repos: Mapping[str, str]) -> None:
 @contextmanager
 def _archive(url: str) -> Iterator[IO[bytes]]:
     """The archive, open for reading from its beginning; raises RepoException."""
-    if not is_local(url):
+    if not sources.is_local(url):
         with tempfile.TemporaryFile() as archive:
             download(url, archive, most=MOST_PACKED, seconds=_SECONDS)
             archive.seek(0)
             yield archive
         return
-    path = local_path(url)
+    path = sources.local_path(url)
     # Opening a pipe blocks until another process writes to it.
     if path.exists() and not path.is_file():
         raise RepoException(f"{shown(url)} is not a regular file")
