@@ -10,7 +10,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.plugin import Plugin, PluginActivationException
 
 
@@ -22,6 +21,7 @@ class Batch:
     failed: set[str] = field(default_factory=set)
 
 
+@dataclass(eq=False)
 class Activation:
     """One activation of a plugin's instance, from its start until its last method has returned.
 
@@ -29,32 +29,31 @@ class Activation:
     `given_up` that its plugin is to be inactive when it ends, and `ended` that the instance was deactivated meanwhile.
     """
 
-    def __init__(
-        self, plugin: Plugin, batch: Batch, new_place: Callable[[], int], configuration: Callable[[], Any]
-    ) -> None:
-        self.plugin = plugin
-        self.instance: BotPlugin | None = plugin.instance
-        self.batch = batch
-        self.configuration = configuration
-        self.step = ""
-        self.waits_for: list[str] = []
-        self.late = False
-        self.given_up = False
-        self.ended = False
-        self._new_place = new_place
-        self._place = batch.places.get(plugin.name)
-        self._outcome: Failure | None = None
-        self._done = False
-        self._waiting: list[Deferred[None]] = []
-        self._dependents: list[Deferred[None]] = []
+    plugin: Plugin
+    batch: Batch
+    new_place: Callable[[], int]
+    configuration: Callable[[], Any]
+    step: str = ""
+    waits_for: list[str] = field(default_factory=list)
+    late: bool = False
+    given_up: bool = False
+    ended: bool = False
+    _outcome: Failure | None = None
+    _done: bool = False
+    _waiting: list[Deferred[None]] = field(default_factory=list)
+    _dependents: list[Deferred[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.instance = self.plugin.instance
+        self._place = self.batch.places.get(self.plugin.name)
 
     @property
     def place(self) -> int:
         """The plugin's number in the order of activation. One that is late gets a new number each time."""
         if self._done or self.late or self.given_up:
-            return self._new_place()
+            return self.new_place()
         if self._place is None:
-            self._place = self._new_place()
+            self._place = self.new_place()
         return self._place
 
     def when_done(self) -> Deferred[None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any
@@ -20,6 +21,7 @@ from errklein.plugins.plugin import KnownProblem, Plugin, PluginActivationExcept
 from errklein.running import TimedOut, result_within
 
 
+@dataclass(eq=False)
 class Activations:
     """The activations that are under way: those of one change at the same time, each after those that it depends on.
 
@@ -28,22 +30,14 @@ class Activations:
     haven't returned of instances that are to be inactive.
     """
 
-    def __init__(
-        self,
-        execution: PluginExecution,
-        plugins: Mapping[str, Plugin],
-        configurator: Configurator,
-        begin: Callable[[Activation, BotPlugin], Coroutine[Any, Any, None]],
-        tell_admins: Callable[[str, str], None],
-    ) -> None:
-        self._execution = execution
-        self._plugins = plugins
-        self._configurator = configurator
-        self._begin = begin
-        self._tell_admins = tell_admins
-        self._places = count()
-        self._under_way: dict[str, Activation] = {}
-        self.hanging: dict[BotPlugin, str] = {}
+    execution: PluginExecution
+    plugins: Mapping[str, Plugin]
+    configurator: Configurator
+    begin: Callable[[Activation, BotPlugin], Coroutine[Any, Any, None]]
+    tell_admins: Callable[[str, str], None]
+    hanging: dict[BotPlugin, str] = field(default_factory=dict)
+    _places: Iterator[int] = field(default_factory=count)
+    _under_way: dict[str, Activation] = field(default_factory=dict)
 
     def of(self, plugin: Plugin) -> Activation | None:
         """The plugin's activation that is under way; None if there is none."""
@@ -61,7 +55,7 @@ class Activations:
 
     async def activate_all(self, plugins: Sequence[Plugin]) -> dict[str, PluginError]:
         """Activate the plugins, and those they depend on, within the timeout; returns the errors by the plugins' names."""
-        order = activation_order(self._plugins, (plugin.name for plugin in plugins))
+        order = activation_order(self.plugins, (plugin.name for plugin in plugins))
         batch = Batch({name: next(self._places) for name in order})
         errors: dict[str, PluginError] = {}
         unexpected: list[Failure] = []
@@ -77,7 +71,7 @@ class Activations:
             for plugin in plugins
         }
         with suppress(TimedOut):
-            await result_within(self._execution.reactor, self._execution.timeout, DeferredList(waiting.values()))
+            await result_within(self.execution.reactor, self.execution.timeout, DeferredList(waiting.values()))
         for failure in unexpected:
             failure.raiseException()
         for name, activated in waiting.items():
@@ -122,7 +116,7 @@ class Activations:
         if activation is None:
             if plugin.active:
                 return
-            configuration = configuration or partial(self._configurator.stored, plugin.name)
+            configuration = configuration or partial(self.configurator.stored, plugin.name)
             activation = Activation(plugin, batch, self._places.__next__, configuration)
             self._under_way[plugin.name] = activation
             Deferred.fromCoroutine(self._activate(activation)).addBoth(self._has_ended, activation)
@@ -163,10 +157,10 @@ class Activations:
                 await self._activate_dependency(plugin, name, activation.batch)
                 if not self.is_wanted(activation):
                     raise given_up(plugin.name)
-            await self._configurator.configure(plugin, instance, activation.configuration())
+            await self.configurator.configure(plugin, instance, activation.configuration())
             if not self.is_wanted(activation):
                 raise given_up(plugin.name)
-            await self._begin(activation, instance)
+            await self.begin(activation, instance)
         except PluginError as error:
             failed.add(plugin.name)
             if self.is_wanted(activation):
@@ -179,13 +173,13 @@ class Activations:
         batch = Batch()
         for name in plugin.plug.depends_on:
             activated = self._activate_dependency(plugin, name, batch)
-            await (self._in_time(self._plugins[name], activated) if name in self._plugins else activated)
+            await (self._in_time(self.plugins[name], activated) if name in self.plugins else activated)
 
     async def _activate_dependency(self, plugin: Plugin, name: str, batch: Batch) -> None:
-        if name not in self._plugins:
+        if name not in self.plugins:
             raise PluginActivationException(missing(plugin, name))
         try:
-            await self._activated(self._plugins[name], batch)
+            await self._activated(self.plugins[name], batch)
         except PluginError as error:
             problem = f"{plugin.name} depends on {name}, which can't be activated: {error}"
             raise PluginActivationException(problem) from error
@@ -198,12 +192,12 @@ class Activations:
             self.hanging.pop(activation.instance, None)
         failure = result if isinstance(result, Failure) else None
         if failure is not None and activation.late and self.is_wanted(activation):
-            self._tell_admins(failure.getErrorMessage(), f"{name} could not be activated")
+            self.tell_admins(failure.getErrorMessage(), f"{name} could not be activated")
         activation.finish(failure)
 
     def is_wanted(self, activation: Activation) -> bool:
         """Whether the plugin is to be active when the activation ends."""
-        return not activation.given_up and self._plugins.get(activation.plugin.name) is activation.plugin
+        return not activation.given_up and self.plugins.get(activation.plugin.name) is activation.plugin
 
     def _waits_for(self, activation: Activation, other: Activation) -> bool:
         """Whether the activation is the other one, or waits for it, perhaps by way of further ones."""
@@ -222,7 +216,7 @@ class Activations:
         """Wait for the plugin's activation; raises PluginTimeout if it takes longer than the timeout."""
         waiting = Deferred.fromCoroutine(activated)
         try:
-            await result_within(self._execution.reactor, self._execution.timeout, waiting)
+            await result_within(self.execution.reactor, self.execution.timeout, waiting)
         except TimedOut:
             # `_has_ended` reports the outcome.
             waiting.addErrback(lambda _: None)
@@ -238,11 +232,11 @@ class Activations:
             if other in self._under_way and not self._under_way[other].late:
                 self._overdue(self._under_way[other])
         return PluginTimeout(
-            f"{name} is still being activated after {self._execution.timeout:g} s: {why}. It continues in the background."
+            f"{name} is still being activated after {self.execution.timeout:g} s: {why}. It continues in the background."
         )
 
     def _check_circle(self, plugin: Plugin) -> None:
-        if circular := circle(self._plugins, plugin):
+        if circular := circle(self.plugins, plugin):
             raise PluginActivationException(circular)
 
 

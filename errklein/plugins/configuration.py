@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -21,23 +22,23 @@ from errklein.text.masking import masker, secrets_in
 from errklein.webhooks import HookDeclaration
 
 
+@dataclass(eq=False)
 class Configurator:
     """Calls the methods by which plugins are configured; only `check`, `template` and `reconfigured` have a timeout.
 
     `stored` returns the configuration that is stored for a plugin's name; None if there is none.
     """
 
-    log = Logger()
+    execution: PluginExecution
+    stored: Callable[[str], Any]
 
-    def __init__(self, execution: PluginExecution, stored: Callable[[str], Any]) -> None:
-        self._execution = execution
-        self.stored = stored
+    log: ClassVar = Logger()
 
     async def configure(self, plugin: Plugin, instance: BotPlugin, configuration: Any) -> None:
         """Have the instance check and take the configuration; raises PluginConfigurationException."""
         masker.learn(self, f"{plugin.name}: in use", secrets_in(configuration))
         try:
-            call = partial(self._execution.call, instance)
+            call = partial(self.execution.call, instance)
             if configuration is not None and await call("get_configuration_template") is not None:
                 await call("check_configuration", configuration)
             await call("configure", configuration)
@@ -72,9 +73,9 @@ class Configurator:
 
     async def _ask(self, plugin: Plugin, instance: BotPlugin, method: str, *args: Any) -> Any:
         """What the method returns; raises PluginConfigurationException, and PluginTimeout."""
-        called = Deferred.fromCoroutine(self._execution.call(instance, method, *args))
+        called = Deferred.fromCoroutine(self.execution.call(instance, method, *args))
         try:
-            return await self._execution.in_time(called, f"{plugin.name}.{method}")
+            return await self.execution.in_time(called, f"{plugin.name}.{method}")
         except PluginTimeout:
             raise
         except RAISED as error:
