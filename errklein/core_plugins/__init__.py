@@ -32,8 +32,7 @@ def callable_anywhere(
 ) -> Callable[Concatenate[S, P], T | Deferred[T]]:
     """Let code of plugins call an `async def` method without `await`.
 
-    In a thread the call blocks, and returns the method's result or raises its exception. On the reactor the method starts at
-    once, and the call returns a Deferred of its result.
+    In a thread the call blocks until the method has returned. On the reactor the call returns a Deferred of its result.
     """
 
     @wraps(method)

@@ -85,9 +85,7 @@ class ACLS(CorePlugin):
     def _room(self, text: str) -> Room:
         room = self._or_none(text)
         # A test's network, or another without a mark for rooms, takes any name for a person's.
-        if not isinstance(room, Room):
-            room = self.query_room(text)
-        return room
+        return room if isinstance(room, Room) else self.query_room(text)
 
     def _or_none(self, text: str) -> Identifier | None:
         try:

@@ -102,12 +102,8 @@ class Health(CorePlugin):
 
     def _load(self) -> Mapping[str, Any]:
         pool = self._bot.command_pool
-        return {
-            "loads": [f"{average:.2f}" for average in os.getloadavg()],
-            "running": pool.running,
-            "threads": pool.size,
-            "waiting": pool.waiting,
-        }
+        loads = [f"{average:.2f}" for average in os.getloadavg()]
+        return {"loads": loads, "running": pool.running, "threads": pool.size, "waiting": pool.waiting}
 
     def _rendered(self, template: str, values: Mapping[str, Any]) -> str:
         return self._bot.process_template(template, dict(values), self.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
@@ -95,8 +96,7 @@ class Webserver(CorePlugin):
         await self._close(old)
 
     async def _open(self, description: str, old: list[str], new: list[str]) -> None:
-        """Listen there, unless somebody does already. Only what has the same port by an old description, which is on
-        its way out, is closed before."""
+        """Listen there, unless somebody does already; an old description with the same port is closed before."""
         listeners = self._bot.web.listeners
         if listeners.is_open(description):
             return
@@ -178,13 +178,8 @@ class Webserver(CorePlugin):
             raise CommandError(reason) from error
         yield f"Certificate successfully generated and saved in {data}."
         yield "To enable SSL with this certificate, the following config is recommended:"
-        ssl = {
-            "enabled": True,
-            "host": configuration["HOST"],
-            "port": configuration["PORT"] + 1,
-            "certificate": str(certificate),
-            "key": str(key),
-        }
+        files = {"certificate": str(certificate), "key": str(key)}
+        ssl = {"enabled": True, "host": configuration["HOST"], "port": configuration["PORT"] + 1, **files}
         yield fenced(repr({**configuration, "SSL": ssl}))
 
 
@@ -205,15 +200,11 @@ def endpoints(configuration: Mapping[str, Any] | None) -> list[str]:
 
 
 def _guess_content_type(content: str) -> str:
-    for text, content_type in (
-        (content, "application/json"),
-        (unquote_plus(content.partition("=")[2]), "application/x-www-form-urlencoded"),
-    ):
-        try:
+    form = unquote_plus(content.partition("=")[2])
+    for text, content_type in ((content, "application/json"), (form, "application/x-www-form-urlencoded")):
+        with suppress(ValueError, RecursionError):
             json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        return content_type
+            return content_type
     return "text/plain"
 
 

@@ -2,8 +2,8 @@
 
 A plugin is a `.plug` file and a Python module with a subclass of `BotPlugin`. `discovery` finds the files and `plug_file` reads
 them; `imports` loads the modules, each plugin's apart from all others; `packages` installs the distributions that a plugin
-requires. `manager.PluginManager` is what the bot uses: it activates, configures, reloads and deactivates plugins, one change at a
-time. Collections of flows (`.flow` files, `BotFlow`) are handled likewise. `repos` installs repositories of plugins.
+requires. `manager.PluginManager` activates, configures, reloads and deactivates plugins, one change at a time. Collections of
+flows (`.flow` files, `BotFlow`) are handled likewise. `repos` installs repositories of plugins.
 """
 
 from errklein.plugins.botflow import BotFlow

@@ -249,8 +249,7 @@ class BotPlugin(StoreMixin):
         self._bot.reacting(msg).remove_reaction(msg, reaction)
 
     def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
-        """Who or what `txt` names: "network:name" chooses the network, a bare name is on that of the message being
-        handled, else on the first."""
+        """Who or what `txt` names: "network:name", or a name on the network of the message being handled, else the first."""
         return self._bot.build_identifier(txt)
 
     def warn_admins(self, warning: str) -> None:

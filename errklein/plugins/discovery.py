@@ -26,9 +26,8 @@ SUFFIXES = (".plug", ".flow")
 def find_plug_files(roots: Iterable[str | Path], suffix: str = ".plug") -> Discovery:
     """All `.plug` files, or those of another `suffix`, in and under `roots`: root after root, each file once.
 
-    A directory's own files come before those of the directories in it, both sorted: of two plugins with one name the outer
-    one is known. Their paths are absolute. A root may also be a `.plug` or `.flow` file. Symbolic links are followed, once each; hidden
-    directories and `__pycache__` are left out.
+    A directory's own files come before those of its subdirectories, both sorted, as absolute paths. A root may be a file.
+    Symbolic links are followed, once each; hidden directories and `__pycache__` are left out.
     """
     found = Discovery(suffix)
     for root in roots:
@@ -135,9 +134,8 @@ def _state_of_path() -> object:
 def _places(entry_point: EntryPoint) -> list[Path]:
     """The directories of the package that the entry point names.
 
-    If the entry point names a single module, which lies among all installed packages, or a missing one, these are the `.plug`
-    and `.flow` files that the distribution lists. An editable install (PEP 660) lists none of its project's files; then these
-    are the files beside the module that name it.
+    For a single module, which lies among all installed packages, or a missing one, the `.plug` and `.flow` files that the
+    distribution lists. An editable install (PEP 660) lists none; then the files beside the module that name it.
     """
     try:
         spec = find_spec(entry_point.module)

@@ -30,8 +30,7 @@ class Requirements:
     def settle(self, file: Path) -> str:
         """Install the missing requirements of the file; returns an error in one line, "" if there is none.
 
-        Whether a URL or path is installed can't be looked up, so a file with one is installed again when it has changed.
-        Raises RequirementConflict, one line, if an installed version doesn't fulfil a requirement.
+        A file with URLs or paths is installed again when it has changed. Raises RequirementConflict for installed versions.
         """
         try:
             requirements = RequirementFile.read(file)

@@ -1,7 +1,6 @@
 """`importlib` as plugins see it: what they import by a name that is computed is what an import statement would find.
 
-`import_module("helper")` finds the file beside the plugin whose code calls it, as `__import__("helper")` does, see
-`imports.import_by_name`. All else is importlib's own.
+`import_module("helper")` finds the file beside the plugin whose code calls it, as `imports.import_by_name` does.
 """
 
 from __future__ import annotations

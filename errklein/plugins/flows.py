@@ -84,23 +84,22 @@ class FlowFiles:
         """Forget the flows whose files lie in the directory or under it."""
         for name, file in list(self._files.items()):
             if file.path.is_relative_to(directory):
-                if self.flows[name].is_activated:
-                    await self._deactivate_quietly(name)
+                await self._deactivate_quietly(name)
                 del self.flows[name], self._files[name]
                 await self._execution.in_thread(partial(unload, file), _LOADING)
 
     async def stop(self, within: float) -> None:
         """Deactivate all flows; waits at most `within` seconds in total for those that hang."""
         deadline = Deadline(self._execution.reactor, within)
-        for name, flows in self.flows.items():
-            if flows.is_activated:
-                await self._deactivate_quietly(name, deadline.left)
+        for name in self.flows:
+            await self._deactivate_quietly(name, deadline.left)
 
     async def _deactivate_quietly(self, name: str, within: float | None = None) -> None:
-        try:
-            await self.deactivate(name, within)
-        except PluginTimeout as error:
-            self.log.warn("{error}", error=str(error))
+        if self.flows[name].is_activated:
+            try:
+                await self.deactivate(name, within)
+            except PluginTimeout as error:
+                self.log.warn("{error}", error=str(error))
 
     def _named(self, name: str) -> BotFlow:
         if name not in self.flows:

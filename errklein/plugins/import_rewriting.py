@@ -1,9 +1,8 @@
 """Changes where the import statements of a plugin's module lead, and nothing else about them.
 
-A plugin says `import helper` and means the file beside it, which is loaded under a name of the plugin's own; it says
-`from errbot import BotPlugin` and means errklein. Only the loader knows whose module it is compiling, so the statements
-are changed there: hooks that see an import when it runs can't tell who imports. Every statement still binds the names
-that it would have bound, and keeps its place, so that tracebacks show the line that the author wrote.
+A plugin's `import helper` means the file beside it, which is loaded under a name of the plugin's own. Hooks that see an import
+when it runs can't tell who imports, so the statements are changed when they are compiled. Each still binds the names that it
+would have bound, and keeps its place, so that tracebacks show the line that the author wrote.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ Redirect = Callable[[str], str | None]
 
 def rewrite_imports(tree: ast.Module, redirect: Redirect) -> None:
     """Make the absolute imports in `tree`, wherever they are, lead where `redirect` says."""
-    # A stack rather than recursion, and no look into expressions: what compiles without us compiles with us, however
-    # deep it is.
+    # A stack, since recursion would fail for code that compiles without us.
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()

@@ -1,19 +1,16 @@
 """Loads the Python code of plugins, each plugin's modules apart from all others.
 
-A plugin's modules live in a package of its own, `errklein_plugins.<slug of the plugin's name>`. The package has no file,
-not even an `__init__.py` that lies beside the plugin; modules in it are found beside the `.plug` file. Their names follow
-from the plugin's name alone, since stored objects remember them.
+A plugin's modules live in a package of its own, `errklein_plugins.<slug of the plugin's name>`, which has no `__init__.py`; they
+are found beside the `.plug` file. Their names follow from the plugin's name alone, since stored objects remember them.
 
 What `import helper` means in a plugin is decided when the module that says it is compiled:
 
 - the standard library's modules are always themselves, as in errbot, where a plugin's directory comes last;
 - packages that errklein provides are errklein's own modules, installed or not (`provide`: `errbot` and `flask`);
 - else a file or package beside the `.plug` file comes first. errbot takes what is installed, so that a plugin with a
-  `utils.py` breaks when any distribution brings a `utils` too. It differs for a plugin `jira.py` that says `import
-  jira`: no module needs itself, so what is installed is meant. The same goes for a mere directory, without
-  `__init__.py`, whose name happens to be that of something installed;
-- what is nowhere else may lie beside another plugin (`know_neighbours`), as errbot has the directories of all plugins on
-  sys.path; each plugin that imports it has a module of its own made of it;
+  `utils.py` breaks when any distribution brings a `utils` too. But a plugin `jira.py` that says `import jira`, and a
+  directory without `__init__.py`, mean what is installed;
+- what is nowhere else may lie beside another plugin (`know_neighbours`); each plugin that imports it has a module of its own;
 - everything else is what it is for all other code.
 
 In tests a file beside the plugin may have been imported by its bare name before, so that something in it can be patched;
@@ -74,9 +71,8 @@ def load_module(plug: PlugFile, *, fresh: bool = False) -> ModuleType:
 def plugin_class(module: ModuleType, base: type[B], named: str = "") -> tuple[type[B], str | None]:
     """The subclass of `base` that the module is there for, and a warning if there was more than one to choose from.
 
-    It is that of the name, if there is one, since several `.plug` files may share a module; else the first in
-    alphabetical order among those that the module defines, else among those that it imports. Raises PluginLoadError if
-    there is none.
+    It is the one called `named`, since several `.plug` files may share a module, else the first by name that the module
+    defines, else imports. Raises PluginLoadError if there is none.
     """
     found = {
         name: value
@@ -245,8 +241,7 @@ class _Home:
 class _Package(ModuleType):
     """A plugin's package. Modules that it doesn't have yet are imported when they are asked for.
 
-    While a plugin is reloaded, its handlers go on and may be in the midst of an import statement, which has seen the old
-    package and now asks the new one for a helper.
+    While a plugin is reloaded, an import statement in a handler may have seen the old package and ask the new one.
     """
 
     def __getattr__(self, name: str) -> Any:

@@ -230,10 +230,8 @@ class Lifecycle:
                     overdue = error
             await self.activations.activate(plugin)
         if overdue is not None:
-            raise PluginTimeout(
-                f"{plugin.name} is reloaded and active, but {plugin.name}.deactivate of the old code has not returned after "
-                f"{self._execution.timeout:g} s."
-            )
+            late = f"{plugin.name}.deactivate of the old code has not returned after {self._execution.timeout:g} s"
+            raise PluginTimeout(f"{plugin.name} is reloaded and active, but {late}.")
 
     async def use(self, plugin: Plugin, instance: BotPlugin, configuration: Any, store: Callable[[], None]) -> None:
         """Activate the plugin with another configuration, and `store` it; if that fails, the plugin is as before.

@@ -32,7 +32,10 @@ CORE_PLUGINS = Path(__file__).parent.parent / "core_plugins"
 
 
 class Loader:
-    """Loads plugins, in threads: `plugins` by name, and `unusable` files with the reasons."""
+    """Loads plugins, in threads: `plugins` by name, and `unusable` files with the reasons.
+
+    `roots` were searched when the bot started; `make` makes instances of plugins and flows.
+    """
 
     log = Logger()
 
@@ -42,10 +45,8 @@ class Loader:
         self.plugins: dict[str, Plugin] = {}
         self.unusable: dict[Path, str] = {}
         self.roots: list[Path] = []
-        """Where plugins, and flows, were looked for when the bot started."""
         self._searched: dict[Path, None] = {}
         self.make = make
-        """Makes instances of plugins and flows."""
         self._execution = execution
         self._config = config
         self.requirements = requirements
@@ -173,10 +174,8 @@ class Loader:
         try:
             instance, warning, blocking = await self._execution.within(within, made, f"{plug.name} could not be loaded")
         except TimedOut:
-            problem = (
-                f"{plug.name} could not be loaded: importing {plug.module_path} and creating an instance has not ended after "
-                f"{within:.3g} s"
-            )
+            what = f"importing {plug.module_path} and creating an instance"
+            problem = f"{plug.name} could not be loaded: {what} has not ended after {within:.3g} s"
             if plugin.instance is None:
                 plugin.problem = problem
             raise PluginActivationException(problem) from None

@@ -43,9 +43,8 @@ BL_PLUGINS = "bl_plugins"
 class PluginManager(StoreMixin):
     """Activates, configures, reloads and deactivates plugins, one change at a time.
 
-    Methods that change something return Deferreds, which fail with PluginError if it can't be done. Plugins' code runs
-    in threads unless it says otherwise, and never in two of these methods at once. As a mapping it is what the bot itself
-    stores: the plugins' configurations under "configs", the names of blacklisted ones under "bl_plugins".
+    Changes are Deferreds, which fail with PluginError. As a mapping it is what the bot itself stores: the plugins'
+    configurations under "configs", the names of blacklisted ones under "bl_plugins".
     """
 
     log = Logger()
@@ -73,8 +72,6 @@ class PluginManager(StoreMixin):
         self._changes = Changes(execution.reactor)
         self.status = PluginStatus(execution, self.is_blacklisted, self.configuration)
         self._flow_files = FlowFiles(execution, loader.make)
-
-    # What can be asked
 
     @property
     def found(self) -> Sequence[Plugin]:
@@ -155,8 +152,6 @@ class PluginManager(StoreMixin):
         """The configuration that is stored for the plugin; None if there is none."""
         return self.get(CONFIGS, {}).get(name)
 
-    # What can be done
-
     @change
     async def load(self, roots: Iterable[Path]) -> list[str]:
         """Load all plugins and flows, and activate none; fires with what went wrong, or will when they are activated."""
@@ -202,8 +197,7 @@ class PluginManager(StoreMixin):
     def stop(self, within: float = 3.0) -> Deferred[None]:
         """Deactivate all plugins, those first that were activated last; what they raise is logged.
 
-        A change that is under way may end first, and each plugin is waited for, until one of these takes longer than a
-        third of `within` seconds, or a second.
+        The change under way and each plugin are waited for until one takes longer than a third of `within`, or a second.
         """
         return Deferred.fromCoroutine(self._stop(within))
 
@@ -293,8 +287,6 @@ class PluginManager(StoreMixin):
             return f"Plugin {name} is not blacklisted."
         self[BL_PLUGINS] = [kept for kept in self.get(BL_PLUGINS, []) if kept != name]
         return f"Plugin {name} removed from blacklist."
-
-    # How it is done
 
     async def _load_all(self, roots: Iterable[Path], classes: Iterable[type[BotPlugin]]) -> list[str]:
         for name, configuration in self.get(CONFIGS, {}).items():

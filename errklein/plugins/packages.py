@@ -1,8 +1,7 @@
 """`BOT_DATA_DIR/packages`: distributions that plugins require and that errklein's environment lacks.
 
-errklein never changes its own environment. pip first resolves the requirements in a dry run, constrained to the versions of
-everything that is installed. Only what is missing is then installed, into a directory at the end of `sys.path`, so that
-nothing in it hides a module of the environment.
+errklein never changes its own environment. pip first resolves the requirements in a dry run, constrained to all installed
+versions. Only what is missing is then installed, into a directory at the end of `sys.path`, which hides nothing.
 """
 
 from __future__ import annotations

@@ -80,11 +80,12 @@ class PlugFile:
         parser = _parse(path, _read(path))
         if not parser.has_section("Core"):
             raise PlugError(path, "it has no section [Core]", "[Core] with the keys Name and Module")
+        needed = parser.get("Core", "DependsOn", fallback="")
         plug = cls(
             name=_required(parser, path, "Name", "the plugin's name"),
             module=_required(parser, path, "Module", "the name of the Python file beside it, without .py"),
             path=path,
-            depends_on=_names(parser.get("Core", "DependsOn", fallback="")),
+            depends_on=tuple(name for part in needed.split(",") if (name := part.strip())),
             description=parser.get("Documentation", "Description", fallback=""),
             python_version=_version(parser, path, "Python", "Version"),
             errbot_min=_version(parser, path, "Errbot", "Min"),
@@ -130,10 +131,6 @@ def _required(parser: ConfigParser, path: Path, key: str, meaning: str) -> str:
     if not value.isprintable():
         raise PlugError(path, f"[Core] {key} is {value!r}", f"one line: {meaning}")
     return value
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
 
 def _version(parser: ConfigParser, path: Path, section: str, key: str) -> str | None:
@@ -189,7 +186,7 @@ def _is_plugin(plug: PlugFile) -> bool:
 
 
 def parse_errbot_version(text: str) -> tuple[int, int, int, int]:
-    """A tuple that sorts alpha < beta < rc1 < rc2 < final; raises ValueError unless `text` is "x.y.z" or "x.y.z-rc1"."""
+    """A tuple that sorts alpha < beta < rc1 < rc2 < final; raises ValueError unless `text` is as "x.y.z" or "x.y.z-rc1"."""
     match = _ERRBOT.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no version of errbot")

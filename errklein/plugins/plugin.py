@@ -12,14 +12,11 @@ from errklein.plugins.plug_file import PlugError, PlugFile
 
 
 class PluginError(Exception):
-    """A change to a plugin failed; str() is a sentence for the administrator who requested it.
-
-    If `repeats_exception` is True, the sentence contains the text of an exception of the plugin, which not everybody may read.
-    """
+    """A change to a plugin failed; str() is a sentence for the administrator who requested it."""
 
     @property
     def repeats_exception(self) -> bool:
-        """Whether the text contains that of an exception of the plugin that isn't meant for people."""
+        """Whether the text contains that of an exception of the plugin, which not everybody may read."""
         cause = self.__cause__
         if isinstance(cause, PluginError):
             return cause.repeats_exception

@@ -42,11 +42,10 @@ class _Poller:
         try:
             self._loop.start(self._interval, now=False)
         except (TypeError, ValueError):
-            self._pollers.log.failure(
-                "{plugin}: the poller {method} never runs: the interval must be a number of seconds, not {interval!r}",
-                **self._names,
-                interval=self._interval,
+            text = (
+                "{plugin}: the poller {method} never runs: the interval must be a number of seconds, not {interval!r}"
             )
+            self._pollers.log.failure(text, interval=self._interval, **self._names)
 
     def end(self) -> None:
         self._stopped = True
@@ -78,21 +77,17 @@ class _Poller:
     def _warn(self) -> None:
         self._warning = None
         self._warned = True
-        self._pollers.log.warn(
-            "{plugin}: the poller {method} has not returned for {seconds:.0f} s; it isn't called again until it does",
-            **self._names,
-            seconds=OVERDUE,
-        )
+        text = "{plugin}: the poller {method} has not returned for {seconds:.0f} s; it isn't called again until it does"
+        self._pollers.log.warn(text, seconds=OVERDUE, **self._names)
 
     def _report(self, failure: Failure) -> None:
         self._pollers.log.failure("{plugin}: the poller {method} failed; it goes on", failure, **self._names)
 
 
 class Pollers:
-    """The pollers of one plugin.
+    """The pollers of one plugin, for any thread.
 
-    The first call comes after one interval. Calls never overlap and don't drift: what takes longer than the interval
-    skips the ticks that it missed. May be used from any thread.
+    Calls never overlap and don't drift: what takes longer than the interval skips the ticks that it missed.
     """
 
     log = Logger()
@@ -114,8 +109,7 @@ class Pollers:
     ) -> None:
         """Call `method` with the arguments each `interval` seconds, `times` times or until stopped.
 
-        A poller that is already running with the same method and arguments is replaced. Raises TypeError if `method` is
-        not callable. Invalid arguments are logged as an error at each tick.
+        Replaces a poller with the same method and arguments. Raises TypeError if `method` isn't callable.
         """
         if not callable(method):
             raise TypeError(f"{self.owner}: a poller needs a method, not {method!r}")

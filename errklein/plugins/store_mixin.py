@@ -18,10 +18,7 @@ class StoreAlreadyOpenError(StoreException):
 
 
 class StoreNotOpenError(StoreException, AttributeError):
-    """The store is not open: a plugin's is so between `activate` and `deactivate`.
-
-    It is an AttributeError too, because that is what plugins written for errbot get and catch.
-    """
+    """A plugin's store is open only from `activate` to `deactivate`. Plugins for errbot catch an AttributeError."""
 
 
 class StoreMixin(MutableMapping[str, Any]):

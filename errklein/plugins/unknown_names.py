@@ -10,7 +10,6 @@ from errklein.config import Config
 from errklein.plugins.botplugin import BotPlugin, handlers_once_active
 
 _CORE_PLUGINS = "ACLs, Backup, ChatRoom, CommandNotFoundFilter, Flows, Health, Help, Plugins, TextCmds, Utils, VersionChecker, Webserver"
-"""The names that the setting CORE_PLUGINS may have."""
 
 
 def unknown_names(

@@ -103,7 +103,6 @@ class _Limited(io.RawIOBase):
             raise RepoException(f"the archive unpacks to more than {MOST_UNPACKED // 1_000_000} MB")
         self._left_here -= len(data)
         if self._left_here < 0:
-            raise RepoException(
-                f"headers of a file in the archive are larger than {MOST_HEADERS // 1000} kB; {_EXPECTED}"
-            )
+            most = f"{MOST_HEADERS // 1000} kB"
+            raise RepoException(f"the headers of a file in the archive are larger than {most}; {_EXPECTED}")
         return data

@@ -59,8 +59,8 @@ def entries(index: Index, name: str) -> list[RepoEntry]:
     found = []
     for plugin, known in plugins.items():
         if isinstance(known, Mapping) and isinstance(known.get("repo"), str):
-            texts = {key: known.get(key) for key in ("python", "path", "avatar_url", "documentation")}
-            texts = {key: value if isinstance(value, str) else None for key, value in texts.items()}
+            keys = ("python", "path", "avatar_url", "documentation")
+            texts = {key: text if isinstance(text := known.get(key), str) else None for key in keys}
             found.append(RepoEntry(name, str(known.get("name") or plugin), repo=known["repo"], **texts))
     return found
 

@@ -44,9 +44,8 @@ class Updated:
 class BotRepoManager(StoreMixin):
     """Installs, updates and removes repositories; loading their plugins is the plugin manager's.
 
-    Its methods block for as long as git and the network take: they are for threads, except those that only look up what
-    is stored. They raise RepoException. As a mapping it is what is stored: the URLs of installed repositories by their
-    names under "installed_repos", and the index as it was last read under "repo_index".
+    Methods that use git or the network block: they are for threads. They raise RepoException. As a mapping it is what is stored:
+    the URLs of repositories by name under "installed_repos", and the index as it was last read under "repo_index".
     """
 
     log = Logger()
@@ -65,8 +64,6 @@ class BotRepoManager(StoreMixin):
         self._reading = threading.Lock()
         self._failed = float("-inf")
         self._no_index = ""
-
-    # What is installed
 
     def get_installed_plugin_repos(self) -> dict[str, str]:
         """The URLs of installed repositories, by name."""
@@ -92,8 +89,6 @@ class BotRepoManager(StoreMixin):
     def name_of(self, path: Path) -> str:
         """The name of the repository in that directory."""
         return str(path.relative_to(self.plugin_dir))
-
-    # What can be
 
     def check_for_index_update(self) -> None:
         """Read the index anew if it is older than an hour, once for all who ask; after a failure, not for a minute."""
@@ -137,8 +132,6 @@ class BotRepoManager(StoreMixin):
         """The plugins in the index in whose names or descriptions each word of the query occurs."""
         self.check_for_index_update()
         return index.search(self.get(REPO_INDEX, {}), query)
-
-    # What can be done
 
     def install_repo(self, repo: str) -> str:
         """Have the repository of that name in the index, or at that URL; returns its directory."""

@@ -41,8 +41,7 @@ class RepoSource:
     def of(cls, url: str, name: str | None = None, *, local: bool = True) -> RepoSource:
         """The source at the URL; raises RepoException unless it is one that may be used.
 
-        Those are https, http and ssh URLs, host names as in git@host:owner/name, and, if `local`, absolute paths and
-        file URLs. `name` is what it is called, if the URL doesn't say.
+        Those are https, http and ssh URLs, git@host:owner/name, and, if `local`, absolute paths and file URLs.
         """
         check_url(url, local=local)
         name = human_name_for_git_url(url) if name is None else name
