@@ -31,6 +31,7 @@ from errklein.plugins.status import PluginStatus
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports import Storage
 from errklein.running import TimedOut, result_within
+from errklein.running.context import handled_network
 from errklein.text.masking import masker, secrets_in
 
 if TYPE_CHECKING:
