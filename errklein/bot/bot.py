@@ -74,7 +74,7 @@ class Bot:
         self.streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
         self.events = Events(reactor, self.backends, parts.dispatcher, self.callbacks, self.streams, end)
-        self.web.events = WebhookWarnings(reactor, self.tell_admins)
+        self.web.report_to(WebhookWarnings(reactor, self.tell_admins))
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
         intake = (self._expiry.stop, self.events.stop, self.conversations.stop)
         work = (self.waits.end_all, self.queues.stop, parts.execution.stop, self.streams.stop, self.command_pool.stop)

@@ -142,7 +142,7 @@ class HTTPRequest(server.Request):
         self.prepath = []
         self.postpath = []
         try:
-            self.site.handler.handle(self)
+            self.site.resource.handle(self)
         except BaseException:
             self.processingFailed(Failure())
 

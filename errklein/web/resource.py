@@ -51,9 +51,8 @@ class WebhookResource(Resource):
         """The time slice of each turn of the reactor that generators share."""
         self.settings = settings
         self.events: WebEvents | None = None
-        self.app = Flask("errklein")
+        self.app: Flask = Flask("errklein")
         self.routes = Routes(reactor, self._execute, self._shadowed)
-        self.stopping = False
         self._sweeper = sweeper
         self._open: dict[HTTPRequest, Delivery] = {}
         self._idle: list[Deferred[None]] = []
@@ -61,8 +60,11 @@ class WebhookResource(Resource):
     # What the site asks.
 
     def check_headers(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
-        """Why the body of a request isn't wanted; see `site.RequestHandler`."""
-        if self.stopping:
+        """Why a request's body of `length` bytes (None: not told) isn't wanted; None if it is.
+
+        With `expects` the client waits for the answer before it sends the body. Sets the request's `body_limit`.
+        """
+        if request.site.stopping:
             return _STOPPING
         hook: Hook | None = None
         try:
@@ -82,8 +84,8 @@ class WebhookResource(Resource):
         return None
 
     def handle(self, request: HTTPRequest) -> None:
-        """Answer a request; see `site.RequestHandler`."""
-        if self.stopping:
+        """Answer a request that is complete."""
+        if request.site.stopping:
             request.send_error(_STOPPING)
             return
         delivery = self._open[request] = Delivery(self, request)

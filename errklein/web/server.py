@@ -11,13 +11,12 @@ from errklein.running import Runner, WorkerPool
 from errklein.web.listeners import Listeners
 from errklein.web.memory_client import MemoryClient
 from errklein.web.resource import WebhookResource
-from errklein.web.routes import Routes
 from errklein.web.settings import WebSettings
 from errklein.web.site import Site
 
 
 class WebServer:
-    """Everything between sockets and plugins' hooks. `events` may be given later, but before the first request.
+    """Everything between sockets and plugins' hooks.
 
     Blocking handlers run in `pool`. Large bodies for handlers on the reactor are decoded in `decoding_pool`, so that they
     needn't wait for handlers that block; without one, in `pool`.
@@ -29,30 +28,19 @@ class WebServer:
         runner: Runner,
         pool: WorkerPool,
         settings: WebSettings | None = None,
-        events: WebEvents | None = None,
         *,
         decoding_pool: WorkerPool | None = None,
     ) -> None:
         settings = settings or WebSettings()
         self.site = Site(reactor, settings)
         self.resource = WebhookResource(reactor, runner, pool, decoding_pool or pool, settings, self.site.sweeper)
-        self.resource.events = events
-        self.site.serve(self.resource)
+        self.site.resource = self.resource
+        self.routes = self.resource.routes
         self.listeners = Listeners(reactor, self.site)
         self._closing: Deferred[None] = succeed(None)
 
-    @property
-    def routes(self) -> Routes:
-        """Which hook answers what."""
-        return self.resource.routes
-
-    @property
-    def events(self) -> WebEvents | None:
-        """Who is told about plugins' handlers."""
-        return self.resource.events
-
-    @events.setter
-    def events(self, events: WebEvents | None) -> None:
+    def report_to(self, events: WebEvents) -> None:
+        """Report the failures of plugins' handlers to `events` from now on."""
         self.resource.events = events
 
     def client(self) -> MemoryClient:
@@ -64,7 +52,6 @@ class WebServer:
 
         Who connects now waits for the next process where systemd has the socket, and is refused elsewhere.
         """
-        self.resource.stopping = True
         self._closing = self.listeners.close_all()
         self.site.begin_stopping()
 

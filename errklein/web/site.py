@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextvars import copy_context
 from itertools import count
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
@@ -19,18 +19,8 @@ from errklein.web.error_pages import Problem
 from errklein.web.request import HTTPRequest
 from errklein.web.settings import WebSettings
 
-
-class RequestHandler(Protocol):
-    """Decides about requests, before and after their body has come."""
-
-    def check_headers(self, request: HTTPRequest, length: int | None, expects: bool) -> Problem | None:
-        """Why a request's body of `length` bytes (None: not told) isn't wanted; None if it is.
-
-        With `expects` the client waits for the answer before it sends the body. Sets the request's `body_limit`.
-        """
-
-    def handle(self, request: HTTPRequest) -> None:
-        """Answer a request that is complete."""
+if TYPE_CHECKING:
+    from errklein.web.resource import WebhookResource
 
 
 class Site(server.Site):
@@ -41,7 +31,7 @@ class Site(server.Site):
     requestFactory = HTTPRequest  # type: ignore[assignment]
     noisy = False
 
-    handler: RequestHandler
+    resource: WebhookResource
 
     def __init__(self, reactor: Any, settings: WebSettings) -> None:
         super().__init__(None, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
@@ -55,10 +45,6 @@ class Site(server.Site):
         self._numbers = count(1)
         self._date_second = -1
         self._date = b""
-
-    def serve(self, handler: RequestHandler) -> None:
-        """Let `handler` answer the requests."""
-        self.handler = self.resource = handler
 
     def startFactory(self) -> None:
         """Called by Twisted for each port. Twisted's own access log, and its timer, aren't used."""

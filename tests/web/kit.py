@@ -157,9 +157,8 @@ class WebCase(SynchronousTestCase):
         self.addCleanup(self.pool.stop)
         decoding_pool = WorkerPool(self.clock, "decoding", 1)
         self.addCleanup(decoding_pool.stop)
-        self.web = WebServer(
-            self.clock, self.runner, self.pool, self.settings, self.events, decoding_pool=decoding_pool
-        )
+        self.web = WebServer(self.clock, self.runner, self.pool, self.settings, decoding_pool=decoding_pool)
+        self.web.report_to(self.events)
         self.addCleanup(self.web.site.sweeper.stop)
 
     def serve(self, plugin: object, owner: str = "") -> None:

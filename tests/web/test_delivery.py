@@ -253,7 +253,8 @@ class RealReactorTests(TestCase):
         events = Recorder()
         pool = WorkerPool(reactor, "webhook", 2)  # type: ignore[arg-type]
         self.addCleanup(pool.stop)
-        web = WebServer(reactor, Runner(reactor), pool, events=events)
+        web = WebServer(reactor, Runner(reactor), pool)
+        web.report_to(events)
         self.addCleanup(web.site.sweeper.stop)
         web.routes.replace("Raises", hooks_of(Raises()))
         for how in ("exit", "interrupt", "generator"):
