@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.local import LocalProxy
 from werkzeug.routing import Rule
@@ -23,6 +23,7 @@ from errklein.webhooks import Hook
 if TYPE_CHECKING:
     from errklein.web.facade.app import Flask
     from errklein.web.request import HTTPRequest
+    from errklein.web.resource import WebhookResource
 
 _current: ContextVar[RequestContext | None] = ContextVar("errklein.web.context", default=None)
 
@@ -53,19 +54,10 @@ class Globals:
         def __getattr__(self, name: str) -> Any: ...
 
 
-class FacadeServer(Protocol):
-    """What a context knows of the server."""
-
-    app: Flask
-
-    def url_for(self, hook: Hook, endpoint: str, values: Mapping[str, Any]) -> str:
-        """The path of the method that `endpoint` names, seen from `hook`. Raises LookupError if there is none."""
-
-
 class RequestContext:
     """One request on its way through a handler. What Flask would make at once is made when it is asked for."""
 
-    def __init__(self, server: FacadeServer, incoming: HTTPRequest, hook: Hook, captures: Mapping[str, Any]) -> None:
+    def __init__(self, server: WebhookResource, incoming: HTTPRequest, hook: Hook, captures: Mapping[str, Any]) -> None:
         self.server = server
         self.incoming = incoming
         self.hook = hook
@@ -85,7 +77,7 @@ class RequestContext:
         declaration = self.hook.declaration
         request.url_rule = Rule(declaration.rule, endpoint=endpoint_of(self.hook), methods=declaration.methods)
         request.view_args = dict(self.captures)
-        request.body_limit = self.incoming.body_limit
+        request.max_content_length = self.incoming.body_limit
         return request
 
     @cached_property

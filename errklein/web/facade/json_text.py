@@ -27,9 +27,7 @@ def dump_body(value: Any) -> str:
     return dumps(value, separators=(",", ":"), allow_nan=False) + "\n"
 
 
-def loads(text: str | bytes, **options: Any) -> Any:
-    """The value that the JSON says."""
-    return json.loads(text, **options)
+loads = json.loads
 
 
 def _default(value: Any) -> Any:

@@ -73,13 +73,6 @@ class Request(werkzeug.wrappers.Request):
     routing_exception: Exception | None = None
     """Always None: what matches no rule reaches no handler."""
 
-    body_limit: int | None = None
-
-    @property
-    def max_content_length(self) -> int | None:  # type: ignore[override]
-        """The largest body that is accepted, in bytes."""
-        return self.body_limit
-
     @property
     def endpoint(self) -> str | None:
         """The name of the matching rule, as errbot makes it of the method and its methods."""
