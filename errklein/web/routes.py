@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from klein import Klein
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 from werkzeug.routing.map import MapAdapter
@@ -75,13 +75,6 @@ class Rebuilding(Exception):
         self.until = until
 
 
-class RoutesReactor(Protocol):
-    """What the table needs of a reactor."""
-
-    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
-        """As IReactorTime has it."""
-
-
 Execute = Callable[[Any, Route, Mapping[str, Any]], Any]
 Shadowed = Callable[[Hook, Hook], None]
 Endpoint = Callable[..., Any]
@@ -94,7 +87,7 @@ class Routes:
     hook whose URL and method another one has.
     """
 
-    def __init__(self, reactor: RoutesReactor, execute: Execute, shadowed: Shadowed) -> None:
+    def __init__(self, reactor: IReactorTime, execute: Execute, shadowed: Shadowed) -> None:
         self._reactor = reactor
         self._execute = execute
         self._shadowed = shadowed
