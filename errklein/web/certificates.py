@@ -227,13 +227,13 @@ class CertificateStore:
     def _arrange(self) -> None:
         """Choose the certificate for each name."""
         now = self._now()
-        best: dict[str, _ServedCertificate] = {}
-        for served in self._served:
+        self._by_name = {}
+        by_merit = sorted(
+            self._served, key=lambda one: (one.identity.is_valid(now), one.identity.expires), reverse=True
+        )
+        for served in by_merit:
             for name in served.identity.names:
-                other = best.get(name)
-                if other is None or _merit(served, now) > _merit(other, now):
-                    best[name] = served
-        self._by_name = best
+                self._by_name.setdefault(name, served)
         self._default = max(
             self._served,
             key=lambda served: (served.identity.is_valid(now), not served.identity.is_expired(now)),
@@ -276,10 +276,6 @@ def _files_of(served: Iterable[_ServedCertificate]) -> set[tuple[str, Path]]:
     return {file for one in served for file in one.identity.files}
 
 
-def _merit(served: _ServedCertificate, now: datetime) -> tuple[bool, datetime]:
-    return served.identity.is_valid(now), served.identity.expires
-
-
 def _expired(identity: Identity) -> str:
     return f"the certificate in {identity.path} expired on {identity.expires:%Y-%m-%d}"
 
@@ -294,10 +290,8 @@ def _is_gone(path: Path) -> bool:
     """Whether the path doesn't exist. False for a broken link, and if its status can't be read."""
     try:
         path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError))
     return False
 
 

@@ -22,11 +22,6 @@ from zope.interface import implementer
 
 from errklein.web.certificates import CertificateDirectory, CertificateFiles, CertificateStore
 
-_ARGUMENTS = {
-    "ssl": ("port", "privateKey", "certKey", "interface", "backlog", "extraCertChain"),
-    "tls": ("path", "port", "backlog", "interface"),
-}
-
 
 @implementer(IStreamServerEndpoint)
 @dataclass(frozen=True)
@@ -55,32 +50,27 @@ def tls_endpoint(reactor: Any, kind: str, arguments: Mapping[str, str]) -> TLSEn
     Relative paths are resolved against the current working directory at once. Raises ValueError for invalid arguments, and
     CertificateError if no certificate can be used.
     """
-    unknown = sorted(set(arguments) - set(_ARGUMENTS[kind]))
-    if unknown:
-        raise ValueError(f"{kind}: has no argument {unknown[0]}")
+    left = {"backlog": "50", "interface": "", **arguments}
+    source: CertificateDirectory | CertificateFiles
     if kind == "tls":
-        if "path" not in arguments:
+        if "path" not in left:
             raise ValueError("'path' is missing")
-        port, interface = arguments.get("port", "443"), "::"
-        source: CertificateDirectory | CertificateFiles = CertificateDirectory(Path(arguments["path"]).absolute())
+        left = {"port": "443", **left, "interface": arguments.get("interface", "::")}
+        source = CertificateDirectory(Path(left.pop("path")).absolute())
     else:
-        if "port" not in arguments:
+        if "port" not in left:
             raise ValueError("ssl: needs a port")
-        port, interface = arguments["port"], ""
-        key = arguments.get("privateKey", "server.pem")
-        chain = arguments.get("extraCertChain")
+        key = left.pop("privateKey", "server.pem")
+        chain = left.pop("extraCertChain", None)
         source = CertificateFiles(
             Path(key).absolute(),
-            Path(arguments.get("certKey", key)).absolute(),
+            Path(left.pop("certKey", key)).absolute(),
             None if chain is None else Path(chain).absolute(),
         )
-    return TLSEndpoint(
-        reactor,
-        int(port),
-        CertificateStore(source),
-        int(arguments.get("backlog", "50")),
-        arguments.get("interface", interface),
-    )
+    port, backlog, interface = int(left.pop("port")), int(left.pop("backlog")), left.pop("interface")
+    if left:
+        raise ValueError(f"{kind}: has no argument {min(left)}")
+    return TLSEndpoint(reactor, port, CertificateStore(source), backlog, interface)
 
 
 def generate_certificate(hosts: Sequence[str], key_path: Path, certificate_path: Path) -> None:
