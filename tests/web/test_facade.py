@@ -162,7 +162,7 @@ class RawTests(WebCase):
             async def raw(self, r: Any, n: int) -> list[Any]:
                 return [
                     r.method, r.path, r.url, r.host, r.remote_addr, r.scheme, r.headers.get("x-a"), dict(r.cookies),
-                    r.headers.get("X-Forwarded-For"), r.endpoint, r.url_rule.rule, r.view_args, r.blueprint,
+                    r.headers.get("X-Forwarded-For"), r.endpoint, r.url_rule.rule, r.view_args,
                     r.max_content_length, r.user_agent.string, r.environ["REQUEST_METHOD"], r.content_length,
                 ]  # fmt: skip
 
@@ -184,7 +184,7 @@ class RawTests(WebCase):
             response.json(),
             [
                 "GET", "/raw/3", "http://example.org:81/raw/3?x=y", "example.org:81", "127.0.0.1", "http", "1,2",
-                {"a": "b", "c": "d"}, None, "raw_GET", "/raw/<int:n>", {"n": 3}, None, 25 * 1024 * 1024, "curl", "GET", 0,
+                {"a": "b", "c": "d"}, None, "raw_GET", "/raw/<int:n>", {"n": 3}, 25 * 1024 * 1024, "curl", "GET", 0,
             ],
         )  # fmt: skip
 

@@ -32,14 +32,7 @@ class Flask:
     def __init__(self, import_name: str = "errklein", **_: Any) -> None:
         self.import_name = self.name = import_name
         self.root_path = str(Path.cwd())
-        self.config: dict[str, Any] = {
-            "DEBUG": False,
-            "TESTING": False,
-            "SECRET_KEY": None,
-            "MAX_CONTENT_LENGTH": None,
-            "MAX_COOKIE_SIZE": 4093,
-            "APPLICATION_ROOT": "/",
-        }
+        self.config: dict[str, Any] = {"DEBUG": False, "TESTING": False, "SECRET_KEY": None}
         self.logger = logging.getLogger("errklein.web")
         self.json = JSONProvider()
         self.extensions: dict[str, Any] = {}

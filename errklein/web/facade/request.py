@@ -70,23 +70,10 @@ class Request(werkzeug.wrappers.Request):
     view_args: Mapping[str, Any] | None = None
     """What the rule's variables captured."""
 
-    routing_exception: Exception | None = None
-    """Always None: what matches no rule reaches no handler."""
-
     @property
     def endpoint(self) -> str | None:
         """The name of the matching rule, as errbot makes it of the method and its methods."""
         return None if self.url_rule is None else str(self.url_rule.endpoint)
-
-    @property
-    def blueprint(self) -> None:
-        """Always None: plugins' routes are in no blueprint."""
-        return None
-
-    @property
-    def blueprints(self) -> list[str]:
-        """Always empty: plugins' routes are in no blueprint."""
-        return []
 
 
 def endpoint_of(hook: Hook) -> str:
