@@ -28,19 +28,16 @@ if TYPE_CHECKING:
 _current: ContextVar[RequestContext | None] = ContextVar("errklein.web.context", default=None)
 
 
-class Globals:
-    """What a handler keeps for the time of a request."""
+class _Globals:
+    """What a handler keeps for the time of a request: attributes, with some of a dict's methods."""
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of that name, or `default`."""
         return self.__dict__.get(name, default)
 
     def pop(self, name: str, *default: Any) -> Any:
-        """Take the value of that name away and return it, or `default`; raises KeyError without one."""
         return self.__dict__.pop(name, *default)
 
     def setdefault(self, name: str, default: Any = None) -> Any:
-        """The value of that name, which is `default` if it had none."""
         return self.__dict__.setdefault(name, default)
 
     def __contains__(self, name: str) -> bool:
@@ -48,10 +45,6 @@ class Globals:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.__dict__)
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
 
 
 class RequestContext:
@@ -81,9 +74,9 @@ class RequestContext:
         return request
 
     @cached_property
-    def g(self) -> Globals:
+    def g(self) -> _Globals:
         """What the handler keeps for the time of the request."""
-        return Globals()
+        return _Globals()
 
     def proxy(self) -> Any:
         """A stand-in for this very request, which works wherever it is taken to."""
@@ -115,5 +108,5 @@ def has_request_context() -> bool:
 
 
 request: Request = LocalProxy(lambda: current_context("flask.request").request)  # type: ignore[assignment]
-g: Globals = LocalProxy(lambda: current_context("flask.g").g)  # type: ignore[assignment]
+g: Any = LocalProxy(lambda: current_context("flask.g").g)
 current_app: Flask = LocalProxy(lambda: current_context("flask.current_app").server.app)  # type: ignore[assignment]

@@ -24,11 +24,7 @@ def jsonify(*args: Any, **kwargs: Any) -> Response:
     """An answer with a value as JSON: the one argument, a list of several, or an object of the keyword arguments."""
     if args and kwargs:
         raise TypeError("jsonify takes either arguments or keyword arguments")
-    value: Any = kwargs
-    if args:
-        value = args[0] if len(args) == 1 else args
-    elif not kwargs:
-        value = None
+    value = args[0] if len(args) == 1 else args or kwargs or None
     return Response(json_text.dump_body(value), mimetype="application/json")
 
 
@@ -46,11 +42,10 @@ def response_for(value: Any) -> werkzeug.wrappers.Response:
     if isinstance(value, tuple):
         if len(value) == 3:
             value, status, headers = value
+        elif len(value) == 2 and isinstance(value[1], (Headers, dict, tuple, list)):
+            value, headers = value
         elif len(value) == 2:
-            if isinstance(value[1], (Headers, dict, tuple, list)):
-                value, headers = value
-            else:
-                value, status = value
+            value, status = value
         else:
             raise TypeError(
                 "a handler may return a tuple (body, status, headers), (body, status) or (body, headers), "
