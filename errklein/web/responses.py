@@ -61,11 +61,9 @@ def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | 
         if kind is bytes:
             return PreparedResponse(200, HTML, value)
         if kind is dict or kind is list:
-            return (
-                PreparedResponse(200, _JSON, json_text.dump_body(value).encode())
-                if value
-                else PreparedResponse(200, HTML, b"")
-            )
+            if not value:
+                return PreparedResponse(200, HTML, b"")
+            return PreparedResponse(200, _JSON, json_text.dump_body(value).encode())
     if _needs_reactor(value):
         return ReactorValue(value)
     if isinstance(value, AsyncIterator):
@@ -87,18 +85,18 @@ def _after(response: Any, context: RequestContext, items: AsyncIterator[Any] | N
         # Flask wants the response back; the examples of errbot's documentation return nothing.
         if changed is not None:
             response = changed
-    headers = []
-    for name, value in response.get_wsgi_headers(context.environ):
-        if name.lower() not in _OURS:
-            headers.append((name.encode("latin-1"), value.encode("latin-1")))
+    streamed = items is None and (response.is_streamed or response.direct_passthrough)
+    headers = [
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.get_wsgi_headers(context.environ)
+        if name.lower() not in _OURS and (streamed or name.lower() != "content-length")
+    ]
     status = response.status_code
     if items is not None:
-        headers = [header for header in headers if header[0].lower() != b"content-length"]
         return PreparedResponse(status, headers, b"", items)
-    if response.is_streamed or response.direct_passthrough:
+    if streamed:
         source = response.response if response.direct_passthrough else response.iter_encoded()
         return PreparedResponse(status, headers, b"", iter(source), response.close)
-    headers = [header for header in headers if header[0].lower() != b"content-length"]
     body = response.get_data()
     response.close()
     return PreparedResponse(status, headers, body)
