@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from html import escape
 from http.client import responses
 
 Headers = list[tuple[bytes, bytes]]
 
 
+@dataclass(eq=False)
 class Problem(Exception):
     """Why a request is rejected: an HTTP status, and a sentence for the person who reads the response."""
 
-    def __init__(self, status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = headers
+    status: int
+    detail: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 def error_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Headers, bytes]:

@@ -83,11 +83,8 @@ class RoutePrecedence:
 
     def _position(self, hook: Hook, queue: Sequence[Hook], is_new: bool) -> int:
         """Where a hook comes in the queue: by its place, or last if its owner has hooks already."""
-        if is_new:
-            for index, other in enumerate(queue):
-                if self._places[other.owner] > self._places[hook.owner]:
-                    return index
-        return len(queue)
+        later = (n for n, other in enumerate(queue) if self._places[other.owner] > self._places[hook.owner])
+        return next(later, len(queue)) if is_new else len(queue)
 
     def info(self, hook: Hook) -> RouteInfo:
         """What the hook answers."""

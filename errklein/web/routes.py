@@ -59,20 +59,18 @@ class Match:
     captures: Mapping[str, Any]
 
 
+@dataclass(eq=False)
 class NoRoute(Exception):
     """No hook answers; `allowed` are the methods that would be answered at this path."""
 
-    def __init__(self, allowed: frozenset[str]) -> None:
-        super().__init__()
-        self.allowed = allowed
+    allowed: frozenset[str]
 
 
+@dataclass(eq=False)
 class Rebuilding(Exception):
     """It can't be said yet; `until` fires when it can."""
 
-    def __init__(self, until: Deferred[None]) -> None:
-        super().__init__()
-        self.until = until
+    until: Deferred[None]
 
 
 Execute = Callable[[Any, Route, Mapping[str, Any]], Any]
@@ -201,9 +199,8 @@ class Routes:
 
     def url_for(self, hook_key: HookKey, values: Mapping[str, Any]) -> str | None:
         """The path at which a hook answers, with the rule's variables filled in; None if it has none."""
-        for route in self._of_hook.get(hook_key, ()):
-            return self._adapter.build(route.endpoint, values)
-        return None
+        routes = self._of_hook.get(hook_key)
+        return self._adapter.build(routes[0].endpoint, values) if routes else None
 
     # How it works.
 
