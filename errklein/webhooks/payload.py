@@ -21,6 +21,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from encodings.aliases import aliases
 from functools import cache
 from io import BytesIO
@@ -106,11 +107,9 @@ def _charset_named(charset: str) -> str:
     name = ""
     # Python remembers for ever each name that it was asked for, so it is asked only for those that there are.
     if asked in _encodings():
-        try:
+        with suppress(LookupError, ValueError):
+            "".encode(asked)
             name = codecs.lookup(asked).name
-            "".encode(name)
-        except (LookupError, ValueError):
-            name = ""
     if not name or name.replace("_", "-") in _NO_CHARSETS:
         raise BadPayload(415, f"the charset {charset!a} is not known")
     return name
