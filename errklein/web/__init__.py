@@ -3,8 +3,7 @@
 from errklein.web.expiry import ExpiryWatch
 from errklein.web.listeners import ListenError, Listeners, identify, server_endpoint
 from errklein.web.memory_client import ClientResponse, ConnectionBroken, MemoryClient
-from errklein.web.precedence import RouteInfo
-from errklein.web.routes import Routes, RuleError
+from errklein.web.routes import Routes
 from errklein.web.server import WebServer
 from errklein.web.settings import WebSettings
 
@@ -15,9 +14,7 @@ __all__ = [
     "ListenError",
     "Listeners",
     "MemoryClient",
-    "RouteInfo",
     "Routes",
-    "RuleError",
     "WebServer",
     "WebSettings",
     "identify",
