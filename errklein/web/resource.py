@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from errklein.ports import WebEvents
-from errklein.running import Runner, WorkerPool
-from errklein.running.time_slices import TimeSlices
+from errklein.running import InFlightCounter, Runner, TimeSlices, WorkerPool
 from errklein.web.deadlines import DeadlineSweeper
 from errklein.web.delivery import Delivery, problem_of
 from errklein.web.error_pages import Problem
@@ -55,7 +53,8 @@ class WebhookResource(Resource):
         self.routes = Routes(reactor, self._execute, self._shadowed)
         self._sweeper = sweeper
         self._open: dict[HTTPRequest, Delivery] = {}
-        self._idle: list[Deferred[None]] = []
+        self.in_flight = InFlightCounter()
+        """The requests without an answer."""
 
     # What the site asks.
 
@@ -89,6 +88,7 @@ class WebhookResource(Resource):
             request.send_error(_STOPPING)
             return
         delivery = self._open[request] = Delivery(self, request)
+        self.in_flight.enter()
         delivery.dispatch()
         if not delivery.responded:
             self._sweeper.watch(delivery)
@@ -123,10 +123,7 @@ class WebhookResource(Resource):
         if self._open.pop(delivery.request, None) is None:
             return
         self._sweeper.forget(delivery)
-        if self._idle and not self._open:
-            waiting, self._idle = self._idle, []
-            for idle in waiting:
-                idle.callback(None)
+        self.in_flight.leave()
 
     def notify(self, call: Callable[[WebEvents], None]) -> None:
         """Call a method of `events`. What it raises is logged, so that it can't prevent a response."""
@@ -148,11 +145,3 @@ class WebhookResource(Resource):
                 if url is not None:
                     return url
         raise LookupError(f"no webhook is named {endpoint!r}")
-
-    def when_idle(self) -> Deferred[None]:
-        """Fires when every request that was taken has its answer."""
-        if not self._open:
-            return succeed(None)
-        idle: Deferred[None] = Deferred()
-        self._idle.append(idle)
-        return idle

@@ -62,7 +62,7 @@ class WebServer:
 
     def when_idle(self) -> Deferred[None]:
         """Fires when every request that was taken has its answer."""
-        return self.resource.when_idle()
+        return self.resource.in_flight.when_none()
 
     def close(self) -> Deferred[None]:
         """Stop listening and break off every connection."""
