@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,18 @@ class ListenError(Exception):
         super().__init__(f"can't listen on {description}: {' '.join(reason.split())}")
 
 
+@dataclass(frozen=True)
+class _Listener:
+    description: str
+    port: IListeningPort
+    certificates: CertificateStore | None
+
+    def accept(self, accept: bool) -> None:
+        """Take new connections, or leave them waiting. Ports without a socket, as tests have them, have none to leave."""
+        if isinstance(self.port, FileDescriptor):
+            (self.port.startReading if accept else self.port.stopReading)()  # type: ignore[no-untyped-call]
+
+
 class Listeners:
     """The endpoints that are open, each by the description it was opened with.
 
@@ -53,9 +66,8 @@ class Listeners:
     def __init__(self, reactor: Any, factory: IProtocolFactory) -> None:
         self._reactor = reactor
         self._factory = factory
-        self._ports: dict[Endpoint, tuple[str, IListeningPort]] = {}
+        self._open: dict[Endpoint, _Listener] = {}
         self._opening = DeferredLock()
-        self._certificates: dict[Endpoint, CertificateStore] = {}
         self._checking = LoopingCall(self._check_certificates)
         self._checking.clock = reactor
         self._paused = False
@@ -63,46 +75,42 @@ class Listeners:
     @property
     def open_now(self) -> list[str]:
         """The descriptions of what is open, in the order of opening."""
-        return [description for description, _ in self._ports.values()]
+        return [listener.description for listener in self._open.values()]
 
     def is_open(self, description: str) -> bool:
         """Whether the endpoint is open, by whatever description of it."""
-        return identify(description) in self._ports
+        return identify(description) in self._open
 
     def open(self, description: str) -> Deferred[None]:
         """Listen there, unless it is open already. Fires when it is bound, or fails with ListenError."""
-        return Deferred.fromCoroutine(self._open(description))
+        return self._opening.run(self._listen, description)
 
-    async def _open(self, description: str) -> None:
-        await self._opening.acquire()
-        endpoint = None
+    async def _listen(self, description: str) -> None:
         try:
-            endpoint = identify(description)
-            if endpoint in self._ports:
+            if self.is_open(description):
                 return
-            port = await maybeDeferred(self._endpoint(description, endpoint).listen, self._factory)
-            self._ports[endpoint] = (description, port)
+            endpoint, certificates = server_endpoint(self._reactor, description)
+            port = await maybeDeferred(endpoint.listen, self._factory)
         except Exception as error:
-            if endpoint is not None:
-                self._forget_certificates(endpoint)
             raise ListenError(description, _reason(error)) from None
-        finally:
-            self._opening.release()
+        listener = self._open[identify(description)] = _Listener(description, port, certificates)
         if self._paused:
-            _accept(port, False)
+            listener.accept(False)
         self.log.info("listening on {endpoint}", endpoint=description)
-        if endpoint in self._certificates:
-            self._log_problems(endpoint, self._certificates[endpoint].problems)
+        if certificates is not None:
+            self._log_problems(description, certificates.problems)
+            if not self._checking.running:
+                self._checking.start(_SECONDS_BETWEEN_CHECKS, now=False)
 
     def close(self, description: str) -> Deferred[None]:
         """Listen there no more; connections that are open stay. Does nothing if it isn't open."""
-        endpoint = identify(description)
-        self._forget_certificates(endpoint)
-        found = self._ports.pop(endpoint, None)
-        if found is None:
+        listener = self._open.pop(identify(description), None)
+        if listener is None:
             return succeed(None)
+        if self._checking.running and not self._with_certificates():
+            self._checking.stop()
         self.log.info("no longer listening on {endpoint}", endpoint=description)
-        return maybeDeferred(found[1].stopListening).addCallback(lambda _: None)
+        return maybeDeferred(listener.port.stopListening).addCallback(lambda _: None)
 
     def close_all(self) -> Deferred[None]:
         """Listen nowhere any more."""
@@ -111,64 +119,51 @@ class Listeners:
     def pause(self) -> None:
         """Let new connections wait in the system's queue until `resume`, those to endpoints opened meanwhile too."""
         self._paused = True
-        for _, port in self._ports.values():
-            _accept(port, False)
+        for listener in self._open.values():
+            listener.accept(False)
 
     def resume(self) -> None:
         """Take the connections that wait, and new ones as they come."""
         self._paused = False
-        for _, port in self._ports.values():
-            _accept(port, True)
+        for listener in self._open.values():
+            listener.accept(True)
 
     def expiries(self) -> list[tuple[str, datetime]]:
         """Pairs of file and endpoint, as text, and expiry for each certificate that open endpoints serve."""
         return [
-            (f"{path} ({self._ports[endpoint][0]})", expires)
-            for endpoint, store in self._certificates.items()
-            if endpoint in self._ports
+            (f"{path} ({description})", expires)
+            for description, store in self._with_certificates()
             for path, expires in store.expiries
         ]
 
     def reload_certificates(self) -> None:
         """Read all certificates again, changed or not. Errors are logged; a certificate that can't be replaced stays in use."""
-        for endpoint, store in self._certificates.items():
+        for description, store in self._with_certificates():
             problems = store.reload()
-            self._log_problems(endpoint, problems)
+            self._log_problems(description, problems)
             if not problems:
-                self.log.info("read the certificates of {endpoint} again", endpoint=self._name(endpoint))
+                self.log.info("read the certificates of {endpoint} again", endpoint=description)
 
     def _check_certificates(self) -> None:
         """Read the certificates again whose files have changed."""
-        for endpoint, store in self._certificates.items():
+        for description, store in self._with_certificates():
             try:
                 problems = store.refresh()
             except Exception:
                 # An exception would end the LoopingCall, and renewed certificates would no longer be served.
-                self.log.failure("the certificates of {endpoint} can't be checked", endpoint=self._name(endpoint))
+                self.log.failure("the certificates of {endpoint} can't be checked", endpoint=description)
                 continue
             if problems is not None:
-                self.log.info("certificate files of {endpoint} have changed", endpoint=self._name(endpoint))
-                self._log_problems(endpoint, problems)
+                self.log.info("certificate files of {endpoint} have changed", endpoint=description)
+                self._log_problems(description, problems)
 
-    def _log_problems(self, endpoint: Endpoint, problems: Sequence[str]) -> None:
+    def _with_certificates(self) -> list[tuple[str, CertificateStore]]:
+        listeners = self._open.values()
+        return [(one.description, one.certificates) for one in listeners if one.certificates is not None]
+
+    def _log_problems(self, description: str, problems: Sequence[str]) -> None:
         for problem in problems:
-            self.log.error("{endpoint}: {problem}", endpoint=self._name(endpoint), problem=problem)
-
-    def _name(self, endpoint: Endpoint) -> str:
-        return self._ports[endpoint][0] if endpoint in self._ports else endpoint[0]
-
-    def _endpoint(self, description: str, endpoint: Endpoint) -> IStreamServerEndpoint:
-        made, store = server_endpoint(self._reactor, description)
-        if store is not None:
-            self._certificates[endpoint] = store
-            if not self._checking.running:
-                self._checking.start(_SECONDS_BETWEEN_CHECKS, now=False)
-        return made
-
-    def _forget_certificates(self, endpoint: Endpoint) -> None:
-        self._certificates.pop(endpoint, None)
-        if not self._certificates and self._checking.running:
-            self._checking.stop()
+            self.log.error("{endpoint}: {problem}", endpoint=description, problem=problem)
 
 
 def server_endpoint(reactor: Any, description: str) -> tuple[IStreamServerEndpoint, CertificateStore | None]:
@@ -187,15 +182,6 @@ def server_endpoint(reactor: Any, description: str) -> tuple[IStreamServerEndpoi
 
     endpoint = tls_endpoint(reactor, kind, dict(named))
     return endpoint, endpoint.certificates
-
-
-def _accept(port: object, accept: bool) -> None:
-    """Take new connections or leave them waiting; ports without a socket, as tests have them, have nothing to leave."""
-    if isinstance(port, FileDescriptor):
-        if accept:
-            port.startReading()
-        else:
-            port.stopReading()
 
 
 def identify(description: str) -> Endpoint:

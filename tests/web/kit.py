@@ -51,8 +51,7 @@ def hooks_of(plugin: object, owner: str = "") -> list[Hook]:
 
 def port_of(listeners: Listeners, description: str) -> int:
     """The port of an open endpoint, as when it was left to the system."""
-    _, port = listeners._ports[identify(description)]
-    return int(port.getHost().port)  # type: ignore[attr-defined]
+    return int(listeners._open[identify(description)].port.getHost().port)  # type: ignore[attr-defined]
 
 
 class Echo:
