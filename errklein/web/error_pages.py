@@ -40,9 +40,3 @@ def error_page(problem: Problem, request_id: str, as_json: bool) -> tuple[Header
     )
     headers.append((b"Content-Type", b"text/html; charset=utf-8"))
     return headers, page.encode("utf-8", "replace")
-
-
-def wants_json(content_type: bytes, accept: bytes) -> bool:
-    """Whether a sender of `content_type` who accepts `accept` is a program that reads JSON."""
-    accept = accept.lower()
-    return b"json" in accept or (b"json" in content_type.lower() and b"html" not in accept)

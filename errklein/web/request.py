@@ -16,7 +16,7 @@ from twisted.web import server
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.http_headers import Headers
 
-from errklein.web.error_pages import Problem, error_page, wants_json
+from errklein.web.error_pages import Problem, error_page
 from errklein.web.http1 import Head
 from errklein.web.paths import split_target
 
@@ -193,8 +193,9 @@ class HTTPRequest(server.Request):
         return has_body
 
     def send_error(self, problem: Problem) -> None:
-        """Write an error page that the sender can read."""
-        as_json = wants_json(self.first_header(b"content-type"), self.first_header(b"accept"))
+        """Write an error page: JSON if the sender is a program that reads it, else HTML."""
+        accept, content_type = self.first_header(b"accept").lower(), self.first_header(b"content-type").lower()
+        as_json = b"json" in accept or (b"json" in content_type and b"html" not in accept)
         headers, body = error_page(problem, self.request_id, as_json)
         self.send_response(problem.status, headers, body)
 
