@@ -3,14 +3,7 @@
 from werkzeug.exceptions import abort
 
 from errklein.web.facade.app import Flask
-from errklein.web.facade.context import (
-    RequestContext,
-    current_app,
-    current_context,
-    g,
-    has_request_context,
-    request,
-)
+from errklein.web.facade.context import current_app, current_context, g, has_request_context, request
 from errklein.web.facade.helpers import (
     after_this_request,
     copy_current_request_context,
@@ -26,7 +19,6 @@ from errklein.web.facade.response import Response, jsonify, make_response, respo
 __all__ = [
     "Flask",
     "Request",
-    "RequestContext",
     "Response",
     "abort",
     "after_this_request",

@@ -10,20 +10,13 @@ from werkzeug.routing import Map
 
 from errklein.web.facade import json_text
 from errklein.web.facade.request import Request
-from errklein.web.facade.response import Response, jsonify, make_response
-
-
-class JSONProvider:
-    """How the application reads and writes JSON."""
-
-    dumps = staticmethod(json_text.dumps)
-    loads = staticmethod(json_text.loads)
-    response = staticmethod(jsonify)
+from errklein.web.facade.response import Response, make_response
 
 
 class Flask:
     """What handlers may ask of `current_app`. It routes nothing: plugins' routes are made with `@webhook`."""
 
+    json = json_text
     request_class = Request
     response_class = Response
     debug = False
@@ -34,7 +27,6 @@ class Flask:
         self.root_path = str(Path.cwd())
         self.config: dict[str, Any] = {"DEBUG": False, "TESTING": False, "SECRET_KEY": None}
         self.logger = logging.getLogger("errklein.web")
-        self.json = JSONProvider()
         self.extensions: dict[str, Any] = {}
         self.url_map = Map()
 
