@@ -135,12 +135,10 @@ class WebhookResource(Resource):
 
     def url_for(self, hook: Hook, endpoint: str, values: Mapping[str, Any]) -> str:
         """The path of the method that `endpoint` names: of the same plugin, or "Plugin.method". Raises LookupError."""
-        infos = [info.hook for info in self.routes.hooks()]
-        mine = [other for other in infos if other.owner == hook.owner]
-        for candidate in (*mine, *infos):
-            if endpoint in (str(candidate), endpoint_of(candidate)) or (
-                candidate in mine and endpoint == candidate.name
-            ):
+        hooks = [info.hook for info in self.routes.hooks()]
+        for candidate in sorted(hooks, key=lambda other: other.owner != hook.owner):
+            short = candidate.name if candidate.owner == hook.owner else None
+            if endpoint in (str(candidate), endpoint_of(candidate), short):
                 url = self.routes.url_for(candidate.key, values)
                 if url is not None:
                     return url
