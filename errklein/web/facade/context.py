@@ -16,8 +16,7 @@ from werkzeug.local import LocalProxy
 from werkzeug.routing import Rule
 
 from errklein.running.context import request_id
-from errklein.web.environ import make_environ
-from errklein.web.facade.request import Request, endpoint_of
+from errklein.web.facade.request import Request, endpoint_of, make_environ
 from errklein.webhooks import Hook
 
 if TYPE_CHECKING:

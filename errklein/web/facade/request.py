@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
-from typing import IO, Any
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import werkzeug.wrappers
 from twisted.python.threadable import isInIOThread
@@ -17,6 +20,9 @@ from errklein.web.facade.json_text import dumps
 from errklein.webhooks import Hook
 from errklein.webhooks.payload import BadPayload, read_json
 from errklein.webhooks.urlencoded import BadForm, parse_urlencoded
+
+if TYPE_CHECKING:
+    from errklein.web.request import HTTPRequest
 
 
 class BodyJSON:
@@ -79,3 +85,48 @@ class Request(werkzeug.wrappers.Request):
 def endpoint_of(hook: Hook) -> str:
     """The name that errbot gives the route of a hook."""
     return "_".join((hook.name, *hook.declaration.methods))
+
+
+def make_environ(request: HTTPRequest, body: bytes) -> dict[str, Any]:
+    """The WSGI environment (PEP 3333) of a request whose body is `body`, which Werkzeug's request is made from.
+
+    Headers with an underscore in their name are left out: `X_Forwarded_For` would take the place of the real one.
+    """
+    peer = request.client
+    host = request.host
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method.decode("ascii"),
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
+        "QUERY_STRING": request.query.decode("latin-1"),
+        "REQUEST_URI": request.uri.decode("latin-1"),
+        "RAW_URI": request.uri.decode("latin-1"),
+        "REMOTE_ADDR": str(getattr(peer, "host", "")),
+        "REMOTE_PORT": str(getattr(peer, "port", "")),
+        "SERVER_NAME": str(getattr(host, "host", "localhost")),
+        "SERVER_PORT": str(getattr(host, "port", 443 if request.secure else 80)),
+        "SERVER_PROTOCOL": request.clientproto.decode("ascii"),
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "https" if request.secure else "http",
+        "wsgi.input": BytesIO(body),
+        # Without this Werkzeug takes a body that came in chunks for an empty one.
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "errklein.request_id": request.request_id,
+    }
+    for name, value in request.head.headers:
+        if b"_" in name or name == b"content-length":
+            continue
+        key = name.decode("ascii").upper().replace("-", "_")
+        if key != "CONTENT_TYPE":
+            key = f"HTTP_{key}"
+        text = value.decode("latin-1")
+        if key in environ:
+            separator = "; " if key == "HTTP_COOKIE" else ","
+            text = f"{environ[key]}{separator}{text}"
+        environ[key] = text
+    return environ
