@@ -24,7 +24,7 @@ from errklein.web.error_pages import Problem
 from errklein.web.facade.context import RequestContext
 from errklein.web.request import HTTPRequest
 from errklein.web.responses import HTML, PreparedResponse, ReactorValue, prepare_response, split_body
-from errklein.web.routes import Match, NoRoute, Rebuilding, Route
+from errklein.web.routes import NoRoute, Rebuilding, Route
 from errklein.web.streaming import ResponseStream
 from errklein.webhooks import Hook
 from errklein.webhooks.payload import BadPayload, decode_payload
@@ -76,20 +76,17 @@ class Delivery:
         except Problem as problem:
             self._send_error(problem)
             return
-        self._run_match(match)
+        routes = self.web.routes
+        if routes.held(match.route.owner):
+            routes.when_released(match.route.owner).addCallback(self._dispatch_again)
+        else:
+            routes.run(self.request, match)
 
     def _dispatch_again(self, _: object = None) -> None:
         try:
             self.dispatch()
         except BaseException:
             self._crashed(Failure())
-
-    def _run_match(self, match: Match) -> None:
-        routes = self.web.routes
-        if routes.held(match.route.owner):
-            routes.when_released(match.route.owner).addCallback(self._dispatch_again)
-        else:
-            routes.run(self.request, match)
 
     def run(self, route: Route, captures: Mapping[str, Any]) -> None:
         """Called through the route: run its hook."""
@@ -160,7 +157,6 @@ class Delivery:
     # Answering.
 
     def _returned(self, value: Any) -> Any:
-        """Send what a handler returned."""
         context = self._context
         assert context is not None
         if type(value) is not PreparedResponse:
@@ -209,7 +205,6 @@ class Delivery:
         self._finish()
 
     def _respond_later(self, value: Any) -> Any:
-        """Answer with something that needs the reactor."""
         if isinstance(value, Deferred):
             return value.addCallback(self._returned)
         if IResource.providedBy(value):
