@@ -28,8 +28,6 @@ _DEFAULT = "default.pem"
 Loaded = tuple[list[Identity], dict[Path, str]]
 """Keys with their certificates, and an error, one line, for each file that can't be used."""
 
-_Status = tuple[int, ...] | None
-
 
 @dataclass(frozen=True)
 class CertificateFiles:
@@ -99,7 +97,7 @@ class CertificateDirectory:
             yield from (Path(directory, name) for name in names if name.endswith(".pem") and not name.startswith("."))
 
     def _unreadable(self, error: OSError) -> None:
-        """Called for each directory that can't be read: those below are skipped."""
+        # Directories below that can't be read are skipped.
         if error.filename == str(self.place):
             raise error
 
@@ -118,8 +116,6 @@ class CertificateDirectory:
 
 @dataclass(frozen=True, eq=False)
 class _ServedCertificate:
-    """A certificate in use, with its OpenSSL context."""
-
     identity: Identity
     options: CertificateOptions
 
@@ -146,7 +142,7 @@ class CertificateStore:
         self._by_name: dict[str, _ServedCertificate] = {}
         self._default: _ServedCertificate | None = None
         self._seen: object = None
-        self._problems: list[tuple[Path, _Status, str]] = []
+        self._problems: list[tuple[Path, tuple[int, ...] | None, str]] = []
         self.problems = self.reload()
         """The errors in the files when the store was created, a line each."""
         if not any(not served.identity.is_expired(now()) for served in self._served):
@@ -295,7 +291,7 @@ def _is_gone(path: Path) -> bool:
     return False
 
 
-def _status(path: Path) -> _Status:
+def _status(path: Path) -> tuple[int, ...] | None:
     """The status of a file, which changes when the file or the target of a link does; None if it doesn't exist."""
     try:
         found = path.stat()

@@ -139,10 +139,7 @@ class Channel(HTTPChannel):
     # Reading.
 
     def _advance(self) -> None:
-        """Read all that has arrived, as far as requests can be handled now.
-
-        Many requests sent at once are handled in several turns of the reactor, or others would wait for all of them.
-        """
+        """Read all that has arrived, or, of many requests sent at once, as much as one turn of the reactor allows."""
         self._set_reading(True)
         self._advancing = True
         until = self.site.now() + _TURN
@@ -335,10 +332,7 @@ class Channel(HTTPChannel):
         self._close_gently()
 
     def _close_gently(self) -> None:
-        """Close, but let the client read its answer first.
-
-        Closing a socket that holds unread bytes resets the connection, and the answer may be lost.
-        """
+        """Close so that the client can read its answer: a socket closed with unread bytes resets the connection."""
         self._stop_producing()
         self._set_reading(True)
         self._set_deadline(_LINGER)

@@ -17,10 +17,7 @@ _SECONDS_BETWEEN_CHECKS = 6 * 3600.0
 
 
 class ExpiryWatch:
-    """Calls `warn` with a sentence when a certificate has 30 days left, again at 7 and at 1, and when it has expired.
-
-    There are no more warnings about a certificate that has been replaced.
-    """
+    """Calls `warn` with a sentence when a certificate in use has 30 days left, 7, 1, and when it has expired."""
 
     def __init__(
         self,

@@ -72,10 +72,9 @@ class MemoryClient:
 
 
 def request_bytes(method: str, url: str, headers: Mapping[str, str] | HeaderPairs = (), body: bytes = b"") -> bytes:
-    """A request as it goes over the wire. Host, Content-Length and Connection are added unless given.
+    """A request as it goes over the wire, with Host, Content-Length and Connection unless given, and the URL escaped.
 
-    What may not stand in a URL is escaped. Raises ValueError for headers that aren't one line each, and for what
-    is no method.
+    Raises ValueError for headers that aren't one line each, and for what is no method.
     """
     parts = urlsplit(url)
     target = quote(parts.path or "/", _SAFE)

@@ -16,10 +16,7 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 @lru_cache(512)
 def split_target(target: bytes) -> tuple[bytes, bytes]:
-    """The path and query, still escaped, of a request target in origin or absolute form (RFC 9112, 3.2).
-
-    Raises Problem.
-    """
+    """The path and query, still escaped, of a target in origin or absolute form (RFC 9112, 3.2). Raises Problem."""
     if target[:1] != b"/":
         scheme, separator, rest = target.partition(b"://")
         if not separator or scheme.lower() not in (b"http", b"https"):

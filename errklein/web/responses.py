@@ -48,10 +48,7 @@ class ReactorValue:
 
 
 def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | ReactorValue:
-    """The answer for what a handler returned or the HTTPException it raised.
-
-    Raises whatever says that it can't be one. Call it with the context active.
-    """
+    """The answer for what a handler returned or the HTTPException it raised. Call it with the context active."""
     if not context.after:
         kind = type(value)
         if kind is str:

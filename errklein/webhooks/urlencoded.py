@@ -29,10 +29,7 @@ class BadForm(ValueError):
 
 
 def parse_urlencoded(form: bytes, encoding: str = "utf-8", errors: str = "strict") -> list[tuple[str, str]]:
-    """The names and values of a form, which is in UTF-8, and whose escapes are in `encoding`.
-
-    Raises BadForm, or UnicodeError for escapes that aren't in the encoding.
-    """
+    """The names and values of a form in UTF-8 whose escapes are in `encoding`. Raises BadForm or UnicodeError."""
     if form.count(b"&") >= MAX_FIELDS:
         raise BadForm(f"the form has more than {MAX_FIELDS} fields")
     reader = _FormReader(form, encoding, errors)
