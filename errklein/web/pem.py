@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -19,8 +18,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 _CERTIFICATE = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----")
 _END = re.compile(rb"-----END [^-\r\n]+-----")
 _LARGEST = 256 * 1024
-
-K = TypeVar("K", bound=Hashable)
 
 
 class CertificateError(ValueError):
@@ -37,7 +34,8 @@ class PEMFile:
 
 
 _Held = tuple[x509.Certificate, Path]
-"""A certificate and its file."""
+_Index = Mapping[Hashable, Sequence[_Held]]
+"""Certificates with their files, by public key or subject."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +140,8 @@ def identities(files: Sequence[PEMFile]) -> tuple[list[Identity], dict[Path, str
     return found, problems
 
 
-def _index(files: Sequence[PEMFile], of: Callable[[x509.Certificate], K]) -> dict[K, list[_Held]]:
-    """The certificates by what `of` returns for them, each with its file."""
-    index: dict[K, list[_Held]] = {}
+def _index(files: Sequence[PEMFile], of: Callable[[x509.Certificate], Hashable]) -> _Index:
+    index: dict[Hashable, list[_Held]] = {}
     for file in files:
         for certificate in file.certificates:
             index.setdefault(of(certificate), []).append((certificate, file.path))
@@ -156,9 +153,7 @@ def _nearest_first(path: Path, held: Sequence[_Held]) -> list[_Held]:
     return sorted(held, key=lambda one: (one[1] != path, one[1].parent != path.parent))
 
 
-def _chain(
-    leaf: x509.Certificate, path: Path, by_subject: Mapping[x509.Name, list[_Held]]
-) -> tuple[x509.Certificate, ...]:
+def _chain(leaf: x509.Certificate, path: Path, by_subject: _Index) -> tuple[x509.Certificate, ...]:
     """The certificate, that of its issuer, and so on, as far as they are known. A self-signed certificate ends the chain."""
     chain = [leaf]
     while chain[-1].issuer != chain[-1].subject:

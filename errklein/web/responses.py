@@ -12,7 +12,6 @@ from typing import Any
 
 import klein
 import werkzeug.wrappers
-from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRenderable, IResponse
 from twisted.web.resource import IResource
 from twisted.web.template import Tag
@@ -71,7 +70,7 @@ def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | 
 
 
 def _needs_reactor(value: Any) -> bool:
-    if isinstance(value, (Deferred, Awaitable, klein.Response, Tag)):
+    if isinstance(value, (Awaitable, klein.Response, Tag)):
         return True
     return bool(IResource.providedBy(value) or IRenderable.providedBy(value) or IResponse.providedBy(value))
 

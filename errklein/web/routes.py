@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from klein import Klein
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
@@ -42,8 +42,8 @@ class Route:
         self.rule = hook.declaration.rule
         self.methods = methods
         self.owner = hook.owner
-        self.hook: Hook | None = hook
-        self.placement = place(hook.handler)
+        self.hook: Hook | None
+        self.take(hook)
 
     def take(self, hook: Hook) -> None:
         """Be answered by `hook` from now on."""
@@ -152,9 +152,7 @@ class Routes:
         return owner in self._held
 
     def when_released(self, owner: str) -> Deferred[None]:
-        """Fires when the owner's hold has ended."""
-        if owner not in self._held:
-            return succeed(None)
+        """Fires when the owner's hold, which there must be, has ended."""
         waiting: Deferred[None] = Deferred()
         self._held[owner].append(waiting)
         return waiting

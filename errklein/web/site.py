@@ -27,8 +27,6 @@ class Site(server.Site):
     """A web site with limits on everything a client can send or draw out, and one line in the log for each answer."""
 
     log = Logger(namespace="errklein.web.access")  # type: ignore[assignment]
-    protocol = Channel  # type: ignore[assignment]
-    requestFactory = HTTPRequest  # type: ignore[assignment]
     noisy = False
 
     resource: WebhookResource

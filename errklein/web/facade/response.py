@@ -17,7 +17,6 @@ class Response(werkzeug.wrappers.Response):
     """An answer: Werkzeug's, which is HTML unless it says otherwise."""
 
     default_mimetype = "text/html"
-    autocorrect_location_header = False
 
 
 def jsonify(*args: Any, **kwargs: Any) -> Response:
