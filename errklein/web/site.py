@@ -96,11 +96,10 @@ class Site(server.Site):
 
     def log_response(self, request: HTTPRequest) -> None:
         """Write the access log's line for a request that has been answered."""
-        copy_context().run(
-            self._log,
-            request.request_id,
+        self._log(
             '{peer} "{method} {path}" {status} {size} {duration:.4f}s',
-            peer=_host_of(request.client),
+            request.request_id,
+            request.client,
             method=request.method.decode("ascii"),
             path=request.path.decode("ascii", "backslashreplace"),
             status=request.code,
@@ -110,20 +109,11 @@ class Site(server.Site):
 
     def log_rejection(self, channel: Channel, problem: Problem, request_id: str) -> None:
         """Write the access log's line for bytes that were no request."""
-        copy_context().run(
-            self._log,
-            request_id,
-            '{peer} "-" {status} {detail}',
-            peer=_host_of(channel.peer),
-            status=problem.status,
-            detail=problem.detail,
-        )
+        line = '{peer} "-" {status} {detail}'
+        self._log(line, request_id, channel.peer, status=problem.status, detail=problem.detail)
 
-    def _log(self, number: str, line: str, **fields: object) -> None:
+    def _log(self, line: str, number: str, client: IAddress, **fields: object) -> None:
         """Log the line as one of the request's, whichever request's context this is."""
-        context.request_id.set(number)
-        self.log.info(line, **fields)
-
-
-def _host_of(address: IAddress) -> str:
-    return str(getattr(address, "host", "-"))
+        copied = copy_context()
+        copied.run(context.request_id.set, number)
+        copied.run(self.log.info, line, peer=str(getattr(client, "host", "-")), **fields)
