@@ -196,15 +196,10 @@ def identify(description: str) -> Endpoint:
     positions = iter(_POSITIONS.get(kind, ()))
     for number, argument in enumerate(arguments):
         name, separator, value = argument.partition("=")
-        if separator and name.isidentifier():
-            named[name] = _unescape(value)
-        else:
-            named[next(positions, str(number))] = _unescape(argument)
+        if not separator or not name.isidentifier():
+            name, value = next(positions, str(number)), argument
+        named[name] = _ESCAPE.sub(r"\1", value)
     return kind, frozenset(named.items())
-
-
-def _unescape(value: str) -> str:
-    return _ESCAPE.sub(r"\1", value)
 
 
 def _reason(error: BaseException | None) -> str:
