@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from errklein.webhooks import Hook
 
@@ -75,11 +76,9 @@ class RoutePrecedence:
         else:
             self._hooks.pop(owner, None)
             del self._places[owner]
-        changed = {hook.key for hook in (*old, *hooks)}
-        for hook in (*old, *hooks):
-            for claim in _claims_of(hook):
-                changed.update(other.key for other in self._claims.get(claim, ()))
-        return changed
+        touched = [*old, *hooks]
+        rivals = (self._claims.get(claim, ()) for hook in touched for claim in _claims_of(hook))
+        return {hook.key for hook in chain(touched, *rivals)}
 
     def _position(self, hook: Hook, queue: Sequence[Hook], is_new: bool) -> int:
         """Where a hook comes in the queue: by its place, or last if its owner has hooks already."""
