@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from werkzeug.routing import Map
@@ -24,7 +23,6 @@ class Flask:
 
     def __init__(self, import_name: str = "errklein", **_: Any) -> None:
         self.import_name = self.name = import_name
-        self.root_path = str(Path.cwd())
         self.config: dict[str, Any] = {"DEBUG": False, "TESTING": False, "SECRET_KEY": None}
         self.logger = logging.getLogger("errklein.web")
         self.extensions: dict[str, Any] = {}
