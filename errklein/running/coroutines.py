@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from errklein.running.threads import unwrapped
+
 T = TypeVar("T")
 
 
@@ -94,13 +96,7 @@ def _settle(task: asyncio.Task[Any], result: Deferred[Any]) -> None:
 def _result(task: asyncio.Task[Any]) -> Any:
     if task.cancelled():
         raise asyncio.CancelledError
-    return _value(task.result())
-
-
-def _value(result: Any) -> Any:
-    if isinstance(result, Failure):
-        result.raiseException()
-    return result
+    return unwrapped(task.result())
 
 
 async def _bridge(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:

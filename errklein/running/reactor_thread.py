@@ -10,6 +10,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import cache, partial
 from typing import Any
 
@@ -17,11 +18,10 @@ from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.main import installReactor
 from twisted.python import threadable
-from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from errklein.running.coroutines import install_task_factory
-from errklein.running.threads import register_reactor_thread
+from errklein.running.threads import register_reactor_thread, unwrapped
 
 
 class WaitTimeout(AssertionError):
@@ -49,19 +49,13 @@ class ReactorThread:
         Raises WaitTimeout, which names `what`, if that takes longer than `timeout` seconds; None waits as long as it takes.
         Not for the reactor's thread.
         """
-        done = threading.Event()
-        results: list[Any] = []
-
-        def end(result: Any) -> None:
-            results.append(result)
-            done.set()
-
-        self.reactor.callFromThread(lambda: maybeDeferred(work, *args).addBoth(end))
-        if not done.wait(timeout):
-            raise WaitTimeout(f"{what} has not happened in {timeout:g} s")
-        if isinstance(results[0], Failure):
-            results[0].raiseException()
-        return results[0]
+        done: Future[Any] = Future()
+        self.reactor.callFromThread(lambda: maybeDeferred(work, *args).addBoth(done.set_result))
+        try:
+            result = done.result(timeout)
+        except TimeoutError:
+            raise WaitTimeout(f"{what} has not happened in {timeout:g} s") from None
+        return unwrapped(result)
 
     def _run(self) -> None:
         # The reactor's own threads would keep the process alive, since the reactor never stops.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -40,6 +42,13 @@ def on_reactor_soon(reactor: Any, function: Callable[..., Any], *args: Any) -> N
         reactor.callFromThread(function, *args)
 
 
+def unwrapped(result: Any) -> Any:
+    """The result of a Deferred; raises the error of a Failure."""
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result
+
+
 class _InPlace(threading.local):
     blocking = False
 
@@ -65,7 +74,7 @@ class ThreadWaits:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._waiting: set[_Wait] = set()
+        self._waiting: set[Future[Any]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -79,14 +88,14 @@ class ThreadWaits:
         if in_reactor_thread(self._reactor):
             waited = maybeDeferred(work, *args)
             return _now(waited) if _in_place.blocking else waited
-        wait = _Wait()
+        wait: Future[Any] = Future()
         with self._lock:
             if self._stopped:
                 raise Stopping("the bot is stopping")
             self._waiting.add(wait)
         try:
-            self._reactor.callFromThread(copy_context().run, wait.begin, work, args)
-            return wait.result()
+            self._reactor.callFromThread(copy_context().run, _begin, wait, work, args)
+            return unwrapped(wait.result())
         finally:
             with self._lock:
                 self._waiting.discard(wait)
@@ -102,7 +111,7 @@ class ThreadWaits:
         with self._lock:
             waiting = list(self._waiting)
         for wait in waiting:
-            wait.end(Failure(Stopping("the bot is stopping")))
+            _end(wait, Failure(Stopping("the bot is stopping")))
 
 
 def _now(waited: Deferred[Any]) -> Any:
@@ -114,27 +123,13 @@ def _now(waited: Deferred[Any]) -> Any:
             "a blocking handler waits for something, and there is no other thread that could bring it: TestBot calls "
             "blocking handlers in place; make this one async def and await it, or test it with a bot that has threads"
         )
-    if isinstance(results[0], Failure):
-        results[0].raiseException()
-    return results[0]
+    return unwrapped(results[0])
 
 
-class _Wait:
-    def __init__(self) -> None:
-        self._done = threading.Event()
-        self._result: Any = None
+def _begin(wait: Future[Any], work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    maybeDeferred(work, *args).addBoth(partial(_end, wait))
 
-    def begin(self, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        waited: Deferred[Any] = maybeDeferred(work, *args)
-        waited.addBoth(self.end)
 
-    def end(self, result: Any) -> None:
-        if not self._done.is_set():
-            self._result = result
-            self._done.set()
-
-    def result(self) -> Any:
-        self._done.wait()
-        if isinstance(self._result, Failure):
-            self._result.raiseException()
-        return self._result
+def _end(wait: Future[Any], result: Any) -> None:
+    if not wait.done():
+        wait.set_result(result)

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from errklein.backends.test import SentMessage, TestBackend
 from errklein.config import load_config
 from errklein.plugins.botplugin import BotPlugin
-from errklein.running.threads import register_reactor_thread
+from errklein.running.threads import register_reactor_thread, unwrapped
 from errklein.testing.client import WebhookClient
 from errklein.testing.packages import share_packages
 from errklein.testing.pool import InlinePool
@@ -197,8 +197,7 @@ class TestBot:
         awaited.addBoth(results.append)
         if not results:
             raise AssertionError(f"before {what}, something waited for more than this test gave it\n{self.report()}")
-        if results[0] is not None:
-            results[0].raiseException()
+        unwrapped(results[0])
 
 
 @implementer(ILogObserver)
