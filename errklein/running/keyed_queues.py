@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,24 +24,14 @@ class KeyedQueueFull(Exception):
     """The work was not done, since too much waits before it."""
 
 
+@dataclass(eq=False, slots=True)
 class QueuedWork:
-    """Work in the queue of `key`; `result` fires with its result."""
+    """Work in the queue of `key`; `result` fires with its result, and `when_ended` is called as soon as it has ended."""
 
-    def __init__(self, key: Hashable) -> None:
-        self.key = key
-        self.result: Deferred[Any]
-        self.has_ended = False
-        self._when_ended: list[Callable[[], None]] = []
-
-    def when_ended(self, call: Callable[[], None]) -> None:
-        """Call the function as soon as the work has ended, in whichever way. It must not have ended yet."""
-        self._when_ended.append(call)
-
-    def end(self) -> None:
-        """The work has ended."""
-        self.has_ended = True
-        for call in self._when_ended:
-            call()
+    key: Hashable
+    result: Deferred[Any] = field(init=False)
+    has_ended: bool = False
+    when_ended: list[Callable[[], None]] = field(default_factory=list)
 
 
 class KeyedQueues:
@@ -111,7 +102,7 @@ class KeyedQueues:
 
         timer: IDelayedCall = self._reactor.callLater(self._timeout, go_on)
         self._timers.add(timer)
-        other.when_ended(go_on)
+        other.when_ended.append(go_on)
         return waited
 
     def _ended(self, result: Any, queued: QueuedWork) -> Any:
@@ -119,5 +110,7 @@ class KeyedQueues:
         if self._queues[queued.key].idle:
             del self._queues[queued.key]
         self._in_flight.leave()
-        queued.end()
+        queued.has_ended = True
+        for call in queued.when_ended:
+            call()
         return result
