@@ -12,6 +12,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
@@ -57,22 +59,20 @@ def start_daemon_thread(target: Callable[[], None], name: str) -> None:
     threading.Thread(target=target, name=name, daemon=True).start()
 
 
+@dataclass(eq=False, slots=True)
 class _Job:
-    __slots__ = ("deferred", "function", "name", "prepare", "replaced", "result", "since")
-
-    def __init__(self, prepare: Callable[[], Callable[[], Any]], since: float, name: Callable[[], str] | None) -> None:
-        self.prepare = prepare
-        self.since = since
-        """The time when the job began to wait; after `_begin`, the time when it was passed to a thread."""
-        self.name = name
-        self.replaced = False
-        self.deferred: Deferred[Any] = Deferred()
-        self.function: Callable[[], Any] | None = None
-        self.result: Any = None
+    prepare: Callable[[], Callable[[], Any]]
+    since: float
+    """The time when the job began to wait; after `_begin`, the time when it was passed to a thread."""
+    name: Callable[[], str]
+    replaced: bool = False
+    deferred: Deferred[Any] = field(default_factory=Deferred)
+    function: Callable[[], Any] | None = None
+    result: Any = None
 
 
-def _called(job: _Job) -> str:
-    return "an unnamed job" if job.name is None else job.name()
+def _unnamed() -> str:
+    return "an unnamed job"
 
 
 class WorkerPool:
@@ -136,7 +136,7 @@ class WorkerPool:
         return self._running - self.running + len(self._waiting) + len(self._admitted)
 
     def run(
-        self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False, name: Callable[[], str] | None = None
+        self, prepare: Callable[[], Callable[[], T]], *, admitted: bool = False, name: Callable[[], str] = _unnamed
     ) -> Deferred[T]:
         """Call `prepare` on the reactor as soon as a thread is free, and what it returns in that thread.
 
@@ -148,7 +148,7 @@ class WorkerPool:
         """
         job = _Job(prepare, self._reactor.seconds(), name)
         if self._stopped:
-            job.deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
+            job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
         elif self._running < self._most and not self._waiting and not self._admitted:
             self._begin(job)
         elif admitted:
@@ -156,7 +156,7 @@ class WorkerPool:
             self._watch_threads()
         elif self.queue_limit is not None and len(self._waiting) >= self.queue_limit:
             reason = f"{self._running} jobs run and {len(self._waiting)} wait"
-            job.deferred.errback(Failure(Overloaded(self.name, reason, self.wait_limit or 1.0)))
+            job.deferred.errback(Overloaded(self.name, reason, self.wait_limit or 1.0))
         else:
             self._waiting.append(job)
             self._watch_queue()
@@ -173,7 +173,7 @@ class WorkerPool:
         handed = self._taken_back()
         self._running -= len(handed)
         for job in (*handed, *self._admitted, *self._waiting):
-            job.deferred.errback(Failure(PoolStopped(f"the {self.name} pool has stopped")))
+            job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
         self._admitted.clear()
         self._waiting.clear()
         for _ in range(self._threads):
@@ -219,10 +219,8 @@ class WorkerPool:
             self._replaced -= job.replaced
             self._exhausted = False
             self._begin_waiting()
-            if isinstance(job.result, Failure):
-                job.deferred.errback(job.result)
-            else:
-                job.deferred.callback(job.result)
+            # An errback, if it is a Failure.
+            job.deferred.callback(job.result)
         self._watch_threads()
 
     @property
@@ -254,7 +252,7 @@ class WorkerPool:
                     pool=self.name,
                     size=self.size,
                     spare=self.spare,
-                    jobs=", ".join(_called(job) for job in self._in_threads),
+                    jobs=", ".join(job.name() for job in self._in_threads),
                 )
                 return
             job.replaced = True
@@ -262,7 +260,7 @@ class WorkerPool:
             self.log.warn(
                 "{job} has been running for {seconds:.0f} s, and all threads of the {pool} pool are busy; another "
                 "thread takes its place",
-                job=_called(job),
+                job=job.name(),
                 seconds=now - job.since,
                 pool=self.name,
             )
@@ -272,11 +270,9 @@ class WorkerPool:
     def _taken_back(self) -> list[_Job]:
         """The jobs that were handed to the threads before one was free."""
         handed = []
-        while not self._inbox.empty():
-            try:
+        with suppress(Empty):
+            while True:
                 handed.append(self._inbox.get_nowait())
-            except Empty:
-                break
         # A thread that is free is about to begin one of them.
         free = max(0, self.size + self._replaced - (self._running - len(handed)))
         for job in handed[:free]:
@@ -300,5 +296,5 @@ class WorkerPool:
         while self._waiting and self._waiting[0].since <= latest:
             job = self._waiting.popleft()
             reason = f"no thread became free in {self.wait_limit:g} s"
-            job.deferred.errback(Failure(Overloaded(self.name, reason, self.wait_limit)))
+            job.deferred.errback(Overloaded(self.name, reason, self.wait_limit))
         self._watch_queue()
