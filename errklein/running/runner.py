@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from errklein.running.coroutines import loop_of, start_coroutine
 from errklein.running.in_flight import InFlightCounter
@@ -74,22 +73,19 @@ class Runner:
 
     def result_of(self, awaitable: Awaitable[Any]) -> Deferred[Any]:
         """The result of a coroutine, a Deferred or any other awaitable. Called on the reactor."""
-        result = self._awaited(awaitable)
-        return result if isinstance(result, Deferred) else succeed(result)
+        return maybeDeferred(self._awaited, awaitable)
 
     def call(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         """As `run`, for a handler that is known to be placed on the reactor."""
-        try:
-            result = self.start(handler, *args, **kwargs)
-        except BaseException:
-            return fail(Failure())
-        return result if isinstance(result, Deferred) else succeed(result)
+        return maybeDeferred(self.start, handler, *args, **kwargs)
 
     def start(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """As `call`, but a handler that doesn't wait has its result returned, or its error raised, without a Deferred."""
         method = _method(args[0] if handler is _drain_on_reactor else handler)
         subject = getattr(method, "__self__", None)
-        self._enter(subject)
+        self._in_flight.enter()
+        if subject is not None:
+            self._in_flight.enter(id(subject))
         try:
             result = copy_context().run(self._start, handler, args, kwargs)
         except BaseException:
@@ -165,11 +161,6 @@ class Runner:
         if not isinstance(result, Deferred) and isinstance(result, Awaitable):
             return start_coroutine(_await(result), loop_of(self._reactor))
         return result
-
-    def _enter(self, subject: Any) -> None:
-        self._in_flight.enter()
-        if subject is not None:
-            self._in_flight.enter(id(subject))
 
     def _note(self, key: object, subject: Any, method: Any) -> None:
         if subject is not None:
