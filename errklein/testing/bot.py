@@ -85,9 +85,7 @@ class TestBot:
             backend.watch(partial(self._keep, backend.network))
         self.has_ended = False
         """Whether the bot found that there is nothing more to do, as when standard input has ended."""
-        self._log: list[str] = []
-        self._observer = _Observer(self._log)
-        self._handler = _Lines(self._log)
+        self._log = _Log()
         self._level = logging.NOTSET
         self._threads: set[threading.Thread] = set()
 
@@ -95,9 +93,9 @@ class TestBot:
         """Activate the plugins and connect; raises AssertionError if a plugin can't be activated."""
         register_reactor_thread(self.reactor)
         self._threads = set(threading.enumerate())
-        globalLogPublisher.addObserver(self._observer)
+        globalLogPublisher.addObserver(self._log)
         plugins_log = logging.getLogger("errbot")
-        plugins_log.addHandler(self._handler)
+        plugins_log.addHandler(self._log)
         self._level = plugins_log.level
         plugins_log.setLevel(logging.DEBUG)
         self._now(Deferred.fromCoroutine(self.bot.start()), "the bot started")
@@ -110,9 +108,9 @@ class TestBot:
         stopping = Deferred.fromCoroutine(self.bot.stop(0))
         self.reactor.advance(0)
         self._now(stopping, "the bot stopped")
-        globalLogPublisher.removeObserver(self._observer)
+        globalLogPublisher.removeObserver(self._log)
         plugins_log = logging.getLogger("errbot")
-        plugins_log.removeHandler(self._handler)
+        plugins_log.removeHandler(self._log)
         plugins_log.setLevel(self._level)
         self._directory.cleanup()
         left = [f"a delayed call of {getattr(call, 'func', call)!r}" for call in self.reactor.getDelayedCalls()]
@@ -175,7 +173,7 @@ class TestBot:
     @property
     def log(self) -> list[str]:
         """What was logged, a string an event."""
-        return list(self._log)
+        return list(self._log.lines)
 
     @property
     def routes(self) -> list[str]:
@@ -184,7 +182,7 @@ class TestBot:
 
     def report(self) -> str:
         """Routes and log, to be shown when a test fails."""
-        return "\n".join(["Routes:", *self.routes, "Log:", *self._log])
+        return "\n".join(["Routes:", *self.routes, "Log:", *self._log.lines])
 
     def _keep(self, network: str, sent: SentMessage) -> None:
         self.messages.append(Sent(str(sent.message.to), sent.text, network))
@@ -201,22 +199,15 @@ class TestBot:
 
 
 @implementer(ILogObserver)
-class _Observer:
-    """Keeps what errklein logs."""
+class _Log(logging.Handler):
+    """Keeps what errklein logs, as an observer, and what plugins log, as a handler."""
 
-    def __init__(self, lines: list[str]) -> None:
-        self._lines = lines
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
 
     def __call__(self, event: LogEvent) -> None:
-        self._lines.append(formatEvent(event))
-
-
-class _Lines(logging.Handler):
-    """Keeps what plugins log."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__()
-        self._lines = lines
+        self.lines.append(formatEvent(event))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(f"{record.name}: {record.getMessage()}")
+        self.lines.append(f"{record.name}: {record.getMessage()}")
