@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as _TestCase
 else:
     _TestCase = object
+
+
+def _in_thread(function: Callable[..., object], *args: object) -> object:
+    """What the function returns in another thread, within ten seconds."""
+    result: Future[object] = Future()
+    threading.Thread(target=lambda: result.set_result(function(*args)), daemon=True).start()
+    return result.result(10)
 
 
 class RecordedEvents:
@@ -170,11 +178,7 @@ class BackendContract(_TestCase):
         """In another thread the message is accepted without waiting for the network."""
         backend, _ = self.online()
         message = Message("from a thread", to=backend.build_identifier(self.room_text))
-        returned: list[object] = []
-        thread = threading.Thread(target=lambda: returned.append(backend.send_message(message)))
-        thread.start()
-        thread.join(10)
-        self.assertEqual(returned, [None])
+        self.assertIs(_in_thread(backend.send_message, message), None)
         self.assertEqual([text for _, text in self.sent(backend)], ["from a thread"])
 
     def test_contract_addressee_of_nobody(self) -> None:
@@ -195,10 +199,7 @@ class BackendContract(_TestCase):
         backend.change_presence(AWAY, "not yet there")
         backend.connect(cast(BackendEvents, RecordedEvents()))
         self.bring_online(backend)
-        thread = threading.Thread(target=backend.change_presence, args=(ONLINE, ""))
-        thread.start()
-        thread.join(10)
-        self.assertFalse(thread.is_alive())
+        _in_thread(backend.change_presence, ONLINE, "")
         self.assertEqual(self.sent(backend), [])
 
     def test_contract_name_rules(self) -> None:

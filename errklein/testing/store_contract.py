@@ -5,7 +5,7 @@ Mix `StoreContract` into a test case, of trial or unittest, and give it a `make_
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from errklein.ports import Storage, Store
@@ -27,11 +27,15 @@ class StoreContract(Base):
         """A new, empty storage; the tests close it."""
         raise NotImplementedError
 
-    def open_store(self, namespace: str = "Greeter") -> Store:
-        """A store of a new storage, which is closed after the test."""
+    def open_storage(self) -> Storage:
+        """A new storage, which is closed after the test."""
         storage = self.make_storage()
         self.addCleanup(storage.close)
-        return storage.open(namespace)
+        return storage
+
+    def open_store(self) -> Store:
+        """A store of a new storage, which is closed after the test."""
+        return self.open_storage().open("Greeter")
 
     def test_set_then_get(self) -> None:
         """A value that was set is what get returns."""
@@ -104,8 +108,7 @@ class StoreContract(Base):
 
     def test_namespaces_are_apart(self) -> None:
         """The same key in two namespaces is two values."""
-        storage = self.make_storage()
-        self.addCleanup(storage.close)
+        storage = self.open_storage()
         one, two = storage.open("one"), storage.open("two")
         one.set("key", 1)
         two.set("key", 2)
@@ -114,8 +117,7 @@ class StoreContract(Base):
 
     def test_open_again(self) -> None:
         """A namespace that was closed and is opened again has its values still."""
-        storage = self.make_storage()
-        self.addCleanup(storage.close)
+        storage = self.open_storage()
         store = storage.open("Greeter")
         store.set("key", "value")
         store.close()
@@ -123,8 +125,7 @@ class StoreContract(Base):
 
     def test_open_twice(self) -> None:
         """Two stores of a namespace, as there are for a moment at a reload, see each other's changes."""
-        storage = self.make_storage()
-        self.addCleanup(storage.close)
+        storage = self.open_storage()
         old, new = storage.open("Greeter"), storage.open("Greeter")
         old.set("key", "old")
         self.assertEqual(new.get("key"), "old")
@@ -134,7 +135,7 @@ class StoreContract(Base):
 
     def test_closed_store(self) -> None:
         """Every use of a closed store raises a StorageError that says so and names the namespace."""
-        store = self.open_store("Greeter")
+        store = self.open_store()
         store.set("key", 1)
         store.close()
         self.assert_closed(store, "Greeter")
@@ -153,13 +154,8 @@ class StoreContract(Base):
 
     def assert_closed(self, store: Store, named: str) -> None:
         """Check that no call of `store` works, and that each error says "closed" and contains `named`."""
-        for call in (
-            lambda: store.get("key"),
-            lambda: store.set("key", 1),
-            lambda: store.remove("key"),
-            store.keys,
-            store.len,
-        ):
+        keyed = (lambda: store.get("key"), lambda: store.set("key", 1), lambda: store.remove("key"))
+        for call in (*keyed, store.keys, store.len):
             with self.assertRaises(StorageError) as caught:
                 call()
             self.assertIn("closed", str(caught.exception))
@@ -168,24 +164,16 @@ class StoreContract(Base):
     def test_many_threads(self) -> None:
         """Threads that write, read and remove at once lose nothing of each other's."""
         store = self.open_store()
-        failures: list[BaseException] = []
 
-        def work(name: str) -> None:
-            try:
-                for number in range(25):
-                    key = f"{name}-{number}"
-                    store.set(key, number)
-                    assert store.get(key) == number
-                    assert key in store.keys()  # noqa: SIM118 - a Store is no mapping
-                    if number % 5:
-                        store.remove(key)
-            except BaseException as error:
-                failures.append(error)
+        def work(name: int) -> None:
+            for number in range(25):
+                key = f"{name}-{number}"
+                store.set(key, number)
+                assert store.get(key) == number
+                assert key in store.keys()  # noqa: SIM118 - a Store is no mapping
+                if number % 5:
+                    store.remove(key)
 
-        threads = [threading.Thread(target=work, args=(str(number),)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(failures, [])
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
         self.assertEqual(set(store.keys()), {f"{name}-{number}" for name in range(4) for number in range(0, 25, 5)})
