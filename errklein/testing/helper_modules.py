@@ -38,12 +38,8 @@ class HelperModuleFinder(MetaPathFinder, Loader):
             return None
         return ModuleSpec(fullname, self)
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """An empty module, which is replaced at once."""
-        return None
-
     def exec_module(self, module: ModuleType) -> None:
-        """Put the plugin's module in its place."""
+        """Put the plugin's module in the place of the empty one."""
         sys.modules[module.__name__] = self._module(module.__name__) or module
 
     def _module(self, name: str) -> ModuleType | None:
