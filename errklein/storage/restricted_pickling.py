@@ -35,6 +35,7 @@ from __future__ import annotations
 import enum
 import pickle
 import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -122,7 +123,7 @@ class _RestrictedUnpickler(pickle._Unpickler):
 
     def __init__(self, file: BytesIO, look_up: FindClass) -> None:
         super().__init__(file)
-        self._look_up = look_up
+        self._look_up: Callable[[str, str], Any] = look_up
         # The object is kept, so that no other object gets its id while this pickle is read.
         self._named: dict[int, tuple[object, str, str]] = {}
 
@@ -146,15 +147,13 @@ class _RestrictedUnpickler(pickle._Unpickler):
         if len(args) == 2 and id(args[0]) in self._named and isinstance(args[1], str):
             _, module, name = self._named[id(args[0])]
             return self.find_class(module, f"{name}.{args[1]}")
-        function: Any = self._look_up("builtins", "getattr")
-        return function(*args)
+        return self._look_up("builtins", "getattr")(*args)
 
     def _encode(self, *args: Any) -> Any:
         """`_codecs.encode`, as pickle calls it for bytes."""
         if len(args) == 2 and isinstance(args[0], str) and args[1] in ("latin1", "latin-1"):
             return args[0].encode("latin1")
-        function: Any = self._look_up("_codecs", "encode")
-        return function(*args)
+        return self._look_up("_codecs", "encode")(*args)
 
     def _build(self) -> None:
         if isinstance(self.stack[-2], _SHARED):
@@ -214,11 +213,7 @@ def restricted_loads(
 
 def _as_in_python_3(module: str, name: str) -> tuple[str, str]:
     """Module and name as in Python 3. Pickles of protocol 2 and lower, such as errbot's, have those of Python 2."""
-    compat: Any = import_module("_compat_pickle")
-    if (module, name) in compat.NAME_MAPPING:
-        module, name = compat.NAME_MAPPING[(module, name)]
-        return module, name
-    return compat.IMPORT_MAPPING.get(module, module), name
+    return NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
 
 
 @dataclass(frozen=True)
