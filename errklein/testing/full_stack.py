@@ -148,7 +148,7 @@ class BotUnderTest(ErrbotBot):
             await DeferredList([part.when_idle() for part in parts])
             # What threads have asked of the reactor is done in its next turn, what waited for its turn as well.
             await deferLater(self.reactor, 0)
-            if not self.runner.running() and all(_fired(part.when_idle()) for part in parts):
+            if not self.runner.running() and all(part.when_idle().called for part in parts):
                 return
 
 
@@ -355,7 +355,3 @@ class FullStackTest(unittest.TestCase, BlockingTestBot):
 
 class ShallowConfig:
     """Settings by attribute, for tests that make a configuration themselves."""
-
-
-def _fired(waited: Deferred[None]) -> bool:
-    return bool(waited.called)
