@@ -11,7 +11,8 @@ import threading
 import unittest
 import weakref
 from collections.abc import Awaitable, Collection, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from twisted.internet.task import deferLater
 
 from errklein.compat.flask_app import reset_app
 from errklein.running.reactor_thread import reactor_thread
-from errklein.testing.log_forwarding import LogForwarder
+from errklein.testing.log_forwarding import forwarded_log
 
 # Before anything that imports the reactor: plugins' libraries are to run on this one.
 _reactor_thread = reactor_thread()
@@ -37,7 +38,7 @@ from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.ports import Backend  # noqa: E402
 from errklein.testing.helper_modules import HelperModuleFinder  # noqa: E402
 from errklein.testing.idle import stays_idle  # noqa: E402
-from errklein.testing.log_file import LogFile  # noqa: E402
+from errklein.testing.log_file import log_file  # noqa: E402
 from errklein.testing.packages import share_packages  # noqa: E402
 from errklein.wiring import wire  # noqa: E402
 
@@ -166,19 +167,11 @@ class BlockingTestBot:
         loglevel: int = logging.DEBUG,
         extra_config: Mapping[str, Any] | None = None,
     ) -> None:
-        self.setup(extra_plugin_dir, loglevel, extra_config)
-
-    def setup(
-        self,
-        extra_plugin_dir: str | list[str] | None = None,
-        loglevel: int = logging.DEBUG,
-        extra_config: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Read the configuration; as the constructor. Raises ConfigError."""
         data = tempfile.mkdtemp(prefix="errklein-test-")
         share_packages(Path(data))
         self._remove_data = weakref.finalize(self, shutil.rmtree, data, ignore_errors=True)
-        self._log_forwarder = LogForwarder(loglevel)
+        self._loglevel = loglevel
+        self._exits = ExitStack()
         self.bot_thread: threading.Thread | None = None
         self.bot_config: Config = load_config(
             None,
@@ -195,7 +188,9 @@ class BlockingTestBot:
                 **(extra_config or {}),
             },
         )
-        self._log_file = LogFile(self.bot_config)
+
+    setup = __init__
+    """As the constructor. Raises ConfigError."""
 
     @property
     def bot(self) -> BotUnderTest:
@@ -209,13 +204,11 @@ class BlockingTestBot:
         """
         if self.bot_thread is not None:
             raise RuntimeError("the bot has been started already")
-        self._log_file.open()
+        self._exits.enter_context(log_file(self.bot_config))
         _reactor_thread.start()
         self.bot_thread = _reactor_thread.thread
-        self._log_forwarder.open()
-        self._helper_modules = HelperModuleFinder(self._plugs)
-        self._helper_modules.install()
-        share_with_tests()
+        self._exits.enter_context(forwarded_log(self._loglevel))
+        self._share_modules()
         try:
             self._on_reactor(self._start, timeout=max(timeout, _LONGEST_START), what="the start of the bot")
         except BaseException:
@@ -234,13 +227,7 @@ class BlockingTestBot:
             self._on_reactor(self._stop, timeout=_LONGEST_STOP + _GRACE, what="the end of the bot")
         finally:
             self.bot_thread = None
-            self._helper_modules.remove()
-            unshare()
-            reset_app()
-            for plug in self._plugs():
-                unload(plug)
-            self._log_file.close()
-            self._log_forwarder.close()
+            self._exits.close()
             self._remove_data()
 
     def push_message(self, msg: str, extras: Any = "") -> None:
@@ -317,6 +304,19 @@ class BlockingTestBot:
         # There is none if it could not be made.
         if hasattr(self, "_bot"):
             await self._bot.stop(_GRACE)
+
+    def _share_modules(self) -> None:
+        """Let tests and plugins have the same modules, until the bot is stopped; then forget the plugins' code."""
+        finder = HelperModuleFinder(self._plugs)
+        # Before the ordinary finders, which would make a second module of the same file.
+        sys.meta_path.insert(0, finder)
+        share_with_tests()
+        for end in (self._unload, reset_app, unshare, partial(sys.meta_path.remove, finder)):
+            self._exits.callback(end)
+
+    def _unload(self) -> None:
+        for plug in self._plugs():
+            unload(plug)
 
     def _plugs(self) -> list[PlugFile]:
         """Of the test's own plugins."""

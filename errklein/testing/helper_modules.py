@@ -14,21 +14,13 @@ from errklein.plugins.plug_file import PlugFile
 
 
 class HelperModuleFinder(MetaPathFinder, Loader):
-    """While installed, `import helper` in a test means the helper module that a plugin of `plugs()` has imported.
+    """While it is in `sys.meta_path`, `import helper` in a test means the helper module that a plugin of `plugs()` has imported.
 
     The plugin's own module isn't meant: as on errbot, a test that imports it by its bare name gets another one.
     """
 
     def __init__(self, plugs: Callable[[], Iterable[PlugFile]]) -> None:
         self._plugs = plugs
-
-    def install(self) -> None:
-        """Begin, before the ordinary finders, which would make a second module of the same file."""
-        sys.meta_path.insert(0, self)
-
-    def remove(self) -> None:
-        """End; what has been imported stays."""
-        sys.meta_path.remove(self)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -5,65 +5,54 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
-from twisted.logger import FileLogObserver, ILogObserver, LogEvent, globalLogPublisher
-from zope.interface import implementer
+from twisted.logger import FileLogObserver, LogEvent, globalLogPublisher
 
 from errklein.config import ConfigError
 from errklein.logs import FROM_STDLIB, Bridge, FormattedByLogging, LevelFilter, format_line
 
 
-@implementer(ILogObserver)
-class LogFile:
-    """Writes what the bot and its plugins log to BOT_LOG_FILE while it is open, in the format of the service.
+@contextmanager
+def log_file(config: Any) -> Iterator[None]:
+    """Meanwhile, what the bot and its plugins log is appended to BOT_LOG_FILE, if there is one, in the format of the service.
 
-    Does nothing without BOT_LOG_FILE. `open` raises ConfigError if the file isn't writable.
+    Raises ConfigError if the file isn't writable.
     """
-
-    def __init__(self, config: Any) -> None:
-        self._config = config
-        self._bridge = Bridge(self._write)
-        # A formatter may log something itself.
-        self._lock = threading.RLock()
-        self._file: TextIO | None = None
-
-    def open(self) -> None:
-        """Append to the file from now on."""
-        path = self._config.BOT_LOG_FILE
-        if not path:
-            return
-        try:
-            # In append mode, so that tests may truncate or rewrite the file meanwhile.
-            file = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115  closed in `close`
-        except OSError as error:
-            raise ConfigError(f"BOT_LOG_FILE: {path} can't be written to: {error.strerror}") from error
-        formatter = self._config.BOT_LOG_FORMATTER
+    if not config.BOT_LOG_FILE:
+        yield
+        return
+    with _opened(config.BOT_LOG_FILE) as file:
+        formatter = config.BOT_LOG_FORMATTER
         write = FileLogObserver(file, format_line if formatter is None else FormattedByLogging(formatter))
-        self._file, self._filter = file, LevelFilter([write], self._config.BOT_LOG_LEVEL)
-        globalLogPublisher.addObserver(self)
-        logging.getLogger().addHandler(self._bridge)
+        passes = LevelFilter([write], config.BOT_LOG_LEVEL)
+        # A formatter may log something itself, and other threads may still log when the file is closed.
+        lock = threading.RLock()
 
-    def close(self) -> None:
-        """Close the file; may be called again."""
-        if self._file is not None:
-            logging.getLogger().removeHandler(self._bridge)
-            globalLogPublisher.removeObserver(self)
-            # Other threads may still log.
-            with self._lock:
-                self._file.close()
-                self._file = None
+        def keep(event: LogEvent) -> None:
+            with lock:
+                if not file.closed:
+                    passes(event)
 
-    def __call__(self, event: LogEvent) -> None:
-        """Write an event of the bot; records of plugins arrive through a logging handler."""
-        if FROM_STDLIB not in event:
-            self._write(event)
-
-    def _write(self, event: LogEvent) -> None:
-        with self._lock:
-            if self._file is not None:
-                self._filter(event)
+        # Records of plugins arrive through the bridge.
+        observer: Any = lambda event: None if FROM_STDLIB in event else keep(event)  # noqa: E731
+        bridge = Bridge(keep)
+        globalLogPublisher.addObserver(observer)
+        logging.getLogger().addHandler(bridge)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(bridge)
+            globalLogPublisher.removeObserver(observer)
+            with lock:
+                file.close()
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _opened(path: str) -> TextIO:
+    try:
+        # In append mode, so that tests may truncate or rewrite the file meanwhile.
+        return open(path, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))
+    except OSError as error:
+        raise ConfigError(f"BOT_LOG_FILE: {path} can't be written to: {error.strerror}") from error
