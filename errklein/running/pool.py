@@ -13,9 +13,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -75,6 +75,7 @@ def _unnamed() -> str:
     return "an unnamed job"
 
 
+@dataclass(eq=False)
 class WorkerPool:
     """At most `size` jobs run at once, in threads; at most `queue` wait, each for at most `wait` seconds.
 
@@ -87,34 +88,24 @@ class WorkerPool:
     be 0 then.
     """
 
-    log = Logger()
+    log: ClassVar[Logger] = Logger()
 
-    def __init__(
-        self,
-        reactor: PoolReactor,
-        name: str,
-        size: int,
-        *,
-        queue: int | None = None,
-        wait: float | None = None,
-        ahead: int = 0,
-        overdue: float | None = None,
-        spare: int = 0,
-        start_thread: StartThread = start_daemon_thread,
-    ) -> None:
-        self.name = name
-        self.size = size
-        self.queue_limit = queue
-        self.wait_limit = wait
-        self.overdue = overdue
-        self.spare = spare
-        self._ahead = ahead
+    reactor: PoolReactor
+    name: str
+    size: int
+    _: KW_ONLY
+    queue: int | None = None
+    wait: float | None = None
+    ahead: int = 0
+    overdue: float | None = None
+    spare: int = 0
+    start_thread: StartThread = start_daemon_thread
+
+    def __post_init__(self) -> None:
         self._in_threads: dict[_Job, None] = {}
         self._replaced = 0
         self._replacing: IDelayedCall | None = None
         self._exhausted = False
-        self._reactor = reactor
-        self._start_thread = start_thread
         self._waiting: deque[_Job] = deque()
         self._admitted: deque[_Job] = deque()
         self._running = 0
@@ -146,7 +137,7 @@ class WorkerPool:
         does: it goes before those that wait, and is never refused for being one too many. `name` returns the
         job's name for the log.
         """
-        job = _Job(prepare, self._reactor.seconds(), name)
+        job = _Job(prepare, self.reactor.seconds(), name)
         if self._stopped:
             job.deferred.errback(PoolStopped(f"the {self.name} pool has stopped"))
         elif self._running < self._most and not self._waiting and not self._admitted:
@@ -154,9 +145,9 @@ class WorkerPool:
         elif admitted:
             self._admitted.append(job)
             self._watch_threads()
-        elif self.queue_limit is not None and len(self._waiting) >= self.queue_limit:
+        elif self.queue is not None and len(self._waiting) >= self.queue:
             reason = f"{self._running} jobs run and {len(self._waiting)} wait"
-            job.deferred.errback(Overloaded(self.name, reason, self.wait_limit or 1.0))
+            job.deferred.errback(Overloaded(self.name, reason, self.wait or 1.0))
         else:
             self._waiting.append(job)
             self._watch_queue()
@@ -187,11 +178,11 @@ class WorkerPool:
             return
         self._running += 1
         if self.overdue is not None:
-            job.since = self._reactor.seconds()
+            job.since = self.reactor.seconds()
             self._in_threads[job] = None
         if self._threads < self.running:
             self._threads += 1
-            self._start_thread(self._work, f"errklein {self.name} {self._threads}")
+            self.start_thread(self._work, f"errklein {self.name} {self._threads}")
         self._inbox.put(job)
 
     def _work(self) -> None:
@@ -207,7 +198,7 @@ class WorkerPool:
             # the flag down again is found by the collecting that its own thread asks for.
             if not self._collecting:
                 self._collecting = True
-                self._reactor.callFromThread(self._collect)
+                self.reactor.callFromThread(self._collect)
             job = None
 
     def _collect(self) -> None:
@@ -226,7 +217,7 @@ class WorkerPool:
     @property
     def _most(self) -> int:
         """The number of jobs that may be passed to threads."""
-        return self.size + self._replaced + self._ahead
+        return self.size + self._replaced + self.ahead
 
     def _watch_threads(self) -> None:
         """Schedule `_replace` for the time when the first running job is overdue, if others wait."""
@@ -234,14 +225,14 @@ class WorkerPool:
             return
         if self._admitted or self._waiting:
             begun = next(job.since for job in self._in_threads if not job.replaced)
-            due = begun + self.overdue - self._reactor.seconds()
-            self._replacing = self._reactor.callLater(max(0.0, due), self._replace)
+            due = begun + self.overdue - self.reactor.seconds()
+            self._replacing = self.reactor.callLater(max(0.0, due), self._replace)
 
     def _replace(self) -> None:
         """Start further threads in place of those with overdue jobs."""
         self._replacing = None
         assert self.overdue is not None
-        now = self._reactor.seconds()
+        now = self.reactor.seconds()
         for job in [job for job in self._in_threads if not job.replaced and now - job.since >= self.overdue]:
             if not (self._admitted or self._waiting):
                 return
@@ -284,17 +275,17 @@ class WorkerPool:
             self._begin((self._admitted or self._waiting).popleft())
 
     def _watch_queue(self) -> None:
-        if self.wait_limit is None or self._expiry is not None or not self._waiting:
+        if self.wait is None or self._expiry is not None or not self._waiting:
             return
-        due = self._waiting[0].since + self.wait_limit
-        self._expiry = self._reactor.callLater(max(0.0, due - self._reactor.seconds()), self._expire)
+        due = self._waiting[0].since + self.wait
+        self._expiry = self.reactor.callLater(max(0.0, due - self.reactor.seconds()), self._expire)
 
     def _expire(self) -> None:
         self._expiry = None
-        assert self.wait_limit is not None
-        latest = self._reactor.seconds() - self.wait_limit
+        assert self.wait is not None
+        latest = self.reactor.seconds() - self.wait
         while self._waiting and self._waiting[0].since <= latest:
             job = self._waiting.popleft()
-            reason = f"no thread became free in {self.wait_limit:g} s"
-            job.deferred.errback(Overloaded(self.name, reason, self.wait_limit))
+            reason = f"no thread became free in {self.wait:g} s"
+            job.deferred.errback(Overloaded(self.name, reason, self.wait))
         self._watch_queue()
