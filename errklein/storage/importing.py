@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from errklein.logs import escape
@@ -23,6 +24,7 @@ SETTLED = ("core", "import_settled")
 """The namespace and key of the flag `is_settled`, which is True or missing."""
 
 
+@dataclass
 class ImportPlan:
     """Plans the import of shelves' values, without unpickling them.
 
@@ -30,34 +32,26 @@ class ImportPlan:
     `force`. A value with a name that is neither allowed by `judge` nor `trusted` is left in its shelf.
     """
 
-    def __init__(
-        self,
-        imported: Collection[str],
-        present: Mapping[tuple[str, str], bytes],
-        force: bool,
-        judge: Judge,
-        trusted: Collection[str] = (),
-    ) -> None:
-        self._imported = () if force else imported
-        self._present = present
-        self._force = force
-        self._judge = judge
-        self._trusted = trusted
-        self.rows: list[Row] = []
-        """The values to store."""
-        self.replaced: set[tuple[str, str]] = set()
-        """The present values that are replaced, by namespace and key."""
-        self.done: list[str] = []
-        """The namespaces of the shelves in which no value is left."""
-        self.notes: list[str] = []
-        """Lines that need no action."""
-        self.problems: list[str] = []
-        """Lines that name the values that are left in their shelves, and why."""
+    imported: Collection[str]
+    present: Mapping[tuple[str, str], bytes]
+    force: bool
+    judge: Judge
+    trusted: Collection[str] = ()
+    rows: list[Row] = field(default_factory=list, init=False)
+    """The values to store."""
+    replaced: set[tuple[str, str]] = field(default_factory=set, init=False)
+    """The present values that are replaced, by namespace and key."""
+    done: list[str] = field(default_factory=list, init=False)
+    """The namespaces of the shelves in which no value is left."""
+    notes: list[str] = field(default_factory=list, init=False)
+    """Lines that need no action."""
+    problems: list[str] = field(default_factory=list, init=False)
+    """Lines that name the values that are left in their shelves, and why."""
 
     def add(self, shelf: Shelf) -> None:
         """Read the shelf, and plan the import of its values."""
         namespace = shelf.namespace
-        if namespace in self._imported:
+        if namespace in self.imported and not self.force:
             self.notes.append(f"{namespace}: was imported before; --force does it again")
             return
         try:
@@ -75,8 +69,8 @@ class ImportPlan:
         rows_before, problems_before = len(self.rows), len(self.problems)
         kept = []
         for key, data in sorted(values.items()):
-            stored = self._present.get((namespace, key))
-            if stored is None or self._force:
+            stored = self.present.get((namespace, key))
+            if stored is None or self.force:
                 self._add_value(shelf, key, data)
             elif not _is_same(stored, data):
                 kept.append(repr(key))
@@ -93,7 +87,7 @@ class ImportPlan:
     def _add_value(self, shelf: Shelf, key: str, data: bytes) -> None:
         namespace = shelf.namespace
         try:
-            checked = check_value(namespace, key, data, self._judge, self._trusted)
+            checked = check_value(namespace, key, data, self.judge, self.trusted)
         except DamagedPickle as error:
             self.problems.append(f"{namespace}: {key!r} is damaged in {shelf.path} ({error}); it was left there")
             return
@@ -102,7 +96,7 @@ class ImportPlan:
             return
         if checked.missing:
             self.notes.append(checked.warning)
-        if (namespace, key) in self._present:
+        if (namespace, key) in self.present:
             self.replaced.add((namespace, key))
         self.rows.append((namespace, key, data))
 
@@ -127,10 +121,7 @@ def imported_shelves(storage: Storage) -> list[str]:
 
 
 def unimported(directory: Path, imported: Collection[str]) -> list[str]:
-    """The namespaces, escaped for display, of shelves in the directory that have values and aren't `imported`.
-
-    May block. Raises nothing, whatever is in the directory.
-    """
+    """The escaped namespaces of shelves in the directory that have values and aren't `imported`. May block; raises nothing."""
     try:
         shelves = find_shelves(directory)
     except StorageError:
