@@ -40,8 +40,7 @@ def wire(
     default the reactor stops. `restart` starts the process again; by default that isn't possible. `check_stored` is called with the storage before anything uses it; its exceptions are
     propagated. `plugin_classes` are plugins besides those in directories. `make_pool` is called instead of WorkerPool.
     """
-    from errklein.running import Runner, WorkerPool
-    from errklein.running.pooled_runner import PooledRunner
+    from errklein.running import PooledRunner, Runner, WorkerPool
     from errklein.web import WebServer, WebSettings
 
     pool = make_pool or WorkerPool

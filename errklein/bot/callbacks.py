@@ -13,12 +13,9 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Message
 from errklein.ports import Backend
-from errklein.running import Placement, place
+from errklein.running import KeyedQueueFull, KeyedQueues, Placement, PooledRunner, QueuedWork, on_reactor_soon, place
 from errklein.running.context import assigned, handled_network
-from errklein.running.keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
-from errklein.running.pooled_runner import PooledRunner
 from errklein.running.rate_limit import RateLimit
-from errklein.running.threads import on_reactor_soon
 
 FindCallbacks = Callable[[str], list[tuple[str, Callable[..., Any]]]]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.manager import PluginManager
 from errklein.ports import Backend, Storage
-from errklein.running.pooled_runner import PooledRunner
+from errklein.running import PooledRunner
 from errklein.running.restart import cannot_restart
 from errklein.web import WebServer
 

@@ -26,10 +26,7 @@ from errklein.dispatch.permissions import Permissions
 from errklein.dispatch.replies import Replies
 from errklein.dispatch.unknown_commands import UnknownCommands
 from errklein.ports import Backend, HasNameRules
-from errklein.running.keyed_queues import KeyedQueues
-from errklein.running.pooled_runner import PooledRunner
-from errklein.running.threads import ThreadWaits
-from errklein.running.timeouts import result_within
+from errklein.running import KeyedQueues, PooledRunner, ThreadWaits, result_within
 
 LONGEST_RELOAD = 10.0
 """Seconds that a message waits for a plugin that is being reloaded, before its command counts as unknown."""

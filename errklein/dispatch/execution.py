@@ -19,10 +19,8 @@ from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.dispatch.invocation import Invocation
 from errklein.dispatch.networks import Networks
 from errklein.dispatch.replies import Replies, error_text, process_template
-from errklein.running import Overloaded, Placement, PoolStopped, place
+from errklein.running import Overloaded, Placement, PooledRunner, PoolStopped, SerialQueue, place
 from errklein.running.context import assigned, running_command
-from errklein.running.pooled_runner import PooledRunner
-from errklein.running.serial_queue import SerialQueue
 from errklein.text.masking import masker
 from errklein.text.quoting import code
 

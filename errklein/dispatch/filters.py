@@ -9,9 +9,7 @@ from twisted.logger import Logger
 
 from errklein.chat import Message
 from errklein.commands.registry import FilterRegistry, RegisteredFilter
-from errklein.running import Placement, place
-from errklein.running.keyed_queues import KeyedQueues, QueuedWork
-from errklein.running.pooled_runner import PooledRunner
+from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, place
 
 Passed = tuple[Message, str, Any]
 """A message, a command's name and its arguments, as filters have left them."""

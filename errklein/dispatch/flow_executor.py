@@ -18,11 +18,8 @@ from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
 from errklein.dispatch.disclosure import DetailedError, Disclosure, new_error_id, with_id
 from errklein.dispatch.networks import Networks
 from errklein.ports import Backend
-from errklein.running import PoolStopped
+from errklein.running import InFlightCounter, PooledRunner, PoolStopped, on_reactor_soon
 from errklein.running.context import assigned, handled_network, running_command
-from errklein.running.in_flight import InFlightCounter
-from errklein.running.pooled_runner import PooledRunner
-from errklein.running.threads import on_reactor_soon
 from errklein.text.errors import error_text, one_line
 from errklein.text.masking import masker
 from errklein.text.quoting import plain

@@ -5,7 +5,7 @@ from errklein.running.in_flight import InFlightCounter
 from errklein.running.keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
 from errklein.running.placement import ExplainedPlacement, Placement, explain_placement, on_reactor, place
 from errklein.running.pool import Overloaded, PoolStopped, WorkerPool, start_daemon_thread
-from errklein.running.runner import Runner, RunningMethod
+from errklein.running.runner import PooledRunner, Runner, RunningMethod
 from errklein.running.serial_queue import SerialQueue
 from errklein.running.threads import (
     ThreadWaits,
@@ -26,6 +26,7 @@ __all__ = [
     "Overloaded",
     "Placement",
     "PoolStopped",
+    "PooledRunner",
     "QueuedWork",
     "Runner",
     "RunningMethod",

@@ -37,10 +37,7 @@ class RunningMethod:
 
 
 class Runner:
-    """Runs handlers of every kind where each is safe, and knows which are running.
-
-    Each handler runs in a copy of its caller's context, in whichever thread.
-    """
+    """Runs handlers of every kind where each is safe, in a copy of the caller's context, and knows which are running."""
 
     log = Logger()
 
@@ -176,6 +173,22 @@ class Runner:
         if subject is not None:
             self._in_flight.leave(id(subject))
         self._in_flight.leave()
+
+
+@dataclass(frozen=True)
+class PooledRunner:
+    """Runs handlers on the reactor or, if they block, in the threads of one pool."""
+
+    runner: Runner
+    pool: WorkerPool
+
+    def run(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """As `Runner.run`."""
+        return self.runner.run(handler, *args, pool=self.pool, **kwargs)
+
+    def run_generator(self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any) -> Deferred[None]:
+        """As `Runner.run_generator`."""
+        return self.runner.run_generator(deliver, handler, *args, pool=self.pool)
 
 
 def _method(job: Any) -> Any:
