@@ -47,10 +47,7 @@ class Database:
             return self._reader.execute(query, parameters).fetchall()
 
     def read_lazily(self, query: str) -> Iterator[Any]:
-        """The rows of the query one by one, all as they are at one moment.
-
-        They are read by a connection of their own, so nothing waits for it, however many there are.
-        """
+        """The rows of the query one by one, as they are at one moment. Nothing waits for them, however many there are."""
         with self._errors_explained(), closing(_connect(self.path)) as connection:
             yield from connection.execute(query)
 

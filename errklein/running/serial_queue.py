@@ -31,10 +31,7 @@ class SerialQueue:
         self._notices: dict[Deferred[Any], IDelayedCall] = {}
 
     def run(self, work: Callable[[], Deferred[T]], notice: Callable[[], None] | None = None) -> Deferred[T]:
-        """Do the work, now or after all before it; fires with its result.
-
-        `notice` is called if the work hasn't begun after NOTICE_AFTER seconds.
-        """
+        """Do the work, now or after all before it. `notice` is called if it hasn't begun after NOTICE_AFTER seconds."""
         done: Deferred[T] = Deferred()
         self._waiting.append((copy_context(), work, done))
         if not self._busy:

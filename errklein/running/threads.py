@@ -67,10 +67,7 @@ def blocking_in_place() -> Iterator[None]:
 
 
 class ThreadWaits:
-    """Lets plugins' threads wait for results of the reactor.
-
-    A thread that waits while the reactor stops would never be woken, so `stop` fails all waits first.
-    """
+    """Lets plugins' threads wait for results of the reactor, until `stop`: nothing would wake them when it has stopped."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor

@@ -45,10 +45,7 @@ class BackupError(StorageError):
 
 
 def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> int:
-    """Write the rows into a new file at `path`, for its owner alone; how many there are.
-
-    A file that is there already is replaced when the new one is complete and on disk, and not before.
-    """
+    """Write the rows into a file for its owner alone, which replaces `path` once it is on disk; returns their number."""
     header = {"format": FORMAT, "version": VERSION, "made": now().isoformat(), "errklein": __version__}
     count = 0
     try:

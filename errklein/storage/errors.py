@@ -24,10 +24,8 @@ class UnstorableValue(StorageError, TypeError):
 
     def __init__(self, namespace: str, key: str, value: object, reason: BaseException) -> None:
         kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-        why = one_line(reason)
-        super().__init__(
-            f"{namespace}: a value of type {kind} can't be stored under {key!r}, nothing was changed: {why}"
-        )
+        why = f"nothing was changed: {one_line(reason)}"
+        super().__init__(f"{namespace}: a value of type {kind} can't be stored under {key!r}, {why}")
 
 
 class UnreadableValue(StorageError):

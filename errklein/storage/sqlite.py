@@ -47,10 +47,7 @@ Row = tuple[str, str, bytes]
 
 
 class SQLiteStorage:
-    """All namespaces, in the database at `path`. `values` reads the pickles.
-
-    It may be used from any thread. All calls raise StorageError, a line that names the file and what to do.
-    """
+    """All namespaces, in the database at `path`, for any thread. `values` reads the pickles; all calls raise StorageError."""
 
     def __init__(self, path: Path, values: ValueReader = DEFAULT_READER) -> None:
         self.path = path

@@ -130,10 +130,7 @@ class TestBot:
         return [message.text for message in self.messages if message.to == name and network in (None, message.network)]
 
     def say(self, text: str, frm: str = ADMIN, room: str | None = None, network: str | None = None) -> list[str]:
-        """Somebody says something to the bot, or in a room; returns what the bot has sent by the time it is back.
-
-        It is said on the first network, unless another is named.
-        """
+        """Say something to the bot, or in a room, on that or the first network; returns what the bot has sent meanwhile."""
         before = len(self.messages)
         backend = self.backend if network is None else self.backends[network]
         backend.receive(text, frm=frm, to=room)

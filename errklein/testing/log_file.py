@@ -17,10 +17,7 @@ from errklein.logs import FROM_STDLIB, Bridge, FormattedByLogging, LevelFilter, 
 
 @contextmanager
 def log_file(config: Any) -> Iterator[None]:
-    """Meanwhile, what the bot and its plugins log is appended to BOT_LOG_FILE, if there is one, in the format of the service.
-
-    Raises ConfigError if the file isn't writable.
-    """
+    """Meanwhile, the log is appended to BOT_LOG_FILE, if set, as the service does. Raises ConfigError if it can't be."""
     if not config.BOT_LOG_FILE:
         yield
         return

@@ -10,10 +10,7 @@ from pathlib import Path
 
 
 def share_packages(data_dir: Path) -> None:
-    """Share one directory of packages among all test bots of this process, of which `data_dir` is the data directory of one.
-
-    Modules stay imported when a bot stops, so their files must stay too.
-    """
+    """Link the process's directory of packages into a data directory: modules stay imported, so their files must stay."""
     (data_dir / "packages").symlink_to(_shared(), target_is_directory=True)
 
 
