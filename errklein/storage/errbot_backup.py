@@ -69,14 +69,14 @@ def read_errbot_backup(path: Path) -> ErrbotBackup:
         return _ProgramReader(path).read(text)
 
 
+@dataclass
 class _ProgramReader:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        # A key that is assigned twice has the later value, as when the program is run.
-        self._rows: dict[tuple[str, str], Row] = {}
-        self._problems: list[str] = []
-        self._plugin: str | None = None
-        self._strange = 0
+    _path: Path
+    # A key that is assigned twice has the later value, as when the program is run.
+    _rows: dict[tuple[str, str], Row] = field(default_factory=dict)
+    _problems: list[str] = field(default_factory=list)
+    _plugin: str | None = None
+    _strange: int = 0
 
     def read(self, text: str) -> ErrbotBackup:
         for line, statement in _statements(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from errklein.storage.errors import StorageError
@@ -29,14 +30,14 @@ class MemoryStorage:
         self.closed = True
 
 
+@dataclass(eq=False)
 class MemoryStore:
     """The values of one namespace of a MemoryStorage; each call is one step on a dict, so threads may share it."""
 
-    def __init__(self, storage: MemoryStorage, namespace: str, values: dict[str, Any]) -> None:
-        self._storage = storage
-        self._namespace = namespace
-        self._values = values
-        self._closed = False
+    _storage: MemoryStorage
+    _namespace: str
+    _values: dict[str, Any]
+    _closed: bool = False
 
     def get(self, key: str) -> Any:
         """The value; raises KeyError."""

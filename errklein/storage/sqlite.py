@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,14 @@ class SQLiteStorage:
         self._database.close()
 
 
+@dataclass(eq=False)
 class SQLiteStore:
     """The values of one namespace of a SQLiteStorage. Each `get` makes a new object of what is stored."""
 
-    def __init__(self, database: Database, values: ValueReader, namespace: str) -> None:
-        self._database = database
-        self._values = values
-        self._namespace = namespace
-        self._closed = False
+    _database: Database
+    _values: ValueReader
+    _namespace: str
+    _closed: bool = False
 
     def get(self, key: str) -> Any:
         """The value; raises KeyError, or UnreadableValue, which names the class that is missing or not allowed."""
@@ -143,18 +144,17 @@ class SQLiteStore:
         self._closed = True
 
     def _read(self, query: str, *parameters: object) -> list[Any]:
-        self._check_open()
         with database_errors():
-            return self._database.read(query, parameters)
+            return self._open().read(query, parameters)
 
     def _write(self, statement: str, *parameters: object) -> int:
-        self._check_open()
         with database_errors():
-            return self._database.write(statement, parameters)
+            return self._open().write(statement, parameters)
 
-    def _check_open(self) -> None:
+    def _open(self) -> Database:
         if self._closed:
             raise StorageError(f"{self._namespace}: the store is closed")
+        return self._database
 
     def _row(self, key: str) -> tuple[bytes, bytes]:
         if not isinstance(key, str):
