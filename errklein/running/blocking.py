@@ -31,7 +31,8 @@ BLOCKING: Mapping[str, str] = {
 BLOCKING_LIBRARIES = frozenset({"paramiko", "psycopg2", "pymysql", "requests", "urllib3"})
 """Packages whose functions and classes all count as blocking, except exceptions."""
 
-_BLOCKING_PATHS = frozenset(f"{module}.{name}" for module, names in BLOCKING.items() for name in names.split())
+_BLOCKING_NAMES = [(module, name) for module, names in BLOCKING.items() for name in names.split()]
+_BLOCKING_PATHS = frozenset(map(".".join, _BLOCKING_NAMES))
 
 
 def first_blocking(names: Iterable[Name]) -> tuple[str, int] | None:
@@ -47,11 +48,10 @@ def first_blocking(names: Iterable[Name]) -> tuple[str, int] | None:
 def _known() -> dict[int, str]:
     """The blocking objects of the imported modules by `id`, so that aliases of them are found."""
     known = {}
-    for module, names in BLOCKING.items():
-        for name in names.split():
-            value = getattr(sys.modules.get(module), name, None)
-            if value is not None:
-                known[id(value)] = name if module == "builtins" else f"{module}.{name}"
+    for module, name in _BLOCKING_NAMES:
+        value = getattr(sys.modules.get(module), name, None)
+        if value is not None:
+            known[id(value)] = name if module == "builtins" else f"{module}.{name}"
     return known
 
 
@@ -66,9 +66,8 @@ def _path_of(name: Name, known: Mapping[int, str]) -> str | None:
     if id(value) in known:
         return known[id(value)]
     library = str(getattr(value, "__module__", "")).partition(".")[0]
-    if library not in BLOCKING_LIBRARIES or not callable(value):
-        return None
-    if isinstance(value, type) and issubclass(value, BaseException):
+    is_exception = isinstance(value, type) and issubclass(value, BaseException)
+    if library not in BLOCKING_LIBRARIES or not callable(value) or is_exception:
         return None
     return f"{library}.{getattr(value, '__name__', name.text)}"
 

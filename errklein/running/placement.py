@@ -103,11 +103,9 @@ def _decide(function: Any, owner: type) -> ExplainedPlacement:
     for layer in layers:
         marked = getattr(layer, "_errklein_threaded", None)
         if marked is not None:
-            return (
-                ExplainedPlacement(Placement.THREAD, "marked with threaded=True")
-                if marked
-                else ExplainedPlacement(Placement.REACTOR, "marked with on_reactor or threaded=False")
-            )
+            if marked:
+                return ExplainedPlacement(Placement.THREAD, "marked with threaded=True")
+            return ExplainedPlacement(Placement.REACTOR, "marked with on_reactor or threaded=False")
     for layer in layers:
         if inspect.iscoroutinefunction(layer) or inspect.isasyncgenfunction(layer):
             return ExplainedPlacement(Placement.REACTOR, "async def")
@@ -192,6 +190,5 @@ def _is_of_reactor(name: Name) -> bool:
 
 def _same_plugin(module: str, home: str) -> bool:
     """Whether two modules belong to one plugin: the same module, or the same package of a loaded plugin."""
-    if module == home:
-        return True
-    return module.split(".")[:2] == home.split(".")[:2] and home.startswith("errklein_plugins.")
+    in_one_package = module.split(".")[:2] == home.split(".")[:2]
+    return module == home or (in_one_package and home.startswith("errklein_plugins."))
