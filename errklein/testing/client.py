@@ -53,7 +53,6 @@ class WebhookClient:
         is. Raises TypeError if both `json` and `data` are given.
         """
         sent = dict(headers or {})
-        given = {name.lower() for name in sent}
         content_type = ""
         body = b""
         if json is not _UNSET:
@@ -64,7 +63,7 @@ class WebhookClient:
             content_type, body = "application/x-www-form-urlencoded", urlencode(data).encode()
         elif data is not None:
             body = data.encode() if isinstance(data, str) else data
-        if content_type and "content-type" not in given:
+        if content_type and "content-type" not in map(str.lower, sent):
             sent["Content-Type"] = content_type
         if cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())

@@ -19,10 +19,8 @@ def testbot(request: pytest.FixtureRequest) -> Iterator[BlockingTestBot]:
 
     `extra_plugin_dir`, `extra_config` and `loglevel` are what the test's class has by these names, or else its module.
     """
-    places = [place for place in (request.cls, request.module) if place is not None]
     options: dict[str, Any] = {
-        name: next((getattr(place, name) for place in places if hasattr(place, name)), default)
-        for name, default in _OPTIONS.items()
+        name: getattr(request.cls, name, getattr(request.module, name, default)) for name, default in _OPTIONS.items()
     }
     bot = BlockingTestBot(**options)
     try:

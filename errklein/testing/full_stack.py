@@ -320,8 +320,7 @@ class BlockingTestBot:
 
     def _plugs(self) -> list[PlugFile]:
         """Of the test's own plugins."""
-        bot = getattr(self, "_bot", None)
-        found = [] if bot is None else bot.plugin_manager.found
+        found = self._bot.plugin_manager.found if hasattr(self, "_bot") else ()
         return [plugin.plug for plugin in found if plugin.plug.path.parent != CORE_PLUGINS]
 
     def _on_reactor(self, work: Any, timeout: float, what: str) -> None:

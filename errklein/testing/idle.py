@@ -25,12 +25,9 @@ def stays_idle(reactor: Any, seconds: float, other_threads: Collection[threading
     due = [handle for handle in getattr(loop, "_scheduled", ()) if not handle.cancelled() and handle.when() <= before]
     # One of the readers wakes the reactor when a thread calls it.
     is_connected = len(reactor.getReaders()) > 1 or reactor.getWriters()
+    others = {*other_threads, threading.current_thread()}
     threads = [
-        thread
-        for thread in threading.enumerate()
-        if thread not in other_threads
-        and thread is not threading.current_thread()
-        and not thread.name.startswith(_POOLS)
+        thread for thread in threading.enumerate() if thread not in others and not thread.name.startswith(_POOLS)
     ]
     soon = [call for call in reactor.getDelayedCalls() if call.getTime() <= reactor.seconds() + seconds]
     return not (due or soon or is_connected or threads or asyncio.all_tasks(loop))
