@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from functools import cached_property, partial
 from inspect import ismethod
 from multiprocessing.pool import ThreadPool
@@ -13,14 +14,13 @@ from errklein.chat import Message
 from errklein.commands.declaration import documentation, with_prefix
 from errklein.commands.history import History
 from errklein.compat import holder
-from errklein.compat.backends.errbot import ErrBot
+from errklein.compat.backends.errbot import EVENTS, ErrBot
 from errklein.compat.backends.network import ThreadedNetwork
-from errklein.compat.callbacks import EVENTS, ReportedEvents
 from errklein.compat.flask_routes import flask_routes
 from errklein.compat.plugin_manager import BotPluginManager
-from errklein.compat.stored_values import StoredValues
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports import Storage
+from errklein.running.threads import on_reactor_soon
 
 
 class ErrbotBot(Bot):
@@ -30,11 +30,9 @@ class ErrbotBot(Bot):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.stored_values = StoredValues(self.storage, self.networks)
-        reported = ReportedEvents(self.reactor, self.networks, self.events)
-        self.callback_message, self.process_message = reported.callback_message, reported.process_message
+        self._opened_values: dict[str, StoreMixin] = {}
         for callback, event in EVENTS.items():
-            setattr(self, callback, partial(reported.report, event))
+            setattr(self, callback, partial(self._report, event))
         self.send_simple_reply = self.sending.send_simple_reply
         self.split_and_send_message = self.sending.split_and_send_message
         for backend in self.backends.values():
@@ -43,7 +41,7 @@ class ErrbotBot(Bot):
 
     def __getattr__(self, name: str) -> Any:
         # errbot's bot is its network, too: plugins ask it for the network's attributes, such as `conn`.
-        if name.startswith("__") or "stored_values" not in vars(self):
+        if name.startswith("__") or "_opened_values" not in vars(self):
             raise AttributeError(f"the bot has no {name}", name=name, obj=self)
         backend = self.backend
         owners = (backend, backend.legacy) if isinstance(backend, ThreadedNetwork) else (backend,)
@@ -69,8 +67,35 @@ class ErrbotBot(Bot):
 
     @property
     def kept(self) -> StoreMixin:
-        """The values of the network of the message being handled, else of the first one."""
-        return self.stored_values.current
+        """The values of the network of the message being handled, else of the first one; opened when they are first used.
+
+        They are in the namespace "<mode>_backend", together with what the network itself stores there.
+        """
+        if isinstance(self.backend, ThreadedNetwork):
+            return self.backend.legacy
+        namespace = f"{self.mode}_backend"
+        values = self._opened_values.get(namespace)
+        if values is None:
+            values = StoreMixin()
+            values.open_storage(self.storage, namespace)
+            values = self._opened_values.setdefault(namespace, values)
+        return values
+
+    def callback_message(self, msg: Message) -> None:
+        """Handle a message: run its command, if there is one, and call the plugins. A delayed one is ignored."""
+        if not msg.delayed:
+            self._report("message_received", msg)
+
+    def process_message(self, msg: Message) -> bool:
+        """Run the command in the message, if there is one, and call no callback. False if the bot sent it, or if it is delayed."""
+        if msg.delayed or self.backend.is_from_self(msg):
+            return False
+        self._report("command_received", msg)
+        return True
+
+    def _report(self, event: str, *details: Any) -> None:
+        """Report an event as if the network of the message being handled had, else the first one. From any thread."""
+        on_reactor_soon(self.reactor, copy_context().run, getattr(self.events, event), self.backend, *details)
 
     @property
     def storage_plugin(self) -> Storage:

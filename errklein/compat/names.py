@@ -63,9 +63,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.backends.irc": "IRCBackend",
         "errklein.backends.irc.identifiers": "IRCPerson IRCRoom IRCRoomOccupant",
     },
-    "errbot.backends.null": {
-        "errklein.backends.null": "NullBackend",
-    },
+    "errbot.backends.null": {"errklein.backends.null": "NullBackend"},
     "errbot.backends.text": {
         "errklein.backends.text": "TextBackend",
         "errklein.backends.text.identifiers": "TextOccupant TextPerson TextRoom",
@@ -82,36 +80,18 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.plugins.botplugin": "BotPlugin BotPluginBase=BotPlugin",
         "errklein.plugins.configuration_check": "ValidationException recurse_check_structure",
     },
-    "errbot.logs": {
-        "errklein.compat.logs": "console_hdlr format_logs root_logger",
-    },
-    "errbot.core": {
-        "errklein.compat.backends.errbot": "ErrBot",
-    },
-    "errbot.core_plugins": {
-        "errklein.compat.flask_app": "flask_app",
-    },
+    "errbot.logs": {"errklein.compat.logs": "console_hdlr format_logs root_logger"},
+    "errbot.core": {"errklein.compat.backends.errbot": "ErrBot"},
+    "errbot.core_plugins": {"errklein.compat.flask_app": "flask_app"},
     "errbot.core_plugins.acls": {
         "errklein.core_plugins.acls": "ACLS BLOCK_COMMAND ciglob get_acl_room get_acl_usr glob",
     },
-    "errbot.core_plugins.chatRoom": {
-        "errklein.core_plugins.chatroom": "ChatRoom",
-    },
-    "errbot.core_plugins.health": {
-        "errklein.core_plugins.health": "Health",
-    },
-    "errbot.core_plugins.help": {
-        "errklein.core_plugins.help": "Help",
-    },
-    "errbot.core_plugins.textcmds": {
-        "errklein.core_plugins.textcmds": "TextModeCmds=TextCmds",
-    },
-    "errbot.core_plugins.utils": {
-        "errklein.core_plugins.utils": "Utils",
-    },
-    "errbot.core_plugins.vcheck": {
-        "errklein.core_plugins.versionchecker": "VersionChecker",
-    },
+    "errbot.core_plugins.chatRoom": {"errklein.core_plugins.chatroom": "ChatRoom"},
+    "errbot.core_plugins.health": {"errklein.core_plugins.health": "Health"},
+    "errbot.core_plugins.help": {"errklein.core_plugins.help": "Help"},
+    "errbot.core_plugins.textcmds": {"errklein.core_plugins.textcmds": "TextModeCmds=TextCmds"},
+    "errbot.core_plugins.utils": {"errklein.core_plugins.utils": "Utils"},
+    "errbot.core_plugins.vcheck": {"errklein.core_plugins.versionchecker": "VersionChecker"},
     "errbot.core_plugins.webserver": {
         "errklein.compat.flask_app": "flask_app",
         "errklein.compat.webserver": "make_ssl_certificate",
@@ -122,9 +102,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.compat.flask_app": "reset_app",
         "errklein.compat.wsview": "WebView route strip_path try_decode_json",
     },
-    "errbot.plugin_info": {
-        "errklein.compat.plugin_info": "PluginInfo",
-    },
+    "errbot.plugin_info": {"errklein.compat.plugin_info": "PluginInfo"},
     "errbot.plugin_manager": {
         "errklein.compat.plugin_manager": (
             "BotPluginManager CORE_PLUGINS check_errbot_version check_python_plug_section"
@@ -143,21 +121,15 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.compat.ansiext": "AnsiExtension AnsiPreprocessor enable_format",
         "errklein.text.characters": "ANSI_CHRS CharacterTable IMTEXT_CHRS NSC TEXT_CHRS",
     },
-    "errbot.rendering.xhtmlim": {
-        "errklein.text.xhtml": "unescape",
-    },
+    "errbot.rendering.xhtmlim": {"errklein.text.xhtml": "unescape"},
     "errbot.repo_manager": {
         "errklein.compat.requirements": "check_dependencies",
         "errklein.plugins.repos.index": "RepoEntry",
         "errklein.plugins.repos.manager": "BotRepoManager INSTALLED_REPOS LAST_UPDATE REPO_INDEX",
         "errklein.plugins.repos.sources": "RepoException human_name_for_git_url",
     },
-    "errbot.cli": {
-        "errklein.cli.errbot": "main",
-    },
-    "errbot.plugin_wizard": {
-        "errklein.cli.plugin_wizard": "new_plugin_wizard",
-    },
+    "errbot.cli": {"errklein.cli.errbot": "main"},
+    "errbot.plugin_wizard": {"errklein.cli.plugin_wizard": "new_plugin_wizard"},
     "errbot.flow": {
         "errklein.commands.flows": "FLOW_END Flow FlowNode FlowRoot InvalidState Predicate",
         "errklein.dispatch.flow_executor": "FlowExecutor",
@@ -170,9 +142,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.storage": {
         "errklein.plugins.store_mixin": "StoreAlreadyOpenError StoreException StoreMixin StoreNotOpenError",
     },
-    "errbot.storage.base": {
-        "errklein.compat.storages.base": "StorageBase StoragePluginBase",
-    },
+    "errbot.storage.base": {"errklein.compat.storages.base": "StorageBase StoragePluginBase"},
     "errbot.storage.memory": {
         "errklein.compat.storages.base": "StorageBase StoragePluginBase",
         "errklein.compat.storages.bundled": "MemoryStoragePlugin",
@@ -196,9 +166,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.plugins.repos.git": "git_clone git_pull git_tag_list",
         "errklein.plugins.plug_file": "version2tuple=parse_errbot_version",
     },
-    "errbot.version": {
-        "errklein.plugins.plug_file": "VERSION=ERRBOT_VERSION",
-    },
+    "errbot.version": {"errklein.plugins.plug_file": "VERSION=ERRBOT_VERSION"},
 }
 """For each module of errbot, where its names are: by errklein's module, the names that it has. `name=other` is called `other`
 there, `name=` is the module itself."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from errklein.chat import Card, Identifier, Message, RoomOccupant
 from errklein.commands import unknown_command
 from errklein.commands.history import History
-from errklein.compat.callbacks import EVENTS
+from errklein.dispatch import process_template
 
 if TYPE_CHECKING:
     from errklein.compat.backends.errbot import ErrBot
@@ -20,7 +20,7 @@ log = logging.getLogger("errbot.core")
 
 
 class Alone:
-    """`Surroundings` of a backend that has no bot.
+    """The methods of `ThreadedNetwork` that `ErrBot` calls, for a backend that has no bot.
 
     Messages are passed to the backend's own `send_message`, in the caller's thread. Callbacks go to the plugins of the
     `plugin_manager` that the test attaches, if any, in the caller's thread as well. Commands aren't run.
@@ -47,7 +47,7 @@ class Alone:
         """Activate the plugins, and call their callback_connect."""
         if self._backend.plugin_manager is not None:
             self._backend.plugin_manager.activate_non_started_plugins()
-        self._backend._dispatch_to_plugins("callback_connect")
+        self.tell("callback_connect")
 
     def disconnected(self) -> None:
         """Deactivate the plugins."""
@@ -57,9 +57,8 @@ class Alone:
     def heard(self, message: Message) -> None:
         """Do nothing, since there is no bot to run a command."""
 
-    def tell(self, event: str, *details: Any) -> None:
-        """Call the callback of the event."""
-        callback = next(name for name, known in EVENTS.items() if known == event)
+    def tell(self, callback: str, *details: Any) -> None:
+        """Call that callback as the backend does, which may override it."""
         self._backend._dispatch_to_plugins(callback, *details)
 
     def tell_plugins(self, callback: str, *details: Any) -> None:
@@ -156,11 +155,3 @@ class Alone:
     def shut_down(self) -> None:
         """Call the backend's `shutdown`."""
         self._backend.shutdown()
-
-
-def process_template(template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None) -> str:
-    """The Markdown of a template; the plugin's own templates take precedence. See `errklein.text.templating.render`."""
-    # Imported late, since importing Jinja2 is slow.
-    from errklein.text import templating
-
-    return templating.render(template_name, template_parameters, plugin_name)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
 from multiprocessing.pool import ThreadPool
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from errklein.chat import Identifier, Message, Presence, Room
 from errklein.chat.identifiers import Person
 from errklein.compat.backends.alone import Alone
 from errklein.compat.backends.base import BackendBase
-from errklein.compat.backends.surroundings import Surroundings
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.text.splitting import split_message
+
+if TYPE_CHECKING:
+    from errklein.compat.backends.network import ThreadedNetwork
 
 MESSAGE_SIZE_LIMIT = 10_000
 
@@ -29,6 +31,17 @@ _JITTER = 3.0
 
 # What the bot does by asking the network for it, so that the network can't have it from the bot.
 _OWN = frozenset({"add_reaction", "remove_reaction", "send_stream_request"})
+
+EVENTS: Mapping[str, str] = {
+    "callback_mention": "mention_received",
+    "callback_presence": "presence_changed",
+    "callback_reaction": "reaction_changed",
+    "callback_room_joined": "room_joined",
+    "callback_room_left": "room_left",
+    "callback_room_topic": "room_topic_changed",
+    "callback_stream": "stream_offered",
+}
+"""The method of `ports.BackendEvents` for each of errbot's methods that only reports an event."""
 
 _for_a_bot: ContextVar[bool] = ContextVar("errklein.compat.for_a_bot", default=False)
 
@@ -53,7 +66,7 @@ class ErrBot(BackendBase, StoreMixin):
     a bot sends by itself; see `Alone`.
     """
 
-    _network: Surroundings | None = None
+    _network: Alone | ThreadedNetwork | None = None
     _gets_a_bot = False
     _attempts = 0
 
@@ -114,18 +127,15 @@ class ErrBot(BackendBase, StoreMixin):
     def serve_forever(self) -> None:
         """Serve, and connect again whenever `serve_once` raises or returns nothing true, until it returns True."""
         try:
-            while not self._here.leaving:
-                if self._serve_and_survive():
-                    break
+            while not self._here.leaving and not self._serve_and_survive():
                 self._delay_reconnect()
         finally:
             self._here.shut_down()
 
     def shutdown(self) -> None:
         """Let go of everything."""
-        pool = vars(self).get("thread_pool")
-        if pool is not None:
-            pool.close()
+        if "thread_pool" in vars(self):
+            self.thread_pool.close()
         if self.is_open_storage():
             self.close_storage()
 
@@ -183,31 +193,31 @@ class ErrBot(BackendBase, StoreMixin):
 
     def callback_mention(self, msg: Message, people: Sequence[Identifier]) -> None:
         """`people` are spoken of in the message."""
-        self._here.tell("mention_received", msg, people)
+        self._here.tell("callback_mention", msg, people)
 
     def callback_presence(self, pres: Presence) -> None:
         """Somebody came, went, or changed status."""
-        self._here.tell("presence_changed", pres)
+        self._here.tell("callback_presence", pres)
 
     def callback_reaction(self, reaction: Any) -> None:
         """Somebody reacted to a message."""
-        self._here.tell("reaction_changed", reaction)
+        self._here.tell("callback_reaction", reaction)
 
     def callback_stream(self, stream: Any) -> None:
         """Somebody wants to send a file."""
-        self._here.tell("stream_offered", stream)
+        self._here.tell("callback_stream", stream)
 
     def callback_room_joined(self, room: Room, identifier: Any = None, invited_by: Any = None) -> None:
         """Somebody, the bot if nobody else, is in the room now."""
-        self._here.tell("room_joined", room, identifier or self.bot_identifier, invited_by)
+        self._here.tell("callback_room_joined", room, identifier or self.bot_identifier, invited_by)
 
     def callback_room_left(self, room: Room, identifier: Any = None, kicked_by: Any = None) -> None:
         """Somebody, the bot if nobody else, has left the room."""
-        self._here.tell("room_left", room, identifier or self.bot_identifier, kicked_by)
+        self._here.tell("callback_room_left", room, identifier or self.bot_identifier, kicked_by)
 
     def callback_room_topic(self, room: Room) -> None:
         """The room has another topic."""
-        self._here.tell("room_topic_changed", room)
+        self._here.tell("callback_room_topic", room)
 
     # What a backend may ask of the bot
 
@@ -250,7 +260,7 @@ class ErrBot(BackendBase, StoreMixin):
     # Inside
 
     @property
-    def _here(self) -> Surroundings:
+    def _here(self) -> Alone | ThreadedNetwork:
         if self._network is None:
             if self._gets_a_bot:
                 raise RuntimeError(f"{type(self).__name__} has no bot before the end of its __init__")
@@ -258,8 +268,7 @@ class ErrBot(BackendBase, StoreMixin):
         return self._network
 
     def _dispatch_to_plugins(self, method: str | Callable[..., Any], *args: Any) -> None:
-        name = method if isinstance(method, str) else method.__name__
-        self._here.tell_plugins(name, *args)
+        self._here.tell_plugins(method if isinstance(method, str) else method.__name__, *args)
 
     def _serve_and_survive(self) -> bool:
         try:
@@ -281,9 +290,8 @@ class ErrBot(BackendBase, StoreMixin):
 
 def parts_of(message: Message, limit: int) -> list[Message]:
     """The message in parts of at most `limit` characters, each a copy: a network may change what it sends."""
-    texts = split_message(message.body, limit)
     parts = []
-    for text in texts:
+    for text in split_message(message.body, limit):
         part = message.clone()
         part.body = text
         part.partial = True

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from errklein.backends.outbox import Outbox, TokenBucket
 from errklein.bot import Bot
 from errklein.chat import Card, Identifier, Message, Room, Stream
-from errklein.compat.backends.errbot import ErrBot, for_a_bot, parts_of
+from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot, parts_of
 from errklein.compat.backends.stamps import NetworkStamp, ask_beforehand
 from errklein.compat.backends.thread import NetworkThread
 from errklein.dispatch import process_template
@@ -225,7 +225,7 @@ class ThreadedNetwork:
         return self._there.send(self._stamp.identifier(identifier), text, in_reply_to, groupchat_nick_reply)
 
     def reply(self, message: Message, text: str, private: bool, threaded: bool) -> Any:
-        """Reply to a message of this network."""
+        """Reply to a message of the network."""
         return self._there.sending.deliver(self, self.build_reply(message, text, private, threaded))
 
     def warn_admins(self, warning: str) -> None:
@@ -258,11 +258,11 @@ class ThreadedNetwork:
         """Keep what is to be sent, and tell the bot."""
         on_reactor_soon(self._reactor, self._disconnected, reason)
 
-    def tell(self, event: str, *details: Any) -> None:
-        """Call that method of BackendEvents on the reactor."""
+    def tell(self, callback: str, *details: Any) -> None:
+        """Report the event that the callback is for."""
         self._stamp.details(details)
         if self._events is not None and not self.leaving:
-            on_reactor_soon(self._reactor, getattr(self._events, event), self, *details)
+            on_reactor_soon(self._reactor, getattr(self._events, EVENTS[callback]), self, *details)
 
     def heard(self, message: Message) -> None:
         """Have the command in the message run, if it is one."""
@@ -319,10 +319,9 @@ class ThreadedNetwork:
 
     def _own(self, method: str, refusal: str, reason: str) -> Callable[..., Any]:
         """The network's method of that name; raises NotImplementedError if it has none."""
-        found = getattr(self.legacy, method, None)
-        if not callable(found):
+        own: Callable[..., Any] | None = getattr(self.legacy, method, None)
+        if not callable(own):
             raise NotImplementedError(f"{self.network} {refusal}: {self.mode} {reason}")
-        own: Callable[..., Any] = found
         return own
 
     def _serve(self) -> None:
@@ -345,10 +344,9 @@ class ThreadedNetwork:
             self._events.backend_ended(self)
 
     def _connected(self) -> None:
-        if self._events is None or self.leaving:
-            return
-        self._outbox.resume()
-        self._events.backend_connected(self)
+        if self._events is not None and not self.leaving:
+            self._outbox.resume()
+            self._events.backend_connected(self)
 
     def _disconnected(self, reason: str) -> None:
         self._outbox.pause()
