@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from errklein.compat import errbot_package
-from errklein.compat.names import ERRBOT, EXPORTED, FACADES
+from errklein.compat.names import ERRBOT, EXPORTED, FACADES, PROVIDED
 
 _ERRBOT_HERE = FACADES["errbot"]
 
@@ -90,7 +90,7 @@ class _FacadeFinder(MetaPathFinder, Loader):
         name = _errbot_name(fullname)
         if name is None:
             return None
-        if name not in ERRBOT:
+        if name not in PROVIDED:
             # Named as errbot names it: the import system passes over an error about the very name that it looked for,
             # when that comes from `from errbot import name`, and would then say something less helpful.
             raise ModuleNotFoundError(f"errklein doesn't have {name}", name=name)
@@ -124,11 +124,13 @@ class _ErrbotLoader(SourceFileLoader):
 
 def _facade(spec: ModuleSpec) -> FacadeModule:
     name = _errbot_name(spec.name) or spec.name
-    return FacadeModule(spec.name, name, ERRBOT[name])
+    return FacadeModule(spec.name, name, PROVIDED[name])
 
 
 def _errbot_name(fullname: str) -> str | None:
-    """What errbot calls the module; None if `fullname` isn't one that errklein stands for."""
+    """What errbot or Flask calls the module; None if `fullname` isn't one that errklein stands for."""
+    if fullname == FACADES["flask"]:
+        return "flask"
     if fullname == _ERRBOT_HERE or fullname.startswith(_ERRBOT_HERE + "."):
         return "errbot" + fullname.removeprefix(_ERRBOT_HERE)
     if fullname.startswith("errbot.") and isinstance(sys.modules.get("errbot"), FacadeModule):

@@ -8,7 +8,7 @@ FACADES: Mapping[str, str] = {
     "errbot": "errklein.compat.errbot",
     "flask": "errklein.compat.flask",
 }
-"""The packages that errklein stands for, and its modules for them."""
+"""The packages that errklein stands for, installed or not, and its modules for them."""
 
 _ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot": {
@@ -186,6 +186,19 @@ _ALL = (
     "BotFlow BotPlugin Command CommandError FLOW_END Flow FlowRoot arg_botcmd botcmd botflow botmatch cmdfilter re_botcmd "
     "webhook webroute"
 )
+
+_FLASK = {
+    "errklein.web.facade": (
+        "Flask Request Response after_this_request copy_current_request_context current_app g has_request_context "
+        "has_app_context=has_request_context json=json_text jsonify make_response redirect request send_file "
+        "send_from_directory stream_with_context url_for"
+    ),
+    "markupsafe": "Markup escape",
+    "werkzeug.exceptions": "abort",
+}
+
+PROVIDED: Mapping[str, Mapping[str, str]] = {**ERRBOT, "flask": dict(_targets(_FLASK))}
+"""The modules of errbot and Flask, in the same form."""
 
 EXPORTED: Mapping[str, tuple[str, ...]] = {"errbot": tuple(_ALL.split())}
 """What `from … import *` takes where it isn't everything."""
