@@ -64,20 +64,18 @@ class EmbeddedBot(MutableMapping[str, Any]):
     def __init__(self, settings: dict[str, Any]) -> None:
         config = load_config(None, settings)
         self._grace = config.GRACE_PERIOD
-        self._data = DataDirectory(Path(config.BOT_DATA_DIR))
-        self._data.prepare()
-        self._data.lock()
+        data = DataDirectory(Path(config.BOT_DATA_DIR))
+        data.prepare()
+        data.lock()
         with ExitStack() as undone:
-            undone.callback(self._data.unlock)
-            self._stop_log = _log_to_file(config)
-            undone.callback(self._stop_log)
+            undone.callback(data.unlock)
+            undone.callback(_log_to_file(config))
             self._ended = threading.Event()
             self._running = reactor_thread()
             self._running.start()
-            self._stop_sentry = start_sentry(config)
-            undone.callback(self._stop_sentry)
+            undone.callback(start_sentry(config))
             self._bot = self._do(self._make, config)
-            undone.pop_all()
+            self._undone = undone.pop_all()
 
     def serve_forever(self) -> None:
         """Run until `shutdown` is called, in any thread, or Ctrl-C is pressed, or the networks have come to their end."""
@@ -88,9 +86,7 @@ class EmbeddedBot(MutableMapping[str, Any]):
             self._bot.log.info("Ctrl-C: the bot stops")
         finally:
             self._do(lambda: Deferred.fromCoroutine(self._bot.stop(self._grace)))
-            self._stop_sentry()
-            self._stop_log()
-            self._data.unlock()
+            self._undone.close()
 
     def shutdown(self) -> None:
         """Stop; may be called in any thread."""
@@ -165,13 +161,9 @@ def setup_bot(backend_name: str, logger: logging.Logger, config: Any, restore: s
 
 def get_storage_plugin(config: Any) -> StoragePluginBase:
     """The storage that the configuration names, as errbot has them; raises ConfigError or StorageError of one line."""
-    name = getattr(config, "STORAGE", "Shelf")
-    if name == "Memory":
-        return MemoryStoragePlugin(config)
-    if name == "Shelf":
-        return ShelfStoragePlugin(config)
-    made: StoragePluginBase = load_storage_class(config)(config)
-    return made
+    bundled = {"Memory": MemoryStoragePlugin, "Shelf": ShelfStoragePlugin}
+    cls: type[StoragePluginBase] = bundled.get(getattr(config, "STORAGE", "Shelf")) or load_storage_class(config)
+    return cls(config)
 
 
 def restore_bot_from_backup(backup_filename: str | Path, *, bot: Any, log: logging.Logger | None = None) -> None:
