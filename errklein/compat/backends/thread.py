@@ -7,10 +7,9 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, TypeVar
-
-from twisted.python.failure import Failure
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -31,22 +30,16 @@ class NetworkThread:
 
     def do(self, function: Callable[[], T]) -> T:
         """What the function returns or raises in the thread; waits for it."""
-        done = threading.Event()
-        results: list[Any] = []
+        done: Future[T] = Future()
 
         def job() -> None:
             try:
-                results.append(function())
-            except BaseException:
-                results.append(Failure())
-            done.set()
+                done.set_result(function())
+            except BaseException as error:
+                done.set_exception(error)
 
         self._jobs.put(job)
-        done.wait()
-        if isinstance(results[0], Failure):
-            results[0].raiseException()
-        result: T = results[0]
-        return result
+        return done.result()
 
     def begin(self, function: Callable[[], None], ended: Callable[[], None]) -> None:
         """Call the function in the thread, and `ended` there after it; `interrupt` ends it."""
