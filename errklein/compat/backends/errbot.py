@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cached_property, partial
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -16,6 +15,7 @@ from errklein.chat.identifiers import Person
 from errklein.compat.backends.alone import Alone
 from errklein.compat.backends.base import BackendBase
 from errklein.plugins.store_mixin import StoreMixin
+from errklein.running.context import assigned
 from errklein.text.splitting import split_message
 
 if TYPE_CHECKING:
@@ -48,14 +48,8 @@ _for_a_bot: ContextVar[bool] = ContextVar("errklein.compat.for_a_bot", default=F
 log = logging.getLogger("errbot.core")
 
 
-@contextmanager
-def for_a_bot() -> Iterator[None]:
-    """A context in which new networks are going to get a bot, and raise errors until they have it."""
-    token = _for_a_bot.set(True)
-    try:
-        yield
-    finally:
-        _for_a_bot.reset(token)
+for_a_bot = partial(assigned, _for_a_bot, True)
+"""A context in which new networks are going to get a bot, and raise errors until they have it."""
 
 
 class ErrBot(BackendBase, StoreMixin):
