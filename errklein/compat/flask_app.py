@@ -8,7 +8,8 @@ elsewhere it is errklein's own stand-in. Called as a WSGI application, it answer
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partialmethod
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -45,23 +46,16 @@ class _ServedApp:
         query = environ.get("QUERY_STRING", "")
         request = werkzeug.wrappers.Request(environ)
         answer = flask_routes.ask(
-            request.method, f"{path}?{query}" if query else path, list(_headers_of(request)), request.get_data()
+            request.method, f"{path}?{query}" if query else path, _end_to_end(request.headers), request.get_data()
         )
-        headers = [(name, value) for name, value in answer.headers if name.lower() not in _OF_CONNECTIONS]
-        start_response(f"{answer.status} {answer.reason}", headers)
+        start_response(f"{answer.status} {answer.reason}", _end_to_end(answer.headers))
         return [answer.body]
 
-    def _serve(self, rule: str, endpoint: str, methods: Sequence[str], handler: F) -> None:
-        flask_routes.add(NAME, endpoint, rule, methods, handler)
 
-
-_OF_CONNECTIONS = frozenset({"connection", "transfer-encoding", "content-length"})
-
-
-def _headers_of(request: werkzeug.wrappers.Request) -> Iterator[tuple[str, str]]:
-    for name, value in request.headers:
-        if name.lower() not in _OF_CONNECTIONS:
-            yield name, value
+def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers without those of the connection."""
+    of_connection = {"connection", "transfer-encoding", "content-length"}
+    return [(name, value) for name, value in headers if name.lower() not in of_connection]
 
 
 class PlainApp(_ServedApp, StandIn):
@@ -107,7 +101,7 @@ class PlainApp(_ServedApp, StandIn):
 
         methods = normalise_methods(methods or getattr(view_func, "methods", None) or ("GET",))
         self.url_map.add(Rule("/" + rule.lstrip("/"), endpoint=endpoint, methods=[*methods, "OPTIONS"], **options))
-        self._serve(rule, endpoint, methods, answer)
+        flask_routes.add(NAME, endpoint, rule, methods, answer)
 
     def route(self, rule: str, **options: Any) -> Any:
         """A decorator for view functions; see `add_url_rule`."""
@@ -118,13 +112,8 @@ class PlainApp(_ServedApp, StandIn):
 
         return decorate
 
-    def get(self, rule: str, **options: Any) -> Any:
-        """A decorator for functions that answer GET."""
-        return self.route(rule, methods=["GET"], **options)
-
-    def post(self, rule: str, **options: Any) -> Any:
-        """A decorator for functions that answer POST."""
-        return self.route(rule, methods=["POST"], **options)
+    get = partialmethod(route, methods=["GET"])
+    post = partialmethod(route, methods=["POST"])
 
     def endpoint(self, endpoint: str) -> Any:
         """A decorator for the function of an endpoint."""
@@ -208,7 +197,7 @@ def _real_app() -> Any:
                 if id(added) in known:
                     continue
                 methods = [method for method in added.methods or () if method not in ("OPTIONS", "HEAD")]
-                self._serve(added.rule, added.endpoint, sorted(methods) or ["GET"], self._answer)
+                flask_routes.add(NAME, added.endpoint, added.rule, sorted(methods) or ["GET"], self._answer)
 
         def _answer(self, request: Any, **captures: Any) -> Any:
             return Response.from_app(self.wsgi_app, current_context(NAME).environ)

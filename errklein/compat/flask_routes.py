@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from werkzeug.routing import Map, Rule
 
 from errklein.running.threads import ThreadWaits, in_reactor_thread, on_reactor_soon
@@ -46,8 +45,9 @@ class FlaskRoutes:
 
     def put(self, owner: str, hooks: Iterable[Hook]) -> None:
         """Let these be all of the owner's routes."""
-        self._hooks[owner] = list(hooks)
-        self._tell(owner)
+        self._hooks[owner] = kept = list(hooks)
+        for web, (reactor, _) in list(self._servers.items()):
+            on_reactor_soon(reactor, web.routes.replace, owner, tuple(kept))
 
     def clear(self) -> None:
         """Forget all routes."""
@@ -77,17 +77,8 @@ class FlaskRoutes:
         web, (reactor, waits) = list(self._servers.items())[-1]
         if in_reactor_thread(reactor):
             raise RuntimeError("flask_app can be asked in a thread only, since the answer takes the reactor's work")
-
-        def request() -> Deferred[ClientResponse]:
-            return web.client().request(method, url, headers, body)
-
-        response: ClientResponse = waits.result_of(request)
+        response: ClientResponse = waits.result_of(lambda: web.client().request(method, url, headers, body))
         return response
-
-    def _tell(self, owner: str) -> None:
-        hooks = tuple(self._hooks[owner])
-        for web, (reactor, _) in list(self._servers.items()):
-            on_reactor_soon(reactor, web.routes.replace, owner, hooks)
 
 
 flask_routes = FlaskRoutes()
