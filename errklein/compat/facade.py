@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
@@ -29,14 +29,14 @@ class FacadeModule(ModuleType):
         super().__init__(name, f"What errklein has of {errbot_name}.\n\nPYTEST_DONT_REWRITE")
         self._errbot_name = errbot_name
         self._names = names
-        exported = EXPORTED.get(errbot_name)
-        self.__all__ = sorted(names if exported is None else exported)
+        self.__all__ = sorted(EXPORTED.get(errbot_name, names))
 
     def __getattr__(self, name: str) -> Any:
         # Not kept: some have another value later, as holder.bot has with the next bot.
         target = self._names.get(name)
         if target is not None:
-            return _resolve(target)
+            module, _, attribute = target.partition(":")
+            return getattr(import_module(module), attribute) if attribute else import_module(module)
         if f"{self._errbot_name}.{name}" in ERRBOT:
             return import_module(f"{self.__name__}.{name}")
         raise AttributeError(f"errklein doesn't have {self._errbot_name}.{name}", name=name, obj=self)
@@ -51,7 +51,7 @@ def install(force: bool = False) -> None:
     Plugins don't need this; other libraries that import them do. What is really installed stays, unless `force`.
     """
     for name in FACADES:
-        if force or not _is_there(name):
+        if force or not (name in sys.modules or find_spec(name) is not None):
             stand_in_for(name)
 
 
@@ -72,17 +72,8 @@ def step_aside(name: str) -> None:
         sys.modules.pop(name, None)
 
 
-def _is_there(name: str) -> bool:
-    return name in sys.modules or find_spec(name) is not None
-
-
-def _resolve(target: str) -> Any:
-    module, _, name = target.partition(":")
-    return getattr(import_module(module), name) if name else import_module(module)
-
-
-class _FacadeFinder(MetaPathFinder, Loader):
-    """Makes the modules `errklein.compat.errbot` and below, and says in plain words which of errbot's there aren't."""
+class _FacadeFinder(MetaPathFinder):
+    """Finds the modules `errklein.compat.errbot` and below, and says in plain words which of errbot's there aren't."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -94,37 +85,24 @@ class _FacadeFinder(MetaPathFinder, Loader):
             # Named as errbot names it: the import system passes over an error about the very name that it looked for,
             # when that comes from `from errbot import name`, and would then say something less helpful.
             raise ModuleNotFoundError(f"errklein doesn't have {name}", name=name)
+        file = str(PACKAGE_DIRECTORY / "__init__.py")
+        loader = _FacadeLoader(fullname, file)
         if name == "errbot":
-            file = str(PACKAGE_DIRECTORY / "__init__.py")
-            return spec_from_file_location(
-                fullname,
-                file,
-                loader=_ErrbotLoader(fullname, file),
-                submodule_search_locations=[str(PACKAGE_DIRECTORY)],
-            )
+            places = [str(PACKAGE_DIRECTORY)]
+            return spec_from_file_location(fullname, file, loader=loader, submodule_search_locations=places)
         # All are packages, so that the import system comes here for what they don't have.
-        return ModuleSpec(fullname, self, is_package=True)
+        return ModuleSpec(fullname, loader, is_package=True)
+
+
+class _FacadeLoader(SourceFileLoader):
+    """Creates the modules, and reads the files of the package `errbot` for importlib.resources and pkgutil."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _facade(spec)
+        name = _errbot_name(spec.name) or spec.name
+        return FacadeModule(spec.name, name, PROVIDED[name])
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing is left to do: the names are found when they are asked for."""
-
-
-class _ErrbotLoader(SourceFileLoader):
-    """Creates the package `errbot`, and reads the files in its directory for importlib.resources and pkgutil."""
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _facade(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """As the finder's own."""
-
-
-def _facade(spec: ModuleSpec) -> FacadeModule:
-    name = _errbot_name(spec.name) or spec.name
-    return FacadeModule(spec.name, name, PROVIDED[name])
 
 
 def _errbot_name(fullname: str) -> str | None:
