@@ -71,8 +71,7 @@ class BotPluginManager(PluginManager):
 
     def get_plugin_obj_by_name(self, name: str) -> BotPlugin | None:
         """The plugin's instance; None if there is none."""
-        plugin = self._plugins.get(name)
-        return None if plugin is None else plugin.instance
+        return self.plugins.get(name)
 
     def get_all_active_plugin_names(self) -> list[str]:
         """The names of active plugins."""
@@ -127,9 +126,7 @@ class BotPluginManager(PluginManager):
 
     def activate_non_started_plugins(self) -> Any:
         """Activate all that aren't active and aren't blacklisted; the result tells, a line each, what there is to tell."""
-        return self._waited(
-            lambda: self.activate_rest().addCallback(lambda said: "".join(f"{line}\n" for line in said))
-        )
+        return self._waited(lambda: self.activate_rest().addCallback(lambda lines: "".join(f"{x}\n" for x in lines)))
 
     def deactivate_all_plugins(self) -> Any:
         """Deactivate all plugins."""

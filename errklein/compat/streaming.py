@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import Any, Protocol
 
 from twisted.logger import Logger
 
 from errklein.bot.stream_copier import StreamCopier
 from errklein.chat import Stream
-
-
-class StreamClient(Protocol):
-    """Gets a copy of a stream."""
-
-    def callback_stream(self, stream: Stream) -> Any:
-        """Accept the stream and read it, or reject it."""
+from errklein.plugins.botplugin import BotPlugin
 
 
 class Tee:
-    """Copies `incoming_stream` to each of `clients`, each in a thread that doesn't keep the process alive."""
+    """Copies `incoming_stream` to the `callback_stream` of each client, in a thread that doesn't keep the process alive."""
 
     log = Logger()
 
-    def __init__(self, incoming_stream: Stream, clients: Iterable[StreamClient]) -> None:
+    def __init__(self, incoming_stream: Stream, clients: Iterable[BotPlugin]) -> None:
         self.incoming_stream = incoming_stream
         self.clients = list(clients)
 
@@ -45,7 +38,7 @@ class Tee:
         for thread in threads:
             thread.join()
 
-    def _call(self, copier: StreamCopier, client: StreamClient, copy: Stream) -> None:
+    def _call(self, copier: StreamCopier, client: BotPlugin, copy: Stream) -> None:
         try:
             client.callback_stream(copy)
         except Exception:
