@@ -94,7 +94,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot.core_plugins.vcheck": {"errklein.core_plugins.versionchecker": "VersionChecker"},
     "errbot.core_plugins.webserver": {
         "errklein.compat.flask_app": "flask_app",
-        "errklein.compat.webserver": "make_ssl_certificate",
+        "errklein.compat.wsview": "make_ssl_certificate",
         "errklein.core_plugins.webserver": "Webserver",
         "errklein.webhooks": "webhook",
     },
@@ -182,11 +182,6 @@ def _targets(names_by_module: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 ERRBOT: Mapping[str, Mapping[str, str]] = {module: dict(_targets(names)) for module, names in _ERRBOT.items()}
 """For each module of errbot its names, and where each is: "module:name", or "module" for a module itself."""
 
-_ALL = (
-    "BotFlow BotPlugin Command CommandError FLOW_END Flow FlowRoot arg_botcmd botcmd botflow botmatch cmdfilter re_botcmd "
-    "webhook webroute"
-)
-
 _FLASK = {
     "errklein.web.facade": (
         "Flask Request Response after_this_request copy_current_request_context current_app g has_request_context "
@@ -199,6 +194,11 @@ _FLASK = {
 
 PROVIDED: Mapping[str, Mapping[str, str]] = {**ERRBOT, "flask": dict(_targets(_FLASK))}
 """The modules of errbot and Flask, in the same form."""
+
+_ALL = (
+    "BotFlow BotPlugin Command CommandError FLOW_END Flow FlowRoot arg_botcmd botcmd botflow botmatch cmdfilter re_botcmd "
+    "webhook webroute"
+)
 
 EXPORTED: Mapping[str, tuple[str, ...]] = {"errbot": tuple(_ALL.split())}
 """What `from … import *` takes where it isn't everything."""

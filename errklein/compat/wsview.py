@@ -1,15 +1,18 @@
-"""What `errbot.core_plugins.wsview` offers."""
+"""What `errbot.core_plugins.wsview` offers, and `errbot.core_plugins.webserver` besides the plugin."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from errklein.compat.flask_routes import flask_routes
 from errklein.web.facade import Request, current_context
 from errklein.web.facade import request as current_request
+from errklein.web.tls import generate_certificate
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.payload import decode_payload
 
@@ -61,6 +64,11 @@ def try_decode_json(req: Request) -> Any:
         return json.loads(req.data.decode())
     except json.JSONDecodeError:
         return None
+
+
+def make_ssl_certificate(key_path: str | Path, cert_path: str | Path) -> None:
+    """Write a new key, and a certificate for this host and localhost that is signed by it."""
+    generate_certificate([socket.gethostname()], Path(key_path), Path(cert_path))
 
 
 def strip_path() -> None:
