@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from errklein.ports import Store
+
 
 class StorageBase:
     """The values of one namespace, as a storage of errbot's offers them. What one doesn't have raises NotImplementedError."""
@@ -41,6 +43,6 @@ class StoragePluginBase:
         self._storage_config: Any = getattr(bot_config, "STORAGE_CONFIG", None) or {}
         super().__init__()
 
-    def open(self, namespace: str) -> StorageBase:
+    def open(self, namespace: str) -> Store:
         """The values of `namespace`, such as a plugin's name."""
         raise NotImplementedError(f"{type(self).__name__} has no open")

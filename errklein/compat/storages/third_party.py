@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 from twisted.logger import Logger
 from twisted.python.threadable import isInIOThread
 
-from errklein.compat.storages.base import StorageBase, StoragePluginBase
+from errklein.compat.storages.base import StoragePluginBase
+from errklein.ports import Store
 from errklein.running.rate_limit import RateLimit
 from errklein.storage.errors import StorageError, UnstorableValue
 from errklein.text.errors import one_line
@@ -101,7 +102,6 @@ class ThirdPartyStorage:
             self._closed = True
             while self._opened:
                 namespace, opened = self._opened.popitem()
-                opened.users = 0
                 opened.closed = True
                 try:
                     with self.asking(namespace):
@@ -122,24 +122,22 @@ class ThirdPartyStorage:
             what = f"{type(error).__name__}: {masker(one_line(error))}"
             raise StorageError(f"{namespace}: the storage {self.name} failed: {what}") from error
         finally:
-            self._tell_of_waiting(namespace, self._clock() - began)
-
-    def _tell_of_waiting(self, namespace: str, seconds: float) -> None:
-        if seconds >= SLOW and self._on_reactor() and self._warnings.allows(namespace):
-            self.log.warn(
-                "{storage} held up the bot for {seconds:.2f} s over {namespace}: a handler that uses storage and isn't "
-                "async holds up nobody",
-                storage=self.name,
-                seconds=seconds,
-                namespace=namespace,
-            )
+            seconds = self._clock() - began
+            if seconds >= SLOW and self._on_reactor() and self._warnings.allows(namespace):
+                self.log.warn(
+                    "{storage} held up the bot for {seconds:.2f} s over {namespace}: a handler that uses storage and "
+                    "isn't async holds up nobody",
+                    storage=self.name,
+                    seconds=seconds,
+                    namespace=namespace,
+                )
 
 
 @dataclass(eq=False)
 class _Opened:
     """A namespace of the storage while it is open: its values, what is remembered of them, how many use it."""
 
-    values: StorageBase
+    values: Store
     users: int = 0
     closed: bool = False
     remembered: dict[str, Any] = field(default_factory=dict)
@@ -169,7 +167,7 @@ class ThirdPartyStore:
         """Keep the value; raises UnstorableValue if the storage can't keep such a one."""
         self._check_key(key)
 
-        def keep(values: StorageBase) -> None:
+        def keep(values: Store) -> None:
             self._opened.remembered.pop(key, None)
             values.set(key, value)
 
@@ -185,7 +183,7 @@ class ThirdPartyStore:
         """Forget the value; raises KeyError."""
         self._check_key(key)
 
-        def forget(values: StorageBase) -> bool:
+        def forget(values: Store) -> bool:
             self._opened.remembered.pop(key, None)
             try:
                 values.remove(key)
@@ -211,13 +209,13 @@ class ThirdPartyStore:
             if not self._opened.closed:
                 self._storage.release(self._namespace, self._opened)
 
-    def _ask(self, question: Callable[[StorageBase], T]) -> T:
+    def _ask(self, question: Callable[[Store], T]) -> T:
         with self._storage.asking(self._namespace):
             if self._closed or self._opened.closed:
                 raise StorageError(f"{self._namespace}: the store is closed")
             return question(self._opened.values)
 
-    def _read(self, values: StorageBase, key: str) -> Any:
+    def _read(self, values: Store, key: str) -> Any:
         try:
             value = values.get(key)
         except KeyError:
