@@ -19,10 +19,7 @@ AnsiPreprocessor = Fences
 
 
 def enable_format(name: str, chr_table: CharacterTable, borders: bool = True) -> None:
-    """Let `Markdown(output_format=name, extensions=[…, AnsiExtension()])` write text with the characters of the table.
-
-    Tables are drawn with borders, or as columns.
-    """
+    """Let `Markdown(output_format=name, extensions=[…, AnsiExtension()])` write with the characters of the table."""
     characters = CharacterTable(*chr_table).by_mark()
     style = LayoutOptions(exact=True, compact=not borders)
     reset = str(chr_table.fx_reset)

@@ -1,6 +1,3 @@
-"""Networks that were written for errbot: found, loaded, and run in threads of their own.
-
-Nothing is exported here, since `finding` and `errbot` import the reactor.
-"""
+"""Networks that were written for errbot. Nothing is exported here, since `finding` and `errbot` import the reactor."""
 
 __all__: list[str] = []

@@ -1,6 +1,3 @@
-"""`errbot.bootstrap.CORE_BACKENDS`: a .plug file and a module for each network that errklein includes.
-
-The files are for tools that list the directory. The bot creates these networks in `errklein.wiring`, since they need a reactor.
-"""
+"""`errbot.bootstrap.CORE_BACKENDS`: .plug files and modules of errklein's own networks, for tools that list them."""
 
 __all__: list[str] = []

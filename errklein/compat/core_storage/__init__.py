@@ -1,6 +1,3 @@
-"""`errbot.bootstrap.CORE_STORAGE`: a .plug file and a module for each storage that errklein includes.
-
-The files are for tools that list the directory, and `BackendPluginManager` loads storages from them.
-"""
+"""`errbot.bootstrap.CORE_STORAGE`: .plug files and modules of errklein's own storages, as `BackendPluginManager` loads them."""
 
 __all__: list[str] = []
