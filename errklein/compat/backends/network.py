@@ -80,8 +80,8 @@ class ThreadedNetwork:
         self._next_attempt = 0.0
         self._serving = False
         self._ended: Deferred[None] = Deferred()
-        self._is_shut_down = False
-        self._shutting_down = threading.Lock()
+        # Acquired by the first call of shut_down, and never released.
+        self._shut_down_once = threading.Lock()
 
     def attach(self, bot: Bot) -> None:
         """Let the network know the bot, before plugins are loaded."""
@@ -300,10 +300,8 @@ class ThreadedNetwork:
 
     def shut_down(self) -> None:
         """Let the network go of everything, once."""
-        with self._shutting_down:
-            if self._is_shut_down:
-                return
-            self._is_shut_down = True
+        if not self._shut_down_once.acquire(blocking=False):
+            return
         try:
             self.legacy.shutdown()
         except Exception:
