@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from errklein.compat import core_backends, core_storage
@@ -80,12 +79,12 @@ class EmbeddedBot(MutableMapping[str, Any]):
     def serve_forever(self) -> None:
         """Run until `shutdown` is called, in any thread, or Ctrl-C is pressed, or the networks have come to their end."""
         try:
-            self._do(lambda: Deferred.fromCoroutine(self._bot.start()))
+            self._do(self._bot.start)
             self._ended.wait()
         except KeyboardInterrupt:
             self._bot.log.info("Ctrl-C: the bot stops")
         finally:
-            self._do(lambda: Deferred.fromCoroutine(self._bot.stop(self._grace)))
+            self._do(self._bot.stop, self._grace)
             self._undone.close()
 
     def shutdown(self) -> None:
