@@ -27,8 +27,7 @@ def enumerate_backend_plugins(all_plugins_paths: Iterable[str | Path]) -> Iterat
 class BackendPluginManager:
     """The plugin called `plugin_name`: its `plugin_info`, and an instance of its subclass of `base_class`.
 
-    It is looked for in `base_search_dir`, in `extra_search_dirs`, and in what is installed. Raises
-    PluginNotFoundException.
+    It is looked for in both kinds of directories and in installed distributions. Raises PluginNotFoundException.
     """
 
     def __init__(

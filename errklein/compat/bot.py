@@ -74,12 +74,11 @@ class ErrbotBot(Bot):
         if isinstance(self.backend, ThreadedNetwork):
             return self.backend.legacy
         namespace = f"{self.mode}_backend"
-        values = self._opened_values.get(namespace)
-        if values is None:
+        if namespace not in self._opened_values:
             values = StoreMixin()
             values.open_storage(self.storage, namespace)
-            values = self._opened_values.setdefault(namespace, values)
-        return values
+            self._opened_values.setdefault(namespace, values)
+        return self._opened_values[namespace]
 
     def callback_message(self, msg: Message) -> None:
         """Handle a message: run its command, if there is one, and call the plugins. A delayed one is ignored."""

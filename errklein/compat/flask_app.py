@@ -88,11 +88,8 @@ class PlainApp(_ServedApp, StandIn):
             if view_func is None:
                 raise ValueError(f"{rule}: expected an endpoint or a view function")
             endpoint = view_func.__name__
-        known = self.view_functions.get(endpoint)
-        if view_func is not None:
-            if known is not None and known is not view_func:
-                raise AssertionError(f"another view function has the endpoint {endpoint} already")
-            self.view_functions[endpoint] = view_func
+        if view_func is not None and self.view_functions.setdefault(endpoint, view_func) is not view_func:
+            raise AssertionError(f"another view function has the endpoint {endpoint} already")
         defaults = options.get("defaults") or {}
         name = endpoint
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from configparser import ConfigParser
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -59,9 +59,7 @@ class PluginInfo:
         """Read an open file that lies at `location`; raises as `parse` does."""
         config = ConfigParser(interpolation=None)
         config.read_file(plugfile)
-        info = PluginInfo.parse(config)
-        info.location = location
-        return info
+        return replace(PluginInfo.parse(config), location=location)
 
     @staticmethod
     def parse(config: ConfigParser) -> PluginInfo:

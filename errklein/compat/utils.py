@@ -82,11 +82,9 @@ def deprecated(new: Callable[..., R] | None = None) -> Callable[[Callable[P, R]]
     def decorate(old: Callable[P, R]) -> Callable[P, R]:
         @wraps(old)
         def warning(*args: P.args, **kwargs: P.kwargs) -> R:
-            if new is None:
-                _log.warning("%s is deprecated", old.__qualname__)
-                return old(*args, **kwargs)
-            _log.warning("%s is deprecated, use %s", old.__qualname__, new.__qualname__)
-            return new(*args, **kwargs)
+            hint = "" if new is None else f", use {new.__qualname__}"
+            _log.warning("%s is deprecated%s", old.__qualname__, hint)
+            return (new or old)(*args, **kwargs)
 
         return warning
 

@@ -20,12 +20,10 @@ from errklein.webhooks.payload import decode_payload
 def route(obj: Any) -> None:
     """Answer requests by the methods of `obj` that are marked with @webhook. Of a plugin's, activation sees to it."""
     owner = str(getattr(obj, "name", None) or type(obj).__name__)
-    hooks = []
-    for name, method in inspect.getmembers(obj, inspect.ismethod):
-        declaration = HookDeclaration.of(method)
-        if declaration is not None:
-            hooks.append(Hook(owner, name, declaration, method))
-    flask_routes.put(owner, hooks)
+    declared = [
+        (name, HookDeclaration.of(method), method) for name, method in inspect.getmembers(obj, inspect.ismethod)
+    ]
+    flask_routes.put(owner, [Hook(owner, name, hook, method) for name, hook, method in declared if hook is not None])
 
 
 class WebView:

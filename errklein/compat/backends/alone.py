@@ -133,14 +133,10 @@ class Alone:
 
     def lookup(self, name: str) -> Any:
         """The attribute of a bot without plugins; raises AttributeError."""
-        try:
-            return self._of_bot[name]
-        except KeyError:
-            raise AttributeError(
-                f"{type(self._backend).__name__} has no attribute {name}, and there is no bot that could provide it",
-                name=name,
-                obj=self._backend,
-            ) from None
+        if name not in self._of_bot:
+            error = f"{type(self._backend).__name__} has no attribute {name}, and there is no bot that could provide it"
+            raise AttributeError(error, name=name, obj=self._backend)
+        return self._of_bot[name]
 
     # Serving
 
