@@ -19,7 +19,6 @@ from errklein.compat.backends.network import ThreadedNetwork
 from errklein.compat.flask_routes import flask_routes
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.plugins.store_mixin import StoreMixin
-from errklein.ports import Storage
 from errklein.running.threads import on_reactor_soon
 
 
@@ -30,6 +29,7 @@ class ErrbotBot(Bot):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.storage_plugin = self.storage
         self._opened_values: dict[str, StoreMixin] = {}
         for callback, event in EVENTS.items():
             setattr(self, callback, partial(self._report, event))
@@ -95,11 +95,6 @@ class ErrbotBot(Bot):
     def _report(self, event: str, *details: Any) -> None:
         """Report an event as if the network of the message being handled had, else the first one. From any thread."""
         on_reactor_soon(self.reactor, copy_context().run, getattr(self.events, event), self.backend, *details)
-
-    @property
-    def storage_plugin(self) -> Storage:
-        """The storage, by errbot's name for it: the argument of `open_storage`."""
-        return self.storage
 
     @cached_property
     def thread_pool(self) -> ThreadPool:
