@@ -18,7 +18,7 @@ from errklein.bot.events import Events
 from errklein.bot.registration import Registration
 from errklein.bot.sending import Sending
 from errklein.bot.settings_warnings import settings_warnings
-from errklein.bot.stopping import StopSequence, StopSteps
+from errklein.bot.stop_sequence import StopSequence, StopSteps
 from errklein.bot.streams import Streams
 from errklein.bot.webhook_warnings import WebhookWarnings
 from errklein.chat import Identifier
