@@ -41,6 +41,9 @@ def wire(
     propagated. `plugin_classes` are plugins besides those in directories. `make_pool` is called instead of WorkerPool.
     """
     from errklein.running import PooledRunner, Runner, WorkerPool
+    from errklein.running.keyed_queues import KeyedQueues
+    from errklein.running.threads import ThreadWaits
+    from errklein.running.workers import Workers
     from errklein.web import WebServer, WebSettings
 
     pool = make_pool or WorkerPool
@@ -57,7 +60,7 @@ def wire(
 
     def make_bot() -> ErrbotBot:
         from errklein import compat
-        from errklein.bot import Adapters, PluginSources, ProcessCalls, Workers
+        from errklein.bot import Adapters, PluginSources, ProcessCalls
         from errklein.compat.bot import ErrbotBot
         from errklein.compat.storages import make_storage
         from errklein.plugins.packages import PackageDirectory
@@ -78,6 +81,8 @@ def wire(
             PooledRunner(runner, pool(reactor, "commands", config.BOT_ASYNC_POOLSIZE, ahead=90)),
             # A callback, poller or activation that hangs occupies a thread for 5 s only; then another one is started.
             PooledRunner(runner, pool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE, overdue=5.0, spare=100)),
+            KeyedQueues(reactor),
+            ThreadWaits(reactor),
         )
         roots = [Path(directory) for directory in config.directories("BOT_EXTRA_PLUGIN_DIR")]
         bot = (bot_class or ErrbotBot)(

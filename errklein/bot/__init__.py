@@ -4,8 +4,8 @@ Plugins know it as `self._bot`.
 """
 
 from errklein.bot.bot import Bot
-from errklein.bot.collaborators import Adapters, PluginSources, ProcessCalls, Workers
+from errklein.bot.collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot.events import Events
 from errklein.bot.sending import Sending
 
-__all__ = ["Adapters", "Bot", "Events", "PluginSources", "ProcessCalls", "Sending", "Workers"]
+__all__ = ["Adapters", "Bot", "Events", "PluginSources", "ProcessCalls", "Sending"]

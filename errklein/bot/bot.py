@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from errklein.bot.admin_notices import AdminNotices
 from errklein.bot.callbacks import Callbacks
-from errklein.bot.collaborators import Adapters, PluginSources, ProcessCalls, Workers
+from errklein.bot.collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot.events import Events
 from errklein.bot.registration import Registration
 from errklein.bot.sending import Sending
@@ -22,15 +22,12 @@ from errklein.bot.stop_sequence import StopSequence, StopSteps
 from errklein.bot.streams import Streams
 from errklein.bot.webhook_warnings import WebhookWarnings
 from errklein.chat import Identifier
-from errklein.commands import CommandRegistry
-from errklein.commands.registry import FilterRegistry
 from errklein.config import Config
-from errklein.dispatch import CodeRunners, Dispatch, Networks, Registries, process_template
+from errklein.dispatch import Dispatcher, Networks, process_template
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos.manager import BotRepoManager
 from errklein.ports import Backend
-from errklein.running.keyed_queues import KeyedQueues
-from errklein.running.threads import ThreadWaits
+from errklein.running.workers import Workers
 from errklein.web import ExpiryWatch
 
 
@@ -55,29 +52,34 @@ class Bot:
         self.command_pool, self.plugin_pool = workers.commands.pool, workers.others.pool
         self.restart = process.restart
         self._sources, self._stopping = plugins, False
-        self.registry, self.filters = CommandRegistry(), FilterRegistry()
-        self.queues, self.waits = KeyedQueues(reactor), ThreadWaits(reactor)
+        self.queues, self.waits = workers.queues, workers.waits
 
         self.networks = networks = Networks(self.backends, config.networks)
         self.plugin_manager: PluginManager = plugins.make_manager(self)
         self.callbacks = Callbacks(reactor, workers.others, self.queues, self.plugin_manager.callbacks)
         self.sending = sending = self.make_sending()
-        registries = Registries(self.registry, self.filters)
-        code = CodeRunners(workers.commands, workers.others, self.queues, self.waits)
-        self.dispatch = parts = Dispatch(reactor, networks, registries, code, sending, self.plugin_manager.when_settled)
-        self.disclosure, self.unknown_command = parts.disclosure, parts.unknown_commands.text
-        self.conversations, self.flow_executor = parts.conversations, parts.flow_executor
+        settled = self.plugin_manager.when_settled
+        dispatcher = Dispatcher(reactor, networks, workers, sending.deliver, sending.send, settled)
+        self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
+        self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.unknown_commands.text
+        self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
         notices = AdminNotices(networks, sending.deliver, self.disclosure)
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
         self.plugins_directory = Path(config.BOT_DATA_DIR) / "plugins"
         self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, config.BOT_PLUGIN_INDEXES)
         self.streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
-        self.events = Events(reactor, self.backends, parts.dispatcher, self.callbacks, self.streams, end)
+        self.events = Events(reactor, self.backends, dispatcher, self.callbacks, self.streams, end)
         self.web.report_to(WebhookWarnings(reactor, self.tell_admins))
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
         intake = (self._expiry.stop, self.events.stop, self.conversations.stop)
-        work = (self.waits.end_all, self.queues.stop, parts.execution.stop, self.streams.stop, self.command_pool.stop)
+        work = (
+            self.waits.end_all,
+            self.queues.stop,
+            dispatcher.execution.stop,
+            self.streams.stop,
+            self.command_pool.stop,
+        )
         steps = StopSteps(intake, work, services=(self.waits.stop, self.plugin_pool.stop))
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 
@@ -111,7 +113,8 @@ class Bot:
 
     def when_quiet(self) -> Deferred[Any]:
         """Fires when no handler runs, every message has its reply, and every flow waits for somebody's command."""
-        return DeferredList([self.runner.when_idle(), self.queues.when_idle(), *self.dispatch.when_idle()])
+        parts = (self.runner, self.queues, self.dispatcher, self.flow_executor)
+        return DeferredList([part.when_idle() for part in parts])
 
     def _end_when_quiet(self, ended: Callable[[], None]) -> None:
         """Call `ended` after the last reply, unless webhooks may still be called."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.manager import PluginManager
 from errklein.ports import Backend, Storage
-from errklein.running import PooledRunner
 from errklein.running.restart import cannot_restart
 from errklein.web import WebServer
 
@@ -25,14 +24,6 @@ class Adapters:
     backends: Mapping[str, Backend]
     storage: Storage
     web: WebServer
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Where plugins' code runs: commands that block in the threads of one pool, all else that blocks in another's."""
-
-    commands: PooledRunner
-    others: PooledRunner
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ class ErrbotBot(Bot):
     @property
     def cmd_history(self) -> History:
         """The latest commands of each person on the network of the message being handled."""
-        return self.dispatch.histories[self.backend.network]
+        return self.dispatcher.histories[self.backend.network]
 
     def get_doc(self, command: Callable[..., Any]) -> str:
         """The docstring of a command, with the bot's prefix in place of "!"."""

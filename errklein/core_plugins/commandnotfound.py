@@ -17,7 +17,7 @@ class CommandNotFoundFilter(CorePlugin):
         backend = self._bot.backend
         if self._bot.bot_config.networks[backend.network].now.SUPPRESS_CMD_NOT_FOUND:
             return ""
-        name, _, rest = self._bot.dispatch.finder.without_prefix(msg).partition(" ")
+        name, _, rest = self._bot.dispatcher.finder.without_prefix(msg).partition(" ")
         if not isinstance(backend, HasOwnReplies):
             return self._bot.unknown_command(msg, name, rest)
         # Somebody else's code, which may block.

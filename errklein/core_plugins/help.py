@@ -64,7 +64,7 @@ class Help(CorePlugin):
         """The commands that whoever asks may be shown, by name."""
         commands = list(self._bot.registry)
         if self._bot.bot_config.networks[self._bot.backend.network].HIDE_RESTRICTED_COMMANDS:
-            return [command for command in commands if await self._bot.dispatch.permissions.permits(msg, command)]
+            return [command for command in commands if await self._bot.dispatcher.permissions.permits(msg, command)]
         return commands
 
     def _named(self, wanted: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:

@@ -47,7 +47,7 @@ class Utils(CorePlugin):
     @botcmd(historize=False)
     async def history(self, msg: Message, args: str) -> str:
         """Show your last commands in this room or in private; the prefix and a number repeat one of them."""
-        entries = self._bot.dispatch.histories[self._bot.backend.network].entries(Sender.of(msg))
+        entries = self._bot.dispatcher.histories[self._bot.backend.network].entries(Sender.of(msg))
         numbered = zip(range(len(entries), 0, -1), entries, strict=True)
         lines = (f"{n}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}" for n, (command, given) in numbered)
         return "  \n".join(map(plain, lines))

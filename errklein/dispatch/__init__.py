@@ -1,20 +1,16 @@
 """The way from a message to its reply: find the command, ask for permission, run it, reply."""
 
 from errklein.dispatch.disclosure import DetailedError, Disclosure
-from errklein.dispatch.dispatch import CodeRunners, Dispatch, Registries
 from errklein.dispatch.dispatcher import Dispatcher
 from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.dispatch.networks import Networks
 from errklein.dispatch.replies import process_template
 
 __all__ = [
-    "CodeRunners",
     "DetailedError",
     "Disclosure",
-    "Dispatch",
     "Dispatcher",
     "FlowExecutor",
     "Networks",
-    "Registries",
     "process_template",
 ]

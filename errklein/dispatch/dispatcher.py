@@ -2,52 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat import Message
+from errklein.chat import Identifier, Message
+from errklein.chat.names import EXACT
+from errklein.commands import CommandRegistry, FilterRegistry
+from errklein.commands.history import History
 from errklein.dispatch.conversations import Conversations
+from errklein.dispatch.disclosure import Disclosure
 from errklein.dispatch.execution import Execution
+from errklein.dispatch.filters import Filtering
 from errklein.dispatch.finding import CommandFinder, NothingToRepeat, UnknownCommand
+from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.dispatch.invocation import Invocation
+from errklein.dispatch.networks import Networks
 from errklein.dispatch.permissions import Permissions
+from errklein.dispatch.replies import Deliver, Replies
 from errklein.dispatch.unknown_commands import UnknownCommands
-from errklein.ports import Backend, OutboxFull
+from errklein.ports import Backend, HasNameRules, OutboxFull
 from errklein.running.in_flight import InFlightCounter
+from errklein.running.timeouts import result_within
+from errklein.running.workers import Workers
+
+LONGEST_RELOAD = 10.0
+"""Seconds that a message waits for a plugin that is being reloaded, before its command counts as unknown."""
 
 WhenSettled = Callable[[], Deferred[Any] | None]
 
 
 class Dispatcher:
-    """Dispatches messages to commands.
+    """Creates the steps from a message to its reply, and takes messages through them. `histories` are by network.
 
-    `when_settled` returns what fires in bounded time when the commands of a plugin that is being reloaded are there again;
-    None if no plugin is being reloaded.
+    `deliver` sends a message on a network, `send` sends Markdown text to somebody; both in any thread. `when_settled` returns
+    what fires when the commands of a plugin that is being reloaded are there again; None if no plugin is being reloaded.
     """
 
     log = Logger()
 
     def __init__(
         self,
-        finder: CommandFinder,
-        conversations: Conversations,
-        permissions: Permissions,
-        execution: Execution,
-        unknown_commands: UnknownCommands,
+        reactor: Any,
+        networks: Networks,
+        workers: Workers,
+        deliver: Deliver,
+        send: Callable[[Identifier, str], object],
         when_settled: WhenSettled,
     ) -> None:
-        self._finder = finder
-        self._conversations = conversations
-        self._permissions = permissions
-        self._execution = execution
-        self._unknown_commands = unknown_commands
+        def wait_for(awaitable: Awaitable[Any]) -> Any:
+            return workers.waits.result_of(workers.commands.runner.result_of, awaitable)
+
+        self._reactor = reactor
         self._when_settled = when_settled
         self._in_flight = InFlightCounter()
+        self.registry = registry = CommandRegistry()
+        self.filters = FilterRegistry()
+        self.histories = {network: History(partial(_folded, backend)) for network, backend in networks.backends.items()}
+        self.disclosure = Disclosure(networks)
+        self._replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
+        self._filtering = Filtering(self.filters, workers.others, workers.queues)
+        self.conversations = Conversations(reactor, networks, replies)
+        self.flow_executor = FlowExecutor(reactor, networks, registry, workers.commands, send, self.disclosure)
+        self.permissions = Permissions(networks, registry, self._filtering, replies)
+        self.unknown_commands = UnknownCommands(networks, registry, self.permissions)
+        self.finder = CommandFinder(networks, registry, self.histories)
+        self.execution = Execution(reactor, networks, self.histories, workers.commands, replies, self.flow_executor)
 
     def when_idle(self) -> Deferred[None]:
         """Fires as soon as every message that was received has its reply."""
@@ -68,15 +93,15 @@ class Dispatcher:
         return True
 
     def _dispatch(self, backend: Backend, message: Message) -> Deferred[Any] | None:
-        conversations = self._conversations
+        conversations = self.conversations
         if (
             conversations.waiting
-            and not self._finder.begins_with_prefix(backend, message)
+            and not self.finder.begins_with_prefix(backend, message)
             and conversations.take(backend, message)
         ):
             return None
         try:
-            found = self._finder.find(backend, message)
+            found = self.finder.find(backend, message)
         except UnknownCommand as unknown:
             return self._unknown(backend, unknown.message)
         if len(found) == 1:
@@ -86,15 +111,15 @@ class Dispatcher:
 
     def _consider(self, invocation: Invocation) -> Deferred[Any] | None:
         """Run the command, unless an access rule or a filter is against it."""
-        if self._permissions.denied(invocation):
+        if self.permissions.denied(invocation):
             return None
-        if self._permissions.are_filtered:
+        if self.filters.all:
             return Deferred.fromCoroutine(self._filter(invocation))
-        return self._execution.begin(invocation)
+        return self.execution.begin(invocation)
 
     async def _filter(self, invocation: Invocation) -> None:
-        permitted = await self._permissions.filtered(invocation)
-        running = None if permitted is None else self._execution.begin(permitted)
+        permitted = await self.permissions.filtered(invocation)
+        running = None if permitted is None else self.execution.begin(permitted)
         if running is not None:
             await running
 
@@ -104,12 +129,14 @@ class Dispatcher:
             return self._not_found(backend, message)
         # It may be a command of the plugin that is being reloaded, which may take long.
         again, give_up = (_in_this_context(do, backend, message) for do in (self._dispatch, self._not_found))
-        return settled.addCallbacks(again, give_up)
+        return result_within(self._reactor, LONGEST_RELOAD, settled).addCallbacks(again, give_up)
 
     def _not_found(self, backend: Backend, message: Message) -> Deferred[Any] | None:
-        if not self._unknown_commands.are_filtered:
-            return None
-        return Deferred.fromCoroutine(self._unknown_commands.answer(backend, message))
+        return Deferred.fromCoroutine(self._answer_unknown(backend, message)) if self.filters.unprocessed else None
+
+    async def _answer_unknown(self, backend: Backend, message: Message) -> None:
+        for text in await self._filtering.answers_to_unknown(message):
+            self._replies.reply(backend, message, text)
 
     def _lost(self, failure: Failure) -> None:
         if failure.check(OutboxFull):
@@ -123,3 +150,8 @@ def _in_this_context(function: Callable[..., Any], *args: Any) -> Callable[..., 
     """A callback that calls the function as if it were called now."""
     context = copy_context()
     return lambda _: context.run(function, *args)
+
+
+def _folded(backend: Backend, name: str) -> str:
+    """The folded form of a name on the network."""
+    return (backend.name_rules if isinstance(backend, HasNameRules) else EXACT).fold(name)

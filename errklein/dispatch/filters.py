@@ -30,16 +30,6 @@ class Filtering:
         self._queues = queues
         self._latest: dict[RegisteredFilter, QueuedWork] = {}
 
-    @property
-    def filters_commands(self) -> bool:
-        """Whether there are filters of commands."""
-        return bool(self._filters.all)
-
-    @property
-    def filters_unknown_commands(self) -> bool:
-        """Whether there are filters of unknown commands."""
-        return bool(self._filters.unprocessed)
-
     async def let_through(self, message: Message, command: str, args: Any, *, dry_run: bool = False) -> Passed | None:
         """The command as the filters have changed it; None if one of them blocks it, or fails."""
         for one in self._filters.all:

@@ -27,11 +27,6 @@ class Permissions:
         self._filtering = filtering
         self._replies = replies
 
-    @property
-    def are_filtered(self) -> bool:
-        """Whether there are filters that may block or change a command."""
-        return self._filtering.filters_commands
-
     def denied(self, invocation: Invocation) -> bool:
         """Whether an access rule denies the command; replies with the reason unless HIDE_RESTRICTED_ACCESS is set."""
         settings = self._networks.settings(invocation.backend)

@@ -4,39 +4,18 @@ from __future__ import annotations
 
 from errklein.chat import Message
 from errklein.commands import CommandRegistry, unknown_command
-from errklein.dispatch.filters import Filtering
 from errklein.dispatch.networks import Networks
 from errklein.dispatch.permissions import Permissions
-from errklein.dispatch.replies import Replies
 from errklein.ports import Backend, HasOwnReplies
 
 
 class UnknownCommands:
-    """Replies to commands that don't exist with what plugins' filters return."""
+    """Writes the replies to commands that don't exist."""
 
-    def __init__(
-        self,
-        networks: Networks,
-        registry: CommandRegistry,
-        permissions: Permissions,
-        filtering: Filtering,
-        replies: Replies,
-    ) -> None:
+    def __init__(self, networks: Networks, registry: CommandRegistry, permissions: Permissions) -> None:
         self._networks = networks
         self._registry = registry
         self._permissions = permissions
-        self._filtering = filtering
-        self._replies = replies
-
-    @property
-    def are_filtered(self) -> bool:
-        """Whether a filter may have a reply."""
-        return self._filtering.filters_unknown_commands
-
-    async def answer(self, backend: Backend, message: Message) -> None:
-        """Send the filters' replies."""
-        for text in await self._filtering.answers_to_unknown(message):
-            self._replies.reply(backend, message, text)
 
     def text(self, message: Message | None, name: str | None, args: str | None) -> str:
         """The reply on the current network. It may have a text of its own, which may take time to find."""

@@ -144,7 +144,7 @@ class BotUnderTest(ErrbotBot):
 
     async def settled(self) -> None:
         """Returns as soon as all that was said is answered, and no handler runs or waits."""
-        parts = (self.runner, self.queues, self.dispatch.dispatcher, self.web)
+        parts = (self.runner, self.queues, self.dispatcher, self.web)
         while True:
             await DeferredList([part.when_idle() for part in parts])
             # What threads have asked of the reactor is done in its next turn, what waited for its turn as well.

@@ -75,7 +75,7 @@ class ThreadTests(RealBotCase):
         self.assertEqual(await self.say("!where", frm="bob"), ["libera True"])
         self.assertIn("I've been up", await self.command("!uptime"))
         self.gate.set()
-        await self.bot.dispatch.dispatcher.when_idle()
+        await self.bot.dispatcher.when_idle()
         self.assertEqual([sent.text for sent in self.backend.sent][-2:], ["released"] * 2)
 
     async def test_templates(self) -> None:
@@ -88,7 +88,7 @@ class ThreadTests(RealBotCase):
         """What a blocking generator yields is sent at once."""
         self.assertEqual(await self.say("!items", frm="bob"), ["libera"])
         self.gate.set()
-        await self.bot.dispatch.dispatcher.when_idle()
+        await self.bot.dispatcher.when_idle()
         self.assertEqual(self.backend.sent[-1].text, "released")
 
     async def test_bare_names_in_threads(self) -> None:
@@ -122,5 +122,5 @@ class OneThreadTests(RealBotCase):
         self.backend.receive("!where", frm="bob")
         self.assertIn("I've been up", await self.command("!uptime"))
         self.gate.set()
-        await self.bot.dispatch.dispatcher.when_idle()
+        await self.bot.dispatcher.when_idle()
         self.assertEqual([sent.text for sent in self.backend.sent][-2:], ["released", "libera True"])

@@ -158,7 +158,7 @@ class AnswerTests(TalkerCase):
         self.successResultOf(self.backends["libera"].disconnect())
         self.assertEqual(self.say("!hello world") + self.say("!nothing"), [])
         self.assertEqual(len(self.flushLoggedErrors(OutboxClosed)), 3)
-        self.successResultOf(self.bot.dispatch.dispatcher.when_idle())
+        self.successResultOf(self.bot.dispatcher.when_idle())
 
     def test_no_room_for_answers(self) -> None:
         """Answers for which the outbox has no room are left out, with a line in the log each and no traceback."""
@@ -252,7 +252,7 @@ class AccessTests(TalkerCase):
         self.config.networks["libera"].ACCESS_CONTROLS = {"*": {"allowusers": 7}}
         self.assertEqual(self.say("!hello world"), [])
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
-        self.successResultOf(self.bot.dispatch.dispatcher.when_idle())
+        self.successResultOf(self.bot.dispatcher.when_idle())
 
 
 class LivePrefixTests(TalkerCase):
@@ -345,7 +345,7 @@ class OrderTests(TalkerCase):
         """Others are answered while one never is; idle is the bot only after the last answer."""
         self.say("!waits")
         self.assertEqual(self.say("!hello world"), ["hello ''"])
-        idle = self.bot.dispatch.dispatcher.when_idle()
+        idle = self.bot.dispatcher.when_idle()
         self.assertNoResult(idle)
         self.talker.gates[0].callback(None)
         self.successResultOf(idle)

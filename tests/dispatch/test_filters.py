@@ -93,7 +93,7 @@ class FilterTests(FilterCase):
             self.assertEqual(self.say("!echo it x"), [])
         self.assertEqual(len(self.flushLoggedErrors()), 3)
         self.assertEqual(self.bot.cmd_history["bob"].count(("echo_it", "x")), 0)
-        self.successResultOf(self.bot.dispatch.dispatcher.when_idle())
+        self.successResultOf(self.bot.dispatcher.when_idle())
 
     def test_permission_for_what_a_filter_made(self) -> None:
         """A filter can't let somebody do what he may not."""

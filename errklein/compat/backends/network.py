@@ -234,7 +234,7 @@ class ThreadedNetwork:
 
     def unknown_command(self, message: Message | None, text: str) -> str:
         """The reply to a command that doesn't exist, with suggestions."""
-        return self._there.dispatch.unknown_commands.suggestions(self, message, text)
+        return self._there.dispatcher.unknown_commands.suggestions(self, message, text)
 
     def inject_commands_from(self, plugin: Any) -> None:
         """Register the plugin's commands."""

@@ -1,0 +1,19 @@
+"""Where the code of a bot's plugins runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from errklein.running.keyed_queues import KeyedQueues
+from errklein.running.runner import PooledRunner
+from errklein.running.threads import ThreadWaits
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where plugins' code runs: commands in one pool, all else in another. Filters and callbacks queue by plugin."""
+
+    commands: PooledRunner
+    others: PooledRunner
+    queues: KeyedQueues
+    waits: ThreadWaits
