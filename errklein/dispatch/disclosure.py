@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from secrets import token_hex
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Person, RoomOccupant
 from errklein.commands import Caller, CommandError
@@ -51,14 +52,24 @@ class Disclosure:
         return Caller.from_message(Message(frm=holder, to=backend.bot_identifier), admins).is_admin
 
     def reply(self, backend: Backend, message: Message, text: str, summary: str) -> str:
-        """The text if the sender of the message may read it; otherwise as `withheld`."""
-        return masker(text) if self.allowed(backend, message) else self.withheld(text, summary)
+        """The text if the sender of the message may read it, else the summary; see `text`."""
+        return self.text(text, summary, self.allowed(backend, message))
 
-    def withheld(self, text: str, summary: str) -> str:
-        """The summary with an error id; the text is logged with that id."""
+    def text(self, text: str, summary: str, may_read: bool) -> str:
+        """The text, or the summary with an error id. Then the text is logged with that id."""
+        if may_read:
+            return masker(text)
         error_id = new_error_id()
         self.log.warn("{text} (error {error_id})", text=text, error_id=error_id)
         return with_id(summary, error_id)
+
+    def failed(self, failure: Failure, event: str, text: str, summary: str, may_read: bool, **details: str) -> str:
+        """As `text`, but the failure is logged, as `event` with the details and an error id, whoever may read the text."""
+        error_id = new_error_id()
+        self.log.emit(
+            LogLevel.critical, event + " (error {error_id})", log_failure=failure, error_id=error_id, **details
+        )
+        return masker(text) if may_read else with_id(summary, error_id)
 
 
 def new_error_id() -> str:

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -15,7 +16,7 @@ from errklein.chat import Identifier, Message, Room, RoomOccupant
 from errklein.commands import Caller, CommandError, CommandRegistry, RegisteredCommand
 from errklein.commands.access import check_access, needs_admin
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
-from errklein.dispatch.disclosure import DetailedError, Disclosure, new_error_id, with_id
+from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.dispatch.networks import Networks
 from errklein.ports import Backend
 from errklein.running import InFlightCounter, PooledRunner, PoolStopped, on_reactor_soon
@@ -108,7 +109,7 @@ class FlowExecutor:
             if refusal:
                 raise ValueError(refusal)
             flow = self._begin(root, requestor, initial_context)
-        self._go_on_soon(flow)
+        on_reactor_soon(self._reactor, self._go_on, flow)
         return flow
 
     def refusal(self, root: FlowRoot, requestor: Identifier) -> str:
@@ -122,7 +123,7 @@ class FlowExecutor:
         with self._lock:
             for flow in self.in_flight:
                 if flow.name == name and flow.check_identifier(requestor):
-                    self.in_flight = [other for other in self.in_flight if other is not flow]
+                    self._end(flow)
                     return flow
         return None
 
@@ -141,7 +142,7 @@ class FlowExecutor:
             flow.ctx.update(extra_context or {})
             flow.advance(step, enforce_predicate=False)
             flow.moved_by = requestor
-        self._go_on_soon(flow)
+        on_reactor_soon(self._reactor, self._go_on, flow)
         return flow
 
     # What the dispatcher asks
@@ -174,9 +175,6 @@ class FlowExecutor:
             if step is not None and not self.refusal(root, requestor):
                 return self._begin(root, requestor, {}), step
         return None, None
-
-    def _go_on_soon(self, flow: Flow) -> None:
-        on_reactor_soon(self._reactor, self._go_on, flow)
 
     def _go_on(self, flow: Flow) -> None:
         if flow in self._going:
@@ -221,7 +219,7 @@ class FlowExecutor:
                     flow.advance(taken[0], enforce_predicate=False)
             if not steps or any(outcome is not _Outcome.DONE for _, outcome in outcomes):
                 return
-            await self._one_turn()
+            await deferLater(self._reactor, 0)
         self._tell(flow, f"The flow {flow.name} has taken {MOST_AUTOSTEPS} steps by itself, and is ended.")
         self._end(flow)
 
@@ -235,15 +233,11 @@ class FlowExecutor:
             except PoolStopped:
                 raise
             except Exception as error:
-                error_id = new_error_id()
-                self.log.failure(
-                    "The flow {flow}: the predicate of {step} failed (error {error_id})",
-                    flow=flow.name,
-                    step=str(step),
-                    error_id=error_id,
-                )
                 summary = f"The flow {flow.name} could not check the condition of {step}"
-                self._tell_failure(flow, f"{summary}: {type(error).__name__}: {one_line(error)}", summary, error_id)
+                text = f"{summary}: {type(error).__name__}: {one_line(error)}"
+                self._tell_failure(
+                    flow, "The flow {flow}: the predicate of {step} failed", text, summary, step=str(step)
+                )
         return steps
 
     async def _take(self, flow: Flow, mover: Identifier, step: FlowNode) -> _Outcome:
@@ -266,29 +260,21 @@ class FlowExecutor:
                 await self._runner.run(command.handler, message, None)
         except PoolStopped:
             raise
-        except DetailedError as error:
-            summary = f"{flow} errored at {step}"
-            text = f'{summary} with "{error_text(error)}"'
-            error_id = new_error_id()
-            self.log.warn("{text} (error {error_id})", text=text, error_id=error_id)
-            self._tell_failure(flow, text, summary, error_id)
-            return _Outcome.FAILED
-        except CommandError as error:
-            self._tell(flow, masker.known(f'{flow} errored at {step} with "{error_text(error)}"'))
-            return _Outcome.FAILED
         except Exception as error:
-            error_id = new_error_id()
-            self.log.failure(
-                "{plugin}: {command} failed as a step of the flow {flow} (error {error_id})",
-                plugin=command.owner,
-                command=command.name,
-                flow=flow.name,
-                error_id=error_id,
-            )
-            summary = f"{flow} errored at {step}"
-            self._tell_failure(flow, f'{summary} with "{error_text(error)}"', summary, error_id)
+            self._tell_failed_step(flow, step, command, error)
             return _Outcome.FAILED
         return _Outcome.DONE
+
+    def _tell_failed_step(self, flow: Flow, step: FlowNode, command: RegisteredCommand, error: Exception) -> None:
+        summary = f"{flow} errored at {step}"
+        text = f'{summary} with "{error_text(error)}"'
+        if isinstance(error, DetailedError):
+            self._tell(flow, self._disclosure.text(text, summary, self._may_read(flow)))
+        elif isinstance(error, CommandError):
+            self._tell(flow, masker.known(text))
+        else:
+            event = "{plugin}: {command} failed as a step of the flow {flow}"
+            self._tell_failure(flow, event, text, summary, plugin=command.owner, command=command.name)
 
     def _refusal_of_step(self, flow: Flow, mover: Identifier, command: RegisteredCommand) -> str:
         """Why a command that is for administrators isn't run for who has moved the flow; "" if it is.
@@ -307,12 +293,6 @@ class FlowExecutor:
     def _stopped(self, failure: Failure, flow: Flow) -> None:
         if not failure.check(PoolStopped):
             self.log.failure("The flow {flow} can't go on", failure, flow=str(flow))
-
-    def _one_turn(self) -> Deferred[None]:
-        """Fires after whatever else the reactor has to do."""
-        turn: Deferred[None] = Deferred()
-        self._reactor.callLater(0, turn.callback, None)
-        return turn
 
     def _end(self, flow: Flow) -> None:
         with self._lock:
@@ -339,11 +319,15 @@ class FlowExecutor:
     def _tell(self, flow: Flow, text: str) -> None:
         self._send(flow.requestor, text)
 
-    def _tell_failure(self, flow: Flow, text: str, summary: str, error_id: str) -> None:
-        """Report an exception to the requestor: `text` to an administrator in private, else `summary` and the error id."""
-        backend = self._backend_of(flow, flow.requestor)
-        may_read = self._disclosure.is_admin(backend, flow.requestor)
-        self._tell(flow, masker(text) if may_read else with_id(summary, error_id))
+    def _tell_failure(self, flow: Flow, event: str, text: str, summary: str, **details: str) -> None:
+        """Log the exception being handled, and report it to the requestor; see `Disclosure.failed`."""
+        reply = self._disclosure.failed(
+            Failure(), event, text, summary, self._may_read(flow), flow=flow.name, **details
+        )
+        self._tell(flow, reply)
+
+    def _may_read(self, flow: Flow) -> bool:
+        return self._disclosure.is_admin(self._backend_of(flow, flow.requestor), flow.requestor)
 
     def _listener(self, flow: Flow, mover: Identifier) -> Identifier | None:
         """To whom the commands of the flow are said: the room that it belongs to, or the bot."""

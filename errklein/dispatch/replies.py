@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Message
 from errklein.commands import CommandError, RegisteredCommand
-from errklein.dispatch.disclosure import DetailedError, Disclosure, new_error_id, with_id
+from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.dispatch.invocation import Invocation
 from errklein.dispatch.networks import Networks
 from errklein.ports import Backend, HasOwnReplies, OutboxFull
@@ -111,21 +111,17 @@ class Replies:
             self._unexpected(failure, invocation)
 
     def faulty(self, failure: Failure, invocation: Invocation, text: str, summary: str) -> str:
-        """Log a failure of the command with an error id.
-
-        Returns `text` if the sender may read it (see `Disclosure.allowed`), else `summary` and the error id.
-        """
-        error_id = new_error_id()
-        self.log.failure(
-            "{plugin}: the command {command} failed for {sender} (error {error_id})",
+        """Log a failure of the command. Returns `text` if the sender may read it, else `summary` and an error id."""
+        return self._disclosure.failed(
             failure,
+            "{plugin}: the command {command} failed for {sender}",
+            text,
+            summary,
+            self._disclosure.allowed(invocation.backend, invocation.message),
             plugin=invocation.command.owner,
             command=invocation.command.name,
             sender=str(invocation.message.frm),
-            error_id=error_id,
         )
-        allowed = self._disclosure.allowed(invocation.backend, invocation.message)
-        return masker(text) if allowed else with_id(summary, error_id)
 
     def _text_of(self, error: CommandError, invocation: Invocation) -> str:
         text = str(error)
