@@ -72,7 +72,7 @@ class Dispatcher:
         self.permissions = Permissions(networks, registry, self._filtering, replies)
         self.unknown_commands = UnknownCommands(networks, registry, self.permissions)
         self.finder = CommandFinder(networks, registry, self.histories)
-        self.execution = Execution(reactor, networks, self.histories, workers.commands, replies, self.flow_executor)
+        self.execution = Execution(reactor, self.histories, workers.commands, replies, self.flow_executor)
 
     def when_idle(self) -> Deferred[None]:
         """Fires as soon as every message that was received has its reply."""

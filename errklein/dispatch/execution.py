@@ -17,7 +17,6 @@ from errklein.commands.declaration import is_concurrent
 from errklein.commands.history import History, Sender
 from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.dispatch.invocation import Invocation
-from errklein.dispatch.networks import Networks
 from errklein.dispatch.replies import Replies, error_text, process_template
 from errklein.running import Overloaded, Placement, PooledRunner, PoolStopped, SerialQueue, place
 from errklein.running.context import assigned, running_command
@@ -38,13 +37,11 @@ class Execution:
     def __init__(
         self,
         reactor: Any,
-        networks: Networks,
         histories: dict[str, History],
         runner: PooledRunner,
         replies: Replies,
         flows: FlowExecutor,
     ) -> None:
-        self._networks = networks
         self._histories = histories
         self._runner = runner
         self._replies = replies
@@ -63,7 +60,7 @@ class Execution:
         command = invocation.command
         if not self._flows.enter(invocation.message, command):
             return None
-        settings = self._networks.settings(invocation.backend)
+        settings = invocation.settings
         # An event that nobody reads isn't created: it costs as much as the rest of a short command.
         if settings.BOT_LOG_LEVEL <= INFO:
             # The arguments may be secret.
@@ -112,7 +109,7 @@ class Execution:
         return begin()
 
     def _reply_that_it_waits(self, invocation: Invocation) -> None:
-        prefix = self._networks.config(invocation.backend).BOT_PREFIX
+        prefix = invocation.settings.BOT_PREFIX
         given, other = (f"{prefix}{name.replace('_', ' ')}" for name in (invocation.command.name, self._running_alone))
         self._replies.answer(
             invocation, f"{code(given)} waits for {code(other)} to end: administrators' commands run one by one."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from errklein.chat import Message
@@ -38,48 +39,53 @@ class CommandFinder:
 
         A message without a prefix gives the commands whose patterns need none. Raises UnknownCommand and NothingToRepeat.
         """
-        prefixes = self._prefixes_of(backend)
+        registry, settings = self._registry, self._networks.settings(backend)
+        prefixes = self._prefixes_of(backend, settings)
         text = strip_prefix(message.body, prefixes, message.is_direct)
+
+        def matching(commands: Iterable[RegisteredCommand], text: str) -> list[Invocation]:
+            found = (command for command in commands if command.declaration.match(text) is not None)
+            return [Invocation(backend, message, command, text, settings) for command in found]
+
         if text is None:
-            unprefixed = self._registry.unprefixed
-            return _matching(backend, message, unprefixed, message.body.strip()) if unprefixed else []
-        registry = self._registry
+            return matching(registry.unprefixed, message.body.strip())
         found = find_command(text, registry, registry.most_words)
         if found is not None and (command := registry.get(found[0])) is not None:
-            return [Invocation(backend, message, command, found[1])]
+            return [Invocation(backend, message, command, found[1], settings)]
         back = recall_position(text, prefixes.prefix)
         if back is not None and strip_prefix(message.body, prefixes, False) is not None:
-            return [self._repeated(backend, message, back)]
-        matching = _matching(backend, message, registry.by_pattern, text)
-        if not matching:
+            return [self._repeated(backend, message, back, settings)]
+        invocations = matching(registry.by_pattern, text)
+        if not invocations:
             raise UnknownCommand(message)
-        return matching
+        return invocations
 
     def begins_with_prefix(self, backend: Backend, message: Message) -> bool:
         """Whether the message begins with a prefix. If the prefix is empty, only a command's name counts."""
-        prefixes = self._prefixes_of(backend)
+        prefixes = self._prefixes_of(backend, self._networks.settings(backend))
         if prefixes.prefix:
             return strip_prefix(message.body, prefixes, False) is not None
         return find_command(message.body, self._registry, self._registry.most_words) is not None
 
     def without_prefix(self, message: Message) -> str:
         """The text of a message on the current network without the prefix, if it begins with one."""
-        text = strip_prefix(message.body, self._prefixes_of(self._networks.current), message.is_direct)
+        backend = self._networks.current
+        prefixes = self._prefixes_of(backend, self._networks.settings(backend))
+        text = strip_prefix(message.body, prefixes, message.is_direct)
         return message.body if text is None else text
 
-    def _repeated(self, backend: Backend, message: Message, back: int) -> Invocation:
+    def _repeated(self, backend: Backend, message: Message, back: int, settings: Any) -> Invocation:
         given = self._histories[backend.network].recall(Sender.of(message), back)
         if given is None:
             raise NothingToRepeat
         command = self._registry.find(given[0])
         if command is None:
             repeated = message.clone()
-            repeated.body = f"{self._prefixes_of(backend).prefix}{' '.join(given)}"
+            repeated.body = f"{settings.BOT_PREFIX}{' '.join(given)}"
             raise UnknownCommand(repeated)
-        return Invocation(backend, message, command, given[1])
+        return Invocation(backend, message, command, given[1], settings)
 
-    def _prefixes_of(self, backend: Backend) -> Prefixes:
-        settings = self._networks.settings(backend)
+    def _prefixes_of(self, backend: Backend, settings: Any) -> Prefixes:
         alternatives, separators = tuple(settings.BOT_ALT_PREFIXES), tuple(settings.BOT_ALT_PREFIX_SEPARATORS)
         known = self._prefixes.get(backend.network)
         if known is not None and known[0] is settings:
@@ -96,14 +102,3 @@ class CommandFinder:
         )
         self._prefixes[backend.network] = (settings, prefixes)
         return prefixes
-
-
-def _matching(
-    backend: Backend, message: Message, commands: tuple[RegisteredCommand, ...], text: str
-) -> list[Invocation]:
-    """Every command whose pattern matches the text."""
-    return [
-        Invocation(backend, message, command, text)
-        for command in commands
-        if command.declaration.match(text) is not None
-    ]

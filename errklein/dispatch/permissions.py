@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.logger import Logger
@@ -29,7 +30,7 @@ class Permissions:
 
     def denied(self, invocation: Invocation) -> bool:
         """Whether an access rule denies the command; replies with the reason unless HIDE_RESTRICTED_ACCESS is set."""
-        settings = self._networks.settings(invocation.backend)
+        settings = invocation.settings
         command = invocation.command
         if not (settings.ACCESS_CONTROLS or settings.ACCESS_CONTROLS_DEFAULT or needs_admin(command)):
             return False
@@ -57,7 +58,7 @@ class Permissions:
         if command is None:
             self.log.warn("A filter has made {command} of {given}; there is none", command=name, given=given[1])
             return None
-        changed = Invocation(invocation.backend, message, command, "" if args is None else args)
+        changed = replace(invocation, message=message, command=command, args="" if args is None else args)
         # What a filter has put there needs as much permission as what was typed.
         return None if self.denied(changed) else changed
 
