@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -85,12 +86,14 @@ class Conversations:
         place = _place_of(asked, backend, message)
         if sum(len(questions) for other, questions in self._open.items() if other[:3] == place[:3]) >= MOST_QUESTIONS:
             return fail(QuestionWithdrawn(f"You have {MOST_QUESTIONS} questions to answer already."))
-        question = _Question(self, plugin, backend, asked, timeout, place)
+        withdrawn = Failure(QuestionWithdrawn("The question was withdrawn."))
+        answered: Deferred[Reply] = Deferred(lambda _: self._end(question, withdrawn))
+        question = _Question(plugin, backend, asked, timeout, place, answered)
         waiting = self._open.setdefault(place, deque())
         waiting.append(question)
         if len(waiting) == 1:
             self._send(question)
-        return question.answered
+        return answered
 
     def take(self, backend: Backend, message: Message) -> bool:
         """Take the message for the answer to a question, if its sender was asked one there."""
@@ -103,7 +106,7 @@ class Conversations:
                 return False
         if not waiting:
             return False
-        self.end(waiting[0], Reply.of(message))
+        self._end(waiting[0], Reply.of(message))
         return True
 
     def withdraw(self, plugin: object) -> None:
@@ -115,14 +118,15 @@ class Conversations:
         self._stopped = True
         self._end_all(lambda _: True, "The bot is stopping.")
 
-    def end(self, question: _Question, result: Reply | Failure) -> None:
+    def _end(self, question: _Question, result: Reply | Failure) -> None:
         """The question is done with; the next one to the same person is sent."""
         waiting = self._open[question.place]
         first = waiting[0] is question
         waiting.remove(question)
         if not waiting:
             del self._open[question.place]
-        question.stop_clock()
+        if question.clock is not None and question.clock.active():
+            question.clock.cancel()
         question.answered.callback(result)
         if first and waiting:
             self._send(waiting[0])
@@ -130,52 +134,29 @@ class Conversations:
     def _send(self, question: _Question) -> None:
         try:
             # The answer may be there before sending has come to its end.
-            question.start_clock(self._reactor)
+            if question.timeout is not None:
+                late = Failure(NoAnswer(f"There was no answer in {question.timeout:g} s."))
+                question.clock = self._reactor.callLater(max(0, question.timeout), self._end, question, late)
             self._replies.deliver(question.backend, question.asked)
         except Exception:
-            self.end(question, Failure())
+            self._end(question, Failure())
 
     def _end_all(self, ends: Any, reason: str) -> None:
         ending = [question for waiting in self._open.values() for question in waiting if ends(question)]
         # From the last one on, so that none is sent only to be withdrawn.
         for question in reversed(ending):
-            self.end(question, Failure(QuestionWithdrawn(reason)))
+            self._end(question, Failure(QuestionWithdrawn(reason)))
 
 
+@dataclass(eq=False)
 class _Question:
-    def __init__(
-        self,
-        conversations: Conversations,
-        plugin: object,
-        backend: Backend,
-        asked: Message,
-        timeout: float | None,
-        place: Place,
-    ) -> None:
-        self.plugin = plugin
-        self.backend = backend
-        self.asked = asked
-        self.place = place
-        self.answered: Deferred[Reply] = Deferred(self._cancelled)
-        self._conversations = conversations
-        self._timeout = timeout
-        self._clock: IDelayedCall | None = None
-
-    def start_clock(self, reactor: Any) -> None:
-        """The question is being sent; an answer may come from now on."""
-        if self._timeout is not None:
-            self._clock = reactor.callLater(max(0, self._timeout), self._too_late)
-
-    def stop_clock(self) -> None:
-        """It isn't waited for any more."""
-        if self._clock is not None and self._clock.active():
-            self._clock.cancel()
-
-    def _too_late(self) -> None:
-        self._conversations.end(self, Failure(NoAnswer(f"There was no answer in {self._timeout:g} s.")))
-
-    def _cancelled(self, _: Deferred[Reply]) -> None:
-        self._conversations.end(self, Failure(QuestionWithdrawn("The question was withdrawn.")))
+    plugin: object
+    backend: Backend
+    asked: Message
+    timeout: float | None
+    place: Place
+    answered: Deferred[Reply]
+    clock: IDelayedCall | None = None
 
 
 def _place(backend: Backend, message: Message) -> Place:
