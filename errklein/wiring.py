@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twisted.python.reflect import namedAny
+
 from errklein.config import Config
 from errklein.running.restart import cannot_restart
 
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from errklein.ports import Backend, Storage
     from errklein.running import WorkerPool
     from errklein.web import WebServer
+
+_BACKENDS = {
+    "IRC": "errklein.backends.irc.IRCBackend",
+    "Text": "errklein.backends.text.TextBackend",
+    "Test": "errklein.backends.test.TestBackend",
+    "Null": "errklein.backends.null.NullBackend",
+}
 
 
 def wire(
@@ -119,22 +128,9 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
 
 def make_backend(reactor: Any, config: Config) -> Backend:
     """The backend of the network whose configuration this is."""
-    if config.BACKEND == "IRC":
-        from errklein.backends.irc import IRCBackend
-
-        return IRCBackend(reactor, config)
-    if config.BACKEND == "Text":
-        from errklein.backends.text import TextBackend
-
-        return TextBackend(reactor, config)
-    if config.BACKEND == "Test":
-        from errklein.backends.test import TestBackend
-
-        return TestBackend(reactor, config)
-    if config.BACKEND == "Null":
-        from errklein.backends.null import NullBackend
-
-        return NullBackend(reactor, config)
+    if name := _BACKENDS.get(config.BACKEND):
+        backend: Backend = namedAny(name)(reactor, config)
+        return backend
     from errklein.compat.backends.finding import make_network
 
     return make_network(reactor, config)
