@@ -17,15 +17,15 @@ from errklein.bot.collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot.events import Events
 from errklein.bot.registration import Registration
 from errklein.bot.sending import Sending
-from errklein.bot.settings_warnings import settings_warnings
 from errklein.bot.stop_sequence import StopSequence, StopSteps
 from errklein.bot.streams import Streams
 from errklein.bot.webhook_warnings import WebhookWarnings
 from errklein.chat import Identifier
-from errklein.config import Config
+from errklein.config import Config, configuration_warnings
 from errklein.dispatch import Dispatcher, Networks, process_template
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.repos.manager import BotRepoManager
+from errklein.plugins.unknown_names import unknown_names
 from errklein.ports import Backend
 from errklein.running.workers import Workers
 from errklein.web import ExpiryWatch
@@ -67,19 +67,13 @@ class Bot:
         self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
         self.plugins_directory = Path(config.BOT_DATA_DIR) / "plugins"
         self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, config.BOT_PLUGIN_INDEXES)
-        self.streams = Streams(reactor, self.runner, self.callbacks.find)
+        streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
-        self.events = Events(reactor, self.backends, dispatcher, self.callbacks, self.streams, end)
+        self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, end)
         self.web.report_to(WebhookWarnings(reactor, self.tell_admins))
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
         intake = (self._expiry.stop, self.events.stop, self.conversations.stop)
-        work = (
-            self.waits.end_all,
-            self.queues.stop,
-            dispatcher.execution.stop,
-            self.streams.stop,
-            self.command_pool.stop,
-        )
+        work = (self.waits.end_all, self.queues.stop, dispatcher.execution.stop, streams.stop, self.command_pool.stop)
         steps = StopSteps(intake, work, services=(self.waits.stop, self.plugin_pool.stop))
         self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
 
@@ -97,9 +91,11 @@ class Bot:
 
     async def start(self) -> None:
         """Load and activate the plugins, then connect. Administrators are told of plugins that don't work."""
+        config = self.bot_config
         for problem in await self.plugin_manager.start(self.plugin_roots, self._sources.classes):
             self.tell_admins(problem, self.plugin_manager.summary(problem))
-        for warning in settings_warnings(self.bot_config, self.plugin_manager, self.registry):
+        found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
+        for warning in (*configuration_warnings(config), *unknown_names(config, found, self.registry)):
             self.log.warn("{text}", text=warning)
         if not self._stopping:
             for backend in self.backends.values():

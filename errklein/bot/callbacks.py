@@ -18,6 +18,7 @@ from errklein.running.context import assigned, handled_network
 from errklein.running.rate_limit import RateLimit
 
 FindCallbacks = Callable[[str], list[tuple[str, Callable[..., Any]]]]
+"""Returns the names and the methods of the active plugins that have a callback."""
 
 
 class Callbacks:
@@ -26,8 +27,6 @@ class Callbacks:
     Plain ones run one at a time, as plugins of errbot expect: each plugin gets events in the order in which they happen,
     and each event after the plugins before it. callback_botmessage is queued separately, since the bot may send messages
     while another callback runs.
-
-    `find` returns the active plugins' methods of a name, with the plugins' names.
     """
 
     log = Logger()

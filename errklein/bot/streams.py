@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
+from errklein.bot.callbacks import FindCallbacks
 from errklein.bot.stream_copier import StreamCopier
 from errklein.chat import Stream
 from errklein.chat.streams import STREAM_WAITING_TO_START
@@ -17,26 +18,23 @@ from errklein.running import Runner, WorkerPool
 MOST_AT_ONCE = 16
 """How many files may arrive at the same time; more are rejected."""
 
-Callbacks = Callable[[str], Sequence[tuple[str, Callable[..., Any]]]]
-"""Returns the names and methods of the active plugins that have a callback."""
-
 
 class Streams:
     """Offers incoming streams to plugins. Used on the reactor only."""
 
     log = Logger()
 
-    def __init__(self, reactor: Any, runner: Runner, callbacks: Callbacks) -> None:
+    def __init__(self, reactor: Any, runner: Runner, find_callbacks: FindCallbacks) -> None:
         self._reactor = reactor
         self._runner = runner
-        self._callbacks = callbacks
+        self._find_callbacks = find_callbacks
         self._arriving = 0
         self._copiers: set[StreamCopier] = set()
         self._stopped = False
 
     def offer(self, stream: Stream) -> None:
         """Copy the stream for each active plugin that has a `callback_stream`; reject it if there is none."""
-        plugins = dict(self._callbacks("callback_stream"))
+        plugins = dict(self._find_callbacks("callback_stream"))
         if not plugins or self._stopped or self._arriving >= MOST_AT_ONCE:
             if plugins:
                 self.log.warn("The stream {name} is rejected: too many at once", name=stream.name)
