@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.manager import PluginManager
 from errklein.ports import Backend, Storage
-from errklein.running.restart import cannot_restart
 from errklein.web import WebServer
 
 if TYPE_CHECKING:
@@ -34,8 +33,8 @@ class PluginSources:
     """
 
     make_manager: Callable[[Bot], PluginManager]
-    roots: Iterable[Path] = ()
-    classes: Iterable[type[BotPlugin]] = ()
+    roots: Iterable[Path]
+    classes: Iterable[type[BotPlugin]]
 
 
 @dataclass(frozen=True)
@@ -46,5 +45,5 @@ class ProcessCalls:
     may be called from any thread, stops the bot in order and starts the process again; it may raise CannotRestart.
     """
 
-    ended: Callable[[], None] = lambda: None
-    restart: Callable[[], None] = cannot_restart
+    ended: Callable[[], None]
+    restart: Callable[[], None]

@@ -34,8 +34,6 @@ from errklein.running.workers import Workers
 LONGEST_RELOAD = 10.0
 """Seconds that a message waits for a plugin that is being reloaded, before its command counts as unknown."""
 
-WhenSettled = Callable[[], Deferred[Any] | None]
-
 
 class Dispatcher:
     """Creates the steps from a message to its reply, and takes messages through them. `histories` are by network.
@@ -53,7 +51,7 @@ class Dispatcher:
         workers: Workers,
         deliver: Deliver,
         send: Callable[[Identifier, str], object],
-        when_settled: WhenSettled,
+        when_settled: Callable[[], Deferred[Any] | None],
     ) -> None:
         def wait_for(awaitable: Awaitable[Any]) -> Any:
             return workers.waits.result_of(workers.commands.runner.result_of, awaitable)

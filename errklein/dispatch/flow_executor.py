@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
+from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -31,13 +31,8 @@ MOST_AUTOSTEPS = 100
 MOST_IN_FLIGHT = 1_000
 """How many flows go on at a time; then the one that began first is ended. Most of so many were left by who began them."""
 
-
-class _Outcome(Enum):
-    """What has come of a step that a flow takes by itself."""
-
-    DONE = auto()
-    FAILED = auto()
-    REFUSED = auto()
+_Outcome = Enum("_Outcome", "DONE FAILED REFUSED")
+"""What has come of a step that a flow takes by itself."""
 
 
 class FlowExecutor:
