@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from errklein.chat import Message
@@ -32,7 +33,7 @@ class CommandFinder:
         self._networks = networks
         self._registry = registry
         self._histories = histories
-        self._prefixes: dict[str, tuple[Any, Prefixes]] = {}
+        self._prefixes = lru_cache(maxsize=16)(Prefixes)
 
     def find(self, backend: Backend, message: Message) -> list[Invocation]:
         """The commands that the message gives, without their arguments being split.
@@ -40,7 +41,7 @@ class CommandFinder:
         A message without a prefix gives the commands whose patterns need none. Raises UnknownCommand and NothingToRepeat.
         """
         registry, settings = self._registry, self._networks.settings(backend)
-        prefixes = self._prefixes_of(backend, settings)
+        prefixes = self._prefixes_of(settings)
         text = strip_prefix(message.body, prefixes, message.is_direct)
 
         def matching(commands: Iterable[RegisteredCommand], text: str) -> list[Invocation]:
@@ -62,15 +63,14 @@ class CommandFinder:
 
     def begins_with_prefix(self, backend: Backend, message: Message) -> bool:
         """Whether the message begins with a prefix. If the prefix is empty, only a command's name counts."""
-        prefixes = self._prefixes_of(backend, self._networks.settings(backend))
+        prefixes = self._prefixes_of(self._networks.settings(backend))
         if prefixes.prefix:
             return strip_prefix(message.body, prefixes, False) is not None
         return find_command(message.body, self._registry, self._registry.most_words) is not None
 
     def without_prefix(self, message: Message) -> str:
         """The text of a message on the current network without the prefix, if it begins with one."""
-        backend = self._networks.current
-        prefixes = self._prefixes_of(backend, self._networks.settings(backend))
+        prefixes = self._prefixes_of(self._networks.settings(self._networks.current))
         text = strip_prefix(message.body, prefixes, message.is_direct)
         return message.body if text is None else text
 
@@ -85,20 +85,12 @@ class CommandFinder:
             raise UnknownCommand(repeated)
         return Invocation(backend, message, command, given[1], settings)
 
-    def _prefixes_of(self, backend: Backend, settings: Any) -> Prefixes:
-        alternatives, separators = tuple(settings.BOT_ALT_PREFIXES), tuple(settings.BOT_ALT_PREFIX_SEPARATORS)
-        known = self._prefixes.get(backend.network)
-        if known is not None and known[0] is settings:
-            prefixes = known[1]
-            # Lists in the settings may be changed in place.
-            if (prefixes.alternatives, prefixes.separators) == (alternatives, separators):
-                return prefixes
-        prefixes = Prefixes(
-            prefix=settings.BOT_PREFIX,
-            optional_in_direct=settings.BOT_PREFIX_OPTIONAL_ON_CHAT,
-            alternatives=alternatives,
-            separators=separators,
-            ignore_case=settings.BOT_ALT_PREFIX_CASEINSENSITIVE,
+    def _prefixes_of(self, settings: Any) -> Prefixes:
+        # Lists in the settings may be changed in place.
+        return self._prefixes(
+            settings.BOT_PREFIX,
+            settings.BOT_PREFIX_OPTIONAL_ON_CHAT,
+            tuple(settings.BOT_ALT_PREFIXES),
+            tuple(settings.BOT_ALT_PREFIX_SEPARATORS),
+            settings.BOT_ALT_PREFIX_CASEINSENSITIVE,
         )
-        self._prefixes[backend.network] = (settings, prefixes)
-        return prefixes
