@@ -32,13 +32,6 @@ class Reply(str):  # noqa: SLOT000 - it has an attribute
 
     message: Message
 
-    @classmethod
-    def of(cls, message: Message) -> Reply:
-        """The answer that the message is."""
-        answer = cls(message.body.strip())
-        answer.message = message
-        return answer
-
 
 Answer = Reply
 """The name of the class in values that earlier versions stored."""
@@ -106,7 +99,9 @@ class Conversations:
                 return False
         if not waiting:
             return False
-        self._end(waiting[0], Reply.of(message))
+        reply = Reply(message.body.strip())
+        reply.message = message
+        self._end(waiting[0], reply)
         return True
 
     def withdraw(self, plugin: object) -> None:

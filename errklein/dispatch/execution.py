@@ -60,9 +60,8 @@ class Execution:
         command = invocation.command
         if not self._flows.enter(invocation.message, command):
             return None
-        settings = invocation.settings
         # An event that nobody reads isn't created: it costs as much as the rest of a short command.
-        if settings.BOT_LOG_LEVEL <= INFO:
+        if invocation.settings.BOT_LOG_LEVEL <= INFO:
             # The arguments may be secret.
             self.log.info("{sender} gives {command}", sender=invocation.message.frm, command=command.name)
         declaration = command.declaration
@@ -70,28 +69,25 @@ class Execution:
             self._histories[invocation.backend.network].remember(sender, command.name, invocation.args)
         if declaration.pattern is not None:
             match = declaration.match(invocation.args)
-            return None if match is None else self._line_up(invocation.with_args(match), self._run, settings.BOT_ASYNC)
+            return None if match is None else self._line_up(invocation.with_args(match), self._run)
         if not declaration.splits_synchronously:
-            return self._line_up(invocation, self._split_and_run, settings.BOT_ASYNC)
+            return self._line_up(invocation, self._split_and_run)
         try:
             args = declaration.split(invocation.args)
         except Exception:
             self._replies.answer(invocation, self._not_split(Failure(), invocation))
             return None
-        return self._line_up(invocation.with_args(args), self._run, settings.BOT_ASYNC)
+        return self._line_up(invocation.with_args(args), self._run)
 
-    def _line_up(self, invocation: Invocation, run: Run, concurrent: bool) -> Deferred[Any] | None:
-        """Call `run`, which is `_run` or `_split_and_run`, now or when those before it have ended.
-
-        Blocking commands run one at a time unless they are `concurrent`.
-        """
+    def _line_up(self, invocation: Invocation, run: Run) -> Deferred[Any] | None:
+        """Call `run`, which is `_run` or `_split_and_run`, now or when those before it have ended."""
         command = invocation.command
         where = place(command.handler)
         waits = command.declaration.admin_only and not is_concurrent(command.handler)
         if where is Placement.REACTOR and not command.yields and not waits and run == self._run:
             return self._run_here(invocation)
         begin: Callable[[], Deferred[Any]] = partial(run, invocation)
-        if where is Placement.THREAD and not concurrent:
+        if where is Placement.THREAD and not invocation.settings.BOT_ASYNC:
             begin = partial(self._blocking_commands.run, begin)
         if waits:
             begin = partial(

@@ -250,7 +250,8 @@ class FlowExecutor:
         message = Message("", frm=sender, to=self._listener(flow, mover), flow=flow)
         try:
             if command.yields:
-                await self._runner.run_generator(_forget, command.handler, message, None)
+                # What a step answers isn't shown.
+                await self._runner.run_generator(lambda _: None, command.handler, message, None)
             else:
                 await self._runner.run(command.handler, message, None)
         except PoolStopped:
@@ -336,7 +337,3 @@ class FlowExecutor:
 def _owner(root: FlowRoot, requestor: Identifier) -> Identifier:
     """Whose flow it is: the room's, if it is a room flow."""
     return requestor.room if root.room_flow and isinstance(requestor, RoomOccupant) else requestor
-
-
-def _forget(_: Any) -> None:
-    """What a step answers isn't shown."""

@@ -87,7 +87,7 @@ class Replies:
         template = command.declaration.template
         if template and isinstance(item, Mapping):
             item = process_template(template, item, command.owner)
-        self.reply(invocation.backend, invocation.message, str(item), command)
+        self.answer(invocation, str(item))
 
     def failed(self, failure: Failure, invocation: Invocation) -> None:
         """Reply to an exception that a command raised, and log it unless it is a CommandError or the like.
