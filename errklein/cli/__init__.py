@@ -47,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     first = arguments[0] if arguments else ""
     as_errbot = first.startswith("-") and first not in {"-h", "--help", "--version"}
     if as_errbot or (not arguments and Path("config.py").is_file()):
-        from errklein.cli import errbot
+        from errklein.cli import errbot_options
 
-        return errbot.main(arguments)
+        return errbot_options.main(arguments)
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
     if known.command == "run":

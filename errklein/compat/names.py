@@ -128,7 +128,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.plugins.repos.manager": "BotRepoManager INSTALLED_REPOS LAST_UPDATE REPO_INDEX",
         "errklein.plugins.repos.sources": "RepoException human_name_for_git_url",
     },
-    "errbot.cli": {"errklein.cli.errbot": "main"},
+    "errbot.cli": {"errklein.cli.errbot_options": "main"},
     "errbot.plugin_wizard": {"errklein.cli.plugin_wizard": "new_plugin_wizard"},
     "errbot.flow": {
         "errklein.commands.flows": "FLOW_END Flow FlowNode FlowRoot InvalidState Predicate",

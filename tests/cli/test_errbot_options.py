@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
 from errklein._version import __version__
-from errklein.cli import errbot
+from errklein.cli import errbot_options
 from tests.processes import write_config
 
 
@@ -32,8 +32,8 @@ class ErrbotCliTests(SynchronousTestCase):
     def test_run(self) -> None:
         """The bot runs in the foreground, on the terminal if that is asked for; also without any option."""
         self.assertEqual(cli.main(["-c", self.config]), 0)
-        self.assertEqual(errbot.main(["-T", "-c", self.config]), 0)
-        self.assertEqual(errbot.main([]), 0)
+        self.assertEqual(errbot_options.main(["-T", "-c", self.config]), 0)
+        self.assertEqual(errbot_options.main([]), 0)
         common = ["-n", "--pidfile=", "errklein"]
         self.assertEqual(
             self.ran,
@@ -42,8 +42,8 @@ class ErrbotCliTests(SynchronousTestCase):
 
     def test_daemon(self) -> None:
         """In the background there is a pid file, by default in the data directory, which is made."""
-        errbot.main(["-d", "-c", self.config])
-        errbot.main(["-d", "-p", "/run/bot.pid", "-c", self.config])
+        errbot_options.main(["-d", "-c", self.config])
+        errbot_options.main(["-d", "-p", "/run/bot.pid", "-c", self.config])
         data = self.directory / "data"
         self.assertEqual([ran[0] for ran in self.ran], [f"--pidfile={data}/err.pid", "--pidfile=/run/bot.pid"])
         self.assertTrue(data.is_dir())
