@@ -1,4 +1,4 @@
-"""Logging: destinations, the format of a line, records of the standard library, and Sentry."""
+"""Logging: destinations, the format of a line, and records of the standard library."""
 
 from errklein.logs.output import (
     FROM_STDLIB,
@@ -16,7 +16,7 @@ from errklein.logs.output import (
     places,
     use_with_twist,
 )
-from errklein.logs.records import FormattedByLogging
+from errklein.logs.records import FormattedByLogging, record_of
 
 __all__ = [
     "FROM_STDLIB",
@@ -33,5 +33,6 @@ __all__ = [
     "format_line",
     "observer",
     "places",
+    "record_of",
     "use_with_twist",
 ]

@@ -1,20 +1,50 @@
-"""Sentry as the configuration describes it: BOT_LOG_SENTRY and the SENTRY_… settings."""
+"""Log events for Sentry, a service that collects errors.
+
+sentry_sdk sends events in threads of its own, so nothing here waits for the network.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
+from zope.interface import implementer
 
 from errklein.config import Config, ConfigError
-from errklein.logs import sentry
+from errklein.logs import FROM_TWISTED, record_of
+from errklein.text.masking import masker
 
-T = TypeVar("T")
+log = Logger()
+
+_DEFAULTS: Mapping[str, Any] = {
+    # Local variables contain passwords and messages.
+    "include_local_variables": False,
+    "send_default_pii": False,
+    # sentry_sdk patches other libraries only if SENTRY_OPTIONS ask for it.
+    "auto_enabling_integrations": False,
+}
+"""Options that differ from sentry_sdk's own defaults."""
 
 
 def check_sentry(config: Config) -> None:
     """Raise ConfigError if BOT_LOG_SENTRY is True and events can't be sent to Sentry."""
-    if config.BOT_LOG_SENTRY:
-        _or_config_error(sentry.check_sentry, config)
+    if not config.BOT_LOG_SENTRY:
+        return
+    if find_spec("sentry_sdk") is None:
+        raise ConfigError("BOT_LOG_SENTRY: sentry_sdk isn't installed; expected it: pip install 'errklein[sentry]'")
+    from sentry_sdk.utils import BadDsn, Dsn
+
+    dsn = _init_options(config).get("dsn")
+    if not dsn:
+        raise ConfigError("SENTRY_DSN is missing; expected the address that Sentry shows for the project")
+    try:
+        Dsn(dsn)
+    except (BadDsn, ValueError):
+        raise ConfigError("SENTRY_DSN: expected an address such as https://key@sentry.example.org/1") from None
 
 
 def start_sentry(config: Config) -> Callable[[], None]:
@@ -24,19 +54,85 @@ def start_sentry(config: Config) -> Callable[[], None]:
     """
     if not config.BOT_LOG_SENTRY:
         return lambda: None
-    return _or_config_error(sentry.start_sentry, config)
+    check_sentry(config)
+    import sentry_sdk
+    from sentry_sdk.integrations.logging import LoggingIntegration
 
-
-def _or_config_error(function: Callable[[sentry.SentrySettings], T], config: Config) -> T:
-    settings = sentry.SentrySettings(
-        dsn=config.SENTRY_DSN,
-        level=config.SENTRY_LOGLEVEL,
-        event_level=config.SENTRY_EVENTLEVEL,
-        options=config.SENTRY_OPTIONS,
-        transport=config.SENTRY_TRANSPORT,
-        flask=config.BOT_LOG_SENTRY_FLASK,
-    )
+    options = _init_options(config)
+    # Records of the standard library arrive through Twisted's log; with LoggingIntegration they would be sent twice.
+    ours = [LoggingIntegration(level=None, event_level=None), *_flask(config.BOT_LOG_SENTRY_FLASK)]
+    options["integrations"] = [*ours, *options.get("integrations", ())]
+    options["before_send"] = partial(_mask, options.get("before_send"))
     try:
-        return function(settings)
-    except sentry.SentryError as error:
-        raise ConfigError(str(error)) from None
+        sentry_sdk.init(**options)
+    except Exception as error:
+        raise ConfigError(f"SENTRY_OPTIONS: {type(error).__name__}: {error}; expected sentry_sdk's options") from None
+    observer = SentryObserver(config.SENTRY_LOGLEVEL, config.SENTRY_EVENTLEVEL)
+    globalLogPublisher.addObserver(observer)
+    return partial(globalLogPublisher.removeObserver, observer)
+
+
+def _init_options(config: Config) -> dict[str, Any]:
+    """The arguments of `sentry_sdk.init`; raises ConfigError."""
+    options = {**_DEFAULTS, **config.SENTRY_OPTIONS}
+    if config.SENTRY_DSN:
+        options["dsn"] = config.SENTRY_DSN
+    if config.SENTRY_TRANSPORT is not None:
+        options["transport"] = _transport(config.SENTRY_TRANSPORT)
+    return options
+
+
+@implementer(ILogObserver)
+class SentryObserver:
+    """Sends events at `event_level` or above to Sentry, each with the events before it at `level` or above."""
+
+    def __init__(self, level: int, event_level: int) -> None:
+        from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler
+
+        self._breadcrumbs = BreadcrumbHandler(level)
+        self._events = EventHandler(event_level)
+
+    def __call__(self, event: LogEvent) -> None:
+        """Queue the event; another thread sends it."""
+        import sentry_sdk
+
+        record = record_of(event)
+        request = vars(record).pop("request_id")
+        del vars(record)[FROM_TWISTED]
+        if record.levelno >= self._events.level:
+            with sentry_sdk.new_scope() as scope:
+                if request != "-":
+                    scope.set_tag("request_id", request)
+                self._events.handle(record)
+        if record.levelno >= self._breadcrumbs.level:
+            self._breadcrumbs.handle(record)
+
+
+def _mask(before_send: Callable[[Any, Any], Any] | None, event: Any, hint: Any) -> Any:
+    """The event with secrets masked, as the operator's own hook, if there is one, returns it; None isn't sent."""
+    event = masker.values(event)
+    return event if before_send is None else before_send(event, hint)
+
+
+def _flask(wanted: bool) -> Iterator[Any]:
+    if not wanted:
+        return
+    from sentry_sdk.integrations import DidNotEnable
+
+    try:
+        # find_spec can't tell whether Flask is installed, since errklein provides the module otherwise.
+        from sentry_sdk.integrations.flask import FlaskIntegration
+    except DidNotEnable:
+        log.info("BOT_LOG_SENTRY_FLASK is ignored, since Flask isn't installed")
+    else:
+        yield FlaskIntegration()
+
+
+def _transport(given: Any) -> Any:
+    if not isinstance(given, tuple):
+        return given
+    name, module = given
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"SENTRY_TRANSPORT: {error}; expected the name of a class, and its module") from None

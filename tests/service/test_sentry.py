@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import Config, ConfigError, load_config
-from errklein.logs import sentry
 from errklein.running.context import request_id
+from errklein.service import sentry
 from errklein.service.sentry import check_sentry, start_sentry
 from errklein.text.masking import MASK, masker
 
