@@ -13,7 +13,6 @@ from errklein.logs.output import (
     escape,
     format_line,
     observer,
-    places,
     use_with_twist,
 )
 from errklein.logs.records import FormattedByLogging, record_of
@@ -32,7 +31,6 @@ __all__ = [
     "escape",
     "format_line",
     "observer",
-    "places",
     "record_of",
     "use_with_twist",
 ]

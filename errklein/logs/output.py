@@ -23,6 +23,7 @@ from twisted.logger import (
     Logger,
     LogLevel,
     LogPublisher,
+    eventAsJSON,
     eventAsText,
     formatTime,
     globalLogPublisher,
@@ -71,9 +72,7 @@ _COLORS: Mapping[str, Mapping[int, str]] = {
 def format_line(event: LogEvent, theme: str = "") -> str | None:
     """The event as it is written to the log: a line, and for a failure the indented lines of its traceback.
 
-    Secrets are masked, before anything is escaped.
-
-    `theme` is "light" or "dark" where the line goes to a terminal that is to have colours.
+    Secrets are masked, before anything is escaped. `theme` is "light" or "dark" where the line goes to a terminal that is to have colours.
     """
     text = eventAsText(event, includeTimestamp=False, includeSystem=False, includeTraceback=False)
     failure = event.get("log_failure")
@@ -81,25 +80,25 @@ def format_line(event: LogEvent, theme: str = "") -> str | None:
         return None
     level = event.get("log_level")
     system = event.get("log_system") or f"{event.get('log_namespace', '-')}#{level.name if level else '-'}"
-    request = request_id.get()
     source = f"[{escape(str(system))}]"
     if theme in _COLORS:
         source = f"\x1b[{_COLORS[theme][level_number(event)]}m{source}\x1b[m"
     lines = [f"{formatTime(event.get('log_time'))} {source} "]
-    if request != "-":
-        lines[0] += f"({escape(request)}) "
+    if request_id.get() != "-":
+        lines[0] += f"({escape(request_id.get())}) "
     lines[0] += escape(masker(text)) if text else "a failure"
     if isinstance(failure, Failure):
-        lines += ["\t" + escape(line) for line in traceback_of(failure).splitlines()]
+        lines.append(indented_traceback(failure))
     return "\n".join(lines) + "\n"
 
 
-def traceback_of(failure: Failure) -> str:
-    """The failure's traceback, with secrets masked. Control characters in it aren't escaped."""
+def indented_traceback(failure: Failure) -> str:
+    """The failure's traceback, each line indented and escaped, with secrets masked."""
     try:
-        return masker(failure.getTraceback())
+        text = masker(failure.getTraceback())
     except Exception as error:
-        return f"(the traceback can't be shown: {type(error).__name__})"
+        text = f"(the traceback can't be shown: {type(error).__name__})"
+    return "\n".join("\t" + escape(line) for line in text.splitlines())
 
 
 @implementer(ILogObserver)
@@ -223,52 +222,16 @@ def use_with_twist(launcher: MutableMapping[str, Any]) -> None:
     nobody watches stays JSON, since tools read it, with secrets masked.
     """
     if launcher["fileLogObserverFactory"] is jsonFileLogObserver:
-        launcher["fileLogObserverFactory"] = lambda stream: jsonFileLogObserver(cast(IO[Any], _Masked(stream)))
+        launcher["fileLogObserverFactory"] = _masked_json
     if launcher["logFile"] is sys.stdout and "-" not in destinations.places:
         launcher["logFile"] = destinations.streams()[0]
     if launcher["fileLogObserverFactory"] is textFileLogObserver:
         launcher["fileLogObserverFactory"] = destinations.writer
 
 
-class _Masked:
-    """A stream in which secrets are masked."""
-
-    def __init__(self, stream: IO[Any]) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        """Write the text. A secret that is split over two writes isn't found."""
-        self._stream.write(masker(text))
-
-    def flush(self) -> None:
-        """Pass on what was written."""
-        self._stream.flush()
-
-
-def places(
-    *,
-    daemon: bool,
-    chosen: str | None,
-    log_file: str | None,
-    data_dir: str,
-    text: bool,
-    terminal: bool,
-) -> list[str]:
-    """Where to log to.
-
-    `chosen` is twistd's --logfile, `log_file` the setting BOT_LOG_FILE; `text` says that the Text backend uses standard
-    output, which is then left to the conversation, `terminal` that standard input is a terminal.
-    """
-    if chosen:
-        return ["+"] if chosen == "-" and text else [chosen]
-    if daemon:
-        return [log_file or "twistd.log"]
-    also = [log_file] if log_file else []
-    if not text:
-        return ["-", *also]
-    if terminal:
-        return also or [str(Path(data_dir) / "errklein.log")]
-    return ["+", *also]
+def _masked_json(stream: IO[Any]) -> FileLogObserver:
+    # As jsonFileLogObserver: RFC 7464.
+    return FileLogObserver(stream, lambda event: masker(f"\x1e{eventAsJSON(event)}\n"))
 
 
 FROM_STDLIB = "errklein_from_stdlib"
@@ -294,10 +257,7 @@ class Bridge(logging.Handler):
             text = f"{record.msg!r} % {record.args!r}"
         if record.stack_info:
             text += "\n" + record.stack_info
-        level = LogLevel.debug
-        for candidate, number in LEVELS.items():
-            if record.levelno >= number:
-                level = candidate
+        level = [LogLevel.debug, *(level for level, number in LEVELS.items() if record.levelno >= number)][-1]
         fields: dict[str, Any] = {"text": text, FROM_STDLIB: record}
         if record.exc_info and record.exc_info[1] is not None:
             kind, value, trace = record.exc_info

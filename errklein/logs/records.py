@@ -11,7 +11,7 @@ from typing import Any
 from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
 
-from errklein.logs.output import FROM_STDLIB, FROM_TWISTED, escape, format_line, level_number, traceback_of
+from errklein.logs.output import FROM_STDLIB, FROM_TWISTED, escape, format_line, indented_traceback, level_number
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 
@@ -38,7 +38,7 @@ def record_of(event: LogEvent) -> logging.LogRecord:
     if isinstance(failure, Failure) and isinstance(failure.value, BaseException):
         record.exc_info = type(failure.value), failure.value, failure.getTracebackObject()
         # Formatters take this, if it is there, in place of a traceback of their own.
-        record.exc_text = "\n".join("\t" + escape(line) for line in traceback_of(failure).splitlines())
+        record.exc_text = indented_traceback(failure)
     vars(record).update({"request_id": request_id.get(), FROM_TWISTED: True})
     return record
 

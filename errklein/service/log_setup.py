@@ -19,14 +19,7 @@ def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> N
     log.level = config.BOT_LOG_LEVEL
     log.theme = config.TEXT_COLOR_THEME
     log.format = logs.FormattedByLogging(config.BOT_LOG_FORMATTER) if config.BOT_LOG_FORMATTER is not None else None
-    log.places = logs.places(
-        daemon=options.daemon,
-        chosen=options.log_file,
-        log_file=config.BOT_LOG_FILE,
-        data_dir=config.BOT_DATA_DIR,
-        text=uses_text(config),
-        terminal=sys.stdin is not None and sys.stdin.isatty(),
-    )
+    log.places = places(config, options, terminal=sys.stdin is not None and sys.stdin.isatty())
     log.owner = data.owner()
     for place in log.places:
         path = Path(place).absolute()
@@ -43,3 +36,19 @@ def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> N
     # A file in BOT_LOG_FILE is rotated by the operator, as with errbot.
     log.rotated = config.BOT_LOG_FILE not in log.places
     logs.bridge_stdlib(config.BOT_LOG_LEVEL)
+
+
+def places(config: Config, options: TwistdOptions, *, terminal: bool) -> list[str]:
+    """Where to log to: --logfile or BOT_LOG_FILE, but never into a conversation of the Text backend on standard output.
+
+    `terminal` says that standard input is a terminal.
+    """
+    text = uses_text(config)
+    if options.log_file:
+        return ["+"] if options.log_file == "-" and text else [options.log_file]
+    also = [config.BOT_LOG_FILE] if config.BOT_LOG_FILE else []
+    if options.daemon:
+        return also or ["twistd.log"]
+    if text and terminal:
+        return also or [str(Path(config.BOT_DATA_DIR) / "errklein.log")]
+    return ["+" if text else "-", *also]

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs
-from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, format_line, output, places
+from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, format_line, output
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 
@@ -213,40 +213,6 @@ class StdlibLogging(LogCase):
         """A message whose arguments don't fit is logged as it is, and raises nothing."""
         self.log.info("%d", "x")
         self.assertIn("%d", self.lines[0])
-
-
-class Places(SynchronousTestCase):
-    """Where the log goes."""
-
-    def places(self, **given: Any) -> list[str]:
-        """The places for a foreground process on a terminal, unless given otherwise."""
-        usual = {
-            "daemon": False,
-            "chosen": None,
-            "log_file": None,
-            "data_dir": "/data",
-            "text": False,
-            "terminal": True,
-        }
-        return places(**usual | given)
-
-    def test_table(self) -> None:
-        """As twistd does it; only a conversation on standard output is never disturbed."""
-        for given_, expected in (
-            ({}, ["-"]),
-            ({"daemon": True}, ["twistd.log"]),
-            ({"daemon": True, "log_file": "/l"}, ["/l"]),
-            ({"daemon": True, "log_file": "/l", "chosen": "/c"}, ["/c"]),
-            ({"log_file": "/l"}, ["-", "/l"]),
-            ({"chosen": "-"}, ["-"]),
-            ({"text": True}, ["/data/errklein.log"]),
-            ({"text": True, "log_file": "/l"}, ["/l"]),
-            ({"text": True, "terminal": False}, ["+"]),
-            ({"text": True, "terminal": False, "log_file": "/l"}, ["+", "/l"]),
-            ({"text": True, "chosen": "-"}, ["+"]),
-            ({"text": True, "chosen": "/c"}, ["/c"]),
-        ):
-            self.assertEqual(self.places(**given_), expected, given_)
 
 
 class Files(SynchronousTestCase):
