@@ -46,36 +46,37 @@ class Config:
         path: Path | None = None,
         above: Config | None = None,
     ) -> None:
-        vars(self).update(_networks={}, _network=network, _path=path, _above=above)
-        vars(self).update(_changes=0, _now=None, _directories={})
+        self._networks: Mapping[str, Config] = {}
+        self._network, self._path, self._above = network, path, above
+        self._directories: Mapping[str, list[str]] = {}
+        self._changes = 0
+        self._now: tuple[int, SimpleNamespace] | None = None
         for name, value in settings.items():
             setattr(self, name, value)
 
     @property
     def networks(self) -> Mapping[str, Config]:
         """The views of the networks by name, in the order of the file; empty in a view."""
-        views: Mapping[str, Config] = vars(self)["_networks"]
-        return views
+        return self._networks
 
     @property
     def network(self) -> str:
         """The name of the network that this is the view of; "" for the whole configuration."""
-        return str(vars(self)["_network"])
+        return self._network
+
+    @property
+    def path(self) -> Path | None:
+        """The file that was read."""
+        return self._path
 
     def directories(self, setting: str) -> list[str]:
         """The directories that BOT_EXTRA_PLUGIN_DIR, with the command line's, or BOT_EXTRA_BACKEND_DIR names, absolute.
 
         The settings themselves are as they were written, a text or a list, since plugins may have written them.
         """
-        own: dict[str, list[str]] = vars(self)["_directories"]
-        above: Config | None = vars(self)["_above"]
-        return own.get(setting, []) if above is None or setting in own else above.directories(setting)
-
-    @property
-    def path(self) -> Path | None:
-        """The file that was read."""
-        file: Path | None = vars(self)["_path"]
-        return file
+        if setting in self._directories or self._above is None:
+            return self._directories.get(setting, [])
+        return self._above.directories(setting)
 
     @property
     def now(self) -> SimpleNamespace:
@@ -83,32 +84,30 @@ class Config:
 
         Settings of people and rooms are not included: for a network they are computed from a list that may change.
         """
-        here = vars(self)
-        above = here["_above"]
-        changes = vars(above or self)["_changes"]
-        if here["_now"] is None or here["_now"][0] != changes:
-            names = {name for name in (*vars(above or self), *here) if not name.startswith("_")}.difference(_BY_NETWORK)
-            here["_now"] = changes, SimpleNamespace(**{name: getattr(self, name) for name in names})
-        now: SimpleNamespace = here["_now"][1]
-        return now
+        whole = self._above or self
+        if self._now is None or self._now[0] != whole._changes:
+            names = {name for name in vars(whole) | vars(self) if not name.startswith("_")}.difference(_BY_NETWORK)
+            self._now = whole._changes, SimpleNamespace(**{name: getattr(self, name) for name in names})
+        return self._now[1]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _BY_NETWORK and isinstance(value, str):
             value = (value,)
         vars(self)[name] = value
-        self._count_change()
+        self._count_change(name)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        self._count_change()
+        self._count_change(name)
 
-    def _count_change(self) -> None:
-        vars(vars(self)["_above"] or self)["_changes"] += 1
+    def _count_change(self, name: str) -> None:
+        if not name.startswith("_"):
+            (self._above or self)._changes += 1
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        above: Config | None = vars(self)["_above"]
+        above = self._above
         if name == "BOT_ADMINS_NOTIFICATIONS" and not (above is not None and name in vars(above)):
             return self.BOT_ADMINS
         if above is None:
@@ -142,18 +141,15 @@ def load_config(
     if "BACKEND" in overrides:
         settings["BACKENDS"] = {}
     given = {name: checked(name, value) for name, value in settings.items()}
-    listed: dict[str, list[str]] = {name: given.get(name, []) for name in _DIRECTORIES}
-    listed["BOT_EXTRA_PLUGIN_DIR"] = [
-        *listed["BOT_EXTRA_PLUGIN_DIR"],
-        *checked("BOT_EXTRA_PLUGIN_DIR", list(plugin_dirs)),
-    ]
-    written = {name: settings[name] for name in listed if name in settings}
-    config = Config(
-        {name: copy.copy(setting.default) for name, setting in SETTINGS.items()} | given | written, path=path
+    written = {name: settings[name] for name in _DIRECTORIES if name in settings}
+    defaults = {name: copy.copy(setting.default) for name, setting in SETTINGS.items()}
+    config = Config(defaults | given | written, path=path)
+    more = checked("BOT_EXTRA_PLUGIN_DIR", list(plugin_dirs))
+    config._directories = _directories(
+        given | {"BOT_EXTRA_PLUGIN_DIR": [*given.get("BOT_EXTRA_PLUGIN_DIR", ()), *more]}
     )
-    vars(config)["_directories"] = _absolute(listed)
     config.BOT_DATA_DIR = str(Path(config.BOT_DATA_DIR).absolute())
-    vars(config)["_networks"] = _views(config, "BACKEND" in given)
+    config._networks = _views(config, "BACKEND" in given)
     _fill_in(config, given)
     masker.learn(config, "configuration", secrets_of(config))
     return config
@@ -195,12 +191,12 @@ def _views(config: Config, has_backend: bool) -> dict[str, Config]:
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
         views[network] = Config(own, network=network, path=config.path, above=config)
-        vars(views[network])["_directories"] = _absolute({name: own[name] for name in _DIRECTORIES if name in own})
+        views[network]._directories = _directories(own)
     return views
 
 
-def _absolute(listed: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-    return {name: [str(Path(directory).absolute()) for directory in given] for name, given in listed.items()}
+def _directories(own: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {name: [str(Path(path).absolute()) for path in own[name]] for name in _DIRECTORIES if name in own}
 
 
 def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
