@@ -10,7 +10,7 @@ from errklein.commands.access import (
     is_admin_by_default,
     needs_admin,
 )
-from errklein.commands.access_validation import LISTS_OF_NAMES, InvalidAccessRule, check_rule, check_rules, unmatched
+from errklein.commands.access_validation import LISTS_OF_NAMES, InvalidValue, check_rule, check_rules, unmatched
 from errklein.commands.arg_botcmd import arg_botcmd
 from errklein.commands.arguments import (
     ARG_BOTCMD_CHARACTER_REPLACEMENTS,
@@ -54,7 +54,7 @@ __all__ = [
     "FlowRoot",
     "HelpRequested",
     "History",
-    "InvalidAccessRule",
+    "InvalidValue",
     "Prefixes",
     "RegisteredCommand",
     "RegisteredFilter",

@@ -17,37 +17,39 @@ FLAGS = ("allowmuc", "allowprivate")
 """Keys whose values are True or False."""
 
 
-class InvalidAccessRule(Exception):
-    """`given` can't stand there; `expected` says what can."""
+class InvalidValue(Exception):
+    """A value of the configuration isn't as `expected`; `given` is the invalid part, if it isn't the whole value."""
 
-    def __init__(self, expected: str, given: str) -> None:
+    def __init__(self, expected: str, given: str | None = None) -> None:
         super().__init__(expected, given)
         self.expected = expected
         self.given = given
 
 
-def check_rules(rules: Any) -> None:
-    """Raise InvalidAccessRule for whatever in ACCESS_CONTROLS means nothing: a dict of rules by pattern."""
+def check_rules(rules: Any) -> Any:
+    """Return the rules; raise InvalidValue for whatever in ACCESS_CONTROLS means nothing: a dict of rules by pattern."""
     if not isinstance(rules, Mapping):
-        raise InvalidAccessRule("a dict of rules", f"a {type(rules).__name__}")
+        raise InvalidValue("a dict of rules", f"a {type(rules).__name__}")
     for pattern, rule in rules.items():
         _check_pattern(pattern)
         check_rule(rule, f" of the rule {pattern!r}")
+    return rules
 
 
-def check_rule(rule: Any, where: str = "") -> None:
-    """Raise InvalidAccessRule for whatever in one rule, or in ACCESS_CONTROLS_DEFAULT, means nothing."""
+def check_rule(rule: Any, where: str = "") -> Any:
+    """Return the rule; raise InvalidValue for whatever in one rule, or in ACCESS_CONTROLS_DEFAULT, means nothing."""
     if not isinstance(rule, Mapping):
-        raise InvalidAccessRule("a dict", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1))
+        raise InvalidValue("a dict", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1))
     for key, value in rule.items():
         if key not in (*LISTS, *FLAGS):
-            raise InvalidAccessRule(f"one of the keys {', '.join(sorted((*LISTS, *FLAGS)))}", f"{key!r}{where}")
+            raise InvalidValue(f"one of the keys {', '.join(sorted((*LISTS, *FLAGS)))}", f"{key!r}{where}")
         if value is None:
             continue
         if key in FLAGS and not isinstance(value, (bool, int)):
-            raise InvalidAccessRule(f"True or False for {key}{where}", _shown(value))
+            raise InvalidValue(f"True or False for {key}{where}", _shown(value))
         if key in LISTS and not _is_text_or_texts(value):
-            raise InvalidAccessRule(f"a string or a tuple of strings for {key}{where}", _shown(value))
+            raise InvalidValue(f"a string or a tuple of strings for {key}{where}", _shown(value))
+    return rule
 
 
 def unmatched(patterns: Iterable[str], commands: Iterable[tuple[str, str]]) -> list[str]:
@@ -58,10 +60,10 @@ def unmatched(patterns: Iterable[str], commands: Iterable[tuple[str, str]]) -> l
 
 def _check_pattern(pattern: Any) -> None:
     if not isinstance(pattern, str):
-        raise InvalidAccessRule("a string such as 'status*' or 'Health:status' for each rule", _shown(pattern))
+        raise InvalidValue("a string such as 'status*' or 'Health:status' for each rule", _shown(pattern))
     plugin, colon, command = pattern.partition(":")
     if ":" in command or not plugin.strip() or (colon and not command.strip()):
-        raise InvalidAccessRule(
+        raise InvalidValue(
             "a pattern that can match, such as 'status*' or 'Health:status'", f"{pattern!r}, which matches no command"
         )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errklein.commands.access_validation import InvalidAccessRule, check_rule, check_rules
+from errklein.commands.access_validation import InvalidValue, check_rule, check_rules
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {"IRC": ("nickname", "server"), "Null": (), "Test": (), "Text": ()}
 """The backends that errklein includes, with the keys that each requires in BOT_IDENTITY."""
@@ -27,17 +27,8 @@ class ConfigError(Exception):
         super().__init__(" ".join(message.split()))
 
 
-class InvalidValue(Exception):
-    """A value isn't as `expected`; `given` is the invalid part, if it isn't the whole value."""
-
-    def __init__(self, expected: str, given: str | None = None) -> None:
-        super().__init__(expected, given)
-        self.expected = expected
-        self.given = given
-
-
 Check = Callable[[Any], Any]
-"""Checks a value of the configuration and returns it as it is used; raises InvalidValue or InvalidAccessRule.
+"""Checks a value of the configuration and returns it as it is used; raises InvalidValue.
 
 Lists, sets and dicts are returned themselves, not copied, since plugins change them in place.
 """
@@ -93,6 +84,7 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike)) and bool(os.fspath(value))
 
 
+_anything = _where(lambda value: True, "anything")
 _text = _where(_is_text, "a string")
 _mapping = _where(lambda value: isinstance(value, Mapping), "a dict")
 _strings = _each(_is_text, "a tuple of strings")
@@ -145,14 +137,6 @@ def _some_seconds(value: Any) -> Any:
     if value == 0:
         raise InvalidValue("a number of seconds, more than 0")
     return _seconds(value)
-
-
-def _valid(check: Callable[[Any], None]) -> Check:
-    def check_and_return(value: Any) -> Any:
-        check(value)
-        return value
-
-    return check_and_return
 
 
 def _relays(value: Any) -> Any:
@@ -235,10 +219,6 @@ def _pattern(value: Any) -> Any:
     raise InvalidValue("a string in which {nick}, {user} and {host} may stand")
 
 
-def _anything(value: Any) -> Any:
-    return value
-
-
 SETTINGS: Mapping[str, Setting] = {
     # errbot's
     "BACKEND": Setting("Text", _backend),
@@ -275,8 +255,8 @@ SETTINGS: Mapping[str, Setting] = {
     "BOT_ALT_PREFIXES": Setting((), _strings),
     "BOT_ALT_PREFIX_SEPARATORS": Setting((), _strings),
     "BOT_ALT_PREFIX_CASEINSENSITIVE": Setting(False, _flag),
-    "ACCESS_CONTROLS_DEFAULT": Setting({}, _valid(check_rule)),
-    "ACCESS_CONTROLS": Setting({}, _valid(check_rules)),
+    "ACCESS_CONTROLS_DEFAULT": Setting({}, check_rule),
+    "ACCESS_CONTROLS": Setting({}, check_rules),
     "HIDE_RESTRICTED_COMMANDS": Setting(False, _flag),
     "HIDE_RESTRICTED_ACCESS": Setting(False, _flag),
     "DIVERT_TO_PRIVATE": Setting((), _strings),
@@ -326,7 +306,7 @@ def checked(name: str, value: Any) -> Any:
     check = SETTINGS[name].check if name in SETTINGS else DEPENDENT.get(name, _anything)
     try:
         return check(value)
-    except (InvalidValue, InvalidAccessRule) as error:
+    except InvalidValue as error:
         raise ConfigError(f"{name}: expected {error.expected}, not {error.given or _shown(name, value)}") from None
 
 
