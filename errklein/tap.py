@@ -16,7 +16,7 @@ from errklein import logs
 from errklein.config import Config
 from errklein.plugins.environment import environment_problems
 from errklein.running.reactors import install_asyncio_reactor
-from errklein.service import BotService, DataDirectory, errors_end_program, load_with_options
+from errklein.service import BotService, DataDirectory, ServiceOptions, errors_end_program, load_with_options
 from errklein.service.sentry import start_sentry
 from errklein.service.startup_checks import check_start, warn_of_environment_problems
 from errklein.service.twistd_options import TwistdOptions
@@ -135,14 +135,5 @@ def _make_service(options: Options) -> IService:
         warn_of_environment_problems(bot)
         return ReloadingBot(bot, reactor) if options["reload"] else bot
 
-    return BotService(
-        reactor,
-        process_exit=process_exit,
-        data_directory=data_directory,
-        listeners=web.listeners,
-        endpoints=endpoints,
-        make_bot=make_managed_bot,
-        grace=config.GRACE_PERIOD,
-        daemon=twistd.daemon,
-        reopen_log=logs.destinations.reopen,
-    )
+    service_options = ServiceOptions(endpoints, config.GRACE_PERIOD, twistd.daemon)
+    return BotService(reactor, service_options, process_exit, data_directory, web.listeners, make_managed_bot)

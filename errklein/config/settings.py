@@ -159,10 +159,9 @@ def _path(value: Any) -> Any:
         raise InvalidValue("the path of a directory or file")
     try:
         path = str(Path(value).expanduser())
+        os.lstat(path)
     except RuntimeError:
         raise InvalidValue("a path whose ~ is somebody's home directory") from None
-    try:
-        os.lstat(path)
     except ValueError:
         raise InvalidValue("a path without NUL") from None
     except OSError as error:

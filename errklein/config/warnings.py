@@ -33,23 +33,23 @@ def _of_all(config: Config) -> Iterator[str]:
 
 def _of_network(config: Config, view: Config) -> Iterator[str]:
     where = network_prefix(view)
-    limit = view.MESSAGE_SIZE_LIMIT
+    on_irc, limit = view.BACKEND == "IRC", view.MESSAGE_SIZE_LIMIT
     # What networks that were written for errbot take, they say themselves.
-    if view.BACKEND == "IRC" and limit is not None and limit > IRC_SIZE_LIMIT:
+    if on_irc and limit is not None and limit > IRC_SIZE_LIMIT:
         yield f"{where}MESSAGE_SIZE_LIMIT is {limit}, but a line on IRC has no more than {IRC_SIZE_LIMIT} bytes"
-    if view.BACKEND == "IRC":
+    if on_irc:
         for setting, pattern in _bracket_patterns(view):
             yield (
                 f"{where}{setting}: brackets in {pattern!r} are literal on IRC, where nicks may contain them; "
                 "errbot reads [[] as a bracket and [ab] as one of a and b"
             )
-    told = list(view.BOT_ADMINS_NOTIFICATIONS)
+    recipients = list(view.BOT_ADMINS_NOTIFICATIONS)
     # On IRC a message goes to the nick, whatever user and host the pattern names.
-    patterns = [name for name in told if _is_pattern(str(name).partition("!")[0] if view.BACKEND == "IRC" else name)]
-    if patterns and told != list(view.BOT_ADMINS):
+    patterns = [name for name in recipients if _is_pattern(str(name).partition("!")[0] if on_irc else name)]
+    if recipients != list(view.BOT_ADMINS):
         for name in patterns:
             yield f"{where}BOT_ADMINS_NOTIFICATIONS: nobody is told as {name!r}; expected a name, not a pattern"
-    elif patterns and patterns == told:
+    elif patterns and patterns == recipients:
         yield f"{where}BOT_ADMINS has patterns only, so nobody is told of problems; name somebody in BOT_ADMINS_NOTIFICATIONS"
 
 

@@ -1,6 +1,6 @@
 """The process: start, stop, signals, the data directory, restart, reloading of changed plugins, endpoint checks."""
 
-from errklein.service.bot_service import BotService, CannotStart, configure_garbage_collector
+from errklein.service.bot_service import BotService, CannotStart, ServiceOptions, configure_garbage_collector
 from errklein.service.data_directory import DataDirectory, DataDirectoryError
 from errklein.service.startup_checks import errors_end_program, load_with_options
 
@@ -9,6 +9,7 @@ __all__ = [
     "CannotStart",
     "DataDirectory",
     "DataDirectoryError",
+    "ServiceOptions",
     "configure_garbage_collector",
     "errors_end_program",
     "load_with_options",

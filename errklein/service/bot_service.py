@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from errklein.logs import destinations
 from errklein.running.coroutines import install_task_factory, loop_of
 from errklein.service.data_directory import DataDirectory
 from errklein.service.process_exit import ProcessExit
@@ -41,12 +43,20 @@ class CannotStart(Exception):
     """The service can't start; the text is one line that says why."""
 
 
+@dataclass(frozen=True)
+class ServiceOptions:
+    """The endpoints to open, the grace period in seconds, and whether the process runs in the background."""
+
+    endpoints: Sequence[str]
+    grace: float
+    daemon: bool = False
+
+
 class BotService(Service):
-    """Runs the bot that `make_bot` returns, with its data locked and `endpoints` open.
+    """Runs the bot that `make_bot` returns, with its data locked and the endpoints open.
 
     Nothing is opened, started or locked before twistd starts the service, since that is after the fork. Endpoints are
-    opened while the process may still bind low ports. `grace` is the grace period in seconds, `daemon` says whether
-    the process runs in the background, and `reopen_log` is called on SIGHUP.
+    opened while the process may still bind low ports.
     """
 
     log = Logger()
@@ -54,25 +64,18 @@ class BotService(Service):
     def __init__(
         self,
         reactor: Any,
-        *,
+        options: ServiceOptions,
         process_exit: ProcessExit,
         data_directory: DataDirectory,
         listeners: Listeners,
-        endpoints: Sequence[str],
         make_bot: Callable[[], ManagedBot],
-        grace: float,
-        daemon: bool = False,
-        reopen_log: Callable[[], None] = lambda: None,
     ) -> None:
         self._reactor = reactor
+        self._options = options
         self._process_exit = process_exit
         self._data_directory = data_directory
         self._listeners = listeners
-        self._endpoints = endpoints
         self._make_bot = make_bot
-        self._grace = grace
-        self._daemon = daemon
-        self._reopen_log = reopen_log
         self._bot: ManagedBot | None = None
         self._listened = False
         self._on_terminal = False
@@ -95,7 +98,9 @@ class BotService(Service):
         Service.stopService(self)
         # The signal that stopped the reactor, if one did.
         self._exit_in_time(getattr(self._reactor, "_exitSignal", None))
-        self.log.info("Stopping: what runs has {grace:g} s to end; a second signal means now", grace=self._grace)
+        self.log.info(
+            "Stopping: what runs has {grace:g} s to end; a second signal means now", grace=self._options.grace
+        )
         return Deferred.fromCoroutine(self._stop())
 
     def hang_up(self) -> None:
@@ -103,7 +108,7 @@ class BotService(Service):
         if self._on_terminal and not is_terminal():
             self._stop_reactor()
             return
-        self._reopen_log()
+        destinations.reopen()
         try:
             self._listeners.reload_certificates()
         except Exception:
@@ -115,7 +120,7 @@ class BotService(Service):
         self._data_directory.prepare()
         # Requests that arrive before the plugins are active wait, since they would get 404 otherwise.
         self._listeners.pause()
-        for endpoint in self._endpoints:
+        for endpoint in self._options.endpoints:
             opening = self._listeners.open(endpoint)
             failures: list[Failure] = []
             opening.addErrback(failures.append if opening.called else self._fail)
@@ -146,7 +151,7 @@ class BotService(Service):
         handler(number, frame)
 
     def _exit_in_time(self, signal_number: int | None) -> None:
-        self._process_exit.within(self._grace + 1, signal_number)
+        self._process_exit.within(self._options.grace + 1, signal_number)
 
     def _started(self, _: None) -> None:
         configure_garbage_collector()
@@ -155,7 +160,7 @@ class BotService(Service):
     async def _stop(self) -> None:
         if self._bot is not None:
             try:
-                await self._bot.stop(self._grace)
+                await self._bot.stop(self._options.grace)
             except Exception:
                 self.log.failure("Stopping went wrong")
         self._data_directory.unlock()
@@ -168,9 +173,9 @@ class BotService(Service):
             text = " ".join(masker(str(error)).split()) or type(error).__name__
             if not isinstance(error, (CannotStart, *START_ERRORS)):
                 self.log.failure("errklein can't start")
-            elif self._daemon:
+            elif self._options.daemon:
                 self.log.critical("errklein can't start: {reason}", reason=text)
-            if self._daemon:
+            if self._options.daemon:
                 raise CannotStart(text) from None
             self._process_exit.remove_pid_file()
             _write_to_terminal(text)
@@ -179,7 +184,7 @@ class BotService(Service):
     def _fail(self, failure: Failure) -> None:
         """Stop the reactor, and exit with status 1."""
         self.log.critical("errklein can't work: {reason}", reason=failure.getErrorMessage(), log_failure=failure)
-        if not self._daemon:
+        if not self._options.daemon:
             _write_to_terminal(masker(failure.getErrorMessage()))
         self._reactor.addSystemEventTrigger("after", "shutdown", self._process_exit.now, 1)
         self._reactor.callWhenRunning(self._stop_reactor)

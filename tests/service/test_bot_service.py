@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.service import BotService, CannotStart
+from errklein.service import BotService, CannotStart, ServiceOptions
 from errklein.service import bot_service as service
 from errklein.service.data_directory import DataDirectory, DataDirectoryError
 from errklein.service.process_exit import ProcessExit
@@ -100,17 +100,15 @@ class BotServiceTests(SynchronousTestCase):
         def reopen() -> None:
             self.reopened += 1
 
+        self.patch(service.destinations, "reopen", reopen)
         self.process_exit = FakeProcessExit()
         return BotService(
             self.reactor,
-            process_exit=cast(ProcessExit, self.process_exit),
-            data_directory=DataDirectory(self.directory),
-            listeners=cast(Listeners, self.listeners),
-            endpoints=["tcp:1", "tcp:2"],
-            make_bot=lambda: self.bot,
-            grace=7.0,
-            daemon=daemon,
-            reopen_log=reopen,
+            ServiceOptions(["tcp:1", "tcp:2"], 7.0, daemon),
+            cast(ProcessExit, self.process_exit),
+            DataDirectory(self.directory),
+            cast(Listeners, self.listeners),
+            lambda: self.bot,
         )
 
     def test_life(self) -> None:
