@@ -10,9 +10,7 @@ import re
 import socket
 import stat
 from pathlib import Path
-from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
@@ -33,10 +31,6 @@ _READABLE = (
 """What Python says of a mistake in a description, and what it means to a user."""
 
 
-class _AddressError(Exception):
-    """The description is valid, but its address, file or directory can't be used; the text says why."""
-
-
 def check_endpoint(description: str) -> None:
     """Raise ConfigError if the description of --web is invalid, or if its address can't be bound now.
 
@@ -47,7 +41,7 @@ def check_endpoint(description: str) -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         reason = f"{place}{error.strerror or error}"
-    except (_AddressError, CertificateError) as error:
+    except CertificateError as error:
         reason = str(error)
     except Exception as error:
         reason = f"{_reason(error)}; expected {EXPECTED}"
@@ -60,21 +54,19 @@ def _check(description: str) -> None:
     try:
         identify(description)
     except ValueError as error:
-        raise _AddressError(error) from None
+        raise OSError(str(error)) from None
     inherited = "systemd" in description.split(":")
     try:
         endpoint, _ = server_endpoint(_BindCheckReactor(), description)
     except LookupError:
         if inherited:
-            raise _AddressError("systemd has handed over no such socket") from None
+            raise OSError("systemd has handed over no such socket") from None
         raise
-    if inherited:
-        return
-    failures: list[Failure] = []
-    listening: Deferred[Any] = endpoint.listen(Factory())
-    listening.addErrback(failures.append)
-    if failures:
-        failures[0].raiseException()
+    if not inherited:
+        failures: list[Failure] = []
+        endpoint.listen(Factory()).addErrback(failures.append)
+        for failure in failures:
+            failure.raiseException()
 
 
 def _reason(error: Exception) -> str:
@@ -87,7 +79,10 @@ def _reason(error: Exception) -> str:
 
 
 class _BindCheckReactor:
-    """The part of a reactor that an endpoint needs to listen. Each address is released at once."""
+    """The part of a reactor that an endpoint needs to listen. Each address is released at once.
+
+    OSError says why the address, file or directory can't be used.
+    """
 
     def listenTCP(self, port: int, factory: Factory, backlog: int = 50, interface: str = "") -> None:
         family = socket.AF_INET6 if ":" in interface else socket.AF_INET
@@ -100,13 +95,13 @@ class _BindCheckReactor:
     ) -> None:
         path = Path(os.fsdecode(address))
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-            raise _AddressError(f"{path.parent} is no directory that can be written to")
+            raise OSError(f"{path.parent} is no directory that can be written to")
         try:
             kind = path.stat().st_mode
         except FileNotFoundError:
             return
         if not stat.S_ISSOCK(kind):
-            raise _AddressError(f"{path} is there and no socket")
+            raise OSError(f"{path} is there and no socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             if probe.connect_ex(str(path)) == 0:
-                raise _AddressError("another process listens there")
+                raise OSError("another process listens there")
