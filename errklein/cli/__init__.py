@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from errklein._version import __version__
+from errklein.cli.new_files import read_template, write_new_files
+from errklein.cli.plugin_wizard import new_plugin_wizard, write_plugin
 
 __all__ = ["main"]
 
@@ -62,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write((files("errklein") / "compat" / "errbot_package" / "config-template.py").read_text("utf-8"))
         return 0
     if known.command == "new-plugin":
-        return new_plugin(known.directory, known.name, known.description)
+        if known.name is None:
+            new_plugin_wizard(known.directory)
+        else:
+            write_plugin(Path(known.directory), known.name, known.description)
+        return 0
     if known.command == "check":
         check(known.config, known.plugin_dir, known.data_dir)
     if known.command == "backends":
@@ -82,17 +88,6 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
     from errklein.cli.check import check
 
     check(config_file, plugin_dirs, data_dir, failed=bool(problems))
-
-
-def new_plugin(directory: str, name: str | None, description: str) -> int:
-    """Write a plugin with its tests into the directory; without a name, it is asked for."""
-    from errklein.cli.plugin_wizard import new_plugin_wizard, write_plugin
-
-    if name is None:
-        new_plugin_wizard(directory)
-    else:
-        write_plugin(Path(directory), name, description)
-    return 0
 
 
 def backends(config_file: str | None) -> int:
@@ -132,16 +127,7 @@ def work_on_data(known: argparse.Namespace) -> int:
 
 def init(directory: Path) -> int:
     """Write a config.py and an example of a plugin with its tests into the directory; what is there is never overwritten."""
-    for name in _BEGINNING:
-        if (directory / name).exists():
-            raise SystemExit(f"errklein: {directory / name} is there already; nothing was written")
-    for name, template in _BEGINNING.items():
-        path = directory / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text((files("errklein.cli") / "templates" / template).read_text("utf-8"), "utf-8")
-        except OSError as error:
-            raise SystemExit(f"errklein: {path} can't be written: {error.strerror}") from None
+    write_new_files({directory / name: read_template(template) for name, template in _BEGINNING.items()})
     sys.stdout.write(_NEXT.format(directory=directory))
     return 0
 

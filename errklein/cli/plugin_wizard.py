@@ -7,9 +7,10 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from string import Template
+
+from errklein.cli.new_files import read_template, write_new_files
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
 
@@ -43,31 +44,19 @@ class NewPlugin:
     def _words(self) -> list[str]:
         return [word for word in re.split("[ _-]+", self.name) if word]
 
-    def write(self, directory: Path) -> list[Path]:
-        """Write the plugin into the directory, which is made if it isn't there; nothing is overwritten.
-
-        Raises FileExistsError, or another OSError, with the file's name.
-        """
-        paths = {
-            directory / f"{self.module}.plug": "new_plugin.plug.txt",
-            directory / f"{self.module}.py": "new_plugin.py.txt",
-            directory / f"test_{self.module}.py": "test_new_plugin.py.txt",
-        }
-        for path in paths:
-            if path.exists():
-                raise FileExistsError(17, "it is there already", str(path))
-        directory.mkdir(parents=True, exist_ok=True)
-        for path, template in paths.items():
-            path.write_text(self._filled_in(template, path.suffix == ".py"), "utf-8")
-        return list(paths)
-
-    def _filled_in(self, template: str, is_python: bool) -> str:
+    def files(self, directory: Path) -> dict[Path, str]:
+        """The texts of its files, the last of which has the tests."""
         description = self.description or f"The plugin {self.name}."
-        if is_python:
-            # It stands in a docstring.
-            description = description.replace("\\", "\\\\").replace('"', '\\"')
-        text = (files("errklein.cli") / "templates" / template).read_text("utf-8")
-        return Template(text).substitute(
+        # In the modules, the description stands in a docstring.
+        escaped = description.replace("\\", "\\\\").replace('"', '\\"')
+        return {
+            directory / f"{self.module}.plug": self._filled_in("new_plugin.plug.txt", description),
+            directory / f"{self.module}.py": self._filled_in("new_plugin.py.txt", escaped),
+            directory / f"test_{self.module}.py": self._filled_in("test_new_plugin.py.txt", escaped),
+        }
+
+    def _filled_in(self, template: str, description: str) -> str:
+        return Template(read_template(template)).substitute(
             name=self.name, module=self.module, class_name=self.class_name, description=description
         )
 
@@ -99,11 +88,9 @@ def write_plugin(directory: Path, name: str, description: str = "") -> None:
     """Write the plugin and say what to do next; raises SystemExit with one line if that can't be done."""
     try:
         plugin = NewPlugin(name, description)
-        paths = plugin.write(directory)
     except ValueError as error:
         raise SystemExit(f"errklein: {error}") from None
-    except OSError as error:
-        raise SystemExit(f"errklein: {error.filename}: {error.strerror}; no plugin was written") from None
-    for path in paths:
-        sys.stdout.write(f"{path}\n")
-    sys.stdout.write(f"\nIts command is !hello_{plugin.module}. To run its tests:\n\n    trial {paths[-1]}\n")
+    texts = plugin.files(directory)
+    write_new_files(texts)
+    sys.stdout.write("".join(f"{path}\n" for path in texts))
+    sys.stdout.write(f"\nIts command is !hello_{plugin.module}. To run its tests:\n\n    trial {list(texts)[-1]}\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
+from errklein.cli.new_files import write_new_files
 from errklein.cli.plugin_wizard import NewPlugin, new_plugin_wizard
 from errklein.plugins.plug_file import PlugFile
 
@@ -38,7 +39,7 @@ class WizardTests(SynchronousTestCase):
         for number, name in enumerate(("Deploy", "my new-plugin_2", "class", "None", "Bot Plugin")):
             directory = self.directory / str(number)
             plugin = NewPlugin(name, 'Says "hi" \\ and more')
-            plugin.write(directory)
+            write_new_files(plugin.files(directory))
             plug = PlugFile.load(next(directory.glob("*.plug")))
             self.assertEqual((plug.name, plug.description), (name, 'Says "hi" \\ and more'))
             path = next(directory.glob("test_*.py"))
@@ -71,7 +72,7 @@ class WizardTests(SynchronousTestCase):
         self.directory.mkdir()
         (self.directory / "mine.py").write_text("mine")
         text = str(self.assertRaises(SystemExit, self.ask, "Mine", "").code)
-        self.assertIn("mine.py: it is there already", text)
+        self.assertIn("mine.py is there already", text)
         self.assertEqual([path.name for path in self.directory.iterdir()], ["mine.py"])
 
     def test_without_questions(self) -> None:
