@@ -160,11 +160,8 @@ def _locked_storage(config: Config) -> Iterator[Storage]:
     data.prepare()
     data.lock()
     try:
-        storage = make_storage(config)
-        try:
+        with closing(make_storage(config)) as storage:
             yield storage
-        finally:
-            storage.close()
     finally:
         data.unlock()
 

@@ -34,16 +34,8 @@ class DataDirectory:
         with acting_as(self.uid, self.gid):
             if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
                 raise self._error(f"expected a directory that user {_user_name(self.uid)} can write to")
-            try:
-                lock = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return
-            except OSError as error:
-                raise self._error(f"{LOCK_NAME}: {error.strerror}") from None
-        try:
-            self._flock(lock)
-        finally:
-            os.close(lock)
+            if (self.path / LOCK_NAME).exists():
+                os.close(self._open_lock(os.O_RDWR))
 
     def prepare(self) -> None:
         """Make the directory, and those above it that are missing, for its user alone; nothing if it is there."""
@@ -65,15 +57,7 @@ class DataDirectory:
 
     def lock(self) -> None:
         """Keep every other process out, until `unlock` or the end of this one."""
-        try:
-            lock = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise self._error(f"{LOCK_NAME}: {error.strerror}") from None
-        try:
-            self._flock(lock)
-        except DataDirectoryError:
-            os.close(lock)
-            raise
+        lock = self._open_lock(os.O_RDWR | os.O_CREAT)
         os.ftruncate(lock, 0)
         os.write(lock, b"%d\n" % os.getpid())
         self._lock = lock
@@ -84,12 +68,18 @@ class DataDirectory:
             os.close(self._lock)
             self._lock = None
 
-    def _flock(self, lock: int) -> None:
+    def _open_lock(self, flags: int) -> int:
+        try:
+            lock = os.open(self.path / LOCK_NAME, flags | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._error(f"{LOCK_NAME}: {error.strerror}") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+            os.close(lock)
             raise self._error(f"another errklein{f', process {holder},' if holder else ''} uses it") from None
+        return lock
 
     def _check_parent(self) -> None:
         if self.path.exists():

@@ -64,7 +64,7 @@ class ReloadingBot:
         self._bot = bot
         self._pool = WorkerPool(reactor, "reload", 1)
         self._before: Snapshot | None = None
-        self._watching = LoopingCall(self._look)
+        self._watching = LoopingCall(lambda: Deferred.fromCoroutine(self._reload_changed()))
         self._watching.clock = reactor
 
     async def start(self) -> None:
@@ -80,9 +80,6 @@ class ReloadingBot:
             self._watching.stop()
         self._pool.stop()
         await self._bot.stop(grace)
-
-    def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._reload_changed())
 
     async def _reload_changed(self) -> None:
         manager = self._bot.plugin_manager

@@ -60,7 +60,7 @@ def start_sentry(config: Config) -> Callable[[], None]:
 
     options = _init_options(config)
     # Records of the standard library arrive through Twisted's log; with LoggingIntegration they would be sent twice.
-    ours = [LoggingIntegration(level=None, event_level=None), *_flask(config.BOT_LOG_SENTRY_FLASK)]
+    ours = [LoggingIntegration(level=None, event_level=None), *(_flask() if config.BOT_LOG_SENTRY_FLASK else ())]
     options["integrations"] = [*ours, *options.get("integrations", ())]
     options["before_send"] = partial(_mask, options.get("before_send"))
     try:
@@ -114,9 +114,7 @@ def _mask(before_send: Callable[[Any, Any], Any] | None, event: Any, hint: Any) 
     return event if before_send is None else before_send(event, hint)
 
 
-def _flask(wanted: bool) -> Iterator[Any]:
-    if not wanted:
-        return
+def _flask() -> Iterator[Any]:
     from sentry_sdk.integrations import DidNotEnable
 
     try:

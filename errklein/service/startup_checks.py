@@ -33,20 +33,17 @@ def errors_end_program() -> Iterator[None]:
         raise SystemExit(f"errklein: {error}") from None
 
 
-def config_path(given: str | None) -> Path | None:
-    """The configuration file of the option --config, by default ./config.py; None if there is no such file."""
-    if given is not None:
-        return Path(given)
-    return Path("config.py") if Path("config.py").is_file() else None
-
-
 def load_with_options(
     config: str | None, *, backend: str | None = None, data_dir: str | None = None, plugin_dirs: Sequence[str] = ()
 ) -> Config:
-    """The configuration, with the command line's options --backend, --data-dir and --plugin-dir. Raises ConfigError."""
+    """The configuration, with the command line's options --backend, --data-dir and --plugin-dir. Raises ConfigError.
+
+    The file is by default ./config.py, if there is one.
+    """
+    path = Path("config.py" if config is None else config)
     overrides = {"BACKEND": backend, "BOT_DATA_DIR": data_dir}
     given = {name: value for name, value in overrides.items() if value is not None}
-    return load_config(config_path(config), given, plugin_dirs=plugin_dirs)
+    return load_config(path if config is not None or path.is_file() else None, given, plugin_dirs=plugin_dirs)
 
 
 def check_config(config: Config) -> None:
@@ -115,10 +112,6 @@ def uses_text(config: Config) -> bool:
 
 def warn_of_environment_problems(bot: Bot) -> None:
     """Warn administrators of each requirement of errklein that isn't fulfilled; the check runs in a thread."""
-
-    def warn(problems: list[str]) -> None:
-        for line in problems:
-            bot.tell_admins(line)
-
-    checking = bot.plugin_pool.run(lambda: environment_problems).addCallback(warn)
+    checking = bot.plugin_pool.run(lambda: environment_problems)
+    checking.addCallback(lambda problems: [bot.tell_admins(line) for line in problems])
     checking.addErrback(lambda failure: bot.log.failure("errklein's environment can't be checked", failure))
