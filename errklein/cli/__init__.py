@@ -70,24 +70,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_plugin(Path(known.directory), known.name, known.description)
         return 0
     if known.command == "check":
-        check(known.config, known.plugin_dir, known.data_dir)
+        check(known)
     if known.command == "backends":
         return backends(known.config)
     return work_on_data(known)
 
 
-def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None) -> NoReturn:
-    """Print the problems of errklein's environment, then the output of `cli.check`; raises SystemExit.
-
-    The environment comes first, since nothing else may work in a damaged one.
-    """
+def check(known: argparse.Namespace) -> NoReturn:
+    """Print the problems of errklein's environment first, since nothing else may work in a damaged one; then check the bot."""
     from errklein.plugins.environment import environment_problems
 
     problems = environment_problems()
     sys.stdout.write("".join(f"problem: {line}\n" for line in problems))
     from errklein.cli.check import check
 
-    check(config_file, plugin_dirs, data_dir, failed=bool(problems))
+    check(known.config, known.plugin_dir, known.data_dir, failed=bool(problems))
 
 
 def backends(config_file: str | None) -> int:
@@ -143,6 +140,17 @@ def run(reactor: str | None, arguments: Sequence[str], pid_file: str | None = No
 
 
 def _parser() -> argparse.ArgumentParser:
+    config, data, trust = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    config.add_argument("--config", "-c", metavar="FILE", help="the config.py; ./config.py if it is there")
+    data.add_argument("--data-dir", "-d", metavar="DIR", help="instead of the configuration's BOT_DATA_DIR")
+    trust.add_argument(
+        "--trust",
+        metavar="NAME",
+        action="append",
+        default=[],
+        type=_trusted_name,
+        help="also let values use the class or function MODULE.NAME; may be given several times",
+    )
     parser = argparse.ArgumentParser(
         prog="errklein",
         description=__doc__,
@@ -151,14 +159,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"errklein {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    beginning = commands.add_parser("init", help="write a commented config.py and an example of a plugin with tests")
+
+    def add(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, parents=parents)
+
+    beginning = add("init", "write a commented config.py and an example of a plugin with tests")
     beginning.add_argument("directory", metavar="DIR", help="where to; made if it isn't there")
-    commands.add_parser("config-template", help="print a config.py with every setting, its default and its meaning")
-    plugin = commands.add_parser("new-plugin", help="write a plugin of your own with tests; asks for its name")
+    add("config-template", "print a config.py with every setting, its default and its meaning")
+    plugin = add("new-plugin", "write a plugin of your own with tests; asks for its name")
     plugin.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where to; made if it isn't there")
     plugin.add_argument("--name", help="what it is called; then nothing is asked")
     plugin.add_argument("--description", default="", help="what it does, in one line")
-    checking = commands.add_parser("check", help="load configuration and plugins, say what is there, and exit")
+    checking = add("check", "load configuration and plugins, say what is there, and exit", config, data)
     checking.add_argument("--plugin-dir", "-p", metavar="DIR", action="append", default=[], help="more plugins")
     running = commands.add_parser(
         "run",
@@ -167,35 +179,22 @@ def _parser() -> argparse.ArgumentParser:
         help="run in the foreground; takes the options of `twistd errklein`, and --reactor",
     )
     running.add_argument("--reactor", help=argparse.SUPPRESS)
-    backends = commands.add_parser("backends", help="list the chat networks that there are")
-    importing = commands.add_parser("import-errbot", help="take over what errbot has stored in the data directory")
+    add("backends", "list the chat networks that there are", config)
+    importing = add("import-errbot", "take over what errbot has stored in the data directory", config, data, trust)
     importing.add_argument("--force", action="store_true", help="also in place of what is stored already")
-    backup = commands.add_parser("backup", help="write all that is stored into backup.jsonl in the data directory")
-    restoring = commands.add_parser("restore", help="put a backup, errklein's or errbot's, into an empty bot")
+    add("backup", "write all that is stored into backup.jsonl in the data directory", config, data)
+    restoring = add("restore", "put a backup, errklein's or errbot's, into an empty bot", config, data, trust)
     restoring.add_argument("file", metavar="FILE", nargs="?", help="backup.jsonl or backup.py in the data directory")
     restoring.add_argument("--force", action="store_true", help="also over what is stored already")
-    for command in (importing, restoring):
-        command.add_argument(
-            "--trust",
-            metavar="NAME",
-            action="append",
-            default=[],
-            type=_trusted_name,
-            help="also let values use the class or function MODULE.NAME; may be given several times",
-        )
-    storage = commands.add_parser("storage", help="show or change what a plugin has stored")
+    storage = add("storage", "show or change what a plugin has stored")
     whats = storage.add_subparsers(dest="what", required=True, metavar="get | set | merge")
     for name, text in (
         ("get", "print it as a Python dict"),
         ("set", "replace it by the Python dict on standard input"),
         ("merge", "add the Python dict on standard input to it"),
     ):
-        what = whats.add_parser(name, help=text)
+        what = whats.add_parser(name, help=text, parents=[config, data])
         what.add_argument("namespace", metavar="NAMESPACE", help="the plugin's name, or `core`")
-        _add_data_options(what)
-    for command in (checking, importing, backup, restoring):
-        _add_data_options(command)
-    backends.add_argument("--config", "-c", metavar="FILE", help="the config.py; ./config.py if it is there")
     return parser
 
 
@@ -203,8 +202,3 @@ def _trusted_name(text: str) -> str:
     if "" in text.split(".") or "." not in text:
         raise argparse.ArgumentTypeError(f"invalid name: {text!r}; expected module.name, such as pytz._UTC")
     return text
-
-
-def _add_data_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", "-c", metavar="FILE", help="the config.py; ./config.py if it is there")
-    parser.add_argument("--data-dir", "-d", metavar="DIR", help="instead of the configuration's BOT_DATA_DIR")

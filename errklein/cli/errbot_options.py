@@ -9,9 +9,6 @@ from pathlib import Path
 from errklein._version import __version__
 from errklein.service import DataDirectory, errors_end_program, load_with_options
 
-_HERE = "."
-_DEFAULT = ""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what errbot's command line asks, the program's own by default; without any option, run the bot.
@@ -51,18 +48,14 @@ def _pid_file(config: str | None, given: str | None) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="errklein", description="Runs a bot with errbot's options.", allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser("errklein", description="Runs a bot with errbot's options.", allow_abbrev=False)
     parser.add_argument("-c", "--config", metavar="FILE", help="the config.py; ./config.py if it is there")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("-v", "--version", action="version", version=f"errklein {__version__}")
-    modes.add_argument(
-        "-r", "--restore", metavar="FILE", nargs="?", const=_DEFAULT, help="put a backup into an empty bot"
-    )
+    modes.add_argument("-r", "--restore", metavar="FILE", nargs="?", const="", help="put a backup into an empty bot")
     modes.add_argument("-l", "--list", action="store_true", help="list the backends that there are")
-    modes.add_argument("--new-plugin", metavar="DIR", nargs="?", const=_HERE, help="write a new plugin")
-    modes.add_argument("-i", "--init", metavar="DIR", nargs="?", const=_HERE, help="write a config.py and an example")
+    modes.add_argument("--new-plugin", metavar="DIR", nargs="?", const=".", help="write a new plugin")
+    modes.add_argument("-i", "--init", metavar="DIR", nargs="?", const=".", help="write a config.py and an example")
     modes.add_argument("--storage-set", metavar="NAMESPACE", help="replace what is stored by a dict on standard input")
     modes.add_argument("--storage-merge", metavar="NAMESPACE", help="add a dict on standard input to what is stored")
     modes.add_argument("--storage-get", metavar="NAMESPACE", help="print what is stored as a dict")

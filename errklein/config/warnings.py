@@ -22,7 +22,11 @@ def configuration_warnings(config: Config) -> list[str]:
 
 def _of_all(config: Config) -> Iterator[str]:
     written_for_errbot = any(view.BACKEND not in BACKENDS for view in config.networks.values())
-    meaningless = sorted(name for name in OF_XMPP if _given(config, name))
+    views = (config, *config.networks.values())
+    defaults = {name: SETTINGS[name].default for name in sorted(OF_XMPP)}
+    meaningless = [
+        name for name, value in defaults.items() if any(vars(view).get(name, value) != value for view in views)
+    ]
     if meaningless and not written_for_errbot:
         yield f"{', '.join(meaningless)}: without effect, since errklein has no XMPP network of its own"
     if config.SENTRY_TRANSPORT is not None:
@@ -63,11 +67,6 @@ def _bracket_patterns(view: Config) -> Iterator[tuple[str, str]]:
         for pattern in patterns_of(patterns or ()):
             if isinstance(pattern, str) and re.search(CHARACTER_SET, pattern):
                 yield setting, pattern
-
-
-def _given(config: Config, name: str) -> bool:
-    views = (config, *config.networks.values())
-    return any(vars(view).get(name, SETTINGS[name].default) != SETTINGS[name].default for view in views)
 
 
 def _is_pattern(name: Any) -> bool:
