@@ -83,9 +83,7 @@ class Options(usage.Options):
 
     def load(self) -> Config:
         """The configuration, with the overrides of the command line; raises ConfigError."""
-        return load_with_options(
-            self["config"], backend=self["backend"], data_dir=self["data-dir"], plugin_dirs=self["plugin-dir"]
-        )
+        return load_with_options(self["config"], self["backend"], self["data-dir"], self["plugin-dir"])
 
 
 def makeService(options: Options) -> IService:

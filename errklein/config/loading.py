@@ -217,9 +217,8 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
         first = next(iter(config.networks.values()))
         inherited = {name: getattr(first, name) for name in ("BACKEND", "BOT_IDENTITY", "COMPACT_OUTPUT")}
         inherited |= {name: _union(name, config.networks) for name in ("BOT_ADMINS", "CHATROOM_PRESENCE")}
-        for name, value in inherited.items():
-            if name not in given:
-                setattr(config, name, value)
+        for name in inherited.keys() - given.keys():
+            setattr(config, name, inherited[name])
 
 
 def _check_identity(view: Config, where: str) -> None:
@@ -234,13 +233,10 @@ def _check_identity(view: Config, where: str) -> None:
 
 def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:
     """The entries of all networks, each prefixed with its network's name; without a prefix if there is only one network."""
-    own = {network: vars(view).get(name, ()) for network, view in networks.items()}
+    own: dict[str, Collection[Any]] = {network: vars(view).get(name, ()) for network, view in networks.items()}
     if len(own) == 1:
-        entries: Collection[Any] = next(iter(own.values()))
-        return entries
-    return tuple(
-        _renamed(entry, f"{network}:{_name_of(entry)}") for network, entries in own.items() for entry in entries
-    )
+        return next(iter(own.values()))
+    return tuple(_renamed(entry, f"{where}:{_name_of(entry)}") for where, entries in own.items() for entry in entries)
 
 
 def _meant_for(network: str, entries: Iterable[Any], networks: Mapping[str, Config]) -> Iterator[Any]:
@@ -272,9 +268,8 @@ def _run(path: Path) -> ModuleType:
     module.__file__ = str(path)
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
-    known = sys.modules.get(name)
     # Plugins may say `import config`; a module that was there for another reason is not taken away from anybody.
-    if known is None or getattr(known, "__file__", None) == str(path):
+    if getattr(sys.modules.get(name, module), "__file__", None) == str(path):
         sys.modules[name] = module
     try:
         exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102  a config.py is Python
@@ -283,11 +278,11 @@ def _run(path: Path) -> ModuleType:
         line = f", line {error.lineno}" if error.lineno else ""
         raise ConfigError(f"{error.filename or path}{line}: {error.msg}; expected Python") from None
     except (Exception, SystemExit) as error:
-        raise _failed(path, error) from None
+        raise _config_error(path, error) from None
     return module
 
 
-def _failed(path: Path, error: BaseException) -> ConfigError:
+def _config_error(path: Path, error: BaseException) -> ConfigError:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     place = f"{path}, line {lines[-1]}" if lines else str(path)
     try:

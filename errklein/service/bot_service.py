@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -97,7 +98,7 @@ class BotService(Service):
         """Fires when the bot has stopped; the process ends at the latest 1 s after the grace period."""
         Service.stopService(self)
         # The signal that stopped the reactor, if one did.
-        self._exit_in_time(getattr(self._reactor, "_exitSignal", None))
+        self._process_exit.within(self._options.grace + 1, getattr(self._reactor, "_exitSignal", None))
         self.log.info(
             "Stopping: what runs has {grace:g} s to end; a second signal means now", grace=self._options.grace
         )
@@ -147,11 +148,8 @@ class BotService(Service):
                 signal.signal(number, partial(self._signalled, handler))
 
     def _signalled(self, handler: Callable[[int, Any], Any], number: int, frame: Any) -> None:
-        self._exit_in_time(number)
+        self._process_exit.within(self._options.grace + 1, number)
         handler(number, frame)
-
-    def _exit_in_time(self, signal_number: int | None) -> None:
-        self._process_exit.within(self._options.grace + 1, signal_number)
 
     def _started(self, _: None) -> None:
         configure_garbage_collector()
@@ -190,10 +188,8 @@ class BotService(Service):
         self._reactor.callWhenRunning(self._stop_reactor)
 
     def _stop_reactor(self) -> None:
-        try:
+        with suppress(ReactorNotRunning):
             self._reactor.stop()
-        except ReactorNotRunning:
-            self.log.debug("The reactor is stopping already")
 
 
 def is_terminal() -> bool:
@@ -227,5 +223,4 @@ def configure_garbage_collector() -> None:
 def _write_to_terminal(text: str) -> None:
     # twistd has replaced sys.stderr by a log already.
     if sys.__stderr__ is not None:
-        sys.__stderr__.write(f"errklein: {text}\n")
-        sys.__stderr__.flush()
+        print(f"errklein: {text}", file=sys.__stderr__, flush=True)

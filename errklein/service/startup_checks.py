@@ -34,7 +34,7 @@ def errors_end_program() -> Iterator[None]:
 
 
 def load_with_options(
-    config: str | None, *, backend: str | None = None, data_dir: str | None = None, plugin_dirs: Sequence[str] = ()
+    config: str | None, backend: str | None = None, data_dir: str | None = None, plugin_dirs: Sequence[str] = ()
 ) -> Config:
     """The configuration, with the command line's options --backend, --data-dir and --plugin-dir. Raises ConfigError.
 
