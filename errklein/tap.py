@@ -46,10 +46,6 @@ class Options(usage.Options):
         ["reload", None, "Reload a plugin when one of its files changes."],
         ["no-import", None, "Start although errbot's values in the data directory were not imported."],
     ]
-    compData = usage.Completions(
-        optActions={"config": usage.CompleteFiles("*.py"), "data-dir": usage.CompleteDirs()},
-        multiUse=["web", "plugin-dir"],
-    )
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
@@ -73,7 +69,7 @@ class Options(usage.Options):
         install_asyncio_reactor()
         parent = self.launcher
         if "logger" in parent and parent["logger"] is None and not parent.get("syslog"):
-            parent["logger"] = logs.OBSERVER
+            parent["logger"] = "errklein.logs.observer"
 
     @property
     def launcher(self) -> MutableMapping[str, Any]:

@@ -118,8 +118,7 @@ def work_on_data(known: argparse.Namespace) -> int:
             return data.restore(config, Path(known.file) if known.file else None, known.force, known.trust)
         if known.what == "get":
             return data.storage_get(config, known.namespace)
-        change = data.storage_set if known.what == "set" else data.storage_merge
-        return change(config, known.namespace, sys.stdin.read())
+        return data.storage_set(config, known.namespace, sys.stdin.read(), merge=known.what == "merge")
 
 
 def init(directory: Path) -> int:

@@ -125,27 +125,20 @@ def storage_get(config: Config, namespace: str) -> int:
     return _print_errors(problems)
 
 
-def storage_set(config: Config, namespace: str, text: str) -> int:
-    """Let the namespace have the values of the Python dict in the text, and no others."""
-    values = _parsed(text)
-    with _locked_storage(config) as storage:
-        _put(storage, [(namespace, key, dumps(value)) for key, value in values.items()], [namespace])
-    return 0
+def storage_set(config: Config, namespace: str, text: str, merge: bool = False) -> int:
+    """Let the namespace have the values of the Python dict in the text, and no others.
 
-
-def storage_merge(config: Config, namespace: str, text: str) -> int:
-    """Add the values of the Python dict in the text to the namespace; a dict is merged with the dict that is there."""
+    With `merge` the values are added, and a dict is merged with the dict that is there.
+    """
     values = _parsed(text)
     with _locked_storage(config) as storage:
         with closing(storage.open(namespace)) as store:
-            for key, value in values.items():
-                try:
-                    before = store.get(key)
-                except KeyError:
-                    continue
-                if isinstance(before, dict) and isinstance(value, dict):
-                    values[key] = {**before, **value}
-        _put(storage, [(namespace, key, dumps(value)) for key, value in values.items()])
+            for key in values.keys() & store.keys() if merge else ():
+                before = store.get(key)
+                if isinstance(before, dict) and isinstance(values[key], dict):
+                    values[key] = {**before, **values[key]}
+        rows = [(namespace, key, dumps(value)) for key, value in values.items()]
+        _put(storage, rows, () if merge else [namespace])
     return 0
 
 

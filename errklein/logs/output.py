@@ -37,9 +37,6 @@ from zope.interface import implementer
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 
-OBSERVER = "errklein.logs.observer"
-"""The dotted name by which twistd finds `observer`."""
-
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 LEVELS = {
@@ -211,7 +208,7 @@ destinations = Destinations()
 
 
 def observer() -> LevelFilter:
-    """The observer of twistd, by the name in OBSERVER."""
+    """The observer that twistd finds by its dotted name."""
     return destinations.observer()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,19 +31,10 @@ Snapshot = Mapping[Path, int]
 def snapshot(directories: Iterable[Path]) -> Snapshot:
     """When each of the source files below the directories was changed; blocks as long as the disk takes."""
     found: dict[Path, int] = {}
-    for directory in directories:
-        for path in directory.rglob("*"):
-            if path.suffix in _SUFFIXES:
-                try:
-                    found[path] = path.stat().st_mtime_ns
-                except OSError:
-                    continue
+    for path in (path for directory in directories for path in directory.rglob("*") if path.suffix in _SUFFIXES):
+        with suppress(OSError):
+            found[path] = path.stat().st_mtime_ns
     return found
-
-
-def changed(before: Snapshot, after: Snapshot) -> set[Path]:
-    """The files that were written, made or removed in between."""
-    return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
 
 
 def affected(paths: Iterable[Path], plugs: Iterable[PlugFile]) -> list[str]:
@@ -90,7 +82,8 @@ class ReloadingBot:
         if before is None:
             self.log.info("Watching {count} files of plugins for changes", count=len(after))
             return
-        for name in affected(changed(before, after), plugs):
+        changed = {path for path, _ in before.items() ^ after.items()}
+        for name in affected(changed, plugs):
             try:
                 await manager.reload(name)
             except PluginTimeout as error:
