@@ -3,7 +3,6 @@
 from errklein.logs.output import (
     FROM_STDLIB,
     FROM_TWISTED,
-    LEVELS,
     Bridge,
     Destinations,
     LevelFilter,
@@ -11,6 +10,7 @@ from errklein.logs.output import (
     destinations,
     escape,
     format_line,
+    level_number,
     observer,
     use_with_twist,
 )
@@ -19,7 +19,6 @@ from errklein.logs.records import FormattedByLogging, record_of
 __all__ = [
     "FROM_STDLIB",
     "FROM_TWISTED",
-    "LEVELS",
     "Bridge",
     "Destinations",
     "FormattedByLogging",
@@ -28,6 +27,7 @@ __all__ = [
     "destinations",
     "escape",
     "format_line",
+    "level_number",
     "observer",
     "record_of",
     "use_with_twist",

@@ -80,13 +80,9 @@ def format_line(event: LogEvent, theme: str = "") -> str | None:
     source = f"[{escape(str(system))}]"
     if theme in _COLORS:
         source = f"\x1b[{_COLORS[theme][level_number(event)]}m{source}\x1b[m"
-    lines = [f"{formatTime(event.get('log_time'))} {source} "]
-    if request_id.get() != "-":
-        lines[0] += f"({escape(request_id.get())}) "
-    lines[0] += escape(masker(text)) if text else "a failure"
-    if isinstance(failure, Failure):
-        lines.append(indented_traceback(failure))
-    return "\n".join(lines) + "\n"
+    request = "" if request_id.get() == "-" else f"({escape(request_id.get())}) "
+    line = f"{formatTime(event.get('log_time'))} {source} {request}{escape(masker(text)) if text else 'a failure'}\n"
+    return f"{line}{indented_traceback(failure)}\n" if isinstance(failure, Failure) else line
 
 
 def indented_traceback(failure: Failure) -> str:

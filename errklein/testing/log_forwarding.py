@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from errklein.logs import FROM_STDLIB, FROM_TWISTED, LEVELS
+from errklein.logs import FROM_STDLIB, FROM_TWISTED, level_number
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def forwarded_log(level: int) -> Iterator[None]:
 def _forward(event: LogEvent) -> None:
     if FROM_STDLIB in event:
         return
-    level = LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO)
+    level = level_number(event)
     logger = logging.getLogger(event.get("log_namespace", "errklein"))
     if not logger.isEnabledFor(level):
         return
