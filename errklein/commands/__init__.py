@@ -10,7 +10,7 @@ from errklein.commands.access import (
     is_admin_by_default,
     needs_admin,
 )
-from errklein.commands.access_validation import LISTS_OF_NAMES, InvalidValue, check_rule, check_rules, unmatched
+from errklein.commands.access_validation import NAME_PATTERN_KEYS, InvalidValue, check_rule, check_rules, unmatched
 from errklein.commands.arg_botcmd import arg_botcmd
 from errklein.commands.arguments import (
     ARG_BOTCMD_CHARACTER_REPLACEMENTS,
@@ -39,7 +39,7 @@ from errklein.commands.registry import CommandRegistry, FilterRegistry, Register
 __all__ = [
     "ARG_BOTCMD_CHARACTER_REPLACEMENTS",
     "FLOW_END",
-    "LISTS_OF_NAMES",
+    "NAME_PATTERN_KEYS",
     "ArgParserBase",
     "ArgumentParseError",
     "ArgumentParser",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from errklein.chat import Identifier, Message, RoomOccupant, rules_of
 from errklein.chat.names import EXACT, NameRules, compiled, matches_any, patterns_of
@@ -16,31 +16,51 @@ from errklein.commands.registry import RegisteredCommand
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class AccessSettings(Protocol):
+    """The parts of a network's configuration that decide about access."""
+
+    @property
+    def network(self) -> str:
+        """The network's name."""
+
+    @property
+    def BOT_ADMINS(self) -> Iterable[str] | str:  # noqa: N802 - the setting's name
+        """The patterns of administrators on the network."""
+
+    @property
+    def now(self) -> Any:
+        """A namespace of the other settings, for fast access: ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT."""
+
+
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a command in `room`, None in a direct message; `names` are the rules of the network."""
+    """The sender of a command in `room`, None in a direct message.
+
+    `network` is the name of the network, `name_rules` are its rules about names.
+    """
 
     user: str
     room: str | None
     is_admin: bool
-    names: NameRules = field(default=EXACT, compare=False)
+    network: str = ""
+    name_rules: NameRules = field(default=EXACT, compare=False)
 
     @classmethod
-    def from_message(cls, message: Message, admins: Iterable[str] | str) -> Caller:
-        """Who sent the message; `admins` are the patterns of BOT_ADMINS."""
+    def from_message(cls, message: Message, config: AccessSettings) -> Caller:
+        """The sender of the message, on the network that `config` configures."""
         room: Identifier | None = None
         if message.is_group:
             room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
-        return cls.from_identifier(message.frm, get_acl_usr(message), room, admins)
+        return cls.from_identifier(message.frm, get_acl_usr(message), room, config)
 
     @classmethod
     def from_identifier(
-        cls, who: Identifier | None, user: str, room: Identifier | None, admins: Iterable[str] | str
+        cls, who: Identifier | None, user: str, room: Identifier | None, config: AccessSettings
     ) -> Caller:
         """The caller `who`, whose name in access rules is `user`, in `room`, or in a direct message if that is None."""
-        names = rules_of(who)
+        rules = rules_of(who)
         where = None if room is None else get_acl_room(room)
-        return cls(user, where, matches_any(names, user, admins), names)
+        return cls(user, where, matches_any(rules, user, config.BOT_ADMINS), config.network, rules)
 
 
 @dataclass(frozen=True)
@@ -105,10 +125,12 @@ def needs_admin(command: RegisteredCommand) -> bool:
     return command.declaration.admin_only or is_admin_by_default(command.handler)
 
 
-def check_access(command: RegisteredCommand, args: str | None, caller: Caller, settings: Any) -> AccessDecision:
+def check_access(
+    command: RegisteredCommand, args: str | None, caller: Caller, config: AccessSettings
+) -> AccessDecision:
     """Whether `caller` may use the command with these arguments, as one string, and which rules say so.
 
-    `settings` are those of the network. The first pattern of ACCESS_CONTROLS that matches "Plugin:command" is laid over
+    `config` is the configuration of the caller's network. The first pattern of ACCESS_CONTROLS that matches "Plugin:command" is laid over
     ACCESS_CONTROLS_DEFAULT; a pattern without a colon is for any plugin; case doesn't matter in patterns, and spaces in
     them are underscores. A key whose value is None is not set. An admin-only command stays one whatever the rules say;
     if `admin_by_default` marks it, it is one unless the pattern's `allowusers` let the caller in. Rules about arguments
@@ -117,6 +139,7 @@ def check_access(command: RegisteredCommand, args: str | None, caller: Caller, s
     Patterns for users and rooms match by the rules of the caller's network. Patterns of `allowargs` match the arguments as
     typed, those of `denyargs` also in normalised form; see `denied_arguments.denies`.
     """
+    settings = config.now
     pattern = applicable_pattern(command.owner, command.name, settings.ACCESS_CONTROLS)
     rule: Mapping[str, Any] = {} if pattern is None else settings.ACCESS_CONTROLS[pattern]
     acl = {key: value for key, value in {**settings.ACCESS_CONTROLS_DEFAULT, **rule}.items() if value is not None}
@@ -128,9 +151,9 @@ def check_access(command: RegisteredCommand, args: str | None, caller: Caller, s
         return acl[key]
 
     def refuses(name: str, allow: str, deny: str) -> bool:
-        if allow in acl and not matches_any(caller.names, name, says(allow)):
+        if allow in acl and not matches_any(caller.name_rules, name, says(allow)):
             return True
-        return deny in acl and matches_any(caller.names, name, says(deny), denies=True)
+        return deny in acl and matches_any(caller.name_rules, name, says(deny), denies=True)
 
     def refuses_arguments(given: str) -> bool:
         if "allowargs" in acl and not glob(given, says("allowargs")):
@@ -149,7 +172,7 @@ def check_access(command: RegisteredCommand, args: str | None, caller: Caller, s
                 return "You're not allowed to access this command from this room"
         elif "allowprivate" in acl and not says("allowprivate"):
             return "You're not allowed to access this command via private message to me"
-        opened = not admin_only and matches_any(caller.names, caller.user, rule.get("allowusers") or ())
+        opened = not admin_only and matches_any(caller.name_rules, caller.user, rule.get("allowusers") or ())
         if admin_only or (is_admin_by_default(command.handler) and not opened):
             asked.append(AccessRule("BOT_ADMINS", None))
             if not caller.is_admin:

@@ -7,14 +7,14 @@ from typing import Any
 
 from errklein.commands.access import applicable_pattern
 
-LISTS_OF_NAMES = ("allowusers", "denyusers", "allowrooms", "denyrooms")
-"""Keys whose value is a pattern, or several, for people and rooms."""
+NAME_PATTERN_KEYS = ("allowusers", "denyusers", "allowrooms", "denyrooms")
+"""Keys of patterns for people and rooms, in which brackets are literal: `errklein.config.warnings` warns of them there."""
 
-LISTS = (*LISTS_OF_NAMES, "allowargs", "denyargs")
-"""Keys whose values are a pattern or some patterns."""
+PATTERN_KEYS = (*NAME_PATTERN_KEYS, "allowargs", "denyargs")
+"""All keys whose value is a pattern or several: `check_rule` accepts only strings there."""
 
-FLAGS = ("allowmuc", "allowprivate")
-"""Keys whose values are True or False."""
+FLAG_KEYS = ("allowmuc", "allowprivate")
+"""Keys whose value is True or False: `check_rule` accepts nothing else there."""
 
 
 class InvalidValue(Exception):
@@ -41,13 +41,13 @@ def check_rule(rule: Any, where: str = "") -> Any:
     if not isinstance(rule, Mapping):
         raise InvalidValue("a dict", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1))
     for key, value in rule.items():
-        if key not in (*LISTS, *FLAGS):
-            raise InvalidValue(f"one of the keys {', '.join(sorted((*LISTS, *FLAGS)))}", f"{key!r}{where}")
+        if key not in (*PATTERN_KEYS, *FLAG_KEYS):
+            raise InvalidValue(f"one of the keys {', '.join(sorted((*PATTERN_KEYS, *FLAG_KEYS)))}", f"{key!r}{where}")
         if value is None:
             continue
-        if key in FLAGS and not isinstance(value, (bool, int)):
+        if key in FLAG_KEYS and not isinstance(value, (bool, int)):
             raise InvalidValue(f"True or False for {key}{where}", _shown(value))
-        if key in LISTS and not _is_text_or_texts(value):
+        if key in PATTERN_KEYS and not _is_text_or_texts(value):
             raise InvalidValue(f"a string or a tuple of strings for {key}{where}", _shown(value))
     return rule
 

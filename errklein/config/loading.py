@@ -38,6 +38,8 @@ class Config:
     tuple of all entries.
     """
 
+    BOT_ADMINS: Sequence[str]
+
     def __init__(
         self,
         settings: Mapping[str, Any],

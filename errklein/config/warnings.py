@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from errklein.chat.names import CHARACTER_SET, patterns_of
-from errklein.commands.access_validation import LISTS_OF_NAMES
+from errklein.commands.access_validation import NAME_PATTERN_KEYS
 from errklein.config.loading import Config, network_prefix
 from errklein.config.settings import BACKENDS, OF_XMPP, SETTINGS
 
@@ -62,7 +62,9 @@ def _bracket_patterns(view: Config) -> Iterator[tuple[str, str]]:
     rules = {"ACCESS_CONTROLS_DEFAULT": view.ACCESS_CONTROLS_DEFAULT}
     rules |= {f"ACCESS_CONTROLS[{pattern!r}]": rule for pattern, rule in view.ACCESS_CONTROLS.items()}
     named = {"BOT_ADMINS": view.BOT_ADMINS}
-    named |= {f"{where}[{key!r}]": rule[key] for where, rule in rules.items() for key in LISTS_OF_NAMES if key in rule}
+    named |= {
+        f"{where}[{key!r}]": rule[key] for where, rule in rules.items() for key in NAME_PATTERN_KEYS if key in rule
+    }
     for setting, patterns in named.items():
         for pattern in patterns_of(patterns or ()):
             if isinstance(pattern, str) and re.search(CHARACTER_SET, pattern):

@@ -52,7 +52,7 @@ class ACLS(CorePlugin):
         networks = self._bot.bot_config.networks
         config = networks.get(who.network) or networks[self._bot.backend.network]
         text = text.removeprefix(config.BOT_PREFIX).strip()
-        caller = Caller.from_identifier(who, who.aclattr, room, config.BOT_ADMINS)
+        caller = Caller.from_identifier(who, who.aclattr, room, config)
         disclosed = not config.HIDE_RESTRICTED_ACCESS
         answers = [
             explain_access(caller, given, check_access(command, args, caller, config), disclosed=disclosed, show=code)

@@ -48,8 +48,8 @@ class Disclosure:
         holder = backend.current_holder(person) if isinstance(backend, KnowsHolders) else person
         if holder is None:
             return False
-        admins = self._networks.config(backend).BOT_ADMINS
-        return Caller.from_message(Message(frm=holder, to=backend.bot_identifier), admins).is_admin
+        config = self._networks.config(backend)
+        return Caller.from_message(Message(frm=holder, to=backend.bot_identifier), config).is_admin
 
     def reply(self, backend: Backend, message: Message, text: str, summary: str) -> str:
         """The text if the sender of the message may read it, else the summary; see `text`."""

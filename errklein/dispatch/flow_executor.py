@@ -284,7 +284,7 @@ class FlowExecutor:
             return "This command requires bot-admin privileges"
         config = self._networks.config(self._backend_of(flow, mover))
         asked = Message("", frm=mover, to=self._listener(flow, mover))
-        return check_access(command, None, Caller.from_message(asked, config.BOT_ADMINS), config).denial or ""
+        return check_access(command, None, Caller.from_message(asked, config), config).denial or ""
 
     def _stopped(self, failure: Failure, flow: Flow) -> None:
         if not failure.check(PoolStopped):

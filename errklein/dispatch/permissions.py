@@ -75,4 +75,4 @@ class Permissions:
         """
         config = self._networks.config(backend)
         text = None if args is None else str(args)
-        return check_access(command, text, Caller.from_message(message, config.BOT_ADMINS), config.now).denial
+        return check_access(command, text, Caller.from_message(message, config), config).denial

@@ -1,6 +1,5 @@
 """Tests for the decision who may use which command."""
 
-from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given
@@ -10,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.test import TestOccupant, TestPerson, TestRoom
 from errklein.chat import Message
 from errklein.commands import Caller, CommandDeclaration, CommandRegistry, RegisteredCommand, botcmd
-from errklein.commands.access import AccessDecision, admin_by_default, check_access, explain_access
+from errklein.commands.access import AccessDecision, AccessSettings, admin_by_default, check_access, explain_access
+from errklein.config import Config
 
 ALICE = Caller("alice!a@example.org", None, is_admin=False)
 ADMIN = Caller("root!r@example.org", None, is_admin=True)
@@ -37,8 +37,13 @@ def decide_access(
         CommandDeclaration(name, admin_only=admin_only),
         admin_by_default(handler) if by_default else handler,
     )
-    settings = SimpleNamespace(ACCESS_CONTROLS=rules, ACCESS_CONTROLS_DEFAULT=default)
-    return check_access(command, args, caller, settings)
+    return check_access(command, args, caller, config_of(rules, default))
+
+
+def config_of(rules: dict[str, Any], default: dict[str, Any]) -> AccessSettings:
+    """The configuration of the network "ops" with these rules, and "gb*" as administrators."""
+    settings = {"ACCESS_CONTROLS": rules, "ACCESS_CONTROLS_DEFAULT": default, "BOT_ADMINS": ("gb*",)}
+    return Config(settings, network="ops")
 
 
 def reason(
@@ -101,25 +106,28 @@ class DecideTests(SynchronousTestCase):
 
 
 class CallerTests(SynchronousTestCase):
-    """Who asks, and where."""
+    """Who asks, where, and on which network."""
 
     def caller(self, frm: Any, to: Any) -> Caller:
         """Of a message from one to the other."""
-        return Caller.from_message(Message("x", frm=frm, to=to), ("gb*",))
+        return Caller.from_message(Message("x", frm=frm, to=to), config_of({}, {}))
 
     def test_direct(self) -> None:
         """Somebody who writes to the bot is in no room, though known from one."""
-        self.assertEqual(self.caller(TestPerson("gbin"), TestPerson("err")), Caller("gbin", None, True))
-        self.assertEqual(self.caller(TestOccupant("bob", "#ops"), TestPerson("err")), Caller("bob", None, False))
+        self.assertEqual(self.caller(TestPerson("gbin"), TestPerson("err")), Caller("gbin", None, True, "ops"))
+        self.assertEqual(self.caller(TestOccupant("bob", "#ops"), TestPerson("err")), Caller("bob", None, False, "ops"))
 
     def test_room(self) -> None:
         """A room is the one where it is said."""
-        self.assertEqual(self.caller(TestOccupant("bob", "#ops"), TestRoom("#ops")), Caller("bob", "#ops", False))
-        self.assertEqual(self.caller(TestPerson("bob"), TestRoom("#ops")), Caller("bob", "#ops", False))
+        self.assertEqual(
+            self.caller(TestOccupant("bob", "#ops"), TestRoom("#ops")), Caller("bob", "#ops", False, "ops")
+        )
+        self.assertEqual(self.caller(TestPerson("bob"), TestRoom("#ops")), Caller("bob", "#ops", False, "ops"))
 
     def test_nobody(self) -> None:
         """A message from nobody is from no administrator."""
-        self.assertFalse(Caller.from_message(Message("x"), ("?*",)).is_admin)
+        config = Config({"BOT_ADMINS": ("?*",)})
+        self.assertFalse(Caller.from_message(Message("x"), config).is_admin)
 
 
 class Doors:
@@ -141,8 +149,7 @@ class AdminByDefaultTests(SynchronousTestCase):
         registry.add("Doors", [Doors().open_door])
         command = registry.get("open_door")
         assert command is not None
-        settings = SimpleNamespace(ACCESS_CONTROLS=rules, ACCESS_CONTROLS_DEFAULT=default or {})
-        return check_access(command, "", caller, settings).denial or ""
+        return check_access(command, "", caller, config_of(rules, default or {})).denial or ""
 
     def test_closed(self) -> None:
         """Rules that name no users, and the default, open nothing."""
