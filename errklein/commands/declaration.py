@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -156,6 +156,16 @@ def mark(
     for attribute, value in attributes.items():
         setattr(function, attribute, value)
     return function
+
+
+_OPTIONS = frozenset(inspect.signature(mark).parameters) - {"function", "others"}
+
+
+def check_options(decorator: str, options: Iterable[str], *, other_than: Collection[str] = ()) -> None:
+    """Raise TypeError for options that the decorator doesn't have: any that `mark` doesn't take, and `other_than`."""
+    for option in options:
+        if option not in _OPTIONS or option in other_than:
+            raise TypeError(f"{decorator}() got an unexpected keyword argument {option!r}")
 
 
 def documentation(handler: Callable[..., Any]) -> str:

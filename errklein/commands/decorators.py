@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
-from errklein.commands.declaration import mark
+from errklein.commands.declaration import check_options, mark
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +22,10 @@ class CommandOptions(TypedDict, total=False):
     template: str | None
     flow_only: bool
     threaded: bool | None
+
+
+_PATTERN_OPTIONS = frozenset(("flags", "matchall", "re_cmd_name_help"))
+"""Options of `botmatch` that `botcmd` doesn't have."""
 
 
 @overload
@@ -52,7 +56,9 @@ def botcmd(*functions: Any, **options: Any) -> Any:
     `historize=False` keeps it out of the history; `flow_only` keeps it for flows; `syntax` is shown in them.
     `threaded` overrides where it runs (True: a pool thread, False: the reactor). What the method returns is the answer;
     a generator answers with each item. With `template` the answer is that template, rendered with the dict returned.
+    Raises TypeError for an unknown option.
     """
+    check_options("botcmd", options)
     declare: Any = partial(mark, **options)
     return declare(functions[0]) if functions else declare
 
@@ -73,6 +79,7 @@ def re_botcmd(
     `re_cmd_name_help` is shown in help in place of the pattern. Raises ValueError without a pattern, re.error for a
     bad one. The rest is as for `botcmd`.
     """
+    check_options("re_botcmd", options, other_than=("syntax",))
     if pattern is None:
         raise ValueError("a command that is found by a pattern needs one: pattern=r'…'")
     compiled = re.compile(pattern, flags)
@@ -96,6 +103,7 @@ def botmatch(*args: Any, **options: Any) -> Any:
     patterns = [*args[len(functions) :], *([options.pop("pattern")] if "pattern" in options else [])]
     if len(patterns) != 1:
         raise ValueError("botmatch needs one pattern: @botmatch(r'…')")
+    check_options("botmatch", options.keys() - _PATTERN_OPTIONS, other_than=("syntax",))
     return re_botcmd(*functions, pattern=patterns[0], prefixed=False, **options)
 
 

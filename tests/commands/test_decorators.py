@@ -31,6 +31,20 @@ class BotcmdTests(SynchronousTestCase):
             botcmd(aliases="deploy")(lambda self, msg, args: None)
         self.assertIn("('deploy',)", str(raised.exception))
 
+    def test_unknown_options_are_named(self) -> None:
+        """An option that a decorator doesn't have is a TypeError that names the decorator and the option."""
+        for name, decorate in (
+            ("botcmd", lambda: botcmd(unknown=1)),  # type: ignore[call-overload]
+            ("botcmd", lambda: botcmd(others={})),  # type: ignore[call-overload]
+            ("re_botcmd", lambda: re_botcmd(pattern="x", unknown=1)),  # type: ignore[call-arg]
+            ("re_botcmd", lambda: re_botcmd(pattern="x", syntax="X")),  # type: ignore[call-arg]
+            ("botmatch", lambda: botmatch("x", unknown=1)),
+            ("botmatch", lambda: botmatch("x", prefixed=True)),
+        ):
+            with self.assertRaises(TypeError) as raised:
+                decorate()
+            self.assertRegex(str(raised.exception), rf"^{name}\(\) got an unexpected keyword argument '\w+'$")
+
     def test_threaded(self) -> None:
         """Every decorator can say where the method runs."""
 
