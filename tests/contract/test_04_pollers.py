@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 from tests.contract.kit import ContractTest, decided
 
 
@@ -118,15 +121,25 @@ class PollerArgumentsTests(ContractTest):
 
     def test_unusual_arguments(self) -> None:
         """Whatever can be unpacked are the arguments; a generator is used up by the first call."""
+        for args in ("ab", ["a", "b"]):
+            self.assertEqual(self.calls(args)[0], ("a", "b"))
+        self.assertEqual(self.calls(iter(["a", "b"])), [("a", "b"), ()])
+
+    def calls(self, args: Any) -> list[tuple[str, ...]]:
+        """What a new poller with these arguments is called with, the first two times."""
+        polled: list[tuple[str, ...]] = []
+        happened = threading.Semaphore(0)
+
+        def poll(*args: str) -> None:
+            polled.append(args)
+            happened.release()
+
         tried = self.instance()
-        words = iter(["a", "b"])
-        for args in ("ab", ["a", "b"], words):
-            tried.polled.clear()
-            tried.start_poller(0.001, tried.poll, args=args)
-            self.happen(2)
-            tried.stop_poller(tried.poll, args=args)
-            self.assertEqual(tried.polled[0], (("a", "b"), {}))
-        self.assertEqual(tried.polled[1], ((), {}))
+        tried.start_poller(0.001, poll, args=args)
+        for _ in range(2):
+            self.assertTrue(happened.acquire(timeout=5))
+        tried.stop_poller(poll, args=args)
+        return polled[:2]
 
     def test_times(self) -> None:
         """`times` is how often it is called; 0 is never."""
