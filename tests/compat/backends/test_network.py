@@ -302,7 +302,8 @@ class ServeOnceTests(LegacyNetworkCase):
 
     def test_what_cannot_be_sent_is_named(self) -> None:
         """A network that doesn't take its messages in time is left, and the log names them."""
-        self.until(lambda: self.legacy.connections)
+        # From the second time on messages are handed to the network; it counts its connections before.
+        self.until(lambda: self.plugin(Watcher).told.count("connect") == 2)
         self.legacy.may_send = threading.Event()
         self.addCleanup(self.legacy.may_send.set)
         for number in range(2):
