@@ -46,6 +46,8 @@ class TurningClock(ThreadClock):
 class Generators:
     """A plugin whose generators go on for ever."""
 
+    limit = FROZEN
+
     def __init__(self) -> None:
         self.yielded = 0
         self.ended: list[str] = []
@@ -70,7 +72,7 @@ class Generators:
     @webhook(timeout=5)
     def thread(self, payload: Any) -> Iterator[bytes]:
         try:
-            while self.yielded < FROZEN:
+            while self.yielded < self.limit:
                 self.yielded += 1
                 yield b""
         finally:
@@ -79,7 +81,7 @@ class Generators:
     @webhook
     def full_thread(self, payload: Any) -> Iterator[bytes]:
         try:
-            while self.yielded < FROZEN:
+            while self.yielded < self.limit:
                 self.yielded += 1
                 yield b"x" * 100
         finally:
@@ -93,7 +95,7 @@ class Generators:
         """The item for ever."""
         try:
             yield first
-            while self.yielded < FROZEN:
+            while self.yielded < self.limit:
                 self.yielded += 1
                 yield item
             self.ended.append("frozen")
@@ -108,6 +110,20 @@ class Generators:
                 self.gates.append(gate)
                 await gate
                 yield item
+
+
+class PatientGenerators(Generators):
+    """The same without limits that a real reactor reaches on a machine with much else to do."""
+
+    limit = 100 * FROZEN
+
+    @webhook(timeout=3600)
+    async def empty(self, payload: Any) -> AsyncIterator[str]:
+        return await super().empty(payload)
+
+    @webhook(timeout=3600)
+    def thread(self, payload: Any) -> Iterator[bytes]:
+        return super().thread(payload)
 
 
 class StreamTests(WebCase):
@@ -411,7 +427,7 @@ class SocketTests(TestCase):
         self.addCleanup(pool.stop)
         web = WebServer(reactor, Runner(reactor), pool)
         self.addCleanup(web.close)
-        plugin = Generators()
+        plugin = PatientGenerators()
         web.routes.replace("Generators", hooks_of(plugin))
         await web.listeners.open("tcp:0:interface=127.0.0.1")
         port = port_of(web.listeners, "tcp:0:interface=127.0.0.1")
