@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from errklein.backends.irc.capabilities import BEGIN, REFUSALS, WANTED, Capabilities, authenticate_lines
@@ -19,6 +18,7 @@ from errklein.backends.irc.casemapping import CaseMapping, same_name
 from errklein.backends.irc.client import RobustIRCClient
 from errklein.backends.irc.identifiers import is_room
 from errklein.backends.irc.line_encoding import encode_line
+from errklein.backends.irc.nickname import Nickname
 from errklein.backends.irc.rate_limiter import LineRejected, MessageLine
 from errklein.backends.irc.replay import Replay
 from errklein.backends.irc.settings import IRCSettings
@@ -57,12 +57,6 @@ class _LineInFlight:
     confirmed: Deferred[None]
 
 
-def nicks(wanted: str) -> Iterator[str]:
-    """Nicks to try, in order. Later ones are shorter, because a server may allow as few as nine characters."""
-    longer = (wanted, f"{wanted}_", f"{wanted}__", f"{wanted[:8]}_")
-    return iter((*longer, *(f"{wanted[:7]}_{number}" for number in range(1, 10))))
-
-
 class IRCProtocol(RobustIRCClient):
     """A connection of the bot `settings` to its server. Reports what happens to `events`, in rooms to `rooms`.
 
@@ -70,13 +64,10 @@ class IRCProtocol(RobustIRCClient):
     is the server's case mapping; RFC1459 until it announces one.
     """
 
-    REGAIN_EVERY = 60.0
-    """After how many seconds the bot tries again to get its nick."""
-
     def __init__(self, reactor: IReactorTime, settings: IRCSettings, events: IRCBackend, rooms: RoomMembership) -> None:
         super().__init__(reactor)
         self.settings = settings
-        self.nickname = settings.nickname
+        self.nick = Nickname(reactor, settings.network, settings.nickname, self._same, self.sendLine)
         self.banned = False
         self.flooded = False
         self.signed_on_at: float | None = None
@@ -87,19 +78,20 @@ class IRCProtocol(RobustIRCClient):
         self._authenticated = False
         self._events = events
         self._rooms = rooms
-        self._nicks = nicks(settings.nickname)
         self._began = reactor.seconds()
-        self._regain = LoopingCall(self._request_nick)
-        self._regain.clock = reactor
         self._in_flight: _LineInFlight | None = None
         self._lines_sent = 0
         for command, handle in _ROOM_EVENTS.items():
             setattr(self, f"irc_{command}", partial(handle, rooms))
 
+    @property
+    def nickname(self) -> str:  # type: ignore[override]  # Twisted reads it
+        """The bot's nick."""
+        return self.nick.current
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Fail what isn't confirmed, and tell."""
-        if self._regain.running:
-            self._regain.stop()
+        self.nick.stop()
         super().connectionLost(reason)
         self._settle(Failure(NotConfirmed("the connection is gone")))
         self._events.connection_lost(reason)
@@ -125,7 +117,7 @@ class IRCProtocol(RobustIRCClient):
         self.sendLine(BEGIN)
         if self.settings.password:
             self.sendLine(f"PASS :{self.settings.password}")
-        self.sendLine(f"NICK {next(self._nicks)}")
+        self.nick.try_next()
         self.sendLine(f"USER {self.settings.username} {hostname} {servername} :{self.settings.realname}")
 
     def irc_CAP(self, prefix: str, params: list[str]) -> None:
@@ -160,20 +152,10 @@ class IRCProtocol(RobustIRCClient):
             return
         self._replay.welcomed(self.tags)
         self.hostname = prefix
-        self.nickname = params[0]
         self.signed_on_at = self.clock.seconds()
-        if not self._has_own_nick():
-            self.log.warn(
-                "{network}: the nick {wanted} is taken, the bot is {nick} until it gets it",
-                network=self.settings.network,
-                wanted=self.settings.nickname,
-                nick=self.nickname,
-            )
-            self._regain.start(self.REGAIN_EVERY, now=False)
+        self.nick.registered(params[0])
         if self.settings.nickserv_password:
-            # Not by way of the outbox: it is said before anything else.
-            request = "IDENTIFY" if self._has_own_nick() else f"REGAIN {self.settings.nickname}"
-            self.sendLine(f"PRIVMSG NickServ :{request} {self.settings.nickserv_password}")
+            self.nick.identify(self.settings.nickserv_password)
         self._events.signed_on()
 
     def irc_RPL_ISUPPORT(self, prefix: str, params: list[str]) -> None:
@@ -186,13 +168,8 @@ class IRCProtocol(RobustIRCClient):
 
     def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
         """The nick is taken or can't be had: try another one, unless the bot has one already."""
-        if self.signed_on_at is not None:
-            return
-        nick = next(self._nicks, None)
-        if nick is None:
+        if self.signed_on_at is None and not self.nick.try_next():
             self.abort(f"no nick could be had: {params[-1]}")
-        else:
-            self.sendLine(f"NICK {nick}")
 
     irc_ERR_ERRONEUSNICKNAME = irc_ERR_NICKNAMEINUSE
     irc_ERR_NICKCOLLISION = irc_ERR_NICKNAMEINUSE
@@ -211,15 +188,9 @@ class IRCProtocol(RobustIRCClient):
         self.banned = True
         self.abort(reason)
 
-    def _has_own_nick(self) -> bool:
-        return self._same(self.nickname, self.settings.nickname)
-
     def _same(self, one: str, other: str) -> bool:
         """Whether two names are equal on this server."""
         return same_name(one, other, self.casemapping)
-
-    def _request_nick(self) -> None:
-        self.sendLine(f"NICK {self.settings.nickname}")
 
     def transmit(self, line: MessageLine) -> Deferred[None]:
         """Write the line, and a PING right behind it.
@@ -289,23 +260,14 @@ class IRCProtocol(RobustIRCClient):
     def irc_QUIT(self, prefix: str, params: list[str]) -> None:
         """Somebody left the network. Whoever held the bot's nick may have."""
         self._rooms.quit(prefix)
-        self._nick_released(prefix)
+        self.nick.released(prefix.partition("!")[0])
 
     def irc_NICK(self, prefix: str, params: list[str]) -> None:
         """Somebody changed the nick."""
-        nick = prefix.partition("!")[0]
-        if self._same(nick, self.nickname):
-            self.nickname = params[0]
-            if self._has_own_nick() and self._regain.running:
-                self._regain.stop()
+        self.nick.changed(prefix.partition("!")[0], params[0])
         self._rooms.nick_changed(prefix, params[0])
-        self._nick_released(prefix)
 
     def irc_RPL_NAMREPLY(self, prefix: str, params: list[str]) -> None:
         """Who is in a room, each with marks such as "@" in front: RFC 1459, section 6.2, 353."""
         marks = "".join(mark for mark, _ in self.supported.getFeature("PREFIX", {}).values()) + "~&@%+"
         self._rooms.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])
-
-    def _nick_released(self, mask: str) -> None:
-        if self._regain.running and self._same(mask.partition("!")[0], self.settings.nickname):
-            self._request_nick()
