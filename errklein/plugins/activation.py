@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from errklein.plugins.plugin import Plugin, PluginActivationException
+from errklein.running.context import running_activation
 
 
 @dataclass
@@ -89,8 +89,10 @@ class Activation:
                 one.errback(outcome)
 
 
-current: ContextVar[Activation | None] = ContextVar("errklein.activation", default=None)
-"""The activation that the running code is a part of."""
+def current() -> Activation | None:
+    """The activation that the running code is a part of."""
+    activation = running_activation.get()
+    return activation if isinstance(activation, Activation) else None
 
 
 def still_activating(name: str) -> PluginActivationException:

@@ -19,6 +19,7 @@ from errklein.plugins.execution import PluginExecution
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginActivationException, PluginError, PluginTimeout
 from errklein.running import TimedOut, result_within
+from errklein.running.context import running_activation
 
 
 @dataclass(eq=False)
@@ -50,7 +51,7 @@ class Activations:
 
     def place(self) -> int:
         """The number in the order of activation of the plugin that is being activated, else the next. For any thread."""
-        activation = current.get()
+        activation = current()
         return next(self._places) if activation is None else activation.place
 
     async def activate_all(self, plugins: Sequence[Plugin]) -> dict[str, PluginError]:
@@ -124,7 +125,7 @@ class Activations:
             if plugin.active:
                 return
             self.check_settled(plugin)
-        waiter = current.get()
+        waiter = current()
         if waiter is None:
             await activation.when_done()
             return
@@ -144,7 +145,7 @@ class Activations:
             waiter.waits_for.remove(plugin.name)
 
     async def _activate(self, activation: Activation) -> None:
-        current.set(activation)
+        running_activation.set(activation)
         plugin, instance, failed = activation.plugin, activation.instance, activation.batch.failed
         if plugin.name in failed or instance is None:
             raise KnownProblem(plugin.problem or f"{plugin.name} could not be loaded")

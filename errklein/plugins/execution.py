@@ -54,7 +54,7 @@ class PluginExecution:
 
     async def call(self, instance: BotPlugin, method: str, *args: Any) -> Any:
         """Call a method by which the plugin is activated, configured or deactivated; BotPlugin's own are quick and stay here."""
-        activation = current.get()
+        activation = current()
         if activation is not None and activation.instance is instance:
             activation.step = method
         if not overrides(instance, method):

@@ -169,7 +169,7 @@ class Lifecycle:
         activation = self.activations.of(plugin)
         if activation is not None and activation.instance is instance:
             activation.ended = True
-            if activation.late and activation is not current.get():
+            if activation.late and activation is not current():
                 self.activations.abandon(activation)
         overdue: PluginTimeout | None = None
         deactivated = Deferred.fromCoroutine(self._execution.call(instance, "deactivate"))

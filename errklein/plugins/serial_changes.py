@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
 from errklein.running import SerialQueue
+from errklein.running.context import running_change
 
 M = TypeVar("M", bound="Changing")
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_part_of: ContextVar[object] = ContextVar("errklein.change", default=None)
 
 
 class Changes:
@@ -27,14 +25,14 @@ class Changes:
 
     def make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> Deferred[T]:
         """Begin the change, now or in its turn; fires with its result."""
-        if self._current is not None and _part_of.get() is self._current:
+        if self._current is not None and running_change.get() is self._current:
             return Deferred.fromCoroutine(change())
         return self._turns.run(lambda: Deferred.fromCoroutine(self._make(change)))
 
     async def _make(self, change: Callable[[], Coroutine[Any, Any, T]]) -> T:
         # Whatever is called from here on, in whichever thread, has a copy of this context.
         self._current = object()
-        _part_of.set(self._current)
+        running_change.set(self._current)
         try:
             return await change()
         finally:

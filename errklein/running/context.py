@@ -21,6 +21,15 @@ running_command: ContextVar[RegisteredCommand | None] = ContextVar("errklein.com
 sent_by_bot: ContextVar[bool] = ContextVar("errklein.sent_by_bot", default=False)
 """Whether the bot sends a message, so that callback_botmessage has been called for it."""
 
+running_change: ContextVar[object] = ContextVar("errklein.change", default=None)
+"""The change to plugins that the running code is a part of; compared by identity. See `errklein.plugins.serial_changes`."""
+
+running_activation: ContextVar[object] = ContextVar("errklein.activation", default=None)
+"""The activation of a plugin that the running code is a part of. Read it by `errklein.plugins.activation.current`."""
+
+bot_expected: ContextVar[bool] = ContextVar("errklein.bot_expected", default=False)
+"""Whether a network written for errbot that is created now is going to get a bot."""
+
 
 class assigned(Generic[T]):  # noqa: N801 - used as a function
     """A `with` block in which a context variable has a value, also for what is started there."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from functools import cached_property, partial
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -43,12 +42,10 @@ EVENTS: Mapping[str, str] = {
 }
 """The method of `ports.BackendEvents` for each of errbot's methods that only reports an event."""
 
-_for_a_bot: ContextVar[bool] = ContextVar("errklein.compat.for_a_bot", default=False)
-
 log = logging.getLogger("errbot.core")
 
 
-for_a_bot = partial(assigned, _for_a_bot, True)
+for_a_bot = partial(assigned, bot_expected, True)
 """A context in which new networks are going to get a bot, and raise errors until they have it."""
 
 
@@ -67,7 +64,7 @@ class ErrBot(BackendBase, StoreMixin):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note whether the network is going to get a bot, before any `__init__` runs."""
         made = super().__new__(cls)
-        made._gets_a_bot = _for_a_bot.get()
+        made._gets_a_bot = bot_expected.get()
         return made
 
     def __init__(self, bot_config: Any) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from errklein.web.request import HTTPRequest
     from errklein.web.resource import WebhookResource
 
+# Not in running.context, on whose floor RequestContext is unknown.
 _current: ContextVar[RequestContext | None] = ContextVar("errklein.web.context", default=None)
 
 
