@@ -109,8 +109,8 @@ class CommandLineTests(SynchronousTestCase):
                 self.assertIn(fragment, line)
             self.assertLessEqual(line.count("tcp:3141"), 1)
 
-    def test_a_damaged_environment(self) -> None:
-        """If errklein can't be put together, the damage to its environment is told; any other error stays itself."""
+    def test_problems_of_the_environment(self) -> None:
+        """If errklein can't be put together, the problems of its environment are named; any other error stays itself."""
 
         def make_service(options: object) -> None:
             raise ImportError("cannot import name 'pass_context' from 'jinja2'")
@@ -122,8 +122,8 @@ class CommandLineTests(SynchronousTestCase):
         self.patch(tap, "environment_problems", list)
         self.assertRaises(ImportError, self.make, "-n", "errklein")
 
-    def test_damages_that_do_not_show_yet(self) -> None:
-        """Administrators are told of damage with which the bot starts nevertheless."""
+    def test_problems_that_do_not_show_yet(self) -> None:
+        """Administrators are told of problems with which the bot starts nevertheless."""
         bot = TestBot()
         bot.start()
         self.addCleanup(bot.stop)

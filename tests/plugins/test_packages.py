@@ -184,7 +184,7 @@ class PipTests(PackagesTestCase):
         self.assertEqual(self.installed(), [f"{PREFIX}one"])
         self.assertFalse((self.data / "elsewhere").exists())
 
-    def test_damages(self) -> None:
+    def test_problems(self) -> None:
         """Packages whose own requirements aren't fulfilled any more are named, with what to do."""
         write_wheel(self.wheels, f"{PREFIX}one", requires=[f"{PREFIX}two", "errbot"])
         two = write_wheel(self.wheels, f"{PREFIX}two")

@@ -1,4 +1,4 @@
-"""Tests for dependencies between plugins."""
+"""Tests for the order in which plugins are activated."""
 
 from __future__ import annotations
 
