@@ -31,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 FIRST_ANSWER = 3.0
 """Seconds that a first answer may take."""
 QUIET = 0.5
-"""Seconds without a message after which all has been said."""
+"""Seconds without a message after which all has been said, unless the file has another `quiet` for the plugin."""
 LIMIT = 180.0
 """Seconds for one plugin on one bot."""
 ENOUGH = 2
@@ -57,6 +57,7 @@ class Asked:
     tests: Sequence[str] = ()
     pytest_options: Sequence[str] = ()
     note: str = ""
+    quiet: float = QUIET
 
 
 @dataclass(frozen=True)
@@ -88,41 +89,44 @@ def try_plugin(asked: Asked, files: Path, on_errklein: bool) -> Seen:
     bot = TestBot(extra_plugin_dir=str(files), extra_config=dict(asked.settings), loglevel=50)
     bot.start()
     try:
-        _all_said(bot, QUIET)
+        _all_said(bot, asked.quiet, asked.quiet)
         manager = bot.bot.plugin_manager
         objects = {name: manager.get_plugin_obj_by_name(name) for name in asked.plugins}
         active = {name: plugin is not None and bool(plugin.is_activated) for name, plugin in objects.items()}
-        said = [(text, _exchange(bot, text)) for text in asked.say]
+        said = [(text, _exchange(bot, text, asked.quiet)) for text in asked.say]
         if asked.post:
             port = _free_port()
             bot.exec_command(
                 f"!plugin config Webserver {{'HOST': '127.0.0.1', 'PORT': {port}, 'SSL': None}}", timeout=20
             )
-            _all_said(bot, QUIET)
+            _all_said(bot, asked.quiet, asked.quiet)
             _wait_for(port)
-            said += [(_named(request), _posted(bot, port, _filled(request, asked, said))) for request in asked.post]
+            said += [
+                (_named(request), _posted(bot, port, _filled(request, asked, said), asked.quiet))
+                for request in asked.post
+            ]
         return Seen(active=active, said=[(text, [_masked(asked, line) for line in lines]) for text, lines in said])
     finally:
         bot.stop()
 
 
-def _exchange(bot: Any, text: str) -> list[str]:
+def _exchange(bot: Any, text: str, quiet: float) -> list[str]:
     # Plugins that choose at random choose the same on both bots.
     random.seed(20)
     bot.push_message(text)
-    return _all_said(bot, FIRST_ANSWER)
+    return _all_said(bot, FIRST_ANSWER, quiet)
 
 
-def _all_said(bot: Any, patience: float) -> list[str]:
+def _all_said(bot: Any, first: float, quiet: float) -> list[str]:
     messages: list[str] = []
     while True:
         try:
-            messages.append(bot.pop_message(timeout=QUIET if messages else patience))
+            messages.append(bot.pop_message(timeout=quiet if messages else first))
         except Empty:
             return messages
 
 
-def _posted(bot: Any, port: int, request: Mapping[str, Any]) -> list[str]:
+def _posted(bot: Any, port: int, request: Mapping[str, Any], quiet: float) -> list[str]:
     body, kind = b"", ""
     if "json" in request:
         body, kind = json.dumps(request["json"]).encode(), "application/json"
@@ -137,7 +141,7 @@ def _posted(bot: Any, port: int, request: Mapping[str, Any]) -> list[str]:
         answer = f"{response.status} {text}" if response.status < 400 else str(response.status)
     finally:
         connection.close()
-    return [answer, *_all_said(bot, FIRST_ANSWER)]
+    return [answer, *_all_said(bot, FIRST_ANSWER, quiet)]
 
 
 def _filled(request: Mapping[str, Any], asked: Asked, said: Sequence[tuple[str, Sequence[str]]]) -> Mapping[str, Any]:
