@@ -14,7 +14,7 @@ from errklein.chat.identifiers import Person
 from errklein.compat.backends.alone import Alone
 from errklein.compat.backends.base import BackendBase
 from errklein.plugins.store_mixin import StoreMixin
-from errklein.running.context import assigned
+from errklein.running.context import assigned, bot_expected
 from errklein.text.splitting import split_message
 
 if TYPE_CHECKING:
