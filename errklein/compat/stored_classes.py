@@ -64,6 +64,9 @@ def find_class(namespace: str, module: str, qualname: str) -> object | None:
         return _found(*value_class)
     if module == "errbot" or module.startswith("errbot."):
         return _of_errbot(namespace, module, qualname)
+    if module.startswith("errklein.") and _found(module, qualname) is None:
+        # The module has become private, or has another name: its package, or errklein, exports what others use.
+        return _found(module.rpartition(".")[0], qualname) or _found("errklein", qualname)
     if module.partition(".")[0] in sys.stdlib_module_names or module.partition(".")[0] in {"errklein", PACKAGE}:
         return None
     return _found(f"{PACKAGE}.{slug(namespace)}.{module}", qualname)

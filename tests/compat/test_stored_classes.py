@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.imports import load_module, unload
 from errklein.plugins.plug_file import PlugFile
 from errklein.storage import SQLiteStorage, UnreadableValue
-from errklein.storage.pickling import dumps
+from errklein.storage.pickling import dumps, loads
 from tests.storage.hostile_pickles import hostile_pickles
 
 PLUGIN = "errklein_plugins.My_20_Greeter.greeter"
@@ -113,6 +114,24 @@ class StoredClassesTests(StoredClassesCase):
     def test_moved_modules(self) -> None:
         """A class that was stored under a former name of its module is found where it is now."""
         self.assertIs(find_class("My Greeter", "errklein.plugins.plugin_info", "PluginInfo"), PluginInfo)
+        for module, name in (
+            ("errklein.answering.conversations", "Answer"),
+            ("errklein.answering.conversations", "NoAnswer"),
+            ("errklein.chat.identifiers", "RoomDoesNotExistError"),
+            ("errklein.chat.streams", "Stream"),
+            ("errklein.commands.arguments", "ArgumentParseError"),
+            ("errklein.commands.declaration", "CommandError"),
+            ("errklein.commands.dynamic", "Command"),
+            ("errklein.commands.flows", "FlowRoot"),
+            ("errklein.plugins.botflow", "BotFlow"),
+            ("errklein.plugins.plugin", "PluginActivationException"),
+            ("errklein.plugins.repos.sources", "RepoException"),
+            ("errklein.plugins.store_mixin", "StoreNotOpenError"),
+            ("errklein.plugins.structure", "ValidationException"),
+            ("errklein.storage.errors", "StorageError"),
+        ):
+            value = loads(f"c{module}\n{name}\n.".encode(), partial(find_class, "My Greeter"))
+            self.assertIsInstance(value, type, f"{module}.{name}")
 
     def test_helper(self) -> None:
         """A module beside the plugin, which errbot had for everybody, is the plugin's own."""
