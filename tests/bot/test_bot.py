@@ -54,14 +54,6 @@ class CallbackTests(NetworksCase):
         self.say("hello @carol", network="console")
         self.assertEqual(self.first.heard, ["message hello @carol", ("mention", ["@carol"], "console")])
 
-    def test_connections(self) -> None:
-        """Each connection is told, and plugins stay active."""
-        backend = self.backends["libera"]
-        self.bot.events.backend_disconnected(backend, "gone")
-        self.bot.events.backend_connected(backend)
-        self.assertEqual(self.first.heard, ["connect"])
-        self.assertTrue(self.first.is_activated)
-
     def test_inactive_plugins(self) -> None:
         """An inactive plugin is told nothing."""
         self.successResultOf(self.bot.plugin_manager.deactivate("Listener"))

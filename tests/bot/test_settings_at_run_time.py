@@ -75,12 +75,3 @@ class ChangedSettingsTests(SynchronousTestCase):
         self.assertIn("requires bot-admin privileges", self.answer("!begin", "alice") + self.answer("!begin", "alice"))
         self.admins.append("bob")
         self.assertNotIn("requires bot-admin privileges", self.answer("!begin", "bob") + self.answer("!begin", "bob"))
-
-    def test_notifications(self) -> None:
-        """Whoever is in the list at that moment is told."""
-        self.admins.append("alice")
-        self.bot.bot.warn_admins("careful")
-        self.admins.clear()
-        self.bot.bot.warn_admins("careful again")
-        told = [(sent.to, sent.text) for sent in self.bot.messages if sent.network == "a"]
-        self.assertEqual(told[-2:], [("root", "careful"), ("alice", "careful")])

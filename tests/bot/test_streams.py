@@ -8,36 +8,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein import BotPlugin, Reaction, Stream, on_reactor
+from errklein import BotPlugin, Stream, on_reactor
 from errklein.backends.test import TestPerson
 from errklein.chat import Message
 from errklein.testing import TestBot
-
-
-class Taking(BotPlugin):
-    """Takes what it is offered."""
-
-    def activate(self) -> None:
-        self.got: list[Any] = []
-        self.done = threading.Event()
-        super().activate()
-
-    def callback_stream(self, stream: Stream) -> None:
-        stream.accept()
-        self.got.append((stream.name, stream.read()))
-        stream.success()
-        self.done.set()
-
-    def callback_reaction(self, reaction: Reaction) -> None:
-        self.got.append(reaction)
-
-
-class Taker(Taking):
-    """Takes it."""
-
-
-class Other(Taking):
-    """Takes it as well."""
 
 
 class Refuser(BotPlugin):
@@ -77,18 +51,6 @@ class StreamsCase(SynchronousTestCase):
 class IncomingTests(StreamsCase):
     """What people send."""
 
-    def test_copies(self) -> None:
-        """Each plugin that has a callback_stream gets the whole stream."""
-        bot = self.bot(Taker, Other, Refuser, Plain)
-        stream = offered()
-        self.offer(bot, stream)
-        for name in ("Taker", "Other"):
-            plugin = bot.plugin(name)
-            self.assertTrue(plugin.done.wait(10))
-            self.assertEqual(plugin.got, [("a.txt", b"bytes")])
-        self.assertEqual(stream.status, "success")
-        bot.stop()
-
     def test_nobody(self) -> None:
         """Where no plugin takes streams, they are rejected."""
         bot = self.bot(Plain)
@@ -102,14 +64,6 @@ class IncomingTests(StreamsCase):
         bot = self.bot(Refuser)
         stream = offered()
         self.offer(bot, stream)
-        self.assertEqual(stream.status, "rejected")
-        bot.stop()
-
-    def test_default_rejects(self) -> None:
-        """A plugin's own callback_stream rejects what it gets."""
-        bot = self.bot(Plain)
-        stream = offered()
-        bot.plugin("Plain").callback_stream(stream)
         self.assertEqual(stream.status, "rejected")
         bot.stop()
 
