@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.commands import CommandRegistry, botcmd, botmatch, cmdfilter, re_botcmd
+from errklein.commands import CommandRegistry, botcmd, cmdfilter, re_botcmd
 from errklein.commands.registry import FilterRegistry
 
 
@@ -42,14 +42,6 @@ class CommandRegistryTests(SynchronousTestCase):
     def names(self) -> list[str]:
         """The names of all commands."""
         return [command.name for command in self.registry]
-
-    def test_added_commands_are_found_and_removed_ones_are_not(self) -> None:
-        """A plugin's commands come and go together."""
-        self.assertEqual(self.names(), ["bye", "hello_world"])
-        self.assertEqual(self.registry.most_words, 2)
-        self.registry.remove("Greeter")
-        self.assertNotIn("bye", self.registry)
-        self.assertEqual(self.registry.most_words, 0)
 
     def test_a_new_name_that_is_taken_too(self) -> None:
         """A command that is renamed takes nobody's place: the plugin's name goes in front once more."""
@@ -135,25 +127,6 @@ class CommandRegistryTests(SynchronousTestCase):
         alias = registry.get("d")
         assert alias is not None
         return {**owners, "d": alias.owner}, [command.owner for command in registry.by_pattern]
-
-    def test_patterns(self) -> None:
-        """Commands with a pattern aren't found by name when one is given, and keep the order they came in."""
-
-        class Listener:
-            @re_botcmd(pattern="x")
-            def zed(self, msg: object, match: re.Match[str]) -> None: ...
-
-            @botmatch("y")
-            def bye(self, msg: object, match: re.Match[str]) -> None: ...
-
-        listener = Listener()
-        self.assertEqual(self.registry.add("Listener", [listener.zed, listener.bye]), [])
-        self.assertNotIn("zed", self.registry)
-        self.assertEqual([command.name for command in self.registry.by_pattern], ["zed", "bye"])
-        self.assertEqual([command.name for command in self.registry.unprefixed], ["bye"])
-        found = self.registry.find("zed")
-        assert found is not None
-        self.assertEqual((found.owner, sorted(self.registry.named)), ("Listener", ["bye", "hello_world"]))
 
 
 class FilterRegistryTests(SynchronousTestCase):
