@@ -29,12 +29,6 @@ def run(source: str) -> dict[str, Any]:
 class FacadeTests(SynchronousTestCase):
     """What the modules are like."""
 
-    def test_submodules(self) -> None:
-        """Submodules are attributes without being imported, as in errbot."""
-        errbot = import_module("errklein.compat.errbot")
-        self.assertIs(errbot.backends.base.Message, Message)
-        self.assertEqual(errbot.version.VERSION, "6.2.1")
-
     def test_missing_name(self) -> None:
         """A missing name is told as errbot's; asking for it is no error."""
         for module in ("errbot", "errbot.utils"):
@@ -49,13 +43,6 @@ class FacadeTests(SynchronousTestCase):
             error = self.assertRaises(ImportError, run, statement)
             self.assertEqual(str(error), "errklein doesn't have errbot.gone")
         self.assertIs(run("from errklein.compat.errbot import Message")["Message"], Message)
-
-    def test_star(self) -> None:
-        """A star takes what it takes from errbot, not everything."""
-        names = run("from errklein.compat.errbot import *")
-        self.assertIn("BotPlugin", names)
-        self.assertNotIn("logging", names)
-        self.assertIn("Person", run("from errklein.compat.errbot.backends.base import *"))
 
     def test_dir(self) -> None:
         """The names are listed, for people who look around."""

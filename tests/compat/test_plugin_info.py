@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from configparser import ConfigParser, NoOptionError
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.compat.plugin_info import PluginInfo
-from errklein.plugins.plug_file import PlugFile
 
 PLUG = """
 [Core]
@@ -43,18 +41,6 @@ class PluginInfoTests(SynchronousTestCase):
         self.directory.mkdir()
         self.plug = self.directory / "thing.plug"
         self.plug.write_text(PLUG)
-
-    def test_load(self) -> None:
-        """All that the file says is there, and the same as PlugFile finds."""
-        info = PluginInfo.load(self.plug)
-        self.assertEqual((info.name, info.module, info.doc), ("Thing", "thing", "Does the thing."))
-        self.assertEqual((info.core, info.dependencies, info.location), (False, ["One", "Two"], self.plug))
-        self.assertEqual(info.python_version, (3, 0, 0))
-        assert info.errbot_minversion is not None
-        self.assertEqual(info.errbot_minversion[:3], (6, 1, 0))
-        (self.directory / "thing.py").write_text("")
-        self.assertEqual(PluginInfo.of(PlugFile.load(self.plug)), info)
-        self.assertEqual(PluginInfo.load_file(io.StringIO(PLUG), self.plug), info)
 
     def test_mistakes(self) -> None:
         """Missing keys and invalid versions raise errors that name them."""

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from errklein import BotPlugin, botcmd
 from errklein.backends.outbox import OutboxClosed
-from errklein.chat import Card, Message, Reaction
+from errklein.chat import Message, Reaction
 from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.finding import make_network
 from tests.backends.irc.listening import logged
@@ -79,10 +79,6 @@ class ServeOnceTests(LegacyNetworkCase):
         self.until(lambda: len(self.legacy.sent) >= before + count, f"an answer to {text}")
         return self.legacy.sent[before:]
 
-    def test_a_command_is_answered(self) -> None:
-        """What somebody says is a command, and its answer is sent to whoever said it."""
-        self.assertEqual(self.sent_after("!hello"), [("bob", "hello bob")])
-
     def test_in_a_room(self) -> None:
         """In a room the answer goes to the room."""
         self.assertEqual(self.sent_after("!hello", to="#ops"), [("#ops", "hello bob")])
@@ -93,12 +89,6 @@ class ServeOnceTests(LegacyNetworkCase):
         [(to, text)] = self.sent_after("!secret")
         self.assertEqual(to, "bob")
         self.assertIn("admin", text)
-
-    def test_long_messages_are_cut(self) -> None:
-        """A message is sent in parts of the size that the backend gives."""
-        sent = self.sent_after("!long", count=2)
-        self.assertTrue(all(len(text) <= 40 for _, text in sent), sent)
-        self.assertEqual("\n\n".join(text for _, text in sent), "\n\n".join(["many words in a row"] * 3))
 
     def test_what_plugins_are_told(self) -> None:
         """Callbacks come in the order in which things happened; the bot's own messages once, however many parts."""
@@ -163,19 +153,6 @@ class ServeOnceTests(LegacyNetworkCase):
         self.assertEqual(self.sent_after("!ask bot"), [("bob", "the connection, True, lines, lines")])
         self.assertRaises(AttributeError, lambda: self.bot.nothing_like_this)
 
-    def test_what_the_backend_asks_of_the_bot(self) -> None:
-        """The backend has the bot's commands, plugin manager and storage; it can send, and tell admins."""
-        self.assertIn("hello", self.legacy.commands)
-        self.assertIs(self.legacy.plugin_manager, self.bot.plugin_manager)
-        self.assertEqual(self.legacy.startup_time, self.bot.startup_time)
-        self.legacy["seen"] = 3
-        self.assertEqual(self.bot.storage.open("lines_backend").get("seen"), 3)
-        self.until(lambda: self.legacy.connections)
-        self.legacy.wire.put(lambda legacy: legacy.send(legacy.build_identifier("bob"), "psst"))
-        self.legacy.wire.put(lambda legacy: legacy.warn_admins("beware"))
-        self.until(lambda: len(self.legacy.sent) == 2)
-        self.assertEqual(self.legacy.sent, [("bob", "psst"), ("alice", "beware")])
-
     def test_admins_are_told_when_it_is_connected(self) -> None:
         """A warning waits for the connection, since before it the network may know nobody; nor does it block anybody."""
         told_in: list[threading.Thread] = []
@@ -217,12 +194,6 @@ class ServeOnceTests(LegacyNetworkCase):
         self.legacy.wire.put(happen)
         self.until(lambda: ("reaction", "carol", "wave", "once") in watcher.told)
         self.assertIn("carol", [told[2] for told in watcher.told if told[0] == "joined"])
-
-    def test_cards_as_text(self) -> None:
-        """A backend that doesn't know cards sends them as text."""
-        self.bot.send_card(Card("body", to=self.bot.build_identifier("bob"), title="title"))
-        self.until(lambda: self.legacy.sent)
-        self.assertIn("title", self.legacy.sent[0][1])
 
     def test_rooms(self) -> None:
         """Rooms are the backend's own, `rooms` being a method here."""
@@ -441,13 +412,6 @@ class AsyncioTests(LegacyNetworkCase):
         asyncio.run_coroutine_threadsafe(self.legacy.hear("!hello"), self.legacy.loop).result(10)
         self.until(lambda: self.legacy.sent)
         self.assertEqual(self.legacy.sent, [("alice", "hello alice")])
-
-    def test_cards(self) -> None:
-        """A backend that knows cards gets them."""
-        self.until(lambda: self.legacy.loop)
-        self.bot.send_card(Card("body", to=self.bot.build_identifier("bob"), title="title"))
-        self.until(lambda: self.legacy.sent)
-        self.assertEqual(self.legacy.sent, [("bob", "card", "title")])
 
     def test_before_it_knows_itself(self) -> None:
         """A backend that raises when it is asked too early who it is hasn't said so yet."""
