@@ -175,18 +175,6 @@ class OwnObjects(ConfigCase):
                 self.assertIs(getattr(config, name), own)
                 self.assertIs(getattr(view, name), own)
 
-    def test_changes_count(self) -> None:
-        """What is changed in place is read by all, as is what was read before."""
-        config = self.load("BOT_ADMINS = ['alice']\nDIVERT_TO_PRIVATE = []\n")
-        (view,) = config.networks.values()
-        now = view.now
-        config.BOT_ADMINS.append("bob")
-        config.DIVERT_TO_PRIVATE.append("help")
-        self.assertEqual((view.BOT_ADMINS, view.BOT_ADMINS_NOTIFICATIONS), (["alice", "bob"], ["alice", "bob"]))
-        self.assertEqual((now.DIVERT_TO_PRIVATE, view.now.DIVERT_TO_PRIVATE), (["help"], ["help"]))
-        config.BOT_ADMINS.clear()
-        self.assertEqual(view.BOT_ADMINS, [])
-
     def test_changes_count_on_several_networks(self) -> None:
         """An entry that is added to the list for all networks is one on those that it is meant for."""
         config = self.load("""
