@@ -88,15 +88,6 @@ class RelayTests(PluginTestCase):
         "REVERSE_CHATROOM_RELAY": {"#ops": "alice", "#dev": ()},
     }
 
-    def test_a_person_to_rooms(self) -> None:
-        """What the person says to the bot is said in each of the rooms, as it is."""
-        self.bot.say("Build failed", frm="jira")
-        self.assertEqual(self.bot.sent_to("#ops"), ["Build failed"])
-        self.assertEqual(self.bot.sent_to("#dev"), ["Build failed"])
-        self.bot.say("hello", frm="bob")
-        self.bot.say("hello", frm="carol")
-        self.assertEqual(self.bot.sent_to("#dev"), ["Build failed", "hello"])
-
     def test_as_it_was_said(self) -> None:
         """What people say isn't Markdown: nothing of it goes, and no link of theirs is hidden behind another text."""
         for said in (

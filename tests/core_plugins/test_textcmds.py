@@ -6,7 +6,6 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.testing import PluginTestCase
 from tests.processes import TWISTD, run, write_config
 
 
@@ -77,12 +76,3 @@ class ConversationTests(SynchronousTestCase):
         self.assertIn("@gbin 1:!echo aloud", answers)
         self.assertIn("2:!echo alone", answers)
         self.assertNotIn("@gbin 2:!echo alone", answers)
-
-
-class OtherNetworkTests(PluginTestCase):
-    """Where nobody is on a terminal."""
-
-    def test_inactive(self) -> None:
-        """The commands aren't there."""
-        self.assertIn("not found", self.command("!asadmin"))
-        self.assertIn("│ D      │ TextCmds", self.command("!status plugins"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from treq.testing import StringStubbingResource, StubTreq
@@ -68,18 +67,6 @@ class VersionTests(PluginTestCase):
         self.command("!plugin deactivate VersionChecker")
         self.bot.advance(90_000)
         self.assertEqual(self.asked, [])
-
-
-class LocalTests(PluginTestCase):
-    """A bot that only its own terminal, or a test, talks to."""
-
-    def test_inactive(self) -> None:
-        """Nobody is asked."""
-        asked: list[Callable[..., Any]] = []
-        self.patch(type(self.bot.plugin("VersionChecker")), "client", asked.append)
-        self.bot.advance(90_000)
-        self.assertEqual(asked, [])
-        self.assertIn("│ D      │ VersionChecker", self.command("!status plugins"))
 
 
 class DeselectedTests(PluginTestCase):

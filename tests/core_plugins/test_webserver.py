@@ -57,12 +57,6 @@ class ListeningCase(RealBotCase):
 class ListeningTests(ListeningCase):
     """What listens, and when."""
 
-    async def test_bound_before_it_says_so(self) -> None:
-        """When the reply is there a connection is accepted."""
-        port = await self.configure()
-        (await deferToThread(socket.create_connection, ("127.0.0.1", port), 5)).close()
-        self.assertIn("│ A      │ Webserver", await self.command("!status plugins"))
-
     async def test_endpoints(self) -> None:
         """ENDPOINTS opens others, each once, and closes them when they are gone from it."""
         port, other = free_port(), free_port()
