@@ -157,16 +157,6 @@ class DynamicTests(CommandsCase):
         self.assertEqual(self.say("!deploy x"), ["deployed 'x'"])
 
 
-class BotTests(CommandsCase):
-    """What plugins can ask the bot about commands."""
-
-    def test_unknown_command(self) -> None:
-        """A plugin can have the text about an unknown command."""
-        self.assertIn('"depoly" / "depoly x" not found', self.bot.unknown_command(None, "depoly", "x y"))
-        self.assertIn("deploy", self.bot.unknown_command(None, "depoly", None))
-        self.assertIn('"" not found', self.bot.unknown_command(None, None, ""))
-
-
 class MethodsOfInstancesTests(NetworksCase):
     """Methods that aren't in the class body."""
 

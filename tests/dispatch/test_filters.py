@@ -116,12 +116,6 @@ class FilterTests(FilterCase):
         gate.callback(None)
         self.assertEqual(self.texts()[-1], "!echo it x late")
 
-    def test_deactivation(self) -> None:
-        """The filters of a plugin go with it."""
-        self.assertEqual(len(self.bot.command_filters), 5)
-        self.successResultOf(self.bot.plugin_manager.deactivate("First"))
-        self.assertEqual(len(self.bot.command_filters), 3)
-
 
 class UnknownTests(FilterCase):
     """Commands that there aren't."""

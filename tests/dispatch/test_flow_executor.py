@@ -144,15 +144,6 @@ class StepsTests(FlowsCase):
         self.assertEqual(self.say("!one")[1:], [hint("f", r"^\d+\*?$", r"!^number (\d)$")])
         self.assertEqual(self.say("12"), ["did number"])
 
-    def test_flow_only(self) -> None:
-        """A command for flows only is ignored in silence outside of one, and in one where it isn't its turn."""
-        self.flow().connect("one").connect("three")
-        self.assertEqual(self.say("!three"), [])
-        self.start()
-        self.assertEqual(self.say("!three"), [])
-        self.say("!one")
-        self.assertEqual(self.say("!three"), ["did three"])
-
     def test_nothing_but_the_end(self) -> None:
         """Where only the end follows, the flow ends."""
         self.flow().connect("one").connect(FLOW_END)
