@@ -9,7 +9,6 @@ import sys
 import threading
 import traceback
 from types import ModuleType
-from typing import get_type_hints
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -66,24 +65,6 @@ class LoadTests(PluginFilesTestCase):
         self.write("alpha/__init__.py", "raise RuntimeError('not here')")
         self.assertEqual(self.load("x = 1").x, 1)
 
-    def test_dataclass(self) -> None:
-        """Dataclasses and type hints work with postponed annotations: the module is in place as it runs."""
-        module = self.load(
-            """
-            from __future__ import annotations
-            from dataclasses import dataclass
-            from typing import ClassVar
-            from errbot import Message
-
-            @dataclass
-            class Note:
-                counter: ClassVar[int] = 0
-                message: Message
-            """
-        )
-        self.assertEqual(module.Note("hello").message, "hello")
-        self.assertIs(get_type_hints(module.Note)["message"], Message)
-
     def test_annotations(self) -> None:
         """Annotations are evaluated unless the author postpones them."""
         self.assertEqual(self.load("def f(x: int): pass").f.__annotations__, {"x": int})
@@ -112,12 +93,6 @@ class LoadTests(PluginFilesTestCase):
         error = self.assertRaises(ZeroDivisionError, module.run)
         frames = traceback.extract_tb(error.__traceback__)[-2:]
         self.assertEqual([(frame.lineno, frame.line) for frame in frames], [(5, "helper.fail()"), (4, "1 / 0")])
-
-    def test_patched_builtins(self) -> None:
-        """A test that patches a builtin patches it for plugins too."""
-        module = self.load("def read():\n    with open('/nowhere') as file:\n        return file.read()\n")
-        with mock.patch("builtins.open", mock.mock_open(read_data="patched")):
-            self.assertEqual(module.read(), "patched")
 
     def test_patched_by_name(self) -> None:
         """What a plugin has can be patched by the module's name."""

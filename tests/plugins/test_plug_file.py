@@ -70,11 +70,6 @@ class PlugFileTests(PluginFilesTestCase):
             ),
         )
 
-    def test_the_least(self) -> None:
-        """A name and a module are enough."""
-        plug = self.load("[Core]\nName = Hello\nModule = hello\n")
-        self.assertEqual((plug.depends_on, plug.description, plug.core, plug.refusal()), ((), "", False, None))
-
     def test_byte_order_mark(self) -> None:
         """What some editors put in front of UTF-8 does no harm."""
         self.assertEqual(self.load("\ufeff[Core]\nName = Hello\nModule = hello\n").name, "Hello")
@@ -216,13 +211,6 @@ class RequirementTests(PluginFilesTestCase):
             self.assertIs(errbot_refusal(*bounds), None, bounds)
         self.assertIn("needs errbot 6.2.2 or newer", errbot_refusal("6.2.2", None) or "")
         self.assertIn("needs errbot 6.2.1-beta or older", errbot_refusal(None, "6.2.1-beta") or "")
-
-    def test_refusal_of_a_plugin(self) -> None:
-        """A plugin's file knows whether the plugin can run here."""
-        plug = PlugFile("A", "a", self.directory / "a.plug", python_version="99.0.0")
-        self.assertIn("newer than 99.0.0", plug.refusal() or "")
-        plug = PlugFile("A", "a", self.directory / "a.plug", errbot_min="99.0.0")
-        self.assertIn("errbot 99.0.0", plug.refusal() or "")
 
     @settings(deadline=None)
     @given(st.text())
