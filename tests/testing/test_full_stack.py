@@ -22,7 +22,7 @@ from errklein.chat import Presence
 from errklein.config import ConfigError
 from errklein.logs import Bridge
 from errklein.running.reactor_thread import WaitTimeout, reactor_thread
-from errklein.testing.full_stack import BlockingTestBot, FullStackTest
+from errklein.testing.full_stack import BlockingTestBot
 
 GREETER = Path(__file__).resolve().parent / "fixtures" / "greeter"
 
@@ -257,34 +257,6 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual((testbot.bot_thread, logging.getLogger().handlers), (None, before))
 
     assertLogs = unittest.TestCase.assertLogs
-
-
-class FullStackTests(SynchronousTestCase):
-    """The test case."""
-
-    def run_one(self, case: type[FullStackTest]) -> unittest.TestResult:
-        """Run the test case as unittest does."""
-        result = unittest.TestResult()
-        unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
-        return result
-
-    def test_a_test_case(self) -> None:
-        """Each test has a bot, and the bot's methods."""
-
-        class Talks(FullStackTest):
-            def setUp(self, *_: Any, **__: Any) -> None:
-                super().setUp(extra_plugin_dir=str(GREETER), loglevel=logging.CRITICAL)
-
-            def test_greets(self) -> None:
-                """Passes."""
-                self.assertInCommand("!greet you", "Hello you")
-
-            def test_fails(self) -> None:
-                """Doesn't."""
-                self.assertInCommand("!greet you", "Goodbye")
-
-        result = self.run_one(Talks)
-        self.assertEqual((2, 1, 0), (result.testsRun, len(result.failures), len(result.errors)), result.errors)
 
 
 class ReactorThreadTests(SynchronousTestCase):
