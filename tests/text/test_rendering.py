@@ -135,10 +135,6 @@ class MarkdownTests(SynchronousTestCase):
 class TerminalTests(SynchronousTestCase):
     """`to_ansi` for a terminal."""
 
-    def test_marks(self) -> None:
-        """Bold and underlined."""
-        self.assertEqual("\x1b[1mx\x1b[22m \x1b[4my\x1b[24m", to_ansi("**x** _y_"))
-
     def test_coloured_heading(self) -> None:
         """Colours don't begin before the text that they are for."""
         self.assertEqual("\x1b[1;31mt\x1b[22;39m", to_ansi("## t {: color='red' }"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from jinja2 import TemplateError, TemplateNotFound
@@ -40,15 +39,6 @@ class TemplatesTestCase(SynchronousTestCase):
 
 class FindingTests(TemplatesTestCase):
     """Which file a name means."""
-
-    def test_own_first(self) -> None:
-        """Of two plugins with a template of one name each gets its own; what has none gets the first that was added."""
-        self.add("One", hello="one")
-        self.add("Two", hello="two")
-        self.assertEqual("two", render("hello", {}, "Two"))
-        self.assertEqual("one", render("hello", {}, "One"))
-        self.assertEqual("one", render("hello", {}))
-        self.assertEqual("one", render("hello", {}, "Three"))
 
     def test_by_its_plugin(self) -> None:
         """A template may include that of another plugin, as well as one that all share."""
@@ -96,18 +86,6 @@ class FindingTests(TemplatesTestCase):
         (root / "secret.md").write_text("secret", encoding="utf-8")
         self.assertIn("there is no template", self.problem("../secret", "One"))
 
-    def test_as_plugin_info(self) -> None:
-        """What tests and plugins of errbot call takes anything with a name and the place of its .plug file."""
-        root = self.add("Any", hello="one")
-        remove_templates("Any")
-        info = SimpleNamespace(name="One", location=root / "one.plug")
-        templating.add_plugin_templates_path(info)
-        self.assertEqual(str(templating.make_templates_path(root)), templating.template_path[-1])
-        self.assertIn("One", templating.plugin_templates)
-        self.assertEqual("one", templating.tenv().get_template("One/hello.md").render())
-        templating.remove_plugin_templates_path(info)
-        self.assertNotIn("One", templating.plugin_templates)
-
     def test_path_is_live(self) -> None:
         """A directory that is put into the list of directories is searched from then on."""
         root = self.add("Any", hello="one")
@@ -120,21 +98,10 @@ class FindingTests(TemplatesTestCase):
 class FillingInTests(TemplatesTestCase):
     """What becomes of values."""
 
-    def test_escaped(self) -> None:
-        """Values are escaped, and look as they were once they are rendered."""
-        self.add("One", hello="{{ who }}")
-        self.assertEqual("&lt;b&gt; &amp;", render("hello", {"who": "<b> &"}, "One"))
-        self.assertEqual("<b> &", to_plain(render("hello", {"who": "<b> &"}, "One")))
-
     def test_values_are_no_templates(self) -> None:
         """Jinja2's tags in a value are text."""
         self.add("One", hello="{{ who }}")
         self.assertEqual("{{ 7 * 7 }}", render("hello", {"who": "{{ 7 * 7 }}"}, "One"))
-
-    def test_newlines(self) -> None:
-        """The newline after a tag goes, and the last one of the file."""
-        self.add("One", hello="{% if true %}\na\n{% endif %}\nb\n")
-        self.assertEqual("a\nb", render("hello", {}, "One"))
 
     def test_markdown_in_values(self) -> None:
         """Plugins pass Markdown in values, which stays that; the filter `plain` is for what strangers say."""
