@@ -45,10 +45,6 @@ class RawTests(WebCase):
         self.assertEqual(len(texts), 1, texts)
         return texts.pop()
 
-    def test_it_is_a_proxy(self) -> None:
-        """As in Flask, and plugins' tests ask for that."""
-        self.assertEqual(self.show(lambda r: type(r).__name__, "POST"), "'LocalProxy'")
-
     def test_json(self) -> None:
         """By all of its names."""
         got = self.show(
@@ -59,18 +55,6 @@ class RawTests(WebCase):
         )
         data = '{"a": 1}'
         self.assertEqual(got, repr(({"a": 1}, {"a": 1}, True, data.encode(), data, "application/json")))
-
-    def test_bad_json(self) -> None:
-        """What Flask answers."""
-
-        class Plugin:
-            @webhook(raw=True)
-            async def raw(self, request: Any) -> Any:
-                return request.get_json()
-
-        self.serve(Plugin())
-        self.assertEqual(self.ask("POST", "/raw", b"{", "application/json").status, 400)
-        self.assertEqual(self.ask("POST", "/raw", b"{}", "text/plain").status, 415)
 
     def test_form_and_query(self) -> None:
         """Fields, first values, and both together."""

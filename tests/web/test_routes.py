@@ -43,14 +43,6 @@ class RoutesCase(SynchronousTestCase):
 class RoutesTests(RoutesCase):
     """Routes come and go with their plugin."""
 
-    def test_captures(self) -> None:
-        """Variables are converted and captured; a path that doesn't fit leads nowhere."""
-        self.routes.replace("A", [hook("A", "a", "/a/<int:n>/<path:rest>")])
-        match = self.routes.match(b"/a/3/x/y", "/a/3/x/y", b"POST")
-        self.assertEqual(dict(match.captures), {"n": 3, "rest": "x/y"})
-        self.assertEqual(self.found("/a/b/c"), "404")
-        self.assertEqual(self.found("/a/3/c", "PUT"), "GET,HEAD,POST")
-
     def test_remembered(self) -> None:
         """A match without variables is remembered until anything changes."""
         self.routes.replace("A", [hook("A", "a", "/a"), hook("A", "b", "/b/<x>")])
