@@ -169,15 +169,6 @@ class AnswerTests(TalkerCase):
         self.assertEqual(lines, ["An answer is left out: 9 messages wait"] * 4)
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_the_bots_own_and_old_messages(self) -> None:
-        """The bot doesn't hear itself, nor what was said before it came."""
-        backend = self.backends["libera"]
-        backend.receive("!hello world", frm=backend.bot_identifier)
-        message = backend.receive("nothing", frm="bob")
-        message.body, message.delayed = "!hello world", True
-        backend.receive_message(message)
-        self.assertEqual(self.texts(), [])
-
 
 class UnknownTests(TalkerCase):
     """What is said about commands that there aren't."""
