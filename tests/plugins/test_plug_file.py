@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from errklein.plugins.plug_file import (
     PlugError,
     PlugFile,
-    errbot_refusal,
     parse_errbot_version,
     parse_python_version,
     python_refusal,
@@ -204,13 +203,6 @@ class RequirementTests(PluginFilesTestCase):
     def test_python_said(self) -> None:
         """The refusal says what is needed and what there is."""
         self.assertEqual(python_refusal("3.12", (3, 11, 4)), "it needs a Python newer than 3.12, and this is 3.11.4")
-
-    def test_errbot(self) -> None:
-        """Min and Max are inclusive, and errklein stands for errbot 6.2.1."""
-        for bounds in ((None, None), ("6.2.1", "6.2.1"), ("6.2.1-rc9", None), ("4.0.0", "9.9.9")):
-            self.assertIs(errbot_refusal(*bounds), None, bounds)
-        self.assertIn("needs errbot 6.2.2 or newer", errbot_refusal("6.2.2", None) or "")
-        self.assertIn("needs errbot 6.2.1-beta or older", errbot_refusal(None, "6.2.1-beta") or "")
 
     @settings(deadline=None)
     @given(st.text())
