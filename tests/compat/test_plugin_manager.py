@@ -79,24 +79,6 @@ class ManagerTests(SynchronousTestCase):
         self.result(self.manager.activate_plugin("Second"))
         self.assertIn("First", self.bot.command("!names"))
 
-    def test_plugins_come_and_go_with_their_directory(self) -> None:
-        """Plugins of a directory are loaded, found by it, and removed with it; what they stored stays."""
-        self.write("Guest")
-        self.assertEqual(self.result(self.manager.update_plugin_places([str(self.directory)])), {})
-        self.assertNotIn("Guest", self.manager.get_all_active_plugin_names())
-        self.result(self.manager.activate_plugin("Guest"))
-        guest = self.bot.plugin("Guest")
-        guest["kept"] = 1
-        self.assertEqual(list(self.manager.get_plugins_by_path(str(self.directory))), [guest])
-        self.result(self.manager.remove_plugins_from_path(str(self.directory)))
-        self.assertNotIn("Guest", self.manager.plugin_infos)
-        self.assertFalse(guest.is_activated)
-        self.assertEqual(self.result(self.manager.update_plugin_places([self.directory])), {})
-        self.result(self.manager.activate_plugin("Guest"))
-        self.assertEqual(self.bot.plugin("Guest")["kept"], 1)
-        self.result(self.manager.remove_plugin(self.bot.plugin("Guest")))
-        self.assertNotIn("Guest", self.manager.plugins)
-
     def test_order_of_activation(self) -> None:
         """Each plugin comes after those that it depends on; circles don't matter."""
         for name, needs in (("Aa", "Bb"), ("Bb", "Cc"), ("Cc", "Cc")):

@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred
 from errklein import BotPlugin, botcmd
 from errklein.backends.outbox import OutboxClosed
 from errklein.chat import Message, Reaction
-from errklein.compat.backends.errbot import ErrBot
 from errklein.compat.backends.finding import make_network
 from tests.backends.irc.listening import logged
 from tests.compat.backends.legacy_network import LegacyNetworkCase
@@ -59,10 +58,6 @@ class Watcher(BotPlugin):
     @botcmd(admin_only=True)
     def secret(self, message, args):
         return "sesame"
-
-    @botcmd
-    def ask_bot(self, message, args):
-        return f"{self._bot.conn}, {isinstance(self._bot, ErrBot)}, {self.mode}, {self._bot.mode}"
 
 
 class ServeOnceTests(LegacyNetworkCase):
@@ -133,25 +128,6 @@ class ServeOnceTests(LegacyNetworkCase):
         self.legacy._delay_reconnect()
         self.assertLess(600, waited[0])
         self.assertLess(waited[0], 610)
-
-    def test_own_messages_are_not_heard(self) -> None:
-        """What the bot itself said, or was said before it came, runs no command and isn't told."""
-
-        def echo(legacy: Any) -> None:
-            message = Message("!hello", frm=legacy.bot_identifier, to=legacy.bot_identifier)
-            legacy.callback_message(message)
-            legacy.callback_message(Message("!hello", frm=legacy.build_identifier("bob"), delayed=True))
-
-        self.legacy.wire.put(echo)
-        self.assertEqual(self.sent_after("!hello"), [("bob", "hello bob")])
-        self.assertEqual(
-            [told for told in self.plugin(Watcher).told if told == ("message", "!hello")], [("message", "!hello")]
-        )
-
-    def test_what_plugins_ask_of_the_bot(self) -> None:
-        """The plugin's bot has what the backend has, is an ErrBot to isinstance, and knows the backend's mode."""
-        self.assertEqual(self.sent_after("!ask bot"), [("bob", "the connection, True, lines, lines")])
-        self.assertRaises(AttributeError, lambda: self.bot.nothing_like_this)
 
     def test_admins_are_told_when_it_is_connected(self) -> None:
         """A warning waits for the connection, since before it the network may know nobody; nor does it block anybody."""
