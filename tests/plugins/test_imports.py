@@ -571,11 +571,6 @@ class PluginClassTests(SynchronousTestCase):
         module = self.module("class Zed(Imported): pass\nclass Another: pass\nimport json")
         self.assertEqual(plugin_class(module, Base), (module.Zed, None))
 
-    def test_imported(self) -> None:
-        """A module that defines none may import it."""
-        module = self.module("")
-        self.assertEqual(plugin_class(module, Base), (module.Imported, None))
-
     def test_two_names(self) -> None:
         """One class by two names is one class."""
         module = self.module("class Zed(Base): pass\nAlias = Zed")
