@@ -397,12 +397,6 @@ class WebhookTestTests(PluginTestCase):
         for url in ("/`x`", "/*x*", "/<b>"):
             self.assertIn(f"URL: {url}\n", self.command(f"!webhook test {url}"))
 
-    def test_webstatus(self) -> None:
-        """Every route is listed with its plugin and verbs, whatever is in its rule, and where the server listens."""
-        status = self.command("!webstatus")
-        for part in ("/echo -> Webserver.echo", "/mirror -> Mirror.mirror", "POST", "tcp:3141:interface=127.0.0.1"):
-            self.assertIn(part, status)
-
 
 class EndpointsTests(PluginTestCase):
     """What a configuration means."""
