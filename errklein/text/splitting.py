@@ -6,8 +6,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-import wcwidth
-
 Length = Callable[[str], int]
 
 PARTS_CAP = 500
@@ -107,6 +105,11 @@ def _longest(text: str, limit: int, length: Length) -> int:
 
 def grapheme_boundary(text: str, end: int, start: int = 0) -> int:
     """`end`, or the place up to 16 before it (but after `start`) where a grapheme, such as an emoji of several characters, ends."""
+    if text[max(start, end - 1) : end + 1].isascii():
+        return end
+    # Imported late: it takes 50 ms, and most messages are short or ASCII.
+    import wcwidth
+
     boundary = wcwidth.grapheme_boundary_before(text, end + 1)
     return boundary if boundary > max(start, end - 16) else end
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import wcwidth
-
 from errklein.text.styles import strip_styles
 
 Row = Sequence[str]
@@ -18,7 +16,13 @@ narrower, and the cell sticks out of its own: a few thousand characters could be
 
 def width(text: str) -> int:
     """The number of terminal columns of one line of text: CJK and emoji take two, combining characters none."""
-    return wcwidth.width(strip_styles(text), control_codes="ignore")
+    text = strip_styles(text)
+    if text.isascii() and text.isprintable():
+        return len(text)
+    # Imported late: it takes 50 ms, and most bots never need it.
+    import wcwidth
+
+    return wcwidth.width(text, control_codes="ignore")
 
 
 def boxed_table(head: Row, body: Sequence[Row]) -> str:
