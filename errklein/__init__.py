@@ -15,11 +15,20 @@ from errklein.chat import (
     RoomOccupant,
     Stream,
 )
-from errklein.commands import Command, CommandError, arg_botcmd, botcmd, botmatch, cmdfilter, re_botcmd
-from errklein.commands.flows import FLOW_END, Flow, FlowRoot, botflow
-from errklein.plugins.botflow import BotFlow
-from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.configuration_check import ValidationException, recurse_check_structure
+from errklein.commands import (
+    FLOW_END,
+    Command,
+    CommandError,
+    Flow,
+    FlowRoot,
+    arg_botcmd,
+    botcmd,
+    botflow,
+    botmatch,
+    cmdfilter,
+    re_botcmd,
+)
+from errklein.plugins import BotFlow, BotPlugin, ValidationException, recurse_check_structure
 from errklein.running import on_reactor
 from errklein.webhooks import webhook
 

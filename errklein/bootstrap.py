@@ -23,11 +23,9 @@ from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import SETTINGS, Config, ConfigError, load_config
 from errklein.logs import Destinations, FormattedByLogging, bridge_stdlib
 from errklein.running.reactor_thread import reactor_thread
-from errklein.service.data_directory import DataDirectory
+from errklein.service import DataDirectory
 from errklein.service.sentry import start_sentry
-from errklein.storage import StorageError
-from errklein.storage.errbot_backup import read_any_backup
-from errklein.storage.transfer import check_rows, put_rows
+from errklein.storage import StorageError, check_rows, put_rows, read_any_backup
 from errklein.wiring import wire
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from typing import Any, BinaryIO, Protocol, runtime_checkable
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from errklein.chat import Card, Identifier, Message, Presence, Reaction, Room, Stream
-from errklein.chat.names import NameRules
+from errklein.chat import Card, Identifier, Message, NameRules, Presence, Reaction, Room, Stream
 from errklein.webhooks import Hook
 
 

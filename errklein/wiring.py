@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from errklein.bot import Bot
     from errklein.compat.bot import ErrbotBot
     from errklein.compat.plugin_manager import BotPluginManager
-    from errklein.plugins.botplugin import BotPlugin
+    from errklein.plugins import BotPlugin
     from errklein.plugins.packages import PackageDirectory
     from errklein.ports import Backend, Storage
     from errklein.running import WorkerPool
@@ -49,9 +49,7 @@ def wire(
     default the reactor stops. `restart` starts the process again; by default that isn't possible. `check_stored` is called with the storage before anything uses it; its exceptions are
     propagated. `plugin_classes` are plugins besides those in directories. `make_pool` is called instead of WorkerPool.
     """
-    from errklein.running import PooledRunner, Runner, WorkerPool
-    from errklein.running.keyed_queues import KeyedQueues
-    from errklein.running.threads import ThreadWaits
+    from errklein.running import KeyedQueues, PooledRunner, Runner, ThreadWaits, WorkerPool
     from errklein.running.workers import Workers
     from errklein.web import WebServer, WebSettings
 

@@ -21,7 +21,7 @@ from errklein.chat import (
     same_network,
 )
 from errklein.ports import BackendEvents, OutboxClosed
-from errklein.running.threads import on_reactor_soon
+from errklein.running import on_reactor_soon
 
 MESSAGE_SIZE_LIMIT = 10_000
 """Characters of a message in one part, unless MESSAGE_SIZE_LIMIT says otherwise."""

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from errklein.backends.base import LocalBackend, LocalOccupant, LocalPerson, LocalRoom
 from errklein.chat import Identifier, Message, Presence, Room, RoomOccupant
-from errklein.running.threads import on_reactor_soon
+from errklein.running import on_reactor_soon
 from errklein.text import split_message, to_plain
 
 QUIT_MESSAGE = "$STOP$"

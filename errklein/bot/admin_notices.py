@@ -5,12 +5,12 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from errklein.chat import Message
-from errklein.dispatch.disclosure import Disclosure, new_error_id, with_id
-from errklein.dispatch.networks import Networks
+from errklein.dispatch import Disclosure, Networks
+from errklein.dispatch.disclosure import new_error_id, with_id
 from errklein.dispatch.replies import Deliver
 from errklein.ports import Backend, CallsInOrder
+from errklein.text import plain
 from errklein.text.masking import masker
-from errklein.text.quoting import plain
 
 
 class AdminNotices:

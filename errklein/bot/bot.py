@@ -24,7 +24,7 @@ from errklein.chat import Identifier
 from errklein.config import Config, configuration_warnings
 from errklein.dispatch import Dispatcher, Networks, process_template
 from errklein.plugins.manager import PluginManager
-from errklein.plugins.repos.manager import BotRepoManager
+from errklein.plugins.repos import BotRepoManager
 from errklein.plugins.unknown_names import unknown_names
 from errklein.ports import Backend
 from errklein.running.workers import Workers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins import BotPlugin
 from errklein.plugins.manager import PluginManager
 from errklein.ports import Backend, Storage
 from errklein.web import WebServer

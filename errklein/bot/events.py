@@ -11,10 +11,10 @@ from twisted.logger import Logger
 from errklein.bot.callbacks import Callbacks
 from errklein.bot.streams import Streams
 from errklein.chat import Identifier, Message, Presence, Reaction, Room, Stream
-from errklein.dispatch.dispatcher import Dispatcher
+from errklein.dispatch import Dispatcher
 from errklein.ports import Backend
+from errklein.running import TimeSlices
 from errklein.running.context import assigned, handled_network
-from errklein.running.time_slices import TimeSlices
 
 
 class Events:

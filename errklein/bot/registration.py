@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from errklein.commands import CommandRegistry
-from errklein.commands.flows import FlowRoot
-from errklein.commands.registry import FilterRegistry
-from errklein.dispatch.flow_executor import FlowExecutor
-from errklein.plugins.botflow import BotFlow, build_flows
-from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.commands import CommandRegistry, FilterRegistry, FlowRoot
+from errklein.dispatch import FlowExecutor
+from errklein.plugins import BotFlow, BotPlugin
+from errklein.plugins.botflow import build_flows
+from errklein.plugins.botplugin import handlers
 from errklein.plugins.manager import PluginManager
 from errklein.plugins.names import plugin_name
 

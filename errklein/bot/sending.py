@@ -7,8 +7,7 @@ from typing import Any, BinaryIO
 
 from errklein.bot.callbacks import Callbacks
 from errklein.chat import Card, Identifier, Message, RoomOccupant, Stream
-from errklein.dispatch.networks import Networks
-from errklein.dispatch.replies import process_template
+from errklein.dispatch import Networks, process_template
 from errklein.ports import Backend, Reacts, SendsCards, SendsStreams
 
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from errklein.bot.collaborators import Adapters
-from errklein.running.timeouts import Deadline, TimedOut, result_within
+from errklein.running import Deadline, TimedOut, result_within
 
 SHORTEST_DEACTIVATION = 0.3
 """Seconds for the deactivation of plugins when handlers have used up the grace period."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from errklein.chat.streams import STREAM_REJECTED, STREAM_TRANSFER_IN_PROGRESS, STREAM_WAITING_TO_START, Stream
+from errklein.chat import STREAM_REJECTED, STREAM_TRANSFER_IN_PROGRESS, STREAM_WAITING_TO_START, Stream
 
 CHUNK_SIZE = 4096
 """The most bytes that are read from the incoming stream at once."""

@@ -11,8 +11,7 @@ from twisted.logger import Logger
 
 from errklein.bot.callbacks import FindCallbacks
 from errklein.bot.stream_copier import StreamCopier
-from errklein.chat import Stream
-from errklein.chat.streams import STREAM_WAITING_TO_START
+from errklein.chat import STREAM_WAITING_TO_START, Stream
 from errklein.running import Runner, WorkerPool
 
 MOST_AT_ONCE = 16

@@ -9,21 +9,21 @@ from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
-from errklein.commands import CommandDeclaration
-from errklein.commands.access import is_admin_by_default
-from errklein.commands.registry import CommandRegistry
+from errklein.commands import CommandDeclaration, CommandRegistry, is_admin_by_default
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.compat.storages import database_of, shelves_to_import
 from errklein.config import Config, configuration_warnings
 from errklein.logs import escape
-from errklein.plugins.botplugin import BotPlugin, handlers_once_active
+from errklein.plugins import BotPlugin
+from errklein.plugins.botplugin import handlers_once_active
 from errklein.plugins.loading import reactor_warnings
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import State
 from errklein.plugins.unknown_names import unknown_names
 from errklein.running import Placement, explain_placement
 from errklein.running.reactors import install_asyncio_reactor
-from errklein.service.startup_checks import check_config, errors_end_program, load_with_options
+from errklein.service import errors_end_program, load_with_options
+from errklein.service.startup_checks import check_config
 from errklein.webhooks import HookDeclaration
 from errklein.wiring import wire
 

@@ -19,15 +19,26 @@ from errklein.compat.stored_names import NameJudge, plugs_of
 from errklein.config import Config
 from errklein.logs import escape
 from errklein.ports import Storage
-from errklein.service.data_directory import DataDirectory
-from errklein.storage import SQLiteStorage, StorageError, UnreadableValue
-from errklein.storage.backup import BACKUP_NAME, write_backup
-from errklein.storage.errbot_backup import read_any_backup
-from errklein.storage.importing import MARK, SETTLED, ImportPlan, imported_shelves
-from errklein.storage.pickling import dumps, plain_value
-from errklein.storage.shelves import find_shelves
-from errklein.storage.sqlite import Row
-from errklein.storage.transfer import check_rows, put_rows, rows_of
+from errklein.service import DataDirectory
+from errklein.storage import (
+    BACKUP_NAME,
+    MARK,
+    SETTLED,
+    ImportPlan,
+    Row,
+    SQLiteStorage,
+    StorageError,
+    UnreadableValue,
+    check_rows,
+    dumps,
+    find_shelves,
+    imported_shelves,
+    plain_value,
+    put_rows,
+    read_any_backup,
+    rows_of,
+    write_backup,
+)
 
 ERRBOT_BACKUP_NAME = "backup.py"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
-from errklein.chat import Identifier, Message, RoomOccupant, rules_of
-from errklein.chat.names import EXACT, NameRules, compiled, matches_any, patterns_of
+from errklein.chat import EXACT, Identifier, Message, NameRules, RoomOccupant, matches_any, rules_of
+from errklein.chat.names import compiled, patterns_of
 from errklein.commands.denied_arguments import denies
 from errklein.commands.registry import RegisteredCommand
 

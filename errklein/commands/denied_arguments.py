@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from errklein.chat.names import CHARACTER_SET, compiled, literal_brackets, patterns_of
 from errklein.commands.arguments import ARG_BOTCMD_CHARACTER_REPLACEMENTS, words_of
-from errklein.text.folding import folded
+from errklein.text import folded
 
 _WILDCARD = re.compile(rf"(\*|\?|{CHARACTER_SET})")
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from errklein.text.quoting import plain
+from errklein.text import plain
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from werkzeug.routing import Map, Rule
 
-from errklein.running.threads import ThreadWaits, in_reactor_thread, on_reactor_soon
+from errklein.running import ThreadWaits, in_reactor_thread, on_reactor_soon
 from errklein.web import ClientResponse, WebServer
 from errklein.web.facade import endpoint_of
 from errklein.webhooks import Hook, HookDeclaration

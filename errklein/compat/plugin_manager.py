@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from errklein.compat.plugin_info import PluginInfo
+from errklein.plugins import BotFlow, BotPlugin
 from errklein.plugins.activations import activation_order
-from errklein.plugins.botflow import BotFlow
-from errklein.plugins.botplugin import BotPlugin
 from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
 from errklein.plugins.manager import BL_PLUGINS, PluginManager
 from errklein.plugins.names import plugin_name

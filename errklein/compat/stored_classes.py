@@ -25,7 +25,7 @@ from errklein.compat.names import ERRBOT, FACADES
 from errklein.plugins.imports import PACKAGE
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.names import slug
-from errklein.storage.restricted_pickling import ValueReader
+from errklein.storage import ValueReader
 
 _ERRBOT_PLUGINS = "errbot.plugins."
 

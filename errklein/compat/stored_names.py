@@ -16,8 +16,7 @@ from errklein.config import Config
 from errklein.plugins.discovery import entry_point_roots, load_plug_files
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.plug_file import PlugFile
-from errklein.storage.restricted_pickling import is_standard
-from errklein.storage.transfer import NameStatus
+from errklein.storage import NameStatus, is_standard
 
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from errklein.bot.stream_copier import StreamCopier
 from errklein.chat import Stream
-from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins import BotPlugin
 
 
 class Tee:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errklein.commands.access_validation import InvalidValue, check_rule, check_rules
+from errklein.commands import InvalidValue, check_rule, check_rules
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {"IRC": ("nickname", "server"), "Null": (), "Test": (), "Text": ()}
 """The backends that errklein includes, with the keys that each requires in BOT_IDENTITY."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from errklein.chat.names import CHARACTER_SET, patterns_of
-from errklein.commands.access_validation import NAME_PATTERN_KEYS
+from errklein.commands import NAME_PATTERN_KEYS
 from errklein.config.loading import Config, network_prefix
 from errklein.config.settings import BACKENDS, OF_XMPP, SETTINGS
 

@@ -6,8 +6,18 @@ import re
 from collections.abc import Iterator
 
 from errklein.chat import Identifier, Message, Person, Room, RoomOccupant
-from errklein.commands import Caller, CommandError, RegisteredCommand, botcmd, explain_access, find_command
-from errklein.commands.access import check_access, ciglob, get_acl_room, get_acl_usr, glob
+from errklein.commands import (
+    Caller,
+    CommandError,
+    RegisteredCommand,
+    botcmd,
+    check_access,
+    explain_access,
+    find_command,
+    get_acl_room,
+    get_acl_usr,
+)
+from errklein.commands.access import ciglob, glob
 from errklein.core_plugins import CorePlugin
 from errklein.text import code, plain
 

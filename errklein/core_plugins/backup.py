@@ -7,10 +7,8 @@ from pathlib import Path
 from errklein.chat import Message
 from errklein.commands import botcmd
 from errklein.core_plugins import CorePlugin
-from errklein.dispatch.disclosure import DetailedError
-from errklein.storage.backup import BACKUP_NAME, write_backup
-from errklein.storage.errors import StorageError
-from errklein.storage.transfer import rows_of
+from errklein.dispatch import DetailedError
+from errklein.storage import BACKUP_NAME, StorageError, rows_of, write_backup
 from errklein.text import code
 
 

@@ -8,8 +8,16 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any
 
-from errklein.chat import Identifier, Message, Person, RoomOccupant
-from errklein.chat.identifiers import RoomError, UserDoesNotExistError, UserNotUniqueError, rules_of
+from errklein.chat import (
+    Identifier,
+    Message,
+    Person,
+    RoomError,
+    RoomOccupant,
+    UserDoesNotExistError,
+    UserNotUniqueError,
+    rules_of,
+)
 from errklein.commands import CommandError, admin_by_default, botcmd
 from errklein.core_plugins import CorePlugin
 from errklein.running import on_reactor

@@ -10,7 +10,7 @@ from typing import Any
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd
 from errklein.core_plugins.repos_commands import ReposCommands
-from errklein.dispatch.disclosure import DetailedError
+from errklein.dispatch import DetailedError
 from errklein.plugins import BotPlugin
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.text import code, fenced, plain, plain_lines, truncated

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd
 from errklein.core_plugins import CorePlugin
-from errklein.dispatch.disclosure import DetailedError
+from errklein.dispatch import DetailedError
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginError, PluginTimeout
 from errklein.plugins.repos import BotRepoManager, RepoEntry, RepoException, Updated
 from errklein.running import SerialQueue

@@ -11,8 +11,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from errklein.chat import Message, RoomOccupant
-from errklein.chat.identifiers import rules_of
+from errklein.chat import Message, RoomOccupant, rules_of
 from errklein.commands import CommandError
 from errklein.dispatch.networks import Networks
 from errklein.dispatch.replies import Replies

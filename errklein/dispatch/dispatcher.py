@@ -11,10 +11,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.chat import Identifier, Message
-from errklein.chat.names import EXACT
-from errklein.commands import CommandRegistry, FilterRegistry
-from errklein.commands.history import History
+from errklein.chat import EXACT, Identifier, Message
+from errklein.commands import CommandRegistry, FilterRegistry, History
 from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.disclosure import Disclosure
 from errklein.dispatch.execution import Execution
@@ -27,8 +25,7 @@ from errklein.dispatch.permissions import Permissions
 from errklein.dispatch.replies import Deliver, Replies
 from errklein.dispatch.unknown_commands import UnknownCommands
 from errklein.ports import Backend, HasNameRules, OutboxFull
-from errklein.running.in_flight import InFlightCounter
-from errklein.running.timeouts import result_within
+from errklein.running import InFlightCounter, result_within
 from errklein.running.workers import Workers
 
 LONGEST_RELOAD = 10.0

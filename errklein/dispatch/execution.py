@@ -12,16 +12,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from errklein.commands import CommandError
-from errklein.commands.declaration import is_concurrent
-from errklein.commands.history import History, Sender
+from errklein.commands import CommandError, History, Sender, is_concurrent
 from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.dispatch.invocation import Invocation
 from errklein.dispatch.replies import Replies, error_text, process_template
 from errklein.running import Overloaded, Placement, PooledRunner, PoolStopped, SerialQueue, place
 from errklein.running.context import assigned, running_command
+from errklein.text import code
 from errklein.text.masking import masker
-from errklein.text.quoting import code
 
 _ABOUT_ARGUMENTS = (ValueError, SystemExit, CommandError, ArgumentError, ArgumentTypeError)
 """Errors by which splitters such as shlex and argparse reject arguments. Any other is a bug in the splitter."""

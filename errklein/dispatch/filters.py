@@ -8,7 +8,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from errklein.chat import Message
-from errklein.commands.registry import FilterRegistry, RegisteredFilter
+from errklein.commands import FilterRegistry, RegisteredFilter
 from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, place
 
 Passed = tuple[Message, str, Any]

@@ -7,8 +7,16 @@ from functools import lru_cache
 from typing import Any
 
 from errklein.chat import Message
-from errklein.commands import CommandRegistry, Prefixes, RegisteredCommand, find_command, strip_prefix
-from errklein.commands.history import History, Sender, recall_position
+from errklein.commands import (
+    CommandRegistry,
+    History,
+    Prefixes,
+    RegisteredCommand,
+    Sender,
+    find_command,
+    recall_position,
+    strip_prefix,
+)
 from errklein.dispatch.invocation import Invocation
 from errklein.dispatch.networks import Networks
 from errklein.ports import Backend

@@ -13,17 +13,27 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.chat import Identifier, Message, Room, RoomOccupant
-from errklein.commands import Caller, CommandError, CommandRegistry, RegisteredCommand
-from errklein.commands.access import check_access, needs_admin
-from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, never
+from errklein.commands import (
+    FLOW_END,
+    Caller,
+    CommandError,
+    CommandRegistry,
+    Flow,
+    FlowNode,
+    FlowRoot,
+    RegisteredCommand,
+    check_access,
+    needs_admin,
+    never,
+)
 from errklein.dispatch.disclosure import DetailedError, Disclosure
 from errklein.dispatch.networks import Networks
 from errklein.ports import Backend
 from errklein.running import InFlightCounter, PooledRunner, PoolStopped, on_reactor_soon
 from errklein.running.context import assigned, handled_network, running_command
+from errklein.text import plain
 from errklein.text.errors import error_text, one_line
 from errklein.text.masking import masker
-from errklein.text.quoting import plain
 
 MOST_AUTOSTEPS = 100
 """How many steps a flow takes by itself before it is ended, since it may never stop otherwise."""

@@ -8,8 +8,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from errklein.chat import Message
-from errklein.commands import Caller, CommandRegistry, RegisteredCommand
-from errklein.commands.access import check_access, needs_admin
+from errklein.commands import Caller, CommandRegistry, RegisteredCommand, check_access, needs_admin
 from errklein.dispatch.filters import Filtering
 from errklein.dispatch.invocation import Invocation
 from errklein.dispatch.networks import Networks

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from errklein.logs import destinations
-from errklein.running.coroutines import install_task_factory, loop_of
+from errklein.running import install_task_factory, loop_of
 from errklein.service.data_directory import DataDirectory
 from errklein.service.process_exit import ProcessExit
 from errklein.service.startup_checks import START_ERRORS

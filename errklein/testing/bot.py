@@ -17,8 +17,9 @@ from zope.interface import implementer
 
 from errklein.backends.test import SentMessage, TestBackend
 from errklein.config import load_config
-from errklein.plugins.botplugin import BotPlugin
-from errklein.running.threads import register_reactor_thread, unwrapped
+from errklein.plugins import BotPlugin
+from errklein.running import register_reactor_thread
+from errklein.running.threads import unwrapped
 from errklein.testing.client import WebhookClient
 from errklein.testing.packages import share_packages
 from errklein.testing.pool import InlinePool

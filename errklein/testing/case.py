@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.plugins.botplugin import BotPlugin
+from errklein.plugins import BotPlugin
 from errklein.testing.bot import TestBot
 from errklein.web import ClientResponse
 

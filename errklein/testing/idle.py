@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
-from errklein.running.coroutines import loop_of
+from errklein.running import loop_of
 
 _POOLS = ("errklein commands ", "errklein plugins ", "errklein webhooks ", "errklein decoding ")
 """How the names of threads begin whose work is counted by the bot's runner."""

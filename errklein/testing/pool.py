@@ -7,8 +7,7 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from errklein.running import WorkerPool
-from errklein.running.threads import blocking_in_place
+from errklein.running import WorkerPool, blocking_in_place
 
 T = TypeVar("T")
 

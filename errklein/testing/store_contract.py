@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from errklein.ports import Storage, Store
-from errklein.storage.errors import StorageError
+from errklein.storage import StorageError
 
 if TYPE_CHECKING:
     from unittest import TestCase as Base

@@ -15,8 +15,7 @@ from errklein.running import InFlightCounter, Runner, TimeSlices, WorkerPool
 from errklein.web.deadlines import DeadlineSweeper
 from errklein.web.delivery import Delivery, problem_of
 from errklein.web.error_pages import Problem
-from errklein.web.facade.app import Flask
-from errklein.web.facade.request import endpoint_of
+from errklein.web.facade import Flask, endpoint_of
 from errklein.web.paths import clean_path
 from errklein.web.request import HTTPRequest
 from errklein.web.routes import Match, NoRoute, Rebuilding, Route, Routes

@@ -18,9 +18,9 @@ from twisted.web.template import Tag
 from werkzeug.exceptions import HTTPException
 
 from errklein.web.error_pages import Headers
-from errklein.web.facade import json_text
+from errklein.web.facade import Response, json_text
 from errklein.web.facade.context import RequestContext
-from errklein.web.facade.response import Response, response_for
+from errklein.web.facade.response import response_for
 
 HTML: Headers = [(b"Content-Type", b"text/html; charset=utf-8")]
 _JSON: Headers = [(b"Content-Type", b"application/json")]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 from errklein.chat.names import compiled, literal_brackets
-from errklein.text.folding import folded
+from errklein.text import folded
 
 _UPPER, _LOWER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
 

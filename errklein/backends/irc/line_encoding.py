@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from errklein.text.splitting import grapheme_boundary
+from errklein.text import grapheme_boundary
 
 LINE = 512
 """How many bytes a line may have, CR LF included."""

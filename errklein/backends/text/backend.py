@@ -19,9 +19,8 @@ from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoo
 from errklein.backends.text.lines import LineConsole
 from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
 from errklein.ports import BackendEvents
-from errklein.running.time_slices import TimeSlices
-from errklein.text import sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
-from errklein.text.quoting import code, plain
+from errklein.running import TimeSlices
+from errklein.text import code, plain, sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 
 HISTORY = "text-history"
 """The file in the data directory that keeps what was typed."""

@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from errklein.chat import Card, Identifier, Message, RoomOccupant
-from errklein.commands import unknown_command
-from errklein.commands.history import History
+from errklein.commands import History, unknown_command
 from errklein.dispatch import process_template
 
 if TYPE_CHECKING:

@@ -9,13 +9,12 @@ from functools import cached_property, partial
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from errklein.chat import Identifier, Message, Presence, Room
-from errklein.chat.identifiers import Person
+from errklein.chat import Identifier, Message, Person, Presence, Room
 from errklein.compat.backends.alone import Alone
 from errklein.compat.backends.base import BackendBase
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running.context import assigned, bot_expected
-from errklein.text.splitting import split_message
+from errklein.text import split_message
 
 if TYPE_CHECKING:
     from errklein.compat.backends.network import ThreadedNetwork

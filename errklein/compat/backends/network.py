@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from errklein.backends.outbox import Outbox, TokenBucket
+from errklein.backends import Outbox, TokenBucket
 from errklein.bot import Bot
 from errklein.chat import Card, Identifier, Message, Room, Stream
 from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot, parts_of
@@ -28,11 +28,8 @@ from errklein.compat.backends.stamps import NetworkStamp, ask_beforehand
 from errklein.compat.backends.thread import NetworkThread
 from errklein.dispatch import process_template
 from errklein.ports import BackendEvents
-from errklein.running import WorkerPool
+from errklein.running import TimedOut, WorkerPool, on_reactor_soon, result_within, start_daemon_thread
 from errklein.running.context import assigned, sent_by_bot
-from errklein.running.pool import start_daemon_thread
-from errklein.running.threads import on_reactor_soon
-from errklein.running.timeouts import TimedOut, result_within
 
 Part = Callable[[], object]
 

@@ -9,8 +9,16 @@ from pathlib import Path
 from errklein.compat.stored_classes import STORED_VALUES
 from errklein.config import Config
 from errklein.ports import Storage
-from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage, StorageError
-from errklein.storage.importing import imported_shelves, is_settled, settle, unimported
+from errklein.storage import (
+    DATABASE,
+    MemoryStorage,
+    SQLiteStorage,
+    StorageError,
+    imported_shelves,
+    is_settled,
+    settle,
+    unimported,
+)
 
 
 def database_of(config: Config) -> Path:

@@ -24,7 +24,7 @@ from twisted.python.threadable import isInIOThread
 from errklein.compat.storages.base import StoragePluginBase
 from errklein.ports import Store
 from errklein.running.rate_limit import RateLimit
-from errklein.storage.errors import StorageError, UnstorableValue
+from errklein.storage import StorageError, UnstorableValue
 from errklein.text.errors import one_line
 from errklein.text.masking import masker, secrets_in
 
