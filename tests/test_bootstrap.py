@@ -16,9 +16,9 @@ from errklein.bootstrap import get_storage_plugin, restore_bot_from_backup
 from errklein.compat.storages.bundled import MemoryStoragePlugin, ShelfStoragePlugin
 from errklein.config import load_config
 from errklein.storage import MemoryStorage, StorageError
-from errklein.storage.backup import write_backup
+from errklein.storage._backup import write_backup
+from errklein.storage._transfer import rows_of
 from errklein.storage.pickling import dumps
-from errklein.storage.transfer import rows_of
 from tests.compat.storages.test_finding import StorageCase
 from tests.plugin_files import PluginFilesTestCase
 from tests.storage.hostile_pickles import hostile_pickles

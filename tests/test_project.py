@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import errklein
 from errklein._version import __version__
 from errklein.config import SETTINGS
-from errklein.config.settings import OF_XMPP
+from errklein.config._settings import OF_XMPP
 from tests.test_collection import test_modules
 
 ROOT = Path(errklein.__file__).parent.parent
@@ -55,7 +55,7 @@ class SettingsTests(SynchronousTestCase):
     def test_every_setting_is_used(self) -> None:
         """None is read and then forgotten, but for those of XMPP, of which the operator is told."""
         package = ROOT / "errklein"
-        lists = {package / "config" / "settings.py", package / "compat" / "errbot_package" / "config-template.py"}
+        lists = {package / "config" / "_settings.py", package / "compat" / "errbot_package" / "config-template.py"}
         code = "".join(path.read_text() for path in package.rglob("*.py") if path not in lists)
         unused = {name for name in SETTINGS if not re.search(rf"\b{name}\b", code)}
         self.assertEqual(unused, OF_XMPP)

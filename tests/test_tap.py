@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs, tap
 from errklein.service import startup_checks
-from errklein.service.data_directory import DataDirectory
+from errklein.service._data_directory import DataDirectory
 from errklein.testing import TestBot
 from tests import needs_network
 from tests.processes import free_port

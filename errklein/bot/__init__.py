@@ -3,9 +3,9 @@
 Plugins know it as `self._bot`.
 """
 
-from errklein.bot.bot import Bot
-from errklein.bot.collaborators import Adapters, PluginSources, ProcessCalls
-from errklein.bot.events import Events
-from errklein.bot.sending import Sending
+from errklein.bot._bot import Bot
+from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
+from errklein.bot._events import Events
+from errklein.bot._sending import Sending
 
 __all__ = ["Adapters", "Bot", "Events", "PluginSources", "ProcessCalls", "Sending"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from errklein._version import __version__
-from errklein.cli.new_files import read_template, write_new_files
+from errklein.cli._new_files import read_template, write_new_files
 from errklein.cli.plugin_wizard import new_plugin_wizard, write_plugin
 
 __all__ = ["main"]
@@ -82,7 +82,7 @@ def check(known: argparse.Namespace) -> NoReturn:
 
     problems = environment_problems()
     sys.stdout.write("".join(f"problem: {line}\n" for line in problems))
-    from errklein.cli.check import check
+    from errklein.cli._check import check
 
     check(known.config, known.plugin_dir, known.data_dir, failed=bool(problems))
 
@@ -102,7 +102,7 @@ def backends(config_file: str | None) -> int:
 
 def work_on_data(known: argparse.Namespace) -> int:
     """Import, back up, restore, or show and change what is stored."""
-    from errklein.cli import data
+    from errklein.cli import _data as data
     from errklein.plugins.packages import PackageDirectory
     from errklein.service import errors_end_program, load_with_options
 

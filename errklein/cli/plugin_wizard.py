@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from errklein.cli.new_files import read_template, write_new_files
+from errklein.cli._new_files import read_template, write_new_files
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
 

@@ -1,5 +1,28 @@
 """Chat commands as values: their declaration, how a message is read, and who may do what. No network here."""
 
+from errklein.commands._access_validation import NAME_PATTERN_KEYS, InvalidValue, check_rule, check_rules, unmatched
+from errklein.commands._arguments import (
+    ARG_BOTCMD_CHARACTER_REPLACEMENTS,
+    ArgParserBase,
+    ArgumentParseError,
+    ArgumentParser,
+    HelpRequested,
+    SeparatorArgParser,
+    ShlexArgParser,
+)
+from errklein.commands._declaration import (
+    CommandDeclaration,
+    CommandError,
+    concurrent,
+    documentation,
+    is_concurrent,
+    with_prefix,
+)
+from errklein.commands._decorators import botcmd, botmatch, cmdfilter, re_botcmd
+from errklein.commands._dynamic import Command
+from errklein.commands._history import History, Sender, recall_position
+from errklein.commands._parsing import Prefixes, find_command, strip_prefix, unknown_command
+from errklein.commands._registry import CommandRegistry, FilterRegistry, RegisteredCommand, RegisteredFilter
 from errklein.commands.access import (
     Caller,
     admin_by_default,
@@ -10,31 +33,8 @@ from errklein.commands.access import (
     is_admin_by_default,
     needs_admin,
 )
-from errklein.commands.access_validation import NAME_PATTERN_KEYS, InvalidValue, check_rule, check_rules, unmatched
 from errklein.commands.arg_botcmd import arg_botcmd
-from errklein.commands.arguments import (
-    ARG_BOTCMD_CHARACTER_REPLACEMENTS,
-    ArgParserBase,
-    ArgumentParseError,
-    ArgumentParser,
-    HelpRequested,
-    SeparatorArgParser,
-    ShlexArgParser,
-)
-from errklein.commands.declaration import (
-    CommandDeclaration,
-    CommandError,
-    concurrent,
-    documentation,
-    is_concurrent,
-    with_prefix,
-)
-from errklein.commands.decorators import botcmd, botmatch, cmdfilter, re_botcmd
-from errklein.commands.dynamic import Command
 from errklein.commands.flows import FLOW_END, Flow, FlowNode, FlowRoot, botflow, never
-from errklein.commands.history import History, Sender, recall_position
-from errklein.commands.parsing import Prefixes, find_command, strip_prefix, unknown_command
-from errklein.commands.registry import CommandRegistry, FilterRegistry, RegisteredCommand, RegisteredFilter
 
 __all__ = [
     "ARG_BOTCMD_CHARACTER_REPLACEMENTS",

@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 from errklein.chat import EXACT, Identifier, Message, NameRules, RoomOccupant, matches_any, rules_of
 from errklein.chat.names import compiled, patterns_of
-from errklein.commands.denied_arguments import denies
-from errklein.commands.registry import RegisteredCommand
+from errklein.commands._denied_arguments import denies
+from errklein.commands._registry import RegisteredCommand
 
 F = TypeVar("F", bound=Callable[..., Any])
 

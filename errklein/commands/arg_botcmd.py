@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any
 
-from errklein.commands.arguments import ArgumentParseError, ArgumentParser, HelpRequested
-from errklein.commands.declaration import mark
-from errklein.commands.decorators import CommandOptions
+from errklein.commands._arguments import ArgumentParseError, ArgumentParser, HelpRequested
+from errklein.commands._declaration import mark
+from errklein.commands._decorators import CommandOptions
 
 _OPTIONS = {*CommandOptions.__annotations__, "aliases"}
 

@@ -1,8 +1,8 @@
 """The names `errbot` and `flask`, for plugins that were not written for errklein."""
 
-from errklein.compat.facade import FacadeModule, install, stand_in_for, step_aside
-from errklein.compat.names import FACADES
-from errklein.compat.plugin_modules import publish, withdraw
+from errklein.compat._facade import FacadeModule, install, stand_in_for, step_aside
+from errklein.compat._names import FACADES
+from errklein.compat._plugin_modules import publish, withdraw
 from errklein.plugins.imports import provide
 
 __all__ = ["FacadeModule", "install", "stand_in_for", "step_aside"]

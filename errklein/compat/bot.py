@@ -12,10 +12,10 @@ from typing import Any
 from errklein.bot import Bot
 from errklein.chat import Message
 from errklein.commands import History, documentation, with_prefix
-from errklein.compat import holder
+from errklein.compat import _holder as holder
+from errklein.compat._flask_routes import flask_routes
 from errklein.compat.backends.errbot import EVENTS, ErrBot
 from errklein.compat.backends.network import ThreadedNetwork
-from errklein.compat.flask_routes import flask_routes
 from errklein.compat.plugin_manager import BotPluginManager
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running import on_reactor_soon

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 from werkzeug.test import Client
 
-from errklein.compat.flask_routes import RouteMap, flask_routes
+from errklein.compat._flask_routes import RouteMap, flask_routes
 from errklein.web.facade import Flask as StandIn
 from errklein.web.facade import Response, current_context, make_response, response_of_error
 from errklein.webhooks.declaration import normalise_methods

@@ -19,9 +19,9 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 from errklein.chat import Identifier
-from errklein.compat import holder
+from errklein.compat import _holder as holder
+from errklein.compat._names import ERRBOT, FACADES
 from errklein.compat.former_identifiers import FormerIdentifier, is_former_identifier
-from errklein.compat.names import ERRBOT, FACADES
 from errklein.plugins.imports import PACKAGE
 from errklein.plugins.loading import CORE_PLUGINS
 from errklein.plugins.names import slug

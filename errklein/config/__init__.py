@@ -1,7 +1,7 @@
 """The configuration: an errbot config.py with defaults filled in, the table of settings, and warnings."""
 
-from errklein.config.loading import Config, load_config, network_prefix
-from errklein.config.settings import BACKENDS, SETTINGS, STORAGES, ConfigError
+from errklein.config._loading import Config, load_config, network_prefix
+from errklein.config._settings import BACKENDS, SETTINGS, STORAGES, ConfigError
 from errklein.config.warnings import configuration_warnings
 
 __all__ = [

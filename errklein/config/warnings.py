@@ -8,8 +8,8 @@ from typing import Any
 
 from errklein.chat.names import CHARACTER_SET, patterns_of
 from errklein.commands import NAME_PATTERN_KEYS
-from errklein.config.loading import Config, network_prefix
-from errklein.config.settings import BACKENDS, OF_XMPP, SETTINGS
+from errklein.config._loading import Config, network_prefix
+from errklein.config._settings import BACKENDS, OF_XMPP, SETTINGS
 
 IRC_SIZE_LIMIT = 510
 """Bytes of a line on IRC, without its end: RFC 1459, section 2.3."""

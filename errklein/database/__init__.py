@@ -1,7 +1,7 @@
 """SQLite files: connections, transactions, migrations and errors, without knowledge of what is stored."""
 
-from errklein.database.connection import Database
-from errklein.database.errors import DatabaseError
-from errklein.database.migrations import Migration
+from errklein.database._connection import Database
+from errklein.database._errors import DatabaseError
+from errklein.database._migrations import Migration
 
 __all__ = ["Database", "DatabaseError", "Migration"]

@@ -1,9 +1,9 @@
 """The way from a message to its reply: find the command, ask for permission, run it, reply."""
 
+from errklein.dispatch._dispatcher import Dispatcher
+from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
-from errklein.dispatch.dispatcher import Dispatcher
 from errklein.dispatch.flow_executor import FlowExecutor
-from errklein.dispatch.networks import Networks
 from errklein.dispatch.replies import process_template
 
 __all__ = [

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Message, RoomOccupant, rules_of
 from errklein.commands import CommandError
-from errklein.dispatch.networks import Networks
+from errklein.dispatch._networks import Networks
 from errklein.dispatch.replies import Replies
 from errklein.ports import Backend
 from errklein.running.context import running_command

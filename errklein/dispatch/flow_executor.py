@@ -26,8 +26,8 @@ from errklein.commands import (
     needs_admin,
     never,
 )
+from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
-from errklein.dispatch.networks import Networks
 from errklein.ports import Backend
 from errklein.running import InFlightCounter, PooledRunner, PoolStopped, on_reactor_soon
 from errklein.running.context import assigned, handled_network, running_command

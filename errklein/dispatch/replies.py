@@ -10,9 +10,9 @@ from twisted.python.failure import Failure
 
 from errklein.chat import Message
 from errklein.commands import CommandError, RegisteredCommand
+from errklein.dispatch._invocation import Invocation
+from errklein.dispatch._networks import Networks
 from errklein.dispatch.disclosure import DetailedError, Disclosure
-from errklein.dispatch.invocation import Invocation
-from errklein.dispatch.networks import Networks
 from errklein.ports import Backend, HasOwnReplies, OutboxFull
 from errklein.running import PoolStopped
 from errklein.text.masking import masker

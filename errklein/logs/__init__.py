@@ -1,6 +1,6 @@
 """Logging: destinations, the format of a line, and records of the standard library."""
 
-from errklein.logs.output import (
+from errklein.logs._output import (
     FROM_STDLIB,
     FROM_TWISTED,
     Bridge,
@@ -14,7 +14,7 @@ from errklein.logs.output import (
     observer,
     use_with_twist,
 )
-from errklein.logs.records import FormattedByLogging, record_of
+from errklein.logs._records import FormattedByLogging, record_of
 
 __all__ = [
     "FROM_STDLIB",

@@ -12,9 +12,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
+from errklein.plugins._configuration import Configurator
 from errklein.plugins.activation import Activation, Batch, current, given_up, still_activating
 from errklein.plugins.botplugin import BotPlugin
-from errklein.plugins.configuration import Configurator
 from errklein.plugins.execution import PluginExecution
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import KnownProblem, Plugin, PluginActivationException, PluginError, PluginTimeout

@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 
 from errklein.chat import ONLINE, Card, Identifier, Message, Presence, Reaction, Room, Stream
 from errklein.commands import Command
+from errklein.plugins._host import PluginHost
+from errklein.plugins._pollers import Pollers
 from errklein.plugins.configuration_check import recurse_check_structure
-from errklein.plugins.host import PluginHost
 from errklein.plugins.names import plugin_name
-from errklein.plugins.pollers import Pollers
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running import on_reactor_soon
 

@@ -37,7 +37,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
-from errklein.plugins.import_rewriting import rewrite_imports
+from errklein.plugins._import_rewriting import rewrite_imports
 from errklein.plugins.load_errors import PluginLoadError
 from errklein.plugins.names import slug
 from errklein.plugins.plug_file import PlugFile

@@ -11,11 +11,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from errklein.config import Config
+from errklein.plugins._configuration import Configurator
+from errklein.plugins._flows import FlowFiles
+from errklein.plugins._lifecycle import Lifecycle
+from errklein.plugins._status import PluginStatus
 from errklein.plugins.botplugin import BotPlugin, overrides
-from errklein.plugins.configuration import Configurator
 from errklein.plugins.execution import PluginExecution
-from errklein.plugins.flows import FlowFiles
-from errklein.plugins.lifecycle import Lifecycle
 from errklein.plugins.loading import Loader
 from errklein.plugins.names import plugin_name
 from errklein.plugins.plugin import (
@@ -27,7 +28,6 @@ from errklein.plugins.plugin import (
     UnknownPlugin,
 )
 from errklein.plugins.serial_changes import Changes, change
-from errklein.plugins.status import PluginStatus
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.ports import Storage
 from errklein.running import TimedOut, result_within

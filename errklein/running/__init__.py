@@ -1,12 +1,14 @@
 """Runs handlers of any kind where they are safe: on the reactor, or in a thread of a bounded pool."""
 
-from errklein.running.coroutines import install_task_factory, loop_of
-from errklein.running.in_flight import InFlightCounter
-from errklein.running.keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
-from errklein.running.placement import ExplainedPlacement, Placement, explain_placement, on_reactor, place
+from errklein.running._coroutines import install_task_factory, loop_of
+from errklein.running._in_flight import InFlightCounter
+from errklein.running._keyed_queues import KeyedQueueFull, KeyedQueues, QueuedWork
+from errklein.running._placement import ExplainedPlacement, Placement, explain_placement, on_reactor, place
+from errklein.running._runner import PooledRunner, Runner, RunningMethod
+from errklein.running._serial_queue import SerialQueue
+from errklein.running._time_slices import TimeSlices
+from errklein.running._timeouts import Deadline, TimedOut, result_within
 from errklein.running.pool import Overloaded, PoolStopped, WorkerPool, start_daemon_thread
-from errklein.running.runner import PooledRunner, Runner, RunningMethod
-from errklein.running.serial_queue import SerialQueue
 from errklein.running.threads import (
     ThreadWaits,
     blocking_in_place,
@@ -14,8 +16,6 @@ from errklein.running.threads import (
     on_reactor_soon,
     register_reactor_thread,
 )
-from errklein.running.time_slices import TimeSlices
-from errklein.running.timeouts import Deadline, TimedOut, result_within
 
 __all__ = [
     "Deadline",

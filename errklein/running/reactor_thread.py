@@ -20,7 +20,7 @@ from twisted.internet.main import installReactor
 from twisted.python import threadable
 from twisted.python.threadpool import ThreadPool
 
-from errklein.running.coroutines import install_task_factory
+from errklein.running._coroutines import install_task_factory
 from errklein.running.threads import register_reactor_thread, unwrapped
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from errklein.running.keyed_queues import KeyedQueues
-from errklein.running.runner import PooledRunner
+from errklein.running._keyed_queues import KeyedQueues
+from errklein.running._runner import PooledRunner
 from errklein.running.threads import ThreadWaits
 
 

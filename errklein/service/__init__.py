@@ -1,7 +1,7 @@
 """The process: start, stop, signals, the data directory, restart, reloading of changed plugins, endpoint checks."""
 
+from errklein.service._data_directory import DataDirectory, DataDirectoryError
 from errklein.service.bot_service import BotService, CannotStart, ServiceOptions, configure_garbage_collector
-from errklein.service.data_directory import DataDirectory, DataDirectoryError
 from errklein.service.startup_checks import errors_end_program, load_with_options
 
 __all__ = [

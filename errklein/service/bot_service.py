@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from errklein.logs import destinations
 from errklein.running import install_task_factory, loop_of
-from errklein.service.data_directory import DataDirectory
+from errklein.service._data_directory import DataDirectory
 from errklein.service.process_exit import ProcessExit
 from errklein.service.startup_checks import START_ERRORS
 from errklein.text.masking import masker

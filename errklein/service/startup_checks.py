@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from errklein.config import BACKENDS, Config, ConfigError, load_config, network_prefix
 from errklein.plugins.environment import environment_problems
-from errklein.service.data_directory import DataDirectory, DataDirectoryError, acting_as
+from errklein.service._data_directory import DataDirectory, DataDirectoryError, acting_as
 from errklein.service.sentry import check_sentry
 from errklein.service.twistd_options import TwistdOptions
 from errklein.storage import StorageError
@@ -93,7 +93,7 @@ def check_start(
     if twistd.chroot:
         return
     from errklein.compat.storages import check_shelves
-    from errklein.service.endpoint_check import check_endpoint
+    from errklein.service._endpoint_check import check_endpoint
 
     check_config(config)
     data_directory.check()

@@ -10,21 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from errklein.testing.bot import ADMIN, LeftOver, Sent, TestBot
-    from errklein.testing.case import PluginTestCase
-    from errklein.testing.client import WebhookClient
-    from errklein.testing.reactor import TestReactor
+    from errklein.testing._bot import ADMIN, LeftOver, Sent, TestBot
+    from errklein.testing._case import PluginTestCase
+    from errklein.testing._client import WebhookClient
+    from errklein.testing._reactor import TestReactor
 
 __all__ = ["ADMIN", "LeftOver", "PluginTestCase", "Sent", "TestBot", "TestReactor", "WebhookClient"]
 
 _MODULES = {
-    "ADMIN": "bot",
-    "LeftOver": "bot",
-    "PluginTestCase": "case",
-    "Sent": "bot",
-    "TestBot": "bot",
-    "TestReactor": "reactor",
-    "WebhookClient": "client",
+    "ADMIN": "_bot",
+    "LeftOver": "_bot",
+    "PluginTestCase": "_case",
+    "Sent": "_bot",
+    "TestBot": "_bot",
+    "TestReactor": "_reactor",
+    "WebhookClient": "_client",
 }
 
 

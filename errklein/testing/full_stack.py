@@ -22,7 +22,7 @@ from twisted.internet.task import deferLater
 
 from errklein.compat.flask_app import reset_app
 from errklein.running.reactor_thread import reactor_thread
-from errklein.testing.log_forwarding import forwarded_log
+from errklein.testing._log_forwarding import forwarded_log
 
 # Before anything that imports the reactor: plugins' libraries are to run on this one.
 _reactor_thread = reactor_thread()
@@ -36,10 +36,10 @@ from errklein.plugins.imports import share_with_tests, unload, unshare  # noqa: 
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.ports import Backend  # noqa: E402
-from errklein.testing.helper_modules import HelperModuleFinder  # noqa: E402
-from errklein.testing.idle import stays_idle  # noqa: E402
-from errklein.testing.log_file import log_file  # noqa: E402
-from errklein.testing.packages import share_packages  # noqa: E402
+from errklein.testing._helper_modules import HelperModuleFinder  # noqa: E402
+from errklein.testing._idle import stays_idle  # noqa: E402
+from errklein.testing._log_file import log_file  # noqa: E402
+from errklein.testing._packages import share_packages  # noqa: E402
 from errklein.wiring import wire  # noqa: E402
 
 if TYPE_CHECKING:

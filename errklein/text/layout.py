@@ -12,9 +12,9 @@ from markdown.extensions.footnotes import NBSP_PLACEHOLDER
 from markdown.util import AMP_SUBSTITUTE, HTML_PLACEHOLDER_RE, STX
 
 from errklein.text import styles
+from errklein.text._sanitizing import sanitize
+from errklein.text._tables import Row, boxed_table, compact_table
 from errklein.text.markdown_tree import Code, Tree
-from errklein.text.sanitizing import sanitize
-from errklein.text.tables import Row, boxed_table, compact_table
 
 NEWLINE = "\n"
 RULER = "─" * 80

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 from weakref import WeakKeyDictionary
 
-from errklein.text.quoting import plain, plain_but_html
+from errklein.text._quoting import plain, plain_but_html
 
 MASK = "•••"
 """The replacement for a secret."""

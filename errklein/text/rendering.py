@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 
 from errklein.text import xhtml
+from errklein.text._sanitizing import sanitize
 from errklein.text.characters import IMTEXT_CHRS
-from errklein.text.sanitizing import sanitize
 from errklein.text.styles import replace_styles, strip_styles, styles_to_ansi, styles_to_irc
 
 MARKDOWN_CAP = 20_000

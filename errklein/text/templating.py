@@ -25,8 +25,8 @@ from jinja2 import (
     TemplateSyntaxError,
 )
 
-from errklein.text.markup import as_it_is, md_image, md_link
-from errklein.text.markup import md_table as md_table
+from errklein.text._markup import as_it_is, md_image, md_link
+from errklein.text._markup import md_table as md_table
 
 SUFFIX = ".md"
 """What the files of templates end with."""

@@ -16,13 +16,13 @@ from twisted.web import server
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.http_headers import Headers
 
-from errklein.web.error_pages import Problem, error_page
-from errklein.web.http1 import Head
-from errklein.web.paths import split_target
+from errklein.web._error_pages import Problem, error_page
+from errklein.web._http1 import Head
+from errklein.web._paths import split_target
 
 if TYPE_CHECKING:
-    from errklein.web.channel import Channel
-    from errklein.web.site import Site
+    from errklein.web._channel import Channel
+    from errklein.web._site import Site
 
 _KEPT_IN_MEMORY = 1024 * 1024
 _HEADER_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from errklein.web.certificates import CertificateDirectory, CertificateFiles, CertificateStore
+from errklein.web._certificates import CertificateDirectory, CertificateFiles, CertificateStore
 
 
 @implementer(IStreamServerEndpoint)

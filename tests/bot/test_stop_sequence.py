@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.bot.stop_sequence import SHORTEST_DEACTIVATION, StopSequence, StopSteps
+from errklein.bot._stop_sequence import SHORTEST_DEACTIVATION, StopSequence, StopSteps
 
 
 class StopSequenceTests(SynchronousTestCase):

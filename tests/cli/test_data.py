@@ -16,12 +16,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
-from errklein.compat.storages.shelves import settle_shelves, shelves_to_import
+from errklein.compat.storages._shelves import settle_shelves, shelves_to_import
 from errklein.config import load_config
-from errklein.service.data_directory import DataDirectory
+from errklein.service._data_directory import DataDirectory
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
-from errklein.storage.backup import write_backup
-from errklein.storage.importing import MARK
+from errklein.storage._backup import write_backup
+from errklein.storage._importing import MARK
 from tests.processes import ERRKLEIN, TWISTD, run, write_config, write_plugin
 from tests.storage.hostile_pickles import hostile_pickles
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
-from errklein.cli.new_files import write_new_files
+from errklein.cli._new_files import write_new_files
 from errklein.cli.plugin_wizard import NewPlugin, new_plugin_wizard
 from errklein.plugins.plug_file import PlugFile
 

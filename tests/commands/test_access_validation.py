@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.commands._access_validation import unmatched
 from errklein.commands.access import applicable_pattern
-from errklein.commands.access_validation import unmatched
 from errklein.config import ConfigError, load_config
-from errklein.config.settings import checked
+from errklein.config._settings import checked
 
 
 class CheckTests(SynchronousTestCase):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.commands import CommandRegistry, botcmd, cmdfilter, re_botcmd
-from errklein.commands.registry import FilterRegistry
+from errklein.commands._registry import FilterRegistry
 
 
 def made(*names: str, **options: Any) -> Any:

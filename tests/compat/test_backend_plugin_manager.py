@@ -8,7 +8,7 @@ from typing import Any
 
 from errklein import bootstrap
 from errklein.bootstrap import CORE_STORAGE, get_storage_plugin
-from errklein.compat.backend_plugin_manager import (
+from errklein.compat._backend_plugin_manager import (
     BackendPluginManager,
     PluginNotFoundException,
     enumerate_backend_plugins,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat import holder
-from errklein.compat.requirements import install_packages
+from errklein.compat import _holder as holder
+from errklein.compat._requirements import install_packages
 
 
 class InstallPackagesTests(SynchronousTestCase):

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.backends.text.identifiers import TextPerson
 from errklein.chat import Card, Message, Presence, Reaction
-from errklein.compat import holder
+from errklein.compat import _holder as holder
 from errklein.compat.plugin_info import PluginInfo
 from errklein.compat.stored_classes import STORED_VALUES, VALUE_CLASSES, find_class, find_restored_class
 from errklein.plugins.botplugin import BotPlugin

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat import utils
+from errklein.compat import _utils as utils
 from tests.plugin_files import PluginFilesTestCase
 
 

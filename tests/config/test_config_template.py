@@ -15,9 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import compat
 from errklein.bootstrap import bot_config_defaults
-from errklein.compat.facade import PACKAGE_DIRECTORY
+from errklein.compat._facade import PACKAGE_DIRECTORY
 from errklein.config import SETTINGS, Config, load_config
-from errklein.config.settings import DEPENDENT, checked
+from errklein.config._settings import DEPENDENT, checked
 
 TEMPLATE = PACKAGE_DIRECTORY / "config-template.py"
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import SETTINGS, Config, ConfigError, load_config
-from errklein.config.loading import secrets_of
-from errklein.config.settings import checked
+from errklein.config._loading import secrets_of
+from errklein.config._settings import checked
 
 IRC = """
     BACKEND = "IRC"

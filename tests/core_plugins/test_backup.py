@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from errklein import BotPlugin
-from errklein.storage.backup import read_backup
+from errklein.storage._backup import read_backup
 from errklein.testing import PluginTestCase
 
 

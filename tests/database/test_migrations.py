@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.database import Migration
-from errklein.database.migrations import upgrade
+from errklein.database._migrations import upgrade
 
 
 class UpgradeTests(SynchronousTestCase):

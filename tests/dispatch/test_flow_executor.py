@@ -18,7 +18,7 @@ from errklein.dispatch.disclosure import DetailedError
 from errklein.dispatch.flow_executor import MOST_AUTOSTEPS
 from errklein.plugins.botflow import BotFlow
 from errklein.testing import TestBot
-from errklein.testing.bot import ADMIN
+from errklein.testing._bot import ADMIN
 
 ALICE = "alice"
 

@@ -25,7 +25,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import logs
-from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, format_line, output
+from errklein.logs import Destinations, LevelFilter, bridge_stdlib, escape, format_line
+from errklein.logs import _output as output
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 

@@ -11,7 +11,7 @@ from twisted.logger import FileLogObserver, Logger, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.logs import Bridge
-from errklein.logs.records import FormattedByLogging
+from errklein.logs._records import FormattedByLogging
 from errklein.running.context import request_id
 from errklein.text.masking import masker
 

@@ -12,8 +12,8 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.facade import stand_in_for, step_aside
-from errklein.compat.requirements import install_packages
+from errklein.compat._facade import stand_in_for, step_aside
+from errklein.compat._requirements import install_packages
 from errklein.plugins import packages
 from errklein.plugins.packages import InstallError, PackageDirectory, RequirementConflict
 from errklein.plugins.requirement_files import RequirementFile

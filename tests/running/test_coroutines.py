@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.coroutines import start_coroutine
+from errklein.running._coroutines import start_coroutine
 
 seen: ContextVar[str] = ContextVar("seen", default="nothing")
 

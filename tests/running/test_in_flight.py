@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.in_flight import InFlightCounter
+from errklein.running._in_flight import InFlightCounter
 
 
 class TallyTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.keyed_queues import TIMEOUT, KeyedQueueFull, KeyedQueues, QueuedWork
+from errklein.running._keyed_queues import TIMEOUT, KeyedQueueFull, KeyedQueues, QueuedWork
 
 
 class KeyedQueuesTests(SynchronousTestCase):

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import ExplainedPlacement, Placement, explain_placement, on_reactor, place
-from errklein.running.blocking import BLOCKING
+from errklein.running._blocking import BLOCKING
 from errklein.webhooks import webhook
 
 

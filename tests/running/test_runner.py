@@ -14,7 +14,7 @@ from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import SkipTest, TestCase
 
 from errklein.running import Runner, WorkerPool, on_reactor
-from errklein.running.coroutines import install_task_factory, loop_of
+from errklein.running._coroutines import install_task_factory, loop_of
 
 colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
 

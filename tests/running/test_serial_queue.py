@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.serial_queue import SerialQueue
+from errklein.running._serial_queue import SerialQueue
 
 name: ContextVar[str] = ContextVar("name", default="nobody")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.time_slices import TimeSlices
+from errklein.running._time_slices import TimeSlices
 
 
 class TimeSlicesTests(SynchronousTestCase):

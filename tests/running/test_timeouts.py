@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.running.timeouts import TimedOut, result_within
+from errklein.running._timeouts import TimedOut, result_within
 
 
 class ResultWithinTests(SynchronousTestCase):

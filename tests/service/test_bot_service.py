@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.service import BotService, CannotStart, ServiceOptions
 from errklein.service import bot_service as service
-from errklein.service.data_directory import DataDirectory, DataDirectoryError
+from errklein.service._data_directory import DataDirectory, DataDirectoryError
 from errklein.service.process_exit import ProcessExit
 from errklein.web import ListenError, Listeners
 

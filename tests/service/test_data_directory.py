@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.service.data_directory import LOCK_NAME, DataDirectory, DataDirectoryError
+from errklein.service._data_directory import LOCK_NAME, DataDirectory, DataDirectoryError
 
 
 class DataDirectoryTests(SynchronousTestCase):

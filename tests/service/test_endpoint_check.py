@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.config import ConfigError
-from errklein.service.endpoint_check import check_endpoint
+from errklein.service._endpoint_check import check_endpoint
 from tests import needs_network
 from tests.authority import Authority
 from tests.processes import free_port

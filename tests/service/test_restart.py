@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.running.restart import CannotRestart
 from errklein.service.process_exit import ProcessExit
 from errklein.service.twistd_options import TwistdOptions
-from errklein.testing.reactor import TestReactor
+from errklein.testing._reactor import TestReactor
 from tests.processes import TWISTD, Program, adopting_daemons, kill, run, wait_for_daemon, write_config, write_plugin
 
 COUNTER = """

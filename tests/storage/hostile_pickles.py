@@ -51,8 +51,8 @@ def hostile_pickles(ran: Path) -> Iterator[Hostile]:
     yield _hostile("an attribute of errklein", f"cerrklein.cli\nsys.exit\n(V{command}\ntR.", "errklein.cli.sys.exit")
     yield _hostile(
         "os through errklein",
-        f"\x80\x04\x8c\x1ferrklein.service.data_directory\x8c\x09os.system\x93(V{command}\ntR.",
-        "errklein.service.data_directory.os.system",
+        f"\x80\x04\x8c\x20errklein.service._data_directory\x8c\x09os.system\x93(V{command}\ntR.",
+        "errklein.service._data_directory.os.system",
     )
     yield _hostile(
         "errklein's own loader", "cerrklein.storage.pickling\nloads\n(VA\ntR.", "errklein.storage.pickling.loads"

@@ -19,20 +19,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.storages.third_party import ThirdPartyStorage
+from errklein.compat.storages._third_party import ThirdPartyStorage
 from errklein.storage import (
     MemoryStorage,
     SQLiteStorage,
     StorageError,
     UnreadableValue,
     UnstorableValue,
-    errbot_backup,
 )
-from errklein.storage.backup import BackupError, is_backup, read_backup, write_backup
-from errklein.storage.errbot_backup import read_errbot_backup
+from errklein.storage import (
+    _errbot_backup as errbot_backup,
+)
+from errklein.storage._backup import BackupError, is_backup, read_backup, write_backup
+from errklein.storage._errbot_backup import read_errbot_backup
+from errklein.storage._sqlite import Row
+from errklein.storage._transfer import put_rows, rows_of
 from errklein.storage.pickling import dumps
-from errklein.storage.sqlite import Row
-from errklein.storage.transfer import put_rows, rows_of
 from tests.compat.storages.test_third_party import ShakyPlugin
 from tests.storage.hostile_pickles import hostile_pickles
 from tests.storage.test_contract import ANY_TEXT

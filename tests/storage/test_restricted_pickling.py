@@ -23,8 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.storage.pickling import dumps, plain_value
-from errklein.storage.restricted_pickling import (
+from errklein.storage._restricted_pickling import (
     STANDARD_NAMES,
     DamagedPickle,
     ForbiddenName,
@@ -34,6 +33,7 @@ from errklein.storage.restricted_pickling import (
     restricted_loads,
     standard_object,
 )
+from errklein.storage.pickling import dumps, plain_value
 from tests.storage.hostile_pickles import hostile_pickles
 
 HASHABLE = (

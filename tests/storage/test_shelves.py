@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.storage import SQLiteStorage
-from errklein.storage.importing import (
+from errklein.storage._importing import (
     MARK,
     SETTLED,
     ImportPlan,
@@ -32,10 +32,10 @@ from errklein.storage.importing import (
     settle,
     unimported,
 )
+from errklein.storage._restricted_pickling import DamagedPickle, names_in
+from errklein.storage._shelves import Shelf, ShelfError, find_shelves, read_shelf
+from errklein.storage._transfer import NameStatus
 from errklein.storage.pickling import plain_value
-from errklein.storage.restricted_pickling import DamagedPickle, names_in
-from errklein.storage.shelves import Shelf, ShelfError, find_shelves, read_shelf
-from errklein.storage.transfer import NameStatus
 
 VALUES: dict[str, Any] = {"d": {"a": [1, 2]}, "when": datetime(2020, 1, 1), "é": OrderedDict(a=1), "none": None}
 

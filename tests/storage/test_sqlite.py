@@ -15,10 +15,11 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import errklein
-from errklein.database import connection, migrations
+from errklein.database import _connection as connection
+from errklein.database import _migrations as migrations
 from errklein.storage import SQLiteStorage, StorageError, UnreadableValue, UnstorableValue
-from errklein.storage.restricted_pickling import ValueReader
-from errklein.storage.sqlite import MIGRATIONS
+from errklein.storage._restricted_pickling import ValueReader
+from errklein.storage._sqlite import MIGRATIONS
 from tests.storage.crash import kill_during_assignments
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text import sanitize, to_irc, to_plain
-from errklein.text.quoting import plain, plain_lines
-from errklein.text.splitting import split_message
+from errklein.text._quoting import plain, plain_lines
+from errklein.text._splitting import split_message
 
 # All that Markdown knows, but for entities and tags, which templates escape.
 SPECIAL = st.text(alphabet=" \tab1é漢*_`[](){}>#:!|=+-./\\\"'~^", max_size=40)

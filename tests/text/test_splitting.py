@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.text import PARTS_CAP, at_most, split_message
-from errklein.text.splitting import LEFT_OUT, truncated
+from errklein.text._splitting import LEFT_OUT, truncated
 
 
 def in_bytes(text: str) -> int:

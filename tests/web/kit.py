@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running import PoolStopped, Runner, WorkerPool
 from errklein.web import ClientResponse, Listeners, WebServer, WebSettings, identify
-from errklein.web.channel import Channel
+from errklein.web._channel import Channel
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from tests.clocks import ThreadClock
 

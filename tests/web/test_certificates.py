@@ -13,9 +13,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.web import WebSettings
-from errklein.web.certificates import CertificateDirectory, CertificateFiles, CertificateStore
+from errklein.web._certificates import CertificateDirectory, CertificateFiles, CertificateStore
+from errklein.web._site import Site
 from errklein.web.pem import CertificateError
-from errklein.web.site import Site
 from tests.authority import Authority, Issued, certificate_of, connect, issue
 
 AUTHORITY = Authority()

@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from errklein.web import ExpiryWatch, Listeners
-from errklein.web.certificates import CertificateFiles, CertificateStore
+from errklein.web._certificates import CertificateFiles, CertificateStore
 from errklein.web.pem import CertificateError
 from errklein.web.tls import generate_certificate
 from tests.authority import issue

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.web.error_pages import Problem
-from errklein.web.http1 import ChunkedBody, LengthBody, parse_head
+from errklein.web._error_pages import Problem
+from errklein.web._http1 import ChunkedBody, LengthBody, parse_head
 
 chunks = st.lists(st.binary(min_size=1, max_size=40), max_size=5)
 

@@ -23,8 +23,8 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionP
 
 from errklein.running import Runner, WorkerPool
 from errklein.web import ListenError, Listeners, WebServer, WebSettings
-from errklein.web.listeners import identify
-from errklein.web.site import Site
+from errklein.web._listeners import identify
+from errklein.web._site import Site
 from errklein.web.tls import generate_certificate
 from errklein.webhooks import webhook
 from tests import needs_network

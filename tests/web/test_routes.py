@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.web.routes import NoRoute, Rebuilding, Routes, RuleError
+from errklein.web._routes import NoRoute, Rebuilding, Routes, RuleError
 from errklein.webhooks import Hook, HookDeclaration, webhook
 from tests.web.kit import WebCase
 

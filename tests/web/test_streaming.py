@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from errklein.running import Runner, WorkerPool
 from errklein.web import ConnectionBroken, WebServer
-from errklein.web.streaming import StreamStalled
+from errklein.web._streaming import StreamStalled
 from errklein.webhooks import webhook
 from tests import needs_network
 from tests.clocks import ThreadClock

@@ -19,7 +19,7 @@ from errklein.backends.irc.settings import IRCSettings
 from errklein.config import ConfigError
 
 if TYPE_CHECKING:
-    from errklein.backends.irc.protocol import IRCProtocol
+    from errklein.backends.irc._protocol import IRCProtocol
 
 
 class Backoff:

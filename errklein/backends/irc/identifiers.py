@@ -11,12 +11,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from errklein.backends.irc.casemapping import CaseMapping, same_name
-from errklein.backends.irc.line_encoding import strip_controls
+from errklein.backends.irc._casemapping import CaseMapping, same_name
+from errklein.backends.irc._line_encoding import strip_controls
 from errklein.chat import Identifier, Person, Room, RoomOccupant, read_only
 
 if TYPE_CHECKING:
-    from errklein.backends.irc.room_membership import RoomMembership
+    from errklein.backends.irc._room_membership import RoomMembership
 
 # Servers differ in which characters beyond ASCII they allow; what would break a line or a list is never allowed. Controls
 # include NUL, CR and LF.

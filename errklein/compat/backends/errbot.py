@@ -10,7 +10,7 @@ from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from errklein.chat import Identifier, Message, Person, Presence, Room
-from errklein.compat.backends.alone import Alone
+from errklein.compat.backends._alone import Alone
 from errklein.compat.backends.base import BackendBase
 from errklein.plugins.store_mixin import StoreMixin
 from errklein.running.context import assigned, bot_expected

@@ -23,9 +23,9 @@ from twisted.logger import Logger
 from errklein.backends import Outbox, TokenBucket
 from errklein.bot import Bot
 from errklein.chat import Card, Identifier, Message, Room, Stream
+from errklein.compat.backends._stamps import NetworkStamp, ask_beforehand
+from errklein.compat.backends._thread import NetworkThread
 from errklein.compat.backends.errbot import EVENTS, ErrBot, for_a_bot, parts_of
-from errklein.compat.backends.stamps import NetworkStamp, ask_beforehand
-from errklein.compat.backends.thread import NetworkThread
 from errklein.dispatch import process_template
 from errklein.ports import BackendEvents
 from errklein.running import TimedOut, WorkerPool, on_reactor_soon, result_within, start_daemon_thread

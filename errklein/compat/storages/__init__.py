@@ -1,7 +1,7 @@
 """Storages that were written for errbot: found, loaded, and used behind errklein's own port."""
 
-from errklein.compat.storages.finding import check_storage, load_storage_class, make_storage
-from errklein.compat.storages.shelves import check_shelves, database_of, settle_shelves, shelves_to_import
+from errklein.compat.storages._finding import check_storage, load_storage_class, make_storage
+from errklein.compat.storages._shelves import check_shelves, database_of, settle_shelves, shelves_to_import
 
 __all__ = [
     "check_shelves",

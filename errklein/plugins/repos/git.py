@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from errklein.plugins.repos.archives import DEEPEST
+from errklein.plugins.repos._archives import DEEPEST
 from errklein.plugins.repos.sources import RepoException, check_url, shown
 from errklein.plugins.subprocesses import ProgramError, run
 

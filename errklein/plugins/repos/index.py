@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from errklein.plugins.repos.downloads import download
+from errklein.plugins.repos._downloads import download
 from errklein.plugins.repos.sources import RepoException, is_local, local_path, shown
 
 _LARGEST = 10_000_000

@@ -2,9 +2,8 @@
 
 from werkzeug.exceptions import abort
 
-from errklein.web.facade.app import Flask
-from errklein.web.facade.context import current_app, current_context, g, has_request_context, request
-from errklein.web.facade.helpers import (
+from errklein.web.facade._app import Flask
+from errklein.web.facade._helpers import (
     after_this_request,
     copy_current_request_context,
     redirect,
@@ -13,6 +12,7 @@ from errklein.web.facade.helpers import (
     stream_with_context,
     url_for,
 )
+from errklein.web.facade.context import current_app, current_context, g, has_request_context, request
 from errklein.web.facade.request import Request, endpoint_of
 from errklein.web.facade.response import Response, jsonify, make_response, response_of_error
 

@@ -20,7 +20,7 @@ from errklein.web.facade.request import Request, endpoint_of, make_environ
 from errklein.webhooks import Hook
 
 if TYPE_CHECKING:
-    from errklein.web.facade.app import Flask
+    from errklein.web.facade._app import Flask
     from errklein.web.request import HTTPRequest
     from errklein.web.resource import WebhookResource
 

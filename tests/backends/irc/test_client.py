@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc.client import parse_tags
+from errklein.backends.irc._client import parse_tags
 
 KEYS = st.text("abz09-./+", min_size=1)
 

@@ -7,10 +7,10 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc.casemapping import CaseMapping
-from errklein.backends.irc.hostmasks import LIFETIME, HostmaskCache
+from errklein.backends.irc._casemapping import CaseMapping
+from errklein.backends.irc._hostmasks import LIFETIME, HostmaskCache
+from errklein.backends.irc._rooms import RoomState
 from errklein.backends.irc.identifiers import IRCPerson
-from errklein.backends.irc.rooms import RoomState
 from errklein.chat.names import matches_any
 from errklein.ports import KnowsHolders
 from tests.backends.irc.test_backend import PlayedTests

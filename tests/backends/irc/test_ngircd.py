@@ -181,7 +181,7 @@ class TroubleTests(RealServer):
 
     async def test_half_open_server_is_left(self) -> None:
         """A server that no longer answers is left, and a message said meanwhile arrives later."""
-        from errklein.backends.irc.client import RobustIRCClient
+        from errklein.backends.irc._client import RobustIRCClient
 
         self.patch(RobustIRCClient, "PING_AFTER", 0.5)
         self.patch(RobustIRCClient, "DEAD_AFTER", 1.0)

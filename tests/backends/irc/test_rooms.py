@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.backends.irc.casemapping import CaseMapping
-from errklein.backends.irc.rooms import Rooms
+from errklein.backends.irc._casemapping import CaseMapping
+from errklein.backends.irc._rooms import Rooms
 
 
 class RoomsTests(SynchronousTestCase):

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.config import load_config
 from errklein.plugins.botplugin import BotPlugin
 from errklein.running.threads import register_reactor_thread
-from errklein.testing.pool import InlinePool
-from errklein.testing.reactor import TestReactor
+from errklein.testing._pool import InlinePool
+from errklein.testing._reactor import TestReactor
 from errklein.wiring import wire
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -7,11 +7,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat.storages import finding
+from errklein.compat.storages import _finding as finding
+from errklein.compat.storages._finding import check_storage, make_storage
+from errklein.compat.storages._shelves import database_of
+from errklein.compat.storages._third_party import ThirdPartyStorage
 from errklein.compat.storages.bundled import ShelfStoragePlugin
-from errklein.compat.storages.finding import check_storage, make_storage
-from errklein.compat.storages.shelves import database_of
-from errklein.compat.storages.third_party import ThirdPartyStorage
 from errklein.config import Config, ConfigError, load_config
 from errklein.ports import Storage
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError

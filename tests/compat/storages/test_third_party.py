@@ -9,8 +9,8 @@ from typing import Any
 from twisted.logger import Logger, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.compat.storages._third_party import ThirdPartyStorage
 from errklein.compat.storages.base import StorageBase, StoragePluginBase
-from errklein.compat.storages.third_party import ThirdPartyStorage
 from errklein.ports import Storage
 from errklein.storage import StorageError, UnstorableValue
 from errklein.testing.store_contract import StoreContract

@@ -97,7 +97,7 @@ def main() -> None:
     """Store the values by a bot, and write the two files."""
     from errklein import compat
     from errklein.storage import SQLiteStorage
-    from errklein.storage.backup import write_backup
+    from errklein.storage._backup import write_backup
 
     compat.install(force=True)
     setup_bot = import_module("errbot.bootstrap").setup_bot

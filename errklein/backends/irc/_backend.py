@@ -1,0 +1,245 @@
+"""IRC as one of errklein's networks."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.python.failure import Failure
+
+from errklein.backends.irc._casemapping import CaseMapping, same_name
+from errklein.backends.irc._line_encoding import split_lines, strip_controls, text_capacity
+from errklein.backends.irc._rate_limiter import IRCRateLimiter, MessageLine
+from errklein.backends.irc._room_membership import RoomMembership
+from errklein.backends.irc._rooms import RoomState, nick_of
+from errklein.backends.irc.connection import Backoff, Reconnector, endpoint_for
+from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant, split_occupant
+from errklein.backends.irc.settings import IRCSettings
+from errklein.backends.outbox import NotConfirmed, Outbox
+from errklein.chat import ONLINE, Identifier, Message, Room, read_only
+from errklein.ports import BackendEvents
+from errklein.text import PARTS_CAP, at_most, to_irc
+
+if TYPE_CHECKING:
+    from errklein.backends.irc._protocol import IRCProtocol
+
+_LEAST_ROOM = 64
+"""How many bytes of text have to fit into a line. No server lets names take more than this leaves them."""
+
+_WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
+
+
+class IRCBackend:
+    """One IRC network, as `config` describes it. Tests pass their own `endpoint`, `render` and `chance`."""
+
+    mode = "irc"
+
+    joins_configured_rooms = True
+
+    NICKSERV_TIMEOUT = 3.0
+    """For how many seconds rooms wait for NickServ, for some let only those in who are known to it."""
+
+    bot_identifier: IRCPerson | None = read_only("_rooms.bot_identifier", "The bot itself, after the server's welcome.")
+    name_rules: CaseMapping = read_only(
+        "_rooms.name_rules", "The case mapping of the server; RFC1459 until the server announces one."
+    )
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: Any,
+        *,
+        endpoint: IStreamClientEndpoint | None = None,
+        render: Callable[[str], str] | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.settings = settings = IRCSettings.read(config)
+        self.network = settings.network
+        self.message_size_limit = settings.message_size_limit
+        self._reactor = reactor
+        self._reactor_thread = threading.get_ident()
+        self._render = render or partial(to_irc, compact=getattr(config, "COMPACT_OUTPUT", True))
+        self._rate_limiter = IRCRateLimiter(reactor.seconds, settings.channel_rate, settings.private_rate)
+        self._outbox: Outbox[MessageLine] = Outbox(
+            reactor, self.network, self._transmit, self._rate_limiter.take, limit=settings.outbox_limit
+        )
+        self._rooms = RoomMembership(reactor, settings, self, self._send, self._outbox.resume)
+        backoff = Backoff(chance, settings.reconnect_after)
+        self._reconnector = Reconnector(
+            reactor, settings, endpoint or endpoint_for(reactor, settings), backoff, self._make_protocol
+        )
+        self._events: BackendEvents | None = None
+        self._away = ""
+
+    def connect(self, events: BackendEvents) -> None:
+        """Begin to connect, and go on reconnecting until `disconnect`."""
+        self._events = self._rooms.events = events
+        self._reconnector.connect()
+
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """Send the queue for up to `grace` seconds, then QUIT. Fires when the connection is closed.
+
+        A connection that breaks during this time is reestablished. The queue is dropped at once if the network is not
+        connected and no attempt to connect begins in time.
+        """
+        grace = grace if self._reconnector.will_connect_within(grace) else 0.0
+        return self._outbox.close(grace).addCallback(self._quit)
+
+    def send_message(self, message: Message) -> Awaitable[None] | None:
+        """As in `ports.Backend`; `extras["notice"]` makes it a NOTICE. Raises ValueError for a bad address."""
+        target = self._target(message.to)
+        command = "NOTICE" if message.extras.get("notice") else "PRIVMSG"
+        nick = max(self.settings.nickname + "__", self.bot_identifier.nick if self.bot_identifier else "", key=len)
+        room = text_capacity(nick, self.settings.username, command, target)
+        if room < _LEAST_ROOM:
+            raise ValueError(f"{target[:20]}… is too long a name to say anything to")
+        size = min(room, self.message_size_limit)
+        text = self._render(message.body)
+        longest = PARTS_CAP * size
+        lines = at_most(split_lines(text[:longest], size), cut=len(text) > longest)
+        return self._outbox.put(
+            [MessageLine(command, target, line) for line in lines], recipient=target, text=message.body
+        )
+
+    def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
+        """`#room`, `nick`, `nick!user@host`, or `#room/nick` for somebody in a room; raises ValueError for the rest."""
+        if text[:1] not in ("#", "&", "+", "!"):
+            return self._rooms.person(text)
+        occupant = split_occupant(text)
+        if occupant is None or self._rooms.is_known(text):
+            return self._rooms.room(text)
+        return self._rooms.occupant(occupant[1], self._rooms.room(occupant[0]))
+
+    def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
+        """An answer to where `message` came from, or to its sender alone. IRC has no threads."""
+        to = message.to
+        if private or not isinstance(to, IRCRoom):
+            to = message.frm.as_person if isinstance(message.frm, IRCRoomOccupant) else message.frm
+        return Message(text, frm=self.bot_identifier, to=to, parent=message if threaded else None)
+
+    def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
+        """Put the nick and a colon in front, as people do."""
+        nick = getattr(identifier, "nick", None) or str(identifier)
+        message.body = f"{nick}: {message.body}"
+
+    def is_from_self(self, message: Message) -> bool:
+        """Whether the bot said it."""
+        nick = getattr(message.frm, "nick", None)
+        return nick is not None and self._rooms.is_bot(nick)
+
+    def current_holder(self, person: Identifier) -> IRCPerson | None:
+        """The current holder of the person's nick, with the full mask; None if that is unknown. See `HostmaskCache`."""
+        return self._rooms.holder(person.nick) if isinstance(person, IRCPerson) else None
+
+    def rooms(self) -> Sequence[Room]:
+        """The rooms that the bot is in."""
+        return self._rooms.joined_rooms
+
+    def query_room(self, name: str) -> IRCRoom:
+        """The room of that name; raises ValueError if it can't be one."""
+        return self._rooms.room(name)
+
+    def change_presence(self, status: str, message: str) -> None:
+        """Marked as away, with `message`, unless `status` is ONLINE. From any thread; kept across reconnections."""
+        self._away = "" if status == ONLINE else strip_controls(message or status)
+        self._send_presence()
+
+    # Events of the protocol, apart from those of rooms
+
+    def signed_on(self) -> None:
+        """The server has welcomed the bot: join the rooms, then send what is queued."""
+        protocol = self._reconnector.protocol
+        if protocol is None:
+            return
+        self._rooms.signed_on(protocol.nickname, protocol.casemapping)
+        if self._away:
+            self._send_presence()
+        if self._events is not None:
+            self._events.backend_connected(self)
+        self._rooms.join_configured(self.NICKSERV_TIMEOUT if self.settings.nickserv_password else 0.0)
+
+    def connection_lost(self, reason: Failure) -> None:
+        """The connection is gone: wait, and try again."""
+        protocol = self._reconnector.protocol
+        self._outbox.pause()
+        self._rooms.connection_lost()
+        if protocol is not None and protocol.flooded:
+            self._rate_limiter.slow_down()
+        why = self._reconnector.connection_lost(reason)
+        if why is not None and protocol is not None and protocol.signed_on_at is not None and self._events is not None:
+            self._events.backend_disconnected(self, why)
+
+    def message_received(self, sender: str, target: str, text: str, kind: str, replayed: bool) -> None:
+        """A message from the mask `sender` to the bot or a room; `kind` is "message", "notice" or "action".
+
+        A `replayed` message was sent before the bot connected or joined the room; it is marked as delayed.
+        """
+        if "!" not in sender:
+            # From the server itself.
+            return
+        if kind == "notice" and not replayed and same_name(nick_of(sender), "NickServ", self.name_rules):
+            self._rooms.nickserv_replied()
+        extras = {} if kind == "message" else {kind: True}
+        state = self._rooms.room_of_message(target, sender, replayed)
+        if self._events is None:
+            return
+        if state is not None:
+            room = self._rooms.room(state.name)
+            message = Message(text, frm=self._rooms.occupant(sender, room), to=room, delayed=replayed, extras=extras)
+            self._events.message_received(self, message)
+            if not replayed:
+                self._report_mentions(message, room, state)
+        elif self._rooms.is_bot(target):
+            message = Message(
+                text, frm=self._rooms.person(sender), to=self.bot_identifier, delayed=replayed, extras=extras
+            )
+            self._events.message_received(self, message)
+
+    def _report_mentions(self, message: Message, room: IRCRoom, state: RoomState) -> None:
+        words = dict.fromkeys(self.name_rules.fold(word) for word in _WORD.findall(message.body))
+        masks = [mask for word in words if (mask := state.mask_of(word)) is not None]
+        if masks and self._events is not None:
+            people = [self._rooms.occupant(mask, room) for mask in masks]
+            self._events.mention_received(self, message, people)
+
+    def _make_protocol(self) -> IRCProtocol:
+        # Importing it imports the reactor, which may not have been chosen before.
+        from errklein.backends.irc._protocol import IRCProtocol
+
+        return IRCProtocol(self._reactor, self.settings, self, self._rooms)
+
+    def _quit(self, drained: None) -> Deferred[None]:
+        self._rooms.stop()
+        return self._reconnector.quit()
+
+    def _transmit(self, line: MessageLine) -> Deferred[None]:
+        if self._reconnector.protocol is None:
+            return fail(NotConfirmed("there is no connection"))
+        return self._reconnector.protocol.transmit(line)
+
+    def _send_presence(self) -> None:
+        self._send(f"AWAY :{self._away}" if self._away else "AWAY")
+
+    def _send(self, *lines: str) -> None:
+        """Write the lines, from any thread, if the server has welcomed the bot."""
+        if threading.get_ident() == self._reactor_thread:
+            self._write(*lines)
+        else:
+            self._reactor.callFromThread(self._write, *lines)
+
+    def _write(self, *lines: str) -> None:
+        protocol = self._reconnector.protocol
+        if protocol is not None and protocol.signed_on_at is not None:
+            for line in lines:
+                protocol.sendLine(line)
+
+    def _target(self, to: Identifier | None) -> str:
+        if isinstance(to, (IRCRoom, IRCPerson)) and to.network in ("", self.network):
+            return to.room if isinstance(to, IRCRoom) else to.nick
+        raise ValueError(f"{to!r} is neither a person nor a room on {self.network}")

@@ -1,0 +1,273 @@
+"""One connection to an IRC server: logs in, says lines one by one, tells what happens. Importing it imports the reactor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from errklein.backends.irc._capabilities import BEGIN, REFUSALS, WANTED, Capabilities, authenticate_lines
+from errklein.backends.irc._casemapping import CaseMapping, same_name
+from errklein.backends.irc._client import RobustIRCClient
+from errklein.backends.irc._line_encoding import encode_line
+from errklein.backends.irc._nickname import Nickname
+from errklein.backends.irc._rate_limiter import LineRejected, MessageLine
+from errklein.backends.irc._replay import Replay
+from errklein.backends.irc.identifiers import is_room
+from errklein.backends.irc.settings import IRCSettings
+from errklein.backends.outbox import NotConfirmed
+
+if TYPE_CHECKING:
+    from errklein.backends.irc._backend import IRCBackend
+    from errklein.backends.irc._room_membership import RoomMembership
+
+_BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
+_NO_SASL = "the server has no SASL, which 'sasl_password' asks for"
+_FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
+
+# Answers that mean that nobody got what was said, or that a room can't be entered: RFC 1459, section 6.1, and newer.
+_DELIVERY_ERRORS = frozenset(
+    {"401", "402", "403", "404", "407", "411", "412", "413", "414", "415", "477", "486", "531"}
+)
+_JOIN_ERRORS = frozenset({"403", "405", "407", "437", "471", "473", "474", "475", "476", "477", "489", "520"})
+
+_ROOM_EVENTS: Mapping[str, Callable[[RoomMembership, str, list[str]], None]] = {
+    "PART": lambda rooms, mask, params: rooms.parted(mask, params[0]),
+    "KICK": lambda rooms, mask, params: rooms.kicked(params[1], params[0], mask, params[-1]),
+    "INVITE": lambda rooms, mask, params: rooms.invited(params[1], mask),
+    "TOPIC": lambda rooms, mask, params: rooms.topic_received(params[0], params[1], True),
+    "RPL_TOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], params[2], False),
+    "RPL_NOTOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], "", False),
+}
+"""Messages of the server that concern only a room."""
+
+
+@dataclass
+class _LineInFlight:
+    line: MessageLine
+    token: str
+    since: float
+    confirmed: Deferred[None]
+
+
+class IRCProtocol(RobustIRCClient):
+    """A connection of the bot `settings` to its server. Reports what happens to `events`, in rooms to `rooms`.
+
+    `banned` is True if the server has banned the bot, `flooded` if it has closed the connection for flooding. `casemapping`
+    is the server's case mapping; RFC1459 until it announces one.
+    """
+
+    def __init__(self, reactor: IReactorTime, settings: IRCSettings, events: IRCBackend, rooms: RoomMembership) -> None:
+        super().__init__(reactor)
+        self.settings = settings
+        self.nick = Nickname(reactor, settings.network, settings.nickname, self._same, self.sendLine)
+        self.banned = False
+        self.flooded = False
+        self.signed_on_at: float | None = None
+        self.casemapping = CaseMapping.RFC1459
+        self._capabilities = Capabilities((*WANTED, *(["sasl"] if settings.sasl_password else [])))
+        self._replay = Replay()
+        self._replay_logged = False
+        self._authenticated = False
+        self._events = events
+        self._rooms = rooms
+        self._began = reactor.seconds()
+        self._in_flight: _LineInFlight | None = None
+        self._lines_sent = 0
+        for command, handle in _ROOM_EVENTS.items():
+            setattr(self, f"irc_{command}", partial(handle, rooms))
+
+    @property
+    def nickname(self) -> str:  # type: ignore[override]  # Twisted reads it
+        """The bot's nick."""
+        return self.nick.current
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Fail what isn't confirmed, and tell."""
+        self.nick.stop()
+        super().connectionLost(reason)
+        self._settle(Failure(NotConfirmed("the connection is gone")))
+        self._events.connection_lost(reason)
+
+    def check_alive(self) -> None:
+        """Give up also on a server that lives but doesn't let the bot in, or doesn't confirm."""
+        now = self.clock.seconds()
+        if self.signed_on_at is None and now - self._began >= self.DEAD_AFTER:
+            self.abort(f"the server didn't let the bot in within {self.DEAD_AFTER:.0f} s")
+        elif self._in_flight is not None and now - self._in_flight.since >= self.DEAD_AFTER:
+            self.abort(f"the server didn't confirm a line within {self.DEAD_AFTER:.0f} s")
+        else:
+            super().check_alive()
+
+    def irc_ERROR(self, prefix: str, params: list[str]) -> None:
+        """The server closes the connection, and says why."""
+        self.banned = self.banned or _BANNED.search(params[-1]) is not None
+        self.flooded = _FLOODED.search(params[-1]) is not None
+        self.reason = self.reason or params[-1]
+
+    def register(self, nickname: str, hostname: str = "0", servername: str = "*") -> None:
+        """Register the connection (RFC 1459, section 4.1). A server with capabilities waits for CAP END before it sends 001."""
+        self.sendLine(BEGIN)
+        if self.settings.password:
+            self.sendLine(f"PASS :{self.settings.password}")
+        self.nick.try_next()
+        self.sendLine(f"USER {self.settings.username} {hostname} {servername} :{self.settings.realname}")
+
+    def irc_CAP(self, prefix: str, params: list[str]) -> None:
+        """Negotiate capabilities, then authenticate or end the negotiation."""
+        before = self._capabilities.settled
+        for line in self._capabilities.received(params[1].upper(), params[2:]):
+            self.sendLine(line)
+        if before or not self._capabilities.settled or self.signed_on_at is not None:
+            return
+        if not self.settings.sasl_password:
+            self.sendLine("CAP END")
+        elif "sasl" in self._capabilities.enabled:
+            self.sendLine("AUTHENTICATE PLAIN")
+        else:
+            self._refused(_NO_SASL)
+
+    def irc_AUTHENTICATE(self, prefix: str, params: list[str]) -> None:
+        """The server asks for the account."""
+        if params[0] == "+" and self.settings.sasl_password and not self._authenticated:
+            for line in authenticate_lines(self.settings.sasl_account, self.settings.sasl_password):
+                self.sendLine(line)
+
+    def irc_903(self, prefix: str, params: list[str]) -> None:
+        """The server knows the bot's account."""
+        self._authenticated = True
+        self.sendLine("CAP END")
+
+    def irc_RPL_WELCOME(self, prefix: str, params: list[str]) -> None:
+        """The bot is in, under the nick that the server says."""
+        if self.settings.sasl_password and not self._authenticated:
+            self._refused(_NO_SASL)
+            return
+        self._replay.welcomed(self.tags)
+        self.hostname = prefix
+        self.signed_on_at = self.clock.seconds()
+        self.nick.registered(params[0])
+        if self.settings.nickserv_password:
+            self.nick.identify(self.settings.nickserv_password)
+        self._events.signed_on()
+
+    def irc_RPL_ISUPPORT(self, prefix: str, params: list[str]) -> None:
+        """RPL_ISUPPORT (005): use the case mapping that the server announces."""
+        announced = CaseMapping.announced(params[1:])
+        if announced is not None:
+            self.casemapping = announced
+            self._rooms.casemapping_changed(announced)
+        super().irc_RPL_ISUPPORT(prefix, params)  # type: ignore[no-untyped-call]
+
+    def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
+        """The nick is taken or can't be had: try another one, unless the bot has one already."""
+        if self.signed_on_at is None and not self.nick.try_next():
+            self.abort(f"no nick could be had: {params[-1]}")
+
+    irc_ERR_ERRONEUSNICKNAME = irc_ERR_NICKNAMEINUSE
+    irc_ERR_NICKCOLLISION = irc_ERR_NICKNAMEINUSE
+
+    def irc_ERR_PASSWDMISMATCH(self, prefix: str, params: list[str]) -> None:
+        """The server's password is wrong."""
+        self.reason = f"the password of the server is wrong: {params[-1]}"
+        self.banned = True
+
+    def irc_ERR_YOUREBANNEDCREEP(self, prefix: str, params: list[str]) -> None:
+        """The server won't have the bot."""
+        self.reason = params[-1]
+        self.banned = True
+
+    def _refused(self, reason: str) -> None:
+        self.banned = True
+        self.abort(reason)
+
+    def _same(self, one: str, other: str) -> bool:
+        """Whether two names are equal on this server."""
+        return same_name(one, other, self.casemapping)
+
+    def transmit(self, line: MessageLine) -> Deferred[None]:
+        """Write the line, and a PING right behind it.
+
+        A server answers in order, so its PONG says that it has dealt with the line, and a refusal comes before. Fails
+        with LineRejected, or with NotConfirmed if the connection goes first. One line at a time.
+        """
+        self._lines_sent += 1
+        token = f"errklein-{self._lines_sent}"
+        confirmed: Deferred[None] = Deferred()
+        self._in_flight = _LineInFlight(line, token, self.clock.seconds(), confirmed)
+        said = encode_line(f"{line.command} {line.target} :{line.text}")
+        # One write, so that the server has both or neither: it mustn't die between the line and the PING.
+        self.write_lines(said, encode_line(f"PING :{token}"))
+        return confirmed
+
+    def irc_PONG(self, prefix: str, params: list[str]) -> None:
+        """The server has dealt with everything before the PING."""
+        self._replay.answered(self.tags)
+        if self._in_flight is not None and self._in_flight.token in params:
+            self._settle(None)
+
+    def numeric_received(self, number: str, params: list[str]) -> None:
+        """Notice refusals."""
+        if number in REFUSALS and self.settings.sasl_password and self.signed_on_at is None:
+            self._refused(f"the server refuses the account {self.settings.sasl_account}: {params[-1]}")
+        if len(params) < 2:
+            return
+        about, reason = params[1], params[-1]
+        saying = self._in_flight is not None and (len(params) == 2 or self._same(about, self._in_flight.line.target))
+        if saying and number in _DELIVERY_ERRORS:
+            self._settle(Failure(LineRejected(f"{about}: {reason}")))
+        elif number in _JOIN_ERRORS:
+            self._rooms.join_failed(about, reason)
+
+    def _settle(self, result: Failure | None) -> None:
+        in_flight, self._in_flight = self._in_flight, None
+        if in_flight is not None:
+            in_flight.confirmed.callback(result)
+
+    def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
+        """Handle one line. In a playback batch only messages are handled; JOIN, PART and the like in it are ignored."""
+        self._replay.received(self.tags)
+        if command in ("PRIVMSG", "NOTICE", "BATCH") or not self._replay.in_playback(self.tags):
+            super().handleCommand(command, prefix, params)
+
+    def irc_BATCH(self, prefix: str, params: list[str]) -> None:
+        """A batch begins or ends."""
+        self._replay.batch(params, self.tags)
+
+    def message_received(self, sender: str, target: str, text: str, kind: str) -> None:
+        """A message arrived: pass it on, with whether it is a replayed one."""
+        replayed = self._replay.is_replayed(self.tags, self.casemapping.fold(target) if is_room(target) else None)
+        if replayed and not self._replay_logged:
+            self._replay_logged = True
+            self.log.info(
+                "{network}: the server replays old messages; they run no commands", network=self.settings.network
+            )
+        self._events.message_received(sender, target, text, kind, replayed)
+
+    def irc_JOIN(self, prefix: str, params: list[str]) -> None:
+        """Somebody came into a room."""
+        if self._same(prefix.partition("!")[0], self.nickname):
+            self._replay.joined(self.casemapping.fold(params[0]), self.tags)
+        self._rooms.joined(prefix, params[0])
+
+    def irc_QUIT(self, prefix: str, params: list[str]) -> None:
+        """Somebody left the network. Whoever held the bot's nick may have."""
+        self._rooms.quit(prefix)
+        self.nick.released(prefix.partition("!")[0])
+
+    def irc_NICK(self, prefix: str, params: list[str]) -> None:
+        """Somebody changed the nick."""
+        self.nick.changed(prefix.partition("!")[0], params[0])
+        self._rooms.nick_changed(prefix, params[0])
+
+    def irc_RPL_NAMREPLY(self, prefix: str, params: list[str]) -> None:
+        """Who is in a room, each with marks such as "@" in front: RFC 1459, section 6.2, 353."""
+        marks = "".join(mark for mark, _ in self.supported.getFeature("PREFIX", {}).values()) + "~&@%+"
+        self._rooms.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])

@@ -1,0 +1,257 @@
+"""The Text backend: somebody at this terminal, or a program at the other end of a pipe, talks with the bot."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Awaitable
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from twisted.internet.defer import Deferred, DeferredList, succeed
+
+from errklein.backends.base import LocalBackend, LocalPerson, LocalRoom
+from errklein.backends.outbox import Outbox, TokenBucket
+from errklein.backends.text._console import Console
+from errklein.backends.text._lines import LineConsole
+from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
+from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
+from errklein.ports import BackendEvents
+from errklein.running import TimeSlices
+from errklein.text import code, plain, sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
+
+HISTORY = "text-history"
+"""The file in the data directory that keeps what was typed."""
+
+_PERSON = re.compile(r"@[^\s@/#][^\s/]*")
+_ROOM = re.compile(r"#[^\s/#]+")
+_OCCUPANT = re.compile(r"(?P<room>#[^\s/#]+)/@?(?P<person>[^\s@/#][^\s/]*)")
+
+
+class TextBackend(LocalBackend):
+    """One person, the first of BOT_ADMINS, talks with the bot.
+
+    If `stdin` and `stdout` are a terminal there is a prompt with history, colours and editing; else each line is a
+    message, and replies are plain text. They are the process's own unless others are given: not sys.stdout, which
+    twistd replaces by the log.
+    """
+
+    mode = "text"
+    default_name = "@errbot"
+    occupant_type = TextOccupant
+    room_type = TextRoom
+
+    def __init__(self, reactor: Any, config: Any, *, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
+        admins = [*getattr(config, "BOT_ADMINS", ()), *getattr(config, "BOT_ADMINS_NOTIFICATIONS", ())]
+        self._admins = {f"@{admin.removeprefix('@')}": admin for admin in reversed(admins)}
+        self._admin_names = frozenset(admins)
+        super().__init__(reactor, config)
+        self.administrator = self.person_named(admins[0] if admins else "@user")
+        self.user = self.administrator
+        """Who speaks now."""
+        self.room: TextRoom | None = None
+        """Where that is; None for a direct message to the bot."""
+        self._answered: Identifier = self.user
+        """Whom answers to the last message go to, which may not be where the next one is said."""
+        self._lines: list[str] | None = None
+        # A line is heard when what the one before it has begun, such as to speak as somebody else, is done.
+        self._time_slices = TimeSlices(reactor, share=0.0)
+        self._input = stdin or sys.__stdin__
+        self._output = stdout or sys.__stdout__
+        self._on_terminal = _is_terminal(self._input) and _is_terminal(self._output)
+        self._console: Console | None = None
+        self._disconnecting: Deferred[None] | None = None
+        # A terminal has no flood protection.
+        unlimited = TokenBucket(reactor.seconds, interval=0, burst=1)
+        self._outbox: Outbox[str] = Outbox(
+            reactor, self.network, self._show, unlimited.take, limit=getattr(config, "OUTBOX_LIMIT", 10_000)
+        )
+
+    def connect(self, events: BackendEvents) -> None:
+        """Begin the conversation; the administrator is there, in front of the terminal."""
+        self._console = self._open_console()
+        super().connect(events)
+        self.notify("presence_changed", Presence(self.administrator, ONLINE))
+        self._console.start()
+        self._outbox.resume()
+
+    def disconnect(self, grace: float = 0.0) -> Deferred[None]:
+        """Show the queue for up to `grace` seconds, then restore the terminal. Fires when that is done."""
+        self._time_slices.stop()
+        if self._disconnecting is None:
+            console = self._console
+            closed = self._outbox.close(grace if console is not None else 0.0)
+            self._disconnecting = closed.addCallback(lambda _: console.close() if console is not None else None)
+        return DeferredList([self._disconnecting]).addCallback(lambda _: None)
+
+    def send_message(self, message: Message) -> Awaitable[None] | None:
+        """Show the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; raises what `ports.Backend` has."""
+        self.check_addressee(message)
+        parts = split_message(message.body, self.message_size_limit)
+        return self._outbox.put(
+            [self._rendered(part, message.to) for part in parts], recipient=str(message.to), text=message.body
+        )
+
+    def add_reaction(self, message: Message, reaction: str) -> None:
+        """Show it as a line, since messages on a terminal can't be marked."""
+        self._react(message, f"+:{reaction}:")
+
+    def remove_reaction(self, message: Message, reaction: str) -> None:
+        """Show it as a line."""
+        self._react(message, f"-:{reaction}:")
+
+    def _react(self, message: Message, mark: str) -> None:
+        if message.frm is not None:
+            self.send_message(Message(f"reaction {plain(mark)}", frm=self.bot_identifier, to=message.frm))
+
+    def send_stream_request(
+        self,
+        user: Identifier,
+        fsource: BinaryIO,
+        name: str | None = None,
+        size: int | None = None,
+        stream_type: str | None = None,
+    ) -> Stream:
+        """Show as a line what is offered. There is nobody to take it: the stream stays pending, and isn't read."""
+        stream = Stream(user, fsource, name, size, stream_type)
+        facts = [code(name) if name else "a file", *([f"{size} bytes"] if size is not None else [])]
+        self.send_message(Message(f"stream {', '.join(facts)}", frm=self.bot_identifier, to=user))
+        return stream
+
+    def build_identifier(self, text: str) -> Identifier:
+        """`@user`, `#room`, `#room/user` or what BOT_ADMINS has; raises ValueError for anything else."""
+        occupant = _OCCUPANT.fullmatch(text)
+        if occupant:
+            room = self.query_room(occupant["room"])
+            return room.occupant_named(occupant["person"])
+        if _ROOM.fullmatch(text):
+            return self.query_room(text)
+        if _PERSON.fullmatch(text) or text in self._admin_names:
+            return self.person_named(text)
+        raise ValueError(f"expected @user, #room or #room/user, not {text!r}")
+
+    def person_named(self, name: str) -> LocalPerson:
+        """The person of that name, with or without the @."""
+        person = TextPerson(name)
+        person.written = self._admins.get(str(person))
+        person.network = self.network
+        return person
+
+    def query_room(self, name: str) -> LocalRoom:
+        """The room of that name, with or without the #, whether it exists already or not."""
+        return super().query_room(f"#{name.removeprefix('#')}")
+
+    def _open_console(self) -> Console:
+        if self._on_terminal:
+            from errklein.backends.text._terminal import TerminalConsole
+
+            assert self._input is not None and self._output is not None
+            return TerminalConsole(
+                self._reactor,
+                self._input,
+                self._output,
+                name=self._speaker(),
+                history=Path(self.config.BOT_DATA_DIR) / HISTORY,
+                line_received=self._line_received,
+                ended=self._ended,
+            )
+        return LineConsole(
+            self._reactor,
+            _descriptor(self._input),
+            _descriptor(self._output),
+            getattr(self._output, "encoding", None) or "utf-8",
+            line_received=self._line_received,
+            ended=self._ended,
+        )
+
+    def _rendered(self, markdown: str, to: Identifier | None) -> str:
+        compact: bool = getattr(self.config, "COMPACT_OUTPUT", False)
+        if not getattr(self.config, "TEXT_DEMO_MODE", True):
+            return self._in_all_ways(markdown, compact)
+        if not self._on_terminal:
+            return to_plain(markdown, compact=compact)
+        text = to_ansi(markdown, compact=compact)
+        if to in (self.room or self.user, self._answered):
+            return text
+        return f"\x1b[2m{sanitize(str(to))}:\x1b[22m {text}"
+
+    def _in_all_ways(self, markdown: str, compact: bool) -> str:
+        """The text as each kind of network shows it, for authors of plugins and networks."""
+        ways = {
+            "Markdown": to_md(markdown),
+            "XHTML": to_xhtml(markdown),
+            "text": to_plain(markdown, compact=compact),
+            "IM text": to_imtext(markdown, compact=compact),
+        }
+        if self._on_terminal:
+            ways["ANSI"] = to_ansi(markdown, compact=compact)
+        return "\n".join(f"--- {name} ---\n{text}" for name, text in ways.items())
+
+    def _show(self, text: str) -> Deferred[None]:
+        return self._console.show(text) if self._console is not None else succeed(None)
+
+    def set_room(self, room: TextRoom | None) -> None:
+        """What is typed from now on is said in the room, or to the bot alone."""
+        self.room = room
+        self._show_speaker()
+
+    def set_user(self, person: LocalPerson) -> None:
+        """What is typed from now on is said by that person."""
+        self.user = person
+        self._show_speaker()
+
+    def _speaker(self) -> str:
+        """Who speaks now, and where, as the prompt has it."""
+        return sanitize(str(self.user if self.room is None else self.room.occupant_named(self.user.person)))
+
+    def _show_speaker(self) -> None:
+        if self._console is not None:
+            self._console.show_name(self._speaker())
+
+    def toggle_multiline(self) -> bool:
+        """Let only an empty line end a message, or each line again; returns whether lines are gathered now."""
+        self._lines = [] if self._lines is None else None
+        return self._lines is not None
+
+    def _line_received(self, text: str) -> None:
+        self._time_slices.do(partial(self._take, text))
+
+    def _take(self, text: str) -> None:
+        if self._lines is None:
+            if text.strip():
+                self._send_to_bot(text)
+        elif text.strip():
+            self._lines.append(text)
+        else:
+            self._end_message()
+
+    def _end_message(self) -> None:
+        if self._lines:
+            text = "\n".join(self._lines)
+            self._lines = []
+            self._send_to_bot(text)
+
+    def _send_to_bot(self, text: str) -> None:
+        self._answered = self.room or self.user
+        if self.room is None:
+            self.receive_message(Message(text, frm=self.user, to=self.bot_identifier))
+        else:
+            self.receive_message(Message(text, frm=self.room.enter(self.user.person), to=self.room))
+
+    def _ended(self) -> None:
+        self._time_slices.do(self._end)
+
+    def _end(self) -> None:
+        self._end_message()
+        self.notify("backend_ended")
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody sits there, at a terminal that can move its cursor."""
+    return stream is not None and not stream.closed and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _descriptor(stream: TextIO | None) -> int | None:
+    return None if stream is None or stream.closed else stream.fileno()

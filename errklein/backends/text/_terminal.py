@@ -1,0 +1,228 @@
+"""A conversation on a terminal: a prompt with history and editing, and messages that appear above it.
+
+The prompt lives in a thread with an event loop of its own, since it has to answer each key at once, whatever the reactor
+is doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import os
+import signal
+import termios
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input import create_input
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.key_binding.key_processor import KeyPressEvent
+from prompt_toolkit.output.vt100 import Vt100_Output
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from errklein.backends.text._console import Writer
+from errklein.text import sanitize
+
+
+class TerminalConsole:
+    """Talks with somebody on the terminal that `source` and `target` are.
+
+    `line_received` is called on the reactor with each line that isn't empty; `ended` once, when Ctrl-D is typed or the terminal
+    is gone. Ctrl-C is what it is elsewhere: SIGINT to this process.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        source: TextIO,
+        target: TextIO,
+        *,
+        name: str,
+        history: Path,
+        line_received: Callable[[str], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._source = source
+        self._target = target
+        self._name = name
+        self._history = history
+        self._line_received = line_received
+        self._ended: Callable[[], None] | None = ended
+        self._writer = Writer(reactor, target.fileno(), target.encoding, self._end)
+        self._pending: deque[tuple[str, Deferred[None] | None]] = deque()
+        self._session: PromptSession[str] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context: contextvars.Context | None = None
+        self._prompting = False
+        self._stopped: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Show the prompt."""
+        self._stopped = Deferred()
+        self._prompting = True
+        # A process that ends without `close` must not leave a terminal that shows no keys.
+        self._settings = termios.tcgetattr(self._source)
+        atexit.register(self._restore_terminal)
+        threading.Thread(target=self._run, name="errklein terminal", daemon=True).start()
+
+    def show(self, text: str) -> Deferred[None]:
+        """Show the text, which may have ANSI sequences, above the prompt."""
+        if not self._prompting:
+            return self._writer.write(f"{text}\n")
+        done: Deferred[None] = Deferred()
+        self._pending.append((text, done))
+        self._wake(self._flush)
+        return done
+
+    def show_name(self, name: str) -> None:
+        """Have the prompt show that name."""
+        self._name = name
+        self._wake(self._redraw)
+
+    def close(self) -> Deferred[None]:
+        """Take the prompt away; fires when the terminal is as it was before."""
+        self._ended = None
+        self._writer.close()
+        self._wake(self._leave)
+        return self._stopped or succeed(None)
+
+    # In the terminal's thread
+
+    def _run(self) -> None:
+        try:
+            self._session = session = self._build_session()
+            session.app.run(pre_run=self._begun, handle_sigint=False, set_exception_handler=False)
+        except EOFError:
+            pass
+        except BaseException:
+            self.log.failure("The conversation on the terminal has broken off")
+        finally:
+            self._loop = None
+            self._reactor.callFromThread(self._has_stopped)
+
+    def _build_session(self) -> PromptSession[str]:
+        keys = KeyBindings()
+
+        @keys.add("c-c")
+        def interrupt(event: KeyPressEvent) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+        output = Vt100_Output.from_pty(self._target, term=os.environ.get("TERM"))
+        # The answer to where the cursor is would be left behind as typed text if the prompt went meanwhile.
+        output.enable_cpr = False
+        session: PromptSession[str] = PromptSession(
+            lambda: [("bold", self._name), ("", " > ")],
+            history=_open_history(self._history),
+            auto_suggest=AutoSuggestFromHistory(),
+            enable_history_search=True,
+            key_bindings=keys,
+            erase_when_done=True,
+            reserve_space_for_menu=0,
+            input=create_input(self._source),
+            output=output,
+        )
+        # One application for the whole conversation: between two prompts there would be moments without any, in which
+        # messages and keys went astray.
+        session.default_buffer.accept_handler = self._accept
+        return session
+
+    def _begun(self) -> None:
+        self._context = contextvars.copy_context()
+        self._loop = asyncio.get_running_loop()
+        self._wake(self._flush)
+
+    def _accept(self, buffer: Buffer) -> bool:
+        text = buffer.text
+        if text.strip():
+            self._pending.append((f"\x1b[1m{self._name}\x1b[22m > {sanitize(text)}", None))
+            self._flush()
+        self._reactor.callFromThread(self._line_received, text)
+        return False
+
+    def _flush(self) -> None:
+        """Show what is pending, in the order in which it came."""
+        if not self._pending:
+            return
+        asyncio.ensure_future(run_in_terminal(self._print_pending))  # noqa: RUF006
+
+    def _print_pending(self) -> None:
+        assert self._session is not None
+        shown = []
+        output = self._session.app.output
+        while self._pending:
+            text, done = self._pending.popleft()
+            output.write_raw(f"{text}\n")
+            if done is not None:
+                shown.append(done)
+        output.flush()
+        if shown:
+            self._reactor.callFromThread(_fire, shown)
+
+    def _redraw(self) -> None:
+        if self._session is not None:
+            self._session.app.invalidate()
+
+    def _leave(self) -> None:
+        if self._session is not None and self._session.app.is_running:
+            self._session.app.exit()
+
+    # On the reactor
+
+    def _has_stopped(self) -> None:
+        self._prompting = False
+        atexit.unregister(self._restore_terminal)
+        while self._pending:
+            text, done = self._pending.popleft()
+            written = self._writer.write(f"{text}\n")
+            if done is not None:
+                written.chainDeferred(done)
+        assert self._stopped is not None
+        self._end()
+        self._stopped.callback(None)
+
+    def _end(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
+
+    # From both sides
+
+    def _wake(self, function: Callable[[], None]) -> None:
+        """Call the function in the terminal's thread, if the prompt is there."""
+        loop = self._loop
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(function, context=self._context)
+            except RuntimeError:
+                # The loop has just closed; `_has_stopped` takes care of what is pending.
+                pass
+
+    def _restore_terminal(self) -> None:
+        termios.tcsetattr(self._source, termios.TCSADRAIN, self._settings)
+
+
+def _fire(shown: list[Deferred[None]]) -> None:
+    for done in shown:
+        done.callback(None)
+
+
+def _open_history(path: Path) -> History:
+    """The history in that file, which nobody else may read since commands hold secrets; in memory if that can't be."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(str(path))

@@ -1,0 +1,147 @@
+"""`Bot`: creates its parts and connects them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+
+from errklein.bot._admin_notices import AdminNotices
+from errklein.bot._callbacks import Callbacks
+from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
+from errklein.bot._events import Events
+from errklein.bot._registration import Registration
+from errklein.bot._sending import Sending
+from errklein.bot._stop_sequence import StopSequence, StopSteps
+from errklein.bot._streams import Streams
+from errklein.bot._webhook_warnings import WebhookWarnings
+from errklein.chat import Identifier
+from errklein.config import Config, configuration_warnings
+from errklein.dispatch import Dispatcher, Networks, process_template
+from errklein.plugins.manager import PluginManager
+from errklein.plugins.repos import BotRepoManager
+from errklein.plugins.unknown_names import unknown_names
+from errklein.ports import Backend
+from errklein.running.workers import Workers
+from errklein.web import ExpiryWatch
+
+
+class Bot:
+    """Runs plugins on networks and a web server. Plugins know it as `self._bot`."""
+
+    log = Logger()
+    process_template = staticmethod(process_template)
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: Config,
+        adapters: Adapters,
+        workers: Workers,
+        plugins: PluginSources,
+        process: ProcessCalls,
+    ) -> None:
+        self.reactor, self.bot_config, self.startup_time = reactor, config, datetime.now()
+        self.backends, self.storage, self.web = dict(adapters.backends), adapters.storage, adapters.web
+        self.runner = workers.commands.runner
+        self.command_pool, self.plugin_pool = workers.commands.pool, workers.others.pool
+        self.restart = process.restart
+        self._sources, self._stopping = plugins, False
+        self.queues, self.waits = workers.queues, workers.waits
+
+        self.networks = networks = Networks(self.backends, config.networks)
+        self.plugin_manager: PluginManager = plugins.make_manager(self)
+        self.callbacks = Callbacks(reactor, workers.others, self.queues, self.plugin_manager.callbacks)
+        self.sending = sending = self.make_sending()
+        settled = self.plugin_manager.when_settled
+        dispatcher = Dispatcher(reactor, networks, workers, sending.deliver, sending.send, settled)
+        self.dispatcher, self.registry, self.filters = dispatcher, dispatcher.registry, dispatcher.filters
+        self.disclosure, self.unknown_command = dispatcher.disclosure, dispatcher.unknown_commands.text
+        self.conversations, self.flow_executor = dispatcher.conversations, dispatcher.flow_executor
+        notices = AdminNotices(networks, sending.deliver, self.disclosure)
+        self.tell_admins, self.warn_admins = notices.tell_admins, notices.warn_admins
+        self.plugins_directory = Path(config.BOT_DATA_DIR) / "plugins"
+        self.repo_manager = BotRepoManager(self.storage, self.plugins_directory, config.BOT_PLUGIN_INDEXES)
+        streams = Streams(reactor, self.runner, self.callbacks.find)
+        end = partial(self._end_when_quiet, process.ended)
+        self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, end)
+        self.web.report_to(WebhookWarnings(reactor, self.tell_admins))
+        self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
+        intake = (self._expiry.stop, self.events.stop, self.conversations.stop)
+        work = (self.waits.end_all, self.queues.stop, dispatcher.execution.stop, streams.stop, self.command_pool.stop)
+        steps = StopSteps(intake, work, services=(self.waits.stop, self.plugin_pool.stop))
+        self._stop = StopSequence(reactor, adapters, self.when_quiet, self.plugin_manager.stop, steps)
+
+        # Methods of the parts that plugins call.
+        self.send, self.send_card, self.send_templated = sending.send, sending.send_card, sending.send_templated
+        self.send_stream_request, self.reacting = sending.send_stream_request, sending.reacting
+        self.build_identifier, self.change_presence = networks.build_identifier, networks.change_presence
+        self.rooms, self.query_room = networks.rooms, networks.query_room
+        handlers = Registration(self.registry, self.filters, self.flow_executor, self.plugin_manager, self.tell_admins)
+        self.inject_commands_from = handlers.inject_commands_from
+        self.remove_commands_from = handlers.remove_commands_from
+        self.inject_command_filters_from = handlers.inject_command_filters_from
+        self.remove_command_filters_from = handlers.remove_command_filters_from
+        self.inject_flows_from, self.remove_flows_from = handlers.inject_flows_from, handlers.remove_flows_from
+
+    async def start(self) -> None:
+        """Load and activate the plugins, then connect. Administrators are told of plugins that don't work."""
+        config = self.bot_config
+        for problem in await self.plugin_manager.start(self.plugin_roots, self._sources.classes):
+            self.tell_admins(problem, self.plugin_manager.summary(problem))
+        found = [(plugin.name, plugin.instance) for plugin in self.plugin_manager.found]
+        for warning in (*configuration_warnings(config), *unknown_names(config, found, self.registry)):
+            self.log.warn("{text}", text=warning)
+        if not self._stopping:
+            for backend in self.backends.values():
+                backend.connect(self.events)
+            self._expiry.start()
+
+    async def stop(self, grace: float) -> None:
+        """Stop within `grace` seconds, and let handlers, replies and queues end until then; see `StopSequence.run`."""
+        self._stopping = True
+        await self._stop.run(grace)
+
+    def when_quiet(self) -> Deferred[Any]:
+        """Fires when no handler runs, every message has its reply, and every flow waits for somebody's command."""
+        parts = (self.runner, self.queues, self.dispatcher, self.flow_executor)
+        return DeferredList([part.when_idle() for part in parts])
+
+    def _end_when_quiet(self, ended: Callable[[], None]) -> None:
+        """Call `ended` after the last reply, unless webhooks may still be called."""
+        if not self.web.listeners.open_now:
+            self.when_quiet().addCallback(lambda _: self.reactor.callLater(0, ended))
+
+    def make_sending(self) -> Sending:
+        """Create the part that sends messages."""
+        return Sending(self.networks, self.callbacks)
+
+    @property
+    def backend(self) -> Backend:
+        """The backend of the network whose message or other event is being handled, else the default."""
+        return self.networks.current
+
+    @property
+    def bot_identifier(self) -> Identifier | None:
+        """The bot itself, on that network."""
+        return self.networks.current.bot_identifier
+
+    @property
+    def mode(self) -> str:
+        """The kind of that network."""
+        return self.networks.current.mode
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of commands on that network."""
+        return self.networks.prefix
+
+    @property
+    def plugin_roots(self) -> list[Path]:
+        """The directories where plugins are looked for when the bot starts, installed repositories included."""
+        return [*self._sources.roots, *map(Path, self.repo_manager.get_all_repos_paths())]

@@ -1,0 +1,128 @@
+"""Events that networks report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from twisted.logger import Logger
+
+from errklein.bot._callbacks import Callbacks
+from errklein.bot._streams import Streams
+from errklein.chat import Identifier, Message, Presence, Reaction, Room, Stream
+from errklein.dispatch import Dispatcher
+from errklein.ports import Backend
+from errklein.running import TimeSlices
+from errklein.running.context import assigned, handled_network
+
+
+class Events:
+    """Implements `ports.BackendEvents`: runs commands and calls plugins' callbacks.
+
+    `all_ended` is called when all `networks` have ended.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        networks: Iterable[str],
+        dispatcher: Dispatcher,
+        callbacks: Callbacks,
+        streams: Streams,
+        all_ended: Callable[[], object],
+    ) -> None:
+        self._slices = TimeSlices(reactor)
+        self._dispatcher = dispatcher
+        self._callbacks = callbacks
+        self._streams = streams
+        self._open_networks = set(networks)
+        self._all_ended = all_ended
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ignore further messages, and those that wait."""
+        self._stopped = True
+        self._slices.stop()
+
+    def backend_connected(self, backend: Backend) -> None:
+        """Call callback_connect."""
+        self.log.info("Connected to {network}", network=backend.network)
+        self._callbacks.call(backend, "callback_connect")
+
+    def backend_disconnected(self, backend: Backend, reason: str) -> None:
+        """Log the reason. Plugins stay active."""
+        self.log.warn("Disconnected from {network}: {reason}", network=backend.network, reason=reason)
+
+    def backend_ended(self, backend: Backend) -> None:
+        """Note it after the messages before it."""
+        self._slices.do(partial(self._end, backend))
+
+    def message_received(self, backend: Backend, message: Message) -> None:
+        """Run the command in the message, if there is one, and pass the message to the plugins' callbacks.
+
+        A delayed message only reaches the callbacks: it runs no command or filter and answers no question.
+        """
+        if not backend.is_from_self(message):
+            self._slices.do(partial(self._receive, backend, message))
+
+    def command_received(self, backend: Backend, message: Message) -> None:
+        """Run the command in the message, if there is one, and call no callback."""
+        self._slices.do(partial(self._dispatch, backend, message))
+
+    def callback_requested(self, backend: Backend, callback: str, *details: Any) -> None:
+        """Call that callback of the plugins after the messages before it."""
+        self._slices.do(partial(self._callbacks.call, backend, callback, *details))
+
+    def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
+        """Call callback_mention."""
+        if not (self._stopped or message.delayed):
+            self._callbacks.call(backend, "callback_mention", message, people)
+
+    def presence_changed(self, backend: Backend, presence: Presence) -> None:
+        """Call callback_presence."""
+        self._callbacks.call(backend, "callback_presence", presence)
+
+    def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
+        """Call callback_reaction."""
+        self._callbacks.call(backend, "callback_reaction", reaction)
+
+    def stream_offered(self, backend: Backend, stream: Stream) -> None:
+        """Pass a copy to each plugin with a callback_stream; without any the stream is rejected."""
+        with assigned(handled_network, backend.network):
+            self._streams.offer(stream)
+
+    def room_joined(
+        self, backend: Backend, room: Room, identifier: Identifier | None = None, invited_by: Identifier | None = None
+    ) -> None:
+        """Call callback_room_joined."""
+        self._callbacks.call(backend, "callback_room_joined", room, identifier or backend.bot_identifier, invited_by)
+
+    def room_left(
+        self, backend: Backend, room: Room, identifier: Identifier | None = None, kicked_by: Identifier | None = None
+    ) -> None:
+        """Call callback_room_left."""
+        self._callbacks.call(backend, "callback_room_left", room, identifier or backend.bot_identifier, kicked_by)
+
+    def room_topic_changed(self, backend: Backend, room: Room) -> None:
+        """Call callback_room_topic."""
+        self._callbacks.call(backend, "callback_room_topic", room)
+
+    def _end(self, backend: Backend) -> None:
+        self._open_networks.discard(backend.network)
+        if not self._open_networks:
+            self._all_ended()
+
+    def _receive(self, backend: Backend, message: Message) -> None:
+        if not self._stopped and (message.delayed or self._dispatch(backend, message)):
+            self._callbacks.call(backend, "callback_message", message)
+
+    def _dispatch(self, backend: Backend, message: Message) -> bool:
+        """Run the command in the message; whether plugins may be shown the message."""
+        # Who replies to notices may receive the reply as a notice (RFC 2812, 3.3.2).
+        if self._stopped or (isinstance(message.extras, Mapping) and message.extras.get("notice")):
+            return True
+        with assigned(handled_network, backend.network):
+            return self._dispatcher.dispatch(backend, message)

@@ -1,0 +1,98 @@
+"""Messages, cards and files that the bot sends."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, BinaryIO
+
+from errklein.bot._callbacks import Callbacks
+from errklein.chat import Card, Identifier, Message, RoomOccupant, Stream
+from errklein.dispatch import Networks, process_template
+from errklein.ports import Backend, Reacts, SendsCards, SendsStreams
+
+
+class Sending:
+    """Sends on the network of whom or what a message is addressed to, from any thread."""
+
+    def __init__(self, networks: Networks, callbacks: Callbacks) -> None:
+        self._networks = networks
+        self._callbacks = callbacks
+
+    def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
+        """Pass a message to its network and to plugins' callback_botmessage. Everything is sent here, except cards."""
+        accepted = backend.send_message(message)
+        self._callbacks.show_sent(backend, message)
+        return accepted
+
+    def send(
+        self,
+        identifier: Identifier,
+        text: str,
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+    ) -> Awaitable[None] | None:
+        """Send Markdown text; see `BotPlugin.send`."""
+        if not isinstance(identifier, Identifier):
+            raise ValueError(
+                f"send() needs an identifier, as build_identifier() makes of text, not {type(identifier).__name__}"
+            )
+        backend = self._networks.of(identifier)
+        message = Message(text, frm=backend.bot_identifier, to=identifier, parent=in_reply_to)
+        if groupchat_nick_reply and in_reply_to is not None and isinstance(in_reply_to.frm, RoomOccupant):
+            backend.prefix_groupchat_reply(message, in_reply_to.frm)
+        return self.deliver(backend, message)
+
+    def send_simple_reply(
+        self, message: Message, text: str, private: bool = False, threaded: bool = False
+    ) -> Awaitable[None] | None:
+        """Reply to a message where it came from, or in private."""
+        backend = self._networks.of(message)
+        return self.deliver(backend, backend.build_reply(message, text, private, threaded))
+
+    def send_templated(
+        self,
+        identifier: Identifier,
+        template_name: str,
+        template_parameters: Mapping[str, Any],
+        in_reply_to: Message | None = None,
+        groupchat_nick_reply: bool = False,
+        plugin_name: str | None = None,
+    ) -> Awaitable[None] | None:
+        """Send a template filled in with the parameters, as `send` does."""
+        text = process_template(template_name, template_parameters, plugin_name)
+        return self.send(identifier, text, in_reply_to, groupchat_nick_reply)
+
+    def split_and_send_message(self, message: Message) -> Awaitable[None] | None:
+        """Send a complete message; its network splits it into parts that it accepts."""
+        return self.deliver(self._networks.of(message), message)
+
+    def send_card(self, card: Card) -> Awaitable[None] | None:
+        """Send a card: as its network shows cards, else as text by the template "card"."""
+        backend = self._networks.of(card)
+        if isinstance(backend, SendsCards):
+            accepted = backend.send_card(card)
+            self._callbacks.show_sent(backend, card)
+            return accepted
+        text = process_template("card", {"card": card})
+        return self.deliver(backend, Message(text, card.frm, card.to, card.parent, extras=card.extras))
+
+    def send_stream_request(
+        self,
+        user: Identifier,
+        fsource: BinaryIO,
+        name: str | None = None,
+        size: int | None = None,
+        stream_type: str | None = None,
+    ) -> Stream | None:
+        """Offer somebody a file; see `BotPlugin.send_stream_request`."""
+        backend = self._networks.of(user)
+        if isinstance(backend, SendsStreams):
+            return backend.send_stream_request(user, fsource, name, size, stream_type)
+        raise NotImplementedError(f"{backend.network} can't carry files: {backend.mode} has no streams")
+
+    def reacting(self, message: Message) -> Reacts:
+        """The network of the message, which takes reactions to it; raises NotImplementedError if it has none."""
+        backend = self._networks.of(message)
+        if isinstance(backend, Reacts):
+            return backend
+        raise NotImplementedError(f"{backend.network} has no reactions: {backend.mode} doesn't know them")

@@ -1,0 +1,88 @@
+"""The order in which a bot's parts stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+
+from errklein.bot._collaborators import Adapters
+from errklein.running import Deadline, TimedOut, result_within
+
+SHORTEST_DEACTIVATION = 0.3
+"""Seconds for the deactivation of plugins when handlers have used up the grace period."""
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class StopSteps:
+    """Functions that stop parts: what accepts work, what does work, and what plugins use until they are deactivated."""
+
+    intake: Iterable[Step]
+    work: Iterable[Step]
+    services: Iterable[Step]
+
+
+class StopSequence:
+    """Refuses new work, waits for handlers, deactivates plugins, sends the queues, and disconnects.
+
+    `when_quiet` fires when no handler runs and every message has its reply; `deactivate` deactivates plugins within so many
+    seconds.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        adapters: Adapters,
+        when_quiet: Callable[[], Deferred[Any]],
+        deactivate: Callable[[float], Deferred[None]],
+        steps: StopSteps,
+    ) -> None:
+        self._reactor = reactor
+        self._adapters = adapters
+        self._when_quiet = when_quiet
+        self._deactivate = deactivate
+        self._steps = steps
+
+    async def run(self, grace: float) -> None:
+        """All steps together take at most `grace` seconds; each begins as soon as the one before has ended.
+
+        If the grace period is over before plugins are deactivated, they get SHORTEST_DEACTIVATION seconds, and the queues
+        are not sent.
+        """
+        web = self._adapters.web
+        deadline = Deadline(self._reactor, grace)
+        _call(self._steps.intake)
+        web.begin_stopping()
+        await self._at_most(grace, DeferredList([self._when_quiet(), web.when_idle()]))
+        # Nothing may begin on a plugin that is being deactivated.
+        web.refuse_waiting()
+        _call(self._steps.work)
+        # Networks are disconnected and storage is closed even if a plugin hangs.
+        seconds = max(deadline.left, SHORTEST_DEACTIVATION)
+        await self._at_most(seconds, self._deactivate(seconds))
+        backends = self._adapters.backends.values()
+        await DeferredList([backend.disconnect(deadline.left) for backend in backends])
+        # Not before: a plugin's `deactivate`, and a backend that ends, may wait for the reactor in their threads.
+        _call(self._steps.services)
+        await web.close()
+        self._adapters.storage.close()
+
+    async def _at_most(self, seconds: float, awaited: Deferred[Any]) -> None:
+        try:
+            await result_within(self._reactor, seconds, awaited)
+        except TimedOut:
+            self.log.info("Stopping: no longer waiting for plugins")
+        except Exception:
+            self.log.failure("Stopping: plugins could not be deactivated")
+
+
+def _call(steps: Iterable[Step]) -> None:
+    for step in steps:
+        step()

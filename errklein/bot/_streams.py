@@ -1,0 +1,85 @@
+"""Files that people send to the bot: each plugin that wants them gets a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+
+from errklein.bot._callbacks import FindCallbacks
+from errklein.bot.stream_copier import StreamCopier
+from errklein.chat import STREAM_WAITING_TO_START, Stream
+from errklein.running import Runner, WorkerPool
+
+MOST_AT_ONCE = 16
+"""How many files may arrive at the same time; more are rejected."""
+
+
+class Streams:
+    """Offers incoming streams to plugins. Used on the reactor only."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, runner: Runner, find_callbacks: FindCallbacks) -> None:
+        self._reactor = reactor
+        self._runner = runner
+        self._find_callbacks = find_callbacks
+        self._arriving = 0
+        self._copiers: set[StreamCopier] = set()
+        self._stopped = False
+
+    def offer(self, stream: Stream) -> None:
+        """Copy the stream for each active plugin that has a `callback_stream`; reject it if there is none."""
+        plugins = dict(self._find_callbacks("callback_stream"))
+        if not plugins or self._stopped or self._arriving >= MOST_AT_ONCE:
+            if plugins:
+                self.log.warn("The stream {name} is rejected: too many at once", name=stream.name)
+            if stream.status == STREAM_WAITING_TO_START:
+                stream.reject()
+            return
+        Deferred.fromCoroutine(self._copy(stream, plugins))
+
+    def stop(self) -> None:
+        """End the streams that are being copied with an error, and reject new ones."""
+        self._stopped = True
+        for copier in self._copiers:
+            copier.stop()
+
+    async def _copy(self, stream: Stream, plugins: Mapping[str, Callable[[Stream], Any]]) -> None:
+        self._arriving += 1
+        pool = self._new_pool(stream)
+        try:
+            copier = await pool.run(lambda: partial(StreamCopier, stream, plugins))
+            self._copiers.add(copier)
+            if self._stopped:
+                copier.stop()
+            reading = [
+                Deferred.fromCoroutine(self._read(plugin, callback, copier, copy))
+                for (plugin, callback), copy in zip(plugins.items(), copier.copies, strict=True)
+            ]
+            await pool.run(lambda: copier.run)
+            await DeferredList(reading)
+            self._copiers.discard(copier)
+        except Exception as error:
+            self.log.failure("The stream {name} can't be copied", name=stream.name)
+            stream.error(str(error))
+        finally:
+            self._arriving -= 1
+            pool.stop()
+
+    async def _read(self, plugin: str, callback: Callable[[Stream], Any], copier: StreamCopier, copy: Stream) -> None:
+        pool = self._new_pool(copy)
+        try:
+            await self._runner.run(callback, copy, pool=pool)
+        except Exception:
+            self.log.failure("{plugin}: callback_stream failed", plugin=plugin)
+        finally:
+            copier.returned(copy)
+            pool.stop()
+
+    def _new_pool(self, stream: Stream) -> WorkerPool:
+        # One thread for each plugin and one that copies: none waits for another.
+        return WorkerPool(self._reactor, f"stream {stream.name}", 1)

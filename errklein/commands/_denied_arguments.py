@@ -1,0 +1,69 @@
+"""Matching of `denyargs` patterns."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache
+
+from errklein.chat.names import CHARACTER_SET, compiled, literal_brackets, patterns_of
+from errklein.commands._arguments import ARG_BOTCMD_CHARACTER_REPLACEMENTS, words_of
+from errklein.text import folded
+
+_WILDCARD = re.compile(rf"(\*|\?|{CHARACTER_SET})")
+
+_SYNTAX = "*?[]!-"
+
+_QUOTING = re.compile(rf"[\\\"'{''.join(ARG_BOTCMD_CHARACTER_REPLACEMENTS)}]")
+"""Characters that splitters remove or replace. Splitting is slow, and most texts have none of them."""
+
+
+def denies(text: str, patterns: Iterable[str] | str) -> bool:
+    """Whether one of the patterns matches the arguments as typed or in normalised form.
+
+    Text and pattern are normalised by `errklein.text.folding.folded`, so that case, fullwidth letters and invisible characters
+    don't evade a rule. In normalised form `?` and `[…]` match one character of the normalised text. The text is also
+    compared as the command may get it: with one space between its words, and without the quotes and backslashes that a
+    splitter such as shlex takes away.
+    """
+    texts = set(_as_split(text))
+    forms = {folded(one) for one in texts} | {" ".join(folded(one).split()) for one in texts}
+    return any(
+        any(compiled(pattern).match(one) for one in texts)
+        or ((normal := normalised(pattern)) is not None and any(compiled(normal).match(form) for form in forms))
+        for pattern in patterns_of(patterns)
+    )
+
+
+def _as_split(text: str) -> Iterator[str]:
+    """The text, and what its words are after the usual splitters, with one space between them."""
+    yield text
+    yield " ".join(text.split())
+    if _QUOTING.search(text) is None:
+        return
+    # They differ in typographic quotes and dashes, so that one may fail where the other doesn't.
+    for splitter in (shlex.split, words_of):
+        with suppress(ValueError):
+            yield " ".join(splitter(text))
+
+
+@lru_cache(maxsize=4096)
+def normalised(pattern: str) -> str | None:
+    """The pattern for normalised text; None if only wildcards remain of it, which would deny all arguments."""
+    parts = _WILDCARD.split(pattern)
+    wildcards, literals = parts[1::2], parts[0::2]
+    forms = [folded(literal) for literal in literals]
+    if any(literals) and not any(forms):
+        return None
+    # A literal must not become a wildcard, as a fullwidth asterisk would.
+    shown = [re.sub(r"[*?]", r"[\g<0>]", literal_brackets(form)) for form in forms]
+    sets = [_folded_set(wildcard) if wildcard[0] == "[" else wildcard for wildcard in wildcards]
+    return shown[0] + "".join(part for pair in zip(sets, shown[1:], strict=True) for part in pair)
+
+
+def _folded_set(members: str) -> str:
+    """The set with its members folded, except those that would become several characters or syntax."""
+    forms = ((one, folded(one)) for one in members)
+    return "".join(form if len(form) == 1 and form not in _SYNTAX else one for one, form in forms)

@@ -1,0 +1,152 @@
+"""The way from a message to its reply: find the command, ask for permission, run it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.chat import EXACT, Identifier, Message
+from errklein.commands import CommandRegistry, FilterRegistry, History
+from errklein.dispatch._execution import Execution
+from errklein.dispatch._filters import Filtering
+from errklein.dispatch._finding import CommandFinder, NothingToRepeat, UnknownCommand
+from errklein.dispatch._invocation import Invocation
+from errklein.dispatch._networks import Networks
+from errklein.dispatch._permissions import Permissions
+from errklein.dispatch._unknown_commands import UnknownCommands
+from errklein.dispatch.conversations import Conversations
+from errklein.dispatch.disclosure import Disclosure
+from errklein.dispatch.flow_executor import FlowExecutor
+from errklein.dispatch.replies import Deliver, Replies
+from errklein.ports import Backend, HasNameRules, OutboxFull
+from errklein.running import InFlightCounter, result_within
+from errklein.running.workers import Workers
+
+LONGEST_RELOAD = 10.0
+"""Seconds that a message waits for a plugin that is being reloaded, before its command counts as unknown."""
+
+
+class Dispatcher:
+    """Creates the steps from a message to its reply, and takes messages through them. `histories` are by network.
+
+    `deliver` sends a message on a network, `send` sends Markdown text to somebody; both in any thread. `when_settled` returns
+    what fires when the commands of a plugin that is being reloaded are there again; None if no plugin is being reloaded.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        networks: Networks,
+        workers: Workers,
+        deliver: Deliver,
+        send: Callable[[Identifier, str], object],
+        when_settled: Callable[[], Deferred[Any] | None],
+    ) -> None:
+        def wait_for(awaitable: Awaitable[Any]) -> Any:
+            return workers.waits.result_of(workers.commands.runner.result_of, awaitable)
+
+        self._reactor = reactor
+        self._when_settled = when_settled
+        self._in_flight = InFlightCounter()
+        self.registry = registry = CommandRegistry()
+        self.filters = FilterRegistry()
+        self.histories = {network: History(partial(_folded, backend)) for network, backend in networks.backends.items()}
+        self.disclosure = Disclosure(networks)
+        self._replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
+        self._filtering = Filtering(self.filters, workers.others, workers.queues)
+        self.conversations = Conversations(reactor, networks, replies)
+        self.flow_executor = FlowExecutor(reactor, networks, registry, workers.commands, send, self.disclosure)
+        self.permissions = Permissions(networks, registry, self._filtering, replies)
+        self.unknown_commands = UnknownCommands(networks, registry, self.permissions)
+        self.finder = CommandFinder(networks, registry, self.histories)
+        self.execution = Execution(reactor, self.histories, workers.commands, replies, self.flow_executor)
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires as soon as every message that was received has its reply."""
+        return self._in_flight.when_none()
+
+    def dispatch(self, backend: Backend, message: Message) -> bool:
+        """Reply to one message; never raises, and never waits. False if plugins needn't be shown the message."""
+        try:
+            answered = self._dispatch(backend, message)
+        except NothingToRepeat:
+            return False
+        except Exception:
+            self._lost(Failure())
+            return True
+        if answered is not None:
+            self._in_flight.enter()
+            answered.addErrback(self._lost).addBoth(lambda _: self._in_flight.leave())
+        return True
+
+    def _dispatch(self, backend: Backend, message: Message) -> Deferred[Any] | None:
+        conversations = self.conversations
+        if (
+            conversations.waiting
+            and not self.finder.begins_with_prefix(backend, message)
+            and conversations.take(backend, message)
+        ):
+            return None
+        try:
+            found = self.finder.find(backend, message)
+        except UnknownCommand as unknown:
+            return self._unknown(backend, unknown.message)
+        if len(found) == 1:
+            return self._consider(found[0])
+        running = [self._consider(invocation) for invocation in found]
+        return DeferredList([one.addErrback(self._lost) for one in running if one is not None]) if running else None
+
+    def _consider(self, invocation: Invocation) -> Deferred[Any] | None:
+        """Run the command, unless an access rule or a filter is against it."""
+        if self.permissions.denied(invocation):
+            return None
+        if self.filters.all:
+            return Deferred.fromCoroutine(self._filter(invocation))
+        return self.execution.begin(invocation)
+
+    async def _filter(self, invocation: Invocation) -> None:
+        permitted = await self.permissions.filtered(invocation)
+        running = None if permitted is None else self.execution.begin(permitted)
+        if running is not None:
+            await running
+
+    def _unknown(self, backend: Backend, message: Message) -> Deferred[Any] | None:
+        settled = self._when_settled()
+        if settled is None:
+            return self._not_found(backend, message)
+        # It may be a command of the plugin that is being reloaded, which may take long.
+        again, give_up = (_in_this_context(do, backend, message) for do in (self._dispatch, self._not_found))
+        return result_within(self._reactor, LONGEST_RELOAD, settled).addCallbacks(again, give_up)
+
+    def _not_found(self, backend: Backend, message: Message) -> Deferred[Any] | None:
+        return Deferred.fromCoroutine(self._answer_unknown(backend, message)) if self.filters.unprocessed else None
+
+    async def _answer_unknown(self, backend: Backend, message: Message) -> None:
+        for text in await self._filtering.answers_to_unknown(message):
+            self._replies.reply(backend, message, text)
+
+    def _lost(self, failure: Failure) -> None:
+        if failure.check(OutboxFull):
+            # A flood of messages shouldn't fill the disk as well, with a traceback for each.
+            self.log.warn("An answer is left out: {error}", error=str(failure.value))
+            return
+        self.log.failure("A message could not be answered", failure)
+
+
+def _in_this_context(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+    """A callback that calls the function as if it were called now."""
+    context = copy_context()
+    return lambda _: context.run(function, *args)
+
+
+def _folded(backend: Backend, name: str) -> str:
+    """The folded form of a name on the network."""
+    return (backend.name_rules if isinstance(backend, HasNameRules) else EXACT).fold(name)

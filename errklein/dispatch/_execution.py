@@ -1,0 +1,169 @@
+"""Runs commands: splits their arguments, calls their handlers where they may run, and sends the results."""
+
+from __future__ import annotations
+
+from argparse import ArgumentError, ArgumentTypeError
+from collections.abc import Callable, Mapping
+from functools import partial
+from logging import INFO
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from errklein.commands import CommandError, History, Sender, is_concurrent
+from errklein.dispatch._invocation import Invocation
+from errklein.dispatch.flow_executor import FlowExecutor
+from errklein.dispatch.replies import Replies, error_text, process_template
+from errklein.running import Overloaded, Placement, PooledRunner, PoolStopped, SerialQueue, place
+from errklein.running.context import assigned, running_command
+from errklein.text import code
+from errklein.text.masking import masker
+
+_ABOUT_ARGUMENTS = (ValueError, SystemExit, CommandError, ArgumentError, ArgumentTypeError)
+"""Errors by which splitters such as shlex and argparse reject arguments. Any other is a bug in the splitter."""
+
+Run = Callable[[Invocation], Deferred[Any]]
+
+
+class Execution:
+    """Runs commands that are permitted: administrators' one at a time, others concurrently."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        histories: dict[str, History],
+        runner: PooledRunner,
+        replies: Replies,
+        flows: FlowExecutor,
+    ) -> None:
+        self._histories = histories
+        self._runner = runner
+        self._replies = replies
+        self._flows = flows
+        self._admin_commands = SerialQueue(reactor)
+        self._blocking_commands = SerialQueue(reactor)
+        self._running_alone = ""
+
+    def stop(self) -> None:
+        """Forget the commands that wait for another one to end."""
+        self._admin_commands.stop()
+        self._blocking_commands.stop()
+
+    def begin(self, invocation: Invocation) -> Deferred[Any] | None:
+        """Run the command. Returns what fires when it has ended; None if it has already."""
+        command = invocation.command
+        if not self._flows.enter(invocation.message, command):
+            return None
+        # An event that nobody reads isn't created: it costs as much as the rest of a short command.
+        if invocation.settings.BOT_LOG_LEVEL <= INFO:
+            # The arguments may be secret.
+            self.log.info("{sender} gives {command}", sender=invocation.message.frm, command=command.name)
+        declaration = command.declaration
+        if declaration.historize and (sender := Sender.of(invocation.message)).person:
+            self._histories[invocation.backend.network].remember(sender, command.name, invocation.args)
+        if declaration.pattern is not None:
+            match = declaration.match(invocation.args)
+            return None if match is None else self._line_up(invocation.with_args(match), self._run)
+        if not declaration.splits_synchronously:
+            return self._line_up(invocation, self._split_and_run)
+        try:
+            args = declaration.split(invocation.args)
+        except Exception:
+            self._replies.answer(invocation, self._not_split(Failure(), invocation))
+            return None
+        return self._line_up(invocation.with_args(args), self._run)
+
+    def _line_up(self, invocation: Invocation, run: Run) -> Deferred[Any] | None:
+        """Call `run`, which is `_run` or `_split_and_run`, now or when those before it have ended."""
+        command = invocation.command
+        where = place(command.handler)
+        waits = command.declaration.admin_only and not is_concurrent(command.handler)
+        if where is Placement.REACTOR and not command.yields and not waits and run == self._run:
+            return self._run_here(invocation)
+        begin: Callable[[], Deferred[Any]] = partial(run, invocation)
+        if where is Placement.THREAD and not invocation.settings.BOT_ASYNC:
+            begin = partial(self._blocking_commands.run, begin)
+        if waits:
+            begin = partial(
+                self._admin_commands.run,
+                partial(self._alone, command.name, begin),
+                partial(self._reply_that_it_waits, invocation),
+            )
+        running = begin()
+        running.addCallback(self._succeeded, invocation)
+        running.addErrback(self._replies.failed, invocation)
+        return running
+
+    def _alone(self, name: str, begin: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        self._running_alone = name
+        return begin()
+
+    def _reply_that_it_waits(self, invocation: Invocation) -> None:
+        prefix = invocation.settings.BOT_PREFIX
+        given, other = (f"{prefix}{name.replace('_', ' ')}" for name in (invocation.command.name, self._running_alone))
+        self._replies.answer(
+            invocation, f"{code(given)} waits for {code(other)} to end: administrators' commands run one by one."
+        )
+
+    def _split_and_run(self, invocation: Invocation) -> Deferred[Any]:
+        """As `_run`, after splitting the arguments with a plugin's own splitter, which may block."""
+
+        def run(args: Any) -> Deferred[Any]:
+            return self._run(invocation.with_args(args))
+
+        def refuse(failure: Failure) -> Failure:
+            if failure.check(PoolStopped, Overloaded):
+                return failure
+            raise CommandError(self._not_split(failure, invocation))
+
+        return self._runner.run(invocation.command.declaration.split, invocation.args).addCallbacks(run, refuse)
+
+    def _run(self, invocation: Invocation) -> Deferred[Any]:
+        command = invocation.command
+        give = partial(self._replies.give, invocation)
+        with assigned(running_command, command):
+            if command.yields:
+                return self._runner.run_generator(give, command.handler, invocation.message, invocation.args)
+            running = self._runner.run(command.handler, invocation.message, invocation.args)
+        template = command.declaration.template
+        if template and place(command.handler) is Placement.THREAD:
+            running.addCallback(self._rendered, template, command.owner)
+        return running.addCallback(give)
+
+    def _rendered(self, item: Any, template: str, owner: str) -> Any:
+        """The text for the result of a blocking command, rendered in a thread: a template may loop long."""
+        if not item or not isinstance(item, Mapping):
+            return item
+        return self._runner.pool.run(lambda: partial(process_template, template, item, owner))
+
+    def _run_here(self, invocation: Invocation) -> Deferred[Any] | None:
+        """As `_run`, on the reactor. A command that has its result at once, as most have, needs no Deferreds."""
+        try:
+            with assigned(running_command, invocation.command):
+                result = self._runner.runner.start(invocation.command.handler, invocation.message, invocation.args)
+            if not isinstance(result, Deferred):
+                self._replies.give(invocation, result)
+                self._succeeded(None, invocation)
+                return None
+        except BaseException:
+            self._replies.failed(Failure(), invocation)
+            return None
+        result.addCallback(partial(self._replies.give, invocation))
+        result.addCallback(self._succeeded, invocation)
+        result.addErrback(self._replies.failed, invocation)
+        return result
+
+    def _not_split(self, failure: Failure, invocation: Invocation) -> str:
+        """The reply to arguments that can't be split. An error that isn't one of `_ABOUT_ARGUMENTS` is logged."""
+        summary = "Sorry, I couldn't parse your arguments"
+        text = f"{summary}. {error_text(failure)}"
+        if failure.check(*_ABOUT_ARGUMENTS):
+            return masker(text)
+        return self._replies.faulty(failure, invocation, text, summary)
+
+    def _succeeded(self, _: Any, invocation: Invocation) -> None:
+        self._flows.done(invocation.message, invocation.command)

@@ -1,0 +1,104 @@
+"""Finds the commands that a message gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from errklein.chat import Message
+from errklein.commands import (
+    CommandRegistry,
+    History,
+    Prefixes,
+    RegisteredCommand,
+    Sender,
+    find_command,
+    recall_position,
+    strip_prefix,
+)
+from errklein.dispatch._invocation import Invocation
+from errklein.dispatch._networks import Networks
+from errklein.ports import Backend
+
+
+class NothingToRepeat(Exception):
+    """The message repeats a command that is not in the history."""
+
+
+class UnknownCommand(Exception):
+    """`message` begins with a prefix, and no command matches."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__()
+        self.message = message
+
+
+class CommandFinder:
+    """Finds commands by their names, by their patterns, or in the sender's history."""
+
+    def __init__(self, networks: Networks, registry: CommandRegistry, histories: dict[str, History]) -> None:
+        self._networks = networks
+        self._registry = registry
+        self._histories = histories
+        self._prefixes = lru_cache(maxsize=16)(Prefixes)
+
+    def find(self, backend: Backend, message: Message) -> list[Invocation]:
+        """The commands that the message gives, without their arguments being split.
+
+        A message without a prefix gives the commands whose patterns need none. Raises UnknownCommand and NothingToRepeat.
+        """
+        registry, settings = self._registry, self._networks.settings(backend)
+        prefixes = self._prefixes_of(settings)
+        text = strip_prefix(message.body, prefixes, message.is_direct)
+
+        def matching(commands: Iterable[RegisteredCommand], text: str) -> list[Invocation]:
+            found = (command for command in commands if command.declaration.match(text) is not None)
+            return [Invocation(backend, message, command, text, settings) for command in found]
+
+        if text is None:
+            return matching(registry.unprefixed, message.body.strip())
+        found = find_command(text, registry, registry.most_words)
+        if found is not None and (command := registry.get(found[0])) is not None:
+            return [Invocation(backend, message, command, found[1], settings)]
+        back = recall_position(text, prefixes.prefix)
+        if back is not None and strip_prefix(message.body, prefixes, False) is not None:
+            return [self._repeated(backend, message, back, settings)]
+        invocations = matching(registry.by_pattern, text)
+        if not invocations:
+            raise UnknownCommand(message)
+        return invocations
+
+    def begins_with_prefix(self, backend: Backend, message: Message) -> bool:
+        """Whether the message begins with a prefix. If the prefix is empty, only a command's name counts."""
+        prefixes = self._prefixes_of(self._networks.settings(backend))
+        if prefixes.prefix:
+            return strip_prefix(message.body, prefixes, False) is not None
+        return find_command(message.body, self._registry, self._registry.most_words) is not None
+
+    def without_prefix(self, message: Message) -> str:
+        """The text of a message on the current network without the prefix, if it begins with one."""
+        prefixes = self._prefixes_of(self._networks.settings(self._networks.current))
+        text = strip_prefix(message.body, prefixes, message.is_direct)
+        return message.body if text is None else text
+
+    def _repeated(self, backend: Backend, message: Message, back: int, settings: Any) -> Invocation:
+        given = self._histories[backend.network].recall(Sender.of(message), back)
+        if given is None:
+            raise NothingToRepeat
+        command = self._registry.find(given[0])
+        if command is None:
+            repeated = message.clone()
+            repeated.body = f"{settings.BOT_PREFIX}{' '.join(given)}"
+            raise UnknownCommand(repeated)
+        return Invocation(backend, message, command, given[1], settings)
+
+    def _prefixes_of(self, settings: Any) -> Prefixes:
+        # Lists in the settings may be changed in place.
+        return self._prefixes(
+            settings.BOT_PREFIX,
+            settings.BOT_PREFIX_OPTIONAL_ON_CHAT,
+            tuple(settings.BOT_ALT_PREFIXES),
+            tuple(settings.BOT_ALT_PREFIX_SEPARATORS),
+            settings.BOT_ALT_PREFIX_CASEINSENSITIVE,
+        )

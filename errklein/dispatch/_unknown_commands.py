@@ -1,0 +1,33 @@
+"""Replies to commands that don't exist."""
+
+from __future__ import annotations
+
+from errklein.chat import Message
+from errklein.commands import CommandRegistry, unknown_command
+from errklein.dispatch._networks import Networks
+from errklein.dispatch._permissions import Permissions
+from errklein.ports import Backend, HasOwnReplies
+
+
+class UnknownCommands:
+    """Writes the replies to commands that don't exist."""
+
+    def __init__(self, networks: Networks, registry: CommandRegistry, permissions: Permissions) -> None:
+        self._networks = networks
+        self._registry = registry
+        self._permissions = permissions
+
+    def text(self, message: Message | None, name: str | None, args: str | None) -> str:
+        """The reply on the current network. It may have a text of its own, which may take time to find."""
+        backend = self._networks.current
+        if isinstance(backend, HasOwnReplies):
+            return backend.unknown_command_reply(message, name or "", args or "")
+        return self.suggestions(backend, message, f"{name or ''} {args or ''}")
+
+    def suggestions(self, backend: Backend, message: Message | None, text: str) -> str:
+        """The reply with commands of similar names, but none that is hidden from the sender of the message."""
+        commands = [command for command in self._registry if command.declaration.pattern is None]
+        if message is not None and self._networks.settings(backend).HIDE_RESTRICTED_COMMANDS:
+            denial = self._permissions.denial
+            commands = [command for command in commands if denial(backend, message, command) is None]
+        return unknown_command(text, [command.name for command in commands], self._networks.config(backend).BOT_PREFIX)

@@ -1,0 +1,297 @@
+"""The steps of a plugin's life: how an instance is activated, deactivated, reloaded and replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+
+from errklein.plugins._configuration import Configurator
+from errklein.plugins._templates import add_templates, check_templates, remove_templates
+from errklein.plugins.activation import Activation, current, given_up, still_activating
+from errklein.plugins.activations import Activations, circle, missing
+from errklein.plugins.botplugin import BotPlugin, handlers
+from errklein.plugins.execution import RAISED, PluginExecution
+from errklein.plugins.load_errors import located_error
+from errklein.plugins.loading import Loader
+from errklein.plugins.names import plugin_name
+from errklein.plugins.plugin import (
+    Plugin,
+    PluginActivationException,
+    PluginConfigurationException,
+    PluginError,
+    PluginTimeout,
+)
+from errklein.running import InFlightCounter, TimedOut, result_within
+from errklein.webhooks import Hook, HookDeclaration
+
+if TYPE_CHECKING:
+    from errklein.web import Routes
+
+
+class Lifecycle:
+    """Leads plugins through their lives. Of these steps, only those of one change may go on at a time.
+
+    After the timeout, a plugin continues to be activated unless it is deactivated, reloaded or removed; one whose `deactivate`
+    hangs is inactive. `changed` is called whenever other plugins are active; see `Activations` for `tell_admins`.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        execution: PluginExecution,
+        loader: Loader,
+        configurator: Configurator,
+        routes: Routes,
+        changed: Callable[[], None],
+        tell_admins: Callable[[str, str], None],
+    ) -> None:
+        self._execution = execution
+        self._loader = loader
+        self._plugins = loader.plugins
+        self._configurator = configurator
+        self._routes = routes
+        self._changed = changed
+        self._order: dict[str, int] = {}
+        self._ending: set[BotPlugin] = set()
+        self._between = InFlightCounter()
+        self.activations = Activations(execution, loader.plugins, configurator, self._begin, tell_admins)
+
+    @property
+    def order(self) -> list[str]:
+        """The names of active plugins in the order of their places, then those that other plugins have activated."""
+        active = [name for name, plugin in self._plugins.items() if plugin.active]
+        return sorted(active, key=lambda name: self._order.get(name, inf))
+
+    def when_settled(self) -> Deferred[None] | None:
+        """Fires when the plugins between two instances have their commands again; None if there is no such plugin."""
+        return self._between.when_none() if self._between.count() else None
+
+    @contextmanager
+    def _replacing(self, plugin: Plugin) -> Iterator[None]:
+        """Requests for the plugin and unknown commands wait, from its old instance's end until its new one works."""
+        self._routes.hold(plugin.name)
+        self._between.enter()
+        try:
+            yield
+        except BaseException:
+            if not plugin.active:
+                self._routes.remove(plugin.name)
+            raise
+        finally:
+            self._routes.release(plugin.name)
+            self._between.leave()
+
+    async def check(self, plugin: Plugin) -> list[str]:
+        """What can be known to be wrong with the plugin before it is activated, beside what kept it from being loaded."""
+        problems = [missing(plugin, name) for name in plugin.plug.depends_on if name not in self._plugins]
+        if circular := circle(self._plugins, plugin):
+            problems.append(circular)
+        if plugin.instance is not None:
+            problems += self._routes.refused(hooks_of(plugin.instance))
+        return problems + await check_templates(self._execution, plugin)
+
+    def give_up(self, plugin: Plugin) -> bool:
+        """Make the plugin inactive if it is late in its `activate`, which is deactivated when it returns; returns whether it is."""
+        activation = self.activations.of(plugin)
+        if activation is None or not activation.late or activation.step == "callback_connect":
+            return False
+        self.activations.abandon(activation)
+        if activation.instance is not None:
+            BotPlugin.deactivate(activation.instance)
+            self._deactivated(plugin, activation.instance)
+        return True
+
+    async def _begin(self, activation: Activation, instance: BotPlugin) -> None:
+        """Activate the configured instance; raises PluginActivationException."""
+        plugin = activation.plugin
+        cls: Any = type(instance)
+        cls.__errdoc__ = cls.__doc__ or plugin.plug.description
+        await add_templates(self._execution, plugin)
+        method = "activate"
+        try:
+            await self._execution.call(instance, method)
+            if self.activations.is_wanted(activation) and not activation.ended:
+                place = activation.place
+                self._changed()
+                # One that returns from activate without calling BotPlugin's doesn't want to work yet, or has forgotten it:
+                # it counts as inactive and has no commands, but on errbot, too, its webhooks are answered.
+                if instance.is_activated:
+                    self._order[plugin.name] = place
+                self._routes.replace(plugin.name, hooks_of(instance), place)
+                method = "callback_connect"
+                await self._execution.call(instance, method)
+        except RAISED as error:
+            if self.activations.is_wanted(activation):
+                self.log.failure("{plugin} could not be activated: {method}", plugin=plugin.name, method=method)
+                self._routes.remove(plugin.name)
+                await self._end_quietly(plugin, instance)
+                problem = f"{plugin.name} could not be activated: {method}: {located_error(plugin.plug, error)}"
+                raise PluginActivationException(problem) from error
+            text = "{plugin}.{method}, which was given up, has raised {error}"
+            self.log.info(text, plugin=plugin.name, method=method, error=error)
+        if activation.ended:
+            # What it has registered since then, such as a poller.
+            BotPlugin.deactivate(instance)
+        elif self.activations.is_wanted(activation):
+            plugin.problem = ""
+        else:
+            await self._end_quietly(plugin, instance)
+            raise given_up(plugin.name)
+
+    async def _end_quietly(self, plugin: Plugin, instance: BotPlugin, within: float | None = None) -> None:
+        """As `end`, but errors are only logged."""
+        try:
+            await self.end(plugin, instance, within)
+        except PluginError as error:
+            self.log.warn("{error}", error=str(error))
+
+    async def end(self, plugin: Plugin, instance: BotPlugin, within: float | None = None) -> None:
+        """Deactivate the instance; its storage closes when its last handler has ended.
+
+        Raises PluginTimeout if `deactivate` doesn't return within so many seconds, by default the timeout; the plugin is inactive
+        then, too. Raises PluginError if it is being deactivated already, as when its own `deactivate` asks for it.
+        """
+        if instance in self._ending:
+            raise PluginError(f"{plugin.name} is being deactivated already.")
+        self._ending.add(instance)
+        try:
+            await self._end(plugin, instance, within)
+        finally:
+            self._ending.discard(instance)
+
+    async def _end(self, plugin: Plugin, instance: BotPlugin, within: float | None) -> None:
+        activation = self.activations.of(plugin)
+        if activation is not None and activation.instance is instance:
+            activation.ended = True
+            if activation.late and activation is not current():
+                self.activations.abandon(activation)
+        overdue: PluginTimeout | None = None
+        deactivated = Deferred.fromCoroutine(self._execution.call(instance, "deactivate"))
+        then = "Its commands, webhooks and pollers have been removed."
+        try:
+            await self._execution.in_time(deactivated, f"{plugin.name}.deactivate", within, then)
+        except PluginTimeout as error:
+            overdue = error
+            self.activations.hanging[instance] = "deactivate"
+            deactivated.addBoth(lambda _: self.activations.hanging.pop(instance, None))
+            BotPlugin.deactivate(instance)
+        except RAISED:
+            self.log.failure("{plugin} raised while it was deactivated", plugin=plugin.name)
+            BotPlugin.deactivate(instance)
+        self._deactivated(plugin, instance)
+        if overdue is not None:
+            if plugin.instance is instance:
+                plugin.problem = str(overdue)
+            raise overdue
+
+    def _deactivated(self, plugin: Plugin, instance: BotPlugin) -> None:
+        """The instance is not active any more."""
+        instance.is_activated = False
+        self._changed()
+        if plugin.instance is instance:
+            self._order.pop(plugin.name, None)
+            # Of a plugin that is being reloaded, handlers of the old instance may still need them.
+            remove_templates(plugin)
+
+        def close(_: None) -> None:
+            if BotPlugin.is_open_storage(instance) and not instance.is_activated:
+                BotPlugin.close_storage(instance)
+
+        self._execution.runner.when_idle(instance).addCallback(close)
+
+    async def reload(self, plugin: Plugin) -> None:
+        """Make a new instance of the plugin's code as it is now; one that was inactive stays so, unless it was broken.
+
+        A plugin that is still being activated, and that nobody waits for, is activated anew.
+        """
+        activation = self.activations.of(plugin)
+        if activation is not None and not activation.late:
+            raise still_activating(plugin.name)
+        old, was_broken = plugin.instance, bool(plugin.problem)
+        was_at_work = activation is not None or self._at_work(plugin)
+        await self._loader.load_again(plugin)
+        if old is None or not was_at_work:
+            if was_broken:
+                await self.activations.activate(plugin)
+            return
+        overdue: PluginTimeout | None = None
+        # Requests wait from the moment that the old instance stops until the new one has its routes.
+        with self._replacing(plugin):
+            if not self.give_up(plugin):
+                try:
+                    await self.end(plugin, old)
+                except PluginTimeout as error:
+                    overdue = error
+            await self.activations.activate(plugin)
+        if overdue is not None:
+            late = f"{plugin.name}.deactivate of the old code has not returned after {self._execution.timeout:g} s"
+            raise PluginTimeout(f"{plugin.name} is reloaded and active, but {late}.")
+
+    async def use(self, plugin: Plugin, instance: BotPlugin, configuration: Any, store: Callable[[], None]) -> None:
+        """Activate the plugin with another configuration, and `store` it; if that fails, the plugin is as before.
+
+        Raises PluginTimeout; the configuration is stored then as soon as the activation has ended.
+        """
+        before = self._configurator.stored(plugin.name)
+        with self._replacing(plugin):
+            was_active, problem = plugin.active, plugin.problem
+            if was_active:
+                await self.end(plugin, instance)
+            try:
+                await self.activations.activate(plugin, lambda: configuration)
+            except PluginTimeout:
+                activation = self.activations.of(plugin)
+                assert activation is not None
+                activation.when_done().addCallbacks(lambda _: store(), lambda _: None)
+                raise
+            except PluginError as error:
+                if not was_active:
+                    configured = Deferred.fromCoroutine(self._configurator.configure(plugin, instance, before))
+                    await self._execution.in_time(configured, f"{plugin.name}.configure")
+                    plugin.problem = problem
+                    raise
+                await self.activations.activate(plugin)
+                kind = PluginConfigurationException if isinstance(error, PluginConfigurationException) else PluginError
+                raise kind(f"{str(error).rstrip('.')}. The configuration from before is in use again.") from error
+            store()
+
+    async def stop_all(self, each: float, within: float) -> None:
+        """Deactivate all plugins, those first that were activated last; fires when all are, after `within` seconds at most.
+
+        One waits for the other until one takes longer than `each` seconds, so that the rest can still store something.
+        """
+        for activation in self.activations.under_way:
+            activation.late = True
+            self.give_up(activation.plugin)
+        slow: list[Deferred[None]] = []
+        for name in reversed(self.order):
+            plugin = self._plugins[name]
+            # Another plugin's `deactivate`, for which this waits, may deactivate it.
+            if plugin.instance is not None and plugin.active and plugin.instance not in self._ending:
+                self._routes.remove(name)
+                ending = Deferred.fromCoroutine(self._end_quietly(plugin, plugin.instance, within))
+                if slow:
+                    slow.append(ending)
+                    continue
+                try:
+                    await result_within(self._execution.reactor, each, ending)
+                except TimedOut:
+                    self.log.warn("{plugin} takes long to be deactivated; the others aren't kept waiting", plugin=name)
+                    slow.append(ending)
+        await DeferredList(slow)
+
+    def _at_work(self, plugin: Plugin) -> bool:
+        """Whether the plugin is active, or at least has webhooks that are answered."""
+        return plugin.active or any(route.hook.owner == plugin.name for route in self._routes.hooks())
+
+
+def hooks_of(instance: BotPlugin) -> list[Hook]:
+    """The methods of a plugin that are marked as webhooks."""
+    declared = [(name, HookDeclaration.of(handler), handler) for name, handler in handlers(instance)]
+    return [Hook(plugin_name(instance), name, hook, handler) for name, hook, handler in declared if hook is not None]

@@ -1,0 +1,220 @@
+"""The one place that calls plugins' code."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, Awaitable, Callable
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+
+from errklein.running._coroutines import loop_of, start_coroutine
+from errklein.running._in_flight import InFlightCounter
+from errklein.running._placement import Placement, place
+from errklein.running.pool import WorkerPool
+
+# What handlers return most; no need to ask these whether they can be awaited.
+_VALUES = frozenset({type(None), str, bytes, dict, list, tuple, int, bool})
+
+Prepare = Callable[[], Callable[[], Any]]
+
+
+@dataclass(frozen=True)
+class RunningMethod:
+    """A method that is running: its object, its name, and the time on the reactor's clock when it began."""
+
+    subject: Any
+    name: str
+    since: float
+
+    def __str__(self) -> str:
+        """The plugin's name, or the class of another object, a dot, and the method's name."""
+        return f"{getattr(self.subject, 'name', None) or type(self.subject).__name__}.{self.name}"
+
+
+class Runner:
+    """Runs handlers of every kind where each is safe, in a copy of the caller's context, and knows which are running."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._in_flight = InFlightCounter()
+        self._methods: dict[object, RunningMethod] = {}
+
+    def run(self, handler: Callable[..., Any], *args: Any, pool: WorkerPool, **kwargs: Any) -> Deferred[Any]:
+        """Call the handler with the arguments, on the reactor or in `pool`.
+
+        The Deferred fires on the reactor with the result (of the coroutine or Deferred, if the handler returned one), or fails
+        with the handler's error, with Overloaded or with PoolStopped.
+        """
+        if place(handler) is Placement.REACTOR:
+            return self.call(handler, *args, **kwargs)
+        return self.call_in(pool, lambda: partial(handler, *args, **kwargs))
+
+    def run_generator(
+        self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any, pool: WorkerPool
+    ) -> Deferred[None]:
+        """As `run`, for a generator function, plain or `async`: `deliver` gets each item as soon as it is yielded.
+
+        `deliver` is called where the generator runs, in its context. On the reactor it gets the result of an awaitable item; in a
+        thread, where nothing can be awaited, the item itself.
+        """
+        if place(handler) is Placement.REACTOR:
+            return self.call(_drain_on_reactor, handler, deliver, args)
+        return self.call_in(pool, lambda: partial(_drain, handler, deliver, args))
+
+    def result_of(self, awaitable: Awaitable[Any]) -> Deferred[Any]:
+        """The result of a coroutine, a Deferred or any other awaitable. Called on the reactor."""
+        return maybeDeferred(self._awaited, awaitable)
+
+    def call(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """As `run`, for a handler that is known to be placed on the reactor."""
+        return maybeDeferred(self.start, handler, *args, **kwargs)
+
+    def start(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """As `call`, but a handler that doesn't wait has its result returned, or its error raised, without a Deferred."""
+        method = _method(args[0] if handler is _drain_on_reactor else handler)
+        subject = getattr(method, "__self__", None)
+        self._in_flight.enter()
+        if subject is not None:
+            self._in_flight.enter(id(subject))
+        try:
+            result = copy_context().run(self._start, handler, args, kwargs)
+        except BaseException:
+            self._leave(subject)
+            raise
+        if isinstance(result, Deferred):
+            self._note(result, subject, method)
+            return result.addBoth(self._ended, subject, result)
+        self._leave(subject)
+        return result
+
+    def call_in(self, pool: WorkerPool, prepare: Prepare, *, admitted: bool = False) -> Deferred[Any]:
+        """As `run`, for a handler that is known to be placed in a thread.
+
+        `prepare` is called on the reactor when a thread of the pool is free, and returns what to call there; so the
+        handler can be chosen at the last moment. `admitted` is as for `WorkerPool.run`.
+        """
+        context = copy_context()
+        subject: Any = None
+        key = object()
+
+        def prepared() -> Callable[[], Any]:
+            nonlocal subject
+            job = prepare()
+            method = _method(job)
+            subject = getattr(method, "__self__", None)
+            if subject is not None:
+                self._in_flight.enter(id(subject))
+                self._note(key, subject, method)
+            return partial(context.run, job)
+
+        def end(result: Any) -> Any:
+            if inspect.iscoroutine(result) or isinstance(result, Deferred):
+                self.log.warn(
+                    "{plugin}: a handler that ran in a thread returned {result}, which is now continued on the "
+                    "reactor; mark the handler with @on_reactor, or make it async def",
+                    plugin=type(subject).__name__,
+                    result=type(result).__name__,
+                )
+                result = context.run(self._awaited, result)
+            if isinstance(result, Deferred):
+                return result.addBoth(self._ended, subject, key)
+            return self._ended(result, subject, key)
+
+        def name() -> str:
+            return str(self._methods.get(key, "a function that isn't a plugin's method"))
+
+        self._in_flight.enter()
+        return pool.run(prepared, admitted=admitted, name=name).addBoth(end)
+
+    def running(self, subject: Any = None) -> int:
+        """How many handlers of `subject`, a plugin's instance, run now; without one, of all, those that wait for a
+        thread included."""
+        return self._in_flight.count(None if subject is None else id(subject))
+
+    def running_methods(self) -> list[RunningMethod]:
+        """The methods that run now, in the order in which they began."""
+        return list(self._methods.values())
+
+    def when_idle(self, subject: Any = None) -> Deferred[None]:
+        """Fires as soon as no handler of `subject`, a plugin's instance, or none at all, is running or waiting."""
+        return self._in_flight.when_none(None if subject is None else id(subject))
+
+    def _start(self, handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        return self._awaited(handler(*args, **kwargs))
+
+    def _awaited(self, result: Any) -> Any:
+        """The result of an awaitable, or a Deferred of it; any other value as it is."""
+        if type(result) in _VALUES:
+            return result
+        if inspect.iscoroutine(result):
+            return start_coroutine(result, loop_of(self._reactor))
+        if not isinstance(result, Deferred) and isinstance(result, Awaitable):
+            return start_coroutine(_await(result), loop_of(self._reactor))
+        return result
+
+    def _note(self, key: object, subject: Any, method: Any) -> None:
+        if subject is not None:
+            name = getattr(method, "__name__", repr(method))
+            self._methods[key] = RunningMethod(subject, name, self._reactor.seconds())
+
+    def _ended(self, result: Any, subject: Any, key: object) -> Any:
+        self._methods.pop(key, None)
+        self._leave(subject)
+        return result
+
+    def _leave(self, subject: Any) -> None:
+        if subject is not None:
+            self._in_flight.leave(id(subject))
+        self._in_flight.leave()
+
+
+@dataclass(frozen=True)
+class PooledRunner:
+    """Runs handlers on the reactor or, if they block, in the threads of one pool."""
+
+    runner: Runner
+    pool: WorkerPool
+
+    def run(self, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """As `Runner.run`."""
+        return self.runner.run(handler, *args, pool=self.pool, **kwargs)
+
+    def run_generator(self, deliver: Callable[[Any], Any], handler: Callable[..., Any], *args: Any) -> Deferred[None]:
+        """As `Runner.run_generator`."""
+        return self.runner.run_generator(deliver, handler, *args, pool=self.pool)
+
+
+def _method(job: Any) -> Any:
+    """The handler that the job calls in the end."""
+    while isinstance(job, partial):
+        job = job.args[0] if job.func in _DRAINS else job.func
+    return job
+
+
+def _drain(handler: Callable[..., Any], deliver: Callable[[Any], Any], args: Any) -> None:
+    for item in handler(*args):
+        deliver(item)
+
+
+async def _drain_on_reactor(handler: Callable[..., Any], deliver: Callable[[Any], Any], args: Any) -> None:
+    items = handler(*args)
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            deliver(await item if isinstance(item, Awaitable) else item)
+    else:
+        for item in items:
+            deliver(await item if isinstance(item, Awaitable) else item)
+
+
+_DRAINS = (_drain, _drain_on_reactor)
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

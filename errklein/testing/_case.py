@@ -1,0 +1,66 @@
+"""A trial test case with a bot in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein.plugins import BotPlugin
+from errklein.testing._bot import TestBot
+from errklein.web import ClientResponse
+
+
+class PluginTestCase(SynchronousTestCase):
+    """Has `self.bot`, a TestBot with the plugins that the class names; a failed assertion shows its routes and log."""
+
+    plugins: Sequence[type[BotPlugin]] = ()
+    """Plugins' classes."""
+
+    plugin_dirs: Sequence[Path | str] = ()
+    """Directories with .plug files."""
+
+    config: Mapping[str, Any] = {}
+    """Settings by name."""
+
+    networks: Mapping[str, Mapping[str, Any]] | None = None
+    """Several networks, each with its own settings; without it there is one, named "test"."""
+
+    def setUp(self) -> None:
+        """Start the bot."""
+        super().setUp()
+        self.bot = TestBot(self.plugins, plugin_dirs=self.plugin_dirs, config=self.config, networks=self.networks)
+        self.failureException = _explained(self.bot)  # type: ignore[assignment]
+        self.addCleanup(self.bot.stop)
+        self.bot.start()
+
+    def get(self, url: str, **request: Any) -> ClientResponse:
+        """The answer to a GET request; it must not take time. See `TestBot.get` for one that does."""
+        response: ClientResponse = self.successResultOf(self.bot.get(url, **request))
+        return response
+
+    def post(self, url: str, **request: Any) -> ClientResponse:
+        """The answer to a POST request; it must not take time. See `TestBot.post` for one that does."""
+        response: ClientResponse = self.successResultOf(self.bot.post(url, **request))
+        return response
+
+    def command(self, text: str, frm: str | None = None) -> str:
+        """The answer to a command of an admin, or of `frm`."""
+        return self.bot.command(text) if frm is None else self.bot.command(text, frm)
+
+
+def _explained(bot: TestBot) -> type[AssertionError]:
+    class FailedAssertion(AssertionError):
+        """An assertion failed; what the bot had to say about it then follows."""
+
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)
+            # Who asks for the text may do it when the bot has stopped, and has no routes any more.
+            self._report = bot.report()
+
+        def __str__(self) -> str:
+            return f"{super().__str__()}\n{self._report}"
+
+    return FailedAssertion

@@ -1,0 +1,109 @@
+"""From what a handler returned to the bytes of an answer.
+
+The common kinds, text and values for JSON, go the short way; the rest becomes a Werkzeug response first, as does
+everything once `after_this_request` was used. What needs the reactor is passed on as it is, in a `ReactorValue`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import klein
+import werkzeug.wrappers
+from twisted.web.iweb import IRenderable, IResponse
+from twisted.web.resource import IResource
+from twisted.web.template import Tag
+from werkzeug.exceptions import HTTPException
+
+from errklein.web._error_pages import Headers
+from errklein.web.facade import Response, json_text
+from errklein.web.facade.context import RequestContext
+from errklein.web.facade.response import response_for
+
+HTML: Headers = [(b"Content-Type", b"text/html; charset=utf-8")]
+_JSON: Headers = [(b"Content-Type", b"application/json")]
+# Ours to say, not a handler's: they depend on the connection, or are written for every answer.
+_OURS = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "date", "x-request-id"})
+
+
+@dataclass(slots=True)
+class PreparedResponse:
+    """An answer ready to be sent. With `items` the body is what they give, one after the other, else `body`."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    items: Iterator[Any] | AsyncIterator[Any] | None = None
+    close: Callable[[], object] | None = None
+
+
+@dataclass(slots=True)
+class ReactorValue:
+    """Something that can be made an answer on the reactor only."""
+
+    value: Any
+
+
+def prepare_response(value: Any, context: RequestContext) -> PreparedResponse | ReactorValue:
+    """The answer for what a handler returned or the HTTPException it raised. Call it with the context active."""
+    if not context.after:
+        kind = type(value)
+        if kind is str:
+            return PreparedResponse(200, HTML, value.encode())
+        if value is None:
+            return PreparedResponse(200, HTML, b"")
+        if kind is bytes:
+            return PreparedResponse(200, HTML, value)
+        if kind is dict or kind is list:
+            if not value:
+                return PreparedResponse(200, HTML, b"")
+            return PreparedResponse(200, _JSON, json_text.dump_body(value).encode())
+    if _needs_reactor(value):
+        return ReactorValue(value)
+    if isinstance(value, AsyncIterator):
+        return _after(Response(), context, value)
+    if not isinstance(value, (HTTPException, werkzeug.wrappers.Response)) and not value:
+        value = ""
+    return _after(response_for(value), context)
+
+
+def _needs_reactor(value: Any) -> bool:
+    if isinstance(value, (Awaitable, klein.Response, Tag)):
+        return True
+    return bool(IResource.providedBy(value) or IRenderable.providedBy(value) or IResponse.providedBy(value))
+
+
+def _after(response: Any, context: RequestContext, items: AsyncIterator[Any] | None = None) -> PreparedResponse:
+    for function in context.after:
+        changed = function(response)
+        # Flask wants the response back; the examples of errbot's documentation return nothing.
+        if changed is not None:
+            response = changed
+    streamed = items is None and (response.is_streamed or response.direct_passthrough)
+    headers = [
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.get_wsgi_headers(context.environ)
+        if name.lower() not in _OURS and (streamed or name.lower() != "content-length")
+    ]
+    status = response.status_code
+    if items is not None:
+        return PreparedResponse(status, headers, b"", items)
+    if streamed:
+        source = response.response if response.direct_passthrough else response.iter_encoded()
+        return PreparedResponse(status, headers, b"", iter(source), response.close)
+    body = response.get_data()
+    response.close()
+    return PreparedResponse(status, headers, body)
+
+
+def split_body(response: PreparedResponse, size: int) -> PreparedResponse:
+    """The same answer, its body in pieces of at most that many bytes."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for begin in range(0, len(response.body), size):
+            yield response.body[begin : begin + size]
+
+    headers = [*response.headers, (b"Content-Length", str(len(response.body)).encode())]
+    return PreparedResponse(response.status, headers, b"", pieces())

@@ -1,0 +1,164 @@
+"""Sends the items of a generator, each when it is there, at the client's pace."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from errklein.web._responses import PreparedResponse
+from errklein.web.request import HTTPRequest
+
+if TYPE_CHECKING:
+    from errklein.web.facade.context import RequestContext
+    from errklein.web.resource import WebhookResource
+
+_END = object()
+
+
+class StreamStalled(Exception):
+    """A generator has yielded only empty items for as long as its route's timeout."""
+
+
+@implementer(IPushProducer)
+@dataclass(eq=False)
+class ResponseStream:
+    """An answer that is being sent in pieces.
+
+    The status is sent together with the first item that isn't empty, as in WSGI (PEP 3333), so that a generator that raises
+    before can still be answered with an error. `begins` is called then, and says whether the answer is still wanted.
+    `ended` is called once, with None or with the Failure that broke the answer off.
+
+    Generators that never wait share a slice of each turn of the reactor. One that has begun and then yields only empty items
+    for `timeout` seconds ends with StreamStalled; before it has begun, the deadline of the request ends it.
+    """
+
+    request: HTTPRequest
+    response: PreparedResponse
+    context: RequestContext
+    web: WebhookResource
+    timeout: float
+    begins: Callable[[], bool]
+    ended: Callable[[Failure | None], None]
+    _begun = False
+    _empty_since: float | None = field(default=None, init=False)
+    _open = True
+    _paused = False
+    _pulling = False
+
+    def pauseProducing(self) -> None:
+        """Called when the client doesn't keep up."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """Called to begin, and when the client has caught up."""
+        self._paused = False
+        self._run()
+
+    def stopProducing(self) -> None:
+        """Called when the client has gone."""
+        self._end(None)
+
+    def _run(self) -> None:
+        # A loop rather than a callback that calls itself: an asynchronous generator may have its next item at once.
+        while self._open and not self._paused and not self._pulling:
+            if not self.web.time_slices.has_time():
+                self.web.time_slices.do(self._run)
+                return
+            self._pulling = True
+            pulled = self._pull()
+            pulled.addCallbacks(self._item, self._failed).addErrback(self._failed)
+            if self._pulling:
+                pulled.addCallback(lambda _: self._run())
+                return
+
+    def _pull(self) -> Deferred[Any]:
+        items: Any = self.response.items
+        with self.context.active():
+            if isinstance(items, AsyncIterator):
+
+                async def following() -> Any:
+                    return await anext(items, _END)
+
+                return self.web.runner.call(following)
+            return self.web.runner.call_in(self.web.pool, lambda: lambda: next(items, _END), admitted=True)
+
+    def _item(self, item: Any) -> None:
+        self._pulling = False
+        if not self._open:
+            self._close()
+            return
+        request = self.request
+        data = b"" if item is _END else _encode(item)
+        if request.finished:
+            # The client has disconnected or has been answered.
+            self._end(None)
+        elif item is not _END and not data:
+            self._note_empty_item(request.site.now())
+        elif (not self._begun and not self._begin()) or item is _END:
+            self._end(None)
+        else:
+            self._empty_since = None
+            request.write(data)
+
+    def _begin(self) -> bool:
+        """Send the status. Returns whether anything may follow."""
+        self._begun = True
+        if not self.begins():
+            return False
+        has_body = self.request.start_stream(self.response.status, self.response.headers)
+        if not self.request.finished:
+            self.request.registerProducer(self, True)  # type: ignore[no-untyped-call]
+        return has_body
+
+    def _note_empty_item(self, now: float) -> None:
+        if self._empty_since is None:
+            self._empty_since = now
+        elif self._begun and now - self._empty_since >= self.timeout:
+            self._end(Failure(StreamStalled(f"the generator has yielded only empty items for {self.timeout:g} s")))
+
+    def _failed(self, failure: Failure) -> None:
+        self._pulling = False
+        if self._open:
+            self._end(failure)
+        else:
+            self._close()
+
+    def _end(self, failure: Failure | None) -> None:
+        if not self._open:
+            return
+        self._open = False
+        request = self.request
+        if request.producer is self and request.channel is not None:
+            request.unregisterProducer()  # type: ignore[no-untyped-call]
+        # A generator can't be closed while it runs; it is when it has yielded once more.
+        if not self._pulling:
+            self._close()
+        if failure is None:
+            request.finish()
+        self.ended(failure)
+
+    def _close(self) -> None:
+        """Let the generator, or the response it came in, clean up, where it runs."""
+        items: Any = self.response.items
+        close = self.response.close or getattr(items, "close", None)
+        with self.context.active():
+            if isinstance(items, AsyncIterator):
+                if hasattr(items, "aclose"):
+                    self.web.runner.call(items.aclose).addErrback(lambda _: None)
+            elif close is not None:
+                self.web.runner.call_in(self.web.pool, lambda: close, admitted=True).addErrback(lambda _: None)
+
+
+def _encode(item: Any) -> bytes:
+    if isinstance(item, str):
+        return item.encode()
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return bytes(item)
+    # bytes() would make a number that many zeros.
+    raise TypeError(f"a generator may yield text and bytes, not {type(item).__name__}")
