@@ -79,7 +79,7 @@ class BrokenOnPurposeTests(SynchronousTestCase):
             ("import_module(f'errklein.bot.{name}')", "errklein.web.site"),
             ("from errklein.config import Config", "errklein.running.pool"),
             ("from errklein.bot import Bot", "errklein.dispatch.replies"),
-            ("from errklein.compat import holder", "errklein.bot"),
+            ("from errklein.compat import names", "errklein.bot"),
             ("from errklein.core_plugins import help", "errklein.bot"),
             ("from errklein.wiring import wire", "errklein.compat.names"),
             ("from errklein.cli import main", "errklein.service"),

@@ -32,7 +32,7 @@ class FacadeModule(ModuleType):
         self.__all__ = sorted(EXPORTED.get(errbot_name, names))
 
     def __getattr__(self, name: str) -> Any:
-        # Not kept: some have another value later, as holder.bot has with the next bot.
+        # Not kept: some have another value later, such as those of modules that are loaded again.
         target = self._names.get(name)
         if target is not None:
             module, _, attribute = target.partition(":")

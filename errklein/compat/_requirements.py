@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
-from errklein.compat import _holder as holder
+from errklein.compat._running_bots import running_bots
 from errklein.plugins.distributions import examine
 from errklein.plugins.packages import InstallError
 from errklein.plugins.requirement_files import RequirementFile, UnreadableRequirements
 
 
 def install_packages(req_path: Path) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
-    """Install the requirements of the file for the bot of this process; returns sys.exc_info() if that fails, else None."""
+    """Install the requirements of the file for the bot that was started last; returns sys.exc_info() if that fails, else None."""
+    bot = running_bots.newest
     try:
-        if holder.bot is None:
+        if bot is None:
             raise InstallError(f"{req_path} can't be installed: no bot runs, so BOT_DATA_DIR is unknown")
-        holder.bot.plugin_manager.packages.install(RequirementFile.read(Path(req_path)))
+        bot.plugin_manager.packages.install(RequirementFile.read(Path(req_path)))
     except (InstallError, UnreadableRequirements) as error:
         return type(error), error, error.__traceback__
     return None

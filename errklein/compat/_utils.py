@@ -14,7 +14,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from errklein.compat import _holder as holder
+from errklein.compat._running_bots import running_bots
 from errklein.plugins.discovery import entry_point_roots
 from errklein.running.restart import cannot_restart
 
@@ -29,7 +29,8 @@ _log = logging.getLogger("errbot.utils")
 
 def global_restart() -> None:
     """Have the running bot stop, and its process start again. Returns at once. Raises CannotRestart."""
-    cannot_restart() if holder.bot is None else holder.bot.restart()
+    bot = running_bots.newest
+    cannot_restart() if bot is None else bot.restart()
 
 
 def format_timedelta(duration: timedelta) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from errklein.compat._flask_routes import flask_routes
+from errklein.compat._running_bots import running_bots
 from errklein.web.facade import Request, current_context
 from errklein.web.facade import request as current_request
 from errklein.web.tls import generate_certificate
@@ -23,7 +23,7 @@ def route(obj: Any) -> None:
     declared = [
         (name, HookDeclaration.of(method), method) for name, method in inspect.getmembers(obj, inspect.ismethod)
     ]
-    flask_routes.put(owner, [Hook(owner, name, hook, method) for name, hook, method in declared if hook is not None])
+    running_bots.put(owner, [Hook(owner, name, hook, method) for name, hook, method in declared if hook is not None])
 
 
 class WebView:

@@ -12,8 +12,7 @@ from typing import Any
 from errklein.bot import Bot
 from errklein.chat import Message
 from errklein.commands import History, documentation, with_prefix
-from errklein.compat import _holder as holder
-from errklein.compat._flask_routes import flask_routes
+from errklein.compat._running_bots import running_bots
 from errklein.compat.backends.errbot import EVENTS, ErrBot
 from errklein.compat.backends.network import ThreadedNetwork
 from errklein.compat.plugin_manager import BotPluginManager
@@ -52,15 +51,14 @@ class ErrbotBot(Bot):
         raise AttributeError(f"the bot has no {name}, and neither has {backend.network}", name=name, obj=self)
 
     async def start(self) -> None:
-        """As `Bot.start`; the bot is `errbot.holder.bot` and serves the routes of `flask_app` from now on."""
-        flask_routes.serve(self.reactor, self.web, self.waits)
-        holder.bot = self
+        """As `Bot.start`; the bot serves the routes of `flask_app` from now on."""
+        running_bots.add_bot(self)
         await super().start()
 
     async def stop(self, grace: float) -> None:
         """As `Bot.stop`."""
         await super().stop(grace)
-        flask_routes.forget(self.web)
+        running_bots.remove_bot(self)
         if "thread_pool" in vars(self):
             self.thread_pool.close()
 

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 from werkzeug.test import Client
 
-from errklein.compat._flask_routes import RouteMap, flask_routes
+from errklein.compat._running_bots import RouteMap, running_bots
 from errklein.web.facade import Flask as StandIn
 from errklein.web.facade import Response, current_context, make_response, response_of_error
 from errklein.webhooks.declaration import normalise_methods
@@ -45,7 +45,7 @@ class _ServedApp:
         path = quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), encoding="latin-1")
         query = environ.get("QUERY_STRING", "")
         request = werkzeug.wrappers.Request(environ)
-        answer = flask_routes.ask(
+        answer = running_bots.ask(
             request.method, f"{path}?{query}" if query else path, _end_to_end(request.headers), request.get_data()
         )
         start_response(f"{answer.status} {answer.reason}", _end_to_end(answer.headers))
@@ -98,7 +98,7 @@ class PlainApp(_ServedApp, StandIn):
 
         methods = normalise_methods(methods or getattr(view_func, "methods", None) or ("GET",))
         self.url_map.add(Rule("/" + rule.lstrip("/"), endpoint=endpoint, methods=[*methods, "OPTIONS"], **options))
-        flask_routes.add(NAME, endpoint, rule, methods, answer)
+        running_bots.add(NAME, endpoint, rule, methods, answer)
 
     def route(self, rule: str, **options: Any) -> Any:
         """A decorator for view functions; see `add_url_rule`."""
@@ -194,7 +194,7 @@ def _real_app() -> Any:
                 if id(added) in known:
                     continue
                 methods = [method for method in added.methods or () if method not in ("OPTIONS", "HEAD")]
-                flask_routes.add(NAME, added.endpoint, added.rule, sorted(methods) or ["GET"], self._answer)
+                running_bots.add(NAME, added.endpoint, added.rule, sorted(methods) or ["GET"], self._answer)
 
         def _answer(self, request: Any, **captures: Any) -> Any:
             return Response.from_app(self.wsgi_app, current_context(NAME).environ)
@@ -219,7 +219,7 @@ def _make() -> Any:
 
 def reset_app() -> None:
     """Forget all routes of the application and of objects, as between two tests; it stays the same object."""
-    flask_routes.clear()
+    running_bots.clear()
     app = globals().get(NAME)
     if app is not None:
         app.__init__()

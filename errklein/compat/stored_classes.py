@@ -19,8 +19,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 from errklein.chat import Identifier
-from errklein.compat import _holder as holder
 from errklein.compat._names import ERRBOT, FACADES
+from errklein.compat._running_bots import running_bots
 from errklein.compat.former_identifiers import FormerIdentifier, is_former_identifier
 from errklein.plugins.imports import PACKAGE
 from errklein.plugins.loading import CORE_PLUGINS
@@ -106,9 +106,10 @@ def is_backend(module: str, qualname: str) -> bool:
 
 def identifier_of_errbot(text: str) -> Identifier:
     """The identifier for the text that errbot stored, built by the network of the running bot; raises ValueError."""
-    if holder.bot is None:
+    bot = running_bots.newest
+    if bot is None:
         raise ValueError(f"the identifier {text!r} can be read only while the bot runs")
-    identifier: Identifier = holder.bot.build_identifier(str(text))
+    identifier: Identifier = bot.build_identifier(str(text))
     return identifier
 
 

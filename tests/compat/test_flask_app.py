@@ -10,7 +10,7 @@ from typing import Any
 
 from errklein import BotPlugin, compat, webhook
 from errklein.compat import flask_app as module
-from errklein.compat._flask_routes import flask_routes
+from errklein.compat._running_bots import running_bots
 from errklein.compat._wsview import WebView, route, try_decode_json
 from errklein.compat.flask_app import reset_app
 from errklein.testing import PluginTestCase
@@ -44,7 +44,7 @@ class FlaskAppTests(PluginTestCase):
         super().setUp()
         self.app: Any = self.make_app()
         self.request = self.request_of_views()
-        self.addCleanup(flask_routes.clear)
+        self.addCleanup(running_bots.clear)
 
     def make_app(self) -> Any:
         return module._real_app()()
@@ -249,7 +249,7 @@ class ObjectTests(PluginTestCase):
             def thing(self, payload: Any, n: int) -> str:
                 return f"{payload} {n}"
 
-        self.addCleanup(flask_routes.clear)
+        self.addCleanup(running_bots.clear)
         route(Thing())
         self.assertEqual(self.post("/thing/3", json=[1]).text, "[1] 3")
         route(Thing())
@@ -258,7 +258,7 @@ class ObjectTests(PluginTestCase):
     def test_web_view(self) -> None:
         """A WebView calls a webhook's function with what it would get."""
         app = module.PlainApp()
-        self.addCleanup(flask_routes.clear)
+        self.addCleanup(running_bots.clear)
         app.add_url_rule("/v", "v", WebView(lambda payload: f"{payload!r}", None, False), methods=["POST"])
         app.add_url_rule("/f", "f", WebView.as_view("f", lambda payload: f"{payload!r}", "p", False), methods=["POST"])
         app.add_url_rule("/r", "r", WebView(lambda request: request.method, None, True), methods=["POST"])

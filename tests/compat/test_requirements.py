@@ -6,7 +6,6 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from errklein.compat import _holder as holder
 from errklein.compat._requirements import install_packages
 
 
@@ -15,7 +14,6 @@ class InstallPackagesTests(SynchronousTestCase):
 
     def test_without_a_bot(self) -> None:
         """`install_packages` returns what went wrong, as sys.exc_info() has it."""
-        self.patch(holder, "bot", None)
         failed = install_packages(Path("requirements.txt"))
         assert failed is not None
         self.assertIn("BOT_DATA_DIR", str(failed[1]))

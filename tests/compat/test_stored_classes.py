@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
 from errklein.backends.text.identifiers import TextPerson
 from errklein.chat import Card, Message, Presence, Reaction
-from errklein.compat import _holder as holder
+from errklein.compat._running_bots import RunningBots
 from errklein.compat.plugin_info import PluginInfo
 from errklein.compat.stored_classes import STORED_VALUES, VALUE_CLASSES, find_class, find_restored_class
 from errklein.plugins.botplugin import BotPlugin
@@ -270,12 +270,12 @@ class RestoredClassesTests(StoredClassesCase):
 
     def test_identifiers_of_errbot(self) -> None:
         """A person that errbot has stored is what the running bot makes of the text; nothing else of a backend is."""
-        self.patch(holder, "bot", None)
+        self.patch(RunningBots, "newest", None)
         reading = b"\x80\x02c__builtin__\ngetattr\n(cerrbot.backends.irc\nIRCBackend\nV%b\ntR(Va!b@c\ntR."
         self.storage.put([("Greeter", "who", reading % b"_unpickle_identifier")])
         who = self.storage.open("Greeter")
         self.assertIn("while the bot runs", str(self.assertRaises(UnreadableValue, who.get, "who")))
-        self.patch(holder, "bot", SimpleNamespace(build_identifier=IRCPerson))
+        self.patch(RunningBots, "newest", SimpleNamespace(build_identifier=IRCPerson))
         self.assertEqual(who.get("who"), IRCPerson("a!b@c"))
         for name in (b"connect", b"__init__", b"_unpickle_identifier.__globals__", b"x._unpickle_identifier"):
             self.storage.put([("Greeter", "who", reading % name)])

@@ -1,41 +1,50 @@
-"""Routes that are no plugin's: of `errbot.core_plugins.flask_app`, and of objects with webhooks.
+"""The running bots of this process, for code that has no bot: the only global by which errklein reaches one.
 
-Whoever makes them doesn't know a bot, as there may be none yet; so they are kept here, for every bot of the process that
-serves, and reach its route table as soon as both are there.
+errbot's `flask_app` is a module-level application, whose routes may be added before there is a bot. They are kept here and
+served by every bot that runs. errbot's functions that have no bot as an argument use the bot that was started last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.routing import Map, Rule
 
-from errklein.running import ThreadWaits, in_reactor_thread, on_reactor_soon
-from errklein.web import ClientResponse, WebServer
+from errklein.running import in_reactor_thread, on_reactor_soon
+from errklein.web import ClientResponse
 from errklein.web.facade import endpoint_of
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.declaration import normalise_methods, normalise_rule
 
+if TYPE_CHECKING:
+    from errklein.compat.bot import ErrbotBot
 
-class FlaskRoutes:
-    """Keeps hooks by their owners, and hands them to every server there is. May be used in any thread."""
+
+class RunningBots:
+    """The bots that run, and the hooks that all of them serve, by owner. May be used in any thread."""
 
     def __init__(self) -> None:
         self._hooks: dict[str, list[Hook]] = {}
-        self._servers: dict[WebServer, tuple[Any, ThreadWaits]] = {}
+        self._bots: list[ErrbotBot] = []
 
-    def serve(self, reactor: Any, web: WebServer, waits: ThreadWaits) -> None:
-        """Let the server have all routes, now and when there are more, until `forget`. Called on the reactor."""
-        self._servers[web] = reactor, waits
-        web.resource.app.url_map = RouteMap()
+    @property
+    def newest(self) -> ErrbotBot | None:
+        """The bot that was started last, of those that run; None if none does."""
+        return self._bots[-1] if self._bots else None
+
+    def add_bot(self, bot: ErrbotBot) -> None:
+        """Let the bot serve all hooks, present and future ones, until `remove_bot`. Called on the reactor."""
+        self._bots.append(bot)
+        bot.web.resource.app.url_map = RouteMap()
         for owner, hooks in self._hooks.items():
-            web.routes.replace(owner, hooks)
+            bot.web.routes.replace(owner, hooks)
 
-    def forget(self, web: WebServer) -> None:
-        """Tell the server no more."""
-        self._servers.pop(web, None)
+    def remove_bot(self, bot: ErrbotBot) -> None:
+        """Forget the bot, if it was added."""
+        if bot in self._bots:
+            self._bots.remove(bot)
 
     def add(self, owner: str, name: str, rule: str, methods: Sequence[str] | str, handler: Callable[..., Any]) -> None:
         """Let the handler, in a thread, answer requests for the rule. Raises ValueError or LookupError for a bad rule."""
@@ -46,8 +55,8 @@ class FlaskRoutes:
     def put(self, owner: str, hooks: Iterable[Hook]) -> None:
         """Let these be all of the owner's routes."""
         self._hooks[owner] = kept = list(hooks)
-        for web, (reactor, _) in list(self._servers.items()):
-            on_reactor_soon(reactor, web.routes.replace, owner, tuple(kept))
+        for bot in list(self._bots):
+            on_reactor_soon(bot.reactor, bot.web.routes.replace, owner, tuple(kept))
 
     def clear(self) -> None:
         """Forget all routes."""
@@ -56,32 +65,33 @@ class FlaskRoutes:
         self._hooks.clear()
 
     def answered(self) -> list[tuple[Hook, tuple[str, ...]]]:
-        """Each hook of the newest server, including those of plugins, with the methods that it answers.
+        """Each hook of the newest bot, including those of plugins, with the methods that it answers.
 
-        Without a server, the hooks that are kept here. May be called in any thread; other threads than the reactor's wait for
+        Without a bot, the hooks that are kept here. May be called in any thread; other threads than the reactor's wait for
         the reactor, and get Stopping if the bot stops meanwhile.
         """
-        if not self._servers:
+        bot = self.newest
+        if bot is None:
             return [(hook, hook.declaration.methods) for hooks in list(self._hooks.values()) for hook in hooks]
-        web, (reactor, waits) = list(self._servers.items())[-1]
-        routes = web.routes.hooks() if in_reactor_thread(reactor) else waits.result_of(web.routes.hooks)
+        hooks_of = bot.web.routes.hooks
+        routes = hooks_of() if in_reactor_thread(bot.reactor) else bot.waits.result_of(hooks_of)
         return [(route.hook, route.methods) for route in routes if route.methods]
 
     def ask(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> ClientResponse:
-        """What the newest server answers, plugins' webhooks included; waits for it in a thread.
+        """What the newest bot answers, plugins' webhooks included; waits for it in a thread.
 
         Raises RuntimeError on the reactor, and where nothing is served.
         """
-        if not self._servers:
+        bot = self.newest
+        if bot is None:
             raise RuntimeError("flask_app answers while a bot runs, and none does")
-        web, (reactor, waits) = list(self._servers.items())[-1]
-        if in_reactor_thread(reactor):
+        if in_reactor_thread(bot.reactor):
             raise RuntimeError("flask_app can be asked in a thread only, since the answer takes the reactor's work")
-        response: ClientResponse = waits.result_of(lambda: web.client().request(method, url, headers, body))
+        response: ClientResponse = bot.waits.result_of(lambda: bot.web.client().request(method, url, headers, body))
         return response
 
 
-flask_routes = FlaskRoutes()
+running_bots = RunningBots()
 """Those of this process."""
 
 
@@ -109,7 +119,7 @@ class RouteMap(Map):
                     methods=(*methods, "OPTIONS"),
                     strict_slashes=False,
                 )
-                for hook, methods in flask_routes.answered()
+                for hook, methods in running_bots.answered()
                 if hook.owner != self.own
             ]
         )
