@@ -14,9 +14,9 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
-from errklein.web._deadlines import NEVER
 from errklein.web._error_pages import Problem, error_page
 from errklein.web._http1 import MAX_HEAD, ChunkedBody, Head, LengthBody, parse_head
+from errklein.web._shared_timer import NEVER
 from errklein.web.request import HTTPRequest
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from twisted.web.template import flattenString
 from werkzeug.exceptions import HTTPException
 
 from errklein.running import Overloaded, Placement, PoolStopped
-from errklein.web._deadlines import NEVER
 from errklein.web._error_pages import Problem
 from errklein.web._responses import HTML, PreparedResponse, ReactorValue, prepare_response, split_body
 from errklein.web._routes import NoRoute, Rebuilding, Route
+from errklein.web._shared_timer import NEVER
 from errklein.web._streaming import ResponseStream
 from errklein.web.facade.context import RequestContext
 from errklein.web.request import HTTPRequest

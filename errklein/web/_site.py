@@ -14,9 +14,9 @@ from twisted.web.http import datetimeToString
 
 from errklein.running import context
 from errklein.web._channel import Channel
-from errklein.web._deadlines import DeadlineSweeper
 from errklein.web._error_pages import Problem
 from errklein.web._settings import WebSettings
+from errklein.web._shared_timer import DeadlineSweeper
 from errklein.web.request import HTTPRequest
 
 if TYPE_CHECKING:

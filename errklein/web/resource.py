@@ -12,12 +12,12 @@ from twisted.web.server import NOT_DONE_YET
 
 from errklein.ports import WebEvents
 from errklein.running import InFlightCounter, Runner, TimeSlices, WorkerPool
-from errklein.web._deadlines import DeadlineSweeper
 from errklein.web._delivery import Delivery, problem_of
 from errklein.web._error_pages import Problem
 from errklein.web._paths import clean_path
 from errklein.web._routes import Match, NoRoute, Rebuilding, Route, Routes
 from errklein.web._settings import WebSettings
+from errklein.web._shared_timer import DeadlineSweeper
 from errklein.web.facade import Flask, endpoint_of
 from errklein.web.request import HTTPRequest
 from errklein.webhooks import Hook

@@ -1,4 +1,4 @@
-"""Deadlines for everything that is open, with one timer.
+"""One timer for the deadlines of all connections and requests.
 
 A timer for each request would cost a quarter of the throughput. Whatever has a deadline is put into one set instead,
 which is looked through four times a second for as long as there is anything in it.
