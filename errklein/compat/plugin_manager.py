@@ -14,13 +14,13 @@ from typing import Any
 
 from errklein.compat.plugin_info import PluginInfo
 from errklein.plugins import BotFlow, BotPlugin
-from errklein.plugins.activations import activation_order
 from errklein.plugins.loading import CORE_PLUGINS as _CORE_PLUGINS
 from errklein.plugins.manager import BL_PLUGINS, PluginManager
 from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plug_file import ERRBOT_VERSION, parse_errbot_version
 from errklein.plugins.plugin import IncompatiblePluginException
+from errklein.plugins.running_activations import activation_order
 
 CORE_PLUGINS = str(_CORE_PLUGINS)
 """The directory of the plugins that errklein brings."""

@@ -13,7 +13,6 @@ from twisted.logger import Logger
 from errklein.plugins._configuration import Configurator
 from errklein.plugins._templates import add_templates, check_templates, remove_templates
 from errklein.plugins.activation import Activation, current, given_up, still_activating
-from errklein.plugins.activations import Activations, circle, missing
 from errklein.plugins.botplugin import BotPlugin, handlers
 from errklein.plugins.execution import RAISED, PluginExecution
 from errklein.plugins.load_errors import located_error
@@ -26,6 +25,7 @@ from errklein.plugins.plugin import (
     PluginError,
     PluginTimeout,
 )
+from errklein.plugins.running_activations import Activations, circle, missing
 from errklein.running import InFlightCounter, TimedOut, result_within
 from errklein.webhooks import Hook, HookDeclaration
 
