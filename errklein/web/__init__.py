@@ -1,6 +1,6 @@
 """The web server: from bytes on a socket to a plugin's hook, and back."""
 
-from errklein.web._expiry import ExpiryWatch
+from errklein.web._certificate_expiry import ExpiryWatch
 from errklein.web._listeners import ListenError, Listeners, identify, server_endpoint
 from errklein.web._memory_client import ClientResponse, ConnectionBroken, MemoryClient
 from errklein.web._routes import Routes

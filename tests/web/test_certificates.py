@@ -495,7 +495,7 @@ class RenewalTests(StoreCase):
         [problem] = self.refresh() or []
         self.assertIn("more than 2000 entries", problem)
 
-    def test_expiry(self) -> None:
+    def test_certificate_expiry(self) -> None:
         """Each file's end is known; a certificate that nobody gets has none to be warned of."""
         self.bundle("b.pem", "one.example.org", days=5)
         self.refresh()
