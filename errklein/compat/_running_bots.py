@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.routing import Map, Rule
 
 from errklein.running import in_reactor_thread, on_reactor_soon
-from errklein.web import ClientResponse
-from errklein.web.facade import endpoint_of
 from errklein.webhooks import Hook, HookDeclaration
 from errklein.webhooks.declaration import normalise_methods, normalise_rule
 
 if TYPE_CHECKING:
     from errklein.compat.bot import ErrbotBot
+    from errklein.web import ClientResponse
 
 
 class RunningBots:
@@ -110,6 +109,9 @@ class RouteMap(Map):
 
     def iter_rules(self, endpoint: Any = None) -> Iterator[Rule]:
         """All rules, or those of the endpoint; raises KeyError for an unknown one. The webhooks' are copies."""
+        # Imported late: stored values are read, and environments checked, without a web server.
+        from errklein.web.facade import endpoint_of
+
         others = Map(
             [
                 Rule(

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -68,6 +68,14 @@ class BotRepoManager(StoreMixin):
     def get_installed_plugin_repos(self) -> dict[str, str]:
         """The URLs of installed repositories, by name."""
         return dict(self.get(INSTALLED_REPOS, {}))
+
+    def set_plugin_repos(self, repos: Mapping[str, str]) -> None:
+        """Record that these repositories are installed, and no others."""
+        self[INSTALLED_REPOS] = dict(repos)
+
+    def add_plugin_repo(self, name: str, url: str) -> None:
+        """Record that the repository is installed."""
+        self.set_plugin_repos({**self.get_installed_plugin_repos(), name: url})
 
     def get_all_repos_paths(self) -> list[str]:
         """The directories of installed repositories. Invalid names are ignored with a warning."""
@@ -142,7 +150,7 @@ class BotRepoManager(StoreMixin):
         with self._new(source) as fetched:
             target.parent.mkdir(parents=True, exist_ok=True)
             fetched.rename(target)
-        self[INSTALLED_REPOS] = {**self.get_installed_plugin_repos(), source.name: source.url}
+        self.add_plugin_repo(source.name, source.url)
         return str(target)
 
     def uninstall_repo(self, name: str) -> None:
@@ -160,6 +168,25 @@ class BotRepoManager(StoreMixin):
             self.path_of(name).parent.rmdir()
         del repos[name]
         self[INSTALLED_REPOS] = repos
+
+    def update_all_repos(self) -> Iterator[tuple[str, int, str]]:
+        """As `update_repos`, for all installed repositories."""
+        return self.update_repos(self.get_installed_plugin_repos())
+
+    def update_repos(self, repos: Iterable[str]) -> Iterator[tuple[str, int, str]]:
+        """Update each repository; yields its directory, whether that was possible, and a sentence about it.
+
+        Unknown names are ignored.
+        """
+        installed = self.get_installed_plugin_repos()
+        for name in repos:
+            if name in installed:
+                try:
+                    self.renew(name).keep()
+                except RepoException as error:
+                    yield str(self.path_of(name)), False, str(error)
+                else:
+                    yield str(self.path_of(name)), True, "It is up to date."
 
     def renew(self, name: str) -> Updated:
         """Have the newest state of an installed repository, which then is to be kept or undone."""
