@@ -161,7 +161,7 @@ class Runner:
 
     def _note(self, key: object, subject: Any, method: Any) -> None:
         if subject is not None:
-            name = getattr(method, "__name__", repr(method))
+            name = getattr(method, "__name__", None) or repr(method)
             self._methods[key] = RunningMethod(subject, name, self._reactor.seconds())
 
     def _ended(self, result: Any, subject: Any, key: object) -> Any:

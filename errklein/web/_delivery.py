@@ -354,6 +354,11 @@ class _HandlerCall:
         """The plugin, since the runner counts what runs by the object that the work belongs to."""
         return getattr(self.hook.handler, "__self__", None)
 
+    @property
+    def __name__(self) -> str:
+        """The name of the handler, as `!status plugins` shows it while it runs."""
+        return self.hook.name
+
     def __call__(self) -> Any:
         payload = _payload_for(self.context)
         # The plugin may have been reloaded while the thread was waking up.
