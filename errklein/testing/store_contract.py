@@ -33,9 +33,9 @@ class StoreContract(Base):
         self.addCleanup(storage.close)
         return storage
 
-    def open_store(self) -> Store:
+    def open_store(self, namespace: str = "Greeter") -> Store:
         """A store of a new storage, which is closed after the test."""
-        return self.open_storage().open("Greeter")
+        return self.open_storage().open(namespace)
 
     def test_set_then_get(self) -> None:
         """A value that was set is what get returns."""
