@@ -46,8 +46,8 @@ def wire(
     """Connect the parts: the web server, and a function that creates the bot once its data may be opened.
 
     The bot is an ErrbotBot, or an instance of the subclass given. `ended` is called when the bot has nothing more to do; by
-    default the reactor stops. `restart` starts the process again; by default that isn't possible. `check_stored` is called with the storage before anything uses it; its exceptions are
-    propagated. `plugin_classes` are plugins besides those in directories. `make_pool` is called instead of WorkerPool.
+    default the reactor stops. `restart` starts the process again; by default that isn't possible. `check_stored` is called
+    with the storage before anything uses it; its exceptions are propagated. `plugin_classes` are plugins besides those in directories. `make_pool` is called instead of WorkerPool.
     """
     from errklein.running import KeyedQueues, PooledRunner, Runner, ThreadWaits, WorkerPool
     from errklein.running.workers import Workers

@@ -1,4 +1,4 @@
-"""What networks that live inside this process have in common: persons by name, and rooms that exist once entered."""
+"""Shared parts of the networks inside this process: persons by name, and rooms that exist once entered."""
 
 from __future__ import annotations
 

@@ -51,6 +51,7 @@ class Streams:
     async def _copy(self, stream: Stream, plugins: Mapping[str, Callable[[Stream], Any]]) -> None:
         self._arriving += 1
         pool = self._new_pool(stream)
+        copier: StreamCopier | None = None
         try:
             copier = await pool.run(lambda: partial(StreamCopier, stream, plugins))
             self._copiers.add(copier)
@@ -62,12 +63,13 @@ class Streams:
             ]
             await pool.run(lambda: copier.run)
             await DeferredList(reading)
-            self._copiers.discard(copier)
         except Exception as error:
             self.log.failure("The stream {name} can't be copied", name=stream.name)
             stream.error(str(error))
         finally:
             self._arriving -= 1
+            if copier is not None:
+                self._copiers.discard(copier)
             pool.stop()
 
     async def _read(self, plugin: str, callback: Callable[[Stream], Any], copier: StreamCopier, copy: Stream) -> None:

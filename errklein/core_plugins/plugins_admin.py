@@ -101,7 +101,7 @@ class Plugins(ReposCommands):
         manager = self._bot.plugin_manager
         name = self._named(args, "unblacklist")
         if not manager.is_blacklisted(name):
-            # A plugin that is gone for now may be on the list still.
+            # A plugin that was removed may still be on the list.
             return manager.unblacklist(self._existing(name).name)
         answer = manager.unblacklist(name)
         plugin = next((plugin for plugin in manager.found if plugin.name == name), None)

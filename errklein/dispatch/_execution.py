@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from errklein.commands import CommandError, History, Sender, is_concurrent
 from errklein.dispatch._invocation import Invocation
 from errklein.dispatch.flow_executor import FlowExecutor
-from errklein.dispatch.replies import Replies, error_text, process_template
+from errklein.dispatch.replies import Replies, failure_text, process_template
 from errklein.running import Overloaded, Placement, PooledRunner, PoolStopped, SerialQueue, place
 from errklein.running.context import assigned, running_command
 from errklein.text import code
@@ -160,7 +160,7 @@ class Execution:
     def _not_split(self, failure: Failure, invocation: Invocation) -> str:
         """The reply to arguments that can't be split. An error that isn't one of `_ABOUT_ARGUMENTS` is logged."""
         summary = "Sorry, I couldn't parse your arguments"
-        text = f"{summary}. {error_text(failure)}"
+        text = f"{summary}. {failure_text(failure)}"
         if failure.check(*_ABOUT_ARGUMENTS):
             return masker(text)
         return self._replies.faulty(failure, invocation, text, summary)

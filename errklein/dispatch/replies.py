@@ -134,7 +134,7 @@ class Replies:
     def _unexpected(self, failure: Failure, invocation: Invocation) -> None:
         backend = invocation.backend
         summary = backend.error_reply if isinstance(backend, HasOwnReplies) else ERROR_REPLY
-        self.answer(invocation, self.faulty(failure, invocation, f"{summary}:\n{error_text(failure)}", summary))
+        self.answer(invocation, self.faulty(failure, invocation, f"{summary}:\n{failure_text(failure)}", summary))
 
 
 def process_template(template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None) -> str:
@@ -145,7 +145,7 @@ def process_template(template_name: str, template_parameters: Mapping[str, Any],
     return templating.render(template_name, template_parameters, plugin_name)
 
 
-def error_text(failure: Failure) -> str:
+def failure_text(failure: Failure) -> str:
     """The text of the exception; its type, if the text can't be read."""
     try:
         return str(failure.value)

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from tests.contract.kit import ContractTest, decided
 
+TRIED = """
+    import threading
+    from errbot import BotPlugin
+
+    class Tried(BotPlugin):
+        def activate(self):
+            super().activate()
+            self.polled = []
+            self.happened = threading.Semaphore(0)
+
+        def poll(self, *args, **kwargs):
+            self.polled.append((args, kwargs))
+            self.happened.release()
+
+        def fails(self):
+            self.happened.release()
+            raise RuntimeError("in a poller")
+
+        def once(self):
+            self.stop_poller(self.once)
+            self.happened.release()
+"""
+
 
 class PollerTests(ContractTest):
     """Pollers."""
 
-    plugin = """
-        import threading
-        from errbot import BotPlugin
-
-        class Tried(BotPlugin):
-            def activate(self):
-                super().activate()
-                self.polled = []
-                self.happened = threading.Semaphore(0)
-
-            def poll(self, *args, **kwargs):
-                self.polled.append((args, kwargs))
-                self.happened.release()
-        """
+    plugin = TRIED
 
     def test_polled(self) -> None:
         """The method is called after each interval, with its arguments, so often."""
@@ -67,28 +77,7 @@ class PollerTests(ContractTest):
 class PollerArgumentsTests(ContractTest):
     """Pollers."""
 
-    plugin = """
-        import threading
-        from errbot import BotPlugin
-
-        class Tried(BotPlugin):
-            def activate(self):
-                super().activate()
-                self.polled = []
-                self.happened = threading.Semaphore(0)
-
-            def poll(self, *args, **kwargs):
-                self.polled.append((args, kwargs))
-                self.happened.release()
-
-            def fails(self):
-                self.happened.release()
-                raise RuntimeError("in a poller")
-
-            def once(self):
-                self.stop_poller(self.once)
-                self.happened.release()
-        """
+    plugin = TRIED
 
     def happen(self, times: int) -> None:
         """Wait until a poller has been called so many times more."""

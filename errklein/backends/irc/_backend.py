@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from errklein.backends.irc._protocol import IRCProtocol
 
 _LEAST_ROOM = 64
-"""How many bytes of text have to fit into a line. No server lets names take more than this leaves them."""
+"""The minimum of bytes of text in a line. No server allows names that leave less."""
 
 _WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 

@@ -11,7 +11,7 @@ import re
 from errklein.text import grapheme_boundary
 
 LINE = 512
-"""How many bytes a line may have, CR LF included."""
+"""The maximum length of a line in bytes, CR LF included (RFC 2812, section 2.3)."""
 
 # A user name as servers cut it, with the "~" of those who aren't identified, and the longest host name of RFC 2812.
 _USER = 11

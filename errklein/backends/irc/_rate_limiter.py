@@ -1,4 +1,4 @@
-"""What is said on IRC, and how fast."""
+"""Outgoing messages on IRC and their rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INTERVAL = 1 / 3
 and three commands a second: measured, it confirms three lines of 100 to 200 bytes a second, two of 300 and more."""
 
 BURST = 4
-"""How many lines may go at once if nothing else is set."""
+"""The number of lines that may be sent at once by default."""
 
 SLOWEST = 2.0
 """Seconds between lines that no server minds: RFC 1459, section 8.10."""

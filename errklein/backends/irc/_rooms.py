@@ -1,4 +1,4 @@
-"""What is known of rooms: which ones the bot wants to be in, which ones it is in, and who else is there."""
+"""The state of rooms: those that the bot wants to be in, those that it is in, and their occupants."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _IS_ROOM = re.compile(_ROOM)
 _IS_OCCUPANT = re.compile(rf"(?P<room>[#&+!]{_ROOM_CHARACTER}{{1,199}}?)/{_MASK}")
 
 ACL_PATTERN = "{nick}!{user}@{host}"
-"""What access rules are matched against, unless IRC_ACL_PATTERN says otherwise."""
+"""The default of IRC_ACL_PATTERN: the text that access rules are matched against."""
 
 
 def is_nick(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a config.py says about an IRC network."""
+"""The settings of an IRC network in config.py."""
 
 from __future__ import annotations
 
