@@ -49,15 +49,17 @@ setup(
         "Twisted[tls]>=26.10",
         "klein>=24.8",
         "treq>=26.7",
-        "service-identity",
-        "pyOpenSSL",
+        "service-identity>=24.1",
+        "pyOpenSSL>=25.3",
+        # Certificates and keys: pyOpenSSL requires it too.
+        "cryptography>=46",
         "Werkzeug>=3.1",
         "Jinja2>=3.1",
         "Markdown>=3.6",
         # Whether what plugins require is there.
         "packaging>=24",
         # The conversation on a terminal: history, editing and a prompt that output doesn't run through.
-        "prompt_toolkit>=3.0",
+        "prompt_toolkit>=3.0.30",
         # Columns of a terminal that text takes, and where it may be cut.
         "wcwidth>=0.5",
     ],
