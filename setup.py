@@ -76,7 +76,7 @@ setup(
             "sentry-sdk>=2",
         ],
         # The guides are written in Markdown, as the README is; myst-parser lets Sphinx read them.
-        "docs": ["Sphinx>=8", "myst-parser>=5"],
+        "docs": ["Sphinx>=8", "myst-parser>=5", "furo>=2025.9", "sphinx-copybutton>=0.5.2"],
     },
     # There is no __init__.py in twisted/ or twisted/plugins/: Twisted finds the plugin beside its own. package_dir must
     # be spelled out, or an editable install hides it.

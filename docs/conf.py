@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation."""
+"""Configuration of the documentation's Sphinx build."""
 
 from errklein._version import __version__
 
@@ -7,7 +7,7 @@ author = "errklein developers"
 copyright = "2026, errklein developers"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "examples"]
@@ -17,5 +17,18 @@ autodoc_typehints = "description"
 # Docstrings are plain text that names code in single backticks, as Markdown does.
 default_role = "code"
 
-html_theme = "alabaster"
-html_theme_options = {"description": "Chat commands and webhooks on one Twisted reactor"}
+html_theme = "furo"
+html_title = f"errklein {__version__}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
+
+# The copy button leaves out the prompt and the output of a console block, and copies continued lines whole.
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
+copybutton_here_doc_delimiter = "EOF"
+
+# Local links and anchors are checked offline. A link to another host is checked only where that host is reachable:
+# `sphinx-build -b linkcheck -D linkcheck_ignore= docs OUT`.
+linkcheck_ignore = [r"https?://"]
