@@ -1,0 +1,8 @@
+from errklein import BotPlugin, webhook
+
+
+class Browsers(BotPlugin):
+    @webhook(raw=True)
+    def agent(self, request):
+        user_agent = request.headers.get("User-Agent", "unknown")
+        return {"agent": user_agent, "method": request.method, "bytes": len(request.get_data())}

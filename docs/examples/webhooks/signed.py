@@ -1,0 +1,19 @@
+import hmac
+
+from flask import abort
+
+from errklein import BotPlugin, webhook
+
+
+class Signed(BotPlugin):
+    def get_configuration_template(self):
+        return {"SECRET": "change me"}
+
+    @webhook(methods=["POST"], raw=True)
+    def signed(self, request):
+        if not self.config:
+            abort(503, "The plugin has no secret yet.")
+        digest = hmac.digest(self.config["SECRET"].encode(), request.get_data(), "sha256").hex()
+        if not hmac.compare_digest(f"sha256={digest}", request.headers.get("X-Hub-Signature-256", "")):
+            abort(403, "The signature is wrong.")
+        return "accepted\n"

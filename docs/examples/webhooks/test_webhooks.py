@@ -1,0 +1,58 @@
+import hmac
+import json
+from pathlib import Path
+
+from errklein.testing import PluginTestCase
+
+HERE = Path(__file__).resolve().parent
+
+SECRET = "s3cret"
+
+
+class WebhookTests(PluginTestCase):
+    plugin_dirs = (HERE,)
+    config = {"CHATROOM_PRESENCE": ("#builds",)}
+
+    def test_hello(self):
+        """A bare webhook has the method's name as its URL."""
+        self.assertEqual(self.post("/hello", data={"name": "Ada"}).text, "OK\n")
+        self.assertEqual(self.get("/hello/").text, "OK\n")
+        self.assertIn("received {'name': 'Ada'}", self.bot.report())
+
+    def test_build(self):
+        """The parts of the URL are arguments; the dict is sent as JSON."""
+        self.assertEqual(self.get("/builds/errklein/12").json(), {"project": "errklein", "number": 12})
+        self.assertEqual(self.get("/builds/errklein/latest").status, 404)
+        self.assertEqual(self.post("/builds/errklein/12").status, 405)
+
+    def test_deployment(self):
+        """JSON is decoded, and a body without the service is rejected."""
+        response = self.post("/deployments", json={"service": "shop"})
+        self.assertEqual((response.status, response.json()), (200, {"accepted": True}))
+        self.assertEqual(self.bot.sent_to("#builds"), ["Deployed shop"])
+        self.assertEqual(self.post("/deployments", json=["shop"]).status, 400)
+
+    def test_github(self):
+        """The field `payload` of the form is decoded."""
+        response = self.post("/github", data={"payload": json.dumps({"repository": {"name": "website"}})})
+        self.assertEqual((response.status, response.text), (200, ""))
+        self.assertEqual(self.bot.sent_to("#builds"), ["Commit on website!"])
+
+    def test_github_without_the_field(self):
+        """A form that lacks the field is rejected."""
+        self.assertEqual(self.post("/github", data={"other": "1"}).status, 400)
+
+    def test_agent(self):
+        """A raw handler gets the request."""
+        response = self.post("/agent", data="abc", headers={"User-Agent": "probe"})
+        self.assertEqual(response.json(), {"agent": "probe", "method": "POST", "bytes": 3})
+
+    def test_signed(self):
+        """Only the sender who knows the secret is accepted."""
+        self.assertEqual(self.post("/signed", data="{}").status, 503)
+        self.bot.say(f"!plugin config Signed {{'SECRET': '{SECRET}'}}")
+        digest = hmac.digest(SECRET.encode(), b"{}", "sha256").hex()
+        headers = {"X-Hub-Signature-256": f"sha256={digest}"}
+        self.assertEqual(self.post("/signed", data="{}", headers=headers).text, "accepted\n")
+        self.assertEqual(self.post("/signed", data="{ }", headers=headers).status, 403)
+        self.assertEqual(self.post("/signed", data="{}").status, 403)

@@ -1,0 +1,93 @@
+"""The Webhooks guide works when it is followed: its commands are run on a bot with its examples, and their output compared."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests import needs_network
+from tests.processes import ERRKLEIN, LIMIT, ROOT, Program, free_port
+
+PAGE = ROOT / "docs" / "guides" / "webhooks.md"
+EXAMPLES = ROOT / "docs" / "examples" / "webhooks"
+
+# Parts of the output that differ each time.
+_VOLATILE = re.compile(r"(?<=Date: )[^\r\n]*|\b[0-9a-f]{10}-[0-9a-f]{6}\b")
+
+
+def blocks(kind: str) -> list[str]:
+    """The contents of the page's blocks of this kind."""
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+def split_console(block: str) -> tuple[str, str]:
+    """The commands of a console block as a shell script, and the output that the block shows."""
+    lines = block.splitlines(keepends=True)
+    script = "".join(line.removeprefix("$ ") for line in lines if line.startswith("$ "))
+    return script, "".join(line for line in lines if not line.startswith("$ "))
+
+
+def comparable(text: str) -> str:
+    """The text without what differs each time."""
+    return _VOLATILE.sub("…", text.replace("\r\n", "\n"))
+
+
+class WebhooksGuideTests(SynchronousTestCase):
+    """The page's commands, in its order, on one bot."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        """Start the bot as the page does, on another port."""
+        needs_network()
+        self.port = str(free_port())
+        examples = Path(self.mktemp()).absolute() / "docs" / "examples" / "webhooks"
+        shutil.copytree(EXAMPLES, examples)
+        upstream = examples / "upstream.py"
+        upstream.write_text(upstream.read_text().replace("3141", self.port))
+        self.directory = examples.parent.parent.parent
+        consoles = [split_console(block) for block in blocks("console")]
+        [start, *self.consoles] = [console for console in consoles if not console[0].startswith("trial ")]
+        arguments = start[0].replace("3141", self.port).split()
+        self.assertEqual(arguments[0], "errklein")
+        self.bot = Program(ERRKLEIN, *arguments[1:], cwd=self.directory, stdin=subprocess.PIPE)
+        self.addCleanup(self.bot.kill)
+        self.bot.wait_for("Connected to text")
+
+    def say(self, text: str) -> None:
+        """Type the text into the bot's terminal."""
+        assert self.bot.process.stdin is not None
+        self.bot.process.stdin.write(text.encode())
+        self.bot.process.stdin.flush()
+
+    def test_commands(self) -> None:
+        """Each command prints what the page shows below it."""
+        configuration = [block for block in blocks("text") if block.startswith("!plugin config")]
+        self.say(configuration[0])
+        self.bot.wait_for("Plugin configuration done.")
+        for script, output in self.consoles:
+            ended = subprocess.run(
+                ["bash", "-c", script.replace("3141", self.port)],
+                capture_output=True,
+                text=True,
+                timeout=LIMIT,
+                check=False,
+            )
+            self.assertEqual(comparable(ended.stdout), comparable(output), script)
+        for room_message in ("Deployed shop", "Commit on website!"):
+            self.bot.wait_for(room_message)
+
+    def test_webhook_test(self) -> None:
+        """The report of `!webhook test` is the one that the page shows."""
+        commands = [block for block in blocks("text") if block.startswith("!webhook test")]
+        [report] = [block for block in blocks("text") if block.startswith("*** Test Report")]
+        self.say(commands[0])
+        self.bot.wait_for("Body:\n OK\n")
+        shown = self.bot.text[self.bot.text.index("*** Test Report") :].partition("Body:\n OK\n")
+        self.assertEqual(comparable("".join(shown[:2])), comparable(report))
+        self.say(commands[1])
+        self.bot.wait_for("Commit on website!")
