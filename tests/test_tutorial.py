@@ -17,30 +17,20 @@ from tests.backends.irc.ngircd import Ngircd, join
 from tests.processes import ERRKLEIN, ROOT, TWISTD, Program, adopting_daemons, free_port, kill, run, wait_for_daemon
 from tests.real_bot import exchange
 
-PAGE = ROOT / "docs" / "tutorial.md"
+PAGE = ROOT / "docs" / "tutorials" / "first-bot.md"
 TRIAL = [sys.executable, "-m", "twisted.trial"]
 PROGRAMS = {"errklein": ERRKLEIN, "twistd": TWISTD, "trial": TRIAL}
 
 
 def commands() -> list[list[str]]:
     """The commands of the page, each as its words, in order."""
-    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line) for line in lines]
+    return [shlex.split(line) for line in re.findall(r"^\$ (.*)$", PAGE.read_text("utf-8"), re.MULTILINE)]
 
 
 def included() -> dict[str, str]:
-    """The files that the page includes, as far as it shows them, by their names."""
-    files = {}
-    for name, options in re.findall(r"```\{literalinclude\} (\S+)\n((?::.*\n)*)", PAGE.read_text("utf-8")):
-        path = PAGE.parent / name
-        text = path.read_text("utf-8")
-        end = re.search(r":end-before: (.+)", options)
-        if end is not None:
-            lines = text.splitlines(keepends=True)
-            text = "".join(lines[: next(number for number, line in enumerate(lines) if end[1] in line)])
-        files[path.name] = text
-    return files
+    """The files that the page shows, by the paths in their captions; of a file that is shown twice, the last state."""
+    shown = re.findall(r"```\{literalinclude\} (\S+)\n:language: \w+\n:caption: (\S+)", PAGE.read_text("utf-8"))
+    return {caption: (PAGE.parent / name).read_text("utf-8") for name, caption in shown}
 
 
 class TutorialCase(SynchronousTestCase):
@@ -64,30 +54,22 @@ class TutorialCase(SynchronousTestCase):
         return ended
 
     def begin(self) -> None:
-        """Do what the page does until there is a bot with the GitHub plugin."""
+        """Create the bot and its plugin, as the page does."""
         self.run_command("errklein", "init")
-        folder = self.bot / "plugins" / "github_notifier"
-        folder.mkdir()
-        for name, text in included().items():
-            if name.removeprefix("test_").startswith("github_notifier."):
-                (folder / name).write_text(text)
+        self.assertEqual(self.command("mkdir"), ["mkdir", "plugins/builds"])
+        (self.bot / "plugins" / "builds").mkdir()
+        for path, text in included().items():
+            if path.startswith("plugins/"):
+                (self.bot / path).write_text(text)
 
-    def post(self, *words: str) -> tuple[int, str]:
-        """Send what the page's curl command sends; the status and the body of the response."""
-        arguments = self.command("curl", *words)[1:]
-        headers, data, url = {"Content-Type": "application/x-www-form-urlencoded"}, "", ""
-        while arguments:
-            word = arguments.pop(0)
-            if word == "-H":
-                name, _, value = arguments.pop(0).partition(": ")
-                headers[name] = value
-            elif word == "-d":
-                data = arguments.pop(0)
-            else:
-                url = word
+    def post(self) -> tuple[int, str]:
+        """Send the request of the page's curl command; the status and the body of the response."""
+        program, option, data, url = self.command("curl")
+        self.assertEqual((program, option), ("curl", "-d"))
         address, slash, path = url.removeprefix("http://").partition("/")
-        answer = exchange(int(address.partition(":")[2]), "POST", slash + path, data, headers)
-        return answer.status, answer.text
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        response = exchange(int(address.partition(":")[2]), "POST", slash + path, data, headers)
+        return response.status, response.text
 
 
 class TerminalTests(TutorialCase):
@@ -100,32 +82,33 @@ class TerminalTests(TutorialCase):
         ours = [command for command in commands() if command[0] in PROGRAMS]
         beginnings = [
             ["errklein", "init"],
-            ["errklein", "check"],
             ["errklein", "run"],
             ["trial"],
+            ["errklein", "check"],
             ["twistd", "errklein"],
         ]
         self.assertEqual([command[: len(wanted)] for command, wanted in zip(ours, beginnings, strict=True)], beginnings)
 
     def test_conversation(self) -> None:
-        """The bot talks, its plugin is reloaded when it is edited, and webhooks are posted to the room."""
+        """The command replies, the plugin is reloaded when it is extended, and a report is posted to the room."""
         self.begin()
-        self.assertIn("GitHub: can be activated", self.run_command("errklein", "check").stdout)
+        plugin = self.bot / "plugins" / "builds" / "builds.py"
+        extended = plugin.read_text()
+        plugin.write_text((ROOT / "docs" / "examples" / "tutorial" / "builds_command.py").read_text())
         program, *arguments = self.command("errklein", "run")
         bot = Program(PROGRAMS[program], *arguments, cwd=self.bot, stdin=subprocess.PIPE)
         self.addCleanup(bot.kill)
-        self.say(bot, "!hello")
-        bot.wait_for("Hello, admin!")
+        self.say(bot, "!build shop")
+        bot.wait_for("no build yet")
+        self.say(bot, "!help build")
+        bot.wait_for("Show the status of a project's last build")
         bot.wait_for("Watching ")
-        example = self.bot / "plugins" / "example" / "example.py"
-        example.write_text(example.read_text().replace("Hello", "Good morning"))
-        bot.wait_for("Example was changed and is reloaded")
-        self.say(bot, "!hello")
-        bot.wait_for("Good morning, admin!")
-        self.assertEqual(self.post("-d"), (200, "OK\n"))
-        bot.wait_for("Somebody posted hello")
-        self.assertEqual(self.post("-H"), (200, ""))
-        bot.wait_for("issues opened in me/mine by me")
+        plugin.write_text(extended)
+        bot.wait_for("Builds was changed and is reloaded")
+        self.assertEqual(self.post(), (200, '{"recorded":"shop"}\n'))
+        bot.wait_for("The build of shop has passed.")
+        self.say(bot, "!build shop")
+        bot.wait_for("passed", 2)
         self.say(bot, "!shutdown --confirm")
         bot.wait()
 
@@ -141,6 +124,13 @@ class TerminalTests(TutorialCase):
         ended = self.run_command("trial")
         self.assertIn("PASSED (successes=2)", ended.stdout)
 
+    def test_check(self) -> None:
+        """The check finds the plugin's command and webhook."""
+        self.begin()
+        printed = self.run_command("errklein", "check").stdout
+        for expected in ("Builds: can be activated", "POST /builds/<project>: report", "!build: build"):
+            self.assertIn(expected, printed)
+
 
 class RoomTests(TutorialCase, TestCase):
     """The step to a real room."""
@@ -148,7 +138,7 @@ class RoomTests(TutorialCase, TestCase):
     timeout = 120
 
     async def test_room(self) -> None:
-        """With the page's config.py the bot finds the plugin, enters the room and posts there what GitHub sends."""
+        """With the page's config.py the bot finds the plugin, enters the room and posts reports there."""
         from twisted.internet import reactor
 
         server = Ngircd(penalties=False)
@@ -161,7 +151,7 @@ class RoomTests(TutorialCase, TestCase):
             self.assertEqual(settings.count(shown), 1)
             settings = settings.replace(shown, used)
         (self.bot / "config.py").write_text(settings)
-        self.assertIn("GitHub: can be activated", self.run_command("errklein", "check").stdout)
+        self.assertIn("Builds: can be activated", self.run_command("errklein", "check").stdout)
         person: Any = await join(reactor, server.port, "you", "#your-room")
         self.addCleanup(person.leave)
         with adopting_daemons():
@@ -169,8 +159,8 @@ class RoomTests(TutorialCase, TestCase):
             pid = int((self.bot / "twistd.pid").read_text())
             self.addCleanup(kill, pid)
             await person.wait_for("JOIN", "#your-room", "errklein")
-            self.assertEqual(self.post("-H"), (200, ""))
-            await person.wait_for("PRIVMSG #your-room", "opened", "me/mine")
+            self.assertEqual(self.post()[0], 200)
+            await person.wait_for("PRIVMSG #your-room", "The build of", "shop")
             self.assertIn("Connected to irc", (self.bot / "twistd.log").read_text())
             os.kill(pid, signal.SIGTERM)
             self.assertEqual(wait_for_daemon(pid), -signal.SIGTERM)
