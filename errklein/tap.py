@@ -115,7 +115,7 @@ def _make_service(options: Options) -> IService:
     set_up_log(config, twistd, data_directory)
     if "logFile" in options.launcher:
         logs.use_with_twist(options.launcher)
-    process_exit = ProcessExit(reactor, twistd.pid_file, twistd.why_no_restart(endpoints))
+    process_exit = ProcessExit(reactor, twistd.pid_file, twistd.why_no_restart())
     web, make_bot = wire(
         reactor,
         config,

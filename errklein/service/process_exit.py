@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.error import ReactorNotRunning
 
 from errklein.running.restart import CannotRestart
+from errklein.service._inherited_sockets import InheritedSockets
 
 
 class ProcessExit:
@@ -28,6 +29,7 @@ class ProcessExit:
         self._why_no_restart = why_no_restart
         self._directory = Path.cwd()
         self._arguments = [sys.executable, *sys.orig_argv[1:]]
+        self._sockets = InheritedSockets()
         self._has_deadline = False
 
     def request_restart(self) -> None:
@@ -85,6 +87,7 @@ class ProcessExit:
         self.remove_pid_file()
         _flush()
         os.chdir(self._directory)
+        self._sockets.pass_on()
         os.execv(self._arguments[0], self._arguments)  # noqa: S606  it is our own command line
 
 

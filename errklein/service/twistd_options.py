@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,8 @@ class TwistdOptions:
             log_file=options.get("logfile"),
         )
 
-    def why_no_restart(self, endpoints: Sequence[str]) -> str:
+    def why_no_restart(self) -> str:
         """The reason why this command line can't be run again from within the process; "" if it can."""
         if any((self.uid, self.gid, self.chroot)):
             return "root started errklein for another user, and has to do it again"
-        if any(endpoint.startswith("systemd:") for endpoint in endpoints):
-            return "systemd has opened its sockets, and has to start it again: systemctl restart"
         return ""

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.running.restart import CannotRestart
+from errklein.service._inherited_sockets import InheritedSockets
 from errklein.service.process_exit import ProcessExit
 from errklein.service.twistd_options import TwistdOptions
 from errklein.testing._reactor import TestReactor
-from tests.processes import TWISTD, Program, adopting_daemons, kill, run, wait_for_daemon, write_config, write_plugin
+from tests.processes import (
+    LIMIT,
+    TWISTD,
+    Program,
+    adopting_daemons,
+    free_port,
+    kill,
+    run,
+    wait_for_daemon,
+    write_config,
+    write_plugin,
+)
 
 COUNTER = """
 from errbot import BotPlugin, botcmd
@@ -32,6 +46,20 @@ class Counter(BotPlugin):
     def again(self, msg, args):
         global_restart()
 """
+
+SYSTEMD = """
+import os, socket, sys
+port, *command = sys.argv[1:]
+listening = socket.create_server(("127.0.0.1", int(port)))
+os.dup2(listening.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"}
+os.execv(command[0], command)
+"""
+"""Opens a port and replaces itself by the command, as systemd does with a .socket unit."""
+
+FIRST = 500
+"""A file descriptor that nothing else in the tests' process has, and neither the one after it."""
 
 
 class ForegroundTests(SynchronousTestCase):
@@ -63,6 +91,58 @@ class ForegroundTests(SynchronousTestCase):
         self.assertFalse((directory / "twistd.pid").exists())
 
 
+class SocketActivationTests(SynchronousTestCase):
+    """A service whose socket systemd opens."""
+
+    def test_restart_keeps_socket(self) -> None:
+        """After !restart the process has the same number and listens on the same socket."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        write_config(directory, {"BACKEND": "Text"})
+        port = free_port()
+        arguments = (str(port), *TWISTD, "-n", "errklein", "--web", "systemd:domain=INET:name=web")
+        program = Program([sys.executable, "-c", SYSTEMD], *arguments, cwd=directory, stdin=subprocess.PIPE)
+        self.addCleanup(program.kill)
+        assert program.process.stdin is not None
+        for start in (1, 2, 3):
+            program.wait_for("Connected to text", times=start)
+            self.assertEqual((directory / "twistd.pid").read_text(), str(program.process.pid))
+            with socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as client:
+                client.sendall(b"GET /nothing HTTP/1.0\r\n\r\n")
+                self.assertIn(b" 404 ", client.recv(100))
+            program.process.stdin.write(b"!restart\n" if start < 3 else b"!shutdown --confirm\n")
+            program.process.stdin.flush()
+        self.assertEqual(program.wait(), 0)
+
+    def test_order_of_sockets(self) -> None:
+        """Each socket gets its old number again, and the variables that Twisted has removed are set."""
+        listening = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+        for number, one in enumerate(listening):
+            self.addCleanup(one.close)
+            one.bind(self.mktemp())
+            one.listen()
+            self.addCleanup(os.close, os.dup2(one.fileno(), FIRST + number, inheritable=False))
+        environment = {"LISTEN_FDNAMES": "web:admin"}
+        sockets = InheritedSockets(environment, FIRST)
+        for number in (FIRST, FIRST + 1):
+            os.dup2(0, number)
+        sockets.pass_on()
+        self.assertEqual(
+            environment, {"LISTEN_FDNAMES": "web:admin", "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2"}
+        )
+        for number, one in enumerate(listening, FIRST):
+            self.assertTrue(os.path.sameopenfile(number, one.fileno()))
+            self.assertTrue(os.get_inheritable(number))
+
+    def test_variable_of_another_process(self) -> None:
+        """A variable that a parent has left doesn't make other descriptors sockets of systemd."""
+        self.addCleanup(os.close, os.dup2(0, FIRST, inheritable=False))
+        environment = {"LISTEN_FDNAMES": "web"}
+        InheritedSockets(environment, FIRST).pass_on()
+        self.assertEqual(environment, {"LISTEN_FDNAMES": "web"})
+        self.assertFalse(os.get_inheritable(FIRST))
+
+
 class DaemonTests(SynchronousTestCase):
     """A daemon."""
 
@@ -90,11 +170,9 @@ class RefusalTests(SynchronousTestCase):
     """Where a process can't replace itself."""
 
     def test_reasons(self) -> None:
-        """Rights and sockets that it was given are not there a second time."""
-        options = TwistdOptions()
-        self.assertEqual(options.why_no_restart(["tcp:80"]), "")
-        self.assertIn("another user", TwistdOptions(uid=1000).why_no_restart([]))
-        self.assertIn("systemctl restart", options.why_no_restart(["tcp:80", "systemd:domain=INET:index=0"]))
+        """A process that root has started for another user can't become root again."""
+        self.assertEqual(TwistdOptions().why_no_restart(), "")
+        self.assertIn("another user", TwistdOptions(uid=1000).why_no_restart())
 
     def test_nothing_happens(self) -> None:
         """The reactor goes on."""
