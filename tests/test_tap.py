@@ -80,9 +80,9 @@ class CommandLineTests(SynchronousTestCase):
         self.config("raise KeyError('PASSWORD')", "broken.py")
         (self.directory / "file").write_text("")
         for arguments, *fragments in (
-            (["--config", "missing.py"], "missing.py", "No such file"),
-            (["--config", "broken.py"], "broken.py, line 1", "KeyError"),
-            (["--config", "."], "Is a directory"),
+            (["--config", "missing.py"], "missing.py not found at ", "errklein init"),
+            (["--config", "broken.py"], "broken.py raised KeyError at line 1: 'PASSWORD'"),
+            (["--config", "."], "can't be read: Is a directory"),
             (["--backend", "ICQ"], "BACKEND", "'ICQ'", "IRC, Null, Test, Text"),
             (["--plugin-dir", "nowhere"], "BOT_EXTRA_PLUGIN_DIR", "nowhere"),
             (["--data-dir", "file"], "BOT_DATA_DIR", "a directory"),

@@ -16,6 +16,7 @@ from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 from errklein.config._settings import BACKENDS, SETTINGS, ConfigError, checked
+from errklein.config._source import ConfigSource
 from errklein.text.masking import masker, secrets_in
 
 LOCAL_ADMIN = "@admin"
@@ -142,6 +143,21 @@ def load_config(
     settings |= overrides
     if "BACKEND" in overrides:
         settings["BACKENDS"] = {}
+    try:
+        return _completed(settings, path, plugin_dirs)
+    except ConfigError as error:
+        if path is None or error.setting in overrides:
+            raise
+        raise ConfigError(f"{error}{_line_of(error, path)}") from None
+
+
+def _line_of(error: ConfigError, path: Path) -> str:
+    source = ConfigSource.of(path)
+    known = (error.network, error.setting) in source.lines
+    return f" ({source.place(error.setting, error.network)})" if known else ""
+
+
+def _completed(settings: Mapping[str, Any], path: Path | None, plugin_dirs: Sequence[str]) -> Config:
     given = {name: checked(name, value) for name, value in settings.items()}
     written = {name: settings[name] for name in _DIRECTORIES if name in settings}
     defaults = {name: copy.copy(setting.default) for name, setting in SETTINGS.items()}
@@ -183,15 +199,15 @@ def _views(config: Config, has_backend: bool) -> dict[str, Config]:
     for network, settings in config.BACKENDS.items():
         where = f"BACKENDS[{network!r}]"
         if not isinstance(network, str) or not _NETWORK_NAME.fullmatch(network):
-            raise ConfigError(f"{where}: expected a network's name of letters, digits, '-', '_' and '.'")
+            raise ConfigError(f"{where}: expected a network's name of letters, digits, '-', '_' and '.'", "BACKENDS")
         if not isinstance(settings, Mapping):
-            raise ConfigError(f"{where}: expected a dict of settings, not a {type(settings).__name__}")
+            raise ConfigError(f"{where}: expected a dict of settings, not a {type(settings).__name__}", "BACKENDS")
         if "BACKEND" not in settings and not has_backend:
-            raise ConfigError(f"{where}: BACKEND is missing; expected one of {', '.join(BACKENDS)}")
+            raise ConfigError(f"{where}: BACKEND is missing; expected one of {', '.join(BACKENDS)}", "BACKENDS")
         try:
             own = {name: checked(name, value) for name, value in settings.items()}
         except ConfigError as error:
-            raise ConfigError(f"{where}: {error}") from None
+            raise ConfigError(f"{where}: {error}", error.setting, network) from None
         views[network] = Config(own, network=network, path=config.path, above=config)
         views[network]._directories = _directories(own)
     return views
@@ -204,14 +220,16 @@ def _directories(own: Mapping[str, Any]) -> dict[str, list[str]]:
 def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
     """Check and complete what depends on the backend, and give the whole what only its networks say."""
     for view in config.networks.values():
-        where = network_prefix(view)
         # A single network without a name of its own has no settings of its own either.
         home = view if config.BACKENDS else config
-        _check_identity(view, where)
+        _check_identity(view)
         # Of other backends it is known later whether there are any.
         if not view.BOT_ADMINS and view.BACKEND in BACKENDS:
             if view.BACKEND == "IRC":
-                raise ConfigError(f"{where}BOT_ADMINS is missing; expected a tuple of the administrators' names")
+                raise ConfigError(
+                    f"{network_prefix(view)}BOT_ADMINS is missing; IRC requires a tuple of the administrators' names, "
+                    "such as ('alice!*@alice.example.org',)"
+                )
             home.BOT_ADMINS = (LOCAL_ADMIN,)
         if not hasattr(view, "COMPACT_OUTPUT"):
             home.COMPACT_OUTPUT = view.BACKEND == "IRC"
@@ -223,14 +241,19 @@ def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
             setattr(config, name, inherited[name])
 
 
-def _check_identity(view: Config, where: str) -> None:
+def _check_identity(view: Config) -> None:
     identity = view.BOT_IDENTITY
     for key in BACKENDS.get(view.BACKEND, ()):
         if not isinstance(identity.get(key), str) or not identity[key]:
-            raise ConfigError(f"{where}BOT_IDENTITY: {key!r} is missing; {view.BACKEND} expects a non-empty string")
+            raise _identity_error(view, f"{key!r} is missing; {view.BACKEND} requires a non-empty string")
     port = identity.get("port")
     if port is not None and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536):
-        raise ConfigError(f"{where}BOT_IDENTITY: 'port' is {port!r}; expected a number from 1 to 65535")
+        raise _identity_error(view, f"'port' is {port!r}; expected a number from 1 to 65535")
+
+
+def _identity_error(view: Config, problem: str) -> ConfigError:
+    network = view.network if view.BACKENDS and "BOT_IDENTITY" in vars(view) else ""
+    return ConfigError(f"{network_prefix(view)}BOT_IDENTITY: {problem}", "BOT_IDENTITY", network)
 
 
 def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:
@@ -263,8 +286,12 @@ def _run(path: Path) -> ModuleType:
     """Run the file as a module; raises ConfigError with the line where it went wrong."""
     try:
         source = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path.name} not found at {path}; name the file with --config, or create one with `errklein init DIR`"
+        ) from None
     except OSError as error:
-        raise ConfigError(f"{path}: expected a readable config.py: {error.strerror}") from None
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
     name = path.stem
     module = ModuleType(name)
     module.__file__ = str(path)
@@ -276,9 +303,9 @@ def _run(path: Path) -> ModuleType:
     try:
         exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102  a config.py is Python
     except SyntaxError as error:
-        # Of some, such as a NUL byte, the line isn't known.
-        line = f", line {error.lineno}" if error.lineno else ""
-        raise ConfigError(f"{error.filename or path}{line}: {error.msg}; expected Python") from None
+        # For a NUL byte, for example, the line isn't known.
+        line = f" at line {error.lineno}" if error.lineno else ""
+        raise ConfigError(f"{error.filename or path} isn't valid Python{line}: {error.msg}") from None
     except (Exception, SystemExit) as error:
         raise _config_error(path, error) from None
     return module
@@ -286,9 +313,9 @@ def _run(path: Path) -> ModuleType:
 
 def _config_error(path: Path, error: BaseException) -> ConfigError:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    place = f"{path}, line {lines[-1]}" if lines else str(path)
+    raised = f"{path} raised {type(error).__name__}" + (f" at line {lines[-1]}" if lines else "")
     try:
-        reason = f"{type(error).__name__}: {error}"
+        text = str(error)
     except Exception:
-        reason = type(error).__name__
-    return ConfigError(f"{place}: {reason}; expected a config.py that runs")
+        text = ""
+    return ConfigError(f"{raised}: {text}" if text else raised)

@@ -21,10 +21,15 @@ STORAGES = ("Shelf", "Memory")
 
 
 class ConfigError(Exception):
-    """A configuration that can't be used; its text is one line: the setting, what is wrong, what is expected."""
+    """The configuration can't be used. The text is one line with the setting, the problem and the expected value.
 
-    def __init__(self, message: str) -> None:
+    `setting` and `network` are the name of the setting and the key in BACKENDS, where known; else "".
+    """
+
+    def __init__(self, message: str, setting: str = "", network: str = "") -> None:
         super().__init__(" ".join(message.split()))
+        self.setting = setting
+        self.network = network
 
 
 Check = Callable[[Any], Any]
@@ -306,7 +311,9 @@ def checked(name: str, value: Any) -> Any:
     try:
         return check(value)
     except InvalidValue as error:
-        raise ConfigError(f"{name}: expected {error.expected}, not {error.given or _shown(name, value)}") from None
+        raise ConfigError(
+            f"{name}: expected {error.expected}, not {error.given or _shown(name, value)}", name
+        ) from None
 
 
 def _shown(name: str, value: Any) -> str:

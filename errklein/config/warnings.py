@@ -9,6 +9,7 @@ from typing import Any
 from errklein.chat.names import CHARACTER_SET, patterns_of
 from errklein.commands import NAME_PATTERN_KEYS
 from errklein.config._loading import Config, network_prefix
+from errklein.config._misspellings import misspelt_settings
 from errklein.config._settings import BACKENDS, OF_XMPP, SETTINGS
 
 IRC_SIZE_LIMIT = 510
@@ -17,7 +18,8 @@ IRC_SIZE_LIMIT = 510
 
 def configuration_warnings(config: Config) -> list[str]:
     """A sentence for each warning, with the name of the setting, and of the network if it belongs to one."""
-    return [*_of_all(config), *(warning for view in config.networks.values() for warning in _of_network(config, view))]
+    of_networks = (warning for view in config.networks.values() for warning in _of_network(config, view))
+    return [*misspelt_settings(config), *_of_all(config), *of_networks]
 
 
 def _of_all(config: Config) -> Iterator[str]:

@@ -345,7 +345,7 @@ class Mistakes(ConfigCase):
             ("IRC_CHANNEL_RATE = -1", "IRC_CHANNEL_RATE", "at least 0"),
             ("GRACE_PERIOD = 10**400", "GRACE_PERIOD", "at most 1000000000"),
             ("WEBHOOK_TIMEOUT = 10**5000", "WEBHOOK_TIMEOUT", "not a number with so many digits"),
-            ("class Odd(Exception):\n    def __str__(self):\n        return 1/0\nraise Odd", "line 4: Odd; expected"),
+            ("class Odd(Exception):\n    def __str__(self):\n        return 1/0\nraise Odd", "raised Odd at line 4"),
             ("XMPP_KEEPALIVE_INTERVAL = 0", "XMPP_KEEPALIVE_INTERVAL", "more than 0"),
             ("BACKEND, BOT_ADMINS = 'IRC', 'a'", "BOT_IDENTITY", "'nickname' is missing"),
             ("BACKEND, BOT_ADMINS = 'IRC', 'a'\nBOT_IDENTITY = {'nickname': 'e', 'server': 's', 'port': 0}", "'port'"),
@@ -361,24 +361,48 @@ class Mistakes(ConfigCase):
             self.assertNotIn("hunter2", self.refusal(f"{name} = 'hunter2'"))
         self.assertNotIn("hunter2", self.refusal("SENTRY_DSN = b'hunter2'"))
 
-    def test_unreadable(self) -> None:
-        """A file that isn't there is named."""
-        error = self.assertRaises(ConfigError, load_config, self.directory / "missing.py")
-        self.assertIn("missing.py", str(error))
-        self.assertIn("No such file", str(error))
+    def test_line_of_a_setting(self) -> None:
+        """The error ends with the line of the setting, also of one in BACKENDS; not if the command line has set it."""
+        self.assertTrue(self.refusal("BACKEND = 'Text'\nGRACE_PERIOD = '10'\n").endswith(" (config.py line 2)"))
+        text = "BACKENDS = {\n 'a': {'BACKEND': 'Null'},\n 'b': {'BACKEND': 'Null', 'GRACE_PERIOD': '10'},\n}\n"
+        self.assertTrue(self.refusal(text).endswith(" (config.py line 3)"))
+        text = "BACKENDS = {\n 'a': {'BACKEND': 'IRC',\n 'BOT_IDENTITY': {'nickname': 'e'}}\n}\n"
+        self.assertTrue(
+            self.refusal(text).endswith("'server' is missing; IRC requires a non-empty string (config.py line 3)")
+        )
+        self.assertTrue(self.refusal("BOT_DATA_DIR = 'data'\n", {"BOT_DATA_DIR": ""}).endswith("not ''"))
+
+    def test_missing_file(self) -> None:
+        """The error names the path of a missing file, and the command that creates one."""
+        path = self.directory.resolve() / "missing.py"
+        error = str(self.assertRaises(ConfigError, load_config, path))
+        self.assertTrue(error.startswith(f"missing.py not found at {path};"), error)
+        self.assertIn("errklein init", error)
+
+    def test_unreadable_file(self) -> None:
+        """The error names the path and the reason."""
+        error = str(self.assertRaises(ConfigError, load_config, self.directory))
+        self.assertEqual(error, f"{self.directory.resolve()} can't be read: Is a directory")
 
     def test_syntax(self) -> None:
         """A syntax error names file and line."""
-        self.assertIn("config.py, line 2:", self.refusal("BACKEND = 'Text'\nBOT_ADMINS = (\n"))
+        self.assertIn("config.py isn't valid Python at line 2:", self.refusal("BACKEND = 'Text'\nBOT_ADMINS = (\n"))
 
-    def test_bytes_of_something_else(self) -> None:
-        """What is no text at all names the file alone."""
-        self.assertIn("config.py: source code string cannot contain null bytes", self.refusal("x\0"))
+    def test_binary_file(self) -> None:
+        """If Python doesn't know the line of a syntax error, the file alone is named."""
+        line = self.refusal("x\0")
+        self.assertIn("config.py isn't valid Python: source code string cannot contain null bytes", line)
 
     def test_exception(self) -> None:
-        """Whatever the file raises names file and line, of the file and not of what it called."""
-        for statement in ("1 / 0", "raise SystemExit(3)", "import json; json.loads('{')", "import no_such_module"):
-            self.assertIn("config.py, line 2:", self.refusal(f"BACKEND = 'Text'\n{statement}\n"))
+        """An exception is reported with the line of config.py, not of the module that config.py called."""
+        for statement, name in (
+            ("1 / 0", "ZeroDivisionError"),
+            ("raise SystemExit(3)", "SystemExit"),
+            ("import json; json.loads('{')", "JSONDecodeError"),
+            ("import no_such_module", "ModuleNotFoundError"),
+        ):
+            line = self.refusal(f"BACKEND = 'Text'\n{statement}\n")
+            self.assertIn(f"config.py raised {name} at line 2: ", line)
 
     def test_multiline_exception(self) -> None:
         """A message of several lines becomes one."""

@@ -413,9 +413,9 @@ class WrongSettings(ProcessCase):
             self.assertIn("Address already in use", line)
 
     def test_failing_config_names_line(self) -> None:
-        """A configuration that doesn't run is named with the line."""
+        """A syntax error in config.py is reported with its line."""
         (self.directory / "config.py").write_text("BACKEND = 'Null'\nBOT_ADMINS = (\n")
-        self.assertIn("config.py, line 2: ", self.refusal("errklein"))
+        self.assertIn("config.py isn't valid Python at line 2: ", self.refusal("errklein"))
 
     def test_missing_key_is_named(self) -> None:
         """A private key that isn't there is named."""

@@ -1,0 +1,55 @@
+"""Line numbers of settings in a config.py, for messages about them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ConfigSource:
+    """The names in a config.py with their lines, from its syntax tree; nothing of the file is run."""
+
+    path: Path | None = None
+
+    lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """The line of each setting, by network and name. The network is "" for an assignment outside of BACKENDS."""
+
+    names_read: frozenset[str] = frozenset()
+    """The names whose values the file itself uses."""
+
+    @classmethod
+    def of(cls, path: Path | None) -> ConfigSource:
+        """Return the names in the file. There are none without a file, or if it isn't valid Python."""
+        if path is None:
+            return cls()
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            return cls(path)
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        assigned = [(("", name.id), name.lineno) for name in names if isinstance(name.ctx, ast.Store)]
+        # Of several assignments, the last one counts.
+        lines = dict(sorted(assigned, key=lambda item: item[1])) | dict(_keys_of_networks(tree))
+        return cls(path, lines, frozenset(name.id for name in names if isinstance(name.ctx, ast.Load)))
+
+    def place(self, setting: str, network: str = "") -> str:
+        """Return the file and line of a setting, such as "config.py line 12"; the file alone if the line isn't known."""
+        if self.path is None:
+            return ""
+        line = self.lines.get((network, setting))
+        return f"{self.path.name} line {line}" if line else self.path.name
+
+
+def _keys_of_networks(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
+    """Yield the lines of the keys of dicts in dicts, as those in BACKENDS are."""
+    for outer in ast.walk(tree):
+        if not isinstance(outer, ast.Dict):
+            continue
+        for network, inner in zip(outer.keys, outer.values, strict=True):
+            if isinstance(network, ast.Constant) and isinstance(inner, ast.Dict):
+                for key in inner.keys:
+                    if isinstance(key, ast.Constant):
+                        yield (str(network.value), str(key.value)), key.lineno
