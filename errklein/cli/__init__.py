@@ -117,7 +117,7 @@ def work_on_data(known: argparse.Namespace) -> int:
         if known.command == "restore":
             return data.restore(config, Path(known.file) if known.file else None, known.force, known.trust)
         if known.what == "get":
-            return data.storage_get(config, known.namespace)
+            return data.storage_get(config, known.namespace, known.missing_ok)
         return data.storage_set(config, known.namespace, sys.stdin.read(), merge=known.what == "merge")
 
 
@@ -194,6 +194,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         what = whats.add_parser(name, help=text, parents=[config, data])
         what.add_argument("namespace", metavar="NAMESPACE", help="the plugin's name, or `core`")
+        if name == "get":
+            what.add_argument("--missing-ok", action="store_true", help="print {} for an unknown namespace")
     return parser
 
 

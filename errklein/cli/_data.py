@@ -7,6 +7,7 @@ means that nothing was changed.
 from __future__ import annotations
 
 import ast
+import difflib
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -117,12 +118,19 @@ def restore(config: Config, file: Path | None = None, force: bool = False, trust
     return _print_errors(read.problems)
 
 
-def storage_get(config: Config, namespace: str) -> int:
-    """Print the namespace as a Python dict, which `storage_set` takes; what is no literal is left out and told."""
+def storage_get(config: Config, namespace: str, missing_ok: bool = False) -> int:
+    """Print the values of the namespace as a Python dict, which `storage_set` accepts. Returns the exit status.
+
+    Values that aren't literals are left out and reported. A namespace without values that isn't the name of a plugin raises
+    StorageError, or prints an empty dict with `missing_ok`.
+    """
     literals: dict[str, Any] = {}
     problems: list[str] = []
     with _locked_storage(config) as storage, closing(storage.open(namespace)) as store:
-        for key in store.keys():  # noqa: SIM118 - a Store is no mapping
+        keys = list(store.keys())
+        if not keys and not missing_ok:
+            _check_namespace(config, storage, namespace)
+        for key in keys:
             try:
                 value = store.get(key)
             except UnreadableValue:
@@ -211,6 +219,20 @@ def _namespaces(config: Config) -> list[str]:
     """What a storage that can't tell may have: the namespaces of the bot itself, its networks and its plugins."""
     backends = (f"{view.BACKEND.lower()}_backend" for view in config.networks.values())
     return sorted({*_CORE_NAMESPACES, *backends, *(plug.name for plug in plugs_of(config))})
+
+
+def _check_namespace(config: Config, storage: Storage, namespace: str) -> None:
+    """Raise StorageError, with a suggestion, if the namespace belongs to no plugin and isn't stored."""
+    stored = sorted(storage.namespaces())
+    known = {*stored, *_namespaces(config)}
+    if namespace in known:
+        return
+    by_lower_case = {name.lower(): name for name in sorted(known, reverse=True)}
+    similar = difflib.get_close_matches(namespace.lower(), by_lower_case, 1)
+    suggestion = f"; did you mean {by_lower_case[similar[0]]!r}?" if similar else "."
+    raise StorageError(
+        f"unknown namespace {namespace!r}{suggestion} Namespaces with values: {', '.join(stored) or 'none'}"
+    )
 
 
 def _parsed(text: str) -> dict[str, Any]:

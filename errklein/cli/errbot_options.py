@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for action in ("get", "set", "merge"):
         namespace = getattr(options, f"storage_{action}")
         if namespace is not None:
-            return cli.main(["storage", action, *config, namespace])
+            # errbot prints an empty dict for any name.
+            options_of_get = ["--missing-ok"] if action == "get" else []
+            return cli.main(["storage", action, *config, *options_of_get, namespace])
     pid_file = _pid_file(options.config, options.pidfile) if options.daemon else None
     return cli.run(None, [*config, *(["--backend", "Text"] if options.text else [])], pid_file)
 

@@ -395,6 +395,22 @@ class StorageTests(DataCase):
         self.assertEqual(self.run_command("storage", "set", "Greeter", stdin=printed), 0)
         self.assertEqual(self.stored(), {("Greeter", "names"): ["a"], ("Greeter", "count"): 1})
 
+    def test_get_unknown_namespace(self) -> None:
+        """A name that no plugin has, and nothing is stored for, is an error with a suggestion."""
+        self.assertIn("Namespaces with values: none", self.refused("storage", "get", "Typo"))
+        self.store("Greeter", count=1)
+        for name, meant in (("greter", "'Greeter'"), ("Backups", "'Backup'"), ("CORE", "'core'")):
+            line = self.refused("storage", "get", name)
+            self.assertIn(f"unknown namespace {name!r}; did you mean {meant}? Namespaces with values: Greeter", line)
+        self.assertTrue(self.refused("storage", "get", "x").endswith("'x'. Namespaces with values: Greeter"))
+        self.assertEqual(self.out.getvalue(), "")
+
+    def test_get_without_values(self) -> None:
+        """A plugin that has stored nothing has an empty dict; so has an unknown name with --missing-ok."""
+        self.assertEqual(self.run_command("storage", "get", "Backup"), 0)
+        self.assertEqual(self.run_command("storage", "get", "--missing-ok", "Typo"), 0)
+        self.assertEqual(self.out.getvalue(), "{}\n{}\n")
+
     def test_merge(self) -> None:
         """`merge` adds, and merges dicts with those that are there."""
         self.store("core", configs={"A": 1, "B": 2}, bl_plugins=["C"])

@@ -55,6 +55,11 @@ class ErrbotCliTests(SynchronousTestCase):
             self.assertEqual(cli.main([option, "Greeter", "-c", self.config]), 0)
         self.assertEqual(self.out.getvalue(), "{'a': 1, 'b': 2}\n")
 
+    def test_unknown_namespace(self) -> None:
+        """As on errbot, a name for which nothing is stored has an empty dict."""
+        self.assertEqual(cli.main(["--storage-get", "Typo", "-c", self.config]), 0)
+        self.assertEqual(self.out.getvalue(), "{}\n")
+
     def test_restore(self) -> None:
         """A backup is restored, from the data directory or from a file."""
         (self.directory / "data").mkdir()
