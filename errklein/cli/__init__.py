@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib.resources import files
@@ -24,18 +25,19 @@ _BEGINNING = {
 """What `errklein init` writes, with the template of each file."""
 
 _NEXT = """\
-{directory} is ready. To talk to the bot on this terminal, and to post to it:
+Created {directory}/config.py, and an example of a plugin in {directory}/plugins/example.
 
-    cd {directory}
-    errklein run --web tcp:3141:interface=127.0.0.1 --reload
+Start the bot, chat with it on this terminal, and receive webhooks:
 
-and in another terminal:
+    {enter}errklein run --web tcp:3141:interface=127.0.0.1 --reload
+
+Send it a webhook from another terminal:
 
     curl -d text=hello http://127.0.0.1:3141/example
 
-The plugin is in plugins/example. To run its tests:
+Run the plugin's tests:
 
-    trial plugins/example/test_example.py
+    {enter}trial plugins/example/test_example.py
 """
 
 
@@ -122,9 +124,13 @@ def work_on_data(known: argparse.Namespace) -> int:
 
 
 def init(directory: Path) -> int:
-    """Write a config.py and an example of a plugin with its tests into the directory; what is there is never overwritten."""
+    """Create a config.py and an example of a plugin with tests in the directory, and print how to use them.
+
+    Raises SystemExit, and creates nothing, if one of the files exists.
+    """
     write_new_files({directory / name: read_template(template) for name, template in _BEGINNING.items()})
-    sys.stdout.write(_NEXT.format(directory=directory))
+    enter = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
+    sys.stdout.write(_NEXT.format(directory=directory, enter=enter))
     return 0
 
 

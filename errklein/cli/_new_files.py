@@ -1,4 +1,4 @@
-"""Files that a command writes for the user to edit; what is there is never overwritten."""
+"""Creation of files from templates, without ever overwriting a file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from pathlib import Path
 
 
 def read_template(name: str) -> str:
-    """The text of a file in `templates`."""
+    """Return the text of a file in `templates`."""
     return (files("errklein.cli") / "templates" / name).read_text("utf-8")
 
 
 def write_new_files(texts: Mapping[Path, str]) -> None:
-    """Write the files, and make their directories; raises SystemExit with one line if that can't be done."""
+    """Create the files and their directories.
+
+    Raises SystemExit with one line if one of the files exists, and creates none then, or if one can't be written.
+    """
     try:
         for path in texts:
             if path.exists():
-                raise SystemExit(f"errklein: {path} is there already; nothing was written")
+                raise SystemExit(f"errklein: {path} exists already; no file was written")
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")

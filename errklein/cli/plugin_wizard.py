@@ -1,9 +1,10 @@
-"""`errklein new-plugin`: asks what the plugin is to be called, and writes one that works, with its tests."""
+"""`errklein new-plugin`: creates a working plugin with tests from a name and a description."""
 
 from __future__ import annotations
 
 import keyword
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,26 +18,31 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
 
 @dataclass(frozen=True)
 class NewPlugin:
-    """A plugin to be written. An invalid name or description raises ValueError with one line."""
+    """The name and description of a plugin to create, and the texts of its files.
+
+    The constructor raises ValueError with one line for an invalid name or description.
+    """
 
     name: str
     description: str = ""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r}: expected a name of letters, digits, blanks, '-' and '_', a letter first")
+            raise ValueError(
+                f"invalid name {self.name!r}: expected a letter, followed by letters, digits, spaces, '-' and '_'"
+            )
         if not self.description.isprintable():
-            raise ValueError(f"{self.description!r}: expected one line")
+            raise ValueError(f"invalid description {self.description!r}: expected one line of printable text")
 
     @property
     def module(self) -> str:
-        """The name of its file, without `.py`."""
+        """The name of the plugin's module, which is also that of its folder and part of its command."""
         module = "_".join(self._words).lower()
         return f"{module}_plugin" if keyword.iskeyword(module) else module
 
     @property
     def class_name(self) -> str:
-        """The name of its class."""
+        """The name of the plugin's class."""
         name = "".join(word[:1].upper() + word[1:] for word in self._words)
         return f"{name}Plugin" if keyword.iskeyword(name) or name == "BotPlugin" else name
 
@@ -45,9 +51,9 @@ class NewPlugin:
         return [word for word in re.split("[ _-]+", self.name) if word]
 
     def files(self, directory: Path) -> dict[Path, str]:
-        """The texts of its files, the last of which has the tests."""
+        """Return the text of each file, by its path in the directory: the .plug file, the module, the tests."""
         description = self.description or f"The plugin {self.name}."
-        # In the modules, the description stands in a docstring.
+        # The modules have the description in a docstring.
         escaped = description.replace("\\", "\\\\").replace('"', '\\"')
         return {
             directory / f"{self.module}.plug": self._filled_in("new_plugin.plug.txt", description),
@@ -62,35 +68,46 @@ class NewPlugin:
 
 
 def new_plugin_wizard(directory: str | Path | None = None, ask: Callable[[str], str] | None = None) -> None:
-    """Ask for a name and a description, and write the plugin into the directory, by default the current one.
+    """Ask for a name and a description, and write the plugin as `write_plugin` does, by default in the current directory.
 
-    Raises SystemExit with one line if it can't be written, or if nobody answers.
+    `ask` returns the reply to a question; by default it is `input`. Raises SystemExit with one line if the input ends, or
+    if the files can't be written.
     """
     ask = ask or input
     directory = Path(directory or ".")
-    sys.stdout.write(f"A new plugin will be written into {directory.absolute()}.\n")
+    sys.stdout.write(f"Creates a plugin in {directory.absolute()}.\n")
     try:
         while True:
-            name = ask("What is it called? ").strip()
+            name = ask("Name: ").strip()
             try:
                 NewPlugin(name)
             except ValueError as error:
                 sys.stdout.write(f"{error}\n")
                 continue
             break
-        description = "".join(filter(str.isprintable, ask("What does it do, in one line? "))).strip()
+        description = "".join(filter(str.isprintable, ask("Description, one line: "))).strip()
     except (EOFError, KeyboardInterrupt):
-        raise SystemExit("errklein: nobody answered, so no plugin was written") from None
+        raise SystemExit("errklein: no plugin was created, since the input ended") from None
     write_plugin(directory, name, description)
 
 
 def write_plugin(directory: Path, name: str, description: str = "") -> None:
-    """Write the plugin and say what to do next; raises SystemExit with one line if that can't be done."""
+    """Write the plugin into a folder of its own in the directory, and print how to run its tests.
+
+    The folder has the name of the plugin's module; a directory of that name is used itself. Raises SystemExit with one line
+    if the name or the description is invalid, or if a file exists or can't be written.
+    """
     try:
         plugin = NewPlugin(name, description)
     except ValueError as error:
         raise SystemExit(f"errklein: {error}") from None
-    texts = plugin.files(directory)
+    folder = directory if directory.resolve().name == plugin.module else directory / plugin.module
+    texts = plugin.files(folder)
     write_new_files(texts)
-    sys.stdout.write("".join(f"{path}\n" for path in texts))
-    sys.stdout.write(f"\nIts command is !hello_{plugin.module}. To run its tests:\n\n    trial {list(texts)[-1]}\n")
+    *_, tests = texts
+    # trial takes an argument without a slash for the name of a module.
+    command = shlex.join(["trial", str(tests) if "/" in str(tests) else f"./{tests}"])
+    sys.stdout.write(
+        "".join(f"{path}\n" for path in texts)
+        + f"\nThe plugin has one command, !hello_{plugin.module}. To run its tests:\n\n    {command}\n"
+    )

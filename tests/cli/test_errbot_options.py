@@ -81,7 +81,7 @@ class ErrbotCliTests(SynchronousTestCase):
         answers = ["Mine", ""]
         self.patch(sys.modules["builtins"], "input", lambda question: answers.pop(0))
         self.assertEqual(cli.main(["--new-plugin", str(self.directory / "plugins")]), 0)
-        self.assertTrue((self.directory / "plugins" / "mine.plug").is_file())
+        self.assertTrue((self.directory / "plugins" / "mine" / "mine.plug").is_file())
 
     def test_mistakes(self) -> None:
         """What can't be meant together is refused."""

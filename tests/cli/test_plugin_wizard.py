@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shlex
 import sys
 import unittest
 from importlib.util import module_from_spec, spec_from_file_location
@@ -14,6 +16,8 @@ from errklein import cli
 from errklein.cli._new_files import write_new_files
 from errklein.cli.plugin_wizard import NewPlugin, new_plugin_wizard
 from errklein.plugins.plug_file import PlugFile
+from tests import needs_network
+from tests.processes import run
 
 
 class WizardTests(SynchronousTestCase):
@@ -53,34 +57,59 @@ class WizardTests(SynchronousTestCase):
             self.assertEqual((result.testsRun, result.errors, result.failures), (1, [], []), name)
 
     def test_questions(self) -> None:
-        """A name that can't be one is asked for again; the description may be left out."""
+        """An invalid name is asked for again, the description may be empty, and the plugin gets a folder of its own."""
         self.ask("my plugin!", "", "My Plugin", "")
+        folder = self.directory / "my_plugin"
         self.assertEqual(
-            sorted(path.name for path in self.directory.iterdir()),
+            sorted(path.name for path in folder.iterdir()),
             ["my_plugin.plug", "my_plugin.py", "test_my_plugin.py"],
         )
-        self.assertIn("'my plugin!': expected a name", self.out.getvalue())
-        self.assertIn("class MyPlugin(BotPlugin)", (self.directory / "my_plugin.py").read_text())
+        self.assertIn("invalid name 'my plugin!': expected a letter", self.out.getvalue())
+        self.assertIn("class MyPlugin(BotPlugin)", (folder / "my_plugin.py").read_text())
 
     def test_nobody_answers(self) -> None:
-        """Without answers nothing is written."""
-        self.assertIn("nobody answered", str(self.assertRaises(SystemExit, self.ask).code))
+        """If the input ends, nothing is written."""
+        self.assertIn("the input ended", str(self.assertRaises(SystemExit, self.ask).code))
         self.assertFalse(self.directory.exists())
 
     def test_nothing_is_overwritten(self) -> None:
-        """A plugin that is there already stays as it is."""
-        self.directory.mkdir()
-        (self.directory / "mine.py").write_text("mine")
+        """An existing plugin isn't changed."""
+        folder = self.directory / "mine"
+        folder.mkdir(parents=True)
+        (folder / "mine.py").write_text("mine")
         text = str(self.assertRaises(SystemExit, self.ask, "Mine", "").code)
-        self.assertIn("mine.py is there already", text)
-        self.assertEqual([path.name for path in self.directory.iterdir()], ["mine.py"])
+        self.assertIn("mine.py exists already", text)
+        self.assertEqual([path.name for path in folder.iterdir()], ["mine.py"])
 
     def test_without_questions(self) -> None:
-        """The command line may say it all; what can't be done is one line."""
+        """With --name nothing is asked; an invalid name, description or directory is an error of one line."""
         self.assertEqual(cli.main(["new-plugin", str(self.directory), "--name", "Deploy", "--description", "x"]), 0)
-        self.assertTrue((self.directory / "deploy.plug").exists())
+        self.assertTrue((self.directory / "deploy" / "deploy.plug").exists())
         for name, description in (("7", ""), ("A\n", ""), ("A", "x\ny")):
             arguments = ["new-plugin", str(self.directory), "--name", name, "--description", description]
             self.assertIn("expected", str(self.assertRaises(SystemExit, cli.main, arguments).code))
-        file = str(self.directory / "deploy.plug" / "below")
+        file = str(self.directory / "deploy" / "deploy.plug" / "below")
         self.assertRaises(SystemExit, cli.main, ["new-plugin", file, "--name", "Deploy"])
+
+    def test_printed_command(self) -> None:
+        """The command that is printed runs the tests, from any directory; a folder of the plugin's name is used itself."""
+        needs_network()
+        self.addCleanup(os.chdir, Path.cwd())
+        for name, place in (
+            ("plugins", "."),
+            ("deploy", "."),
+            ("deploy", "./"),
+            ("my plugins", "in here"),
+            ("x", "deploy"),
+        ):
+            directory = Path(self.mktemp()).absolute() / name
+            directory.mkdir(parents=True)
+            os.chdir(directory)
+            cli.main(["new-plugin", place, "--name", "Deploy"])
+            [path] = directory.rglob("deploy.plug")
+            self.assertEqual((path.parent.name, path.parent.parent.name == "deploy"), ("deploy", False))
+            command = shlex.split(self.out.getvalue().splitlines()[-1])
+            self.assertEqual(command[0], "trial")
+            result = run([sys.executable, "-m", "twisted.trial"], *command[1:], cwd=directory)
+            self.assertEqual(result.returncode, 0, result.stdout)
+            self.assertIn("PASSED (successes=1)", result.stdout)

@@ -1,19 +1,19 @@
-"""A first plugin: change it, and `errklein run --reload` takes the change at once."""
+"""An example of a plugin. With `errklein run --reload`, changes to this file take effect at once."""
 
 from errklein import BotPlugin, Message, botcmd, webhook
 
 
 class Example(BotPlugin):
-    """Greets whoever asks, and whatever posts."""
+    """A command that greets, and a webhook that forwards text to the rooms."""
 
     @botcmd
     def hello(self, message: Message, args: str) -> str:
-        """Greet: !hello, or !hello somebody."""
+        """Greet the sender, or the name given: !hello, !hello Alice"""
         return f"Hello, {args or message.frm.person}!"
 
     @webhook(methods=["POST"], form_param="text")
     def example(self, text: str) -> str:
-        """Say in every room what was posted: curl -d text=hello http://127.0.0.1:3141/example"""
+        """Send the text to every room: curl -d text=hello http://127.0.0.1:3141/example"""
         for room in self.bot_config.CHATROOM_PRESENCE:
-            self.send(self.build_identifier(room), f"Somebody posted `{text}`")
+            self.send(self.build_identifier(room), f"Received `{text}`")
         return "OK\n"

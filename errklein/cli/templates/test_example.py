@@ -6,18 +6,18 @@ from errklein.testing import PluginTestCase
 
 
 class ExampleTests(PluginTestCase):
-    """A bot with the plugin, in memory, for each test."""
+    """Each test starts a bot with the plugin, in memory."""
 
     plugin_dirs = (Path(__file__).resolve().parent,)
     config = {"CHATROOM_PRESENCE": ("#builds",)}
 
     def test_hello(self):
-        """Whoever asks is greeted, or whoever is named."""
+        """The command greets the sender, or the name given."""
         self.assertEqual(self.command("!hello", frm="@alice"), "Hello, @alice!")
-        self.assertEqual(self.command("!hello somebody"), "Hello, somebody!")
+        self.assertEqual(self.command("!hello Bob"), "Hello, Bob!")
 
     def test_example(self):
-        """What is posted is said in the room."""
-        answer = self.post("/example", data={"text": "hello"})
-        self.assertEqual(answer.text, "OK\n")
-        self.assertEqual(self.bot.sent_to("#builds"), ["Somebody posted hello"])
+        """The webhook sends the text to the room."""
+        response = self.post("/example", data={"text": "hello"})
+        self.assertEqual(response.text, "OK\n")
+        self.assertEqual(self.bot.sent_to("#builds"), ["Received hello"])
