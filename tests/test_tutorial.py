@@ -104,7 +104,7 @@ class TerminalTests(TutorialCase):
         bot.wait_for("Show the status of a project's last build")
         bot.wait_for("Watching ")
         plugin.write_text(extended)
-        bot.wait_for("Builds was changed and is reloaded")
+        bot.wait_for("Builds reloaded, since builds.py changed")
         self.assertEqual(self.post(), (200, '{"recorded":"shop"}\n'))
         bot.wait_for("The build of shop has passed.")
         self.say(bot, "!build shop")

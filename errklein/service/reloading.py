@@ -1,4 +1,4 @@
-"""Reloads plugins when their files change, for plugin development."""
+"""Plugin development: reloads plugins when their files change, and loads plugins that are added."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from errklein.plugins.discovery import find_plug_files
 from errklein.plugins.plug_file import PlugFile
-from errklein.plugins.plugin import PluginTimeout
+from errklein.plugins.plugin import Plugin, PluginTimeout
 from errklein.running import WorkerPool
+from errklein.text import plain
 
 if TYPE_CHECKING:
     from errklein.bot import Bot
 
 INTERVAL = 0.5
-"""How often files are looked at, in seconds."""
+"""The seconds between two searches for changed files."""
 
 _SUFFIXES = {".py", ".plug"}
 
@@ -28,27 +30,36 @@ Snapshot = Mapping[Path, int]
 """The time of the last change of each file, in nanoseconds."""
 
 
-def snapshot(directories: Iterable[Path]) -> Snapshot:
-    """When each of the source files below the directories was changed; blocks as long as the disk takes."""
+def snapshot(directories: Iterable[Path], roots: Iterable[Path] = ()) -> Snapshot:
+    """Return the source files below the plugins' directories, and all .plug files below the roots. Blocks on the disk."""
+    files = [path for directory in directories for path in directory.rglob("*") if path.suffix in _SUFFIXES]
     found: dict[Path, int] = {}
-    for path in (path for directory in directories for path in directory.rglob("*") if path.suffix in _SUFFIXES):
+    for path in (*files, *find_plug_files(roots)):
         with suppress(OSError):
             found[path] = path.stat().st_mtime_ns
     return found
 
 
-def affected(paths: Iterable[Path], plugs: Iterable[PlugFile]) -> list[str]:
-    """The names of the plugins to reload: those whose own file it is, else those that have it beside or below them."""
+def affected(paths: Iterable[Path], plugs: Iterable[PlugFile]) -> dict[str, list[str]]:
+    """Return the plugins to reload by name, each with the names of the changed files.
+
+    A plugin's .plug file and module affect this plugin; other files affect all plugins in the directories above them.
+    """
     known = list(plugs)
-    names: set[str] = set()
-    for path in paths:
+    names: dict[str, list[str]] = {}
+    for path in sorted(paths):
         owners = [plug for plug in known if path in {plug.path, plug.module_path}]
-        names.update(plug.name for plug in owners or known if owners or plug.directory in path.parents)
-    return sorted(names)
+        for plug in owners or known:
+            if owners or plug.directory in path.parents:
+                names.setdefault(plug.name, []).append(str(path.relative_to(plug.directory)))
+    return dict(sorted(names.items()))
 
 
 class ReloadingBot:
-    """The bot, with each plugin reloaded soon after one of its files has changed."""
+    """A bot that reloads each plugin soon after one of its files has changed, and loads plugins that are added.
+
+    Successes are logged, and shown on the Text backend's terminal. Administrators are notified of failures.
+    """
 
     log = Logger()
 
@@ -56,40 +67,96 @@ class ReloadingBot:
         self._bot = bot
         self._pool = WorkerPool(reactor, "reload", 1)
         self._before: Snapshot | None = None
-        self._watching = LoopingCall(lambda: Deferred.fromCoroutine(self._reload_changed()))
-        self._watching.clock = reactor
+        self._tried: dict[Path, int] = {}
+        self._watching = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
+        self._watching.clock = self._clock = reactor
+        self._resting_until = 0.0
 
     async def start(self) -> None:
-        """Start the bot, and watch its plugins' files."""
+        """Start the bot, then watch the files of its plugins."""
         await self._bot.start()
         self._watching.start(INTERVAL).addErrback(
-            lambda failure: self.log.failure("Plugins' files are no longer watched", failure)
+            lambda failure: self.log.failure("Plugins are no longer reloaded: their files can't be watched", failure)
         )
 
     async def stop(self, grace: float) -> None:
-        """Stop watching, and stop the bot."""
+        """Stop watching, then stop the bot."""
         if self._watching.running:
             self._watching.stop()
         self._pool.stop()
         await self._bot.stop(grace)
 
-    async def _reload_changed(self) -> None:
-        manager = self._bot.plugin_manager
-        plugs = [plugin.plug for plugin in manager.found]
-        directories = {plug.directory for plug in plugs}
-        after = await self._pool.run(lambda: partial(snapshot, directories))
+    async def _look(self) -> None:
+        """Compare the files with those of the last time."""
+        if self._clock.seconds() < self._resting_until:
+            return
+        plugs = [plugin.plug for plugin in self._bot.plugin_manager.found]
+        directories, roots = {plug.directory for plug in plugs}, self._bot.plugin_roots
+        after = await self._search(directories, roots)
         before, self._before = self._before, after
         if before is None:
+            # The start of the bot has loaded these, or reported why not.
+            self._tried = dict(after)
             self.log.info("Watching {count} files of plugins for changes", count=len(after))
             return
         changed = {path for path, _ in before.items() ^ after.items()}
-        for name in affected(changed, plugs):
-            try:
-                await manager.reload(name)
-            except PluginTimeout as error:
-                self._bot.tell_admins(str(error))
-            except Exception as error:
-                summary = f"{name} was changed and can't be reloaded"
-                self._bot.tell_admins(f"{summary}: {error}", summary)
-            else:
-                self.log.info("{plugin} was changed and is reloaded", plugin=name)
+        for name, files in affected(changed, plugs).items():
+            await self._reload(name, files)
+        loaded = {plug.path for plug in plugs}
+        # A file that has just appeared may be incomplete, or have no module beside it yet.
+        settled = {path for path in after if path.suffix == ".plug" and path not in changed | loaded}
+        if added := [path for path in sorted(settled) if self._tried.get(path) != after[path]]:
+            self._tried.update((path, after[path]) for path in added)
+            # From now on, changes of the modules beside them count.
+            self._before = {**after, **await self._search({path.parent for path in added})}
+            await self._add(added)
+
+    async def _search(self, directories: Iterable[Path], roots: Iterable[Path] = ()) -> Snapshot:
+        """Return the snapshot, taken in a thread; searches of large directories take at most a fifth of the time."""
+        begin = self._clock.seconds()
+        found = await self._pool.run(lambda: partial(snapshot, directories, roots))
+        end = self._clock.seconds()
+        self._resting_until = end + 4 * (end - begin)
+        return found
+
+    async def _reload(self, name: str, files: list[str]) -> None:
+        problem = f"{name} can't be reloaded"
+        await self._change(
+            self._bot.plugin_manager.reload(name), f"{name} reloaded, since {', '.join(files)} changed", problem
+        )
+
+    async def _add(self, paths: list[Path]) -> None:
+        """Load and activate the plugins of these .plug files."""
+        manager = self._bot.plugin_manager
+        problems = await manager.add(dict.fromkeys(path.parent for path in paths))
+        for problem in problems.values():
+            self._bot.tell_admins(problem, manager.summary(problem))
+        for plugin in [plugin for plugin in manager.found if plugin.plug.path in paths]:
+            if self._can_be_activated(plugin):
+                done = f"{plugin.name} loaded from {plugin.plug.path} and activated"
+                await self._change(manager.activate(plugin.name), done, f"{plugin.name} can't be activated")
+
+    def _can_be_activated(self, plugin: Plugin) -> bool:
+        # Another one of these plugins may have required it.
+        return not (plugin.problem or plugin.active or self._bot.plugin_manager.is_blacklisted(plugin.name))
+
+    async def _change(self, change: Deferred[None], done: str, problem: str) -> None:
+        """Wait for a change of a plugin, and report its outcome."""
+        try:
+            await change
+        except PluginTimeout as error:
+            self._bot.tell_admins(str(error))
+        except Exception as error:
+            self._bot.tell_admins(f"{problem}: {error}", problem)
+        else:
+            self.log.info("{text}", text=done)
+            self._show(done)
+
+    def _show(self, text: str) -> None:
+        """Show the text in the conversation on the terminal, if there is one."""
+        for backend in self._bot.backends.values():
+            if backend.mode == "text":
+                # An administrator may be given as a pattern, which names nobody.
+                with suppress(ValueError):
+                    admin, *_ = self._bot.bot_config.networks[backend.network].BOT_ADMINS
+                    self._bot.send(backend.build_identifier(admin), plain(text))

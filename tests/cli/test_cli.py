@@ -274,7 +274,7 @@ class Processes(SynchronousTestCase):
             self.assertIn(named, line)
 
     def test_reload(self) -> None:
-        """`run --reload` takes each change of a plugin; a change that doesn't work leaves the old code at work."""
+        """`run --reload` reloads changed plugins and loads added ones; the old code runs on if the new one is invalid."""
         write_plugin(self.directory, "Version", dedent(VERSION).format("one"))
         write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
         port = free_port()
@@ -285,10 +285,12 @@ class Processes(SynchronousTestCase):
         self.assertEqual(get(port, "/version"), (200, b"one"))
         source = self.directory / "version" / "version.py"
         source.write_text("def (\n")
-        program.wait_for("Version was changed and can't be reloaded")
+        program.wait_for("Version can't be reloaded: ")
         self.assertEqual(get(port, "/version"), (200, b"one"))
         source.write_text(dedent(VERSION).format("two"))
-        program.wait_for("Version was changed and is reloaded")
+        program.wait_for("Version reloaded, since version.py changed")
         self.assertEqual(get(port, "/version"), (200, b"two"))
+        write_plugin(self.directory, "Other", TALKER.format("Other"))
+        program.wait_for("Other loaded from ")
         program.signal(signal.SIGINT)
         self.assertEqual(program.wait(), -signal.SIGINT)

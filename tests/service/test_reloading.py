@@ -1,18 +1,25 @@
-"""Tests for the search for changed plugins."""
+"""Plugins are reloaded when their files change, and loaded when they are added."""
 
 from __future__ import annotations
 
 import os
+from itertools import count, pairwise
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from errklein.backends.test import TestBackend
 from errklein.plugins.plug_file import PlugFile
-from errklein.service.reloading import affected, snapshot
+from errklein.service import reloading
+from errklein.service.reloading import INTERVAL, ReloadingBot, affected, snapshot
+from errklein.testing import TestBot
+from errklein.testing._pool import InlinePool
+from tests.plugin_files import PluginFilesTestCase
 
 
 class ChangesTests(SynchronousTestCase):
-    """Which plugins a change of files is about."""
+    """The plugins that a change of files affects."""
 
     def setUp(self) -> None:
         """Two plugins in one folder, one in another."""
@@ -23,20 +30,20 @@ class ChangesTests(SynchronousTestCase):
             PlugFile("C", "c", self.root / "c" / "c.plug"),
         ]
 
-    def affected(self, *names: str) -> list[str]:
-        """The plugins to reload if these files change."""
+    def affected(self, *names: str) -> dict[str, list[str]]:
+        """The plugins to reload if these files change, each with its files."""
         return affected([self.root / name for name in names], self.plugs)
 
     def test_affected(self) -> None:
-        """A plugin's own files are about it alone, files beside or below about all of the folder."""
-        self.assertEqual(self.affected("both/a.py"), ["A"])
-        self.assertEqual(self.affected("both/b.plug", "c/c.py"), ["B", "C"])
-        self.assertEqual(self.affected("both/helper.py"), ["A", "B"])
-        self.assertEqual(self.affected("c/package/module.py"), ["C"])
-        self.assertEqual(self.affected("elsewhere.py"), [])
+        """A plugin's own files affect this plugin, other files all plugins in the folders above them."""
+        self.assertEqual(self.affected("both/a.py"), {"A": ["a.py"]})
+        self.assertEqual(self.affected("c/c.py", "both/b.plug"), {"B": ["b.plug"], "C": ["c.py"]})
+        self.assertEqual(self.affected("both/helper.py"), {"A": ["helper.py"], "B": ["helper.py"]})
+        self.assertEqual(self.affected("c/package/module.py", "c/c.py"), {"C": ["c.py", "package/module.py"]})
+        self.assertEqual(self.affected("elsewhere.py"), {})
 
     def test_snapshots(self) -> None:
-        """Files that are written, made and removed are seen, files that are no code aren't."""
+        """Written, created and removed source files are found; other files are ignored."""
         self.root.mkdir()
         for name in ("kept.py", "written.py", "removed.plug"):
             (self.root / name).write_text("")
@@ -47,3 +54,167 @@ class ChangesTests(SynchronousTestCase):
         (self.root / "notes.txt").write_text("")
         names = {path.name for path, _ in before.items() ^ snapshot([self.root]).items()}
         self.assertEqual(names, {"written.py", "removed.plug", "made.py"})
+
+
+class ReloadingTests(PluginFilesTestCase):
+    """A bot in memory that is run with --reload."""
+
+    SOURCE = """
+        from errklein import BotPlugin, botcmd
+
+        class {name}(BotPlugin):
+            @botcmd
+            def {command}(self, message, args):
+                return "{reply}"
+    """
+
+    def setUp(self) -> None:
+        """Start the bot with one plugin."""
+        super().setUp()
+        self.patch(reloading, "WorkerPool", InlinePool)
+        self.versions = count(1)
+        self.plugin("Old", self.SOURCE.format(name="Old", command="old", reply="first"))
+        self.bot = TestBot(plugin_dirs=[self.directory])
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+        self.patch(self.bot.bot, "start", self.nothing)
+        reloading_bot = ReloadingBot(self.bot.bot, self.bot.reactor)
+        self.successResultOf(Deferred.fromCoroutine(reloading_bot.start()))
+        self.addCleanup(self.bot.reactor.advance, 0)
+        self.addCleanup(reloading_bot._watching.stop)
+
+    async def nothing(self) -> None:
+        """Stand in for the start of the bot, which has started already."""
+
+    def pass_time(self) -> None:
+        """Let the bot look at the files twice."""
+        for _ in range(2):
+            self.bot.advance(INTERVAL)
+
+    def rewrite(self, path: str, text: str) -> None:
+        """Write a file, with another time of change than before, whatever the resolution of the clock."""
+        file = self.write(path, text)
+        time = file.stat().st_mtime_ns + next(self.versions)
+        os.utime(file, ns=(time, time))
+
+    def add(self, name: str, **values: str) -> None:
+        """Add a plugin in a folder of its own."""
+        self.plugin(name, self.SOURCE.format(name=name, **values))
+
+    def test_changed_plugin(self) -> None:
+        """A changed plugin is reloaded, which is logged."""
+        self.rewrite("old/main.py", self.SOURCE.format(name="Old", command="old", reply="second"))
+        self.pass_time()
+        self.assertEqual(self.bot.command("!old"), "second")
+        self.assertIn("Old reloaded, since main.py changed", self.bot.log)
+        self.assertEqual(self.bot.sent_to("@admin"), ["second"])
+
+    def test_terminal(self) -> None:
+        """In a conversation on the terminal, the success is shown, too."""
+        self.patch(TestBackend, "mode", "text")
+        self.rewrite("old/main.py", self.SOURCE.format(name="Old", command="old", reply="second"))
+        self.pass_time()
+        self.assertEqual(self.bot.sent_to("@admin"), ["Old reloaded, since main.py changed"])
+
+    def test_terminal_with_pattern(self) -> None:
+        """If the administrator is a pattern, the success is only logged."""
+        self.patch(TestBackend, "mode", "text")
+        self.patch(TestBackend, "build_identifier", lambda self, text: int(text))
+        self.rewrite("old/main.py", self.SOURCE.format(name="Old", command="old", reply="second"))
+        self.pass_time()
+        self.assertEqual(self.bot.messages, [])
+        self.assertIn("Old reloaded, since main.py changed", self.bot.log)
+
+    def test_invalid_change(self) -> None:
+        """An administrator is notified of a change that can't be loaded, once, and the old code replies."""
+        self.rewrite("old/main.py", "def (\n")
+        self.pass_time()
+        self.pass_time()
+        [notice] = self.bot.sent_to("@admin")
+        self.assertTrue(notice.startswith("Old can't be reloaded: "), notice)
+        self.assertEqual(self.bot.command("!old"), "first")
+
+    def test_added_plugin(self) -> None:
+        """A plugin in a new folder is loaded and activated, which is logged, and reloaded from then on."""
+        self.add("New", command="new", reply="first")
+        self.pass_time()
+        self.assertEqual(self.bot.command("!new"), "first")
+        self.assertIn(f"New loaded from {self.directory}/new/New.plug and activated", self.bot.log)
+        self.pass_time()
+        self.assertNotIn("New reloaded", self.bot.log)
+        self.rewrite("new/main.py", self.SOURCE.format(name="New", command="new", reply="second"))
+        self.pass_time()
+        self.assertEqual(self.bot.command("!new"), "second")
+
+    def test_added_plugins_that_depend_on_each_other(self) -> None:
+        """Plugins that are added together are activated in the order of their dependencies, each once."""
+        self.add("First", command="one", reply="1")
+        self.add("Second", command="two", reply="2")
+        self.rewrite("first/First.plug", "[Core]\nName = First\nModule = main\nDependsOn = Second\n")
+        self.pass_time()
+        self.assertEqual((self.bot.command("!one"), self.bot.command("!two")), ("1", "2"))
+        self.assertEqual(self.bot.sent_to("@admin"), ["1", "2"])
+
+    def test_incomplete_plugin(self) -> None:
+        """A plugin that is invalid at first is reported once, and activated when its file is complete."""
+        self.write("new/new.plug", "[Core]\nName = New\n")
+        self.pass_time()
+        self.pass_time()
+        [notice] = self.bot.sent_to("@admin")
+        self.assertIn("[Core] has no Module", notice)
+        self.write("new/main.py", self.SOURCE.format(name="New", command="new", reply="first"))
+        self.rewrite("new/new.plug", "[Core]\nName = New\nModule = main\n")
+        self.pass_time()
+        self.assertEqual(self.bot.command("!new"), "first")
+
+    def test_broken_code(self) -> None:
+        """A new plugin with an error in its code is reported once, and activated when the code is repaired."""
+        self.add("New", command="1", reply="first")
+        self.pass_time()
+        self.pass_time()
+        [notice] = self.bot.sent_to("@admin")
+        self.assertIn("New could not be loaded: ", notice)
+        self.flushLoggedErrors(SyntaxError)
+        self.rewrite("new/main.py", self.SOURCE.format(name="New", command="new", reply="first"))
+        self.pass_time()
+        self.assertEqual(self.bot.command("!new"), "first")
+
+    def test_slow_search(self) -> None:
+        """After a search that took a second, the next one is four seconds later."""
+        searches: list[float] = []
+
+        def search(directories: object, roots: object = ()) -> dict[Path, int]:
+            searches.append(self.bot.reactor.seconds())
+            # Not `advance`, which would call the search again.
+            self.bot.reactor.rightNow += 1
+            return {}
+
+        self.patch(reloading, "snapshot", search)
+        for _ in range(12):
+            self.bot.advance(INTERVAL)
+        self.assertEqual([second - first for first, second in pairwise(searches)], [5])
+
+    def test_blacklisted_plugin(self) -> None:
+        """A new folder with a blacklisted plugin is loaded and not activated."""
+        self.bot.bot.plugin_manager.blacklist("New")
+        self.add("New", command="new", reply="first")
+        self.pass_time()
+        self.assertIn("not found", self.bot.command("!new"))
+
+    def test_failing_activation(self) -> None:
+        """A new plugin whose activate method raises is reported to the administrators."""
+        self.plugin(
+            "New",
+            """
+            from errklein import BotPlugin
+
+            class New(BotPlugin):
+                def activate(self):
+                    raise ValueError("no token")
+            """,
+        )
+        self.pass_time()
+        [notice] = self.bot.sent_to("@admin")
+        self.assertTrue(notice.startswith("New can't be activated: "), notice)
+        self.assertIn("no token", notice)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
