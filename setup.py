@@ -66,6 +66,19 @@ setup(
     extras_require={
         # What goes wrong is told to Sentry, if BOT_LOG_SENTRY says so.
         "sentry": ["sentry-sdk>=2"],
+        # What errbot 6.2 installs and its plugins may import, but for what errklein itself provides (Flask's names, Jinja2,
+        # Markdown, pyOpenSSL) and what only errbot's program uses (daemonize, pygments-markdown-lexer).
+        "errbot": [
+            "requests>=2.32.5",
+            "Pygments>=2.20",
+            "WebTest>=3.0.7",
+            "ansi>=0.3.7",
+            "colorlog>=6.10.1",
+            "deepmerge>=2.0",
+            "dulwich>=1.2.1",
+            "legacy-cgi>=2.6.4; python_version >= '3.13'",
+            "setuptools>=78.1.1",
+        ],
         "test": ["hypothesis>=6.100", "pytest>=8", "requests>=2.31", "sentry-sdk>=2"],
         "lint": [
             "ruff>=0.17,<0.18",

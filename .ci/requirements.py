@@ -26,6 +26,9 @@ REQUIREMENTS = {
 }
 """What a plugin requires, and whether the plugin is loaded."""
 
+IMPORTED = ("ansi", "cgi", "colorlog", "deepmerge", "dulwich", "pygments", "requests", "setuptools", "webtest")
+"""The modules of the packages that errklein[errbot] installs."""
+
 CONFIG = """
 from pathlib import Path
 HERE = Path(__file__).parent
@@ -103,6 +106,20 @@ def try_requirement(requirement: str, is_loaded: bool, python: Path, directory: 
     run(python.with_name("errklein"), "check", cwd=directory, status=0 if is_loaded else 1)
 
 
+def try_extra(python: Path, directory: Path) -> None:
+    """Install errklein[errbot] beside errklein: nothing is replaced, and what errbot's plugins import is there."""
+    before = set(run(python, "-m", "pip", "freeze", "--all", cwd=directory).splitlines())
+    run(python, "-m", "pip", "install", "--quiet", f"{ROOT}[errbot]", cwd=directory)
+    after = set(run(python, "-m", "pip", "freeze", "--all", cwd=directory).splitlines())
+    # pip itself, and setuptools, may be newer.
+    replaced = sorted(line for line in before - after if not line.startswith(("errklein ", "pip==", "setuptools==")))
+    if replaced:
+        sys.exit(f"errklein[errbot] has replaced {', '.join(replaced)}")
+    run(python, "-m", "pip", "check", cwd=directory)
+    run(python, "-c", f"import {', '.join(IMPORTED)}", cwd=directory)
+    print("errklein[errbot] has added", *sorted(line for line in after - before if "==" in line), flush=True)
+
+
 def main() -> None:
     """Go through all of them."""
     with tempfile.TemporaryDirectory(prefix="requirements-") as name:
@@ -114,6 +131,7 @@ def main() -> None:
             sys.exit("errklein's environment has requests, so this shows nothing")
         for number, (requirement, is_loaded) in enumerate(REQUIREMENTS.items()):
             try_requirement(requirement, is_loaded, python, work / f"bot-{number}")
+        try_extra(python, work)
     print("requirements: all is well")
 
 
