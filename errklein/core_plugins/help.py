@@ -1,10 +1,13 @@
-"""`!help`, `!apropos` and `!about`."""
+"""The `!help`, `!apropos` and `!about` commands."""
 
 from __future__ import annotations
 
 import inspect
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from itertools import groupby
+from pathlib import Path
 
 from errklein._version import __version__
 from errklein.chat import Message
@@ -19,89 +22,137 @@ _UNDOCUMENTED = "(undocumented)"
 
 
 class Help(CorePlugin):
-    """Tells what the bot can do."""
+    """Describe plugins and their commands.
+
+    With HIDE_RESTRICTED_COMMANDS, replies contain only commands that the sender may use.
+    """
 
     @botcmd
     async def about(self, msg: Message, args: str) -> str:
-        """Say which version of errklein this is."""
+        """Show the versions of errklein and Python."""
         values = {"version": __version__, "python_version": platform.python_version(), "prefix": self._bot.prefix}
         return self._bot.process_template("about", values, self.name)
 
     @botcmd
     async def apropos(self, msg: Message, args: str) -> str:
-        """List the commands whose name or description contains a word."""
+        """Search the names and descriptions of commands.
+
+        Usage: !apropos TEXT
+        """
         term = args.strip().lower()
         if not term:
-            return f"Usage: {self._bot.prefix}apropos search_term"
+            return f"Usage: {self._bot.prefix}apropos TEXT"
         found = [
             command
-            for command in await self._permitted(msg)
-            if not command.declaration.hidden
-            and term in f"{self._written(command)} {command.name} {self._documented(command)}".lower()
+            for command in _listed(await self._permitted(msg))
+            if term in f"{self._written(command)} {command.name} {self._documented(command)}".lower()
         ]
         if not found:
-            return f"Nothing is known about {code(term)}."
+            return f"No command matches {code(term)}."
         return "Available commands:\n\n" + "\n".join(self._line(command, ": ") for command in found)
 
     @botcmd
     async def help(self, msg: Message, args: str) -> str:
-        """List all commands, those of one plugin, or describe one command."""
-        wanted = args.strip()
-        if not wanted:
-            shown = [command for command in await self._permitted(msg) if not command.declaration.hidden]
-            owners = sorted({command.owner for command in shown}, key=str.lower)
-            return "\n\n".join(["## All commands", *(self._of_plugin(owner, shown) for owner in owners)])
-        owners = sorted({command.owner for command in self._bot.registry if command.owner.lower() == wanted.lower()})
+        """List all commands, or describe a plugin or command.
+
+        Usage: !help [PLUGIN | COMMAND]
+
+        The first words of several commands list those commands. If a plugin and a command have the same name, write the
+        command with its prefix.
+        """
+        topic = args.strip()
         permitted = await self._permitted(msg)
-        # A command of that name is described if it is asked for with the prefix.
+        listed = _listed(permitted)
+        if not topic:
+            return self._overview(listed)
+        owners = sorted({command.owner for command in self._bot.registry if command.owner.lower() == topic.lower()})
         if owners:
             return "\n\n".join(self._of_plugin(owner, permitted) for owner in owners)
-        named = [self._described(command) for command in self._named(wanted, permitted)]
-        # Two lists in a row would be one.
-        return f"- {named[0]}" if len(named) == 1 else "\n\n".join(named) or "That command is not defined."
+        if named := [self._described(command) for command in self._named(topic, permitted)]:
+            # Two lists in a row would be one.
+            return f"- {named[0]}" if len(named) == 1 else "\n\n".join(named)
+        if group := self._beginning_with(topic, listed):
+            return "\n".join(self._line(command) for command in group)
+        return self._not_defined(topic, listed)
 
     async def _permitted(self, msg: Message) -> Sequence[RegisteredCommand]:
-        """The commands that whoever asks may be shown, by name."""
+        """Return the commands that the sender may see, sorted by name."""
         commands = list(self._bot.registry)
         if self._bot.bot_config.networks[self._bot.backend.network].HIDE_RESTRICTED_COMMANDS:
             return [command for command in commands if await self._bot.dispatcher.permissions.permits(msg, command)]
         return commands
 
-    def _named(self, wanted: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
-        """Those of the commands that have that name, which may be written with a prefix, spaces and in another case."""
-        wanted = wanted.removeprefix(self._bot.prefix).strip()
-        name = "_".join(wanted.split())
-        exact = [command for command in commands if name == command.name]
-        return exact or [
-            command
-            for command in commands
-            if name.lower() in (command.name.lower(), *(alias.lower() for alias in command.declaration.aliases))
-            or wanted.lower() in self._as_pattern(command)
-        ]
+    def _overview(self, commands: Sequence[RegisteredCommand]) -> str:
+        """Return the operator's plugins with a line for each command, then a line for each core plugin."""
+        core_plugins = {plugin.name for plugin in self._bot.plugin_manager.found if _is_core(plugin.plug.path)}
+        own, core = [], []
+        for owner in sorted({command.owner for command in commands}, key=str.lower):
+            if owner in core_plugins:
+                core.append(f"- {plain(owner)}: {plain(', '.join(self._compact(_of(owner, commands))))}")
+            else:
+                own.append(self._of_plugin(owner, commands, short=True))
+        parts = ["## All commands", *own, *(["**Core plugins**", "\n".join(core)] if core else [])]
+        topics = " or ".join(code(f"{self._bot.prefix}help {topic}") for topic in ("PLUGIN", "COMMAND"))
+        return "\n\n".join([*parts, f"For details, use {topics}."])
 
-    def _as_pattern(self, command: RegisteredCommand) -> tuple[str, ...]:
-        """How a command is written in help that is given by a pattern, in small letters."""
-        declared = command.declaration
-        if declared.pattern is None:
-            return ()
-        return tuple(text.lower() for text in (declared.pattern.pattern, declared.shown) if text)
+    def _compact(self, commands: Sequence[RegisteredCommand]) -> Iterator[str]:
+        """Yield the commands as written in a chat, those with the same first word as one: "!log on|off"."""
+        prefix = self._bot.prefix
+        written = [self._written(command).removeprefix(prefix) for command in commands]
+        for first, group in groupby(written, lambda words: words.partition(" ")[0]):
+            rest = [words.partition(" ")[2] for words in group]
+            others = "|".join(filter(None, rest))
+            optional = len(rest) > 1 and "" in rest
+            yield f"{prefix}{first} {f'[{others}]' if optional else others}".rstrip()
 
-    def _of_plugin(self, name: str, commands: Sequence[RegisteredCommand]) -> str:
-        its = [command for command in commands if command.owner == name]
-        # Plugins that others have made at run time are known by their commands only.
+    def _of_plugin(self, name: str, commands: Sequence[RegisteredCommand], *, short: bool = False) -> str:
+        """Return the plugin's name, its description and a line for each command; `short` cuts the description."""
+        its = _of(name, commands)
+        # Plugins that others create at run time are known by their commands only.
         instances: list[object] = [one for one in self._bot.plugin_manager.active() if plugin_name(one) == name]
         instances += [command.handler.__self__ for command in its if inspect.ismethod(command.handler)]
         described = ""
         if instances:
             cls = type(instances[0])
-            described = getattr(cls, "__errdoc__", None) or inspect.cleandoc(cls.__doc__ or "")
-        lines = [self._line(command) for command in its]
-        return "\n\n".join(part for part in (f"**{plain(name)}**", described.strip(), "\n".join(lines)) if part)
+            described = (getattr(cls, "__errdoc__", None) or inspect.cleandoc(cls.__doc__ or "")).strip()
+        lines = "\n".join(map(self._line, its))
+        if short:
+            head = f"**{plain(name)}**" + (f": {plain(_summary(described))}" if described else "")
+            return f"{head}\n\n{lines}"
+        return "\n\n".join(part for part in (f"**{plain(name)}**", described, lines) if part)
+
+    def _named(self, topic: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
+        """Return the commands with that name, alias or pattern; the case matters only if several names differ in it."""
+        topic = topic.removeprefix(self._bot.prefix).strip()
+        name = "_".join(topic.split())
+        exact = [command for command in commands if name == command.name]
+        return exact or [
+            command
+            for command in commands
+            if name.lower() in (command.name.lower(), *(alias.lower() for alias in command.declaration.aliases))
+            or topic.lower() in _as_pattern(command)
+        ]
+
+    def _beginning_with(self, topic: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
+        """Return the commands whose first words are the topic."""
+        start = " ".join(topic.removeprefix(self._bot.prefix).lower().split()) + " "
+        return [command for command in commands if command.name.replace("_", " ").lower().startswith(start)]
+
+    def _not_defined(self, topic: str, commands: Sequence[RegisteredCommand]) -> str:
+        """Return the reply to an unknown topic, with the plugins and commands that have similar names."""
+        topics = [command.name.replace("_", " ") for command in commands if command.declaration.pattern is None]
+        topics += sorted({command.owner for command in commands})
+        known = {name.lower(): name for name in reversed(topics)}
+        near = get_close_matches(topic.removeprefix(self._bot.prefix).lower(), known)
+        reply = "That command is not defined."
+        if near:
+            reply += f" Did you mean {' or '.join(code(f'{self._bot.prefix}help {known[name]}') for name in near)}?"
+        return reply
 
     def _described(self, command: RegisteredCommand) -> str:
         documented = self._documented(command) or _UNDOCUMENTED
         if getattr(command.handler, "_err_arg_command", False):
-            # Written by argparse, which knows no Markdown.
+            # argparse writes plain text, not Markdown.
             documented = plain_lines(documented)
         parts = [f"**{plain(self._written(command))}** - {documented}"]
         if command.declaration.aliases:
@@ -113,7 +164,7 @@ class Help(CorePlugin):
         return with_prefix(documentation(command.handler), self._bot.prefix)
 
     def _written(self, command: RegisteredCommand) -> str:
-        """The command as it is given in a chat, or what stands for its pattern."""
+        """Return the command as written in a chat, or the text that stands for its pattern."""
         declared = command.declaration
         if declared.pattern is None:
             return f"{self._bot.prefix}{command.name.replace('_', ' ')}"
@@ -121,7 +172,40 @@ class Help(CorePlugin):
         return prefix + (declared.shown or declared.pattern.pattern)
 
     def _line(self, command: RegisteredCommand, between: str = " - ") -> str:
-        described = self._documented(command).partition("\n")[0] or _UNDOCUMENTED
-        if len(described) > _LONGEST:
-            described = described[: _LONGEST - 3] + "..."
-        return "- " + plain(f"{self._written(command)}{between}{described}")
+        # The docstring of a command with declared arguments begins with its usage.
+        parser = getattr(command.handler, "_err_command_parser", None)
+        documented = self._documented(command) if parser is None else inspect.cleandoc(parser.description or "")
+        return "- " + plain(f"{self._written(command)}{between}{_summary(documented) or _UNDOCUMENTED}")
+
+
+def _listed(commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
+    """Return the commands that lists contain: those that aren't declared as hidden."""
+    return [command for command in commands if not command.declaration.hidden]
+
+
+def _of(owner: str, commands: Sequence[RegisteredCommand]) -> list[RegisteredCommand]:
+    return [command for command in commands if command.owner == owner]
+
+
+def _is_core(plug: Path) -> bool:
+    """Return whether the .plug file is that of a core plugin."""
+    return plug.parent == Path(__file__).parent
+
+
+def _as_pattern(command: RegisteredCommand) -> tuple[str, ...]:
+    """Return the texts that lists show for a command with a pattern, in lower case."""
+    declared = command.declaration
+    if declared.pattern is None:
+        return ()
+    return tuple(text.lower() for text in (declared.pattern.pattern, declared.shown) if text)
+
+
+def _summary(text: str) -> str:
+    """Return the first paragraph in one line, cut after a word if it is longer than _LONGEST characters."""
+    line = " ".join(text.strip().partition("\n\n")[0].split())
+    if len(line) <= _LONGEST:
+        return line
+    head = line[:_LONGEST]
+    words = head.rpartition(" ")[0]
+    # Some languages have no spaces between words.
+    return (words if len(words) > _LONGEST // 2 else head[:-1]).rstrip(" ,;:") + "…"

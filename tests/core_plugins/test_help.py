@@ -57,10 +57,94 @@ class Cook(BotPlugin):
         return "sliced"
 
 
-class HelpTests(PluginTestCase):
-    """What there is, by name."""
+class Waiter(BotPlugin):
+    """Serves."""
 
-    plugins = (Cook,)
+    @botcmd
+    def serve(self, msg: Any, args: str) -> str:
+        """Serve a dish, and say what it is,
+        over several lines.
+
+        Politely.
+        """
+        return "served"
+
+    @botcmd
+    def serve_wine(self, msg: Any, args: str) -> str:
+        """料理に合うワインを選び、温度を確かめ、栓を抜き、香りを確かめてから、お客様のグラスに静かに注ぎ、残りを氷の入った桶に入れて、テーブルの横に置いておきます。ごゆっくりお楽しみください。"""
+        return "served"
+
+    @botcmd(hidden=True)
+    def serve_secretly(self, msg: Any, args: str) -> str:
+        """Serve somebody else's dish."""
+        return "served"
+
+
+class OverviewTests(PluginTestCase):
+    """`!help` without a topic."""
+
+    plugins = (Cook, Waiter)
+
+    def lines(self) -> list[str]:
+        return self.command("!help").splitlines()
+
+    def test_own_plugins_come_first(self) -> None:
+        """The operator's plugins precede the core plugins, and the last line names what to type for details."""
+        shown = self.command("!help")
+        self.assertLess(shown.index("Cook: Cooks."), shown.index("Waiter: Serves."))
+        self.assertLess(shown.index("Waiter: Serves."), shown.index("Core plugins"))
+        self.assertEqual("For details, use !help PLUGIN or !help COMMAND.", self.lines()[-1].strip())
+
+    def test_overview_is_short(self) -> None:
+        """With two plugins of the operator's, the reply has at most 25 lines."""
+        self.assertLessEqual(len([line for line in self.lines() if line.strip()]), 25)
+
+    def test_core_plugins_have_one_line_each(self) -> None:
+        """Commands of a core plugin with the same first word are joined."""
+        lines = self.lines()
+        self.assertIn("• ChatRoom: !room create|destroy|invite|join|leave|list|occupants|topic", lines)
+        self.assertIn("• Health: !restart, !shutdown, !status [gc|load|plugins], !uptime", lines)
+        self.assertIn("• ACLs: !acl explain", lines)
+
+    def test_descriptions_end_with_a_word(self) -> None:
+        """A long description is cut after a word; without spaces, after 79 characters."""
+        lines = self.lines()
+        self.assertIn(
+            "• !Fry Egg - Fry an egg, which takes a while and fills this line with so many words that it…", lines
+        )
+        (wine,) = [line.partition(" - ")[2] for line in lines if "!serve wine" in line]
+        self.assertEqual((len(wine), wine[-1]), (80, "…"))
+
+    def test_first_paragraph_is_joined(self) -> None:
+        """A summary on several lines is shown in one."""
+        self.assertIn("• !serve - Serve a dish, and say what it is, over several lines.", self.lines())
+
+    def test_declared_arguments(self) -> None:
+        """A command with declared arguments is listed with its description and not with its usage."""
+        self.assertIn("• !slice - Slice something.", self.lines())
+
+
+class HelpTests(PluginTestCase):
+    """`!help` with a topic."""
+
+    plugins = (Cook, Waiter)
+
+    def test_first_words_of_commands(self) -> None:
+        """The first word of several commands lists them; hidden commands are left out."""
+        shown = self.command("!help room")
+        self.assertIn("• !room create - ", shown)
+        self.assertIn("• !room topic - ", shown)
+        self.assertEqual(shown, self.command("!help !Room"))
+        self.assertIn("Serve a dish", self.command("!help serve"))
+
+    def test_unknown_topic(self) -> None:
+        """Plugins and commands with similar names are suggested, but no hidden ones."""
+        undefined = "That command is not defined."
+        self.assertEqual(f"{undefined} Did you mean !help slice?", self.command("!help slise"))
+        self.assertEqual(f"{undefined} Did you mean !help Waiter?", self.command("!help waitr"))
+        self.assertIn("Did you mean !help room list or ", self.command("!help !room lst"))
+        self.assertNotIn("secretly", self.command("!help serve secretl"))
+        self.assertEqual(undefined, self.command("!help xyzzy"))
 
     def test_plugin_and_command_of_one_name(self) -> None:
         """The plugin is shown, and with the prefix the command."""
@@ -105,6 +189,7 @@ class PrefixTests(PluginTestCase):
     def test_prefix(self) -> None:
         """Help shows commands as they are given here, and takes them so."""
         self.assertIn("• bot, Fry Egg", self.command("bot, help"))
+        self.assertIn("• Utils: bot, echo, bot, history, bot, log tail,", self.command("bot, help"))
         for asked in ("Fry Egg", "bot, Fry Egg"):
             shown = self.command(f"bot, help {asked}")
             self.assertIn("bot, Fry Egg", shown)
@@ -134,12 +219,14 @@ class RestrictedTests(PluginTestCase):
                 self.assertNotIn(f"!{name}", shown)
             self.assertIn("!cook", shown)
         self.assertIn("!discard", self.command("!help Cook"))
-        self.assertIn("!room list", self.command("!help"))
+        self.assertIn("!room list", self.command("!help ChatRoom"))
+        self.assertNotIn("ChatRoom", self.command("!help", frm="bob"))
 
     def test_not_told_by_name(self) -> None:
         """What is hidden from somebody isn't described when they guess its name, nor told when they come near to it."""
         for name in ("discard", "throw away", "undocumented"):
             self.assertEqual(self.command(f"!help {name}", frm="bob"), "That command is not defined.")
+            self.assertEqual(self.command(f"!help {name}s", frm="bob"), "That command is not defined.")
         self.assertNotIn("Did you mean", self.command("!discar", frm="bob"))
         self.assertIn('Did you mean "!discard"', self.command("!discar"))
         self.assertIn("Throw something away.", self.command("!help discard"))
