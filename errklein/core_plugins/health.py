@@ -15,6 +15,8 @@ from twisted.internet.error import ReactorNotRunning
 from errklein.chat import Message
 from errklein.commands import CommandError, botcmd, concurrent
 from errklein.core_plugins import CorePlugin
+from errklein.plugins.imports import changed_files
+from errklein.plugins.plugin import Plugin
 from errklein.running.restart import CannotRestart
 from errklein.text import plain, plain_but_html
 
@@ -87,7 +89,7 @@ class Health(CorePlugin):
         manager = self._bot.plugin_manager
         details = self._bot.disclosure.allowed(self._bot.backend, msg)
         rows = [
-            (manager.status.letters(plugin), _cell(plugin.name), _cell(manager.status.remark(plugin, details=details)))
+            (manager.status.letters(plugin), _cell(plugin.name), _cell(self._remark(plugin, details)))
             for plugin in manager.found
         ]
         headers = ["Status", "Name", "Remark"]
@@ -99,6 +101,13 @@ class Health(CorePlugin):
         from errklein.text.templating import md_table
 
         return {"table": md_table([row[: len(headers)] for row in rows], headers), "unusable": unusable}
+
+    def _remark(self, plugin: Plugin, details: bool) -> str:
+        remarks = [self._bot.plugin_manager.status.remark(plugin, details=details)]
+        if changed := changed_files(plugin.plug):
+            names = ", ".join(path.name for path in changed)
+            remarks.append(f"{names} changed after loading: {self._bot.prefix}plugin reload {plugin.name}")
+        return "; ".join(filter(None, remarks))
 
     def _load(self) -> Mapping[str, Any]:
         pool = self._bot.command_pool

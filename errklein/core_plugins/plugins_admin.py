@@ -12,6 +12,7 @@ from errklein.commands import CommandError, botcmd
 from errklein.core_plugins.repos_commands import ReposCommands
 from errklein.dispatch import DetailedError
 from errklein.plugins import BotPlugin
+from errklein.plugins.imports import changed_files
 from errklein.plugins.plugin import Plugin, PluginConfigurationException, PluginError
 from errklein.text import code, fenced, plain, plain_lines, truncated
 from errklein.text.masking import mask_values, masker
@@ -131,6 +132,7 @@ class Plugins(ReposCommands):
             "depends on": ", ".join(plugin.plug.depends_on) or "nothing",
             "state": manager.status.state(plugin).name.lower(),
             "wrong": manager.status.remark(plugin, details=self._sees_details(msg)),
+            "changed after loading": ", ".join(path.name for path in changed_files(plugin.plug)),
             "configuration": "" if configuration is None else self._represented(configuration, msg),
         }
         for key, value in self._stored(plugin, msg):

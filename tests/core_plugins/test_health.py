@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from errklein import BotPlugin
 from errklein.running.restart import CannotRestart
-from errklein.testing import PluginTestCase
+from errklein.testing import PluginTestCase, TestBot
+from tests.plugin_files import PluginFilesTestCase
 
 
 class Broken(BotPlugin):
@@ -56,6 +57,50 @@ class HealthTests(PluginTestCase):
         self.assertIn("less than a second", self.command("!uptime"))
         self.bot.bot.startup_time -= timedelta(days=3, hours=1, minutes=2, seconds=1)
         self.assertIn("I've been up for 3 days and 1 hour (since ", self.command("!uptime"))
+
+
+class ChangedFilesTests(PluginFilesTestCase):
+    """Plugins whose files differ from the running code."""
+
+    def setUp(self) -> None:
+        """Start a bot with a plugin of two files."""
+        super().setUp()
+        self.write("deploy/steps.py", "count = 1")
+        self.plugin("Deploy", "import steps\nfrom errklein import BotPlugin\nclass Deploy(BotPlugin): pass", "deploy")
+        self.bot = TestBot(plugin_dirs=[self.directory])
+        self.bot.start()
+        self.addCleanup(self.bot.stop)
+
+    def assert_changed(self, names: str) -> None:
+        """Assert that the status and the plugin's information name these files."""
+        remark = f"{names} changed after loading: !plugin reload Deploy"
+        for command in ("!status plugins", "!status"):
+            shown = self.bot.command(command)
+            self.assertEqual(bool(names), remark in " ".join(shown.replace("│", " ").split()), shown)
+        info = self.bot.command("!plugin info Deploy")
+        self.assertIn(f"changed after loading: {names}" if names else "module: deploy", info)
+        self.assertEqual(bool(names), "changed after loading" in info)
+
+    def test_changed_and_reloaded(self) -> None:
+        """A changed file is named until its plugin is reloaded, a helper module too."""
+        self.assert_changed("")
+        self.write("deploy/steps.py", "count = 2")
+        self.assert_changed("steps.py")
+        with (self.directory / "deploy/deploy.py").open("a") as file:
+            file.write("\n")
+        self.assert_changed("deploy.py, steps.py")
+        self.assertEqual(self.bot.command("!plugin reload Deploy"), "Plugin Deploy reloaded.")
+        self.assert_changed("")
+
+    def test_written_again(self) -> None:
+        """A file with a new date and the same content counts as unchanged."""
+        self.write("deploy/steps.py", "count = 1")
+        self.assert_changed("")
+
+    def test_removed(self) -> None:
+        """A removed file counts as changed."""
+        (self.directory / "deploy/steps.py").unlink()
+        self.assert_changed("steps.py")
 
 
 class ShutdownTests(PluginTestCase):
