@@ -1,4 +1,7 @@
-"""Chat commands as values: their declaration, how a message is read, and who may do what. No network here."""
+"""Declaration, registration and parsing of chat commands, access rules, command history and flows.
+
+Nothing in this package does I/O; `errklein.dispatch` runs commands.
+"""
 
 from errklein.commands._access_validation import NAME_PATTERN_KEYS, InvalidValue, check_rule, check_rules, unmatched
 from errklein.commands._arguments import (

@@ -1,4 +1,7 @@
-"""What may stand in ACCESS_CONTROLS: finds the mistakes that would let a rule do nothing, or something else."""
+"""Validation of the settings ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT.
+
+A misspelt key or an impossible pattern would make a rule ineffective without an error.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,17 @@ from typing import Any
 from errklein.commands.access import applicable_pattern
 
 NAME_PATTERN_KEYS = ("allowusers", "denyusers", "allowrooms", "denyrooms")
-"""Keys of patterns for people and rooms, in which brackets are literal: `errklein.config.warnings` warns of them there."""
+"""Keys whose values are patterns of people or rooms. Brackets are literal in them; `errklein.config.warnings` reports these."""
 
 PATTERN_KEYS = (*NAME_PATTERN_KEYS, "allowargs", "denyargs")
-"""All keys whose value is a pattern or several: `check_rule` accepts only strings there."""
+"""Keys whose values must be a string or a tuple of strings."""
 
 FLAG_KEYS = ("allowmuc", "allowprivate")
-"""Keys whose value is True or False: `check_rule` accepts nothing else there."""
+"""Keys whose values must be True or False."""
 
 
 class InvalidValue(Exception):
-    """A value of the configuration isn't as `expected`; `given` is the invalid part, if it isn't the whole value."""
+    """A setting is invalid. `expected` describes valid values; `given` is the invalid part, or None for the whole value."""
 
     def __init__(self, expected: str, given: str | None = None) -> None:
         super().__init__(expected, given)
@@ -27,7 +30,7 @@ class InvalidValue(Exception):
 
 
 def check_rules(rules: Any) -> Any:
-    """Return the rules; raise InvalidValue for whatever in ACCESS_CONTROLS means nothing: a dict of rules by pattern."""
+    """Return the value of ACCESS_CONTROLS, a dict of rules by pattern. Raises InvalidValue if a pattern or rule is invalid."""
     if not isinstance(rules, Mapping):
         raise InvalidValue("a dict of rules", f"a {type(rules).__name__}")
     for pattern, rule in rules.items():
@@ -37,7 +40,10 @@ def check_rules(rules: Any) -> Any:
 
 
 def check_rule(rule: Any, where: str = "") -> Any:
-    """Return the rule; raise InvalidValue for whatever in one rule, or in ACCESS_CONTROLS_DEFAULT, means nothing."""
+    """Return one rule of ACCESS_CONTROLS, or ACCESS_CONTROLS_DEFAULT. Raises InvalidValue if a key or value is invalid.
+
+    `where` is appended to the invalid part in the error.
+    """
     if not isinstance(rule, Mapping):
         raise InvalidValue("a dict", f"a {type(rule).__name__}" + where.replace(" of ", " as ", 1))
     for key, value in rule.items():
@@ -53,7 +59,7 @@ def check_rule(rule: Any, where: str = "") -> Any:
 
 
 def unmatched(patterns: Iterable[str], commands: Iterable[tuple[str, str]]) -> list[str]:
-    """The patterns of ACCESS_CONTROLS that are for none of the commands, given as pairs of plugin and command."""
+    """Return the patterns of ACCESS_CONTROLS that match none of the commands, which are pairs of plugin and command."""
     known = list(commands)
     return [pattern for pattern in patterns if not any(applicable_pattern(*command, (pattern,)) for command in known)]
 

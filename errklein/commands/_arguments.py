@@ -1,4 +1,4 @@
-"""Parsers for a command's arguments: what `split_args_with` takes, and what `@arg_botcmd` is built on."""
+"""Parsers of command arguments, for the option `split_args_with` and for `@arg_botcmd`."""
 
 from __future__ import annotations
 
@@ -9,49 +9,78 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 ARG_BOTCMD_CHARACTER_REPLACEMENTS = {"—": "--", "“": '"', "”": '"', "‘": "'", "’": "'"}
-"""What telephones and word processors make of typed text, and what was meant."""
+"""Typographic characters that telephones insert, with the plain characters that replace them."""
 
 
 class ArgParserBase(ABC):
-    """Something for `split_args_with`: turns the arguments as they were typed into what the method gets."""
+    """Base class of parsers for the option `split_args_with` of `botcmd`.
+
+    ::
+
+        from errklein import BotPlugin, botcmd
+        from errklein.commands import ArgParserBase
+
+
+        class Pair(ArgParserBase):
+            def parse_args(self, args):
+                key, equals, value = args.partition("=")
+                if not equals:
+                    raise ValueError("expected KEY=VALUE")
+                return key, value
+
+
+        class Settings(BotPlugin):
+            @botcmd(split_args_with=Pair())
+            def set(self, msg, args):
+                key, value = args
+                return f"{key} is {value}."
+    """
 
     @abstractmethod
     def parse_args(self, args: str) -> Any:
-        """What the method gets; whatever is raised is told to whom gave the command, which doesn't run."""
+        """Return the arguments that the command's method gets.
+
+        :param args: the text after the command.
+        :raises Exception: any exception stops the command; the reply contains its text.
+        """
 
 
 class SeparatorArgParser(ArgParserBase):
-    """Splits at a separator, None being white space, at most `maxsplit` times; -1 is without limit."""
+    """A parser that splits arguments at a separator, as `str.split` does.
+
+    :param separator: the separator, or None for whitespace.
+    :param maxsplit: the maximum number of splits, or -1 for no limit.
+    """
 
     def __init__(self, separator: str | None = None, maxsplit: int = -1) -> None:
         self.separator = separator
         self.maxsplit = maxsplit
 
     def parse_args(self, args: str) -> list[str]:
-        """The parts."""
+        """Return the parts between separators."""
         return args.split(self.separator, self.maxsplit)
 
 
 class ShlexArgParser(ArgParserBase):
-    """Splits as a shell does: quotes keep words together."""
+    """A parser that splits arguments into words as a shell does: quotes keep words together."""
 
     def parse_args(self, args: str) -> list[str]:
-        """The words; raises ValueError if a quote isn't closed."""
+        """Return the words. Raises ValueError if a quote isn't closed."""
         return shlex.split(args)
 
 
 class ArgumentParseError(Exception):
-    """Arguments aren't what the command takes; the text says why."""
+    """The arguments are invalid; the text is argparse's message."""
 
 
 class HelpRequested(Exception):
-    """The arguments ask for help instead, which is the text."""
+    """The arguments request the help, which is the text."""
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse's parser, for a program that outlives a mistake: it raises instead of printing and exiting."""
+    """An `argparse.ArgumentParser` that raises exceptions in place of printing to the terminal and exiting."""
 
-    # Colours are for terminals; Python 3.14 has them on.
+    # Python 3.14 colours the help by default.
     color = False
 
     def error(self, message: str) -> NoReturn:
@@ -63,20 +92,20 @@ class ArgumentParser(argparse.ArgumentParser):
         raise ArgumentParseError(message or "")
 
     def print_help(self, file: Any = None) -> NoReturn:
-        """Raise HelpRequested with the help."""
+        """Raise HelpRequested with the help as its text."""
         raise HelpRequested(self.format_help())
 
     def _print_message(self, message: str, file: Any = None) -> NoReturn:
-        # What is left to print is asked for by arguments, as with action="version".
+        # Only actions print otherwise, such as action="version".
         raise HelpRequested(message)
 
     def parse_command(self, text: str) -> argparse.Namespace:
-        """The values in a line of chat. Raises ArgumentParseError, HelpRequested, or ValueError (unclosed quote)."""
+        """Return the parsed arguments. Raises ArgumentParseError, HelpRequested, or ValueError if a quote isn't closed."""
         return self.parse_args(words_of(text))
 
 
 def words_of(text: str) -> Sequence[str]:
-    """The words of a line of chat as a shell would have them, with typographic quotes and dashes as what was meant."""
-    for character, meant in ARG_BOTCMD_CHARACTER_REPLACEMENTS.items():
-        text = text.replace(character, meant)
+    """Split the text into words as a shell does, after replacing typographic quotes and dashes by plain ones."""
+    for character, plain in ARG_BOTCMD_CHARACTER_REPLACEMENTS.items():
+        text = text.replace(character, plain)
     return shlex.split(text)

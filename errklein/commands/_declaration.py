@@ -1,4 +1,4 @@
-"""What the decorators say about a plugin's method, and how that is read from it."""
+"""Declarations of commands, which decorators store in the attributes of a plugin's methods."""
 
 from __future__ import annotations
 
@@ -18,7 +18,28 @@ _COMMAND = re.compile(r"(?<![^\s(\"'`*_])!(?=\w)")
 
 
 class CommandError(Exception):
-    """Raised by a command to answer with `reason`, by way of `template` if given; it isn't logged as a fault."""
+    """An exception whose text is the reply to a command. It isn't logged as an error.
+
+    ::
+
+        from errklein import BotPlugin, CommandError, botcmd
+
+
+        class Tickets(BotPlugin):
+            @botcmd
+            def close(self, msg, args):
+                "Close a ticket: !close NUMBER"
+                if not args.isdecimal():
+                    raise CommandError("Usage: !close NUMBER")
+                return f"Ticket {args} closed."
+
+    Everybody who sees the reply reads the text, so it should describe the sender's mistake and not internals. The text
+    of other exceptions is sent to administrators in private only.
+
+    :param reason: the text of the reply, in Markdown; with `template`, a dict with the template's values.
+    :param template: the name of a file in the plugin's directory `templates`, without `.md`, which is rendered with
+        `reason`.
+    """
 
     def __init__(self, reason: Any, template: str | None = None) -> None:
         super().__init__(reason)
@@ -31,12 +52,12 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class CommandDeclaration:
-    """What a decorator says about a method.
+    """The options of a command, as its decorator declared them.
 
-    `name` and `aliases`, other names of the same command, have underscores where a chat has spaces. `split_args_with`
-    is "" for arguments as one string, else a separator, None for white space, a callable, or something with
-    `parse_args`. A command with a `pattern` is given by whatever the pattern is found in: after a prefix, or anywhere
-    unless `prefixed`; with `matchall` it gets all matches. `shown` stands for the pattern in help.
+    `name` and `aliases` contain underscores in place of spaces. `split_args_with` is "" for arguments as one string,
+    else a separator, None for whitespace, a callable, or an object with `parse_args`. A command with a `pattern` runs
+    for messages in which the pattern is found: after a prefix if `prefixed`, else in any message. With `matchall` its
+    handler gets all matches. `shown` replaces the pattern in help. See `botcmd` for the other options.
     """
 
     name: str
@@ -55,7 +76,10 @@ class CommandDeclaration:
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> CommandDeclaration | None:
-        """The declaration in the attributes of a function, which plugins read and write; None if it has none."""
+        """Return the declaration in the function's attributes, or None if it isn't a command.
+
+        The attributes are those of errbot's decorators, which plugins and tests read and write.
+        """
         if not getattr(function, "_err_command", False):
             return None
         regex = bool(getattr(function, "_err_re_command", False))
@@ -77,14 +101,14 @@ class CommandDeclaration:
 
     @property
     def splits_synchronously(self) -> bool:
-        """Whether `split` is known to wait for nothing, as a plugin's own splitter may."""
+        """True if `split` never blocks; a plugin's own splitter may block."""
         splitter = self.split_args_with
         return (
             splitter is None or splitter is shlex.split or type(splitter) in (str, SeparatorArgParser, ShlexArgParser)
         )
 
     def split(self, args: str) -> Any:
-        """The arguments as the handler wants them; raises whatever the splitter raises."""
+        """Return the arguments as the handler expects them. An exception of the splitter is raised as it is."""
         splitter = self.split_args_with
         if splitter == "":
             return args
@@ -95,25 +119,28 @@ class CommandDeclaration:
         return splitter(args)
 
     def match(self, text: str) -> Any:
-        """What the pattern finds in the text, as the handler wants it; None if that is nothing."""
+        """Return the match, or with `matchall` the list of matches, of the pattern in the text; None without a match."""
         if self.pattern is None:
             return None
         return (list(self.pattern.finditer(text)) or None) if self.matchall else self.pattern.search(text)
 
 
 def concurrent(function: F) -> F:
-    """Let a command for administrators run beside others of its kind: what ends the bot mustn't wait for what hangs."""
+    """Mark an admin-only command as concurrent: it doesn't wait for other admin-only commands.
+
+    A command that stops the bot must not wait for one that hangs.
+    """
     function._errklein_concurrent = True  # type: ignore[attr-defined]
     return function
 
 
 def is_concurrent(handler: Callable[..., Any]) -> bool:
-    """Whether `concurrent` marks the handler."""
+    """Return whether the handler is marked with `concurrent`."""
     return bool(getattr(handler, "_errklein_concurrent", False))
 
 
 def joined(name: str) -> str:
-    """A command's name with underscores, as it is known by, where it may have been written with spaces."""
+    """Return the name of a command with underscores in place of spaces."""
     return "_".join(name.split())
 
 
@@ -132,9 +159,12 @@ def mark(
     aliases: Iterable[str] = (),
     threaded: bool | None = None,
 ) -> F:
-    """Write on the function what its decorator was told; `others` are attributes of that kind of command alone."""
+    """Store a declaration in the function's attributes, and return the function.
+
+    `others` are attributes that only one kind of command has. Raises TypeError if `aliases` is a string.
+    """
     if isinstance(aliases, str):
-        raise TypeError(f"{function.__name__}: aliases is a tuple of names, such as ({aliases!r},)")
+        raise TypeError(f"{function.__name__}: aliases must be a tuple of names, such as ({aliases!r},)")
     attributes = {
         "_err_command": True,
         "_err_re_command": False,
@@ -162,17 +192,17 @@ _OPTIONS = frozenset(inspect.signature(mark).parameters) - {"function", "others"
 
 
 def check_options(decorator: str, options: Iterable[str], *, other_than: Collection[str] = ()) -> None:
-    """Raise TypeError for options that the decorator doesn't have: any that `mark` doesn't take, and `other_than`."""
+    """Raise TypeError for an option that `mark` doesn't have, and for those in `other_than`."""
     for option in options:
         if option not in _OPTIONS or option in other_than:
             raise TypeError(f"{decorator}() got an unexpected keyword argument {option!r}")
 
 
 def documentation(handler: Callable[..., Any]) -> str:
-    """The command's docstring, without its indentation."""
+    """Return the docstring of the command without its indentation, or ""."""
     return inspect.getdoc(handler) or ""
 
 
 def with_prefix(text: str, prefix: str) -> str:
-    """The text of a docstring, in which commands are written with "!", with what commands here begin with."""
+    """Return a docstring in which the "!" before commands is replaced by the bot's prefix."""
     return _COMMAND.sub(lambda _: prefix, text)

@@ -1,4 +1,4 @@
-"""`@botcmd`, `@re_botcmd`, `@botmatch` and `@cmdfilter`: a plugin's method becomes a command, or sees all of them."""
+"""The decorators `@botcmd`, `@re_botcmd`, `@botmatch` and `@cmdfilter`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class CommandOptions(TypedDict, total=False):
-    """The options of `botcmd` that commands found by a pattern have, too."""
+    """The options that `botcmd`, `arg_botcmd`, `re_botcmd` and `botmatch` have in common."""
 
     hidden: bool | None
     name: str | None
@@ -49,14 +49,47 @@ def botcmd(
 
 
 def botcmd(*functions: Any, **options: Any) -> Any:
-    """Make a plugin's method, called with the message and its arguments, a chat command.
+    """Turn a method of a plugin into a chat command.
 
-    The command is named `name`, or as the method; underscores stand for spaces. `aliases` are other names for it.
-    `split_args_with` splits the arguments; `admin_only` keeps it for BOT_ADMINS; `hidden` keeps it out of `!help`;
-    `historize=False` keeps it out of the history; `flow_only` keeps it for flows; `syntax` is shown in them.
-    `threaded` overrides where it runs (True: a pool thread, False: the reactor). What the method returns is the answer;
-    a generator answers with each item. With `template` the answer is that template, rendered with the dict returned.
-    Raises TypeError for an unknown option.
+    Use the decorator bare or with options::
+
+        from errklein import BotPlugin, botcmd
+
+
+        class Greeter(BotPlugin):
+            @botcmd
+            def hello(self, msg, args):
+                "Greet the sender."
+                return f"Hello, {msg.frm.person}!"
+
+            @botcmd(split_args_with=None, aliases=("plus",))
+            def add_up(self, msg, args):
+                "Add up numbers: !add up 1 2 3"
+                return sum(int(number) for number in args)
+
+    The method is called with the message and the arguments. The arguments are the text after the command, as one string
+    unless `split_args_with` is given. The first paragraph of the docstring describes the command in `!help`.
+
+    The method returns the reply, or yields several if it is a generator. It may be `async`. Replies are Markdown. An
+    empty value, such as `None` or `""`, sends nothing. To reply with an error, raise `CommandError`. Any other exception
+    is logged, and its text is sent to administrators in private only.
+
+    :param name: the name of the command; by default that of the method. Underscores match spaces: `add_up` handles
+        `!add up` and `!add_up`.
+    :param aliases: a tuple of other names of the command.
+    :param split_args_with: a separator, `None` for whitespace, a callable, or an object with a `parse_args` method. The
+        method gets what it returns. If it raises an exception, that is the reply and the method isn't called.
+    :param admin_only: whether only administrators (`BOT_ADMINS`) may use the command.
+    :param hidden: whether lists in `!help` and `!apropos` omit the command; by default the value of `flow_only`.
+    :param historize: whether the history contains the command. Use False if its arguments are secret.
+    :param template: the name of a file in the plugin's directory `templates`, without `.md`. If the method returns a
+        dict, the reply is that template rendered with it.
+    :param flow_only: whether the command is ignored outside of flows.
+    :param syntax: the arguments as flows show them, such as `"[NAME]"`.
+    :param threaded: True runs the method in a thread, False on the reactor. By default its code decides; `errklein
+        check` prints where each command runs.
+    :returns: the method, with the declaration in its attributes.
+    :raises TypeError: if an option is unknown, or if `aliases` is a string.
     """
     check_options("botcmd", options)
     declare: Any = partial(mark, **options)
@@ -72,16 +105,40 @@ def re_botcmd(
     re_cmd_name_help: str | None = None,
     **options: Unpack[CommandOptions],
 ) -> Any:
-    """Make a plugin's method a command that is given by any text in which the regular expression `pattern` is found.
+    r"""Turn a method of a plugin into a command that a regular expression finds.
 
-    The method gets the message and the match, with `matchall` a list of all matches. The text has to follow a prefix
-    unless `prefixed` is False. Every such command that is found runs, if the text isn't a command with a name.
-    `re_cmd_name_help` is shown in help in place of the pattern. Raises ValueError without a pattern, re.error for a
-    bad one. The rest is as for `botcmd`.
+    ::
+
+        from errklein import BotPlugin, re_botcmd
+
+
+        class Tickets(BotPlugin):
+            @re_botcmd(pattern=r"^(close|reopen) #(\d+)$", re_cmd_name_help="close|reopen #NUMBER")
+            def change(self, msg, match):
+                "Close or reopen a ticket."
+                verb, number = match.groups()
+                return f"Ticket {number}: {verb}"
+
+    `!close #12` calls the method with the message and the match. The pattern is searched, not matched from the start;
+    use `^` and `$` to anchor it. It is searched only in messages that aren't a command with a name. If several patterns
+    are found, each of their commands runs.
+
+    Other options are those of `botcmd`: `name`, `admin_only`, `hidden`, `historize`, `template`, `flow_only` and
+    `threaded`.
+
+    :param pattern: a regular expression, as a string or compiled. It is required.
+    :param flags: flags for `re.compile`, such as `re.IGNORECASE`.
+    :param matchall: whether the method gets a list of all matches in place of the first one.
+    :param prefixed: whether the message must begin with a prefix. False also finds the pattern in ordinary messages.
+    :param re_cmd_name_help: the text that `!help` shows in place of the pattern.
+    :returns: the method, with the declaration in its attributes.
+    :raises ValueError: if `pattern` is missing.
+    :raises re.error: if `pattern` isn't a valid regular expression.
+    :raises TypeError: if an option is unknown.
     """
     check_options("re_botcmd", options, other_than=("syntax",))
     if pattern is None:
-        raise ValueError("a command that is found by a pattern needs one: pattern=r'…'")
+        raise ValueError("re_botcmd requires a pattern: @re_botcmd(pattern=r'…')")
     compiled = re.compile(pattern, flags)
     own = {
         "_err_re_command": True,
@@ -95,26 +152,74 @@ def re_botcmd(
 
 
 def botmatch(*args: Any, **options: Any) -> Any:
-    """As `re_botcmd` for text without any prefix: `@botmatch(r"pattern")`, with the same options.
+    r"""Turn a method of a plugin into a command for any message in which a regular expression is found.
 
-    `botmatch(function, r"pattern")` decorates the function at once. Raises ValueError without a pattern.
+    ::
+
+        from errklein import BotPlugin, botmatch
+
+
+        class Links(BotPlugin):
+            @botmatch(r"\bticket (\d+)\b")
+            def link(self, msg, match):
+                "Link the ticket that a message mentions."
+                return f"https://tickets.example/{match[1]}"
+
+    The message needs no prefix. Otherwise this decorator is `re_botcmd` with `prefixed=False`, and takes its options.
+    `botmatch(function, pattern)` decorates the function directly.
+
+    :param args: the pattern, a string or a compiled regular expression; before it the function, if it is decorated
+        directly.
+    :param options: options of `re_botcmd`; `pattern=` may also be given here.
+    :returns: the method, with the declaration in its attributes.
+    :raises ValueError: if there isn't exactly one pattern.
+    :raises re.error: if the pattern isn't a valid regular expression.
+    :raises TypeError: if an option is unknown.
     """
     functions = [given for given in args[:1] if callable(given)]
     patterns = [*args[len(functions) :], *([options.pop("pattern")] if "pattern" in options else [])]
     if len(patterns) != 1:
-        raise ValueError("botmatch needs one pattern: @botmatch(r'…')")
+        raise ValueError("botmatch requires exactly one pattern: @botmatch(r'…')")
     check_options("botmatch", options.keys() - _PATTERN_OPTIONS, other_than=("syntax",))
     return re_botcmd(*functions, pattern=patterns[0], prefixed=False, **options)
 
 
 def cmdfilter(*functions: Any, catch_unprocessed: bool = False, threaded: bool | None = None) -> Any:
-    """Make a plugin's method see each command before it runs, and decide about it.
+    """Turn a method of a plugin into a filter, which sees every command before it runs.
 
-    It is called with the message, the command's name, its arguments as one string, and `dry_run`, which is True if the
-    question is only whether the command would be let through; then the arguments are None. It returns these three,
-    changed or not, as `(msg, cmd, args)`; a message of None, or any exception, stops the command without an answer.
-    With `catch_unprocessed` it is also called, with `emptycmd=True`, for what begins with a prefix and is no command:
-    what it returns then is the answer.
+    ::
+
+        from errklein import BotPlugin, botcmd, cmdfilter
+
+
+        class Freeze(BotPlugin):
+            frozen = True
+
+            @cmdfilter
+            def no_deploys(self, msg, cmd, args, dry_run):
+                if cmd == "deploy" and self.frozen:
+                    if not dry_run:
+                        self.send(msg.frm, "Deployments are frozen.")
+                    return None, None, None
+                return msg, cmd, args
+
+            @botcmd
+            def deploy(self, msg, args):
+                return "Deploying."
+
+    The filter is called with the message, the command's name, its arguments as one unsplit string, and `dry_run`. It
+    returns `(msg, cmd, args)`, changed or not. A message of `None` blocks the command; an exception does, too, and is
+    logged. The sender gets no reply then, except one that the filter sends.
+
+    Filters run in the order in which their plugins were activated, after the access rules. Access rules are checked
+    again for what a filter has changed. With HIDE_RESTRICTED_COMMANDS, `!help` calls filters with `dry_run=True` and
+    `args=None` to find out which commands to show; a filter must send nothing then.
+
+    :param catch_unprocessed: whether the filter is also called for messages that begin with a prefix and match no
+        command. The method must accept `emptycmd`, which is True then; `cmd` is `None`, and `args` is the text. A
+        truthy return value is the reply.
+    :param threaded: True runs the method in a thread, False on the reactor. By default its code decides.
+    :returns: the method, with the declaration in its attributes.
     """
 
     def declare(function: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Matching of `denyargs` patterns."""
+"""Matching of `denyargs` patterns against arguments, also in the forms in which a command may get them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ _WILDCARD = re.compile(rf"(\*|\?|{CHARACTER_SET})")
 _SYNTAX = "*?[]!-"
 
 _QUOTING = re.compile(rf"[\\\"'{''.join(ARG_BOTCMD_CHARACTER_REPLACEMENTS)}]")
-"""Characters that splitters remove or replace. Splitting is slow, and most texts have none of them."""
+"""Characters that splitters remove or replace. Splitting is slow, and most arguments contain none of them."""
 
 
 def denies(text: str, patterns: Iterable[str] | str) -> bool:
-    """Whether one of the patterns matches the arguments as typed or in normalised form.
+    """Return whether one of the patterns matches the arguments, as typed or in normalised form.
 
     Text and pattern are normalised by `errklein.text.folding.folded`, so that case, fullwidth letters and invisible characters
-    don't evade a rule. In normalised form `?` and `[…]` match one character of the normalised text. The text is also
-    compared as the command may get it: with one space between its words, and without the quotes and backslashes that a
-    splitter such as shlex takes away.
+    don't evade a rule. In normalised form, `?` and `[…]` match one character of the normalised text.
+
+    The text is also compared in the forms that the command may get: with one space between words, and without the quotes and
+    backslashes that splitters such as shlex remove.
     """
     texts = set(_as_split(text))
     forms = {folded(one) for one in texts} | {" ".join(folded(one).split()) for one in texts}
@@ -38,12 +39,12 @@ def denies(text: str, patterns: Iterable[str] | str) -> bool:
 
 
 def _as_split(text: str) -> Iterator[str]:
-    """The text, and what its words are after the usual splitters, with one space between them."""
+    """Yield the text, and its words as the usual splitters return them, joined by one space."""
     yield text
     yield " ".join(text.split())
     if _QUOTING.search(text) is None:
         return
-    # They differ in typographic quotes and dashes, so that one may fail where the other doesn't.
+    # They treat typographic quotes differently, so one may fail where the other succeeds.
     for splitter in (shlex.split, words_of):
         with suppress(ValueError):
             yield " ".join(splitter(text))
@@ -51,19 +52,19 @@ def _as_split(text: str) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def normalised(pattern: str) -> str | None:
-    """The pattern for normalised text; None if only wildcards remain of it, which would deny all arguments."""
+    """Return the pattern for normalised text, or None if only wildcards remain, which would deny all arguments."""
     parts = _WILDCARD.split(pattern)
     wildcards, literals = parts[1::2], parts[0::2]
     forms = [folded(literal) for literal in literals]
     if any(literals) and not any(forms):
         return None
-    # A literal must not become a wildcard, as a fullwidth asterisk would.
+    # A literal must not become a wildcard: folding turns a fullwidth asterisk into "*".
     shown = [re.sub(r"[*?]", r"[\g<0>]", literal_brackets(form)) for form in forms]
     sets = [_folded_set(wildcard) if wildcard[0] == "[" else wildcard for wildcard in wildcards]
     return shown[0] + "".join(part for pair in zip(sets, shown[1:], strict=True) for part in pair)
 
 
 def _folded_set(members: str) -> str:
-    """The set with its members folded, except those that would become several characters or syntax."""
+    """Return the set with its members folded, except those that fold to several characters or to syntax."""
     forms = ((one, folded(one)) for one in members)
     return "".join(form if len(form) == 1 and form not in _SYNTAX else one for one, form in forms)

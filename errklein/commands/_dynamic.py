@@ -1,4 +1,4 @@
-"""Commands that are made while the bot runs."""
+"""Commands created at run time, for dynamic plugins."""
 
 from __future__ import annotations
 
@@ -10,10 +10,37 @@ from errklein.commands.arg_botcmd import append_argument
 
 
 class Command:
-    """A command for `BotPlugin.create_dynamic_plugin`: a function, and the decorator that makes it one.
+    """A command for a plugin created at run time, with `BotPlugin.create_dynamic_plugin`.
 
-    `cmd_type` is the decorator, called with the function, `cmd_args` and `cmd_kwargs`. The function, whose first argument
-    is the dynamic plugin, is given the name and the docstring. Raises ValueError for a lambda without a name.
+    ::
+
+        from errklein import BotPlugin, Command, botcmd
+
+
+        class Counters(BotPlugin):
+            @botcmd
+            def count(self, msg, args):
+                "Create a command that counts: !count NAME"
+                total = 0
+
+                def increment(plugin, msg, args):
+                    nonlocal total
+                    total += 1
+                    return f"{args or 'total'}: {total}"
+
+                self.create_dynamic_plugin(args, [Command(increment, name=args, doc="Count.")])
+                return f"Try !{args}."
+
+    The function's first argument is the dynamic plugin; the others are those of the command type. The function itself
+    gets the name and the docstring.
+
+    :param function: the function that handles the command.
+    :param cmd_type: the decorator, such as `arg_botcmd` or `botmatch`; by default `botcmd`.
+    :param cmd_args: positional arguments for the decorator, after the function.
+    :param cmd_kwargs: keyword arguments for the decorator.
+    :param name: the name of the command; by default that of the function. It is required for a lambda.
+    :param doc: the docstring of the command.
+    :raises ValueError: if the function is a lambda and `name` is missing.
     """
 
     def __init__(
@@ -27,7 +54,7 @@ class Command:
     ) -> None:
         if name is None:
             if function.__name__ == "<lambda>":
-                raise ValueError("a lambda has no name of its own: Command needs name=")
+                raise ValueError("Command requires a name for a lambda: Command(lambda …, name='hello')")
             name = function.__name__
         self.name = name
         function.__name__ = name
@@ -36,5 +63,10 @@ class Command:
         self.definition: Callable[..., Any] = (cmd_type or botcmd)(function, *cmd_args, **(cmd_kwargs or {}))
 
     def append_args(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
-        """Add one argument, as to `arg_botcmd`; raises ValueError if the command isn't of that type."""
+        """Declare another argument of a command with `cmd_type=arg_botcmd`.
+
+        :param args: names or flags, as for `arg_botcmd`.
+        :param kwargs: keyword arguments of `argparse.ArgumentParser.add_argument`.
+        :raises ValueError: if the command is of another type.
+        """
         append_argument(self.definition, args, dict(kwargs))

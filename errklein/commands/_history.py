@@ -1,4 +1,4 @@
-"""The command history of each person."""
+"""Command history, kept for each person and place."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import Any
 from errklein.chat import Message, RoomOccupant, folded_name
 
 PRIVATE = ""
-"""The place of commands that were sent in private."""
+"""The place of commands in direct messages."""
 
 KEPT = 10
-"""How many commands are kept of each person."""
+"""Maximum number of commands in a person's history."""
 
 PERSONS = 10_000
-"""How many persons are remembered; then the one who came first is forgotten."""
+"""Maximum number of persons with a history; beyond it, the oldest history is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whose command it is, and where it was sent.
+    """The sender of a command, and the place where it was sent.
 
-    `person` is the name of the person, and `aclattr` the name in access rules, both folded. A person who takes over a nick
-    neither sees nor repeats the commands of its former holder. `place` is PRIVATE for a direct message, else one for each room.
+    `person` is the sender's name and `aclattr` the name in access rules, both folded. Because both are compared, a person who
+    takes over a nick neither sees nor repeats the commands of its former holder. `place` is PRIVATE for a direct message, else
+    it identifies the room.
     """
 
     person: str
@@ -33,20 +34,23 @@ class Sender:
 
     @classmethod
     def of(cls, message: Message) -> Sender:
-        """The sender of the message; `person` is "" if there is none."""
+        """Return the sender of the message. `person` is "" if the message has no sender."""
         names = (str(getattr(message.frm, name, "") or "") for name in ("person", "aclattr"))
         person, aclattr = (folded_name(message.frm, name) for name in names)
         return cls(person, aclattr, _place_of(message))
 
 
 class HistoryEntry(tuple[str, str]):  # noqa: SLOT001 - one of a tuple has no named slots
-    """A command's name, and its arguments as they were typed."""
+    """A pair of the command's name and its arguments as typed, with the `sender` as an attribute."""
 
     sender: Sender
 
 
 class History(dict[Any, deque[HistoryEntry]]):
-    """The commands of each person, the latest last, by the name as folded by `fold`; by default none."""
+    """The histories of all persons on a network: a mapping from folded names to commands, the latest last.
+
+    `fold` folds a name by the rules of the network.
+    """
 
     def __init__(self, fold: Callable[[str], str] = str) -> None:
         super().__init__()
@@ -60,7 +64,7 @@ class History(dict[Any, deque[HistoryEntry]]):
         return self.setdefault(person, deque(maxlen=KEPT))
 
     def remember(self, sender: Sender, command: str, args: str) -> None:
-        """Add a command; if the sender has sent it in the same place before, it moves to the end."""
+        """Append a command. An equal command that the sender sent in the same place before is removed."""
         entry = HistoryEntry((command, args))
         entry.sender = sender
         commands = self[sender.person]
@@ -71,9 +75,9 @@ class History(dict[Any, deque[HistoryEntry]]):
         commands.append(entry)
 
     def entries(self, sender: Sender) -> list[HistoryEntry]:
-        """The commands that the sender has sent in that place.
+        """Return the commands that the sender sent in that place, the latest last.
 
-        Entries that plugins have added have no sender; they are always included, as are those of a sender without `aclattr`.
+        Entries that plugins added have no sender, and are included in every place. So are entries of a sender without `aclattr`.
         """
         return [
             entry
@@ -83,13 +87,13 @@ class History(dict[Any, deque[HistoryEntry]]):
         ]
 
     def recall(self, sender: Sender, back: int) -> HistoryEntry | None:
-        """The command that the sender gave in that place `back` commands ago, 1 being the last; None if there is none."""
+        """Return the command that the sender sent `back` commands ago in that place, 1 being the latest, or None."""
         entries = self.entries(sender)
         return entries[-back] if 0 < back <= len(entries) else None
 
 
 def _place_of(message: Message) -> str:
-    """The place of a message. One to neither a person nor a room has its own, where no private commands are shown."""
+    """Return PRIVATE for a direct message, else the room. Messages to neither a person nor a room never count as private."""
     if message.is_direct:
         return PRIVATE
     room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
@@ -97,8 +101,11 @@ def _place_of(message: Message) -> str:
 
 
 def recall_position(text: str, prefix: str) -> int | None:
-    """How many commands back `text` repeats: 1 for a second prefix, else the number; None for any other text."""
+    """Return the number of commands back that the text repeats, or None if it repeats none.
+
+    A second prefix, as in `!!`, repeats the latest command; a number, as in `!3`, one further back.
+    """
     if prefix and text == prefix.strip():
         return 1
-    # Longer ones are no place in a history, whatever they are.
+    # Longer numbers exceed any history.
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else None

@@ -1,4 +1,4 @@
-"""Finds the command in a message, or those that are like it."""
+"""Parsing of messages: prefix, command name and arguments, and suggestions for unknown commands."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from errklein.text import plain
 
 @dataclass(frozen=True)
 class Prefixes:
-    """What a message has to begin with to be a command.
+    """The prefixes with which a message must begin to be a command.
 
-    `alternatives` are other prefixes, each of which may be followed by one of `separators`; with `ignore_case` they
-    match in either case. With `optional_in_direct` a direct message needs no prefix.
+    `alternatives` are further prefixes, each of which may be followed by one of `separators`; with `ignore_case` they are
+    case-insensitive. With `optional_in_direct`, direct messages need no prefix.
     """
 
     prefix: str = "!"
@@ -25,7 +25,10 @@ class Prefixes:
 
 
 def strip_prefix(body: str, prefixes: Prefixes, direct: bool) -> str | None:
-    """What follows the prefix, without white space around it; None if the message isn't meant as a command."""
+    """Return the text after the prefix, stripped, or None if the message must have a prefix and has none.
+
+    `direct` is whether it is a direct message.
+    """
     rest = _strip_alternative(body, prefixes)
     if rest is None:
         if not (direct and prefixes.optional_in_direct) and not body.startswith(prefixes.prefix):
@@ -48,10 +51,10 @@ def _strip_alternative(body: str, prefixes: Prefixes) -> str | None:
 
 
 def find_command(text: str, names: Container[str], most_words: int) -> tuple[str, str] | None:
-    """The longest command name that `text` begins with, and the arguments after it.
+    """Return the longest command name that the text begins with, and the arguments after it, or None.
 
-    Words of the text may be joined by spaces or underscores where the name has underscores. `most_words` is how many
-    words the longest name has. Line breaks and spaces inside of the arguments stay as they are.
+    The text may have spaces or underscores where the name has underscores. `most_words` is the number of words in the longest
+    name. Whitespace within the arguments is kept.
     """
     words = text.split(None, most_words)[:most_words]
     for count in range(len(words), 0, -1):
@@ -62,7 +65,7 @@ def find_command(text: str, names: Container[str], most_words: int) -> tuple[str
 
 
 def unknown_command(text: str, names: Iterable[str], prefix: str) -> str:
-    """A sentence, as Markdown, with the first words of `text`, and another one with those of the commands' `names` that are like it."""
+    """Return the Markdown reply to an unknown command, with suggestions from `names` that resemble the text's first words."""
     words = text.split()
     attempts = [" ".join(words[:1]), *([" ".join(words[:2])] if len(words) > 1 else [])]
     spaced = [name.replace("_", " ") for name in names]
@@ -70,7 +73,7 @@ def unknown_command(text: str, names: Iterable[str], prefix: str) -> str:
     for attempt in attempts:
         near.extend(name for name in get_close_matches(attempt, spaced) if name not in near)
     shown = " / ".join(f'"{plain(attempt)}"' for attempt in attempts)
-    answer = f"Command {shown} not found."
+    reply = f"Command {shown} not found."
     if near:
-        answer += "\n\nDid you mean " + " or ".join(f'"{plain(prefix + name)}"' for name in near) + " ?"
-    return answer
+        reply += "\n\nDid you mean " + " or ".join(f'"{plain(prefix + name)}"' for name in near) + "?"
+    return reply

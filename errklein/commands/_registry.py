@@ -1,4 +1,4 @@
-"""The commands that can be given now, and what looks at them before they run."""
+"""Registries of the active plugins' commands and filters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from errklein.commands._declaration import CommandDeclaration, joined
 
 @dataclass(frozen=True, eq=False)
 class RegisteredCommand:
-    """A declaration bound to the method `handler` of the plugin `owner`; if it `yields`, each item is an answer."""
+    """A command of an active plugin: its declaration and the method `handler` of the plugin named `owner`.
+
+    `yields` is whether the handler is a generator function, each item of which is a reply. `name` differs from the
+    declaration's if the command was renamed because of a clash.
+    """
 
     owner: str
     name: str
@@ -22,41 +26,44 @@ class RegisteredCommand:
     handler: Callable[..., Any]
     yields: bool = False
     instance: object = None
-    """The plugin itself. Plugins that are made at run time may have the name of another one."""
+    """The plugin's instance, or None. Plugins created at run time may have the name of another plugin."""
     place: int = 0
-    """The plugin's number in the order of activation. Of two commands of one name, the one with the lower place keeps it."""
+    """The plugin's number in the order of activation. Of two commands with the same name, the lower number keeps it."""
 
 
 class CommandRegistry:
-    """The commands by name. Plugins add and remove theirs from any thread; lookups need no lock."""
+    """The commands of all active plugins, by name.
+
+    Commands are added and removed in any thread. Lookups take no lock.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Replaced by new ones and never changed, since other threads read them.
+        # These are replaced and never modified, since other threads read them without the lock.
         self._named: dict[str, RegisteredCommand] = {}
         self._patterns: dict[str, RegisteredCommand] = {}
         self._by_name: dict[str, RegisteredCommand] = {}
         self.by_pattern: tuple[RegisteredCommand, ...] = ()
-        """The commands with a pattern instead of a name, in the order of their places."""
+        """The commands with a pattern, in the order of activation."""
         self.unprefixed: tuple[RegisteredCommand, ...] = ()
-        """Those of them that need no prefix."""
+        """The commands with a pattern that require no prefix, in the order of activation."""
         self.most_words = 0
-        """How many words the longest name has; names are matched up to that length."""
+        """The number of words in the longest name or alias."""
         self._next = 0
 
     @property
     def named(self) -> dict[str, RegisteredCommand]:
-        """The commands that are given by their names."""
+        """A copy of the commands without a pattern, by name."""
         return dict(self._named)
 
     def add(
         self, owner: str, handlers: Iterable[Callable[..., Any]], instance: object = None, place: int | None = None
     ) -> list[str]:
-        """Register the handlers that are declared as commands; returns a sentence for each that had to be renamed.
+        """Register those handlers that are declared as commands; return a sentence for each clash.
 
-        `place` is the plugin's number in the order of activation, by default the next one. A name that is taken is kept
-        by the command with the lower place; the other becomes "<plugin>-<name>", and its function is marked with that
-        name from then on. An alias that is taken is left out, and a sentence is returned for it too.
+        `place` is the plugin's number in the order of activation, by default the next one. Of two commands with the same name,
+        the one with the higher number is renamed to "<plugin>-<name>"; that name is also stored in its function. An alias that
+        is taken is left out.
         """
         clashes: list[str] = []
         with self._lock:
@@ -81,29 +88,29 @@ class CommandRegistry:
         return clashes
 
     def remove(self, owner: str, instance: object = None) -> None:
-        """Forget all commands of a plugin."""
+        """Unregister the commands of the plugin with that name and instance."""
         with self._lock:
             self._settle(*(_without(commands, owner, instance) for commands in (self._named, self._patterns)))
 
     def get(self, name: str) -> RegisteredCommand | None:
-        """The command that is given by that name or alias, if there is one."""
+        """Return the command with that name or alias, or None. Commands with a pattern aren't found."""
         return self._by_name.get(name)
 
     def find(self, name: str) -> RegisteredCommand | None:
-        """As `get`, and commands that are given by a pattern as well."""
+        """Return the command with that name or alias, commands with a pattern included, or None."""
         return self._by_name.get(name) or self._patterns.get(name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
     def __iter__(self) -> Iterator[RegisteredCommand]:
-        """All commands, by name."""
+        """Iterate over all commands, sorted by name."""
         return iter(sorted([*self._named.values(), *self._patterns.values()], key=lambda command: command.name))
 
     def _aliases_left_out(
         self, added: Sequence[RegisteredCommand], before: Mapping[str, RegisteredCommand]
     ) -> Iterator[str]:
-        """A sentence for each alias that an added command doesn't get, or takes from the command that had it `before`."""
+        """Yield a sentence for each alias that an added command doesn't get, or takes from a command in `before`."""
         for command in added:
             for alias in command.declaration.aliases:
                 holder, loser = self._by_name[alias], command
@@ -111,8 +118,8 @@ class CommandRegistry:
                     loser = had
                 if holder is not loser and self._named.get(loser.name) is loser:
                     yield (
-                        f"{alias}, another name of {loser.owner}.{loser.name}, is left out: it is a name of "
-                        f"{holder.owner}.{holder.name}"
+                        f"The alias {alias} of {loser.owner}.{loser.name} is ignored: "
+                        f"{holder.owner}.{holder.name} has that name"
                     )
 
     def _settle(self, named: dict[str, RegisteredCommand], patterns: dict[str, RegisteredCommand]) -> None:
@@ -130,10 +137,10 @@ class CommandRegistry:
 def _put(
     command: RegisteredCommand, commands: dict[str, RegisteredCommand], clashes: list[str]
 ) -> tuple[RegisteredCommand, RegisteredCommand | None]:
-    """Add the command to `commands`, under another name if its own is taken by a command with a lower place.
+    """Add the command to `commands`, renamed if a command with a lower place has its name.
 
-    Returns the command with its final name, and the command that it displaced, which needs another name, or None. Appends a
-    sentence to `clashes` if it was renamed.
+    Returns the command with its final name, and the command that it displaced or None; the latter needs another name. Appends
+    a sentence to `clashes` if the command was renamed.
     """
     name, first, displaced = command.name, None, None
     while (holder := commands.get(name)) is not None and not _same_method(holder, command.owner, command.handler):
@@ -166,7 +173,11 @@ _MARKS = ("_err_command_filter", "catch_unprocessed")
 
 @dataclass(frozen=True, eq=False)
 class RegisteredFilter:
-    """A filter of the plugin `owner`, called in the order of `place`: for commands (`decides`), others (`catches`).."""
+    """A filter of the plugin named `owner`.
+
+    Filters are called in the order of `place`, the plugin's number in the order of activation: those that `decides` marks for
+    commands, those that `catches` marks for messages with a prefix that match no command.
+    """
 
     owner: str
     handler: Callable[..., Any]
@@ -180,18 +191,18 @@ def _place(one: RegisteredCommand | RegisteredFilter) -> int:
 
 
 class FilterRegistry:
-    """The filters, in the order of their plugins' places. Used from any thread."""
+    """The filters of all active plugins, in the order of activation. It may be used in any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: tuple[RegisteredFilter, ...] = ()
         self.all: tuple[RegisteredFilter, ...] = ()
-        """Those that see commands."""
+        """The filters of commands."""
         self.unprocessed: tuple[RegisteredFilter, ...] = ()
-        """Those that see what isn't a command."""
+        """The filters of unknown commands (`catch_unprocessed=True`)."""
 
     def add(self, owner: str, handlers: Iterable[Callable[..., Any]], place: int) -> None:
-        """Register the handlers marked as filters; `place` is the plugin's number in the order of activation."""
+        """Register those handlers that are marked as filters, in place of the plugin's earlier ones."""
         added = []
         for handler in handlers:
             decides, catches = (bool(getattr(handler, mark, False)) for mark in _MARKS)
@@ -200,7 +211,7 @@ class FilterRegistry:
         self._change(lambda held: [one for one in held if one.owner != owner] + added)
 
     def remove(self, owner: str, instance: object = None) -> None:
-        """Forget all filters of a plugin; of that instance alone, if it is given."""
+        """Unregister the filters of a plugin, or only those of the given instance."""
 
         def gone(one: RegisteredFilter) -> bool:
             return one.owner == owner and (instance is None or getattr(one.handler, "__self__", None) is instance)
@@ -215,7 +226,7 @@ class FilterRegistry:
 
 
 def _same_method(holder: RegisteredCommand, owner: str, handler: Callable[..., Any]) -> bool:
-    """Whether a plugin registers the same method once more, as it does when it is activated twice."""
+    """Return whether a plugin registers the same method again, as an activated plugin does that is activated once more."""
     return holder.owner == owner and _function(holder.handler) is _function(handler)
 
 

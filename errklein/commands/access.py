@@ -1,4 +1,7 @@
-"""Who may use which command where: BOT_ADMINS, ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT as one pure decision."""
+"""Access rules: decide whether a person may use a command in a place.
+
+The decision depends on BOT_ADMINS, ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT, and has no side effects.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class AccessSettings(Protocol):
-    """The parts of a network's configuration that decide about access."""
+    """The part of a network's configuration that access rules depend on."""
 
     @property
     def network(self) -> str:
@@ -29,14 +32,15 @@ class AccessSettings(Protocol):
 
     @property
     def now(self) -> Any:
-        """A namespace of the other settings, for fast access: ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT."""
+        """A namespace with ACCESS_CONTROLS and ACCESS_CONTROLS_DEFAULT, which is faster than attributes."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a command in `room`, None in a direct message.
+    """The sender of a command, and the place where it was sent.
 
-    `network` is the name of the network, `name_rules` are its rules about names.
+    `user` and `room` are the names that access rules match; `room` is None for a direct message. `network` is the name of
+    the network, and `name_rules` are its rules for comparing names.
     """
 
     user: str
@@ -47,7 +51,7 @@ class Caller:
 
     @classmethod
     def from_message(cls, message: Message, config: AccessSettings) -> Caller:
-        """The sender of the message, on the network that `config` configures."""
+        """Return the sender of the message on the network with this configuration."""
         room: Identifier | None = None
         if message.is_group:
             room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
@@ -57,7 +61,7 @@ class Caller:
     def from_identifier(
         cls, who: Identifier | None, user: str, room: Identifier | None, config: AccessSettings
     ) -> Caller:
-        """The caller `who`, whose name in access rules is `user`, in `room`, or in a direct message if that is None."""
+        """Return the person `who`, with the name `user` in access rules, in a room, or in a direct message if `room` is None."""
         rules = rules_of(who)
         where = None if room is None else get_acl_room(room)
         return cls(user, where, matches_any(rules, user, config.BOT_ADMINS), config.network, rules)
@@ -65,10 +69,10 @@ class Caller:
 
 @dataclass(frozen=True)
 class AccessRule:
-    """A line of the configuration that had a say: the value of a key of `ACCESS_CONTROLS[pattern]`, or of
-    ACCESS_CONTROLS_DEFAULT if there is no pattern.
+    """A part of the configuration that contributed to a decision.
 
-    The value is None for BOT_ADMINS, and for an `allowmuc` that is missing where administrators need one.
+    It is `ACCESS_CONTROLS[pattern][key]`, or `ACCESS_CONTROLS_DEFAULT[key]` if `pattern` is None. `value` is None if the key
+    is BOT_ADMINS, and if it is an `allowmuc` that is missing and would have to be True.
     """
 
     key: str
@@ -78,10 +82,10 @@ class AccessRule:
 
 @dataclass(frozen=True)
 class AccessDecision:
-    """Whether somebody may use a command, and why.
+    """The decision about a command, with its reasons.
 
-    `denial` is the reason if the command is denied, a sentence for the caller, else None. `pattern` is the one of ACCESS_CONTROLS that applies, if any does. `rules` are those that were asked: if the command
-    is denied the last one denies it, else all of them agreed.
+    `denial` is the reply to the caller if the command is denied, else None. `pattern` is the pattern of ACCESS_CONTROLS that
+    applies, or None. `rules` are the rules that were checked, in order; if the command is denied, the last one denies it.
     """
 
     denial: str | None
@@ -90,54 +94,57 @@ class AccessDecision:
 
 
 def glob(text: str, patterns: Iterable[str] | str) -> bool:
-    """Whether `text` matches one of the patterns, in which `*`, `?` and `[…]` are wildcards; case matters."""
+    """Return whether the text matches one of the patterns, with the wildcards `*`, `?` and `[…]`; case-sensitive."""
     return any(compiled(pattern).match(text) for pattern in patterns_of(patterns))
 
 
 def ciglob(text: str, patterns: Iterable[str] | str) -> bool:
-    """As `glob`, but case doesn't matter."""
+    """Return whether the text matches one of the patterns, as `glob` does; case-insensitive."""
     return glob(text.lower(), [pattern.lower() for pattern in patterns_of(patterns)])
 
 
 def get_acl_usr(message: Message) -> str:
-    """What the message's sender is called in rules about users."""
+    """Return the sender's name in `allowusers`, `denyusers` and BOT_ADMINS."""
     return str(getattr(message.frm, "aclattr", None) or getattr(message.frm, "person", ""))
 
 
 def get_acl_room(room: Any) -> str:
-    """What the room is called in rules about rooms."""
+    """Return the room's name in `allowrooms` and `denyrooms`."""
     return str(getattr(room, "aclattr", None) or room)
 
 
 def admin_by_default(function: F) -> F:
-    """Keep a command for administrators, unless a rule of ACCESS_CONTROLS lets others in by `allowusers`."""
+    """Mark a command as one for administrators, unless `allowusers` in a rule of ACCESS_CONTROLS allows it to others."""
     function._errklein_admin_by_default = True  # type: ignore[attr-defined]
     return function
 
 
 def is_admin_by_default(handler: Callable[..., Any]) -> bool:
-    """Whether `admin_by_default` marks the handler."""
+    """Return whether the handler is marked with `admin_by_default`."""
     return bool(getattr(handler, "_errklein_admin_by_default", False))
 
 
 def needs_admin(command: RegisteredCommand) -> bool:
-    """Whether the command is for administrators, in any case or unless ACCESS_CONTROLS says otherwise."""
+    """Return whether the command is for administrators, always or by default."""
     return command.declaration.admin_only or is_admin_by_default(command.handler)
 
 
 def check_access(
     command: RegisteredCommand, args: str | None, caller: Caller, config: AccessSettings
 ) -> AccessDecision:
-    """Whether `caller` may use the command with these arguments, as one string, and which rules say so.
+    """Decide whether the caller may use the command with these arguments.
 
-    `config` is the configuration of the caller's network. The first pattern of ACCESS_CONTROLS that matches "Plugin:command" is laid over
-    ACCESS_CONTROLS_DEFAULT; a pattern without a colon is for any plugin; case doesn't matter in patterns, and spaces in
-    them are underscores. A key whose value is None is not set. An admin-only command stays one whatever the rules say;
-    if `admin_by_default` marks it, it is one unless the pattern's `allowusers` let the caller in. Rules about arguments
-    aren't asked if these are None.
+    `args` is the unsplit text, or None to skip the rules for arguments. `config` is the configuration of the caller's network.
 
-    Patterns for users and rooms match by the rules of the caller's network. Patterns of `allowargs` match the arguments as
-    typed, those of `denyargs` also in normalised form; see `denied_arguments.denies`.
+    The rule of the first pattern in ACCESS_CONTROLS that matches "Plugin:command" is merged over ACCESS_CONTROLS_DEFAULT. A
+    pattern without a colon applies to all plugins. Patterns of commands are case-insensitive, and a space in them equals an
+    underscore. A key with the value None counts as missing.
+
+    Rules never open an admin-only command to others. A command marked with `admin_by_default` is open to people whom the
+    pattern's `allowusers` matches.
+
+    Patterns of users and rooms follow the network's rules for names. `allowargs` matches the arguments as typed, `denyargs`
+    also in normalised form; see `errklein.commands._denied_arguments.denies`.
     """
     settings = config.now
     pattern = applicable_pattern(command.owner, command.name, settings.ACCESS_CONTROLS)
@@ -186,7 +193,10 @@ def check_access(
 
 
 def applicable_pattern(plugin: str, command: str, patterns: Iterable[str]) -> str | None:
-    """The first pattern for the command, also by the name that its plugin gave it if it had to be renamed."""
+    """Return the first pattern that matches the command, or None.
+
+    A command that was renamed because of a clash is also matched by its original name.
+    """
     owner, name = _normal(plugin), _normal(command)
     keys = [f"{owner}:{name}"]
     while owner and name.startswith(f"{owner}-"):
@@ -197,7 +207,7 @@ def applicable_pattern(plugin: str, command: str, patterns: Iterable[str]) -> st
 
 @lru_cache(maxsize=4096)
 def _for_commands(pattern: str) -> re.Pattern[str]:
-    """What finds commands written as "plugin:command" in small letters, with underscores for spaces."""
+    """Compile the pattern for commands in the form "plugin:command", in lower case with underscores for spaces."""
     plugin, colon, command = pattern.partition(":")
     return compiled(f"{_normal(plugin)}:{_normal(command)}" if colon else f"*:{_normal(pattern)}")
 
@@ -210,27 +220,28 @@ def _normal(name: str) -> str:
 def explain_access(
     caller: Caller, command: str, decision: AccessDecision, *, disclosed: bool = True, show: Callable[[str], str] = str
 ) -> str:
-    """Whether `caller` may give the command, written as in chat, and which rule decides that, for an administrator.
+    """Return sentences for an administrator with the decision and the rules that led to it.
 
-    `disclosed` says whether those who may not are told so. `show` quotes what comes from the configuration or from a chat.
+    `command` is the command as written in a chat. `disclosed` is False if denied callers get no reply. `show` quotes text from
+    the configuration and from chats.
     """
     who = show(caller.user) + (" (an administrator)" if caller.is_admin else "")
     where = "in a direct message" if caller.room is None else f"in {show(caller.room)}"
-    applies = "no pattern of ACCESS_CONTROLS applies"
+    applies = "No pattern of ACCESS_CONTROLS applies"
     if decision.pattern is not None:
-        applies = f"the pattern {show(repr(decision.pattern))} of ACCESS_CONTROLS applies"
+        applies = f"The pattern {show(repr(decision.pattern))} of ACCESS_CONTROLS applies"
     rules = [_describe(rule, show) for rule in decision.rules]
     if decision.denial is not None:
-        answer = f"The answer is: {decision.denial}." if disclosed else "There is no answer (HIDE_RESTRICTED_ACCESS)."
-        return f"{who} may not use {show(command)} {where}: {applies}, and {rules[-1]} denies it. {answer}"
-    agreed = f"these allow it: {', '.join(rules)}" if rules else "nothing denies it"
-    return f"{who} may use {show(command)} {where}: {applies}, and {agreed}."
+        reply = f"The reply is: {decision.denial}." if disclosed else "There is no reply (HIDE_RESTRICTED_ACCESS)."
+        return f"{who} may not use {show(command)} {where}. {applies}; {rules[-1]} denies the command. {reply}"
+    allowed = f"these rules allow the command: {', '.join(rules)}" if rules else "no rule denies the command"
+    return f"{who} may use {show(command)} {where}. {applies}; {allowed}."
 
 
 def _describe(rule: AccessRule, show: Callable[[str], str]) -> str:
     if rule.key == "BOT_ADMINS":
         return "BOT_ADMINS"
     if rule.value is None:
-        return f"the lack of {show(f'{rule.key} = True')}, which a command for administrators needs in a room,"
+        return f"the missing {show(f'{rule.key} = True')} (required for admin-only commands in rooms)"
     where = "ACCESS_CONTROLS_DEFAULT" if rule.pattern is None else f"ACCESS_CONTROLS[{rule.pattern!r}]"
     return show(f"{where}[{rule.key!r}] = {rule.value!r}")

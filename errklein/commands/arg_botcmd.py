@@ -1,4 +1,4 @@
-"""`@arg_botcmd`: a command whose arguments are declared one by one, as for argparse."""
+"""The decorator `@arg_botcmd`, for commands whose arguments argparse parses."""
 
 from __future__ import annotations
 
@@ -16,11 +16,35 @@ _OPTIONS = {*CommandOptions.__annotations__, "aliases"}
 
 
 def arg_botcmd(*args: Any, unpack_args: bool = True, **kwargs: Any) -> Any:
-    """Declare one argument of a command, with what `argparse.ArgumentParser.add_argument` takes; may be repeated.
+    """Turn a method of a plugin into a command, and declare one of its arguments as argparse does.
 
-    Of several decorators on a method the lowest one comes first, and only its own options of `botcmd` count. The method
-    gets the message and each value by name or, with `unpack_args=False`, all in one namespace. Typographic quotes and
-    dashes are taken for plain ones. Mistakes and `--help` are answered with the usage; the method isn't called.
+    Stack one decorator per argument. The lowest one declares the first positional argument::
+
+        from errklein import BotPlugin, arg_botcmd
+
+
+        class Deployer(BotPlugin):
+            @arg_botcmd("--dry-run", action="store_true", help="only show what would happen")
+            @arg_botcmd("servers", type=int, help="number of servers")
+            @arg_botcmd("branch", help="branch to deploy")
+            def deploy(self, msg, branch, servers, dry_run):
+                "Deploy a branch."
+                return f"{branch} on {servers} servers" + (" (dry run)" if dry_run else "")
+
+    `!deploy main 3 --dry-run` calls `deploy(msg, branch="main", servers=3, dry_run=True)`. Arguments are split as in a
+    shell: quotes keep words together. Curly quotes and long dashes, which telephones insert, count as plain ones. If the
+    arguments are invalid, the reply is the error and the usage, and the method isn't called. `--help` replies with the
+    help of all arguments.
+
+    :param args: the name of a positional argument, or flags such as `"-n", "--dry-run"`; see
+        `argparse.ArgumentParser.add_argument`.
+    :param unpack_args: whether the method gets each argument by name. With False it gets one `argparse.Namespace`.
+    :param kwargs: keyword arguments of `add_argument`. The lowest decorator also takes these options of `botcmd`: `name`,
+        `aliases`, `admin_only`, `hidden`, `historize`, `template`, `flow_only` and `threaded`. Those of other decorators are
+        ignored, and so is their `unpack_args`.
+    :returns: a generator function that parses the arguments and calls the method.
+    :raises TypeError: if a keyword argument is unknown.
+    :raises ValueError: if argparse rejects the argument's declaration.
     """
     functions = [given for given in args[:1] if callable(given)]
     names = args[len(functions) :]
@@ -41,10 +65,10 @@ def arg_botcmd(*args: Any, unpack_args: bool = True, **kwargs: Any) -> Any:
 
 
 def append_argument(function: Any, args: Iterable[Any], kwargs: dict[str, Any]) -> None:
-    """Add an argument to a command that `arg_botcmd` has made. Raises ValueError for anything else."""
+    """Add an argument to a command that `arg_botcmd` created. Raises ValueError for any other command."""
     parser = getattr(function, "_err_command_parser", None)
     if parser is None:
-        raise ValueError(f"{function.__name__} takes no declared arguments; only commands made by arg_botcmd do")
+        raise ValueError(f"{function.__name__} has no argument parser; arguments can only be added to an arg_botcmd")
     args = tuple(args)
     if args or kwargs:
         parser.add_argument(*args, **kwargs)
@@ -53,7 +77,7 @@ def append_argument(function: Any, args: Iterable[Any], kwargs: dict[str, Any]) 
 
 
 def _parsing(function: Any, parser: ArgumentParser, unpack_args: bool) -> Any:
-    """A generator function, `async` if the function is, that parses the arguments and answers as the function does."""
+    """Return a generator function, async if `function` is, that parses the arguments and yields the function's replies."""
 
     def call(plugin: Any, msg: Any, given: argparse.Namespace) -> Any:
         return function(plugin, msg, **vars(given)) if unpack_args else function(plugin, msg, given)
@@ -64,9 +88,9 @@ def _parsing(function: Any, parser: ArgumentParser, unpack_args: bool) -> Any:
 
         @wraps(function)
         async def wrapper(plugin: Any, msg: Any, args: str | None) -> AsyncIterator[Any]:
-            given, answers = _parsed(parser, args or "")
-            for answer in answers:
-                yield answer
+            given, replies = _parsed(parser, args or "")
+            for reply in replies:
+                yield reply
             if given is None:
                 return
             if items:
@@ -80,8 +104,8 @@ def _parsing(function: Any, parser: ArgumentParser, unpack_args: bool) -> Any:
 
         @wraps(function)
         def wrapper(plugin: Any, msg: Any, args: str | None) -> Iterator[Any]:
-            given, answers = _parsed(parser, args or "")
-            yield from answers
+            given, replies = _parsed(parser, args or "")
+            yield from replies
             if given is not None and generates:
                 yield from call(plugin, msg, given)
             elif given is not None:
@@ -91,7 +115,7 @@ def _parsing(function: Any, parser: ArgumentParser, unpack_args: bool) -> Any:
 
 
 def _parsed(parser: ArgumentParser, text: str) -> tuple[argparse.Namespace | None, list[str]]:
-    """The values of the arguments, or else None and what to answer instead."""
+    """Return the parsed arguments and no replies, or None and the replies to an error or to `--help`."""
     try:
         return parser.parse_command(text), []
     except ArgumentParseError as error:

@@ -1,4 +1,9 @@
-"""Flows: what commands may follow each other, as a graph, and how far somebody has got in it. No network here."""
+"""Flows: graphs of commands, and the position of a person or room in one.
+
+A flow guides people through several commands. Its graph consists of nodes, one for each step; an edge has a predicate. If the
+predicate of an edge is true, the flow runs the next step's command by itself, else it waits for somebody to use the command.
+`errklein.dispatch.flow_executor` runs flows.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +15,24 @@ from errklein.chat import Identifier, Room, RoomOccupant, read_only, rules_of, s
 F = TypeVar("F", bound=Callable[..., Any])
 
 Predicate = Callable[[Mapping[str, Any]], bool]
-"""Given a flow's context, says whether the flow goes on by itself."""
+"""A function of a flow's context that returns whether the flow takes a step by itself."""
 
 
 def never(_: Mapping[str, Any]) -> bool:
-    """The predicate of a step that only somebody's command takes."""
+    """Return False: the predicate of a step that the flow never takes by itself."""
     return False
 
 
 class InvalidState(Exception):
-    """A flow can't take this step now."""
+    """The predicate of a step is false, so the flow can't take it."""
 
 
 class FlowNode:
-    """A step: a `command`, the steps that may follow with their predicates, and whether `hints` tell of them."""
+    """A step of a flow: a command, and in `children` the next steps with their predicates.
+
+    :param command: the name of the command, written with spaces or underscores. Only the root and FLOW_END have none.
+    :param hints: whether the bot lists the next steps when the flow waits after this one.
+    """
 
     def __init__(self, command: str | None = None, hints: bool = True) -> None:
         self.command = command.replace(" ", "_") if isinstance(command, str) else command
@@ -31,13 +40,22 @@ class FlowNode:
         self.hints = hints
 
     def connect(self, node_or_command: FlowNode | str, predicate: Predicate = never, hints: bool = True) -> FlowNode:
-        """Let a step follow this one, and return it: a node, or a new one for the command of that name."""
+        """Add a next step, and return its node.
+
+        :param node_or_command: the name of a command, or an existing node such as FLOW_END.
+        :param predicate: a function that gets the flow's context, a dict. If it returns True, the flow runs the step's
+            command by itself. By default it waits for somebody to use the command.
+        :param hints: whether the bot lists the next steps when the flow waits after the new step. Ignored for an
+            existing node.
+        :returns: the node of the next step, whose `connect` adds the step after it.
+        :raises ValueError: if `node_or_command` is neither a node nor a name.
+        """
         node = _node(node_or_command, hints)
         self.children.append((predicate, node))
         return node
 
     def predicate_for_node(self, node: FlowNode) -> Predicate | None:
-        """By what predicate `node` follows this one; None if it doesn't."""
+        """Return the predicate of the edge to `node`, or None if there is no such edge."""
         return next((predicate for predicate, child in self.children if child is node), None)
 
     def __str__(self) -> str:
@@ -45,10 +63,30 @@ class FlowNode:
 
 
 class FlowRoot(FlowNode):
-    """Where a flow begins, with its `name` and `description`.
+    """The root of a flow's graph, which methods marked with `@botflow` get as their argument.
 
-    `auto_triggers` are the commands that begin the flow for whoever gives them. A `room_flow` belongs to a room, and goes
-    on with everybody's commands there.
+    ::
+
+        from errklein import FLOW_END, BotFlow, FlowRoot, botflow
+
+
+        class Releases(BotFlow):
+            @botflow
+            def release(self, flow: FlowRoot):
+                "Build, test and publish a release."
+                built = flow.connect("build", auto_trigger=True)
+                tested = built.connect("run tests", predicate=lambda ctx: "version" in ctx)
+                tested.connect("publish")
+                tested.connect(FLOW_END, predicate=lambda ctx: ctx.get("failures", 0) > 0)
+
+    `!build` starts this flow. If the command has stored a version with `msg.ctx["version"] = …`, the flow runs `!run tests`
+    by itself. Then it ends if there were failures, and else waits for `!publish`.
+
+    `auto_triggers` is the set of commands that start the flow. `room_flow` is whether the flow belongs to a room, so that
+    commands of all its occupants advance it.
+
+    :param name: the name of the flow, for `!flows start NAME`.
+    :param description: the text that `!flows list` shows.
     """
 
     def __init__(self, name: str, description: str | None) -> None:
@@ -65,7 +103,17 @@ class FlowRoot(FlowNode):
         auto_trigger: bool = False,
         room_flow: bool = False,
     ) -> FlowNode:
-        """Let a step be a first one, and return it; with `auto_trigger` its command begins the flow."""
+        """Add a first step, and return its node.
+
+        :param node_or_command: the name of a command, or an existing node.
+        :param predicate: a function that gets the flow's context, a dict. If it returns True, the flow runs the step's
+            command by itself once it is started.
+        :param auto_trigger: whether the command starts the flow. Otherwise only `!flows start NAME` does.
+        :param room_flow: whether the flow belongs to the room in which it was started, and not to a person. It applies to
+            the whole flow.
+        :returns: the node of the first step.
+        :raises ValueError: if `node_or_command` is neither a node nor a name.
+        """
         node = super().connect(node_or_command, predicate)
         if auto_trigger and node.command is not None:
             self.auto_triggers.add(node.command)
@@ -73,7 +121,7 @@ class FlowRoot(FlowNode):
         return node
 
     def first_step(self, command: str) -> FlowNode | None:
-        """The step that the command begins the flow with; None if it doesn't begin it."""
+        """Return the first step with that command, or None if the command doesn't start the flow."""
         if command not in self.auto_triggers:
             return None
         return next((node for _, node in self.children if node.command == command), None)
@@ -88,19 +136,43 @@ class _FlowEnd(FlowNode):
 
 
 FLOW_END = _FlowEnd()
-"""What a step is connected to where a flow may end although other steps could follow."""
+"""The node that ends a flow.
+
+A flow also ends after a step without next steps. Connect a step to FLOW_END, with a predicate, if other steps may follow::
+
+    step.connect("deploy")
+    step.connect(FLOW_END, predicate=lambda ctx: ctx.get("failures", 0) > 0)
+"""
 
 
 class Flow:
-    """How far `requestor`, a person or for a room flow the room, has got in the flow `root`.
+    """A flow in progress: its graph, its current step and its context.
 
-    `ctx` is what the steps share, beginning with a copy of `initial_context`. `moved_by` is who took the last step that the
-    flow didn't take by itself, or began the flow; what it does by itself is done for them.
+    A command that runs in a flow finds it in `msg.flow`, and the context in `msg.ctx`::
+
+        from errklein import BotPlugin, botcmd
+
+
+        class Builder(BotPlugin):
+            @botcmd
+            def build(self, msg, args):
+                "Build a release."
+                msg.ctx["version"] = args
+                if msg.flow is not None:
+                    return f"Built {args} in the flow {msg.flow.name}."
+                return f"Built {args}."
+
+    `ctx` is a dict that all steps share. `requestor` is the person in the flow, or the room for a room flow. `moved_by` is the
+    person who started the flow or took the last step; the flow runs commands on behalf of that person.
+
+    :param root: the root of the graph.
+    :param requestor: the person or room.
+    :param initial_context: values that are copied to `ctx`.
     """
 
-    name: str = read_only("_root.name", "The flow's name.")
-    root: FlowRoot = read_only("_root", "Where it began.")
-    current_step: FlowNode = read_only("_current_step", "The step taken last; the root before the first one.")
+    name: str = read_only("_root.name", "The name of the flow.")
+    root: FlowRoot = read_only("_root", "The root of the graph.")
+    current_step: FlowNode = read_only("_current_step", "The step taken last, or the root before the first step.")
 
     def __init__(self, root: FlowRoot, requestor: Identifier, initial_context: Mapping[str, Any]) -> None:
         self._root = root
@@ -110,30 +182,36 @@ class Flow:
         self.moved_by = requestor
 
     def next_steps(self) -> list[FlowNode]:
-        """The steps that may be taken now, FLOW_END left out."""
+        """Return the possible next steps, without FLOW_END."""
         return [node for _, node in self._current_step.children if node is not FLOW_END]
 
     def next_autosteps(self) -> list[FlowNode]:
-        """The steps that the flow takes by itself now, FLOW_END among them; raises whatever a predicate raises."""
+        """Return the next steps with a true predicate, FLOW_END included. An exception of a predicate is raised as it is."""
         return [node for predicate, node in self._current_step.children if predicate(self.ctx)]
 
     def next_step(self, command: str) -> FlowNode | None:
-        """The step that the command is now; None if it is none."""
+        """Return the next step with that command, or None."""
         return next((node for node in self.next_steps() if node.command == command), None)
 
     def advance(self, next_step: FlowNode, enforce_predicate: bool = True) -> None:
-        """Take a step. Raises ValueError if it doesn't follow, InvalidState if its enforced predicate is False."""
+        """Make a next step the current one, without running its command.
+
+        :param next_step: one of the nodes connected to the current step.
+        :param enforce_predicate: whether the step's predicate must be true.
+        :raises ValueError: if the step doesn't follow the current one.
+        :raises InvalidState: if the predicate is enforced and false.
+        """
         predicate = self._current_step.predicate_for_node(next_step)
         if predicate is None:
-            raise ValueError(f"{self.name}: {next_step} doesn't follow {self._current_step}")
+            raise ValueError(f"flow {self.name}: {next_step} doesn't follow {self._current_step}")
         if enforce_predicate and not predicate(self.ctx):
-            raise InvalidState(f"{self.name}: the predicate of {next_step} doesn't hold")
+            raise InvalidState(f"flow {self.name}: the predicate of {next_step} is false")
         self._current_step = next_step
 
     def check_identifier(self, identifier: Identifier) -> bool:
-        """Whether what `identifier` does is part of this flow: it is the requestor, or somebody in that room.
+        """Return whether a command of `identifier` can advance this flow: it is the requestor, or in the requestor's room.
 
-        Who has taken over the requestor's name, or has it on another network, isn't the requestor.
+        A person on another network, or who took over the nick of the requestor, is a different person.
         """
         if not same_network(identifier, self.requestor):
             return False
@@ -146,7 +224,24 @@ class Flow:
 
 
 def botflow(*functions: Any) -> Any:
-    """Mark a method of a BotFlow, called with its FlowRoot, as a flow with the method's name and docstring."""
+    """Turn a method of a `BotFlow` into a flow, with the method's name and docstring.
+
+    ::
+
+        from errklein import BotFlow, botflow
+
+
+        class Visits(BotFlow):
+            @botflow
+            def visit(self, flow):
+                "Register a visitor, then print a badge."
+                registered = flow.connect("register", auto_trigger=True)
+                registered.connect("print badge")
+
+    The method is called once, when the `BotFlow` is activated. Its argument is a `FlowRoot`, to which it connects the steps.
+
+    :returns: the method, marked as a flow.
+    """
 
     def declare(function: F) -> F:
         function._err_flow = True  # type: ignore[attr-defined]
@@ -156,7 +251,10 @@ def botflow(*functions: Any) -> Any:
 
 
 def _same_person(one: Identifier, other: Identifier) -> bool:
-    """Whether two of the same name may be one person to access rules; a name alone means whoever has it."""
+    """Return whether two identifiers with the same name are the same person in access rules.
+
+    An identifier without a client, such as one built from a nick alone, stands for the nick's current holder.
+    """
     by_name_alone = bool(getattr(one, "client", None)) != bool(getattr(other, "client", None))
     names = [str(getattr(who, "aclattr", "")) for who in (one, other)]
     return by_name_alone or all(len({rules_of(who).fold(name) for name in names}) == 1 for who in (one, other))
@@ -166,5 +264,5 @@ def _node(node_or_command: FlowNode | str, hints: bool) -> FlowNode:
     if isinstance(node_or_command, FlowNode):
         return node_or_command
     if not isinstance(node_or_command, str) or not node_or_command.strip():
-        raise ValueError(f"a flow's step is a node or a command's name, not {node_or_command!r}")
+        raise ValueError(f"a step must be a node or the name of a command, not {node_or_command!r}")
     return FlowNode(node_or_command.strip(), hints)

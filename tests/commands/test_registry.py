@@ -74,9 +74,9 @@ class CommandRegistryTests(SynchronousTestCase):
     def test_aliases_that_are_taken(self) -> None:
         """A name goes before an alias, and an alias before one that came later; somebody is told."""
         (taken,) = self.registry.add("Other", [made("other", aliases=("bye", "o")).other])
-        self.assertIn("bye, another name of Other.other, is left out: it is a name of Greeter.bye", taken)
+        self.assertIn("The alias bye of Other.other is ignored: Greeter.bye has that name", taken)
         (later,) = self.registry.add("Third", [made("third", aliases=("o",)).third])
-        self.assertIn("it is a name of Other.other", later)
+        self.assertIn("Other.other has that name", later)
         self.registry.add("Fourth", [made("o").o])
         command = self.registry.get("o")
         assert command is not None
@@ -100,7 +100,7 @@ class CommandRegistryTests(SynchronousTestCase):
         registry = CommandRegistry()
         registry.add("Late", [made("late", aliases=("d",)).late], place=2)
         (clash,) = registry.add("Early", [made("early", aliases=("d",)).early], place=1)
-        self.assertEqual(clash, "d, another name of Late.late, is left out: it is a name of Early.early")
+        self.assertEqual(clash, "The alias d of Late.late is ignored: Early.early has that name")
         command = registry.get("d")
         assert command is not None
         self.assertEqual(command.owner, "Early")

@@ -58,9 +58,9 @@ class ExplainTests(PluginTestCase):
         """What had to agree is named; where nothing is said, that is told."""
         answer = self.explained("alice buy_tea green")
         self.assertIn("alice may use !buy tea green in a direct message", answer)
-        self.assertIn("the pattern 'buy tea' of ACCESS_CONTROLS applies", answer)
+        self.assertIn("The pattern 'buy tea' of ACCESS_CONTROLS applies", answer)
         self.assertIn("['allowusers'] = ('alice', '@admin')", answer)
-        self.assertIn("no pattern of ACCESS_CONTROLS applies", self.explained("alice whoami"))
+        self.assertIn("No pattern of ACCESS_CONTROLS applies", self.explained("alice whoami"))
 
     def test_rooms(self) -> None:
         """`in ROOM` may stand after the user or at the end; an occupant is in a room anyway."""
@@ -72,10 +72,10 @@ class ExplainTests(PluginTestCase):
 
     def test_administrators(self) -> None:
         """Commands for administrators say so, also where they lack a rule for rooms."""
-        self.assertIn("BOT_ADMINS denies it", self.explained("bob close"))
+        self.assertIn("BOT_ADMINS denies the command", self.explained("bob close"))
         self.assertIn("@admin (an administrator) may use !close in #ops", self.explained("@admin in #ops close"))
         answer = self.explained("@admin in #ops shutdown")
-        self.assertIn("lack of allowmuc = True", answer)
+        self.assertIn("missing allowmuc = True", answer)
         self.assertIn("direct message", answer)
 
     def test_agrees_with_what_happens(self) -> None:
@@ -118,7 +118,7 @@ class HiddenTests(PluginTestCase):
 
     def test_no_answer(self) -> None:
         """The explanation says that there is no answer, and there is none."""
-        self.assertIn("There is no answer", self.command("!acl explain bob close"))
+        self.assertIn("There is no reply", self.command("!acl explain bob close"))
         self.assertEqual(self.bot.say("!close", frm="bob"), [])
 
 
