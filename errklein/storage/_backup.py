@@ -1,15 +1,16 @@
-"""Backups: all that plugins have stored, as data in one text file.
+"""The backup file: all stored values, as data in one text file.
 
-Each line is JSON. The first says what the file is; each of the others is a value, with its namespace and key:
+Each line is a JSON object. The first line is a header, the last one a checksum. Every other line is a value with its
+namespace and key:
 
     {"format": "errklein backup", "version": 1, "made": "2026-01-31T12:00:00+00:00", "errklein": "0.1"}
     {"namespace": "Greeter", "key": "names", "json": ["alice", "bob"]}
     {"namespace": "Greeter", "key": "since", "pickle": "gASVLgAAAAAAAACMCGRhdGV0aW1llIwI…"}
     {"end": true, "values": 2, "sha256": "…"}
 
-A value that JSON has exactly stands as it is, any other as its pickle in Base64. A namespace or key with surrogates,
-which JSON can't be trusted with, is `{"utf8": Base64 of its UTF-8}`. The last line counts the values, and has the
-SHA-256 of all that is before it, so that a file that was cut or changed is found out.
+A value that JSON represents exactly is written as JSON, any other as its pickle in Base64. JSON parsers treat
+surrogates differently, so a namespace or key with surrogates is written as `{"utf8": Base64 of its UTF-8}`. The last
+line has the number of values and the SHA-256 of all lines before it, which reveal a truncated or changed file.
 """
 
 from __future__ import annotations
@@ -37,19 +38,23 @@ FORMAT = "errklein backup"
 VERSION = 1
 
 BACKUP_NAME = "backup.jsonl"
-"""What the file is called, in the bot's data directory."""
+"""The file name of the backup in BOT_DATA_DIR."""
 
 
 class BackupError(StorageError):
-    """A backup can't be written or used; `str()` is one line. Nothing was changed."""
+    """A backup can't be written, read or restored; `str()` is one line. The storage and an older backup are unchanged."""
 
 
 def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> int:
-    """Write the rows into a file for its owner alone, which replaces `path` once it is on disk; returns their number."""
+    """Write the rows to a backup file and return their number.
+
+    The file is written beside `path` with mode 0600, flushed to disk, and then renamed to `path`. If that fails, an
+    older backup at `path` stays as it is. `now` returns the time for the header. Raises BackupError.
+    """
     header = {"format": FORMAT, "version": VERSION, "made": now().isoformat(), "errklein": __version__}
     count = 0
     try:
-        # mkstemp makes the file with mode 0600.
+        # mkstemp creates the file with mode 0600.
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -69,55 +74,60 @@ def write_backup(path: Path, rows: Iterable[Row], now: Callable[[], datetime] = 
                 Path(temporary).unlink()
             raise
     except OSError as error:
-        raise BackupError(f"{path}: the backup can't be written: {error.strerror}") from error
+        raise BackupError(f"can't write the backup {path}: {error.strerror}") from error
     return count
 
 
 def read_backup(path: Path) -> list[Row]:
-    """The rows of the backup; raises BackupError unless all of it is there, unchanged, and of a version known here."""
+    """Return the rows of the backup; raises BackupError if it is incomplete, changed, or of an unknown version."""
     data = read_file(path)
-    # A file may be large, and nothing but ends of lines: it isn't made a list of lines before it is known to be whole.
+    # A hostile file may consist of line ends, which would take much memory as a list. So the checksum is verified
+    # first.
     count = data.count(b"\n") + (not data.endswith(b"\n"))
     last = data.rfind(b"\n", 0, -1) + 1
     lines = BytesIO(data)
     header = _parsed(path, 1, lines.readline())
     if header.get("format") != FORMAT:
-        raise BackupError(f"{path}: this is no backup of errklein's; expected a line with {FORMAT!r} at its beginning")
+        raise BackupError(f'{path} is not an errklein backup: its first line must contain "format": "{FORMAT}"')
     version = header.get("version")
     if version != VERSION:
         raise BackupError(
-            f"{path}: a newer errklein made this backup (version {shortly(version)}, this errklein knows {VERSION}): "
-            "restore it with that errklein"
+            f"{path} has backup version {shortly(version)}, but this errklein reads only version {VERSION}; "
+            "restore it with the version of errklein that wrote it"
         )
     end = _parsed(path, count, data[last:]) if data.endswith(b"\n") else {}
     if end.get("end") is not True or end.get("values") != count - 2:
-        raise BackupError(f"{path}: the backup is cut off after line {count}; take another one")
+        raise BackupError(f"{path} is incomplete: it ends after line {count}; restore another backup")
     if end.get("sha256") != sha256(memoryview(data)[:last]).hexdigest():
-        raise BackupError(f"{path}: the backup was changed or is damaged: its sum is not the one in its last line")
+        raise BackupError(
+            f"{path} was changed or is damaged: its SHA-256 is not the one in its last line; restore another backup"
+        )
     rows: dict[tuple[str, str], Row] = {}
     for number, line in enumerate(islice(lines, count - 2), 2):
         row = _row(path, number, line)
         if rows.setdefault(row[:2], row) is not row:
             namespace, key, _ = row
-            raise BackupError(f"{path}, line {number}: {namespace}: there is another value of {shortly(key)} before")
+            raise BackupError(
+                f"{path}, line {number}: duplicate key {shortly(key)} in the namespace {shortly(namespace)}"
+            )
     return list(rows.values())
 
 
 def is_backup(path: Path) -> bool:
-    """Whether the file calls itself a backup of errklein's."""
+    """Return whether the file looks like an errklein backup, judged by its first 200 bytes; raises BackupError."""
     return FORMAT.encode() in read_file(path, 200)
 
 
 def read_file(path: Path, most: int = -1) -> bytes:
-    """What is in the file, or the first bytes of it; raises BackupError."""
+    """Return the content of the file, or its first `most` bytes; raises BackupError."""
     try:
-        # A pipe would be waited for, and a device may have no end.
+        # Reading a pipe could block, and a device may have no end.
         if path.exists() and not path.is_file():
-            raise BackupError(f"{path}: the backup can't be read: it is no regular file")
+            raise BackupError(f"can't read the backup {path}: it is not a regular file")
         with path.open("rb") as file:
             return file.read(most)
     except OSError as error:
-        raise BackupError(f"{path}: the backup can't be read: {error.strerror}") from error
+        raise BackupError(f"can't read the backup {path}: {error.strerror}") from error
 
 
 def _entry(row: Row) -> dict[str, Any]:
@@ -138,13 +148,16 @@ def _line(value: dict[str, Any]) -> bytes:
 
 
 def _is_exact(value: Any, seen: set[int]) -> bool:
-    """Whether JSON gives back the very same; what is in the value twice, or in itself, would become two."""
+    """Return whether JSON reproduces the value exactly.
+
+    Containers that occur in it twice, or in themselves, would become separate objects, so they don't count as exact.
+    """
     if value is None or type(value) is bool:
         return True
     if type(value) is str:
         return not _has_surrogates(value)
     if type(value) is int:
-        # Longer ones Python neither writes nor reads in decimal.
+        # Python limits the conversion of longer numbers to and from decimal.
         return value.bit_length() < 2_000
     if type(value) is float:
         return math.isfinite(value)
@@ -172,7 +185,9 @@ def _row(path: Path, number: int, line: bytes) -> Row:
         data = b64decode(entry["pickle"], validate=True) if "pickle" in entry else dumps(entry["json"])
         return _read_text(entry["namespace"]), _read_text(entry["key"]), data
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise BackupError(f"{path}, line {number}: expected a value with its namespace and key") from error
+        raise BackupError(
+            f'{path}, line {number}: invalid value; expected "namespace", "key", and "json" or "pickle"'
+        ) from error
 
 
 def _read_text(text: Any) -> str:
@@ -191,5 +206,5 @@ def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         if number == 1:
             return {}
-        raise BackupError(f"{path}, line {number}: the backup is damaged or cut off there; take another one")
+        raise BackupError(f"{path}, line {number}: damaged backup (not a JSON object); restore another one")
     return value

@@ -1,4 +1,4 @@
-"""Errors of a storage, each in one line that says what to do."""
+"""Errors of storages. Each is one line with the namespace, the key and the reason."""
 
 from __future__ import annotations
 
@@ -12,31 +12,34 @@ from errklein.text.errors import one_line
 
 
 class StorageError(Exception):
-    """A value could not be kept or read; `str()` is one line. What was stored before is as it was."""
+    """A value could not be stored or read; `str()` is one line. The stored values are unchanged."""
 
     def __str__(self) -> str:
-        # Names of files, namespaces and classes are in it, and may be anything.
+        # Names of files, namespaces and classes may contain control characters.
         return escape(super().__str__())
 
 
 class UnstorableValue(StorageError, TypeError):
-    """The value can't be pickled, so nothing was changed."""
+    """The value can't be pickled. The stored value of the key, if there is one, is unchanged."""
 
     def __init__(self, namespace: str, key: str, value: object, reason: BaseException) -> None:
         kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-        why = f"nothing was changed: {one_line(reason)}"
-        super().__init__(f"{namespace}: a value of type {kind} can't be stored under {key!r}, {why}")
+        why = one_line(reason)
+        super().__init__(
+            f"{namespace}: a value of type {kind} can't be stored under {key!r} ({why}); nothing was changed"
+        )
 
 
 class UnreadableValue(StorageError):
-    """The stored value can't be made an object again; its bytes stay where they are.
+    """The stored value can't be unpickled. Its bytes stay in the storage.
 
-    Deliberately no KeyError: `get(key, default)` must not pass over a value that is there, and then overwrite it.
+    This is deliberately not a KeyError: `get(key, default)` would return the default, and the plugin might then
+    overwrite the value.
     """
 
     def __init__(self, namespace: str, key: str, reason: BaseException) -> None:
         why = one_line(reason)
-        super().__init__(f"{namespace}: what is stored under {key!r} can't be read, and is left as it is: {why}")
+        super().__init__(f"{namespace}: the value of {key!r} can't be read ({why}); it is left as it is")
 
 
 _SHORT = Repr()
@@ -44,13 +47,13 @@ _SHORT.maxstring = 200
 
 
 def shortly(value: object) -> str:
-    """The value's repr, shortened to fit a line."""
+    """Return the value's repr, shortened to fit a line."""
     return _SHORT.repr(value)
 
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn a DatabaseError into a StorageError."""
+    """Within the context, raise each DatabaseError as a StorageError."""
     try:
         yield
     except DatabaseError as error:

@@ -17,8 +17,8 @@ from errklein.storage._transfer import Judge, check_value
 from errklein.storage.pickling import plain_value
 
 MARK = ("core", "imported_shelves")
-"""The namespace and key of the names of shelves that were imported completely. Another import skips these, so it doesn't
-restore what plugins have removed since."""
+"""The namespace and key of the list of shelves that were imported completely. Later imports skip them, so they don't
+restore values that plugins have removed since."""
 
 SETTLED = ("core", "import_settled")
 """The namespace and key of the flag `is_settled`, which is True or missing."""
@@ -26,10 +26,10 @@ SETTLED = ("core", "import_settled")
 
 @dataclass
 class ImportPlan:
-    """Plans the import of shelves' values, without unpickling them.
+    """The plan of an import of shelves, made without unpickling a value.
 
-    Shelves that are `imported` are skipped, and values that are `present`, by namespace and key, are not replaced, unless
-    `force`. A value with a name that is neither allowed by `judge` nor `trusted` is left in its shelf.
+    `imported` shelves are skipped, and `present` values, by namespace and key, are not replaced, unless `force`. A
+    value that uses a name that is neither allowed by `judge` nor `trusted` stays in its shelf.
     """
 
     imported: Collection[str]
@@ -42,24 +42,24 @@ class ImportPlan:
     replaced: set[tuple[str, str]] = field(default_factory=set, init=False)
     """The present values that are replaced, by namespace and key."""
     done: list[str] = field(default_factory=list, init=False)
-    """The namespaces of the shelves in which no value is left."""
+    """The namespaces of the shelves that are imported completely."""
     notes: list[str] = field(default_factory=list, init=False)
-    """Lines that need no action."""
+    """Lines for the operator that need no action."""
     problems: list[str] = field(default_factory=list, init=False)
-    """Lines that name the values that are left in their shelves, and why."""
+    """Lines for the operator about values that stay in their shelves, each with the reason."""
 
     def add(self, shelf: Shelf) -> None:
-        """Read the shelf, and plan the import of its values."""
+        """Read the shelf and add its values to the plan."""
         namespace = shelf.namespace
         if namespace in self.imported and not self.force:
-            self.notes.append(f"{namespace}: was imported before; --force does it again")
+            self.notes.append(f"{namespace}: already imported; use --force to import it again")
             return
         try:
             values = read_shelf(shelf)
         except NotAShelf as error:
             self.notes.append(f"{namespace}: {error}; it is ignored")
         except ShelfError as error:
-            self.problems.append(f"{namespace}: {error}; nothing of it was imported")
+            self.problems.append(f"{namespace}: {error}; nothing was imported from it")
         else:
             if values:
                 self._add_values(shelf, values)
@@ -76,8 +76,8 @@ class ImportPlan:
                 kept.append(repr(key))
         if kept:
             self.problems.append(
-                f"{namespace}: {', '.join(kept)} left in {shelf.path}, since the bot has stored other values there: --force "
-                "replaces them"
+                f"{namespace}: {', '.join(kept)} not imported from {shelf.path}, because the bot has stored other "
+                "values under these keys; use --force to replace them"
             )
         count = len(self.rows) - rows_before
         self.notes.append(f"{namespace}: {count} {'value' if count == 1 else 'values'} imported")
@@ -89,10 +89,10 @@ class ImportPlan:
         try:
             checked = check_value(namespace, key, data, self.judge, self.trusted)
         except DamagedPickle as error:
-            self.problems.append(f"{namespace}: {key!r} is damaged in {shelf.path} ({error}); it was left there")
+            self.problems.append(f"{namespace}: {key!r} is damaged in {shelf.path} ({error}); it stays there")
             return
         if checked.refused:
-            self.problems.append(f"{checked.refusal}; the value was left in {shelf.path}")
+            self.problems.append(f"{checked.refusal}; the value stays in {shelf.path}")
             return
         if checked.missing:
             self.notes.append(checked.warning)
@@ -102,26 +102,29 @@ class ImportPlan:
 
 
 def is_settled(storage: Storage) -> bool:
-    """Whether the bot has started with all shelves imported, or without them on purpose."""
+    """Return whether the bot has started once, with all shelves imported or with `--no-import`."""
     return _value(storage, SETTLED) is True
 
 
 def settle(storage: Storage) -> None:
-    """Set the flag `is_settled`, so that later starts don't look for shelves."""
+    """Set the flag that `is_settled` returns, so that later starts don't look for shelves."""
     namespace, key = SETTLED
     with closing(storage.open(namespace)) as store:
         store.set(key, True)
 
 
 def imported_shelves(storage: Storage) -> list[str]:
-    """The namespaces whose shelves were imported into the storage."""
+    """Return the namespaces whose shelves were imported into the storage."""
     names = _value(storage, MARK)
-    # `errklein storage set` lets anything be there.
+    # `errklein storage set` can store any value under this key.
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def unimported(directory: Path, imported: Collection[str]) -> list[str]:
-    """The escaped namespaces of shelves in the directory that have values and aren't `imported`. May block; raises nothing."""
+    """Return the escaped namespaces of the shelves in the directory that have values and aren't `imported`.
+
+    A directory that can't be read has none. May block.
+    """
     try:
         shelves = find_shelves(directory)
     except StorageError:
@@ -140,7 +143,7 @@ def _value(storage: Storage, name: tuple[str, str]) -> object:
 
 
 def _is_same(stored: bytes, data: bytes) -> bool:
-    """Whether the pickles are of the same value, as far as that can be determined without unpickling them."""
+    """Return whether both pickles have the same value, as far as that can be determined without unpickling them."""
     if stored == data:
         return True
     try:

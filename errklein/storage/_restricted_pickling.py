@@ -1,33 +1,34 @@
-"""Restricted unpickling of values from outside: from a backup or one of errbot's shelves.
+"""Restricted unpickling of outside values: those from a backup or an errbot shelf.
 
-Reading a pickle calls the classes and functions that it names, with arguments that the pickle chooses. Here each name must be
-allowed before it is looked up:
+Unpickling calls the classes and functions that a pickle names, with arguments that the pickle chooses. This unpickler
+only looks up allowed names:
 
 - the names in STANDARD_NAMES;
-- names for which `find` returns something: classes and functions of the plugin, and errklein's value classes;
+- the names for which `find` returns an object: classes and functions of the plugin, and errklein's value classes;
 - the names that the operator trusts, which `find_any` looks up.
 
-Two opcodes bypass the lookup and are refused: EXT, which names a class by a number that is registered in the process, and
-BUILD on anything but an instance, which sets attributes of a class or function for the whole process. pickle itself
+Two opcodes bypass the lookup and are refused: EXT, which names a class by a number that is registered in the process,
+and BUILD on anything but an instance, which sets attributes of a class or function for the whole process. pickle itself
 refuses persistent ids. All other opcodes work on objects that were looked up.
 
-A name is in STANDARD_NAMES only if no arguments make it run code, open a file or give access to another object's attributes. In
-particular, these are left out:
+A name is in STANDARD_NAMES only if no arguments make it execute code, open a file or give access to another object's
+attributes. In particular, these are left out:
 
-- `builtins.eval`, `exec`, `compile`, `__import__`, `open`, `type` (makes classes), and everything in `os`, `subprocess`,
-  `importlib` and the like;
+- `builtins.eval`, `exec`, `compile`, `__import__`, `open`, `type` (creates classes), and everything in `os`,
+  `subprocess`, `importlib` and the like;
 - `builtins.getattr`, all of `operator`, and `functools.partial` and `reduce`: they lead from a harmless object to its
-  `__globals__`, or put calls together. Pickles of protocols 0 to 3 write a nested class as `getattr(Outer, "Inner")`; the
-  unpickler takes that as the name `Outer.Inner`, which has to be allowed as any other;
+  `__globals__`, or combine calls. Pickles of protocols 0 to 3 write a nested class as `getattr(Outer, "Inner")`; the
+  unpickler treats that as the name `Outer.Inner`, which must be allowed like any other;
 - `codecs.encode` and `decode`, which call any registered codec. Pickles of protocols 0 to 2 write `bytes` as
   `_codecs.encode(text, "latin1")`; the unpickler makes that one call itself;
 - `copyreg.__newobj_ex__` and `types.FunctionType`, `CodeType` and `MethodType`.
 
-`copyreg._reconstructor` and `__newobj__` only call `__new__` and `__init__` of a class that the pickle has to name as
-well. `re._compile` parses a pattern. ZoneInfo refuses keys that lead out of the directories of time zones. The paths open nothing until a plugin asks them to.
+`copyreg._reconstructor` and `__newobj__` only call `__new__` and `__init__` of a class that the pickle must name as
+well. `re._compile` parses a pattern. ZoneInfo refuses keys that lead out of the directories of time zones. Paths open
+no file until a plugin uses them.
 
-The unpickler is the standard library's in Python, since BUILD can't be overridden in the one in C. It is slower, and is used
-only for values that name something.
+The unpickler is the standard library's implementation in Python, since BUILD can't be overridden in the one in C. It is
+slower, and is used only for values that use names.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ STANDARD_NAMES: Mapping[str, tuple[str, ...]] = {
         *("IPv6Address", "IPv6Interface", "IPv6Network"),
     ),
     "pathlib": _PATHS,
-    # The module of these classes from Python 3.13 on.
+    # The module of these classes since Python 3.13.
     "pathlib._local": _PATHS,
     "re": ("_compile",),
     "time": ("struct_time",),
@@ -73,35 +74,36 @@ STANDARD_NAMES: Mapping[str, tuple[str, ...]] = {
     "uuid": ("SafeUUID", "UUID"),
     "zoneinfo": ("ZoneInfo", "ZoneInfo._unpickle"),
 }
-"""Names by module. Only these exact names are allowed, so that none leads to another module, as `datetime.sys` does."""
+"""The allowed names by module. Names such as `datetime.sys`, which lead to another module, are therefore refused."""
 
 
 def is_standard(module: str, name: str) -> bool:
-    """Whether a restored value may use the name."""
+    """Return whether every restored value may use the name."""
     return name in STANDARD_NAMES.get(module, ())
 
 
 def standard_object(module: str, name: str) -> object:
-    """The object of that name; raises ImportError or AttributeError if this Python version doesn't have it."""
+    """Return the object of that name; raises ImportError or AttributeError if this Python version lacks it."""
     found: object = reduce(getattr, name.split("."), import_module("pathlib" if module == "pathlib._local" else module))
     return found
 
 
 FindStoredClass = Callable[[str, str, str], object]
-"""Looks up a class or function that a stored value names, by namespace, module and name; returns None for an unknown one."""
+"""Looks up a class or function by the namespace of a value and the module and name in it; returns None if it is
+unknown."""
 
 _SHARED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, enum.Enum)
-"""Types of objects that the whole process shares, so BUILD must not change them."""
+"""The types of objects that the whole process shares. BUILD must not change them."""
 
 _BUILD: Callable[..., None] = pickle._Unpickler.dispatch[pickle.BUILD[0]]
 
 
 def _unknown(*name: str) -> None:
-    """Knows no class."""
+    """Return None for every name."""
 
 
 class ForbiddenName(Exception):
-    """The pickle uses a forbidden name; `str()` contains the name and the option that allows it."""
+    """The pickle uses a forbidden name; `str()` has the name and the option that allows it."""
 
     def __init__(self, module: str, name: str) -> None:
         self.name = f"{module}.{name}"
@@ -112,11 +114,11 @@ class ForbiddenName(Exception):
 
 
 class RefusedPickle(Exception):
-    """The pickle uses an opcode that is always refused; str() is the reason."""
+    """The pickle uses an opcode that is always refused; `str()` is the reason."""
 
 
 class _RestrictedUnpickler(pickle._Unpickler):
-    """An unpickler that gets the object for each name, as it is in Python 3, from `look_up`."""
+    """An unpickler that gets the object of each name, in its Python 3 form, from `look_up`."""
 
     stack: list[Any]
     read: Callable[[int], bytes]
@@ -124,11 +126,13 @@ class _RestrictedUnpickler(pickle._Unpickler):
     def __init__(self, file: BytesIO, look_up: FindClass) -> None:
         super().__init__(file)
         self._look_up: Callable[[str, str], Any] = look_up
-        # The object is kept, so that no other object gets its id while this pickle is read.
+        # A reference to the object is kept, so that no other object gets its id while the pickle is read.
         self._named: dict[int, tuple[object, str, str]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Called by pickle for each name, and by errklein's own pickles for names of plugins' classes."""
+        """Return the object of the name. pickle calls it for each name, and errklein's pickles call it for plugins'
+        classes.
+        """
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedPickle("a name is not a string")
         module, name = _as_in_python_3(module, name)
@@ -143,14 +147,14 @@ class _RestrictedUnpickler(pickle._Unpickler):
         return found
 
     def _attribute(self, *args: Any) -> Any:
-        """`getattr`, as pickle calls it for what is nested in a class: another name to look up."""
+        """Replace `getattr`, which pickles call for nested classes, by the lookup of the nested name."""
         if len(args) == 2 and id(args[0]) in self._named and isinstance(args[1], str):
             _, module, name = self._named[id(args[0])]
             return self.find_class(module, f"{name}.{args[1]}")
         return self._look_up("builtins", "getattr")(*args)
 
     def _encode(self, *args: Any) -> Any:
-        """`_codecs.encode`, as pickle calls it for bytes."""
+        """Replace `_codecs.encode`, which pickles call for bytes."""
         if len(args) == 2 and isinstance(args[0], str) and args[1] in ("latin1", "latin-1"):
             return args[0].encode("latin1")
         return self._look_up("_codecs", "encode")(*args)
@@ -161,7 +165,7 @@ class _RestrictedUnpickler(pickle._Unpickler):
         _BUILD(self)
 
     def _bytearray(self) -> None:
-        # pickle itself would make a bytearray of the announced size before it reads.
+        # pickle would create a bytearray of the announced size before it reads the bytes.
         (size,) = unpack("<Q", self.read(8))
         data = self.read(min(size, sys.maxsize))
         if len(data) != size:
@@ -187,11 +191,15 @@ def restricted_loads(
     find_any: FindClass = _unknown,
     trusted: Collection[str] = (),
 ) -> Any:
-    """The value of a pickle from outside.
+    """Return the value of an outside pickle.
 
-    `find` gets a module and a name, and returns the object if the pickle may use it, else None. `trusted` are further names,
-    as "module.qualname", which `find_any` looks up. Raises ForbiddenName, RefusedPickle, and any error of pickle and the
-    classes.
+    :param find: Takes a module and a name; returns the object if the pickle may use it, else None.
+    :param find_any: Looks up the names in `trusted`.
+    :param trusted: Additional allowed names, each as "module.qualname".
+    :raises ForbiddenName: if the pickle uses another name.
+    :raises RefusedPickle: if it uses an opcode that is always refused.
+
+    Errors of pickle and of the classes are raised as they are.
     """
 
     def look_up(module: str, name: str) -> object:
@@ -212,16 +220,16 @@ def restricted_loads(
 
 
 def _as_in_python_3(module: str, name: str) -> tuple[str, str]:
-    """Module and name as in Python 3. Pickles of protocol 2 and lower, such as errbot's, have those of Python 2."""
+    """Return module and name as in Python 3. Pickles of protocol 2 and lower, such as errbot's, use those of Python 2."""
     return NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
 
 
 @dataclass(frozen=True)
 class ValueReader:
-    """Looks up the classes that values name.
+    """Unpickles values, with a lookup for the bot's own values and a restricted one for restored values.
 
-    `find_class` looks up each class that a value of the bot's own names; if it returns None, the class is imported from the
-    module that the value names. For a restored value, `find_restored_class` looks up the classes that aren't in
+    `find_class` looks up each class that a value of the bot's own uses; if it returns None, the class is imported from
+    the module that the value names. For a restored value, `find_restored_class` looks up the classes that aren't in
     STANDARD_NAMES; if it returns None, the value is refused.
     """
 
@@ -229,9 +237,9 @@ class ValueReader:
     find_restored_class: FindStoredClass = _unknown
 
     def load(self, namespace: str, data: bytes, trusted: Collection[str] | None) -> Any:
-        """The value of a pickle in the namespace; raises any error of unpickling.
+        """Return the value of a pickle in the namespace; raises any error of unpickling.
 
-        `trusted` are the names that a restored value may use in addition; None: the value is the bot's own.
+        `trusted` has the additional names that a restored value may use; None means that the value is the bot's own.
         """
         find_class = partial(self.find_class, namespace)
         if trusted is None:
@@ -240,18 +248,18 @@ class ValueReader:
 
 
 DEFAULT_READER = ValueReader()
-"""Finds each class where the value says; restored values may use those of STANDARD_NAMES only."""
+"""Imports each class from the module that the value names; restored values may use only STANDARD_NAMES."""
 
 
 class DamagedPickle(Exception):
-    """The bytes are not a complete pickle, or use an opcode that is always refused; str() is the reason."""
+    """The bytes are not a complete pickle, or use an opcode that is always refused; `str()` is the reason."""
 
 
 def names_in(data: bytes) -> set[tuple[str, str]]:
-    """The classes and functions that the pickle names, as pairs of module and name, with the names of Python 3.
+    """Return the classes and functions that the pickle uses, as pairs of module and name in their Python 3 form.
 
-    `getattr` and `_codecs.encode` are included only if the pickle calls them in a way that the pickle module doesn't. Raises
-    DamagedPickle.
+    `getattr` and `_codecs.encode` are included only if the pickle calls them in a way that the pickle module doesn't.
+    Raises DamagedPickle.
     """
     names: dict[tuple[str, str], type[_StandIn]] = {}
 
@@ -269,7 +277,7 @@ def names_in(data: bytes) -> set[tuple[str, str]]:
 
 
 class _StandIn:
-    """Accepts every operation of the unpickler on a class or instance, and stores nothing."""
+    """A stand-in for a class or instance that accepts all operations of the unpickler and stores nothing."""
 
     def __new__(cls, *args: object, **options: object) -> _StandIn:
         return object.__new__(cls)

@@ -1,7 +1,8 @@
-"""Plugins' values in one SQLite database, where each assignment is a transaction that survives a crash.
+"""The storage Shelf: all values in one SQLite database, where each assignment is a durable transaction.
 
-Each value has a mark of its origin. A value that the bot has stored itself may name any class. A value from a backup or from
-errbot's shelves, which `put` stores, is restricted until the bot assigns its key anew; see `restricted_pickling`.
+Each value has a mark of its origin. A value that the bot has stored itself may use any class. A value from a backup or
+from an errbot shelf, which `SQLiteStorage.put` stores, is restricted until the bot assigns its key again; see
+`_restricted_pickling`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from errklein.storage._restricted_pickling import DEFAULT_READER, ValueReader
 from errklein.storage.pickling import dumps
 
 DATABASE = "errklein.sqlite"
-"""The name of the file, in the bot's data directory."""
+"""The file name of the database in BOT_DATA_DIR."""
 
-# A key is bytes (UTF-8 that may hold lone surrogates), because SQLite's text can't hold every Python string. The table
-# keeps its rowid: then the primary key is an index of its own, and listing keys doesn't read through large values.
+# A key is bytes (UTF-8 that may contain lone surrogates), since SQLite's text can't represent every Python string. The
+# table keeps its rowid, so that the primary key is a separate index, and listing keys doesn't read the values.
 MIGRATIONS: Sequence[Migration] = (
     (
         """
@@ -33,8 +34,8 @@ MIGRATIONS: Sequence[Migration] = (
         )
         """,
     ),
-    # NULL: the bot has stored the value itself. Otherwise it is from a backup or a shelf, and its pickle is restricted; then
-    # this is a JSON array of the names that the operator trusts.
+    # NULL if the bot has stored the value itself. Otherwise the value is from a backup or a shelf, and this is a JSON
+    # array of the additional names that the operator has trusted.
     ("ALTER TABLE stored ADD COLUMN trusted TEXT",),
 )
 
@@ -44,11 +45,15 @@ _SET = (
 )
 
 Row = tuple[str, str, bytes]
-"""A stored value: its namespace, its key, and its pickle."""
+"""A stored value: namespace, key, pickle."""
 
 
 class SQLiteStorage:
-    """All namespaces, in the database at `path`, for any thread. `values` reads the pickles; all calls raise StorageError."""
+    """All namespaces, in the database at `path`. Any thread may use it.
+
+    A value is on disk when `SQLiteStore.set` returns. `values` unpickles the values. Every method raises StorageError
+    if the database can't be read or written.
+    """
 
     def __init__(self, path: Path, values: ValueReader = DEFAULT_READER) -> None:
         self.path = path
@@ -57,19 +62,19 @@ class SQLiteStorage:
             self._database = Database(path, MIGRATIONS)
 
     def open(self, namespace: str) -> SQLiteStore:
-        """The values of `namespace`; several may be open at once, and see each other's changes."""
+        """Return the values of `namespace`. It may be open several times; all its stores share their values."""
         if self._database.closed:
             raise StorageError(f"{self.path}: the storage is closed")
         return SQLiteStore(self._database, self._values, namespace)
 
     def namespaces(self) -> list[str]:
-        """The namespaces that have values, sorted."""
+        """Return the namespaces that have values, sorted."""
         with database_errors():
             rows = self._database.read("SELECT DISTINCT namespace FROM stored ORDER BY namespace")
         return [_decoded(namespace) for (namespace,) in rows]
 
     def rows(self) -> Iterator[Row]:
-        """All values as they are in the file at one moment, sorted; none is unpickled, so they needn't be readable."""
+        """Yield all values as they are in the database at one moment, sorted, without unpickling them."""
         with database_errors():
             for namespace, key, data in self._database.read_lazily(
                 "SELECT namespace, key, value FROM stored ORDER BY namespace, key"
@@ -77,10 +82,10 @@ class SQLiteStorage:
                 yield _decoded(namespace), _decoded(key), data
 
     def put(self, rows: Iterable[Row], instead_of: Iterable[str] = (), trusted: Iterable[str] | None = ()) -> None:
-        """Store the rows in one transaction, all or none. The namespaces `instead_of` are emptied before.
+        """Store all rows in one transaction. It first removes all values of the namespaces in `instead_of`.
 
-        The values are marked as restored. `trusted` are further names, each "module.qualname", that they may use; None is for
-        values of the bot's own, which aren't restricted.
+        The values are marked as restored. `trusted` has additional names, each as "module.qualname", that they may use;
+        None marks them as the bot's own values, which aren't restricted.
         """
         mark = None if trusted is None else json.dumps(sorted(set(trusted)))
         with database_errors(), self._database.transaction() as connection:
@@ -92,13 +97,13 @@ class SQLiteStorage:
             )
 
     def close(self) -> None:
-        """Release the file; every store is closed with it."""
+        """Close the database and all stores."""
         self._database.close()
 
 
 @dataclass(eq=False)
 class SQLiteStore:
-    """The values of one namespace of a SQLiteStorage. Each `get` makes a new object of what is stored."""
+    """The values of one namespace of a SQLiteStorage. Each `get` unpickles the value, so it returns a new object."""
 
     _database: Database
     _values: ValueReader
@@ -106,7 +111,10 @@ class SQLiteStore:
     _closed: bool = False
 
     def get(self, key: str) -> Any:
-        """The value; raises KeyError, or UnreadableValue, which names the class that is missing or not allowed."""
+        """Return the value of the key.
+
+        Raises KeyError if there is none, and UnreadableValue if it uses a class that is missing or not allowed.
+        """
         rows = self._read("SELECT value, trusted FROM stored WHERE namespace = ? AND key = ?", *self._row(key))
         if not rows:
             raise KeyError(key)
@@ -117,7 +125,9 @@ class SQLiteStore:
             raise UnreadableValue(self._namespace, key, error) from error
 
     def set(self, key: str, value: Any) -> None:
-        """Keep the value, on disk when this returns; raises UnstorableValue if it can't be pickled."""
+        """Store the value under the key; it is on disk when this returns. Raises UnstorableValue if it can't be
+        pickled.
+        """
         row = self._row(key)
         try:
             data = dumps(value)
@@ -126,21 +136,21 @@ class SQLiteStore:
         self._write(_SET, *row, data, None)
 
     def remove(self, key: str) -> None:
-        """Forget the value, readable or not; raises KeyError."""
+        """Remove the value of the key, even if it can't be read; raises KeyError."""
         if not self._write("DELETE FROM stored WHERE namespace = ? AND key = ?", *self._row(key)):
             raise KeyError(key)
 
     def keys(self) -> list[str]:
-        """The keys, as they are now."""
+        """Return the current keys."""
         rows = self._read("SELECT key FROM stored WHERE namespace = ?", _encoded(self._namespace))
         return [_decoded(key) for (key,) in rows]
 
     def len(self) -> int:
-        """How many values there are."""
+        """Return the number of values."""
         return int(self._read("SELECT count(*) FROM stored WHERE namespace = ?", _encoded(self._namespace))[0][0])
 
     def close(self) -> None:
-        """Give the namespace back; it can be opened again."""
+        """Close the store; later calls raise StorageError. The namespace can be opened again."""
         self._closed = True
 
     def _read(self, query: str, *parameters: object) -> list[Any]:
@@ -158,7 +168,7 @@ class SQLiteStore:
 
     def _row(self, key: str) -> tuple[bytes, bytes]:
         if not isinstance(key, str):
-            raise TypeError(f"{self._namespace}: a key is a string, not {key!r}")
+            raise TypeError(f"{self._namespace}: storage keys must be strings, not {key!r}")
         return _encoded(self._namespace), _encoded(key)
 
 

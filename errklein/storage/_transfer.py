@@ -1,4 +1,4 @@
-"""Values out of a storage of any kind and into it, and the checks of values from outside before they are stored."""
+"""Copying of values out of and into any storage, and checks of outside values before they are stored."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from errklein.storage.pickling import dumps
 
 
 def rows_of(storage: Storage, names: Iterable[str] = ()) -> Iterator[Row]:
-    """All values, of the namespaces that the storage knows of and of `names`; may block.
+    """Yield all values of the storage's namespaces and of `names`. May block.
 
-    Of a file these are the bytes in it at one moment, also of values that can't be read. Raises StorageError.
+    A SQLiteStorage yields the stored bytes of one moment, even of values that can't be unpickled. Raises StorageError.
     """
     if isinstance(storage, SQLiteStorage):
         yield from storage.rows()
@@ -28,7 +28,7 @@ def rows_of(storage: Storage, names: Iterable[str] = ()) -> Iterator[Row]:
                 try:
                     value = store.get(key)
                 except KeyError:
-                    # Removed since the keys were listed.
+                    # It was removed after the keys were listed.
                     continue
                 try:
                     data = dumps(value)
@@ -45,12 +45,12 @@ def put_rows(
     trusted: Collection[str] | None = (),
     values: ValueReader = DEFAULT_READER,
 ) -> None:
-    """Keep the rows; the namespaces `instead_of` lose what they have. May block.
+    """Store the rows, after removing all values of the namespaces in `instead_of`. May block.
 
-    In errklein's own file this is one transaction, and each value is marked as restored, with the names that are `trusted`;
-    None is for values of the bot's own, which aren't restricted. Other storages have no place for such a mark and store
-    objects, so `values` unpickles all values first, with the same restrictions; the classes that they name must be importable.
-    Raises UnreadableValue before anything is changed.
+    In a SQLiteStorage this is one transaction that marks each value as restored, see `SQLiteStorage.put`. Other
+    storages store objects and have no such mark. For them, `values` first unpickles all values with the same
+    restrictions, so the classes that the values use must be importable. Raises UnreadableValue before anything is
+    changed.
     """
     if isinstance(storage, SQLiteStorage):
         storage.put(rows, instead_of, trusted)
@@ -73,21 +73,22 @@ def put_rows(
 
 
 class NameStatus(enum.Enum):
-    """Whether a restored value may use a name."""
+    """The status of a class or function name that a restored value uses."""
 
     ALLOWED = enum.auto()
     MISSING = enum.auto()
-    """The name belongs to a plugin that isn't installed, or that doesn't define it now; allowed when it does."""
+    """The name belongs to a plugin that isn't installed or doesn't define it. It becomes allowed when the plugin
+    defines it."""
     REFUSED = enum.auto()
 
 
 Judge = Callable[[str, str, str], NameStatus]
-"""Judges a name by the namespace of the value, the module and the name in it."""
+"""Returns the status of a name. Arguments: the namespace of the value, the module, and the name in the module."""
 
 
 @dataclass(frozen=True)
 class CheckedValue:
-    """The names in a value that are refused, and those that are missing, each as "module.qualname", sorted."""
+    """The refused and the missing names in a value, each as "module.qualname", sorted."""
 
     namespace: str
     key: str
@@ -96,7 +97,7 @@ class CheckedValue:
 
     @property
     def refusal(self) -> str:
-        """A line that names the refused classes and functions, and the option that allows them."""
+        """A line with the refused names and the options that allow them."""
         options = " ".join(f"--trust {name}" for name in self.refused)
         return (
             f"{self.namespace}: {self.key!r} uses {' and '.join(self.refused)}, which values from outside may not use; "
@@ -105,7 +106,7 @@ class CheckedValue:
 
     @property
     def warning(self) -> str:
-        """A line that names the missing classes."""
+        """A line with the missing names."""
         return (
             f"{self.namespace}: {self.key!r} is kept as it is, and can be read when the plugin defines "
             f"{' and '.join(self.missing)}"
@@ -113,7 +114,7 @@ class CheckedValue:
 
 
 def check_value(namespace: str, key: str, data: bytes, judge: Judge, trusted: Collection[str]) -> CheckedValue:
-    """Judge each name in the pickle `data` that isn't `trusted`; raises DamagedPickle."""
+    """Check each name in the pickle `data` that isn't `trusted`; raises DamagedPickle."""
     checked = CheckedValue(namespace, key, [], [])
     for module, name in sorted(names_in(data)):
         path = f"{module}.{name}"
@@ -126,14 +127,18 @@ def check_value(namespace: str, key: str, data: bytes, judge: Judge, trusted: Co
 
 
 def check_rows(rows: Iterable[Row], judge: Judge, trusted: Collection[str]) -> tuple[list[str], list[str]]:
-    """Refusals, a line for each value with a refused name, and warnings, a line for each that can't be read otherwise."""
+    """Check the rows and return two lists of lines.
+
+    The first has a line for each value with a refused name, the second one for each value that can't be read for other
+    reasons.
+    """
     refusals: list[str] = []
     warnings: list[str] = []
     for namespace, key, data in rows:
         try:
             checked = check_value(namespace, key, data, judge, trusted)
         except DamagedPickle as error:
-            # Reading it only raises an error, and the operator may be able to repair it.
+            # Such a value is harmless, since reading it raises an error, and the operator may be able to repair it.
             warnings.append(f"{namespace}: {key!r} is kept as it is, and can't be read: {error}")
             continue
         if checked.refused:

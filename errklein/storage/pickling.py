@@ -1,8 +1,8 @@
-"""Values to bytes and back, across restarts and reloads of the plugins whose classes they are made of.
+"""Pickling of values so that they can be read after restarts and after reloads of plugins.
 
-A reload runs a plugin's modules again, so a class that an older instance was made of is no longer the one that its
-name leads to, and pickle refuses such an instance. Here a plugin's classes and functions are stored by name alone;
-reading always leads to the current ones.
+A reload executes a plugin's modules again. Instances of the old classes still exist, but the class's name leads to the
+new class, and the standard pickler refuses such an instance. This pickler stores a plugin's classes and functions by
+name alone. Reading always finds the current ones.
 """
 
 from __future__ import annotations
@@ -21,34 +21,37 @@ PLUGIN_PACKAGE = "errklein_plugins"
 PROTOCOL = 5
 
 PLUGIN_GLOBAL = ("errklein.storage.pickling", "plugin_global")
-"""The module and name under which stored bytes call `plugin_global`, which therefore must not be moved or renamed."""
+"""The module and name of `plugin_global` in stored pickles. The function must therefore not be moved or renamed."""
 
 FindClass = Callable[[str, str], object]
-"""Asked first for each class or function that stored bytes name, by module and name. None: it is where it says."""
+"""Looks up a class or function by the module and name in a pickle; None means that the standard lookup applies."""
 
 
 class NameIsGone(Exception):
-    """Stored bytes name a class or function that doesn't exist, or whose module can't be imported."""
+    """A stored value uses a class or function that doesn't exist, or whose module can't be imported."""
 
 
 def dumps(value: object) -> bytes:
-    """The bytes to store; raises whatever pickle, or the `__reduce__` of a class, raises."""
+    """Return the pickle of the value; raises whatever pickle or the `__reduce__` of a class raises."""
     buffer = BytesIO()
     _Pickler(buffer, PROTOCOL).dump(value)
     return buffer.getvalue()
 
 
 def loads(data: bytes, find_class: FindClass | None = None) -> Any:
-    """The value of stored `data`, an errbot shelf's included; raises NameIsGone, or what the classes themselves raise.
+    """Return the value of the pickle `data`, which may be from an errbot shelf.
 
-    It runs code that the bytes name, so they must come from the bot's own data directory.
+    Unpickling executes code that the bytes choose, so they must come from the bot's own data directory. Raises
+    NameIsGone, and whatever the classes raise.
     """
     return _Unpickler(BytesIO(data), find_class).load()
 
 
 def plain_value(data: bytes) -> Any:
-    """The value of a pickle that names nothing. Raises ValueError for any other, without calling what it names."""
-    # An extension code that is cached yields its class without a call of find_class.
+    """Return the value of a pickle that uses no class or function; raises ValueError for any other, without calling
+    anything.
+    """
+    # pickle returns the class of a cached extension code without calling find_class.
     copyreg.clear_extension_cache()
     try:
         return _Plain(BytesIO(data)).load()
@@ -57,7 +60,7 @@ def plain_value(data: bytes) -> Any:
 
 
 def plugin_global(module: str, qualname: str) -> object:
-    """The class or function of that name as it is now; see PLUGIN_GLOBAL."""
+    """Return the current class or function of that name; see PLUGIN_GLOBAL."""
     return reduce(getattr, qualname.split("."), importlib.import_module(module))
 
 
@@ -71,11 +74,11 @@ class _Pickler(pickle.Pickler):
         try:
             plugin_global(module, qualname)
         except ImportError:
-            # The plugin is being unloaded or reloaded; what a handler that is still running stores must not be lost.
+            # The plugin is being unloaded or reloaded. A handler that is still running may store a value nevertheless.
             if "<" in qualname:
                 return NotImplemented
         except AttributeError:
-            # A local class, or one that the plugin no longer has: pickle says so better.
+            # A local class, or one that the plugin no longer has. pickle raises a clear error for it.
             return NotImplemented
         return plugin_global, (module, qualname)
 
@@ -83,18 +86,18 @@ class _Pickler(pickle.Pickler):
 class _Unpickler(pickle.Unpickler):
     def __init__(self, file: BytesIO, find_class: FindClass | None) -> None:
         super().__init__(file)
-        self._ask_first = find_class
+        self._find_class = find_class
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == PLUGIN_GLOBAL:
             return self.find_class
-        found = None if self._ask_first is None else self._ask_first(module, name)
+        found = None if self._find_class is None else self._find_class(module, name)
         if found is not None:
             return found
         try:
             return super().find_class(module, name)
         except (ImportError, AttributeError) as error:
-            raise NameIsGone(f"there is no {module}.{name} any more") from error
+            raise NameIsGone(f"{module}.{name} not found") from error
 
 
 class _Plain(pickle.Unpickler):

@@ -185,7 +185,7 @@ class ImportTests(DataCase):
             self.assertEqual(self.run_command("import-errbot"), 1)
             self.assertIn(f"Greeter: {imported} value", self.out.getvalue())
             [line] = self.err.getvalue().splitlines()
-            self.assertIn("Greeter: 'names' left in", line)
+            self.assertIn("Greeter: 'names' not imported from", line)
             self.err.truncate(self.err.seek(0))
         self.assertEqual(self.stored(), {("Greeter", "names"): [], ("Greeter", "old"): 1})
         self.assertEqual(self.run_command("import-errbot", "--force"), 0)
@@ -332,12 +332,12 @@ class BackupTests(DataCase):
                 self.refused("restore", str(path), "--force"),
             )
         write_backup(path, [good, good])
-        self.assertIn("another value of 'names'", self.refused("restore", str(path), "--force"))
+        self.assertIn("duplicate key 'names'", self.refused("restore", str(path), "--force"))
         path.write_bytes(path.read_bytes()[:-5])
-        self.assertIn("cut off", self.refused("restore", str(path), "--force"))
+        self.assertIn("is incomplete", self.refused("restore", str(path), "--force"))
         path.unlink()
         os.mkfifo(path)
-        self.assertIn("no regular file", self.refused("restore", str(path), "--force"))
+        self.assertIn("not a regular file", self.refused("restore", str(path), "--force"))
         self.assertEqual(self.stored(), before)
 
     def test_untrusted_names(self) -> None:
@@ -379,8 +379,11 @@ class BackupTests(DataCase):
     def test_no_file(self) -> None:
         """Without a backup, or with something else, one line says so, and nothing is made."""
         self.assertIn("name the file", self.refused("restore"))
-        self.assertIn("no backup", self.refused("restore", str(self.directory / "config.py")))
-        self.assertIn("can't be read", self.refused("restore", str(self.directory / "nowhere")))
+        self.assertIn(
+            "is neither an errklein backup nor an errbot backup",
+            self.refused("restore", str(self.directory / "config.py")),
+        )
+        self.assertIn("can't read the backup", self.refused("restore", str(self.directory / "nowhere")))
         self.assertEqual(list(self.data.iterdir()), [])
 
 

@@ -213,7 +213,7 @@ class ReadTests(BackupCase):
             (b'"A"', b'"k"', b'"pickle": "?"'),
         ):
             line = b'{"namespace": %b, "key": %b, %b}\n' % (namespace, key, value)
-            self.check_refused(self.write(good, line), "line 3: expected a value")
+            self.check_refused(self.write(good, line), "line 3: invalid value")
         for line in (
             b"\n",
             b"[1]\n",
@@ -221,8 +221,8 @@ class ReadTests(BackupCase):
             b'{"namespace": "\xe9"}\n',
             b'{"json": %b}\n' % (b"9" * 9999),
         ):
-            self.check_refused(self.write(good, line), "line 3: the backup is damaged")
-        self.check_refused(self.write(good, good), "line 3: A: there is another value of 'k'")
+            self.check_refused(self.write(good, line), "line 3: damaged backup")
+        self.check_refused(self.write(good, good), "line 3: duplicate key 'k' in the namespace 'A'")
 
     def test_odd_names(self) -> None:
         """A namespace or key is any text: with NUL, like a path, or with half a character."""
@@ -236,7 +236,7 @@ class ReadTests(BackupCase):
         os.mkfifo(self.path)
         for path in (self.path, Path("/dev/zero"), self.directory):
             for read in (is_backup, read_backup, read_errbot_backup):
-                self.assertIn("no regular file", str(self.assertRaises(BackupError, read, path)))
+                self.assertIn("not a regular file", str(self.assertRaises(BackupError, read, path)))
 
     def test_nothing_but_ends_of_lines(self) -> None:
         """A file of a backup's first line and many ends of lines takes no more memory than it has bytes."""
@@ -249,7 +249,7 @@ class ReadTests(BackupCase):
     def test_no_backup(self) -> None:
         """Other files are told apart."""
         for data in (b"", b"{}", b"[]\n", b"nonsense", b"\xff\xfe"):
-            self.check_refused(data, "no backup")
+            self.check_refused(data, "is not an errklein backup")
         self.assertRaises(BackupError, read_backup, self.directory / "nowhere")
         self.assertRaises(BackupError, is_backup, self.directory / "nowhere")
         self.assertRaises(BackupError, read_backup, self.directory)
@@ -395,7 +395,7 @@ class ErrbotTests(BackupCase):
     def test_others_are_named(self) -> None:
         """Everything else is named with its line."""
         problems = self.read(ERRBOT).problems
-        self.assertEqual([problem.partition("backup.py, ")[2].partition(" is no literal")[0] for problem in problems], [
+        self.assertEqual([problem.partition("backup.py, ")[2].partition(" is not a Python literal")[0] for problem in problems], [
             "line 16: Greeter: the value of 'thing'",
             "line 17: Greeter: the value of 'when'",
             "line 18: Greeter: the value of 'table'",
@@ -405,7 +405,7 @@ class ErrbotTests(BackupCase):
         """A statement that is nested deeper than Python can follow is told as any that isn't known."""
         for statement in (f"pobj{'.a' * 900} = x['y']", f"pobj = {'-' * 90_000}1", f"pobj = x{'.a' * 900}"):
             (problem,) = self.read(f"# bot.plugin_manager\n{statement}\n").problems
-            self.assertIn("line 2: 'pobj", problem)
+            self.assertIn("line 2: unexpected statement 'pobj", problem)
 
     def test_nothing_is_run(self) -> None:
         """Code in the file, wherever it stands, isn't run."""
@@ -462,13 +462,13 @@ class ErrbotTests(BackupCase):
         with mock.patch.object(errbot_backup, "_MOST_PARTS", 10):
             read = self.read(f"bot.plugin_manager['a'] = {list(range(20))}\nbot.plugin_manager['b'] = {'x' * 20!r}\n")
         self.assertEqual([row[1] for row in read.rows], ["b"])
-        self.assertIn("line 1: core: the value of 'a' has too many parts", read.problems[0])
+        self.assertIn("line 1: core: the value of 'a' has too many elements", read.problems[0])
 
     def test_nonsense(self) -> None:
         """A file of which hardly anything is a backup is refused as a whole, and it doesn't take long to see it."""
         for nonsense in ("pobj\n" * 5000, "import os\n" * 5000):
             text = str(self.assertRaises(BackupError, self.read, f"# bot.plugin_manager\n{nonsense}"))
-            self.assertIn("line 1002: this is no backup", text)
+            self.assertIn("line 1002: more than 1000 unexpected statements", text)
         for begin in ("pobj[x", 'pobj["', "pobj['x' 'y'"):
             self.assertEqual(len(self.read(f"# bot.plugin_manager\n{begin}{'] = ' * 50_000}").problems), 1)
 
@@ -486,7 +486,10 @@ class ErrbotTests(BackupCase):
     def test_no_backup(self) -> None:
         """Another file is refused in one line."""
         for text in ("", "BACKEND = 'Text'\n"):
-            self.assertIn("no backup", str(self.assertRaises(BackupError, self.read, text)))
+            self.assertIn(
+                "is neither an errklein backup nor an errbot backup",
+                str(self.assertRaises(BackupError, self.read, text)),
+            )
         path = self.directory / "backup.py"
         path.write_bytes(b"\xff")
         self.assertRaises(BackupError, read_errbot_backup, path)

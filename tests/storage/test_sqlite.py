@@ -267,13 +267,13 @@ class ValueTests(SQLiteCase):
         storage = self.open()
         store = storage.open("Greeter")
         error = self.assertRaises(UnstorableValue, store.set, "a", Awkward())
-        self.assertTrue(str(error).endswith("nothing was changed: Silent"), str(error))
+        self.assertTrue(str(error).endswith("(Silent); nothing was changed"), str(error))
         self.assertEqual(store.len(), 0)
         storage.put([("Greeter", "a", b"cgone\nThing\n.")])
         values = ValueReader(find_restored_class=lambda *name: Awkward().__reduce__())
         with closing(SQLiteStorage(storage.path, values)) as failing:
             error = self.assertRaises(UnreadableValue, failing.open("Greeter").get, "a")
-        self.assertTrue(str(error).endswith("left as it is: Silent"), str(error))
+        self.assertTrue(str(error).endswith("(Silent); it is left as it is"), str(error))
 
     def test_unpicklable(self) -> None:
         """A value that can't be pickled is refused by key and type, and the old one stays."""
