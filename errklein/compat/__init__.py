@@ -1,4 +1,8 @@
-"""The names `errbot` and `flask`, for plugins that were not written for errklein."""
+"""The packages `errbot` and `flask` for plugins that were written for errbot.
+
+Plugins import these names, and errklein provides its own modules for them. `_names` has the complete list of modules
+and names.
+"""
 
 from errklein.compat._facade import FacadeModule, install, stand_in_for, step_aside
 from errklein.compat._names import FACADES

@@ -1,4 +1,7 @@
-"""Formats of Markdown's own parser that third-party backends define by tables of characters."""
+"""Output formats for Markdown's own parser, which third-party backends define by a table of characters.
+
+This is the content of `errbot.rendering.ansiext`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,18 @@ AnsiPreprocessor = Fences
 
 
 def enable_format(name: str, chr_table: CharacterTable, borders: bool = True) -> None:
-    """Let `Markdown(output_format=name, extensions=[…, AnsiExtension()])` write with the characters of the table."""
+    """Register an output format that writes the characters of the table.
+
+    Example::
+
+        enable_format("imtext", IMTEXT_CHRS, borders=False)
+        converter = Markdown(output_format="imtext", extensions=["extra", AnsiExtension()])
+        converter.convert("**bold**")
+
+    :param name: The name of the format, for `Markdown(output_format=name)`.
+    :param chr_table: The characters for bold text, colours and table borders.
+    :param borders: Whether tables have borders.
+    """
     characters = CharacterTable(*chr_table).by_mark()
     style = LayoutOptions(exact=True, compact=not borders)
     reset = str(chr_table.fx_reset)
@@ -28,19 +42,22 @@ def enable_format(name: str, chr_table: CharacterTable, borders: bool = True) ->
         raw = root.raw if isinstance(root, _Root) else []
         return replace_styles(lay_out(Tree(root, raw), style), characters) + reset
 
-    # The stubs know the two formats of Markdown itself.
+    # The stubs declare only Markdown's own two formats.
     formats: dict[str, Any] = Markdown.output_formats  # type: ignore[assignment]
     formats[name] = serialize
 
 
 class AnsiExtension(Extension):
-    """Has a parser make what the formats of `enable_format` need. It comes after other extensions."""
+    """A Markdown extension that prepares a parser for the formats of `enable_format`.
+
+    It must be the last extension in the list.
+    """
 
     def extendMarkdown(self, md: Markdown) -> None:
-        """Change the parser."""
+        """Prepare the parser; Markdown calls this."""
         adapt(md)
         md.stripTopLevelTags = False
-        # After all others.
+        # A low priority runs it after all others.
         md.treeprocessors.register(_WithRaw(md), "errklein_raw", -1000)
         convert = md.convert
 
@@ -51,7 +68,7 @@ class AnsiExtension(Extension):
 
 
 class _Root(Element):
-    """The tree together with what placeholders in it stand for."""
+    """The tree, with the raw HTML blocks that its placeholders stand for."""
 
     raw: list[str]
 
@@ -62,6 +79,6 @@ class _WithRaw(Treeprocessor):
         whole.text = root.text
         whole.extend(root)
         whole.raw = [raw for raw in self.md.htmlStash.rawHtmlBlocks if isinstance(raw, str)]
-        # The next text has its own; the parser is used again without a reset.
+        # The parser converts the next text without a reset, so the blocks of this text are removed.
         self.md.htmlStash.reset()
         return whole

@@ -1,4 +1,4 @@
-"""What `errbot.backend_plugin_manager` offers: one plugin of any kind, looked for by its name."""
+"""The content of `errbot.backend_plugin_manager`: lookup of backends and storages by their `.plug` files."""
 
 from __future__ import annotations
 
@@ -16,18 +16,32 @@ GROUP = "errbot.backend_plugins"
 
 
 class PluginNotFoundException(Exception):
-    """There is no plugin of that name."""
+    """No `.plug` file has that name."""
 
 
 def enumerate_backend_plugins(all_plugins_paths: Iterable[str | Path]) -> Iterator[PluginInfo]:
-    """What the `.plug` files in and under the directories say; those that can't be read are left out."""
+    """Return an iterator over the information in all `.plug` files in and below the directories.
+
+    Unreadable files are skipped.
+    """
     return map(PluginInfo.of, load_plug_files(all_plugins_paths))
 
 
 class BackendPluginManager:
-    """The plugin called `plugin_name`: its `plugin_info`, and an instance of its subclass of `base_class`.
+    """Finds the backend or storage `plugin_name` and creates it.
 
-    It is looked for in both kinds of directories and in installed distributions. Raises PluginNotFoundException.
+    It searches `base_search_dir`, `extra_search_dirs`, and the directories of installed distributions that have an
+    entry point in the group `errbot.backend_plugins`.
+
+    :param bot_config: The configuration, which `load_plugin` passes to the class.
+    :param base_module: Ignored; errbot has this parameter.
+    :param plugin_name: The Name in the `.plug` file.
+    :param base_class: `load_plugin` creates the module's subclass of this class.
+    :param base_search_dir: The first directory to search.
+    :param extra_search_dirs: Further directories, as a path or a nested list of paths.
+    :raises PluginNotFoundException: if there is no such `.plug` file.
+
+    `plugin_info` has the information in the `.plug` file.
     """
 
     def __init__(
@@ -47,10 +61,10 @@ class BackendPluginManager:
                 self._plug = plug
                 self.plugin_info = PluginInfo.of(plug)
                 return
-        raise PluginNotFoundException(f"there is no plugin named {plugin_name} in {', '.join(places) or 'no place'}")
+        raise PluginNotFoundException(f"no plugin {plugin_name!r} in {', '.join(places) or 'any directory'}")
 
     def load_plugin(self) -> Any:
-        """A new instance, made with the configuration. Raises PluginLoadError."""
+        """Import the module and return a new instance of its class; raises PluginLoadError."""
         directory = str(self._plug.directory)
         if directory not in sys.path:
             sys.path.append(directory)

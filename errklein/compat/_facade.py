@@ -1,4 +1,7 @@
-"""Modules that look like errbot's, made from the table of names when they are first imported."""
+"""The import machinery that creates the modules of `errbot` and `flask` from the table in `_names`.
+
+Each module is created at its first import. Its names are looked up in errklein's modules at each access.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +21,24 @@ from errklein.compat._names import ERRBOT, EXPORTED, FACADES, PROVIDED
 _ERRBOT_HERE = FACADES["errbot"]
 
 PACKAGE_DIRECTORY = Path(errbot_package.__file__).parent
-"""The directory of `errbot.__file__`. Python finds `errbot.config-template` there by `errbot.__path__`."""
+"""The directory of `errbot.__file__`. Its file config-template.py is the module `errbot.config-template`."""
 
 
 class FacadeModule(ModuleType):
-    """A module whose names are found where errklein has them, each when it is asked for."""
+    """A module whose names refer to objects in errklein's modules.
+
+    An unknown name raises an AttributeError with errbot's name for the module.
+    """
 
     def __init__(self, name: str, errbot_name: str, names: Mapping[str, str]) -> None:
-        # The second sentence is for pytest, which would warn that it can't rewrite what it imports as a plugin.
-        super().__init__(name, f"What errklein has of {errbot_name}.\n\nPYTEST_DONT_REWRITE")
+        # PYTEST_DONT_REWRITE prevents pytest's warning that it can't rewrite the assertions of this module.
+        super().__init__(name, f"errklein's implementation of {errbot_name}.\n\nPYTEST_DONT_REWRITE")
         self._errbot_name = errbot_name
         self._names = names
         self.__all__ = sorted(EXPORTED.get(errbot_name, names))
 
     def __getattr__(self, name: str) -> Any:
-        # Not kept: some have another value later, such as those of modules that are loaded again.
+        # The value isn't cached, because some names change their value, for example when a module is reloaded.
         target = self._names.get(name)
         if target is not None:
             module, _, attribute = target.partition(":")
@@ -46,9 +52,18 @@ class FacadeModule(ModuleType):
 
 
 def install(force: bool = False) -> None:
-    """Let all code in the process import `errbot` and `flask` from errklein.
+    """Make errklein's `errbot` and `flask` importable for all code in the process.
 
-    Plugins don't need this; other libraries that import them do. What is really installed stays, unless `force`.
+    Plugins get these packages without this call. It is for other libraries that import them. A package that is really
+    installed isn't replaced, unless `force` is true.
+
+    Example::
+
+        from errklein.compat import install
+
+        install()
+
+    :param force: Whether to replace installed packages, too.
     """
     for name in FACADES:
         if force or not (name in sys.modules or find_spec(name) is not None):
@@ -56,7 +71,10 @@ def install(force: bool = False) -> None:
 
 
 def stand_in_for(name: str) -> None:
-    """Let all code in the process that imports the package of that name from now on get errklein's, installed or not."""
+    """Make all later imports of a package return errklein's, even if the real package is installed.
+
+    :param name: The package: "errbot" or "flask".
+    """
     ours = FACADES[name]
     for module in [known for known in sys.modules if known.startswith(name + ".")]:
         del sys.modules[module]
@@ -67,13 +85,13 @@ def stand_in_for(name: str) -> None:
 
 
 def step_aside(name: str) -> None:
-    """Stop providing the package of that name, if it is provided, so that later imports get the one that has been installed meanwhile."""
+    """Undo `stand_in_for` for the package, so that later imports find one that was installed meanwhile."""
     if name in FACADES and sys.modules.get(name) is sys.modules.get(FACADES[name]):
         sys.modules.pop(name, None)
 
 
 class _FacadeFinder(MetaPathFinder):
-    """Finds the modules `errklein.compat.errbot` and below, and says in plain words which of errbot's there aren't."""
+    """Finds `errklein.compat.errbot` and its submodules; raises a clear error for modules that errklein lacks."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -82,31 +100,31 @@ class _FacadeFinder(MetaPathFinder):
         if name is None:
             return None
         if name not in PROVIDED:
-            # Named as errbot names it: the import system passes over an error about the very name that it looked for,
-            # when that comes from `from errbot import name`, and would then say something less helpful.
+            # The error has errbot's name for the module. `from errbot import name` would ignore an error for the name
+            # that the import system looks for, and raise a less helpful one.
             raise ModuleNotFoundError(f"errklein doesn't have {name}", name=name)
         file = str(PACKAGE_DIRECTORY / "__init__.py")
         loader = _FacadeLoader(fullname, file)
         if name == "errbot":
             places = [str(PACKAGE_DIRECTORY)]
             return spec_from_file_location(fullname, file, loader=loader, submodule_search_locations=places)
-        # All are packages, so that the import system comes here for what they don't have.
+        # Every module is a package, so that the import system asks this finder for unknown submodules as well.
         return ModuleSpec(fullname, loader, is_package=True)
 
 
 class _FacadeLoader(SourceFileLoader):
-    """Creates the modules, and reads the files of the package `errbot` for importlib.resources and pkgutil."""
+    """Creates the modules, and reads the package's files for importlib.resources and pkgutil."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         name = _errbot_name(spec.name) or spec.name
         return FacadeModule(spec.name, name, PROVIDED[name])
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing is left to do: the names are found when they are asked for."""
+        """Do nothing: the module looks up its names at each access."""
 
 
 def _errbot_name(fullname: str) -> str | None:
-    """What errbot or Flask calls the module; None if `fullname` isn't one that errklein stands for."""
+    """Return the name of the module in errbot or Flask; None if `fullname` isn't a module that errklein provides."""
     if fullname == FACADES["flask"]:
         return "flask"
     if fullname == _ERRBOT_HERE or fullname.startswith(_ERRBOT_HERE + "."):

@@ -1,4 +1,4 @@
-"""What `errbot.logs` offers, and the logger that `errbot.log` is. Where lines go is twistd's to say."""
+"""The content of `errbot.logs`, and the logger `errbot.log`. The service decides where log lines go."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ log = logging.getLogger("errbot")
 root_logger = logging.getLogger()
 
 console_hdlr = logging.StreamHandler()
-"""Writes to standard error; not among the root logger's handlers before `format_logs`."""
+"""The handler that writes to standard error. `format_logs` adds it to the root logger."""
 
 
 def format_logs(formatter: logging.Formatter | None = None, theme_color: str | None = None) -> None:
-    """Have log lines on standard error, in that format; for programs that have no log of their own."""
+    """Write log lines to standard error, unless the root logger has a handler.
+
+    It is for programs without a log of their own.
+
+    :param formatter: The format of the lines; by default time, level, logger and message.
+    :param theme_color: Ignored; errbot has this parameter.
+    """
     console_hdlr.setFormatter(
         formatter or logging.Formatter("%(asctime)s %(levelname)-8s %(name)-25s %(message)s", "%H:%M:%S")
     )

@@ -1,4 +1,7 @@
-"""The names of errbot and Flask that plugins import, and where errklein has each of them. errklein has no others."""
+"""The table of errbot's and Flask's names that errklein provides, with the errklein module that defines each of them.
+
+Any other name raises an ImportError or AttributeError.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ FACADES: Mapping[str, str] = {
     "errbot": "errklein.compat.errbot",
     "flask": "errklein.compat.flask",
 }
-"""The packages that errklein stands for, installed or not, and its modules for them."""
+"""The packages that errklein provides, and the names of its modules for them."""
 
 _ERRBOT: Mapping[str, Mapping[str, str]] = {
     "errbot": {
@@ -26,7 +29,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.plugins.configuration_check": "ValidationException",
         "errklein.webhooks": "webhook",
         "functools": "update_wrapper",
-        # Plugins take these two from errbot, which happens to import them.
+        # errbot imports these two, and plugins import them from it.
         "logging": "logging=",
     },
     "errbot.backend_plugin_manager": {
@@ -76,7 +79,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
     },
     "errbot.botplugin": {
         "errklein.commands": "ArgParserBase Command CommandError SeparatorArgParser ShlexArgParser",
-        # There is one class for both, since no plugin inherits from the other.
+        # One class stands for both, since plugins only subclass BotPlugin.
         "errklein.plugins.botplugin": "BotPlugin BotPluginBase=BotPlugin",
         "errklein.plugins.configuration_check": "ValidationException recurse_check_structure",
     },
@@ -111,7 +114,7 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
         "errklein.plugins.plugin": "IncompatiblePluginException PluginActivationException PluginConfigurationException",
         "errklein.compat._requirements": "install_packages",
     },
-    # Its contents are the modules of plugins; see errklein.compat._plugin_modules.
+    # Its submodules are the modules of plugins; see errklein.compat._plugin_modules.
     "errbot.plugins": {},
     "errbot.rendering": {
         "errklein.compat._rendering": "ansi imtext md text xhtml",
@@ -168,8 +171,8 @@ _ERRBOT: Mapping[str, Mapping[str, str]] = {
     },
     "errbot.version": {"errklein.plugins.plug_file": "VERSION=ERRBOT_VERSION"},
 }
-"""For each module of errbot, where its names are: by errklein's module, the names that it has. `name=other` is called `other`
-there, `name=` is the module itself."""
+"""For each module of errbot, its names by the errklein module that defines them. `name=other` is called `other` there,
+and `name=` is the module itself."""
 
 
 def _targets(names_by_module: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -180,7 +183,7 @@ def _targets(names_by_module: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 ERRBOT: Mapping[str, Mapping[str, str]] = {module: dict(_targets(names)) for module, names in _ERRBOT.items()}
-"""For each module of errbot its names, and where each is: "module:name", or "module" for a module itself."""
+"""For each module of errbot, the location of each name: "module:name", or "module" for a module."""
 
 _FLASK = {
     "errklein.web.facade": (
@@ -193,7 +196,7 @@ _FLASK = {
 }
 
 PROVIDED: Mapping[str, Mapping[str, str]] = {**ERRBOT, "flask": dict(_targets(_FLASK))}
-"""The modules of errbot and Flask, in the same form."""
+"""The modules of errbot and Flask, in the form of ERRBOT."""
 
 _ALL = (
     "BotFlow BotPlugin Command CommandError FLOW_END Flow FlowRoot arg_botcmd botcmd botflow botmatch cmdfilter re_botcmd "
@@ -201,4 +204,4 @@ _ALL = (
 )
 
 EXPORTED: Mapping[str, tuple[str, ...]] = {"errbot": tuple(_ALL.split())}
-"""What `from … import *` takes where it isn't everything."""
+"""`__all__` of the modules in which it doesn't contain every name."""

@@ -1,4 +1,7 @@
-"""The name that errbot gives to the module of a plugin: `errbot.plugins.<its name>`, whichever plugin had it last."""
+"""Registration of plugins' modules under errbot's names: `errbot.plugins.<module>`.
+
+If two plugins have modules of the same name, it refers to the one that was loaded last.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ _PACKAGE_HERE = f"{FACADES['errbot']}.plugins"
 
 
 def publish(name: str, module: ModuleType) -> None:
-    """Let errbot's name for a plugin's module lead to the module, until another of that name is loaded."""
+    """Make errbot's name for a plugin's module refer to `module`, until another module of that name is loaded."""
     for package in (_PACKAGE, _PACKAGE_HERE):
         sys.modules[f"{package}.{name}"] = module
     setattr(import_module(_PACKAGE_HERE), name, module)
 
 
 def withdraw(name: str, module: ModuleType) -> None:
-    """Forget the name, if it leads to the module."""
+    """Remove the name, if it refers to `module`."""
     if sys.modules.get(f"{_PACKAGE_HERE}.{name}") is module:
         for package in (_PACKAGE, _PACKAGE_HERE):
             sys.modules.pop(f"{package}.{name}", None)

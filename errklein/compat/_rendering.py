@@ -1,4 +1,4 @@
-"""Converters of Markdown as backends written for errbot ask for them: `text().convert(markdown)`."""
+"""The content of `errbot.rendering`: converters of Markdown, used as `text().convert(markdown)`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from errklein.text.characters import ANSI_CHRS
 
 @dataclass(frozen=True)
 class Converter:
-    """Converts Markdown to one format; may be kept, and used in many threads."""
+    """Converts Markdown to one format. It has no state, so threads may share it."""
 
     convert: Callable[[str], str]
 
 
 def _to_ansi_with_reset(markdown: str) -> str:
-    """Text for a terminal. Text that isn't empty ends with the sequence that resets all attributes."""
+    """Return text for a terminal. Unless it is empty, it ends with the sequence that resets all attributes."""
     converted = to_ansi(markdown)
     return f"{converted}{ANSI_CHRS.fx_reset}" if converted else ""
 

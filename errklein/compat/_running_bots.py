@@ -1,7 +1,8 @@
-"""The running bots of this process, for code that has no bot: the only global by which errklein reaches one.
+"""The registry of the bots that run in this process, for code that has no reference to a bot.
 
-errbot's `flask_app` is a module-level application, whose routes may be added before there is a bot. They are kept here and
-served by every bot that runs. errbot's functions that have no bot as an argument use the bot that was started last.
+It is the only global object through which errklein's code gets a bot. errbot's `flask_app` is a module-level
+application, and its routes may be added before a bot exists. They are kept here and served by every running bot.
+errbot's functions that have no bot as an argument use the bot that was started last.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RunningBots:
-    """The bots that run, and the hooks that all of them serve, by owner. May be used in any thread."""
+    """The running bots, and the webhooks that all of them serve, by owner. Any thread may use it."""
 
     def __init__(self) -> None:
         self._hooks: dict[str, list[Hook]] = {}
@@ -30,44 +31,47 @@ class RunningBots:
 
     @property
     def newest(self) -> ErrbotBot | None:
-        """The bot that was started last, of those that run; None if none does."""
+        """The running bot that was started last; None if no bot is running."""
         return self._bots[-1] if self._bots else None
 
     def add_bot(self, bot: ErrbotBot) -> None:
-        """Let the bot serve all hooks, present and future ones, until `remove_bot`. Called on the reactor."""
+        """Let the bot serve all present and future hooks until `remove_bot`. Must be called on the reactor thread."""
         self._bots.append(bot)
         bot.web.resource.app.url_map = RouteMap()
         for owner, hooks in self._hooks.items():
             bot.web.routes.replace(owner, hooks)
 
     def remove_bot(self, bot: ErrbotBot) -> None:
-        """Forget the bot, if it was added."""
+        """Remove the bot; an unknown bot is ignored."""
         if bot in self._bots:
             self._bots.remove(bot)
 
     def add(self, owner: str, name: str, rule: str, methods: Sequence[str] | str, handler: Callable[..., Any]) -> None:
-        """Let the handler, in a thread, answer requests for the rule. Raises ValueError or LookupError for a bad rule."""
+        """Add a route. Its handler gets the request and is called in a thread.
+
+        Raises ValueError or LookupError for an invalid rule.
+        """
         Map([Rule(normalise_rule(rule), methods=normalise_methods(methods))])
         declaration = HookDeclaration(normalise_rule(rule), normalise_methods(methods), raw=True, threaded=True)
         self.put(owner, [*self._hooks.get(owner, ()), Hook(owner, name, declaration, handler)])
 
     def put(self, owner: str, hooks: Iterable[Hook]) -> None:
-        """Let these be all of the owner's routes."""
+        """Replace all routes of the owner."""
         self._hooks[owner] = kept = list(hooks)
         for bot in list(self._bots):
             on_reactor_soon(bot.reactor, bot.web.routes.replace, owner, tuple(kept))
 
     def clear(self) -> None:
-        """Forget all routes."""
+        """Remove all routes."""
         for owner in list(self._hooks):
             self.put(owner, ())
         self._hooks.clear()
 
     def answered(self) -> list[tuple[Hook, tuple[str, ...]]]:
-        """Each hook of the newest bot, including those of plugins, with the methods that it answers.
+        """Return the hooks of the newest bot, including those of plugins, each with the methods that it serves.
 
-        Without a bot, the hooks that are kept here. May be called in any thread; other threads than the reactor's wait for
-        the reactor, and get Stopping if the bot stops meanwhile.
+        Without a bot, return the hooks that are registered here. May be called in any thread. A thread other than the
+        reactor's waits for the reactor, and gets Stopping if the bot stops meanwhile.
         """
         bot = self.newest
         if bot is None:
@@ -77,39 +81,44 @@ class RunningBots:
         return [(route.hook, route.methods) for route in routes if route.methods]
 
     def ask(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> ClientResponse:
-        """What the newest bot answers, plugins' webhooks included; waits for it in a thread.
+        """Return the newest bot's response to a request, which may be for a plugin's webhook. Waits for it.
 
-        Raises RuntimeError on the reactor, and where nothing is served.
+        Raises RuntimeError on the reactor thread, and if no bot is running.
         """
         bot = self.newest
         if bot is None:
-            raise RuntimeError("flask_app answers while a bot runs, and none does")
+            raise RuntimeError("flask_app can't handle requests: no bot is running")
         if in_reactor_thread(bot.reactor):
-            raise RuntimeError("flask_app can be asked in a thread only, since the answer takes the reactor's work")
+            raise RuntimeError(
+                "flask_app can't be called on the reactor thread, since it waits for the reactor; call it in a thread"
+            )
         response: ClientResponse = bot.waits.result_of(lambda: bot.web.client().request(method, url, headers, body))
         return response
 
 
 running_bots = RunningBots()
-"""Those of this process."""
+"""The registry of this process."""
 
 
 class RouteMap(Map):
-    """The `url_map` of an application. `iter_rules` lists its own rules, then those of all webhooks.
+    """The `url_map` of an application. `iter_rules` returns its own rules, then those of all other webhooks.
 
-    Only its own rules are matched, since errklein's server has chosen the route before the application gets a request. `own`
-    is the application's name among the owners of hooks.
+    Only its own rules are matched, since errklein's server has already chosen the route when the application gets a
+    request. `own` is the application's name among the owners of hooks.
     """
 
     own: str | None = None
 
     def own_rules(self) -> Iterator[Rule]:
-        """The rules of the application itself, which are matched."""
+        """Return the rules of the application itself."""
         return super().iter_rules()
 
     def iter_rules(self, endpoint: Any = None) -> Iterator[Rule]:
-        """All rules, or those of the endpoint; raises KeyError for an unknown one. The webhooks' are copies."""
-        # Imported late: stored values are read, and environments checked, without a web server.
+        """Return all rules, or those of the endpoint; raises KeyError for an unknown endpoint.
+
+        The rules of webhooks are copies.
+        """
+        # Imported late, since this module is also used by commands that need no web server.
         from errklein.web.facade import endpoint_of
 
         others = Map(

@@ -1,4 +1,4 @@
-"""errbot's `Tee`, for plugins and backends that copy a stream themselves."""
+"""The content of `errbot.streaming`: `Tee`, for plugins and backends that copy a stream themselves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from errklein.plugins import BotPlugin
 
 
 class Tee:
-    """Copies `incoming_stream` to the `callback_stream` of each client, in a thread that doesn't keep the process alive."""
+    """Copies `incoming_stream` to the `callback_stream` of each client, in daemon threads.
+
+    :param incoming_stream: The stream to read.
+    :param clients: The plugins. Each gets its own copy of the stream; an exception in one is logged.
+    """
 
     log = Logger()
 
@@ -22,11 +26,11 @@ class Tee:
         self.clients = list(clients)
 
     def start(self) -> None:
-        """Copy in a thread of its own."""
+        """Copy in a new thread and return at once."""
         threading.Thread(target=self.run, name="errklein tee", daemon=True).start()
 
     def run(self) -> None:
-        """Copy, and return when each client has returned."""
+        """Copy in the calling thread, and return when each client has returned."""
         copier = StreamCopier(self.incoming_stream, [type(client).__name__ for client in self.clients])
         threads = [
             threading.Thread(target=self._call, args=(copier, *pair), name="errklein stream", daemon=True)

@@ -1,4 +1,4 @@
-"""What `errbot.utils` offers to plugins."""
+"""The content of `errbot.utils`: functions that plugins use."""
 
 from __future__ import annotations
 
@@ -28,13 +28,22 @@ _log = logging.getLogger("errbot.utils")
 
 
 def global_restart() -> None:
-    """Have the running bot stop, and its process start again. Returns at once. Raises CannotRestart."""
+    """Stop the bot that was started last, and start its process again. Returns at once.
+
+    :raises CannotRestart: if no bot is running, or the process can't be started again.
+    """
     bot = running_bots.newest
     cannot_restart() if bot is None else bot.restart()
 
 
 def format_timedelta(duration: timedelta) -> str:
-    """The duration in words, in the two largest of hours, minutes and seconds: "2 hours and 3 minutes", "5 seconds"."""
+    """Return the duration in words, with the two largest of hours, minutes and seconds.
+
+    Example::
+
+        format_timedelta(timedelta(minutes=123))  # "2 hours and 3 minutes"
+        format_timedelta(timedelta(seconds=5))  # "5 seconds"
+    """
     minutes, seconds = divmod(int(duration.total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
     if hours and minutes:
@@ -47,15 +56,24 @@ def format_timedelta(duration: timedelta) -> str:
 
 
 def split_string_after(text: str, length: int) -> Iterator[str]:
-    """The text in parts of `length` characters; one empty part for an empty text."""
+    """Yield the text in parts of at most `length` characters; an empty text yields one empty part."""
     for start in range(0, max(len(text), 1), length):
         yield text[start : start + length]
 
 
 def rate_limited(min_interval: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator that lets calls, from all threads together, begin at least `min_interval` seconds apart.
+    """Return a decorator that limits how often a function is called.
 
-    A call that comes too early waits, so it isn't for handlers that run on the reactor.
+    Calls from all threads together begin at least `min_interval` seconds apart. A call that is too early blocks until
+    its time, so don't use this for handlers that run on the reactor.
+
+    Example::
+
+        @rate_limited(2.0)
+        def fetch(url):
+            return requests.get(url, timeout=10)
+
+    :param min_interval: Seconds between the beginnings of two calls.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -78,7 +96,10 @@ def rate_limited(min_interval: float) -> Callable[[Callable[P, R]], Callable[P, 
 
 
 def deprecated(new: Callable[..., R] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator that logs a warning at each call; with `new`, that function is called in place of the old one."""
+    """Return a decorator that logs a warning at each call of a function.
+
+    :param new: The function that is called in place of the old one; by default the old one is called.
+    """
 
     def decorate(old: Callable[P, R]) -> Callable[P, R]:
         @wraps(old)
@@ -93,7 +114,12 @@ def deprecated(new: Callable[..., R] | None = None) -> Callable[[Callable[P, R]]
 
 
 def find_roots(path: str | Path, file_sig: str = "*.plug") -> list[str]:
-    """The directories in and under `path` that have such a file, sorted; hidden ones and `__pycache__` are left out."""
+    """Return the directories in and below `path` that contain a matching file, sorted.
+
+    Hidden directories and `__pycache__` are skipped.
+
+    :param file_sig: The pattern for the names of files.
+    """
     roots: set[str] = set()
     for directory, below, files in os.walk(path, followlinks=True):
         below[:] = [name for name in below if not name.startswith(".") and name != "__pycache__"]
@@ -103,7 +129,11 @@ def find_roots(path: str | Path, file_sig: str = "*.plug") -> list[str]:
 
 
 def collect_roots(base_paths: Any, file_sig: str = "*.plug") -> list[str]:
-    """As `find_roots`, for a path or any nesting of lists of paths, None being no path; each directory once."""
+    """Return the directories of `find_roots` for several paths, each once.
+
+    :param base_paths: A path, None, or a nested list of paths.
+    :param file_sig: The pattern for the names of files.
+    """
     if base_paths is None:
         return []
     if isinstance(base_paths, (str, Path)):
@@ -112,5 +142,5 @@ def collect_roots(base_paths: Any, file_sig: str = "*.plug") -> list[str]:
 
 
 def entry_point_plugins(group: str) -> list[str]:
-    """The directories of the packages that installed distributions offer in that group of entry points."""
+    """Return the directories of the packages that installed distributions declare in the entry point group."""
     return [str(path) for path in entry_point_roots([group])]

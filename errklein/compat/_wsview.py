@@ -1,4 +1,4 @@
-"""What `errbot.core_plugins.wsview` offers, and `errbot.core_plugins.webserver` besides the plugin."""
+"""The content of `errbot.core_plugins.wsview`, and the functions of `errbot.core_plugins.webserver`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from errklein.webhooks.payload import decode_payload
 
 
 def route(obj: Any) -> None:
-    """Answer requests by the methods of `obj` that are marked with @webhook. Of a plugin's, activation sees to it."""
+    """Serve the methods of an object that are marked with `@webhook`.
+
+    It replaces the routes of an earlier call for an object of that name. Don't call it for a plugin, whose activation
+    does this.
+
+    :param obj: The object. Its attribute `name`, or else its class's name, identifies it.
+    """
     owner = str(getattr(obj, "name", None) or type(obj).__name__)
     declared = [
         (name, HookDeclaration.of(method), method) for name, method in inspect.getmembers(obj, inspect.ismethod)
@@ -27,18 +33,24 @@ def route(obj: Any) -> None:
 
 
 class WebView:
-    """A view for Flask's `add_url_rule` that calls a webhook's function with what the request holds."""
+    """A view for Flask's `add_url_rule` that calls a function as a webhook.
+
+    :param func: It gets the payload of the request, and the parts of the URL as keyword arguments.
+    :param form_param: The form field that contains the payload; None decodes the whole body.
+    :param raw: Whether the function gets the request in place of the payload.
+    :raises ValueError: if `form_param` and `raw` are given.
+    """
 
     def __init__(self, func: Callable[..., Any], form_param: str | None, raw: bool) -> None:
         if form_param is not None and raw:
-            raise ValueError("form_param and raw exclude each other")
+            raise ValueError("form_param and raw can't be combined")
         self.func = func
         self.form_param = form_param
         self.raw = raw
         self.__name__ = getattr(func, "__name__", type(self).__name__)
 
     def __call__(self, **captures: Any) -> Any:
-        """The function's answer to the current request."""
+        """Return the function's response to the current request."""
         payload: Any = current_request
         if not self.raw:
             context = current_context("WebView")
@@ -50,14 +62,17 @@ class WebView:
 
     @classmethod
     def as_view(cls, name: str, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-        """A view function of that name."""
+        """Return a view function with that name."""
         view = cls(*args, **kwargs)
         view.__name__ = name
         return view
 
 
 def try_decode_json(req: Request) -> Any:
-    """The value that the body is the JSON of; None if it isn't JSON. Raises UnicodeDecodeError unless it is UTF-8."""
+    """Return the value of a JSON body; None if the body isn't JSON.
+
+    :raises UnicodeDecodeError: if the body isn't UTF-8.
+    """
     try:
         return json.loads(req.data.decode())
     except json.JSONDecodeError:
@@ -65,10 +80,10 @@ def try_decode_json(req: Request) -> Any:
 
 
 def make_ssl_certificate(key_path: str | Path, cert_path: str | Path) -> None:
-    """Write a new key, and a certificate for this host and localhost that is signed by it."""
+    """Write a new private key, and a self-signed certificate for this host and localhost."""
     generate_certificate([socket.gethostname()], Path(key_path), Path(cert_path))
 
 
 def strip_path() -> None:
-    """Nothing: trailing slashes are seen to."""
+    """Do nothing: the server ignores a trailing slash."""
     current_context("strip_path")

@@ -1,4 +1,4 @@
-"""The bot with all that plugins written for errbot find on `self._bot`."""
+"""The bot with all attributes that errbot's plugins use on `self._bot`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from errklein.running import on_reactor_soon
 
 
 class ErrbotBot(Bot):
-    """A bot that is also a mapping of values that survive restarts, and has the attributes of its networks."""
+    """The bot as plugins see it on `self._bot`.
+
+    It has errbot's names, and is a mapping of stored values. An attribute that it lacks is looked up on the network of
+    the message being handled, else on the first network. The stored values are those of the same network; see `kept`.
+    """
 
     plugin_manager: BotPluginManager
 
@@ -38,9 +42,9 @@ class ErrbotBot(Bot):
                 backend.attach(self)
 
     def __getattr__(self, name: str) -> Any:
-        # errbot's bot is its network, too: plugins ask it for the network's attributes, such as `conn`.
+        # errbot's bot is the backend itself, so plugins use the backend's attributes, such as `conn`.
         if name.startswith("__") or "_opened_values" not in vars(self):
-            raise AttributeError(f"the bot has no {name}", name=name, obj=self)
+            raise AttributeError(f"the bot has no attribute {name!r}", name=name, obj=self)
         backend = self.backend
         owners = (backend, backend.legacy) if isinstance(backend, ThreadedNetwork) else (backend,)
         for owner in owners:
@@ -48,15 +52,16 @@ class ErrbotBot(Bot):
                 return getattr(owner, name)
         if hasattr(StoreMixin, name):
             return getattr(self.kept, name)
-        raise AttributeError(f"the bot has no {name}, and neither has {backend.network}", name=name, obj=self)
+        error = f"neither the bot nor its network {backend.network} has an attribute {name!r}"
+        raise AttributeError(error, name=name, obj=self)
 
     async def start(self) -> None:
-        """As `Bot.start`; the bot serves the routes of `flask_app` from now on."""
+        """Start the bot, as `Bot.start` does, and serve the routes of `flask_app`."""
         running_bots.add_bot(self)
         await super().start()
 
     async def stop(self, grace: float) -> None:
-        """As `Bot.stop`."""
+        """Stop the bot, as `Bot.stop` does, and its thread pool."""
         await super().stop(grace)
         running_bots.remove_bot(self)
         if "thread_pool" in vars(self):
@@ -64,9 +69,9 @@ class ErrbotBot(Bot):
 
     @property
     def kept(self) -> StoreMixin:
-        """The values of the network of the message being handled, else of the first one; opened when they are first used.
+        """The stored values of the network of the message being handled, else of the first network.
 
-        They are in the namespace "<mode>_backend", together with what the network itself stores there.
+        Their namespace is "<mode>_backend", where the network itself stores values, too. It is opened at the first use.
         """
         if isinstance(self.backend, ThreadedNetwork):
             return self.backend.legacy
@@ -78,49 +83,58 @@ class ErrbotBot(Bot):
         return self._opened_values[namespace]
 
     def callback_message(self, msg: Message) -> None:
-        """Handle a message: run its command, if there is one, and call the plugins. A delayed one is ignored."""
+        """Run the command in the message, if there is one, and call `callback_message` of the plugins.
+
+        A delayed message is ignored.
+        """
         if not msg.delayed:
             self._report("message_received", msg)
 
     def process_message(self, msg: Message) -> bool:
-        """Run the command in the message, if there is one, and call no callback. False if the bot sent it, or if it is delayed."""
+        """Run the command in the message, if there is one, without callbacks.
+
+        :returns: False if the message is delayed or from the bot itself, else True.
+        """
         if msg.delayed or self.backend.is_from_self(msg):
             return False
         self._report("command_received", msg)
         return True
 
     def _report(self, event: str, *details: Any) -> None:
-        """Report an event as if the network of the message being handled had, else the first one. From any thread."""
+        """Report an event in the name of the network of the message being handled, else of the first one.
+
+        For any thread.
+        """
         on_reactor_soon(self.reactor, copy_context().run, getattr(self.events, event), self.backend, *details)
 
     @cached_property
     def thread_pool(self) -> ThreadPool:
-        """Threads for plugins' own work."""
+        """A pool of BOT_ASYNC_POOLSIZE threads for plugins."""
         return ThreadPool(self.bot_config.BOT_ASYNC_POOLSIZE)
 
     @property
     def bot_alt_prefixes(self) -> tuple[str, ...]:
-        """The alternative prefixes of commands on the network of the message being handled."""
+        """BOT_ALT_PREFIXES of the network of the message being handled."""
         return tuple(self.networks.config(self.backend).BOT_ALT_PREFIXES)
 
     @property
     def commands(self) -> dict[str, Callable[..., Any]]:
-        """The handlers of commands with names, by the names."""
+        """The handlers of named commands, by name."""
         return {name: command.handler for name, command in self.registry.named.items()}
 
     @property
     def re_commands(self) -> dict[str, Callable[..., Any]]:
-        """The handlers of commands with patterns, by the commands' names."""
+        """The handlers of pattern commands, by the commands' names."""
         return {command.name: command.handler for command in self.registry.by_pattern}
 
     @property
     def all_commands(self) -> dict[str, Callable[..., Any]]:
-        """The handlers of commands of either kind."""
+        """The handlers of all commands, by name."""
         return {**self.re_commands, **self.commands}
 
     @property
     def command_filters(self) -> list[Callable[..., Any]]:
-        """The filters of commands, in the order in which they are called."""
+        """The command filters, in the order of their calls."""
         return [one.handler for one in self.filters.all]
 
     @property
@@ -129,15 +143,15 @@ class ErrbotBot(Bot):
         return self.dispatcher.histories[self.backend.network]
 
     def get_doc(self, command: Callable[..., Any]) -> str:
-        """The docstring of a command, with the bot's prefix in place of "!"."""
+        """Return the docstring of a command, with the bot's prefix in place of "!"."""
         return with_prefix(documentation(command), self.prefix) or "(undocumented)"
 
     def get_command_classes(self) -> Iterator[type[Any]]:
-        """The classes of the active plugins that have commands, each once."""
+        """Yield the classes of the active plugins that have commands, each once."""
         yield from {type(command.handler.__self__): None for command in self.registry if ismethod(command.handler)}
 
     def build_message(self, text: str) -> Message:
-        """A message with that text, without sender and recipient, as the network of the message being handled makes them."""
+        """Return a message of the current network with that text, without sender and recipient."""
         backend = self.backend
         return backend.legacy.build_message(text) if isinstance(backend, ThreadedNetwork) else Message(text)
 
@@ -157,6 +171,7 @@ class ErrbotBot(Bot):
         return iter(self.kept)
 
 
-# Plugins ask whether their `_bot` is one of these, and it does all that these do. The rest of a mapping is found on `kept`.
+# Plugins use isinstance() with these classes, and the bot has all their methods. Those of a mapping are delegated to
+# `kept`.
 ErrBot.register(ErrbotBot)
 StoreMixin.register(ErrbotBot)

@@ -1,8 +1,9 @@
-"""`errbot.core_plugins.flask_app`: an application on which others than plugins put routes.
+"""The application `errbot.core_plugins.flask_app`, to which backends and libraries add routes.
 
-Backends hand it to their services' libraries, which take nothing but Flask's own class and read Flask's own `request`.
-So where Flask is installed it is a Flask, whose requests come from errklein's server and are handled in its threads;
-elsewhere it is errklein's own stand-in. Called as a WSGI application, it answers as the server does, for all plugins.
+Backends pass it to libraries that accept only Flask's own class and read Flask's own `request`. If Flask is installed,
+it is therefore a subclass of Flask, whose requests come from errklein's server and are handled in its threads.
+Otherwise it is errklein's own class. Called as a WSGI application, it returns the server's response, which may be that
+of a plugin's webhook.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ F = Callable[..., Any]
 
 
 class _UrlMap(RouteMap):
-    """The map of this application; see `RouteMap`."""
+    """The `url_map` of this application; see `RouteMap`."""
 
     own = NAME
 
 
 class _ServedApp:
-    """What both kinds of the application have in common."""
+    """The parts that both classes of the application share."""
 
     wsgi_app: F
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """A WSGI application: what the server answers."""
+        """Handle a WSGI request by passing it to the server."""
         path = quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), encoding="latin-1")
         query = environ.get("QUERY_STRING", "")
         request = werkzeug.wrappers.Request(environ)
@@ -53,13 +54,13 @@ class _ServedApp:
 
 
 def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers without those of the connection."""
+    """Return the headers without those that belong to one connection."""
     of_connection = {"connection", "transfer-encoding", "content-length"}
     return [(name, value) for name, value in headers if name.lower() not in of_connection]
 
 
 class PlainApp(_ServedApp, StandIn):
-    """The application without Flask. Its rules are Werkzeug's, its views run within errklein's request context."""
+    """The application if Flask isn't installed: rules are Werkzeug's, and views run in errklein's request context."""
 
     def __init__(self, import_name: str = "errbot.core_plugins") -> None:
         super().__init__(import_name)
@@ -80,16 +81,23 @@ class PlainApp(_ServedApp, StandIn):
         methods: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        """Have `view_func` answer requests for the rule; its name is the endpoint's, unless one is given.
+        """Add a route that calls `view_func`.
 
-        Raises ValueError for what is no rule, and AssertionError if another function has the endpoint.
+        :param rule: The URL rule, such as "/hooks/<name>".
+        :param endpoint: The name of the route; by default that of the function.
+        :param view_func: It gets the parts of the URL as keyword arguments and returns a response.
+        :param provide_automatic_options: Ignored: the server handles OPTIONS for every route.
+        :param methods: The HTTP methods; by default GET.
+        :param options: Further arguments of `werkzeug.routing.Rule`.
+        :raises ValueError: if the rule is invalid.
+        :raises AssertionError: if another function has the endpoint.
         """
         if endpoint is None:
             if view_func is None:
-                raise ValueError(f"{rule}: expected an endpoint or a view function")
+                raise ValueError(f"the rule {rule!r} needs an endpoint or a view function")
             endpoint = view_func.__name__
         if view_func is not None and self.view_functions.setdefault(endpoint, view_func) is not view_func:
-            raise AssertionError(f"another view function has the endpoint {endpoint} already")
+            raise AssertionError(f"another view function already has the endpoint {endpoint!r}")
         defaults = options.get("defaults") or {}
         name = endpoint
 
@@ -101,7 +109,7 @@ class PlainApp(_ServedApp, StandIn):
         running_bots.add(NAME, endpoint, rule, methods, answer)
 
     def route(self, rule: str, **options: Any) -> Any:
-        """A decorator for view functions; see `add_url_rule`."""
+        """Return a decorator that adds a view function; see `add_url_rule`."""
 
         def decorate(function: F) -> F:
             self.add_url_rule(rule, options.pop("endpoint", None), function, **options)
@@ -113,7 +121,7 @@ class PlainApp(_ServedApp, StandIn):
     post = partialmethod(route, methods=["POST"])
 
     def endpoint(self, endpoint: str) -> Any:
-        """A decorator for the function of an endpoint."""
+        """Return a decorator that sets the function of an endpoint."""
 
         def decorate(function: F) -> F:
             self.view_functions[endpoint] = function
@@ -122,17 +130,20 @@ class PlainApp(_ServedApp, StandIn):
         return decorate
 
     def before_request(self, function: F) -> F:
-        """Call the function before each view; what it returns, unless None, is the answer."""
+        """Register a function that is called before each view.
+
+        If it returns something other than None, that is the response.
+        """
         self.before.append(function)
         return function
 
     def after_request(self, function: F) -> F:
-        """Call the function with each answer; what it returns is sent."""
+        """Register a function that gets each response and returns the one to send."""
         self.after.append(function)
         return function
 
     def errorhandler(self, code_or_exception: Any) -> Any:
-        """A decorator for functions that answer for an exception's class, or for an HTTP status."""
+        """Return a decorator that registers an error handler; see `register_error_handler`."""
 
         def decorate(function: F) -> F:
             self.register_error_handler(code_or_exception, function)
@@ -141,11 +152,11 @@ class PlainApp(_ServedApp, StandIn):
         return decorate
 
     def register_error_handler(self, code_or_exception: Any, function: F) -> None:
-        """Have the function answer for an exception's class, or for an HTTP status."""
+        """Register a function that returns the response for an exception class or an HTTP status."""
         self.error_handlers.append((code_or_exception, function))
 
     def test_client(self, **options: Any) -> Client:
-        """A client that asks the server, in a thread."""
+        """Return a Werkzeug test client for the server. Use it in a thread."""
         return Client(self, Response, **options)
 
     def _dispatch(self, endpoint: str, captures: dict[str, Any]) -> Any:
@@ -170,24 +181,24 @@ class PlainApp(_ServedApp, StandIn):
 
 
 def _real_app() -> Any:
-    """The application as a Flask of the installed one."""
+    """Return a subclass of the installed Flask."""
     flask = import_module("flask")
 
     class FlaskApp(_ServedApp, flask.Flask):  # type: ignore[misc, name-defined]
-        """A Flask whose requests come from errklein's server."""
+        """A Flask application whose requests come from errklein's server."""
 
         url_map_class = _UrlMap
 
         def __init__(self, import_name: str = __name__, **options: Any) -> None:
             super().__init__(import_name, **{"static_folder": None, **options})
-            # An error in a view is the server's to log, and to tell administrators of.
+            # The server logs an error in a view and notifies administrators.
             self.config["PROPAGATE_EXCEPTIONS"] = True
             self.logger = logging.getLogger("errbot.core_plugins")
 
         def add_url_rule(
             self, rule: str, endpoint: Any = None, view_func: Any = None, *args: Any, **options: Any
         ) -> None:
-            """As Flask's; the route is served at once, before and after the first request."""
+            """Add a route, as Flask does, and serve it at once, even after the first request."""
             known = [id(known) for known in self.url_map.own_rules()]
             super().add_url_rule(rule, endpoint, view_func, *args, **options)
             for added in self.url_map.own_rules():
@@ -200,7 +211,7 @@ def _real_app() -> Any:
             return Response.from_app(self.wsgi_app, current_context(NAME).environ)
 
         def _check_setup_finished(self, f_name: str) -> None:
-            """Routes may come at any time."""
+            """Allow routes at any time."""
 
     return FlaskApp
 
@@ -218,7 +229,7 @@ def _make() -> Any:
 
 
 def reset_app() -> None:
-    """Forget all routes of the application and of objects, as between two tests; it stays the same object."""
+    """Remove all routes of the application and of `route()`, as between two tests. It stays the same object."""
     running_bots.clear()
     app = globals().get(NAME)
     if app is not None:
@@ -228,6 +239,6 @@ def reset_app() -> None:
 def __getattr__(name: str) -> Any:
     if name != NAME:
         raise AttributeError(f"module {__name__} has no {name}")
-    # Made when it is asked for: Flask takes time to import.
+    # Created at the first access, since importing Flask takes time.
     app = globals()[NAME] = _make()
     return app

@@ -1,4 +1,4 @@
-"""Stored persons and rooms of XMPP and Telegram. errklein has no such networks, and no longer has classes for them."""
+"""Stored persons and rooms of XMPP and Telegram. errklein has no classes for these networks any more."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _CLASSES = {
 
 
 class FormerIdentifier(Identifier):
-    """A person or room as it was stored, with the attributes of the class that it had then.
+    """A stored person or room, with the attributes of its former class.
 
-    `str()` is the address: of Telegram a number, of XMPP `node@domain/resource`. No network can send it a message.
+    `str()` is the address: a number for Telegram, `node@domain/resource` for XMPP. Messages can't be sent to it.
     """
 
     @property
@@ -39,5 +39,5 @@ class FormerIdentifier(Identifier):
 
 
 def is_former_identifier(module: str, qualname: str) -> bool:
-    """Whether a stored value names a class that FormerIdentifier stands for."""
+    """Return whether FormerIdentifier replaces the class that a stored value uses."""
     return qualname in _CLASSES.get(module, ())

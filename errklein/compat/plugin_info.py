@@ -1,4 +1,4 @@
-"""What a `.plug` file says, in the shape that errbot's backends and tools know."""
+"""`PluginInfo`: the content of a `.plug` file in the form that errbot's backends and tools use."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ V = TypeVar("V")
 
 @dataclass
 class PluginInfo:
-    """What a `.plug` or `.flow` file says.
+    """The content of a `.plug` or `.flow` file.
 
-    Versions are tuples that compare; those of errbot have a fourth number, for alpha, beta and release candidates.
+    Versions are tuples, which can be compared. Those of errbot have a fourth number for alpha, beta and release
+    candidate versions.
     """
 
     name: str
@@ -35,7 +36,7 @@ class PluginInfo:
 
     @classmethod
     def of(cls, plug: PlugFile) -> PluginInfo:
-        """The same as the `.plug` file that was read before says."""
+        """Return the information in a `.plug` file that errklein has already read."""
         return cls(
             plug.name,
             plug.module,
@@ -50,20 +51,29 @@ class PluginInfo:
 
     @staticmethod
     def load(plugfile_path: Path) -> PluginInfo:
-        """Read the file; raises OSError, or as `parse` does."""
+        """Read the file.
+
+        :raises OSError: if it can't be read.
+        :raises configparser.Error: if the Name or Module is missing.
+        :raises ValueError: if a version is invalid.
+        """
         with Path(plugfile_path).open(encoding="utf-8-sig") as plugfile:
             return PluginInfo.load_file(plugfile, Path(plugfile_path))
 
     @staticmethod
     def load_file(plugfile: TextIO, location: Path) -> PluginInfo:
-        """Read an open file that lies at `location`; raises as `parse` does."""
+        """Read an open file; `location` is its path. Raises the errors of `parse`."""
         config = ConfigParser(interpolation=None)
         config.read_file(plugfile)
         return replace(PluginInfo.parse(config), location=location)
 
     @staticmethod
     def parse(config: ConfigParser) -> PluginInfo:
-        """What the sections say; raises configparser.Error for what is missing, and ValueError for bad versions."""
+        """Return the information in the sections.
+
+        :raises configparser.Error: if the Name or Module is missing.
+        :raises ValueError: if a version is invalid.
+        """
         depends_on = config.get("Core", "DependsOn", fallback="")
         return PluginInfo(
             config.get("Core", "Name"),
@@ -77,15 +87,18 @@ class PluginInfo:
         )
 
     def load_plugin_classes(self, base_module_name: str, baseclass: type) -> list[tuple[str, type]]:
-        """Execute the module beside the file as `base_module_name.<Module>`; its subclasses of `baseclass`, by name.
+        """Execute the module beside the file as `base_module_name.<Module>`.
 
-        Raises whatever the module raises, and ValueError for information that came from no file.
+        :returns: Pairs of name and class for its subclasses of `baseclass`, sorted by name.
+        :raises ValueError: if the information has no `location`.
+
+        An exception of the module itself is raised as it is.
         """
         if self.location is None:
-            raise ValueError(f"{self.name}: it isn't known where its .plug file lies")
+            raise ValueError(f"the location of the .plug file of {self.name} is unknown; use PluginInfo.load()")
         name = f"{base_module_name}.{self.module}"
         loader = SourceFileLoader(name, str(self.location.parent / f"{self.module}.py"))
-        # Dataclasses and pickle look up their module while it is executed.
+        # Dataclasses and pickle look up the module in sys.modules while it is executed.
         sys.modules[name] = module = module_from_spec(ModuleSpec(name, loader, origin=loader.path))
         try:
             loader.exec_module(module)

@@ -1,7 +1,7 @@
-"""The plugin manager as plugins written for errbot know it: `self._bot.plugin_manager`.
+"""The plugin manager with errbot's names: `self._bot.plugin_manager`.
 
-Its names are errbot's. Those that change something wait for the change in a thread and raise what keeps it from being
-made; on the reactor, which must not wait, they return a Deferred.
+A method that changes something waits in a thread until the change is made, and raises its error. On the reactor thread,
+which must not wait, it returns a Deferred.
 """
 
 from __future__ import annotations
@@ -23,28 +23,32 @@ from errklein.plugins.plugin import IncompatiblePluginException
 from errklein.plugins.running_activations import activation_order
 
 CORE_PLUGINS = str(_CORE_PLUGINS)
-"""The directory of the plugins that errklein brings."""
+"""The directory of errklein's core plugins."""
 
 
 def check_errbot_version(plugin_info: PluginInfo) -> None:
-    """Raise IncompatiblePluginException if the plugin is for an older or newer errbot than errklein stands for."""
+    """Raise IncompatiblePluginException if the plugin requires another version of errbot than errklein implements."""
     here = parse_errbot_version(ERRBOT_VERSION)
     if plugin_info.errbot_minversion is not None and tuple(plugin_info.errbot_minversion) > here:
-        raise IncompatiblePluginException(f"{plugin_info.name} needs a newer errbot than {ERRBOT_VERSION}")
+        raise IncompatiblePluginException(
+            f"{plugin_info.name} requires a newer errbot than {ERRBOT_VERSION}, the version that errklein implements"
+        )
     if plugin_info.errbot_maxversion is not None and tuple(plugin_info.errbot_maxversion) < here:
-        raise IncompatiblePluginException(f"{plugin_info.name} needs an older errbot than {ERRBOT_VERSION}")
+        raise IncompatiblePluginException(
+            f"{plugin_info.name} requires an older errbot than {ERRBOT_VERSION}, the version that errklein implements"
+        )
 
 
 def check_python_plug_section(plugin_info: PluginInfo) -> bool:
-    """Whether the plugin is for a Python such as this one."""
+    """Return whether the plugin supports the running version of Python."""
     version = plugin_info.python_version
     return version is None or (version[0] >= 3 and version < sys.version_info[:3])
 
 
 class BotPluginManager(PluginManager):
-    """The manager of plugins, with errbot's names for what it does."""
+    """The manager of plugins, with errbot's names for its methods."""
 
-    # What can be asked
+    # Queries
 
     get_all_active_plugins = PluginManager.active
     get_plugin_configuration = PluginManager.configuration
@@ -60,71 +64,77 @@ class BotPluginManager(PluginManager):
 
     @property
     def plugins(self) -> dict[str, BotPlugin]:
-        """The instances of all plugins that could be loaded, by name."""
+        """The instances of all loaded plugins, by name."""
         return {name: plugin.instance for name, plugin in self._plugins.items() if plugin.instance is not None}
 
     @property
     def plugin_infos(self) -> dict[str, PluginInfo]:
-        """What the .plug file of each plugin says, by name, those included that can't be loaded."""
+        """The information in the `.plug` file of each plugin, by name, including plugins that failed to load."""
         return {name: PluginInfo.of(plugin.plug) for name, plugin in self._plugins.items()}
 
     def get_plugin_obj_by_name(self, name: str) -> BotPlugin | None:
-        """The plugin's instance; None if there is none."""
+        """Return the plugin's instance; None if it isn't loaded."""
         return self.plugins.get(name)
 
     def get_all_active_plugin_names(self) -> list[str]:
-        """The names of active plugins."""
+        """Return the names of the active plugins."""
         return [name for name, plugin in self._plugins.items() if plugin.active]
 
     def get_all_plugin_names(self) -> list[str]:
-        """The names of all plugins that could be loaded."""
+        """Return the names of all loaded plugins."""
         return list(self.plugins)
 
     def get_plugins_activation_order(self) -> list[str]:
-        """The names of plugins, each after those that it depends on."""
+        """Return the names of all plugins, each after the plugins in its DependsOn."""
         return activation_order(self._plugins, self._plugins)
 
     def get_plugins_by_path(self, path: str | Path) -> Iterator[BotPlugin]:
-        """The instances of the plugins in that directory and below it."""
+        """Return an iterator over the instances of the plugins in and below the directory."""
         root = Path(path).absolute()
         plugins = [plugin for plugin in self._plugins.values() if plugin.plug.directory.is_relative_to(root)]
         return iter([plugin.instance for plugin in plugins if plugin.instance is not None])
 
     def get_blacklisted_plugin(self) -> list[str]:
-        """The names of blacklisted plugins."""
+        """Return the names of the blacklisted plugins."""
         return list(self.get(BL_PLUGINS, []))
 
     @property
     def flows(self) -> dict[str, BotFlow]:
-        """The collections of flows that could be loaded, by the names in their .flow files."""
+        """The loaded flow collections, by the names in their `.flow` files."""
         return dict(self._flow_files.flows)
 
-    # What can be done
+    # Changes
 
     def activate_flow(self, name: str) -> Any:
-        """Let the flows of a .flow file be begun; raises PluginError."""
+        """Enable the flows of a `.flow` file; raises PluginError."""
         return self._waited(self._changes.make, partial(self._flow_files.activate, name))
 
     def deactivate_flow(self, name: str) -> Any:
-        """Let the flows of a .flow file not be begun any more, and end them for everybody; raises PluginError."""
+        """Disable the flows of a `.flow` file and end those in progress; raises PluginError."""
         return self._waited(self._changes.make, partial(self._flow_files.deactivate, name))
 
     def activate_plugin(self, name: str) -> Any:
-        """Activate the plugin, and those it depends on; raises PluginActivationException."""
+        """Activate the plugin and its dependencies; raises PluginActivationException."""
         return self._waited(self.activate, name)
 
     def deactivate_plugin(self, name: str) -> Any:
-        """Deactivate the plugin, if it is active; raises PluginActivationException, which is a KeyError, for an unknown name."""
+        """Deactivate the plugin; an inactive one is ignored.
+
+        Raises PluginActivationException, which is a KeyError, if there is no such plugin.
+        """
         if not self.plugin(name).active:
             return None
         return self._waited(self.deactivate, name)
 
     def reload_plugin_by_name(self, name: str) -> Any:
-        """Have the plugin's code as it is now; raises PluginActivationException."""
+        """Load the plugin's code again; raises PluginActivationException."""
         return self._waited(self.reload, name)
 
     def activate_non_started_plugins(self) -> Any:
-        """Activate all that aren't active and aren't blacklisted; the result tells, a line each, what there is to tell."""
+        """Activate all plugins that are neither active nor blacklisted.
+
+        The result is a text with a line for each problem.
+        """
         return self._waited(lambda: self.activate_rest().addCallback(lambda lines: "".join(f"{x}\n" for x in lines)))
 
     def deactivate_all_plugins(self) -> Any:
@@ -134,16 +144,19 @@ class BotPluginManager(PluginManager):
     shutdown = deactivate_all_plugins
 
     def update_plugin_places(self, path_list: Iterable[str | Path]) -> Any:
-        """Load the plugins in these directories that aren't there yet; the result is what went wrong, by path."""
+        """Load the new plugins in and below the directories.
+
+        :returns: The errors, by path.
+        """
         roots = [Path(path) for path in ([path_list] if isinstance(path_list, (str, Path)) else path_list)]
         return self._waited(self.add, roots)
 
     def remove_plugin(self, plugin: BotPlugin) -> Any:
-        """Deactivate and forget the plugin; what it has stored stays."""
+        """Deactivate and unload the plugin. Its stored values stay."""
         return self._waited(self.remove, [plugin_name(plugin)])
 
     def remove_plugins_from_path(self, root: str | Path) -> Any:
-        """Deactivate and forget the plugins and flows in that directory and below it."""
+        """Deactivate and unload the plugins and flows in and below the directory."""
         return self._waited(self.remove_below, Path(root).absolute())
 
     def _waited(self, change: Any, *args: Any) -> Any:

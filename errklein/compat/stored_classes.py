@@ -1,10 +1,11 @@
-"""Lookup of the classes that stored values name.
+"""Lookup of the classes that stored values use.
 
-errbot called a plugin's module `errbot.plugins.<module>`, and a helper beside it was a module for everybody; here both
-are in the plugin's own package.
+errbot named a plugin's module `errbot.plugins.<module>`, and a helper module beside it was a top-level module. In
+errklein both are in the plugin's own package.
 
-`find_class` is for values that the bot has stored itself, which may name any class. `find_restored_class` is for values from a
-backup or a shelf, which may name classes and functions of the plugin in whose namespace they are, and errklein's value classes.
+`find_class` is for values that the bot has stored itself, which may use any class. `find_restored_class` is for values
+from a backup or a shelf, which may use classes and functions of the plugin that owns the namespace, and errklein's
+value classes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from errklein.storage import ValueReader
 _ERRBOT_PLUGINS = "errbot.plugins."
 
 _IDENTIFIER = "._unpickle_identifier"
-"""The static method of a backend by which errbot's pickles make an identifier of a text."""
+"""The static method of a backend that errbot's pickles call to create an identifier from its text."""
 
 VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.chat.cards": ("Card",),
@@ -43,8 +44,8 @@ VALUE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "errklein.compat.former_identifiers": ("FormerIdentifier",),
     "errklein.plugins.repos.index": ("RepoEntry",),
 }
-"""errklein's value classes, and functions by which pickles create instances of them, by the module that defines them, as in
-`compat.names`. Creating an instance has no side effects."""
+"""errklein's value classes, and the functions by which pickles create them, by module. Creating an instance has no side
+effects."""
 
 
 _MOVED = {
@@ -52,11 +53,14 @@ _MOVED = {
     "errklein.plugins.plugin_info": "errklein.compat.plugin_info",
     "errklein.plugins.stored_classes": "errklein.compat.stored_classes",
 }
-"""Former names of errklein's modules, which values of older versions name."""
+"""The current names of errklein's modules, by the former names in values of older versions."""
 
 
 def find_class(namespace: str, module: str, qualname: str) -> object | None:
-    """The class or function that a value in the storage of the plugin `namespace` names; None: where it says."""
+    """Return the class or function that a value in the plugin's `namespace` uses.
+
+    None means that the module and name in the value are still correct.
+    """
     if module in _MOVED:
         return _found(_MOVED[module], qualname)
     value_class = value_class_name(module, qualname)
@@ -65,7 +69,7 @@ def find_class(namespace: str, module: str, qualname: str) -> object | None:
     if module == "errbot" or module.startswith("errbot."):
         return _of_errbot(namespace, module, qualname)
     if module.startswith("errklein.") and _found(module, qualname) is None:
-        # The module has become private, or has another name: its package, or errklein, exports what others use.
+        # The module was renamed or made private; its package, or errklein, exports the public classes.
         return _found(module.rpartition(".")[0], qualname) or _found("errklein", qualname)
     if module.partition(".")[0] in sys.stdlib_module_names or module.partition(".")[0] in {"errklein", PACKAGE}:
         return None
@@ -73,9 +77,9 @@ def find_class(namespace: str, module: str, qualname: str) -> object | None:
 
 
 def find_restored_class(namespace: str, module: str, qualname: str) -> object | None:
-    """The class or function that a restored value of the plugin `namespace` names; None if the value may not use it.
+    """Return the class or function that a restored value in the plugin's `namespace` uses; None if it isn't allowed.
 
-    Only errklein's own modules are imported. Modules of the plugin count if the plugin has imported them.
+    Only errklein's own modules are imported. A module of the plugin is searched only if the plugin has imported it.
     """
     value_class = value_class_name(module, qualname)
     if value_class is not None:
@@ -87,25 +91,28 @@ def find_restored_class(namespace: str, module: str, qualname: str) -> object | 
 
 
 STORED_VALUES = ValueReader(find_class, find_restored_class)
-"""Reads the values of plugins."""
+"""The reader of plugins' values."""
 
 
 @dataclass(frozen=True)
 class ErrbotBackend:
-    """A stand-in for the class of an errbot backend, which errbot's pickles of identifiers name. It isn't callable."""
+    """A stand-in for an errbot backend's class in errbot's pickles of identifiers. It isn't callable."""
 
     module: str
     name: str
 
 
 def is_backend(module: str, qualname: str) -> bool:
-    """Whether this is the class of an errbot backend, or its method that creates an identifier."""
+    """Return whether the name is that of an errbot backend's class, or of its method that creates an identifier."""
     name = qualname.removesuffix(_IDENTIFIER)
     return module.startswith("errbot.backends.") and name.endswith("Backend") and name.isidentifier()
 
 
 def identifier_of_errbot(text: str) -> Identifier:
-    """The identifier for the text that errbot stored, built by the network of the running bot; raises ValueError."""
+    """Return the identifier for a text that errbot has stored.
+
+    The network of the running bot creates it. Raises ValueError if no bot is running.
+    """
     bot = running_bots.newest
     if bot is None:
         raise ValueError(f"the identifier {text!r} can be read only while the bot runs")
@@ -114,7 +121,7 @@ def identifier_of_errbot(text: str) -> Identifier:
 
 
 def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:
-    """Module and name of a value class, given by errklein's or errbot's name; None if it isn't one."""
+    """Return module and name of a value class, given errklein's or errbot's name for it; None for any other class."""
     module = _MOVED.get(module, module)
     if qualname in VALUE_CLASSES.get(module, ()):
         return module, qualname
@@ -125,7 +132,7 @@ def value_class_name(module: str, qualname: str) -> tuple[str, str] | None:
 
 
 def module_of_plugin(namespace: str, module: str) -> str | None:
-    """The name of the module within the package of the plugin `namespace`; None if it can't be a module of the plugin."""
+    """Return the name of the module within the package of the plugin; None if it can't be a module of the plugin."""
     if module.startswith(_ERRBOT_PLUGINS):
         return module.removeprefix(_ERRBOT_PLUGINS)
     own = f"{PACKAGE}.{slug(namespace)}."
@@ -138,11 +145,11 @@ def module_of_plugin(namespace: str, module: str) -> str | None:
 
 
 def _defined_in(package: str, local: str, qualname: str) -> object | None:
-    """The class or function of that name, if a loaded module of the package, or a class in it, defines it; else None.
+    """Return the class or function of that name, if a loaded module of the package defines it; else None.
 
-    Of the functions in a class only static methods are found. A pickle could call others with any object as `self`, and doesn't
-    need them to create an instance. Members of an Enum are found, since Python 3.11.0 to 3.11.3 and `enum.pickle_by_enum_name`
-    write them as attributes of the class.
+    The name may be that of a member of a class. Of the functions in a class only static methods are returned. A pickle
+    could call others with any object as `self`, and doesn't need them to create an instance. Members of an Enum are
+    returned, since Python 3.11.0 to 3.11.3 and `enum.pickle_by_enum_name` write them as attributes of the class.
     """
     loaded = sys.modules.get(f"{package}.{local}")
     if loaded is None or _is_core(loaded):
@@ -152,7 +159,7 @@ def _defined_in(package: str, local: str, qualname: str) -> object | None:
     for number, name in enumerate(others, 1):
         if not isinstance(found, type) or not _is_of(package, found):
             return None
-        # Not getattr, which finds inherited attributes and may run code of a metaclass.
+        # getattr would find inherited attributes, and could execute code of a metaclass.
         members = vars(found).get("_member_map_", {}) if isinstance(found, enum.EnumMeta) else {}
         if name in members:
             return members[name] if number == len(others) else None
@@ -165,7 +172,10 @@ def _defined_in(package: str, local: str, qualname: str) -> object | None:
 
 
 def _is_core(loaded: ModuleType) -> bool:
-    """Whether the module belongs to a core plugin. These store no instances, and some of their functions write files."""
+    """Return whether the module belongs to a core plugin.
+
+    These store no instances, and some of their functions write files.
+    """
     return loaded.__file__ is not None and Path(loaded.__file__).parent == CORE_PLUGINS
 
 
@@ -180,7 +190,7 @@ def _of_errbot(namespace: str, module: str, qualname: str) -> object | None:
     found = _found(f"{PACKAGE}.{slug(namespace)}.{name}", qualname)
     if found is not None:
         return found
-    # A plugin may store what it got from another one.
+    # A plugin may store an object of another plugin's class.
     others = [other for other in list(sys.modules) if other.startswith(f"{PACKAGE}.") and other.endswith(f".{name}")]
     return next((found for other in others if (found := _found(other, qualname)) is not None), None)
 

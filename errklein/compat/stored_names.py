@@ -1,7 +1,7 @@
-"""Judgement of the names in restored values before they are stored, while no plugin is loaded.
+"""Static check of the names in restored values, made before the values are stored and while no plugin is loaded.
 
-The restriction itself is applied when a value is read; see `stored_classes.find_restored_class`. This module reports values
-that won't be readable at once. It parses the source of plugins' modules and runs none of it.
+The restriction itself applies when a value is read; see `stored_classes.find_restored_class`. This check reports the
+values that couldn't be read. It parses the source of plugins' modules and executes none of it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class NameJudge:
-    """Judges names by the `.plug` files and the source of the installed plugins."""
+    """Determines the status of names by the `.plug` files and the source of the installed plugins."""
 
     def __init__(self, plugs: Iterable[PlugFile]) -> None:
         self._plugs = list(plugs)
 
     def __call__(self, namespace: str, module: str, name: str) -> NameStatus:
-        """Whether a value in the storage of the plugin `namespace` may use the name."""
+        """Return whether a value in the plugin's `namespace` may use the name."""
         if is_standard(module, name) or value_class_name(module, name) is not None or is_backend(module, name):
             return NameStatus.ALLOWED
         local = module_of_plugin(namespace, module)
@@ -40,26 +40,26 @@ class NameJudge:
         if sources:
             return NameStatus.REFUSED if sources[0].parent == CORE_PLUGINS else _in_source(sources[0], name)
         if local == module:
-            # Not errbot's name for a plugin's module, but it may be a helper module that was beside the plugin.
+            # This isn't errbot's name for a plugin's module, but it may be a helper module beside the plugin.
             return NameStatus.REFUSED if _is_installed(module) else NameStatus.MISSING
         elsewhere = (plug for plug in self._plugs if plug.name != namespace)
         return NameStatus.REFUSED if any(_sources(plug.directory, local) for plug in elsewhere) else NameStatus.MISSING
 
 
 def plugs_of(config: Config) -> Iterator[PlugFile]:
-    """The `.plug` files of the plugins that a bot with that configuration finds."""
+    """Return the `.plug` files of the plugins that a bot with this configuration finds."""
     repositories = Path(config.BOT_DATA_DIR) / "plugins"
     roots: list[str | Path] = [
         CORE_PLUGINS,
         *config.directories("BOT_EXTRA_PLUGIN_DIR"),
         *([repositories] if repositories.is_dir() else []),
     ]
-    # The start of the bot reports invalid files.
+    # Invalid files are skipped here; the start of the bot reports them.
     return load_plug_files([*roots, *entry_point_roots()])
 
 
 def _sources(directory: Path, module: str) -> list[Path]:
-    """The file of the module, in a list that is empty if there is none."""
+    """Return a list with the file of the module; it is empty if there is none."""
     path = directory.joinpath(*module.split("."))
     return [file for file in (path.with_name(f"{path.name}.py"), path / "__init__.py") if file.is_file()]
 
@@ -72,7 +72,7 @@ def _is_installed(module: str) -> bool:
 
 
 def _in_source(source: Path, name: str) -> NameStatus:
-    """Whether the module in the file defines the class or function, as far as its source shows."""
+    """Return whether the module defines the class or function, as far as its source shows."""
     try:
         body: list[ast.stmt] = ast.parse(source.read_bytes()).body
     except (OSError, SyntaxError, ValueError, RecursionError):
@@ -84,7 +84,7 @@ def _in_source(source: Path, name: str) -> NameStatus:
         if definition is None:
             return NameStatus.MISSING
         if isinstance(definition, ast.Call) and _is_enum(definition.func) and number == len(classes):
-            # Its members are in a string or a list that is made somehow.
+            # The members in the call may be computed, so any name is accepted.
             return NameStatus.ALLOWED
         if not isinstance(definition, ast.ClassDef):
             return NameStatus.REFUSED
@@ -97,12 +97,12 @@ def _in_source(source: Path, name: str) -> NameStatus:
         return NameStatus.ALLOWED
     if classes and isinstance(bound, (ast.FunctionDef, ast.AsyncFunctionDef)) and not _is_static(bound):
         return NameStatus.REFUSED
-    # A call may create a class, as namedtuple and Enum do; any other assigned value is defined elsewhere.
+    # A call may create a class, like those of namedtuple and Enum. Other assigned values are defined elsewhere.
     return NameStatus.ALLOWED if isinstance(bound, (*_Definition.__args__, ast.Call)) else NameStatus.REFUSED
 
 
 def _is_enum(base: ast.expr) -> bool:
-    """Whether the expression is the name of a class such as Enum, IntFlag or a plugin's BaseEnum, as far as that tells."""
+    """Return whether the expression looks like an enumeration class: its name ends with Enum or Flag."""
     name = base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
     return name.endswith(("Enum", "Flag"))
 
@@ -114,7 +114,10 @@ def _is_static(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def _bound_in(body: Collection[ast.stmt]) -> dict[str, ast.AST]:
-    """The node that each name in the statements is bound to; of several, the last one that defines something."""
+    """Return the node that each name in the statements is bound to.
+
+    Of several, it is the last one that isn't an import.
+    """
     bound: dict[str, ast.AST] = {}
     for name, node in _bindings(body):
         if not (isinstance(node, ast.alias) and name in bound):
@@ -136,7 +139,7 @@ def _bindings(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
             yield statement.target.id, statement.value
         else:
-            # if, try, with and the like, whose blocks bind names here.
+            # The blocks of if, try, with and the like bind names in the same scope.
             for child in ast.iter_child_nodes(statement):
                 if isinstance(child, ast.stmt):
                     yield from _bindings([child])

@@ -61,8 +61,9 @@ def read_any_backup(path: Path) -> ErrbotBackup:
 
 
 def read_errbot_backup(path: Path) -> ErrbotBackup:
-    """Return the values of an errbot backup that are Python literals; everything else is listed in `problems`. Raises
-    BackupError.
+    """Return the values of an errbot backup that are Python literals.
+
+    Everything else is listed in `problems`. Raises BackupError if the file isn't an errbot backup.
     """
     try:
         text = read_file(path).decode("utf-8")
@@ -135,9 +136,7 @@ class _ProgramReader:
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the number of the first line and the text of each statement; indented lines belong to the statement before
-    them.
-    """
+    """Yield the line number and the text of each statement; indented lines belong to the statement before them."""
     text = text.replace("\r\n", "\n")
     line = 1
     for start, end in pairwise((0, *(found.start() for found in _BEGINS.finditer(text)), len(text))):

@@ -130,8 +130,9 @@ class _RestrictedUnpickler(pickle._Unpickler):
         self._named: dict[int, tuple[object, str, str]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the object of the name. pickle calls it for each name, and errklein's pickles call it for plugins'
-        classes.
+        """Return the object of the name.
+
+        pickle calls this for each name, and errklein's pickles call it for plugins' classes.
         """
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedPickle("a name is not a string")

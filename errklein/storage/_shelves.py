@@ -40,7 +40,7 @@ class NotAShelf(ShelfError):
 
 @dataclass(frozen=True)
 class Shelf:
-    """The shelf of a namespace. `path` is errbot's name for it; dbm may have added a suffix to the names of the files."""
+    """The shelf of a namespace. `path` is errbot's name for it; dbm may have added a suffix to it."""
 
     namespace: str
     path: Path
@@ -138,8 +138,9 @@ _IS_TABLE = "SELECT 1 FROM sqlite_master WHERE name = 'Dict' AND type = 'table' 
 
 
 def _sqlite_items(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the items of a copy of the shelf, since SQLite writes files beside a database in WAL mode even when it only
-    reads.
+    """Yield the items of a copy of the shelf.
+
+    SQLite writes files beside a database in WAL mode, even when it only reads.
     """
     with tempfile.TemporaryDirectory(prefix="errklein-shelf-") as directory:
         copy = Path(directory) / "shelf"

@@ -125,8 +125,9 @@ class SQLiteStore:
             raise UnreadableValue(self._namespace, key, error) from error
 
     def set(self, key: str, value: Any) -> None:
-        """Store the value under the key; it is on disk when this returns. Raises UnstorableValue if it can't be
-        pickled.
+        """Store the value under the key; it is on disk when this returns.
+
+        Raises UnstorableValue if it can't be pickled.
         """
         row = self._row(key)
         try:

@@ -48,8 +48,9 @@ def loads(data: bytes, find_class: FindClass | None = None) -> Any:
 
 
 def plain_value(data: bytes) -> Any:
-    """Return the value of a pickle that uses no class or function; raises ValueError for any other, without calling
-    anything.
+    """Return the value of a pickle that uses no class or function.
+
+    Raises ValueError for any other pickle, without calling anything.
     """
     # pickle returns the class of a cached extension code without calling find_class.
     copyreg.clear_extension_cache()

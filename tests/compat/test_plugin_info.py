@@ -70,5 +70,5 @@ class PluginInfoTests(SynchronousTestCase):
         with self.assertRaises(ZeroDivisionError):
             PluginInfo.load(self.plug).load_plugin_classes("tests.loaded", dict)
         self.assertNotIn("tests.loaded.thing", sys.modules)
-        with self.assertRaisesRegex(ValueError, "isn't known where"):
+        with self.assertRaisesRegex(ValueError, "location of the .plug file of A is unknown"):
             parsed("[Core]\nName = A\nModule = a\n").load_plugin_classes("tests.loaded", dict)

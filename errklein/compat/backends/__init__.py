@@ -1,3 +1,6 @@
-"""Networks that were written for errbot. Nothing is exported here, since `finding` and `errbot` import the reactor."""
+"""Adapters for third-party backends that were written for errbot.
+
+Nothing is exported, since `finding` and `errbot` import the reactor.
+"""
 
 __all__: list[str] = []

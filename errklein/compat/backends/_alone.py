@@ -1,4 +1,4 @@
-"""Support for a backend without a bot, which a test of the backend creates as `SomeBackend(config)`."""
+"""Support for backends without a bot. A test of a backend creates one as `SomeBackend(config)`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = logging.getLogger("errbot.core")
 
 
 class Alone:
-    """The methods of `ThreadedNetwork` that `ErrBot` calls, for a backend that has no bot.
+    """The methods of `ThreadedNetwork` that `ErrBot` calls, for a backend without a bot.
 
     Messages are passed to the backend's own `send_message`, in the caller's thread. Callbacks go to the plugins of the
-    `plugin_manager` that the test attaches, if any, in the caller's thread as well. Commands aren't run.
+    `plugin_manager` that the test attaches, if any, also in the caller's thread. Commands aren't run.
     """
 
     leaving = False
@@ -40,10 +40,10 @@ class Alone:
             "startup_time": datetime.now(),
         }
 
-    # Events
+    # Events of the backend
 
     def connected(self) -> None:
-        """Activate the plugins, and call their callback_connect."""
+        """Activate the plugins and call their `callback_connect`."""
         if self._backend.plugin_manager is not None:
             self._backend.plugin_manager.activate_non_started_plugins()
         self.tell("callback_connect")
@@ -57,11 +57,11 @@ class Alone:
         """Do nothing, since there is no bot to run a command."""
 
     def tell(self, callback: str, *details: Any) -> None:
-        """Call that callback as the backend does, which may override it."""
+        """Call the callback through the backend, which may override the dispatch."""
         self._backend._dispatch_to_plugins(callback, *details)
 
     def tell_plugins(self, callback: str, *details: Any) -> None:
-        """Call the callback of all plugins that are active; an error in one is logged."""
+        """Call the callback of all active plugins. An exception in one is logged."""
         manager = self._backend.plugin_manager
         for plugin in () if manager is None else manager.get_all_active_plugins():
             try:
@@ -70,10 +70,10 @@ class Alone:
                 log.exception("%s failed", callback)
 
     def said(self, message: Message) -> None:
-        """Call callback_botmessage."""
+        """Call `callback_botmessage` of the plugins."""
         self.tell_plugins("callback_botmessage", message)
 
-    # Requests
+    # Requests of the backend
 
     def send(
         self,
@@ -82,9 +82,9 @@ class Alone:
         in_reply_to: Message | None = None,
         groupchat_nick_reply: bool = False,
     ) -> None:
-        """Send a message, in parts if it is too long for one."""
+        """Send a message, in several parts if it is too long; raises ValueError if `identifier` is not an Identifier."""
         if not isinstance(identifier, Identifier):
-            raise ValueError(f"send() needs an identifier, not {type(identifier).__name__}")
+            raise ValueError(f"send() needs an Identifier, not {type(identifier).__name__}")
         message = self._backend.build_message(text)
         message.frm, message.to, message.parent = self._backend.bot_identifier, identifier, in_reply_to
         if groupchat_nick_reply and in_reply_to is not None and isinstance(in_reply_to.frm, RoomOccupant):
@@ -92,7 +92,7 @@ class Alone:
         self._backend.split_and_send_message(message)
 
     def reply(self, message: Message, text: str, private: bool, threaded: bool) -> None:
-        """Send the backend's reply, in parts if it is too long for one."""
+        """Send the backend's reply, in several parts if it is too long."""
         self._backend.split_and_send_message(
             self._backend.build_reply(message, text, private=private, threaded=threaded)
         )
@@ -106,7 +106,7 @@ class Alone:
         groupchat_nick_reply: bool = False,
         plugin_name: str | None = None,
     ) -> None:
-        """Send a template filled in with the parameters."""
+        """Send the template rendered with the parameters."""
         text = process_template(template_name, template_parameters, plugin_name)
         self._backend.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
@@ -116,32 +116,34 @@ class Alone:
         self._backend.send(to, process_template("card", {"card": card}), card.parent)
 
     def warn_admins(self, warning: str) -> None:
-        """Send the text to everybody in BOT_ADMINS_NOTIFICATIONS."""
+        """Send the text to each recipient in BOT_ADMINS_NOTIFICATIONS."""
         for admin in self._backend.bot_config.BOT_ADMINS_NOTIFICATIONS:
             self._backend.send(self._backend.build_identifier(admin), warning)
 
     def unknown_command(self, message: Message | None, text: str) -> str:
-        """The reply to a command that doesn't exist, without suggestions."""
+        """Return the reply to an unknown command, without suggestions."""
         return unknown_command(text, (), self._backend.prefix)
 
     def inject_commands_from(self, plugin: Any) -> None:
         """Raise RuntimeError, since there is no bot to run commands."""
-        raise RuntimeError(f"{type(self._backend).__name__} runs no commands without a bot; test plugins with testbot")
+        raise RuntimeError(
+            f"{type(self._backend).__name__} can't run commands without a bot; test plugins with the testbot fixture"
+        )
 
     remove_commands_from = inject_commands_from
 
     def lookup(self, name: str) -> Any:
-        """The attribute of a bot without plugins; raises AttributeError."""
+        """Return an attribute of a bot without plugins; raises AttributeError."""
         if name not in self._of_bot:
-            error = f"{type(self._backend).__name__} has no attribute {name}, and there is no bot that could provide it"
+            error = f"{type(self._backend).__name__} has no attribute {name!r}, and there is no bot to provide it"
             raise AttributeError(error, name=name, obj=self._backend)
         return self._of_bot[name]
 
-    # Serving
+    # Helpers of serve_forever
 
     def failed(self) -> None:
         """Log the exception that is being handled."""
-        log.exception("The connection ended with an error")
+        log.exception("Connection failed")
 
     def pause(self, seconds: float) -> None:
         """Block for `seconds`."""

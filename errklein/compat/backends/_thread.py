@@ -1,4 +1,4 @@
-"""The thread in which a blocking network lives."""
+"""The thread in which a blocking backend runs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ T = TypeVar("T")
 
 
 class NetworkThread:
-    """One thread, in which everything is done in turn: first what `do` asks for, then what `begin` does, to its end.
+    """A daemon thread that executes functions one at a time: those of `do`, then that of `begin`.
 
-    The thread has an asyncio loop of its own, as a main thread has, which runs only if the network runs it. It doesn't
-    keep the process alive.
+    The thread has its own asyncio event loop, like a main thread. The loop runs only if the backend runs it.
     """
 
     def __init__(self, name: str) -> None:
@@ -29,7 +28,7 @@ class NetworkThread:
         self._thread.start()
 
     def do(self, function: Callable[[], T]) -> T:
-        """What the function returns or raises in the thread; waits for it."""
+        """Call the function in the thread and wait; return its result or raise its exception."""
         done: Future[T] = Future()
 
         def job() -> None:
@@ -42,7 +41,10 @@ class NetworkThread:
         return done.result()
 
     def begin(self, function: Callable[[], None], ended: Callable[[], None]) -> None:
-        """Call the function in the thread, and `ended` there after it; `interrupt` ends it."""
+        """Call the function in the thread, and then `ended` in the same thread.
+
+        Returns at once; `interrupt` stops the function.
+        """
 
         def job() -> None:
             try:
@@ -59,14 +61,16 @@ class NetworkThread:
         self._jobs.put(job)
 
     def interrupt(self) -> None:
-        """Raise KeyboardInterrupt in what `begin` began, as Ctrl-C does in a main thread; once the thread runs Python
-        again, or its asyncio loop turns."""
+        """Raise KeyboardInterrupt in the function of `begin`, as Ctrl-C does in a main thread.
+
+        It is raised when the thread next executes Python code or an iteration of its asyncio loop.
+        """
         with self._busy:
             if not self._interruptible:
                 return
             loop = self._running_loop()
             if loop is not None:
-                # A loop waits for its sockets, perhaps for ever, and must be woken.
+                # An idle loop waits for its sockets and must be woken.
                 loop.call_soon_threadsafe(_ctrl_c)
             elif self._thread.ident is not None:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
@@ -74,7 +78,7 @@ class NetworkThread:
                 )
 
     def end(self) -> None:
-        """Let the thread end when it has nothing left to do."""
+        """Let the thread end after the queued functions."""
         self._jobs.put(None)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop | None:

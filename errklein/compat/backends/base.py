@@ -1,4 +1,4 @@
-"""What every network that was written for errbot says of itself."""
+"""The abstract base class of errbot's backends."""
 
 from __future__ import annotations
 
@@ -9,46 +9,60 @@ from errklein.chat import ONLINE, Identifier, Message, Room
 
 
 class BackendBase(ABC):
-    """The methods that a network has to have. What it leaves out raises NotImplementedError when it is asked for."""
+    """The methods that a third-party backend implements.
+
+    A method that it lacks raises NotImplementedError when it is called.
+
+    Backends subclass `ErrBot`, which inherits from this class.
+    """
 
     cmd_history: Any
     MSG_ERROR_OCCURRED = "Computer says nooo. See logs for details"
 
     @property
     def mode(self) -> str:
-        """The kind of network, in one lower-case word."""
+        """The kind of network, as one lower-case word such as "irc"."""
         raise self._left_out("mode")
 
     def connect(self) -> Any:
-        """The connection, made if there is none yet; for backends that have use for it."""
+        """Connect if necessary and return the connection object. Optional."""
         raise self._left_out("connect()")
 
     def serve_once(self) -> Any:
-        """Connect and serve until the connection ends. True: for good; else connect again."""
+        """Connect, and serve until the connection ends.
+
+        :returns: True if the backend has ended for good. After any other value, `serve_forever` connects again.
+        """
         raise self._left_out("serve_once()")
 
     def build_identifier(self, text_representation: str) -> Identifier:
-        """Who or what the text names."""
+        """Return the person, occupant or room with that name; raise ValueError if the name is invalid."""
         raise self._left_out("build_identifier()")
 
     def build_reply(
         self, msg: Message, text: str | None = None, private: bool = False, threaded: bool = False
     ) -> Message:
-        """An answer to the message."""
+        """Return a reply to the message.
+
+        :param msg: The message to reply to.
+        :param text: The text of the reply.
+        :param private: Whether the reply goes to the sender instead of the room.
+        :param threaded: Whether the reply belongs to the message's thread.
+        """
         raise self._left_out("build_reply()")
 
     def change_presence(self, status: str = ONLINE, message: str = "") -> None:
-        """Show others that the bot is `status`."""
+        """Set the bot's presence to `status`, with a text."""
         raise self._left_out("change_presence()")
 
     def query_room(self, room: str) -> Room:
-        """The room of that name."""
+        """Return the room with that name."""
         raise self._left_out("query_room()")
 
     @property
     def rooms(self) -> Any:
-        """The rooms that the bot is in. Many backends have it as a method."""
+        """The rooms that the bot is in. Many backends implement it as a method."""
         raise self._left_out("rooms")
 
     def _left_out(self, what: str) -> NotImplementedError:
-        return NotImplementedError(f"{type(self).__name__} has no {what}")
+        return NotImplementedError(f"{type(self).__name__} doesn't implement {what}")

@@ -1,4 +1,4 @@
-"""Finds the networks that are installed beside errklein's own, and loads the one that BACKEND names."""
+"""Lookup of third-party backends, and creation of the one that BACKEND names."""
 
 from __future__ import annotations
 
@@ -19,40 +19,45 @@ GROUPS = ("errbot.backend_plugins", "errklein.backends")
 
 
 def network_plugs(config: Any, unreadable: list[str] | None = None) -> Iterator[PlugFile]:
-    """The .plug files in BOT_EXTRA_BACKEND_DIR, then those of installed distributions. Those that can't be used are
-    left out; why, is added to `unreadable`, a line each."""
+    """Return an iterator over the `.plug` files of backends in BOT_EXTRA_BACKEND_DIR, then in installed distributions.
+
+    Files that can't be used are skipped; a line for each is added to `unreadable`.
+    """
     roots = [Path(directory) for directory in config.directories("BOT_EXTRA_BACKEND_DIR")]
     return load_plug_files([*roots, *entry_point_roots(GROUPS)], unreadable)
 
 
 def find_network(config: Any) -> PlugFile:
-    """The .plug file whose Name is the BACKEND of the configuration; raises ConfigError, saying what there is."""
+    """Return the `.plug` file with the Name in BACKEND; raises ConfigError, which lists the known backends."""
     wanted = config.BACKEND
     unreadable: list[str] = []
     plugs = {plug.name: plug for plug in reversed(list(network_plugs(config, unreadable)))}
     by_small_name = {name.lower(): plug for name, plug in plugs.items()}
     plug = plugs.get(wanted) or by_small_name.get(wanted.lower())
     if plug is None:
-        there_are = ", ".join((*BACKENDS, *sorted(plugs)))
-        expected = f"expected one of {there_are}, or a backend in BOT_EXTRA_BACKEND_DIR"
-        raise ConfigError("; ".join((f"BACKEND: there is no {wanted!r}", *unreadable, expected)))
+        known = ", ".join((*BACKENDS, *sorted(plugs)))
+        expected = f"expected one of {known}, or a backend in BOT_EXTRA_BACKEND_DIR"
+        raise ConfigError("; ".join((f"BACKEND: unknown backend {wanted!r}", *unreadable, expected)))
     refusal = plug.refusal()
     if refusal is not None:
-        raise ConfigError(f"BACKEND: {wanted}: {refusal}")
+        raise ConfigError(f"BACKEND: {wanted!r} can't be used ({refusal})")
     if not config.BOT_ADMINS:
-        raise ConfigError("BOT_ADMINS is missing; expected a tuple of the administrators' names")
+        raise ConfigError('BOT_ADMINS is missing; expected a tuple of names, such as ("@alice",)')
     return plug
 
 
 def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
-    """The network that BACKEND names; raises ConfigError with one line that says why it can't be."""
+    """Create the network that BACKEND names.
+
+    Raises ConfigError if its module can't be loaded, or its class can't be created.
+    """
     plug = find_network(config)
 
     def make(config: Any) -> ErrBot:
         cls, _ = plugin_class(load_module(plug), ErrBot, plug.name)
         made = cls(config)
         if made.mode is None:
-            raise TypeError(f"{cls.__name__} has no mode")
+            raise TypeError(f'the mode of {cls.__name__} is None; expected a word such as "irc"')
         return made
 
     try:
@@ -60,5 +65,5 @@ def make_network(reactor: Any, config: Any) -> ThreadedNetwork:
     except PluginLoadError as error:
         raise ConfigError(f"BACKEND: {error}") from error
     except (Exception, SystemExit) as error:
-        told = " ".join(str(error).split()) or "no reason given"
-        raise ConfigError(f"BACKEND: {plug.name} can't be used: {type(error).__name__}: {told}") from error
+        reason = " ".join(str(error).split()) or "without a message"
+        raise ConfigError(f"BACKEND: {plug.name!r} failed to start ({type(error).__name__}: {reason})") from error

@@ -1,3 +1,6 @@
-"""`errbot.bootstrap.CORE_BACKENDS`: .plug files and modules of errklein's own networks, for tools that list them."""
+"""`.plug` files and modules of errklein's own backends.
+
+Tools find them by the directory `errbot.bootstrap.CORE_BACKENDS`.
+"""
 
 __all__: list[str] = []

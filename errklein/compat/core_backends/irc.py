@@ -1,4 +1,4 @@
-"""The module that irc.plug names: the class of the network IRC."""
+"""The module of irc.plug."""
 
 from errklein.backends.irc import IRCBackend
 

@@ -1,4 +1,4 @@
-"""The module that null.plug names: the class of the network Null."""
+"""The module of null.plug."""
 
 from errklein.backends.null import NullBackend
 

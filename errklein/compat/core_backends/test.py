@@ -1,4 +1,4 @@
-"""The module that test.plug names: the class of the network Test."""
+"""The module of test.plug."""
 
 from errklein.backends.test import TestBackend
 

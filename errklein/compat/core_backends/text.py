@@ -1,4 +1,4 @@
-"""The module that text.plug names: the class of the network Text."""
+"""The module of text.plug."""
 
 from errklein.backends.text import TextBackend
 

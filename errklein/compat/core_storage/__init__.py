@@ -1,3 +1,6 @@
-"""`errbot.bootstrap.CORE_STORAGE`: .plug files and modules of errklein's own storages, as `BackendPluginManager` loads them."""
+"""`.plug` files and modules of errklein's own storages.
+
+Tools find them by the directory `errbot.bootstrap.CORE_STORAGE`.
+"""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""The module that memory.plug names: the class of the storage Memory."""
+"""The module of memory.plug."""
 
 from errklein.compat.storages.bundled import MemoryStoragePlugin
 

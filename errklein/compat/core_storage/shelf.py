@@ -1,4 +1,4 @@
-"""The module that shelf.plug names: the class of the storage Shelf."""
+"""The module of shelf.plug."""
 
 from errklein.compat.storages.bundled import ShelfStoragePlugin
 

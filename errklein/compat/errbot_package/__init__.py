@@ -1,3 +1,6 @@
-"""The directory of `errbot.__file__`. `config-template.py` in it is a configuration with every setting."""
+"""The directory that `errbot.__file__` refers to.
+
+It has the file config-template.py, a configuration with every setting.
+"""
 
 __all__: list[str] = []

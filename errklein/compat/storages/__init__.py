@@ -1,4 +1,4 @@
-"""Storages that were written for errbot: found, loaded, and used behind errklein's own port."""
+"""Adapters for third-party storages that were written for errbot, and the creation of the configured storage."""
 
 from errklein.compat.storages._finding import check_storage, load_storage_class, make_storage
 from errklein.compat.storages._shelves import check_shelves, database_of, settle_shelves, shelves_to_import

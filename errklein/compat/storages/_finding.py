@@ -1,4 +1,4 @@
-"""The storage that STORAGE names: errklein's own, or one that was written for errbot and is found by its .plug file."""
+"""Lookup and creation of the storage that STORAGE names: errklein's own, or a third-party one with a `.plug` file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from errklein.ports import Storage
 from errklein.storage import MemoryStorage, SQLiteStorage, StorageError
 
 GROUPS = ("errbot.backend_plugins", "errklein.storages")
-"""The entry points of distributions that bring storages. errbot's is for backends too."""
+"""The entry point groups in which distributions offer storages. errbot's group has backends, too."""
 
 
 def make_storage(config: Config) -> Storage:
-    """The storage of the configuration, opened; may block. Raises ConfigError, or StorageError, of one line."""
+    """Create and open the storage of the configuration; may block. Raises ConfigError or StorageError."""
     if config.STORAGE == "Memory":
         return MemoryStorage()
     if config.STORAGE == "Shelf":
@@ -33,18 +33,19 @@ def make_storage(config: Config) -> Storage:
     try:
         opener: Any = cls(config)
     except Exception as error:
-        # The message may hold what STORAGE_CONFIG does; the type and the place have to do.
+        # The error's message may contain secrets of STORAGE_CONFIG, so only its type is reported.
         raise StorageError(
-            f"STORAGE: {config.STORAGE}: {type(error).__name__} when {cls.__name__} was made of STORAGE_CONFIG"
+            f"STORAGE: {config.STORAGE!r} failed to start ({cls.__name__} raised {type(error).__name__}); "
+            "check STORAGE_CONFIG"
         ) from error
     return ThirdPartyStorage(config.STORAGE, opener, config.STORAGE_CONFIG)
 
 
 def load_storage_class(config: Config) -> type[Any]:
-    """The class of the storage that STORAGE names, if that isn't errklein's own; raises ConfigError or StorageError."""
+    """Return the class of the third-party storage that STORAGE names; raises ConfigError or StorageError."""
     plug = storage_plug(config)
     try:
-        # A plugin may have the same name, and its modules must not be taken for these.
+        # A plugin may have the same name, so the storage's modules get a separate package.
         module = load_module(replace(plug, name=f"storage {plug.name}"))
         cls, _ = plugin_class(module, StoragePluginBase)
     except PluginLoadError as error:
@@ -53,31 +54,29 @@ def load_storage_class(config: Config) -> type[Any]:
 
 
 def check_storage(config: Config) -> None:
-    """Raise ConfigError if STORAGE names nothing that there is; no code of a storage is run."""
+    """Raise ConfigError if STORAGE names an unknown storage. No code of a storage is executed."""
     if config.STORAGE not in STORAGES:
         storage_plug(config)
 
 
 def storage_plug(config: Config) -> PlugFile:
-    """The .plug file of the storage that the configuration names; raises ConfigError that lists what there is."""
+    """Return the `.plug` file of the storage that STORAGE names; raises ConfigError, which lists the known storages."""
     found = list(_plugs(config))
     for plug in found:
         if plug.name == config.STORAGE:
             refusal = plug.refusal()
             if refusal is not None:
-                raise ConfigError(f"STORAGE: {plug.name}: {refusal}")
+                raise ConfigError(f"STORAGE: {plug.name!r} can't be used ({refusal})")
             return plug
     names = ", ".join(dict.fromkeys([*STORAGES, *(plug.name for plug in found)]))
     where = config.BOT_EXTRA_STORAGE_PLUGINS_DIR or "BOT_EXTRA_STORAGE_PLUGINS_DIR"
-    raise ConfigError(
-        f"STORAGE: there is no storage {config.STORAGE!r} in {where} or installed; expected one of {names}"
-    )
+    raise ConfigError(f"STORAGE: unknown storage {config.STORAGE!r}; expected one of {names}, or a storage in {where}")
 
 
 def _plugs(config: Config) -> Iterator[PlugFile]:
     extra = config.BOT_EXTRA_STORAGE_PLUGINS_DIR
     for plug in load_plug_files([*([extra] if extra else []), *entry_point_roots(GROUPS)]):
-        # A module that can't be read is no storage; if it is the one that is wanted, the error says that there is none.
+        # A module that can't be read is skipped. If it is the one that STORAGE names, the error reports it as unknown.
         with suppress(OSError):
             if b"StoragePluginBase" in plug.module_path.read_bytes():
                 yield plug

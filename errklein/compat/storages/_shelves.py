@@ -1,4 +1,4 @@
-"""The file of the storage Shelf, and the check that errbot's shelves are imported before the first start."""
+"""The location of the storage Shelf, and the check that errbot's shelves are imported before the first start."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ from errklein.storage import (
 
 
 def database_of(config: Config) -> Path:
-    """The file in which the storage Shelf keeps values: in STORAGE_CONFIG's `basedir`, else in BOT_DATA_DIR."""
+    """Return the path of the database of the storage Shelf.
+
+    It is in the `basedir` of STORAGE_CONFIG, by default in BOT_DATA_DIR.
+    """
     return Path(config.STORAGE_CONFIG.get("basedir", config.BOT_DATA_DIR)) / DATABASE
 
 
 def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = None) -> str | None:
-    """An error message with the errbot shelves that must be imported before the first start; None if there are none.
+    """Return an error message with the errbot shelves that must be imported first; None if there are none.
 
-    `data_dir` is the command line's option. Always None after the first start, see `settle_shelves`. May block.
+    `data_dir` is the command line's option. After the first start this is always None; see `settle_shelves`. May block.
     """
     if config.STORAGE != "Shelf" or is_settled(storage):
         return None
@@ -38,13 +41,14 @@ def shelves_to_import(config: Config, storage: Storage, data_dir: str | None = N
     if not namespaces:
         return None
     return (
-        f"{directory} has errbot values that were not imported ({', '.join(namespaces)}): run "
-        f"`{_import_command(config, data_dir)}` before the first start; to start without them, add --no-import once to `errklein run` or `twistd errklein`"
+        f"{directory} has errbot values that were not imported ({', '.join(namespaces)}); import them with "
+        f"`{_import_command(config, data_dir)}`, or start once without them: `errklein run --no-import` or "
+        "`twistd errklein --no-import`"
     )
 
 
 def check_shelves(config: Config, data_dir: str | None) -> None:
-    """Raise StorageError if shelves must be imported first. The storage is not created if it doesn't exist."""
+    """Raise StorageError if shelves must be imported first. The database isn't created if it doesn't exist."""
     if config.STORAGE != "Shelf" or not unimported(database_of(config).parent, ()):
         return
     database = database_of(config)
@@ -55,7 +59,7 @@ def check_shelves(config: Config, data_dir: str | None) -> None:
 
 
 def settle_shelves(config: Config, storage: Storage, data_dir: str | None, no_import: bool) -> None:
-    """Note in the storage that the bot has started, so that later starts don't look for shelves.
+    """Record in the storage that the bot has started, so that later starts don't look for shelves.
 
     Raises StorageError if shelves must be imported first, unless `no_import`. May block.
     """
@@ -68,7 +72,7 @@ def settle_shelves(config: Config, storage: Storage, data_dir: str | None, no_im
 
 
 def _import_command(config: Config, data_dir: str | None) -> str:
-    """The command that imports errbot's shelves, with absolute paths."""
+    """Return the command that imports errbot's shelves, with absolute paths."""
     options = [] if config.path is None else ["--config", str(config.path)]
     if data_dir is not None or config.path is None:
         options += ["--data-dir", config.BOT_DATA_DIR]

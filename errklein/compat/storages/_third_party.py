@@ -1,10 +1,9 @@
-"""Storages that were written for errbot, behind errklein's own port.
+"""Adapter from errbot's storages to `ports.Storage`.
 
-They may block, and need not be safe to use from several threads. So all calls take turns, under one lock. The calls of
-handlers that run in threads, as all plain methods do, wait there and hold up nobody else. A handler on the reactor gets
-its value at once, as `self["key"]` has to be one, so it does hold up the bot for as long as the storage takes; the log
-says how long, by namespace. What errklein itself asks for again and again on the reactor, plugins' configurations, is
-read once and then remembered.
+A third-party storage may block, and need not be thread-safe. So a lock serialises all calls. Plain handlers run in
+threads, where waiting for the lock blocks nothing else. A handler on the reactor also gets its value synchronously from
+`self["key"]`, so it blocks the bot while the storage works; slow calls are logged with their namespace. The
+configurations of plugins, which errklein itself reads on the reactor, are read once and cached.
 """
 
 from __future__ import annotations
@@ -31,20 +30,20 @@ from errklein.text.masking import masker, secrets_in
 T = TypeVar("T")
 
 REMEMBERED = frozenset({"core"})
-"""The namespaces that only errklein writes, so that what was read from them once is known."""
+"""The namespaces that only errklein writes, so that their values can be cached."""
 
 SLOW = 0.05
-"""How many seconds the reactor may be held before the log says so."""
+"""The time in seconds for which a call may block the reactor without a warning."""
 
 _ABSENT = object()
 _UNKNOWN = object()
 
 
 class ThirdPartyStorage:
-    """The storage called `name`, usable from any thread; what it raises becomes a StorageError of one line.
+    """A third-party storage with the name `name`, usable in any thread.
 
-    `config` is its STORAGE_CONFIG, whose secrets never get into an error. A namespace that is opened again while it is
-    open is the same one.
+    Exceptions of the storage are raised as StorageError, in one line. `config` is its STORAGE_CONFIG, whose secrets are
+    masked in errors. A namespace that is opened several times is opened once in the storage.
     """
 
     log = Logger()
@@ -70,11 +69,11 @@ class ThirdPartyStorage:
         self._closed = False
 
     def namespaces(self) -> list[str]:
-        """The namespaces that were opened since the bot's start; such a storage can't tell of others."""
+        """Return the namespaces that were opened since the bot's start. errbot's storages can't list others."""
         return sorted(self._known)
 
     def open(self, namespace: str) -> ThirdPartyStore:
-        """The values of `namespace`; several may be open at once, and see each other's changes."""
+        """Return the values of `namespace`. It may be open several times; all its stores share their values."""
         with self._lock:
             if self._closed:
                 raise StorageError(f"{self.name}: the storage is closed")
@@ -88,7 +87,7 @@ class ThirdPartyStorage:
         return ThirdPartyStore(self, namespace, opened)
 
     def release(self, namespace: str, opened: _Opened) -> None:
-        """One user of the namespace less; the last one closes it."""
+        """Remove one user of the namespace; after the last one it is closed."""
         with self._lock:
             opened.users -= 1
             if not opened.users and self._opened.get(namespace) is opened:
@@ -97,7 +96,7 @@ class ThirdPartyStorage:
                     opened.values.close()
 
     def close(self) -> None:
-        """Close every namespace; one that can't be closed is told to the log, and the others are closed nevertheless."""
+        """Close every namespace. An error of one is logged, and the others are closed nevertheless."""
         with self._lock:
             self._closed = True
             while self._opened:
@@ -111,7 +110,7 @@ class ThirdPartyStorage:
 
     @contextmanager
     def asking(self, namespace: str) -> Iterator[None]:
-        """Within, the storage is asked: nobody else asks it, and whatever it raises becomes a StorageError."""
+        """A context for one call of the storage: it holds the lock and raises the storage's exceptions as StorageError."""
         began = self._clock()
         try:
             with self._lock:
@@ -120,13 +119,13 @@ class ThirdPartyStorage:
             raise
         except Exception as error:
             what = f"{type(error).__name__}: {masker(one_line(error))}"
-            raise StorageError(f"{namespace}: the storage {self.name} failed: {what}") from error
+            raise StorageError(f"{namespace}: the storage {self.name} failed ({what})") from error
         finally:
             seconds = self._clock() - began
             if seconds >= SLOW and self._on_reactor() and self._warnings.allows(namespace):
                 self.log.warn(
-                    "{storage} held up the bot for {seconds:.2f} s over {namespace}: a handler that uses storage and "
-                    "isn't async holds up nobody",
+                    "Storage {storage} blocked the reactor for {seconds:.2f} s (namespace {namespace}); use stored values "
+                    "in handlers that aren't async, which run in threads",
                     storage=self.name,
                     seconds=seconds,
                     namespace=namespace,
@@ -135,7 +134,7 @@ class ThirdPartyStorage:
 
 @dataclass(eq=False)
 class _Opened:
-    """A namespace of the storage while it is open: its values, what is remembered of them, how many use it."""
+    """An open namespace: its values, the number of its users, and the cached values."""
 
     values: Store
     users: int = 0
@@ -153,18 +152,18 @@ class ThirdPartyStore:
         self._closed = False
 
     def get(self, key: str) -> Any:
-        """The value; raises KeyError."""
+        """Return the value of the key; raises KeyError."""
         self._check_key(key)
         value = self._opened.remembered.get(key, _UNKNOWN)
         if value is _UNKNOWN or self._closed or self._opened.closed:
             value = self._ask(lambda values: self._read(values, key))
         if value is _ABSENT:
             raise KeyError(key)
-        # What is remembered is nobody's to change: the storage gave it out as it is stored.
+        # A copy protects the cached value from changes in place.
         return copy.deepcopy(value) if self._namespace in REMEMBERED else value
 
     def set(self, key: str, value: Any) -> None:
-        """Keep the value; raises UnstorableValue if the storage can't keep such a one."""
+        """Store the value under the key; raises UnstorableValue if the storage can't store such a value."""
         self._check_key(key)
 
         def keep(values: Store) -> None:
@@ -180,7 +179,7 @@ class ThirdPartyStore:
             raise
 
     def remove(self, key: str) -> None:
-        """Forget the value; raises KeyError."""
+        """Remove the value of the key; raises KeyError."""
         self._check_key(key)
 
         def forget(values: Store) -> bool:
@@ -195,15 +194,15 @@ class ThirdPartyStore:
             raise KeyError(key)
 
     def keys(self) -> list[str]:
-        """The keys, as they are now."""
+        """Return the current keys."""
         return self._ask(lambda values: list(values.keys()))
 
     def len(self) -> int:
-        """How many values there are."""
+        """Return the number of values."""
         return self._ask(lambda values: int(values.len()))
 
     def close(self) -> None:
-        """Give the namespace back; it can be opened again."""
+        """Close the store; later calls raise StorageError. The namespace can be opened again."""
         if not self._closed:
             self._closed = True
             if not self._opened.closed:
@@ -226,4 +225,4 @@ class ThirdPartyStore:
 
     def _check_key(self, key: str) -> None:
         if not isinstance(key, str):
-            raise TypeError(f"{self._namespace}: a key is a string, not {key!r}")
+            raise TypeError(f"{self._namespace}: storage keys must be strings, not {key!r}")

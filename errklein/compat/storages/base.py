@@ -1,4 +1,4 @@
-"""What storages that were written for errbot inherit from."""
+"""Base classes for third-party storages: the content of `errbot.storage.base`."""
 
 from __future__ import annotations
 
@@ -9,40 +9,52 @@ from errklein.ports import Store
 
 
 class StorageBase:
-    """The values of one namespace, as a storage of errbot's offers them. What one doesn't have raises NotImplementedError."""
+    """The values of one namespace of a third-party storage.
+
+    A subclass implements all methods; one that it lacks raises NotImplementedError.
+    """
 
     def set(self, key: str, value: Any) -> None:
-        """Keep the value."""
-        raise NotImplementedError(f"{type(self).__name__} has no set")
+        """Store the value under the key."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't implement set()")
 
     def get(self, key: str) -> Any:
-        """The value; raises KeyError."""
-        raise NotImplementedError(f"{type(self).__name__} has no get")
+        """Return the value of the key; raise KeyError if there is none."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't implement get()")
 
     def remove(self, key: str) -> None:
-        """Forget the value; raises KeyError."""
-        raise NotImplementedError(f"{type(self).__name__} has no remove")
+        """Remove the value of the key; raise KeyError if there is none."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't implement remove()")
 
     def len(self) -> int:
-        """How many values there are."""
-        raise NotImplementedError(f"{type(self).__name__} has no len")
+        """Return the number of values."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't implement len()")
 
     def keys(self) -> Iterable[str]:
-        """The keys."""
-        raise NotImplementedError(f"{type(self).__name__} has no keys")
+        """Return the keys."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't implement keys()")
 
     def close(self) -> None:
-        """Give the namespace back."""
-        raise NotImplementedError(f"{type(self).__name__} has no close")
+        """Close the namespace."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't implement close()")
 
 
 class StoragePluginBase:
-    """A storage: what STORAGE in the configuration names. Subclasses open namespaces."""
+    """The base class of the storage that STORAGE names. A subclass implements `open`.
+
+    Example::
+
+        class DictStorage(StoragePluginBase):
+            def open(self, namespace):
+                return DictStore(namespace, self._storage_config["host"])
+
+    `_storage_config` is the STORAGE_CONFIG of the configuration; by default an empty dict.
+    """
 
     def __init__(self, bot_config: Any) -> None:
         self._storage_config: Any = getattr(bot_config, "STORAGE_CONFIG", None) or {}
         super().__init__()
 
     def open(self, namespace: str) -> Store:
-        """The values of `namespace`, such as a plugin's name."""
-        raise NotImplementedError(f"{type(self).__name__} has no open")
+        """Return the values of `namespace`, such as the name of a plugin, as a `StorageBase`."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't implement open()")

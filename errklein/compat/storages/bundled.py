@@ -1,4 +1,4 @@
-"""The storages that errbot includes, for code that opens them by itself. Values are in errklein's own storages."""
+"""Classes of errbot's bundled storages, for code that opens them itself. They use errklein's own storages."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from errklein.ports import Store
 from errklein.storage import DATABASE, MemoryStorage, SQLiteStorage
 
 _MEMORY = MemoryStorage()
-"""The values of every MemoryStoragePlugin; they live as long as the process."""
+"""The values of every MemoryStoragePlugin, until the process ends."""
 
 
 class MemoryStoragePlugin(StoragePluginBase):
-    """Opens namespaces in memory, where values are kept by reference until the process ends."""
+    """A storage in memory, which keeps references to values until the process ends. All instances share their values."""
 
     def open(self, namespace: str) -> Store:
-        """The values of `namespace`, those included that were kept before in this process."""
+        """Return the values of `namespace`, including those of earlier stores in this process."""
         return _MEMORY.open(namespace)
 
 
 class ShelfStoragePlugin(StoragePluginBase):
-    """Opens namespaces in the bot's own file: in STORAGE_CONFIG's `basedir`, else in BOT_DATA_DIR."""
+    """A storage in the bot's own database: in the `basedir` of STORAGE_CONFIG, by default in BOT_DATA_DIR."""
 
     def __init__(self, bot_config: Any) -> None:
         super().__init__(bot_config)
         self._storage_config = {"basedir": bot_config.BOT_DATA_DIR, **self._storage_config}
 
     def open(self, namespace: str) -> Store:
-        """The values of `namespace`, shared with a bot that runs meanwhile."""
+        """Return the values of `namespace`. A running bot with the same database shares them."""
         storage = SQLiteStorage(Path(self._storage_config["basedir"]) / DATABASE)
         store = storage.open(namespace)
-        # The file is the namespace's own, and is closed with it.
+        # Each store has its own connection to the database, which is closed with it.
         store.close = storage.close  # type: ignore[method-assign]
         return store

@@ -201,4 +201,4 @@ class RestTests(AloneCase):
 
         with for_a_bot():
             error = self.assertRaises(RuntimeError, Eager, self.backend.bot_config)
-        self.assertIn("no bot before the end of its __init__", str(error))
+        self.assertIn("can't use the bot before its __init__ has returned", str(error))

@@ -87,9 +87,9 @@ class FindingTests(PluginFilesTestCase):
             (
                 "Eager",
                 f"{WORKS}\n        def __init__(self, config):\n            self.connect_callback()",
-                "no bot before the end of its __init__",
+                "can't use the bot before its __init__ has returned",
             ),
-            ("Mode", WORKS.replace('mode = "mine"', "pass"), "Mine has no mode"),
+            ("Mode", WORKS.replace('mode = "mine"', "pass"), "Mine doesn't implement mode"),
         ):
             self.plugin(name, "\n    " + source)
             line = self.refusal(self.config(name, self.directory))

@@ -129,7 +129,7 @@ class MakeStorageTests(StorageCase):
         """A storage that can't be made is named, without what it says, which may hold a password."""
         config = self.config(STORAGE="Dicts", STORAGE_CONFIG={"password": "wrong"})
         text = str(self.assertRaises(StorageError, make_storage, config))
-        self.assertIn("Dicts: RuntimeError when DictStorage was made", text)
+        self.assertIn("'Dicts' failed to start (DictStorage raised RuntimeError)", text)
         self.assertNotIn("wrong", text)
 
 

@@ -126,7 +126,7 @@ class FailureTests(SynchronousTestCase):
             store.len,
         ):
             error = self.assertRaises(StorageError, call)
-            self.assertEqual(str(error), "Greeter: the storage Redis failed: RuntimeError: connection refused")
+            self.assertEqual(str(error), "Greeter: the storage Redis failed (RuntimeError: connection refused)")
 
     def test_secrets_stay_secret(self) -> None:
         """A password of STORAGE_CONFIG isn't in the error, though it is in the storage's."""
