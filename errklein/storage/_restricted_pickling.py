@@ -221,7 +221,7 @@ def restricted_loads(
 
 
 def _as_in_python_3(module: str, name: str) -> tuple[str, str]:
-    """Return module and name as in Python 3. Pickles of protocol 2 and lower, such as errbot's, use those of Python 2."""
+    """Return module and name as in Python 3; pickles of protocol 2 and lower have those of Python 2."""
     return NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
 
 

@@ -18,7 +18,7 @@ BOT_IDENTITY = {"username": "@errbot"}
 # The operators' guide lists the other keys for IRC.
 #     BOT_IDENTITY = {"nickname": "errklein", "server": "irc.libera.chat", "port": 6697, "ssl": True}
 
-# Several networks at once. Each may have any setting of its own, which is used in place of the one in this file.
+# Several networks at once. A setting in an entry takes precedence over the one in this file.
 #     BACKENDS = {
 #         "libera": {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "errklein", "server": "irc.libera.chat"}},
 #         "console": {"BACKEND": "Text", "BOT_ADMINS": ("@admin",)},
@@ -78,7 +78,7 @@ BOT_EXTRA_PLUGIN_DIR = None
 # The order in which plugins get callbacks; None stands for all that aren't named.
 PLUGINS_CALLBACK_ORDER = (None,)
 
-# Whether requirements of plugins are installed by pip.
+# Whether pip installs the requirements of plugins.
 # AUTOINSTALL_DEPS = True
 
 ##########################################################################
@@ -111,7 +111,7 @@ SENTRY_OPTIONS = {}
 # Whether a direct message to the bot is a command without the prefix too.
 # BOT_PREFIX_OPTIONAL_ON_CHAT = False
 
-# Other prefixes, such as the bot's name, the characters that may follow them, and whether their case matters.
+# Additional prefixes, such as the bot's name; the separators that may follow them; and whether they ignore case.
 # BOT_ALT_PREFIXES = ()
 # BOT_ALT_PREFIX_SEPARATORS = ()
 # BOT_ALT_PREFIX_CASEINSENSITIVE = False
@@ -131,8 +131,9 @@ SENTRY_OPTIONS = {}
 ##########################################################################
 # Access
 
-# The rule for all commands, and rules by command pattern, the first match of which is laid over it. Keys of a rule:
-# allowusers, denyusers, allowrooms, denyrooms, allowargs, denyargs, allowmuc, allowprivate.
+# The default rule for commands, and rules by command pattern. The keys of the first rule whose pattern matches take
+# precedence over those of the default rule. Keys: allowusers, denyusers, allowrooms, denyrooms, allowargs, denyargs,
+# allowmuc, allowprivate.
 #     ACCESS_CONTROLS = {"status": {"allowrooms": ("#ops",)}, "Deploy:*": {"allowusers": ("alice!*@*",)}}
 # ACCESS_CONTROLS_DEFAULT = {}
 # ACCESS_CONTROLS = {}
@@ -154,24 +155,24 @@ DIVERT_TO_THREAD = ()
 # The length at which messages are split (characters); None uses the network's own.
 # MESSAGE_SIZE_LIMIT = None
 
-# Whether tables are shown without borders. Without this setting they are on IRC only.
+# Whether tables have no borders. Default: True on IRC, False on other networks.
 # COMPACT_OUTPUT = False
 
-# How many messages a network's outbox holds.
+# The maximum number of messages in a network's outbox.
 # OUTBOX_LIMIT = 10_000
 
 ##########################################################################
 # Webhooks
 
-# How long a sender waits for a handler before it gets 504 (seconds).
+# Seconds until a request whose handler has not finished gets the response 504.
 # WEBHOOK_TIMEOUT = 60.0
 
-# How many blocking handlers run at once, how many requests wait for one, and how long (seconds).
+# The number of threads for webhook handlers, the number of requests that may wait for one, and for how long (seconds).
 # WEBHOOK_POOLSIZE = 20
 # WEBHOOK_QUEUE = 200
 # WEBHOOK_QUEUE_WAIT = 10.0
 
-# The largest body (bytes).
+# The maximum size of a request body (bytes).
 # WEBHOOK_MAX_BODY = 25 * 1024 * 1024
 
 ##########################################################################
@@ -193,7 +194,7 @@ DIVERT_TO_THREAD = ()
 # TEXT_DEMO_MODE = True
 # TEXT_COLOR_THEME = "light"
 
-# XMPP: errklein has no such network; a backend that was written for errbot may read these.
+# XMPP: for third-party backends. errklein itself has no XMPP network.
 # XMPP_CA_CERT_FILE = None
 # XMPP_FEATURE_MECHANISMS = {}
 # XMPP_KEEPALIVE_INTERVAL = None
