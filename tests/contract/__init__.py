@@ -1,7 +1,7 @@
-"""What plugins written for errbot rely on, sentence by sentence: a module for each chapter of that contract.
+"""The contract with plugins written for errbot: a test for each guarantee, and a module for each chapter.
 
-The same tests run against errklein, as part of its suite, and against errbot itself (`tox -e against-errbot`), where
-errklein isn't installed. Where errklein differs on purpose a test says so with `decided`, and is expected to fail there.
+The same tests run on errklein, as part of its suite, and on errbot itself (`tox -e against-errbot`), where errklein
+isn't installed. A test of a deliberate difference is marked with `decided`; it is expected to fail on errbot.
 """
 
 from importlib.util import find_spec
@@ -11,6 +11,6 @@ IS_ERRKLEIN = find_spec("errklein") is not None
 if IS_ERRKLEIN:
     from errklein import compat
 
-    # Also where errbot is installed beside it. Flask stays what it is: other tests look at the real one.
+    # errbot is replaced even if it is installed. Flask isn't, since other tests use the real one.
     compat.stand_in_for("errbot")
     compat.install()

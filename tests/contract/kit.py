@@ -1,4 +1,4 @@
-"""A bot for tests of the contract: plugins are texts, what it says are texts."""
+"""The base class of the contract's tests: a bot whose plugins are written as texts in the test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.contract import IS_ERRKLEIN
 F = TypeVar("F", bound=Callable[..., Any])
 
 ADMIN = "gbin@localhost"
-"""Who says something, unless a test says otherwise."""
+"""The sender of messages, unless a test sets another one."""
 
 KIT = """
     from errbot import BotPlugin, botcmd
@@ -32,16 +32,16 @@ KIT = """
         def kit_done_too(self, msg, args):
             return "done too"
     """
-"""A plugin whose replies show that the bot has done what it was told."""
+"""A plugin whose replies show that the bot has handled all earlier messages."""
 
 
 def decided(difference: str) -> Callable[[F], F]:
-    """Mark a test of what errklein does differently on purpose: `difference` says what errbot does instead.
+    """Mark a test of a deliberate difference. `difference` describes errbot's behaviour.
 
-    On errbot the test has to fail, so that the mark goes when errbot changes.
+    On errbot the test must fail, so that the mark is removed when errbot changes.
     """
     if not difference:
-        raise ValueError("say what errbot does instead")
+        raise ValueError("describe what errbot does instead")
 
     def mark(test: F) -> F:
         return test if IS_ERRKLEIN else unittest.expectedFailure(test)
@@ -56,10 +56,10 @@ else:
 
 
 class ContractTest(TestCase):
-    """A test with a bot of its own, running the plugin whose module is the text `plugin`.
+    """A test with its own bot, which runs the plugin whose module is the text `plugin`.
 
-    `plug` adds to the plugin's .plug file; `files` are more files beside it, by their names; `config` are settings.
-    The plugin is named Tried; its module sees the names of `from errbot import *` only if it imports them.
+    `plug` is appended to the plugin's `.plug` file, `files` are further files by name, and `config` are settings. The
+    plugin is named Tried. Its module must import the names that it uses.
     """
 
     plugin: ClassVar[str] = ""
@@ -70,7 +70,7 @@ class ContractTest(TestCase):
     def setUp(self) -> None:
         """Write the plugin's files and start the bot."""
         if IS_ERRKLEIN:
-            # What plugins raise is logged, and trial takes that for errors of the test.
+            # Exceptions in plugins are logged, and trial would count them as errors of the test.
             self.addCleanup(self.flushLoggedErrors)
         self.directory = Path(tempfile.mkdtemp(prefix="contract-"))
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
@@ -85,10 +85,10 @@ class ContractTest(TestCase):
         self.start()
 
     def start(self, **config: Any) -> None:
-        """Start the bot, with these settings besides those of the class."""
+        """Start the bot with these settings in addition to those of the class."""
         from errbot.backends.test import TestBot
 
-        # With one thread, replies come in the order of what was said.
+        # With one thread, replies arrive in the order of the messages.
         settings = {"BOT_ASYNC_POOLSIZE": 1, **self.config, **config}
         self.testbot = TestBot(extra_plugin_dir=self.places, loglevel=logging.ERROR, extra_config=settings)
         self.testbot.start()
@@ -96,49 +96,49 @@ class ContractTest(TestCase):
 
     @property
     def places(self) -> str | list[str]:
-        """Where plugins are found."""
+        """The directories with plugins."""
         return str(self.directory)
 
     def write(self, name: str, text: str) -> Path:
-        """A file beside the plugin; the text may be indented."""
+        """Write a file beside the plugin and return its path; the text may be indented."""
         path = self.directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
         return path
 
     def forget_modules(self) -> None:
-        """Take what was imported from the test's directory away from later tests."""
+        """Unload the modules from the test's directory, so that later tests don't see them."""
         here = str(self.directory)
         sys.path[:] = [entry for entry in sys.path if not entry.startswith(here)]
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None)).startswith(here):
                 del sys.modules[name]
 
-    # Talking
+    # Messages
 
     def say(self, text: str) -> None:
-        """Say it to the bot."""
+        """Send the text to the bot."""
         self.testbot.push_message(text)
 
     def hear(self, timeout: float = 5) -> str:
-        """What the bot says next."""
+        """Return the bot's next message."""
         said: str = self.testbot.pop_message(timeout=timeout)
         return said
 
     def ask(self, text: str) -> str:
-        """What the bot says to that."""
+        """Send the text and return the bot's next message."""
         self.say(text)
         return self.hear()
 
     def replies(self, text: str) -> list[str]:
-        """All that the bot says to that."""
+        """Send the text and return all messages of the bot until it has handled it."""
         self.say(text)
         return self.until_quiet()
 
     def until_quiet(self) -> list[str]:
-        """What the bot says until it has done all commands that it was given."""
+        """Return the bot's messages until it has handled all commands."""
         self.say("!kit done")
-        # Administrators' commands have a queue of their own.
+        # Commands for administrators have a separate queue.
         self.say("!kit done too")
         awaited = ["done", "done too"]
         said = []
@@ -151,16 +151,16 @@ class ContractTest(TestCase):
         return said
 
     def assert_silent(self, text: str) -> None:
-        """The bot has nothing to say to that."""
+        """Check that the bot doesn't reply to the text."""
         self.assertEqual(self.replies(text), [])
 
     def instance(self, name: str = "Tried") -> Any:
-        """The plugin's instance."""
+        """Return the instance of a plugin."""
         return self.bot.plugin_manager.get_plugin_obj_by_name(name)
 
     @property
     def bot(self) -> Any:
-        """What plugins see as self._bot."""
+        """The object that plugins see as `self._bot`."""
         return self.testbot.bot
 
     @property
@@ -169,7 +169,7 @@ class ContractTest(TestCase):
         return Path(self.testbot.bot_config.BOT_DATA_DIR)
 
     def drain(self) -> list[str]:
-        """What the bot has said and nobody has heard."""
+        """Return the bot's messages that no test method has read yet."""
         said = []
         while True:
             try:

@@ -1,4 +1,4 @@
-"""A bot on a network that somebody else wrote: a subclass of ErrBot with a blocking `serve_once`."""
+"""A bot on a third-party network: a subclass of ErrBot with a blocking `serve_once`."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ PEOPLE = """
 
         __str__ = lambda self: self.name
     """
-"""What a network's module begins with: who is there, what the bot hears and what it has said."""
+"""The beginning of a network's module: a class of persons, and queues of incoming and outgoing messages."""
 
 
 class NetworkCase(TestCase):
-    """A test with a bot on the network whose module is the text `backend`, running the plugin of the text `plugin`.
+    """A test with a bot on the network whose module is the text `backend`, which runs the plugin of the text `plugin`.
 
-    The module has the queues HEARD, which ends the network with None, and SAID.
+    The module has the queues HEARD, where None ends the network, and SAID.
     """
 
     backend: ClassVar[str]
@@ -52,11 +52,11 @@ class NetworkCase(TestCase):
     config: ClassVar[Mapping[str, Any]] = {}
 
     def place(self, directory: str) -> str | list[str]:
-        """BOT_EXTRA_BACKEND_DIR for a network in that directory."""
+        """Return BOT_EXTRA_BACKEND_DIR for a network in that directory."""
         return directory
 
     def setUp(self) -> None:
-        """Start a bot on such a network."""
+        """Start a bot on the network."""
         from errbot.bootstrap import setup_bot
 
         directory = Path(tempfile.mkdtemp(prefix="contract-"))
@@ -85,7 +85,7 @@ class NetworkCase(TestCase):
         }
         vars(config).update(settings, **self.config)
         self.bot = setup_bot("Contract", logging.getLogger("contract"), config)
-        # However the module is called there.
+        # The module's name depends on the implementation.
         self.module: dict[str, Any] = self.bot.serve_once.__func__.__globals__
         self.heard: queue.Queue[Any] = self.module["HEARD"]
         self.said: queue.Queue[Any] = self.module["SAID"]
@@ -94,7 +94,7 @@ class NetworkCase(TestCase):
         self.addCleanup(self.end)
 
     def end(self) -> None:
-        """Let the network come to its end."""
+        """End the network and wait for its thread."""
         self.heard.put(None)
         self.serving.join(10)
         self.assertFalse(self.serving.is_alive())

@@ -62,21 +62,21 @@ MODULES = {
 
 
 class NamesTests(unittest.TestCase):
-    """Every name is where plugins look for it."""
+    """The modules of errbot and their names."""
 
     def test_names(self) -> None:
-        """Each module has its names."""
+        """Each module of errbot has all names in the table MODULES."""
         missing = [
             f"{module}.{name}" for module, names in MODULES.items() for name in missing_in(module, names.split())
         ]
         self.assertEqual(missing, [])
 
     def test_all(self) -> None:
-        """`from errbot import *` takes these."""
+        """`from errbot import *` imports exactly the names in ALL."""
         self.assertEqual(sorted(importlib.import_module("errbot").__all__), sorted(ALL.split()))
 
     def test_submodules_are_attributes(self) -> None:
-        """`from errbot import templating` works, as for any other module."""
+        """Submodules are attributes of the package, so `from errbot import templating` works."""
         errbot = importlib.import_module("errbot")
         for name in [
             "templating",
@@ -94,7 +94,7 @@ class NamesTests(unittest.TestCase):
             self.assertIs(getattr(errbot, name), importlib.import_module(f"errbot.{name}"))
 
     def test_one_thing_one_object(self) -> None:
-        """A name that two modules have is the same object in both."""
+        """A name in two modules is the same object in both."""
         from errbot import BotPlugin, Message, botplugin
         from errbot.backends import base
 
@@ -102,7 +102,7 @@ class NamesTests(unittest.TestCase):
         self.assertIs(Message, base.Message)
 
     def test_constants(self) -> None:
-        """Plugins compare with these values."""
+        """The constants for presence, reactions and streams have errbot's values."""
         from errbot.backends import base
 
         self.assertEqual((base.ONLINE, base.OFFLINE, base.AWAY, base.DND), ("online", "offline", "away", "dnd"))
@@ -121,15 +121,15 @@ class NamesTests(unittest.TestCase):
         )
 
     def test_nothing_else(self) -> None:
-        """errbot has no CommandBotPlugin."""
+        """There is no CommandBotPlugin, as in errbot."""
         self.assertFalse(hasattr(importlib.import_module("errbot"), "CommandBotPlugin"))
 
 
 class AttributesTests(unittest.TestCase):
-    """What decorators leave on functions is read by plugins and tests."""
+    """The attributes that decorators set on functions, which plugins and tests read."""
 
     def test_botcmd(self) -> None:
-        """All of `botcmd`'s options."""
+        """`botcmd` stores all its options on the function."""
         from errbot import botcmd
 
         @botcmd(name="other", split_args_with=" ", admin_only=True, historize=False, template="t", syntax="<x>")
@@ -151,7 +151,9 @@ class AttributesTests(unittest.TestCase):
         self.assertEqual({name: read.get(name) for name in expected}, expected)
 
     def test_defaults(self) -> None:
-        """Without options the function's name is the command's."""
+        """Without options, the command has the function's name, takes one string, and is neither hidden nor for
+        administrators only.
+        """
         from errbot import botcmd
 
         @botcmd
@@ -163,7 +165,7 @@ class AttributesTests(unittest.TestCase):
         self.assertEqual((command._err_command_hidden, command._err_command_admin_only), (False, False))
 
     def test_webhook(self) -> None:
-        """Rule, verbs, form parameter, raw."""
+        """`webhook` stores the rule without its trailing slash, the methods, the form parameter and `raw`."""
         from errbot import webhook
 
         @webhook("/rule/", methods=("PUT",), form_param="payload")
@@ -175,7 +177,7 @@ class AttributesTests(unittest.TestCase):
         self.assertEqual((hook._err_webhook_form_param, hook._err_webhook_raw), ("payload", False))
 
     def test_filter_and_flow(self) -> None:
-        """Filters and flows are marked."""
+        """`cmdfilter` and `botflow` mark the function."""
         from errbot import botflow, cmdfilter
 
         @cmdfilter(catch_unprocessed=True)
@@ -192,24 +194,24 @@ class AttributesTests(unittest.TestCase):
 
 
 class ParserTests(unittest.TestCase):
-    """Parsers of arguments."""
+    """The parsers for `split_args_with`."""
 
     def test_separator(self) -> None:
-        """As str.split."""
+        """SeparatorArgParser splits as `str.split` does."""
         from errbot import SeparatorArgParser
 
         self.assertEqual(SeparatorArgParser().parse_args(" a  b "), ["a", "b"])
         self.assertEqual(SeparatorArgParser(",", maxsplit=1).parse_args("a,b,c"), ["a", "b,c"])
 
     def test_shlex(self) -> None:
-        """As a shell."""
+        """ShlexArgParser splits as a shell does."""
         from errbot import ShlexArgParser
 
         self.assertEqual(ShlexArgParser().parse_args("a 'b c'"), ["a", "b c"])
 
 
 class WhatPluginsImportTests(ContractTest):
-    """Imports as they are found in public plugins."""
+    """Imports in public plugins."""
 
     plugin = """
         from config import CHATROOM_PRESENCE
@@ -226,12 +228,12 @@ class WhatPluginsImportTests(ContractTest):
     files = {"config.py": "CHATROOM_PRESENCE = ('x',)\n"}
 
     def test_imported(self) -> None:
-        """The plugin works."""
+        """A plugin can import from errbot, its submodules, and a `config.py` beside it."""
         self.assertEqual(self.ask("!presence"), "('x',)loggingEnvironment")
 
 
 def missing_in(module: str, names: Iterable[str]) -> list[str]:
-    """Those of the names that the module doesn't have."""
+    """Return the names that the module doesn't have."""
     try:
         found = importlib.import_module(module)
     except ImportError:

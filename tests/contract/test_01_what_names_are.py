@@ -1,4 +1,4 @@
-"""Chapter 1: what is behind the names, and the names of errbot's early versions."""
+"""Chapter 1: classes and functions behind errbot's names, and names of its early versions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from tests.contract.kit import ContractTest, decided
 
 
 class ClassesTests(unittest.TestCase):
-    """What inherits from what."""
+    """The class hierarchy."""
 
     def test_exceptions(self) -> None:
-        """Who catches the general one gets the special ones."""
+        """Special exceptions are subclasses of the general ones, so catching RoomError or StoreException catches them
+        all.
+        """
         from errbot import ValidationException
         from errbot.backends import base
         from errbot.plugin_manager import (
@@ -40,14 +42,14 @@ class ClassesTests(unittest.TestCase):
             self.assertTrue(issubclass(kind, Exception))
 
     def test_backends(self) -> None:
-        """Every network is an ErrBot."""
+        """ErrBot is a subclass of Backend."""
         from errbot.backends.base import Backend
         from errbot.core import ErrBot
 
         self.assertTrue(issubclass(ErrBot, Backend))
 
     def test_parsers(self) -> None:
-        """Parsers of arguments have a base."""
+        """Both argument parsers are subclasses of ArgParserBase."""
         from errbot.botplugin import ArgParserBase, SeparatorArgParser, ShlexArgParser
 
         self.assertTrue(issubclass(SeparatorArgParser, ArgParserBase))
@@ -55,10 +57,10 @@ class ClassesTests(unittest.TestCase):
 
 
 class FunctionsTests(unittest.TestCase):
-    """What functions return."""
+    """The functions of errbot's modules."""
 
     def test_access(self) -> None:
-        """What the filter of access rules works with."""
+        """`glob` matches patterns with case, `ciglob` without; BLOCK_COMMAND is three times None."""
         from errbot.core_plugins.acls import BLOCK_COMMAND, ciglob, glob
 
         self.assertEqual(BLOCK_COMMAND, (None, None, None))
@@ -68,7 +70,7 @@ class FunctionsTests(unittest.TestCase):
         self.assertTrue(ciglob("GBIN@localhost", ("gbin@*",)))
 
     def test_who_access_rules_are_for(self) -> None:
-        """A person goes by `aclattr` or, without one, `person`; a room by `aclattr` or, without one, its text."""
+        """Access rules use `aclattr`; without it, a person's `person` and a room's text."""
         from errbot.backends.base import Message
         from errbot.core_plugins.acls import get_acl_room, get_acl_usr
 
@@ -88,7 +90,7 @@ class FunctionsTests(unittest.TestCase):
         self.assertEqual([get_acl_room(room()) for room in (Known, Unknown)], ["for rules", "text"])
 
     def test_logs(self) -> None:
-        """All of the log, a handler for the terminal, and the package's own logger."""
+        """`root_logger` is the root logger, `console_hdlr` a handler, and `errbot.log` the logger "errbot"."""
         from errbot import log
         from errbot.logs import console_hdlr, root_logger
 
@@ -97,14 +99,14 @@ class FunctionsTests(unittest.TestCase):
         self.assertIs(log, logging.getLogger("errbot"))
 
     def test_versions(self) -> None:
-        """The version is one that errbot could have."""
+        """VERSION is newer than 6.0.0, and `version2tuple` makes versions comparable."""
         from errbot.utils import version2tuple
         from errbot.version import VERSION
 
         self.assertGreater(version2tuple(VERSION), version2tuple("6.0.0"))
 
     def test_constants(self) -> None:
-        """Of streams, of commands' arguments, of plugins' directories."""
+        """CHUNK_SIZE, PLUGINS_SUBDIR, CORE_PLUGINS and ARG_BOTCMD_CHARACTER_REPLACEMENTS have errbot's values."""
         from errbot import ARG_BOTCMD_CHARACTER_REPLACEMENTS
         from errbot.plugin_manager import CORE_PLUGINS
         from errbot.streaming import CHUNK_SIZE
@@ -115,7 +117,7 @@ class FunctionsTests(unittest.TestCase):
         self.assertEqual(Path(CORE_PLUGINS).name, "core_plugins")
 
     def test_templates(self) -> None:
-        """Templates are Jinja's."""
+        """`tenv()` returns a Jinja environment."""
         from errbot import templating
 
         self.assertIsInstance(templating.tenv(), jinja2.Environment)
@@ -128,7 +130,7 @@ class FunctionsTests(unittest.TestCase):
 
     @decided("errbot of the registry has no md_table, a later one has")
     def test_table(self) -> None:
-        """`md_table` makes a table of rows, for templates too."""
+        """`md_table` returns rows as a Markdown table, and is available in templates."""
         from errbot import templating
 
         table = templating.md_table([[1, 2]], headers=["a", "b"])
@@ -136,14 +138,14 @@ class FunctionsTests(unittest.TestCase):
         self.assertIn("md_table", templating.tenv().globals)
 
     def test_converters(self) -> None:
-        """What the factories make has `convert`."""
+        """Each factory in `errbot.rendering` returns an object with the method `convert`."""
         from errbot import rendering
 
         for name in ("ansi", "text", "imtext", "xhtml", "md"):
             self.assertIn("word", getattr(rendering, name)().convert("word"))
 
     def test_tee(self) -> None:
-        """`Tee` gives every client a stream of its own, with all that comes in; `start` does it in a thread."""
+        """`Tee` gives each client its own stream with the whole content; `start` copies in a thread."""
         from errbot.backends.base import Stream
         from errbot.streaming import Tee
 
@@ -164,14 +166,14 @@ class FunctionsTests(unittest.TestCase):
         self.assertEqual(read, [b"x" * 10_000] * 4)
 
     def test_webroute(self) -> None:
-        """`webroute` is `wsview.route`, which takes an object, not a decorator."""
+        """`webroute` is the function `wsview.route`, which takes an object; it isn't a decorator."""
         from errbot import webroute
         from errbot.core_plugins.wsview import route
 
         self.assertIs(webroute, route)
 
     def test_certificate(self) -> None:
-        """`make_ssl_certificate` writes both files."""
+        """`make_ssl_certificate` writes a private key and a certificate."""
         from errbot.core_plugins.webserver import make_ssl_certificate
 
         with tempfile.TemporaryDirectory() as directory:
@@ -204,7 +206,7 @@ class OldNamesTests(unittest.TestCase):
     """Names of errbot's early versions."""
 
     def test_names(self) -> None:
-        """None of them can be imported."""
+        """None of these names can be imported."""
         for name in OLD_NAMES:
             module, _, attribute = name.rpartition(".")
             with self.assertRaises((ImportError, AttributeError), msg=name):
@@ -212,7 +214,7 @@ class OldNamesTests(unittest.TestCase):
 
 
 class DocumentationTests(ContractTest):
-    """What else plugins and tests read."""
+    """The documentation of plugin classes."""
 
     plugin = '''
         from errbot import BotPlugin, Command, botcmd
@@ -226,10 +228,10 @@ class DocumentationTests(ContractTest):
         '''
 
     def test_doc(self) -> None:
-        """A plugin's class has its documentation in `__errdoc__`."""
+        """The class of a plugin has its docstring in `__errdoc__`."""
         self.assertEqual(type(self.instance()).__errdoc__, "About it.")
 
     def test_doc_of_a_dynamic_plugin(self) -> None:
-        """So has a dynamic one."""
+        """The class of a dynamic plugin has its `doc` in `__errdoc__`."""
         handler = self.bot.commands["made"]
         self.assertEqual(type(handler.__self__).__errdoc__, "Made.")

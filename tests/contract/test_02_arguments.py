@@ -9,7 +9,7 @@ from tests.contract.kit import ContractTest
 
 
 class ArgBotcmdTests(ContractTest):
-    """`arg_botcmd`."""
+    """Commands declared with `arg_botcmd`."""
 
     plugin = """
         from errbot import BotPlugin, arg_botcmd, botcmd
@@ -46,55 +46,55 @@ class ArgBotcmdTests(ContractTest):
         """
 
     def test_arguments_are_unpacked(self) -> None:
-        """Each is a keyword argument, converted and with its default."""
+        """Each argument is a keyword argument, converted by its type, or its default."""
         self.assertEqual(self.ask("!greet you"), "hello you")
         self.assertEqual(self.ask("!greet --count 2 you"), "hello you hello you")
 
     def test_quotes(self) -> None:
-        """Arguments are split as a shell does."""
+        """Arguments are split as in a shell."""
         self.assertEqual(self.ask("!greet 'the whole world'"), "hello the whole world")
 
     def test_what_phones_make_of_dashes_and_quotes(self) -> None:
-        """Long dashes and curly quotes are meant as plain ones."""
+        """Long dashes and curly quotes count as `--` and plain quotes."""
         self.assertEqual(self.ask("!greet \u2014count 2 \u201cthe world\u201d"), "hello the world hello the world")
         self.assertEqual(self.ask("!greet \u2018the world\u2019"), "hello the world")
 
     def test_the_bottom_decorator_comes_first(self) -> None:
-        """Positional arguments come in the order from bottom to top, and the bottom one's options count."""
+        """Positional arguments have the order from bottom to top, and the options of the bottom decorator count."""
         self.assertEqual(self.ask("!order 1 2"), "1 then 2")
         self.assertEqual(self.ask("!mine 1 2"), "1 2")
         self.assertIn("not found", self.ask("!never 1 2"))
         self.assertNotIn("mine", self.ask("!help"))
 
     def test_not_unpacked(self) -> None:
-        """With `unpack_args=False` there is a Namespace."""
+        """With `unpack_args=False`, the handler gets the argparse Namespace."""
         self.assertEqual(self.ask("!packed x"), "Namespace x")
 
     def test_generator(self) -> None:
-        """Each item is a reply."""
+        """Each item of a generator is a reply."""
         self.assertEqual(self.replies("!items abc"), ["a", "b", "c"])
 
     def test_error(self) -> None:
-        """A mistake is two replies: what is wrong, and the usage."""
+        """For invalid arguments there are two replies: the error and the usage."""
         wrong, usage = self.replies("!greet --count x you")
         self.assertIn("couldn't parse the arguments; ", wrong)
         self.assertIn("invalid int value", wrong)
         self.assertIn("usage: greet", usage)
 
     def test_missing(self) -> None:
-        """So is an argument that is missing."""
+        """For a missing argument there are two replies: the error and the usage."""
         wrong, usage = self.replies("!greet")
         self.assertIn("the following arguments are required: name", wrong)
         self.assertIn("usage: greet", usage)
 
     def test_help(self) -> None:
-        """`--help` answers with the parser's help."""
+        """The reply to `--help` is the parser's help."""
         (reply,) = self.replies("!greet --help")
         self.assertIn("usage: greet", reply)
         self.assertIn("Greets somebody.", reply)
 
     def test_unbalanced_quote(self) -> None:
-        """It can't be split; one reply says so, the other is the help."""
+        """For an unbalanced quote there are two replies: the error and the help."""
         wrong, help_text = self.replies("!greet 'you")
         self.assertIn("couldn't parse this command; ", wrong)
         self.assertIn("No closing quotation", wrong)
@@ -102,17 +102,17 @@ class ArgBotcmdTests(ContractTest):
         self.assertIn("Greets somebody.", help_text)
 
     def test_error_of_the_body(self) -> None:
-        """A ValueError of the command itself is an error like any other."""
+        """A ValueError in the handler is reported like any other exception."""
         (reply,) = self.replies("!fails x")
         self.assertIn("Computer says nooo", reply)
         self.assertIn("from the body", reply)
 
 
 class DeclarationTests(unittest.TestCase):
-    """What `arg_botcmd` leaves on the function."""
+    """The attributes that `arg_botcmd` sets on a function."""
 
     def test_attributes(self) -> None:
-        """The parser, the help as documentation, the usage as syntax."""
+        """The function has the parser, the help as docstring, and the usage as syntax."""
         from errbot import arg_botcmd
 
         @arg_botcmd("name", type=str, admin_only=True, template="t")
@@ -130,7 +130,7 @@ class DeclarationTests(unittest.TestCase):
         self.assertNotIn("usage", greet._err_command_syntax)
 
     def test_called_by_hand(self) -> None:
-        """What can't be parsed gives the replies and nothing else; what can gives what the method returns."""
+        """A direct call yields the replies to invalid arguments, and the handler's result for valid ones."""
         from errbot import arg_botcmd
 
         @arg_botcmd("name", type=int)
@@ -143,10 +143,10 @@ class DeclarationTests(unittest.TestCase):
 
 
 class DecoratedMethodTests(unittest.TestCase):
-    """`arg_botcmd`, as it is declared."""
+    """Further rules for declarations with `arg_botcmd`."""
 
     def test_only_the_bottom_one_counts(self) -> None:
-        """All options of decorators above are passed over."""
+        """Options of all decorators except the bottom one are ignored."""
         from errbot import arg_botcmd
 
         @arg_botcmd("b", name="top", admin_only=True, hidden=True, historize=False, template="t", flow_only=True)
@@ -161,7 +161,9 @@ class DecoratedMethodTests(unittest.TestCase):
         self.assertTrue(greet._err_command_historize)
 
     def test_help(self) -> None:
-        """The documentation is the parser's help, with the function's own as description; the usage is the syntax."""
+        """The docstring is the parser's help, with the function's own docstring as description; the usage is the
+        syntax.
+        """
         from errbot import arg_botcmd
 
         @arg_botcmd("flow_name", type=str)
@@ -176,7 +178,7 @@ class DecoratedMethodTests(unittest.TestCase):
         self.assertTrue(kill.__doc__.split("\n")[0].endswith("user flow_name"))
 
     def test_generator(self) -> None:
-        """Whatever the function is, what is declared is a generator function."""
+        """The decorated function is always a generator function."""
         import inspect
 
         from errbot import arg_botcmd
@@ -190,7 +192,7 @@ class DecoratedMethodTests(unittest.TestCase):
         self.assertEqual(list(plain(None, None, "x")), ["x"])
 
     def test_arguments_that_are_added(self) -> None:
-        """`Command.append_args` adds arguments to what `arg_botcmd` has made."""
+        """`Command.append_args` adds arguments to a command declared with `arg_botcmd`."""
         from errbot import Command, arg_botcmd
 
         command = Command(
@@ -206,7 +208,7 @@ class DecoratedMethodTests(unittest.TestCase):
 
 
 class ArgBotcmdRepliesTests(ContractTest):
-    """`arg_botcmd`, as it is used."""
+    """Replies of commands declared with `arg_botcmd`."""
 
     plugin = """
         from errbot import BotPlugin, CommandError, arg_botcmd, botcmd
@@ -249,55 +251,55 @@ class ArgBotcmdRepliesTests(ContractTest):
     files = {"templates/valued.md": "the value is {{value}}"}
 
     def test_unpacking_is_up_to_the_bottom_one(self) -> None:
-        """The one above isn't asked."""
+        """`unpack_args` of the bottom decorator counts."""
         self.assertEqual(self.ask("!packed a b"), "a b")
 
     def test_template(self) -> None:
-        """What it returns is filled in."""
+        """The result is rendered by the template."""
         self.assertEqual(self.ask("!valued x"), "the value is x")
 
     def test_command_error(self) -> None:
-        """Its text is the reply."""
+        """The text of a CommandError is the reply."""
         self.assertEqual(self.replies("!refused x"), ["not x"])
 
     def test_nothing(self) -> None:
-        """What is false isn't sent."""
+        """A false result sends no reply."""
         self.assert_silent("!nothing x")
 
     def test_argparse(self) -> None:
-        """Arguments are argparse's, with all that it has."""
+        """All features of argparse are available, such as `nargs` and `action`."""
         self.assertEqual(self.ask("!many"), "False []")
         self.assertEqual(self.ask("!many a 'b c' --flag"), "True ['a', 'b c']")
         self.assertEqual(self.ask("!many \u2014flag"), "True []")
 
     def test_line_breaks(self) -> None:
-        """They are white space."""
+        """Line breaks separate arguments, like spaces."""
         self.assertEqual(self.ask("!many a\nb"), "False ['a', 'b']")
 
     def test_short_help(self) -> None:
-        """`-h` is `--help`; it is one reply."""
+        """`-h` is the same as `--help`, with one reply."""
         (reply,) = self.replies("!many -h")
         self.assertIn("usage: many", reply)
 
     def test_replies_to_mistakes(self) -> None:
-        """The usage is the second of two replies, without any help; unknown arguments are mistakes."""
+        """An unknown argument is an error, and the second reply is the usage without the help."""
         wrong, usage = self.replies("!valued x y")
         self.assertIn("couldn't parse the arguments; unrecognized arguments: y", wrong)
         self.assertIn("usage: valued", usage)
         self.assertNotIn("--help", usage)
 
     def test_flow_only(self) -> None:
-        """Outside of a flow nobody answers."""
+        """With `flow_only=True` the command gets no reply outside of a flow."""
         self.assert_silent("!step x")
 
     def test_admin_only(self) -> None:
-        """Others are refused."""
+        """With `admin_only=True` the command is refused to all but administrators."""
         self.assertEqual(self.ask("!only admins x"), "done")
         self.testbot.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertIn("admin", self.ask("!only admins x"))
 
     def test_not_historized(self) -> None:
-        """`historize=False` is heeded."""
+        """With `historize=False` the command is not added to the history."""
         self.ask("!many before")
         self.ask("!forgotten x")
         self.assertEqual(self.ask("!!"), "False ['before']")

@@ -1,4 +1,4 @@
-"""Chapter 2: `@botcmd`, and where commands come from."""
+"""Chapter 2: `@botcmd`, and the methods that become commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.contract.kit import ContractTest
 
 
 class BotcmdTests(ContractTest):
-    """`botcmd`."""
+    """Commands declared with `botcmd`."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -67,30 +67,30 @@ class BotcmdTests(ContractTest):
         """
 
     def test_spaces_and_underscores_are_the_same(self) -> None:
-        """A command whose name has underscores is given with spaces, underscores or any mix of them."""
+        """A command whose name has underscores can be typed with spaces, underscores or any mix of them."""
         for command in ("!a b c", "!a_b_c", "!a b_c"):
             self.assertEqual(self.ask(command), "''")
 
     def test_arguments_keep_their_white_space(self) -> None:
-        """Arguments are one string, line breaks included."""
+        """Arguments are one string with its white space and line breaks."""
         self.assertEqual(self.ask("!a b c x  y\n z"), "'x  y\\n z'")
 
     def test_name(self) -> None:
-        """`name` takes the place of the function's name."""
+        """`name` replaces the function's name."""
         self.assertEqual(self.ask("!called"), "called")
         self.assertIn("not found", self.ask("!another"))
 
     def test_names_are_case_sensitive(self) -> None:
-        """Another case is another name."""
+        """Names of commands are case-sensitive."""
         self.assertIn("not found", self.ask("!Called"))
 
     def test_names_with_dashes_and_letters_of_any_language(self) -> None:
-        """Both can be given."""
+        """Names may have dashes and letters of any language."""
         self.assertEqual(self.ask("!größe"), "XL")
         self.assertEqual(self.ask("!with-dash"), "dashed")
 
     def test_split(self) -> None:
-        """`split_args_with` takes what str.split takes, a callable, or something with parse_args."""
+        """`split_args_with` takes an argument of `str.split`, a callable, or an object with `parse_args`."""
         self.assertEqual(self.ask("!words a  b"), "['a', 'b']")
         self.assertEqual(self.ask("!words"), "[]")
         self.assertEqual(self.ask("!spaces"), "['']")
@@ -98,15 +98,15 @@ class BotcmdTests(ContractTest):
         self.assertEqual(self.ask("!split a b"), "['parsed', 'a b']")
 
     def test_arguments_that_cannot_be_parsed(self) -> None:
-        """What the splitter raises is the reply, and the command isn't run."""
+        """If the splitter raises an exception, the reply has its text, and the command isn't run."""
         (reply,) = self.replies("!number x")
         self.assertIn("couldn't parse your arguments", reply)
         self.assertIn("invalid literal", reply)
 
     def test_hidden(self) -> None:
-        """A hidden command works; the list of all commands and `!apropos` don't tell of it, its own help does.
+        """A hidden command is left out of the list of all commands and of `!apropos`.
 
-        So does the help of its plugin.
+        It can be run, and `!help` shows it for its name and for its plugin.
         """
         self.assertEqual(self.ask("!secret"), "here I am")
         self.assertIn("!secret", self.ask("!help Tried"))
@@ -115,21 +115,21 @@ class BotcmdTests(ContractTest):
         self.assertNotIn("not defined", self.ask("!help secret"))
 
     def test_syntax(self) -> None:
-        """`syntax` is for show: arguments are what they are."""
+        """`syntax` is only displayed and doesn't affect the arguments."""
         self.assertEqual(self.ask("!hinted a  b"), "'a  b'")
         self.assertEqual(self.ask("!hinted"), "''")
 
     def test_flow_only(self) -> None:
-        """Outside of a flow nothing answers, not even with an error; such a command is hidden."""
+        """With `flow_only=True` the command gets no reply outside of a flow, and is hidden."""
         self.assert_silent("!step")
         self.assertNotIn("!step", self.ask("!help"))
 
 
 class AttributesTests(unittest.TestCase):
-    """Decorators mark functions, and leave them what they are."""
+    """The attributes that decorators set on functions."""
 
     def test_bare_or_called(self) -> None:
-        """Each can be used both ways, and returns the function itself."""
+        """Each decorator works with and without parentheses, and returns the function itself."""
         from errbot import botcmd, botflow, cmdfilter, re_botcmd, webhook
 
         def function(self: Any, *args: Any) -> str:
@@ -151,7 +151,7 @@ class AttributesTests(unittest.TestCase):
         self.assertEqual(function(None), "called")
 
     def test_pattern_is_needed(self) -> None:
-        """A command that is given by a pattern can't be declared without one."""
+        """`re_botcmd` without a pattern raises an error."""
         from errbot import re_botcmd
 
         def function(self: Any, *args: Any) -> None:
@@ -161,7 +161,7 @@ class AttributesTests(unittest.TestCase):
             re_botcmd(function)
 
     def test_syntax_is_kept(self) -> None:
-        """Without options there is no syntax, no template, and no flow is needed."""
+        """By default a command has no syntax and no template, needs no flow, and is added to the history."""
         from errbot import botcmd
 
         @botcmd
@@ -174,7 +174,7 @@ class AttributesTests(unittest.TestCase):
         self.assertTrue(function._err_command_historize)
 
     def test_flow_only_is_hidden(self) -> None:
-        """`hidden` is as `flow_only`, unless it is given."""
+        """By default `hidden` has the value of `flow_only`."""
         from errbot import botcmd
 
         def declared(**options: Any) -> Any:
@@ -188,7 +188,7 @@ class AttributesTests(unittest.TestCase):
         self.assertFalse(declared(flow_only=True, hidden=False)._err_command_hidden)
 
     def test_botmatch(self) -> None:
-        """All of its options are marked."""
+        """`botmatch` stores all its options on the function."""
         from errbot import botmatch
 
         @botmatch(r"a(b)?", matchall=True, hidden=True, name="other", admin_only=True, historize=False, template="t")
@@ -204,7 +204,7 @@ class AttributesTests(unittest.TestCase):
         self.assertEqual(function._err_command_re_pattern.pattern, r"a(b)?")
 
     def test_botmatch_with_flags(self) -> None:
-        """`flags` and `flow_only` are heeded too; the pattern is the syntax."""
+        """`botmatch` accepts `flags` and `flow_only`, and its syntax is the pattern."""
         from errbot import botmatch
 
         @botmatch("a+", flags=re.IGNORECASE, flow_only=True)
@@ -217,7 +217,7 @@ class AttributesTests(unittest.TestCase):
 
 
 class WhereCommandsComeFromTests(ContractTest):
-    """Methods that are commands."""
+    """Methods that become commands."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -232,13 +232,13 @@ class WhereCommandsComeFromTests(ContractTest):
         """
 
     def test_methods_from_anywhere(self) -> None:
-        """Inherited methods and lambdas in the class's body are commands too."""
+        """Inherited methods and lambdas in the class body are commands, too."""
         self.assertEqual(self.ask("!inherited"), "from the mixin")
         self.assertEqual(self.ask("!short"), "lambda")
 
 
 class MethodsTests(ContractTest):
-    """What is registered when a plugin is activated."""
+    """The methods that are registered when a plugin is activated."""
 
     plugin = """
         import types
@@ -291,30 +291,30 @@ class MethodsTests(ContractTest):
         """
 
     def test_inherited(self) -> None:
-        """Methods of bases and mixins count, whatever their names; what isn't marked where it is overridden doesn't."""
+        """Marked methods of base classes and mixins are commands, even private ones; an unmarked override is not."""
         self.assertEqual(self.ask("!of base"), "base")
         self.assertEqual(self.ask("!_private"), "private")
         self.assertIn("not found", self.ask("!changed"))
 
     def test_last_definition(self) -> None:
-        """Of two methods of one name there is the last."""
+        """If a class defines two methods of the same name, the last one counts."""
         self.assertEqual(self.ask("!twice"), "second")
 
     def test_of_the_instance(self) -> None:
-        """A method that the instance alone has counts."""
+        """A marked method that is set on the instance is a command."""
         self.assertEqual(self.ask("!of instance"), "of Tried")
 
     def test_only_methods(self) -> None:
-        """Static methods are none."""
+        """A static method is not a command."""
         self.assertIn("not found", self.ask("!static"))
 
     def test_state(self) -> None:
-        """All run on the one instance."""
+        """All commands of a plugin are called on the same instance."""
         self.assertEqual([self.ask("!state"), self.ask("!state")], ["1", "2"])
 
 
 class DynamicCommandTests(ContractTest):
-    """`Command` and dynamic plugins."""
+    """Commands that are created at run time with `Command`."""
 
     plugin = """
         from errbot import BotPlugin, Command, arg_botcmd, botcmd, botmatch
@@ -339,7 +339,7 @@ class DynamicCommandTests(ContractTest):
         """
 
     def test_made(self) -> None:
-        """The commands of a dynamic plugin can be given as soon as it is made, until it is destroyed."""
+        """The commands of a dynamic plugin can be used from its creation until it is destroyed."""
         self.assertIn("not found", self.ask("!made"))
         self.assertEqual(self.ask("!make"), "ready")
         self.assertEqual(self.ask("!made x"), "made x by made things")
@@ -350,21 +350,21 @@ class DynamicCommandTests(ContractTest):
         self.assertIn("not found", self.ask("!made"))
 
     def test_twice(self) -> None:
-        """The same name twice is an error, as is to destroy what isn't there."""
+        """It is an error to create a dynamic plugin twice, or to destroy one that doesn't exist."""
         self.assertEqual(self.ask("!make"), "ready")
         self.assertIn("Computer says nooo", self.ask("!make"))
         self.assertEqual(self.ask("!unmake"), "gone")
         self.assertIn("Computer says nooo", self.ask("!unmake"))
 
     def test_lambdas_need_names(self) -> None:
-        """Without a name it is a ValueError."""
+        """A Command of a lambda without a name raises ValueError."""
         from errbot import Command
 
         with self.assertRaises(ValueError):
             Command(lambda plugin, msg, args: "x")
 
     def test_functions_have_names(self) -> None:
-        """A function's own name and documentation are taken unless others are given."""
+        """A Command has the function's own name and docstring, unless `name` and `doc` are given."""
         from errbot import Command
 
         def something(plugin: Any, msg: Any, args: Any) -> None:
@@ -377,10 +377,10 @@ class DynamicCommandTests(ContractTest):
 
 
 class DynamicDeclarationTests(unittest.TestCase):
-    """`Command`."""
+    """Declarations with `Command`."""
 
     def test_decorated(self) -> None:
-        """The decorator gets its arguments and options."""
+        """`cmd_type` is called with `cmd_args` and `cmd_kwargs`."""
         from errbot import Command, botmatch, re_botcmd
 
         one = Command(lambda p, m, a: "x", cmd_kwargs={"admin_only": True, "syntax": "<y>"}, name="one", doc="Of it.")

@@ -6,7 +6,7 @@ from tests.contract.kit import ContractTest
 
 
 class CmdfilterTests(ContractTest):
-    """`cmdfilter`."""
+    """Command filters declared with `cmdfilter`."""
 
     plugin = """
         from errbot import BotPlugin, botcmd, cmdfilter, re_botcmd
@@ -56,39 +56,39 @@ class CmdfilterTests(ContractTest):
         """
 
     def test_arguments_are_changed(self) -> None:
-        """The filter sees them unsplit and may change them."""
+        """A filter gets the arguments before they are split, and may change them."""
         self.assertEqual(self.ask("!tell a b"), "a/b/changed")
         self.assertEqual(self.instance()["seen"], ("tell", "a b", False))
 
     def test_blocked(self) -> None:
-        """Without a message the command isn't run."""
+        """If a filter returns None as the message, the command isn't run."""
         self.assert_silent("!stop here")
         self.assertEqual(self.replies("!tell secret"), ["blocked"])
 
     def test_error_blocks(self) -> None:
-        """A filter that raises blocks the command, and so does one that doesn't return three things."""
+        """If a filter raises an exception, or doesn't return three values, the command isn't run."""
         for text in ("!tell break", "!body nothing", "!body pair"):
             self.assert_silent(text)
         self.assertEqual(self.ask("!body x"), "!body x")
 
     def test_message_is_changed(self) -> None:
-        """A command gets the message that the filter has returned."""
+        """The command gets the message that the filter returns."""
         self.assertEqual(self.ask("!body other"), "another message")
 
     def test_regular_expressions(self) -> None:
-        """They pass through filters with the whole text."""
+        """For a pattern command, a filter gets the whole text as arguments."""
         self.assertEqual(self.ask("is there something?"), "something some")
         self.assertEqual(self.instance()["seen"], ("something", "is there something?", False))
 
     def test_unprocessed(self) -> None:
-        """What is no command at all is offered to filters that catch it, and what they return is the reply."""
+        """A filter with `catch_unprocessed=True` is called for an unknown command, and its result is the reply."""
         said = self.replies("!go fish now")
         self.assertIn("caught !go fish now", said)
         self.assertNotIn("caught", "".join(self.replies("!nothing at all")))
 
 
 class FilterChainTests(ContractTest):
-    """`cmdfilter`."""
+    """Several filters of one plugin."""
 
     plugin = """
         import threading
@@ -133,12 +133,12 @@ class FilterChainTests(ContractTest):
         """
 
     def test_order(self) -> None:
-        """Filters see the command one after the other."""
+        """All filters are called, one after the other."""
         self.ask("!words x y")
         self.assertEqual(self.instance().seen[-2:], (("a", "words", "x y", False), ("b", "words", "x y", False, False)))
 
     def test_unprocessed(self) -> None:
-        """Each that catches what is no command answers; the command is None."""
+        """For an unknown command, each filter with `catch_unprocessed=True` replies, and gets None as the command."""
         said = self.replies("!nobody knows this")
         self.assertIn("b caught it", said)
         self.assertIn("c caught it", said)
@@ -147,16 +147,16 @@ class FilterChainTests(ContractTest):
         self.assertEqual([(entry[1], entry[3]) for entry in caught], [(None, False)])
 
     def test_not_without_prefix(self) -> None:
-        """What has no prefix is nothing to catch."""
+        """For a message without the prefix, such filters aren't called."""
         self.assert_silent("nobody knows this")
 
     def test_no_dry_run_in_help(self) -> None:
-        """Without HIDE_RESTRICTED_COMMANDS help asks no filter."""
+        """Without HIDE_RESTRICTED_COMMANDS, `!help` calls no filter."""
         self.assertIn("second", self.ask("!help Tried"))
         self.assertEqual([entry for entry in self.instance().seen if entry[3]], [])
 
     def test_another_command(self) -> None:
-        """A filter may have another command run."""
+        """A filter may replace the command by another one."""
         self.assertEqual(self.ask("!first swap"), "second swapped")
 
 
@@ -188,7 +188,7 @@ class FiltersOfPluginsTests(ContractTest):
     }
 
     def test_order(self) -> None:
-        """They see a command in the order in which their plugins were activated."""
+        """Filters are called in the order in which their plugins were activated."""
         for last, first in (("Zother", "Tried"), ("Tried", "Zother")):
             for name in (last, first):
                 self.replies(f"!plugin deactivate {name}")
@@ -198,13 +198,14 @@ class FiltersOfPluginsTests(ContractTest):
 
 
 class DryRunTests(ContractTest):
-    """Filters with HIDE_RESTRICTED_COMMANDS."""
+    """Calls of filters with HIDE_RESTRICTED_COMMANDS."""
 
     plugin = FilterChainTests.plugin
     config = {"HIDE_RESTRICTED_COMMANDS": True}
 
     def test_help(self) -> None:
-        """They are asked about every command without its arguments, and what they would block isn't shown."""
+        """`!help` calls filters with `dry_run=True` and without arguments, and leaves out the commands that they block.
+        """
         shown = self.ask("!help")
         self.assertIn("!first", shown)
         self.assertNotIn("!second", shown)
@@ -213,10 +214,10 @@ class DryRunTests(ContractTest):
         self.assertIn(("second", None, True), asked)
 
     def test_apropos(self) -> None:
-        """So it is with `!apropos`."""
+        """`!apropos` also leaves out the commands that filters block."""
         self.assertIn("first", self.ask("!apropos first"))
         self.assertNotIn("!second", self.ask("!apropos second"))
 
     def test_still_runs(self) -> None:
-        """The command itself can be given, as the filter lets it through."""
+        """A command that is left out of the help can be run if the filter allows the call."""
         self.assertEqual(self.ask("!second x"), "second x")

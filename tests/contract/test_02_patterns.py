@@ -10,7 +10,7 @@ from tests.contract.kit import ContractTest
 
 
 class ReBotcmdTests(ContractTest):
-    """`re_botcmd` and `botmatch`."""
+    """Commands declared with `re_botcmd` and `botmatch`."""
 
     plugin = r"""
         import re
@@ -39,46 +39,46 @@ class ReBotcmdTests(ContractTest):
         """
 
     def test_match(self) -> None:
-        """The handler gets what `search` finds, anywhere in the text."""
+        """The handler gets the result of `search`, so the pattern may match anywhere in the text."""
         self.assertEqual(self.ask("!please give me 3 tests"), "tests x 3")
 
     def test_not_prefixed(self) -> None:
-        """With `prefixed=False` no prefix is needed; flags count."""
+        """With `prefixed=False` no prefix is needed, and `flags` are used."""
         self.assertEqual(self.ask("Any COOKIES left?"), "I heard COOKIES")
 
     def test_prefixed_needs_a_prefix(self) -> None:
-        """Otherwise there is no command without the prefix."""
+        """By default a pattern command needs the prefix."""
         self.assert_silent("give me 3 tests")
 
     def test_matchall(self) -> None:
-        """The handler gets all matches."""
+        """With `matchall=True` the handler gets all matches."""
         self.assertEqual(self.ask("!n1 n2 n3"), "1,2,3")
 
     def test_botmatch(self) -> None:
-        """It needs no prefix."""
+        """A command declared with `botmatch` needs no prefix."""
         self.assertEqual(self.ask("hello world"), "hello yourself, world")
 
     def test_every_match_runs(self) -> None:
-        """Each regular expression that matches has its command run."""
+        """All pattern commands that match are run."""
         self.assertEqual(sorted(self.replies("!give me 2 of")), ["another one", "of x 2"])
 
     def test_commands_by_name_come_first(self) -> None:
-        """A text that is a command by name isn't matched, even by commands that need no prefix."""
+        """If the text is a named command, no pattern command is run."""
         self.assertEqual(self.replies("!echo cookies"), ["cookies"])
 
 
 class DeclarationTests(unittest.TestCase):
-    """Regular expressions, as they are declared."""
+    """Declarations with `re_botcmd` and `botmatch`."""
 
     def test_botmatch_without_a_pattern(self) -> None:
-        """It is a ValueError."""
+        """`botmatch` without a pattern raises ValueError."""
         from errbot import botmatch
 
         with self.assertRaises(ValueError):
             botmatch()
 
     def test_botmatch_of_a_function(self) -> None:
-        """With two arguments the function comes first."""
+        """`botmatch(function, pattern)` is allowed, too."""
         from errbot import botmatch
 
         def handler(self: Any, msg: Any, match: Any) -> None:
@@ -90,7 +90,7 @@ class DeclarationTests(unittest.TestCase):
         self.assertFalse(declared._err_command_prefix_required)
 
     def test_attributes(self) -> None:
-        """Plugins and their tests read what was declared from the function."""
+        """`re_botcmd` stores its options on the function."""
         from errbot import re_botcmd
 
         @re_botcmd(pattern="x+", flags=re.IGNORECASE, matchall=True, re_cmd_name_help="xs", template="t")
@@ -109,7 +109,7 @@ class DeclarationTests(unittest.TestCase):
 
 
 class PatternRepliesTests(ContractTest):
-    """Commands that are given by patterns."""
+    """Replies of pattern commands."""
 
     plugin = r"""
         import re
@@ -153,35 +153,35 @@ class PatternRepliesTests(ContractTest):
     files = {"templates/valued.md": "the value is {{value}}"}
 
     def test_text(self) -> None:
-        """What is searched is all that comes after the prefix, line breaks and inner white space as they are."""
+        """The pattern is applied to the text after the prefix, with its inner white space and line breaks."""
         self.assertEqual(self.ask("!start  a\n b "), "' a\\n b'")
         self.assertEqual(self.ask("!  start a"), "'a'")
 
     def test_help(self) -> None:
-        """Help shows what `re_cmd_name_help` says in place of the pattern."""
+        """`!help` shows `re_cmd_name_help` in place of the pattern."""
         help_text = self.ask("!help Tried")
         self.assertIn("shown <what>", help_text)
         self.assertNotIn("shown \\w+", help_text)
         self.assertNotIn("be silent", self.ask("!help"))
 
     def test_items_and_templates(self) -> None:
-        """They work as with any command."""
+        """Generators and templates work as for named commands."""
         self.assertEqual(self.replies("yield2"), ["the value is 0", "the value is 1"])
 
     def test_admin_only(self) -> None:
-        """Who isn't one is refused."""
+        """With `admin_only=True` the command is refused to all but administrators."""
         self.assertEqual(self.ask("for admins"), "for admins")
         self.testbot.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertIn("admin", self.ask("for admins"))
 
     def test_flow_only(self) -> None:
-        """Outside of a flow nobody answers."""
+        """With `flow_only=True` the command gets no reply outside of a flow."""
         self.assert_silent("step")
 
     def test_matchall(self) -> None:
-        """There is a list of matches."""
+        """With `matchall=True` the handler gets a list of match objects."""
         self.assertEqual(self.ask("v1 and v2"), "['Match1', 'Match2']")
 
     def test_error(self) -> None:
-        """It is told as with any command."""
+        """An exception is reported as for named commands."""
         self.assertIn("it broke", self.ask("it raises"))

@@ -1,4 +1,4 @@
-"""Chapter 2: what commands return, yield and raise."""
+"""Chapter 2: values that commands return and yield, and exceptions that they raise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.contract.kit import ContractTest, decided
 
 
 class ReturnedTests(ContractTest):
-    """What a command returns."""
+    """Return values of commands."""
 
     plugin = """
         from errbot import BotPlugin, CommandError, botcmd
@@ -61,48 +61,48 @@ class ReturnedTests(ContractTest):
     files = {"templates/greeting.md": "Hello **{{name}}**"}
 
     def test_nothing(self) -> None:
-        """What is false isn't sent."""
+        """A false value sends no reply."""
         for name in ("none", "empty", "zero", "list", "dict"):
             self.assert_silent(f"!give {name}")
 
     def test_anything_else(self) -> None:
-        """Everything else is sent as str() makes it."""
+        """Any other value is sent as its `str()`."""
         self.assertEqual(self.ask("!give one"), "1")
         self.assertEqual(self.ask("!give full"), "[1, 'a']")
         self.assertEqual(self.ask("!give map"), "{'a': 1}")
         self.assertIn("generator object", self.ask("!started"))
 
     def test_template(self) -> None:
-        """A mapping is what the template is rendered with; a text is sent as it is."""
+        """A mapping is rendered by the command's template; a string is sent as it is."""
         self.assertEqual(self.ask("!greet you"), "Hello you")
         self.assertEqual(self.ask("!greet plainly"), "just text")
         self.assertEqual(self.replies("!greet many a b"), ["Hello a", "Hello b"])
 
     def test_missing_template(self) -> None:
-        """A template that isn't there is an error."""
+        """A missing template is reported as an error."""
         self.assertIn("Computer says nooo", self.ask("!missing"))
 
     def test_generator(self) -> None:
-        """Each item that isn't false is a message; what was sent stays sent when there is an error."""
+        """Each true item is one message, and messages before an exception are sent."""
         self.assertEqual(self.replies("!count"), ["1", "2", "3"])
         *said, error = self.replies("!count x")
         self.assertEqual(said, ["1", "2", "3"])
         self.assertIn("in the middle", error)
 
     def test_command_error(self) -> None:
-        """Its reason is the reply, through a template if it names one."""
+        """The reason of a CommandError is the reply, rendered by its template if it has one."""
         self.assertEqual(self.ask("!refuse"), "I will not.")
         self.assertEqual(self.ask("!refuse nicely"), "Hello refused")
 
     def test_error(self) -> None:
-        """Any other error is told."""
+        """Any other exception is reported with its text."""
         reply = self.ask("!fail")
         self.assertIn("Computer says nooo", reply)
         self.assertIn("it broke", reply)
 
 
 class ReturnValueRepliesTests(ContractTest):
-    """What commands return."""
+    """Further return values of commands."""
 
     plugin = """
         from collections import OrderedDict
@@ -159,42 +159,42 @@ class ReturnValueRepliesTests(ContractTest):
     files = {"templates/valued.md": "the value is {{value}}", "templates/broken.md": "{{ value.nothing.here }}"}
 
     def test_markdown(self) -> None:
-        """A text is Markdown."""
+        """A returned string is Markdown."""
         said = self.ask("!markdown")
         self.assertIn("TITLE", said)
         self.assertIn("some bold text", said)
 
     def test_me(self) -> None:
-        """`/me` is nothing special."""
+        """`/me` has no special meaning."""
         self.assertEqual(self.ask("!me"), "/me waves")
 
     def test_message(self) -> None:
-        """A message is sent as str() makes it."""
+        """A returned Message is sent as its `str()`."""
         self.assertEqual(self.ask("!message"), "a message")
 
     def test_false(self) -> None:
-        """Nothing is sent."""
+        """False sends no reply."""
         self.assert_silent("!false")
 
     def test_template_of_other_things(self) -> None:
-        """A template is for mappings, of whatever class; a list is a text."""
+        """A template is used for any mapping class; a list is sent as text."""
         self.assertEqual(self.ask("!listed"), "['a', 'b']")
         self.assertEqual(self.ask("!ordered"), "the value is 1")
 
     def test_broken_template(self) -> None:
-        """It is an error."""
+        """A template that can't be rendered is reported as an error."""
         self.assertIn("Computer says nooo", self.ask("!broken"))
 
     def test_refused_midway(self) -> None:
-        """What was yielded before stays said."""
+        """Items that were yielded before a CommandError are sent."""
         self.assertEqual(self.replies("!refused midway"), ["before", "refused"])
 
     def test_items_that_are_no_texts(self) -> None:
-        """They are sent as str() makes them."""
+        """Yielded items that aren't strings are sent as their `str()`."""
         self.assertEqual(self.replies("!numbers"), ["1", "[2]"])
 
     def test_error(self) -> None:
-        """The reply has the error's text after a line break."""
+        """The reply to an exception has its text after a line break."""
         said = self.ask("!fail")
         self.assertTrue(said.startswith("Computer says nooo"), said)
         self.assertIn(":\n", said)
@@ -203,14 +203,14 @@ class ReturnValueRepliesTests(ContractTest):
 
     @decided("the text of the exception goes to whoever gave the command")
     def test_error_for_others(self) -> None:
-        """Who isn't an administrator gets the same beginning, and nothing of the error's text."""
+        """For senders other than administrators, the reply doesn't contain the exception's text."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         said = self.ask("!fail")
         self.assertTrue(said.startswith("Computer says nooo"), said)
         self.assertNotIn("'key'", said)
 
     def test_log(self) -> None:
-        """An error is in the log with its traceback; that a command refuses isn't an error."""
+        """An exception is logged with its traceback; a CommandError is not."""
         with self.assertLogs(level="ERROR") as logs:
             self.replies("!refused midway")
             self.replies("!fail")
@@ -220,7 +220,7 @@ class ReturnValueRepliesTests(ContractTest):
 
 
 class AsyncTests(ContractTest):
-    """Commands that are `async def`."""
+    """Commands declared with `async def`."""
 
     plugin = """
         from errbot import BotPlugin, arg_botcmd, botcmd, re_botcmd
@@ -246,13 +246,13 @@ class AsyncTests(ContractTest):
 
     @decided("says <coroutine …>")
     def test_coroutines(self) -> None:
-        """They are awaited, whatever the decorator."""
+        """Coroutines are awaited, with every decorator."""
         self.assertEqual(self.ask("!later on"), "later on")
         self.assertEqual(self.ask("!argued 1"), "2")
         self.assertEqual(self.ask("!match me"), "match me")
 
     @decided("says <async_generator …>")
     def test_generators(self) -> None:
-        """Each item is a message."""
+        """Each item of an asynchronous generator is one message."""
         self.say("!items ab")
         self.assertEqual([self.hear(), self.hear()], ["a", "b"])

@@ -1,4 +1,4 @@
-"""Chapter 3: the bot's tables of commands, and clashes between plugins."""
+"""Chapter 3: the bot's tables of commands, and name clashes between plugins."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from tests.contract.test_03_prefixes import PLUGIN
 
 
 class NamesTests(ContractTest):
-    """What plugins find on the bot."""
+    """The tables of commands."""
 
     plugin = PLUGIN
 
     def test_mappings(self) -> None:
-        """Commands by name, with and without regular expressions."""
+        """`commands` has the named commands, `re_commands` the pattern commands, and `all_commands` both."""
         self.assertIn("show_more", self.bot.commands)
         self.assertNotIn("some", self.bot.commands)
         self.assertIn("some", self.bot.re_commands)
@@ -23,7 +23,7 @@ class NamesTests(ContractTest):
 
 
 class BotMembersTests(ContractTest):
-    """More of what plugins find on the bot."""
+    """Further attributes of the bot."""
 
     plugin = '''
         from errbot import BotPlugin, botcmd, cmdfilter, re_botcmd
@@ -47,20 +47,20 @@ class BotMembersTests(ContractTest):
         '''
 
     def test_filters(self) -> None:
-        """`command_filters` are the filters' methods."""
+        """`command_filters` contains the methods of filters."""
         self.assertIn(self.instance().filtered, list(self.bot.command_filters))
 
     def test_doc(self) -> None:
-        """`get_doc` is a command's documentation."""
+        """`get_doc` returns a command's documentation."""
         self.assertIn("Shows something: !show <it>", self.bot.get_doc(self.bot.all_commands["show"]))
         self.assertIn("undocumented", self.bot.get_doc(self.bot.all_commands["undocumented"]))
 
     def test_classes(self) -> None:
-        """`get_command_classes` are the classes that have commands."""
+        """`get_command_classes` returns the classes of plugins that have commands."""
         self.assertIn(type(self.instance()), list(self.bot.get_command_classes()))
 
     def test_injected_again(self) -> None:
-        """Commands and filters can be taken away and given back."""
+        """Commands and filters of a plugin can be removed and added again."""
         tried = self.instance()
         self.bot.remove_commands_from(tried)
         self.bot.remove_command_filters_from(tried)
@@ -72,13 +72,13 @@ class BotMembersTests(ContractTest):
         self.assertIn(tried.filtered, list(self.bot.command_filters))
 
     def test_methods(self) -> None:
-        """Values are the plugins' bound methods."""
+        """The values of the tables are bound methods of the plugins."""
         self.assertEqual(self.bot.all_commands["matched"], self.instance().matched)
         self.assertEqual(self.bot.re_commands["matched"]._err_command_re_pattern.pattern, "x+")
 
 
 class ClashTests(ContractTest):
-    """Two plugins with one command."""
+    """Two plugins with a command of the same name."""
 
     plugin = PLUGIN
     files = {
@@ -94,7 +94,7 @@ class ClashTests(ContractTest):
     }
 
     def test_renamed(self) -> None:
-        """One of them keeps the name, the other is called `<plugin>-<command>`; admins are told."""
+        """One command keeps its name, and the other is renamed to `<plugin>-<command>`."""
         answers = {self.ask("!show x")}
         renamed = [name for name in self.bot.all_commands if name in ("zother-show", "tried-show")]
         self.assertEqual(len(renamed), 1)
@@ -103,7 +103,7 @@ class ClashTests(ContractTest):
 
 
 class ClashWarningsTests(ContractTest):
-    """Plugins with commands of one name."""
+    """Warnings about a name clash, and the new name."""
 
     plugin = PLUGIN
     files = {
@@ -123,22 +123,22 @@ class ClashWarningsTests(ContractTest):
     }
 
     def renamed(self) -> tuple[str, str]:
-        """The plugin whose command has another name, and that name."""
+        """Return the plugin whose command was renamed, and the new name."""
         names = {"tried-show": "Tried", "zother-show": "Zother"}
         (name,) = [name for name in self.bot.all_commands if name in names]
         return names[name], name
 
     def test_told(self) -> None:
-        """Admins are told what clashes, and the new name."""
+        """Administrators get a message with the clash and the new name."""
         plugin, name = self.renamed()
-        # The function keeps its new name, so there has to be a new function for another clash.
+        # The function keeps its new name, so only a reload, which creates a new function, leads to another clash.
         told = [text for text in self.replies(f"!plugin reload {plugin}") if "clashes with" in text]
         self.assertEqual(len(told), 1)
         self.assertIn("so it has been renamed", told[0])
         self.assertIn(name, told[0])
 
     def test_marked(self) -> None:
-        """The function has the new name from then on."""
+        """The function keeps the new name, also after it is deactivated and activated."""
         plugin, name = self.renamed()
         self.assertEqual(self.instance(plugin).show._err_command_name, name)
         self.assertIn(name, self.bot.commands)
@@ -147,12 +147,12 @@ class ClashWarningsTests(ContractTest):
         self.assertIn(name, self.bot.commands)
 
     def test_no_other(self) -> None:
-        """Commands that don't clash keep their names."""
+        """Other commands keep their names."""
         self.assertEqual(self.ask("!other"), "no clash")
         self.assertEqual(self.ask("!show more x"), "more [x]")
 
     def test_removed(self) -> None:
-        """When the plugin goes, so does its command, and only that one."""
+        """If the plugin is deactivated, only its renamed command is removed."""
         plugin, name = self.renamed()
         self.ask(f"!plugin deactivate {plugin}")
         self.assertNotIn(name, self.bot.all_commands)

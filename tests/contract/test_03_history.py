@@ -9,29 +9,29 @@ from tests.contract.test_03_prefixes import PLUGIN
 
 
 class HistoryTests(ContractTest):
-    """`!!` and `!3`."""
+    """Repetition of commands with `!!` and `!3`."""
 
     plugin = PLUGIN
 
     def setUp(self) -> None:
-        """Forget what others have said: errbot keeps one history for all bots of a process."""
+        """Fill the history, since errbot has one for all bots of a process."""
         super().setUp()
         for number in range(10):
             self.ask(f"!show {number}")
 
     def test_last(self) -> None:
-        """`!!` is the last command again."""
+        """`!!` repeats the last command."""
         self.ask("!show x")
         self.assertEqual(self.ask("!!"), "[x]")
 
     def test_earlier(self) -> None:
-        """`!<n>` is the nth last."""
+        """`!<n>` repeats the command that is n-th from the end."""
         self.ask("!show x")
         self.ask("!show y")
         self.assertEqual(self.ask("!2"), "[x]")
 
     def test_again(self) -> None:
-        """A command that is given again moves to the end, and is there once."""
+        """A repeated command moves to the end and occurs once in the history."""
         self.ask("!show x")
         self.ask("!show y")
         self.ask("!show x")
@@ -39,30 +39,30 @@ class HistoryTests(ContractTest):
         self.assertEqual(self.ask("!2"), "[y]")
 
     def test_not_historized(self) -> None:
-        """Commands may ask to be forgotten."""
+        """A command with `historize=False` isn't in the history."""
         self.ask("!show x")
         self.ask("!forgotten")
         self.assertEqual(self.ask("!!"), "[x]")
 
     def test_no_such_item(self) -> None:
-        """Ten are kept. There is no reply if there is no such item, and plugins don't hear of it."""
+        """`!<n>` without such an item gets no reply, and plugins don't get the message."""
         self.say("!50")
         self.assert_silent("nothing")
         self.assertNotIn("!50", self.instance().heard)
 
     def test_kept_for_plugins(self) -> None:
-        """`_bot.cmd_history` has them, by person."""
+        """`_bot.cmd_history` has the commands of each person."""
         self.ask("!show x")
         self.assertEqual(list(self.bot.cmd_history[ADMIN])[-1], ("show", "x"))
 
 
 class HistoryByPersonTests(ContractTest):
-    """Who says something."""
+    """Histories of several persons."""
 
     plugin = PLUGIN
 
     def test_history_by_person(self) -> None:
-        """Each person has a history of their own."""
+        """Each person has their own history of ten commands."""
         self.ask("!show mine")
         self.bot.sender = self.bot.build_identifier("somebody@host")
         self.ask("!show theirs")
@@ -73,7 +73,7 @@ class HistoryByPersonTests(ContractTest):
 
     @decided("what was given in private can be repeated in a room")
     def test_history_by_place(self) -> None:
-        """`!!` in a room doesn't repeat what was given in private."""
+        """`!!` in a room doesn't repeat a command from a private chat."""
         from errbot.backends.base import Message
         from errbot.backends.test import TestOccupant
 
@@ -84,12 +84,12 @@ class HistoryByPersonTests(ContractTest):
         self.assertEqual(self.until_quiet(), [])
 
     def test_unknown_person(self) -> None:
-        """Who never gave a command has an empty history."""
+        """The history of a person without commands is empty."""
         self.assertEqual(list(self.bot.cmd_history["nobody@nowhere"]), [])
 
 
 class HistorizedTests(ContractTest):
-    """What is kept in the history, and what repeats it."""
+    """Commands that are added to the history."""
 
     plugin = """
         from errbot import BotPlugin, arg_botcmd, botcmd, cmdfilter, re_botcmd
@@ -138,28 +138,28 @@ class HistorizedTests(ContractTest):
         """
 
     def setUp(self) -> None:
-        """Forget what others have said."""
+        """Clear the history."""
         super().setUp()
         self.bot.cmd_history.clear()
 
     def kept(self) -> list[Any]:
-        """The history, the test API's own commands left out."""
+        """Return the history without the commands of the test API."""
         return [tuple(entry) for entry in self.bot.cmd_history[ADMIN] if entry[0] != "echo"]
 
     def test_unsplit(self) -> None:
-        """Arguments are kept as they were typed, and split once more."""
+        """Arguments are stored as typed, and split again when the command is repeated."""
         self.ask("!words a  b")
         self.assertEqual(self.kept(), [("words", "a  b")])
         self.assertEqual(self.ask("!!"), "['a', 'b']")
 
     def test_failed_ones(self) -> None:
-        """Commands that fail are kept, and so are those whose arguments couldn't be parsed."""
+        """Commands that fail, or whose arguments can't be parsed, are in the history."""
         self.ask("!fails x")
         self.ask("!number x")
         self.assertEqual(self.kept(), [("fails", "x"), ("number", "x")])
 
     def test_not_what_there_is_not(self) -> None:
-        """What is no command isn't kept, nor what a filter has blocked."""
+        """Unknown commands, and commands that a filter blocks, aren't in the history."""
         self.ask("!show x")
         self.ask("!nothing")
         self.say("!blocked")
@@ -167,37 +167,37 @@ class HistorizedTests(ContractTest):
         self.assertEqual([entry for entry in self.kept() if entry[0] in ("nothing", "blocked")], [])
 
     def test_changed_by_a_filter(self) -> None:
-        """Filters come before: what they have made of it is kept."""
+        """The history has the command as filters have changed it."""
         self.assertEqual(self.ask("!show change me"), "[changed]")
         self.assertEqual(self.kept(), [("show", "changed")])
 
     @decided("the bot hears nothing any more after it")
     def test_matched(self) -> None:
-        """Commands that are given by a pattern are kept with their text, and can be repeated."""
+        """Pattern commands are stored with their text and can be repeated."""
         self.ask("!match this")
         self.assertEqual(self.kept(), [("matched", "match this")])
         self.assertEqual(self.ask("!!"), "matched this")
 
     @decided("the bot hears nothing any more after it")
     def test_overheard(self) -> None:
-        """So are those without prefix."""
+        """Pattern commands without prefix can be repeated, too."""
         self.ask("I hear you")
         self.assertEqual(self.ask("!!"), "heard you")
 
     def test_spaces(self) -> None:
-        """Spaces before and after don't matter."""
+        """Spaces around the number are ignored."""
         self.ask("!show x")
         self.assertEqual(self.ask("! 1 "), "[x]")
 
     def test_repeating_is_heard(self) -> None:
-        """Plugins hear of `!!` itself."""
+        """Plugins get `!!` in `callback_message`."""
         self.ask("!show x")
         self.ask("!!")
         self.until_quiet()
         self.assertIn("!!", self.instance().heard)
 
     def test_nothing_to_repeat(self) -> None:
-        """Without any history nothing is said to `!!` and `!1`, and plugins don't hear of it."""
+        """Without a history, `!!` and `!1` get no reply, and plugins don't get the messages."""
         self.bot.sender = self.bot.build_identifier("newcomer@host")
         self.say("!!")
         self.say("!1")
@@ -210,7 +210,7 @@ class HistorizedTests(ContractTest):
         self.assertNotIn("!1", heard)
 
     def test_ten(self) -> None:
-        """The tenth can be repeated, the eleventh can't."""
+        """The history has ten commands: `!10` repeats the oldest, `!11` does nothing."""
         for number in range(12):
             self.ask(f"!show {number}")
         self.assertEqual(self.ask("!10"), "[2]")

@@ -1,4 +1,4 @@
-"""Chapter 3: prefixes, and which command a message names."""
+"""Chapter 3: prefixes, and the command that a message contains."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PLUGIN = """
 
 
 class PrefixTests(ContractTest):
-    """What makes a message a command."""
+    """The prefix of commands."""
 
     plugin = PLUGIN
 
@@ -53,21 +53,21 @@ class PrefixTests(ContractTest):
         self.assert_silent("  !show x")
 
     def test_space_after_the_prefix(self) -> None:
-        """It doesn't matter."""
+        """Spaces after the prefix are ignored."""
         self.assertEqual(self.ask("!  show x"), "[x]")
 
     def test_longest_match(self) -> None:
-        """The longest name that the words begin with is the command; the rest are its arguments as they are."""
+        """The longest command name at the beginning of the text is the command; the rest is its arguments."""
         self.assertEqual(self.ask("!show much more  x\n y "), "much more [x\n y]")
         self.assertEqual(self.ask("!show more or less"), "more [or less]")
         self.assertEqual(self.ask("!show mor"), "[mor]")
 
     def test_lone_prefix(self) -> None:
-        """The prefix alone is a command that isn't found."""
+        """The prefix alone is an unknown command."""
         self.assertIn("not found", self.ask("!"))
 
     def test_unknown(self) -> None:
-        """The reply shows one and two words, and what may have been meant."""
+        """The reply to an unknown command has its first word, its first two words, and suggestions."""
         reply = self.ask("!shwo me")
         self.assertIn('Command "shwo" / "shwo me" not found', reply)
         self.assertIn("Did you mean", reply)
@@ -75,42 +75,42 @@ class PrefixTests(ContractTest):
         self.assertIn('Command "qqqqqq" not found', self.ask("!qqqqqq"))
 
     def test_regular_expressions_with_prefix(self) -> None:
-        """With the prefix, all that match are run: those that don't need one too."""
+        """A text with the prefix runs all pattern commands that match, including those that need no prefix."""
         self.assertEqual(sorted(self.replies("!some body, any")), ["any", "body"])
 
     def test_regular_expressions_without_prefix(self) -> None:
-        """Without it, only those that don't need one."""
+        """A text without the prefix runs only pattern commands that need no prefix."""
         self.assertEqual(self.replies("some body, anyone"), ["any"])
 
 
 class OtherPrefixTests(ContractTest):
-    """BOT_PREFIX."""
+    """BOT_PREFIX with spaces."""
 
     plugin = PLUGIN
     config = {"BOT_PREFIX": "hey bot "}
 
     def start(self, **config: Any) -> None:
-        """Nothing to echo: the test API itself says `!echo`, which needs the usual prefix."""
+        """Allow `!` as well, since the test API sends `!echo`."""
         super().start(**{**config, "BOT_ALT_PREFIXES": ("!",)})
 
     def test_prefix_with_spaces(self) -> None:
-        """The prefix may have spaces."""
+        """The prefix may contain spaces."""
         self.assertEqual(self.ask("hey bot show x"), "[x]")
         self.assert_silent("hey show x")
 
 
 class RepeatedPrefixTests(ContractTest):
-    """The history, with another prefix."""
+    """The history with another BOT_PREFIX."""
 
     plugin = PLUGIN
     config = {"BOT_PREFIX": "."}
 
     def start(self, **config: Any) -> None:
-        """The test API itself says `!echo`."""
+        """Allow `!` as well, since the test API sends `!echo`."""
         super().start(**{**config, "BOT_ALT_PREFIXES": ("!",)})
 
     def test_twice(self) -> None:
-        """Twice the prefix is the last command again, whatever the prefix is; `!!` isn't anything then."""
+        """The doubled prefix repeats the last command, whatever the prefix is; `!!` is then an unknown command."""
         for text in (".show x", ".show y", ".."):
             reply = self.ask(text)
         self.assertEqual(reply, "[y]")
@@ -119,7 +119,7 @@ class RepeatedPrefixTests(ContractTest):
 
 
 class AlternativePrefixTests(ContractTest):
-    """BOT_ALT_PREFIXES."""
+    """BOT_ALT_PREFIXES and its related settings."""
 
     plugin = PLUGIN
     config = {
@@ -129,46 +129,46 @@ class AlternativePrefixTests(ContractTest):
     }
 
     def test_alternatives(self) -> None:
-        """Each works like the prefix, with a separator after it or not, in any case."""
+        """An alternative prefix works in any case, with or without a separator."""
         for said in ("Err show x", "errbot, show x", "ERRBOT: show x", "@err;show x", "Err!show x"):
             self.assertEqual(self.ask(said), "[x]", said)
 
     def test_word_border(self) -> None:
-        """None is needed."""
+        """An alternative prefix needs no word boundary after it."""
         self.assertIn("not found", self.ask("Errata"))
 
     def test_prefix_still_works(self) -> None:
-        """The usual one does too."""
+        """BOT_PREFIX works as well."""
         self.assertEqual(self.ask("!show x"), "[x]")
 
 
 class AlternativePrefixMatchingTests(ContractTest):
-    """BOT_ALT_PREFIXES, in its corners."""
+    """Details of alternative prefixes."""
 
     plugin = PLUGIN
     config = {"BOT_ALT_PREFIXES": ("Err", "Errbot", "@err"), "BOT_ALT_PREFIX_SEPARATORS": (":", ",", ";")}
 
     def test_longest(self) -> None:
-        """The longest of those that match is taken away."""
+        """The longest prefix that matches is removed."""
         self.assertEqual(self.ask("Errbot show x"), "[x]")
 
     def test_separators(self) -> None:
-        """Each separator is taken away once, in the order of the setting."""
+        """Each separator is removed once, in the order of the setting."""
         self.assertEqual(self.ask("Err:,; show x"), "[x]")
         self.assertIn("not found", self.ask("Err:: show x"))
 
     def test_history(self) -> None:
-        """What is said after another prefix can be repeated, and be a repetition."""
+        """Commands with an alternative prefix can be repeated, and `!!` works with it."""
         self.ask("Err show x")
         self.assertEqual(self.ask("!!"), "[x]")
         self.assertEqual(self.ask("Err, 1"), "[x]")
 
     def test_regular_expressions(self) -> None:
-        """With another prefix all patterns are looked for, as with the usual one, in what comes after it."""
+        """An alternative prefix runs all pattern commands that match the text after it."""
         self.assertEqual(self.replies("Err: some thing"), ["thing"])
 
     def test_alone(self) -> None:
-        """An alternative alone is a command that isn't found."""
+        """An alternative prefix alone is an unknown command."""
         self.assertIn("not found", self.ask("Errbot:"))
 
 
@@ -179,7 +179,7 @@ class AlternativeCaseTests(ContractTest):
     config = {"BOT_ALT_PREFIXES": ("Err",)}
 
     def test_case_counts(self) -> None:
-        """Unless told otherwise, case matters."""
+        """By default, alternative prefixes are case-sensitive."""
         self.assertEqual(self.ask("Err show x"), "[x]")
         self.assert_silent("err show x")
 
@@ -198,13 +198,13 @@ class OptionalPrefixTests(ContractTest):
 
 
 class OptionalPrefixPlacesTests(ContractTest):
-    """BOT_PREFIX_OPTIONAL_ON_CHAT, in its corners."""
+    """BOT_PREFIX_OPTIONAL_ON_CHAT for patterns and in rooms."""
 
     plugin = PLUGIN
     config = {"BOT_PREFIX_OPTIONAL_ON_CHAT": True}
 
     def test_regular_expressions(self) -> None:
-        """All patterns are looked for in a direct message."""
+        """A direct message runs all pattern commands that match."""
         self.assertEqual(sorted(self.replies("some body, any")), ["any", "body"])
 
     def test_in_rooms(self) -> None:
@@ -221,7 +221,7 @@ class OptionalPrefixPlacesTests(ContractTest):
 
 
 class PatternPrefixTests(ContractTest):
-    """Patterns and prefixes."""
+    """Patterns and the prefix."""
 
     plugin = r"""
         from errbot import BotPlugin, botcmd, re_botcmd
@@ -241,22 +241,22 @@ class PatternPrefixTests(ContractTest):
         """
 
     def test_without_the_prefix(self) -> None:
-        """The prefix is no part of what is searched."""
+        """The prefix is removed before patterns are applied."""
         self.assertEqual(self.ask("!begins"), "begins")
         self.assertEqual(self.ask("!bang"), "bang")
 
     def test_not_the_other_prefix(self) -> None:
-        """Where no prefix is at the beginning, all is searched."""
+        """If the message doesn't begin with the prefix, patterns are applied to the whole text."""
         self.assertEqual(self.ask("a !bang"), "!bang")
 
     def test_white_space(self) -> None:
-        """That around the text is taken away, that inside stays."""
+        """White space around the text is removed; white space within it stays."""
         self.assertEqual(self.ask("! a  middle  b "), "('a  ', '  b')")
         self.assertEqual(self.ask("a  middle  b"), "('a  ', '  b')")
 
 
 class FoundTests(ContractTest):
-    """Names of commands."""
+    """Lookup of command names."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -272,22 +272,22 @@ class FoundTests(ContractTest):
         """
 
     def test_gaps(self) -> None:
-        """A longer name is found although there is none of a length in between."""
+        """A long name is found even if there is no shorter command with the same beginning."""
         self.assertEqual(self.ask("!one two three four five"), "one_two_three_four [five]")
         self.assertEqual(self.ask("!one two three five"), "one_two [three five]")
         self.assertEqual(self.ask("!one_two three_four x"), "one_two_three_four [x]")
 
     def test_spaces_between(self) -> None:
-        """How much white space is between words of a name doesn't matter."""
+        """Any white space may separate the words of a name."""
         self.assertEqual(self.ask("!one   two  x"), "one_two [x]")
         self.assertEqual(self.ask("!one\ntwo\nx"), "one_two [x]")
 
     def test_part_of_a_name(self) -> None:
-        """Too few words are no command, and the longer ones are offered."""
+        """The beginning of a name is an unknown command."""
         self.assertIn("not found", self.ask("!one"))
 
     def test_replaced_reply(self) -> None:
-        """The reply comes from `unknown_command` of the bot."""
+        """The reply to an unknown command comes from the bot's method `unknown_command`, which may be replaced."""
         from errbot.backends.base import Message
 
         message = Message("!on two", frm=self.bot.sender, to=self.bot.bot_identifier)
@@ -297,7 +297,7 @@ class FoundTests(ContractTest):
         self.assertEqual(self.ask("!on two three"), f"no on for {ADMIN}, nor two three")
 
     def test_not_found_is_a_plugin(self) -> None:
-        """CommandNotFoundFilter replies; deactivated it doesn't."""
+        """The plugin CommandNotFoundFilter replies to unknown commands; if it is deactivated, there is no reply."""
         self.assertIn("CommandNotFoundFilter", self.bot.plugin_manager.get_all_active_plugin_names())
         self.ask("!plugin deactivate CommandNotFoundFilter")
         self.assert_silent("!on two")
@@ -312,5 +312,5 @@ class SuppressedTests(ContractTest):
     config = {"SUPPRESS_CMD_NOT_FOUND": True}
 
     def test_silence(self) -> None:
-        """Nobody is told that there is no such command."""
+        """An unknown command gets no reply."""
         self.assert_silent("!nothing")

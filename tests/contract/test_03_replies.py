@@ -1,4 +1,4 @@
-"""Chapter 3: how replies reach the network, which is one of a third party here."""
+"""Chapter 3: replies, and where they are sent, on a third-party network."""
 
 from __future__ import annotations
 
@@ -136,68 +136,70 @@ PLUGIN = """
 
 
 class RepliesTest(NetworkCase):
-    """A test with a network that keeps what it is asked to build and to send."""
+    """A test with a network that records the replies that it builds and sends."""
 
     backend = BACKEND
     plugin = PLUGIN
 
     def setUp(self) -> None:
-        """Have what the network was asked to build."""
+        """Get the queue of the replies that the network was asked to build."""
         super().setUp()
         self.built: queue.Queue[tuple[str, bool, bool]] = self.module["BUILT"]
 
     def end(self) -> None:
-        """What plugins raise is logged, and trial takes that for errors of the test."""
+        """End the network, after removing logged exceptions of plugins, which trial would count as errors."""
         if hasattr(self, "flushLoggedErrors"):
             self.flushLoggedErrors()
         super().end()
 
     def ask(self, text: str, room: str = "", thread: bool = False) -> tuple[str, str]:
-        """To whom the bot replies, and what; said in the room if there is one, in a thread there if asked."""
+        """Send a message, in a room or a thread if given, and return the recipient and text of the reply."""
         self.heard.put((text, room, thread))
         return self.hear()
 
     def hear(self) -> tuple[str, str]:
-        """To whom the bot speaks next, and what it says."""
+        """Return the recipient and text of the bot's next message."""
         return self.said.get(timeout=10)[:2]
 
 
 class DivertedTests(RepliesTest):
-    """Where replies go."""
+    """DIVERT_TO_PRIVATE and DIVERT_TO_THREAD."""
 
     config = {"DIVERT_TO_PRIVATE": ("quiet_one",), "DIVERT_TO_THREAD": ("in_thread",)}
 
     def test_in_the_room(self) -> None:
-        """What is said in a room is answered there; errors, and that there is no such command, too."""
+        """Replies to a command in a room, including errors and unknown commands, are sent to the room."""
         self.assertEqual(self.ask("!loud x", "#room"), ("#room", "loud x"))
         self.assertEqual(self.ask("!fails", "#room")[0], "#room")
         self.assertEqual(self.ask("!nothing", "#room")[0], "#room")
 
     def test_words_of_the_network(self) -> None:
-        """How a command has failed, and that there is none, is told in the network's words, if it has some."""
+        """A network may define its own replies to failed and unknown commands."""
         self.assertEqual(self.ask("!fails"), ("admin", "Oh dear:\nit broke"))
         self.assertEqual(self.ask("!nothing of the kind"), ("admin", "no idea about nothing of the kind"))
 
     def test_a_copy(self) -> None:
-        """A message that is sent whole is one part."""
+        """A message that is sent as a whole is marked as `partial`."""
         self.ask("!loud x")
         self.heard.put(("!loud y", "", False))
         self.assertEqual(self.said.get(timeout=10), ("admin", "loud y", True))
 
     def test_direct(self) -> None:
-        """Who speaks to the bot directly is answered directly."""
+        """The reply to a direct message is sent to its sender."""
         self.assertEqual(self.ask("!loud x"), ("admin", "loud x"))
 
     def test_every_item(self) -> None:
-        """Each item of a generator goes to the same place."""
+        """All items of a generator are sent to the same place."""
         self.assertEqual((self.ask("!many", "#room"), self.hear()), (("#room", "one"), ("#room", "two")))
 
     def test_private(self) -> None:
-        """Replies to commands of DIVERT_TO_PRIVATE, named with underscores, are for the person alone."""
+        """Replies to the commands in DIVERT_TO_PRIVATE, which has names with underscores, are sent to the sender in
+        private.
+        """
         self.assertEqual(self.ask("!quiet one x", "#room"), ("admin", "quiet x"))
 
     def test_network_is_asked(self) -> None:
-        """The network builds the reply, and is told whether it is private and whether it begins a thread."""
+        """The network builds each reply, and gets the flags `private` and `threaded`."""
         for said, built in (
             ("!loud x", ("loud x", False, False)),
             ("!quiet one x", ("quiet x", True, False)),
@@ -208,34 +210,34 @@ class DivertedTests(RepliesTest):
             self.assertEqual((text, bool(private), bool(threaded)), built)
 
     def test_simple(self) -> None:
-        """`send_simple_reply` goes the same way."""
+        """`send_simple_reply` sends to the same place, or in private."""
         self.assertEqual(self.ask("!simple", "#room"), ("#room", "simply"))
         self.assertEqual(self.ask("!simple private", "#room"), ("admin", "simply"))
 
 
 class DivertedFromNowOnTests(RepliesTest):
-    """DIVERT_TO_PRIVATE is a list that changes."""
+    """Changes of DIVERT_TO_PRIVATE at run time."""
 
     def setUp(self) -> None:
-        """Give the test a list of its own."""
+        """Use a new list as DIVERT_TO_PRIVATE."""
         self.diverted: list[str] = []
         self.config = {"DIVERT_TO_PRIVATE": self.diverted}  # type: ignore[misc]
         super().setUp()
 
     def test_diverted(self) -> None:
-        """A command is diverted as soon as the list names it."""
+        """A command that is appended to the list is diverted at once."""
         self.assertEqual(self.ask("!loud x", "#room"), ("#room", "loud x"))
         self.diverted.append("loud")
         self.assertEqual(self.ask("!loud x", "#room"), ("admin", "loud x"))
 
 
 class AllDivertedTests(RepliesTest):
-    """ALL_COMMANDS."""
+    """The value "ALL_COMMANDS"."""
 
     config = {"DIVERT_TO_PRIVATE": ("ALL_COMMANDS",), "DIVERT_TO_THREAD": ("ALL_COMMANDS",)}
 
     def test_all(self) -> None:
-        """It means every command."""
+        """"ALL_COMMANDS" diverts the replies of every command."""
         self.assertEqual(self.ask("!loud x", "#room"), ("admin", "loud x"))
         self.assertEqual(self.built.get(timeout=10), ("loud x", True, True))
 
@@ -246,23 +248,25 @@ class NickPrefixedTests(RepliesTest):
     config = {"GROUPCHAT_NICK_PREFIXED": True}
 
     def test_rooms(self) -> None:
-        """In a room the network puts the nick before a reply; elsewhere it isn't asked to."""
+        """A reply in a room begins with the nick of the sender; a direct reply does not."""
         self.assertEqual(self.ask("!loud x", "#room"), ("#room", "@admin loud x"))
         self.assertEqual(self.ask("!loud x"), ("admin", "loud x"))
 
     def test_send(self) -> None:
-        """A plugin asks for it with `groupchat_nick_reply`."""
+        """`send` with `groupchat_nick_reply=True` puts the nick before the text in a room."""
         self.assertEqual(self.ask("!to nick", "#room"), ("admin", "to the person"))
         self.assertEqual(self.hear(), ("#room", "@admin to the room"))
 
 
 class PartsTests(RepliesTest):
-    """Messages that are too long."""
+    """Messages longer than MESSAGE_SIZE_LIMIT."""
 
     config = {"MESSAGE_SIZE_LIMIT": 100}
 
     def test_parts(self) -> None:
-        """They are sent in parts of so many characters of their Markdown, which say that they are parts."""
+        """A long message is sent in parts of at most MESSAGE_SIZE_LIMIT characters of its Markdown, each marked as
+        `partial`.
+        """
         self.ask("!loud x")
         self.heard.put(("!long", "", False))
         parts = [self.said.get(timeout=10) for _ in range(3)]
@@ -273,13 +277,13 @@ class PartsTests(RepliesTest):
 
 
 class DivertedQueueTests(ContractTest):
-    """DIVERT_TO_PRIVATE and DIVERT_TO_THREAD."""
+    """Diverted replies in tests with TestBot."""
 
     plugin = COMMANDS
     config = {"DIVERT_TO_PRIVATE": ("show_more",), "DIVERT_TO_THREAD": ("show_much_more",)}
 
     def reply_in_room(self, text: str) -> Any:
-        """The message that answers what an occupant of a room said."""
+        """Send the text in a room and return the reply."""
         from errbot.backends.base import Message
         from errbot.backends.test import TestOccupant
 
@@ -288,6 +292,6 @@ class DivertedQueueTests(ContractTest):
         return self.bot.outgoing_message_queue.get(timeout=5)
 
     def test_queue_has_texts(self) -> None:
-        """What is diverted is still the reply."""
+        """A diverted reply arrives in the test's queue."""
         self.assertIn("more [x]", str(self.reply_in_room("!show more x")))
         self.assertIn("much more [x]", str(self.reply_in_room("!show much more x")))

@@ -1,4 +1,4 @@
-"""Chapter 4: plugins that plugins make."""
+"""Chapter 4: dynamic plugins, which plugins create at run time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.contract.kit import ContractTest
 
 
 class DynamicPluginTests(ContractTest):
-    """Plugins that are made at run time."""
+    """Dynamic plugins."""
 
     plugin = """
         from errbot import BotPlugin, Command, arg_botcmd, botcmd
@@ -28,7 +28,7 @@ class DynamicPluginTests(ContractTest):
         """
 
     def test_class(self) -> None:
-        """The plugin's class is named after it, as far as names of classes can be; it is a BotPlugin."""
+        """A dynamic plugin is a BotPlugin, and its class is named after it."""
         from errbot import BotPlugin
 
         tried = self.instance()
@@ -40,7 +40,7 @@ class DynamicPluginTests(ContractTest):
         self.assertEqual(type(plugin).__errdoc__, "Its doc.")
 
     def test_help(self) -> None:
-        """Its commands are in the list of all, under its name and documentation."""
+        """`!help` lists its commands under its documentation."""
         tried = self.instance()
         tried.make("mine", tried.command("made", "x"), doc="Its doc.")
         text = self.ask("!help")
@@ -48,7 +48,7 @@ class DynamicPluginTests(ContractTest):
         self.assertIn("Its doc.", text)
 
     def test_not_activated(self) -> None:
-        """It has neither a configuration nor storage, and isn't among the plugins."""
+        """It has no storage, isn't activated, and isn't in the list of active plugins."""
         from errbot.storage import StoreNotOpenError
 
         tried = self.instance()
@@ -60,7 +60,9 @@ class DynamicPluginTests(ContractTest):
             plugin["a"] = 1
 
     def test_several(self) -> None:
-        """There may be several, each destroyed by its name; one may be made anew, but none be there twice."""
+        """Several can exist; each is destroyed by its name and can be created again. Duplicate and unknown names raise
+        ValueError.
+        """
         tried = self.instance()
         tried.make("one", tried.command("first", "1"))
         tried.make("two", tried.command("second", "2"))
@@ -76,7 +78,7 @@ class DynamicPluginTests(ContractTest):
             tried.destroy_dynamic_plugin("one")
 
     def test_clash(self) -> None:
-        """A command whose name is taken gets another one, as with any plugin."""
+        """A command whose name is taken is renamed, as for other plugins."""
         tried = self.instance()
         tried.make("mine", tried.command("fixed", "made"))
         self.assertIn("clashes with", self.hear())
@@ -84,7 +86,7 @@ class DynamicPluginTests(ContractTest):
         self.assertEqual(self.ask("!mine-fixed"), "made mine mine")
 
     def test_gone_with_its_maker(self) -> None:
-        """When the plugin that made it is deactivated, it is no more."""
+        """If the plugin that created it is deactivated, it is destroyed."""
         tried = self.instance()
         tried.make("mine", tried.command("made", "x"))
         self.ask("!plugin deactivate Tried")

@@ -1,4 +1,4 @@
-"""A bot with a web server, for tests of the contract."""
+"""A bot with a web server, for the contract's tests of webhooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.contract.kit import ContractTest
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -20,10 +20,10 @@ def free_port() -> int:
 
 
 class WebhookTest(ContractTest):
-    """A test with a web server on a port of its own."""
+    """A test whose bot has a web server on its own port."""
 
     def setUp(self) -> None:
-        """Configure the web server, and wait until it takes connections."""
+        """Configure the web server and wait until it accepts connections."""
         needs_network()
         super().setUp()
         self.port = free_port()
@@ -36,11 +36,11 @@ class WebhookTest(ContractTest):
         self.addCleanup(self.session.close)
 
     def send(self, verb: str, path: str, **arguments: Any) -> requests.Response:
-        """Send a request."""
+        """Send a request and return the response; redirects aren't followed."""
         arguments.setdefault("timeout", 10)
         return self.session.request(verb, f"http://127.0.0.1:{self.port}{path}", allow_redirects=False, **arguments)
 
     def post(self, path: str, data: Any = None, content_type: str | None = None) -> str:
-        """What is answered to that body."""
+        """Send the body by POST and return the text of the response."""
         headers = {"Content-Type": content_type} if content_type else {}
         return self.send("POST", path, data=data, headers=headers).text
