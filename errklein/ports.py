@@ -161,6 +161,49 @@ class HasOwnReplies(Protocol):
         """The reply to a command that doesn't exist. May block."""
 
 
+class BotOverview(Protocol):
+    """Facts about the running bot that an operator console shows."""
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of commands on the console's network."""
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """The addresses that webhooks are served at: URLs, or Twisted endpoint strings for sockets without a host and port."""
+
+    @property
+    def log_file(self) -> str:
+        """The path of the log file, relative if it is below the working directory; an empty string without a log file."""
+
+    @property
+    def plugins_read_messages(self) -> bool:
+        """Whether a plugin that isn't a core plugin has a `callback_message`."""
+
+    def commands(self, message: Message) -> Sequence[str]:
+        """Return the commands with their prefix that the sender of `message` may see, sorted, without hidden ones.
+
+        May be called from any thread.
+        """
+
+    def remaining(self) -> Sequence[str]:
+        """Return what keeps the bot running after the console has ended: "webhooks", and the names of other networks."""
+
+
+@runtime_checkable
+class OperatorConsole(Protocol):
+    """Implemented by backends through which the operator of the process talks with the bot."""
+
+    overview: BotOverview | None
+    """Set before `connect`."""
+
+    def plain_text_reply(self, message: Message) -> str | None:
+        """Return the reply, in Markdown, to a message that is neither a command nor the answer to a question.
+
+        None for no reply. Plugins' `callback_message` is called in either case.
+        """
+
+
 class BackendEvents(Protocol):
     """What a backend tells. The bot implements it; every method is called on the reactor's thread."""
 

@@ -67,10 +67,11 @@ def wire(
 
     def make_bot() -> ErrbotBot:
         from errklein import compat
-        from errklein.bot import Adapters, PluginSources, ProcessCalls
+        from errklein.bot import Adapters, Overview, PluginSources, ProcessCalls
         from errklein.compat.bot import ErrbotBot
         from errklein.compat.storages import make_storage
         from errklein.plugins.packages import PackageDirectory
+        from errklein.ports import OperatorConsole
 
         # By now the process has given up root's rights: what is in the data directory may be imported.
         packages = PackageDirectory(Path(config.BOT_DATA_DIR), installed=compat.step_aside)
@@ -101,6 +102,9 @@ def wire(
             ProcessCalls(ended or reactor.stop, restart),
         )
         _set_limits(config, backends.values())
+        for backend in backends.values():
+            if isinstance(backend, OperatorConsole):
+                backend.overview = Overview(bot, backend)
         return bot
 
     return web, make_bot

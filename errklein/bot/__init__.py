@@ -6,6 +6,7 @@ Plugins know it as `self._bot`.
 from errklein.bot._bot import Bot
 from errklein.bot._collaborators import Adapters, PluginSources, ProcessCalls
 from errklein.bot._events import Events
+from errklein.bot._overview import Overview
 from errklein.bot._sending import Sending
 
-__all__ = ["Adapters", "Bot", "Events", "PluginSources", "ProcessCalls", "Sending"]
+__all__ = ["Adapters", "Bot", "Events", "Overview", "PluginSources", "ProcessCalls", "Sending"]

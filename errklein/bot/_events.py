@@ -42,6 +42,11 @@ class Events:
         self._all_ended = all_ended
         self._stopped = False
 
+    @property
+    def open_networks(self) -> list[str]:
+        """The names of the networks that have not ended, sorted."""
+        return sorted(self._open_networks)
+
     def stop(self) -> None:
         """Ignore further messages, and those that wait."""
         self._stopped = True

@@ -24,7 +24,7 @@ from errklein.dispatch.conversations import Conversations
 from errklein.dispatch.disclosure import Disclosure
 from errklein.dispatch.flow_executor import FlowExecutor
 from errklein.dispatch.replies import Deliver, Replies
-from errklein.ports import Backend, HasNameRules, OutboxFull
+from errklein.ports import Backend, HasNameRules, OperatorConsole, OutboxFull
 from errklein.running import InFlightCounter, result_within
 from errklein.running.workers import Workers
 
@@ -59,6 +59,9 @@ class Dispatcher:
         self.registry = registry = CommandRegistry()
         self.filters = FilterRegistry()
         self.histories = {network: History(partial(_folded, backend)) for network, backend in networks.backends.items()}
+        self._consoles = {
+            network: backend for network, backend in networks.backends.items() if isinstance(backend, OperatorConsole)
+        }
         self.disclosure = Disclosure(networks)
         self._replies = replies = Replies(networks, deliver, self.disclosure, wait_for)
         self._filtering = Filtering(self.filters, workers.others, workers.queues)
@@ -101,6 +104,10 @@ class Dispatcher:
             return self._unknown(backend, unknown.message)
         if len(found) == 1:
             return self._consider(found[0])
+        if not found and (console := self._consoles.get(backend.network)) is not None:
+            if hint := console.plain_text_reply(message):
+                self._replies.reply(backend, message, hint)
+            return None
         running = [self._consider(invocation) for invocation in found]
         return DeferredList([one.addErrback(self._lost) for one in running if one is not None]) if running else None
 

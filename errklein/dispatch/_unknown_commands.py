@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from errklein.chat import Message
-from errklein.commands import CommandRegistry, unknown_command
+from errklein.commands import CommandRegistry, RegisteredCommand, unknown_command
 from errklein.dispatch._networks import Networks
 from errklein.dispatch._permissions import Permissions
 from errklein.ports import Backend, HasOwnReplies
@@ -26,8 +26,13 @@ class UnknownCommands:
 
     def suggestions(self, backend: Backend, message: Message | None, text: str) -> str:
         """The reply with commands of similar names, but none that is hidden from the sender of the message."""
+        names = [command.name for command in self.visible(backend, message)]
+        return unknown_command(text, names, self._networks.config(backend).BOT_PREFIX)
+
+    def visible(self, backend: Backend, message: Message | None) -> list[RegisteredCommand]:
+        """Return the named commands that HIDE_RESTRICTED_COMMANDS doesn't hide from the sender of the message, by name."""
         commands = [command for command in self._registry if command.declaration.pattern is None]
         if message is not None and self._networks.settings(backend).HIDE_RESTRICTED_COMMANDS:
             denial = self._permissions.denial
             commands = [command for command in commands if denial(backend, message, command) is None]
-        return unknown_command(text, [command.name for command in commands], self._networks.config(backend).BOT_PREFIX)
+        return commands

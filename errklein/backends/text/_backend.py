@@ -14,11 +14,13 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 
 from errklein.backends.base import LocalBackend, LocalPerson, LocalRoom
 from errklein.backends.outbox import Outbox, TokenBucket
+from errklein.backends.text._completion import completions
 from errklein.backends.text._console import Console
+from errklein.backends.text._greeting import command_hint, farewell, greeting, hint
 from errklein.backends.text._lines import LineConsole
 from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
 from errklein.chat import ONLINE, Identifier, Message, Presence, Stream
-from errklein.ports import BackendEvents
+from errklein.ports import BackendEvents, BotOverview
 from errklein.running import TimeSlices
 from errklein.text import code, plain, sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 
@@ -63,6 +65,8 @@ class TextBackend(LocalBackend):
         self._on_terminal = _is_terminal(self._input) and _is_terminal(self._output)
         self._console: Console | None = None
         self._disconnecting: Deferred[None] | None = None
+        self.overview: BotOverview | None = None
+        self._hinted = False
         # A terminal has no flood protection.
         unlimited = TokenBucket(reactor.seconds, interval=0, burst=1)
         self._outbox: Outbox[str] = Outbox(
@@ -75,6 +79,8 @@ class TextBackend(LocalBackend):
         super().connect(events)
         self.notify("presence_changed", Presence(self.administrator, ONLINE))
         self._console.start()
+        if self._on_terminal and self.overview is not None:
+            self._console.show(greeting(str(self.bot_identifier), self.overview))
         self._outbox.resume()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
@@ -93,6 +99,19 @@ class TextBackend(LocalBackend):
         return self._outbox.put(
             [self._rendered(part, message.to) for part in parts], recipient=str(message.to), text=message.body
         )
+
+    def plain_text_reply(self, message: Message) -> str | None:
+        """Return a hint for `help`, `quit` and `exit`, and once for any other text unless a plugin reads messages.
+
+        Only on a terminal, and only for messages to the bot alone.
+        """
+        if not self._on_terminal or self.overview is None or not message.is_direct:
+            return None
+        found = hint(message.body, self.overview)
+        if found is not None or self._hinted or self.overview.plugins_read_messages:
+            return found
+        self._hinted = True
+        return f"This is not a command. {command_hint(self.overview)}"
 
     def add_reaction(self, message: Message, reaction: str) -> None:
         """Show it as a line, since messages on a terminal can't be marked."""
@@ -156,6 +175,7 @@ class TextBackend(LocalBackend):
                 history=Path(self.config.BOT_DATA_DIR) / HISTORY,
                 line_received=self._line_received,
                 ended=self._ended,
+                completions=self._completions,
             )
         return LineConsole(
             self._reactor,
@@ -235,16 +255,25 @@ class TextBackend(LocalBackend):
 
     def _send_to_bot(self, text: str) -> None:
         self._answered = self.room or self.user
+        if self.room is not None:
+            self.room.enter(self.user.person)
+        self.receive_message(self._message(text))
+
+    def _message(self, text: str) -> Message:
         if self.room is None:
-            self.receive_message(Message(text, frm=self.user, to=self.bot_identifier))
-        else:
-            self.receive_message(Message(text, frm=self.room.enter(self.user.person), to=self.room))
+            return Message(text, frm=self.user, to=self.bot_identifier)
+        return Message(text, frm=self.room.occupant_named(self.user.person), to=self.room)
+
+    def _completions(self, typed: str) -> list[str]:
+        return completions(typed, self.overview.commands(self._message(typed))) if self.overview is not None else []
 
     def _ended(self) -> None:
         self._time_slices.do(self._end)
 
     def _end(self) -> None:
         self._end_message()
+        if self._on_terminal and self._console is not None and self.overview is not None:
+            self._console.show(farewell(self.overview.remaining()))
         self.notify("backend_ended")
 
 

@@ -14,7 +14,7 @@ import signal
 import termios
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -30,6 +30,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from errklein.backends.text._completion import addition, in_columns
 from errklein.backends.text._console import Writer
 from errklein.text import sanitize
 
@@ -38,7 +39,8 @@ class TerminalConsole:
     """Talks with somebody on the terminal that `source` and `target` are.
 
     `line_received` is called on the reactor with each line that isn't empty; `ended` once, when Ctrl-D is typed or the terminal
-    is gone. Ctrl-C is what it is elsewhere: SIGINT to this process.
+    is gone. `completions` is called in the terminal's thread when Tab is typed: it gets the text before the cursor, and
+    returns the texts that it may become. Ctrl-C is what it is elsewhere: SIGINT to this process.
     """
 
     log = Logger()
@@ -53,6 +55,7 @@ class TerminalConsole:
         history: Path,
         line_received: Callable[[str], None],
         ended: Callable[[], None],
+        completions: Callable[[str], Sequence[str]] = lambda typed: (),
     ) -> None:
         self._reactor = reactor
         self._source = source
@@ -61,12 +64,14 @@ class TerminalConsole:
         self._history = history
         self._line_received = line_received
         self._ended: Callable[[], None] | None = ended
+        self._completions = completions
         self._writer = Writer(reactor, target.fileno(), target.encoding, self._end)
         self._pending: deque[tuple[str, Deferred[None] | None]] = deque()
         self._session: PromptSession[str] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: contextvars.Context | None = None
         self._prompting = False
+        self._closing = False
         self._stopped: Deferred[None] | None = None
 
     def start(self) -> None:
@@ -95,6 +100,7 @@ class TerminalConsole:
     def close(self) -> Deferred[None]:
         """Take the prompt away; fires when the terminal is as it was before."""
         self._ended = None
+        self._closing = True
         self._writer.close()
         self._wake(self._leave)
         return self._stopped or succeed(None)
@@ -120,6 +126,10 @@ class TerminalConsole:
         def interrupt(event: KeyPressEvent) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
+        @keys.add("tab")
+        def complete(event: KeyPressEvent) -> None:
+            self._complete_command(event.current_buffer)
+
         output = Vt100_Output.from_pty(self._target, term=os.environ.get("TERM"))
         # The answer to where the cursor is would be left behind as typed text if the prompt went meanwhile.
         output.enable_cpr = False
@@ -142,7 +152,8 @@ class TerminalConsole:
     def _begun(self) -> None:
         self._context = contextvars.copy_context()
         self._loop = asyncio.get_running_loop()
-        self._wake(self._flush)
+        # `close` may have been called before there was a loop to wake.
+        self._wake(self._leave if self._closing else self._flush)
 
     def _accept(self, buffer: Buffer) -> bool:
         text = buffer.text
@@ -170,6 +181,20 @@ class TerminalConsole:
         output.flush()
         if shown:
             self._reactor.callFromThread(_fire, shown)
+
+    def _complete_command(self, buffer: Buffer) -> None:
+        """Complete the command before the cursor, or list its completions if they have nothing more in common."""
+        typed = buffer.document.text_before_cursor
+        try:
+            found = self._completions(typed)
+        except Exception:
+            self.log.failure("Commands that begin with {typed!r} could not be completed", typed=typed)
+            return
+        if more := addition(typed, found):
+            buffer.insert_text(more)
+        elif found and self._session is not None:
+            self._pending.append((sanitize(in_columns(found, self._session.app.output.get_size().columns)), None))
+            self._flush()
 
     def _redraw(self) -> None:
         if self._session is not None:

@@ -1,0 +1,53 @@
+"""Greeting, hints and farewell on the operator's terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from errklein._version import __version__
+from errklein.ports import BotOverview
+from errklein.text import code, sanitize
+
+
+def greeting(name: str, overview: BotOverview) -> str:
+    """Return the lines above the first prompt, with ANSI sequences. `name` is the bot's."""
+    prefix = overview.prefix
+    rows = {
+        "Webhooks": ", ".join(overview.addresses) or f"not served yet; see {prefix}plugin config Webserver",
+        "Log": overview.log_file,
+        "Commands": f"{prefix}help lists them, Tab completes them",
+        "Stop": "Ctrl-C; Ctrl-D ends only this conversation" if overview.remaining() else "Ctrl-C or Ctrl-D",
+    }
+    lines = [f"  \x1b[2m{label:<10}\x1b[22m{sanitize(text)}" for label, text in rows.items() if text]
+    return "\n".join([f"\x1b[1merrklein {__version__}\x1b[22m: {sanitize(name)} is ready", *lines, ""])
+
+
+def hint(text: str, overview: BotOverview) -> str | None:
+    """Return the reply to `help`, `quit` or `exit` without a prefix, in Markdown; None for any other text."""
+    match text.strip().lower():
+        case "help":
+            return command_hint(overview)
+        case "quit" | "exit":
+            remaining = overview.remaining()
+            if not remaining:
+                return "Ctrl-C or Ctrl-D stops the bot."
+            return f"Ctrl-C stops the bot. Ctrl-D ends the conversation; the bot continues with {_listed(remaining)}."
+    return None
+
+
+def command_hint(overview: BotOverview) -> str:
+    """Return the sentence that explains how to give commands, in Markdown."""
+    listed = f"{code(f'{overview.prefix}help')} lists them."
+    return f"Commands begin with {code(overview.prefix)}; {listed}" if overview.prefix else f"Commands: {listed}"
+
+
+def farewell(remaining: Sequence[str]) -> str:
+    """Return the line after Ctrl-D. `remaining` is what keeps the bot running."""
+    if remaining:
+        return f"The conversation has ended; the bot continues with {_listed(remaining)}. Ctrl-C stops it."
+    return "The conversation has ended, and the bot stops."
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return sanitize(f"{', '.join(others)} and {last}" if others else last)

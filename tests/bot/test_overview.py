@@ -1,0 +1,165 @@
+"""Facts about the bot for an operator's console, and the messages that the console replies to."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from errklein import BotPlugin, botcmd, re_botcmd
+from errklein.backends.test import TestBackend
+from errklein.bot._overview import Overview, address
+from errklein.chat import Message
+from errklein.logs import destinations
+from errklein.ports import BotOverview
+from tests.networks import NetworksCase
+
+
+class Console(TestBackend):
+    """A network in memory that is an operator console."""
+
+    overview: BotOverview | None = None
+
+    def plain_text_reply(self, message: Message) -> str | None:
+        """Reply to "help" only."""
+        return "a hint" if message.body == "help" else None
+
+
+class Asker(BotPlugin):
+    """Has a command that asks, a hidden one, one for administrators, and one without a prefix."""
+
+    @botcmd
+    async def order_dish(self, msg: Any, args: str) -> str:
+        return f"ordered {await self.ask(msg, 'Which dish?')}"
+
+    @botcmd(hidden=True)
+    def secret(self, msg: Any, args: str) -> str:
+        return ""
+
+    @botcmd(admin_only=True)
+    def shut(self, msg: Any, args: str) -> str:
+        return ""
+
+    @re_botcmd(pattern="^hungry", prefixed=False)
+    def hungry(self, msg: Any, match: Any) -> str:
+        return "eat"
+
+
+class Reader(BotPlugin):
+    """Reads messages."""
+
+    def __init__(self, bot: Any, name: str | None = None) -> None:
+        super().__init__(bot, name)
+        self.read: list[str] = []
+
+    def callback_message(self, message: Message) -> None:
+        self.read.append(message.body)
+
+
+class ConsoleCase(NetworksCase):
+    """A bot on a console and another network."""
+
+    networks = {"console": {"BOT_ADMINS": ("alice",)}, "libera": {}}
+    plugins = (Asker,)
+
+    def setUp(self) -> None:
+        name = f"{__name__}.Console"
+        with mock.patch.dict("errklein.wiring._BACKENDS", {"Test": name}):
+            super().setUp()
+        backend: Any = self.backends["console"]
+        self.console: Console = backend
+        self.overview: Any = backend.overview
+
+
+class OverviewTests(ConsoleCase):
+    """The facts."""
+
+    def commands(self, sender: str) -> list[str]:
+        """The commands for that sender, without those of core plugins."""
+        message = Message("", frm=self.console.build_identifier(sender), to=self.console.bot_identifier)
+        ours = {"!order dish", "!secret", "!shut", "!hungry"}
+        return [command for command in self.overview.commands(message) if command in ours]
+
+    def test_wired(self) -> None:
+        """Each console gets its own overview before it is connected."""
+        self.assertIsInstance(self.overview, Overview)
+        self.assertIsNot(self.overview, self.backends["libera"].overview)  # type: ignore[attr-defined]
+        self.assertEqual(self.overview.prefix, "!")
+
+    def test_commands(self) -> None:
+        """Commands have prefix and spaces; hidden ones and those without a name are left out."""
+        self.assertEqual(self.commands("alice"), ["!order dish", "!shut"])
+        self.assertEqual(self.commands("bob"), ["!order dish", "!shut"])
+
+    def test_restricted_commands(self) -> None:
+        """HIDE_RESTRICTED_COMMANDS hides what the sender may not use."""
+        self.config.networks["console"].HIDE_RESTRICTED_COMMANDS = True
+        self.assertEqual(self.commands("alice"), ["!order dish", "!shut"])
+        self.assertEqual(self.commands("bob"), ["!order dish"])
+
+    def test_remaining(self) -> None:
+        """The bot continues after the console with webhooks if it listens, and with networks that have not ended."""
+        self.assertEqual(list(self.overview.remaining()), ["libera"])
+        self.test_bot.bot.events.backend_ended(self.backends["libera"])
+        self.reactor.advance(0)
+        self.assertEqual(list(self.overview.remaining()), [])
+        self.successResultOf(self.bot.web.listeners.open("tcp:3141:interface=127.0.0.1"))
+        self.assertEqual(list(self.overview.remaining()), ["webhooks"])
+        self.assertEqual(list(self.overview.addresses), ["http://127.0.0.1:3141"])
+
+    def test_log_file(self) -> None:
+        """The log file's path is relative if it is below the working directory."""
+        self.patch(destinations, "_files", [])
+        self.assertEqual(self.overview.log_file, "")
+        for path, shown in (("/var/log/bot.log", "/var/log/bot.log"), ("data/bot.log", "data/bot.log")):
+            from pathlib import Path
+
+            self.patch(destinations, "_files", [mock.Mock(path=str(Path(path).absolute()))])
+            self.assertEqual(self.overview.log_file, shown)
+
+    def test_core_plugins_do_not_count_as_readers(self) -> None:
+        """Only plugins of the operator count as reading messages."""
+        self.assertFalse(self.overview.plugins_read_messages)
+
+
+class PlainTextTests(ConsoleCase):
+    """Messages that the console replies to itself."""
+
+    plugins = (Asker, Reader)
+
+    def test_only_what_nothing_else_handles(self) -> None:
+        """Commands, commands without a prefix and answers to questions get no hint; callbacks get every message."""
+        self.assertTrue(self.overview.plugins_read_messages)
+        self.assertEqual(self.say("help", "alice", network="console"), ["a hint"])
+        self.assertEqual(self.say("hungry", "alice", network="console"), ["eat"])
+        self.assertEqual(self.say("hello", "alice", network="console"), [])
+        self.assertEqual(self.say("!order dish", "alice", network="console"), ["Which dish?"])
+        self.assertEqual(self.say("help", "alice", network="console"), ["ordered help"])
+        reader = self.bot.plugin_manager.plugin("Reader").instance
+        assert isinstance(reader, Reader)
+        self.assertEqual(reader.read, ["help", "hungry", "hello", "!order dish", "help"])
+
+    def test_optional_prefix(self) -> None:
+        """With BOT_PREFIX_OPTIONAL_ON_CHAT, `help` is the command."""
+        self.config.networks["console"].BOT_PREFIX_OPTIONAL_ON_CHAT = True
+        self.assertNotEqual(self.say("help", "alice", network="console"), ["a hint"])
+
+
+class AddressTests(SynchronousTestCase):
+    """URLs of endpoints."""
+
+    def test_urls(self) -> None:
+        """TCP and TLS endpoints become URLs; others stay as they are."""
+        for description, expected in (
+            ("tcp:3141:interface=127.0.0.1", "http://127.0.0.1:3141"),
+            ("tcp:port=80", "http://localhost:80 (all interfaces)"),
+            ("tcp:3141:interface=0.0.0.0", "http://localhost:3141 (all interfaces)"),
+            ("tcp6:3141:interface=\\:\\:1", "http://[::1]:3141"),
+            ("ssl:443:privateKey=k:certKey=c:interface=10.0.0.1", "https://10.0.0.1:443"),
+            ("tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1"),
+            ("unix:/run/bot.sock", "unix:/run/bot.sock"),
+            ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
+            ("haproxy:tcp:8080", "haproxy:tcp:8080"),
+        ):
+            self.assertEqual(address(description), expected)
