@@ -1,4 +1,4 @@
-"""Values of a chat that are the same on every network: identifiers, messages, cards, presences, reactions, streams."""
+"""Network-independent chat values: identifiers, messages, cards, presences, reactions and streams."""
 
 from errklein.chat.cards import Card
 from errklein.chat.identifiers import (

@@ -1,4 +1,4 @@
-"""A card: a message with a title, pictures and fields, which some networks show as a box."""
+"""Card messages, with a title, pictures and fields; some networks show them as a box."""
 
 from __future__ import annotations
 
@@ -11,19 +11,33 @@ _DARK = ("black", "blue")
 
 
 class Card(Message):
-    """What a network without cards shows as text, by the template "card".
+    """A message with a title, pictures and fields, sent by `BotPlugin.send_card`.
 
-    `body` is Markdown; `link` belongs to the title; `image` and `thumbnail` are URLs; `color` is that of the box, a name
-    or "#rrggbb"; `fields` are pairs of a name and a value; `summary` stands for the card in notifications.
+    Networks that support cards show a box. On the others, the template "card" renders the card as text. Except for those
+    of Message, the attributes are read-only.
+
+    :param body: The text below the title, in Markdown.
+    :param frm: The sender.
+    :param to: The recipient.
+    :param parent: The message that the card replies to in a thread.
+    :param summary: A short text that replaces the card where it doesn't fit, such as in notifications.
+    :param title: The heading.
+    :param link: The URL that the title links to.
+    :param image: The URL of a picture.
+    :param thumbnail: The URL of a small picture.
+    :param color: The colour of the box: a name such as "red", or "#rrggbb". None for the network's default.
+    :param fields: Pairs of a name and a value, shown as a table.
     """
 
-    summary: str | None = read_only("_summary", "What stands for the card where there is no room for it.")
-    title: str = read_only("_title", "The heading.")
-    link: str | None = read_only("_link", "Where the title leads to.")
-    image: str | None = read_only("_image", "The URL of a picture.")
-    thumbnail: str | None = read_only("_thumbnail", "The URL of a small picture.")
-    color: str | None = read_only("_color", "The colour of the box; None for the network's own.")
-    fields: Sequence[tuple[str, str]] = read_only("_fields", "Names and values.")
+    summary: str | None = read_only("_summary", "A short text that replaces the card where it doesn't fit, or None.")
+    title: str = read_only("_title", "The heading, or an empty string.")
+    link: str | None = read_only("_link", "The URL that the title links to, or None.")
+    image: str | None = read_only("_image", "The URL of a picture, or None.")
+    thumbnail: str | None = read_only("_thumbnail", "The URL of a small picture, or None.")
+    color: str | None = read_only(
+        "_color", "The colour of the box: a name or `#rrggbb`. None for the network's default."
+    )
+    fields: Sequence[tuple[str, str]] = read_only("_fields", "Pairs of a name and a value.")
 
     def __init__(
         self,
@@ -50,5 +64,5 @@ class Card(Message):
 
     @property
     def text_color(self) -> str:
-        """The colour that can be read on `color`: "white" or "black"."""
+        """A text colour with enough contrast to `color`: "white" on black and blue, else "black"."""
         return "white" if self._color in _DARK else "black"

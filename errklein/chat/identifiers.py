@@ -1,7 +1,7 @@
-"""Who can speak and be spoken to: persons, rooms, and persons in rooms.
+"""Base classes of identifiers: persons, rooms, and occupants of rooms.
 
-Each backend brings its own classes of these. All of them know the network that they belong to, so that a message
-finds its way back without anybody naming a backend.
+Each backend has its own subclasses. An identifier has the name of its network, by which the bot finds the backend to send
+a message with.
 """
 
 from __future__ import annotations
@@ -15,52 +15,68 @@ from errklein.chat.names import EXACT, NameRules
 
 
 def read_only(attribute: str, description: str) -> Any:
-    """A property for the value that is kept in `attribute`."""
+    """Return a property without setter that reads `attribute`; `description` is its docstring."""
     return property(attrgetter(attribute), doc=description)
 
 
-class Identifier(ABC):  # noqa: B024 - a mark that backends' classes carry
-    """Someone or something that a message can come from or go to.
+class Identifier(ABC):  # noqa: B024 - abstract by its purpose; subclasses define what is abstract
+    """The address of a person, a room or a person in a room, as a message's sender or recipient.
 
-    Two identifiers of the same thing are equal, and `str()` of one is text that `build_identifier` understands.
+    Identifiers are values: two with the same address on the same network are equal and have the same hash. `str()` returns
+    the address as text, and `build_identifier` turns that text into an equal identifier::
+
+        ops = self.build_identifier("#ops")
+        self.send(ops, "Deployment finished.")
+        self["report_to"] = str(ops)
+
+    Each network has its own subclasses. Test for Person, RoomOccupant and Room, not for these.
     """
 
     network: str = ""
-    """The name of the network (a key of BACKENDS) that this identifier belongs to; empty before a backend sets it."""
+    """The name of the network: a key of BACKENDS, or an empty string for an identifier that no backend has built."""
 
     @property
     def name_rules(self) -> NameRules:
-        """The rules by which names on this network are compared and matched against patterns."""
+        """The rules for comparing names of this network and for matching them against patterns."""
         return EXACT
 
 
 def rules_of(identifier: object) -> NameRules:
-    """The `name_rules` of an Identifier; EXACT for any other object."""
+    """Return the `name_rules` of an Identifier, and EXACT for any other object."""
     return identifier.name_rules if isinstance(identifier, Identifier) else EXACT
 
 
 def folded_name(identifier: object, name: str) -> str:
-    """The folded form of `name`, a name on the network of the identifier."""
+    """Return the folded form of `name` by the rules of the identifier's network."""
     return rules_of(identifier).fold(name)
 
 
 def same_network(one: Identifier, other: Identifier) -> bool:
-    """Whether both identifiers may be on one network; those that plugins and tests make don't know theirs."""
+    """Return whether both identifiers may belong to one network. One without a network matches any."""
     return not one.network or not other.network or one.network == other.network
 
 
 class Person(Identifier):
-    """Somebody who can be spoken to directly."""
+    """A person who can receive direct messages.
+
+    `message.frm` is a Person in a direct message; in a room it is a RoomOccupant, on most networks also a Person::
+
+        @botcmd
+        def whoami(self, msg, args):
+            return f"You are {msg.frm.person}; access rules use {msg.frm.aclattr}."
+
+    Attributes that a network doesn't support are None, or an empty string for `email`.
+    """
 
     @property
     @abstractmethod
     def person(self) -> str:
-        """The person's address without the device, such as an IRC nick or a bare JID."""
+        """The address without the device, such as an IRC nick or a bare JID."""
 
     @property
     @abstractmethod
     def client(self) -> str | None:
-        """The device or session that the person uses, if the network knows of such."""
+        """The device or session that the person uses."""
 
     @property
     @abstractmethod
@@ -70,64 +86,88 @@ class Person(Identifier):
     @property
     @abstractmethod
     def aclattr(self) -> str:
-        """What BOT_ADMINS and access rules are matched against: the most trustworthy name that the network has."""
+        """The name that BOT_ADMINS and ACCESS_CONTROLS are matched against: the one that is hardest to forge."""
 
     @property
     @abstractmethod
     def fullname(self) -> str | None:
-        """The long name that the person gave, if the network has one."""
+        """The full name that the person has entered."""
 
     @property
     def email(self) -> str:
-        """The person's mail address, or an empty string."""
+        """The e-mail address."""
         return ""
 
 
 class RoomOccupant(Identifier):
-    """Somebody seen inside a room."""
+    """A person in a room. On most networks the class is also a Person.
+
+    A reply to an occupant's message goes to the room; `send` to the occupant itself is private.
+    """
 
     @property
     @abstractmethod
     def room(self) -> Room:
-        """The room that the occupant is in."""
+        """The room that the person is in."""
 
 
 class Room(Identifier):
-    """A place where many hear what one says. What a network doesn't offer raises NotImplementedError."""
+    """A chat room, or channel. `BotPlugin.query_room` returns one by its name::
+
+        room = self.query_room("#ops")
+        if not room.joined:
+            room.join()
+        room.topic = "Release day"
+
+    A method or property that the network doesn't support raises NotImplementedError.
+    """
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
-        """Enter the room, creating it where the network works that way."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be joined")
+        """Join the room. Most networks create it if it doesn't exist.
+
+        :param username: The bot's name in the room, on networks with a name for each room.
+        :param password: The room's password or key.
+        """
+        raise NotImplementedError(f"{type(self).__name__} doesn't support joining")
 
     def leave(self, reason: str | None = None) -> None:
-        """Leave the room, telling `reason` to those who stay."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be left")
+        """Leave the room.
+
+        :param reason: A text that the other occupants see.
+        """
+        raise NotImplementedError(f"{type(self).__name__} doesn't support leaving")
 
     def create(self) -> None:
-        """Make the room if it doesn't exist."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be created")
+        """Create the room if it doesn't exist."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't support creating rooms")
 
     def destroy(self) -> None:
-        """Close the room for everybody."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be destroyed")
+        """Close the room for all occupants."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't support destroying rooms")
 
     def invite(self, *args: Identifier | str) -> None:
-        """Ask each of `args` to come in."""
-        raise NotImplementedError(f"{type(self).__name__} cannot invite")
+        """Invite people into the room.
+
+        :param args: Persons, or their names as text.
+        """
+        raise NotImplementedError(f"{type(self).__name__} doesn't support invitations")
 
     @property
     def exists(self) -> bool:
-        """Whether the network knows this room."""
-        raise NotImplementedError(f"{type(self).__name__} cannot tell whether it exists")
+        """True if the room exists on the network."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't support `exists`")
 
     @property
     def joined(self) -> bool:
-        """Whether the bot is in the room now."""
-        raise NotImplementedError(f"{type(self).__name__} cannot tell whether the bot is in it")
+        """True if the bot is in the room."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't support `joined`")
 
     @property
     def topic(self) -> str | None:
-        """The room's topic; raises RoomNotJoinedError outside of it."""
+        """The topic. Assign a string to set it.
+
+        :raises RoomNotJoinedError: The bot isn't in the room.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no topic")
 
     @topic.setter
@@ -136,30 +176,33 @@ class Room(Identifier):
 
     @property
     def occupants(self) -> Sequence[RoomOccupant]:
-        """Who is in the room; raises RoomNotJoinedError outside of it."""
-        raise NotImplementedError(f"{type(self).__name__} cannot list its occupants")
+        """The occupants, as far as the network reports them.
+
+        :raises RoomNotJoinedError: The bot isn't in the room.
+        """
+        raise NotImplementedError(f"{type(self).__name__} doesn't list its occupants")
 
     @property
     def aclattr(self) -> str:
-        """What access rules for rooms are matched against."""
+        """The name that access rules for rooms are matched against."""
         return str(self)
 
 
 class RoomError(Exception):
-    """Something about a room went wrong."""
+    """The base class of errors about rooms."""
 
 
 class RoomNotJoinedError(RoomError):
-    """The bot has to be in the room for this."""
+    """The operation is only possible in a room that the bot has joined."""
 
 
 class RoomDoesNotExistError(RoomError):
-    """There is no such room."""
+    """The network has no room of that name."""
 
 
 class UserDoesNotExistError(Exception):
-    """There is no such person."""
+    """The network has no person of that name."""
 
 
 class UserNotUniqueError(Exception):
-    """More than one person answers to that name."""
+    """The name matches more than one person."""

@@ -1,4 +1,4 @@
-"""A message, as plugins see it whatever the network."""
+"""Messages, with the same attributes on every network."""
 
 from __future__ import annotations
 
@@ -18,14 +18,31 @@ _OF_ERRBOT = {
     "_flow": "flow",
     "ctx": "_ctx",
 }
-"""Attribute names in errbot's pickles, and the names of the same attributes here."""
+"""Attribute names in errbot's pickles, mapped to the names of the same attributes here."""
 
 
 class Message:
-    """Text on its way from somebody to somebody.
+    """A chat message, received or sent.
 
-    `body` is Markdown in messages of the bot, and what was typed in messages to it. `extras` holds what only some
-    networks have. `delayed` marks what was said before the bot came; `partial` a part of a message that was too long.
+    Commands and callbacks receive one. `send` and return values of commands create those of the bot::
+
+        @botcmd
+        def where(self, msg, args):
+            if msg.is_direct:
+                return f"In private, {msg.frm.person}."
+            return f"In {msg.to}."
+
+    The constructor's parameters are attributes of the same names, and may be assigned.
+
+    :param body: The text: as it was typed in a received message, Markdown in a message of the bot.
+    :param frm: The sender. None if the network doesn't report one.
+    :param to: The recipient: a Person or a Room.
+    :param parent: The message that this one replies to in a thread; None outside of threads.
+    :param delayed: True for a message from before the bot joined the room, which the network sends afterwards. It runs
+        no commands.
+    :param partial: True for a part of a message that exceeds the network's size limit.
+    :param extras: Data that only some networks have, such as message ids.
+    :param flow: The flow that the command in the message belongs to, or None.
     """
 
     def __init__(
@@ -45,18 +62,18 @@ class Message:
         self.parent = parent
         self.delayed = delayed
         self.partial = partial
-        # Networks that were written for errbot put other things here too.
+        # Backends written for errbot also assign objects that aren't mappings.
         self.extras: Any = dict(extras or {}) if extras is None or isinstance(extras, Mapping) else extras
         self.flow = flow
         self._ctx: dict[str, Any] = {}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Restore the attributes of a message that was pickled by errklein or errbot."""
+        """Restore a message that errklein or errbot has pickled."""
         vars(self).update({_OF_ERRBOT.get(name, name): value for name, value in state.items()})
 
     @property
     def ctx(self) -> dict[str, Any]:
-        """Values that the steps of a flow share; the message's own outside of flows."""
+        """The values that the steps of a flow share; outside of flows, a dictionary of this message."""
         ctx: dict[str, Any] = self.flow.ctx if self.flow is not None else self._ctx
         return ctx
 
@@ -69,30 +86,30 @@ class Message:
 
     @property
     def is_direct(self) -> bool:
-        """Whether the message goes to one person."""
+        """True if the recipient is a person."""
         return isinstance(self.to, Person)
 
     @property
     def is_group(self) -> bool:
-        """Whether the message goes to a room."""
+        """True if the recipient is a room."""
         return isinstance(self.to, Room)
 
     @property
     def is_threaded(self) -> bool:
-        """Whether the message answers another one in a thread."""
+        """True if the message is in a thread."""
         return self.parent is not None
 
     @property
     def network(self) -> str:
-        """The network that the message belongs to, as its addresses tell."""
+        """The network's name, taken from the recipient or else the sender; empty if neither has one."""
         for identifier in (self.to, self.frm):
             if identifier is not None and identifier.network:
                 return identifier.network
         return ""
 
     def clone(self) -> Self:
-        """A copy whose fields can be changed without touching this message."""
-        # Each part of a reply is a clone, and copy.copy takes several times as long.
+        """Return a copy with its own attributes, `extras` and `ctx`; changing them leaves this message as it is."""
+        # Each part of a reply is a clone. copy.copy takes several times as long.
         clone = object.__new__(type(self))
         vars(clone).update(vars(self), _ctx={})
         clone.extras = dict(self.extras) if isinstance(self.extras, Mapping) else self.extras

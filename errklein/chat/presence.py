@@ -1,4 +1,4 @@
-"""Whether somebody is there."""
+"""Presences: changes of a person's status or status message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,19 @@ DND = "dnd"
 
 @dataclass(frozen=True, eq=False)
 class Presence:
-    """A change of somebody's status, of its message, or of both. Raises ValueError if there is nobody, or no change."""
+    """A change of a person's status, status message, or both, as `callback_presence` receives it::
+
+        def callback_presence(self, presence):
+            if presence.status == ONLINE:
+                self.send(presence.identifier, "Welcome back.")
+
+    Instances are immutable.
+
+    :param identifier: The person, or the occupant of a room.
+    :param status: ONLINE, OFFLINE, AWAY or DND; None if only the message has changed.
+    :param message: The status message; None if only the status has changed.
+    :raises ValueError: The identifier is None, or both others are.
+    """
 
     identifier: Identifier
     status: str | None = None

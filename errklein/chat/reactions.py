@@ -1,4 +1,4 @@
-"""A thumb up, or whatever else people put on messages instead of answering."""
+"""Reactions: emoji that people add to a message or remove from it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,24 @@ REACTION_ADDED = "added"
 REACTION_REMOVED = "removed"
 
 
-# Each happens once: two of them are never the same, and networks put what they like into `reacted_to`.
+# Compared by identity: each reaction is an event of its own, and `reacted_to` may be unhashable.
 @dataclass(frozen=True, eq=False)
 class Reaction:
-    """Somebody's reaction: `reaction_name`, such as "thumbsup", which `reactor` has put on something or taken away.
+    """A reaction that was added to a message or removed from it, as `callback_reaction` receives it::
 
-    `action` is REACTION_ADDED or REACTION_REMOVED; `timestamp` and `reacted_to`, what was reacted to, are as the network
-    has them; `reacted_to_owner` is whose that was. Raises ValueError without a reactor or a name.
+        def callback_reaction(self, reaction):
+            if reaction.reaction_name == "eyes" and reaction.action == "added":
+                self.send(reaction.reactor, "Thanks for taking this.")
+
+    Instances are immutable.
+
+    :param reactor: The person who reacts.
+    :param reacted_to_owner: The author of the message.
+    :param action: "added" or "removed" (REACTION_ADDED and REACTION_REMOVED in `errklein.chat`).
+    :param timestamp: The time of the event, in the network's format.
+    :param reaction_name: The name of the emoji without colons, such as "thumbsup".
+    :param reacted_to: The message, in the network's format.
+    :raises ValueError: `reactor` or `reaction_name` is missing.
     """
 
     reactor: Identifier | None = None
@@ -30,9 +41,9 @@ class Reaction:
 
     def __post_init__(self) -> None:
         if self.reactor is None:
-            raise ValueError("a reaction needs a reactor, who reacts")
+            raise ValueError("a reaction needs a reactor, the person who reacts")
         if self.reaction_name is None:
-            raise ValueError("a reaction needs a reaction_name, such as thumbsup")
+            raise ValueError("a reaction needs a reaction_name, such as 'thumbsup'")
 
     def __str__(self) -> str:
         return f"{self.reaction_name} {self.action or 'shown'} by {self.reactor}"

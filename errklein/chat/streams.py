@@ -1,4 +1,4 @@
-"""A file, or any other bytes, on its way from or to somebody."""
+"""Streams: files that people and the bot send each other."""
 
 from __future__ import annotations
 
@@ -18,21 +18,40 @@ DEFAULT_REASON = "unknown"
 
 
 class Stream(io.BufferedReader):
-    """Bytes from `identifier`, or for it, which are read from `fsource`.
+    """A file that is being received or sent: a binary file object with the state of its transfer.
 
-    `status` is one of the `STREAM_…` constants: pending, until who gets the stream calls `accept` or `reject`; then in
-    progress, until `success`; and error from any of these on. Steps out of turn raise ValueError and change nothing.
+    `callback_stream` receives one in a worker thread, and reads it after accepting it::
+
+        def callback_stream(self, stream):
+            stream.accept()
+            path = self.folder / secrets.token_hex(8)
+            path.write_bytes(stream.read())
+            stream.success()
+
+    `name` comes from the sender: don't use it as a path. `BotPlugin.send_stream_request` returns a Stream, whose `status`
+    shows the progress of sending.
+
+    The status is "pending" at first. The recipient's `accept` makes it "in progress", `reject` "rejected". `success` and
+    `error` end the transfer. A step that isn't possible in the current status raises ValueError and changes nothing.
+
+    :param identifier: The person who sends the file, or who receives it.
+    :param fsource: The binary file object to read from.
+    :param name: The file's name.
+    :param size: The number of bytes.
+    :param stream_type: The content's type, such as "image/png".
     """
 
-    identifier: Identifier = read_only("_identifier", "Who offers the stream, or is offered it.")
-    name: Any = read_only("_name", "The file's name; None if it has none.")
-    size: int | None = read_only("_size", "How many bytes there are; None if that isn't known.")
-    transfered: int = read_only("_transfered", "How many bytes have arrived.")
+    identifier: Identifier = read_only("_identifier", "The person who sends the file, or who receives it.")
+    name: Any = read_only("_name", "The file's name, or None.")
+    size: int | None = read_only("_size", "The number of bytes; None if it is unknown.")
+    transfered: int = read_only("_transfered", "The number of bytes transferred so far. The spelling is errbot's.")
     stream_type: str | None = read_only(
-        "_stream_type", "What the bytes are, such as a media type; None if that isn't known."
+        "_stream_type", "The content's type, such as `image/png`; None if it is unknown."
     )
-    status: str = read_only("_status", "How far the stream has got, one of the `STREAM_…` constants.")
-    reason: str = read_only("_reason", "What `error` was told.")
+    status: str = read_only(
+        "_status", "The state of the transfer: `pending`, `in progress`, `success`, `paused`, `error` or `rejected`."
+    )
+    reason: str = read_only("_reason", "The reason given to `error`; `unknown` before that.")
 
     def __init__(
         self,
@@ -52,33 +71,51 @@ class Stream(io.BufferedReader):
         self._transfered = 0
 
     def accept(self) -> None:
-        """Begin the transfer."""
+        """Accept the file: the status becomes "in progress".
+
+        :raises ValueError: The status isn't "pending".
+        """
         self._must_be(STREAM_WAITING_TO_START, "accepted")
         self._status = STREAM_TRANSFER_IN_PROGRESS
 
     def reject(self) -> None:
-        """Refuse the stream."""
+        """Refuse the file: the status becomes "rejected".
+
+        :raises ValueError: The status isn't "pending".
+        """
         self._must_be(STREAM_WAITING_TO_START, "rejected")
         self._status = STREAM_REJECTED
 
     def success(self) -> None:
-        """All of it has arrived."""
+        """Mark the transfer as complete: the status becomes "success".
+
+        :raises ValueError: The status isn't "in progress".
+        """
         self._must_be(STREAM_TRANSFER_IN_PROGRESS, "ended with success")
         self._status = STREAM_SUCCESSFULLY_TRANSFERED
 
     def error(self, reason: str = DEFAULT_REASON) -> None:
-        """The transfer is over, because of `reason`."""
+        """Mark the transfer as failed, in any status.
+
+        :param reason: A text for `reason`.
+        """
         self._status = STREAM_ERROR
         self._reason = reason
 
     def ack_data(self, length: int) -> None:
-        """So many bytes have arrived up to now, in all."""
+        """Set `transfered`.
+
+        :param length: The number of bytes transferred since the beginning.
+        """
         self._transfered = length
 
     def clone(self, new_fsource: BinaryIO) -> Stream:
-        """The same stream at its beginning, with its bytes from elsewhere."""
+        """Return a stream with the same metadata and the status "pending".
+
+        :param new_fsource: The binary file object that the new stream reads from.
+        """
         return Stream(self._identifier, new_fsource, self._name, self._size, self._stream_type)
 
     def _must_be(self, status: str, done: str) -> None:
         if self._status != status:
-            raise ValueError(f"a stream that is {self._status} can't be {done}, only one that is {status}")
+            raise ValueError(f"can't be {done}: the stream's status is {self._status!r}, and must be {status!r}")
