@@ -204,8 +204,7 @@ class DryRunTests(ContractTest):
     config = {"HIDE_RESTRICTED_COMMANDS": True}
 
     def test_help(self) -> None:
-        """`!help` calls filters with `dry_run=True` and without arguments, and leaves out the commands that they block.
-        """
+        """`!help` calls filters with `dry_run=True` and without arguments, and leaves out the commands that they block."""
         shown = self.ask("!help")
         self.assertIn("!first", shown)
         self.assertNotIn("!second", shown)

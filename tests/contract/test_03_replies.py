@@ -237,7 +237,7 @@ class AllDivertedTests(RepliesTest):
     config = {"DIVERT_TO_PRIVATE": ("ALL_COMMANDS",), "DIVERT_TO_THREAD": ("ALL_COMMANDS",)}
 
     def test_all(self) -> None:
-        """"ALL_COMMANDS" diverts the replies of every command."""
+        """ "ALL_COMMANDS" diverts the replies of every command."""
         self.assertEqual(self.ask("!loud x", "#room"), ("admin", "loud x"))
         self.assertEqual(self.built.get(timeout=10), ("loud x", True, True))
 
