@@ -28,7 +28,7 @@ setup(
     license_files=["LICENSE"],
     keywords="chat bot chatops webhook errbot twisted klein irc",
     classifiers=[
-        "Development Status :: 3 - Alpha",
+        "Development Status :: 4 - Beta",
         "Environment :: Console",
         "Environment :: No Input/Output (Daemon)",
         "Framework :: Twisted",
@@ -38,7 +38,9 @@ setup(
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
         "Topic :: Communications :: Chat",
         "Topic :: Communications :: Chat :: Internet Relay Chat",
         "Topic :: Internet :: WWW/HTTP",
