@@ -2,7 +2,7 @@ from errbot import BotPlugin, arg_botcmd
 
 
 class Greetings(BotPlugin):
-    """Greets."""
+    """Greets people."""
 
     @arg_botcmd("name", default="you", nargs="?")
     def greet(self, msg, name):

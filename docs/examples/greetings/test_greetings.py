@@ -5,6 +5,6 @@ extra_plugin_dir = str(Path(__file__).parent)
 
 
 def test_greeting(testbot):
-    """It greets whom it is told to."""
+    """The person named is greeted."""
     testbot.push_message("!greet Ada")
     assert "Hello Ada" in testbot.pop_message()

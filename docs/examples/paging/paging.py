@@ -2,36 +2,37 @@ from errklein import BotPlugin, ValidationException, botcmd
 
 
 class Paging(BotPlugin):
-    """Tells whoever is on call that he was spoken of."""
+    """Forwards calls to the person on call."""
 
     def get_configuration_template(self):
-        return {"ON_CALL": "@alice", "REMIND_AFTER": 600}
+        return {"ON_CALL": "@alice", "REPEAT": 600}
 
     def configure(self, configuration):
-        # What isn't configured is as in the template.
+        # Missing keys have the template's values.
         super().configure({**self.get_configuration_template(), **(configuration or {})})
 
     def check_configuration(self, configuration):
-        if configuration.get("REMIND_AFTER", 600) < 60:
-            raise ValidationException("REMIND_AFTER: expected 60 seconds or more")
+        if configuration.get("REPEAT", 600) < 60:
+            raise ValidationException("REPEAT must be 60 seconds or more")
 
     def activate(self):
         super().activate()
-        self.start_poller(self.config["REMIND_AFTER"], self.remind)
+        self.calls = []
+        self.start_poller(self.config["REPEAT"], self.repeat)
 
-    def callback_message(self, message):
-        if "on call" in message.body and not message.body.startswith(self._bot.prefix):
-            with self.mutable("calls", []) as calls:
-                calls.append(message.body)
-            self.send(self.build_identifier(self.config["ON_CALL"]), f"{message.frm}: {message.body}")
+    @botcmd
+    def page(self, message, args):
+        """Call the person on call: !page the site is down"""
+        self.calls.append(f"{message.frm}: {args}")
+        self.repeat()
+        return "Called."
 
-    def remind(self):
-        calls = len(self.get("calls", []))
-        if calls:
-            self.send(self.build_identifier(self.config["ON_CALL"]), f"There are {calls} calls.")
+    @botcmd
+    def page_done(self, message, args):
+        """Stop repeating the calls."""
+        self.calls.clear()
+        return "Done."
 
-    @botcmd(admin_only=True)
-    def calls_done(self, msg, args):
-        """Forget the calls that there were."""
-        self["calls"] = []
-        return "Good."
+    def repeat(self):
+        for call in self.calls:
+            self.send(self.build_identifier(self.config["ON_CALL"]), call)

@@ -7,23 +7,23 @@ class PagingTests(PluginTestCase):
     plugin_dirs = (Path(__file__).resolve().parent,)
 
     def test_call(self):
-        """Whoever is on call is told at once, and reminded until somebody has done with it."""
-        self.bot.say("who is on call?", frm="bob")
-        self.assertEqual(self.bot.sent_to("@alice"), ["bob: who is on call?"])
+        """A call is sent at once, and repeated until it is done."""
+        self.bot.say("!page the site is down", frm="@bob")
+        self.assertEqual(self.bot.sent_to("@alice"), ["@bob: the site is down"])
         self.bot.advance(600)
-        self.assertEqual(self.bot.sent_to("@alice")[1:], ["There are 1 calls."])
-        self.assertEqual(self.command("!calls done"), "Good.")
+        self.assertEqual(len(self.bot.sent_to("@alice")), 2)
+        self.assertEqual(self.command("!page done"), "Done.")
         self.bot.advance(600)
         self.assertEqual(len(self.bot.sent_to("@alice")), 2)
 
     def test_configuration(self):
-        """Somebody else may be on call."""
+        """The configuration names the person on call."""
         self.bot.say("!plugin config Paging {'ON_CALL': '@carol'}")
-        self.bot.say("are you on call?", frm="bob")
-        self.assertEqual(len(self.bot.sent_to("@carol")), 1)
+        self.bot.say("!page the site is down")
+        self.assertEqual(self.bot.sent_to("@carol"), ["@admin: the site is down"])
 
-    def test_wrong_configuration(self):
-        """What can't be is refused, and the old configuration stays."""
-        said = self.bot.say("!plugin config Paging {'REMIND_AFTER': 1}")
-        self.assertIn("expected 60 seconds or more", "".join(said))
-        self.assertEqual(self.bot.plugin("Paging").config["REMIND_AFTER"], 600)
+    def test_invalid_configuration(self):
+        """An invalid configuration is rejected, and the old one stays."""
+        replies = self.bot.say("!plugin config Paging {'REPEAT': 1}")
+        self.assertIn("REPEAT must be 60 seconds or more", "".join(replies))
+        self.assertEqual(self.bot.plugin("Paging").config["REPEAT"], 600)

@@ -9,17 +9,17 @@ URL = "https://example.com/"
 
 
 class Places(BotPlugin):
-    """The kinds of handlers, and where each runs."""
+    """Shows where handlers run."""
 
     @webhook
     def blocking(self, payload):
-        # In a thread: it may block.
+        # In a thread, because it is a plain function: it may block.
         time.sleep(0.001)
         return "done"
 
     @webhook
     async def coroutine(self, payload):
-        # On the reactor: await Deferreds, and asyncio's futures too.
+        # On the reactor: it may await Deferreds and asyncio's futures.
         response = await treq.get(URL)
         return await response.text()
 
@@ -30,22 +30,18 @@ class Places(BotPlugin):
         response = yield treq.get(URL)
         return (yield response.text())
 
-    @webhook(raw=True)
-    def deferred(self, request):
-        # On the reactor, since it names treq.
-        asking = treq.get(URL)
-        asking.addCallback(treq.text_content)
-        # The request is this one still, whenever the answer comes.
-        asking.addCallback(lambda text: f"{text} for {request.headers['X-Name']}")
-        return asking
+    @webhook
+    def deferred(self, payload):
+        # On the reactor, because it names treq.
+        return treq.get(URL).addCallback(treq.text_content)
 
     @webhook
     @on_reactor
     def quick(self, payload):
-        # On the reactor because it is marked: it must not block.
+        # On the reactor, because it is marked: it must not block.
         return "pong"
 
     @webhook(threaded=True)
-    def marked_too(self, payload):
-        # In a thread because it is marked.
+    def marked(self, payload):
+        # In a thread, because it is marked.
         return "done"

@@ -2,21 +2,21 @@ from errklein import BotPlugin, botcmd
 
 
 class Releases(BotPlugin):
-    """Builds, tests and ships."""
+    """Builds, tests and ships branches."""
 
     @botcmd
-    def build(self, msg, args):
-        """Build a branch."""
+    def build(self, message, args):
+        """Build a branch: !build main"""
         if args:
-            msg.ctx["branch"] = args
-        return f"{msg.ctx['branch']} is built."
+            message.ctx["branch"] = args
+        return f"{message.ctx['branch']} is built."
 
     @botcmd(flow_only=True)
-    def run_tests(self, msg, args):
-        """Test what was built."""
-        msg.ctx["tested"] = True
+    def run_tests(self, message, args):
+        """Test the built branch."""
+        message.ctx["tested"] = True
 
     @botcmd(flow_only=True)
-    def ship(self, msg, args):
-        """Ship what was tested."""
-        return f"{msg.ctx['branch']} is shipped."
+    def ship(self, message, args):
+        """Ship the tested branch."""
+        return f"{message.ctx['branch']} is shipped."

@@ -1,33 +1,29 @@
-from errklein import BotPlugin, botcmd
+from errklein import BotPlugin, CommandError, botcmd
 
 
 class Reminders(BotPlugin):
-    """Repeats what is still to be done, until it is done."""
-
-    def get_configuration_template(self):
-        return {"ROOM": "#todo", "MINUTES": 60}
-
-    def configure(self, configuration):
-        super().configure({**self.get_configuration_template(), **(configuration or {})})
+    """Repeats what is to be done until it is done."""
 
     def activate(self):
         super().activate()
-        self.start_poller(self.config["MINUTES"] * 60, self.remind)
+        self.start_poller(3600, self.remind)
 
     @botcmd
     def remember(self, message, args):
-        """Remember something: !remember water the plants"""
-        with self.mutable("things", []) as things:
-            things.append(args)
-        return f"That makes {len(self['things'])}."
+        """Add a task: !remember water the plants"""
+        with self.mutable("tasks", []) as tasks:
+            tasks.append(args)
+        return f"{len(self['tasks'])} to do."
 
-    @botcmd(split_args_with=None)
+    @botcmd
     def done(self, message, args):
-        """Forget the first thing, or the one of that number: !done 2"""
-        with self.mutable("things", []) as things:
-            number = int(args[0]) if args else 1
-            return f"Done: {things.pop(number - 1)}"
+        """Remove a task: !done water the plants"""
+        with self.mutable("tasks", []) as tasks:
+            if args not in tasks:
+                raise CommandError("There is no such task.")
+            tasks.remove(args)
+        return "Done."
 
     async def remind(self):
-        for thing in self.get("things", []):
-            await self.send(self.build_identifier(self.config["ROOM"]), f"Still to be done: {thing}")
+        for task in self.get("tasks", []):
+            await self.send(self.build_identifier("#todo"), f"To do: {task}")

@@ -1,4 +1,4 @@
-"""A storage: each namespace is a file with a pickled dict. STORAGE_CONFIG = {"directory": "/somewhere"}"""
+"""A storage with one file for each namespace. Settings: STORAGE_CONFIG = {"directory": "/somewhere"}."""
 
 import pickle
 from pathlib import Path
@@ -8,7 +8,7 @@ from errbot.storage.base import StorageBase, StoragePluginBase
 
 
 class FileOfValues(StorageBase):
-    """The values of one namespace."""
+    """The values of one namespace, as a pickled dict."""
 
     def __init__(self, path):
         self.path = path
@@ -43,8 +43,9 @@ class FileOfValues(StorageBase):
 
 
 class Files(StoragePluginBase):
-    """Opens namespaces. What they are called need not be a file's name."""
+    """Opens namespaces."""
 
     def open(self, namespace):
         directory = Path(self._storage_config["directory"])
+        # A namespace may contain characters that a file name can't.
         return FileOfValues(directory / f"{quote(namespace, safe='')}.values")

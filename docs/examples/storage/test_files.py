@@ -1,5 +1,3 @@
-"""Tests of the storage: `trial test_files.py` where this file is."""
-
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,10 +10,10 @@ HERE = Path(__file__).resolve().parent
 
 
 class FilesTests(StoreContract, SynchronousTestCase):
-    """What every storage has to do, and what only this one does."""
+    """The contract's tests, and one more."""
 
     def make_storage(self):
-        """The storage as a bot with this configuration has it."""
+        """Return the storage as a bot with these settings opens it."""
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
         settings = {
@@ -27,7 +25,7 @@ class FilesTests(StoreContract, SynchronousTestCase):
         return make_storage(load_config(None, settings))
 
     def test_a_file_for_each_namespace(self):
-        """A namespace is a file, whatever it is called."""
+        """Each namespace is a file, whatever its name."""
         storage = self.make_storage()
         self.addCleanup(storage.close)
         storage.open("../Greeter").set("a", 1)

@@ -2,7 +2,7 @@ from errklein import BotPlugin, botcmd
 
 
 class Tables(BotPlugin):
-    """Takes tables that people send."""
+    """Stores CSV files that people send."""
 
     def callback_stream(self, stream):
         if stream.name.endswith(".csv"):
@@ -13,14 +13,9 @@ class Tables(BotPlugin):
             stream.reject()
 
     def callback_reaction(self, reaction):
-        self["liked by"] = str(reaction.reactor)
+        self["last reaction"] = f"{reaction.reaction_name} by {reaction.reactor}"
 
     @botcmd
-    def rows(self, msg, args):
-        """Tell how many rows there are."""
+    def rows(self, message, args):
+        """Show the number of rows in the stored file."""
         return str(len(self.get("table", "").splitlines()))
-
-    @botcmd
-    def table(self, msg, args):
-        """Send the table to whoever asks."""
-        self.send_card("Who has what.", in_reply_to=msg, title="The table", fields=(("rows", self.rows(msg, "")),))

@@ -4,16 +4,16 @@ WEEK = [{"day": "Monday", "weather": "sun"}, {"day": "Tuesday", "weather": "rain
 
 
 class Weather(BotPlugin):
-    """What to wear."""
+    """Shows the weather."""
 
     @botcmd(template="week")
-    async def weather(self, msg, args):
-        """The weather of this week."""
+    async def weather(self, message, args):
+        """Show the weather of this week."""
         return {"place": args or "here", "days": WEEK}
 
     @botcmd
-    async def weather_warning(self, msg, args):
-        """The same as a card, to the room of those who go out."""
+    async def weather_warning(self, message, args):
+        """Post the weather warning as a card."""
         self.send_card(
             to=self.build_identifier("#outside"),
             title="Storm",
