@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,16 @@ class TutorialCase(SynchronousTestCase):
     def begin(self) -> None:
         """Create the bot and its plugin, as the page does."""
         self.run_command("errklein", "init")
+        self.write_plugin(included())
+
+    def write_plugin(self, files: Mapping[str, str]) -> None:
+        """Write the plugin's files, by their paths in the bot's directory, except those that have this text already."""
         self.assertEqual(self.command("mkdir"), ["mkdir", "plugins/builds"])
-        (self.bot / "plugins" / "builds").mkdir()
-        for path, text in included().items():
-            if path.startswith("plugins/"):
-                (self.bot / path).write_text(text)
+        (self.bot / "plugins" / "builds").mkdir(exist_ok=True)
+        for path, text in files.items():
+            file = self.bot / path
+            if path.startswith("plugins/") and not (file.exists() and file.read_text() == text):
+                file.write_text(text)
 
     def post(self) -> tuple[int, str]:
         """Send the request of the page's curl command; the status and the body of the response."""
@@ -90,20 +96,22 @@ class TerminalTests(TutorialCase):
         self.assertEqual([command[: len(wanted)] for command, wanted in zip(ours, beginnings, strict=True)], beginnings)
 
     def test_conversation(self) -> None:
-        """The command replies, the plugin is reloaded when it is extended, and a report is posted to the room."""
-        self.begin()
-        plugin = self.bot / "plugins" / "builds" / "builds.py"
-        extended = plugin.read_text()
-        plugin.write_text((ROOT / "docs" / "examples" / "tutorial" / "builds_command.py").read_text())
+        """The new plugin is loaded and replies, is reloaded when it is extended, and a report is posted to the room."""
+        self.run_command("errklein", "init")
         program, *arguments = self.command("errklein", "run")
         bot = Program(PROGRAMS[program], *arguments, cwd=self.bot, stdin=subprocess.PIPE)
         self.addCleanup(bot.kill)
+        self.say(bot, "!hello")
+        bot.wait_for("Hello, admin!")
+        bot.wait_for("Watching ")
+        first = ROOT / "docs" / "examples" / "tutorial" / "builds_command.py"
+        self.write_plugin({**included(), "plugins/builds/builds.py": first.read_text()})
+        bot.wait_for("and activated")
         self.say(bot, "!build shop")
         bot.wait_for("no build yet")
         self.say(bot, "!help build")
         bot.wait_for("Show the status of a project's last build")
-        bot.wait_for("Watching ")
-        plugin.write_text(extended)
+        self.write_plugin(included())
         bot.wait_for("Builds reloaded, since builds.py changed")
         self.assertEqual(self.post(), (200, '{"recorded":"shop"}\n'))
         bot.wait_for("The build of shop has passed.")
