@@ -28,7 +28,11 @@ class DataDirectory:
 
     def check(self) -> None:
         """Raise DataDirectoryError if the directory can't be used; change nothing."""
-        if not self.path.is_dir():
+        try:
+            is_directory = self.path.is_dir()
+        except PermissionError:
+            raise self._error(f"user {_user_name(None)} can't enter a directory above it") from None
+        if not is_directory:
             self._check_parent()
             return
         with acting_as(self.uid, self.gid):

@@ -61,6 +61,17 @@ class DataDirectoryTests(SynchronousTestCase):
         os.chown(self.path, nobody, -1)
         self.assertEqual(DataDirectory(self.path, uid=nobody).owner(), (nobody, 65534))
 
+    def test_hidden_directory(self) -> None:
+        """A directory below one that the user can't enter is refused with one line."""
+
+        def is_dir(path: Path) -> bool:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        self.patch(Path, "is_dir", is_dir)
+        error = self.assertRaises(DataDirectoryError, self.data.check)
+        self.assertIn(f"BOT_DATA_DIR: {self.path}: user ", str(error))
+        self.assertIn("can't enter a directory above it", str(error))
+
     def test_made_for_another_user(self) -> None:
         """Made by root for another user, it is that user's."""
         if os.geteuid() != 0:
