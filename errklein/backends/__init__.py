@@ -1,6 +1,7 @@
-"""Chat networks: IRC, the terminal, tests and none. Each is a module or package of its own, which imports no other network.
+"""Backends for chat networks: IRC, Text (this terminal), Test (in memory) and Null (no chat).
 
-Networks share local persons and rooms (`base`) and the outbox, an ordered and bounded queue of messages.
+Each backend implements `ports.Backend` in a module or package of its own, and imports no other. They share the base
+classes of networks inside this process (`base`) and the queue of outgoing messages (`outbox`).
 """
 
 from errklein.backends.outbox import NotConfirmed, Outbox, TokenBucket

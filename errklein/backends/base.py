@@ -1,4 +1,4 @@
-"""Shared parts of the networks inside this process: persons by name, and rooms that exist once entered."""
+"""Base classes of networks inside this process, such as Text and Test, with their persons, occupants and rooms."""
 
 from __future__ import annotations
 
@@ -24,17 +24,24 @@ from errklein.ports import BackendEvents, OutboxClosed
 from errklein.running import on_reactor_soon
 
 MESSAGE_SIZE_LIMIT = 10_000
-"""Characters of a message in one part, unless MESSAGE_SIZE_LIMIT says otherwise."""
+"""The default of MESSAGE_SIZE_LIMIT, in characters: longer messages are split."""
 
 _MENTION = re.compile(r"(?<!\S)@[^\s@/#]*\w")
 
 
 class LocalPerson(Person):
-    """Somebody, by name. Two of the same name on the same network are equal."""
+    """A person, identified by name and network.
+
+    :param person: The name.
+    :param client: The device; None by default, as `nick` and `fullname`.
+    :param nick: The short name.
+    :param fullname: The full name.
+    :param email: The e-mail address.
+    """
 
     person: str = read_only("_person", "The name.")
-    client: str | None = read_only("_client", "The device, if one was given.")
-    fullname: str | None = read_only("_fullname", "The long name, if one was given.")
+    client: str | None = read_only("_client", "The device, or None.")
+    fullname: str | None = read_only("_fullname", "The full name, or None.")
 
     def __init__(
         self,
@@ -52,17 +59,17 @@ class LocalPerson(Person):
 
     @property
     def nick(self) -> str | None:
-        """The short name, if one was given."""
+        """The short name, or None."""
         return self._nick
 
     @property
     def aclattr(self) -> str:
-        """The name."""
+        """The name, which BOT_ADMINS and access rules are matched against."""
         return self._person
 
     @property
     def email(self) -> str:
-        """The mail address, or an empty string."""
+        """The e-mail address, or an empty string."""
         return self._email or ""
 
     def __eq__(self, other: object) -> bool:
@@ -82,9 +89,9 @@ class LocalPerson(Person):
 
 
 class LocalOccupant(RoomOccupant, LocalPerson):
-    """Somebody in a room."""
+    """A person in a room, identified by name, room and network. `str()` returns `room/person`."""
 
-    room: Room = read_only("_room", "The room.")
+    room: Room = read_only("_room", "The room that the person is in.")
 
     def __init__(self, person: str, room: Room) -> None:
         super().__init__(person)
@@ -92,7 +99,7 @@ class LocalOccupant(RoomOccupant, LocalPerson):
 
     @property
     def nick(self) -> str | None:
-        """What the others in the room see."""
+        """The short name, or else the name."""
         return super().nick or self.person
 
     def __str__(self) -> str:
@@ -103,10 +110,16 @@ class LocalOccupant(RoomOccupant, LocalPerson):
 
 
 class LocalRoom(Room):
-    """A room by name, which is made when the bot enters it. Two of the same name on the same network are equal."""
+    """A room, identified by name and network. Joining it creates it.
 
-    exists: bool = read_only("_exists", "Whether anybody made the room.")
-    joined: bool = read_only("_joined", "Whether the bot is in the room.")
+    :param name: The name, as `str()` returns it.
+    :param occupants: The people in the room.
+    :param topic: The topic.
+    :param bot: The backend, which reports changes to plugins. None for a room that belongs to no backend.
+    """
+
+    exists: bool = read_only("_exists", "True if the room was created or joined.")
+    joined: bool = read_only("_joined", "True if the bot is in the room.")
 
     def __init__(
         self,
@@ -124,7 +137,7 @@ class LocalRoom(Room):
         self.network = bot.network if bot is not None else ""
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
-        """Enter the room, which is made if need be."""
+        """Join the room, and create it if it doesn't exist."""
         self._exists = True
         if not self._joined:
             self._joined = True
@@ -137,21 +150,21 @@ class LocalRoom(Room):
             self._notify("room_left")
 
     def create(self) -> None:
-        """Make the room."""
+        """Create the room."""
         self._exists = True
 
     def destroy(self) -> None:
-        """Leave the room, and forget it."""
+        """Leave the room, and mark it as non-existent."""
         self.leave()
         self._exists = False
 
     def invite(self, *args: Identifier | str) -> None:
-        """Let those come in."""
+        """Add persons, or people by name, to the occupants."""
         for guest in args:
             self.enter(guest.person if isinstance(guest, Person) else str(guest))
 
     def enter(self, name: str) -> LocalOccupant:
-        """The occupant of that name, who is in the room from now on."""
+        """Return the occupant of that name, after adding it to the occupants if it is missing."""
         for occupant in self._occupants:
             if isinstance(occupant, LocalOccupant) and occupant.person == name:
                 return occupant
@@ -160,7 +173,7 @@ class LocalRoom(Room):
         return occupant
 
     def occupant_named(self, name: str) -> LocalOccupant:
-        """The person of that name in this room, whether there or not."""
+        """Return an identifier for a person in this room, without adding it to the occupants."""
         made = self._backend.occupant_type if self._backend is not None else LocalOccupant
         occupant = made(name, self)
         occupant.network = self.network
@@ -168,7 +181,7 @@ class LocalRoom(Room):
 
     @property
     def topic(self) -> str | None:
-        """The topic; raises RoomNotJoinedError."""
+        """The topic. Assign a string to set it; raises RoomNotJoinedError outside the room."""
         self._must_be_joined()
         return self._topic
 
@@ -181,7 +194,7 @@ class LocalRoom(Room):
 
     @property
     def occupants(self) -> Sequence[RoomOccupant]:
-        """Who is in the room besides the bot; raises RoomNotJoinedError."""
+        """The occupants apart from the bot; raises RoomNotJoinedError outside the room."""
         self._must_be_joined()
         return list(self._occupants)
 
@@ -207,11 +220,17 @@ class LocalRoom(Room):
 
 
 class LocalBackend:
-    """A network within this process. The thread that creates it is the reactor's."""
+    """Base class of backends for networks inside this process. Implements `ports.Backend`.
+
+    Create instances in the reactor's thread. Subclasses set `mode` and the classes of identifiers, and override `show`.
+
+    :param reactor: The reactor.
+    :param config: The configuration of this network.
+    """
 
     mode: str
     default_name: ClassVar[str] = "err"
-    """The name of the bot without a `username` in BOT_IDENTITY."""
+    """The bot's name if BOT_IDENTITY has no `username`."""
     joins_configured_rooms = True
 
     person_type: ClassVar[type[LocalPerson]] = LocalPerson
@@ -231,38 +250,38 @@ class LocalBackend:
         self.bot_identifier = self.person_named(str(config.BOT_IDENTITY.get("username") or self.default_name))
 
     def connect(self, events: BackendEvents) -> None:
-        """Tell `events` from now on; the bot enters the rooms of CHATROOM_PRESENCE."""
+        """Report events to `events` from now on, and join the rooms of CHATROOM_PRESENCE."""
         self._events = events
         events.backend_connected(self)
         for room in getattr(self.config, "CHATROOM_PRESENCE", ()):
             self.query_room(room if isinstance(room, str) else room[0]).join()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Accept no more messages."""
+        """Refuse further messages with OutboxClosed. There is no queue to send."""
         self._disconnected = True
         return succeed(None)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Accept the message. Raises ValueError without an addressee, OutboxClosed after `disconnect`."""
+        """Show the message; raises ValueError without a recipient, and OutboxClosed after `disconnect`."""
         if self._disconnected:
-            raise OutboxClosed(f"{self.network} has been left, nothing more is sent there")
+            raise OutboxClosed(f"the bot has disconnected from {self.network}; the message can't be sent")
         self.check_addressee(message)
         self.show(message)
         return succeed(None) if threading.get_ident() == self._reactor_thread else None
 
     def show(self, message: Message) -> None:
-        """Show a message that was accepted; by default it is dropped."""
+        """Show an accepted message. The base class drops it."""
 
     def build_identifier(self, text: str) -> Identifier:
-        """The person or room of that name; raises ValueError for nothing at all."""
+        """Return the room of a name that begins with `#`, and the person of any other; raises ValueError if it is blank."""
         if not text.strip():
-            raise ValueError("a person or room needs a name")
+            raise ValueError("the name of a person or room must not be blank")
         if text.startswith("#"):
             return self.query_room(text)
         return self.person_named(text)
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
-        """An answer to the room, or to the person."""
+        """Return a reply to the room of the message, or to its sender if the message is direct or `private` is set."""
         to = message.frm
         if message.is_group and not private:
             to = message.to
@@ -271,49 +290,49 @@ class LocalBackend:
         return Message(text, frm=self.bot_identifier, to=to, parent=message if threaded else None)
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        """Begin the message with the person's name."""
+        """Put the person's name, as `@name`, before the text."""
         name = str(identifier)
         if isinstance(identifier, Person):
             name = identifier.nick or identifier.person
-        # A heading or a table is one only at the beginning of a line.
+        # Markdown recognises headings and tables only at the beginning of a line.
         space = "\n\n" if message.body.startswith(("#", "|")) else " "
         message.body = f"@{name.removeprefix('@')}{space}{message.body}"
 
     def is_from_self(self, message: Message) -> bool:
-        """Whether the bot said it."""
+        """Return whether the bot is the sender."""
         return message.frm == self.bot_identifier
 
     def rooms(self) -> Sequence[Room]:
-        """The rooms that the bot is in."""
+        """Return the rooms that the bot is in."""
         return [room for room in self._rooms.values() if room.joined]
 
     def query_room(self, name: str) -> LocalRoom:
-        """The room of that name, whether it exists already or not."""
+        """Return the room of that name, which need not exist. The same name returns the same object."""
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms.setdefault(name, self.room_type(name, bot=self))
         return room
 
     def change_presence(self, status: str, message: str) -> None:
-        """Keep it as `presence`, since there is nobody to see it."""
+        """Store both values in `presence`, where tests read them."""
         self.presence = (status, message)
 
     def person_named(self, name: str) -> LocalPerson:
-        """The person of that name on this network."""
+        """Return the person of that name on this network."""
         person = self.person_type(name)
         person.network = self.network
         return person
 
     def bot_in(self, room: LocalRoom) -> Identifier:
-        """The bot, as it is told that it is in the room."""
+        """Return the bot's identifier for events of the room."""
         return self.bot_identifier
 
     def person_mentioned(self, name: str) -> LocalPerson:
-        """The person whom a message mentions as `@name`."""
+        """Return the person for a mention; `name` begins with `@`."""
         return self.person_named(name)
 
     def receive_message(self, message: Message) -> None:
-        """Tell of a message, and then of those whom it mentions as `@name`."""
+        """Report a message, and then the people whom it mentions as `@name`. Call it on the reactor."""
         if self._events is None:
             return
         self._events.message_received(self, message)
@@ -322,11 +341,11 @@ class LocalBackend:
             self._events.mention_received(self, message, people)
 
     def notify(self, event: str, *args: Any) -> None:
-        """Call that method of BackendEvents on the reactor, from any thread."""
+        """Call the method `event` of BackendEvents on the reactor. May be called from any thread."""
         if self._events is not None:
             on_reactor_soon(self._reactor, getattr(self._events, event), self, *args)
 
     def check_addressee(self, message: Message) -> None:
-        """Raise ValueError if the message is for nobody."""
+        """Raise ValueError if the message has no recipient."""
         if message.to is None:
-            raise ValueError("a message needs an addressee")
+            raise ValueError("a message needs a recipient: `to` is None")

@@ -1,4 +1,4 @@
-"""A network on which nobody is: for bots that have webhooks only."""
+"""The Null network, for bots that only serve webhooks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from errklein.backends.base import LocalBackend
 
 
 class NullBackend(LocalBackend):
-    """Accepts every message, and forgets it."""
+    """A network without people. Messages are accepted and dropped."""
 
     mode = "null"

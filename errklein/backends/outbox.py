@@ -1,9 +1,11 @@
-"""What a bot has still to say on one network: ordered, bounded, at the network's pace, across reconnections.
+"""The outbox: an ordered, bounded queue of messages for one network, with a rate limit and retransmission.
 
-A backend cuts a message into parts, such as lines, and puts them here from any thread; the outbox hands one part at a
-time to the backend's `transmit`, and the next one when that part is confirmed. What isn't confirmed when a connection
-goes is handed out again, first, when the next one is ready. So nothing is lost, nothing overtakes, and only a part
-that the network had just taken when the connection broke may be said twice.
+A backend splits a message into parts, such as IRC lines, and puts them into the outbox from any thread. The outbox passes
+one part at a time to the backend's `transmit`, and the next part after that one is confirmed. When the connection breaks,
+the unconfirmed part is sent again first on the next connection.
+
+Messages therefore arrive in order and none is lost. Only the part that was being transmitted when the connection broke may
+arrive twice.
 """
 
 from __future__ import annotations
@@ -26,26 +28,31 @@ from errklein.text import truncated
 from errklein.text.masking import masker
 
 SHOWN = 60
-"""Characters of a message that a log line about it shows."""
+"""Number of characters of a message in a log line."""
 
 KEPT = 500
-"""Characters of a message that are kept for it: secrets have to be masked before the text is cut, and may be longer."""
+"""Number of characters of a message that are kept for the log. Secrets are masked before the text is truncated to SHOWN."""
 
 SINGLE = 1_000
-"""Lost messages with a log line of their own. Further ones are logged SHARED to a line, since the process ends within a
-second."""
+"""Number of lost messages with a log line each. Further ones share lines, since the process has a second left."""
 
 SHARED = 50
+"""Number of lost messages in a shared log line."""
 
 P = TypeVar("P")
 
 
 class NotConfirmed(Exception):
-    """The connection went before the network confirmed a part, which will be sent again."""
+    """The connection broke before the network confirmed a part. The outbox sends the part again."""
 
 
 class TokenBucket:
-    """Lets `burst` parts go at once and one more each `interval` seconds. A pace for parts of any kind."""
+    """A rate limit by the token bucket algorithm, for parts of any kind.
+
+    :param seconds: Returns the current time in seconds, such as `reactor.seconds`.
+    :param interval: Seconds until the next part may be sent. Zero for no limit.
+    :param burst: Number of parts that may be sent at once after a pause.
+    """
 
     def __init__(self, seconds: Callable[[], float], interval: float, burst: int) -> None:
         self.interval = interval
@@ -55,12 +62,12 @@ class TokenBucket:
         self._since = seconds()
 
     def take(self, part: object) -> float:
-        """Zero if a part may go now, else the seconds until the next may."""
+        """Take a token and return 0.0 if the part may be sent now; else return the seconds until the next token."""
         now = self._seconds()
         if self.interval > 0:
             self._tokens = min(self.burst, self._tokens + (now - self._since) / self.interval)
             self._since = now
-            # Sums of fractions come out a little short of one.
+            # Rounding leaves sums of fractions slightly below one.
             if self._tokens < 1 - 1e-6:
                 return (1 - self._tokens) * self.interval
             self._tokens = max(0.0, self._tokens - 1)
@@ -78,19 +85,25 @@ class _Entry(Generic[P]):
 
     @property
     def text(self) -> str:
-        """The beginning of the message, for the log."""
+        """The beginning of the message for the log, with secrets masked."""
         return truncated(masker(self.beginning), SHOWN)
 
 
 class Outbox(Generic[P]):
-    """An ordered queue of at most `limit` messages, each a sequence of parts.
+    """An ordered queue of messages, each a sequence of parts.
 
-    `wait_for(part)` returns zero if the part may go now, which is then counted, else the seconds until to ask again.
-    `transmit(part)` is called on the reactor while the network is ready; its Deferred fires when the network has the
-    part, fails with NotConfirmed if the connection went, and with anything else if the network refuses the part: then
-    the rest of its message is given up. A part on which `attempts` connections break is given up too, for it may well
-    be what breaks them. Other threads wait `put_timeout` seconds for room. The thread that makes the outbox is the
-    reactor's.
+    Create it in the reactor's thread. It is paused until `resume` is called.
+
+    :param reactor: The reactor.
+    :param network: The network's name, for log lines and errors.
+    :param transmit: Called on the reactor with a part while the network is ready. Its Deferred fires when the network has
+        the part. It fails with NotConfirmed if the connection broke, and with any other exception if the network rejects
+        the part; the rest of that message is then dropped.
+    :param wait_for: Called with a part. Returns 0 if the part may be sent now, and counts it; else the seconds after which
+        to call it again.
+    :param limit: Maximum number of queued messages.
+    :param put_timeout: Seconds that `put` waits for room in threads other than the reactor's.
+    :param attempts: Number of broken connections after which a part is dropped, since the part may be the cause.
     """
 
     log = Logger()
@@ -126,11 +139,17 @@ class Outbox(Generic[P]):
         return len(self._entries)
 
     def put(self, parts: Sequence[P], *, recipient: str = "", text: str = "") -> Deferred[None] | None:
-        """Accept a message, from any thread. `recipient` and `text` name it in the log if it can't be sent.
+        """Queue a message. May be called from any thread.
 
-        On the reactor: raises OutboxFull at once if there is no room; returns a Deferred, which may be ignored, that
-        fires when the network has the whole message, and fails if it never will. In another thread: waits for room,
-        then raises OutboxFull; returns None. Raises OutboxClosed after `close`.
+        On the reactor this returns at once. In other threads it waits for room, for up to `put_timeout` seconds.
+
+        :param parts: The parts of the message, in order.
+        :param recipient: The recipient, for the log if the message can't be sent.
+        :param text: The text, for the log if the message can't be sent.
+        :returns: On the reactor, a Deferred that fires when the network has the whole message, and fails if the message is
+            dropped; it may be ignored. In other threads, None.
+        :raises OutboxFull: The queue has no room.
+        :raises OutboxClosed: `close` was called and its grace period is over.
         """
         delivery: Deferred[None] | None = Deferred() if threading.get_ident() == self._reactor_thread else None
         entry = _Entry(parts, delivery, truncated(recipient, SHOWN), text[:KEPT])
@@ -138,9 +157,11 @@ class Outbox(Generic[P]):
             if delivery is None:
                 self._room.wait_for(lambda: self._closed or len(self._entries) < self.limit, self._put_timeout)
             if self._closed:
-                raise OutboxClosed(f"{self.network} has been left, nothing more is sent there")
+                raise OutboxClosed(f"the bot has disconnected from {self.network}; the message can't be sent")
             if len(self._entries) >= self.limit:
-                raise OutboxFull(f"{len(self._entries)} messages wait to be sent to {self.network} already")
+                raise OutboxFull(
+                    f"the outbox of {self.network} is full: {len(self._entries)} messages are waiting, which is OUTBOX_LIMIT"
+                )
             self._entries.append(entry)
         if delivery is None:
             self._reactor.callFromThread(self._go_on)
@@ -149,20 +170,23 @@ class Outbox(Generic[P]):
         return delivery
 
     def resume(self) -> None:
-        """The network is ready: begin with what isn't confirmed yet."""
+        """Begin to transmit, with the unconfirmed part first. Call it when the network is ready."""
         self._ready = True
         self._go_on()
 
     def pause(self) -> None:
-        """The network is gone: keep everything until `resume`. The part under way has failed with NotConfirmed."""
+        """Keep the queue until `resume`. Call it when the connection is lost, after failing the part being transmitted."""
         self._ready = False
         self._stop_timer()
 
     def close(self, grace: float = 0.0) -> Deferred[None]:
         """Send the queue, and messages that are added to it, for up to `grace` seconds; then refuse new messages.
 
-        Messages are sent at the network's pace, across reconnections. After the grace period each remaining message is named in
-        the log and fails with OutboxClosed, as do threads that wait for room. Fires when the queue is empty.
+        The rate limit applies, and reconnections are waited for. After the grace period the remaining messages are logged
+        and fail with OutboxClosed, and threads that wait for room get OutboxClosed.
+
+        :param grace: Seconds. Zero drops the queue at once.
+        :returns: A Deferred that fires when the queue is empty.
         """
         if not self._entries or not grace:
             self._give_up()
@@ -185,7 +209,7 @@ class Outbox(Generic[P]):
         return self._drained
 
     def _go_on(self) -> None:
-        """Hand out the next part, unless one is under way, the network isn't ready, or it is too early."""
+        """Transmit the next part, unless one is being transmitted, the network isn't ready, or the rate limit forbids it."""
         self._stop_timer()
         while self._ready and self._underway is None and self._entries:
             entry = self._entries[0]
@@ -199,7 +223,7 @@ class Outbox(Generic[P]):
                 return
             self._underway = underway = maybeDeferred(self._transmit, part)
             if underway.called:
-                # Without this a network that confirms at once would recurse as deep as its queue is long.
+                # The loop continues instead of a callback: the recursion would be as deep as the queue is long.
                 underway.addBoth(self._settle, entry)
             else:
                 underway.addBoth(self._settle, entry).addBoth(lambda _: self._go_on())
@@ -237,7 +261,7 @@ class Outbox(Generic[P]):
             self._finish(result)
 
     def _finish(self, failure: Failure | None) -> None:
-        """The first message is done with."""
+        """Remove the first message, and fire its Deferred with the result."""
         with self._room:
             entry = self._entries.popleft()
             self._room.notify()
@@ -255,14 +279,14 @@ class Outbox(Generic[P]):
             self._entries.clear()
         if left:
             self._log_loss(left)
-        failure = Failure(OutboxClosed(f"{self.network} was left before the message was sent"))
+        failure = Failure(OutboxClosed(f"the bot disconnected from {self.network} before the message was sent"))
         for entry in left:
             _settle_quietly(entry.delivery, failure)
         if self._drained is not None and not self._drained.called:
             self._drained.callback(None)
 
     def _log_loss(self, left: Sequence[_Entry[P]]) -> None:
-        """Log the recipient and text of each lost message, and how much of it the network has confirmed."""
+        """Log each lost message with its recipient, its text, and how much of it the network has confirmed."""
         self.log.warn("{network}: {count} messages were not sent:", network=self.network, count=len(left))
         losses = [
             self._loss(entry, under_way=index == 0 and self._underway is not None) for index, entry in enumerate(left)
@@ -288,10 +312,10 @@ class Outbox(Generic[P]):
 
 
 def _settle_quietly(delivery: Deferred[None] | None, failure: Failure | None) -> None:
-    """Fire the Deferred. A failure isn't reported as unhandled if nobody ever looks at it: the log has it already."""
+    """Fire the Deferred. An ignored failure isn't logged as unhandled, since the outbox has already logged it."""
     if delivery is None:
         return
     delivery.callback(failure)
-    # A failed Deferred that was iterated over, as `await` does, counts as handled, and keeps its result for others.
+    # Iterating, as `await` does, marks the failure as handled and keeps it for later callbacks.
     with suppress(Exception):
         next(iter(delivery), None)

@@ -1,4 +1,4 @@
-"""A network in memory, for tests of plugins: what the bot says is kept, what others say is put in."""
+"""The Test network, in memory: tests put messages in, and read the messages of the bot."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from errklein.running import on_reactor_soon
 from errklein.text import split_message, to_plain
 
 QUIT_MESSAGE = "$STOP$"
-"""Said to the bot, it ends it."""
+"""A message with this text stops the bot."""
 
 STZ_MSG = 1
 STZ_PRE = 2
 STZ_IQ = 3
-"""What an item of the incoming queue is: a message, a presence, anything else."""
+"""Kinds of items in the incoming queue, as errbot numbers them: message, presence, other."""
 
 
 class TestPerson(LocalPerson):
-    """Somebody in a test, by an address such as `gbin@localhost`."""
+    """A person on the Test network, with a name such as `gbin@localhost`."""
 
     __test__ = False
 
 
 class TestOccupant(LocalOccupant):
-    """Somebody in a room of a test. The room may be given by name."""
+    """A person in a room of the Test network; `str()` returns `person@room`. The room may be given by name."""
 
     __test__ = False
 
@@ -42,7 +42,7 @@ class TestOccupant(LocalOccupant):
 
 
 class TestRoom(LocalRoom):
-    """A room in a test. All that are made of one name with the same `bot` are one room."""
+    """A room of the Test network. Instances with the same name and `bot` share their state."""
 
     __test__ = False
 
@@ -52,11 +52,11 @@ class TestRoom(LocalRoom):
         backend = getattr(bot, "test_backend", bot)
         super().__init__(name, occupants, topic, backend)
         if isinstance(backend, TestBackend):
-            # What is done with one is seen in the other.
+            # Instances of one room share their attributes.
             self.__dict__ = backend.keep(self).__dict__
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
-        """Enter the room, which is made if need be."""
+        """Join the room, and create it if it doesn't exist."""
         backend = self._backend
         if not self.joined and isinstance(backend, TestBackend) and backend.bot_in_rooms is not None:
             self.enter(backend.bot_in_rooms)
@@ -70,33 +70,40 @@ class TestRoom(LocalRoom):
         super().leave(reason)
 
     def _must_be_joined(self) -> None:
-        """Tests make up rooms with a topic and occupants, and look at them without the bot having been there."""
+        """Do nothing: tests create rooms with a topic and occupants, and read them although the bot never joined."""
 
 
 class TestRoomAcl(TestRoom):
-    """A room that access rules know by its name, as any other."""
+    """The same as TestRoom; errbot's tests of access rules import this name."""
 
     __test__ = False
 
 
 class IncomingQueue(Queue[tuple[Any, ...]]):
-    """What is put in is heard by the bot: (STZ_MSG, text, extras) or (STZ_PRE, presence)."""
+    """A queue of items for the bot to receive: `(STZ_MSG, text, extras)` or `(STZ_PRE, presence)`.
+
+    :param item_received: Called after an item was added, in the thread that added it.
+    """
 
     def __init__(self, item_received: Callable[[], None]) -> None:
         super().__init__()
         self._item_received = item_received
 
     def put(self, item: tuple[Any, ...], block: bool = True, timeout: float | None = None) -> None:
-        """Add the item; the bot takes it in its own thread."""
+        """Add an item. The bot takes it on the reactor."""
         super().put(item, block, timeout)
         self._item_received()
 
 
 class OutgoingQueue(Queue[str | bytes]):
-    """What the bot has sent, as readers see it; whoever waits for more can be told that nothing comes."""
+    """A queue of the bot's messages, as rendered text, and of its files, as bytes."""
 
     def get_unless(self, idle: Callable[[], bool], timeout: float) -> str | bytes:
-        """The next one; raises Empty after so many seconds, or as soon as `idle`, of which `wake` tells."""
+        """Remove and return the next item.
+
+        Raises Empty after `timeout` seconds, or as soon as `idle` returns true. `idle` is called at first and after each
+        `wake`.
+        """
         with self.not_empty:
             end = monotonic() + timeout
             while not self._qsize():
@@ -107,25 +114,25 @@ class OutgoingQueue(Queue[str | bytes]):
             return self._get()
 
     def wake(self) -> None:
-        """Have everybody who waits look again whether nothing comes."""
+        """Make waiting threads call `idle` again."""
         with self.not_empty:
             self.not_empty.notify_all()
 
 
 @dataclass(frozen=True)
 class SentMessage:
-    """A message that the bot has sent, and how it reads as plain text."""
+    """A message of the bot, and its text rendered as plain text."""
 
     message: Message
     text: str
 
 
 class TestBackend(LocalBackend):
-    """Keeps what is sent in `sent`, in order, and hears what a test lets it `receive`.
+    """A network in memory. `receive` delivers a message to the bot, and `sent` lists the bot's messages in order.
 
-    What is sent is also in `outgoing_message_queue`, as readers see it, and what is put in `incoming_stanza_queue` is
-    heard; both are for tests in other threads than the reactor's.
-    `sender` is who says it if nobody else is named: the first of BOT_ADMINS, but any may be put there.
+    Tests in threads other than the reactor's use the queues: `incoming_stanza_queue` for messages to the bot, and
+    `outgoing_message_queue` for the bot's messages as plain text. `sender` is the default sender: the first of BOT_ADMINS
+    unless a test assigns another identifier.
     """
 
     __test__ = False
@@ -144,30 +151,32 @@ class TestBackend(LocalBackend):
         self.incoming_stanza_queue = IncomingQueue(self._item_received)
         self._watchers: list[Callable[[SentMessage], None]] = []
         self.bot_in_rooms: str | None = None
-        """By which name the bot is an occupant of rooms that it enters; None: it is none."""
+        """The bot's name among the occupants of rooms that it joins; None to leave the bot out of the occupants."""
         self._as_on_errbot = False
 
     def be_as_on_errbot(self) -> None:
-        """Use the names of errbot's test backend: the bot is Err, or err among the occupants of a room, `@bob` mentions
-        bob, and "" is a person's name."""
+        """Follow errbot's test backend in its names.
+
+        The bot is `Err`, and `err` among the occupants of a room; `@bob` mentions `bob`; a person's name may be empty.
+        """
         self.bot_identifier = self.person_named("Err")
         self.bot_in_rooms = "err"
         self._as_on_errbot = True
 
     def keep(self, room: LocalRoom) -> LocalRoom:
-        """The room by its name, from now on this one if there is none yet."""
+        """Register the room, and return the one that is registered under its name."""
         return self._rooms.setdefault(room.name, room)
 
     def bot_in(self, room: LocalRoom) -> Identifier:
-        """The bot, as it is told that it is in the room."""
+        """Return the bot, as an occupant if `bot_in_rooms` is set."""
         return self.bot_identifier if self.bot_in_rooms is None else room.occupant_named(self.bot_in_rooms)
 
     def person_mentioned(self, name: str) -> LocalPerson:
-        """The person whom a message mentions as `@name`."""
+        """Return the person for a mention; `name` begins with `@`."""
         return self.person_named(name.removeprefix("@") if self._as_on_errbot else name)
 
     def show(self, message: Message) -> None:
-        """Keep the message, in parts if it is too long for one."""
+        """Record the message, in parts if it exceeds the size limit."""
         bodies = split_message(message.body, self.message_size_limit)
         for body in bodies:
             part = message.clone()
@@ -180,7 +189,7 @@ class TestBackend(LocalBackend):
                 on_reactor_soon(self._reactor, watcher, sent)
 
     def watch(self, watcher: Callable[[SentMessage], None]) -> None:
-        """Call `watcher` on the reactor with everything that is sent from now on."""
+        """Call `watcher` on the reactor with each message sent from now on."""
         self._watchers.append(watcher)
 
     def receive(
@@ -190,10 +199,12 @@ class TestBackend(LocalBackend):
         to: Identifier | str | None = None,
         extras: Mapping[str, Any] | None = None,
     ) -> Message:
-        """Let the bot hear `text` from somebody, said to it or in a room; the message that it heard.
+        """Deliver a message to the bot, and return it. Call it on the reactor.
 
-        Who speaks in a room is seen there from then on. Names are as `build_identifier` takes them; a name of a room
-        needn't begin with `#` if the room is known.
+        :param text: The text.
+        :param frm: The sender, or its name; `sender` by default. The sender of a message to a room becomes an occupant.
+        :param to: The recipient, or its name: the bot by default, or a room.
+        :param extras: The message's `extras`.
         """
         speaker = self.build_identifier(frm) if isinstance(frm, str) else frm or self.sender
         listener = self.build_identifier(to) if isinstance(to, str) else to or self.bot_identifier
@@ -204,8 +215,9 @@ class TestBackend(LocalBackend):
         return message
 
     def build_identifier(self, text: str) -> Identifier:
-        """The room of that name if it is known or the name begins with `#`, `person@room`, else the person.
+        """Return the room, occupant or person of that name.
 
+        A known room, or a name that begins with `#`, is a room. `person@room` is an occupant. Any other name is a person.
         Raises ValueError for a blank name, unless `be_as_on_errbot` was called.
         """
         if self._as_on_errbot and not text.strip():
@@ -225,28 +237,31 @@ class TestBackend(LocalBackend):
         size: int | None = None,
         stream_type: str | None = None,
     ) -> None:
-        """Send what the file holds; it is in the outgoing queue as bytes."""
+        """Put the file's content into the outgoing queue."""
         self.outgoing_message_queue.put(fsource.read())
 
     def push_message(self, msg: str, extras: Any = "") -> None:
-        """Let `sender` say something to the bot, from any thread."""
+        """Queue a message from `sender` to the bot. May be called from any thread."""
         self.incoming_stanza_queue.put((STZ_MSG, msg, extras))
 
     def push_presence(self, presence: Presence) -> None:
-        """Let the bot hear of somebody's presence, from any thread."""
+        """Queue a presence for the bot. May be called from any thread."""
         self.incoming_stanza_queue.put((STZ_PRE, presence))
 
     def pop_message(self, timeout: float = 5, block: bool = True) -> str | bytes:
-        """The next thing that the bot sends; raises queue.Empty after `timeout` seconds. Not for the reactor."""
+        """Remove and return the bot's next message.
+
+        Raises queue.Empty after `timeout` seconds. Don't call it in the reactor's thread, which it would block.
+        """
         return self.outgoing_message_queue.get(block, timeout)
 
     def zap_queues(self) -> None:
-        """Forget what was sent, and what hasn't been heard."""
+        """Empty both queues."""
         self.incoming_stanza_queue.queue.clear()
         self.outgoing_message_queue.queue.clear()
 
     def reset_rooms(self) -> None:
-        """Forget all rooms."""
+        """Remove all rooms."""
         self._rooms.clear()
 
     def _item_received(self) -> None:
@@ -256,7 +271,7 @@ class TestBackend(LocalBackend):
         try:
             kind, content, *more = self.incoming_stanza_queue.get_nowait()
         except Empty:
-            # Zapped meanwhile.
+            # `zap_queues` was called meanwhile.
             return
         if content == QUIT_MESSAGE:
             self.notify("backend_ended")
