@@ -74,7 +74,7 @@ class TestRoom(LocalRoom):
 
 
 class TestRoomAcl(TestRoom):
-    """The same as TestRoom; errbot's tests of access rules import this name."""
+    """The same as TestRoom, under a name that tests written for errbot import."""
 
     __test__ = False
 

@@ -1,4 +1,4 @@
-"""IRC, on Twisted's own client."""
+"""The IRC backend, built on Twisted's IRCClient."""
 
 from errklein.backends.irc._backend import IRCBackend
 from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant

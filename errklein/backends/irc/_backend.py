@@ -1,4 +1,4 @@
-"""IRC as one of errklein's networks."""
+"""The backend that connects errklein to one IRC network."""
 
 from __future__ import annotations
 
@@ -30,24 +30,35 @@ if TYPE_CHECKING:
     from errklein.backends.irc._protocol import IRCProtocol
 
 _LEAST_ROOM = 64
-"""The minimum of bytes of text in a line. No server allows names that leave less."""
+"""The minimum number of bytes for text in a line. Names that servers allow leave more."""
 
 _WORD = re.compile(r"[^\s,:;!?()<>\"'@.]+")
 
 
 class IRCBackend:
-    """One IRC network, as `config` describes it. Tests pass their own `endpoint`, `render` and `chance`."""
+    """A connection to one IRC network. Implements `ports.Backend`.
+
+    It reconnects after each lost connection, joins its rooms again, and then sends the messages that are still queued.
+
+    :param reactor: The reactor.
+    :param config: The configuration of this network.
+    :param endpoint: The client endpoint; by default, that of BOT_IDENTITY's `server` and `port`.
+    :param render: Converts Markdown to text with IRC formatting codes.
+    :param chance: Returns random numbers from 0 to 1, for the delays between connections.
+    """
 
     mode = "irc"
 
     joins_configured_rooms = True
 
     NICKSERV_TIMEOUT = 3.0
-    """For how many seconds rooms wait for NickServ, for some let only those in who are known to it."""
+    """Seconds to wait for NickServ before joining rooms, since some rooms only admit identified users."""
 
-    bot_identifier: IRCPerson | None = read_only("_rooms.bot_identifier", "The bot itself, after the server's welcome.")
+    bot_identifier: IRCPerson | None = read_only(
+        "_rooms.bot_identifier", "The bot's identifier; None before the server's first welcome."
+    )
     name_rules: CaseMapping = read_only(
-        "_rooms.name_rules", "The case mapping of the server; RFC1459 until the server announces one."
+        "_rooms.name_rules", "The server's case mapping; RFC1459 until the server announces one."
     )
 
     def __init__(
@@ -78,7 +89,7 @@ class IRCBackend:
         self._away = ""
 
     def connect(self, events: BackendEvents) -> None:
-        """Begin to connect, and go on reconnecting until `disconnect`."""
+        """Start to connect. Lost connections are reestablished until `disconnect` is called."""
         self._events = self._rooms.events = events
         self._reconnector.connect()
 
@@ -92,13 +103,16 @@ class IRCBackend:
         return self._outbox.close(grace).addCallback(self._quit)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
-        """As in `ports.Backend`; `extras["notice"]` makes it a NOTICE. Raises ValueError for a bad address."""
+        """Queue the message as lines of PRIVMSG, or of NOTICE if `extras["notice"]` is true; see `ports.Backend`.
+
+        Raises ValueError if the recipient isn't a person or room of this network, or if its name is too long.
+        """
         target = self._target(message.to)
         command = "NOTICE" if message.extras.get("notice") else "PRIVMSG"
         nick = max(self.settings.nickname + "__", self.bot_identifier.nick if self.bot_identifier else "", key=len)
         room = text_capacity(nick, self.settings.username, command, target)
         if room < _LEAST_ROOM:
-            raise ValueError(f"{target[:20]}… is too long a name to say anything to")
+            raise ValueError(f"the name {target[:20]}… is too long: it leaves no room for text in a line of 512 bytes")
         size = min(room, self.message_size_limit)
         text = self._render(message.body)
         longest = PARTS_CAP * size
@@ -108,7 +122,10 @@ class IRCBackend:
         )
 
     def build_identifier(self, text: str) -> IRCPerson | IRCRoom:
-        """`#room`, `nick`, `nick!user@host`, or `#room/nick` for somebody in a room; raises ValueError for the rest."""
+        """Return the room of `#room`, the person of `nick` or `nick!user@host`, or the occupant of `#room/nick`.
+
+        Raises ValueError for any other text.
+        """
         if text[:1] not in ("#", "&", "+", "!"):
             return self._rooms.person(text)
         occupant = split_occupant(text)
@@ -117,43 +134,49 @@ class IRCBackend:
         return self._rooms.occupant(occupant[1], self._rooms.room(occupant[0]))
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
-        """An answer to where `message` came from, or to its sender alone. IRC has no threads."""
+        """Return a reply to the room of the message, or to its sender if the message is direct or `private` is set.
+
+        IRC has no threads: `threaded` only sets `parent`.
+        """
         to = message.to
         if private or not isinstance(to, IRCRoom):
             to = message.frm.as_person if isinstance(message.frm, IRCRoomOccupant) else message.frm
         return Message(text, frm=self.bot_identifier, to=to, parent=message if threaded else None)
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        """Put the nick and a colon in front, as people do."""
+        """Put the person's nick and a colon before the text."""
         nick = getattr(identifier, "nick", None) or str(identifier)
         message.body = f"{nick}: {message.body}"
 
     def is_from_self(self, message: Message) -> bool:
-        """Whether the bot said it."""
+        """Return whether the bot is the sender."""
         nick = getattr(message.frm, "nick", None)
         return nick is not None and self._rooms.is_bot(nick)
 
     def current_holder(self, person: Identifier) -> IRCPerson | None:
-        """The current holder of the person's nick, with the full mask; None if that is unknown. See `HostmaskCache`."""
+        """Return the current holder of the person's nick, with the full mask; None if it is unknown. See `HostmaskCache`."""
         return self._rooms.holder(person.nick) if isinstance(person, IRCPerson) else None
 
     def rooms(self) -> Sequence[Room]:
-        """The rooms that the bot is in."""
+        """Return the rooms that the bot is in."""
         return self._rooms.joined_rooms
 
     def query_room(self, name: str) -> IRCRoom:
-        """The room of that name; raises ValueError if it can't be one."""
+        """Return the room of that name; raises ValueError if the name is invalid."""
         return self._rooms.room(name)
 
     def change_presence(self, status: str, message: str) -> None:
-        """Marked as away, with `message`, unless `status` is ONLINE. From any thread; kept across reconnections."""
+        """Set the bot's AWAY message, or clear it if `status` is ONLINE.
+
+        May be called from any thread. The presence is sent again after each reconnection.
+        """
         self._away = "" if status == ONLINE else strip_controls(message or status)
         self._send_presence()
 
     # Events of the protocol, apart from those of rooms
 
     def signed_on(self) -> None:
-        """The server has welcomed the bot: join the rooms, then send what is queued."""
+        """Join the rooms after the server's welcome. The outbox is resumed when they are joined."""
         protocol = self._reconnector.protocol
         if protocol is None:
             return
@@ -165,7 +188,7 @@ class IRCBackend:
         self._rooms.join_configured(self.NICKSERV_TIMEOUT if self.settings.nickserv_password else 0.0)
 
     def connection_lost(self, reason: Failure) -> None:
-        """The connection is gone: wait, and try again."""
+        """Pause the outbox, and schedule the next connection."""
         protocol = self._reconnector.protocol
         self._outbox.pause()
         self._rooms.connection_lost()
@@ -176,12 +199,16 @@ class IRCBackend:
             self._events.backend_disconnected(self, why)
 
     def message_received(self, sender: str, target: str, text: str, kind: str, replayed: bool) -> None:
-        """A message from the mask `sender` to the bot or a room; `kind` is "message", "notice" or "action".
+        """Report a message to the bot or to a room.
 
-        A `replayed` message was sent before the bot connected or joined the room; it is marked as delayed.
+        :param sender: The mask of the sender.
+        :param target: The bot's nick or a room.
+        :param kind: "message", "notice" or "action".
+        :param replayed: True if the message was sent before the bot connected or joined the room. The message is then
+            marked as delayed.
         """
         if "!" not in sender:
-            # From the server itself.
+            # Messages from the server itself have no mask.
             return
         if kind == "notice" and not replayed and same_name(nick_of(sender), "NickServ", self.name_rules):
             self._rooms.nickserv_replied()
@@ -209,7 +236,7 @@ class IRCBackend:
             self._events.mention_received(self, message, people)
 
     def _make_protocol(self) -> IRCProtocol:
-        # Importing it imports the reactor, which may not have been chosen before.
+        # Imported late: the import installs a reactor, and the command line may choose another.
         from errklein.backends.irc._protocol import IRCProtocol
 
         return IRCProtocol(self._reactor, self.settings, self, self._rooms)
@@ -220,14 +247,14 @@ class IRCBackend:
 
     def _transmit(self, line: MessageLine) -> Deferred[None]:
         if self._reconnector.protocol is None:
-            return fail(NotConfirmed("there is no connection"))
+            return fail(NotConfirmed(f"{self.network} is not connected"))
         return self._reconnector.protocol.transmit(line)
 
     def _send_presence(self) -> None:
         self._send(f"AWAY :{self._away}" if self._away else "AWAY")
 
     def _send(self, *lines: str) -> None:
-        """Write the lines, from any thread, if the server has welcomed the bot."""
+        """Write the lines if the server has welcomed the bot; else drop them. May be called from any thread."""
         if threading.get_ident() == self._reactor_thread:
             self._write(*lines)
         else:
@@ -242,4 +269,4 @@ class IRCBackend:
     def _target(self, to: Identifier | None) -> str:
         if isinstance(to, (IRCRoom, IRCPerson)) and to.network in ("", self.network):
             return to.room if isinstance(to, IRCRoom) else to.nick
-        raise ValueError(f"{to!r} is neither a person nor a room on {self.network}")
+        raise ValueError(f"the recipient must be a person or room of {self.network}, not {to!r}")

@@ -21,7 +21,10 @@ BEGIN = "CAP LS 302"
 
 
 class Capabilities:
-    """A negotiation: the capabilities in effect (`enabled`), and whether CAP END may be sent (`settled`)."""
+    """A capability negotiation: `enabled` has the capabilities in effect, and `settled` is True when CAP END may be sent.
+
+    :param wanted: The capabilities to request if the server offers them.
+    """
 
     def __init__(self, wanted: Iterable[str]) -> None:
         self.enabled: set[str] = set()
@@ -31,7 +34,10 @@ class Capabilities:
         self._requested: set[str] = set()
 
     def received(self, subcommand: str, params: Sequence[str]) -> list[str]:
-        """Handle a CAP line of the server: its subcommand and the parameters after it. Returns the lines to send."""
+        """Handle a CAP line of the server, and return the lines to send.
+
+        `params` are the parameters after the subcommand.
+        """
         names = [token.lstrip("-~=").partition("=")[0] for token in params[-1].split()] if params else []
         requests: list[str] = []
         if subcommand in ("LS", "NEW"):
@@ -66,14 +72,14 @@ class Capabilities:
 _CHUNK = 400
 
 REFUSALS = ("902", "904", "905", "906", "908")
-"""Numbers by which a server says that it doesn't let the account in."""
+"""Numeric replies that reject a SASL authentication."""
 
 
 def authenticate_lines(account: str, password: str) -> Iterator[str]:
-    """The lines of SASL PLAIN (RFC 4616) that say who the bot is, after the server has asked by "AUTHENTICATE +"."""
+    """Yield the AUTHENTICATE lines of SASL PLAIN (RFC 4616), to send after the server's "AUTHENTICATE +"."""
     secret = b64encode(b"\0".join(part.encode() for part in (account, account, password))).decode()
     for begin in range(0, len(secret), _CHUNK):
         yield f"AUTHENTICATE {secret[begin : begin + _CHUNK]}"
     if len(secret) % _CHUNK == 0:
-        # A last part of full length would otherwise be waited after.
+        # After a chunk of full length the server expects another one.
         yield "AUTHENTICATE +"

@@ -30,7 +30,7 @@ class CaseMapping(Enum):
 
     @classmethod
     def announced(cls, tokens: Iterable[str]) -> CaseMapping | None:
-        """The mapping announced by the tokens of a 005 line; None if CASEMAPPING isn't among them."""
+        """Return the mapping that the tokens of a 005 line announce; None if CASEMAPPING isn't among them."""
         announced = None
         for token in tokens:
             name, equals, value = token.partition("=")
@@ -41,11 +41,11 @@ class CaseMapping(Enum):
         return announced
 
     def fold(self, name: str) -> str:
-        """The folded form of a nick, channel or mask."""
+        """Return the folded form of a nick, channel or mask."""
         return name.translate(_TABLES[self])
 
     def matches(self, name: str, pattern: str, *, denies: bool = False) -> bool:
-        """Whether the pattern matches the whole name. Only `*` and `?` are wildcards; brackets are letters of nicks."""
+        """Return whether the pattern matches the whole name. Only `*` and `?` are wildcards: nicks may contain brackets."""
         mapping = self
         if denies and self is CaseMapping.UNKNOWN:
             mapping, name, pattern = CaseMapping.RFC1459, folded(name), folded(pattern)
@@ -64,5 +64,5 @@ _BY_NAME = {mapping.value: mapping for mapping in _TABLES} | {"strict-rfc1459": 
 
 
 def same_name(one: str, other: str, *mappings: CaseMapping) -> bool:
-    """Whether the names are equal in each of the mappings, that is, in the finest of them."""
+    """Return whether the names are equal in all of the mappings."""
     return all(mapping.fold(one) == mapping.fold(other) for mapping in set(mappings))

@@ -1,7 +1,9 @@
-"""Twisted's IRC client, mended.
+"""A robust base class for IRC connections, on top of Twisted's IRCClient.
 
-IRCClient raises on bytes that aren't UTF-8 and on lines that it can't parse, makes lines that are too long, answers
-every CTCP request as fast as anybody asks, and runs its heartbeat on the global reactor without ever missing an answer.
+IRCClient raises for bytes that aren't UTF-8 and for lines that it can't parse, sends lines that are too long, and replies
+to CTCP requests without a limit. Its heartbeat runs on the global reactor, and doesn't detect a silent server. This class
+replaces these parts.
+
 Importing this module imports the reactor.
 """
 
@@ -19,27 +21,26 @@ from twisted.words.protocols import irc
 
 from errklein.backends.irc._line_encoding import decode_line, encode_line
 
-# Of message tags: https://ircv3.net/specs/extensions/message-tags.
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
 _ESCAPED = {":": ";", "s": " ", "r": "\r", "n": "\n"}
 
 
 class RobustIRCClient(irc.IRCClient):
-    """An IRC client that survives any input from the server, and closes connections on which nothing arrives any more.
+    """An IRC client that ignores invalid input from the server, and closes connections on which nothing arrives.
 
-    `reason` is the reason for closing the connection, or the server's own in its ERROR. `tags` are the message tags of the
-    line that is being handled.
+    `reason` is the reason for closing the connection: this client's, or that of the server's ERROR. `tags` are the message
+    tags of the line being handled.
     """
 
     log = Logger()
 
-    heartbeatInterval = None  # type: ignore[assignment]  # documented so
+    heartbeatInterval = None  # type: ignore[assignment]  # None turns Twisted's heartbeat off
 
     PING_AFTER = 20.0
-    """Seconds of silence after which the server is asked whether it is still there."""
+    """Seconds of silence after which a PING is sent."""
 
     DEAD_AFTER = 45.0
-    """Seconds of silence after which the connection is given up."""
+    """Seconds of silence after which the connection is closed."""
 
     def __init__(self, reactor: IReactorTime) -> None:
         self.reason = ""
@@ -51,39 +52,39 @@ class RobustIRCClient(irc.IRCClient):
         self._watch.clock = reactor
 
     def connectionMade(self) -> None:
-        """Log in, and listen for silence."""
+        """Register with the server, and start to watch for silence."""
         self._last_received = self.clock.seconds()
         self._watch.start(5.0, now=False)
         super().connectionMade()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Stop listening."""
+        """Stop to watch for silence."""
         if self._watch.running:
             self._watch.stop()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def abort(self, reason: str) -> None:
-        """Drop the connection without waiting for anything."""
+        """Close the connection at once. `reason` is kept unless there is one already."""
         self.reason = self.reason or reason
         cast(ITCPTransport, self.transport).abortConnection()
 
     def check_alive(self) -> None:
-        """Called every 5 s."""
+        """Send a PING, or close the connection, after a long silence. Called every 5 s."""
         silent = self.clock.seconds() - self._last_received
         if silent >= self.DEAD_AFTER:
-            self.abort(f"nothing was heard from the server for {silent:.0f} s")
+            self.abort(f"nothing was received from the server for {silent:.0f} s")
         elif silent >= self.PING_AFTER and not self._pinged:
             self._pinged = True
             self.sendLine("PING :errklein-alive")
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from the server."""
+        """Note the time, and handle the bytes."""
         self._last_received = self.clock.seconds()
         self._pinged = False
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def lineReceived(self, line: bytes) -> None:
-        """A line from the server, whatever it may contain."""
+        """Parse a line and call its handler. An invalid line is ignored."""
         self.tags = {}
         if line.startswith(b"@"):
             # Tags are UTF-8; the rest of the line may be in another encoding.
@@ -100,7 +101,7 @@ class RobustIRCClient(irc.IRCClient):
         self.handleCommand(irc.numeric_to_symbolic.get(command, command), prefix, params)
 
     def numeric_received(self, number: str, params: list[str]) -> None:
-        """An answer of the server by its number, before the method that is named after it."""
+        """Handle a numeric reply; called before the method for that reply."""
 
     def handleCommand(self, command: str, prefix: str, params: list[str]) -> None:
         """Call the method for the command. A line that lacks what its command needs is ignored."""
@@ -110,28 +111,28 @@ class RobustIRCClient(irc.IRCClient):
         try:
             method(prefix, params)
         except (IndexError, ValueError) as error:
-            self.log.debug("{command} from the server makes no sense: {error}", command=command, error=error)
+            self.log.debug("{command} from the server is invalid: {error}", command=command, error=error)
         except Exception:
-            self.log.failure("{command} from the server could not be handled", command=command)
+            self.log.failure("Handling {command} from the server failed", command=command)
 
     def sendLine(self, line: str) -> None:
-        """Write one line, of at most 512 bytes; all but what is said to people goes this way."""
+        """Write one line, truncated to 512 bytes. Used for all lines except messages to people and rooms."""
         self.write_lines(encode_line(line))
 
     def write_lines(self, *lines: bytes) -> None:
-        """Write encode_line lines, in one go."""
+        """Write lines that `encode_line` has returned, in one call."""
         if self.transport is not None:
             self.transport.write(b"".join(line + b"\r\n" for line in lines))
 
     def irc_PING(self, prefix: str, params: list[str]) -> None:
-        """The server wants to know whether the bot is there."""
+        """Reply with PONG."""
         self.sendLine(f"PONG :{params[-1]}")
 
     def irc_MODE(self, prefix: str, params: list[str]) -> None:
-        """Modes mean nothing to a bot, and Twisted's parser logs errors about those that it doesn't know."""
+        """Ignore modes. Twisted's parser logs errors for modes that it doesn't know."""
 
     def irc_PRIVMSG(self, prefix: str, params: list[str]) -> None:
-        """Somebody says something. Of CTCP only actions are heard; nothing is answered by itself."""
+        """Report a message. Of CTCP requests only ACTION is supported; the others are ignored."""
         target, text = params[0], params[1]
         if text.startswith("\x01"):
             tag, _, text = text.strip("\x01").partition(" ")
@@ -141,20 +142,21 @@ class RobustIRCClient(irc.IRCClient):
             self.message_received(prefix, target, text, "message")
 
     def irc_NOTICE(self, prefix: str, params: list[str]) -> None:
-        """Somebody says something that nobody should answer by itself."""
+        """Report a notice. Replies to CTCP requests are ignored."""
         target, text = params[0], params[1]
         if text and not text.startswith("\x01"):
             self.message_received(prefix, target, text, "notice")
 
     def message_received(self, sender: str, target: str, text: str, kind: str) -> None:
-        """`sender`, a mask, said something; `kind` is "message", "notice" or "action"."""
+        """Handle a message from the mask `sender`; `kind` is "message", "notice" or "action"."""
 
 
 def parse_tags(text: str) -> dict[str, str]:
-    r"""The tags of a message by key, from the text between "@" and the space.
+    r"""Return the message tags by key, from the text between "@" and the first space.
 
-    The value of a tag without one is "". If a key occurs twice, the last value counts. An invalid escape such as `\b` yields
-    the character after the backslash; a backslash at the end is dropped.
+    A tag without a value has the value "". If a key occurs twice, the last value counts. An invalid escape such as `\b`
+    yields the character after the backslash; a backslash at the end is dropped. Source:
+    https://ircv3.net/specs/extensions/message-tags.
     """
     tags = {}
     for tag in text.split(";"):

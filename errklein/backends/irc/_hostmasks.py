@@ -1,4 +1,4 @@
-"""The current holders of nicks, as far as the server's messages show them."""
+"""A cache of the current holders of nicks, learned from the server's messages."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from errklein.backends.irc._casemapping import CaseMapping
 from errklein.backends.irc._rooms import RoomState, nick_of
 
 LIFETIME = 60.0
-"""Seconds for which a private message proves who holds a nick. In rooms the server reports quits and nick changes; for other
-people it doesn't."""
+"""Seconds for which a private message identifies the holder of a nick. The server reports quits and nick changes only for
+people in the bot's rooms."""
 
 _MOST = 10_000
+"""Maximum number of cached senders of private messages."""
 
 
 class HostmaskCache:
-    """The masks (`nick!user@host`) of the senders of private messages, for LIFETIME each, and of the occupants of `rooms`.
+    """The masks (`nick!user@host`) of senders of private messages, for LIFETIME each, and of the occupants of rooms.
 
-    `now` returns the time in seconds. `add` must not be called for replayed messages, whose masks may be outdated.
+    Don't call `add` for replayed messages: their masks may be outdated.
+
+    :param now: Returns the current time in seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -26,12 +29,12 @@ class HostmaskCache:
         self._seen: dict[str, tuple[str, float]] = {}
 
     def set_casemapping(self, casemapping: CaseMapping) -> None:
-        """Change the case mapping by which nicks are compared; forgets all nicks."""
+        """Change the case mapping for nicks, and clear the cache."""
         self._casemapping = casemapping
         self.clear()
 
     def add(self, mask: str, rooms: Iterable[RoomState]) -> None:
-        """Note the sender of a private message."""
+        """Add the sender of a private message, also to those of the rooms that the sender is in."""
         nick = nick_of(mask)
         key = self._casemapping.fold(nick)
         self._seen.pop(key, None)
@@ -43,16 +46,16 @@ class HostmaskCache:
                 room.add(mask)
 
     def forget(self, nick: str) -> None:
-        """Forget the nick, after its holder has quit or changed it, or when somebody else takes it."""
+        """Remove the nick, after its holder has quit or changed it, or another person has taken it."""
         self._seen.pop(self._casemapping.fold(nick), None)
 
     def clear(self) -> None:
-        """Forget all nicks, as after the end of a connection."""
+        """Remove all nicks, for example at the end of a connection."""
         self._seen.clear()
 
     def mask_of(self, nick: str, rooms: Iterable[RoomState]) -> str | None:
-        """The mask of the nick's current holder; None if it isn't known."""
-        # Of people in the bot's rooms the server reports nick changes and quits.
+        """Return the mask of the nick's current holder; None if it is unknown."""
+        # For people in the bot's rooms the server reports nick changes and quits, so these masks are current.
         for room in rooms:
             mask = room.mask_of(nick) or ""
             if "!" in mask:

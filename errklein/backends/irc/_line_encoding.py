@@ -1,7 +1,7 @@
-"""Text on its way into lines of IRC, and bytes on their way out of them.
+"""Encoding, decoding and splitting of IRC lines.
 
-RFC 1459, section 2.3: a line has at most 512 bytes, CR LF included, and neither NUL nor CR nor LF within; the server
-puts the sender's mask in front of what others get, which counts.
+RFC 1459, section 2.3: a line has at most 512 bytes, CR LF included, and contains no NUL, CR or LF. The server puts the
+sender's mask before the lines that other clients receive, and counts it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from errklein.text import grapheme_boundary
 LINE = 512
 """The maximum length of a line in bytes, CR LF included (RFC 2812, section 2.3)."""
 
-# A user name as servers cut it, with the "~" of those who aren't identified, and the longest host name of RFC 2812.
+# Servers truncate user names to 10 characters and may put a "~" before them. RFC 2812 limits host names to 63.
 _USER = 11
 _HOST = 63
 
@@ -21,15 +21,16 @@ _LONGEST_CHARACTER = 4
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 
-# Bold, colour, hex colour, reset, monospace, reverse, italics, strikethrough and underline stay. \x01 would make a CTCP
-# request of the text, \x10 is an old escape for line breaks; the others mean nothing in a chat.
+# Bold, colour, hex colour, reset, monospace, reverse, italics, strikethrough and underline are kept. \x01 marks CTCP
+# requests, and \x10 is an old escape for line breaks; the others have no meaning in a chat.
 _CONTROLS = re.compile(r"[\x00\x01\x05-\x08\x0b\x0c\x0e\x10\x12-\x15\x17-\x1c\x7f]")
 
 
 def decode_line(line: bytes) -> str:
-    """The text of a line: UTF-8, or else Latin-1, in which every byte means something.
+    """Decode a line from UTF-8, or from Latin-1 if it isn't UTF-8.
 
-    Servers cut what is too long between bytes. So a line that begins as UTF-8 is that, but for the character that was cut.
+    Servers truncate long lines between bytes. A line that begins with valid UTF-8 is therefore UTF-8, with a replacement
+    character for the truncated one.
     """
     try:
         return line.decode("utf-8")
@@ -40,7 +41,7 @@ def decode_line(line: bytes) -> str:
 
 
 def encode_line(line: str) -> bytes:
-    """The line without its CR LF, of at most 510 bytes; whatever would end it before is taken out."""
+    """Encode a line, without CR LF, as at most 510 bytes of UTF-8. CR and NUL are removed, and LF becomes a space."""
     line = line.replace("\r", "").replace("\n", " ").replace("\x00", "")
     data = line.encode("utf-8", "replace")
     if len(data) > LINE - 2:
@@ -49,7 +50,7 @@ def encode_line(line: str) -> bytes:
 
 
 def text_capacity(nick: str, user: str, command: str, target: str) -> int:
-    """How many bytes of text fit into a line that others get from `nick`, whatever host the server shows them."""
+    """Return the number of bytes for text in a line, as other clients receive it from `nick` with the longest host name."""
     nick_size = len(nick.encode("utf-8"))
     user_size = max(_USER, len(user.encode("utf-8")) + 1)
     around = f":!@ {command} {target} :\r\n"
@@ -57,13 +58,13 @@ def text_capacity(nick: str, user: str, command: str, target: str) -> int:
 
 
 def split_lines(text: str, size: int) -> list[str]:
-    """The lines of `text`, none empty, each of at most `size` bytes in UTF-8.
+    """Split text into non-empty lines of at most `size` bytes of UTF-8.
 
-    Long ones are split after a space if that is not too far back, else between characters. A piece keeps its space, so
-    that the pieces joined are the line. Raises ValueError if `size` leaves no room for a character.
+    A long line is split after a space in the second half of the piece, else between characters. Pieces keep their spaces:
+    joined, they are the line. Raises ValueError if `size` is less than 4, the length of the longest character.
     """
     if size < _LONGEST_CHARACTER:
-        raise ValueError(f"lines of {size} bytes have no room for text")
+        raise ValueError(f"size must be at least {_LONGEST_CHARACTER}, not {size}")
     lines: list[str] = []
     for line in _NEWLINE.split(text):
         line = strip_controls(line)
@@ -73,7 +74,7 @@ def split_lines(text: str, size: int) -> list[str]:
 
 
 def strip_controls(line: str) -> str:
-    """One line without anything that has a meaning for the protocol."""
+    """Return the text as one line without control characters of the protocol; formatting codes are kept."""
     line = _CONTROLS.sub("", _NEWLINE.sub(" ", line)).replace("\t", " ")
     return line.encode("utf-8", "replace").decode("utf-8")
 
@@ -81,7 +82,7 @@ def strip_controls(line: str) -> str:
 def _pieces(line: str, size: int) -> list[str]:
     pieces: list[str] = []
     start = 0
-    # Only as much is looked at as fits at most, or a line of megabytes would take minutes.
+    # Encodes no more than fits into a piece: encoding the whole rest each time would be quadratic.
     while len((ahead := line[start : start + size + 1]).encode("utf-8")) > size:
         head = ahead.encode("utf-8")[:size].decode("utf-8", "ignore")
         cut = head.rfind(" ") + 1

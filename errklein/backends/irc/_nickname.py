@@ -13,15 +13,16 @@ REGAIN_EVERY = 60.0
 
 
 def nicks(wanted: str) -> Iterator[str]:
-    """Nicks to try, in order. Later ones are shorter, because a server may allow as few as nine characters."""
+    """Return the nicks to try, in order. The last ones are short, since a server may allow only nine characters."""
     longer = (wanted, f"{wanted}_", f"{wanted}__", f"{wanted[:8]}_")
     return iter((*longer, *(f"{wanted[:7]}_{number}" for number in range(1, 10))))
 
 
 class Nickname:
-    """The nick `current`, and the attempts to have `wanted`, the configured one, instead.
+    """The bot's nick on one connection: `current`, and `wanted`, the configured one, which it tries to regain.
 
-    `same(one, other)` compares nicks as the server does. `send_line` sends a line to it.
+    :param same: `same(one, other)` compares nicks as the server does.
+    :param send_line: Sends a line to the server.
     """
 
     log = Logger()
@@ -45,23 +46,23 @@ class Nickname:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the bot has the configured nick."""
+        """True if the bot has the configured nick."""
         return self._same(self.current, self.wanted)
 
     def try_next(self) -> bool:
-        """Ask for the first nick, or for the next one if the server rejects a nick. Returns False if none is left."""
+        """Request the first nick, or the next one after a rejection. Returns False if none is left."""
         nick = next(self._candidates, None)
         if nick is not None:
             self._send_line(f"NICK {nick}")
         return nick is not None
 
     def registered(self, nick: str) -> None:
-        """The server has registered the bot by this nick. If it isn't the configured one, begin to regain that."""
+        """Store the nick that the server has registered. If it isn't the configured one, start to regain that."""
         self.current = nick
         if self.is_wanted:
             return
         self.log.warn(
-            "{network}: the nick {wanted} is taken, the bot is {nick} until it gets it",
+            "{network}: the nick {wanted} is in use; the bot is {nick} until it can be regained",
             network=self._network,
             wanted=self.wanted,
             nick=nick,
@@ -70,12 +71,12 @@ class Nickname:
 
     def identify(self, password: str) -> None:
         """Identify to NickServ, which also gives a bot without the configured nick that nick."""
-        # Not by way of the outbox: it is said before anything else.
+        # Sent without the outbox, since it must precede all queued messages.
         request = "IDENTIFY" if self.is_wanted else f"REGAIN {self.wanted}"
         self._send_line(f"PRIVMSG NickServ :{request} {password}")
 
     def changed(self, old: str, new: str) -> None:
-        """Somebody, perhaps the bot, has changed the nick."""
+        """Handle a nick change of the bot or another person."""
         if self._same(old, self.current):
             self.current = new
             if self.is_wanted:
@@ -83,12 +84,12 @@ class Nickname:
         self.released(old)
 
     def released(self, nick: str) -> None:
-        """Nobody has the nick any more: ask for it if it is the configured one."""
+        """Request the nick if it is the configured one. Call this when its holder has quit or changed it."""
         if self._regaining.running and self._same(nick, self.wanted):
             self._request()
 
     def stop(self) -> None:
-        """Regain nothing any more."""
+        """Stop trying to regain the configured nick."""
         if self._regaining.running:
             self._regaining.stop()
 

@@ -1,4 +1,7 @@
-"""One connection to an IRC server: logs in, says lines one by one, tells what happens. Importing it imports the reactor."""
+"""The protocol of one connection to an IRC server: registration, confirmed transmission of lines, and events.
+
+Importing this module imports the reactor.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,10 @@ if TYPE_CHECKING:
     from errklein.backends.irc._room_membership import RoomMembership
 
 _BANNED = re.compile(r"\b[dgkz]-?:?\s?lined?\b|\bbanned\b|access denied|bad password", re.IGNORECASE)
-_NO_SASL = "the server has no SASL, which 'sasl_password' asks for"
+_NO_SASL = "the server doesn't support SASL, which BOT_IDENTITY['sasl_password'] requires"
 _FLOODED = re.compile(r"flood|recvq|sendq", re.IGNORECASE)
 
-# Answers that mean that nobody got what was said, or that a room can't be entered: RFC 1459, section 6.1, and newer.
+# Numeric replies to messages that weren't delivered and to failed JOINs: RFC 1459, section 6.1, and later ones.
 _DELIVERY_ERRORS = frozenset(
     {"401", "402", "403", "404", "407", "411", "412", "413", "414", "415", "477", "486", "531"}
 )
@@ -46,7 +49,7 @@ _ROOM_EVENTS: Mapping[str, Callable[[RoomMembership, str, list[str]], None]] = {
     "RPL_TOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], params[2], False),
     "RPL_NOTOPIC": lambda rooms, mask, params: rooms.topic_received(params[1], "", False),
 }
-"""Messages of the server that concern only a room."""
+"""Handlers of messages that only concern a room."""
 
 
 @dataclass
@@ -58,10 +61,11 @@ class _LineInFlight:
 
 
 class IRCProtocol(RobustIRCClient):
-    """A connection of the bot `settings` to its server. Reports what happens to `events`, in rooms to `rooms`.
+    """One connection to the server. Reports messages and its state to `events`, and events in rooms to `rooms`.
 
-    `banned` is True if the server has banned the bot, `flooded` if it has closed the connection for flooding. `casemapping`
-    is the server's case mapping; RFC1459 until it announces one.
+    `signed_on_at` is the reactor's time of the server's welcome, None before it. `banned` is True if the server has refused
+    the bot for good, and `flooded` if it has closed the connection for flooding. `casemapping` is the server's case mapping;
+    RFC1459 until it announces one.
     """
 
     def __init__(self, reactor: IReactorTime, settings: IRCSettings, events: IRCBackend, rooms: RoomMembership) -> None:
@@ -90,24 +94,24 @@ class IRCProtocol(RobustIRCClient):
         return self.nick.current
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Fail what isn't confirmed, and tell."""
+        """Fail the unconfirmed line, and report the end of the connection."""
         self.nick.stop()
         super().connectionLost(reason)
-        self._settle(Failure(NotConfirmed("the connection is gone")))
+        self._settle(Failure(NotConfirmed("the connection was lost")))
         self._events.connection_lost(reason)
 
     def check_alive(self) -> None:
-        """Give up also on a server that lives but doesn't let the bot in, or doesn't confirm."""
+        """Also close the connection if the server completes no registration, or confirms no line, within DEAD_AFTER."""
         now = self.clock.seconds()
         if self.signed_on_at is None and now - self._began >= self.DEAD_AFTER:
-            self.abort(f"the server didn't let the bot in within {self.DEAD_AFTER:.0f} s")
+            self.abort(f"the server didn't complete the registration within {self.DEAD_AFTER:.0f} s")
         elif self._in_flight is not None and now - self._in_flight.since >= self.DEAD_AFTER:
             self.abort(f"the server didn't confirm a line within {self.DEAD_AFTER:.0f} s")
         else:
             super().check_alive()
 
     def irc_ERROR(self, prefix: str, params: list[str]) -> None:
-        """The server closes the connection, and says why."""
+        """Store the server's reason for closing the connection."""
         self.banned = self.banned or _BANNED.search(params[-1]) is not None
         self.flooded = _FLOODED.search(params[-1]) is not None
         self.reason = self.reason or params[-1]
@@ -135,18 +139,18 @@ class IRCProtocol(RobustIRCClient):
             self._refused(_NO_SASL)
 
     def irc_AUTHENTICATE(self, prefix: str, params: list[str]) -> None:
-        """The server asks for the account."""
+        """Send the account and the password when the server requests them."""
         if params[0] == "+" and self.settings.sasl_password and not self._authenticated:
             for line in authenticate_lines(self.settings.sasl_account, self.settings.sasl_password):
                 self.sendLine(line)
 
     def irc_903(self, prefix: str, params: list[str]) -> None:
-        """The server knows the bot's account."""
+        """End the negotiation after a successful SASL authentication (RPL_SASLSUCCESS)."""
         self._authenticated = True
         self.sendLine("CAP END")
 
     def irc_RPL_WELCOME(self, prefix: str, params: list[str]) -> None:
-        """The bot is in, under the nick that the server says."""
+        """Complete the registration with the nick in the welcome (001)."""
         if self.settings.sasl_password and not self._authenticated:
             self._refused(_NO_SASL)
             return
@@ -159,7 +163,7 @@ class IRCProtocol(RobustIRCClient):
         self._events.signed_on()
 
     def irc_RPL_ISUPPORT(self, prefix: str, params: list[str]) -> None:
-        """RPL_ISUPPORT (005): use the case mapping that the server announces."""
+        """Use the case mapping that the server announces (005)."""
         announced = CaseMapping.announced(params[1:])
         if announced is not None:
             self.casemapping = announced
@@ -167,20 +171,20 @@ class IRCProtocol(RobustIRCClient):
         super().irc_RPL_ISUPPORT(prefix, params)  # type: ignore[no-untyped-call]
 
     def irc_ERR_NICKNAMEINUSE(self, prefix: str, params: list[str]) -> None:
-        """The nick is taken or can't be had: try another one, unless the bot has one already."""
+        """Try the next nick during registration, when the server rejects one."""
         if self.signed_on_at is None and not self.nick.try_next():
-            self.abort(f"no nick could be had: {params[-1]}")
+            self.abort(f"the server rejects every nick that the bot tries ({params[-1]})")
 
     irc_ERR_ERRONEUSNICKNAME = irc_ERR_NICKNAMEINUSE
     irc_ERR_NICKCOLLISION = irc_ERR_NICKNAMEINUSE
 
     def irc_ERR_PASSWDMISMATCH(self, prefix: str, params: list[str]) -> None:
-        """The server's password is wrong."""
-        self.reason = f"the password of the server is wrong: {params[-1]}"
+        """Store the reason when the server rejects its password."""
+        self.reason = f"the server rejects BOT_IDENTITY['password'] ({params[-1]})"
         self.banned = True
 
     def irc_ERR_YOUREBANNEDCREEP(self, prefix: str, params: list[str]) -> None:
-        """The server won't have the bot."""
+        """Store the reason when the server has banned the bot."""
         self.reason = params[-1]
         self.banned = True
 
@@ -189,39 +193,39 @@ class IRCProtocol(RobustIRCClient):
         self.abort(reason)
 
     def _same(self, one: str, other: str) -> bool:
-        """Whether two names are equal on this server."""
+        """Return whether two names are equal on this server."""
         return same_name(one, other, self.casemapping)
 
     def transmit(self, line: MessageLine) -> Deferred[None]:
-        """Write the line, and a PING right behind it.
+        """Write the line followed by a PING, and return a Deferred that fires with the PONG.
 
-        A server answers in order, so its PONG says that it has dealt with the line, and a refusal comes before. Fails
-        with LineRejected, or with NotConfirmed if the connection goes first. One line at a time.
+        A server replies in order: its PONG confirms the line, and a rejection arrives before it. The Deferred fails with
+        LineRejected after a rejection, and with NotConfirmed if the connection is lost. Call this for one line at a time.
         """
         self._lines_sent += 1
         token = f"errklein-{self._lines_sent}"
         confirmed: Deferred[None] = Deferred()
         self._in_flight = _LineInFlight(line, token, self.clock.seconds(), confirmed)
-        said = encode_line(f"{line.command} {line.target} :{line.text}")
-        # One write, so that the server has both or neither: it mustn't die between the line and the PING.
-        self.write_lines(said, encode_line(f"PING :{token}"))
+        message = encode_line(f"{line.command} {line.target} :{line.text}")
+        # One write: the connection must not break between the line and the PING.
+        self.write_lines(message, encode_line(f"PING :{token}"))
         return confirmed
 
     def irc_PONG(self, prefix: str, params: list[str]) -> None:
-        """The server has dealt with everything before the PING."""
+        """Confirm the line in flight, which the server has processed before the PING."""
         self._replay.answered(self.tags)
         if self._in_flight is not None and self._in_flight.token in params:
             self._settle(None)
 
     def numeric_received(self, number: str, params: list[str]) -> None:
-        """Notice refusals."""
+        """Handle rejections of the account, of a line in flight, and of a JOIN."""
         if number in REFUSALS and self.settings.sasl_password and self.signed_on_at is None:
-            self._refused(f"the server refuses the account {self.settings.sasl_account}: {params[-1]}")
+            self._refused(f"the server rejects the SASL account {self.settings.sasl_account} ({params[-1]})")
         if len(params) < 2:
             return
         about, reason = params[1], params[-1]
-        saying = self._in_flight is not None and (len(params) == 2 or self._same(about, self._in_flight.line.target))
-        if saying and number in _DELIVERY_ERRORS:
+        in_flight = self._in_flight is not None and (len(params) == 2 or self._same(about, self._in_flight.line.target))
+        if in_flight and number in _DELIVERY_ERRORS:
             self._settle(Failure(LineRejected(f"{about}: {reason}")))
         elif number in _JOIN_ERRORS:
             self._rooms.join_failed(about, reason)
@@ -238,11 +242,11 @@ class IRCProtocol(RobustIRCClient):
             super().handleCommand(command, prefix, params)
 
     def irc_BATCH(self, prefix: str, params: list[str]) -> None:
-        """A batch begins or ends."""
+        """Record the beginning or end of a batch."""
         self._replay.batch(params, self.tags)
 
     def message_received(self, sender: str, target: str, text: str, kind: str) -> None:
-        """A message arrived: pass it on, with whether it is a replayed one."""
+        """Report a message, and whether it is replayed."""
         replayed = self._replay.is_replayed(self.tags, self.casemapping.fold(target) if is_room(target) else None)
         if replayed and not self._replay_logged:
             self._replay_logged = True
@@ -252,22 +256,22 @@ class IRCProtocol(RobustIRCClient):
         self._events.message_received(sender, target, text, kind, replayed)
 
     def irc_JOIN(self, prefix: str, params: list[str]) -> None:
-        """Somebody came into a room."""
+        """Report a JOIN; the bot's own is the reference time for replayed messages of the room."""
         if self._same(prefix.partition("!")[0], self.nickname):
             self._replay.joined(self.casemapping.fold(params[0]), self.tags)
         self._rooms.joined(prefix, params[0])
 
     def irc_QUIT(self, prefix: str, params: list[str]) -> None:
-        """Somebody left the network. Whoever held the bot's nick may have."""
+        """Report a QUIT, and request the configured nick if its holder has quit."""
         self._rooms.quit(prefix)
         self.nick.released(prefix.partition("!")[0])
 
     def irc_NICK(self, prefix: str, params: list[str]) -> None:
-        """Somebody changed the nick."""
+        """Report a nick change of a person or the bot."""
         self.nick.changed(prefix.partition("!")[0], params[0])
         self._rooms.nick_changed(prefix, params[0])
 
     def irc_RPL_NAMREPLY(self, prefix: str, params: list[str]) -> None:
-        """Who is in a room, each with marks such as "@" in front: RFC 1459, section 6.2, 353."""
+        """Report nicks in a room, without their prefixes such as "@" (RFC 1459, section 6.2, reply 353)."""
         marks = "".join(mark for mark, _ in self.supported.getFeature("PREFIX", {}).values()) + "~&@%+"
         self._rooms.names_received(params[2], [name.lstrip(marks) for name in params[3].split()])

@@ -1,4 +1,4 @@
-"""Outgoing messages on IRC and their rate."""
+"""The rate limit for outgoing lines on IRC."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from dataclasses import dataclass
 from errklein.backends.outbox import TokenBucket
 
 INTERVAL = 1 / 3
-"""Seconds from one line to the next if nothing else is set. ngircd, which delays who is faster, takes about 500 bytes
-and three commands a second: measured, it confirms three lines of 100 to 200 bytes a second, two of 300 and more."""
+"""Default number of seconds between two lines.
+
+ngircd delays clients that send more than about 500 bytes and three commands per second. Measured, it confirms three lines
+of 100 to 200 bytes per second, or two of 300 bytes and more.
+"""
 
 BURST = 4
-"""The number of lines that may be sent at once by default."""
+"""Default number of lines that may be sent at once."""
 
 SLOWEST = 2.0
-"""Seconds between lines that no server minds: RFC 1459, section 8.10."""
+"""Seconds between two lines that every server accepts: RFC 1459, section 8.10."""
 
 
 @dataclass(frozen=True)
 class MessageLine:
-    """A PRIVMSG or NOTICE to a nick or room."""
+    """One line of a message: the command PRIVMSG or NOTICE, its target (a nick or room), and the text."""
 
     command: str
     target: str
@@ -28,11 +31,16 @@ class MessageLine:
 
 
 class LineRejected(Exception):
-    """The server says that nobody got the line, and why."""
+    """The server has rejected the line; str() has its reason."""
 
 
 class IRCRateLimiter:
-    """How fast lines may go: as IRC_CHANNEL_RATE and IRC_PRIVATE_RATE say in seconds, else near what servers take."""
+    """Rate limits for lines to rooms and to people.
+
+    :param seconds: Returns the current time in seconds.
+    :param channel_rate: IRC_CHANNEL_RATE, in seconds per line; None for the default limit.
+    :param private_rate: IRC_PRIVATE_RATE, likewise. Without either setting, both kinds of lines share one limit.
+    """
 
     def __init__(self, seconds: Callable[[], float], channel_rate: float | None, private_rate: float | None) -> None:
         usual = TokenBucket(seconds, INTERVAL, BURST)
@@ -40,11 +48,11 @@ class IRCRateLimiter:
         self._to_people = usual if private_rate is None else TokenBucket(seconds, private_rate, 1)
 
     def take(self, line: MessageLine) -> float:
-        """Zero if the line may go now, else the seconds until it may."""
+        """Take a token and return 0.0 if the line may be sent now; else return the seconds until it may."""
         return (self._to_rooms if line.target[0] in "#&+!" else self._to_people).take(line)
 
     def slow_down(self) -> None:
-        """The server found this too fast: from now on keep to what no server minds."""
+        """Use SLOWEST, without bursts, from now on. Call this after the server has closed a connection for flooding."""
         for bucket in (self._to_rooms, self._to_people):
             bucket.burst = 1
             bucket.interval = max(bucket.interval, SLOWEST)

@@ -21,7 +21,7 @@ MOST_BATCHES = 100
 
 
 def server_time(tags: Mapping[str, str]) -> datetime | None:
-    """The time of a message, from its `time` tag; None if the tag is missing or invalid."""
+    """Return the time of a message from its `time` tag; None if the tag is missing or invalid."""
     match = _TIME.fullmatch(tags.get("time", ""))
     if match is None:
         return None
@@ -55,7 +55,7 @@ class Replay:
         self._joined[room] = server_time(tags)
 
     def answered(self, tags: Mapping[str, str]) -> None:
-        """Record the tags of the answer to a PING. If the server's clock was set back, the reference times are, too."""
+        """Record the tags of a PONG. If the server's clock was set back, the reference times are set back too."""
         now = server_time(tags)
         if now is None:
             return
@@ -75,15 +75,16 @@ class Replay:
             self._batches.pop(reference, None)
 
     def in_playback(self, tags: Mapping[str, str]) -> bool:
-        """Whether a line is in a playback batch. A line in an unknown batch counts as one, to fail closed."""
+        """Return whether a line is in a playback batch. Unknown batches count as playback, to fail closed."""
         reference = tags.get("batch")
         return reference is not None and self._batches.get(reference, True)
 
     def is_replayed(self, tags: Mapping[str, str], room: str | None) -> bool:
-        """Whether a message is a replayed one; `room` is None for a private message.
+        """Return whether a message is replayed; `room` is None for a private message.
 
-        True if the message is in a playback batch, or older than the bot's JOIN of the room (in private: than the welcome).
-        If that line has no time tag, the first one of the connection outside of playback batches takes its place.
+        A message is replayed if it is in a playback batch, or older than the bot's JOIN of the room. A private message is
+        compared with the welcome. If that line has no time tag, the connection's first line outside of playback batches is
+        used instead.
         """
         if self.in_playback(tags):
             return True

@@ -1,4 +1,4 @@
-"""The rooms of an IRC network: which ones the bot is in or joins, and who comes and goes there."""
+"""Membership in the rooms of an IRC network: joining, leaving, and the events of occupants."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ from errklein.ports import Backend, BackendEvents
 
 
 class RoomMembership:
-    """The rooms of `backend`, and the identifiers of the people in them.
+    """The rooms of one backend, and the identifiers of people in them.
 
-    `send` writes lines from any thread; they are dropped while the bot isn't signed on. `rooms_joined` is called when
-    the bot is in all rooms that it joins, as far as can be known. `events` are notified once they are assigned.
+    Assign `events` to have events reported.
+
+    :param backend: The backend, for events.
+    :param send: Writes lines, from any thread. Lines are dropped while the bot isn't signed on.
+    :param rooms_joined: Called when each room is joined or has failed, or after JOIN_TIMEOUT.
     """
 
     log = Logger()
 
     JOIN_TIMEOUT = 10.0
-    """Seconds after which `rooms_joined` no longer waits for rooms that the server says nothing about."""
+    """Seconds to wait for the server's replies to JOIN before `rooms_joined` is called."""
 
     name_rules: CaseMapping = read_only(
-        "_rooms.casemapping", "The case mapping of the server; RFC1459 until the server announces one."
+        "_rooms.casemapping", "The server's case mapping; RFC1459 until the server announces one."
     )
 
     def __init__(
@@ -46,7 +49,7 @@ class RoomMembership:
     ) -> None:
         self.events: BackendEvents | None = None
         self.bot_identifier: IRCPerson | None = None
-        """The bot itself; None before the first welcome."""
+        """The bot's identifier; None before the server's first welcome."""
         self._reactor = reactor
         self._settings = settings
         self._backend = backend
@@ -60,35 +63,35 @@ class RoomMembership:
         self._timers: dict[str, IDelayedCall] = {}
 
     def is_bot(self, nick: str) -> bool:
-        """Whether the nick is the bot's own; never while there is no connection."""
+        """Return whether the nick is the bot's. False without a connection."""
         return self._nickname is not None and self._same(nick, self._nickname)
 
     def person(self, mask: str) -> IRCPerson:
-        """The person of the mask; raises ValueError if it isn't one."""
+        """Return the person of a nick or mask; raises ValueError if it is invalid."""
         acl_pattern = self._settings.acl_pattern
         return IRCPerson(mask, network=self._settings.network, acl_pattern=acl_pattern, casemapping=self.name_rules)
 
     def room(self, name: str) -> IRCRoom:
-        """The room of that name; raises ValueError if it can't be one."""
+        """Return the room of that name; raises ValueError if the name is invalid."""
         return IRCRoom(name, network=self._settings.network, actions=self, casemapping=self.name_rules)
 
     def occupant(self, mask: str, room: IRCRoom) -> IRCRoomOccupant:
-        """The person of the mask in the room."""
+        """Return the occupant of the room with that nick or mask."""
         return IRCRoomOccupant(mask, room, acl_pattern=self._settings.acl_pattern)
 
     def holder(self, nick: str) -> IRCPerson | None:
-        """The current holder of the nick, with the full mask; None if that is unknown. See `HostmaskCache`."""
+        """Return the current holder of the nick, with the full mask; None if it is unknown. See `HostmaskCache`."""
         mask = self._hostmasks.mask_of(nick, self._rooms.joined)
-        # The full mask, not what IRC_ACL_PATTERN makes of it, which may be the nick alone.
+        # Without IRC_ACL_PATTERN, which may reduce the mask to the nick.
         return None if mask is None else IRCPerson(mask, network=self._settings.network, casemapping=self.name_rules)
 
     # For IRCRoom, from any thread
 
     def join_room(self, name: str, password: str | None) -> None:
-        """Join the room, now and after each reconnection."""
+        """Join the room, now and after each reconnection. Raises ValueError for an invalid password."""
         password = password or self._rooms.password_of(name)
         if any(character in password for character in " ,\r\n\0"):
-            raise ValueError("a room's password has neither spaces nor commas nor line breaks")
+            raise ValueError(f"the password of {name} must not contain spaces, commas or line breaks")
         self._rooms.want(name, password)
         self.send(*join_commands([(name, password)]))
 
@@ -103,33 +106,33 @@ class RoomMembership:
         return [self.room(state.name) for state in self._rooms.joined]
 
     def is_joined(self, name: str) -> bool:
-        """Whether the bot is in the room."""
+        """Return whether the bot is in the room."""
         return self._rooms.state(name) is not None
 
     def is_known(self, name: str) -> bool:
-        """Whether the bot is in the room, or joins it."""
+        """Return whether the bot is in the room or should join it."""
         return self.is_joined(name) or self._rooms.is_wanted(name)
 
     def state_of(self, name: str) -> RoomState:
-        """What is known of a room that the bot is in; raises RoomNotJoinedError."""
+        """Return the state of a room; raises RoomNotJoinedError if the bot isn't in it."""
         state = self._rooms.state(name)
         if state is None:
             raise RoomNotJoinedError(f"the bot is not in {name}")
         return state
 
     def occupants_of(self, name: str) -> Sequence[IRCRoomOccupant]:
-        """The people in the room; raises RoomNotJoinedError."""
+        """Return the people in the room; raises RoomNotJoinedError if the bot isn't in it."""
         room = self.room(name)
         return [self.occupant(mask, room) for mask in list(self.state_of(name).masks.values())]
 
     def signed_on(self, nickname: str, casemapping: CaseMapping) -> None:
-        """The server has welcomed the bot, under that nick."""
+        """Store the bot's nick and the case mapping after the server's welcome."""
         self._nickname = nickname
         self.casemapping_changed(casemapping)
         self.bot_identifier = self.person(nickname)
 
     def connection_lost(self) -> None:
-        """Forget what only the server knows."""
+        """Clear all state of the connection. The rooms to join are kept."""
         self._nickname = None
         for state in self._rooms.joined:
             self._rooms.leave(state.name)
@@ -137,22 +140,25 @@ class RoomMembership:
         self.stop()
 
     def stop(self) -> None:
-        """Join no more rooms."""
+        """Cancel all timers, so that no more rooms are joined."""
         self._pending.clear()
         while self._timers:
             self._timers.popitem()[1].cancel()
 
     def join_configured(self, delay: float) -> None:
-        """Join all rooms to be in, after `delay` seconds."""
+        """Join all configured rooms, and those that plugins have joined, after `delay` seconds."""
         self._later("join", delay, self._join_configured)
 
     def nickserv_replied(self) -> None:
-        """Don't wait any longer for NickServ before rooms are joined."""
+        """Join the rooms at once if they still wait for NickServ."""
         if "join" in self._timers:
             self.join_configured(0.0)
 
     def room_of_message(self, target: str, sender: str, replayed: bool) -> RoomState | None:
-        """The room that a message goes to, None if it goes to a person; learns the sender's mask unless it is replayed."""
+        """Return the room that a message is sent to; None for a private message.
+
+        Stores the sender's mask unless the message is replayed.
+        """
         state = self._rooms.state(target)
         if replayed:
             return state
@@ -160,21 +166,21 @@ class RoomMembership:
             if self.is_bot(target):
                 self._hostmasks.add(sender, self._rooms.joined)
         elif state.mask_of(nick_of(sender)) is not None:
-            # Not of somebody outside: the server wouldn't tell when they quit or change their nick.
+            # Not for people outside the room, whose quits and nick changes the server doesn't report.
             state.add(sender)
         return state
 
     # Events of the protocol
 
     def casemapping_changed(self, casemapping: CaseMapping) -> None:
-        """The server announced its case mapping: use it for rooms, occupants and new identifiers."""
+        """Use the case mapping for rooms, occupants and new identifiers."""
         self._rooms.set_casemapping(casemapping)
         self._hostmasks.set_casemapping(casemapping)
         if self.bot_identifier is not None:
             self.bot_identifier = self.person(str(self.bot_identifier))
 
     def joined(self, mask: str, room: str) -> None:
-        """Somebody, perhaps the bot, has joined the room."""
+        """Handle the JOIN of a person or the bot."""
         itself = self.is_bot(nick_of(mask))
         state = self._rooms.enter(room) if itself else self._rooms.state(room)
         if state is None:
@@ -192,14 +198,14 @@ class RoomMembership:
             self.events.room_joined(self._backend, occupant.room, occupant, inviter)
 
     def join_failed(self, room: str, reason: str) -> None:
-        """The bot could not join the room."""
+        """Handle an error reply to the bot's JOIN."""
         if self._rooms.state(room) is None and self._rooms.is_wanted(room):
             network = self._settings.network
-            self.log.warn("{network}: can't join {room}: {reason}", network=network, room=room, reason=reason)
+            self.log.warn("{network}: can't join {room} ({reason})", network=network, room=room, reason=reason)
             self._settled(room)
 
     def parted(self, mask: str, room: str, kicked_by: str = "") -> None:
-        """Somebody, perhaps the bot, has left the room, or was kicked by another mask."""
+        """Handle the departure of a person or the bot. `kicked_by` is the mask of the person who kicked, if one did."""
         state = self._rooms.state(room)
         if state is None:
             return
@@ -212,12 +218,12 @@ class RoomMembership:
             self.events.room_left(self._backend, occupant.room, occupant, kicker)
 
     def kicked(self, nick: str, room: str, by: str, reason: str) -> None:
-        """Somebody was kicked out of the room by the mask `by`. The bot comes back after IRC_RECONNECT_ON_KICK seconds."""
+        """Handle a KICK by the mask `by`. The bot joins again after IRC_RECONNECT_ON_KICK seconds."""
         self.parted(nick, room, by)
         if not self.is_bot(nick):
             return
         self.log.warn(
-            "{network}: {by} threw the bot out of {room}: {reason}",
+            "{network}: {by} kicked the bot from {room} ({reason})",
             network=self._settings.network,
             by=nick_of(by),
             room=room,
@@ -228,7 +234,7 @@ class RoomMembership:
             self._later(f"rejoin {self.name_rules.fold(room)}", delay, partial(self._rejoin, room))
 
     def quit(self, mask: str) -> None:
-        """Somebody has left the network, and so every room."""
+        """Handle the QUIT of a person, who leaves all rooms."""
         nick = nick_of(mask)
         if self.is_bot(nick):
             return
@@ -240,7 +246,7 @@ class RoomMembership:
             self.events.presence_changed(self._backend, Presence(self.person(mask), status=OFFLINE))
 
     def nick_changed(self, mask: str, nick: str) -> None:
-        """Somebody, perhaps the bot, has another nick."""
+        """Handle a nick change of a person or the bot."""
         old, new = nick_of(mask), nick + mask[len(nick_of(mask)) :]
         self._rooms.rename(old, new)
         self._hostmasks.forget(old)
@@ -250,14 +256,14 @@ class RoomMembership:
             self.bot_identifier = self.person(new)
 
     def names_received(self, room: str, nicks: Sequence[str]) -> None:
-        """Some of those who are in a room that the bot has joined."""
+        """Add nicks from NAMES to the occupants of a room that the bot is in."""
         state = self._rooms.state(room)
         if state is not None:
             for nick in nicks:
                 state.add(nick)
 
     def topic_received(self, room: str, topic: str, changed: bool) -> None:
-        """The topic of the room; `changed` if somebody changed it just now."""
+        """Store the topic of a room. `changed` is False for the topic that the server sends after a JOIN."""
         state = self._rooms.state(room)
         if state is not None:
             state.topic = topic
@@ -265,7 +271,7 @@ class RoomMembership:
                 self.events.room_topic_changed(self._backend, self.room(state.name))
 
     def invited(self, room: str, by: str) -> None:
-        """The mask `by` invites the bot; it joins if it is to be in the room."""
+        """Handle an INVITE of the bot by the mask `by`: join the room if it is one that the bot should be in."""
         if self._rooms.is_wanted(room) and self._rooms.state(room) is None:
             inviter = self._person_or_none(by)
             if inviter is not None:
@@ -276,7 +282,7 @@ class RoomMembership:
         try:
             self._rooms.reconfigure(self._settings.rooms())
         except ConfigError as error:
-            self.log.error("{error}; the rooms stay as they were", error=str(error))
+            self.log.error("{error}; CHATROOM_PRESENCE is unchanged", error=str(error))
         self._pending = {name for name, _ in self._rooms.wanted}
         self.send(*join_commands(self._rooms.wanted))
         self._later("joined", self.JOIN_TIMEOUT if self._pending else 0.0, self._rooms_joined)
@@ -292,23 +298,23 @@ class RoomMembership:
             self.send(*join_commands([(room, self._rooms.password_of(room))]))
 
     def _kicker(self, mask: str, state: RoomState) -> IRCPerson | None:
-        """Who kicked somebody: an occupant, unless it was a service from outside; None for a server."""
+        """Return the person who kicked: an occupant, or a person outside, such as a service. None for a server."""
         known = state.mask_of(nick_of(mask)) is not None
         return self.occupant(mask, self.room(state.name)) if known else self._person_or_none(mask)
 
     def _person_or_none(self, mask: str) -> IRCPerson | None:
-        """The person of the mask; None if it is a server's name."""
+        """Return the person of the mask; None for the name of a server."""
         try:
             return self.person(mask)
         except ValueError:
             return None
 
     def _same(self, one: str, other: str) -> bool:
-        """Whether two names are equal on this server."""
+        """Return whether two names are equal on this server."""
         return same_name(one, other, self.name_rules)
 
     def _later(self, name: str, delay: float, function: Callable[[], Any]) -> None:
-        """Call the function once after `delay` seconds; another call of the same name takes its place."""
+        """Call the function after `delay` seconds. This replaces a pending call of the same `name`."""
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.cancel()

@@ -1,4 +1,4 @@
-"""The state of rooms: those that the bot wants to be in, those that it is in, and their occupants."""
+"""The state of rooms: those that the bot should join, those that it is in, and their occupants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from errklein.backends.irc._casemapping import CaseMapping
 
 @dataclass
 class RoomState:
-    """A room that the bot is in: its name as the server writes it, its topic, and masks by folded nick."""
+    """A room that the bot is in: its name in the server's spelling, its topic, and the occupants' masks by folded nick.
+
+    A mask is `nick!user@host`, or the nick alone as long as the rest is unknown.
+    """
 
     name: str
     casemapping: CaseMapping
@@ -18,38 +21,41 @@ class RoomState:
     masks: dict[str, str] = field(default_factory=dict)
 
     def add(self, mask: str) -> None:
-        """Somebody is there. A mask that tells more is kept."""
+        """Add an occupant. A nick alone doesn't replace a full mask."""
         nick = nick_of(mask)
         key = self.casemapping.fold(nick)
         if "!" in mask or key not in self.masks:
             self.masks[key] = mask
 
     def mask_of(self, nick: str) -> str | None:
-        """The mask of the occupant with that nick, which may be the nick alone; None if there is no such occupant."""
+        """Return the mask of the occupant with that nick, which may be the nick alone; None if there is no such occupant."""
         return self.masks.get(self.casemapping.fold(nick))
 
     def remove(self, nick: str) -> bool:
-        """Somebody isn't there; whether that is news."""
+        """Remove an occupant, and return whether it was there."""
         return self.masks.pop(self.casemapping.fold(nick), None) is not None
 
     def set_casemapping(self, casemapping: CaseMapping) -> None:
-        """Change the case mapping by which nicks are compared."""
+        """Change the case mapping for nicks."""
         self.casemapping = casemapping
         self.masks = {casemapping.fold(nick_of(mask)): mask for mask in self.masks.values()}
 
 
 class Rooms:
-    """The rooms of one network, by name, compared by the server's case mapping."""
+    """The rooms of one network. Names are compared by the server's case mapping.
+
+    :param wanted: The rooms to join, with their passwords or empty strings.
+    """
 
     def __init__(self, wanted: Mapping[str, str]) -> None:
         self.casemapping = CaseMapping.RFC1459
-        # Keyed by the names as configured: two rooms that are one in RFC1459 may be two in the server's case mapping.
+        # The keys are names as configured, not folded: the server's case mapping may distinguish rooms that RFC1459 doesn't.
         self._wanted = dict(wanted)
         self._configured = dict(wanted)
         self._joined: dict[str, RoomState] = {}
 
     def reconfigure(self, configured: Mapping[str, str]) -> None:
-        """Add rooms new in the configuration and remove those no longer in it; rooms of plugins are not affected."""
+        """Add the rooms that are new in the configuration, and remove those no longer in it. Plugins' rooms are kept."""
         before, self._configured = self._configured, dict(configured)
         for name in before.keys() - configured.keys():
             self.unwant(name)
@@ -58,7 +64,7 @@ class Rooms:
                 self.want(name, password)
 
     def set_casemapping(self, casemapping: CaseMapping) -> None:
-        """Change the case mapping by which rooms and nicks are compared."""
+        """Change the case mapping for rooms and nicks."""
         self.casemapping = casemapping
         states = self.joined
         for state in states:
@@ -66,25 +72,25 @@ class Rooms:
         self._joined = {self._key(state.name): state for state in states}
 
     def want(self, name: str, password: str) -> None:
-        """Add a room to be in; another spelling of the same room is replaced."""
+        """Add a room to join. It replaces another spelling of the same room."""
         self.unwant(name)
         self._wanted[name] = password
 
     def unwant(self, name: str) -> None:
-        """Remove a room from those to be in."""
+        """Remove a room from those to join."""
         self._wanted = {other: password for other, password in self.wanted if self._key(other) != self._key(name)}
 
     def is_wanted(self, name: str) -> bool:
-        """Whether the bot should be there."""
+        """Return whether the bot should join the room."""
         return any(self._key(other) == self._key(name) for other in self._wanted)
 
     @property
     def wanted(self) -> list[tuple[str, str]]:
-        """The rooms to be in, each with its password or an empty string."""
+        """The rooms to join, each with its password or an empty string."""
         return list(self._wanted.items())
 
     def password_of(self, name: str) -> str:
-        """The password of a wanted room, or an empty string."""
+        """Return the password of a room to join, or an empty string."""
         return next((password for other, password in self.wanted if self._key(other) == self._key(name)), "")
 
     @property
@@ -93,20 +99,20 @@ class Rooms:
         return list(self._joined.values())
 
     def state(self, name: str) -> RoomState | None:
-        """What is known of a room that the bot is in."""
+        """Return the state of a room that the bot is in; None for any other room."""
         return self._joined.get(self._key(name))
 
     def enter(self, name: str) -> RoomState:
-        """The bot has come in."""
+        """Add a room that the bot has joined, without occupants, and return its state."""
         state = self._joined[self._key(name)] = RoomState(name, self.casemapping)
         return state
 
     def leave(self, name: str) -> None:
-        """The bot has gone."""
+        """Remove a room that the bot has left."""
         self._joined.pop(self._key(name), None)
 
     def rename(self, nick: str, mask: str) -> None:
-        """Somebody has another nick."""
+        """Replace an occupant's mask in all rooms after a change of the nick."""
         for state in self._joined.values():
             if state.remove(nick):
                 state.add(mask)
@@ -116,14 +122,14 @@ class Rooms:
 
 
 def nick_of(mask: str) -> str:
-    """The nick in nick!user@host."""
+    """Return the nick of a mask such as nick!user@host."""
     return mask.partition("!")[0]
 
 
 def join_commands(rooms: list[tuple[str, str]], size: int = 400) -> list[str]:
-    """JOIN commands for all the rooms, few and none longer than about `size` bytes: RFC 1459, section 4.2.1.
+    """Return as few JOIN commands as possible for all rooms, none much longer than `size` bytes (RFC 1459, section 4.2.1).
 
-    Rooms with passwords come first in each, since passwords are matched to rooms by their place.
+    Rooms with passwords come first in each command, since passwords are assigned by position.
     """
     commands: list[str] = []
     names: list[str] = []

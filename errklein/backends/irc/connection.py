@@ -1,4 +1,4 @@
-"""The connection to a server: how it is made, and made again after growing delays when it is lost."""
+"""Connecting to a server, with TLS, and reconnecting with growing delays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 
 class Backoff:
-    """Delays that double from `first` to 5 minutes, each up to half longer, so that bots don't return together."""
+    """Delays between attempts to connect. They double up to 5 minutes, and each is randomly prolonged by up to half.
+
+    The random part keeps bots from reconnecting to a server at the same moment.
+
+    :param chance: Returns random numbers from 0 to 1.
+    :param first: The first delay in seconds; None for 1 s.
+    """
 
     FIRST = 1.0
     LONGEST = 300.0
@@ -33,18 +39,21 @@ class Backoff:
         self._first = self._next = self.FIRST if first is None else first
 
     def delay(self, longest: bool = False) -> float:
-        """How many seconds to wait before the next try."""
+        """Return the seconds until the next attempt. `longest` chooses the maximum, for example after a ban."""
         base = self.LONGEST if longest else self._next
         self._next = min(max(self._next * 2, self.FIRST), self.LONGEST)
         return min(base * (1 + self._chance() / 2), self.LONGEST)
 
     def reset(self) -> None:
-        """It worked: begin with the shortest delay again."""
+        """Start with the first delay again, after a stable connection."""
         self._next = self._first
 
 
 def endpoint_for(reactor: Any, settings: IRCSettings) -> IStreamClientEndpoint:
-    """Where to connect. With TLS the certificate and its name are verified. Raises ConfigError for a bad `ssl_ca`."""
+    """Return the endpoint to connect to. With TLS, the certificate and its name are verified.
+
+    Raises ConfigError for an invalid `ssl_ca`.
+    """
     endpoint: IStreamClientEndpoint
     if settings.ipv6:
         endpoint = TCP6ClientEndpoint(reactor, settings.server, settings.port, bindAddress=settings.bind_address)
@@ -57,7 +66,7 @@ def endpoint_for(reactor: Any, settings: IRCSettings) -> IStreamClientEndpoint:
 
 
 def trusted(settings: IRCSettings) -> Any:
-    """The certificates of `ssl_ca`, None for the system's. Raises ConfigError if they can't be read."""
+    """Return the certificates in the file `ssl_ca`; None for those of the system. Raises ConfigError if it is invalid."""
     if settings.tls_ca is None:
         return None
     end = b"-----END CERTIFICATE-----"
@@ -65,35 +74,39 @@ def trusted(settings: IRCSettings) -> Any:
         certificates = [block + end for block in settings.tls_ca.read_bytes().split(end)[:-1]]
         return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(certificate) for certificate in certificates])
     except (OSError, SSL.Error, crypto.Error):
-        raise ConfigError("BOT_IDENTITY: 'ssl_ca' can't be read; expected certificates in PEM format") from None
+        raise ConfigError(
+            f"BOT_IDENTITY: 'ssl_ca' must be a readable file with certificates in PEM format; {settings.tls_ca} isn't one"
+        ) from None
 
 
 def describe_failure(failure: Failure) -> str:
-    """Why a connection could not be made or was lost, in one line."""
+    """Return the reason for a failed or lost connection, in one line."""
     error = failure.value
     if isinstance(error, VerificationError):
-        return "its TLS certificate is for another name"
+        return "the server's TLS certificate is for another name"
     if isinstance(error, SSL.Error):
-        reasons = ", ".join(str(entry[-1]) for entry in error.args[0]) if error.args and error.args[0] else "TLS failed"
+        reasons = ", ".join(str(entry[-1]) for entry in error.args[0]) if error.args and error.args[0] else ""
         if "certificate verify failed" in reasons:
-            return f"its TLS certificate is not trusted: {reasons} (a CA of your own goes to BOT_IDENTITY['ssl_ca'])"
-        return f"TLS failed: {reasons}"
+            return "the server's TLS certificate is not trusted; BOT_IDENTITY['ssl_ca'] names a file with other CAs"
+        return f"TLS failed ({reasons})" if reasons else "TLS failed"
     return " ".join(failure.getErrorMessage().split()) or type(error).__name__
 
 
 class Reconnector:
-    """The connection of one bot to its server, there or not. `protocol` is None while it isn't.
+    """Keeps one bot connected to its server. `protocol` is the current connection, or None.
 
-    `connection_lost` must be called when a connection that `make_protocol` returned has ended.
+    :param endpoint: The endpoint to connect to.
+    :param backoff: The delays between attempts.
+    :param make_protocol: Returns a new protocol. The protocol's end must be reported to `connection_lost`.
     """
 
     log = Logger()
 
     STABLE_AFTER = 30.0
-    """How many seconds the bot must have been let in for a connection to count as a success."""
+    """Seconds from the server's welcome after which a connection counts as stable, and the backoff is reset."""
 
     QUIT_TIMEOUT = 0.4
-    """How many seconds the server has to answer QUIT."""
+    """Seconds that the server has to close the connection after QUIT."""
 
     def __init__(
         self,
@@ -115,14 +128,14 @@ class Reconnector:
         self._disconnected: Deferred[None] | None = None
 
     def connect(self) -> None:
-        """Connect, as often as it takes."""
+        """Start an attempt to connect. Further attempts follow if it fails."""
         factory = Factory.forProtocol(self._make_protocol)
         factory.noisy = False
         self._attempt = self._endpoint.connect(factory)
         self._attempt.addCallbacks(self._connected, self._failed)
 
     def will_connect_within(self, seconds: float) -> bool:
-        """Whether the network is connected, or an attempt to connect is running or begins within `seconds`."""
+        """Return whether the network is connected, or an attempt to connect is running or starts within `seconds`."""
         if self.protocol is not None or self._attempt is not None:
             return True
         return (
@@ -132,7 +145,7 @@ class Reconnector:
         )
 
     def quit(self) -> Deferred[None]:
-        """Leave the server; fires when the connection is gone."""
+        """Disconnect with QUIT, and return a Deferred that fires when the connection is closed."""
         self._disconnecting = True
         self._stop_timer()
         if self._attempt is None and self.protocol is None:
@@ -143,11 +156,11 @@ class Reconnector:
             self._attempt.cancel()
         elif self.protocol is not None:
             self.protocol.sendLine("QUIT :good-bye")
-            self._timer = self._reactor.callLater(self.QUIT_TIMEOUT, self.protocol.abort, "the bot is leaving")
+            self._timer = self._reactor.callLater(self.QUIT_TIMEOUT, self.protocol.abort, "the bot disconnects")
         return gone
 
     def connection_lost(self, reason: Failure) -> str | None:
-        """The connection is gone: plan the next one. Returns why, or None if it was the bot that left."""
+        """Schedule the next attempt, and return the reason of the loss; None if the bot itself has disconnected."""
         protocol, self.protocol = self.protocol, None
         self._stop_timer()
         if protocol is None or self._disconnecting:
@@ -164,7 +177,7 @@ class Reconnector:
         self._attempt = None
         self.protocol = protocol
         if self._disconnecting:
-            protocol.abort("the bot is leaving")
+            protocol.abort("the bot disconnects")
 
     def _failed(self, failure: Failure) -> None:
         self._attempt = None
@@ -176,7 +189,7 @@ class Reconnector:
     def _try_later(self, why: str, longest: bool = False) -> None:
         delay = self._backoff.delay(longest)
         self.log.warn(
-            "{network}: no connection to {server}:{port}: {reason}; next try in {delay:.0f} s",
+            "{network}: not connected to {server}:{port} ({reason}); next try in {delay:.0f} s",
             network=self._settings.network,
             server=self._settings.server,
             port=self._settings.port,

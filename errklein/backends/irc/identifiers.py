@@ -1,8 +1,8 @@
 """Persons, rooms and occupants on IRC.
 
-A person is a nick with the user name and host behind it, as far as they are known. An identifier carries the case mapping of
-the server at the time it was created, so that its equality never changes. Two identifiers are equal if their names are equal
-in both mappings, so an identifier from before the server announced its mapping equals no name that the server distinguishes.
+A person is a nick, with the user name and host as far as they are known. An identifier keeps the server's case mapping from
+the time when it was created, so that its equality and hash never change. Two identifiers are equal if their names are equal
+in both of their mappings.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from errklein.chat import Identifier, Person, Room, RoomOccupant, read_only
 if TYPE_CHECKING:
     from errklein.backends.irc._room_membership import RoomMembership
 
-# Servers differ in which characters beyond ASCII they allow; what would break a line or a list is never allowed. Controls
-# include NUL, CR and LF.
+# Servers differ in the non-ASCII characters that they allow. Characters that separate parts of a line or list, and control
+# characters such as NUL, CR and LF, are never allowed.
 _NICK = r"[^\s\x00-\x1f\x7f,!@/:#&+*?.$%~-][^\s\x00-\x1f\x7f,!@/:#&+*?.$]*"
 _MASK = rf"(?P<nick>{_NICK})(?:!(?P<user>[^\s\x00-\x1f\x7f!@]+)@(?P<host>[^\s\x00-\x1f\x7f!@]+))?"
 _ROOM_CHARACTER = r"[^\s\x00-\x1f\x7f,]"
@@ -31,26 +31,26 @@ _IS_ROOM = re.compile(_ROOM)
 _IS_OCCUPANT = re.compile(rf"(?P<room>[#&+!]{_ROOM_CHARACTER}{{1,199}}?)/{_MASK}")
 
 ACL_PATTERN = "{nick}!{user}@{host}"
-"""The default of IRC_ACL_PATTERN: the text that access rules are matched against."""
+"""The default of IRC_ACL_PATTERN: the format of the text that access rules are matched against."""
 
 
 def is_nick(text: str) -> bool:
-    """Whether `text` can be a nick."""
+    """Return whether `text` is a valid nick."""
     return _IS_NICK.fullmatch(text) is not None
 
 
 def is_room(text: str) -> bool:
-    """Whether `text` can be the name of a room."""
+    """Return whether `text` is a valid name of a room."""
     return _IS_ROOM.fullmatch(text) is not None
 
 
 class _FoldsNames:
-    """Base of identifiers whose names are compared by a case mapping."""
+    """Base class of identifiers whose names are compared by a case mapping."""
 
     network: str
     _name: str
 
-    # The value of the mapping, for pickles. Pickles of older versions lack it, and use this default.
+    # Pickles contain the mapping's value. Those of older versions don't, and use this default.
     _casemapping = CaseMapping.RFC1459.value
 
     @property
@@ -70,12 +70,19 @@ class _FoldsNames:
         )
 
     def __hash__(self) -> int:
-        # Names that are equal in any mapping are equal in the coarsest.
+        # RFC1459 is the coarsest mapping: names that are equal in any mapping are equal in it.
         return hash((self.network, CaseMapping.RFC1459.fold(self._name)))
 
 
 class IRCPerson(_FoldsNames, Person):
-    """Somebody on IRC, equal to all of the same nick and network. Raises ValueError for what isn't a nick or mask."""
+    """A person on IRC, identified by nick and network. `user` and `host` are empty strings while they are unknown.
+
+    :param mask: The nick, or `nick!user@host`.
+    :param network: The network's name.
+    :param acl_pattern: The format of `aclattr`; see IRC_ACL_PATTERN.
+    :param casemapping: The case mapping for comparing nicks.
+    :raises ValueError: `mask` is invalid.
+    """
 
     person: str = read_only("_nick", "The nick.")
     nick: str = read_only("_nick", "The nick.")
@@ -91,7 +98,7 @@ class IRCPerson(_FoldsNames, Person):
     ) -> None:
         match = _IS_MASK.fullmatch(mask)
         if match is None:
-            raise ValueError(f"{mask!r} is neither a nick nor nick!user@host")
+            raise ValueError(f"invalid person: {mask!r}; expected a nick or nick!user@host")
         self.network = network
         self._nick: str = match["nick"]
         self.user: str = match["user"] or ""
@@ -101,17 +108,17 @@ class IRCPerson(_FoldsNames, Person):
 
     @property
     def client(self) -> str | None:
-        """user@host, if known."""
+        """`user@host`; None while it is unknown."""
         return f"{self.user}@{self.host}" if self.user else None
 
     @property
     def aclattr(self) -> str:
-        """nick!user@host, or as IRC_ACL_PATTERN says; what isn't known is empty."""
+        """The text for access rules: `nick!user@host`, or another format by IRC_ACL_PATTERN. Unknown parts are empty."""
         return self._acl_pattern.format(nick=self._nick, user=self.user, host=self.host)
 
     @property
     def fullname(self) -> str | None:
-        """None: IRC tells it only when asked."""
+        """None, since servers send full names only in replies to WHO and WHOIS."""
         return None
 
     def __str__(self) -> str:
@@ -119,10 +126,17 @@ class IRCPerson(_FoldsNames, Person):
 
 
 class IRCRoom(_FoldsNames, Room):
-    """A channel, such as #errklein. Raises ValueError for what can't be one."""
+    """A channel such as #errklein, identified by name and network. `room` is the name.
+
+    :param name: The name, with its prefix.
+    :param network: The network's name.
+    :param actions: The rooms of the connection. Without them, methods raise NotImplementedError.
+    :param casemapping: The case mapping for comparing names.
+    :raises ValueError: `name` is invalid.
+    """
 
     _name: str = read_only("room", "The name.")
-    exists: bool = read_only("joined", "Whether the bot is in it, which is all that IRC tells.")
+    exists: bool = read_only("joined", "True if the bot is in the room: IRC doesn't report whether other rooms exist.")
 
     def __init__(
         self,
@@ -133,7 +147,7 @@ class IRCRoom(_FoldsNames, Room):
         casemapping: CaseMapping = CaseMapping.RFC1459,
     ) -> None:
         if not is_room(name):
-            raise ValueError(f"{name!r} is not the name of a room; expected one such as #errklein")
+            raise ValueError(f"invalid room: {name!r}; expected a name such as #errklein")
         self.network = network
         self.room = name
         self._actions = actions
@@ -142,11 +156,11 @@ class IRCRoom(_FoldsNames, Room):
     @property
     def _act(self) -> RoomMembership:
         if self._actions is None:
-            raise NotImplementedError(f"{self.room} was made without a connection; use query_room")
+            raise NotImplementedError(f"{self.room} belongs to no connection; use query_room to get a room that does")
         return self._actions
 
     def join(self, username: str | None = None, password: str | None = None) -> None:
-        """Enter the room, now and after each reconnection; `username` means nothing here."""
+        """Join the room, now and after each reconnection. `username` is ignored."""
         self._act.join_room(self.room, password)
 
     def leave(self, reason: str | None = None) -> None:
@@ -154,27 +168,27 @@ class IRCRoom(_FoldsNames, Room):
         self._act.leave_room(self.room, reason)
 
     def create(self) -> None:
-        """Enter the room, which makes it."""
+        """Join the room; the server creates it if it doesn't exist."""
         self.join()
 
     def destroy(self) -> None:
-        """Raises NotImplementedError: a room on IRC goes when the last one leaves."""
-        raise NotImplementedError("a room on IRC goes when the last one leaves")
+        """Raise NotImplementedError: on IRC, a room exists until its last occupant leaves."""
+        raise NotImplementedError("a room on IRC can't be destroyed; it exists until its last occupant leaves")
 
     def invite(self, *args: Identifier | str) -> None:
-        """Ask each of `args`, persons or nicks, to come in."""
+        """Invite persons, or people by nick or mask."""
         people = [one if isinstance(one, IRCPerson) else IRCPerson(str(one)) for one in args]
         for person in people:
             self._act.send(f"INVITE {person.nick} {self.room}")
 
     @property
     def joined(self) -> bool:
-        """Whether the bot is in the room now."""
+        """True if the bot is in the room."""
         return self._act.is_joined(self.room)
 
     @property
     def topic(self) -> str | None:
-        """The topic, None if there is none; raises RoomNotJoinedError outside."""
+        """The topic, or None. Assign a string to set it; raises RoomNotJoinedError outside the room."""
         return self._act.state_of(self.room).topic or None
 
     @topic.setter
@@ -183,14 +197,14 @@ class IRCRoom(_FoldsNames, Room):
 
     @property
     def occupants(self) -> Sequence[RoomOccupant]:
-        """Who is in the room; raises RoomNotJoinedError outside."""
+        """The occupants, the bot included; raises RoomNotJoinedError outside the room."""
         return self._act.occupants_of(self.room)
 
     def __str__(self) -> str:
         return self.room
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        # Plugins keep identifiers in their storage, where a connection has no place.
+        # Plugins store identifiers. The connection can't be pickled.
         return _stored_room, (self.room, self.network, self._casemapping)
 
 
@@ -199,9 +213,9 @@ def _stored_room(name: str, network: str, casemapping: str = CaseMapping.RFC1459
 
 
 class IRCRoomOccupant(IRCPerson, RoomOccupant):
-    """Somebody in a room. Written `#room/nick!user@host`. The case mapping is the room's."""
+    """A person in a room, identified by nick, room and network. `str()` returns `#room/nick!user@host`."""
 
-    room: IRCRoom = read_only("_room", "The room that the person was seen in.")
+    room: IRCRoom = read_only("_room", "The room that the person is in.")
 
     def __init__(self, mask: str, room: IRCRoom, *, acl_pattern: str = ACL_PATTERN) -> None:
         super().__init__(mask, network=room.network, acl_pattern=acl_pattern, casemapping=room.name_rules)
@@ -209,7 +223,7 @@ class IRCRoomOccupant(IRCPerson, RoomOccupant):
 
     @property
     def as_person(self) -> IRCPerson:
-        """The same one, to be spoken to directly."""
+        """The same person without the room, as a recipient of private messages."""
         return IRCPerson(
             super().__str__(), network=self.network, acl_pattern=self._acl_pattern, casemapping=self.name_rules
         )
@@ -225,7 +239,7 @@ class IRCRoomOccupant(IRCPerson, RoomOccupant):
 
 
 def split_occupant(text: str) -> tuple[str, str] | None:
-    """The room and the mask of an occupant as `str` writes it, or None if it is something else."""
+    """Return the room and the mask in `#room/nick!user@host`; None for any other text."""
     match = _IS_OCCUPANT.fullmatch(text)
     if match is None:
         return None

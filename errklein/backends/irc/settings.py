@@ -15,7 +15,7 @@ from errklein.config import ConfigError
 
 @dataclass(frozen=True)
 class IRCSettings:
-    """Everything that the backend has to know. Times are in seconds; a rate is the time from one line to the next."""
+    """The settings of one IRC network, validated. Times are in seconds; a rate is the time from one line to the next."""
 
     network: str
     nickname: str
@@ -32,36 +32,41 @@ class IRCSettings:
     ipv6: bool = False
     bind_address: tuple[str, int] | None = None
     rooms: Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
-    """Returns the rooms to be in, each with its password or an empty string; plugins may change them.
+    """Returns the rooms of CHATROOM_PRESENCE, with their passwords or empty strings.
 
-    Raises ConfigError.
+    Read at each connection, since plugins may change the setting. Raises ConfigError for an invalid value.
     """
     channel_rate: float | None = None
     private_rate: float | None = None
     rejoin_after_kick: float | None = 5.0
     reconnect_after: float | None = None
-    """Seconds from the loss of a connection to the first try to have another."""
+    """Seconds from the loss of a connection to the first attempt to reconnect."""
     acl_pattern: str = ACL_PATTERN
     outbox_limit: int = 10_000
     message_size_limit: int = 510
-    """Bytes of text in a line at most, where IRC itself leaves as much."""
+    """Maximum number of bytes of text in a line. Long names of people and rooms reduce it further."""
 
     @classmethod
     def read(cls, config: Any) -> IRCSettings:
-        """The settings in `config`, the view of one network; raises ConfigError."""
+        """Return the settings of a network from its configuration; raises ConfigError if one is invalid."""
         identity: Mapping[str, Any] = config.BOT_IDENTITY
         nickname = _text(identity, "nickname")
         if not is_nick(nickname):
-            raise ConfigError(f"BOT_IDENTITY: 'nickname' is {nickname!r}; expected a nick without spaces and the like")
+            raise ConfigError(
+                f"BOT_IDENTITY: 'nickname' is {nickname!r}; a nick must not contain spaces or any of ,!@/:#&+*?.$, "
+                "nor begin with % or ~ or -"
+            )
         username = _text(identity, "username") or nickname
         if not username.isprintable() or any(character in username for character in " @!:"):
-            raise ConfigError(f"BOT_IDENTITY: 'username' is {username!r}; expected a word without '@', '!' and ':'")
+            raise ConfigError(f"BOT_IDENTITY: 'username' is {username!r}; it must not contain spaces, '@', '!' or ':'")
         rooms = partial(_rooms, config)
         rooms()
         ca = identity.get("ssl_ca")
         if ca is not None and not _is_file(ca):
             shown = repr(str(ca)) if isinstance(ca, (str, os.PathLike)) else f"a {type(ca).__name__}"
-            raise ConfigError(f"BOT_IDENTITY: 'ssl_ca' is {shown}; expected a file with certificates in PEM format")
+            raise ConfigError(
+                f"BOT_IDENTITY: 'ssl_ca' is {shown}; it must be the path of a file with certificates in PEM format"
+            )
         return cls(
             network=config.network,
             nickname=nickname,
@@ -84,7 +89,7 @@ class IRCSettings:
             reconnect_after=getattr(config, "IRC_RECONNECT_ON_DISCONNECT", None),
             acl_pattern=_acl_pattern(getattr(config, "IRC_ACL_PATTERN", ACL_PATTERN)),
             outbox_limit=getattr(config, "OUTBOX_LIMIT", 10_000),
-            # Less than this and a word or two wouldn't fit.
+            # A smaller limit would split nearly every message.
             message_size_limit=max(getattr(config, "MESSAGE_SIZE_LIMIT", None) or 510, 64),
         )
 
@@ -93,9 +98,9 @@ def _text(identity: Mapping[str, Any], key: str) -> str:
     value = identity.get(key)
     if value is None:
         return ""
-    # The value isn't shown, because it may be a password.
+    # The error doesn't show the value, which may be a password.
     if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
-        raise ConfigError(f"BOT_IDENTITY: {key!r} can't be used; expected a string of one line")
+        raise ConfigError(f"BOT_IDENTITY: {key!r} must be a string of one line")
     return value
 
 
@@ -113,7 +118,10 @@ def _address(value: Any) -> tuple[str, int] | None:
         return value, 0
     if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
         return value[0], value[1]
-    raise ConfigError(f"BOT_IDENTITY: 'bind_address' is {value!r}; expected an address of this machine")
+    raise ConfigError(
+        f"BOT_IDENTITY: 'bind_address' is {value!r}; it must be an IP address of this machine, or a pair such as "
+        "('192.0.2.1', 0)"
+    )
 
 
 def _rooms(config: Any) -> dict[str, str]:
@@ -122,10 +130,13 @@ def _rooms(config: Any) -> dict[str, str]:
         name, password = (*entry, "")[:2] if isinstance(entry, (tuple, list)) and entry else (entry, "")
         if not isinstance(name, str) or not is_room(name):
             raise ConfigError(
-                f"CHATROOM_PRESENCE: {name!r}; expected a room such as '#errklein' or ('#room', 'password')"
+                f"CHATROOM_PRESENCE: {name!r} is not a room; expected a name such as '#errklein', or a pair such as "
+                "('#errklein', 'password')"
             )
         if not isinstance(password, str) or any(character in password for character in " ,\r\n\0"):
-            raise ConfigError(f"CHATROOM_PRESENCE: the password of {name!r} can't be used; expected a word")
+            raise ConfigError(
+                f"CHATROOM_PRESENCE: the password of {name!r} must be a string without spaces, commas or line breaks"
+            )
         rooms[name] = password
     return rooms
 
@@ -134,6 +145,6 @@ def _acl_pattern(pattern: Any) -> str:
     try:
         pattern.format(nick="", user="", host="")
     except (AttributeError, LookupError, ValueError):
-        expected = "a string in which {nick}, {user} and {host} may stand"
+        expected = "a string whose only fields are {nick}, {user} and {host}"
         raise ConfigError(f"IRC_ACL_PATTERN is {pattern!r}; expected {expected}") from None
     return str(pattern)

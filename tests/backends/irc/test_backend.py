@@ -327,7 +327,7 @@ class TroubleTests(PlayedTests):
     def test_k_line_waits_five_minutes(self) -> None:
         """A ban is told to the bot's people once, and the bot keeps away for five minutes."""
         self.connecting()
-        lines = logged(self, "no connection")
+        lines = logged(self, "not connected")
         self.server.welcome()
         self.server.say("ERROR :Closing Link: errklein[host] (K-Lined: spam)")
         self.server.close()
@@ -345,7 +345,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual(self.server.take(), ["PING :errklein-alive"])
         self.server.clock.pump([1] * 30)
         self.assertIn("disconnected", self.listener.names())
-        self.assertIn("nothing was heard", self.listener.told[-1][1])
+        self.assertIn("nothing was received", self.listener.told[-1][1])
         self.server.clock.advance(1)
         self.assertEqual(self.server.attempts, 2)
 

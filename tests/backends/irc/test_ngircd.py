@@ -215,7 +215,7 @@ class TroubleTests(RealServer):
     async def test_wrong_server_password(self) -> None:
         """A wrong password is said in the log, and the bot doesn't hammer the server."""
         await self.serve(password="right").wait_until_up(self.reactor)
-        lines = logged(self, "no connection")
+        lines = logged(self, "not connected")
         self.bot(identity={"password": "hunter2"})
         await self.until(lambda: lines)
         self.assertIn("Bad password", lines[0])
@@ -269,7 +269,7 @@ class TLSTests(RealServer):
     async def test_unknown_ca(self) -> None:
         """Without it the bot doesn't log in, and one line says which server and why."""
         await self.start_with_certificate("localhost")
-        lines = logged(self, "no connection")
+        lines = logged(self, "not connected")
         self.bot(identity={"server": "localhost", "port": self.server.tls_port, "ssl": True})
         await self.until(lambda: lines)
         self.assertIn(f"localhost:{self.server.tls_port}", lines[0])
@@ -279,7 +279,7 @@ class TLSTests(RealServer):
     async def test_other_name(self) -> None:
         """A trusted certificate for another name is no good either."""
         ca = await self.start_with_certificate("elsewhere.example")
-        lines = logged(self, "no connection")
+        lines = logged(self, "not connected")
         identity = {"server": "localhost", "port": self.server.tls_port, "ssl": True, "ssl_ca": str(ca)}
         self.bot(identity=identity)
         await self.until(lambda: lines)
