@@ -1,4 +1,4 @@
-"""A conversation with the bot on this terminal, or through pipes."""
+"""The Text backend: a conversation with the bot on this terminal, or through standard input and output."""
 
 from errklein.backends.text._backend import TextBackend
 from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom

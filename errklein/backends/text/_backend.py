@@ -1,4 +1,4 @@
-"""The Text backend: somebody at this terminal, or a program at the other end of a pipe, talks with the bot."""
+"""The backend for a conversation of the operator, or of a program, with the bot in this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from errklein.running import TimeSlices
 from errklein.text import code, plain, sanitize, split_message, to_ansi, to_imtext, to_md, to_plain, to_xhtml
 
 HISTORY = "text-history"
-"""The file in the data directory that keeps what was typed."""
+"""Name of the file in the data directory with the lines that were typed."""
 
 _PERSON = re.compile(r"@[^\s@/#][^\s/]*")
 _ROOM = re.compile(r"#[^\s/#]+")
@@ -33,11 +33,15 @@ _OCCUPANT = re.compile(r"(?P<room>#[^\s/#]+)/@?(?P<person>[^\s@/#][^\s/]*)")
 
 
 class TextBackend(LocalBackend):
-    """One person, the first of BOT_ADMINS, talks with the bot.
+    """A conversation of one person, the first of BOT_ADMINS, with the bot. Implements `ports.OperatorConsole`.
 
-    If `stdin` and `stdout` are a terminal there is a prompt with history, colours and editing; else each line is a
-    message, and replies are plain text. They are the process's own unless others are given: not sys.stdout, which
-    twistd replaces by the log.
+    On a terminal there is a greeting, a prompt with history and completion, and colours. Otherwise each line of input is a
+    message, and the output contains the bot's messages as plain text, and nothing else.
+
+    :param reactor: The reactor.
+    :param config: The configuration of this network.
+    :param stdin: The input; by default that of the process.
+    :param stdout: The output; by default that of the process. It isn't sys.stdout, which twistd replaces by the log.
     """
 
     mode = "text"
@@ -52,13 +56,13 @@ class TextBackend(LocalBackend):
         super().__init__(reactor, config)
         self.administrator = self.person_named(admins[0] if admins else "@user")
         self.user = self.administrator
-        """Who speaks now."""
+        """The sender of messages; `!asuser` changes it."""
         self.room: TextRoom | None = None
-        """Where that is; None for a direct message to the bot."""
+        """The room that messages are sent to; None for direct messages to the bot. `!inroom` changes it."""
         self._answered: Identifier = self.user
-        """Whom answers to the last message go to, which may not be where the next one is said."""
+        """The recipient of replies to the last message. The next message may have another sender or room."""
         self._lines: list[str] | None = None
-        # A line is heard when what the one before it has begun, such as to speak as somebody else, is done.
+        # Each line waits for the commands before it to start, since `!asuser` and `!inroom` change how it is sent.
         self._time_slices = TimeSlices(reactor, share=0.0)
         self._input = stdin or sys.__stdin__
         self._output = stdout or sys.__stdout__
@@ -67,24 +71,24 @@ class TextBackend(LocalBackend):
         self._disconnecting: Deferred[None] | None = None
         self.overview: BotOverview | None = None
         self._hinted = False
-        # A terminal has no flood protection.
+        # A terminal needs no rate limit.
         unlimited = TokenBucket(reactor.seconds, interval=0, burst=1)
         self._outbox: Outbox[str] = Outbox(
             reactor, self.network, self._show, unlimited.take, limit=getattr(config, "OUTBOX_LIMIT", 10_000)
         )
 
     def connect(self, events: BackendEvents) -> None:
-        """Begin the conversation; the administrator is there, in front of the terminal."""
+        """Start the conversation, with the greeting on a terminal; report the administrator as present."""
         self._console = self._open_console()
         super().connect(events)
         self.notify("presence_changed", Presence(self.administrator, ONLINE))
-        self._console.start()
         if self._on_terminal and self.overview is not None:
             self._console.show(greeting(str(self.bot_identifier), self.overview))
+        self._console.start()
         self._outbox.resume()
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Show the queue for up to `grace` seconds, then restore the terminal. Fires when that is done."""
+        """Show the queue for up to `grace` seconds, then restore the terminal. Fires when the terminal is restored."""
         self._time_slices.stop()
         if self._disconnecting is None:
             console = self._console
@@ -93,7 +97,7 @@ class TextBackend(LocalBackend):
         return DeferredList([self._disconnecting]).addCallback(lambda _: None)
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
-        """Show the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; raises what `ports.Backend` has."""
+        """Queue the message, in parts if it is longer than MESSAGE_SIZE_LIMIT; see `ports.Backend`."""
         self.check_addressee(message)
         parts = split_message(message.body, self.message_size_limit)
         return self._outbox.put(
@@ -103,7 +107,7 @@ class TextBackend(LocalBackend):
     def plain_text_reply(self, message: Message) -> str | None:
         """Return a hint for `help`, `quit` and `exit`, and once for any other text unless a plugin reads messages.
 
-        Only on a terminal, and only for messages to the bot alone.
+        None for messages to rooms, and without a terminal.
         """
         if not self._on_terminal or self.overview is None or not message.is_direct:
             return None
@@ -114,11 +118,11 @@ class TextBackend(LocalBackend):
         return f"This is not a command. {command_hint(self.overview)}"
 
     def add_reaction(self, message: Message, reaction: str) -> None:
-        """Show it as a line, since messages on a terminal can't be marked."""
+        """Show the reaction as a line of its own."""
         self._react(message, f"+:{reaction}:")
 
     def remove_reaction(self, message: Message, reaction: str) -> None:
-        """Show it as a line."""
+        """Show the removal of the reaction as a line of its own."""
         self._react(message, f"-:{reaction}:")
 
     def _react(self, message: Message, mark: str) -> None:
@@ -133,14 +137,17 @@ class TextBackend(LocalBackend):
         size: int | None = None,
         stream_type: str | None = None,
     ) -> Stream:
-        """Show as a line what is offered. There is nobody to take it: the stream stays pending, and isn't read."""
+        """Show the file's name and size as a line. A terminal can't receive files: the stream stays pending and unread."""
         stream = Stream(user, fsource, name, size, stream_type)
         facts = [code(name) if name else "a file", *([f"{size} bytes"] if size is not None else [])]
         self.send_message(Message(f"stream {', '.join(facts)}", frm=self.bot_identifier, to=user))
         return stream
 
     def build_identifier(self, text: str) -> Identifier:
-        """`@user`, `#room`, `#room/user` or what BOT_ADMINS has; raises ValueError for anything else."""
+        """Return the person of `@user` or of a name in BOT_ADMINS, the room of `#room`, or the occupant of `#room/user`.
+
+        Raises ValueError for any other text.
+        """
         occupant = _OCCUPANT.fullmatch(text)
         if occupant:
             room = self.query_room(occupant["room"])
@@ -152,14 +159,14 @@ class TextBackend(LocalBackend):
         raise ValueError(f"expected @user, #room or #room/user, not {text!r}")
 
     def person_named(self, name: str) -> LocalPerson:
-        """The person of that name, with or without the @."""
+        """Return the person of that name; the `@` may be omitted."""
         person = TextPerson(name)
         person.written = self._admins.get(str(person))
         person.network = self.network
         return person
 
     def query_room(self, name: str) -> LocalRoom:
-        """The room of that name, with or without the #, whether it exists already or not."""
+        """Return the room of that name, which need not exist; the `#` may be omitted."""
         return super().query_room(f"#{name.removeprefix('#')}")
 
     def _open_console(self) -> Console:
@@ -198,7 +205,7 @@ class TextBackend(LocalBackend):
         return f"\x1b[2m{sanitize(str(to))}:\x1b[22m {text}"
 
     def _in_all_ways(self, markdown: str, compact: bool) -> str:
-        """The text as each kind of network shows it, for authors of plugins and networks."""
+        """Return the text in the rendering of each kind of network, for authors of plugins and backends."""
         ways = {
             "Markdown": to_md(markdown),
             "XHTML": to_xhtml(markdown),
@@ -213,17 +220,17 @@ class TextBackend(LocalBackend):
         return self._console.show(text) if self._console is not None else succeed(None)
 
     def set_room(self, room: TextRoom | None) -> None:
-        """What is typed from now on is said in the room, or to the bot alone."""
+        """Send further messages to the room, or to the bot directly if it is None."""
         self.room = room
         self._show_speaker()
 
     def set_user(self, person: LocalPerson) -> None:
-        """What is typed from now on is said by that person."""
+        """Send further messages as that person."""
         self.user = person
         self._show_speaker()
 
     def _speaker(self) -> str:
-        """Who speaks now, and where, as the prompt has it."""
+        """Return the sender and the room for the prompt."""
         return sanitize(str(self.user if self.room is None else self.room.occupant_named(self.user.person)))
 
     def _show_speaker(self) -> None:
@@ -231,7 +238,7 @@ class TextBackend(LocalBackend):
             self._console.show_name(self._speaker())
 
     def toggle_multiline(self) -> bool:
-        """Let only an empty line end a message, or each line again; returns whether lines are gathered now."""
+        """Switch between messages of one line and messages that end with an empty line; return True for the latter."""
         self._lines = [] if self._lines is None else None
         return self._lines is not None
 
@@ -278,7 +285,7 @@ class TextBackend(LocalBackend):
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody sits there, at a terminal that can move its cursor."""
+    """Return whether the stream is a terminal that can move its cursor."""
     return stream is not None and not stream.closed and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 

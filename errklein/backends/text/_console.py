@@ -1,4 +1,4 @@
-"""What a text conversation needs of the place where it is held, and how text gets out of the process."""
+"""The interface of consoles, and non-blocking output to a file descriptor."""
 
 from __future__ import annotations
 
@@ -12,30 +12,35 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, succeed
 
 _ATOMIC = 4096
-"""Bytes that a pipe which is ready takes at once (PIPE_BUF on Linux)."""
+"""Number of bytes that a ready pipe accepts without blocking (PIPE_BUF on Linux)."""
 
 
 class Console(Protocol):
-    """Where somebody types and reads. All of it is called on the reactor."""
+    """The input and output of a text conversation. Methods are called on the reactor."""
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start to read input."""
 
     def show(self, text: str) -> Deferred[None]:
-        """Show a message; fires when it is out."""
+        """Show a message. Fires when it is written."""
 
     def show_name(self, name: str) -> None:
-        """Show that name in front of what is typed from now on."""
+        """Set the name in the prompt."""
 
     def close(self) -> Deferred[None]:
-        """Listen no more; fires when nothing is left running."""
+        """Stop reading input. Fires when no thread of the console is left."""
 
 
 class Writer:
-    """Writes to a file descriptor without ever making the reactor wait.
+    """Writes to a file descriptor without blocking the reactor.
 
-    What is sure to fit is written at once; else a thread does it. If nobody reads any more, `broken` is called once
-    and everything is dropped, as it is without a descriptor.
+    Text that fits is written at once, and other text in a thread. If writing fails, for example because the reader has
+    closed a pipe, `broken` is called once and all further text is dropped. Without a descriptor all text is dropped.
+
+    :param reactor: The reactor.
+    :param descriptor: The file descriptor, which is never closed; None to drop all text.
+    :param encoding: The encoding of the text.
+    :param broken: Called on the reactor when writing fails.
     """
 
     def __init__(self, reactor: Any, descriptor: int | None, encoding: str, broken: Callable[[], None]) -> None:
@@ -51,7 +56,7 @@ class Writer:
             self._poll.register(descriptor, select.POLLOUT)
 
     def write(self, text: str) -> Deferred[None]:
-        """Write the text in one piece; fires when it is written, or dropped."""
+        """Write the text without other output in between. Fires when it is written or dropped."""
         data = text.encode(self._encoding, "replace")
         if self._broken is None:
             return succeed(None)
@@ -75,7 +80,7 @@ class Writer:
         return done
 
     def close(self) -> None:
-        """Let the thread end after what it has to write."""
+        """End the thread after it has written the queued text."""
         self._jobs.put(None)
 
     def _work(self) -> None:

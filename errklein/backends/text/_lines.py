@@ -1,4 +1,4 @@
-"""A conversation through pipes and files: each line of input is one message, messages of the bot are plain text."""
+"""The console for pipes and files: each line of input is a message, and the output is the bot's messages."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ _CHUNK = 65536
 
 
 class LineConsole:
-    """Reads lines from one file descriptor and writes messages to another. Neither is ever closed.
+    """Reads lines from one file descriptor and writes messages to another. Implements `Console`.
 
-    `line_received` is called on the reactor with each line, empty ones too, `ended` once after the last one, or when nobody
-    reads the output any more. The input may be anything that can be read, also a file, which an event loop can't watch:
-    so a thread waits for it, and reads on only when what it has read has been handled.
+    A thread reads the input, since event loops can't watch regular files. It reads more only after the lines so far are
+    handled. The descriptors are never closed.
+
+    :param reactor: The reactor.
+    :param source: The descriptor for input; None for no input.
+    :param target: The descriptor for output; None for no output.
+    :param encoding: The encoding of both.
+    :param line_received: Called on the reactor with each line, including empty ones.
+    :param ended: Called on the reactor once, after the last line, or when the output can't be written any more.
     """
 
     log = Logger()
@@ -46,7 +52,7 @@ class LineConsole:
         self._stopped: Deferred[None] | None = None
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start to read."""
         if self._source is None:
             self._reactor.callLater(0, self._end)
             return
@@ -58,14 +64,14 @@ class LineConsole:
         reader.start()
 
     def show(self, text: str) -> Deferred[None]:
-        """Write the text and a newline, in one piece."""
+        """Write the text and a newline."""
         return self._writer.write(f"{text}\n")
 
     def show_name(self, name: str) -> None:
-        """Nothing: there is no prompt."""
+        """Do nothing, since there is no prompt."""
 
     def close(self) -> Deferred[None]:
-        """Stop reading; fires when the thread has ended."""
+        """Stop reading. Fires when the thread has ended."""
         self._ended = None
         self._writer.close()
         if self._wake is not None:
@@ -74,7 +80,7 @@ class LineConsole:
         return self._stopped or succeed(None)
 
     def _read(self, source: int, waiting: int) -> None:
-        """Read until the end of the input, or of `waiting`."""
+        """Read until the input ends, or until `close` closes the other end of the pipe `waiting`."""
         poll = select.poll()
         poll.register(source, select.POLLIN)
         poll.register(waiting, select.POLLIN)
@@ -113,7 +119,7 @@ class LineConsole:
                     try:
                         self._line_received(text)
                     except Exception:
-                        self.log.failure("A line of standard input could not be handled")
+                        self.log.failure("Handling a line of standard input failed")
         finally:
             handled.set()
 

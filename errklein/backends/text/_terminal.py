@@ -1,7 +1,6 @@
-"""A conversation on a terminal: a prompt with history and editing, and messages that appear above it.
+"""The console for terminals: a prompt with history, editing and completion, and messages above it.
 
-The prompt lives in a thread with an event loop of its own, since it has to answer each key at once, whatever the reactor
-is doing.
+The prompt runs in a thread with its own event loop, so that it reacts to keys at once even if the reactor is busy.
 """
 
 from __future__ import annotations
@@ -36,11 +35,19 @@ from errklein.text import sanitize
 
 
 class TerminalConsole:
-    """Talks with somebody on the terminal that `source` and `target` are.
+    """Shows a prompt on a terminal, and messages above the prompt. Implements `Console`.
 
-    `line_received` is called on the reactor with each line that isn't empty; `ended` once, when Ctrl-D is typed or the terminal
-    is gone. `completions` is called in the terminal's thread when Tab is typed: it gets the text before the cursor, and
-    returns the texts that it may become. Ctrl-C is what it is elsewhere: SIGINT to this process.
+    Ctrl-C sends SIGINT to this process. Tab completes the command before the cursor.
+
+    :param reactor: The reactor.
+    :param source: The terminal, for input.
+    :param target: The terminal, for output.
+    :param name: The name in the prompt.
+    :param history: The file for the lines that were typed.
+    :param line_received: Called on the reactor with each line.
+    :param ended: Called on the reactor once, after Ctrl-D or the loss of the terminal.
+    :param completions: Called in the terminal's thread with the text before the cursor; returns the texts that it may
+        become.
     """
 
     log = Logger()
@@ -78,13 +85,13 @@ class TerminalConsole:
         """Show the prompt."""
         self._stopped = Deferred()
         self._prompting = True
-        # A process that ends without `close` must not leave a terminal that shows no keys.
+        # If the process ends without `close`, the terminal must not stay in raw mode.
         self._settings = termios.tcgetattr(self._source)
         atexit.register(self._restore_terminal)
         threading.Thread(target=self._run, name="errklein terminal", daemon=True).start()
 
     def show(self, text: str) -> Deferred[None]:
-        """Show the text, which may have ANSI sequences, above the prompt."""
+        """Show the text, which may contain ANSI sequences, above the prompt. Fires when it is shown."""
         if not self._prompting:
             return self._writer.write(f"{text}\n")
         done: Deferred[None] = Deferred()
@@ -93,12 +100,12 @@ class TerminalConsole:
         return done
 
     def show_name(self, name: str) -> None:
-        """Have the prompt show that name."""
+        """Set the name in the prompt."""
         self._name = name
         self._wake(self._redraw)
 
     def close(self) -> Deferred[None]:
-        """Take the prompt away; fires when the terminal is as it was before."""
+        """Remove the prompt. Fires when the terminal is restored."""
         self._ended = None
         self._closing = True
         self._writer.close()
@@ -114,7 +121,7 @@ class TerminalConsole:
         except EOFError:
             pass
         except BaseException:
-            self.log.failure("The conversation on the terminal has broken off")
+            self.log.failure("The conversation on the terminal ended with an error")
         finally:
             self._loop = None
             self._reactor.callFromThread(self._has_stopped)
@@ -131,7 +138,7 @@ class TerminalConsole:
             self._complete_command(event.current_buffer)
 
         output = Vt100_Output.from_pty(self._target, term=os.environ.get("TERM"))
-        # The answer to where the cursor is would be left behind as typed text if the prompt went meanwhile.
+        # Off, since the terminal's response to a cursor position request would become input if the prompt had ended.
         output.enable_cpr = False
         session: PromptSession[str] = PromptSession(
             lambda: [("bold", self._name), ("", " > ")],
@@ -144,8 +151,7 @@ class TerminalConsole:
             input=create_input(self._source),
             output=output,
         )
-        # One application for the whole conversation: between two prompts there would be moments without any, in which
-        # messages and keys went astray.
+        # One application for the whole conversation: messages and keys would be lost between two prompts.
         session.default_buffer.accept_handler = self._accept
         return session
 
@@ -164,7 +170,7 @@ class TerminalConsole:
         return False
 
     def _flush(self) -> None:
-        """Show what is pending, in the order in which it came."""
+        """Show the pending texts in order."""
         if not self._pending:
             return
         asyncio.ensure_future(run_in_terminal(self._print_pending))  # noqa: RUF006
@@ -226,13 +232,13 @@ class TerminalConsole:
     # From both sides
 
     def _wake(self, function: Callable[[], None]) -> None:
-        """Call the function in the terminal's thread, if the prompt is there."""
+        """Call the function in the terminal's thread, unless the prompt has ended or hasn't started."""
         loop = self._loop
         if loop is not None:
             try:
                 loop.call_soon_threadsafe(function, context=self._context)
             except RuntimeError:
-                # The loop has just closed; `_has_stopped` takes care of what is pending.
+                # The loop has just closed; `_has_stopped` shows the pending texts.
                 pass
 
     def _restore_terminal(self) -> None:
@@ -245,7 +251,10 @@ def _fire(shown: list[Deferred[None]]) -> None:
 
 
 def _open_history(path: Path) -> History:
-    """The history in that file, which nobody else may read since commands hold secrets; in memory if that can't be."""
+    """Return the history in that file, or a history in memory if the file can't be written.
+
+    Only the owner may read the file, since commands may contain secrets.
+    """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError:

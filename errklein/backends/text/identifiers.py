@@ -1,4 +1,4 @@
-"""Who is who in a text conversation: `@user`, `#room` and `#room/user`. Their names are without the `@` and the `#`."""
+"""Identifiers of the Text network: `@user`, `#room` and `#room/user`. `person` and `name` lack the `@` and `#`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from errklein.chat import RoomOccupant
 
 
 class TextPerson(LocalPerson):
-    """Somebody, as `@user`. Nobody on a terminal has a nick or a full name, unless one is given."""
+    """A person; `str()` returns `@user`. Persons that the backend builds have neither nick nor full name.
+
+    :param person: The name; the `@` may be omitted.
+    :param client: The device.
+    :param nick: The short name.
+    :param fullname: The full name.
+    """
 
     def __init__(
         self, person: str, client: str | None = None, nick: str | None = None, fullname: str | None = None
     ) -> None:
         super().__init__(person.removeprefix("@"), client, nick, fullname)
         self.written: str | None = None
-        """How BOT_ADMINS has the name, if it is written otherwise there."""
+        """The name's spelling in BOT_ADMINS, or None for people who aren't administrators."""
 
     @property
     def aclattr(self) -> str:
-        """`@user`, or the name as it is written in BOT_ADMINS."""
+        """The name for access rules: the spelling in BOT_ADMINS, or else `@user`."""
         return self.written or f"@{self.person}"
 
     def __str__(self) -> str:
@@ -28,11 +34,11 @@ class TextPerson(LocalPerson):
 
 
 class TextOccupant(LocalOccupant, TextPerson):
-    """Somebody in a room, as `#room/user`, known to access rules as outside of it."""
+    """A person in a room; `str()` returns `#room/user`. `aclattr` is the same as outside the room."""
 
     @property
     def nick(self) -> str | None:
-        """Nothing, as outside of the room."""
+        """The short name, or None, as outside the room."""
         return self._nick
 
     def __str__(self) -> str:
@@ -40,7 +46,13 @@ class TextOccupant(LocalOccupant, TextPerson):
 
 
 class TextRoom(LocalRoom):
-    """A room, as `#room`."""
+    """A room; `str()` returns `#room`.
+
+    :param name: The name; the `#` may be omitted.
+    :param occupants: The people in the room.
+    :param topic: The topic.
+    :param bot: The backend.
+    """
 
     def __init__(
         self,
@@ -52,11 +64,11 @@ class TextRoom(LocalRoom):
         super().__init__(name.removeprefix("#"), occupants, topic, bot)
 
     def enter(self, name: str) -> LocalOccupant:
-        """The occupant of that name, with or without the @, who is in the room from now on."""
+        """Return the occupant of that name, after adding it to the occupants if it is missing; the `@` may be omitted."""
         return super().enter(name.removeprefix("@"))
 
     def occupant_named(self, name: str) -> LocalOccupant:
-        """The person of that name in this room, known to access rules as outside of it."""
+        """Return an identifier for a person in this room, whose `aclattr` is the same as outside the room."""
         occupant = super().occupant_named(name)
         if self._backend is not None:
             person = self._backend.person_named(name)
