@@ -1,4 +1,4 @@
-"""Markdown that templates put together of values from elsewhere: text as it is, links, pictures and tables."""
+"""Template functions and filters that build Markdown from untrusted values: literal text, links, images and tables."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from markupsafe import Markup, escape
 from errklein.text._quoting import plain_but_html
 from errklein.text.xhtml import is_harmless
 
-# What would end an address in Markdown, or mean something else there. An address can do without these characters.
+# Characters that end a URL in Markdown or have a meaning there. URLs may contain them percent-encoded.
 _NOT_IN_ADDRESSES = re.compile(r"[\s\x00-\x1f\x7f\"'()<>\\^`{|}]")
 
 _BAR = re.compile(r"(?<!\\)((?:\\\\)*)\|")
 
 
 def as_it_is(value: Any) -> Markup:
-    """Markdown that shows the value as it is, line for line; templates have it as the filter `plain`."""
+    """Return Markdown that shows the value literally, line by line. In templates this is the filter `plain`."""
     lines = escape("" if value is None else value).strip().splitlines()
-    # Tags first: escaped after it, the `>` that has got a backslash would be an entity, and the backslash would show.
+    # HTML is escaped before Markdown. In the other order, `\>` would become `\&gt;`, which shows the backslash.
     return _lines(plain_but_html(line) for line in lines)
 
 
 def md_link(label: Any, address: Any) -> Markup:
-    """The label, as it is unless it is Markup, as a link; if that would lead where no link should, label and address as text."""
+    """Return a link, or the label and the address as text if the address has a scheme that isn't allowed.
+
+    The label is shown literally unless it is Markup.
+    """
     if is_harmless(str(address)):
-        # With `]:` in it, it would define where other links lead.
+        # A label with `]:` would define the address of other links.
         shown = label if isinstance(label, Markup) else as_it_is(label)
         shown = shown.replace("]:", Markup("]&#58;"))
         return Markup("[{}]({})").format(shown, _address(address))
@@ -36,15 +39,17 @@ def md_link(label: Any, address: Any) -> Markup:
 
 
 def md_image(address: Any) -> Markup:
-    """The picture at the address, or that as text, as with a link."""
+    """Return an image, or the address as text if it has a scheme that isn't allowed."""
     return Markup("![]({})").format(_address(address)) if is_harmless(str(address)) else as_it_is(address)
 
 
 def md_table(rows: Sequence[Sequence[Any] | Mapping[Any, Any]], headers: Sequence[Any] | None = None) -> Markup:
-    """A Markdown table; of mappings, the keys of the first are the headers unless `headers` chooses others.
+    """Return a Markdown table.
 
-    Cells are escaped like everything else in a template, unless they are Markup; a newline in one begins another line of
-    that cell.
+    Cells are escaped unless they are Markup. A newline in a cell starts another line of the cell.
+
+    :param rows: Sequences of cells, or mappings from headers to cells.
+    :param headers: The headers. By default, the keys of the first row if that is a mapping; else none.
     """
     if headers is None and rows and isinstance(rows[0], Mapping):
         headers = list(rows[0])
@@ -69,7 +74,7 @@ def _table_line(cells: Sequence[Any], columns: int) -> Markup:
 
 def _cell(value: Any) -> Markup:
     lines = escape("" if value is None else value).strip().splitlines()
-    # Bars that are escaped already stay so.
+    # Bars that are already escaped are left unchanged.
     return _lines(_BAR.sub(r"\1\\|", line) for line in lines)
 
 

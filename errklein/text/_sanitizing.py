@@ -1,17 +1,17 @@
-"""Text from anywhere, made safe to show: a terminal or a chat client must do nothing but display it."""
+"""Removal of control characters and terminal sequences from untrusted text."""
 
 from __future__ import annotations
 
 import re
 
 _UNPRINTABLE = re.compile(r"[^\t\n -~\u00a0-\ud7ff\ue000-\ufdcf\ufdf0-\U0010ffff]")
-"""Control characters (C0, DEL and C1) except tab and line feed; lone surrogates, which no encoding can carry; and the
-non-characters U+FDD0 to U+FDEF, which stand for marks such as bold inside this package."""
+"""Control characters (C0, DEL and C1) except tab and line feed; lone surrogates, which can't be encoded; and the
+noncharacters U+FDD0 to U+FDEF, which this package uses for styles (see `styles`)."""
 
 _NEWLINES = re.compile(r"\r\n?")
 
-# A whole sequence is removed rather than its ESC alone, since the rest of it would stay behind as "[31m". A title or a
-# link (OSC) ends with BEL or ST; of one that never ends only the ESC goes, not the text after it.
+# The whole sequence is removed: without its ESC, the rest would show as "[31m". A title or link (OSC) ends with BEL or ST.
+# If the end is missing, only the ESC is removed, to keep the text after it.
 _SEQUENCES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"
     r"|\x1b\][^\x00-\x1f\x7f-\x9f]*(?:\x07|\x1b\\)"
@@ -21,7 +21,10 @@ _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 
 def sanitize(text: str) -> str:
-    r"""`text` without control characters and terminal sequences; only `\t` and `\n` stay, other newlines become `\n`."""
+    r"""Return the text without control characters and terminal sequences.
+
+    Tab and line feed are kept. CR LF and CR become line feeds, and lone surrogates become U+FFFD.
+    """
     if not _UNPRINTABLE.search(text):
         return text
     text = _NEWLINES.sub("\n", text)

@@ -1,4 +1,4 @@
-"""Splitting of long messages into parts that a network takes, and truncation."""
+"""Splitting of long messages into parts that a network accepts, and truncation."""
 
 from __future__ import annotations
 
@@ -9,44 +9,52 @@ from collections.abc import Callable, Sequence
 Length = Callable[[str], int]
 
 PARTS_CAP = 500
-"""Parts of the longest message. Nobody reads more, and on a slow network others would wait for minutes."""
+"""Maximum number of parts of a message. More would delay other messages on a slow network for minutes."""
 
-LEFT_OUT = "... (the rest of this message is left out, as it is too long)"
-"""The last part of a message that was longer."""
+LEFT_OUT = "... (the rest of this message is too long to be sent)"
+"""The last part of a message that is cut off at PARTS_CAP."""
 
 _FENCE = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})([^\n`]*)$", re.MULTILINE)
 _NEWLINES = re.compile("\n+")
 
 
 def truncated(text: str, most: int) -> str:
-    """The text, or its first `most` characters and an ellipsis if it is longer."""
+    """Return the text, or its first `most` characters and an ellipsis if it is longer."""
     return text if len(text) <= most else text[:most] + "…"
 
 
 def at_most(parts: Sequence[str], cut: bool = False, most: int = PARTS_CAP) -> list[str]:
-    """The parts of a message, of too many the first, with a last one that says so; `cut` if there are even more."""
+    """Return at most `most` parts of a message. If some are missing, the last one is LEFT_OUT.
+
+    `cut` states that the message has more text than the parts.
+    """
     if len(parts) < most or (len(parts) == most and not cut):
         return [*parts, LEFT_OUT] if cut else list(parts)
     return [*parts[: most - 1], LEFT_OUT]
 
 
 def split_message(text: str, limit: int, length: Length = len, most: int = PARTS_CAP) -> list[str]:
-    """`text` in parts, each at most `limit` long as measured by `length`, such as in bytes; in order, nothing lost.
+    """Split a Markdown message into parts of at most `limit`::
 
-    Of a text that needs more than `most` parts the rest is left out, and the last part says so.
+        split_message("one two three", 8)  # ["one two", "three"]
 
-    A part ends between paragraphs if one ends in its second half, else between lines, else between words, else
-    between characters. White space at a cut goes, and a fenced block of code that is cut is closed and opened again.
-    `length` counts each character as 1 or more, and of joined texts it is the sum of theirs. A character that is
-    longer than `limit` makes a part of its own. Raises ValueError if `limit` isn't positive.
+    A part ends after a paragraph if one ends in its second half; else after a line, else after a word, else between
+    characters. White space at the split is removed. A fenced code block that is split is closed and opened again.
+
+    :param text: The message.
+    :param limit: Maximum length of a part, as measured by `length`. A longer single character is a part of its own.
+    :param length: Measures a text, for example in bytes. Each character must count as at least 1, and the length of a text
+        must be the sum of the lengths of its pieces.
+    :param most: Maximum number of parts. If the text needs more, the rest is dropped and the last part states that.
+    :raises ValueError: `limit` is less than 1.
     """
     if limit < 1:
-        raise ValueError(f"a message can't be cut to a length of {limit}")
+        raise ValueError(f"limit must be at least 1, not {limit}")
     parts: list[str] = []
     opener = ""
     at = 0
     while True:
-        # All that a part may need to know. To copy the whole rest for each would take time with the square of its length.
+        # No part depends on more text than this. Copying the whole rest for each part would be quadratic.
         ahead = opener + text[at : at + limit + 2]
         if len(ahead) <= limit and length(ahead) <= limit:
             return [*parts, ahead]
@@ -57,7 +65,7 @@ def split_message(text: str, limit: int, length: Length = len, most: int = PARTS
         if fence:
             closer = "\n" + _marker(fence)
             room = limit - length(closer)
-            # Not where fences would take up most of a part.
+            # Fences that would fill most of a part are not repeated.
             if room > 2 * length(f"{fence}\n"):
                 end = _cut(ahead, room, length, len(opener))
                 fence = _open_fence(ahead[:end])
@@ -79,7 +87,7 @@ def split_message(text: str, limit: int, length: Length = len, most: int = PARTS
 
 
 def _cut(text: str, limit: int, length: Length, start: int) -> int:
-    """Where the best part of at most `limit` ends. It has at least one character after `start`."""
+    """Return the end of the best part of at most `limit`, with at least one character after `start`."""
     end = _longest(text, limit, length)
     end = max(end, start + 1)
     if end >= len(text):
@@ -96,7 +104,7 @@ def _cut(text: str, limit: int, length: Length, start: int) -> int:
 
 
 def _longest(text: str, limit: int, length: Length) -> int:
-    """How many characters from the beginning fit into `limit`."""
+    """Return the number of characters from the beginning that fit into `limit`."""
     most = min(limit, len(text))
     if length(text[:most]) <= limit:
         return most
@@ -104,10 +112,13 @@ def _longest(text: str, limit: int, length: Length) -> int:
 
 
 def grapheme_boundary(text: str, end: int, start: int = 0) -> int:
-    """`end`, or the place up to 16 before it (but after `start`) where a grapheme, such as an emoji of several characters, ends."""
+    """Return the last end of a grapheme at or before `end`, such as an emoji of several code points.
+
+    Returns `end` itself if there is none after `start` within 16 characters.
+    """
     if text[max(start, end - 1) : end + 1].isascii():
         return end
-    # Imported late: it takes 50 ms, and most messages are short or ASCII.
+    # Imported late, since it takes 50 ms and most messages are short or ASCII.
     import wcwidth
 
     boundary = wcwidth.grapheme_boundary_before(text, end + 1)
@@ -115,7 +126,7 @@ def grapheme_boundary(text: str, end: int, start: int = 0) -> int:
 
 
 def _after_space(text: str, cut: int, within_code: bool) -> int:
-    """Where the next part begins: after the newlines or the one space at the cut; in code only one newline goes."""
+    """Return the start of the next part: after the newlines or the space at the split; in code, after one newline."""
     if within_code:
         return cut + text.startswith("\n", cut)
     newlines = _NEWLINES.match(text, cut)
@@ -123,7 +134,7 @@ def _after_space(text: str, cut: int, within_code: bool) -> int:
 
 
 def _open_fence(part: str) -> str:
-    """The line that opened the fenced block in which `part` ends; empty if it ends outside of any."""
+    """Return the line that opened the fenced block in which `part` ends; an empty string outside of a block."""
     opened = ""
     for fence in _FENCE.finditer(part):
         if not opened:

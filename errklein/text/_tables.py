@@ -1,4 +1,4 @@
-"""Tables drawn with box characters, or without borders where lines are dear."""
+"""Tables as plain text, with box-drawing characters or without borders."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterator, Sequence
 from errklein.text.styles import strip_styles
 
 Row = Sequence[str]
-"""One text for each cell, perhaps of several lines and with marks."""
+"""The texts of the cells, which may have several lines and style marks."""
 
 PADDED_CAP = 200_000
-"""Columns of a terminal, on all lines of a table together. Where one long cell would make it larger than that, columns are
-narrower, and the cell sticks out of its own: a few thousand characters could be padded to many millions."""
+"""Maximum size of a table in characters, with padding. In a larger table the columns are narrowed, and long cells exceed
+theirs. Without the limit, padding could turn a few thousand characters into millions."""
 
 
 def width(text: str) -> int:
-    """The number of terminal columns of one line of text: CJK and emoji take two, combining characters none."""
+    """Return the number of terminal columns of one line: 2 for CJK characters and emoji, 0 for combining characters."""
     text = strip_styles(text)
     if text.isascii() and text.isprintable():
         return len(text)
-    # Imported late: it takes 50 ms, and most bots never need it.
+    # Imported late, since it takes 50 ms and most bots never need it.
     import wcwidth
 
     return wcwidth.width(text, control_codes="ignore")
 
 
 def boxed_table(head: Row, body: Sequence[Row]) -> str:
-    """The table in a box, the head in heavy lines. Ends with a newline."""
+    """Return a table with borders, heavy around the head, and a newline at the end."""
     widths = _widths([head, *body])
     bars = [width * "━" for width in (each + 2 for each in widths)]
     thin = [bar.replace("━", "─") for bar in bars]
@@ -43,7 +43,7 @@ def boxed_table(head: Row, body: Sequence[Row]) -> str:
 
 
 def compact_table(head: Row, body: Sequence[Row]) -> str:
-    """The columns side by side, two spaces apart. An empty head takes no line. Ends with a newline."""
+    """Return a table without borders, its columns two spaces apart, and a newline at the end. An empty head is left out."""
     rows = [row for row in (head, *body) if any(row)]
     widths = _widths(rows)
     return "".join("  ".join(line).rstrip(" ") + "\n" for row in rows for line in _lines(row, widths))
@@ -62,7 +62,7 @@ def _widths(rows: Sequence[Row]) -> list[int]:
 
 
 def _lines(row: Row, widths: Sequence[int]) -> Iterator[list[str]]:
-    """The lines of one row, each a list of cells padded to their columns."""
+    """Yield the lines of one row, each a list of cells padded to the widths of their columns."""
     cells = [cell.split("\n") for cell in row] + [[""]] * (len(widths) - len(row))
     for number in range(max(map(len, cells), default=0)):
         line = [cell[number] if number < len(cell) else "" for cell in cells]

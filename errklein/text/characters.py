@@ -1,4 +1,4 @@
-"""What a network writes for bold, colours and the like, as a table that backends can make themselves."""
+"""Tables of the characters that a network writes for bold, colours and other styles. Backends may define their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from errklein.text import styles
 
 
 class NSC:
-    """A string that takes no room where it is shown, such as the asterisks that stand for bold."""
+    """A string that counts as zero characters wide, such as the asterisks around bold text. The name is errbot's."""
 
     def __init__(self, s: str) -> None:
         self.s = s
@@ -21,7 +21,7 @@ class NSC:
 
 
 class CharacterTable(NamedTuple):
-    """What is written where a style begins and ends; str() of each counts."""
+    """The characters at the beginning and end of each style, by errbot's names; `str()` of a value is written."""
 
     fg_black: str | NSC = ""
     fg_red: str | NSC = ""
@@ -54,7 +54,7 @@ class CharacterTable(NamedTuple):
     end_inline_code: str | NSC = ""
 
     def by_mark(self) -> dict[str, str]:
-        """For each mark in a laid-out text what is written for it, if anything. Emphasis is underlined."""
+        """Return the characters for each style mark that has any. Emphasis is written as underlining."""
         written: dict[str, str | NSC] = {
             styles.BOLD: self.fx_bold,
             styles.BOLD_END: self.fx_normal,
@@ -77,7 +77,7 @@ def _sgr(code: int) -> str:
 
 
 TEXT_CHRS = CharacterTable()
-"""Nothing at all."""
+"""No characters: plain text."""
 
 IMTEXT_CHRS = CharacterTable(
     fx_bold=NSC("*"),
@@ -89,7 +89,7 @@ IMTEXT_CHRS = CharacterTable(
     inline_code="`",
     end_inline_code="`",
 )
-"""What people write to each other, and Slack and its like show."""
+"""The conventions of instant messaging: `*bold*`, `_emphasis_` and code in backticks."""
 
 ANSI_CHRS = CharacterTable(*(_sgr(code) for code in (*range(30, 38), 39, *range(40, 48), 49, 0, 1, 3, 4, 23, 24, 22)))
-"""A terminal's (ECMA-48 SGR)."""
+"""Terminal sequences (ECMA-48 SGR)."""

@@ -1,10 +1,10 @@
-"""The texts of exceptions, for log lines and replies."""
+"""Texts of exceptions for log lines and replies."""
 
 from __future__ import annotations
 
 
 def error_text(error: BaseException) -> str:
-    """The message of the exception; its type if there is none, or its `__str__` raises."""
+    """Return the exception's message, or its type if the message is empty or `__str__` raises."""
     try:
         return str(error) or type(error).__name__
     except Exception:
@@ -12,5 +12,5 @@ def error_text(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """As `error_text`, without line breaks."""
+    """Return the same as `error_text`, on one line."""
     return " ".join(error_text(error).split()) or type(error).__name__

@@ -1,6 +1,7 @@
-r"""A normalised form of text, equal for spellings that differ only in case, width or invisible characters.
+r"""Folding: a normal form of text that is equal for spellings that differ only in case, width or invisible characters.
 
-The form is Unicode's NFKC_Casefold (Unicode Standard, section 3.13), in addition without control characters. For example, `Production`, fullwidth `ｐｒｏｄｕｃｔｉｏｎ` and `produc\u00adtion` are all `production`.
+The form is Unicode's NFKC_Casefold (Unicode Standard, section 3.13), without control characters. For example, `Production`,
+fullwidth `ｐｒｏｄｕｃｔｉｏｎ` and `produc\u00adtion` all become `production`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 
 # Default_Ignorable_Code_Point outside of the general category Cf: DerivedCoreProperties.txt, Unicode 17. The module
-# unicodedata has no such property. Unassigned ones are reserved for characters that will be invisible.
+# unicodedata lacks this property. The unassigned code points are reserved for invisible characters.
 _IGNORABLE = frozenset(
     code
     for first, last in (
@@ -28,7 +29,7 @@ _IGNORABLE = frozenset(
 
 
 def is_invisible(character: str) -> bool:
-    """Whether the character is displayed as nothing.
+    """Return whether the character is invisible.
 
     True for format characters (general category Cf, such as zero-width spaces, the soft hyphen and bidirectional marks), for
     other default-ignorable code points (such as variation selectors), and for control characters that aren't white space.
@@ -40,11 +41,14 @@ def is_invisible(character: str) -> bool:
 
 
 def folded(text: str) -> str:
-    """The text after NFKC, casefolding and removal of invisible characters, with U+0020 for white space. Idempotent."""
+    """Return the text after NFKC, casefolding and removal of invisible characters, with U+0020 for each white space.
+
+    Folding a folded text changes nothing.
+    """
     if text.isascii() and text.isprintable():
         return text.lower()
     before = None
-    # One pass may require another: letter and accent compose once the joiner between them is removed.
+    # One pass may require another: a letter and an accent compose when the joiner between them is removed.
     while text != before:
         before = text
         text = unicodedata.normalize("NFKC", text).casefold()

@@ -1,4 +1,4 @@
-"""A tree of Markdown laid out as lines of text, with marks where a network may show bold or colours."""
+"""Layout of a Markdown tree as lines of text, with marks for bold, colours and other styles (see `styles`)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class LayoutOptions:
-    """How blocks are set.
+    """Options for the layout of blocks.
 
-    `exact` is errbot's plain text, space for space, since plugins' tests compare with it: paragraphs after the first
-    begin with a space, headings are indented, numbered lists have bullets, links repeat an address that is its own
-    label. Otherwise these are set as one would by hand. `compact` draws tables without borders.
+    :param exact: Reproduce errbot's plain text exactly, since plugins' tests compare with it: paragraphs after the first
+        begin with a space, headings are indented, numbered lists have bullets, and the address of a link is repeated even
+        if it is the label.
+    :param compact: Draw tables without borders.
     """
 
     exact: bool = False
@@ -37,12 +38,12 @@ class LayoutOptions:
 
 
 def lay_out(tree: Tree, options: LayoutOptions) -> str:
-    """The text of the tree, with marks; no white space at its end."""
+    """Return the text of the tree with style marks, and without white space at its end."""
     return _Layout(tree, options).flow(tree.root).strip("\n").rstrip(" \n")
 
 
 class _Layout:
-    """Each block is text that ends with a newline."""
+    """Converts elements to text. The text of a block ends with a newline."""
 
     def __init__(self, tree: Tree, options: LayoutOptions) -> None:
         self._tree = tree
@@ -72,7 +73,7 @@ class _Layout:
         }
 
     def flow(self, element: Element) -> str:
-        """What is inside of an element, blocks and text in any order, each on lines of its own."""
+        """Return the content of an element that may contain blocks and text; each starts on a new line."""
         blocks: list[str] = []
         line = self._text(element.text)
         for child in element:
@@ -90,7 +91,7 @@ class _Layout:
         return "".join(blocks)
 
     def _line(self, element: Element, first: Callable[[str], str] = str) -> str:
-        """What is inside of an element that holds no blocks. `first` is applied to the text up to the first child."""
+        """Return the content of an element without blocks. `first` is applied to the text before the first child."""
         text = first(self._text(element.text))
         for child in element:
             text += self._inline(child) + self._text(child.tail)
@@ -154,7 +155,7 @@ class _Layout:
         return f"{bullet}{content or NEWLINE}{NEWLINE if ends_with_block else ''}"
 
     def _hanging(self, first: str, content: str) -> str:
-        """The content with `first` before its first line, and the other lines below the text of it."""
+        """Return the content with `first` before its first line, and the other lines indented by the same width."""
         lines = content.strip("\n").split("\n")
         below = " " * len(first)
         return "".join(
@@ -182,7 +183,7 @@ class _Layout:
         return self._colored(cell, "\n".join(line.strip(" ") for line in self._line(cell).strip("\n").split("\n")))
 
     def _colored(self, element: Element, text: str) -> str:
-        """The text between the colours that the element's attributes ask for; newlines around it stay outside."""
+        """Return the text with marks for the colours in the element's attributes. Newlines at its ends stay outside."""
         if not element.attrib:
             return text
         body = text.strip("\n")
@@ -196,7 +197,7 @@ class _Layout:
         return before + body + after
 
     def _text(self, text: str | None) -> str:
-        """Text of the tree as it was meant: placeholders filled in, entities turned back, nothing unprintable."""
+        """Return text of the tree with placeholders and entities replaced, and control characters removed."""
         if not text:
             return ""
         if STX in text:
@@ -213,10 +214,10 @@ class _Layout:
 
 
 def _fixed(block: str) -> str:
-    """The block in letters of one width; the mark at its end is before its last newline."""
+    """Return the block with marks for a fixed-width font; the final mark is before the last newline."""
     return f"{styles.FIXED}{block.removesuffix(NEWLINE)}{styles.FIXED_END}\n"
 
 
 def _restored(code: str) -> str:
-    """The text of a code element, which Markdown keeps escaped for HTML."""
+    """Return the text of a code element, which Markdown has escaped for HTML."""
     return code.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

@@ -1,6 +1,6 @@
-"""Markdown, as chat bots write it, turned into a tree of elements.
+"""Parsing of chat messages in Markdown into a tree of elements.
 
-It is Markdown Extra as errbot's plugins know it, without HTML: tags are text, except `<br>`.
+The dialect is Markdown Extra without HTML: tags are text, except `<br>`.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from markdown.inlinepatterns import LinkInlineProcessor
 from markdown.preprocessors import Preprocessor
 
 LINK_CAP = 2000
-"""Characters of a link's label, and of its address, that are looked at for the bracket that ends them."""
+"""Maximum length of a link's label, and of its address, in characters."""
 
 BRACKETS_CAP = 500
-"""A paragraph with more opening brackets than this has no links: it isn't prose, and looking for links takes long."""
+"""Maximum number of opening brackets in a paragraph with links. With more, links aren't searched for: it takes too long."""
 
 
 class Code(str):
-    """Text of a fenced block, shown as it stands."""
+    """The text of a fenced code block, shown literally."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The elements of a text, and what placeholders in their texts stand for."""
+    """The root element of a text, and the raw texts that placeholders in the elements refer to."""
 
     root: Element
     raw: list[str]
 
 
 def parse(text: str) -> Tree:
-    """The tree of `text`. May be called from many threads at once."""
+    """Parse Markdown. May be called from several threads at once."""
     with idle_parser(_build) as parser:
         lines = text.split("\n")
         for preprocessor in parser.preprocessors:
@@ -63,7 +63,10 @@ _idle: defaultdict[Callable[[], Markdown], deque[Markdown]] = defaultdict(deque)
 
 @contextmanager
 def idle_parser(build: Callable[[], Markdown]) -> Iterator[Markdown]:
-    """A parser that no other thread uses. It takes milliseconds to build and is good for one text at a time."""
+    """Return a context manager that provides a parser no other thread uses.
+
+    A parser takes milliseconds to build, and parses one text at a time.
+    """
     try:
         parser = _idle[build].pop()
     except IndexError:
@@ -82,30 +85,30 @@ def _build() -> Markdown:
 
 
 def adapt(parser: Markdown) -> None:
-    """Let a parser make trees that can be laid out, with fenced code in `parser.htmlStash.rawHtmlBlocks` as `Code`."""
+    """Configure a parser to make trees for `layout`. Fenced code is stored in `parser.htmlStash.rawHtmlBlocks` as `Code`."""
     numbered = parser.parser.blockprocessors["olist"]
     assert isinstance(numbered, OListProcessor)
-    # A list begins with the number that was written.
+    # Lists start with the number that was written.
     numbered.LAZY_OL = False  # type: ignore[misc]
     parser.preprocessors.deregister("html_block", strict=False)
     parser.preprocessors.deregister("fenced_code_block", strict=False)
     parser.preprocessors.register(Fences(parser), "fences", 25)
     parser.preprocessors.register(_Abbreviations(parser), "abbreviations", 15)
     parser.treeprocessors.register(Attributes(parser), "attr_list", 8)
-    # It would put white space into the tree, for people who read HTML.
+    # It would add white space to the tree to make HTML readable.
     parser.treeprocessors.deregister("prettify", strict=False)
     cap_links(parser)
 
 
 def cap_links(parser: Markdown) -> None:
-    """Let a parser give up on links that would take it long."""
+    """Apply LINK_CAP and BRACKETS_CAP to a parser."""
     for name, priority in _LINKS.items():
         processor: Any = parser.inlinePatterns[name]
         capped: Any = type(type(processor).__name__, (_Capped, type(processor)), {})
         parser.inlinePatterns.register(capped(processor.pattern, parser), name, priority)
 
 
-# Markdown's own names and priorities.
+# Names and priorities of Markdown's own processors.
 _LINKS = {
     "reference": 170,
     "link": 160,
@@ -117,14 +120,14 @@ _LINKS = {
 
 
 class Fences(Preprocessor):
-    """Takes fenced code out of the text before anything in it is understood as Markdown."""
+    """Replaces fenced code by placeholders before the text is parsed as Markdown."""
 
     FENCED = re.compile(
         r"^(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<code>.*?)(?<=\n)(?P=fence)[ ]*$", re.MULTILINE | re.DOTALL
     )
 
     def run(self, lines: list[str]) -> list[str]:
-        """The lines, with a placeholder for each block of code."""
+        """Return the lines with a placeholder for each code block."""
         text = "\n".join(lines)
         if "```" not in text and "~~~" not in text:
             return lines
@@ -133,7 +136,7 @@ class Fences(Preprocessor):
 
 
 class _Abbreviations(Preprocessor):
-    """Drops the lines that explain abbreviations, such as `*[HTML]: Hyper Text`: plain text has nowhere to show them."""
+    """Removes definitions of abbreviations, such as `*[HTML]: Hyper Text`, which plain text can't show."""
 
     EXPLAINED = re.compile(r"\*\[[^\]\\]+\] ?:")
 
@@ -142,9 +145,9 @@ class _Abbreviations(Preprocessor):
 
 
 class Attributes(AttrListTreeprocessor):
-    """Knows `{: color='red'}` only with its colon, or a line of JSON after a paragraph would vanish as attributes."""
+    """Requires the colon in `{: color='red'}`. Without it, a line of JSON after a paragraph would be taken as attributes."""
 
-    # The stubs call these final; they are there to be changed.
+    # The stubs declare these as final, although Markdown's documentation permits overriding.
     BASE_RE = r"\{:[ ]*([^\}\n ][^\n]*)\}"  # type: ignore[misc]
     HEADER_RE = re.compile(rf"[ ]+{BASE_RE}[ ]*$")  # type: ignore[misc]
     BLOCK_RE = re.compile(rf"\n[ ]*{BASE_RE}[ ]*$")  # type: ignore[misc]
@@ -152,7 +155,7 @@ class Attributes(AttrListTreeprocessor):
 
 
 class _Capped(LinkInlineProcessor):
-    """Gives up early. As it is in Markdown, each opening bracket makes it read to the end of the text."""
+    """A processor of links with limits. Markdown's own reads to the end of the text at each opening bracket."""
 
     def handleMatch(self, m: re.Match[str], data: str) -> Any:  # type: ignore[override]
         if data.count("[") > BRACKETS_CAP:

@@ -1,11 +1,11 @@
 """Masking of secrets in log lines, error texts and replies.
 
-`masker` replaces by `MASK`
+`masker` replaces two kinds of secrets by `MASK`:
 
-- the known secrets of this process, which are values under names such as `password` or `API_TOKEN` in the configuration and in
-  plugins' configurations, wherever they appear, also escaped, percent-encoded or in Base64;
-- values that the text around them shows to be secrets: the user and password of a URL, query parameters such as `token=`,
-  values of headers such as Authorization, and quoted values under such names in a printed dict or JSON.
+- Known secrets of this process: values under names such as `password` or `API_TOKEN` in the configuration and in plugins'
+  configurations. They are found anywhere in a text, also escaped, percent-encoded or in Base64.
+- Values that their surroundings identify as secrets: user and password in a URL, query parameters such as `token=`, values of
+  headers such as Authorization, and quoted values under secret names in a printed dict or JSON.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ MASK = "•••"
 """The replacement for a secret."""
 
 SHORTEST = 5
-"""The minimal length of a known secret. Shorter values aren't replaced, since they occur in ordinary words."""
+"""Minimum length of a known secret. Shorter values aren't replaced, since they occur in ordinary words."""
 
 _NO_SECRETS = frozenset({"basic", "bearer", "digest", "oauth", "oauth2"}) | frozenset(
     {"changeme", "false", "password", "private", "public", "secret", "token", "username"}
 )
-"""Values that name a method of authentication, and placeholders of examples. These aren't secrets."""
+"""Values that are not secrets: names of authentication methods, and placeholders from examples."""
 
 _PARTS = ("apikey", "credential", "passphrase", "passcode", "passw", "psw", "pwd", "secret", "token")
 _WORDS = frozenset({"cred", "creds", "jwt", "pass", "private", "pw"})
 _ENDINGS = ("auth", "key", "keys", "pass")
 _OTHERS = frozenset({"bypass", "compass", "donkey", "monkey", "turkey"})
 _HINTS = ("auth", "cred", "jwt", "key", "pass", "private", "psw", "pw", "secret", "sig", "token")
-"""Each secret name (see `is_secret`) contains one of these in lower case."""
+"""Substrings of secret names: each name for which `is_secret` is true contains one of them in lower case."""
 
 _FILE = re.compile(r"(?:~|\.{0,2})/[^\0\n]*\.\w{1,6}")
 
@@ -61,7 +61,7 @@ _ITEM = re.compile(
     re.DOTALL,
 )
 
-# Nothing here is tried twice (the quantifiers are possessive), so that a stranger's text of odd repetitions takes no longer.
+# Possessive quantifiers prevent backtracking, so that no untrusted text takes more than linear time.
 _BEGINNING = r"[\"']?\s*+[:=,]\s*+(?:[\[(]++\s*+)?(?:b(?=[\"']))?[\"']?"
 _AUTHORIZATION = re.compile(
     rf"\bauthorization{_BEGINNING}(?:"
@@ -94,14 +94,14 @@ _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _OPEN = frozenset({"host", "hostname", "login", "method", "port", "scheme", "server", "type", "user", "username"})
-"""Names of values that aren't secret even below a secret name, as in `{"auth": {"user": "deploy", "port": 15432}}`."""
+"""Names of values that aren't secrets even below a secret name, as in `{"auth": {"user": "deploy", "port": 15432}}`."""
 
 Span = tuple[int, int]
 
 
 @lru_cache(1024)
 def is_secret(name: str) -> bool:
-    """Whether the name of a setting, key or query parameter is that of a secret, such as `DB_PASSWORD`, `apiKey`, `auth`."""
+    """Return whether a setting, key or query parameter of that name is a secret, such as `DB_PASSWORD`, `apiKey` or `auth`."""
     words = re.findall("[a-z]+", re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
     together = "".join(words)
     return any(part in together for part in _PARTS) or any(
@@ -113,7 +113,7 @@ def is_secret(name: str) -> bool:
 
 
 def mask_values(value: Any, secret: bool = False) -> Any:
-    """A copy of the value with MASK in place of each value under a secret name; of all values if `secret` is True."""
+    """Return a copy of the value in which MASK replaces each value under a secret name, or all values if `secret` is true."""
     if isinstance(value, Mapping):
         return {key: mask_values(item, secret or is_secret(str(key))) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -124,10 +124,12 @@ def mask_values(value: Any, secret: bool = False) -> Any:
 
 
 def secrets_in(value: Any, secret: bool = False) -> set[str]:
-    """The secrets in a configuration: strings, bytes and numbers under secret names, and passwords in addresses.
+    """Return the secrets in a configuration: strings, bytes and numbers under secret names, and passwords in URLs.
 
-    Pass `secret=True` if the value itself has a secret name. Values shorter than SHORTEST, paths of files and,
-    below a secret name, user names, hosts and the like are left out.
+    Values shorter than SHORTEST and paths of files are left out, and so are user names and hosts below a secret name.
+
+    :param value: The configuration.
+    :param secret: True if the value itself has a secret name.
     """
     found: set[str] = set()
     seen: set[int] = set()
@@ -164,7 +166,11 @@ def _in_text(text: str, secret: bool, address: bool) -> Iterator[str]:
 
 
 def _is_path(text: str) -> bool:
-    """Whether the text is the path of a file, which isn't secret. No directory has the name of a key in Base64."""
+    """Return whether the text is the path of a file, which isn't a secret.
+
+    A text without a file name extension counts as a path only if its directory exists, since a key in Base64 may begin with
+    a slash.
+    """
     if len(text) > 4096 or "/" not in text or "\0" in text:
         return False
     directory = posixpath.dirname(text)
@@ -172,7 +178,7 @@ def _is_path(text: str) -> bool:
 
 
 class Masker:
-    """Replaces secrets in texts. May be used from any thread."""
+    """Replaces secrets in texts. May be used from any thread. Call it with a text to get the masked text."""
 
     def __init__(self) -> None:
         self._learned: WeakKeyDictionary[Any, dict[str, frozenset[str]]] = WeakKeyDictionary()
@@ -183,7 +189,7 @@ class Masker:
         self._fragments: tuple[str, ...] = ()
 
     def learn(self, owner: object, name: str, secrets: Iterable[str]) -> None:
-        """Add secrets, in place of those with the same owner and name. They are forgotten when `owner` is garbage collected."""
+        """Replace the known secrets of an owner and name. They are dropped when `owner` is garbage collected."""
         learned = frozenset(secrets)
         with self._lock:
             known = self._learned.setdefault(owner, {})
@@ -203,11 +209,11 @@ class Masker:
         self._fragments = tuple(sorted({form for _, forms in self._written.values() for form in forms}))
 
     def __call__(self, text: str) -> str:
-        """The text with MASK in place of each secret, known or recognised by its surroundings."""
+        """Return the text with each secret masked, known or identified by its surroundings."""
         return self._masked(text, _by_surroundings(text))
 
     def known(self, text: str) -> str:
-        """The text with MASK in place of known secrets and user info of URLs; examples of parameters stay readable."""
+        """Return the text with known secrets and user info of URLs masked. Examples of parameters stay readable."""
         return self._masked(text, _in_urls(text))
 
     def _masked(self, text: str, spans: Iterator[Span]) -> str:
@@ -215,13 +221,13 @@ class Masker:
             with self._lock:
                 self._refresh()
         masked = _replaced(text, [*self._known(text), *spans])
-        # Masking may join parts of the text to another secret. Each secret is longer than MASK, so the loop ends.
+        # Masking may join parts of the text into another secret. Each secret is longer than MASK, so the loop ends.
         while masked != text and (left := list(self._known(masked))):
             masked = _replaced(masked, left)
         return masked
 
     def values(self, value: Any) -> Any:
-        """The value, a text or mappings and sequences of texts, with MASK in place of each secret in keys and values."""
+        """Return a text, or a mapping or sequence of texts, with the secrets in its keys and values masked."""
         if isinstance(value, str):
             return self(value)
         if isinstance(value, Mapping):
@@ -252,8 +258,8 @@ class Masker:
 masker = Masker()
 """The masker of this process.
 
-A global, as Twisted's log is: observers, to which every bot of the process writes, mask with it, and twistd makes its observer
-before a bot exists. Secrets are kept per owner (a configuration, a bot, a storage) and forgotten with it.
+It is global, as Twisted's log is: all bots of a process share the log's observers, which mask with it, and twistd creates its
+observer before a bot exists. Secrets belong to an owner (a configuration, a bot or a storage) and are dropped with it.
 """
 
 
@@ -277,7 +283,7 @@ def _in_urls(text: str) -> Iterator[Span]:
 
 
 def _by_surroundings(text: str) -> Iterator[Span]:
-    """The spans of secrets that are recognised by their surroundings."""
+    """Yield the spans of secrets that their surroundings identify."""
     yield from _in_urls(text)
     small = text.lower()
     # The patterns are slow, and most texts contain no hint.
@@ -290,12 +296,12 @@ def _by_surroundings(text: str) -> Iterator[Span]:
                 of_secret = is_secret(found["name"]) or found["name"].lower() == "sig"
                 if of_secret:
                     yield found.span("secret")
-                # A value whose quote isn't closed must not hide what comes after it.
+                # A value whose quote isn't closed must not hide secrets after it.
                 found = pattern.search(text, found.end() if of_secret else found.start("secret"))
 
 
 def forms_of(secret: str) -> set[str]:
-    """The spellings of a secret: unchanged, escaped once or twice, as in URLs, HTML and Markdown, and its single lines."""
+    """Return the spellings of a secret: unchanged, escaped once or twice, as in URLs, HTML and Markdown, and its lines."""
     parts = {secret, secret.strip(), " ".join(secret.split()), *(line.strip() for line in secret.splitlines())}
     forms: set[str] = set()
     for part in parts:
@@ -308,18 +314,18 @@ def forms_of(secret: str) -> set[str]:
         }:
             forms |= {url, re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), url)}
         forms |= {html_escape(part), html_escape(part, quote=False), plain(part), plain_but_html(part)}
-        # As Jinja2 has it.
+        # Jinja2 writes other entities for quotes.
         forms.add(html_escape(part).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"))
     return forms
 
 
 def _escaped(text: str) -> set[str]:
-    """The text as escaped by `repr`, `ascii` and JSON, within either kind of quotes, and as escaped in the log."""
+    """Return the spellings by `repr`, `ascii` and JSON, within either kind of quotes, and as escaped in the log."""
     forms = {json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1]}
-    # PHP's JSON.
+    # PHP's JSON escapes slashes.
     forms |= {form.replace("/", "\\/") for form in forms}
     forms.add(_CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text))
-    # The repr of bytes is that of a text with the same code points.
+    # The repr of bytes equals that of a text with the same code points.
     for written in (text, text.encode("utf-8", "replace").decode("latin-1")):
         # If the text contains both kinds of quotes, repr uses single quotes and escapes them.
         single = repr("'\"" + written)[4:-1]
@@ -330,7 +336,7 @@ def _escaped(text: str) -> set[str]:
 
 
 def _base64_of(secret: str) -> Iterator[str]:
-    """The three Base64 texts of the secret, one for each alignment, without the characters that depend on what is around it."""
+    """Yield the Base64 spellings of the secret for its three alignments, without characters that depend on the context."""
     raw = secret.encode("utf-8", "replace")
     for before, cut in ((0, 0), (1, 2), (2, 3)):
         length = (before + len(raw)) * 8 // 6

@@ -1,4 +1,7 @@
-"""Markdown rendered for those who read it: as plain text, for a terminal, and for IRC."""
+"""Rendering of Markdown for each kind of network: plain text, instant messaging, XHTML, ANSI terminals and IRC.
+
+Texts that would take Markdown's parser too long are shown as they were written. The limits are the `…_CAP` constants.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,30 @@ from errklein.text.characters import IMTEXT_CHRS
 from errklein.text.styles import replace_styles, strip_styles, styles_to_ansi, styles_to_irc
 
 MARKDOWN_CAP = 20_000
-"""Characters of the longest text that is read as Markdown. A longer one is shown as it is."""
+"""Maximum number of characters of a text that is parsed as Markdown."""
 
 LINES_CAP = 2_000
-"""Lines of such a text. Markdown's parser takes time with the square of their number, for some texts seconds."""
+"""Maximum number of lines. The parser's time grows with the square of it."""
 
 STYLED_CAP = 2_500
-"""Beginnings and ends of emphasis, code, links and entities in such a text. They take time with the square, too."""
+"""Maximum number of delimiters of emphasis, code, links and entities. The parser's time grows with the square of it."""
 
 FOOTNOTES_CAP = 200
-"""Footnotes, and what looks like them."""
+"""Maximum number of occurrences of `[^`, with which footnotes begin."""
 
 CELLS_CAP = 20_000
-"""Cells of the tables, those that aren't written down as well: rows may be shorter than the head."""
+"""Maximum number of table cells, including those that short rows leave out."""
 
 REPEATED_CAP = 1_000_000
-"""Characters that the longest line may come to where it defines what others refer to."""
+"""Maximum number of characters that definitions, such as those of links, may add where they are referred to."""
 
 _STYLED = re.compile(r"[*_`]+|[\[\\&]")
 _DEFINITION = re.compile(r"\] ?:")
 _BREAK = re.compile(r"<br", re.IGNORECASE)
 _NESTED = re.compile(r"^ *(?:(?:[-+*]|[0-9]+\.)[ \t]+|> ?){41}", re.MULTILINE)
 
-# Whatever Markdown might take for more than text; everything that isn't found here is only text, which the tests prove
-# by rendering both ways. `]:` begins definitions, without which brackets alone mean nothing.
+# Everything that may be Markdown syntax. A text without a match is plain text; property tests compare both ways of
+# rendering. Brackets alone have no meaning without a definition, which contains `]:`.
 _SPECIAL = re.compile(
     r"[*`\\|~]"
     r"|(?<![^\W_])_|_(?![^\W_])"
@@ -54,64 +57,99 @@ _IMTEXT = IMTEXT_CHRS.by_mark()
 
 
 def to_plain(markdown: str, *, compact: bool = False) -> str:
-    """The text alone: tables as boxes (columns without borders if `compact`), bullets, addresses after their labels.
+    """Render Markdown as plain text::
 
-    It is what errbot's tests see of a message. Control characters other than tab and newline are removed.
+        to_plain("See the **[build](https://ci.example.org/7)**.")
+        # "See the build (https://ci.example.org/7)."
+
+    Headings, lists and tables keep their layout, and emphasis is dropped. The result is the same as errbot's test backend
+    returns. Control characters other than tab and newline are removed.
+
+    :param markdown: The text.
+    :param compact: Draw tables without borders.
     """
     markdown = sanitize(markdown)
     if is_only_text(markdown):
-        # "You said: " ends with a space in plugins' tests.
+        # A space at the end is kept, since tests of plugins expect texts such as "You said: ".
         return _paragraphs(markdown, " ").strip("\n" if markdown.endswith(" ") else " \n").lstrip(" \n")
     return strip_styles(_laid_out(markdown, compact, exact=True)).strip(" \n")
 
 
 def to_imtext(markdown: str, *, compact: bool = False) -> str:
-    """The text as people write it to each other: `*bold*`, `_emphasis_`, code and tables in backticks."""
+    """Render Markdown with the conventions of instant messaging: `*bold*`, `_emphasis_`, code and tables in backticks.
+
+    :param markdown: The text.
+    :param compact: Draw tables without borders.
+    """
     return _rendered(markdown, lambda text: replace_styles(text, _IMTEXT), compact, exact=True).strip(" \n")
 
 
 def to_xhtml(markdown: str) -> str:
-    """The text as XHTML. All of it is errklein's own: tags in the text are shown, and links lead to the web and mail."""
+    """Render Markdown as XHTML that is safe to show.
+
+    Tags in the text are shown as text, except `<br>`. Links and images with other schemes than those in `xhtml.SCHEMES` have
+    no address.
+
+    :param markdown: The text.
+    """
     markdown = sanitize(markdown)
-    # Here abbreviations are explained wherever they are used, which may be in every other character.
+    # In XHTML each use of an abbreviation repeats its definition.
     if is_too_much(markdown) or ("*[" in markdown and _repeats(markdown, len(markdown) // 2)):
         return xhtml.as_it_is(markdown)
     try:
         page = xhtml.from_markdown(markdown)
     except Exception:
-        # As below, it is nested too deep.
+        # Nested too deeply; see `_laid_out`.
         return xhtml.as_it_is(markdown)
     text = markdown.strip()
     return xhtml.as_it_is(text) if text and not page else page
 
 
 def to_md(markdown: str) -> str:
-    """The Markdown itself, for a network that knows it, without the attributes such as `{: color='red'}`."""
+    """Return the Markdown for a network that renders it itself, without attributes such as `{: color='red'}`.
+
+    :param markdown: The text.
+    """
     return _ATTRIBUTES.sub("", sanitize(markdown))
 
 
 def md_escape(text: str) -> str:
-    """The text with a backslash before all that Markdown might take for more."""
+    """Return the text with a backslash before each character that may be Markdown syntax, as errbot's `md_escape`.
+
+    `plain` also escapes HTML and the beginnings of blocks, and leaves readable text unchanged.
+    """
     return _ESCAPED.sub(r"\\\1", text)
 
 
 def to_ansi(markdown: str, *, compact: bool = False) -> str:
-    """The text for a terminal: bold, underlined and coloured by ECMA-48 sequences, all of which are errklein's own."""
+    """Render Markdown for a terminal, with bold, underlining and colours as ECMA-48 sequences.
+
+    Terminal sequences in the text itself are removed.
+
+    :param markdown: The text.
+    :param compact: Draw tables without borders.
+    """
     return _rendered(markdown, styles_to_ansi, compact)
 
 
 def to_irc(markdown: str, *, compact: bool = True) -> str:
-    """The text for IRC, with its formatting codes, each line complete in itself. Lines are separated by newlines."""
+    """Render Markdown for IRC, with its formatting codes.
+
+    Lines are separated by newlines. Each line has its own codes, since it is sent as a message of its own.
+
+    :param markdown: The text.
+    :param compact: Draw tables without borders.
+    """
     return _rendered(markdown, styles_to_irc, compact)
 
 
 def is_only_text(markdown: str) -> bool:
-    """Whether Markdown has nothing to say about the text, so that it can be shown without being parsed."""
+    """Return whether the text contains no Markdown syntax, so that it needn't be parsed."""
     return not _SPECIAL.search(markdown)
 
 
 def is_too_much(markdown: str) -> bool:
-    """Whether Markdown would take long over the text, as nobody writes for people to read; it is shown as it is."""
+    """Return whether the text exceeds a limit, so that it is shown as it was written."""
     return (
         len(markdown) > MARKDOWN_CAP
         or markdown.count("\n") >= LINES_CAP
@@ -124,14 +162,14 @@ def is_too_much(markdown: str) -> bool:
 
 
 def _cells(markdown: str) -> int:
-    """No fewer than the cells of its tables, each line of them counted; lines such as `--|--` tell how many columns."""
+    """Return an upper bound for the number of table cells, from lines such as `--|--` and the number of lines."""
     lines = markdown.split("\n")
     columns = max((line.count("|") + 1 for line in lines if not line.strip(" \t>|:-")), default=0)
     return columns * (len(lines) + len(_BREAK.findall(markdown)))
 
 
 def _repeats(markdown: str, uses: int) -> bool:
-    """Whether what the text defines, such as `[a]: http://b/`, makes it far too long if it is shown so many times."""
+    """Return whether `uses` repetitions of definitions, such as `[a]: http://b/`, may exceed REPEATED_CAP."""
     return bool(_DEFINITION.search(markdown)) and uses * max(map(len, markdown.split("\n"))) > REPEATED_CAP
 
 
@@ -149,16 +187,15 @@ def _paragraphs(text: str, indent: str) -> str:
 def _laid_out(markdown: str, compact: bool, exact: bool = False) -> str:
     if is_too_much(markdown):
         return markdown
-    # Markdown takes its time to import, and a bot that says plain sentences never needs it.
+    # Imported late, since Markdown is slow to import and plain sentences don't need it.
     from errklein.text.layout import LayoutOptions, lay_out
     from errklein.text.markdown_tree import parse
 
     try:
         text = lay_out(parse(markdown), LayoutOptions(exact=exact, compact=compact))
     except Exception:
-        # Markdown is nested by whoever wrote it, perhaps deeper than Python's stack. To see it as it was written is
-        # better than not to see it.
+        # The nesting may exceed Python's recursion limit. The text is shown as it was written.
         return markdown
-    # Definitions such as `[ticket]: http://x/1` show nothing by themselves, and a message of nothing else would vanish.
+    # A message that only has definitions, such as `[ticket]: http://x/1`, would be empty.
     vanishes = not strip_styles(text).strip(" \n") and _DEFINITION.search(markdown)
     return markdown.strip() if vanishes else text

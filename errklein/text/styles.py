@@ -1,7 +1,7 @@
-"""Marks such as bold and red inside a laid-out text, and what they become on a terminal and in IRC.
+"""Style marks inside a text, such as bold and red, and their conversion to terminal sequences and IRC codes.
 
-A mark is one of the non-characters U+FDD0 to U+FDEF, which Unicode reserves for use inside a program and `sanitize`
-removes from all that comes from outside. So texts with marks can be cut, padded and joined like any other.
+A mark is one of the noncharacters U+FDD0 to U+FDEF, which Unicode reserves for internal use. `sanitize` removes them from
+untrusted text. Texts with marks can be cut, padded and joined like any others.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _BACKGROUND_FIRST = _COLOR_FIRST + len(COLORS)
 
 COLOR_MARKS = {name: chr(_COLOR_FIRST + number) for number, name in enumerate(COLORS)}
 BACKGROUND_MARKS = {name: chr(_BACKGROUND_FIRST + number) for number, name in enumerate(COLORS)}
-"""The marks that begin text or a background of a colour."""
+"""The marks that begin a text colour or a background colour, by the colour's name."""
 
 CODE, CODE_END, FIXED, FIXED_END = map(chr, range(_BACKGROUND_FIRST + len(COLORS), _BACKGROUND_FIRST + len(COLORS) + 4))
-"""Code within a line; blocks that need letters of one width. Networks that show all text in such letters need neither."""
+"""The marks of inline code, and of blocks in a fixed-width font. Networks with a fixed-width font ignore them."""
 
 _LAST = FIXED_END
 
@@ -30,19 +30,19 @@ _MARK = re.compile(f"([{BOLD}-{_LAST}])")
 _FIXED_BLOCK = re.compile(f" ?{FIXED}([^{FIXED_END}]*){FIXED_END}")
 _MARK_OR_NEWLINE = re.compile(f"([\n{BOLD}-{_LAST}])")
 
-# What IRC clients agree on (modern.ircdocs.horse/formatting), in the order of COLORS.
+# Colour codes that IRC clients agree on, in the order of COLORS: https://modern.ircdocs.horse/formatting.
 _IRC_COLORS = ("01", "04", "03", "08", "02", "06", "11", "00")
 _IRC_DEFAULT = "99"
 _IRC_BOLD, _IRC_ITALICS, _IRC_COLOR, _IRC_RESET = "\x02", "\x1d", "\x03", "\x0f"
 
 
 def strip_styles(text: str) -> str:
-    """The text alone."""
+    """Return the text without marks."""
     return _MARK.sub("", text)
 
 
 def styles_to_ansi(text: str) -> str:
-    """The text with its marks as terminal sequences (ECMA-48 SGR): bold, underlined, and the eight colours."""
+    """Return the text with terminal sequences (ECMA-48 SGR) for bold, emphasis (underlined) and colours."""
     shown = state = _NOTHING
     parts = []
     for piece in _MARK.split(text):
@@ -56,7 +56,7 @@ def styles_to_ansi(text: str) -> str:
 
 
 def styles_to_irc(text: str) -> str:
-    """The text with its marks as IRC formatting codes. Each line stands for itself, as each is sent by itself."""
+    """Return the text with IRC formatting codes. Each line has its own codes, since it is sent as a message of its own."""
     shown = state = _NOTHING
     parts = []
     for piece in _MARK_OR_NEWLINE.split(text):
@@ -69,7 +69,7 @@ def styles_to_irc(text: str) -> str:
             codes = _irc(shown, state)
             parts.append(codes)
             if codes[-3:-2] == _IRC_COLOR and piece[0] == ",":
-                # Or the comma and a digit after it would be taken for a background.
+                # A toggled bold separates the comma from the colour: with a digit after it, it would set the background.
                 parts.append(_IRC_BOLD + _IRC_BOLD)
             parts.append(piece)
             shown = state
@@ -78,20 +78,19 @@ def styles_to_irc(text: str) -> str:
 
 
 def replace_styles(text: str, characters: Mapping[str, str]) -> str:
-    """The text with each mark replaced; those that `characters` doesn't have go.
+    """Return the text with each mark replaced by its characters. Marks that `characters` lacks are removed.
 
-    What replaces the marks around blocks of letters of one width stands on lines of its own; between them there are no
-    other styles, as networks show such blocks as they are.
+    Fixed-width blocks contain no other styles, since networks show them literally.
     """
     if FIXED in characters:
-        # The space that a paragraph begins with would be in front of the fence.
+        # Removes the space at the beginning of a paragraph, which would precede the fence.
         text = _FIXED_BLOCK.sub(lambda block: f"{FIXED}{strip_styles(block[1])}{FIXED_END}", text)
     return _MARK.sub(lambda mark: characters.get(mark[0], ""), text)
 
 
 @dataclass(frozen=True)
 class _OpenStyles:
-    """Which marks are open. Colours inside each other are stacked, so that the outer one comes back."""
+    """The marks that are open. Nested colours form a stack: after the inner colour, the outer one applies again."""
 
     bold: int = 0
     emphasis: int = 0
@@ -134,7 +133,7 @@ def _sgr(before: _OpenStyles, after: _OpenStyles) -> str:
 def _irc(before: _OpenStyles, after: _OpenStyles) -> str:
     if before == after:
         return ""
-    # Bold and italics are toggles and colours can't be ended apart, so what changes begins anew.
+    # Bold and italics are toggles, and colours can't be ended separately: a change resets everything and starts again.
     codes = _IRC_RESET if before != _NOTHING else ""
     codes += (_IRC_BOLD if after.bold else "") + (_IRC_ITALICS if after.emphasis else "")
     if after.colors or after.backgrounds:

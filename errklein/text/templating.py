@@ -1,9 +1,11 @@
-"""Templates: Markdown with Jinja2's tags, in `.md` files of errklein and of its plugins.
+"""Jinja2 templates for Markdown messages, in `.md` files of errklein and of plugins.
 
-There is one environment in the process. "Plugin/name.md" is that plugin's own file; "name.md" is looked for in errklein's
-templates, then in those of all active plugins. What is filled in is escaped as for HTML, which rendering turns back, so
-that nothing becomes a tag on the way. Markdown in it stays Markdown, as it is on errbot, and plugins rely on that; the filter
-`plain` is for what comes from strangers. A template's source is a file of the plugin's, never text from a chat.
+The process has one environment. "Plugin/name.md" is the file of that plugin; "name.md" is searched for in errklein's
+templates and then in those of all active plugins.
+
+Values are escaped for HTML, and rendering a message replaces the entities, so that no value becomes a tag. Markdown in values
+stays Markdown, as with errbot, since plugins rely on it. The filter `plain` shows untrusted values literally. The source of a
+template is always a file, never text from a chat.
 """
 
 from __future__ import annotations
@@ -29,21 +31,21 @@ from errklein.text._markup import as_it_is, md_image, md_link
 from errklein.text._markup import md_table as md_table
 
 SUFFIX = ".md"
-"""What the files of templates end with."""
+"""The suffix of template files."""
 
 template_path: list[str] = [str(Path(__file__).with_name("templates"))]
-"""The directories that are searched for templates that are named without a plugin, in this order."""
+"""The directories in which templates without a plugin's name are searched for, in this order."""
 
 plugin_templates: dict[str, FileSystemLoader] = {}
-"""For each active plugin that has templates, what loads them."""
+"""The loaders of active plugins with templates, by the plugins' names."""
 
 
 class BrokenTemplate(TemplateError):
-    """A template can't be rendered; str() is one line with its file, the line in it, and what is wrong there."""
+    """A template can't be rendered. `str()` is one line with the file, the line number and the error."""
 
 
 class WithTemplates(Protocol):
-    """What is known of a plugin, as far as its templates are concerned."""
+    """The attributes of a plugin that locate its templates."""
 
     @property
     def name(self) -> str:
@@ -51,32 +53,32 @@ class WithTemplates(Protocol):
 
     @property
     def location(self) -> Path | None:
-        """The plugin's .plug file."""
+        """The path of the plugin's .plug file, or None."""
 
 
 def tenv() -> Environment:
-    """The environment that all templates are rendered in."""
+    """Return the environment of all templates."""
     return env
 
 
 def make_templates_path(root: Path) -> Path:
-    """Where the plugin in the directory `root` has its templates."""
+    """Return the directory with the templates of the plugin in the directory `root`."""
     return Path(root) / "templates"
 
 
 def add_plugin_templates_path(plugin_info: WithTemplates) -> None:
-    """Let the plugin's templates, if it has any, be found; those that were read before are forgotten."""
+    """Add the plugin's directory of templates, if it exists, and clear the cache of templates."""
     if plugin_info.location is not None:
         add_templates(plugin_info.name, Path(plugin_info.location).parent)
 
 
 def remove_plugin_templates_path(plugin_info: WithTemplates) -> None:
-    """The plugin's templates aren't found any more."""
+    """Remove the plugin's directory of templates."""
     remove_templates(plugin_info.name)
 
 
 def add_templates(plugin: str, root: Path) -> None:
-    """Let the templates of the plugin in the directory `root`, if it has any, be found, as they are now."""
+    """Add the templates of the plugin in the directory `root`, if it has any, and clear the cache of templates."""
     remove_templates(plugin)
     directory = make_templates_path(root)
     if directory.is_dir():
@@ -85,20 +87,25 @@ def add_templates(plugin: str, root: Path) -> None:
 
 
 def remove_templates(plugin: str) -> None:
-    """The plugin's templates aren't found any more."""
+    """Remove the plugin's templates, and clear the cache of templates."""
     loader = plugin_templates.pop(plugin, None)
     if loader is not None and loader.searchpath[0] in template_path:
-        # Of two plugins in one directory each has put it there once.
+        # Two plugins in one directory have each added it once.
         template_path.remove(loader.searchpath[0])
     if env.cache is not None:
         env.cache.clear()
 
 
 def render(name: str, parameters: Mapping[str, Any], plugin: str | None = None) -> str:
-    """The Markdown of the template `name`, given without its suffix, filled in with `parameters`.
+    """Render a template as Markdown.
 
-    The plugin's own one goes first; if there is none, or it can't be rendered, the one that all share. Raises
-    TemplateNotFound or BrokenTemplate, whose text is one line; where both can't be rendered it is about the plugin's.
+    The plugin's own template takes precedence. If it is missing or can't be rendered, the shared one is used.
+
+    :param name: The template's name, without the suffix.
+    :param parameters: The values for the template.
+    :param plugin: The plugin's name, or None for the shared template.
+    :raises TemplateNotFound: There is no such template. The text is one line.
+    :raises BrokenTemplate: The template can't be rendered. The text is one line, about the plugin's template if both fail.
     """
     problem: TemplateError | None = None
     for place in (f"{plugin}/{name}", name) if plugin else (name,):
@@ -109,12 +116,14 @@ def render(name: str, parameters: Mapping[str, Any], plugin: str | None = None) 
                 problem = error
             continue
         if isinstance(problem, BrokenTemplate):
-            logging.getLogger(f"errbot.plugins.{plugin}").warning("%s; the shared %s is used", problem, name + SUFFIX)
+            logging.getLogger(f"errbot.plugins.{plugin}").warning(
+                "%s; the shared %s is used instead", problem, name + SUFFIX
+            )
         return text
     assert problem is not None
     if isinstance(problem, TemplateNotFound):
-        owner = f"{plugin}: " if plugin else ""
-        raise TemplateNotFound(name, f"{owner}there is no template {name + SUFFIX}") from None
+        where = f" in the plugin {plugin} or in errklein" if plugin else ""
+        raise TemplateNotFound(name, f"there is no template {name + SUFFIX}{where}") from None
     raise problem
 
 
@@ -124,23 +133,23 @@ def _rendered(file: str, parameters: Mapping[str, Any], plugin: str | None) -> s
     except TemplateNotFound as error:
         if error.name == file:
             raise
-        raise _broken(file, plugin, None, f"it includes {error.name}, which there isn't") from error
+        raise _broken(file, plugin, None, f"it includes {error.name}, which doesn't exist") from error
     except TemplateSyntaxError as error:
-        raise _broken(error.name or file, plugin, error.lineno, error.message or "it can't be understood") from error
+        raise _broken(error.name or file, plugin, error.lineno, error.message or "syntax error") from error
     except Exception as error:
-        # The last of them is where it happened, perhaps in a template that this one includes.
+        # The last place is that of the error, which may be in an included template.
         place, line = [(file, None), *_places(error.__traceback__)][-1]
         raise _broken(place, plugin, line, f"{type(error).__name__}: {error}") from error
 
 
 def _broken(file: str, plugin: str | None, line: int | None, problem: str) -> BrokenTemplate:
-    owner = f"{plugin}: " if plugin else ""
-    place = f"{file}, line {line}" if line else file
-    return BrokenTemplate(f"{owner}the template {place} can't be rendered: {' '.join(problem.split())}")
+    place = f"{file}, line {line}," if line else file
+    user = f" for the plugin {plugin}" if plugin else ""
+    return BrokenTemplate(f"the template {place} can't be rendered{user}: {' '.join(problem.split())}")
 
 
 def _places(traceback: TracebackType | None) -> Iterator[tuple[str, int]]:
-    """The lines of templates that the traceback goes through, each with the name of its file."""
+    """Yield the template files and their lines in the traceback, from the outermost."""
     for frame, line in walk_tb(traceback):
         path = Path(frame.f_code.co_filename)
         if any(path.is_relative_to(directory) for directory in template_path):
@@ -149,7 +158,7 @@ def _places(traceback: TracebackType | None) -> Iterator[tuple[str, int]]:
 
 def _environment() -> Environment:
     shared = FileSystemLoader(template_path)
-    # It would copy the list, and the plugins come and go.
+    # The loader copies its list of directories; this one must be shared, since plugins change it.
     shared.searchpath = template_path
     environment = Environment(
         trim_blocks=True,

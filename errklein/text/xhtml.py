@@ -1,4 +1,4 @@
-"""Markdown as XHTML that is safe to show, whoever wrote it."""
+"""Conversion of untrusted Markdown to XHTML that is safe to show."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from markdown import Markdown
 
 SCHEMES = frozenset({"ftp", "http", "https", "irc", "ircs", "mailto", "sip", "tel", "xmpp"})
-"""Where links may lead to. Others may run something where they are clicked."""
+"""Schemes that links may have. Others, such as `javascript`, may run code when a link is clicked."""
 
 _ATTRIBUTES = frozenset({"alt", "bgcolor", "class", "color", "href", "id", "src", "start", "style", "title"})
 
-# In what Markdown writes, < and > are tags' own: in texts and in attributes they are entities.
+# In Markdown's output, < and > only occur in tags: in texts and attributes they are entities.
 _TAG = re.compile(r"<[^<>]*>")
 _ATTRIBUTE = re.compile(r'\s+([\w:.-]+)="([^"]*)"')
 _SCHEME = re.compile(r"([^/?#]*?):")
@@ -26,7 +26,7 @@ _OF_XML = frozenset({"amp", "apos", "gt", "lt", "quot"})
 
 
 def from_markdown(text: str) -> str:
-    """The text as XHTML; tags in it are text, except `<br>`. May be called from many threads at once."""
+    """Return the text as XHTML; tags in it become text, except `<br>`. May be called from several threads at once."""
     from errklein.text.markdown_tree import idle_parser
 
     with idle_parser(_build) as parser:
@@ -35,18 +35,18 @@ def from_markdown(text: str) -> str:
 
 
 def as_it_is(text: str) -> str:
-    """The text in one paragraph, line for line, whatever Markdown would say of it."""
+    """Return the text as one paragraph, line by line, without parsing it as Markdown."""
     return "<p>" + html.escape(text, quote=False).replace("\n", "<br />\n") + "</p>"
 
 
 def is_harmless(address: str) -> bool:
-    """Whether a link may lead there: to one of SCHEMES, or to a place on the same site."""
+    """Return whether an address has one of SCHEMES, or none."""
     scheme = _SCHEME.match("".join(address.split()))
     return scheme is None or scheme[1].lower() in SCHEMES
 
 
 def unescape(text: str) -> str:
-    """The text with the characters that HTML's entities stand for, except the five that XML needs."""
+    """Return the text with HTML entities replaced by characters, except the five that XML defines."""
     return _ENTITY.sub(_character, text)
 
 

@@ -48,7 +48,7 @@ class TemplateTests(PluginFilesTestCase):
         self.write("greeter/templates/hello.md", "a\n{{ who")
         self.bot.command("!plugin reload Greeter")
         answer = self.bot.command("!greet x")
-        self.assertIn("Greeter: the template hello.md, line 2 can't be rendered", answer)
+        self.assertIn("the template hello.md, line 2, can't be rendered for the plugin Greeter", answer)
         self.assertEqual(1, len(self.flushLoggedErrors(BrokenTemplate)))
 
 

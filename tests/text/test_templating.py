@@ -198,15 +198,16 @@ class TroubleTests(TemplatesTestCase):
     """Templates that can't be rendered."""
 
     def test_none(self) -> None:
-        """Without a template of the name the error says whose and which."""
-        self.assertEqual("One: there is no template hello.md", self.problem("hello", "One"))
+        """The error names the template and the plugin."""
+        self.assertEqual("there is no template hello.md in the plugin One or in errklein", self.problem("hello", "One"))
         self.assertEqual("there is no template hello.md", self.problem("hello"))
 
     def test_syntax(self) -> None:
         """The file, the line and what is wrong."""
         self.add("One", hello="a\n{% if %}\n")
         problem = self.problem("hello", "One")
-        self.assertTrue(problem.startswith("One: the template hello.md, line 2 can't be rendered: Expected"), problem)
+        expected = "the template hello.md, line 2, can't be rendered for the plugin One: Expected"
+        self.assertTrue(problem.startswith(expected), problem)
 
     def test_raised(self) -> None:
         """So it is where something in it raises, in what it includes as well."""
@@ -214,13 +215,15 @@ class TroubleTests(TemplatesTestCase):
         for name in ("hello", "all"):
             problem = self.problem(name, "One")
             self.assertEqual(
-                "One: the template hello.md, line 3 can't be rendered: ZeroDivisionError: division by zero", problem
+                "the template hello.md, line 3, can't be rendered for the plugin One: "
+                "ZeroDivisionError: division by zero",
+                problem,
             )
 
     def test_includes_nothing(self) -> None:
         """A template that includes what isn't there."""
         self.add("One", hello='{% include "nowhere.md" %}')
-        self.assertIn("it includes nowhere.md, which there isn't", self.problem("hello", "One"))
+        self.assertIn("it includes nowhere.md, which doesn't exist", self.problem("hello", "One"))
 
     def test_the_shared_one_instead(self) -> None:
         """Whatever fails in a plugin's template, the one that all share is used; its author finds why in the log."""
@@ -234,7 +237,9 @@ class TroubleTests(TemplatesTestCase):
         """If neither can be rendered the error is about the plugin's own."""
         self.add("First", hello="{{ first }")
         self.add("One", hello="{{ 1 / 0 }}")
-        self.assertIn("One: the template hello.md, line 1", self.problem("hello", "One"))
+        self.assertIn(
+            "the template hello.md, line 1, can't be rendered for the plugin One", self.problem("hello", "One")
+        )
         self.assertIn("division", self.problem("hello", "One"))
 
     def test_own_is_missing_and_the_shared_one_broken(self) -> None:
