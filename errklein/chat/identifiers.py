@@ -112,7 +112,9 @@ class RoomOccupant(Identifier):
 
 
 class Room(Identifier):
-    """A chat room, or channel. `BotPlugin.query_room` returns one by its name::
+    """A chat room, or channel.
+
+    `BotPlugin.query_room` returns the room of a name, whether the bot is in it or not::
 
         room = self.query_room("#ops")
         if not room.joined:

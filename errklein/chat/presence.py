@@ -14,7 +14,9 @@ DND = "dnd"
 
 @dataclass(frozen=True, eq=False)
 class Presence:
-    """A change of a person's status, status message, or both, as `callback_presence` receives it::
+    """A change of a person's status, status message, or both.
+
+    Plugins receive it in `callback_presence`::
 
         def callback_presence(self, presence):
             if presence.status == ONLINE:

@@ -15,7 +15,9 @@ REACTION_REMOVED = "removed"
 # Compared by identity: each reaction is an event of its own, and `reacted_to` may be unhashable.
 @dataclass(frozen=True, eq=False)
 class Reaction:
-    """A reaction that was added to a message or removed from it, as `callback_reaction` receives it::
+    """A reaction that was added to a message or removed from it.
+
+    Plugins receive it in `callback_reaction`::
 
         def callback_reaction(self, reaction):
             if reaction.reaction_name == "eyes" and reaction.action == "added":

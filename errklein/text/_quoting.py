@@ -21,11 +21,11 @@ _INDENTED = re.compile(r"(\A\n?|\n\n) {4,}")
 
 
 def code(text: str) -> str:
-    """Return untrusted text as inline code, on one line::
+    """Return untrusted text as inline code, on one line.
+
+    The text can't end the code, since the delimiter has more backticks than any run in the text::
 
         code("a `b`")  # "`` a `b` ``"
-
-    The text can't end the code, since the delimiter has more backticks than any run in the text.
     """
     text = " ".join(text.split())
     ticks = _ticks(text, 1)
@@ -39,11 +39,11 @@ def fenced(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    r"""Return Markdown that shows untrusted text literally, on one line::
+    r"""Return Markdown that shows untrusted text literally, on one line.
+
+    The result may be used anywhere in a line, and in a table cell::
 
         f"Unknown project: {plain('my_*project*')}"  # "Unknown project: my\_\*project\*"
-
-    The result may be used anywhere in a line, and in a table cell.
     """
     return plain_but_html(_OF_HTML.sub(_entity, text))
 

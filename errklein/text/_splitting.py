@@ -34,12 +34,12 @@ def at_most(parts: Sequence[str], cut: bool = False, most: int = PARTS_CAP) -> l
 
 
 def split_message(text: str, limit: int, length: Length = len, most: int = PARTS_CAP) -> list[str]:
-    """Split a Markdown message into parts of at most `limit`::
-
-        split_message("one two three", 8)  # ["one two", "three"]
+    """Split a Markdown message into parts of at most `limit`, and return them in order.
 
     A part ends after a paragraph if one ends in its second half; else after a line, else after a word, else between
-    characters. White space at the split is removed. A fenced code block that is split is closed and opened again.
+    characters. White space at the split is removed. A fenced code block that is split is closed and opened again::
+
+        split_message("one two three", 8)  # ["one two", "three"]
 
     :param text: The message.
     :param limit: Maximum length of a part, as measured by `length`. A longer single character is a part of its own.

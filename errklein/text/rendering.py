@@ -57,13 +57,13 @@ _IMTEXT = IMTEXT_CHRS.by_mark()
 
 
 def to_plain(markdown: str, *, compact: bool = False) -> str:
-    """Render Markdown as plain text::
+    """Render Markdown as plain text, exactly as errbot's test backend does.
+
+    Headings, lists and tables keep their layout, and emphasis is dropped. Control characters other than tab and newline are
+    removed::
 
         to_plain("See the **[build](https://ci.example.org/7)**.")
         # "See the build (https://ci.example.org/7)."
-
-    Headings, lists and tables keep their layout, and emphasis is dropped. The result is the same as errbot's test backend
-    returns. Control characters other than tab and newline are removed.
 
     :param markdown: The text.
     :param compact: Draw tables without borders.

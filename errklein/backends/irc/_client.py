@@ -52,13 +52,13 @@ class RobustIRCClient(irc.IRCClient):
         self._watch.clock = reactor
 
     def connectionMade(self) -> None:
-        """Register with the server, and start to watch for silence."""
+        """Register with the server, and start watching for silence."""
         self._last_received = self.clock.seconds()
         self._watch.start(5.0, now=False)
         super().connectionMade()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Stop to watch for silence."""
+        """Stop watching for silence."""
         if self._watch.running:
             self._watch.stop()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
