@@ -1,4 +1,4 @@
-"""The network on which nobody is."""
+"""The Null backend."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tests.backends.test_text import configuration
 
 
 class NullTests(SynchronousTestCase):
-    """Most of the contract of backends is about messages that arrive, which none does here."""
+    """The Null backend, apart from the parts of the backend contract that need received messages."""
 
     def setUp(self) -> None:
         self.backend = NullBackend(None, configuration(network="nowhere"))
         self.events = RecordedEvents()
 
     def test_connects(self) -> None:
-        """It can be used at once."""
+        """The network is connected at once."""
         self.backend.connect(self.events)
         self.assertEqual([("backend_connected",)], self.events.recorded)
         self.assertEqual(("nowhere", "null"), (self.backend.network, self.backend.mode))
 
     def test_accepts_everything(self) -> None:
-        """A message is accepted, confirmed and gone; before connecting, too."""
+        """A message is accepted and confirmed, also before `connect`."""
         person = self.backend.build_identifier("anybody")
         for _ in range(2):
             accepted = self.backend.send_message(Message("x", to=person))
@@ -35,18 +35,18 @@ class NullTests(SynchronousTestCase):
             self.backend.connect(self.events)
 
     def test_addressee_of_nobody(self) -> None:
-        """A message without an addressee is an error here as everywhere."""
+        """A message without a recipient raises ValueError."""
         self.assertRaises(ValueError, self.backend.send_message, Message("x"))
 
     def test_leaves(self) -> None:
-        """After disconnect to send is an error here as everywhere."""
+        """Sending after `disconnect` raises OutboxClosed."""
         self.successResultOf(self.backend.disconnect())
         self.assertRaises(
             OutboxClosed, self.backend.send_message, Message("x", to=self.backend.build_identifier("anybody"))
         )
 
     def test_identifiers(self) -> None:
-        """Names are persons, names with # are rooms; the empty name is nobody."""
+        """A name with # is a room, any other name a person, and an empty name an error."""
         for text in ("anybody", "#room"):
             identifier = self.backend.build_identifier(text)
             self.assertEqual((text, "nowhere"), (str(identifier), identifier.network))
@@ -54,6 +54,6 @@ class NullTests(SynchronousTestCase):
         self.assertEqual([], self.backend.rooms())
 
     def test_presence(self) -> None:
-        """A status is kept for whoever asks."""
+        """A presence is stored."""
         self.backend.change_presence("dnd", "busy")
         self.assertEqual(("dnd", "busy"), self.backend.presence)

@@ -1,4 +1,4 @@
-"""The outbox: order, bounds, pace, reconnections, threads."""
+"""The outbox: order, limit, rate, reconnections and threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from errklein.text.masking import MASK, masker
 
 
 class ThreadClock(Clock):
-    """A clock that keeps what threads ask for until the test lets it happen."""
+    """A clock that queues calls from threads until the test runs them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,14 +29,14 @@ class ThreadClock(Clock):
         self.asked.append((function, args))
 
     def let(self) -> None:
-        """Do what threads asked for."""
+        """Run the calls from threads."""
         while self.asked:
             function, args = self.asked.pop(0)
             function(*args)
 
 
 class Network:
-    """Takes parts; the test confirms or breaks."""
+    """A network whose parts the test confirms or fails."""
 
     def __init__(self) -> None:
         self.got: list[str] = []
@@ -55,26 +55,26 @@ class Network:
 
 
 def unlimited() -> TokenBucket:
-    """A pace that never waits."""
+    """A rate limit that never delays."""
     return TokenBucket(lambda: 0.0, 0.0, 1)
 
 
 class OutboxTests(SynchronousTestCase):
-    """An outbox on the reactor's thread."""
+    """An outbox that is used on the reactor."""
 
     def setUp(self) -> None:
-        """An outbox that isn't ready yet."""
+        """Create an outbox that isn't ready yet."""
         self.clock = ThreadClock()
         self.network = Network()
         self.outbox = self.make()
 
     def make(self, **settings: Any) -> Outbox[str]:
-        """An outbox to the network."""
+        """Return an outbox for the network."""
         pace = settings.pop("pace", unlimited()).take
         return Outbox(self.clock, "net", self.network.transmit, pace, **settings)
 
     def test_one_part_at_a_time(self) -> None:
-        """A part goes when the one before is confirmed; the awaitable fires after the last."""
+        """A part is sent after the one before is confirmed; the awaitable fires after the last one."""
         done = self.outbox.put(["a", "b"])
         self.assertEqual(self.network.got, [])
         self.outbox.resume()
@@ -86,7 +86,7 @@ class OutboxTests(SynchronousTestCase):
         self.successResultOf(done)
 
     def test_unconfirmed_part_goes_again_first(self) -> None:
-        """After a reconnection nothing confirmed is repeated, nothing unconfirmed is lost."""
+        """After a reconnection confirmed parts aren't repeated, and unconfirmed ones are sent again."""
         self.outbox.put(["a", "b"])
         self.outbox.put(["c"])
         self.outbox.resume()
@@ -101,7 +101,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(len(self.outbox), 0)
 
     def test_refused_message_is_given_up(self) -> None:
-        """What the network refuses doesn't hold up the next message; whoever awaits it learns why."""
+        """A message that the network rejects doesn't delay the next one, and its awaitable fails with the reason."""
         refused = self.outbox.put(["a", "rest of a"])
         self.outbox.put(["b"])
         self.outbox.resume()
@@ -110,14 +110,14 @@ class OutboxTests(SynchronousTestCase):
         self.failureResultOf(refused, ValueError)
 
     def test_failed_awaitable_may_be_ignored(self) -> None:
-        """Nobody is told of an unhandled error when a plugin didn't keep what send returned."""
+        """An ignored awaitable that fails logs no unhandled error."""
         self.outbox.put(["a"])
         self.outbox.resume()
         self.network.fail(ValueError("no"))
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_poisonous_part_is_given_up(self) -> None:
-        """A part on which five connections break is no longer tried."""
+        """A part is dropped after five connections broke on it."""
         poison = self.outbox.put(["poison"])
         self.outbox.put(["good"])
         for _ in range(5):
@@ -129,7 +129,7 @@ class OutboxTests(SynchronousTestCase):
         self.failureResultOf(poison, NotConfirmed)
 
     def test_long_message_over_a_bad_connection(self) -> None:
-        """A message isn't given up while parts of it get through."""
+        """A message is not dropped while some of its parts are confirmed."""
         said = self.outbox.put(["a", "b"])
         for _ in range(2):
             for _ in range(3):
@@ -141,7 +141,7 @@ class OutboxTests(SynchronousTestCase):
         self.successResultOf(said)
 
     def test_full_on_the_reactor(self) -> None:
-        """On the reactor a full outbox raises at once; room is made by what goes."""
+        """On the reactor a full outbox raises OutboxFull at once; a sent message makes room."""
         self.outbox = self.make(limit=2)
         self.outbox.put(["a"])
         self.outbox.put(["b"])
@@ -151,12 +151,12 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.put(["c"])
 
     def test_nothing_to_say(self) -> None:
-        """A message without parts is done as soon as it is its turn."""
+        """A message without parts is complete as soon as it is first in the queue."""
         self.outbox.resume()
         self.successResultOf(self.outbox.put([]))
 
     def test_long_queue_to_a_quick_network(self) -> None:
-        """A network that confirms at once gets everything, however much it is."""
+        """A long queue is sent to a network that confirms at once, without deep recursion."""
         got: list[str] = []
 
         def transmit(part: str) -> Deferred[None]:
@@ -170,7 +170,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(got, [str(number) for number in range(5000)])
 
     def test_pace(self) -> None:
-        """After the burst parts go one by one, each an interval after the other."""
+        """After the burst, parts are sent one interval apart."""
         self.outbox = self.make(pace=TokenBucket(self.clock.seconds, 2.0, 3))
         self.outbox.put(list("abcdef"))
         self.outbox.resume()
@@ -185,7 +185,7 @@ class OutboxTests(SynchronousTestCase):
             self.network.confirm()
 
     def logged(self) -> list[str]:
-        """What is logged from now on, as text."""
+        """Return the list that later log lines are added to."""
         lines: list[str] = []
 
         def observe(event: LogEvent) -> None:
@@ -196,14 +196,14 @@ class OutboxTests(SynchronousTestCase):
         return lines
 
     def test_close_without_grace(self) -> None:
-        """Closed without a grace period, the queue fails at once; afterwards nothing is accepted."""
+        """Without a grace period `close` fails the queue at once, and refuses new messages."""
         lost = self.outbox.put(["a"])
         self.successResultOf(self.outbox.close())
         self.failureResultOf(lost, OutboxClosed)
         self.assertRaises(OutboxClosed, self.outbox.put, ["b"])
 
     def test_close_sends_for_the_whole_grace_period(self) -> None:
-        """The queue is sent at the network's pace until the grace period is over; only the rest fails."""
+        """The queue is sent at the rate limit until the grace period ends; only the rest fails."""
         self.outbox = self.make(pace=TokenBucket(self.clock.seconds, 2.0, 1))
         self.outbox.resume()
         puts = [self.outbox.put([str(number)]) for number in range(12)]
@@ -224,7 +224,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_close_ends_when_the_queue_is_empty(self) -> None:
-        """Nobody waits for the end of the grace period when everything is sent; then nothing is accepted."""
+        """`close` fires as soon as the queue is empty, and refuses new messages then."""
         self.outbox.resume()
         self.outbox.put(["a"])
         closed = self.outbox.close(grace=10)
@@ -235,7 +235,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_put_while_closing(self) -> None:
-        """Handlers that still run may send more while the queue drains."""
+        """Handlers that are still running may queue messages while the outbox is closing."""
         self.outbox.resume()
         self.outbox.put(["a"])
         closed = self.outbox.close(grace=10)
@@ -247,7 +247,7 @@ class OutboxTests(SynchronousTestCase):
         self.successResultOf(closed)
 
     def test_close_survives_a_reconnection(self) -> None:
-        """A connection that breaks during the grace period and comes back gets the rest of the queue."""
+        """After a reconnection during the grace period the rest of the queue is sent."""
         self.outbox.resume()
         self.outbox.put(["a"])
         self.outbox.put(["b"])
@@ -263,7 +263,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.network.got, ["a", "a", "b"])
 
     def test_close_again_without_grace(self) -> None:
-        """Somebody who can't wait ends the draining."""
+        """A second `close` without a grace period ends the first one."""
         self.outbox.resume()
         self.outbox.put(["a"])
         closed = self.outbox.close(grace=10)
@@ -272,7 +272,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_lost_messages_are_named(self) -> None:
-        """The log has a line for each message that was not sent: recipient, beginning, and how much of it was sent."""
+        """The log has a line for each lost message: recipient, beginning, and the number of parts sent."""
         self.outbox.resume()
         self.outbox.put(["a", "b", "c"], recipient="#ops", text="a b c")
         self.outbox.put(["d"], recipient="#dev", text="d" * 100)
@@ -291,7 +291,7 @@ class OutboxTests(SynchronousTestCase):
         )
 
     def test_very_many_lost_messages_are_named(self) -> None:
-        """More messages than a process that ends has time for lines are named many to a line, and none is left out."""
+        """Very many lost messages share log lines, and each is logged."""
         for number in range(3_000):
             self.outbox.put(["a"], recipient="#ops", text=f"alert {number}.")
         lines = self.logged()
@@ -307,7 +307,7 @@ class OutboxTests(SynchronousTestCase):
             )
 
     def test_unconfirmed_message_is_named(self) -> None:
-        """A message that was written but not confirmed may have arrived, and the log says so."""
+        """The log marks a message that was sent but not confirmed, since it may have arrived."""
         self.outbox.resume()
         self.outbox.put(["a"], recipient="#ops", text="alert")
         lines = self.logged()
@@ -315,7 +315,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(lines[1:], ["net: sent but not confirmed, to #ops: alert"])
 
     def test_lost_message_is_one_line(self) -> None:
-        """A message of many lines is one line in the log file."""
+        """A lost message of several lines is one line in the log."""
         lines = []
         observe = FileLogObserver(StringIO(), lambda event: lines.append(format_line(event)))
         globalLogPublisher.addObserver(observe)
@@ -325,7 +325,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertIn("to #ops: first\\nsecond\\x1b[2J\n", lines[1])
 
     def test_secret_at_the_end_of_the_beginning(self) -> None:
-        """A secret is masked before the text is cut, so that no part of it is in the log."""
+        """A secret is masked before the text is truncated, so that no part of it is logged."""
         owner = self.network
         masker.learn(owner, "test", ["hunter2-and-more"])
         self.outbox.put(["a"], recipient="#ops", text=f"{'x' * 50} hunter2-and-more is the password")
@@ -334,7 +334,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(lines[1:], [f"net: not sent, to #ops: {'x' * 50} {MASK} is th…"])
 
     def test_refused_message_is_named(self) -> None:
-        """The log says which message the network refused, and why."""
+        """The log names the message that the network rejected, with the reason."""
         self.outbox.resume()
         self.outbox.put(["a"], recipient="#ops", text="alert")
         lines = self.logged()
@@ -343,7 +343,7 @@ class OutboxTests(SynchronousTestCase):
 
     @given(st.lists(st.sampled_from(["put", "confirm", "break", "wait"]), max_size=40))
     def test_every_message_is_sent_or_named(self, history: list[str]) -> None:
-        """Whatever happens during the grace period, each message is either confirmed or named in the log."""
+        """After any grace period each message is either confirmed or logged."""
         self.setUp()
         self.outbox = self.make(attempts=1000)
         self.outbox.resume()
@@ -374,7 +374,7 @@ class OutboxTests(SynchronousTestCase):
 
     @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=40))
     def test_any_history_is_ordered_and_complete(self, history: list[tuple[int, bool]]) -> None:
-        """Whatever breaks when, each part arrives, in order; repeated are only parts under way when it broke."""
+        """After any sequence of failures the parts arrive in order; only unconfirmed parts are repeated."""
         self.setUp()
         self.outbox = self.make(attempts=1000)
         expected: list[str] = []
@@ -401,12 +401,12 @@ class ThreadTests(SynchronousTestCase):
     """An outbox that is used in other threads."""
 
     def setUp(self) -> None:
-        """A full outbox."""
+        """Create a full outbox."""
         self.clock = ThreadClock()
         self.network = Network()
 
     def in_thread(self, outbox: Outbox[str], patience_over: threading.Event | None = None) -> list[Any]:
-        """What came of putting a message in another thread."""
+        """Return the result of queueing a message in another thread."""
         outcome: list[Any] = []
 
         def put() -> None:
@@ -420,7 +420,7 @@ class ThreadTests(SynchronousTestCase):
         return outcome
 
     def test_accepted(self) -> None:
-        """A thread gets None as soon as the message is accepted; the reactor sends it."""
+        """In a thread `put` returns None when the message is queued; the reactor sends it."""
         outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take)
         outbox.resume()
         outcome = self.in_thread(outbox)
@@ -430,7 +430,7 @@ class ThreadTests(SynchronousTestCase):
         self.assertEqual(self.network.got, ["from a thread"])
 
     def test_no_room_in_time(self) -> None:
-        """A thread that finds no room within its patience gets OutboxFull."""
+        """A thread gets OutboxFull after `put_timeout` without room."""
         outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take, limit=1, put_timeout=0.01)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
@@ -438,7 +438,7 @@ class ThreadTests(SynchronousTestCase):
         self.assertEqual(outcome, [OutboxFull])
 
     def test_waits_for_room(self) -> None:
-        """A waiting thread goes on when there is room."""
+        """A waiting thread continues when there is room."""
         outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take, limit=1, put_timeout=10)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)
@@ -450,7 +450,7 @@ class ThreadTests(SynchronousTestCase):
         self.assertEqual(self.network.got, ["a", "from a thread"])
 
     def test_closed_while_waiting(self) -> None:
-        """A waiting thread isn't kept when the outbox is closed."""
+        """A waiting thread gets OutboxClosed when the outbox is closed."""
         outbox = Outbox(self.clock, "net", self.network.transmit, unlimited().take, limit=1, put_timeout=10)
         outbox.put(["a"])
         outcome = self.in_thread(outbox)

@@ -1,4 +1,4 @@
-"""The network in memory that plugins are tested with."""
+"""The Test backend."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.backends.test_text import configuration
 
 
 def make_test_backend(**settings: Any) -> TestBackend:
-    """A backend that isn't connected, administered by gbin@localhost."""
+    """Return a backend that isn't connected; gbin@localhost is the administrator."""
     defaults = {"network": "test", "BOT_ADMINS": ("gbin@localhost",), "CHATROOM_PRESENCE": ("#ops",)}
     return TestBackend(Clock(), configuration(**(defaults | settings)))
 
 
 class ContractTests(BackendContract, SynchronousTestCase):
-    """The test network keeps the contract of all backends."""
+    """The Test backend passes the contract of backends."""
 
     nonsense = ("", "  ")
 
@@ -46,34 +46,34 @@ class ContractTests(BackendContract, SynchronousTestCase):
 
 
 class SendingTests(SynchronousTestCase):
-    """What the bot says can be looked at."""
+    """Messages of the bot."""
 
     def setUp(self) -> None:
         registerAsIOThread()
         self.backend = make_test_backend(MESSAGE_SIZE_LIMIT=20)
 
     def test_kept_and_rendered(self) -> None:
-        """Each message is kept as it was sent and as it reads."""
+        """Each message is recorded as it was sent, and as plain text."""
         message = Message("**x** *y*", to=self.backend.sender)
         self.backend.send_message(message)
         [sent] = self.backend.sent
         self.assertEqual(("**x** *y*", "x y", False), (sent.message.body, sent.text, sent.message.partial))
 
     def test_later_changes(self) -> None:
-        """A message that a plugin changes after sending it stays what it was."""
+        """Changing a message after sending it doesn't change the recorded one."""
         message = Message("x", to=self.backend.sender)
         self.backend.send_message(message)
         message.body = "y"
         self.assertEqual("x", self.backend.sent[0].message.body)
 
     def test_parts(self) -> None:
-        """A message that is too long arrives in parts, marked as such."""
+        """A message that is too long is recorded in parts that are marked as partial."""
         self.backend.send_message(Message("one two three four five six", to=self.backend.sender))
         self.assertEqual(["one two three four", "five six"], [sent.text for sent in self.backend.sent])
         self.assertEqual([True, True], [sent.message.partial for sent in self.backend.sent])
 
     def test_watched(self) -> None:
-        """A test can wait for messages."""
+        """A watcher receives the messages."""
         seen: list[SentMessage] = []
         self.backend.watch(seen.append)
         self.backend.send_message(Message("x", to=self.backend.sender))
@@ -81,7 +81,7 @@ class SendingTests(SynchronousTestCase):
 
 
 class ReceivingTests(SynchronousTestCase):
-    """What others say can be made up."""
+    """Messages to the bot."""
 
     def setUp(self) -> None:
         registerAsIOThread()
@@ -91,7 +91,7 @@ class ReceivingTests(SynchronousTestCase):
         self.events.recorded.clear()
 
     def test_from_the_sender(self) -> None:
-        """Without a name it is the first admin who speaks, directly; another may be put there."""
+        """The default sender is the first administrator; a test may assign another one."""
         message = self.backend.receive("hi", extras={"a": 1})
         self.assertEqual(("gbin@localhost", "err", {"a": 1}), (str(message.frm), str(message.to), message.extras))
         self.backend.sender = TestPerson("bob")
@@ -99,7 +99,7 @@ class ReceivingTests(SynchronousTestCase):
         self.assertEqual(["hi", "hi"], [message.body for message in self.events.messages])
 
     def test_in_a_room(self) -> None:
-        """Who speaks in a room is an occupant of it."""
+        """The sender of a message to a room becomes an occupant."""
         message = self.backend.receive("hi", frm="bob", to="#ops")
         self.assertEqual(TestOccupant("bob", "#ops"), message.frm)
         self.assertEqual([TestOccupant("bob", "#ops")], self.backend.query_room("#ops").occupants)
@@ -107,7 +107,7 @@ class ReceivingTests(SynchronousTestCase):
 
 
 class RoomTests(SynchronousTestCase):
-    """Rooms come into being when they are spoken of."""
+    """Rooms exist as soon as they are used."""
 
     def setUp(self) -> None:
         registerAsIOThread()
@@ -116,7 +116,7 @@ class RoomTests(SynchronousTestCase):
         self.backend.connect(self.events)
 
     def test_presence(self) -> None:
-        """The bot is in the rooms that the configuration names, whatever they are called."""
+        """The bot joins the rooms in CHATROOM_PRESENCE, whatever their names."""
         self.assertEqual(["testroom", "#locked"], [str(room) for room in self.backend.rooms()])
         self.assertEqual(TestRoom("testroom"), self.backend.build_identifier("testroom"))
         self.assertEqual(
@@ -124,7 +124,7 @@ class RoomTests(SynchronousTestCase):
         )
 
     def test_life_of_a_room(self) -> None:
-        """A room can be entered, given a topic, left and destroyed; each is told."""
+        """Joining, changing the topic, leaving and destroying a room are reported."""
         room = self.backend.query_room("#new")
         self.assertEqual((False, False), (room.exists, room.joined))
         self.assertEqual((None, []), (room.topic, room.occupants))
@@ -143,7 +143,7 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(self.backend.bot_identifier, self.events.recorded[0][2])
 
     def test_occupants_round_trip(self) -> None:
-        """`person@room` is an occupant if the room is known, else a person's address."""
+        """`person@room` is an occupant if the room is known, else a person."""
         occupant = self.backend.build_identifier("bob@testroom")
         assert isinstance(occupant, TestOccupant)
         self.assertEqual(("bob", "bob", "testroom"), (occupant.person, occupant.aclattr, str(occupant.room)))
@@ -152,10 +152,10 @@ class RoomTests(SynchronousTestCase):
 
 
 class IdentifierTests(SynchronousTestCase):
-    """Identifiers that tests make themselves."""
+    """Identifiers that tests create."""
 
     def test_person(self) -> None:
-        """A person is what was given; two of the same name are equal, whatever else is known."""
+        """A person has the attributes that were given; equality depends on the name only."""
         person = TestPerson("gbin@localhost", client="phone", nick="gbin", fullname="Guillaume", email="g@b")
         self.assertEqual(
             ("gbin@localhost", "phone", "gbin", "Guillaume", "g@b", "gbin@localhost", "gbin@localhost"),
@@ -166,7 +166,7 @@ class IdentifierTests(SynchronousTestCase):
         self.assertEqual("", TestPerson("bob").email)
 
     def test_blank_name(self) -> None:
-        """A blank name is an error, but a person's where names are errbot's."""
+        """A blank name is an error, but a person after `be_as_on_errbot`."""
         backend = make_test_backend()
         self.assertRaises(ValueError, backend.build_identifier, " ")
         backend.be_as_on_errbot()
@@ -174,7 +174,7 @@ class IdentifierTests(SynchronousTestCase):
         self.assertEqual(str(backend.build_identifier(" ")), " ")
 
     def test_networks(self) -> None:
-        """The same name on two networks is two persons; one made without a network is on any."""
+        """Equal names on two networks are different persons; one without a network equals both."""
         here, there = (make_test_backend(network=name).build_identifier("bob") for name in ("a", "b"))
         self.assertNotEqual(here, there)
         self.assertEqual(here, TestPerson("bob"))

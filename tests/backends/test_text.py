@@ -1,4 +1,4 @@
-"""Talking with the bot through pipes, files and on a terminal."""
+"""The Text backend through pipes, files and on a terminal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def configuration(**settings: Any) -> Any:
-    """What a text network is configured with."""
+    """Return the configuration of a Text network."""
     defaults = {
         "network": "console",
         "BOT_IDENTITY": {},
@@ -48,7 +48,7 @@ def configuration(**settings: Any) -> Any:
 
 
 class Events:
-    """Remembers what the backend tells; `when` gives a Deferred for something to come."""
+    """Records the events of a backend; `when` returns a Deferred for the next event of a kind."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -74,20 +74,20 @@ class Events:
         return tell
 
     def when(self, name: str) -> Deferred[None]:
-        """Fires with the next event of that name."""
+        """Return a Deferred that fires with the next event of that name."""
         waiting: Deferred[None] = Deferred()
         self._waiting.append((name, waiting))
         return waiting
 
     @property
     def bodies(self) -> list[str]:
-        """What was heard."""
+        """The texts of the received messages."""
         return [message.body for message in self.messages]
 
 
 @implementer(IReadDescriptor)
 class Output:
-    """What a file descriptor brings, as text; `until` waits for something in it."""
+    """The text that a file descriptor delivers; `until` waits for a text in it."""
 
     def __init__(self, reactor: Any, descriptor: int) -> None:
         self.text = ""
@@ -97,15 +97,15 @@ class Output:
         reactor.addReader(self)
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the descriptor."""
         return self._descriptor
 
     def logPrefix(self) -> str:
-        """For the reactor."""
+        """Return the name for the reactor's log."""
         return "output"
 
     def doRead(self) -> None:
-        """Take what is there."""
+        """Read the available data."""
         try:
             data = os.read(self._descriptor, 65536)
         except OSError:
@@ -119,10 +119,10 @@ class Output:
                 waiting.callback(None)
 
     def connectionLost(self, reason: Any) -> None:
-        """Nothing more comes."""
+        """Do nothing."""
 
     def until(self, expected: str) -> Deferred[None]:
-        """Fires when `expected` has been read."""
+        """Return a Deferred that fires when `expected` has been read."""
         waiting: Deferred[None] = Deferred()
         if expected in self.text:
             waiting.callback(None)
@@ -131,22 +131,22 @@ class Output:
         return waiting
 
     def clear(self) -> None:
-        """Forget what has been read."""
+        """Drop the text so far."""
         self.text = ""
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._reactor.removeReader(self)
 
 
 class IdentifierTests(SynchronousTestCase):
-    """Who is who in a text conversation."""
+    """Identifiers of the Text network."""
 
     def setUp(self) -> None:
         self.backend = TextBackend(Clock(), configuration(BOT_ADMINS=("gbin", "@bob", "x@y")))
 
     def test_person_room_occupant(self) -> None:
-        """Each kind is recognised by its look, and its text is understood again."""
+        """Each kind of identifier is built from its text, and from the text of an equal one."""
         for text, kind in (("@ann", TextPerson), ("#ops", TextRoom), ("#ops/ann", TextOccupant)):
             identifier = self.backend.build_identifier(text)
             self.assertIs(kind, type(identifier))
@@ -156,7 +156,7 @@ class IdentifierTests(SynchronousTestCase):
             self.assertEqual(hash(identifier), hash(self.backend.build_identifier(text)))
 
     def test_as_on_errbot(self) -> None:
-        """Plugins find persons as on errbot: the name without the @, no nick and no full name."""
+        """Persons have the attributes that errbot gives them: a name without @, no nick and no full name."""
         person = self.backend.build_identifier("@ann")
         assert isinstance(person, TextPerson)
         self.assertEqual(
@@ -169,7 +169,7 @@ class IdentifierTests(SynchronousTestCase):
         self.assertEqual(("phone", "annie", "Ann B."), (given.client, given.nick, given.fullname))
 
     def test_room_as_on_errbot(self) -> None:
-        """A room's name is without the #, and its topic is text from the start; `query_room` needs no #."""
+        """A room's name lacks the #, and its topic is a string from the start; `query_room` accepts both spellings."""
         room = self.backend.query_room("ops")
         self.assertIs(room, self.backend.query_room("#ops"))
         self.assertEqual(("ops", "#ops", "#ops"), (room.name, str(room), room.aclattr))
@@ -179,14 +179,14 @@ class IdentifierTests(SynchronousTestCase):
         self.assertEqual("", room.topic)
 
     def test_invited(self) -> None:
-        """Who is invited twice, by name or as a person, is in the room once."""
+        """A person who is invited twice is in the room once."""
         room = self.backend.query_room("#ops")
         room.join()
         room.invite("ann", "@ann", self.backend.build_identifier("@ann"))
         self.assertEqual(["#ops/ann"], [str(occupant) for occupant in room.occupants])
 
     def test_occupant(self) -> None:
-        """An occupant is a person of the same name, in a room; to name one lets nobody in."""
+        """An occupant has the name of the person; building the identifier doesn't add it to the room."""
         for written in ("#ops/bob", "#ops/@bob"):
             self.assertEqual("#ops/bob", str(self.backend.build_identifier(written)))
         occupant = self.backend.build_identifier("#ops/bob")
@@ -200,13 +200,13 @@ class IdentifierTests(SynchronousTestCase):
         self.assertEqual([], self.backend.query_room("#ops").occupants)
 
     def test_nonsense(self) -> None:
-        """Anything else is an error that names it."""
+        """Invalid identifiers raise an error that contains them."""
         for text in ("", "ann", "@", "#", "#ops/", "@a b", "http://x", "@@a", "#a/b/c", "bob"):
             with self.assertRaisesRegex(ValueError, re.escape(repr(text))):
                 self.backend.build_identifier(text)
 
     def test_admins_without_at(self) -> None:
-        """An admin written without @ is an admin all the same: access rules see the name as it was written."""
+        """An administrator without @ in BOT_ADMINS is recognised: access rules use the configured spelling."""
         for written, person in (("gbin", "gbin"), ("@bob", "bob"), ("x@y", "x@y")):
             identifier = self.backend.build_identifier(written)
             assert isinstance(identifier, TextPerson)
@@ -220,7 +220,7 @@ class IdentifierTests(SynchronousTestCase):
         self.assertEqual(told.administrator, told.build_identifier("gbin"))
 
     def test_bot(self) -> None:
-        """The bot is @errbot, or what BOT_IDENTITY says, and knows its own messages."""
+        """The bot is @errbot, or the username of BOT_IDENTITY, and recognises its own messages."""
         self.assertEqual("@errbot", str(self.backend.bot_identifier))
         named = TextBackend(Clock(), configuration(BOT_IDENTITY={"username": "@marvin"}))
         self.assertEqual("@marvin", str(named.bot_identifier))
@@ -228,7 +228,7 @@ class IdentifierTests(SynchronousTestCase):
         self.assertFalse(named.is_from_self(Message("x", frm=named.user)))
 
     def test_replies(self) -> None:
-        """A reply goes to the person, or to the room unless it is private, and names the person there if asked to."""
+        """A reply goes to the person, or to the room unless it is private; a prefix names the person."""
         direct = Message("hi", frm=self.backend.user, to=self.backend.bot_identifier)
         reply = self.backend.build_reply(direct, "yes", threaded=True)
         self.assertEqual((self.backend.bot_identifier, self.backend.user, direct), (reply.frm, reply.to, reply.parent))
@@ -242,7 +242,7 @@ class IdentifierTests(SynchronousTestCase):
 
 
 class PipeTests(TestCase):
-    """With standard input not a terminal each line is a message."""
+    """Without a terminal each line of input is a message."""
 
     timeout = 20
 
@@ -254,7 +254,7 @@ class PipeTests(TestCase):
         self.ends: set[int] = set()
 
     def pipe(self) -> tuple[int, int]:
-        """Both ends of a pipe, closed after the test unless the test has done so."""
+        """Return both ends of a pipe, which are closed after the test."""
         ends = os.pipe()
         for end in ends:
             self.ends.add(end)
@@ -262,13 +262,13 @@ class PipeTests(TestCase):
         return ends
 
     def close(self, end: int) -> None:
-        """Close that end of a pipe, once."""
+        """Close an end of a pipe, once."""
         if end in self.ends:
             self.ends.remove(end)
             os.close(end)
 
     def backend(self, source: int, target: int, **settings: Any) -> TextBackend:
-        """A backend that reads from one descriptor and writes to another."""
+        """Return a backend that reads from one descriptor and writes to another."""
         stdin = os.fdopen(source, encoding="utf-8", closefd=False)
         stdout = os.fdopen(target, "w", encoding="utf-8", closefd=False)
         self.addCleanup(stdin.close)
@@ -278,7 +278,7 @@ class PipeTests(TestCase):
         return backend
 
     async def hear(self, data: bytes) -> list[str]:
-        """The messages that standard input makes."""
+        """Return the messages that the bot receives for this input."""
         source, typed = self.pipe()
         _, target = self.pipe()
         ended = self.events.when("backend_ended")
@@ -289,7 +289,7 @@ class PipeTests(TestCase):
         return self.events.bodies
 
     async def test_lines(self) -> None:
-        """Each line is a message of the first admin, in order; empty ones are none; then the input has ended."""
+        """Each non-empty line is a message of the first administrator, in order, and then the conversation ends."""
         self.assertEqual(["!a", "  !b c ", "d"], await self.hear(b"!a\n\n  !b c \r\n   \nd"))
         self.assertEqual("backend_connected", self.events.told[0])
         self.assertEqual("backend_ended", self.events.told[-1])
@@ -298,7 +298,7 @@ class PipeTests(TestCase):
         self.assertTrue(message.is_direct)
 
     async def test_any_encoding(self) -> None:
-        """Bytes that aren't UTF-8 are replaced, the rest of the line is there."""
+        """Bytes that aren't UTF-8 are replaced; the rest of the line is kept."""
         self.assertEqual(["é\ufffdx", "y"], await self.hear("é".encode() + b"\xffx\ny\n"))
 
     async def test_long_line(self) -> None:
@@ -312,14 +312,14 @@ class PipeTests(TestCase):
         self.assertEqual(1, self.events.told.count("mention_received"))
 
     async def test_presence(self) -> None:
-        """The administrator is there from the start, which plugins are told once the network can be used."""
+        """The administrator is present from the start, and plugins receive that after the connection."""
         await self.hear(b"")
         self.assertEqual(["backend_connected", "presence_changed", "backend_ended"], self.events.told)
         presence = self.events.presences[0]
         self.assertEqual(("@gbin", ONLINE, None), (str(presence.identifier), presence.status, presence.message))
 
     async def test_file(self) -> None:
-        """Standard input may be a file, which no event loop can watch, or nothing at all."""
+        """Standard input may be a regular file, or empty."""
         for data, expected in ((b"one\ntwo\n", ["one", "two"]), (b"", [])):
             with tempfile.TemporaryFile() as file:
                 file.write(data)
@@ -332,7 +332,7 @@ class PipeTests(TestCase):
                 self.assertEqual(expected, self.events.bodies)
 
     async def test_replies(self) -> None:
-        """A message is written as plain text with a newline, as soon as it is sent, in the order of sending."""
+        """Messages are written as plain text lines, at once and in order."""
         source, _ = self.pipe()
         shown, target = self.pipe()
         output = Output(self.reactor, shown)
@@ -347,7 +347,7 @@ class PipeTests(TestCase):
         self.assertEqual("early\nNOW\nfrom a thread\n", output.text)
 
     async def test_in_all_ways(self) -> None:
-        """With TEXT_DEMO_MODE = False a message is shown as each kind of network would show it."""
+        """With TEXT_DEMO_MODE = False a message is shown in the rendering of each kind of network."""
         source, _ = self.pipe()
         shown, target = self.pipe()
         output = Output(self.reactor, shown)
@@ -362,7 +362,7 @@ class PipeTests(TestCase):
         self.assertNotIn("\x1b", output.text)
 
     async def test_in_parts(self) -> None:
-        """A message longer than MESSAGE_SIZE_LIMIT, 10000 if it isn't set, is shown in parts."""
+        """A message longer than MESSAGE_SIZE_LIMIT, by default 10000, is shown in parts."""
         for settings, limit in (({}, 10_000), ({"MESSAGE_SIZE_LIMIT": None}, 10_000), ({"MESSAGE_SIZE_LIMIT": 80}, 80)):
             source, _ = self.pipe()
             shown, target = self.pipe()
@@ -376,7 +376,7 @@ class PipeTests(TestCase):
             self.assertEqual(["x" * limit, "y" * limit, "y" * limit, "y"], output.text.splitlines())
 
     async def test_stream(self) -> None:
-        """A file that is offered is shown as a line; it stays pending and isn't read."""
+        """A file is shown as a line with its name and size; the stream stays pending and unread."""
         source, _ = self.pipe()
         shown, target = self.pipe()
         output = Output(self.reactor, shown)
@@ -395,7 +395,7 @@ class PipeTests(TestCase):
         self.assertEqual("stream a_b*.txt, 5 bytes\nstream a file\n", output.text)
 
     async def test_slow_reader(self) -> None:
-        """Messages that nobody reads yet hold up neither the reactor nor each other, and all of them arrive."""
+        """A slow reader of standard output blocks neither the reactor nor other messages, and gets all of them."""
         source, _ = self.pipe()
         shown, target = self.pipe()
         backend = self.backend(source, target)
@@ -412,7 +412,7 @@ class PipeTests(TestCase):
         self.assertEqual(texts, output.text.splitlines())
 
     async def test_nobody_reads(self) -> None:
-        """If nobody reads standard output any more the conversation ends, without a word."""
+        """If the reader of standard output is gone, the conversation ends without an error."""
         source, _ = self.pipe()
         shown, target = self.pipe()
         backend = self.backend(source, target)
@@ -425,13 +425,13 @@ class PipeTests(TestCase):
         self.assertEqual(1, self.events.told.count("backend_ended"))
 
     async def test_to_nobody(self) -> None:
-        """A message without an addressee is an error at once."""
+        """A message without a recipient raises ValueError."""
         source, _ = self.pipe()
         _, target = self.pipe()
         self.assertRaises(ValueError, self.backend(source, target).send_message, Message("x"))
 
     async def test_after_disconnect(self) -> None:
-        """After disconnect nothing is heard, and to send is an error."""
+        """After `disconnect` no message is received, and sending raises OutboxClosed."""
         source, typed = self.pipe()
         _, target = self.pipe()
         backend = self.backend(source, target)
@@ -444,7 +444,7 @@ class PipeTests(TestCase):
 
 
 class ProcessTests(SynchronousTestCase):
-    """A process that is spoken to through its standard input."""
+    """A process with redirected standard input."""
 
     SCRIPT = """
 import sys
@@ -472,7 +472,7 @@ reactor.run()
 """
 
     def run_echo(self, **arguments: Any) -> subprocess.CompletedProcess[bytes]:
-        """Run a process that repeats what it hears in bold, with sys.stdout being its log."""
+        """Run a process that echoes messages in bold, with sys.stdout as its log."""
         return subprocess.run(
             [sys.executable, "-c", self.SCRIPT.format(repository=str(REPOSITORY))],
             capture_output=True,
@@ -483,19 +483,19 @@ reactor.run()
         )
 
     def test_replies_alone(self) -> None:
-        """Standard output has the replies and nothing else, wherever sys.stdout goes; the process ends after them."""
+        """Standard output has the replies and nothing else; the process ends after them."""
         ended = self.run_echo(input="hello\nwörld\n".encode())
         self.assertEqual((0, "hello\nwörld\n".encode()), (ended.returncode, ended.stdout), ended.stderr.decode())
         self.assertIn(b"this is the log's", ended.stderr)
 
     def test_nothing_to_read(self) -> None:
-        """From /dev/null there comes nothing, and the process ends."""
+        """With /dev/null as input the process ends without output."""
         ended = self.run_echo(stdin=subprocess.DEVNULL)
         self.assertEqual((0, b""), (ended.returncode, ended.stdout), ended.stderr.decode())
 
 
 class TerminalTests(TestCase):
-    """A conversation on a real (pseudo) terminal."""
+    """A conversation on a pseudo-terminal."""
 
     timeout = 20
 
@@ -509,7 +509,7 @@ class TerminalTests(TestCase):
         self.patch(os, "environ", os.environ | {"TERM": "xterm"})
 
     def open(self) -> tuple[TextBackend, Output, Callable[[str], None]]:
-        """A backend on a new terminal, what is seen there, and a way to type."""
+        """Return a backend on a new terminal, its screen, and a function that types."""
         master, slave = pty.openpty()
         stdin = os.fdopen(slave, encoding="utf-8", closefd=False)
         stdout = os.fdopen(slave, "w", encoding="utf-8", closefd=False)
@@ -532,7 +532,7 @@ class TerminalTests(TestCase):
         return backend, screen, type_
 
     async def test_conversation(self) -> None:
-        """There is a prompt; what is typed is heard; the reply comes in colours, and the prompt again."""
+        """A typed line is received, the reply is shown in colours, and the prompt appears again."""
         backend, screen, type_ = self.open()
         backend.connect(self.events)
         await screen.until(" >")
@@ -545,7 +545,7 @@ class TerminalTests(TestCase):
         await screen.until("\x1b[1mfine\x1b[22m")
 
     async def test_message_while_typing(self) -> None:
-        """A message of the bot comes above the line that is being typed, which is shown again and goes on."""
+        """A message of the bot appears above the line that is being typed, which is kept."""
         backend, screen, type_ = self.open()
         backend.connect(self.events)
         await screen.until(" >")
@@ -561,7 +561,7 @@ class TerminalTests(TestCase):
         self.assertEqual(["!half"], self.events.bodies)
 
     async def test_who_and_where(self) -> None:
-        """The prompt shows who speaks, and in which room; what is being typed stays."""
+        """The prompt shows the sender and the room; the text being typed is kept."""
         backend, screen, type_ = self.open()
         backend.connect(self.events)
         await screen.until("@gbin")
@@ -585,7 +585,7 @@ class TerminalTests(TestCase):
         self.assertEqual(["#ops/gbin"], [str(message.frm) for message in self.events.messages])
 
     async def test_addressee(self) -> None:
-        """An answer says whom it is for only if that is neither who speaks now nor who has said what it answers."""
+        """A reply names its recipient only if that is neither the current sender nor that of the last message."""
         backend, screen, type_ = self.open()
         backend.connect(self.events)
         await screen.until(" >")
@@ -608,7 +608,7 @@ class TerminalTests(TestCase):
         self.assertNotIn("#ops:", screen.text)
 
     async def test_history(self) -> None:
-        """What was typed comes back with the arrow key in the next conversation, and is nobody else's to read."""
+        """The arrow key recalls lines of the last conversation; only the owner may read their file."""
         backend, screen, type_ = self.open()
         backend.connect(self.events)
         await screen.until(" >")
@@ -626,7 +626,7 @@ class TerminalTests(TestCase):
         self.assertEqual([0o600], [file.stat().st_mode & 0o777 for file in self.data_dir.iterdir()])
 
     async def test_end(self) -> None:
-        """Ctrl-D ends the conversation; what is still sent is shown, and the terminal is as it was."""
+        """Ctrl-D ends the conversation; later messages are shown, and the terminal is restored."""
         import termios
 
         backend, screen, type_ = self.open()
@@ -642,7 +642,7 @@ class TerminalTests(TestCase):
         self.assertEqual(before, termios.tcgetattr(screen.fileno()))
 
     async def test_interrupt(self) -> None:
-        """Ctrl-C is SIGINT, as in any other program."""
+        """Ctrl-C sends SIGINT."""
         interrupted: Deferred[None] = Deferred()
         previous = signal.signal(signal.SIGINT, lambda *_: self.reactor.callFromThread(interrupted.callback, None))
         self.addCleanup(signal.signal, signal.SIGINT, previous)
@@ -653,7 +653,7 @@ class TerminalTests(TestCase):
         await interrupted
 
     async def test_typed_escapes_do_not_reach_terminal(self) -> None:
-        """Escapes in a message don't reach the terminal."""
+        """Terminal sequences in a message don't reach the terminal."""
         backend, screen, _ = self.open()
         backend.connect(self.events)
         await screen.until(" >")

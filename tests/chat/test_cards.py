@@ -1,4 +1,4 @@
-"""Cards as values."""
+"""Cards."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from errklein.chat import Card, Message
 
 
 class CardTests(SynchronousTestCase):
-    """A card as a value."""
+    """`Card`."""
 
     def test_is_a_message(self) -> None:
-        """It has a sender and a thread, and can be cloned."""
+        """A card has a sender and a thread, and can be cloned."""
         asked = Message("?")
         card = Card("text", parent=asked, title="T", fields=(("a", "b"),))
         copy = card.clone()

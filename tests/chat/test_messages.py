@@ -1,4 +1,4 @@
-"""Messages as plugins see them."""
+"""Messages."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ class MessageTests(SynchronousTestCase):
     """`Message`."""
 
     def test_extras_may_be_none(self) -> None:
-        """As some backends say it."""
+        """`extras=None`, which some backends pass, is an empty mapping."""
         self.assertEqual({}, Message(extras=None).extras)

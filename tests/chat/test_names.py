@@ -1,4 +1,4 @@
-"""How names are compared on networks that say nothing about it."""
+"""Comparison of names on networks without rules for names."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from errklein.chat.names import EXACT, compiled, literal_brackets, matches_any
 
 
 class ExactTests(SynchronousTestCase):
-    """Character by character."""
+    """Exact comparison."""
 
     def test_patterns(self) -> None:
-        """`*`, `?` and `[…]` are wildcards, and case matters; a text is one pattern."""
+        """`*`, `?` and `[…]` are wildcards, and case matters; a string is one pattern."""
         rules = rules_of(TestPerson("alice"))
         for pattern, matches in (("a*", True), ("?lice", True), ("[ab]lice", True), ("A*", False), ("[!a]*", False)):
             self.assertEqual(matches_any(rules, "alice", pattern), matches, pattern)
             self.assertEqual(matches_any(rules, "alice", ("bob", pattern), denies=True), matches, pattern)
 
     def test_names(self) -> None:
-        """A name has one spelling."""
+        """Folding changes no name."""
         self.assertEqual(folded_name(TestPerson("Alice"), "Alice[1]"), "Alice[1]")
 
     def test_other_objects(self) -> None:
-        """Whatever is no identifier has no rules of its own, even if it has an attribute of that name."""
+        """Objects other than identifiers have no rules, even if they have an attribute `name_rules`."""
 
         class Odd:
             name_rules = "none"
@@ -41,15 +41,15 @@ TEXTS = st.text("ab[]!-*?\n", max_size=8)
 
 
 class GlobTests(SynchronousTestCase):
-    """What matches."""
+    """Patterns."""
 
     @given(TEXTS, TEXTS)
     def test_like_fnmatch(self, text: str, pattern: str) -> None:
-        """A pattern matches the whole text as the standard library has it, case and line breaks included."""
+        """A pattern matches whole texts as `fnmatch.fnmatchcase` does, including line breaks."""
         self.assertEqual(compiled(pattern).match(text) is not None, fnmatchcase(text, pattern))
 
     @given(st.text("ab[]!-"))
     def test_brackets_that_are_none(self, text: str) -> None:
-        """With literal brackets a text without `*` and `?` matches itself alone."""
+        """With literal brackets, a text without `*` and `?` matches only itself."""
         self.assertIsNotNone(compiled(literal_brackets(text)).match(text))
         self.assertIsNone(compiled(literal_brackets(text)).match(f"{text}a"))

@@ -1,4 +1,4 @@
-"""Reactions as values."""
+"""Reactions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from errklein.chat import REACTION_ADDED, Reaction
 
 
 class ReactionTests(SynchronousTestCase):
-    """What a plugin gets in callback_reaction."""
+    """`Reaction`."""
 
     def test_text(self) -> None:
-        """As text it says who reacts, and how."""
+        """The text of a reaction has its name, action and person."""
         reaction = Reaction(TestPerson("alice"), action=REACTION_ADDED, reaction_name="thumbsup")
         self.assertEqual(str(reaction), "thumbsup added by alice")

@@ -1,4 +1,4 @@
-"""A stream and its states."""
+"""Streams and their states."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ NEXT = {
 
 
 def stream(data: bytes = b"bytes") -> Stream:
-    """A stream that somebody offers."""
+    """Return a stream from a person."""
     return Stream(TestPerson("alice"), io.BytesIO(data), "a.txt", len(data), "text/plain")
 
 
 class StreamTests(SynchronousTestCase):
-    """What a plugin sees of a stream."""
+    """`Stream`."""
 
     def test_reason(self) -> None:
-        """Why a transfer has ended can be asked."""
+        """The reason of a failed transfer is available."""
         offered = stream()
         offered.error("the cable broke")
         self.assertEqual((offered.status, offered.reason), (STREAM_ERROR, "the cable broke"))
 
     @given(st.lists(st.sampled_from(["accept", "reject", "success", "error"])))
     def test_states(self, steps: list[str]) -> None:
-        """Each step leads where it should, and one out of turn is refused and changes nothing."""
+        """Each step leads to its state; a step that isn't possible raises ValueError and changes nothing."""
         offered = stream()
         status = STREAM_WAITING_TO_START
         for step in steps:

@@ -1,4 +1,4 @@
-"""Markdown that is put together of values from elsewhere."""
+"""Markdown built from untrusted values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AsItIsTests(SynchronousTestCase):
     @example("C# #")
     @example("]: x")
     def test_shown_as_it_is(self, text: str) -> None:
-        """Whatever a value holds, people see just that: in a line, at its start, in a list, a heading, a link, a cell."""
+        """Any value is shown literally: in a line, at its start, and in a list, heading, link and cell."""
         text = " ".join(sanitize(text).split())
         assume(text)
         shown = as_it_is(text)
@@ -35,14 +35,14 @@ class AsItIsTests(SynchronousTestCase):
         self.assertTrue(cells.startswith(f"│ {text} ") and cells.endswith("│ z │"), cells)
 
     def test_lines(self) -> None:
-        """Line breaks stay, in a list too; nothing is nothing."""
+        """Line breaks are kept, also in a list; None is an empty text."""
         lines = "*a*\n# b"
         self.assertEqual("• *a*\n# b", to_plain(f"- {as_it_is(lines)}"))
         self.assertEqual("", as_it_is(None))
         self.assertEqual("1", as_it_is(1))
 
     def test_in_a_template(self) -> None:
-        """Templates have it without an import."""
+        """Templates have the filter without an import."""
         text = templating.tenv().from_string("{{ x|plain }} {{ md_link(x, 'http://x/') }}").render(x="*<*")
         self.assertEqual("*<* *<* (http://x/)", to_plain(text))
 
@@ -52,7 +52,7 @@ class LinkTests(SynchronousTestCase):
 
     @given(STRANGERS, STRANGERS)
     def test_one_link(self, label: str, address: str) -> None:
-        """However hostile both are, there is one link, to what begins as the address does."""
+        """For any label and address there is one link, to an address that begins as given."""
         page = to_xhtml(md_link(f"x{label}", f"http://x/{address}"))
         self.assertEqual(1, page.count("<a "), page)
         self.assertIn('href="http://x/', page)
@@ -60,13 +60,13 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual((1, 0), (page.count("<img "), page.count("<a ")), page)
 
     def test_ordinary_addresses(self) -> None:
-        """They stay as they are."""
+        """Ordinary addresses are unchanged."""
         for address in ("http://x/a_b_c?d=1&e=%20f#g", "http://[::1]:80/~h/*,+;", "mailto:a@b.c", "/x", "https://é/漢"):
             self.assertEqual(f"l ({address})", to_plain(md_link("l", address)))
             self.assertEqual(address, to_plain(md_image(address)))
 
     def test_where_no_link_should_lead(self) -> None:
-        """Such an address is shown, and leads nowhere."""
+        """An address with a scheme that isn't allowed is shown as text."""
         for address in ("javascript:*x*", " JavaScript:x", "java\nscript:x"):
             for markdown in (md_link("l", address), md_image(address)):
                 self.assertNotRegex(to_xhtml(markdown), "href|src")
@@ -77,30 +77,30 @@ class TableTests(SynchronousTestCase):
     """`md_table` in templates and in Python."""
 
     def test_headers(self) -> None:
-        """Rows are sequences with headers, or mappings, whose keys are."""
+        """Rows are sequences with headers, or mappings with headers as keys."""
         expected = "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
         self.assertEqual(expected, md_table([(1, 2)], ["a", "b"]))
         self.assertEqual(expected, md_table([{"a": 1, "b": 2}]))
         self.assertEqual("| b |\n| --- |\n| 2 |\n", md_table([{"a": 1, "b": 2}], ["b"]))
 
     def test_hostile_cells(self) -> None:
-        """Nothing in a cell breaks the table or becomes a tag."""
+        """No value in a cell breaks the table or becomes a tag."""
         table = md_table([["x|y", "a\nb", "<i>", None, Markup("<b>")]], ["1", "2", "3", "4", "5"])
         self.assertIn("| x\\|y | a<br/>b | &lt;i&gt; |  | <b> |", table)
         self.assertIn("│ x|y │ a │ <i> │", to_plain(table))
 
     def test_bars_that_are_escaped(self) -> None:
-        """They don't end the cell, and neither does a backslash in front of the bar in a value."""
+        """Escaped bars don't end a cell, nor does a backslash before a bar in a value."""
         for cell in ("x\\|y", "x\\\\|y", "\\|", "|", "||"):
             for value in (cell, as_it_is(cell)):
                 self.assertTrue(to_plain(md_table([[value, "z"]], ["a", "b"])).splitlines()[-2].endswith("│ z │"), cell)
 
     def test_uneven(self) -> None:
-        """Short rows are filled up, and of nothing there is no table."""
+        """Short rows are filled up, and no rows make no table."""
         self.assertEqual("|  |  |\n| --- | --- |\n| 1 |  |\n| 2 | 3 |\n", md_table([[1], [2, 3]]))
         self.assertEqual("", md_table([]))
 
     def test_in_a_template(self) -> None:
-        """It is there without an import, and isn't escaped."""
+        """Templates have the function without an import, and its result isn't escaped."""
         text = templating.tenv().from_string("{{ md_table([['<']], ['h']) }}").render()
         self.assertEqual("| h |\n| --- |\n| &lt; |\n", text)

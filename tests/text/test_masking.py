@@ -1,4 +1,4 @@
-"""Tests for the masking of secrets in texts."""
+"""Masking of secrets in texts."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ URL_CHARACTERS = st.characters(blacklist_characters="/@", blacklist_categories=(
 
 
 class Owner:
-    """What secrets belong to."""
+    """An owner of secrets."""
 
 
 class MaskingCase(SynchronousTestCase):
-    """Has a masker of its own."""
+    """Has a masker for each test."""
 
     def masker(self, *secrets: str) -> Masker:
-        """One that knows the secrets for as long as the test runs."""
+        """Return a masker that knows the secrets until the test ends."""
         masker = Masker()
         self.owner = Owner()
         masker.learn(self.owner, "test", secrets)
@@ -46,14 +46,14 @@ class KnownSecretsTests(MaskingCase):
     @example("•abcd", "abcde", "abcd")
     @example("aaaaa", "aa", "aaaa")
     def test_never_in_the_text(self, secret: str, before: str, after: str) -> None:
-        """Whatever is around it, a secret of the configuration isn't in the masked text."""
+        """A secret of the configuration isn't in the masked text, whatever surrounds it."""
         secrets = secrets_in({"password": secret})
         assume(secret in secrets)
         self.assertNotIn(secret, self.masker(*secrets)(f"{before}{secret}{after}"))
 
     @given(st.lists(SECRETS, min_size=1, max_size=4), st.text(max_size=5), st.data())
     def test_several(self, secrets: list[str], between: str, data: st.DataObject) -> None:
-        """Secrets that contain or overlap each other are all masked, in whichever order they appear."""
+        """Secrets that contain or overlap each other are all masked, in any order."""
         secrets += [secret[:SHORTEST] for secret in secrets] + [secrets[0][2:] + between * SHORTEST]
         known = secrets_in({"tokens": secrets})
         text = between.join(data.draw(st.permutations([*secrets, between])))
@@ -64,7 +64,7 @@ class KnownSecretsTests(MaskingCase):
     @example("a\nb'c\"d\\e", "")
     @example("naïve pässword", "")
     def test_printed_configuration(self, secret: str, value: str) -> None:
-        """A configuration in an exception's text, as `str`, `repr` or JSON makes it, shows no secret."""
+        """A configuration in the text of an exception, as `str`, `repr` or JSON, shows no secret."""
         secrets = secrets_in({"password": secret})
         assume(secret in secrets)
         masker = self.masker(*secrets)
@@ -87,7 +87,7 @@ class KnownSecretsTests(MaskingCase):
     @given(SECRETS)
     @example("a b&c=d/é?")
     def test_encoded(self, secret: str) -> None:
-        """A secret isn't shown percent-encoded, in HTML or in the Base64 of Basic authentication either."""
+        """A secret is also masked percent-encoded, in HTML, and in the Base64 of Basic authentication."""
         secrets = secrets_in({"password": secret})
         assume(secret in secrets)
         masker = self.masker(*secrets)
@@ -107,7 +107,7 @@ class KnownSecretsTests(MaskingCase):
                 self.assertEqual(masker(f"<{encoded}>"), f"<{MASK}>")
 
     def test_multi_line(self) -> None:
-        """A private key isn't shown as a whole, with its lines indented, joined by spaces, or one line alone."""
+        """A private key is masked as a whole, with indented lines, joined by spaces, and line by line."""
         key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQEF\n-----END PRIVATE KEY-----\n"
         masker = self.masker(*secrets_in({"private_key": key}))
         for text in (key, key.replace("\n", "\n\t"), " ".join(key.split()), "line MIIEvQIBADANBg only", repr(key)):
@@ -116,20 +116,20 @@ class KnownSecretsTests(MaskingCase):
             self.assertNotIn("kqhkiG9w0BAQEF", masked)
 
     def test_rest_of_the_text(self) -> None:
-        """The rest of the text stays, and text without secrets is left alone."""
+        """The rest of the text is unchanged, and so is a text without secrets."""
         masker = self.masker("hunter2")
         self.assertEqual(masker("no login with hunter2 at db"), f"no login with {MASK} at db")
         for text in ("nothing here", "sorted(x, key=len)", "Token expired", "mail bob@example.org", "a?b=c&d=e", ""):
             self.assertEqual(masker(text), text)
 
     def test_texts_for_people(self) -> None:
-        """A text that is meant for people has its examples left; known secrets and those in URLs are masked."""
+        """`known` keeps examples readable; known secrets and those in URLs are masked."""
         text = "https://me:pw@host says no to hunter2, expected {'token': 'abc'} as in /x?key=abc"
         expected = f"https://{MASK}@host says no to {MASK}, expected {{'token': 'abc'}} as in /x?key=abc"
         self.assertEqual(self.masker("hunter2").known(text), expected)
 
     def test_learning_again(self) -> None:
-        """Secrets take the place of those learned under the same name; those of an owner that is gone are forgotten."""
+        """New secrets replace those under the same name; those of a collected owner are dropped."""
         masker, owner = Masker(), Owner()
         masker.learn(owner, "a", {"first-secret"})
         masker.learn(owner, "b", {"other-secret"})
@@ -141,23 +141,23 @@ class KnownSecretsTests(MaskingCase):
         self.assertEqual(masker(text), text)
 
     def test_values(self) -> None:
-        """Texts within lists and mappings are masked, in keys too."""
+        """Texts in lists and mappings are masked, also in keys."""
         masked: Any = self.masker("hunter2").values({"a hunter2": ["x", ("hunter2", 1)], "b": None})
         self.assertEqual(masked, {f"a {MASK}": ["x", [MASK, 1]], "b": None})
 
 
 class SurroundingsTests(MaskingCase):
-    """Secrets that are known by what is around them."""
+    """Secrets that their surroundings identify."""
 
     @given(st.text(URL_CHARACTERS, min_size=1), st.text(URL_CHARACTERS, min_size=1), st.text(), st.text())
     def test_userinfo(self, user: str, password: str, before: str, after: str) -> None:
-        """User and password of a URL are never shown."""
+        """User and password of a URL are masked."""
         masked = self.masker()(f"{before}https://{user}:{password}@host/path{after}")
         self.assertNotIn(f"://{user}:{password}@", masked)
         self.assertIn(MASK, masked)
 
     def test_urls(self) -> None:
-        """Whatever the URL's scheme and encoding, the host is still told."""
+        """The host of a URL stays readable, for any scheme and encoding."""
         for text, expected in (
             ("git: https://ghp_abc@github.com/a/b.git", f"git: https://{MASK}@github.com/a/b.git"),
             ("postgres://u:p%40ss@db/x", f"postgres://{MASK}@db/x"),
@@ -169,7 +169,7 @@ class SurroundingsTests(MaskingCase):
             self.assertEqual(self.masker()(text), expected)
 
     def test_parameters(self) -> None:
-        """Query parameters that are secrets by their names are masked, others aren't."""
+        """Query parameters with secret names are masked, and others aren't."""
         for text, expected in (
             ("GET /x?token=abc&page=2", f"GET /x?token={MASK}&page=2"),
             ("/x?page=2&access_token=a.b-c#top", f"/x?page=2&access_token={MASK}#top"),
@@ -181,7 +181,7 @@ class SurroundingsTests(MaskingCase):
             self.assertEqual(self.masker()(text), expected)
 
     def test_headers(self) -> None:
-        """Values of headers that carry credentials are masked, however the headers are printed."""
+        """Values of headers with credentials are masked, in any way that headers are printed."""
         for text in (
             "Authorization: Bearer s3cr3t",
             "authorization: s3cr3t",
@@ -212,7 +212,7 @@ class SurroundingsTests(MaskingCase):
         self.assertEqual(self.masker()("Basic authentication failed"), "Basic authentication failed")
 
     def test_odd_repetitions(self) -> None:
-        """No text of a stranger's takes long: 0.2 MB of what patterns begin with, in a fraction of a second."""
+        """Untrusted text of 0.2 MB with repeated beginnings of patterns is masked in a fraction of a second."""
         masker = self.masker("hunter2")
         size = 200_000
         for part, before, after in (
@@ -240,10 +240,10 @@ class SurroundingsTests(MaskingCase):
 
 
 class NamesTests(SynchronousTestCase):
-    """Which names mean secrets."""
+    """Names of secrets."""
 
     def test_names(self) -> None:
-        """Passwords, tokens and keys, however the name is written, and not words that only contain such letters."""
+        """Names of passwords, tokens and keys are recognised in any spelling; ordinary words are not."""
         for name in (
             "password",
             "DB_PASSWORD",
@@ -270,7 +270,7 @@ class NamesTests(SynchronousTestCase):
             self.assertFalse(is_secret(name), name)
 
     def test_secrets_of_a_configuration(self) -> None:
-        """Texts, bytes and numbers under secret names and passwords in URLs count; short values, paths and logins don't."""
+        """Values under secret names and passwords in URLs count; short values, paths and logins do not."""
         configuration: dict[str, Any] = {
             "TOKEN": "xoxb-1",
             "credentials": {"user": "somebody", "pin": 1234567, "raw": [b"\xffbytes", True, None]},
@@ -291,7 +291,7 @@ class NamesTests(SynchronousTestCase):
         )
 
     def test_masked_values(self) -> None:
-        """A configuration can be shown with its secrets masked, those inside of a secret too."""
+        """A configuration is shown with its secrets masked, also those inside a secret."""
         shown = mask_values({"token": "abc", "room": "#ops", "keys": {"a": ["x", ""]}, "list": [{"pwd": 1}]})
         self.assertEqual(shown, {"token": MASK, "room": "#ops", "keys": {"a": [MASK, ""]}, "list": [{"pwd": MASK}]})
         self.assertEqual(mask_values(["a", {"b": "c"}], secret=True), [MASK, {"b": MASK}])

@@ -1,4 +1,4 @@
-"""Text from elsewhere, shown as it is."""
+"""Quoting of untrusted text for Markdown."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class PlainTests(SynchronousTestCase):
     @example("/x/__init__.py, line 1: _y_ isn't *there*")
     @example("12. {: color='red' }")
     def test_shown_as_it_is(self, text: str) -> None:
-        """Whatever the text has, people see just that, without its line breaks, at the start of what is said and in a list."""
+        """Any text is shown literally on one line, at the start of a message and in a list."""
         self.assertEqual(to_plain(plain(text)), text)
         self.assertEqual(to_irc(plain(text)), text)
         if text:
@@ -72,7 +72,7 @@ class PlainTests(SynchronousTestCase):
     @example("    *a*\n\n    *b*\n\n\t*c*")
     @example("a\n\n     \n    *b*")
     def test_whole_texts(self, text: str) -> None:
-        """So it is with whole texts of paragraphs, however they are indented, with entities and tags in them."""
+        """`plain_lines` shows paragraphs literally, with any indentation, entities and tags."""
         for render in (to_plain, to_irc):
             shown = [line.split() for line in render(plain_lines(text)).splitlines()]
             self.assertEqual(
@@ -80,19 +80,19 @@ class PlainTests(SynchronousTestCase):
             )
 
     def test_long_runs(self) -> None:
-        """A long run of one sign takes no longer than other texts: what is done once for each counts the whole."""
+        """A long run of one sign is quoted in linear time."""
         for sign in "#*_`[=~:-1":
             text = sign * 200_000 + "x"
             self.assertEqual(unescape(plain(text).replace("\\", "")), text)
 
     def test_parts(self) -> None:
-        """A text that is cut into parts is shown as it is, too."""
+        """A text that is split into parts is shown literally too."""
         text = "really long - with + signs # and > others 1. in it " * 5
         parts = split_message(plain_lines(text), 30)
         self.assertEqual(" ".join(to_plain(part) for part in parts).split(), text.split())
 
     def test_no_more_than_needed(self) -> None:
-        """What means nothing in Markdown where it stands is left alone, for networks that show Markdown as it is."""
+        """Characters without a meaning at their place aren't escaped, for networks that show Markdown as text."""
         for text in (
             "b_c.d: x-y + (z) > 2. #3!",
             "Odd could not be loaded: /a/b_c.py, line 1: NameError: name 'x' isn't defined",

@@ -1,4 +1,4 @@
-"""Long messages cut into parts."""
+"""Splitting of long messages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from errklein.text._splitting import LEFT_OUT, truncated
 
 
 def in_bytes(text: str) -> int:
-    """How long a text is on the wire."""
+    """Return the length of a text in bytes."""
     return len(text.encode())
 
 
 class Copied(str):
-    """A text that knows how much was copied out of it."""
+    """A text that counts the characters copied from it."""
 
     __slots__ = ("copied",)
 
@@ -35,69 +35,69 @@ class SplittingTests(SynchronousTestCase):
     """`split_message` keeps the limit and loses nothing."""
 
     def test_short_text(self) -> None:
-        """What fits is one part, unchanged, even if it is empty."""
+        """A text that fits is one part, unchanged, even if it is empty."""
         self.assertEqual([" a\n"], split_message(" a\n", 3))
         self.assertEqual([""], split_message("", 3))
 
     def test_between_words(self) -> None:
-        """Without other borders a part ends between words."""
+        """A part ends between words."""
         self.assertEqual(["aaa bbb", "ccc ddd"], split_message("aaa bbb ccc ddd", 8))
         self.assertEqual(["aaa bbb", "ccc"], split_message("aaa bbb ccc", 7))
 
     def test_between_lines(self) -> None:
-        """Rather than between words a part ends between lines."""
+        """A part ends between lines rather than between words."""
         self.assertEqual(["aaa bbb", "ccc ddd eee"], split_message("aaa bbb\nccc ddd eee", 12))
 
     def test_between_paragraphs(self) -> None:
-        """Rather than between lines a part ends between paragraphs."""
+        """A part ends between paragraphs rather than between lines."""
         self.assertEqual(["aaa\nbbb", "c\nd\neeeee"], split_message("aaa\nbbb\n\nc\nd\neeeee", 12))
 
     def test_inside_a_word(self) -> None:
-        """A word that is too long is cut between its characters."""
+        """A word that is too long is split between characters."""
         self.assertEqual(["aaaa", "aaaa", "aa"], split_message("a" * 10, 4))
 
     def test_in_bytes(self) -> None:
-        """Measured in bytes, a part never ends inside a character."""
+        """With a limit in bytes, no part ends inside a character."""
         self.assertEqual(["éé", "é"], split_message("ééé", 5, in_bytes))
         self.assertEqual(["漢", "漢"], split_message("漢漢", 5, in_bytes))
 
     def test_accents_stay_with_their_letters(self) -> None:
-        """A combining accent, or the parts of one emoji, aren't torn apart."""
+        """Combining accents and emoji of several code points stay whole."""
         self.assertEqual(["aaa", "e\u0301b"], split_message("aaae\u0301b", 4))
         self.assertEqual(["aaa", "👩\u200d💻"], split_message("aaa👩\u200d💻", 5))
 
     def test_character_longer_than_limit(self) -> None:
-        """A character that can't fit is a part of its own rather than lost."""
+        """A character that exceeds the limit is a part of its own."""
         self.assertEqual(["🎉", "🎉"], split_message("🎉🎉", 3, in_bytes))
 
     def test_megabytes(self) -> None:
-        """Of a message that nobody would read to its end the last part says that more was left out."""
+        """If a message has too many parts, the last one states that the rest is missing."""
         parts = split_message("word " * 1_000_000, 1000)
         self.assertEqual((PARTS_CAP, LEFT_OUT), (len(parts), parts[-1]))
         self.assertEqual(["a", "b", "c"], split_message("abc", 1, most=3))
         self.assertEqual(["a", "b", "."], split_message("abcd", 1, most=3))
 
     def test_rest_is_not_copied(self) -> None:
-        """Of the text no more is read for a part than the part may need."""
+        """The rest of the text isn't copied for each part."""
         for piece in ("word ", "x", "line\n", "\n"):
             text = Copied("```\n" + piece * 20_000)
             parts = split_message(text, 100)
             self.assertLessEqual(text.copied, 102 * len(parts))
 
     def test_many_lines(self) -> None:
-        """So it is with a message that is cut into lines; exactly as many as there may be are all kept."""
+        """The number of parts is also limited for a message of many lines; the maximum number is kept."""
         self.assertEqual(["a", "b"], at_most(["a", "b"], most=2))
         self.assertEqual(["a", LEFT_OUT], at_most(["a", "b", "c"], most=2))
         self.assertEqual(["a", LEFT_OUT], at_most(["a"], cut=True, most=2))
         self.assertEqual(["a", LEFT_OUT], at_most(["a", "b"], cut=True, most=2))
 
     def test_no_limit(self) -> None:
-        """A limit that nothing can keep is an error."""
+        """A limit below 1 raises ValueError."""
         with self.assertRaises(ValueError):
             split_message("a", 0)
 
     def test_code_is_reopened(self) -> None:
-        """Each part of a block of code is a block of code of the same language."""
+        """Each part of a code block is a code block of the same language."""
         lines = "\n".join(f"line {number}" for number in range(12))
         parts = split_message(f"intro\n```python\n{lines}\n```\nend", 50)
         self.assertGreater(len(parts), 2)
@@ -109,13 +109,13 @@ class SplittingTests(SynchronousTestCase):
         self.assertEqual(lines.split("\n"), shown)
 
     def test_indentation_of_code_stays(self) -> None:
-        """In code only newlines are taken away at a cut."""
+        """In code only newlines are removed at a split."""
         parts = split_message("```\n" + "    aaaa\n" * 8 + "```", 40)
         self.assertEqual(8, sum(part.split("\n").count("    aaaa") for part in parts))
 
     @given(TEXTS, st.integers(4, 60))
     def test_limit_is_kept(self, text: str, limit: int) -> None:
-        """No part is longer than the limit, in characters or in bytes, and none is empty."""
+        """No part exceeds the limit, in characters or in bytes, and none is empty."""
         for length in (len, in_bytes):
             parts = split_message(text, limit, length)
             self.assertTrue(all(length(part) <= limit for part in parts), parts)
@@ -123,22 +123,22 @@ class SplittingTests(SynchronousTestCase):
 
     @given(st.text(alphabet="ab é漢🎉\n\n  *", max_size=300), st.integers(4, 60))
     def test_nothing_is_lost(self, text: str, limit: int) -> None:
-        """The parts hold all that is visible, in order."""
+        """The parts contain all visible text, in order."""
         parts = split_message(text, limit, in_bytes)
         self.assertEqual("".join(text.split()), "".join("".join(parts).split()))
 
     @given(TEXTS, st.integers(4, 60))
     def test_nothing_is_lost_around_code(self, text: str, limit: int) -> None:
-        """With code, the parts hold all that is visible besides the fences, in order."""
+        """With code, the parts contain all visible text apart from the fences, in order."""
         parts = split_message(text, limit)
         keep = str.maketrans("", "", "`~ \n")
         self.assertEqual(text.translate(keep), "".join(parts).translate(keep))
 
 
 class TruncationTests(SynchronousTestCase):
-    """Texts in log lines and replies."""
+    """`truncated`."""
 
     def test_long_text_is_cut_off(self) -> None:
-        """A text up to the limit stays as it is; a longer one is cut off there and ends with an ellipsis."""
+        """A text up to the limit is unchanged; a longer one is truncated and ends with an ellipsis."""
         self.assertEqual(truncated("abc", 3), "abc")
         self.assertEqual(truncated("abcd", 3), "abc…")

@@ -1,4 +1,4 @@
-"""XHTML, which shows whatever anybody writes and runs none of it."""
+"""XHTML of untrusted Markdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PIECES = (
 
 
 class Collector(HTMLParser):
-    """The tags and attributes of a page."""
+    """Collects the tags and attributes of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Collector(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep it."""
+        """Record a tag."""
         self.found.append((tag, dict(attrs)))
 
 
@@ -41,7 +41,7 @@ class XhtmlTests(SynchronousTestCase):
     """`to_xhtml`."""
 
     def test_styles(self) -> None:
-        """Markdown Extra as a browser knows it."""
+        """Markdown Extra becomes XHTML."""
         self.assertEqual("<p><strong>b</strong> <em>i</em> <code>c</code></p>", to_xhtml("**b** *i* `c`"))
         self.assertEqual("<h1>T</h1>\n<ul>\n<li>a</li>\n</ul>", to_xhtml("# T\n- a"))
         self.assertEqual('<p><a href="http://h/?a=1&amp;b=2">l</a></p>', to_xhtml("[l](http://h/?a=1&b=2)"))
@@ -50,13 +50,13 @@ class XhtmlTests(SynchronousTestCase):
         self.assertIn("<td>a<br/>b</td>", to_xhtml("| h |\n|-|\n| a<br/>b |"))
 
     def test_tags_are_text(self) -> None:
-        """Tags are shown, except for breaks, which stay text in code."""
+        """Tags are shown as text, except line breaks; in code these are text too."""
         self.assertEqual("<p>&lt;b&gt;x&lt;/b&gt;</p>", to_xhtml("<b>x</b>"))
         self.assertEqual("<p>&lt;script&gt;alert(1)&lt;/script&gt;</p>", to_xhtml("<script>alert(1)</script>"))
         self.assertEqual("<p>a<br/>b <code>&lt;br/&gt;</code></p>", to_xhtml("a<br/>b `<br/>`"))
 
     def test_links_that_run_something(self) -> None:
-        """A link or image that doesn't lead to the web or mail loses its address."""
+        """A link or image with a scheme that isn't allowed has no address."""
         for address in ("javascript:x", "JavaScript:x", "&#106;avascript:x", "java&#x09;script:x", "data:text/html,x"):
             for markdown in (f"[l]({address})", f"![l]({address})", f"[l][1]\n\n[1]: {address}"):
                 self.assertNotRegex(to_xhtml(markdown), r"(href|src)=", markdown)
@@ -64,22 +64,22 @@ class XhtmlTests(SynchronousTestCase):
         self.assertIn('href="/a:b"', to_xhtml("[l](/a:b)"))
 
     def test_attributes_that_run_something(self) -> None:
-        """Only colours and the like may be asked for in attributes."""
+        """Attributes other than colours and similar ones are removed."""
         page = to_xhtml("*x*{: onclick='alert(1)' style='background: url(http://h)' color='red' }")
         self.assertEqual('<p><em color="red">x</em></p>', page)
 
     def test_too_much(self) -> None:
-        """What Markdown would take long over is shown as it is, escaped."""
+        """Text that would take Markdown too long is shown as it was written, escaped."""
         page = to_xhtml("<b> " * 10_000)
         self.assertTrue(page.startswith("<p>&lt;b&gt; "))
 
     def test_nested_too_deep(self) -> None:
-        """So is what is nested too deep."""
+        """Text with extreme nesting is shown as it was written, escaped."""
         self.assertTrue(to_xhtml("*" + "[x](http://h " * 900).startswith("<p>"))
 
     @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
     def test_nothing_runs(self, markdown: str) -> None:
-        """Whatever is written, there are only tags of text, without handlers, and links to where links may lead."""
+        """For any text, the page has only tags of text, without event handlers, and links with allowed schemes."""
         for tag, attributes in Collector(to_xhtml(markdown)).found:
             self.assertIn(tag, TAGS)
             for name, value in attributes.items():
@@ -93,5 +93,5 @@ class EntityTests(SynchronousTestCase):
     """`unescape`."""
 
     def test_entities(self) -> None:
-        """Entities that XML doesn't know become characters; its own five and unknown ones stay."""
+        """Entities that XML doesn't define become characters; its own five and unknown ones are kept."""
         self.assertEqual("é é é &lt; &amp; &bogus; &lt;", unescape("&eacute; &#233; &#xE9; &lt; &amp; &bogus; &#60;"))

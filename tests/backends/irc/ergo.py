@@ -1,4 +1,4 @@
-"""ergo: an IRC server with accounts and a history, which it replays."""
+"""ergo, an IRC server with accounts and a history that it replays."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ history:
 
 
 class Ergo(ServerProgram):
-    """An ergo with an empty database. Accounts stay on line when their connection is gone, as away, and miss nothing."""
+    """An ergo with an empty database. Accounts stay online without a connection, marked as away, and miss nothing."""
 
     def __init__(self) -> None:
         super().__init__("ergochat")
@@ -69,5 +69,5 @@ class Ergo(ServerProgram):
         )
 
     def arguments(self) -> Sequence[str]:
-        """In the foreground, with the file."""
+        """Return the arguments for running in the foreground with the configuration."""
         return "run", "--quiet", "--conf", str(self.configuration)

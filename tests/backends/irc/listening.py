@@ -1,4 +1,4 @@
-"""Somebody who notes down what a backend tells."""
+"""A recorder for the events of a backend."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from errklein.chat import Identifier, Message, Presence, Room
 
 
 class Listener:
-    """ports.BackendEvents, as a list of (what, details…)."""
+    """Implements ports.BackendEvents, as a list of (event, arguments…)."""
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
@@ -22,11 +22,11 @@ class Listener:
         self._waiting: list[tuple[str, Deferred[tuple[Any, ...]]]] = []
 
     def names(self) -> list[str]:
-        """What was told, without details."""
+        """The names of the events."""
         return [entry[0] for entry in self.told]
 
     def next(self, name: str) -> Deferred[tuple[Any, ...]]:
-        """Fires with the next event of that name."""
+        """Return a Deferred that fires with the next event of that name."""
         coming: Deferred[tuple[Any, ...]] = Deferred()
         self._waiting.append((name, coming))
         return coming
@@ -71,7 +71,7 @@ class Listener:
 
 
 def logged(test: SynchronousTestCase, part: str) -> list[str]:
-    """The lines of the log that contain `part`, as they come, until the test ends."""
+    """Return the list that later log lines containing `part` are added to, until the test ends."""
     lines: list[str] = []
 
     def observe(event: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def logged(test: SynchronousTestCase, part: str) -> list[str]:
 
 
 def config(network: str = "irc", rooms: Sequence[Any] = (), **settings: Any) -> Any:
-    """The view of one network; `identity` adds to BOT_IDENTITY."""
+    """Return the configuration of one network; `identity` adds to BOT_IDENTITY."""
     identity = {"nickname": "errklein", "server": "irc.example", **settings.pop("identity", {})}
     values = {
         "network": network,

@@ -1,4 +1,4 @@
-"""A real IRC server on loopback, and a second person to talk to the bot over it."""
+"""A real IRC server on loopback, and a client for a second person."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.backends.irc.server_program import ServerProgram, free_port
 class Ngircd(ServerProgram):
     """An ngircd with its default limits.
 
-    `tls` is a certificate and its key, both PEM; then `tls_port` speaks TLS. `password` is the server's. Without
-    `penalties` it doesn't slow down who is too fast.
+    With `tls`, a certificate and its key in PEM format, it also listens on `tls_port`. `password` is the server's password.
+    Without `penalties` it doesn't delay clients that send too fast.
     """
 
     def __init__(self, *, tls: tuple[bytes, bytes] | None = None, password: str = "", penalties: bool = True) -> None:
@@ -49,12 +49,12 @@ class Ngircd(ServerProgram):
         return text
 
     def arguments(self) -> Sequence[str]:
-        """In the foreground, with the file."""
+        """Return the arguments for running in the foreground with the configuration."""
         return "-n", "-f", str(self.configuration)
 
 
 class Line:
-    """A line from the server, taken apart."""
+    """A parsed line of the server."""
 
     def __init__(self, text: str) -> None:
         prefix, rest = "", text
@@ -72,7 +72,7 @@ class Line:
 
 
 class Person(LineOnlyReceiver):
-    """Somebody with a very small client. `lines` is all that was heard; `said` the texts of PRIVMSG and NOTICE."""
+    """A person with a minimal client. `lines` has all lines received, `said` the texts of PRIVMSG and NOTICE."""
 
     delimiter = b"\r\n"
 
@@ -85,20 +85,20 @@ class Person(LineOnlyReceiver):
 
     @property
     def said(self) -> list[str]:
-        """What was said to this person, or in a room."""
+        """Return the texts that this person received, in private or in a room."""
         return [line.params[1] for line in self.lines if line.command in ("PRIVMSG", "NOTICE") and line.nick]
 
     def connectionMade(self) -> None:
-        """Log in."""
+        """Register with the server."""
         self.send(f"NICK {self.nick}", f"USER {self.nick} 0 * :{self.nick}")
 
     def send(self, *lines: str | bytes) -> None:
-        """Send lines as they are."""
+        """Send lines unchanged."""
         for line in lines:
             self.transport.write((line if isinstance(line, bytes) else line.encode()) + b"\r\n")
 
     def lineReceived(self, data: bytes) -> None:
-        """A line from the server."""
+        """Record a line."""
         line = Line(data.decode("utf-8", "replace"))
         if line.command == "PING":
             self.send(f"PONG :{line.params[-1]}")
@@ -108,7 +108,7 @@ class Person(LineOnlyReceiver):
             entry[1].callback(line)
 
     def wait_for(self, *wanted: str, seen: bool = True) -> Deferred[Line]:
-        """The first line that contains all of `wanted`, of those heard already too if `seen`."""
+        """Return the first line that contains all of `wanted`; with `seen`, among those received already too."""
 
         def matches(line: Line) -> bool:
             return all(text in line.text for text in wanted)
@@ -123,7 +123,7 @@ class Person(LineOnlyReceiver):
         return coming
 
     def connectionLost(self, reason: Failure) -> None:
-        """Whoever still waits, waits in vain."""
+        """Fail the waiting Deferreds."""
         self.closed = True
         for _, waiting in self._waiting:
             waiting.errback(reason)
@@ -143,7 +143,7 @@ class Person(LineOnlyReceiver):
 
 
 async def join(reactor: object, port: int, nick: str, *rooms: str) -> Person:
-    """A new person who is in the rooms."""
+    """Return a new person who has joined the rooms."""
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
     factory = Factory.forProtocol(lambda: Person(nick))
     factory.noisy = False

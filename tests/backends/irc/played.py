@@ -1,4 +1,4 @@
-"""An IRC network that a test plays by hand: no sockets, no time."""
+"""An IRC server that a test plays by hand, without sockets and real time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.backends.irc.listening import config
 
 
 class ReactorClock(Clock):
-    """A clock that does what threads ask for when it is told to."""
+    """A clock that also runs calls from threads when it advances."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,14 +33,14 @@ class ReactorClock(Clock):
 
 
 class Transport(StringTransportWithDisconnection):
-    """Aborts at once."""
+    """A transport that aborts at once."""
 
     def abortConnection(self) -> None:
         self.loseConnection()
 
 
 class PlayedServer:
-    """The endpoint of a backend, and the server behind it. `attempts` counts connections that were asked for.
+    """The endpoint of a backend, and the server behind it. `attempts` counts the attempts to connect.
 
     What the bot says is in `lines`, without the PINGs behind it, which are answered by `answer`.
     """
@@ -57,23 +57,23 @@ class PlayedServer:
         self._read = 0
 
     def backend(self, **settings: Any) -> IRCBackend:
-        """A backend that has this server."""
+        """Return a backend that connects to this server."""
         return IRCBackend(self.clock, config(**settings), endpoint=self, chance=lambda: 0.0)
 
     def connect(self, factory: Any) -> Deferred[Any]:
-        """IStreamClientEndpoint."""
+        """Record an attempt to connect (IStreamClientEndpoint)."""
         self.attempts += 1
         self._factory = factory
         self._coming = Deferred()
         return self._coming
 
     def refuse(self) -> None:
-        """Nobody listens."""
+        """Refuse the connection."""
         assert self._coming is not None
         self._coming.errback(Failure(ConnectionRefusedError()))
 
     def accept(self) -> None:
-        """The connection is made."""
+        """Accept the connection."""
         assert self._coming is not None
         self.protocol = self._factory.buildProtocol(None)
         self.transport = Transport()
@@ -84,7 +84,7 @@ class PlayedServer:
         self.read()
 
     def read(self) -> list[str]:
-        """All lines that the bot has written, on all connections."""
+        """Read all lines that the bot has written, on all connections."""
         if self.transport is not None:
             data = self.transport.value()[self._read :]
             self._read += len(data)
@@ -93,42 +93,42 @@ class PlayedServer:
         return self.lines
 
     def take(self) -> list[str]:
-        """The lines since the last time."""
+        """Return the lines since the last call."""
         lines, self.lines = self.read(), []
         return lines
 
     def say(self, *lines: str | bytes) -> None:
-        """The server says these lines."""
+        """Send lines to the bot."""
         for line in lines:
             self.protocol.dataReceived((line if isinstance(line, bytes) else line.encode()) + b"\r\n")
         self.read()
 
     def welcome(self, nick: str = "errklein") -> None:
-        """The connection is made, and the bot let in."""
+        """Accept the connection and send the welcome."""
         self.accept()
         self.say(f":irc.example 001 {nick} :Welcome")
 
     def pass_time(self, seconds: int) -> None:
-        """Let time pass on a connection that lives."""
+        """Advance the clock while the server replies to PINGs."""
         for _ in range(seconds):
             self.clock.advance(1)
             self.say("PING :alive")
         self.lines = [line for line in self.lines if line != "PONG :alive"]
 
     def enter(self, room: str, nick: str = "errklein", *others: str) -> None:
-        """The bot is let into the room, where others are."""
+        """Let the bot join the room, which has other occupants."""
         names = " ".join((nick, *others))
         self.say(f":{nick}!~e@host JOIN {room}", f":irc.example 353 {nick} = {room} :{names}")
         self.say(f":irc.example 366 {nick} {room} :End")
 
     def confirm(self) -> None:
-        """Answer the PINGs that are there, without letting time pass."""
+        """Reply to the pending PINGs without advancing the clock."""
         self.read()
         while self.pings:
             self.say(f":irc.example PONG irc.example :{self.pings.pop(0).partition(':')[2]}")
 
     def answer(self) -> int:
-        """Answer the PINGs behind lines, as long as there are any and time has to pass for more. How many there were."""
+        """Reply to PINGs, and advance the clock as long as more follow. Return their number."""
         answered = 0
         for _ in range(1000):
             self.read()
@@ -145,7 +145,7 @@ class PlayedServer:
         return answered
 
     def close(self) -> None:
-        """The server is gone."""
+        """Close the connection."""
         self.read()
         self.protocol.connectionLost(Failure(ConnectionDone()))
         self.pings.clear()

@@ -1,4 +1,4 @@
-"""A program that is an IRC server on loopback."""
+"""Base class for IRC servers that run as programs on loopback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests import needs_network
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
+    """Return a port on loopback that no program listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -25,19 +25,21 @@ def free_port() -> int:
 
 
 def require_program(name: str) -> str:
-    """The path of the program, whose package in Debian has the same name; without it the test is skipped, or fails where
-    CI says that it has to be there."""
+    """Return the path of the program, which is also the name of its Debian package.
+
+    If it isn't installed, the test is skipped, or fails if the environment variable CI is set.
+    """
     needs_network()
     program = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if program is None:
         if os.environ.get("CI"):
-            raise AssertionError(f"{name} is not installed, and in CI it has to be")
+            raise AssertionError(f"{name} is not installed, but CI requires it")
         raise unittest.SkipTest(f"{name} is not installed; on Debian: apt-get install {name}")
     return program
 
 
 class ServerProgram:
-    """The program `name` in the foreground, which reads `configuration`; `start` it, `stop` or `kill` it, start it again."""
+    """The program `name` in the foreground, with a configuration file. It can be stopped, killed and started again."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -49,7 +51,7 @@ class ServerProgram:
         self.configuration = self.directory / "configuration"
 
     def arguments(self) -> Sequence[str]:
-        """The program's command line."""
+        """Return the program's arguments."""
         raise NotImplementedError
 
     def start(self) -> None:
@@ -59,12 +61,12 @@ class ServerProgram:
         )
 
     def is_up(self) -> bool:
-        """Whether it accepts connections."""
+        """Return whether the server accepts connections."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     async def wait_until_up(self, reactor: object) -> None:
-        """Return as soon as the server accepts connections; raises AssertionError if it ends or takes too long."""
+        """Wait until the server accepts connections; raises AssertionError if it ends or takes too long."""
         for _ in range(500):
             assert self.process is not None and self.process.poll() is None, f"{self.name} has ended"
             if self.is_up():
@@ -73,18 +75,18 @@ class ServerProgram:
         raise AssertionError(f"{self.name} doesn't accept connections")
 
     def kill(self) -> None:
-        """As a crash: no good-bye to anybody."""
+        """Kill the server, as in a crash."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
 
     def freeze(self, frozen: bool = True) -> None:
-        """As a half-open connection: everything stays connected, nothing is answered."""
+        """Suspend the server: connections stay open, and nothing is answered."""
         assert self.process is not None
         self.process.send_signal(19 if frozen else 18)
 
     def stop(self) -> None:
-        """End it, and remove what it needed."""
+        """Stop the server, and remove its files."""
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)

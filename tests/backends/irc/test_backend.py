@@ -1,4 +1,4 @@
-"""The backend against a server that is played by hand."""
+"""The IRC backend with a server that is played by hand."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from tests.backends.irc.played import PlayedServer
 
 
 class ContractTests(BackendContract, SynchronousTestCase):
-    """IRC does what every backend does."""
+    """The IRC backend passes the contract of backends."""
 
     nonsense = ("", "a b", "alice\r\nQUIT", "#", "#a\nb")
 
     def setUp(self) -> None:
-        """A server."""
+        """Create a server."""
         self.server = PlayedServer()
         self.last: list[str] = []
 
     def make_backend(self) -> IRCBackend:
-        """A backend that wants to be in the room."""
+        """Return a backend that should join the room."""
         return self.server.backend(rooms=[self.room_text])
 
     def bring_online(self, backend: Any) -> None:
-        """Let the bot in."""
+        """Welcome the bot."""
         self.server.welcome()
         self.server.enter(self.room_text)
 
     def hear(self, backend: Any, to: str, text: str) -> None:
-        """Somebody says something."""
+        """Send a message to the bot."""
         self.server.say(f":{self.person_text}!al@host PRIVMSG {to or 'errklein'} :{text}")
 
     def sent(self, backend: Any) -> list[tuple[str, str]]:
-        """What was said."""
+        """Return the messages of the bot."""
         self.server.clock.let_threads()
         self.server.answer()
         lines = self.server.take()
@@ -58,7 +58,7 @@ class ContractTests(BackendContract, SynchronousTestCase):
         return [(words[1], words[2][1:]) for words in said]
 
     def take_leave(self, backend: Any) -> None:
-        """The server closes the connection after QUIT."""
+        """Close the connection after QUIT."""
         if self.server.protocol is not None:
             self.assertEqual(self.server.take()[-1:] or self.last, ["QUIT :good-bye"])
             self.server.close()
@@ -68,18 +68,18 @@ class PlayedTests(SynchronousTestCase):
     """A backend that connects to a played server."""
 
     def setUp(self) -> None:
-        """Nobody is connected yet."""
+        """Create a server without connections."""
         self.server = PlayedServer()
         self.listener = Listener()
 
     def connecting(self, **settings: Any) -> IRCBackend:
-        """A backend that has begun to connect."""
+        """Return a backend that is connecting."""
         self.backend = self.server.backend(**settings)
         self.backend.connect(self.listener)
         return self.backend
 
     def online(self, **settings: Any) -> IRCBackend:
-        """A backend in #ops, with alice there."""
+        """Return a backend in #ops, with alice as another occupant."""
         backend = self.connecting(rooms=["#ops"], **settings)
         self.server.welcome()
         self.server.enter("#ops", "errklein", "@alice")
@@ -88,7 +88,7 @@ class PlayedTests(SynchronousTestCase):
 
 
 class LoginTests(PlayedTests):
-    """How the bot logs in."""
+    """Registration with the server."""
 
     def test_login(self) -> None:
         """Password, nick, user name and real name are those of BOT_IDENTITY."""
@@ -102,7 +102,7 @@ class LoginTests(PlayedTests):
         self.assertEqual(self.server.take(), ["JOIN #ops"])
 
     def test_nickserv_keeps_silent(self) -> None:
-        """Rooms don't wait for a NickServ that isn't there for more than 3 s."""
+        """Rooms are joined after 3 s if NickServ doesn't reply."""
         self.connecting(identity={"nickserv_password": "s3cret"}, rooms=["#ops"])
         self.server.welcome()
         self.server.take()
@@ -110,7 +110,7 @@ class LoginTests(PlayedTests):
         self.assertEqual(self.server.take(), ["JOIN #ops"])
 
     def test_sasl(self) -> None:
-        """With `sasl_password` the bot is known to the server before it is let in, and so before it enters rooms."""
+        """With `sasl_password` the bot authenticates before it is welcomed and joins rooms."""
         self.connecting(identity={"sasl_password": "s3cret", "sasl_account": "acc"}, rooms=["#ops"])
         self.server.accept()
         self.assertEqual(self.server.take(), ["CAP LS 302", "NICK errklein", "USER errklein 0 * :errklein"])
@@ -128,7 +128,7 @@ class LoginTests(PlayedTests):
         self.assertEqual(self.server.take(), ["JOIN #ops"])
 
     def test_sasl_that_fails(self) -> None:
-        """A server that refuses the account, or has no SASL, is left with the reason; the password isn't told."""
+        """A server that rejects the account or lacks SASL is left with the reason, without logging the password."""
         offered = ":irc.example CAP * LS :sasl"
         failed = ":irc.example 904 errklein :SASL authentication failed"
         for said in (
@@ -147,7 +147,7 @@ class LoginTests(PlayedTests):
             self.successResultOf(backend.disconnect())
 
     def test_capabilities(self) -> None:
-        """Without SASL the bot requests what marks replayed messages, and ends the negotiation after the last answer."""
+        """Without SASL the bot requests capabilities for replayed messages, and then ends the negotiation."""
         for said, requested in (
             ([":irc.example CAP * LS :multi-prefix"], []),
             ([":irc.example CAP * LS :"], []),
@@ -167,7 +167,7 @@ class LoginTests(PlayedTests):
             self.server.close()
 
     def test_capabilities_that_come_later(self) -> None:
-        """What a server offers after the login is requested, without another end of the negotiation."""
+        """A capability that the server offers later is requested, without a second end of the negotiation."""
         self.connecting()
         self.server.welcome()
         self.server.say(":irc.example CAP errklein LS :")
@@ -180,13 +180,13 @@ class LoginTests(PlayedTests):
         self.assertEqual(self.server.take(), ["CAP REQ :batch"])
 
     def test_passwords_do_not_show(self) -> None:
-        """The settings can be logged without telling a password."""
+        """The repr of the settings shows no password."""
         identity = {"password": "hunter2", "nickserv_password": "hunter2", "sasl_password": "hunter2"}
         shown = repr(self.connecting(identity=identity, rooms=[("#a", "hunter2")]).settings)
         self.assertNotIn("hunter2", shown)
 
     def test_nick_taken(self) -> None:
-        """Nicks are tried one after the other, shorter ones where the server allows few characters."""
+        """Further nicks are tried while the server rejects them, the last ones with nine characters."""
         self.connecting()
         self.server.accept()
         self.server.say(":irc.example 433 * errklein :Nickname already in use")
@@ -198,7 +198,7 @@ class LoginTests(PlayedTests):
         )
 
     def test_nick_regained(self) -> None:
-        """The bot asks for its nick each minute, and at once when who has it leaves."""
+        """The bot requests its nick each minute, and at once when its holder leaves."""
         self.connecting(rooms=["#ops"])
         self.server.welcome("errklein_")
         self.server.enter("#ops", "errklein_", "errklein")
@@ -215,7 +215,7 @@ class LoginTests(PlayedTests):
         self.assertEqual(self.server.take(), [])
 
     def test_rooms_before_messages(self) -> None:
-        """What is queued waits until the bot is in its rooms, or the server says that it can't be."""
+        """Queued messages are sent after the rooms are joined, or the server has rejected the JOIN."""
         backend = self.connecting(rooms=["#a", ("#b", "key")])
         backend.send_message(Message("hello", to=backend.query_room("#a")))
         self.server.welcome()
@@ -226,7 +226,7 @@ class LoginTests(PlayedTests):
         self.assertEqual(self.server.take(), ["PRIVMSG #a :hello"])
 
     def test_rooms_that_nothing_is_said_about(self) -> None:
-        """Messages don't wait for more than 10 s for a server that keeps silent about a room."""
+        """Queued messages are sent after 10 s if the server doesn't reply to a JOIN."""
         backend = self.connecting(rooms=["#a"])
         backend.send_message(Message("hello", to=backend.build_identifier("alice")))
         self.server.welcome()
@@ -235,7 +235,7 @@ class LoginTests(PlayedTests):
         self.assertEqual(self.server.take(), ["PRIVMSG alice :hello"])
 
     def test_importing_leaves_the_reactor_open(self) -> None:
-        """Importing the backend doesn't choose a reactor; `twistd --reactor` still can."""
+        """Importing the backend installs no reactor, so that `twistd --reactor` works."""
         program = "import sys, errklein.backends.irc; sys.exit('twisted.internet.reactor' in sys.modules)"
         home = str(Path(errklein.__file__).parent.parent)
         done = subprocess.run([sys.executable, "-c", program], check=False, env={**os.environ, "PYTHONPATH": home})
@@ -243,10 +243,10 @@ class LoginTests(PlayedTests):
 
 
 class SettingsTests(SynchronousTestCase):
-    """Mistakes in a config.py."""
+    """Errors in the configuration."""
 
     def test_one_line_for_each_mistake(self) -> None:
-        """The line names the setting, and never shows a password."""
+        """Each error is one line with the setting's name, and shows no password."""
         mistakes: list[tuple[str, dict[str, Any]]] = [
             ("nickname", {"identity": {"nickname": "a b"}}),
             ("username", {"identity": {"username": "a b"}}),
@@ -267,10 +267,10 @@ class SettingsTests(SynchronousTestCase):
 
 
 class TroubleTests(PlayedTests):
-    """Lost connections, bans and netsplits, on a clock."""
+    """Lost connections, bans and netsplits."""
 
     def test_backoff_doubles_up_to_five_minutes(self) -> None:
-        """Attempts come after 1, 2, 4 … 300 s."""
+        """The delays between attempts are 1, 2, 4 … 300 s."""
         self.connecting()
         delays = []
         for _ in range(11):
@@ -283,7 +283,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual(self.listener.told, [])
 
     def test_reconnect_on_disconnect(self) -> None:
-        """IRC_RECONNECT_ON_DISCONNECT is the first wait; the next ones are twice as long each, also after none."""
+        """IRC_RECONNECT_ON_DISCONNECT is the first delay; the following ones double, also after zero."""
         for first, expected in ((5.0, [5, 10, 20]), (0.0, [0, 1, 2])):
             server = PlayedServer()
             server.backend(IRC_RECONNECT_ON_DISCONNECT=first).connect(self.listener)
@@ -298,7 +298,7 @@ class TroubleTests(PlayedTests):
             self.assertEqual(delays, expected)
 
     def test_backoff_has_jitter(self) -> None:
-        """Bots that lost the same server don't all come back in the same moment."""
+        """Bots that lost the same server don't reconnect at the same moment."""
         backend = IRCBackend(self.server.clock, config(), endpoint=self.server, chance=lambda: 0.5)
         backend.connect(self.listener)
         self.server.refuse()
@@ -308,7 +308,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual(self.server.attempts, 2)
 
     def test_backoff_resets_after_success(self) -> None:
-        """A connection that held for a while counts as a success; one that was closed at once does not."""
+        """The delay is reset after a stable connection, but not after one that is closed at once."""
         self.connecting()
         for _ in range(3):
             self.server.refuse()
@@ -325,7 +325,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual(self.server.attempts, 6)
 
     def test_k_line_waits_five_minutes(self) -> None:
-        """A ban is told to the bot's people once, and the bot keeps away for five minutes."""
+        """After a ban the bot waits for five minutes; the reason is reported once."""
         self.connecting()
         lines = logged(self, "not connected")
         self.server.welcome()
@@ -339,7 +339,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual(self.server.attempts, 2)
 
     def test_half_open_connection_ends_within_a_minute(self) -> None:
-        """A server that no longer answers is asked after 20 s and left before a minute is over."""
+        """A silent server gets a PING after 20 s, and the connection is closed within a minute."""
         self.online()
         self.server.clock.pump([1] * 25)
         self.assertEqual(self.server.take(), ["PING :errklein-alive"])
@@ -350,7 +350,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual(self.server.attempts, 2)
 
     def test_pong_keeps_the_connection(self) -> None:
-        """A quiet server that answers is kept."""
+        """A quiet server that replies to PING stays connected."""
         self.online()
         for _ in range(10):
             self.server.clock.pump([1] * 30)
@@ -358,7 +358,7 @@ class TroubleTests(PlayedTests):
         self.assertNotIn("disconnected", self.listener.names())
 
     def test_flood_limit_slows_sending(self) -> None:
-        """After the server found the bot too fast, lines leave at least 2 s apart."""
+        """After the server closed a connection for flooding, lines are sent at least 2 s apart."""
         backend = self.online()
         self.server.say("ERROR :Closing Link: (Excess Flood)")
         self.server.close()
@@ -380,7 +380,7 @@ class TroubleTests(PlayedTests):
         self.assertLessEqual(max(a + b for a, b in pairwise(counts)), 1)
 
     def test_unconfirmed_line_is_sent_again(self) -> None:
-        """A line whose PONG never came is said again after the reconnection, before the others, once."""
+        """A line without a PONG is sent again after the reconnection, once, before the others."""
         backend = self.online()
         for text in ("one", "two", "three"):
             backend.send_message(Message(text, to=backend.query_room("#ops")))
@@ -395,7 +395,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual(said, ["PRIVMSG #ops :two", "PRIVMSG #ops :three"])
 
     def test_netsplit_updates_rooms(self) -> None:
-        """Who is split off leaves the rooms, and comes back."""
+        """People who are split off leave the rooms, and come back."""
         self.online()
         self.server.say(":alice!al@host QUIT :a.example b.example")
         room = self.backend.query_room("#ops")
@@ -405,7 +405,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual(sorted(one.nick for one in room.occupants), ["alice", "errklein"])
 
     def test_kick_without_return(self) -> None:
-        """With IRC_RECONNECT_ON_KICK = None the bot stays out."""
+        """With IRC_RECONNECT_ON_KICK = None the bot doesn't join again."""
         self.online(IRC_RECONNECT_ON_KICK=None)
         self.server.say(":alice!al@host KICK #ops errklein :out")
         self.server.clock.pump([1] * 15)
@@ -413,7 +413,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual(self.listener.names()[-1], "left")
 
     def test_who_threw_out(self) -> None:
-        """Plugins learn who threw somebody out, unless it was a server, which is nobody."""
+        """The event of a kick has the person who kicked, or None for a server."""
         self.online(IRC_RECONNECT_ON_KICK=None)
         self.server.say(":bob!b@host JOIN #ops", ":alice!al@host KICK #ops bob :out")
         what, room, kicked, by = self.listener.told[-1]
@@ -422,7 +422,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual([str(it) for it in self.listener.told[-1]], ["left", "#ops", "#ops/errklein!~e@host"])
 
     def test_who_invited(self) -> None:
-        """Plugins learn who invited the bot into a room that it is to be in."""
+        """The event of a JOIN after an invitation has the person who invited."""
         self.online(IRC_RECONNECT_ON_KICK=None)
         self.server.say(":alice!al@host KICK #ops errklein :out", ":alice!al@host INVITE errklein #ops")
         self.server.enter("#ops")
@@ -430,7 +430,7 @@ class TroubleTests(PlayedTests):
         self.assertEqual((what, room, who.nick, by.nick), ("joined", "#ops", "errklein", "alice"))
 
     def test_server_that_never_lets_in(self) -> None:
-        """A server that accepts and never welcomes is left."""
+        """A server that accepts the connection and sends no welcome is left."""
         self.connecting()
         self.server.accept()
         for _ in range(5):
@@ -442,10 +442,10 @@ class TroubleTests(PlayedTests):
 
 
 class LeavingTests(PlayedTests):
-    """How the bot goes."""
+    """Disconnecting."""
 
     def test_server_does_not_say_goodbye(self) -> None:
-        """A server that doesn't answer QUIT holds the process up for less than a second."""
+        """A server that doesn't reply to QUIT delays the stop by less than a second."""
         backend = self.online()
         gone = backend.disconnect()
         self.assertEqual(self.server.take(), ["QUIT :good-bye"])
@@ -456,14 +456,14 @@ class LeavingTests(PlayedTests):
         self.assertNotIn("disconnected", self.listener.names())
 
     def test_between_two_attempts(self) -> None:
-        """Leaving while the bot waits to connect again leaves nothing behind."""
+        """Disconnecting between two attempts to connect leaves no timer."""
         backend = self.connecting()
         self.server.refuse()
         self.successResultOf(backend.disconnect())
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
 
     def test_last_words(self) -> None:
-        """What is under way when the bot leaves is still said before QUIT."""
+        """Lines in flight are sent before QUIT."""
         backend = self.online()
         said = backend.send_message(Message("stopping", to=backend.query_room("#ops")))
         gone = backend.disconnect(10)
@@ -474,7 +474,7 @@ class LeavingTests(PlayedTests):
         self.successResultOf(gone)
 
     def test_the_queue_is_sent_at_its_pace(self) -> None:
-        """During the grace period lines go at the configured rate; QUIT follows, and the log names what is left."""
+        """During the grace period lines are sent at the configured rate, then QUIT; lost messages are logged."""
         backend = self.online(IRC_CHANNEL_RATE=2)
         room = backend.query_room("#ops")
         for number in range(12):
@@ -494,7 +494,7 @@ class LeavingTests(PlayedTests):
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
 
     def test_reconnects_to_send_the_queue(self) -> None:
-        """A connection that breaks during the grace period is made again, and the queue is sent there."""
+        """A connection that breaks during the grace period is reestablished, and the queue is sent."""
         backend = self.online()
         said = backend.send_message(Message("alert", to=backend.query_room("#ops")))
         gone = backend.disconnect(10)
@@ -509,7 +509,7 @@ class LeavingTests(PlayedTests):
         self.successResultOf(gone)
 
     def test_no_waiting_for_a_server_that_is_not_tried_in_time(self) -> None:
-        """With the network down and the next attempt after the grace period, the bot stops at once and names the queue."""
+        """If no attempt to connect starts within the grace period, the bot stops at once and logs the queue."""
         backend = self.connecting()
         self.server.refuse()
         for _ in range(5):
@@ -522,7 +522,7 @@ class LeavingTests(PlayedTests):
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
 
     def test_waits_for_an_attempt_that_begins_in_time(self) -> None:
-        """With the network down, an attempt that begins within the grace period may still send the queue."""
+        """If an attempt to connect starts within the grace period, the queue is sent."""
         backend = self.connecting(rooms=["#ops"])
         self.server.refuse()
         said = backend.send_message(Message("alert", to=backend.query_room("#ops")))
@@ -538,10 +538,10 @@ class LeavingTests(PlayedTests):
 
 
 class TalkTests(PlayedTests):
-    """What is said and heard."""
+    """Sending and receiving messages."""
 
     def test_notice_and_action_are_marked(self) -> None:
-        """Notices and actions are messages that say so."""
+        """Notices and actions are marked in `extras`."""
         self.online()
         self.server.say(":alice!al@host NOTICE #ops :careful", ":alice!al@host PRIVMSG #ops :\x01ACTION waves\x01")
         notice, action = self.listener.messages
@@ -549,7 +549,7 @@ class TalkTests(PlayedTests):
         self.assertEqual((action.body, action.extras), ("waves", {"action": True}))
 
     def test_nothing_is_answered_by_itself(self) -> None:
-        """CTCP requests, DCC among them, are neither answered nor told."""
+        """CTCP requests, including DCC, are neither answered nor reported."""
         self.online()
         for request in ("VERSION", "PING 1", "DCC SEND x 1 2 3", "TIME", "FINGER"):
             self.server.say(f":alice!al@host PRIVMSG errklein :\x01{request}\x01")
@@ -557,7 +557,7 @@ class TalkTests(PlayedTests):
         self.assertEqual(self.listener.messages, [])
 
     def test_tables(self) -> None:
-        """Tables have no borders, unless COMPACT_OUTPUT says that they do."""
+        """Tables have no borders, unless COMPACT_OUTPUT is False."""
         for settings, first in (({}, "a  b"), ({"COMPACT_OUTPUT": False}, "┏━━━┳━━━┓")):
             self.setUp()
             backend = self.online(**settings)
@@ -565,20 +565,20 @@ class TalkTests(PlayedTests):
             self.assertEqual(self.server.take()[0], f"PRIVMSG #ops :{first}")
 
     def test_server_notices_are_not_messages(self) -> None:
-        """What the server says to itself is nobody's message."""
+        """Messages of the server itself are not reported."""
         self.online()
         self.server.say(":irc.example NOTICE errklein :*** hello", "NOTICE AUTH :*** hello")
         self.assertEqual(self.listener.messages, [])
 
     def test_mentions(self) -> None:
-        """Those in the room whose nick is in a message are told as mentioned, whatever the case."""
+        """Occupants whose nick is in a message are reported as mentioned, in any case."""
         self.online()
         self.server.say(":bob!b@host JOIN #ops", ":alice!al@host PRIVMSG #ops :ERRKLEIN, bob: look at nobody")
         self.assertEqual(self.listener.told[-1][0], "mention")
         self.assertEqual(self.listener.told[-1][2], ["#ops/errklein!~e@host", "#ops/bob!b@host"])
 
     def test_line_ends_send_no_commands(self) -> None:
-        """Whatever a body has in it, only PRIVMSG lines to the addressee come of it."""
+        """Any body becomes PRIVMSG lines to the recipient only."""
         backend = self.online()
         backend.send_message(Message("a\r\nQUIT\nb\x00c\x01VERSION\x01\rNICK x", to=backend.query_room("#ops")))
         self.server.answer()
@@ -589,7 +589,7 @@ class TalkTests(PlayedTests):
 
     @given(st.text(alphabet=st.characters(), max_size=600))
     def test_any_body_sends_only_privmsg(self, body: str) -> None:
-        """For any body all that leaves are PRIVMSG lines that fit, and the bot goes on."""
+        """Any body becomes PRIVMSG lines that fit, and the bot stays connected."""
         self.setUp()
         backend = self.online()
         backend.send_message(Message(body, to=backend.query_room("#ops")))
@@ -600,7 +600,7 @@ class TalkTests(PlayedTests):
 
     @given(st.lists(st.binary(max_size=80), max_size=8))
     def test_any_bytes_from_the_server(self, lines: list[bytes]) -> None:
-        """Whatever a server sends, the bot survives it and nothing is logged as an error."""
+        """No bytes from a server cause an error."""
         self.setUp()
         self.online()
         for line in lines:
@@ -611,7 +611,7 @@ class TalkTests(PlayedTests):
         self.assertTrue(self.server.transport is not None and self.server.transport.connected)
 
     def test_names_that_leave_no_room(self) -> None:
-        """Saying something to a name that fills a whole line is refused, whoever made that name up."""
+        """A name that leaves no room for text in a line raises ValueError."""
         backend = self.online()
         for name in ("a" * 1000, "#" + "😀" * 150):
             with self.assertRaisesRegex(ValueError, "too long"):
@@ -619,26 +619,26 @@ class TalkTests(PlayedTests):
         self.assertEqual(self.server.take(), [])
 
     def test_markdown_becomes_irc(self) -> None:
-        """Bold is IRC's bold."""
+        """Bold text has IRC's code for bold."""
         backend = self.online()
         backend.send_message(Message("**now**", to=backend.query_room("#ops")))
         self.assertEqual(self.server.take(), ["PRIVMSG #ops :\x02now\x0f"])
 
     def test_notice_on_request(self) -> None:
-        """extras["notice"] makes a notice of it."""
+        """extras["notice"] sends a NOTICE."""
         backend = self.online()
         backend.send_message(Message("psst", to=backend.build_identifier("alice"), extras={"notice": True}))
         self.assertEqual(self.server.take(), ["NOTICE alice :psst"])
 
     def test_refused(self) -> None:
-        """A message that the server refuses fails with the server's reason."""
+        """A message that the server rejects fails with the server's reason."""
         backend = self.online()
         failed = backend.send_message(Message("hello?", to=backend.build_identifier("nobody")))
         self.server.say(":irc.example 401 errklein nobody :No such nick")
         self.assertIn("nobody: No such nick", self.failureResultOf(failed).getErrorMessage())
 
     def test_answers_to_something_else(self) -> None:
-        """Neither another PONG nor a refusal of something else settles the line under way."""
+        """Neither another PONG nor the rejection of another line confirms the line in flight."""
         backend = self.online()
         waiting = backend.send_message(Message("hello", to=backend.build_identifier("alice")))
         self.server.say(":irc.example PONG irc.example :errklein-alive", ":irc.example 401 errklein bob :No such nick")
@@ -647,13 +647,13 @@ class TalkTests(PlayedTests):
         self.successResultOf(waiting)
 
     def test_other_networks_people(self) -> None:
-        """Somebody on another network can't be reached through this one."""
+        """A person of another network can't be a recipient."""
         backend = self.online()
         stranger = PlayedServer().backend(network="other").build_identifier("alice")
         self.assertRaises(ValueError, backend.send_message, Message("hello", to=stranger))
 
     def test_full(self) -> None:
-        """OUTBOX_LIMIT messages may wait; one more raises on the reactor."""
+        """OUTBOX_LIMIT messages may be queued; one more raises OutboxFull."""
         backend = self.connecting(OUTBOX_LIMIT=2)
         alice = backend.build_identifier("alice")
         backend.send_message(Message("1", to=alice))
@@ -672,7 +672,7 @@ class TalkTests(PlayedTests):
         self.assertEqual(self.server.take(), ["PRIVMSG #ops :room"])
 
     def test_presence(self) -> None:
-        """Away is shown with its message, and again after a reconnection."""
+        """AWAY is sent with its message, and again after a reconnection."""
         backend = self.online()
         backend.change_presence(AWAY, "back\r\nsoon")
         self.assertEqual(self.server.take(), ["AWAY :back soon"])
@@ -685,10 +685,10 @@ class TalkTests(PlayedTests):
 
 
 class RoomTests(PlayedTests):
-    """Rooms, as plugins use them."""
+    """Rooms in the use of plugins."""
 
     def test_join_from_a_thread(self) -> None:
-        """A plugin's thread may use a room; the lines are written on the reactor."""
+        """A room may be used in a thread; lines are written on the reactor."""
         backend = self.online()
         thread = threading.Thread(target=lambda: backend.query_room("#dev").join(password="sesame"))
         thread.start()
@@ -698,7 +698,7 @@ class RoomTests(PlayedTests):
         self.assertEqual(self.server.take(), ["JOIN #dev sesame"])
 
     def test_joined_rooms_are_joined_again(self) -> None:
-        """A room that was joined by hand is joined after a reconnection, one that was left is not."""
+        """A room that a plugin joined is joined after a reconnection, and one that it left isn't."""
         backend = self.online()
         backend.query_room("#dev").join()
         backend.query_room("#ops").leave("bye\r\nQUIT")
@@ -709,7 +709,7 @@ class RoomTests(PlayedTests):
         self.assertEqual(self.server.take()[-1], "JOIN #dev")
 
     def test_rooms_of_the_configuration_change(self) -> None:
-        """A room that a plugin adds to CHATROOM_PRESENCE is joined after a reconnection, one that it removes is not."""
+        """Changes of CHATROOM_PRESENCE by plugins apply to the next connection."""
         rooms: list[Any] = ["#ops", "#dev"]
         errors = logged(self, "CHATROOM_PRESENCE")
         backend = self.connecting(rooms=rooms)
@@ -729,13 +729,13 @@ class RoomTests(PlayedTests):
         self.assertIn("CHATROOM_PRESENCE: 'no room'", errors[-1])
 
     def again(self, seconds: float) -> None:
-        """Lose the connection and have another after so many seconds."""
+        """Break the connection, and reconnect after so many seconds."""
         self.server.close()
         self.server.clock.advance(seconds)
         self.server.welcome()
 
     def test_topic_and_invitation(self) -> None:
-        """Topic and invitation are single lines."""
+        """Topics and invitations are single lines."""
         backend = self.online()
         room = backend.query_room("#ops")
         room.topic = "new\r\nQUIT"
@@ -746,7 +746,7 @@ class RoomTests(PlayedTests):
         self.assertEqual(room.topic, "the topic")
 
     def test_outside(self) -> None:
-        """Topic and occupants of a room that the bot isn't in are nobody's business."""
+        """Topic and occupants of a room that the bot isn't in raise RoomNotJoinedError."""
         room = self.online().query_room("#dev")
         self.assertFalse(room.joined)
         self.assertRaises(RoomNotJoinedError, lambda: room.topic)
@@ -754,14 +754,14 @@ class RoomTests(PlayedTests):
         self.assertRaises(NotImplementedError, room.destroy)
 
     def test_people_change_nicks(self) -> None:
-        """Somebody with a new nick is the one in the room."""
+        """An occupant who changes the nick stays in the room under the new one."""
         self.online()
         self.server.say(":alice!al@host NICK :alicia")
         nicks = sorted(one.nick for one in self.backend.query_room("#ops").occupants)
         self.assertEqual(nicks, ["alicia", "errklein"])
 
     def test_many_rooms(self) -> None:
-        """Many rooms are joined in few lines, none too long."""
+        """Many rooms are joined with few lines, none too long."""
         rooms = [f"#room-with-a-long-name-{number}" for number in range(60)]
         self.connecting(rooms=rooms)
         self.server.welcome()

@@ -1,4 +1,4 @@
-"""Negotiation of capabilities, by what a server may say."""
+"""Negotiation of capabilities."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ TOKENS = st.sampled_from([*WANTED, "sasl", "sasl=PLAIN", "-batch", "echo-message
 
 
 class NegotiationTests(SynchronousTestCase):
-    """Lists, requests, answers."""
+    """Lists, requests and replies."""
 
     def setUp(self) -> None:
-        """A client that wants these, and SASL."""
+        """Create a negotiation that includes SASL."""
         self.capabilities = Capabilities((*WANTED, "sasl"))
 
     def test_list_of_several_lines(self) -> None:
-        """Nothing is requested before the list is complete; each capability is requested on its own."""
+        """Nothing is requested before the list is complete; each capability is requested separately."""
         self.assertEqual(self.capabilities.received("LS", ["*", "batch away-notify"]), [])
         self.assertEqual(self.capabilities.received("LS", ["*", "sasl=PLAIN,EXTERNAL"]), [])
         self.assertFalse(self.capabilities.settled)
@@ -30,7 +30,7 @@ class NegotiationTests(SynchronousTestCase):
         self.assertFalse(self.capabilities.settled)
 
     def test_answers(self) -> None:
-        """The negotiation is settled with the last answer, whatever it is."""
+        """The negotiation is settled with the last reply, positive or negative."""
         self.capabilities.received("LS", ["batch server-time sasl"])
         self.capabilities.received("ACK", ["batch sasl "])
         self.assertFalse(self.capabilities.settled)
@@ -39,17 +39,17 @@ class NegotiationTests(SynchronousTestCase):
         self.assertEqual(self.capabilities.enabled, {"batch", "sasl"})
 
     def test_nothing_wanted(self) -> None:
-        """A server without any of them needs no request."""
+        """A server without the wanted capabilities gets no request."""
         self.assertEqual(self.capabilities.received("LS", ["multi-prefix"]), [])
         self.assertTrue(self.capabilities.settled)
 
     def test_chathistory_is_not_requested(self) -> None:
-        """A server that grants it replays nothing by itself any more."""
+        """`draft/chathistory` is not requested: a server that grants it replays nothing by itself."""
         requests = self.capabilities.received("LS", ["draft/chathistory batch znc.in/playback draft/event-playback"])
         self.assertEqual(requests, ["CAP REQ :batch"])
 
     def test_new_and_withdrawn(self) -> None:
-        """What comes later is requested, once; what is withdrawn is in effect no more, and may come again."""
+        """New capabilities are requested once; withdrawn ones are no longer in effect, and may be offered again."""
         self.capabilities.received("LS", ["batch"])
         self.capabilities.received("ACK", ["batch"])
         self.assertEqual(
@@ -65,13 +65,13 @@ class NegotiationTests(SynchronousTestCase):
         self.assertTrue(self.capabilities.settled)
 
     def test_withdrawn_before_the_answer(self) -> None:
-        """A capability that goes before its request is answered holds nothing up."""
+        """A capability that is withdrawn before the reply to its request doesn't block the negotiation."""
         self.capabilities.received("LS", ["batch"])
         self.capabilities.received("DEL", ["batch"])
         self.assertTrue(self.capabilities.settled)
 
     def test_what_was_not_requested(self) -> None:
-        """An answer to another request grants nothing."""
+        """A reply to another request enables nothing."""
         self.capabilities.received("ACK", ["batch echo-message"])
         self.assertEqual(self.capabilities.enabled, set())
 
@@ -87,7 +87,7 @@ class NegotiationTests(SynchronousTestCase):
         )
     )
     def test_any_lines(self, lines: list[tuple[str, list[str]]]) -> None:
-        """Whatever a server says, only what is wanted is requested, and only what was requested comes into effect."""
+        """For any lines, only wanted capabilities are requested, and only requested ones are enabled."""
         capabilities = Capabilities((*WANTED, "sasl"))
         requested: set[str] = set()
         for subcommand, params in lines:
@@ -99,11 +99,11 @@ class NegotiationTests(SynchronousTestCase):
 
 
 class PlainTests(SynchronousTestCase):
-    """Account and password as a server takes them."""
+    """SASL PLAIN."""
 
     @given(st.text(min_size=1), st.text(max_size=700))
     def test_what_the_server_reads(self, account: str, password: str) -> None:
-        """The parts, up to one that is shorter than 400, are the base64 of account, account and password."""
+        """The chunks, up to one shorter than 400, are the base64 of account, account and password."""
         account, password = account.replace("\0", ""), password.replace("\0", "")
         account, password = (text.encode("utf-8", "ignore").decode() for text in (account, password))
         parts = [line.removeprefix("AUTHENTICATE ") for line in authenticate_lines(account, password)]

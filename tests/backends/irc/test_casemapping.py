@@ -1,4 +1,4 @@
-"""Which names are equal, and which ones a pattern matches."""
+"""Equality of names, and patterns, by case mapping."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOLDED = {
 
 
 def reference(name: str, pattern: str, pairs: dict[str, str]) -> bool:
-    """Whether the pattern matches, by the definition of `*` and `?` alone."""
+    """Return whether the pattern matches, by the definition of `*` and `?` alone."""
     if not pattern:
         return not name
     if pattern[0] == "*":
@@ -40,19 +40,19 @@ class MatchingTests(SynchronousTestCase):
     @example(CaseMapping.ASCII, "bobw", "bob[away]")
     @example(CaseMapping.RFC1459, "BOB{AWAY}!u@h", "bob[away]!*@*")
     def test_like_the_reference(self, mapping: CaseMapping, name: str, pattern: str) -> None:
-        """Only `*` and `?` are wildcards, and letters are those of the case mapping, whether the pattern denies or not."""
+        """Only `*` and `?` are wildcards, and letters are folded by the mapping, for allowing and denying patterns."""
         for denies in (False, True):
             self.assertEqual(mapping.matches(name, pattern, denies=denies), reference(name, pattern, FOLDED[mapping]))
 
     @given(NICKS, NICKS)
     def test_patterns_without_wildcards_are_names(self, name: str, other: str) -> None:
-        """Such a pattern matches who is equal, and nobody else."""
+        """A pattern without wildcards matches exactly the names that are equal to it."""
         for mapping in CaseMapping:
             self.assertEqual(mapping.matches(name, other), mapping.fold(name) == mapping.fold(other))
 
     @given(MASKS, PATTERNS)
     def test_unknown_mapping(self, name: str, pattern: str) -> None:
-        """Of an unknown mapping a pattern admits no more than any known one does, and denies no less."""
+        """With an unknown mapping, patterns allow no more names than with any known one, and deny no fewer."""
         admitted = CaseMapping.UNKNOWN.matches(name, pattern)
         denied = CaseMapping.UNKNOWN.matches(name, pattern, denies=True)
         for mapping in FOLDED:
@@ -61,17 +61,17 @@ class MatchingTests(SynchronousTestCase):
             self.assertGreaterEqual(denied, matched)
 
     def test_unknown_mapping_beyond_ascii(self) -> None:
-        """Where a server may take letters beyond ASCII for equal, `Ünal` is denied as `ünal`, and not admitted."""
+        """With an unknown mapping, `Ünal` is denied like `ünal`, and not allowed like it."""
         self.assertTrue(CaseMapping.UNKNOWN.matches("ünal!u@h", "Ünal!*", denies=True))
         self.assertFalse(CaseMapping.UNKNOWN.matches("ünal!u@h", "Ünal!*"))
 
 
 class FoldingTests(SynchronousTestCase):
-    """Equality."""
+    """Equality of names."""
 
     @given(st.text(), st.text())
     def test_finer_and_coarser(self, one: str, other: str) -> None:
-        """What is equal in a finer mapping is so in a coarser one; folding twice is folding once."""
+        """Names that are equal in a finer mapping are equal in a coarser one; folding is idempotent."""
         finest_first = [CaseMapping.ASCII, CaseMapping.RFC1459_STRICT, CaseMapping.RFC1459]
         equal = [same_name(one, other, mapping) for mapping in finest_first]
         self.assertEqual(equal, sorted(equal))
@@ -85,10 +85,10 @@ class FoldingTests(SynchronousTestCase):
 
 
 class AnnouncementTests(SynchronousTestCase):
-    """What a server says in 005."""
+    """The mapping that the server announces in 005."""
 
     def test_values(self) -> None:
-        """Both spellings of the strict one are known; what isn't known is taken for neither; no word means no change."""
+        """Both spellings of the strict mapping are known; others are unknown; without CASEMAPPING nothing changes."""
         for tokens, announced in (
             (["CASEMAPPING=ascii"], CaseMapping.ASCII),
             (["NICKLEN=9", "CASEMAPPING=rfc1459", "are supported by this server"], CaseMapping.RFC1459),

@@ -1,4 +1,4 @@
-"""Message tags as they come."""
+"""Message tags."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ KEYS = st.text("abz09-./+", min_size=1)
 
 
 class TagsTests(SynchronousTestCase):
-    """Keys and values."""
+    """`parse_tags`."""
 
     def test_table(self) -> None:
-        """Values are unescaped, and odd ones do as the specification says."""
+        """Values are unescaped, and invalid ones are handled as specified."""
         for text, tags in (
             ("time=2026-11-25T23:50:23.526Z;batch=1", {"time": "2026-11-25T23:50:23.526Z", "batch": "1"}),
             ("a", {"a": ""}),
@@ -33,12 +33,12 @@ class TagsTests(SynchronousTestCase):
 
     @given(st.dictionaries(KEYS, st.text()))
     def test_round_trip(self, tags: dict[str, str]) -> None:
-        """What is escaped as the specification says is read back."""
+        """An escaped value is read back."""
         escapes = str.maketrans({";": r"\:", " ": r"\s", "\\": r"\\", "\r": r"\r", "\n": r"\n"})
         text = ";".join(f"{key}={value.translate(escapes)}" for key, value in tags.items())
         self.assertEqual(parse_tags(text), tags)
 
     @given(st.text())
     def test_any_text(self, text: str) -> None:
-        """Any text has some tags, none without a key."""
+        """Any text is parsed without an error or an empty key."""
         self.assertNotIn("", parse_tags(text))

@@ -1,4 +1,4 @@
-"""A whole bot on a real ergo, which replays what the bot has missed."""
+"""A whole bot with a real ergo, which replays missed messages."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Counter(BotPlugin):
 
 
 class Cable:
-    """The connection between bot and server, which can be pulled out and put in again."""
+    """The connection between bot and server, which a test can interrupt."""
 
     def __init__(self, reactor: Any, port: int) -> None:
         self._reactor = reactor
@@ -64,7 +64,7 @@ class Cable:
         self.port: int = self._listening.getHost().port
 
     async def pull(self) -> None:
-        """Break the connection, and let no other be made."""
+        """Break the connection, and refuse new ones."""
         await self._listening.stopListening()
         for protocol in self._open:
             if protocol.transport is not None:
@@ -72,17 +72,17 @@ class Cable:
         self._open.clear()
 
     def plug_in(self) -> None:
-        """Connections can be made again."""
+        """Accept connections again."""
         self._listening = self._reactor.listenTCP(self.port, self._factory, interface="127.0.0.1")
 
 
 class ReplayTests(TestCase):
-    """An account that is always on line misses nothing: ergo replays it when the bot is back."""
+    """ergo replays to an account that is always on the messages that it missed."""
 
     timeout = 90
 
     def setUp(self) -> None:
-        """A server, and somebody else."""
+        """Create a server, and another person."""
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
@@ -91,7 +91,7 @@ class ReplayTests(TestCase):
         self.server.start()
 
     def until(self, condition: Any) -> Deferred[None]:
-        """Fires when the condition holds."""
+        """Return a Deferred that fires when the condition holds."""
 
         async def wait() -> None:
             while not condition():
@@ -100,19 +100,19 @@ class ReplayTests(TestCase):
         return Deferred.fromCoroutine(wait())
 
     async def person(self, nick: str, *rooms: str) -> Person:
-        """Somebody in the rooms."""
+        """Return a person in the rooms."""
         person = await join(self.reactor, self.server.port, nick, *rooms)
         self.addCleanup(person.leave)
         return person
 
     async def until_away(self, nick: str, asker: Person) -> None:
-        """Wait until the server has noticed that the account has no connection; what it sent before would be lost."""
+        """Wait until the server has noticed that the account has no connection; earlier messages would be lost."""
         while not any(line.command == "301" and nick in line.params for line in asker.lines):
             asker.send(f"WHOIS {nick}")
             await asker.wait_for(" 318 ", seen=False)
 
     async def register(self) -> None:
-        """Make the bot's account, which gets what it has missed in private, too."""
+        """Register the bot's account, which receives missed private messages too."""
         person = await self.person("errklein")
         person.send("NS REGISTER s3cret")
         await person.wait_for("now logged in as errklein")
@@ -121,7 +121,7 @@ class ReplayTests(TestCase):
         await person.leave()
 
     async def start_bot(self, port: int) -> Any:
-        """A bot with the plugin, that logs in by SASL as a device of its account."""
+        """Return a bot with the plugin that authenticates as a device of its account."""
         directory = Path(self.mktemp()).absolute()
         write_plugin(directory, "Counter", PLUGIN)
         identity = {"nickname": "errklein", "server": "127.0.0.1", "port": port}
@@ -144,8 +144,10 @@ class ReplayTests(TestCase):
         return bot
 
     async def test_replayed_commands_do_not_run(self) -> None:
-        """Of 100 commands that are replayed after a reconnect none runs, and none is seen by a pattern or filter. Plugins
-        hear them as delayed. What is said before and afterwards runs."""
+        """None of 100 replayed commands runs, and no pattern or filter sees them.
+
+        Plugins receive them as delayed messages. Commands before and afterwards run.
+        """
         await self.server.wait_until_up(self.reactor)
         await self.register()
         cable = Cable(self.reactor, self.server.port)
@@ -181,7 +183,7 @@ class ReplayTests(TestCase):
         self.assertEqual({text for text in alice.said if "counted" in text}, {"counted before", "counted after"})
 
     async def test_names(self) -> None:
-        """ergo announces CASEMAPPING=ascii: case doesn't distinguish nicks, brackets do."""
+        """ergo announces CASEMAPPING=ascii: nicks that only differ in case are equal; brackets and braces differ."""
         await self.server.wait_until_up(self.reactor)
         await self.register()
         bot = await self.start_bot(self.server.port)

@@ -1,4 +1,4 @@
-"""Tests for who has a nick, as exceptions are told only to administrators who are known by their full mask."""
+"""Current holders of nicks: details of exceptions are sent only to administrators identified by their full mask."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.backends.irc.test_backend import PlayedTests
 
 
 class HoldersTests(SynchronousTestCase):
-    """What is known of nicks."""
+    """The cache of masks."""
 
     def setUp(self) -> None:
-        """Nobody was seen yet."""
+        """Create an empty cache."""
         self.clock = Clock()
         self.hostmasks = HostmaskCache(self.clock.seconds)
         self.room = RoomState("#ops", CaseMapping.RFC1459)
 
     def test_without_a_room(self) -> None:
-        """Who is in no room with the bot counts for a while after a message: the server doesn't tell of a new nick."""
+        """Outside the bot's rooms a message identifies a nick's holder for LIFETIME: nick changes aren't reported."""
         self.assertIsNone(self.hostmasks.mask_of("bob", []))
         self.hostmasks.add("Bob!b@home", [])
         self.assertEqual(self.hostmasks.mask_of("bob", []), "Bob!b@home")
@@ -34,7 +34,7 @@ class HoldersTests(SynchronousTestCase):
         self.assertIsNone(self.hostmasks.mask_of("bob", []))
 
     def test_in_a_room(self) -> None:
-        """Who is in a room counts for as long as they stay there, with the mask that was seen last."""
+        """An occupant of a room holds the nick as long as they stay, with the mask seen last."""
         self.room.add("bob")
         self.assertIsNone(self.hostmasks.mask_of("bob", [self.room]))
         self.hostmasks.add("bob!b@home", [self.room])
@@ -44,7 +44,7 @@ class HoldersTests(SynchronousTestCase):
         self.assertEqual(self.hostmasks.mask_of("bob", [self.room]), "bob!b@cloak")
 
     def test_gone(self) -> None:
-        """A nick that was given up, and every nick after the connection is lost, is nobody's."""
+        """A nick that was given up has no holder, and no nick has one after the connection is lost."""
         for forget in (lambda: self.hostmasks.forget("BOB"), self.hostmasks.clear):
             self.hostmasks.add("bob!b@home", [])
             forget()
@@ -61,15 +61,15 @@ class HoldersTests(SynchronousTestCase):
 
 
 class CurrentHolderTests(PlayedTests):
-    """What the backend answers."""
+    """`current_holder` of the backend."""
 
     def holder(self, backend: Any, mask: str = "alice!al@home") -> str | None:
-        """The mask of whoever has alice's nick now."""
+        """Return the mask of the current holder of the nick alice."""
         holder = backend.current_holder(IRCPerson(mask, network="irc"))
         return None if holder is None else str(holder)
 
     def test_messages(self) -> None:
-        """The sender of a private message has the nick, with the mask of that message, not of an older one."""
+        """The sender of a private message holds the nick, with the mask of the newest message."""
         backend = self.online()
         self.assertIsNone(self.holder(backend))
         self.server.say(":alice!al@home PRIVMSG errklein :!fails")
@@ -79,13 +79,13 @@ class CurrentHolderTests(PlayedTests):
         self.assertIsNone(backend.current_holder(backend.query_room("#ops")))
 
     def test_replayed_message(self) -> None:
-        """The sender of a replayed message may have lost the nick since then."""
+        """The sender of a replayed message is not taken as the holder of the nick."""
         backend = self.online()
         self.server.say(":irc.example BATCH +1 chathistory alice", "@batch=1 :alice!al@home PRIVMSG errklein :!fails")
         self.assertIsNone(self.holder(backend))
 
     def test_changed_hands(self) -> None:
-        """After a quit or a new nick nobody has the nick; then whoever takes it."""
+        """After a quit or a nick change the nick has no holder until another person takes it."""
         backend = self.online()
         self.server.say(":alice!al@home PRIVMSG errklein :!fails")
         self.server.say(":alice!al@home NICK al")
@@ -96,7 +96,7 @@ class CurrentHolderTests(PlayedTests):
         self.assertIsNone(self.holder(backend))
 
     def test_lost_connection(self) -> None:
-        """After a reconnection nobody is known until they say something or are seen in a room."""
+        """After a reconnection a holder is unknown until they send a message or are seen in a room."""
         backend = self.online()
         self.assertIsInstance(backend, KnowsHolders)
         self.server.say(":alice!al@home PRIVMSG errklein :!fails")
@@ -104,7 +104,7 @@ class CurrentHolderTests(PlayedTests):
         self.assertIsNone(self.holder(backend))
 
     def test_acl_pattern(self) -> None:
-        """The holder is known by the full mask, although IRC_ACL_PATTERN may leave user and host out."""
+        """The holder has the full mask, even if IRC_ACL_PATTERN leaves out user and host."""
         backend = self.online(IRC_ACL_PATTERN="{nick}")
         self.server.say(":alice!al@home PRIVMSG errklein :!fails")
         holder = backend.current_holder(IRCPerson("alice"))
@@ -112,7 +112,7 @@ class CurrentHolderTests(PlayedTests):
         self.assertEqual(holder.aclattr, "alice!al@home")
 
     def test_server_case_mapping(self) -> None:
-        """The holder is compared with BOT_ADMINS by the server's case mapping: in ASCII bob[1] isn't bob{1}."""
+        """Holders are compared with BOT_ADMINS by the server's case mapping: in ASCII bob[1] isn't bob{1}."""
         backend = self.online()
         self.server.say(
             ":irc.example 005 errklein CASEMAPPING=ascii :are supported", ":bob{1}!b@home PRIVMSG errklein :!fails"
@@ -123,7 +123,7 @@ class CurrentHolderTests(PlayedTests):
         self.assertFalse(matches_any(holder.name_rules, holder.aclattr, "bob[1]!*@*"))
 
     def test_message_from_outside(self) -> None:
-        """Who speaks in a room from outside isn't taken for an occupant: the server doesn't tell when they give up the nick."""
+        """A sender outside the room is not taken as an occupant, since their nick changes aren't reported."""
         backend = self.online()
         self.server.say(":alice!al@home PART #ops", ":alice!al@home PRIVMSG #ops :hello")
         self.assertIsNone(self.holder(backend))

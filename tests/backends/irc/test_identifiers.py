@@ -1,4 +1,4 @@
-"""Who is who."""
+"""Identifiers on IRC."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ ROOMS = st.from_regex(r"[#&][A-Za-z0-9#/.!@-]{1,20}", fullmatch=True)
 
 
 class IdentifierTests(SynchronousTestCase):
-    """Persons, rooms, occupants."""
+    """Persons, rooms and occupants."""
 
     def setUp(self) -> None:
-        """A backend that is nowhere."""
+        """Create a backend that isn't connected."""
         self.backend = IRCBackend(Clock(), config(network="libera", rooms=["#a/b"]))
 
     def test_case_is_that_of_rfc_1459(self) -> None:
-        """Nicks and rooms are the same in any case, brackets being capital braces."""
+        """By default nicks and rooms are compared by RFC 1459: brackets are capital braces."""
         self.assertEqual(IRCPerson("Alice[1]"), IRCPerson("alice{1}!al@host"))
         self.assertEqual(hash(IRCRoom("#A~")), hash(IRCRoom("#a^")))
         self.assertNotEqual(IRCPerson("alice", network="a"), IRCPerson("alice", network="b"))
 
     def test_case_is_that_of_the_server(self) -> None:
-        """Where the server has another case mapping, brackets and braces are different letters."""
+        """With another case mapping of the server, brackets and braces are different letters."""
         ascii_person = partial(IRCPerson, casemapping=CaseMapping.ASCII)
         self.assertEqual(ascii_person("Alice[1]"), ascii_person("alice[1]"))
         self.assertNotEqual(ascii_person("alice[1]"), ascii_person("alice{1}"))
@@ -46,7 +46,7 @@ class IdentifierTests(SynchronousTestCase):
 
     @given(NICKS, NICKS, MAPPINGS, MAPPINGS)
     def test_identifiers_of_two_mappings(self, nick: str, other: str, one: CaseMapping, two: CaseMapping) -> None:
-        """Equality doesn't depend on the order, takes nobody for another of either mapping, and equal ones hash alike."""
+        """Equality across mappings is symmetric, never confuses two people, and implies equal hashes."""
         first, second = IRCPerson(nick, casemapping=one), IRCPerson(other, casemapping=two)
         equal = one.fold(nick) == one.fold(other) and two.fold(nick) == two.fold(other)
         self.assertEqual((first == second, second == first), (equal, equal))
@@ -54,7 +54,7 @@ class IdentifierTests(SynchronousTestCase):
             self.assertEqual(hash(first), hash(second))
 
     def test_stored_by_older_versions(self) -> None:
-        """Persons and rooms that were stored before there were case mappings are loaded, with the one that was in use."""
+        """Persons and rooms stored without a case mapping are loaded with RFC 1459."""
         person = IRCPerson("Al[x]!u@host", network="libera")
         del vars(person)["_casemapping"]
         loaded = pickle.loads(pickle.dumps(person))
@@ -65,13 +65,13 @@ class IdentifierTests(SynchronousTestCase):
         self.assertEqual(pickle.loads(room), IRCRoom("#a{1}", network="libera"))
 
     def test_stored_with_the_mapping(self) -> None:
-        """The case mapping is stored with the rest."""
+        """The case mapping is stored with an identifier."""
         room = IRCRoom("#a[1]", casemapping=CaseMapping.ASCII)
         for stored in (room, IRCRoomOccupant("al[x]", room), IRCPerson("al[x]", casemapping=CaseMapping.ASCII)):
             self.assertIs(pickle.loads(pickle.dumps(stored)).name_rules, CaseMapping.ASCII)
 
     def test_person(self) -> None:
-        """A mask tells nick, user and host; access rules see them all."""
+        """A mask has nick, user and host, and access rules use all of them."""
         person = self.backend.build_identifier("alice!al@example.org")
         assert isinstance(person, IRCPerson)
         self.assertEqual((person.nick, person.person, person.client), ("alice", "alice", "al@example.org"))
@@ -79,12 +79,12 @@ class IdentifierTests(SynchronousTestCase):
         self.assertEqual(person.network, "libera")
 
     def test_acl_pattern(self) -> None:
-        """IRC_ACL_PATTERN says what access rules see."""
+        """IRC_ACL_PATTERN is the format for access rules."""
         backend = IRCBackend(Clock(), config(IRC_ACL_PATTERN="{user}@{host}"))
         self.assertEqual(backend.build_identifier("alice!al@example.org").aclattr, "al@example.org")
 
     def test_occupant(self) -> None:
-        """Somebody in a room is known with the room, and can be spoken to alone."""
+        """An occupant has the room, and `as_person` is the recipient of private messages."""
         occupant = self.backend.build_identifier("#ops/alice!al@user/cloak")
         assert isinstance(occupant, IRCRoomOccupant)
         self.assertEqual(occupant.room, IRCRoom("#ops", network="libera"))
@@ -92,11 +92,11 @@ class IdentifierTests(SynchronousTestCase):
         self.assertNotEqual(occupant, occupant.as_person)
 
     def test_room_with_a_slash(self) -> None:
-        """A room that the bot wants to be in is a room, even if it looks like somebody in another one."""
+        """A configured room with a slash in its name is a room, not an occupant."""
         self.assertIsInstance(self.backend.build_identifier("#a/b"), IRCRoom)
 
     def test_nonsense(self) -> None:
-        """What could break a line, or names nothing, is refused."""
+        """Invalid names raise ValueError."""
         for text in (
             "",
             " ",
@@ -114,7 +114,7 @@ class IdentifierTests(SynchronousTestCase):
             self.assertRaises(ValueError, self.backend.build_identifier, text)
 
     def test_rooms_can_be_stored(self) -> None:
-        """A plugin may keep a room in its storage."""
+        """A plugin can store a room."""
         room = self.backend.query_room("#ops")
         self.assertEqual(pickle.loads(pickle.dumps(room)), room)
         occupant = self.backend.build_identifier("#ops/alice")

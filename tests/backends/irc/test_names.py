@@ -1,4 +1,4 @@
-"""Names on IRC in a whole bot: patterns, questions, history, flows, relays and rooms follow the CASEMAPPING."""
+"""Names on IRC in a whole bot: patterns, questions, history, flows, relays and rooms follow CASEMAPPING."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from tests.backends.irc.whole_bot import WholeBotCase
 
 
 class Talk(BotPlugin):
-    """Commands for the tests."""
+    """Has commands for the tests."""
 
     @botcmd(admin_only=True)
     async def danger(self, msg: Message, args: str) -> str:
-        """For administrators."""
+        """A command for administrators."""
         return "done"
 
     @botcmd
     async def open(self, msg: Message, args: str) -> str:
-        """For whom the rules let in."""
+        """A command that access rules permit."""
         return "opened"
 
     @botcmd
     async def name_it(self, msg: Message, args: str) -> str:
-        """Ask something."""
+        """Ask a question."""
         return f"so it is {await self.ask(msg, 'what is it called?', timeout=60)}"
 
 
@@ -36,15 +36,15 @@ class AdminTests(WholeBotCase):
     settings = {"BOT_ADMINS": ("bob[away]!*@*",)}
 
     def who_may(self, *nicks: str) -> list[str]:
-        """Those of the nicks that are administrators."""
+        """Return those of the nicks that are administrators."""
         return [nick for nick in nicks if self.said(f":{nick}!u@host PRIVMSG errklein :!danger") == ["done"]]
 
     def test_brackets_are_letters(self) -> None:
-        """`bob[away]!*@*` admits bob[away], by rfc1459 also BOB{AWAY}, and not bobw."""
+        """`bob[away]!*@*` admits bob[away], in rfc1459 also BOB{AWAY}, and not bobw."""
         self.assertEqual(self.who_may("bob[away]", "bobw", "boba", "bob", "BOB{AWAY}"), ["bob[away]", "BOB{AWAY}"])
 
     def test_casemapping(self) -> None:
-        """Other spellings of the nick are administrators as the announced mapping says."""
+        """Other spellings of the nick are administrators if the announced mapping folds them."""
         for announced, same in (
             ("ascii", ["bob[away]", "BOB[AWAY]"]),
             ("rfc1459", ["bob[away]", "BOB[AWAY]", "Bob{Away}"]),
@@ -55,7 +55,7 @@ class AdminTests(WholeBotCase):
             self.assertEqual(self.who_may("bob[away]", "BOB[AWAY]", "Bob{Away}", "bobw"), same, announced)
 
     def test_explained(self) -> None:
-        """`!acl explain` agrees."""
+        """`!acl explain` gives the same result."""
         self.announce("ascii")
         for nick, answer in (("bob[away]", "may use"), ("bobw", "may not use"), ("bob{away}", "may not use")):
             [text] = self.said(f":bob[away]!u@host PRIVMSG errklein :!acl explain {nick}!u@host danger")
@@ -74,7 +74,7 @@ class RuleTests(WholeBotCase):
     }
 
     def test_users(self) -> None:
-        """A denied user is denied in all spellings of the nick; others are not."""
+        """A denied user is denied in all spellings of the nick; others aren't."""
         self.announce("rfc1459")
         for nick, answer in (("x[bad]", "not allowed"), ("X{BAD}", "not allowed"), ("xb", "opened"), ("bad", "opened")):
             [text] = self.said(f":{nick}!u@host PRIVMSG errklein :!open")
@@ -88,7 +88,7 @@ class RuleTests(WholeBotCase):
             self.assertIn("not allowed", text, nick)
 
     def test_rooms(self) -> None:
-        """Rooms match by the same rules."""
+        """Rooms are matched by the same rules."""
         self.announce("rfc1459")
         self.server.enter("#OPS{1}")
         self.server.enter("#ops1")
@@ -97,12 +97,12 @@ class RuleTests(WholeBotCase):
 
 
 class SamePersonTests(WholeBotCase):
-    """The bot recognises somebody who changes the case of the nick."""
+    """The bot recognises a person who changes the case of the nick."""
 
     plugins = (Talk,)
 
     def test_questions(self) -> None:
-        """The answer to a question is accepted in another spelling of the nick, and not from another person."""
+        """An answer is accepted from another spelling of the nick, and not from another person."""
         for announced, other, answers in (
             ("rfc1459", "AL{X}", True),
             ("ascii", "AL{X}", False),
@@ -132,11 +132,11 @@ class FlowTests(WholeBotCase):
     plugins = (Talk,)
 
     def flow_of(self, mask: str) -> Any:
-        """The flow that the one with this mask is in."""
+        """Return the flow of the person with this mask."""
         return self.bot.flow_executor.flow_of(self.bot.backends["irc"].build_identifier(mask))
 
     def test_same_person(self) -> None:
-        """A flow goes on with another spelling of the nick, and not with another person."""
+        """A flow continues with another spelling of the nick, and not with another person."""
         root = FlowRoot("journey", "Two steps.")
         root.connect("open", auto_trigger=True).connect("name_it")
         self.bot.flow_executor.add_flow(root)
@@ -153,7 +153,7 @@ class RelayTests(WholeBotCase):
     settings = {"CHATROOM_RELAY": {"al[x]": ("#ops",)}, "REVERSE_CHATROOM_RELAY": {"#OPS": ("carol",)}}
 
     def test_relays(self) -> None:
-        """The person or room of a relay is found by the case mapping."""
+        """Persons and rooms of relays are found by the case mapping."""
         self.announce("rfc1459")
         self.assertEqual(self.said(":Al{X}!u@host PRIVMSG errklein :hello"), ["hello"])
         self.assertEqual(self.said(":bob!u@host PRIVMSG #ops :hello"), ["[bob] hello"])
@@ -168,7 +168,7 @@ class ConnectionTests(WholeBotCase):
     settings = {"BOT_IDENTITY": {"nickname": "err[k]", "server": "irc.example"}, "CHATROOM_PRESENCE": ("#ops", "#a[1]")}
 
     def log_in(self, *more: str) -> None:
-        """As err[k]."""
+        """Register as err[k]."""
         self.server.welcome("err[k]")
         self.server.say(*more)
 
@@ -184,7 +184,7 @@ class ConnectionTests(WholeBotCase):
         self.assertEqual(self.said(":err{k}!u@host PRIVMSG err[k] :!open"), ["opened"])
 
     def test_rooms(self) -> None:
-        """A change of the mapping applies to the rooms and occupants that are known already."""
+        """A change of the mapping applies to the rooms and occupants that are already known."""
         self.server.enter("#a[1]", "err[k]")
         backend = self.bot.backends["irc"]
         self.assertTrue(backend.query_room("#A{1}").joined)

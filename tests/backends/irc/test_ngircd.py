@@ -1,4 +1,4 @@
-"""The backend against a real ngircd on loopback."""
+"""The IRC backend with a real ngircd on loopback."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from tests.backends.irc.ngircd import Ngircd, Person, join
 
 
 class RealServer(TestCase):
-    """A server, a bot named errklein that is to be in #ops, and somebody else."""
+    """A server, a bot named errklein that joins #ops, and another person."""
 
     timeout = 60
 
     def setUp(self) -> None:
-        """Nothing is started before a test says so."""
+        """Start nothing yet."""
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
         self.listener = Listener()
 
     def serve(self, **settings: Any) -> Ngircd:
-        """A started server, gone after the test."""
+        """Return a started server, which is stopped after the test."""
         self.server = Ngircd(**{"penalties": False, **settings})
         self.addCleanup(self.server.stop)
         self.server.start()
         return self.server
 
     def bot(self, rooms: Any = ("#ops",), **settings: Any) -> IRCBackend:
-        """A bot that connects to the server, and leaves after the test."""
+        """Return a bot that connects to the server, and disconnects after the test."""
         identity = {"server": "127.0.0.1", "port": self.server.port, **settings.pop("identity", {})}
         backend = IRCBackend(self.reactor, config(rooms=rooms, identity=identity, **settings), chance=lambda: 0.0)
         backend.connect(self.listener)
@@ -44,13 +44,13 @@ class RealServer(TestCase):
         return backend
 
     async def person(self, nick: str = "alice", *rooms: str) -> Person:
-        """Somebody in the rooms."""
+        """Return a person in the rooms."""
         person = await join(self.reactor, self.server.port, nick, *rooms)
         self.addCleanup(person.leave)
         return person
 
     def until(self, condition: Any) -> Deferred[None]:
-        """Fires when the condition holds."""
+        """Return a Deferred that fires when the condition holds."""
 
         async def wait() -> None:
             while not condition():
@@ -60,10 +60,10 @@ class RealServer(TestCase):
 
 
 class ConversationTests(RealServer):
-    """What people say to the bot, and the bot to them."""
+    """Messages between people and the bot."""
 
     async def test_room_and_private_both_ways(self) -> None:
-        """What is said in a room or privately arrives on the other side."""
+        """Messages in a room and in private arrive in both directions."""
         await self.serve().wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops")
         joined = self.listener.next("joined")
@@ -90,7 +90,7 @@ class ConversationTests(RealServer):
         await alice.wait_for("PRIVMSG alice :what?")
 
     async def test_rooms_have_topic_and_occupants(self) -> None:
-        """A room tells its topic and who is in it, joins and leaves."""
+        """A room has its topic and occupants, and can be joined and left."""
         await self.serve().wait_until_up(self.reactor)
         alice = await self.person("alice", "#dev")
         joined = self.listener.next("joined")
@@ -112,7 +112,7 @@ class ConversationTests(RealServer):
         self.assertEqual([str(one) for one in backend.rooms()], [])
 
     async def test_bytes_that_are_not_utf8_survive(self) -> None:
-        """Latin-1 from an old client is text, and the connection stays."""
+        """Latin-1 from an old client is decoded, and the connection stays open."""
         await self.serve().wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops")
         joined = self.listener.next("joined")
@@ -123,7 +123,7 @@ class ConversationTests(RealServer):
         self.assertEqual((await heard)[1].body, "café")
 
     async def test_message_cannot_send_commands(self) -> None:
-        """CR, LF and NUL in a message begin another message or vanish; no command comes of them."""
+        """CR, LF and NUL in a message start another message or are removed; none of them sends a command."""
         await self.serve().wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops")
         joined = self.listener.next("joined")
@@ -141,10 +141,10 @@ class ConversationTests(RealServer):
 
 
 class TroubleTests(RealServer):
-    """What servers and networks do to a bot."""
+    """Failures of servers and networks."""
 
     async def test_taken_nick_is_regained(self) -> None:
-        """With its nick taken the bot comes as nick_, and takes the nick when it is free."""
+        """If its nick is in use, the bot uses nick_, and regains the nick when it is free."""
         await self.serve().wait_until_up(self.reactor)
         thief = await self.person("errklein", "#ops")
         joined = self.listener.next("joined")
@@ -156,7 +156,7 @@ class TroubleTests(RealServer):
         await self.until(lambda: backend.bot_identifier.nick == "errklein")
 
     async def test_server_crash_loses_no_message(self) -> None:
-        """Over a crash of the server each message arrives once, in order, and the bot is in its room again."""
+        """After a crash of the server each message arrives once, in order, and the bot joins its room again."""
         await self.serve(penalties=True).wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops")
         joined = self.listener.next("joined")
@@ -180,7 +180,7 @@ class TroubleTests(RealServer):
         self.assertEqual(self.listener.names().count("connected"), 2)
 
     async def test_half_open_server_is_left(self) -> None:
-        """A server that no longer answers is left, and a message said meanwhile arrives later."""
+        """A server that no longer responds is left, and messages sent meanwhile arrive later."""
         from errklein.backends.irc._client import RobustIRCClient
 
         self.patch(RobustIRCClient, "PING_AFTER", 0.5)
@@ -200,7 +200,7 @@ class TroubleTests(RealServer):
         await alice.wait_for("are you there?")
 
     async def test_kicked_comes_back(self) -> None:
-        """Thrown out of a room the bot returns after IRC_RECONNECT_ON_KICK seconds."""
+        """After a kick the bot joins again after IRC_RECONNECT_ON_KICK seconds."""
         await self.serve().wait_until_up(self.reactor)
         alice = await self.person("alice", "#ops")
         joined = self.listener.next("joined")
@@ -213,7 +213,7 @@ class TroubleTests(RealServer):
         await alice.wait_for("KICK #ops errklein")
 
     async def test_wrong_server_password(self) -> None:
-        """A wrong password is said in the log, and the bot doesn't hammer the server."""
+        """A wrong password is logged, and the next attempt waits for five minutes."""
         await self.serve(password="right").wait_until_up(self.reactor)
         lines = logged(self, "not connected")
         self.bot(identity={"password": "hunter2"})
@@ -223,7 +223,7 @@ class TroubleTests(RealServer):
         self.assertNotIn("hunter2", lines[0])
 
     async def test_room_with_password_and_refused_room(self) -> None:
-        """A room that can't be entered is named in the log, and holds nothing else up."""
+        """A room that can't be joined is logged, and doesn't delay messages."""
         await self.serve().wait_until_up(self.reactor)
         alice = await self.person("alice", "#open", "#locked", "#closed")
         alice.send("MODE #locked +k sesame", "MODE #closed +i")
@@ -236,7 +236,7 @@ class TroubleTests(RealServer):
         self.assertIn("#closed", lines[0])
 
     async def test_nobody_there(self) -> None:
-        """A message to somebody who isn't there fails, in words; the next one goes."""
+        """A message to an unknown person fails with a reason; the next one is sent."""
         await self.serve().wait_until_up(self.reactor)
         alice = await self.person("alice")
         backend = self.bot(rooms=())
@@ -252,13 +252,13 @@ class TLSTests(RealServer):
     """The server's certificate is verified."""
 
     async def start_with_certificate(self, name: str) -> Path:
-        """A server whose certificate, for `name`, is its own CA; returns where the certificate is."""
+        """Start a server whose certificate, for `name`, is its own CA; return the path of the certificate."""
         issued = issue(name, authority=True)
         await self.serve(tls=(issued.pem, issued.key_pem)).wait_until_up(self.reactor)
         return self.server.directory / "cert.pem"
 
     async def test_trusted(self) -> None:
-        """With the CA in BOT_IDENTITY the bot talks over TLS."""
+        """With the CA in BOT_IDENTITY the bot connects over TLS."""
         ca = await self.start_with_certificate("localhost")
         alice = await self.person("alice", "#ops")
         identity = {"server": "localhost", "port": self.server.tls_port, "ssl": True, "ssl_ca": str(ca)}
@@ -267,7 +267,7 @@ class TLSTests(RealServer):
         await alice.wait_for("encrypted")
 
     async def test_unknown_ca(self) -> None:
-        """Without it the bot doesn't log in, and one line says which server and why."""
+        """Without the CA the bot doesn't register, and one log line has the server and the reason."""
         await self.start_with_certificate("localhost")
         lines = logged(self, "not connected")
         self.bot(identity={"server": "localhost", "port": self.server.tls_port, "ssl": True})
@@ -277,7 +277,7 @@ class TLSTests(RealServer):
         self.assertEqual(self.listener.told, [])
 
     async def test_other_name(self) -> None:
-        """A trusted certificate for another name is no good either."""
+        """A trusted certificate for another name is rejected."""
         ca = await self.start_with_certificate("elsewhere.example")
         lines = logged(self, "not connected")
         identity = {"server": "localhost", "port": self.server.tls_port, "ssl": True, "ssl_ca": str(ca)}

@@ -1,4 +1,4 @@
-"""Tests for the bot's nick: registration, collisions, and regaining it."""
+"""The bot's nick: registration, collisions, and regaining it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from errklein.backends.irc._nickname import REGAIN_EVERY, Nickname
 
 
 class NicknameTests(SynchronousTestCase):
-    """The nick of a bot that wants to be "errklein"."""
+    """The nick of a bot whose configured nick is "errklein"."""
 
     def setUp(self) -> None:
-        """Without a nick yet."""
+        """Create it without a nick."""
         self.clock = Clock()
         self.sent: list[str] = []
 
@@ -23,7 +23,7 @@ class NicknameTests(SynchronousTestCase):
         self.nick = Nickname(self.clock, "libera", "errklein", same, self.sent.append)
 
     def test_collisions(self) -> None:
-        """Each rejected nick is followed by another one, until none is left; later ones have nine characters at most."""
+        """Each rejected nick is followed by another one, until none is left; the last ones have nine characters."""
         while self.nick.try_next():
             pass
         self.assertEqual(self.sent[:3], ["NICK errklein", "NICK errklein_", "NICK errklein__"])
@@ -31,7 +31,7 @@ class NicknameTests(SynchronousTestCase):
         self.assertTrue(all(len(line) <= len("NICK ") + 9 for line in self.sent[3:]))
 
     def test_regained(self) -> None:
-        """A bot under another nick asks for its own each minute and when it is released, until it has it."""
+        """A bot with another nick requests its own each minute, and when it is released."""
         self.nick.registered("errklein_")
         self.clock.advance(REGAIN_EVERY)
         self.assertEqual(self.sent, ["NICK errklein"])
@@ -46,7 +46,7 @@ class NicknameTests(SynchronousTestCase):
         self.assertEqual(self.sent, ["NICK errklein"] * 3)
 
     def test_registered_as_wanted(self) -> None:
-        """A bot that has its nick, in whatever case, asks for nothing."""
+        """A bot that has its nick, in any case, sends no requests."""
         self.nick.registered("Errklein")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

@@ -1,4 +1,4 @@
-"""Replayed messages, as bytes that servers and bouncers send."""
+"""Replayed messages, in the formats of servers and bouncers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.backends.irc.whole_bot import WholeBotCase
 
 
 def at(second: float) -> bytes:
-    """The tag of that second, of a minute that all tests share."""
+    """Return the time tag for a second of a minute that all tests share."""
     return b"time=2026-11-25T12:00:%06.3fZ" % second
 
 
@@ -29,10 +29,10 @@ JOIN = b":errklein!~e@host JOIN #ops"
 
 
 class ServerTests(SynchronousTestCase):
-    """Lines of a server and the messages that the backend reports."""
+    """Lines of a server, and the messages that the backend reports."""
 
     def heard(self, *lines: bytes) -> dict[str, bool]:
-        """For each message that the bot gets, by its text, whether it is delayed."""
+        """Return for each received message, by its text, whether it is delayed."""
         server, self.listener = PlayedServer(), Listener()
         server.backend(rooms=["#ops"]).connect(self.listener)
         server.accept()
@@ -40,7 +40,7 @@ class ServerTests(SynchronousTestCase):
         return {message.body: message.delayed for message in self.listener.messages}
 
     def test_table(self) -> None:
-        """A message is delayed if it is in a playback batch or older than JOIN, the welcome or the first time tag."""
+        """A message is delayed if it is in a playback batch, or older than JOIN, the welcome or the first time tag."""
         old, new = {"old": True, "new": False}, {"new": False}
         table: list[tuple[str, list[bytes], dict[str, bool]]] = [
             ("no tags", [WELCOME, JOIN, ALICE + b"new", PRIVATE + b"also"], {"new": False, "also": False}),
@@ -228,7 +228,7 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(self.listener.names(), ["connected", "joined", "message", "message"])
 
     def test_other_batches(self) -> None:
-        """Lines in other batches are handled as ever: a netsplit takes its people out of the rooms."""
+        """Lines in other batches are handled normally: a netsplit removes people from the rooms."""
         server = PlayedServer()
         backend = server.backend(rooms=["#ops"])
         backend.connect(Listener())
@@ -239,7 +239,7 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual([one.nick for one in backend.query_room("#ops").occupants], ["errklein"])
 
     def test_old_people_are_not_there(self) -> None:
-        """The sender of a replayed message may have left: it doesn't become an occupant."""
+        """The sender of a replayed message doesn't become an occupant."""
         server = PlayedServer()
         backend = server.backend(rooms=["#ops"])
         backend.connect(Listener())
@@ -254,7 +254,7 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(len(lines), 1)
 
     def test_old_words_of_nickserv(self) -> None:
-        """A replayed notice of NickServ doesn't let the bot join its rooms."""
+        """A replayed notice of NickServ doesn't make the bot join its rooms."""
         server = PlayedServer()
         server.backend(rooms=["#ops"], identity={"nickserv_password": "s3cret"}).connect(Listener())
         server.accept()
@@ -267,10 +267,10 @@ class ServerTests(SynchronousTestCase):
 
 
 class TimeTests(SynchronousTestCase):
-    """The tag `time`."""
+    """The `time` tag."""
 
     def test_table(self) -> None:
-        """Times in UTC, with or without fractions of a second; a leap second comes after the one before it."""
+        """Times in UTC are parsed, with or without fractions; a leap second is after the second before it."""
         for text, expected in (
             ("2026-11-25T23:50:23.526Z", datetime(2026, 11, 25, 23, 50, 23, 526_000, UTC)),
             ("2026-11-25T23:50:23Z", datetime(2026, 11, 25, 23, 50, 23, 0, UTC)),
@@ -296,7 +296,7 @@ class TimeTests(SynchronousTestCase):
 
 
 class BatchTests(SynchronousTestCase):
-    """Batches without an end."""
+    """Batches that never end."""
 
     def test_memory(self) -> None:
         """The number of open batches is limited; messages in a dropped batch count as replayed."""
@@ -324,10 +324,10 @@ class BatchTests(SynchronousTestCase):
 
 
 class Listening(BotPlugin):
-    """Notes down what it gets."""
+    """Records what it receives."""
 
     def activate(self) -> None:
-        """Begin anew."""
+        """Clear the record."""
         super().activate()
         self.heard: list[tuple[str, bool]] = []
         self.filtered: list[str | None] = []
@@ -361,18 +361,18 @@ class Listening(BotPlugin):
 
 
 class BotTests(WholeBotCase):
-    """A whole bot shows replayed messages to plugins and does nothing else with them."""
+    """A whole bot passes replayed messages to plugins, and does nothing else with them."""
 
     plugins = (Listening,)
     settings = {"BOT_PREFIX_OPTIONAL_ON_CHAT": True, "REVERSE_CHATROOM_RELAY": {"#ops": ("carol",)}}
 
     def replayed(self, *texts: bytes) -> list[str]:
-        """Answers to the texts in a playback, in the room and in private."""
+        """Return the replies to texts in a playback, in the room and in private."""
         lines = [b"@batch=1 " + where + text for text in texts for where in (ALICE, PRIVATE)]
         return self.said(b":i BATCH +1 chathistory #ops", *lines, b":i BATCH -1")
 
     def test_commands_patterns_and_filters(self) -> None:
-        """No command, pattern, filter or relay runs; `callback_message` gets the message as delayed."""
+        """No command, pattern, filter or relay runs; `callback_message` receives the message as delayed."""
         plugin = self.plugin(Listening)
         texts = [b"!note x", b"note y", b"!nothing", b"!!", b"just talk"]
         self.assertEqual(self.replayed(*texts), [])
@@ -389,7 +389,7 @@ class BotTests(WholeBotCase):
         self.assertEqual(self.said(PRIVATE + b"Rosinante"), ["so it is Rosinante"])
 
     def test_flows(self) -> None:
-        """A replayed command begins no flow, and takes no step."""
+        """A replayed command starts no flow, and takes no step."""
         root = FlowRoot("journey", "One step after the other.")
         root.connect("note", auto_trigger=True).connect("name_it")
         self.bot.flow_executor.add_flow(root)
@@ -397,6 +397,6 @@ class BotTests(WholeBotCase):
         self.assertEqual(self.bot.flow_executor.in_flight, [])
 
     def test_own_messages(self) -> None:
-        """What the bot itself said before isn't shown to plugins."""
+        """The bot's own earlier messages aren't passed to plugins."""
         self.said(b":i BATCH +1 chathistory #ops", b"@batch=1 :errklein!~e@host PRIVMSG #ops :I said this")
         self.assertEqual(self.plugin(Listening).heard, [])

@@ -1,4 +1,4 @@
-"""Rooms and who is in them, by the case mapping of the server."""
+"""Rooms and their occupants, by the server's case mapping."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from errklein.backends.irc._rooms import Rooms
 
 
 class RoomsTests(SynchronousTestCase):
-    """Rooms of one network."""
+    """The rooms of one network."""
 
     def setUp(self) -> None:
-        """Two rooms of the configuration, which are one on some servers."""
+        """Create two configured rooms that are equal in RFC 1459."""
         self.rooms = Rooms({"#a[1]": "x", "#a{1}": "y"})
 
     def test_rooms_of_the_configuration(self) -> None:
-        """No room is lost because the server has not announced its mapping yet."""
+        """Both rooms are kept until the server announces its mapping."""
         self.assertEqual(self.rooms.wanted, [("#a[1]", "x"), ("#a{1}", "y")])
         self.rooms.set_casemapping(CaseMapping.ASCII)
         self.assertEqual(self.rooms.wanted, [("#a[1]", "x"), ("#a{1}", "y")])
         self.assertEqual((self.rooms.password_of("#A[1]"), self.rooms.password_of("#A{1}")), ("x", "y"))
 
     def test_another_spelling(self) -> None:
-        """A room that is asked for by another spelling takes the place of the first one, where they are equal."""
+        """Another spelling of a room replaces the first one where they are equal."""
         self.rooms.want("#A[1]", "z")
         self.assertEqual(self.rooms.wanted, [("#A[1]", "z")])
         self.rooms.set_casemapping(CaseMapping.ASCII)
@@ -34,7 +34,7 @@ class RoomsTests(SynchronousTestCase):
         self.assertEqual([self.rooms.is_wanted(name) for name in ("#a[1]", "#A{1}")], [False, True])
 
     def test_mapping_after_joining(self) -> None:
-        """Rooms and occupants that are known when the mapping is announced are found by it."""
+        """Rooms and occupants are found by a mapping that is announced later."""
         state = self.rooms.enter("#a[1]")
         state.add("Al[x]!u@host")
         self.assertIs(self.rooms.state("#A{1}"), state)

@@ -1,4 +1,4 @@
-"""A whole bot in memory whose network is IRC, with a server that the test plays by hand."""
+"""A whole bot in memory on an IRC network whose server a test plays by hand."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.backends.irc.played import PlayedServer
 
 class _PlayedBackend(IRCBackend):
     def watch(self, _: Any) -> None:
-        """TestBot asks for it; what is sent is read at the server."""
+        """Do nothing: the test reads sent lines at the server."""
 
 
 class WholeBotCase(SynchronousTestCase):
-    """Has `self.bot`, which is in #ops on `self.server`; nothing was announced about names yet."""
+    """Has `self.bot`, which is in #ops on `self.server`. The server has announced no case mapping."""
 
     settings: Mapping[str, Any] = {}
     """Settings of the bot."""
@@ -28,7 +28,7 @@ class WholeBotCase(SynchronousTestCase):
     plugins: Sequence[type[BotPlugin]] = ()
 
     def setUp(self) -> None:
-        """Start the bot and let it in."""
+        """Start the bot and welcome it."""
         super().setUp()
         self.server = PlayedServer()
 
@@ -53,28 +53,28 @@ class WholeBotCase(SynchronousTestCase):
         self.log_in()
 
     def log_in(self, *more: str) -> None:
-        """The server lets the bot in and says `more`; then the bot is in #ops."""
+        """Welcome the bot with further lines `more`, and let it join #ops."""
         self.server.welcome()
         self.server.say(*more)
         self.server.enter("#ops")
         self.server.take()
 
     def stop(self) -> None:
-        """The server closes the connection after QUIT, as a real one does."""
+        """Close the connection after QUIT, as a real server does."""
         self.test_bot.backends["irc"].disconnect()
         self.server.close()
         self.test_bot.stop()
 
     def announce(self, casemapping: str) -> None:
-        """The server says how it compares names."""
+        """Announce the case mapping."""
         self.server.say(f":irc.example 005 errklein CASEMAPPING={casemapping} NICKLEN=30 :are supported by this server")
 
     def plugin(self, kind: type[BotPlugin]) -> Any:
-        """The active instance of the plugin."""
+        """Return the active instance of the plugin."""
         return self.bot.plugin_manager.get_plugin_obj_by_name(kind.__name__)
 
     def said(self, *lines: str | bytes) -> list[str]:
-        """Let the server say these lines; the texts of what the bot answers, whoever gets them."""
+        """Send lines to the bot, and return the texts of its replies to any recipient."""
         self.server.say(*lines)
         self.test_bot.reactor.advance(0)
         self.server.answer()
