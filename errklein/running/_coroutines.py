@@ -3,6 +3,9 @@
 With an asyncio reactor the coroutine runs as an asyncio task, since libraries ask for the current task; each Deferred that it
 awaits becomes a future. With any other reactor it may await Deferreds only. Where the coroutine makes tasks of others, as
 `asyncio.gather` does, the loop's task factory lets those await Deferreds too.
+
+The loop of a test runs only while the test calls it. It has a method `enter(function, *args)`, which calls the function while
+the loop runs, and then all callbacks that are ready.
 """
 
 from __future__ import annotations
@@ -36,6 +39,9 @@ def start_coroutine(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoo
     if loop is None:
         return Deferred.fromCoroutine(work)
     task: asyncio.Task[Any]
+    if not loop.is_running() and hasattr(loop, "enter"):
+        started: T | Deferred[T] = loop.enter(start_coroutine, work, loop)
+        return started
     if not loop.is_running():
         task = asyncio.Task(_bridge(work, loop), loop=loop)
     elif sys.version_info >= (3, 12):
@@ -135,8 +141,16 @@ def _fired(deferred: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.
     future: asyncio.Future[None] = loop.create_future()
 
     def done(result: Any) -> Any:
-        if not future.done():
+        if future.done():
+            return result
+        if loop.is_running() or not hasattr(loop, "enter"):
             future.set_result(None)
+            return result
+        # The coroutine goes on before the Deferred has its result, and can't take a failure from it.
+        if isinstance(result, Failure):
+            loop.enter(future.set_exception, result.value)
+            return None
+        loop.enter(future.set_result, None)
         return result
 
     deferred.addBoth(done)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
@@ -18,13 +19,18 @@ from zope.interface import implementer
 from errklein.backends.test import SentMessage, TestBackend
 from errklein.config import load_config
 from errklein.plugins import BotPlugin
-from errklein.running import register_reactor_thread
+from errklein.running import loop_of, register_reactor_thread
 from errklein.running.threads import unwrapped
 from errklein.testing._client import WebhookClient
+from errklein.testing._loop import TestLoop
 from errklein.testing._packages import share_packages
 from errklein.testing._pool import InlinePool
 from errklein.testing._reactor import TestReactor
+from errklein.testing._requests import Requests
+from errklein.web import ClientResponse
 from errklein.wiring import wire
+
+T = TypeVar("T")
 
 ADMIN = "@admin"
 
@@ -42,7 +48,7 @@ class LeftOver(AssertionError):
     """Something of a plugin goes on after the bot has stopped."""
 
 
-class TestBot:
+class TestBot(Requests[Deferred[ClientResponse]]):
     """A bot with a chat network, web server, storage and clock that exist in memory only.
 
     `plugins` are classes, `plugin_dirs` directories with .plug files, `config` settings by name. `networks` are several
@@ -96,25 +102,28 @@ class TestBot:
         self._threads = set(threading.enumerate())
         globalLogPublisher.addObserver(self._log)
         plugins_log = logging.getLogger("errbot")
-        plugins_log.addHandler(self._log)
+        for logger in (plugins_log, logging.getLogger("asyncio")):
+            logger.addHandler(self._log)
         self._level = plugins_log.level
         plugins_log.setLevel(logging.DEBUG)
-        self._now(Deferred.fromCoroutine(self.bot.start()), "the bot started")
+        self._complete(self._call(Deferred.fromCoroutine, self.bot.start()), "the bot started")
         problems = [plugin.problem for plugin in self.bot.plugin_manager.found if plugin.problem]
         if problems:
             raise AssertionError("\n".join(problems))
 
     def stop(self) -> None:
         """Deactivate the plugins and disconnect; raises LeftOver if a plugin has left a timer or a thread behind."""
-        stopping = Deferred.fromCoroutine(self.bot.stop(0))
+        stopping = self._call(Deferred.fromCoroutine, self.bot.stop(0))
         self.reactor.advance(0)
-        self._now(stopping, "the bot stopped")
+        self._complete(stopping, "the bot stopped")
         globalLogPublisher.removeObserver(self._log)
         plugins_log = logging.getLogger("errbot")
-        plugins_log.removeHandler(self._log)
+        for logger in (plugins_log, logging.getLogger("asyncio")):
+            logger.removeHandler(self._log)
         plugins_log.setLevel(self._level)
         self._directory.cleanup()
-        left = [f"a delayed call of {getattr(call, 'func', call)!r}" for call in self.reactor.getDelayedCalls()]
+        left = [f"the asyncio task {task.get_name()}" for task in self._end_tasks()]
+        left += [f"a delayed call of {getattr(call, 'func', call)!r}" for call in self.reactor.getDelayedCalls()]
         left += [f"the thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]
         if left:
             raise LeftOver("left over after the bot has stopped: " + ", ".join(left))
@@ -134,7 +143,7 @@ class TestBot:
         """Say something to the bot, or in a room, on that or the first network; returns what the bot has sent meanwhile."""
         before = len(self.messages)
         backend = self.backend if network is None else self.backends[network]
-        backend.receive(text, frm=frm, to=room)
+        self._call(backend.receive, text, frm=frm, to=room)
         return [message.text for message in self.messages[before:]]
 
     def command(self, text: str, frm: str = ADMIN) -> str:
@@ -146,17 +155,18 @@ class TestBot:
 
     # Webhooks
 
-    def get(self, url: str, **request: Any) -> Deferred[Any]:
-        """GET the URL; takes what `treq.get` takes, fires with the Answer."""
-        return self._client.get(url, **request)
+    def request(self, method: str, url: str, **request: Any) -> Deferred[ClientResponse]:
+        """Send a request, and return a Deferred that fires with the response; see `WebhookClient.request`.
 
-    def post(self, url: str, **request: Any) -> Deferred[Any]:
-        """POST to the URL; takes what `treq.post` takes, fires with the Answer."""
-        return self._client.post(url, **request)
+        It fires at once unless the handler waits. Let a handler that waits go on with `advance`::
 
-    def request(self, method: str, url: str, **request: Any) -> Deferred[Any]:
-        """Send any request; takes what `treq.request` takes, fires with the Answer."""
-        return self._client.request(method, url, **request)
+            waiting = self.bot.post("/slow")
+            self.bot.advance(5)
+            response = self.successResultOf(waiting)
+
+        `get`, `head`, `post`, `put`, `patch`, `delete` and `options` do the same for one HTTP method each.
+        """
+        return self._call(self._client.request, method, url, **request)
 
     # Time, and what there is to see
 
@@ -167,6 +177,12 @@ class TestBot:
     def plugin(self, name: str) -> Any:
         """The instance of the plugin of that name."""
         return self.bot.plugin_manager.instance(name)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The asyncio event loop that the plugins' coroutines run on, with virtual time."""
+        loop: asyncio.AbstractEventLoop = self.reactor.loop
+        return loop
 
     @property
     def log(self) -> list[str]:
@@ -188,9 +204,27 @@ class TestBot:
     def _end(self) -> None:
         self.has_ended = True
 
-    def _now(self, awaited: Deferred[None], what: str) -> None:
+    def _call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call the function as the reactor would: an asyncio loop runs meanwhile, if there is one."""
+        loop = loop_of(self.reactor)
+        return loop.enter(function, *args, **kwargs) if isinstance(loop, TestLoop) else function(*args, **kwargs)
+
+    def _end_tasks(self) -> list[asyncio.Task[Any]]:
+        """Cancel the asyncio tasks that plugins have created and not ended, and close the loop."""
+        loop = loop_of(self.reactor)
+        if not isinstance(loop, TestLoop):
+            return []
+        tasks = [task for task in loop.background if not task.done()]
+        for task in tasks:
+            loop.enter(task.cancel)
+        loop.close()
+        return tasks
+
+    def _complete(self, work: Deferred[None], what: str) -> None:
         results: list[Any] = []
-        awaited.addBoth(results.append)
+        work.addBoth(results.append)
+        if not results and isinstance(self.reactor, TestReactor):
+            self.reactor.advance_until(lambda: bool(results), self.reactor.loop.timers)
         if not results:
             raise AssertionError(f"before {what}, something waited for more than this test gave it\n{self.report()}")
         unwrapped(results[0])

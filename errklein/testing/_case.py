@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
 from errklein.plugins import BotPlugin
 from errklein.testing._bot import TestBot
+from errklein.testing._requests import Requests
 from errklein.web import ClientResponse
 
 
-class PluginTestCase(SynchronousTestCase):
+class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
     """Has `self.bot`, a TestBot with the plugins that the class names; a failed assertion shows its routes and log."""
 
     plugins: Sequence[type[BotPlugin]] = ()
@@ -36,15 +38,26 @@ class PluginTestCase(SynchronousTestCase):
         self.addCleanup(self.bot.stop)
         self.bot.start()
 
-    def get(self, url: str, **request: Any) -> ClientResponse:
-        """The answer to a GET request; it must not take time. See `TestBot.get` for one that does."""
-        response: ClientResponse = self.successResultOf(self.bot.get(url, **request))
+    def request(self, method: str, url: str, **request: Any) -> ClientResponse:
+        """Send a request, and return the response; see `WebhookClient.request` for the arguments.
+
+        The test fails if the handler waits, since no time passes; use the methods of `self.bot` for such handlers.
+        `get`, `head`, `post`, `put`, `patch`, `delete` and `options` do the same for one HTTP method each.
+        """
+        response: ClientResponse = self.successResultOf(self.bot.request(method, url, **request))
         return response
 
-    def post(self, url: str, **request: Any) -> ClientResponse:
-        """The answer to a POST request; it must not take time. See `TestBot.post` for one that does."""
-        response: ClientResponse = self.successResultOf(self.bot.post(url, **request))
-        return response
+    @overload
+    def patch(self, url: str, **request: Any) -> ClientResponse: ...
+
+    @overload
+    def patch(self, obj: object, attribute: str, value: object, /) -> MonkeyPatcher: ...
+
+    def patch(self, *args: Any, **request: Any) -> Any:
+        """Send a PATCH request; see `request`. With an object, an attribute and a value, replace the attribute, as in trial."""
+        if len(args) > 1 or "attribute" in request:
+            return SynchronousTestCase.patch(self, *args, **request)
+        return Requests.patch(self, *args, **request)
 
     def command(self, text: str, frm: str | None = None) -> str:
         """The answer to a command of an admin, or of `frm`."""

@@ -1,4 +1,4 @@
-"""Sends webhooks to a bot in memory, with calls that look like treq's."""
+"""An HTTP client for webhooks of a bot in memory, with arguments like treq's."""
 
 from __future__ import annotations
 
@@ -9,34 +9,26 @@ from urllib.parse import urlencode
 
 from twisted.internet.defer import Deferred
 
+from errklein.testing._requests import Requests
 from errklein.web import ClientResponse, MemoryClient
 
 _UNSET: Any = object()
 
 
-class WebhookClient:
-    """The requests go through the real web server, without a socket; each method fires with the Answer."""
+class WebhookClient(Requests[Deferred[ClientResponse]]):
+    """Sends requests through the real web server and its parser, without a socket.
+
+    Each method returns a Deferred that fires with the response: `get`, `head`, `post`, `put`, `patch`, `delete` and
+    `options` for one HTTP method each, and `request` for any. A `TestBot` has the same methods, and a `PluginTestCase`
+    has them with the response itself as the result.
+
+    :param client: The client of a web server, as `WebServer.client()` returns it.
+    """
 
     def __init__(self, client: MemoryClient) -> None:
         self._client = client
 
-    def get(self, url: str, **request: Any) -> Deferred[ClientResponse]:
-        """GET the URL; see `request`."""
-        return self.request("GET", url, **request)
-
-    def post(self, url: str, **request: Any) -> Deferred[ClientResponse]:
-        """POST to the URL; see `request`."""
-        return self.request("POST", url, **request)
-
-    def put(self, url: str, **request: Any) -> Deferred[ClientResponse]:
-        """PUT to the URL; see `request`."""
-        return self.request("PUT", url, **request)
-
-    def delete(self, url: str, **request: Any) -> Deferred[ClientResponse]:
-        """DELETE the URL; see `request`."""
-        return self.request("DELETE", url, **request)
-
-    def request(
+    def request(  # type: ignore[override]
         self,
         method: str,
         url: str,
@@ -47,17 +39,29 @@ class WebhookClient:
         json: Any = _UNSET,
         data: Mapping[str, str] | str | bytes | None = None,
     ) -> Deferred[ClientResponse]:
-        """Send a request, and wait for the answer.
+        """Send a request, and return a Deferred that fires with the response.
 
-        `params` are added to the URL; `json` is sent as JSON; `data` is sent as a form if it is a mapping, else as it
-        is. Raises TypeError if both `json` and `data` are given.
+        ::
+
+            client.request("POST", "/build", json={"status": "ok"})
+            client.request("GET", "/build", params={"id": "7"}, headers={"X-Token": "t"})
+
+        :param method: The HTTP method, such as `"POST"`.
+        :param url: The path, with or without a query; a scheme and a host are allowed.
+        :param params: Parameters that are added to the query of the URL.
+        :param headers: Headers. They replace those that errklein would add, such as Content-Type.
+        :param cookies: Cookies, by name.
+        :param json: A value that is sent as JSON, `None` included.
+        :param data: A mapping, which is sent as a urlencoded form, or text or bytes, which are sent as they are.
+        :raises TypeError: Both `json` and `data` are given.
+        :raises ValueError: The method is invalid, or a header has more than one line.
         """
         sent = dict(headers or {})
         content_type = ""
         body = b""
         if json is not _UNSET:
             if data is not None:
-                raise TypeError("a request has either json or data")
+                raise TypeError("json and data exclude each other; pass one of them as the body of the request")
             content_type, body = "application/json", json_module.dumps(json).encode()
         elif isinstance(data, Mapping):
             content_type, body = "application/x-www-form-urlencoded", urlencode(data).encode()

@@ -1,21 +1,62 @@
-"""A reactor whose time is the test's, and whose sockets are nowhere."""
+"""A reactor in memory, whose time passes when the test advances it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.testing import MemoryReactorClock
+
+from errklein.testing._loop import TestLoop
+
+_LONGEST = 120.0
+"""The virtual seconds that `TestReactor.advance_until` lets pass at most."""
 
 
 class TestReactor(MemoryReactorClock):
-    """Time passes when the test says so."""
+    """A reactor with virtual time, without sockets and threads, and with an asyncio event loop.
+
+    It is Twisted's `MemoryReactorClock`. In addition, coroutines may use asyncio: `loop` has the same virtual time.
+    """
 
     __test__ = False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.loop = TestLoop(self)
+        """The asyncio event loop. Its `run_until_complete` lets virtual time pass as necessary."""
+        # Here the runner of plugins' handlers looks for it, as in Twisted's asyncio reactor.
+        self._asyncioEventloop = self.loop
+
+    def advance(self, amount: float) -> None:
+        """Let `amount` seconds pass, and call what becomes due, each at its time and in order.
+
+        A poller of 10 s runs three times in `advance(30)`. `advance(0)` calls what is due already, and lets asyncio tasks
+        run that are ready.
+        """
+        end = self.rightNow + amount
+        while self.calls and self.calls[0].getTime() <= end:
+            self._advance_to(max(self.rightNow, self.calls[0].getTime()))
+        self._advance_to(end)
+
+    def advance_until(
+        self, done: Callable[[], bool], delayed_calls: Callable[[], Collection[IDelayedCall]] | None = None
+    ) -> None:
+        """Let time pass until `done()` is true, from one delayed call to the next, two minutes at most.
+
+        It ends when no delayed call is left, or none of those that `delayed_calls` returns.
+        """
+        calls = delayed_calls or self.getDelayedCalls
+        end = self.rightNow + _LONGEST
+        self.advance(0)
+        while not done() and (times := [call.getTime() for call in calls()]) and min(times) <= end:
+            self.advance(min(times) - self.rightNow)
 
     def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
-        """There are no other threads: the call is made at once."""
-        callable(*args, **kwargs)
+        """Call the function at once, since a test has no other threads."""
+        self.loop.enter(callable, *args, **kwargs)
+
+    def _advance_to(self, time: float) -> None:
+        self.rightNow = time
+        self.loop.enter(super().advance, 0)

@@ -36,10 +36,13 @@ from errklein.plugins.imports import share_with_tests, unload, unshare  # noqa: 
 from errklein.plugins.loading import CORE_PLUGINS  # noqa: E402
 from errklein.plugins.plug_file import PlugFile  # noqa: E402
 from errklein.ports import Backend  # noqa: E402
+from errklein.testing._client import WebhookClient  # noqa: E402
 from errklein.testing._helper_modules import HelperModuleFinder  # noqa: E402
 from errklein.testing._idle import stays_idle  # noqa: E402
 from errklein.testing._log_file import log_file  # noqa: E402
 from errklein.testing._packages import share_packages  # noqa: E402
+from errklein.testing._requests import Requests  # noqa: E402
+from errklein.web import ClientResponse  # noqa: E402
 from errklein.wiring import wire  # noqa: E402
 
 if TYPE_CHECKING:
@@ -153,7 +156,7 @@ class BotUnderTest(ErrbotBot):
                 return
 
 
-class BlockingTestBot:
+class BlockingTestBot(Requests[ClientResponse]):
     """A bot for tests, with the plugins below `extra_plugin_dir`; `extra_config` are settings by name.
 
     Its network, storage and administrator, `gbin@localhost`, exist in memory only. `start` before use, and `stop` after.
@@ -246,6 +249,25 @@ class BlockingTestBot:
         """Say something to the bot; the next thing that it says."""
         self.push_message(command)
         return self.pop_message(timeout)
+
+    def request(self, method: str, url: str, *, timeout: float = _REPLY_TIMEOUT, **request: Any) -> ClientResponse:
+        """Send a request to the bot's web server, without a socket, and wait for the response.
+
+        `get`, `head`, `post`, `put`, `patch`, `delete` and `options` do the same for one HTTP method each::
+
+            def test_build(testbot):
+                response = testbot.post("/build", json={"status": "ok"})
+                assert response.status == 200
+                assert "ok" in testbot.pop_message()
+
+        :param timeout: The time to wait, in seconds.
+        :param request: The arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
+        :raises WaitTimeout: The response does not arrive in time; an AssertionError.
+        """
+        client = WebhookClient(self.bot.web.client())
+        send = partial(client.request, method, url, **request)
+        response: ClientResponse = _reactor_thread.wait(send, timeout=timeout, what=f"the response to {method} {url}")
+        return response
 
     def zap_queues(self) -> None:
         """Forget what the bot has said and nobody has popped."""

@@ -15,6 +15,8 @@ from errklein.testing import PluginTestCase, TestBot
 class Greeter(BotPlugin):
     """Greets."""
 
+    number = 0
+
     @webhook
     def greet(self, payload: Any) -> str:
         return f"hello {payload}"
@@ -35,6 +37,15 @@ class PluginTestCaseTests(PluginTestCase):
         """`get` and `post` return the answer itself."""
         self.assertEqual(self.post("/greet", data="you").text, "hello you")
         self.assertEqual(self.get("/greet").text, "hello ")
+
+    def test_patch_is_also_trials(self) -> None:
+        """With an object, an attribute and a value, `patch` replaces the attribute, as in every test case of trial."""
+        plugin = self.bot.plugin("Greeter")
+        patched = self.patch(plugin, "number", 1)
+        self.assertEqual(plugin.number, 1)
+        patched.restore()
+        self.assertEqual(plugin.number, 0)
+        self.assertEqual(self.patch("/greet").status, 405)
 
     def test_commands(self) -> None:
         """Commands come from an admin, or from whom the test says; settings are the class's."""

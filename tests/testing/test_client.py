@@ -11,9 +11,9 @@ from errklein.testing import PluginTestCase
 class Mirror(BotPlugin):
     """Answers with what the request was."""
 
-    @webhook("/mirror", methods=["GET", "POST", "PUT", "DELETE"], raw=True)
-    def mirror(self, request: Any) -> dict[str, Any]:
-        return {
+    @webhook("/mirror", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], raw=True)
+    def mirror(self, request: Any) -> Any:
+        seen = {
             "method": request.method,
             "type": request.mimetype,
             "args": dict(request.args),
@@ -22,6 +22,7 @@ class Mirror(BotPlugin):
             "cookies": dict(request.cookies),
             "header": request.headers.get("X-Test"),
         }
+        return seen, {"X-Method": request.method}
 
 
 class WebhookClientTests(PluginTestCase):
@@ -84,9 +85,15 @@ class WebhookClientTests(PluginTestCase):
         self.assertEqual(answer.body.decode(), answer.text)
         self.assertEqual(answer.json()["method"], "GET")
 
-    def test_each_verb_has_a_call(self) -> None:
-        """The verbs can be written as calls."""
+    def test_each_method_has_a_call(self) -> None:
+        """The client, the bot and the test case have a method for each HTTP method."""
         client = self.bot._client
-        for verb in ("get", "post", "put", "delete"):
-            answer = self.successResultOf(getattr(client, verb)("/mirror"))
-            self.assertEqual(answer.json()["method"], verb.upper())
+        for method in ("get", "head", "post", "put", "patch", "delete", "options"):
+            for response in (
+                self.successResultOf(getattr(client, method)("/mirror", headers={"X-Test": method})),
+                self.successResultOf(getattr(self.bot, method)("/mirror", headers={"X-Test": method})),
+                getattr(self, method)("/mirror", headers={"X-Test": method}),
+            ):
+                self.assertEqual(response.header("X-Method"), method.upper())
+                body = "" if method == "head" else method
+                self.assertEqual(response.text and response.json()["header"], body)

@@ -85,6 +85,17 @@ class TalkingTests(Started):
             self.assertEqual(text, self.testbot.pop_message())
         self.assertEqual(["delayed", "thread", "task"], sent)
 
+    def test_requests(self) -> None:
+        """Each HTTP method has a call, which waits for the response, but not longer than the test allows."""
+        for method in ("get", "post", "put", "patch", "delete"):
+            response = getattr(self.testbot, method)("/announced", data="it")
+            self.assertEqual((response.status, response.text), (200, "announced"))
+            self.assertEqual(self.testbot.pop_message(), f"{method.upper()} it")
+        self.assertEqual(self.testbot.head("/announced").text, "")
+        self.assertIn("PATCH", self.testbot.options("/announced").header("Allow"))
+        error = self.assertRaises(WaitTimeout, self.testbot.get, "/announced?slowly=1", timeout=0.05)
+        self.assertIn("GET /announced", str(error))
+
     def test_assertions(self) -> None:
         """A failed assertion shows the command and the reply."""
         self.testbot.assertInCommand("!greet you", "Hello")

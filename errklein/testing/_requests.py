@@ -1,0 +1,47 @@
+"""Methods that send webhook requests, one per HTTP method."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Requests(Generic[R_co]):
+    """Base class of the objects that send requests to a bot under test.
+
+    Every method accepts the keyword arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json` and
+    `data`. `R_co` is the type of the result: a response, or a Deferred of one.
+    """
+
+    def request(self, method: str, url: str, **request: Any) -> R_co:
+        """Send a request with any HTTP method."""
+        raise NotImplementedError
+
+    def get(self, url: str, **request: Any) -> R_co:
+        """Send a GET request; see `request`."""
+        return self.request("GET", url, **request)
+
+    def head(self, url: str, **request: Any) -> R_co:
+        """Send a HEAD request, whose response has no body; see `request`."""
+        return self.request("HEAD", url, **request)
+
+    def post(self, url: str, **request: Any) -> R_co:
+        """Send a POST request; see `request`."""
+        return self.request("POST", url, **request)
+
+    def put(self, url: str, **request: Any) -> R_co:
+        """Send a PUT request; see `request`."""
+        return self.request("PUT", url, **request)
+
+    def patch(self, url: str, **request: Any) -> R_co:
+        """Send a PATCH request; see `request`."""
+        return self.request("PATCH", url, **request)
+
+    def delete(self, url: str, **request: Any) -> R_co:
+        """Send a DELETE request; see `request`."""
+        return self.request("DELETE", url, **request)
+
+    def options(self, url: str, **request: Any) -> R_co:
+        """Send an OPTIONS request; see `request`."""
+        return self.request("OPTIONS", url, **request)
