@@ -70,7 +70,7 @@ class Bot:
         streams = Streams(reactor, self.runner, self.callbacks.find)
         end = partial(self._end_when_quiet, process.ended)
         self.events = Events(reactor, self.backends, dispatcher, self.callbacks, streams, end)
-        self.web.report_to(WebhookWarnings(reactor, self.tell_admins))
+        self.web.report_to(WebhookWarnings(reactor, self.tell_admins, self.plugin_manager.plugin))
         self._expiry = ExpiryWatch(reactor, self.web.listeners, self.tell_admins)
         intake = (self._expiry.stop, self.events.stop, self.conversations.stop)
         work = (self.waits.end_all, self.queues.stop, dispatcher.execution.stop, streams.stop, self.command_pool.stop)

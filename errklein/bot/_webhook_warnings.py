@@ -1,46 +1,72 @@
-"""What administrators are told of webhooks that don't work."""
+"""Notices to administrators about webhooks that fail, take too long, or share a URL."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from twisted.python.failure import Failure
 
+from errklein.plugins.load_errors import located_error
+from errklein.plugins.plug_file import PlugFile
+from errklein.plugins.plugin import Plugin, UnknownPlugin
 from errklein.running.rate_limit import RateLimit
 from errklein.webhooks import Hook
 
 
-class WebhookWarnings:
-    """Tells administrators, by `warn`, what the web server tells of plugins' handlers."""
+class TellAdmins(Protocol):
+    """`AdminNotices.tell_admins`."""
 
-    def __init__(self, reactor: Any, warn: Callable[[str], None]) -> None:
-        self._warn = warn
+    def __call__(self, text: str, summary: str = "") -> None: ...
+
+
+class WebhookWarnings:
+    """Notifies administrators of what the web server reports about plugins' handlers.
+
+    Failures and timeouts of the same handler cause one notice a minute each.
+
+    :param tell_admins: Sends a notice.
+    :param plugin: Returns the plugin of a name; raises UnknownPlugin.
+    """
+
+    def __init__(self, reactor: Any, tell_admins: TellAdmins, plugin: Callable[[str], Plugin]) -> None:
+        self._tell_admins = tell_admins
+        self._plugin = plugin
         self._limit = RateLimit(reactor.seconds)
 
     def handler_failed(self, hook: Hook, request_id: str, failure: Failure) -> None:
-        """Admins get one line, at most once a minute for each hook."""
-        self._warn_sometimes(
-            ("failed", hook.key),
-            f"The webhook {hook} ({hook.declaration.rule}) failed with {type(failure.value).__name__}; "
-            f"the log has the details under request {request_id}.",
+        """Send the file, the line and the exception's text, which only administrators get, and only in private."""
+        if not self._limit.allows(("failed", hook.key)):
+            return
+        error = failure.value
+        assert error is not None
+        failed = f"The webhook {hook} ({hook.declaration.rule}) failed"
+        self._tell_admins(
+            f"{failed} on request {request_id}. {located_error(self._file(hook), error)}",
+            f"{failed} with {type(error).__name__} on request {request_id}",
         )
 
     def handler_overdue(self, hook: Hook, request_id: str, seconds: float) -> None:
-        """Admins get one line, at most once a minute for each hook."""
-        self._warn_sometimes(
-            ("overdue", hook.key),
-            f"The webhook {hook} ({hook.declaration.rule}) has not answered in {seconds:g} s: its sender got 504, and "
-            f"the handler still runs (request {request_id}).",
-        )
+        """Send a notice that the response is overdue."""
+        if self._limit.allows(("overdue", hook.key)):
+            self._tell_admins(
+                f"The webhook {hook} ({hook.declaration.rule}) has not responded in {seconds:g} s. Its sender got 504, "
+                f"and the handler is still running (request {request_id})."
+            )
 
     def hook_shadowed(self, hook: Hook, by: Hook) -> None:
-        """Admins learn which plugin keeps the URL."""
-        self._warn(
-            f"{hook.owner} and {by.owner} both want {hook.declaration.rule}: {by} keeps it, and {hook} takes over when "
-            f"{by.owner} is deactivated."
+        """Send a notice that two plugins declare the same URL, and which of them gets its requests."""
+        self._tell_admins(
+            f"{hook.owner} and {by.owner} both declare the URL {hook.declaration.rule}. Requests go to {by}; they go to "
+            f"{hook} when {by.owner} is deactivated."
         )
 
-    def _warn_sometimes(self, subject: tuple[str, object], warning: str) -> None:
-        if self._limit.allows(subject):
-            self._warn(warning)
+    def _file(self, hook: Hook) -> PlugFile:
+        try:
+            return self._plugin(hook.owner).plug
+        except UnknownPlugin:
+            # A Flask application, or another object that isn't a plugin, may have handlers too.
+            path = Path(inspect.getfile(inspect.unwrap(hook.handler)))
+            return PlugFile(hook.owner, path.stem, path)

@@ -166,7 +166,7 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
         `get`, `head`, `post`, `put`, `patch`, `delete` and `options` do the same for one HTTP method each.
         """
-        return self._call(self._client.request, method, url, **request)
+        return self._send_request(method, url, **request)
 
     # Time, and what there is to see
 
@@ -203,6 +203,9 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     def _end(self) -> None:
         self.has_ended = True
+
+    def _send_request(self, method: str, url: str, **request: Any) -> Deferred[ClientResponse]:
+        return self._call(self._client.request, method, url, **request)
 
     def _call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call the function as the reactor would: an asyncio loop runs meanwhile, if there is one."""

@@ -44,8 +44,7 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
         The test fails if the handler waits, since no time passes; use the methods of `self.bot` for such handlers.
         `get`, `head`, `post`, `put`, `patch`, `delete` and `options` do the same for one HTTP method each.
         """
-        response: ClientResponse = self.successResultOf(self.bot.request(method, url, **request))
-        return response
+        return self._send_request(method, url, **request)
 
     @overload
     def patch(self, url: str, **request: Any) -> ClientResponse: ...
@@ -62,6 +61,10 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
     def command(self, text: str, frm: str | None = None) -> str:
         """The answer to a command of an admin, or of `frm`."""
         return self.bot.command(text) if frm is None else self.bot.command(text, frm)
+
+    def _send_request(self, method: str, url: str, **request: Any) -> ClientResponse:
+        response: ClientResponse = self.successResultOf(self.bot.request(method, url, **request))
+        return response
 
 
 def _explained(bot: TestBot) -> type[AssertionError]:

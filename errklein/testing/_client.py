@@ -74,3 +74,6 @@ class WebhookClient(Requests[Deferred[ClientResponse]]):
         if params:
             url += ("&" if "?" in url else "?") + urlencode(params)
         return self._client.request(method, url, headers=sent, body=body)
+
+    def _send_request(self, method: str, url: str, **request: Any) -> Deferred[ClientResponse]:
+        return self.request(method, url, **request)

@@ -16,32 +16,35 @@ class Requests(Generic[R_co]):
 
     def request(self, method: str, url: str, **request: Any) -> R_co:
         """Send a request with any HTTP method."""
+        return self._send_request(method, url, **request)
+
+    def _send_request(self, method: str, url: str, **request: Any) -> R_co:
         raise NotImplementedError
 
     def get(self, url: str, **request: Any) -> R_co:
         """Send a GET request; see `request`."""
-        return self.request("GET", url, **request)
+        return self._send_request("GET", url, **request)
 
     def head(self, url: str, **request: Any) -> R_co:
         """Send a HEAD request, whose response has no body; see `request`."""
-        return self.request("HEAD", url, **request)
+        return self._send_request("HEAD", url, **request)
 
     def post(self, url: str, **request: Any) -> R_co:
         """Send a POST request; see `request`."""
-        return self.request("POST", url, **request)
+        return self._send_request("POST", url, **request)
 
     def put(self, url: str, **request: Any) -> R_co:
         """Send a PUT request; see `request`."""
-        return self.request("PUT", url, **request)
+        return self._send_request("PUT", url, **request)
 
     def patch(self, url: str, **request: Any) -> R_co:
         """Send a PATCH request; see `request`."""
-        return self.request("PATCH", url, **request)
+        return self._send_request("PATCH", url, **request)
 
     def delete(self, url: str, **request: Any) -> R_co:
         """Send a DELETE request; see `request`."""
-        return self.request("DELETE", url, **request)
+        return self._send_request("DELETE", url, **request)
 
     def options(self, url: str, **request: Any) -> R_co:
         """Send an OPTIONS request; see `request`."""
-        return self.request("OPTIONS", url, **request)
+        return self._send_request("OPTIONS", url, **request)

@@ -264,10 +264,7 @@ class BlockingTestBot(Requests[ClientResponse]):
         :param request: The arguments of `WebhookClient.request`: `params`, `headers`, `cookies`, `json`, `data`.
         :raises WaitTimeout: The response does not arrive in time; an AssertionError.
         """
-        client = WebhookClient(self.bot.web.client())
-        send = partial(client.request, method, url, **request)
-        response: ClientResponse = _reactor_thread.wait(send, timeout=timeout, what=f"the response to {method} {url}")
-        return response
+        return self._send_request(method, url, timeout=timeout, **request)
 
     def zap_queues(self) -> None:
         """Forget what the bot has said and nobody has popped."""
@@ -306,6 +303,14 @@ class BlockingTestBot(Requests[ClientResponse]):
             if not hasattr(plugin, name):
                 raise ValueError(f'No property/attribute named "{name}" attached.')
             setattr(plugin, name, mock)
+
+    def _send_request(
+        self, method: str, url: str, *, timeout: float = _REPLY_TIMEOUT, **request: Any
+    ) -> ClientResponse:
+        client = WebhookClient(self.bot.web.client())
+        send = partial(client.request, method, url, **request)
+        response: ClientResponse = _reactor_thread.wait(send, timeout=timeout, what=f"the response to {method} {url}")
+        return response
 
     async def _start(self) -> None:
         # The reactor goes on, for other tests' bots.

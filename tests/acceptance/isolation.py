@@ -181,7 +181,7 @@ def overdue(
         time.sleep(max(0.0, began + stuck + 0.3 - time.monotonic()))
         later = run(ask_at_once(bot.port, "/sleep", 1))[0]
         bot.say("!echo all is said", "all is said")
-        return Overdue(timeout, answers, after, quick, bot.text.count("has not answered in"), later)
+        return Overdue(timeout, answers, after, quick, bot.text.count("has not responded in"), later)
 
 
 def _times(answers: Sequence[Answer]) -> list[float]:
