@@ -1,6 +1,6 @@
-"""The bot: a composition of the parts that handle events, run commands, call callbacks and send messages.
+"""The bot, which connects the parts that handle events, run commands, call callbacks and send messages.
 
-Plugins know it as `self._bot`.
+Plugins reach it as `self._bot`.
 """
 
 from errklein.bot._bot import Bot

@@ -1,4 +1,4 @@
-"""Notices to administrators."""
+"""Notices to administrators, sent in chat and written to the log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from errklein.text.masking import masker
 
 
 class AdminNotices:
-    """Sends notices to everybody in BOT_ADMINS_NOTIFICATIONS of each network, and to the log. From any thread."""
+    """Sends notices to the recipients in BOT_ADMINS_NOTIFICATIONS of each network, and logs them.
+
+    The methods may be called from any thread. A notice that can't be sent to one recipient is logged, and the others get it.
+    """
 
     log = Logger()
 
@@ -24,14 +27,15 @@ class AdminNotices:
         self._disclosure = disclosure
 
     def warn_admins(self, warning: str) -> None:
-        """Send a text, which is Markdown."""
+        """Send a notice in Markdown."""
         self._notify(warning, masker.known(warning))
 
     def tell_admins(self, text: str, summary: str = "") -> None:
-        """Send plain text such as paths and error messages, which is not read as Markdown. Secrets are masked.
+        """Send a notice in plain text, such as a path or an error message. Secrets are masked.
 
-        Pass a `summary` if the text contains an exception's text. Rooms, and people who aren't known to be administrators,
-        then get the summary and an error id, and the text is logged with that id.
+        :param text: The notice. Characters that have a meaning in Markdown are escaped.
+        :param summary: A sentence without an exception's text; required if `text` contains one. Rooms, and people who
+            aren't known to be administrators, get the summary and an error id. The log has the text with the same id.
         """
         text = masker(text)
         if not summary:
@@ -41,11 +45,11 @@ class AdminNotices:
         self._notify(with_id(text, error_id), plain(text), plain(with_id(summary, error_id)))
 
     def _notify(self, text: str, notice: str, summary: str = "") -> None:
-        self.log.warn("Admins are told: {text}", text=text)
+        self.log.warn("Notifying administrators: {text}", text=text)
         for backend in self._networks.backends.values():
             for admin in tuple(self._networks.config(backend).BOT_ADMINS_NOTIFICATIONS):
                 try:
-                    # Some networks have to ask a server for the identifier.
+                    # On some networks, build_identifier waits for a server.
                     if isinstance(backend, CallsInOrder):
                         details = (backend, admin, notice, summary)
                         backend.call_in_order(self._send, *details, recipient=str(admin), text=text)
@@ -65,5 +69,5 @@ class AdminNotices:
 
     def _not_sent(self, backend: Backend, admin: str, error: Exception) -> None:
         self.log.warn(
-            "{admin} on {network} could not be told: {error}", admin=admin, network=backend.network, error=str(error)
+            "Could not notify {admin} on {network}: {error}", admin=admin, network=backend.network, error=str(error)
         )

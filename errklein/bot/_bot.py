@@ -1,4 +1,4 @@
-"""`Bot`: creates its parts and connects them."""
+"""The `Bot` class, which creates the parts of a bot and connects them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,15 @@ from errklein.web import ExpiryWatch
 
 
 class Bot:
-    """Runs plugins on networks and a web server. Plugins know it as `self._bot`."""
+    """A bot: plugins that run on chat networks and a web server.
+
+    It delegates to its parts, and has the methods that plugins call as `self._bot.…`. `wiring.wire` creates it.
+
+    :param adapters: The networks, the storage and the web server.
+    :param workers: The pools and queues in which plugins' code runs.
+    :param plugins: The sources of plugins.
+    :param process: Functions that act on the process.
+    """
 
     log = Logger()
     process_template = staticmethod(process_template)
@@ -90,7 +98,7 @@ class Bot:
         self.inject_flows_from, self.remove_flows_from = handlers.inject_flows_from, handlers.remove_flows_from
 
     async def start(self) -> None:
-        """Load and activate the plugins, then connect. Administrators are told of plugins that don't work."""
+        """Load and activate the plugins, then connect. Administrators are notified of plugins that don't work."""
         config = self.bot_config
         for problem in await self.plugin_manager.start(self.plugin_roots, self._sources.classes):
             self.tell_admins(problem, self.plugin_manager.summary(problem))
@@ -103,12 +111,12 @@ class Bot:
             self._expiry.start()
 
     async def stop(self, grace: float) -> None:
-        """Stop within `grace` seconds, and let handlers, replies and queues end until then; see `StopSequence.run`."""
+        """Stop within `grace` seconds. Handlers, replies and queues may end until then; see `StopSequence.run`."""
         self._stopping = True
         await self._stop.run(grace)
 
     def when_quiet(self) -> Deferred[Any]:
-        """Fires when no handler runs, every message has its reply, and every flow waits for somebody's command."""
+        """Return a Deferred that fires when no handler runs, no reply is pending, and every flow waits for a command."""
         parts = (self.runner, self.queues, self.dispatcher, self.flow_executor)
         return DeferredList([part.when_idle() for part in parts])
 
@@ -123,25 +131,25 @@ class Bot:
 
     @property
     def backend(self) -> Backend:
-        """The backend of the network whose message or other event is being handled, else the default."""
+        """The backend of the network whose event is being handled; outside of events, the default network's."""
         return self.networks.current
 
     @property
     def bot_identifier(self) -> Identifier | None:
-        """The bot itself, on that network."""
+        """The bot's identifier on the network of `backend`; None until the network has assigned one."""
         return self.networks.current.bot_identifier
 
     @property
     def mode(self) -> str:
-        """The kind of that network."""
+        """The kind of the network of `backend`, such as "irc"."""
         return self.networks.current.mode
 
     @property
     def prefix(self) -> str:
-        """The prefix of commands on that network."""
+        """The prefix of commands on the network of `backend`."""
         return self.networks.prefix
 
     @property
     def plugin_roots(self) -> list[Path]:
-        """The directories where plugins are looked for when the bot starts, installed repositories included."""
+        """The directories that are searched for plugins when the bot starts, installed repositories included."""
         return [*self._sources.roots, *map(Path, self.repo_manager.get_all_repos_paths())]

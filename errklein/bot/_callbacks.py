@@ -1,4 +1,4 @@
-"""Calls of plugins' callbacks."""
+"""Dispatch of events to plugins' callbacks, such as `callback_message`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from errklein.running.context import assigned, handled_network
 from errklein.running.rate_limit import RateLimit
 
 FindCallbacks = Callable[[str], list[tuple[str, Callable[..., Any]]]]
-"""Returns the names and the methods of the active plugins that have a callback."""
+"""Returns the name and the bound method of each active plugin that overrides the given callback."""
 
 
 class Callbacks:
-    """Calls plugins' callbacks, each where it may run.
+    """Calls plugins' callbacks on the reactor or in a thread.
 
-    Plain ones run one at a time, as plugins of errbot expect: each plugin gets events in the order in which they happen,
-    and each event after the plugins before it. callback_botmessage is queued separately, since the bot may send messages
-    while another callback runs.
+    Blocking callbacks run one at a time, as errbot's plugins expect. Each plugin gets events in the order in which they
+    happen, and the plugins get one event in the order of PLUGINS_CALLBACK_ORDER. `callback_botmessage` has a queue of its
+    own, since the bot may send messages while another callback runs.
     """
 
     log = Logger()
@@ -39,7 +39,7 @@ class Callbacks:
         self._warnings = RateLimit(reactor.seconds)
 
     def call(self, backend: Backend, callback: str, *args: Any) -> None:
-        """Call that callback of all plugins that have one, for an event on the network."""
+        """Call a callback of all plugins that override it, for an event on the backend's network."""
         found = self.find(callback)
         if not found:
             return
@@ -56,7 +56,7 @@ class Callbacks:
                 running.addErrback(self._failed, plugin, callback)
 
     def show_sent(self, backend: Backend, message: Message) -> None:
-        """Call callback_botmessage for a message that the bot has sent, from any thread."""
+        """Call `callback_botmessage` for a message that the bot has sent. May be called from any thread."""
         if self.find("callback_botmessage"):
             call = copy_context().run
             on_reactor_soon(self._reactor, call, self.call, backend, "callback_botmessage", message)
@@ -73,8 +73,8 @@ class Callbacks:
             return
         if self._warnings.allows(plugin):
             self.log.error(
-                "{plugin} is too slow: {callback} isn't called for what happens now ({reason}); "
-                "one of its callbacks may never return",
+                "{plugin} is too slow: {callback} is skipped for new events ({reason}). "
+                "One of the plugin's callbacks may never return",
                 plugin=plugin,
                 callback=callback,
                 reason=failure.getErrorMessage(),

@@ -1,4 +1,4 @@
-"""What a bot is made of from outside, in groups."""
+"""Dataclasses that group the constructor arguments of `Bot`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Adapters:
-    """The bot's connections. `backends` are by the names of their networks, the first being the default."""
+    """The bot's connections. `backends` maps network names to backends; the first network is the default."""
 
     backends: Mapping[str, Backend]
     storage: Storage
@@ -27,9 +27,9 @@ class Adapters:
 
 @dataclass(frozen=True)
 class PluginSources:
-    """Directories below which plugins are looked for, and classes that are used as they are.
+    """Directories that are searched for plugins, and classes that are used without a `.plug` file.
 
-    `make_manager` is called before the bot has the parts that send messages.
+    `make_manager` creates the plugin manager. It is called before the bot has the parts that send messages.
     """
 
     make_manager: Callable[[Bot], PluginManager]
@@ -39,10 +39,11 @@ class PluginSources:
 
 @dataclass(frozen=True)
 class ProcessCalls:
-    """Functions by which the bot reaches its process.
+    """Functions that act on the process.
 
-    `ended` is called when there will be no more messages, nothing listens, and every message has its reply. `restart`, which
-    may be called from any thread, stops the bot in order and starts the process again; it may raise CannotRestart.
+    `ended` is called when all networks have ended, the web server does not listen, and no reply is pending. `restart` stops
+    the bot in order and starts the process again; it may be called from any thread, and raises CannotRestart where a restart
+    is impossible.
     """
 
     ended: Callable[[], None]

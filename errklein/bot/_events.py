@@ -1,4 +1,4 @@
-"""Events that networks report."""
+"""Handling of the events that backends report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from errklein.running.context import assigned, handled_network
 class Events:
     """Implements `ports.BackendEvents`: runs commands and calls plugins' callbacks.
 
-    `all_ended` is called when all `networks` have ended.
+    :param networks: The names of the networks.
+    :param all_ended: Called when all networks have ended.
     """
 
     log = Logger()
@@ -48,21 +49,21 @@ class Events:
         return sorted(self._open_networks)
 
     def stop(self) -> None:
-        """Ignore further messages, and those that wait."""
+        """Ignore further messages, including those that are waiting for a time slice."""
         self._stopped = True
         self._slices.stop()
 
     def backend_connected(self, backend: Backend) -> None:
-        """Call callback_connect."""
+        """Log the connection, and call `callback_connect`."""
         self.log.info("Connected to {network}", network=backend.network)
         self._callbacks.call(backend, "callback_connect")
 
     def backend_disconnected(self, backend: Backend, reason: str) -> None:
-        """Log the reason. Plugins stay active."""
+        """Log the reason. Plugins stay active while the backend reconnects."""
         self.log.warn("Disconnected from {network}: {reason}", network=backend.network, reason=reason)
 
     def backend_ended(self, backend: Backend) -> None:
-        """Note it after the messages before it."""
+        """Mark the network as ended, after the messages that were received before."""
         self._slices.do(partial(self._end, backend))
 
     def message_received(self, backend: Backend, message: Message) -> None:
@@ -74,45 +75,45 @@ class Events:
             self._slices.do(partial(self._receive, backend, message))
 
     def command_received(self, backend: Backend, message: Message) -> None:
-        """Run the command in the message, if there is one, and call no callback."""
+        """Run the command in the message, if there is one, without calling callbacks."""
         self._slices.do(partial(self._dispatch, backend, message))
 
     def callback_requested(self, backend: Backend, callback: str, *details: Any) -> None:
-        """Call that callback of the plugins after the messages before it."""
+        """Call a callback of the plugins, after the messages that were received before."""
         self._slices.do(partial(self._callbacks.call, backend, callback, *details))
 
     def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
-        """Call callback_mention."""
+        """Call `callback_mention`."""
         if not (self._stopped or message.delayed):
             self._callbacks.call(backend, "callback_mention", message, people)
 
     def presence_changed(self, backend: Backend, presence: Presence) -> None:
-        """Call callback_presence."""
+        """Call `callback_presence`."""
         self._callbacks.call(backend, "callback_presence", presence)
 
     def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
-        """Call callback_reaction."""
+        """Call `callback_reaction`."""
         self._callbacks.call(backend, "callback_reaction", reaction)
 
     def stream_offered(self, backend: Backend, stream: Stream) -> None:
-        """Pass a copy to each plugin with a callback_stream; without any the stream is rejected."""
+        """Pass a copy to each plugin that overrides `callback_stream`. If none does, the stream is rejected."""
         with assigned(handled_network, backend.network):
             self._streams.offer(stream)
 
     def room_joined(
         self, backend: Backend, room: Room, identifier: Identifier | None = None, invited_by: Identifier | None = None
     ) -> None:
-        """Call callback_room_joined."""
+        """Call `callback_room_joined`."""
         self._callbacks.call(backend, "callback_room_joined", room, identifier or backend.bot_identifier, invited_by)
 
     def room_left(
         self, backend: Backend, room: Room, identifier: Identifier | None = None, kicked_by: Identifier | None = None
     ) -> None:
-        """Call callback_room_left."""
+        """Call `callback_room_left`."""
         self._callbacks.call(backend, "callback_room_left", room, identifier or backend.bot_identifier, kicked_by)
 
     def room_topic_changed(self, backend: Backend, room: Room) -> None:
-        """Call callback_room_topic."""
+        """Call `callback_room_topic`."""
         self._callbacks.call(backend, "callback_room_topic", room)
 
     def _end(self, backend: Backend) -> None:
@@ -125,8 +126,8 @@ class Events:
             self._callbacks.call(backend, "callback_message", message)
 
     def _dispatch(self, backend: Backend, message: Message) -> bool:
-        """Run the command in the message; whether plugins may be shown the message."""
-        # Who replies to notices may receive the reply as a notice (RFC 2812, 3.3.2).
+        """Run the command in the message. Return whether the message is passed to the plugins' callbacks."""
+        # Clients must not reply to notices automatically, since two bots could do so endlessly (RFC 2812, 3.3.2).
         if self._stopped or (isinstance(message.extras, Mapping) and message.extras.get("notice")):
             return True
         with assigned(handled_network, backend.network):

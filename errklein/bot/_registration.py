@@ -1,4 +1,4 @@
-"""Registration of what active plugins bring: commands, filters of commands, and flows."""
+"""Registration of the commands, command filters and flows of active plugins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from errklein.plugins.names import plugin_name
 
 
 class Registration:
-    """Registers and unregisters handlers, from any thread. `notify` gets a sentence for each command that had to be renamed."""
+    """Registers and unregisters handlers. The methods may be called from any thread.
+
+    :param notify: Called with a sentence for each command that is renamed because its name is taken.
+    """
 
     def __init__(
         self,
@@ -32,9 +35,9 @@ class Registration:
         self._roots: dict[BotFlow, list[FlowRoot]] = {}
 
     def inject_commands_from(self, plugin: BotPlugin) -> None:
-        """Register the plugin's commands; administrators get a message about those that had to be renamed.
+        """Register the plugin's commands. Administrators are notified of commands that are renamed.
 
-        Raises PluginActivationException if the plugin was deactivated while its `activate` hung.
+        :raises PluginActivationException: The plugin was deactivated while its `activate` was still running.
         """
         self._plugins.check_wanted(plugin)
         place, methods = self._plugins.place(), [handler for _, handler in handlers(plugin)]
@@ -46,16 +49,19 @@ class Registration:
         self._registry.remove(plugin_name(plugin), plugin)
 
     def inject_command_filters_from(self, plugin: BotPlugin) -> None:
-        """Register the plugin's filters."""
+        """Register the plugin's command filters."""
         methods = [handler for _, handler in handlers(plugin)]
         self._filters.add(plugin_name(plugin), methods, self._plugins.place())
 
     def remove_command_filters_from(self, plugin: BotPlugin) -> None:
-        """Unregister the plugin's filters."""
+        """Unregister the plugin's command filters."""
         self._filters.remove(plugin_name(plugin), plugin)
 
     def inject_flows_from(self, flows: BotFlow) -> None:
-        """Register the flows; raises ValueError that names the one that can't be built, or whose name is taken."""
+        """Register the flows.
+
+        :raises ValueError: A flow can't be built, or its name is taken. The text names the flow.
+        """
         self.remove_flows_from(flows)
         self._roots[flows] = []
         for root in build_flows(flows):
@@ -67,6 +73,6 @@ class Registration:
             self._roots[flows].append(root)
 
     def remove_flows_from(self, flows: BotFlow) -> None:
-        """Unregister the flows, and end them for everybody who is in one."""
+        """Unregister the flows, and end their running instances."""
         for root in self._roots.pop(flows, ()):
             self._flows.remove_flow(root)

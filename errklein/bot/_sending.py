@@ -12,14 +12,14 @@ from errklein.ports import Backend, Reacts, SendsCards, SendsStreams
 
 
 class Sending:
-    """Sends on the network of whom or what a message is addressed to, from any thread."""
+    """Sends messages, cards and files on the network of their recipient. The methods may be called from any thread."""
 
     def __init__(self, networks: Networks, callbacks: Callbacks) -> None:
         self._networks = networks
         self._callbacks = callbacks
 
     def deliver(self, backend: Backend, message: Message) -> Awaitable[None] | None:
-        """Pass a message to its network and to plugins' callback_botmessage. Everything is sent here, except cards."""
+        """Pass a message to its backend and to `callback_botmessage`. Everything except cards is sent here."""
         accepted = backend.send_message(message)
         self._callbacks.show_sent(backend, message)
         return accepted
@@ -34,7 +34,8 @@ class Sending:
         """Send Markdown text; see `BotPlugin.send`."""
         if not isinstance(identifier, Identifier):
             raise ValueError(
-                f"send() needs an identifier, as build_identifier() makes of text, not {type(identifier).__name__}"
+                f"send(): the recipient must be an identifier, not {type(identifier).__name__}; "
+                "build_identifier(text) returns one"
             )
         backend = self._networks.of(identifier)
         message = Message(text, frm=backend.bot_identifier, to=identifier, parent=in_reply_to)
@@ -45,7 +46,7 @@ class Sending:
     def send_simple_reply(
         self, message: Message, text: str, private: bool = False, threaded: bool = False
     ) -> Awaitable[None] | None:
-        """Reply to a message where it came from, or in private."""
+        """Reply in the room of the message, or in a private chat with its sender."""
         backend = self._networks.of(message)
         return self.deliver(backend, backend.build_reply(message, text, private, threaded))
 
@@ -58,16 +59,16 @@ class Sending:
         groupchat_nick_reply: bool = False,
         plugin_name: str | None = None,
     ) -> Awaitable[None] | None:
-        """Send a template filled in with the parameters, as `send` does."""
+        """Render a template with the parameters, and send it; see `send`."""
         text = process_template(template_name, template_parameters, plugin_name)
         return self.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
     def split_and_send_message(self, message: Message) -> Awaitable[None] | None:
-        """Send a complete message; its network splits it into parts that it accepts."""
+        """Send a message. Its backend splits it into parts that the network accepts."""
         return self.deliver(self._networks.of(message), message)
 
     def send_card(self, card: Card) -> Awaitable[None] | None:
-        """Send a card: as its network shows cards, else as text by the template "card"."""
+        """Send a card. On a network without cards, the template "card" renders it as text."""
         backend = self._networks.of(card)
         if isinstance(backend, SendsCards):
             accepted = backend.send_card(card)
@@ -84,14 +85,17 @@ class Sending:
         size: int | None = None,
         stream_type: str | None = None,
     ) -> Stream | None:
-        """Offer somebody a file; see `BotPlugin.send_stream_request`."""
+        """Offer a file to a person; see `BotPlugin.send_stream_request`."""
         backend = self._networks.of(user)
         if isinstance(backend, SendsStreams):
             return backend.send_stream_request(user, fsource, name, size, stream_type)
         raise NotImplementedError(f"{backend.network} can't carry files: {backend.mode} has no streams")
 
     def reacting(self, message: Message) -> Reacts:
-        """The network of the message, which takes reactions to it; raises NotImplementedError if it has none."""
+        """Return the backend of the message, which adds and removes reactions.
+
+        :raises NotImplementedError: The network has no reactions.
+        """
         backend = self._networks.of(message)
         if isinstance(backend, Reacts):
             return backend

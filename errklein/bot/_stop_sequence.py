@@ -1,4 +1,4 @@
-"""The order in which a bot's parts stop."""
+"""The sequence in which the parts of a bot stop."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from errklein.bot._collaborators import Adapters
 from errklein.running import Deadline, TimedOut, result_within
 
 SHORTEST_DEACTIVATION = 0.3
-"""Seconds for the deactivation of plugins when handlers have used up the grace period."""
+"""The time for the deactivation of plugins when handlers have used up the grace period, in seconds."""
 
 Step = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class StopSteps:
-    """Functions that stop parts: what accepts work, what does work, and what plugins use until they are deactivated."""
+    """Functions that stop parts of the bot, in three groups.
+
+    `intake` stops the parts that accept work, `work` those that do it, and `services` those that plugins use until they are
+    deactivated.
+    """
 
     intake: Iterable[Step]
     work: Iterable[Step]
@@ -28,10 +32,10 @@ class StopSteps:
 
 
 class StopSequence:
-    """Refuses new work, waits for handlers, deactivates plugins, sends the queues, and disconnects.
+    """Refuses new work, waits for handlers, deactivates plugins, sends the queued messages, and disconnects.
 
-    `when_quiet` fires when no handler runs and every message has its reply; `deactivate` deactivates plugins within so many
-    seconds.
+    :param when_quiet: Returns a Deferred that fires when no handler runs and no reply is pending.
+    :param deactivate: Deactivates the plugins within the given number of seconds.
     """
 
     log = Logger()
@@ -51,9 +55,9 @@ class StopSequence:
         self._steps = steps
 
     async def run(self, grace: float) -> None:
-        """All steps together take at most `grace` seconds; each begins as soon as the one before has ended.
+        """Stop the bot within `grace` seconds. Each step begins as soon as the one before has ended.
 
-        If the grace period is over before plugins are deactivated, they get SHORTEST_DEACTIVATION seconds, and the queues
+        If the grace period ends before plugins are deactivated, they get SHORTEST_DEACTIVATION seconds, and queued messages
         are not sent.
         """
         web = self._adapters.web
@@ -61,7 +65,7 @@ class StopSequence:
         _call(self._steps.intake)
         web.begin_stopping()
         await self._at_most(grace, DeferredList([self._when_quiet(), web.when_idle()]))
-        # Nothing may begin on a plugin that is being deactivated.
+        # No handler may start on a plugin that is being deactivated.
         web.refuse_waiting()
         _call(self._steps.work)
         # Networks are disconnected and storage is closed even if a plugin hangs.
@@ -69,7 +73,7 @@ class StopSequence:
         await self._at_most(seconds, self._deactivate(seconds))
         backends = self._adapters.backends.values()
         await DeferredList([backend.disconnect(deadline.left) for backend in backends])
-        # Not before: a plugin's `deactivate`, and a backend that ends, may wait for the reactor in their threads.
+        # Last, since a plugin's `deactivate` or a backend that ends may wait for the reactor in a thread.
         _call(self._steps.services)
         await web.close()
         self._adapters.storage.close()
@@ -78,7 +82,7 @@ class StopSequence:
         try:
             await result_within(self._reactor, seconds, awaited)
         except TimedOut:
-            self.log.info("Stopping: no longer waiting for plugins")
+            self.log.info("Stopping: plugins did not finish in time; not waiting for them any longer")
         except Exception:
             self.log.failure("Stopping: plugins could not be deactivated")
 

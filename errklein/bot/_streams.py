@@ -1,4 +1,4 @@
-"""Files that people send to the bot: each plugin that wants them gets a copy."""
+"""Incoming files, which are copied for each plugin with a `callback_stream`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from errklein.chat import STREAM_WAITING_TO_START, Stream
 from errklein.running import Runner, WorkerPool
 
 MOST_AT_ONCE = 16
-"""How many files may arrive at the same time; more are rejected."""
+"""The maximal number of files that are received at the same time; further ones are rejected."""
 
 
 class Streams:
-    """Offers incoming streams to plugins. Used on the reactor only."""
+    """Passes a copy of each incoming stream to each plugin that overrides `callback_stream`. Used on the reactor only."""
 
     log = Logger()
 
@@ -32,11 +32,15 @@ class Streams:
         self._stopped = False
 
     def offer(self, stream: Stream) -> None:
-        """Copy the stream for each active plugin that has a `callback_stream`; reject it if there is none."""
+        """Copy the stream for each active plugin with a `callback_stream`. Without one, reject the stream."""
         plugins = dict(self._find_callbacks("callback_stream"))
         if not plugins or self._stopped or self._arriving >= MOST_AT_ONCE:
             if plugins:
-                self.log.warn("The stream {name} is rejected: too many at once", name=stream.name)
+                self.log.warn(
+                    "The stream {name} is rejected: {most} streams are being received already",
+                    name=stream.name,
+                    most=MOST_AT_ONCE,
+                )
             if stream.status == STREAM_WAITING_TO_START:
                 stream.reject()
             return
@@ -64,7 +68,7 @@ class Streams:
             await pool.run(lambda: copier.run)
             await DeferredList(reading)
         except Exception as error:
-            self.log.failure("The stream {name} can't be copied", name=stream.name)
+            self.log.failure("The stream {name} could not be copied", name=stream.name)
             stream.error(str(error))
         finally:
             self._arriving -= 1
@@ -83,5 +87,5 @@ class Streams:
             pool.stop()
 
     def _new_pool(self, stream: Stream) -> WorkerPool:
-        # One thread for each plugin and one that copies: none waits for another.
+        # Each plugin and the copying have a thread of their own, so that none waits for another.
         return WorkerPool(self._reactor, f"stream {stream.name}", 1)

@@ -18,20 +18,25 @@ from twisted.logger import Logger
 from errklein.chat import STREAM_REJECTED, STREAM_TRANSFER_IN_PROGRESS, STREAM_WAITING_TO_START, Stream
 
 CHUNK_SIZE = 4096
-"""The most bytes that are read from the incoming stream at once."""
+"""The maximal number of bytes per read from the incoming stream."""
 
 SIZE_LIMIT = 1 << 30
-"""The most bytes of a stream, since the temporary file has all of them. A larger stream ends with an error."""
+"""The maximal size of a stream in bytes, since it is stored in a temporary file. A larger stream ends with an error."""
 
 
 class StreamCopier:
-    """Copies `incoming` for readers, each given by its name for the log.
+    """Copies a stream for several readers.
 
     The incoming stream is accepted when a reader accepts its copy or begins to read it, and rejected if each reader rejects its
     copy or returns without doing either. A reader may go on reading an accepted copy after it returned. The temporary file has no
     name, so the system deletes it when the copying has ended and all copies are closed.
 
-    The constructor, which creates the file, and `run` are called in a thread, `returned` and `stop` in any.
+    The constructor, which creates the file, and `run` block, so they are called in a thread. `returned` and `stop` may be
+    called in any thread.
+
+    :param incoming: The stream.
+    :param readers: The names of the readers, for the log.
+    :param size_limit: The maximal size of the stream in bytes.
     """
 
     log = Logger()
@@ -55,7 +60,7 @@ class StreamCopier:
         return list(self._readers)
 
     def run(self) -> None:
-        """Copy the stream; returns when all of it was copied, nobody reads it any more, or `stop` was called."""
+        """Copy the stream. Return when it is complete, when no reader is left, or after `stop`."""
         with self._file:
             try:
                 self._arrived.wait_for(lambda: self._is_wanted() or not self._has_readers())
@@ -69,21 +74,21 @@ class StreamCopier:
                 self._arrived.end()
 
     def returned(self, copy: Stream) -> None:
-        """The reader of the copy has returned."""
+        """Note that the reader of the copy has returned."""
         if copy.status == STREAM_WAITING_TO_START:
             self.log.warn(
-                "{reader} has neither accepted nor rejected the stream {name}, which counts as a rejection",
+                "{reader} returned without accepting or rejecting the stream {name}, which is a rejection",
                 reader=next(reader for known, reader in self._readers.items() if known is copy),
                 name=copy.name,
             )
             copy.reject()
         if copy.status != STREAM_TRANSFER_IN_PROGRESS:
-            # Closing the copy itself would wait for another thread that reads it.
+            # Closing the copy itself would wait for a thread that reads it.
             copy.raw.close()
 
     def stop(self) -> None:
         """End all copies with an error."""
-        self._fail("the bot stops")
+        self._fail("the bot is stopping")
         self._arrived.end()
 
     def _is_wanted(self) -> bool:
@@ -99,7 +104,9 @@ class StreamCopier:
         while not self._arrived.ended and (chunk := incoming.read1(CHUNK_SIZE)):
             size += len(chunk)
             if not self._has_readers() or size > self._size_limit:
-                self._fail(f"it has more than {self._size_limit} bytes" if self._has_readers() else "nobody reads it")
+                self._fail(
+                    f"it has more than {self._size_limit} bytes" if self._has_readers() else "no plugin reads it"
+                )
                 return
             while chunk:
                 chunk = chunk[self._file.write(chunk) :]
@@ -119,7 +126,7 @@ class StreamCopier:
 
 
 class _Arrived:
-    """How much of the stream is in the file, for threads that wait for more."""
+    """The size of the part that is in the file, for threads that wait for more."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -127,28 +134,28 @@ class _Arrived:
         self._changed = threading.Condition()
 
     def add_up_to(self, size: int) -> None:
-        """So many bytes are in the file."""
+        """Note that `size` bytes are in the file."""
         self.size = size
         self.notify()
 
     def end(self) -> None:
-        """No more bytes will be in the file."""
+        """Note that the file is complete."""
         self.ended = True
         self.notify()
 
     def notify(self) -> None:
-        """Have the waiting threads check their conditions again."""
+        """Wake the waiting threads, so that they check their conditions again."""
         with self._changed:
             self._changed.notify_all()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition is true, or the end."""
+        """Wait until the condition is true or the file is complete."""
         with self._changed:
             self._changed.wait_for(lambda: self.ended or condition())
 
 
 class _CopySource(io.RawIOBase):
-    """Reads what has arrived in the file, and waits at the end for more."""
+    """Reads the file while it grows: at its end, waits for more."""
 
     def __init__(self, path: str, arrived: _Arrived) -> None:
         super().__init__()
@@ -158,11 +165,11 @@ class _CopySource(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """As in any file."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """As in any file."""
+        """Read into the buffer, and return the number of bytes; 0 at the end."""
         if not self.was_read:
             self.was_read = True
             self._arrived.notify()
@@ -172,14 +179,14 @@ class _CopySource(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """As in any file."""
+        """Close the file, and wake the thread that reads it."""
         super().close()
         self._file.close()
         self._arrived.notify()
 
 
 class _Copy(Stream):
-    """A copy of a stream; it wakes the copier when it is accepted or rejected."""
+    """A copy of a stream, which wakes the copier when it is accepted or rejected."""
 
     def __init__(self, original: Stream, source: _CopySource, arrived: _Arrived) -> None:
         super().__init__(original.identifier, source, original.name, original.size, original.stream_type)
@@ -188,15 +195,15 @@ class _Copy(Stream):
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the copy has been accepted, or is read."""
+        """True if the copy was accepted, or a reader has begun to read it."""
         return not self.closed and (self._source.was_read or self.status == STREAM_TRANSFER_IN_PROGRESS)
 
     def accept(self) -> None:
-        """Begin the transfer."""
+        """Accept the copy, and begin the transfer."""
         super().accept()
         self._arrived.notify()
 
     def reject(self) -> None:
-        """Refuse the stream."""
+        """Reject the copy."""
         super().reject()
         self._arrived.notify()
