@@ -1,4 +1,4 @@
-"""What a webhook is: its declaration, its rule, and how its payload is read. No network here."""
+"""Declarations of webhooks, and the decoding of their payloads, without a network."""
 
 from errklein.webhooks.declaration import Hook, HookDeclaration, webhook
 

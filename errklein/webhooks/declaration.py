@@ -1,4 +1,4 @@
-"""`@webhook`: a plugin's method becomes the answer to requests for a URL."""
+"""The `@webhook` decorator, and the declarations that it stores on methods."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ DEFAULT_METHODS = ("POST", "GET")
 
 @dataclass(frozen=True)
 class HookDeclaration:
-    """What `@webhook` says about a method.
+    """The arguments of `@webhook`, normalised.
 
-    `rule` is a path in Werkzeug's rule syntax, without a trailing slash; `methods` are upper-case HTTP methods;
-    `form_param` names the form field that is the payload; `raw` asks for the request itself. `threaded` overrides where
-    the handler runs (True: a pool thread, False: the reactor), `max_body` (bytes) and `timeout` (seconds) override
-    the service's settings for this route alone.
+    `rule` has a leading slash and no trailing one. `methods` are in upper case. `threaded` is None where errklein decides
+    by the kind of function. `max_body` (bytes) and `timeout` (seconds) are None where the settings apply.
     """
 
     rule: str
@@ -31,9 +29,9 @@ class HookDeclaration:
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> HookDeclaration | None:
-        """The declaration that `@webhook` left on a function or bound method; None if there is none.
+        """Return the declaration of a function or bound method; None without `@webhook`.
 
-        The function's attributes are the source, since plugins and their tests read and write them.
+        It is read from the function's attributes, since plugins and their tests read and change these.
         """
         rule = getattr(function, "_err_webhook_uri_rule", None)
         if rule is None:
@@ -51,7 +49,10 @@ class HookDeclaration:
 
 @dataclass(frozen=True, eq=False)
 class Hook:
-    """A declaration bound to the method that answers: `handler` of plugin `owner`, known there as `name`."""
+    """A webhook of a plugin's instance: the declaration, and the bound method `handler` with the name `name`.
+
+    `owner` is the plugin's name.
+    """
 
     owner: str
     name: str
@@ -60,7 +61,7 @@ class Hook:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What stays the same when the plugin is reloaded."""
+        """The identity of the webhook, which stays the same when the plugin is reloaded: owner and name."""
         return (self.owner, self.name)
 
     def __str__(self) -> str:
@@ -94,22 +95,52 @@ def webhook(
     max_body: int | None = None,
     timeout: float | None = None,
 ) -> Any:
-    """Make a plugin's method answer requests for a URL.
+    """Make a plugin's method the handler of a URL.
 
-    Bare, the URL is the method's name. With `uri_rule`, it is that path, in which `<name>`, `<int:name>` and the other
-    converters of Werkzeug's routing capture parts that are passed by keyword. The method gets the decoded JSON, the
-    text or the form fields of the request; with `form_param` that one field, decoded if it is JSON; with `raw=True` the
-    request. What it returns is the answer, by the rules of Flask.
+    The handler gets the payload and returns the response::
 
-    `threaded`, `max_body` (bytes) and `timeout` (seconds) override, for this method, where it runs and the service's
-    limits. Raises TypeError, naming the method, if both `form_param` and `raw` are given.
+        class Builds(BotPlugin):
+            @webhook
+            def ping(self, payload):  # GET and POST /ping
+                return "pong"
+
+            @webhook("/builds/<int:number>", methods=["POST"])
+            def build(self, payload, number):  # POST /builds/7 with JSON
+                self.send(self.build_identifier("#builds"), f"build {number}: {payload['status']}")
+
+            @webhook("/github", form_param="payload")
+            def github(self, payload):  # the JSON in the form field "payload"
+                return payload["zen"]
+
+            @webhook("/signed", raw=True)
+            def signed(self, request):  # the request, with headers and unchanged body
+                return f"{len(request.get_data())} bytes", 202
+
+    The payload is the decoded JSON, the fields of a form as a dict, or else the text; `""` without a body. The return value
+    is converted into a response as in Flask: text, bytes, a dict or list (as JSON), `(body, status)`, a `Response`, a
+    generator, a Deferred, or None for an empty response with status 200. Invalid payloads get 400 without a call. A
+    handler that raises gets 500, and administrators are notified.
+
+    A plain method runs in a thread and may block. A coroutine function runs on the reactor.
+
+    :param uri_rule: The path, in the syntax of Werkzeug's rules: the values of `<name>`, `<int:name>`, `<path:name>` and
+        other variables are passed by keyword. Without it, the path is the method's name.
+    :param methods: The HTTP methods, by default POST and GET. GET includes HEAD.
+    :param form_param: The name of a form field that is the payload, decoded if it is JSON. Requests without it get 400.
+    :param raw: Pass the request instead of the payload.
+    :param threaded: True runs the handler in a thread, False on the reactor, where it must not block. By default, the kind
+        of function decides.
+    :param max_body: The maximal size of the body in bytes for this handler; by default WEBHOOK_MAX_BODY. Larger bodies get
+        413.
+    :param timeout: The time in seconds until the client gets 504; by default WEBHOOK_TIMEOUT. The handler runs to its end.
+    :raises TypeError: Both `form_param` and `raw` are given.
     """
 
     def declare(function: F, rule: str | None) -> F:
         if form_param is not None and raw:
             raise TypeError(
                 f"@webhook on {function.__qualname__}: form_param={form_param!r} and raw=True exclude each other; "
-                "a raw handler finds its fields in request.form"
+                "remove one of them (a raw handler reads the field from request.form)"
             )
         function._err_webhook_uri_rule = normalise_rule(function.__name__ if rule is None else rule)  # type: ignore[attr-defined]
         function._err_webhook_methods = normalise_methods(methods)  # type: ignore[attr-defined]
@@ -127,12 +158,12 @@ def webhook(
 
 
 def normalise_rule(rule: str) -> str:
-    """The rule with one leading slash and no trailing one; "/" stays as it is."""
+    """Return the rule with one leading slash and no trailing one; "/" stays as it is."""
     return "/" + rule.strip("/")
 
 
 def normalise_methods(methods: Sequence[str] | str) -> tuple[str, ...]:
-    """The methods in upper case; a single string is that one method."""
+    """Return the methods in upper case. A string is one method."""
     if isinstance(methods, str):
         methods = (methods,)
     return tuple(method.upper() for method in methods)

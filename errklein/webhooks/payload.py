@@ -1,16 +1,16 @@
-"""From the body of a request to what the handler gets.
+"""Decoding of request bodies into payloads.
 
 | body | payload |
 |---|---|
 | empty, of whatever type | `''` |
 | a form, urlencoded or multipart | a dict of its fields; of a field given twice, the first value |
-| with `form_param`: that field | its value, decoded if it is JSON, else as it is |
-| JSON, whatever the media type says | the decoded value |
-| malformed, of media type `application/json` or `…+json` | BadPayload, 400, with the position |
+| a form, with `form_param` | the value of that field, decoded if it is JSON, else as text |
+| JSON, of any media type | the decoded value |
+| invalid JSON of media type `application/json` or `…+json` | BadPayload, 400, with the position |
 | anything else | the text |
 
 Text is decoded by the declared charset, by default UTF-8; a byte order mark is dropped. `NaN`, `Infinity` and lone
-surrogates are accepted, since senders send them; they must not be sent on as they are.
+surrogates are accepted, since some services send them. They are invalid in responses.
 """
 
 from __future__ import annotations
@@ -35,25 +35,29 @@ from werkzeug.http import parse_options_header
 from errklein.webhooks.urlencoded import MAX_FIELDS, BadForm, parse_urlencoded
 
 MAX_DEPTH = 500
-"""How deep JSON may be nested. Python's own limit depends on its version and on the stack above the parser."""
+"""The maximal nesting of JSON. Python's own limit depends on its version and on the depth of the stack."""
 
 MAX_CONTAINERS = 1_000_000
-"""How many lists and objects JSON of more than a megabyte may have: each takes a hundred bytes of memory, and time of
-every thread when garbage is collected."""
+"""The maximal number of lists and objects in JSON of more than a megabyte. Each takes a hundred bytes of memory, and slows
+the garbage collector, during which all threads wait."""
 
 MAX_KEYS = 250_000
-"""How many keys an object in such JSON may have: it is made of them in one piece, while all other threads wait."""
+"""The maximal number of keys of an object in such JSON. Building the dict blocks all other threads."""
 
 _LARGE = 1024 * 1024
 _URLENCODED = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 _NOT_IN_NAMES = re.compile("[^a-z0-9]+")
-# Not encodings of text, or with a decoder that takes quadratic time.
+# Not charsets of text, or with a decoder that takes quadratic time.
 _NO_CHARSETS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem"})
 
 
 class BadPayload(Exception):
-    """The body isn't what it says; `status` is the HTTP status, `detail` a sentence for the sender."""
+    """A body can't be decoded, or exceeds a limit.
+
+    :param status: The HTTP status of the response: 400, 413 or 415.
+    :param detail: The reason, for the response's body.
+    """
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -64,9 +68,15 @@ class BadPayload(Exception):
 def decode_payload(
     body: bytes, content_type: str = "", *, form_param: str | None = None, content_encoding: str = ""
 ) -> object:
-    """What a handler gets for a body, by the headers Content-Type and Content-Encoding. Raises BadPayload."""
+    """Return the payload for a body; the table in the module's docstring has the rules.
+
+    :param content_type: The header Content-Type.
+    :param form_param: The name of the form field that is the payload.
+    :param content_encoding: The header Content-Encoding; only "identity" is accepted.
+    :raises BadPayload: The body is invalid.
+    """
     if content_encoding and content_encoding.strip().lower() != "identity":
-        raise BadPayload(415, f"a body with Content-Encoding {content_encoding!a} is not accepted; send it as it is")
+        raise BadPayload(415, f"Content-Encoding {content_encoding!a} is not supported; send the body uncompressed")
     media_type, options = _read_content_type(content_type)
     if media_type in (_URLENCODED, _MULTIPART):
         fields = _read_form(body, media_type, options)
@@ -76,7 +86,7 @@ def decode_payload(
             raise BadPayload(400, f"the form has no field {form_param!a}")
         return _json_or_text(fields[form_param], False)
     if form_param is not None:
-        raise BadPayload(400, f"the body must be a form with the field {form_param!a}")
+        raise BadPayload(400, f"the body must be a form with a field {form_param!a}")
     if not body:
         return ""
     is_json = media_type == "application/json" or media_type.endswith("+json")
@@ -105,19 +115,19 @@ def _charset_named(charset: str) -> str:
         return "utf-8"
     asked = _NOT_IN_NAMES.sub("_", charset.lower()).strip("_")
     name = ""
-    # Python remembers for ever each name that it was asked for, so it is asked only for those that there are.
+    # Python caches every name that is looked up and never forgets it, so unknown names aren't looked up.
     if asked in _encodings():
         with suppress(LookupError, ValueError):
             "".encode(asked)
             name = codecs.lookup(asked).name
     if not name or name.replace("_", "-") in _NO_CHARSETS:
-        raise BadPayload(415, f"the charset {charset!a} is not known")
+        raise BadPayload(415, f"unknown charset {charset!a}")
     return name
 
 
 @cache
 def _encodings() -> frozenset[str]:
-    """The names by which Python knows encodings, in small letters with underscores."""
+    """The names of Python's encodings, in lower case with underscores."""
     modules = [module.name for module in pkgutil.iter_modules(encodings.__path__)]
     return frozenset((*modules, *aliases, *aliases.values()))
 
@@ -133,9 +143,11 @@ def _json_or_text(text: str, must_be_json: bool) -> object:
 
 
 def read_json(text: str, *, patient: bool = True) -> Any:
-    """The value that the JSON says. Raises JSONDecodeError, and BadPayload if there is more of something than may be.
+    """Return the value of JSON.
 
-    If `patient`, other threads have their turns while large JSON is read, which takes longer.
+    :param patient: Decode large JSON in Python, which takes longer but lets other threads run meanwhile.
+    :raises JSONDecodeError: The text is not JSON.
+    :raises BadPayload: The JSON exceeds a limit.
     """
     try:
         value = _loads(text, patient)
@@ -144,7 +156,7 @@ def read_json(text: str, *, patient: bool = True) -> Any:
     except RecursionError:
         raise _too_deep() from None
     except ValueError:
-        # Python refuses to convert integers of more than 4,300 digits, since that takes quadratic time.
+        # Python rejects integers of more than 4,300 digits, since their conversion takes quadratic time.
         raise BadPayload(400, "the JSON has a number with too many digits") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
         raise _too_deep()
@@ -152,7 +164,7 @@ def read_json(text: str, *, patient: bool = True) -> Any:
 
 
 class _PatientDecoder(json.JSONDecoder):
-    """Decodes in Python rather than in C: slower, but other threads have their turns meanwhile."""
+    """Decodes in Python rather than in C, which is slower but lets other threads run meanwhile."""
 
     def __init__(self) -> None:
         super().__init__(object_pairs_hook=_object_of)
@@ -215,7 +227,7 @@ def _read_urlencoded(body: bytes, charset: str) -> list[tuple[str, str]]:
 def _read_multipart(body: bytes, options: Mapping[str, str]) -> list[tuple[str, str]]:
     if not options.get("boundary"):
         raise BadPayload(400, "the multipart body has no boundary")
-    # Files come with the raw request only, since their names are nothing to trust.
+    # Only raw handlers get files, since names of files come from the client and need checks.
     parser = FormDataParser(
         stream_factory=lambda *args, **kwargs: BytesIO(),
         max_form_memory_size=len(body),

@@ -1,7 +1,7 @@
-"""Urlencoded forms, read as `urllib.parse.parse_qsl` reads them, however large they are.
+"""A parser of urlencoded forms with the results of `urllib.parse.parse_qsl`, for forms of any size.
 
-The standard library makes an object of each escape, and joins millions of them while all other threads wait: a form of
-24 MB took gigabytes of memory. Here escapes are decoded in C, slice by slice, and between slices other threads have their turns.
+The standard library creates an object for each escape, and joins millions of them while all other threads wait: a form of
+24 MB takes gigabytes of memory. This parser decodes escapes in C, in slices between which other threads run.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from binascii import a2b_qp
 from io import StringIO
 
 MAX_FIELDS = 1000
-"""How many fields a form may have."""
+"""The maximal number of fields of a form."""
 
 MAX_STRAYS = 5000
-"""How many percent signs that begin no escape, and bytes that are no text, a form may have: each takes time."""
+"""The maximal number of invalid escapes and invalid bytes in a form, since each takes time."""
 
 SLICE = 64 * 1024
-"""How many bytes are decoded in one piece."""
+"""The number of bytes that are decoded in one piece."""
 
 _STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SPACES = bytes.maketrans(b"+", b" ")
@@ -25,11 +25,18 @@ _RUN = re.compile(rb"[\x00-\x7f]+|[\x80-\xff]+")
 
 
 class BadForm(ValueError):
-    """The form has more of something than may be; says of what."""
+    """A form has too many fields, or too many invalid escapes and bytes."""
 
 
 def parse_urlencoded(form: bytes, encoding: str = "utf-8", errors: str = "strict") -> list[tuple[str, str]]:
-    """The names and values of a form in UTF-8 whose escapes are in `encoding`. Raises BadForm or UnicodeError."""
+    """Return the names and values of a form.
+
+    :param form: The body, in UTF-8.
+    :param encoding: The charset of the escapes.
+    :param errors: The error handler for bytes that are invalid in the charset.
+    :raises BadForm: The form exceeds a limit.
+    :raises UnicodeError: A byte is invalid in the charset, with `errors="strict"`.
+    """
     if form.count(b"&") >= MAX_FIELDS:
         raise BadForm(f"the form has more than {MAX_FIELDS} fields")
     reader = _FormReader(form, encoding, errors)
@@ -50,7 +57,7 @@ def _found(form: bytes, sign: bytes, start: int, end: int) -> int:
 
 
 class _FormReader:
-    """Decodes the names and values of one form, and counts what in them is no text."""
+    """Decodes the names and values of one form, and counts invalid escapes and bytes."""
 
     def __init__(self, form: bytes, encoding: str, errors: str) -> None:
         self._form = form
@@ -59,13 +66,13 @@ class _FormReader:
         self._strays = 0
 
     def read(self, start: int, end: int) -> str:
-        """The text of the name or value that is there."""
+        """Return the name or value at this position as text."""
         form = self._form
         if form.find(b"%", start, end) < 0:
             return form[start:end].translate(_SPACES).decode("utf-8", "surrogatepass")
         if self._encoding == "utf-8" or form[start:end].isascii():
             return self._decode(self._unquote(start, end))
-        # Only what is ASCII has gone through `encoding`.
+        # `encoding` applies to ASCII runs only, which contain the escapes.
         text = StringIO()
         for run in _RUN.finditer(form, start, end):
             ascii_only = run[0].isascii()
@@ -79,16 +86,16 @@ class _FormReader:
         while start < end:
             cut = start + SLICE
             if cut < end:
-                # So that no escape is torn: one that begins in the last two bytes is left for the next slice.
+                # An escape that begins in the last two bytes is left for the next slice.
                 cut = _found(self._form, b"%", cut - 2, cut)
             unquoted += self._unquote_slice(self._form[start : min(cut, end)].translate(_SPACES))
             start = cut
         return unquoted
 
     def _unquote_slice(self, data: bytes) -> bytes:
-        # Where there are so many, they take the time of strays.
+        # "=" is escaped below, which takes time too.
         self._count(data.count(b"=") // 1000)
-        # Quoted-printable is the same with another sign, and takes ends of lines away that come after one.
+        # Quoted-printable is the same encoding with "=" for "%", but removes a line end after the sign.
         if not (b"\n" in data and b"%\n" in data) and not (b"\r" in data and b"%\r" in data):
             unquoted = _from_quoted_printable(data)
             if len(data) - len(unquoted) == 2 * data.count(b"%"):
@@ -109,7 +116,7 @@ class _FormReader:
     def _count(self, strays: int) -> None:
         self._strays += strays
         if self._strays > MAX_STRAYS:
-            raise BadForm(f"the form has more than {MAX_STRAYS} percent signs or bytes that mean nothing")
+            raise BadForm(f"the form has more than {MAX_STRAYS} invalid escapes or bytes")
 
 
 def _from_quoted_printable(data: bytes) -> bytes:

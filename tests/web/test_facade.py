@@ -96,7 +96,7 @@ class RawTests(WebCase):
         for path in ("/raw", "/threaded"):
             for body, kind, reason in (
                 (b"a=1&" * MAX_FIELDS, FORM, "fields"),
-                (b"%" * 10 * MAX_STRAYS, FORM, "percent"),
+                (b"%" * 10 * MAX_STRAYS, FORM, "invalid escapes"),
                 (b"%ff" * 10 * MAX_STRAYS, FORM, "bytes"),
                 (b"[" + b"[]," * 1_000_000 + b"1]", json, "lists"),
                 (keys, json, "keys"),

@@ -186,7 +186,7 @@ class ReturningTests(WebCase):
                 self.assertEqual(self.ask("POST", path).status, 500)
                 [failure] = self.flushLoggedErrors(TypeError)
                 self.assertIn(word, str(failure.value))
-                self.assertIn("may return", str(failure.value))
+                self.assertIn("valid are", str(failure.value))
 
     def test_nan_in_json_gets_500(self) -> None:
         """NaN is never sent."""

@@ -1,4 +1,7 @@
-"""What Flask gives to handlers, made of Werkzeug alone."""
+"""Flask's functions and classes for webhook handlers, built on Werkzeug without Flask.
+
+Plugins import them with `from flask import …`, whether or not Flask is installed.
+"""
 
 from werkzeug.exceptions import abort
 

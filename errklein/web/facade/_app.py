@@ -1,4 +1,4 @@
-"""The application that `current_app` stands for."""
+"""The application object behind `current_app`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from errklein.web.facade.response import Response, make_response
 
 
 class Flask:
-    """What handlers may ask of `current_app`. It routes nothing: plugins' routes are made with `@webhook`."""
+    """The application that `current_app` refers to, for libraries and handlers that read its attributes.
+
+    It has `config`, `logger`, `json`, `extensions`, `make_response` and the classes of requests and responses. It has no
+    routes: plugins declare theirs with `@webhook`.
+    """
 
     json = json_text
     request_class = Request
@@ -31,7 +35,7 @@ class Flask:
     make_response = staticmethod(make_response)
 
     def route(self, *_: Any, **__: Any) -> Any:
-        """Refused: says what to use instead."""
-        raise RuntimeError("this is not a Flask application of its own; declare routes with errklein's @webhook")
+        """Raise RuntimeError, since plugins declare routes with `@webhook`."""
+        raise RuntimeError("flask.current_app has no routes of its own; declare routes with errklein's @webhook")
 
     run = add_url_rule = register_blueprint = route

@@ -1,4 +1,4 @@
-"""Flask's functions for use in handlers."""
+"""Flask's helper functions for handlers: redirects, URLs, files, streams."""
 
 from __future__ import annotations
 
@@ -15,20 +15,55 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def after_this_request(function: F) -> F:
-    """Call `function` with the answer before it is sent. It may change it, or return another one."""
+    """Call a function with the response of the current request before it is sent.
+
+    The function may change the response, or return another one::
+
+        @webhook
+        def login(self, payload):
+            @after_this_request
+            def remember(response):
+                response.set_cookie("seen", "1")
+                return response
+
+            return "welcome"
+
+    :param function: A function with the response as its argument.
+    :returns: The same function, so that this can be used as a decorator.
+    :raises RuntimeError: No request is being handled.
+    """
     current_context("flask.after_this_request").after.append(function)
     return function
 
 
 def redirect(location: str, code: int = 302, Response: type[Any] | None = None) -> Any:  # noqa: N803
-    """An answer that sends the client to `location`."""
+    """Return a response that redirects the client to another URL.
+
+    ::
+
+        return redirect("https://example.org/builds", 303)
+
+    :param location: The URL.
+    :param code: The HTTP status: 301, 302, 303, 305, 307 or 308.
+    :param Response: The class of the response.
+    """
     return werkzeug.utils.redirect(location, code, Response or FlaskResponse)
 
 
 def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = None, **values: Any) -> str:
-    """The path at which a plugin's method answers, with the rule's variables filled in from `values`.
+    """Return the path of a webhook.
 
-    `endpoint` is the method's name, or `Plugin.method` for another plugin's. Raises LookupError if there is none.
+    ::
+
+        url_for("build", number=7)  # "/builds/7"
+        url_for("Deploy.status", _external=True)  # "https://bot.example.org/status"
+
+    :param endpoint: The name of a method of this plugin, or `"Plugin.method"` for one of another plugin.
+    :param _external: Return a full URL, with the scheme and host of the current request.
+    :param _anchor: A fragment that is appended to the URL after `#`.
+    :param values: Values for the variables of the rule. Others are added as a query.
+    :raises LookupError: There is no such webhook.
+    :raises RuntimeError: No request is being handled.
     """
     context = current_context("flask.url_for")
     url = context.server.url_for(context.hook, endpoint, values)
@@ -38,21 +73,61 @@ def url_for(endpoint: str, *, _external: bool = False, _anchor: str | None = Non
 
 
 def send_file(path_or_file: Any, mimetype: str | None = None, **options: Any) -> Any:
-    """An answer with the contents of a file, by its path or opened in binary mode; ranges and caching are seen to."""
+    """Return a response with the content of a file. Range requests and conditional requests are supported.
+
+    ::
+
+        return send_file("/srv/reports/weekly.pdf", as_attachment=True)
+
+    :param path_or_file: The path of the file, or a file that is opened in binary mode.
+    :param mimetype: The media type; by default it is guessed from the name.
+    :param options: Options of `werkzeug.utils.send_file`, such as `as_attachment`, `download_name` and `max_age`.
+    :raises RuntimeError: No request is being handled.
+    """
     environ = current_context("flask.send_file").environ
     options.setdefault("response_class", FlaskResponse)
     return werkzeug.utils.send_file(path_or_file, environ, mimetype=mimetype, **options)
 
 
 def send_from_directory(directory: Any, path: Any, **options: Any) -> Any:
-    """As `send_file`, for a path from outside that must stay within `directory`; else 404."""
+    """Return a response with the content of a file in a directory, for paths that come from the client.
+
+    ::
+
+        @webhook("/reports/<path:name>")
+        def report(self, payload, name):
+            return send_from_directory("/srv/reports", name)
+
+    :param directory: The directory that contains every file that may be sent.
+    :param path: The path of the file, relative to the directory.
+    :param options: Options of `send_file`.
+    :raises NotFound: The path leaves the directory, or is not a file; the response is then 404.
+    :raises RuntimeError: No request is being handled.
+    """
     environ = current_context("flask.send_from_directory").environ
     options.setdefault("response_class", FlaskResponse)
     return werkzeug.utils.send_from_directory(directory, path, environ, **options)
 
 
 def stream_with_context(generator_or_function: Any) -> Any:
-    """A generator, or a generator function, that sees the request it was made for while it runs."""
+    """Keep the current request available in a generator that is used as a streamed response.
+
+    ::
+
+        @webhook
+        def lines(self, payload):
+            def generate():
+                for number in range(3):
+                    yield f"{request.path} {number}<br>"
+
+            return stream_with_context(generate())
+
+    errklein does so for every generator that a handler returns, so the function is needed only for code that calls it.
+
+    :param generator_or_function: A generator, or a generator function (as a decorator).
+    :returns: A generator, or a function that returns one.
+    :raises RuntimeError: No request is being handled.
+    """
     if callable(generator_or_function):
 
         @wraps(generator_or_function)
@@ -80,7 +155,21 @@ def _with_context(items: Any) -> Iterator[Any]:
 
 
 def copy_current_request_context(function: F) -> F:
-    """The function, seeing the current request wherever it is called, as in a thread of the plugin's own."""
+    """Keep the current request available in a function that is called later, such as in a thread of the plugin.
+
+    ::
+
+        @copy_current_request_context
+        def work():
+            self.log.info("handling %s", request.path)
+
+
+        threading.Thread(target=work).start()
+
+    :param function: The function.
+    :returns: A function that calls it with `request`, `g` and `current_app` of the current request.
+    :raises RuntimeError: No request is being handled.
+    """
     context = current_context("flask.copy_current_request_context")
 
     @wraps(function)

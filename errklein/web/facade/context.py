@@ -1,7 +1,6 @@
-"""Which request the running code is about.
+"""The context of the request that is being handled, and the proxies `request`, `g` and `current_app` that use it.
 
-Each request has a context. The code that handles it, in whichever thread, runs with that context as the current one,
-and `request`, `g` and `current_app` lead to it; so does everything that the handler starts, until it ends.
+The handler and everything that it starts run with the request's context as the current one, on the reactor or in a thread.
 """
 
 from __future__ import annotations
@@ -24,20 +23,23 @@ if TYPE_CHECKING:
     from errklein.web.request import HTTPRequest
     from errklein.web.resource import WebhookResource
 
-# Not in running.context, on whose floor RequestContext is unknown.
+# Not in running.context, which can't import RequestContext.
 _current: ContextVar[RequestContext | None] = ContextVar("errklein.web.context", default=None)
 
 
 class _Globals:
-    """What a handler keeps for the time of a request: attributes, with some of a dict's methods."""
+    """The object `g`: attributes that exist for the time of a request, with some methods of a dict."""
 
     def get(self, name: str, default: Any = None) -> Any:
+        """Return the attribute, or the default if it is missing."""
         return self.__dict__.get(name, default)
 
     def pop(self, name: str, *default: Any) -> Any:
+        """Remove the attribute and return it, or the default if it is missing; raises KeyError without a default."""
         return self.__dict__.pop(name, *default)
 
     def setdefault(self, name: str, default: Any = None) -> Any:
+        """Return the attribute. If it is missing, set it to the default first."""
         return self.__dict__.setdefault(name, default)
 
     def __contains__(self, name: str) -> bool:
@@ -48,7 +50,13 @@ class _Globals:
 
 
 class RequestContext:
-    """One request on its way through a handler. What Flask would make at once is made when it is asked for."""
+    """The context of one request. Flask's objects for it are created on first use.
+
+    :param server: The resource that received the request.
+    :param incoming: The request as it was received.
+    :param hook: The webhook that handles it.
+    :param captures: The values of the rule's variables.
+    """
 
     def __init__(self, server: WebhookResource, incoming: HTTPRequest, hook: Hook, captures: Mapping[str, Any]) -> None:
         self.server = server
@@ -60,12 +68,12 @@ class RequestContext:
 
     @cached_property
     def environ(self) -> dict[str, Any]:
-        """The request as WSGI describes it."""
+        """The WSGI environment of the request (PEP 3333)."""
         return make_environ(self.incoming, self.body)
 
     @cached_property
     def request(self) -> Request:
-        """The request as Flask's handlers see it."""
+        """The Flask-like request object."""
         request = Request(self.environ)
         declaration = self.hook.declaration
         request.url_rule = Rule(declaration.rule, endpoint=endpoint_of(self.hook), methods=declaration.methods)
@@ -75,16 +83,16 @@ class RequestContext:
 
     @cached_property
     def g(self) -> _Globals:
-        """What the handler keeps for the time of the request."""
+        """The object `g` of the request."""
         return _Globals()
 
     def proxy(self) -> Any:
-        """A stand-in for this very request, which works wherever it is taken to."""
+        """Return a proxy of this request, which is valid in any thread and at any time."""
         return LocalProxy(lambda: self.request)
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Make this the current context for a `with` block."""
+        """Return a context manager that makes this the current context."""
         token = _current.set(self)
         id_token = request_id.set(self.incoming.request_id)
         try:
@@ -95,18 +103,47 @@ class RequestContext:
 
 
 def current_context(what: str = "this") -> RequestContext:
-    """The context of the request being handled. Raises RuntimeError, naming `what`, when none is."""
+    """Return the context of the request that is being handled.
+
+    :param what: The name of the function or object that needs it, for the error.
+    :raises RuntimeError: No request is being handled.
+    """
     context = _current.get()
     if context is None:
-        raise RuntimeError(f"{what} works only while a webhook's request is being handled")
+        raise RuntimeError(
+            f"{what} needs a request, but none is being handled here; in a thread that the handler starts, wrap the "
+            "function in flask.copy_current_request_context"
+        )
     return context
 
 
 def has_request_context() -> bool:
-    """Whether a request is being handled."""
+    """Return whether a request is being handled.
+
+    ::
+
+        address = request.remote_addr if has_request_context() else "-"
+    """
     return _current.get() is not None
 
 
 request: Request = LocalProxy(lambda: current_context("flask.request").request)  # type: ignore[assignment]
+"""The request that is being handled, a `Request`.
+
+::
+
+    @webhook("/build", methods=["POST"])
+    def build(self, payload):
+        if request.headers.get("X-Token") != self.config["token"]:
+            abort(403)
+        return f"build {payload['number']} received"
+
+It is a proxy that refers to the current request in the handler and everything that the handler starts. Outside of a request,
+each use raises RuntimeError.
+"""
+
 g: Any = LocalProxy(lambda: current_context("flask.g").g)
+"""An object whose attributes exist for the time of the current request. Outside of a request, each use raises RuntimeError."""
+
 current_app: Flask = LocalProxy(lambda: current_context("flask.current_app").server.app)  # type: ignore[assignment]
+"""The application of the current request, a `Flask`. Outside of a request, each use raises RuntimeError."""

@@ -1,4 +1,4 @@
-"""JSON as Flask writes it."""
+"""JSON in the format of Flask: ASCII, with sorted keys, dates, UUIDs, decimals and dataclasses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from werkzeug.http import http_date
 
 
 def dumps(value: Any, **options: Any) -> str:
-    """The value as JSON in ASCII, with sorted keys. Raises TypeError or ValueError for what JSON can't say.
+    """Return a value as JSON in ASCII, with sorted keys.
 
     Dates are written as HTTP dates, UUIDs and decimals as strings, dataclasses as objects.
+
+    :param value: The value.
+    :param options: Options of `json.dumps`.
+    :raises TypeError: The value has a type without a JSON form.
+    :raises ValueError: The value contains itself.
     """
     options.setdefault("default", _default)
     options.setdefault("sort_keys", True)
@@ -23,7 +28,10 @@ def dumps(value: Any, **options: Any) -> str:
 
 
 def dump_body(value: Any) -> str:
-    """The value as the body of an answer. Raises ValueError for NaN and infinite numbers, which aren't JSON."""
+    """Return a value as the body of a response; see `dumps`.
+
+    :raises ValueError: The value contains NaN or an infinite number, which JSON can't represent.
+    """
     return dumps(value, separators=(",", ":"), allow_nan=False) + "\n"
 
 
@@ -39,4 +47,4 @@ def _default(value: Any) -> Any:
         return dataclasses.asdict(value)
     if hasattr(value, "__html__"):
         return str(value.__html__())
-    raise TypeError(f"a {type(value).__name__} can't be written as JSON")
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,4 +1,4 @@
-"""The request that handlers see: Werkzeug's, with what Flask adds to it."""
+"""The request object of handlers: Werkzeug's request with Flask's additions."""
 
 from __future__ import annotations
 
@@ -26,16 +26,20 @@ if TYPE_CHECKING:
 
 
 class BodyJSON:
-    """JSON of request bodies, within the limits of webhook payloads."""
+    """The JSON module of requests. It enforces the limits of webhook payloads."""
 
     dumps = staticmethod(dumps)
 
     @staticmethod
     def loads(body: bytes) -> Any:
-        """The value in the body. Raises ValueError if it isn't JSON, RequestEntityTooLarge if there is too much in it."""
+        """Return the value of a JSON body.
+
+        :raises ValueError: The body is not JSON.
+        :raises RequestEntityTooLarge: The body has too many lists and objects, or too many keys.
+        """
         text = body.decode(json.detect_encoding(body), "surrogatepass")
         try:
-            # On the reactor's thread patience would only make everybody wait longer.
+            # On the reactor, a slower decoder would only block other requests longer.
             return read_json(text, patient=not isInIOThread())
         except BadPayload as error:
             if error.status == 413:
@@ -44,12 +48,15 @@ class BodyJSON:
 
 
 class FormParser(FormDataParser):
-    """Werkzeug's, except that a large urlencoded form is read in slices, and rejected if there is too much in it."""
+    """Werkzeug's form parser, with limits and time slices for large urlencoded forms."""
 
     def parse(
         self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str] | None = None
     ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, Any]]:
-        """The stream, the fields and the files."""
+        """Return the stream, the fields and the files.
+
+        :raises RequestEntityTooLarge: A urlencoded form has too many fields or invalid escapes.
+        """
         if mimetype != "application/x-www-form-urlencoded":
             return super().parse(stream, mimetype, content_length, options)
         form = stream.read()
@@ -64,33 +71,50 @@ class FormParser(FormDataParser):
 
 
 class Request(werkzeug.wrappers.Request):
-    """A request, by the names that Flask's has. Bodies are whole when a handler starts, and within the limit."""
+    """A webhook request, as raw handlers get it and as `flask.request` refers to it.
 
-    max_form_memory_size = None  # The body's limit holds for forms too.
+    It is Werkzeug's request with the attributes that Flask adds. The body has arrived completely when the handler starts, and
+    is within the limit. ::
+
+        @webhook("/signed", methods=["POST"], raw=True)
+        def signed(self, request):
+            digest = hmac.new(SECRET, request.get_data(), "sha256").hexdigest()
+            if not hmac.compare_digest(digest, request.headers.get("X-Signature", "")):
+                abort(403, "invalid signature")
+            return request.get_json()["status"]
+
+    The attributes that handlers use most: `method`, `path`, `url`, `headers`, `args` (the query), `form`, `files`,
+    `cookies`, `mimetype`, `remote_addr`. `get_data()` returns the unchanged body as bytes, and `get_json()` its value:
+    it responds with 400 to invalid JSON and with 415 to another media type, or returns None with `silent=True`.
+    """
+
+    # The limit of the body applies to forms too.
+    max_form_memory_size = None
     form_data_parser_class = FormParser
     json_module = BodyJSON  # type: ignore[assignment]
 
     url_rule: Rule | None = None
-    """The rule that matched."""
+    """The rule that matched, as Werkzeug's `Rule`."""
 
     view_args: Mapping[str, Any] | None = None
-    """What the rule's variables captured."""
+    """The values of the rule's variables, by name."""
 
     @property
     def endpoint(self) -> str | None:
-        """The name of the matching rule, as errbot makes it of the method and its methods."""
+        """The name of the rule: the handler's name and its HTTP methods, such as "build_POST_GET"; as on errbot."""
         return None if self.url_rule is None else str(self.url_rule.endpoint)
 
 
 def endpoint_of(hook: Hook) -> str:
-    """The name that errbot gives the route of a hook."""
+    """Return the name that errbot gives the route of a hook, such as "build_POST_GET"."""
     return "_".join((hook.name, *hook.declaration.methods))
 
 
 def make_environ(request: HTTPRequest, body: bytes) -> dict[str, Any]:
-    """The WSGI environment (PEP 3333) of a request whose body is `body`, which Werkzeug's request is made from.
+    """Return the WSGI environment (PEP 3333) of a request, for Werkzeug's request class.
 
-    Headers with an underscore in their name are left out: `X_Forwarded_For` would take the place of the real one.
+    Headers with an underscore in their name are left out, since WSGI can't distinguish `X_Forwarded_For` from
+    `X-Forwarded-For`.
     """
     peer = request.client
     host = request.host
@@ -110,7 +134,7 @@ def make_environ(request: HTTPRequest, body: bytes) -> dict[str, Any]:
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "https" if request.secure else "http",
         "wsgi.input": BytesIO(body),
-        # Without this Werkzeug takes a body that came in chunks for an empty one.
+        # Without this, Werkzeug treats a chunked body as empty.
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,

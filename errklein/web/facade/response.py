@@ -1,4 +1,4 @@
-"""What handlers return, by Flask's rules."""
+"""Responses, and the conversion of handlers' return values into responses by Flask's rules."""
 
 from __future__ import annotations
 
@@ -14,28 +14,65 @@ from errklein.web.facade.context import current_context
 
 
 class Response(werkzeug.wrappers.Response):
-    """An answer: Werkzeug's, which is HTML unless it says otherwise."""
+    """A response of a webhook: Werkzeug's response, with the media type `text/html` by default.
+
+    ::
+
+        response = Response("created", status=201, mimetype="text/plain")
+        response.headers["X-Build"] = "7"
+        response.set_cookie("seen", "1")
+        return response
+
+    :param response: The body: text, bytes, or an iterable of either, which is streamed.
+    :param status: The status, as a number or as text such as `"201 Created"`; 200 by default.
+    :param headers: A mapping, or a list of pairs.
+    :param mimetype: The media type; text types get the charset UTF-8.
+    """
 
     default_mimetype = "text/html"
 
 
 def jsonify(*args: Any, **kwargs: Any) -> Response:
-    """An answer with a value as JSON: the one argument, a list of several, or an object of the keyword arguments."""
+    """Return a response with JSON as its body.
+
+    ::
+
+        return jsonify(number=7, status="ok")  # {"number": 7, "status": "ok"}
+        return jsonify([1, 2])
+
+    :param args: One value, or several that become a list.
+    :param kwargs: The members of an object.
+    :raises TypeError: Both are given, or a value has a type without a JSON form.
+    :raises ValueError: A value is NaN or infinite.
+    """
     if args and kwargs:
-        raise TypeError("jsonify takes either arguments or keyword arguments")
+        raise TypeError("jsonify: positional and keyword arguments exclude each other")
     value = args[0] if len(args) == 1 else args or kwargs or None
     return Response(json_text.dump_body(value), mimetype="application/json")
 
 
 def make_response(*args: Any) -> Any:
-    """The answer for what a handler returned; several arguments count as a tuple."""
+    """Return the response for a value that a handler may return, to change it before it is returned.
+
+    ::
+
+        response = make_response({"status": "ok"}, 202)
+        response.headers["Retry-After"] = "10"
+        return response
+
+    :param args: The value, or the items of a tuple: `(body, status)`, `(body, headers)` or `(body, status, headers)`.
+    :raises TypeError: A handler can't return such a value.
+    """
     if not args:
         return Response()
     return response_for(args[0] if len(args) == 1 else args)
 
 
 def response_for(value: Any) -> werkzeug.wrappers.Response:
-    """The answer for what a handler returned. Raises TypeError, saying what may be returned, for anything else."""
+    """Return the response for a handler's return value.
+
+    :raises TypeError: The value is invalid; the text lists the valid types.
+    """
     status: Any = None
     headers: Any = None
     if isinstance(value, tuple):
@@ -47,12 +84,12 @@ def response_for(value: Any) -> werkzeug.wrappers.Response:
             value, status = value
         else:
             raise TypeError(
-                "a handler may return a tuple (body, status, headers), (body, status) or (body, headers), "
-                f"but this one has {len(value)} items"
+                f"a handler returned a tuple of {len(value)} items; "
+                "valid are (body, status), (body, headers) and (body, status, headers)"
             )
     response: werkzeug.wrappers.Response
     if isinstance(value, (str, bytes, bytearray, Iterator)):
-        # Here a list may name a header twice, as cookies are.
+        # A list may contain a header several times, such as Set-Cookie.
         response, headers = Response(bytes(value) if isinstance(value, bytearray) else value, headers=headers), None
     else:
         response = _response_for_body(value)
@@ -77,12 +114,12 @@ def _response_for_body(value: Any) -> werkzeug.wrappers.Response:
         # A WSGI application, such as another library's response.
         return Response.force_type(value, current_context("a WSGI response").environ)
     raise TypeError(
-        f"a handler can't return {type(value).__name__}: it may return text, bytes, a dict, a list, a tuple, a Response, "
-        "a generator, a Deferred, a coroutine, a Twisted resource or renderable, or nothing"
+        f"a handler returned {type(value).__name__}; valid are text, bytes, a dict, a list, a tuple, a Response, "
+        "a generator, a Deferred, a coroutine, a Twisted resource or renderable, and None"
     )
 
 
 def response_of_error(error: HTTPException) -> werkzeug.wrappers.Response:
-    """The answer for an HTTPException that a handler raised, as Flask has it."""
+    """Return the response for an HTTPException that a handler raised, such as with `abort`."""
     response: Any = error.get_response(current_context("an HTTPException").environ)
     return response if isinstance(response, werkzeug.wrappers.Response) else Response.force_type(response)
