@@ -1,7 +1,7 @@
-"""For pytest: tests written for errbot's plugins find errklein under the name errbot, if errbot isn't installed.
+"""A pytest plugin that lets tests of errbot's plugins import errklein under the name errbot.
 
-With `--errklein`, or `errklein = true` in pytest's configuration, they find it in any case. Apart from errklein itself,
-so that pytest has nothing to import where it isn't used.
+It does so if errbot isn't installed, and always with the option `--errklein` or with `errklein = true` in pytest's
+configuration. It is separate from the package errklein, so that pytest doesn't import that where it isn't used.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import pytest
 
 NAMES = ("errbot", "flask")
-"""The packages that errklein stands for: the others where they aren't installed, once somebody has imported errbot."""
+"""The packages that errklein replaces. flask is replaced if it isn't installed, when errbot is imported."""
 
 
 class Substitute(MetaPathFinder, Loader):
-    """Finds errklein under the name errbot, if that isn't installed; `always`: under all NAMES in any case.
+    """Finds errklein under the name errbot if that isn't installed; with `always`, under all NAMES.
 
-    Libraries look for Flask to learn whether it is in use, and aren't to find it because of errklein.
+    By default it doesn't replace flask, since libraries check by importing it whether Flask is in use.
     """
 
     def __init__(self) -> None:
@@ -32,17 +32,17 @@ class Substitute(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Called by the import system for each module that isn't imported yet."""
+        """Return a spec for a name that errklein replaces; None for other modules."""
         if fullname not in NAMES or not (self.always or (fullname == "errbot" and not _is_installed(fullname))):
             return None
         return ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """An empty module, which is replaced at once."""
+        """Return None, so that the import system creates an empty module, which `exec_module` replaces."""
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put errklein's modules of the name in their places."""
+        """Install errklein's modules under the names of errbot and flask."""
         from errklein.compat import install, stand_in_for
 
         stand_in_for(module.__name__)
@@ -50,24 +50,24 @@ class Substitute(MetaPathFinder, Loader):
 
 
 substitute = Substitute()
-# In front: a directory that is named errbot, as a project's may be, is a package for the ordinary finder.
+# First, since the ordinary finder takes a project directory that is named errbot for a package.
 sys.meta_path.insert(0, substitute)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option and the setting."""
+    """Add the option `--errklein` and the setting `errklein`."""
     group = parser.getgroup("errklein")
     group.addoption(
-        "--errklein", action="store_true", help="test errbot's plugins on errklein even though errbot is installed"
+        "--errklein", action="store_true", help="run tests of errbot's plugins on errklein even if errbot is installed"
     )
     parser.addini("errklein", "as the option --errklein", type="bool", default=False)
 
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Take the names over before any conftest or test module is imported, if that is wanted."""
+    """Replace all NAMES before any conftest or test module is imported, if the option or setting is present."""
     if early_config.known_args_namespace.errklein or early_config.getini("errklein"):
         substitute.always = True
-        # Other plugins of pytest may have imported it. Whoever has the real Flask by now, goes on with that.
+        # Other plugins of pytest may have imported errbot. Modules that have imported the real Flask keep it.
         for module in [known for known in sys.modules if known.partition(".")[0] == "errbot"]:
             del sys.modules[module]
 

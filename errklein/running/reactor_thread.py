@@ -54,7 +54,7 @@ class ReactorThread:
         try:
             result = done.result(timeout)
         except TimeoutError:
-            raise WaitTimeout(f"{what} has not happened in {timeout:g} s") from None
+            raise WaitTimeout(f"timed out after {timeout:g} s, waiting for {what}") from None
         return unwrapped(result)
 
     def _run(self) -> None:

@@ -1,7 +1,22 @@
-"""What plugin authors test with: a bot in memory, a webhook client, and test cases for trial.
+"""Tools for tests of plugins: a bot in memory, a webhook client, and a test case for trial.
 
-Everything is imported when it is first asked for, since some of it needs a reactor, and which one is not for this module
-to choose.
+`PluginTestCase` is the usual way to test a plugin::
+
+    from errklein.testing import PluginTestCase
+
+
+    class BuildsTests(PluginTestCase):
+        plugins = (Builds,)
+
+        def test_build(self):
+            response = self.post("/builds/7", json={"status": "ok"})
+            self.assertEqual(response.status, 200)
+            self.assertEqual(self.bot.sent_to("#builds"), ["build 7: ok"])
+
+`TestBot` is the bot behind it, for other test frameworks. Requests go through the real web server and its parser, and commands
+through the real dispatcher, without a port, a thread or a sleep.
+
+The names are imported on first use, so that importing this package doesn't import a reactor.
 """
 
 from __future__ import annotations
@@ -30,6 +45,6 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
-        raise AttributeError(f"errklein.testing has no {name}")
+        raise AttributeError(f"module 'errklein.testing' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"errklein.testing.{_MODULES[name]}"), name)
     return value

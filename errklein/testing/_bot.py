@@ -1,4 +1,4 @@
-"""A whole bot in memory, for tests of plugins."""
+"""A bot in memory, for tests of plugins."""
 
 from __future__ import annotations
 
@@ -33,27 +33,57 @@ from errklein.wiring import wire
 T = TypeVar("T")
 
 ADMIN = "@admin"
+"""The administrator of a TestBot, who sends messages and commands unless the test names another sender."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A message that the bot sent: to whom, its text as a reader sees it, and on which network."""
+    """A message that the bot sent.
+
+    ::
+
+        self.assertEqual(self.bot.messages, [Sent("#builds", "build 7: ok")])
+    """
 
     to: str
+    """The recipient: a person such as "@admin", or a room such as "#builds"."""
+
     text: str
+    """The text as a reader sees it, without Markdown."""
+
     network: str = "test"
+    """The name of the network."""
 
 
 class LeftOver(AssertionError):
-    """Something of a plugin goes on after the bot has stopped."""
+    """A plugin left a delayed call, an asyncio task or a thread behind when the bot stopped."""
 
 
 class TestBot(Requests[Deferred[ClientResponse]]):
-    """A bot with a chat network, web server, storage and clock that exist in memory only.
+    """A bot whose chat network, web server, storage and clock are in memory.
 
-    `plugins` are classes, `plugin_dirs` directories with .plug files, `config` settings by name. `networks` are several
-    networks, each with its own settings, as in BACKENDS; without it there is one, named "test". Blocking handlers run at
-    once and in place, time passes in `advance`. `start` before use and `stop` after.
+    It needs no port, no thread and no sleep. Blocking handlers run at once, in the thread of the test. Time passes only in
+    `advance`, for pollers, timeouts, Twisted's delayed calls and asyncio's timers alike::
+
+        bot = TestBot([Builds], config={"BOT_PREFIX": "?"})
+        bot.start()
+        try:
+            assert bot.command("?build 7") == "build 7 is running"
+            bot.advance(60)
+            assert bot.sent_to("#testroom") == ["build 7: ok"]
+        finally:
+            bot.stop()
+
+    The default network is named "test". The bot is in the room "#testroom" there, and "@admin" is its administrator.
+
+    :param plugins: Classes of plugins.
+    :param plugin_dirs: Directories with `.plug` files, which are loaded as in service. Relative paths depend on the current
+        directory, and trial changes it, so resolve `__file__` when the test module is imported.
+    :param config: Settings by name, as in config.py.
+    :param networks: Several networks instead of "test": a mapping of names to settings, as in BACKENDS.
+    :param reactor: A reactor with virtual time; by default a new `TestReactor`.
+    :raises ValueError: A directory of `plugin_dirs` is missing.
+    :raises ConfigError: A setting is invalid.
     """
 
     __test__ = False
@@ -70,7 +100,10 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         roots = [Path(directory) for directory in plugin_dirs]
         for directory in roots:
             if not directory.is_dir():
-                raise ValueError(f"plugin_dirs: there is no directory {directory}; trial changes into one of its own")
+                raise ValueError(
+                    f"plugin_dirs: {directory.absolute()} is not a directory; use an absolute path, such as "
+                    "Path(__file__).resolve().parent, since trial changes the current directory"
+                )
         self.reactor: Any = TestReactor() if reactor is None else reactor
         self._directory = tempfile.TemporaryDirectory(prefix="errklein-test-")
         share_packages(Path(self._directory.name))
@@ -87,17 +120,22 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         self.storage = self.bot.storage
         self._client = WebhookClient(web.client())
         self.messages: list[Sent] = []
-        """Everything that the bot has sent, in order."""
+        """The messages that the bot has sent, in order."""
         for backend in self.backends.values():
             backend.watch(partial(self._keep, backend.network))
         self.has_ended = False
-        """Whether the bot found that there is nothing more to do, as when standard input has ended."""
+        """True after all networks have ended, as when standard input has ended; in service, the process then stops."""
         self._log = _Log()
         self._level = logging.NOTSET
         self._threads: set[threading.Thread] = set()
 
     def start(self) -> None:
-        """Activate the plugins and connect; raises AssertionError if a plugin can't be activated."""
+        """Activate the plugins and connect.
+
+        Virtual time passes while an `activate` waits for asyncio timers.
+
+        :raises AssertionError: A plugin can't be loaded or activated, or an `activate` waits for something else.
+        """
         register_reactor_thread(self.reactor)
         self._threads = set(threading.enumerate())
         globalLogPublisher.addObserver(self._log)
@@ -106,48 +144,72 @@ class TestBot(Requests[Deferred[ClientResponse]]):
             logger.addHandler(self._log)
         self._level = plugins_log.level
         plugins_log.setLevel(logging.DEBUG)
-        self._complete(self._call(Deferred.fromCoroutine, self.bot.start()), "the bot started")
+        self._complete(self._call(Deferred.fromCoroutine, self.bot.start()), "the bot did not start")
         problems = [plugin.problem for plugin in self.bot.plugin_manager.found if plugin.problem]
         if problems:
             raise AssertionError("\n".join(problems))
 
     def stop(self) -> None:
-        """Deactivate the plugins and disconnect; raises LeftOver if a plugin has left a timer or a thread behind."""
+        """Deactivate the plugins and disconnect.
+
+        :raises LeftOver: A plugin left a delayed call, an asyncio task or a thread behind.
+        """
         stopping = self._call(Deferred.fromCoroutine, self.bot.stop(0))
         self.reactor.advance(0)
-        self._complete(stopping, "the bot stopped")
+        self._complete(stopping, "the bot did not stop")
         globalLogPublisher.removeObserver(self._log)
         plugins_log = logging.getLogger("errbot")
         for logger in (plugins_log, logging.getLogger("asyncio")):
             logger.removeHandler(self._log)
         plugins_log.setLevel(self._level)
         self._directory.cleanup()
-        left = [f"the asyncio task {task.get_name()}" for task in self._end_tasks()]
-        left += [f"a delayed call of {getattr(call, 'func', call)!r}" for call in self.reactor.getDelayedCalls()]
-        left += [f"the thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]
+        left = [f"asyncio task {task.get_name()}" for task in self._end_tasks()]
+        left += [f"delayed call of {getattr(call, 'func', call)!r}" for call in self.reactor.getDelayedCalls()]
+        left += [f"thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]
         if left:
-            raise LeftOver("left over after the bot has stopped: " + ", ".join(left))
+            raise LeftOver(
+                f"left over after the bot has stopped: {', '.join(left)}; end them in the plugin's deactivate()"
+            )
 
     # Chat
 
     @property
     def backend(self) -> TestBackend:
-        """The first network, or the only one."""
+        """The backend of the first network."""
         return next(iter(self.backends.values()))
 
     def sent_to(self, name: str, network: str | None = None) -> list[str]:
-        """The texts that were sent to that person or room, in order; on that network, or on any."""
+        """Return the texts that were sent to a person or room, in order.
+
+        :param name: The recipient, such as "@admin" or "#builds".
+        :param network: The name of a network; by default all networks.
+        """
         return [message.text for message in self.messages if message.to == name and network in (None, message.network)]
 
     def say(self, text: str, frm: str = ADMIN, room: str | None = None, network: str | None = None) -> list[str]:
-        """Say something to the bot, or in a room, on that or the first network; returns what the bot has sent meanwhile."""
+        """Send a message to the bot or a room. Return the texts that the bot sends until it waits.
+
+        ::
+
+            self.assertEqual(self.bot.say("!build 7", frm="@alice", room="#builds"), ["build 7 is running"])
+
+        :param text: The message.
+        :param frm: The sender.
+        :param room: A room, such as "#builds"; by default the message is sent to the bot directly.
+        :param network: The name of a network; by default the first.
+        """
         before = len(self.messages)
         backend = self.backend if network is None else self.backends[network]
         self._call(backend.receive, text, frm=frm, to=room)
         return [message.text for message in self.messages[before:]]
 
     def command(self, text: str, frm: str = ADMIN) -> str:
-        """Give a command; returns the bot's answer. Raises AssertionError unless there is exactly one message."""
+        """Send a command to the bot directly, and return the reply.
+
+        :param text: The command with its prefix, such as "!build 7".
+        :param frm: The sender; by default the administrator.
+        :raises AssertionError: The bot sends no message, or more than one; see `say` for these.
+        """
         replies = self.say(text, frm)
         if len(replies) != 1:
             raise AssertionError(f"{text!r} got {len(replies)} replies: {replies!r}\n{self.report()}")
@@ -168,14 +230,20 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         """
         return self._send_request(method, url, **request)
 
-    # Time, and what there is to see
+    # Time and state
 
     def advance(self, seconds: float) -> None:
-        """Let time pass: pollers tick, delayed calls happen."""
+        """Let virtual time pass. Pollers, delayed calls, timeouts and asyncio timers run at their times, in order.
+
+        `advance(0)` runs what is ready now, such as an asyncio task that waits for an event that the test has set.
+        """
         self.reactor.advance(seconds)
 
     def plugin(self, name: str) -> Any:
-        """The instance of the plugin of that name."""
+        """Return the instance of a plugin.
+
+        :raises PluginError: There is no such plugin, or it could not be loaded. The text lists the names of all plugins.
+        """
         return self.bot.plugin_manager.instance(name)
 
     @property
@@ -186,16 +254,16 @@ class TestBot(Requests[Deferred[ClientResponse]]):
 
     @property
     def log(self) -> list[str]:
-        """What was logged, a string an event."""
+        """The log since `start`: one string per event of errklein, its plugins and asyncio."""
         return list(self._log.lines)
 
     @property
     def routes(self) -> list[str]:
-        """The routes there are, as "POST, GET /rule -> Plugin.method"."""
+        """The routes of all webhooks, as "POST, GET, HEAD /rule -> Plugin.method"."""
         return [f"{', '.join(route.methods)} {route.rule} -> {route.hook}" for route in self.bot.web.routes.hooks()]
 
     def report(self) -> str:
-        """Routes and log, to be shown when a test fails."""
+        """Return the routes and the log as one text, which is shown when a test fails."""
         return "\n".join(["Routes:", *self.routes, "Log:", *self._log.lines])
 
     def _keep(self, network: str, sent: SentMessage) -> None:
@@ -208,12 +276,12 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         return self._call(self._client.request, method, url, **request)
 
     def _call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call the function as the reactor would: an asyncio loop runs meanwhile, if there is one."""
+        """Call the function while the reactor's asyncio loop runs, if it has one."""
         loop = loop_of(self.reactor)
         return loop.enter(function, *args, **kwargs) if isinstance(loop, TestLoop) else function(*args, **kwargs)
 
     def _end_tasks(self) -> list[asyncio.Task[Any]]:
-        """Cancel the asyncio tasks that plugins have created and not ended, and close the loop."""
+        """Cancel the asyncio tasks that plugins have created and not ended, and close the loop. Return these tasks."""
         loop = loop_of(self.reactor)
         if not isinstance(loop, TestLoop):
             return []
@@ -229,13 +297,15 @@ class TestBot(Requests[Deferred[ClientResponse]]):
         if not results and isinstance(self.reactor, TestReactor):
             self.reactor.advance_until(lambda: bool(results), self.reactor.loop.timers)
         if not results:
-            raise AssertionError(f"before {what}, something waited for more than this test gave it\n{self.report()}")
+            raise AssertionError(
+                f"{what}: a plugin's method waited for something that the test doesn't provide\n{self.report()}"
+            )
         unwrapped(results[0])
 
 
 @implementer(ILogObserver)
 class _Log(logging.Handler):
-    """Keeps what errklein logs, as an observer, and what plugins log, as a handler."""
+    """Collects log events of errklein, as an observer, and log records of plugins, as a handler."""
 
     def __init__(self) -> None:
         super().__init__()

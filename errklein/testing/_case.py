@@ -1,4 +1,4 @@
-"""A trial test case with a bot in memory."""
+"""A test case for trial with a bot in memory."""
 
 from __future__ import annotations
 
@@ -16,22 +16,49 @@ from errklein.web import ClientResponse
 
 
 class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
-    """Has `self.bot`, a TestBot with the plugins that the class names; a failed assertion shows its routes and log."""
+    """A test case for plugins. Each test has a bot of its own, a `TestBot`, as `self.bot`.
+
+    The bot starts before the test and stops after it, which fails the test if the plugin leaves a timer, an asyncio task or a
+    thread behind. A failed assertion shows the routes and the log. ::
+
+        class BuildsTests(PluginTestCase):
+            plugins = (Builds,)
+            config = {"BOT_PREFIX": "?"}
+
+            def test_webhook(self):
+                response = self.post("/builds/7", json={"status": "ok"})
+                self.assertEqual(response.text, "noted")
+                self.assertEqual(self.bot.sent_to("#builds"), ["build 7: ok"])
+
+            def test_command(self):
+                self.assertEqual(self.command("?builds"), "1 build")
+
+            def test_waiting(self):
+                waiting = self.bot.post("/slow")
+                self.bot.advance(5)
+                self.assertEqual(self.successResultOf(waiting).text, "done")
+
+    Run it with `trial`, by file or by package. A handler that raises logs a failure, which fails the test too unless it calls
+    `self.flushLoggedErrors(ValueError)`.
+    """
 
     plugins: Sequence[type[BotPlugin]] = ()
-    """Plugins' classes."""
+    """Classes of plugins."""
 
     plugin_dirs: Sequence[Path | str] = ()
-    """Directories with .plug files."""
+    """Directories with `.plug` files, as absolute paths."""
 
     config: Mapping[str, Any] = {}
-    """Settings by name."""
+    """Settings by name, as in config.py."""
 
     networks: Mapping[str, Mapping[str, Any]] | None = None
-    """Several networks, each with its own settings; without it there is one, named "test"."""
+    """Several networks: a mapping of names to settings, as in BACKENDS. By default there is one, named "test"."""
+
+    bot: TestBot
+    """The bot of the test."""
 
     def setUp(self) -> None:
-        """Start the bot."""
+        """Start the bot. A subclass that overrides this calls `super().setUp()` first."""
         super().setUp()
         self.bot = TestBot(self.plugins, plugin_dirs=self.plugin_dirs, config=self.config, networks=self.networks)
         self.failureException = _explained(self.bot)  # type: ignore[assignment]
@@ -53,13 +80,22 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
     def patch(self, obj: object, attribute: str, value: object, /) -> MonkeyPatcher: ...
 
     def patch(self, *args: Any, **request: Any) -> Any:
-        """Send a PATCH request; see `request`. With an object, an attribute and a value, replace the attribute, as in trial."""
+        """Send a PATCH request; see `request`.
+
+        With an object, the name of an attribute and a value, replace the attribute until the test ends, as
+        `SynchronousTestCase.patch` does.
+        """
         if len(args) > 1 or "attribute" in request:
             return SynchronousTestCase.patch(self, *args, **request)
         return Requests.patch(self, *args, **request)
 
     def command(self, text: str, frm: str | None = None) -> str:
-        """The answer to a command of an admin, or of `frm`."""
+        """Send a command to the bot, and return the reply; see `TestBot.command`.
+
+        :param text: The command with its prefix.
+        :param frm: The sender; by default an administrator.
+        :raises AssertionError: The bot sends no message, or more than one.
+        """
         return self.bot.command(text) if frm is None else self.bot.command(text, frm)
 
     def _send_request(self, method: str, url: str, **request: Any) -> ClientResponse:
@@ -69,11 +105,11 @@ class PluginTestCase(Requests[ClientResponse], SynchronousTestCase):
 
 def _explained(bot: TestBot) -> type[AssertionError]:
     class FailedAssertion(AssertionError):
-        """An assertion failed; what the bot had to say about it then follows."""
+        """An assertion failed; the text ends with the bot's routes and log."""
 
         def __init__(self, *args: object) -> None:
             super().__init__(*args)
-            # Who asks for the text may do it when the bot has stopped, and has no routes any more.
+            # The text may be read after the bot has stopped, when it has no routes.
             self._report = bot.report()
 
         def __str__(self) -> str:

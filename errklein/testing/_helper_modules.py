@@ -1,4 +1,4 @@
-"""Lets tests import what lies beside a plugin, and have what the plugin has."""
+"""An import finder that gives tests the helper modules of the plugin under test."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from errklein.plugins.plug_file import PlugFile
 
 
 class HelperModuleFinder(MetaPathFinder, Loader):
-    """While it is in `sys.meta_path`, `import helper` in a test means the helper module that a plugin of `plugs()` has imported.
+    """Makes `import helper` in a test return the module that the plugin has imported, while it is in `sys.meta_path`.
 
-    The plugin's own module isn't meant: as on errbot, a test that imports it by its bare name gets another one.
+    It doesn't find the plugin's own module: as on errbot, a test that imports it by its bare name gets another one.
+
+    :param plugs: Returns the `.plug` files of the plugins under test.
     """
 
     def __init__(self, plugs: Callable[[], Iterable[PlugFile]]) -> None:
@@ -25,13 +27,13 @@ class HelperModuleFinder(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Called by the import system for each module that isn't imported yet."""
+        """Return a spec for a helper module that a plugin has imported; None for other modules."""
         if path is not None or fullname in sys.stdlib_module_names or self._module(fullname) is None:
             return None
         return ModuleSpec(fullname, self)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the plugin's module in the place of the empty one."""
+        """Replace the empty module by the plugin's."""
         sys.modules[module.__name__] = self._module(module.__name__) or module
 
     def _module(self, name: str) -> ModuleType | None:

@@ -1,4 +1,4 @@
-"""Tells whether a bot that is silent will stay so, so that a test needn't wait for what can't come."""
+"""A check whether a bot under test can still send a message, so that tests don't wait in vain."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from errklein.running import loop_of
 
 _POOLS = ("errklein commands ", "errklein plugins ", "errklein webhooks ", "errklein decoding ")
-"""How the names of threads begin whose work is counted by the bot's runner."""
+"""The prefixes of the names of the bot's threads, whose work its runner counts."""
 
 
 def stays_idle(reactor: Any, seconds: float, other_threads: Collection[threading.Thread]) -> bool:
-    """Whether nothing is left that could make an idle bot speak within so many seconds.
+    """Return whether an idle bot stays idle for `seconds`. Called on the reactor.
 
-    That could be a delayed call, such as a poller's; a task of asyncio's; a socket or a process; or a thread, unless it
-    is one of `other_threads`, which have nothing to do with the bot. To be called on the reactor.
+    It doesn't if there is a delayed call, such as a poller's, an asyncio task, a socket, a process, or a thread that isn't one
+    of `other_threads`, which don't belong to the bot.
     """
     loop = loop_of(reactor)
     assert loop is not None
     before = loop.time() + seconds
     due = [handle for handle in getattr(loop, "_scheduled", ()) if not handle.cancelled() and handle.when() <= before]
-    # One of the readers wakes the reactor when a thread calls it.
+    # One reader is always there: it wakes the reactor when a thread calls it.
     is_connected = len(reactor.getReaders()) > 1 or reactor.getWriters()
     others = {*other_threads, threading.current_thread()}
     threads = [

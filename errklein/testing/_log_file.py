@@ -1,4 +1,4 @@
-"""The log file of a bot under test, at BOT_LOG_FILE."""
+"""The log file of a bot under test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from errklein.logs import FROM_STDLIB, Bridge, FormattedByLogging, LevelFilter, 
 
 @contextmanager
 def log_file(config: Any) -> Iterator[None]:
-    """Meanwhile, the log is appended to BOT_LOG_FILE, if set, as the service does. Raises ConfigError if it can't be."""
+    """Append the log to BOT_LOG_FILE in a `with` block, as the service does. Does nothing if the setting is empty.
+
+    :raises ConfigError: The file can't be written to.
+    """
     if not config.BOT_LOG_FILE:
         yield
         return
@@ -52,4 +55,4 @@ def _opened(path: str) -> TextIO:
         # In append mode, so that tests may truncate or rewrite the file meanwhile.
         return open(path, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))
     except OSError as error:
-        raise ConfigError(f"BOT_LOG_FILE: {path} can't be written to: {error.strerror}") from error
+        raise ConfigError(f"BOT_LOG_FILE: can't write to {path} ({error.strerror})") from error

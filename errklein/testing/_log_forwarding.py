@@ -1,4 +1,4 @@
-"""What the bot logs, where tests look for it."""
+"""Forwarding of the bot's log to Python's logging, where pytest and unittest find it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from errklein.logs import FROM_STDLIB, FROM_TWISTED, level_number
 
 @contextmanager
 def forwarded_log(level: int) -> Iterator[None]:
-    """Meanwhile, logging's root logger lets pass what is of `level` or above, and gets what the bot logs as well.
+    """Forward the bot's log to the root logger in a `with` block, and set that logger to `level`.
 
-    So it is found where what plugins log is found: in pytest's `caplog` and its report, or in `assertLogs`.
+    pytest's `caplog` and reports, and `assertLogs` of unittest, then contain it.
     """
     root = logging.getLogger()
     before = root.level

@@ -1,4 +1,4 @@
-"""Packages that plugins under test require, installed once for all test bots of a process."""
+"""The directory of packages that plugins under test require, shared by all test bots of a process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 
 
 def share_packages(data_dir: Path) -> None:
-    """Link the process's directory of packages into a data directory: modules stay imported, so their files must stay."""
+    """Link the process's directory of packages into a data directory.
+
+    It is shared because modules stay imported when a bot stops, so their files must stay too.
+    """
     (data_dir / "packages").symlink_to(_shared(), target_is_directory=True)
 
 

@@ -1,4 +1,4 @@
-"""What every backend has to do, as trial tests. A backend's own tests mix this in; see `BackendContract`."""
+"""`BackendContract`: the tests that every backend must pass, as a mixin for trial test cases."""
 
 # Trial's assertions have no annotations.
 # mypy: disallow-untyped-calls=False
@@ -22,21 +22,21 @@ else:
 
 
 def _in_thread(function: Callable[..., object], *args: object) -> object:
-    """What the function returns in another thread, within ten seconds."""
+    """Return the result of the function, called in another thread; fail after ten seconds."""
     result: Future[object] = Future()
     threading.Thread(target=lambda: result.set_result(function(*args)), daemon=True).start()
     return result.result(10)
 
 
 class RecordedEvents:
-    """Records the calls of BackendEvents as `(method, *arguments)`, without the backend."""
+    """Implements `BackendEvents`, and records each call as `(method, *arguments)` without the backend."""
 
     def __init__(self) -> None:
         self.recorded: list[tuple[Any, ...]] = []
 
     @property
     def messages(self) -> list[Message]:
-        """The messages received."""
+        """The messages of the `message_received` calls, in order."""
         return [call[1] for call in self.recorded if call[0] == "message_received"]
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -46,48 +46,66 @@ class RecordedEvents:
 
 
 class BackendContract(_TestCase):
-    """Mix this into a SynchronousTestCase and say how the network behind the backend is played.
+    """Tests of the guarantees of `errklein.ports.Backend`, to be mixed into a `SynchronousTestCase`.
 
-    A test that needs what a network doesn't have is overridden there, with the reason.
+    The test case implements `make_backend`, `bring_online`, `hear` and `sent`, which play the network and the other people on
+    it. It overrides a test that its network can't pass, with the reason in the docstring. ::
+
+        class IRCContractTests(BackendContract, SynchronousTestCase):
+            room_text = "#ops"
+
+            def make_backend(self):
+                self.clock = Clock()
+                return IRCBackend(self.clock, config)
+
+            def bring_online(self, backend): ...  # connect it to a fake server that accepts the nick and the room
+
+            def hear(self, backend, to, text): ...  # let the fake server send a line of alice's
+
+            def sent(self, backend): ...  # return what the fake server has received, as (recipient, text)
     """
 
     person_text = "alice"
-    """A person whom `build_identifier` understands."""
+    """A person, in the form that `build_identifier` accepts."""
 
     room_text = "#ops"
-    """A room that `build_identifier` understands, and in which the bot is when it is online."""
+    """A room, in the form that `build_identifier` accepts. The bot is in it when it is online."""
 
     nonsense: Sequence[str] = ("",)
-    """What `build_identifier` has to refuse."""
+    """Texts that `build_identifier` must reject."""
 
     def make_backend(self) -> Backend:
-        """A backend that isn't connected yet."""
+        """Return a new backend that isn't connected."""
         raise NotImplementedError
 
     def bring_online(self, backend: Backend) -> None:
-        """The network is there now, and lets the bot in and into the room. `connect` has been called."""
+        """Let the network accept the bot, and let it into the room. `connect` has been called."""
         raise NotImplementedError
 
     def hear(self, backend: Backend, to: str, text: str) -> None:
-        """`person_text` says something on the network, to the room or, if `to` is empty, to the bot."""
+        """Let `person_text` send a message on the network.
+
+        :param to: The room; "" for a message to the bot.
+        :param text: The text.
+        """
         raise NotImplementedError
 
     def sent(self, backend: Backend) -> Sequence[tuple[str, str]]:
-        """All (to whom, what) that has arrived on the network, after as much time as it takes."""
+        """Return the messages that have arrived on the network, as `(recipient, text)`. Virtual time may pass for this."""
         raise NotImplementedError
 
     def take_leave(self, backend: Backend) -> None:
-        """Let happen on the network what follows `disconnect`."""
+        """Let the network close the connection after `disconnect`. Does nothing by default."""
 
     def online(self) -> tuple[Backend, RecordedEvents]:
-        """A backend that is online, and what it tells."""
+        """Return a backend that is online, and the events that it has reported."""
         backend, events = self.make_backend(), RecordedEvents()
         backend.connect(cast(BackendEvents, events))
         self.bring_online(backend)
         return backend, events
 
     def test_contract_says_what_it_is(self) -> None:
-        """It has a name, a kind in lower case, and a size for messages."""
+        """A backend has a network name, a kind in lower case, and a maximal message size."""
         backend = self.make_backend()
         self.assertTrue(backend.network)
         self.assertTrue(backend.mode)
@@ -95,7 +113,7 @@ class BackendContract(_TestCase):
         self.assertGreater(backend.message_size_limit, 0)
 
     def test_contract_tells_when_it_can_be_used(self) -> None:
-        """`backend_connected` comes once, and then the bot has an identifier of this network."""
+        """`backend_connected` is reported once, and then the bot has an identifier of this network."""
         backend, events = self.online()
         self.assertEqual(events.recorded.count(("backend_connected",)), 1)
         assert backend.bot_identifier is not None
@@ -114,13 +132,13 @@ class BackendContract(_TestCase):
         self.assertNotEqual(backend.build_identifier(texts[0]), backend.build_identifier(texts[1]))
 
     def test_contract_nonsense_is_refused(self) -> None:
-        """What names nobody raises ValueError."""
+        """`build_identifier` raises ValueError for an invalid text."""
         backend, _ = self.online()
         for text in self.nonsense:
             self.assertRaises(ValueError, backend.build_identifier, text)
 
     def test_contract_direct_message_and_reply(self) -> None:
-        """What is said to the bot alone is direct, and the answer goes to who said it."""
+        """A message to the bot is direct, and the reply goes to its sender."""
         backend, events = self.online()
         self.hear(backend, "", "hello bot")
         [message] = events.messages
@@ -136,7 +154,7 @@ class BackendContract(_TestCase):
         self.assertEqual([text for _, text in self.sent(backend)], ["hello you"])
 
     def test_contract_room_message_and_replies(self) -> None:
-        """What is said in a room is answered there, or to its sender if in private."""
+        """The reply to a message in a room goes to the room, or to the sender if it is private."""
         backend, events = self.online()
         self.hear(backend, self.room_text, "hello all")
         [message] = events.messages
@@ -151,7 +169,7 @@ class BackendContract(_TestCase):
         self.assertEqual(private.to, backend.build_identifier(str(private.to)))
 
     def test_contract_nick_prefix(self) -> None:
-        """A prefixed answer begins with the name of whom it is for."""
+        """A prefixed reply contains the recipient's nick before the text."""
         backend, events = self.online()
         self.hear(backend, self.room_text, "hello all")
         message = events.messages[0]
@@ -162,7 +180,7 @@ class BackendContract(_TestCase):
         self.assertTrue(reply.body.endswith("hello"))
 
     def test_contract_keeps_order_and_confirms(self) -> None:
-        """Messages arrive in the order in which they were accepted, those from before the connection first."""
+        """Messages arrive in the order in which they were accepted, including those from before the connection."""
         backend, events = self.make_backend(), RecordedEvents()
         room = backend.build_identifier(self.room_text)
         early = backend.send_message(Message("one", to=room))
@@ -175,26 +193,26 @@ class BackendContract(_TestCase):
             self.assertIs(self.successResultOf(accepted), None)
 
     def test_contract_accepts_from_a_thread(self) -> None:
-        """In another thread the message is accepted without waiting for the network."""
+        """A message from another thread is accepted without waiting for the network."""
         backend, _ = self.online()
         message = Message("from a thread", to=backend.build_identifier(self.room_text))
         self.assertIs(_in_thread(backend.send_message, message), None)
         self.assertEqual([text for _, text in self.sent(backend)], ["from a thread"])
 
     def test_contract_addressee_of_nobody(self) -> None:
-        """A message without an addressee raises ValueError at once."""
+        """A message without a recipient raises ValueError at once."""
         backend, _ = self.online()
         self.assertRaises(ValueError, backend.send_message, Message("to whom?"))
 
     def test_contract_rooms(self) -> None:
-        """The room is among the rooms, and says so."""
+        """The room is in `rooms()`, and its `joined` is true."""
         backend, _ = self.online()
         room = backend.query_room(self.room_text)
         self.assertIn(room, backend.rooms())
         self.assertTrue(room.joined)
 
     def test_contract_changes_presence(self) -> None:
-        """`change_presence` is accepted before and after the connection is made, from any thread; nobody gets a message."""
+        """`change_presence` is accepted before and after the connection, from any thread, and sends no message."""
         backend = self.make_backend()
         backend.change_presence(AWAY, "not yet there")
         backend.connect(cast(BackendEvents, RecordedEvents()))
@@ -203,7 +221,7 @@ class BackendContract(_TestCase):
         self.assertEqual(self.sent(backend), [])
 
     def test_contract_name_rules(self) -> None:
-        """Names of persons are folded idempotently, and match themselves as patterns. For networks with rules of their own."""
+        """Folding a folded name changes nothing, and a name matches itself as a pattern (on networks with name rules)."""
         backend, _ = self.online()
         if isinstance(backend, HasNameRules):
             folded = backend.name_rules.fold(self.person_text)
@@ -211,7 +229,7 @@ class BackendContract(_TestCase):
             self.assertTrue(backend.name_rules.matches(self.person_text, folded))
 
     def test_contract_holders(self) -> None:
-        """Nobody holds the name of somebody who was never seen; the sender of a message does. For networks that know holders."""
+        """A name has no holder until its owner sends a message (on networks where names change hands)."""
         backend, events = self.online()
         if isinstance(backend, KnowsHolders):
             self.assertIsNone(backend.current_holder(backend.build_identifier(self.person_text)))
@@ -221,7 +239,7 @@ class BackendContract(_TestCase):
             self.assertEqual(backend.current_holder(sender), sender)
 
     def test_contract_leaves(self) -> None:
-        """`disconnect` fires when all is over; then nothing is accepted any more."""
+        """`disconnect` fires when the connection is closed; after it, messages are rejected."""
         backend, _ = self.online()
         room = backend.build_identifier(self.room_text)
         gone = backend.disconnect()
@@ -230,7 +248,7 @@ class BackendContract(_TestCase):
         self.assertRaises(OutboxClosed, backend.send_message, Message("too late", to=room))
 
     def test_contract_sends_before_it_leaves(self) -> None:
-        """`disconnect` with a grace period sends the queue first."""
+        """`disconnect` with a grace period sends the queued messages first."""
         backend, _ = self.online()
         backend.send_message(Message("last words", to=backend.build_identifier(self.room_text)))
         gone = backend.disconnect(5)
@@ -239,7 +257,7 @@ class BackendContract(_TestCase):
         self.successResultOf(gone)
 
     def test_contract_leaves_before_it_came(self) -> None:
-        """`disconnect` works too when the network never let the bot in."""
+        """`disconnect` works when the network has never accepted the bot."""
         backend = self.make_backend()
         backend.connect(cast(BackendEvents, RecordedEvents()))
         gone = backend.disconnect()

@@ -1,4 +1,4 @@
-"""The fixture `testbot`, for pytest."""
+"""The pytest fixture `testbot`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,24 @@ _OPTIONS = {"extra_plugin_dir": None, "extra_config": None, "loglevel": logging.
 
 @pytest.fixture
 def testbot(request: pytest.FixtureRequest) -> Iterator[BlockingTestBot]:
-    """A BlockingTestBot, started, and stopped after the test.
+    """Provide a `BlockingTestBot` with your plugins, which is started before the test and stopped after it.
 
-    `extra_plugin_dir`, `extra_config` and `loglevel` are what the test's class has by these names, or else its module.
+    ::
+
+        pytest_plugins = ["errbot.backends.test"]
+        extra_plugin_dir = "."
+
+
+        def test_build(testbot):
+            testbot.assertInCommand("!build 7", "build 7 is running")
+
+
+        def test_webhook(testbot):
+            assert testbot.post("/builds/7", json={"status": "ok"}).status == 200
+            assert testbot.pop_message() == "build 7: ok"
+
+    The test's class, or else its module, may have the attributes `extra_plugin_dir` (a directory or a list),
+    `extra_config` (settings by name) and `loglevel` (by default `logging.DEBUG`).
     """
     options: dict[str, Any] = {
         name: getattr(request.cls, name, getattr(request.module, name, default)) for name, default in _OPTIONS.items()

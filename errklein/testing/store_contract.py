@@ -1,7 +1,4 @@
-"""What every storage must do, as tests: whoever writes one runs them on it.
-
-Mix `StoreContract` into a test case, of trial or unittest, and give it a `make_storage`.
-"""
+"""`StoreContract`: the tests that every storage must pass, as a mixin for test cases of trial or unittest."""
 
 from __future__ import annotations
 
@@ -14,50 +11,57 @@ from errklein.storage import StorageError
 if TYPE_CHECKING:
     from unittest import TestCase as Base
 else:
-    # A test case here would be collected, without a storage, by every test module that imports this mixin.
+    # A test case would be collected, without a storage, by every test module that imports it.
     Base = object
 
 AWKWARD_KEYS = ("", " ", "a/b", "\0", "ключ", "🙂", "\ud800", "a" * 10_000, "%", "'; DROP TABLE stored; --")
 
 
 class StoreContract(Base):
-    """The tests. A test case that mixes them in has `make_storage`."""
+    """Tests of the guarantees of `errklein.ports.Storage` and `Store`, to be mixed into a test case.
+
+    The test case implements `make_storage`::
+
+        class MyStorageTests(StoreContract, unittest.TestCase):
+            def make_storage(self):
+                return MyStorage(tempfile.mkdtemp())
+    """
 
     def make_storage(self) -> Storage:
-        """A new, empty storage; the tests close it."""
+        """Return a new, empty storage. The tests close it."""
         raise NotImplementedError
 
     def open_storage(self) -> Storage:
-        """A new storage, which is closed after the test."""
+        """Return a new storage that is closed after the test."""
         storage = self.make_storage()
         self.addCleanup(storage.close)
         return storage
 
     def open_store(self, namespace: str = "Greeter") -> Store:
-        """A store of a new storage, which is closed after the test."""
+        """Return a store of a new storage that is closed after the test."""
         return self.open_storage().open(namespace)
 
     def test_set_then_get(self) -> None:
-        """A value that was set is what get returns."""
+        """`get` returns the value that was set."""
         store = self.open_store()
         store.set("seen", {"alice": [1, 2.5, None, True, "x", b"y"]})
         self.assertEqual(store.get("seen"), {"alice": [1, 2.5, None, True, "x", b"y"]})
 
     def test_set_replaces(self) -> None:
-        """The last value that was set is kept, once."""
+        """A second `set` of a key replaces its value."""
         store = self.open_store()
         store.set("count", 1)
         store.set("count", 2)
         self.assertEqual((store.get("count"), store.len()), (2, 1))
 
     def test_none_is_a_value(self) -> None:
-        """None is kept like any other value."""
+        """None is stored like any other value."""
         store = self.open_store()
         store.set("nothing", None)
         self.assertEqual((store.get("nothing"), store.len()), (None, 1))
 
     def test_missing_key(self) -> None:
-        """To get or remove a key that isn't there raises KeyError with the key."""
+        """`get` and `remove` of a missing key raise KeyError with the key."""
         store = self.open_store()
         for call in (store.get, store.remove):
             with self.assertRaises(KeyError) as caught:
@@ -65,7 +69,7 @@ class StoreContract(Base):
             self.assertEqual(caught.exception.args, ("nobody",))
 
     def test_remove(self) -> None:
-        """A removed key is gone, the others stay."""
+        """`remove` deletes one key and no other."""
         store = self.open_store()
         store.set("a", 1)
         store.set("b", 2)
@@ -74,7 +78,7 @@ class StoreContract(Base):
         self.assertEqual((list(store.keys()), store.len(), store.get("b")), (["b"], 1, 2))
 
     def test_keys_are_a_snapshot(self) -> None:
-        """The store may be changed while somebody walks through its keys."""
+        """The store may be changed during an iteration over its keys."""
         store = self.open_store()
         for number in range(10):
             store.set(str(number), number)
@@ -83,7 +87,7 @@ class StoreContract(Base):
         self.assertEqual(store.len(), 0)
 
     def test_any_string_is_a_key(self) -> None:
-        """Keys may be empty, long, or hold NUL, lone surrogates and every character."""
+        """Keys may be empty or long, and contain any character, NUL and lone surrogates included."""
         store = self.open_store()
         for key in AWKWARD_KEYS:
             store.set(key, key)
@@ -91,14 +95,14 @@ class StoreContract(Base):
         self.assertEqual([store.get(key) for key in AWKWARD_KEYS], list(AWKWARD_KEYS))
 
     def test_keys_are_case_sensitive(self) -> None:
-        """Keys that look alike are different keys."""
+        """Keys that differ in case or Unicode normalisation are different."""
         store = self.open_store()
         for key in ("e", "E", "é", "e\u0301"):
             store.set(key, key)
         self.assertEqual([store.get(key) for key in ("e", "E", "é", "e\u0301")], ["e", "E", "é", "e\u0301"])
 
     def test_other_keys_are_refused(self) -> None:
-        """A key that is no string raises a TypeError that shows it, and nothing is kept."""
+        """A key that isn't a string raises a TypeError that contains it, and nothing is stored."""
         store = self.open_store()
         for call in (lambda: store.get(42), lambda: store.set(42, "x"), lambda: store.remove(42)):  # type: ignore[arg-type]
             with self.assertRaises(TypeError) as caught:
@@ -107,7 +111,7 @@ class StoreContract(Base):
         self.assertEqual(store.len(), 0)
 
     def test_namespaces_are_apart(self) -> None:
-        """The same key in two namespaces is two values."""
+        """The same key has different values in different namespaces."""
         storage = self.open_storage()
         one, two = storage.open("one"), storage.open("two")
         one.set("key", 1)
@@ -116,7 +120,7 @@ class StoreContract(Base):
         self.assertEqual((one.len(), list(two.keys()), two.get("key")), (0, ["key"], 2))
 
     def test_open_again(self) -> None:
-        """A namespace that was closed and is opened again has its values still."""
+        """A namespace keeps its values when it is closed and opened again."""
         storage = self.open_storage()
         store = storage.open("Greeter")
         store.set("key", "value")
@@ -124,7 +128,7 @@ class StoreContract(Base):
         self.assertEqual(storage.open("Greeter").get("key"), "value")
 
     def test_open_twice(self) -> None:
-        """Two stores of a namespace, as there are for a moment at a reload, see each other's changes."""
+        """Two stores of a namespace, which exist during a reload, see each other's changes."""
         storage = self.open_storage()
         old, new = storage.open("Greeter"), storage.open("Greeter")
         old.set("key", "old")
@@ -134,7 +138,7 @@ class StoreContract(Base):
         self.assertEqual(new.get("key"), "new")
 
     def test_closed_store(self) -> None:
-        """Every use of a closed store raises a StorageError that says so and names the namespace."""
+        """Every use of a closed store raises a StorageError that contains "closed" and the namespace."""
         store = self.open_store()
         store.set("key", 1)
         store.close()
@@ -142,7 +146,7 @@ class StoreContract(Base):
         store.close()
 
     def test_closed_storage(self) -> None:
-        """With the storage its stores are closed, and it opens no others; to close it twice does no harm."""
+        """`close` closes all stores of the storage, and it opens no others. A second `close` has no effect."""
         storage = self.make_storage()
         store = storage.open("Greeter")
         storage.close()
@@ -153,7 +157,7 @@ class StoreContract(Base):
         self.assertIn("closed", str(caught.exception))
 
     def assert_closed(self, store: Store, named: str) -> None:
-        """Check that no call of `store` works, and that each error says "closed" and contains `named`."""
+        """Fail unless each method of the store raises a StorageError that contains "closed" and `named`."""
         keyed = (lambda: store.get("key"), lambda: store.set("key", 1), lambda: store.remove("key"))
         for call in (*keyed, store.keys, store.len):
             with self.assertRaises(StorageError) as caught:
@@ -162,7 +166,7 @@ class StoreContract(Base):
             self.assertIn(named, str(caught.exception))
 
     def test_many_threads(self) -> None:
-        """Threads that write, read and remove at once lose nothing of each other's."""
+        """Threads that write, read and remove at the same time lose no values."""
         store = self.open_store()
 
         def work(name: int) -> None:

@@ -142,7 +142,7 @@ class ActivationCase(SynchronousTestCase):
         try:
             self.bot.start()
         except AssertionError as error:
-            if "waited for more" not in str(error):
+            if "waited for something" not in str(error):
                 raise
 
     def plugin(self, name: str) -> Any:

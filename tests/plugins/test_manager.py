@@ -330,7 +330,7 @@ class HangingTests(PluginFiles):
         self.write("Hangs", self.HANGS.format(method="activate", version="old"))
         bot = TestBot(plugin_dirs=[self.directory])
         self.addCleanup(bot.stop)
-        with self.assertRaisesRegex(AssertionError, "before the bot started"):
+        with self.assertRaisesRegex(AssertionError, "the bot did not start"):
             bot.start()
         bot.advance(61)
         return bot
@@ -415,7 +415,7 @@ class BrokenPluginTests(PluginFiles):
         self.addCleanup(bot.stop)
         gate: Deferred[None] = Deferred()
         bot.bot.gate = gate  # type: ignore[attr-defined]
-        with self.assertRaisesRegex(AssertionError, "before the bot started"):
+        with self.assertRaisesRegex(AssertionError, "the bot did not start"):
             bot.start()
         bot.advance(60)
         self.assertEqual(bot.command("!which"), "1")

@@ -200,7 +200,7 @@ class LeftOverTests(SynchronousTestCase):
         bot = TestBot([Busy])
         bot.start()
         try:
-            self.assertIn("the thread busy-bee", str(self.assertRaises(LeftOver, bot.stop)))
+            self.assertIn("thread busy-bee", str(self.assertRaises(LeftOver, bot.stop)))
         finally:
             end.set()
 

@@ -115,7 +115,7 @@ class FailureTests(SynchronousTestCase):
 
         result = self.run_case(body)
         said = "".join(text for _, text in (*result.failures, *result.errors))
-        self.assertIn("left over after the bot has stopped: a delayed call", said)
+        self.assertIn("left over after the bot has stopped: delayed call", said)
 
     def test_passing_test(self) -> None:
         """A good test passes, in much less time than 50 ms."""

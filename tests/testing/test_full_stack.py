@@ -281,7 +281,7 @@ class ReactorThreadTests(SynchronousTestCase):
         self.assertIs(thread.thread, thread.wait(threading.current_thread, timeout=5, what="the name"))
         self.assertRaises(ZeroDivisionError, thread.wait, lambda: 1 / 0, timeout=5, what="the division")
         overdue = self.assertRaises(WaitTimeout, thread.wait, Deferred, timeout=0.01, what="the end of the world")
-        self.assertEqual("the end of the world has not happened in 0.01 s", str(overdue))
+        self.assertEqual("timed out after 0.01 s, waiting for the end of the world", str(overdue))
 
     def test_asyncio(self) -> None:
         """Its loop runs, and its own threads don't keep the process alive."""

@@ -270,7 +270,7 @@ class LoopTests(SynchronousTestCase):
         bot = TestBot([Leaky])
         bot.start()
         error = self.assertRaises(LeftOver, bot.stop)
-        self.assertTrue(str(error).endswith("Leaky.watch"), str(error))
+        self.assertRegex(str(error), r"asyncio task \S*Leaky\.watch; end them")
 
     def test_failed_task_is_logged(self) -> None:
         """The error of a task that nothing awaits is in the bot's log."""
