@@ -17,6 +17,7 @@ from errklein.logs import escape
 from errklein.plugins import BotPlugin
 from errklein.plugins.botplugin import handlers_once_active
 from errklein.plugins.loading import reactor_warnings
+from errklein.plugins.method_checks import check_methods
 from errklein.plugins.packages import PackageDirectory
 from errklein.plugins.plugin import State
 from errklein.plugins.unknown_names import unknown_names
@@ -77,10 +78,15 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, failed: boo
     config.STORAGE = storage
     unimported = shelves_to_import(config, bot.storage, data_dir)
     problems += [unimported] if unimported is not None else []
-    lines += ["", *(f"problem: {escape(problem)}" for problem in problems)] if problems else []
     found = [(plugin.name, plugin.instance) for plugin in bot.plugin_manager.found]
-    blocking = [line for _, instance in found if instance is not None for line in reactor_warnings(instance)]
-    warnings = (*clashes(bot.plugin_manager), *configuration_warnings(config), *unknown_names(config, found), *blocking)
+    instances = [instance for _, instance in found if instance is not None]
+    mistakes = [mistake for instance in instances for mistake in check_methods(instance)]
+    problems += [str(mistake) for mistake in mistakes if mistake.is_error]
+    lines += ["", *(f"problem: {escape(problem)}" for problem in problems)] if problems else []
+    blocking = [line for instance in instances for line in reactor_warnings(instance)]
+    doubtful = [str(mistake) for mistake in mistakes if not mistake.is_error]
+    checked = (*clashes(bot.plugin_manager), *configuration_warnings(config), *unknown_names(config, found))
+    warnings = (*checked, *blocking, *doubtful)
     lines += ["", *(f"warning: {escape(warning)}" for warning in warnings)] if warnings else []
     sys.stdout.write("\n".join(lines) + "\n")
     bot.storage.close()

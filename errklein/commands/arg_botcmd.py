@@ -55,7 +55,11 @@ def arg_botcmd(*args: Any, unpack_args: bool = True, **kwargs: Any) -> Any:
             parser = ArgumentParser(prog=options.get("name") or function.__name__, description=function.__doc__)
             function = mark(
                 _parsing(function, parser, unpack_args),
-                others={"_err_arg_command": True, "_err_command_parser": parser},
+                others={
+                    "_err_arg_command": True,
+                    "_err_command_parser": parser,
+                    "_errklein_unpack_args": unpack_args,
+                },
                 **options,
             )
         append_argument(function, names, kwargs)

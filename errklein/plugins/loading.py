@@ -19,6 +19,7 @@ from errklein.plugins.distributions import FILE_NAME, Requirements, above, requi
 from errklein.plugins.execution import RAISED, PluginExecution, PluginFactory
 from errklein.plugins.imports import know_neighbours, load_module, package_of, plugin_class, unload
 from errklein.plugins.load_errors import PluginLoadError
+from errklein.plugins.method_checks import check_constructor, check_initialized, check_methods
 from errklein.plugins.names import plugin_name
 from errklein.plugins.packages import RequirementConflict
 from errklein.plugins.plug_file import PlugError, PlugFile
@@ -172,7 +173,7 @@ class Loader:
         within = deadline.left
         made = self._in_thread(partial(self._instantiate, plug, fresh), f"loading {plug.name}")
         try:
-            instance, warning, blocking = await self._execution.within(within, made, f"{plug.name} could not be loaded")
+            instance, warning, mistakes = await self._execution.within(within, made, f"{plug.name} could not be loaded")
         except TimedOut:
             what = f"importing {plug.module_path} and creating an instance"
             problem = f"{plug.name} could not be loaded: {what} has not ended after {within:.3g} s"
@@ -186,8 +187,8 @@ class Loader:
             if plugin.instance is None:
                 plugin.problem = str(error)
             raise PluginActivationException(str(error)) from error
-        for line in blocking:
-            self.log.warn("{text}", text=line)
+        for mistake in mistakes:
+            self.log.warn("{text}", text=mistake)
         instance.dependencies = list(plug.depends_on)
         plugin.plug = plug
         plugin.instance = instance
@@ -198,8 +199,15 @@ class Loader:
     def _instantiate(self, plug: PlugFile, fresh: bool) -> tuple[BotPlugin, str | None, list[str]]:
         # In one go, since going to a thread and back takes longer than most plugins do.
         cls, warning = plugin_class(load_module(plug, fresh=fresh), BotPlugin, plug.name)
-        instance = self.make(cls, plug.name)
-        return instance, warning, list(reactor_warnings(instance))
+        mistake = check_constructor(cls)
+        if mistake is None:
+            instance = self.make(cls, plug.name)
+            mistake = check_initialized(instance)
+        if mistake is not None:
+            raise PluginLoadError(f"{plug.name} could not be loaded: {mistake}")
+        # Tests check the core plugins; reading their source would make each start a third slower.
+        mistakes = [] if plug.path.parent == CORE_PLUGINS else map(str, check_methods(instance))
+        return instance, warning, [*reactor_warnings(instance), *mistakes]
 
     def _in_thread(self, work: Callable[[], T], name: str = "looking for plugins") -> Deferred[T]:
         return self._execution.in_thread(work, name)

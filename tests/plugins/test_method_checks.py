@@ -1,0 +1,474 @@
+"""Mistakes in plugins' methods that are found before the methods are called."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from errklein.plugins import BotPlugin
+from errklein.plugins.imports import load_module, plugin_class
+from errklein.plugins.method_checks import Finding, check_constructor, check_initialized, check_methods
+from errklein.testing import PluginTestCase, TestBot
+from tests.plugin_files import PluginFilesTestCase
+from tests.processes import ERRKLEIN, run, write_config, write_plugin
+
+IMPORTS = "from errklein import BotPlugin, arg_botcmd, botcmd, botmatch, cmdfilter, re_botcmd, webhook\n"
+
+WRONG_COMMAND = """\
+from errbot import BotPlugin, botcmd
+
+class Hello(BotPlugin):
+    @botcmd
+    def hello(self, msg):
+        return "hello"
+"""
+
+WITHOUT_SUPER = """\
+from errbot import BotPlugin
+
+class Quiet(BotPlugin):
+    def deactivate(self):
+        pass
+"""
+
+
+class ChecksTestCase(PluginFilesTestCase):
+    """Plugins that are loaded from their source and checked, without a bot."""
+
+    def load(self, source: str) -> type[BotPlugin]:
+        """The plugin class in the source, which follows the imports of one line."""
+        plug = self.plugin("Checked", IMPORTS + source)
+        cls: type[BotPlugin] = plugin_class(load_module(plug, fresh=True), BotPlugin, "Checked")[0]
+        return cls
+
+    def create(self, source: str) -> BotPlugin:
+        """An instance of that class."""
+        bot: Any = SimpleNamespace(reactor=None, runner=None, plugin_pool=None)
+        return self.load(source)(bot, name="Checked")
+
+    def findings(self, body: str, before: str = "") -> list[Finding]:
+        """The findings about a plugin P whose class has that body, indented by four spaces, below other code."""
+        return check_methods(self.create(f"{before}\nclass P(BotPlugin):\n{body}\n"))
+
+    def texts(self, body: str, before: str = "") -> list[str]:
+        """The texts of the findings."""
+        return [finding.text for finding in self.findings(body, before)]
+
+
+class SignatureTests(ChecksTestCase):
+    """Methods that can't be called with what errklein passes."""
+
+    def test_wrong_signatures(self) -> None:
+        """Each method is reported with the parameters that it has and those that it must have."""
+        for method, expected in (
+            ("@botcmd\n def f(self, msg): ...", "(self, msg), but a command must take (self, msg, args)."),
+            ("@botcmd\n def f(): ...", "(), but a command must take (self, msg, args)."),
+            (
+                "@botcmd\n def f(self, msg: str, args, more): ...",
+                "(self, msg, args, more), but a command must take (self, msg, args).",
+            ),
+            (
+                "@re_botcmd(pattern='x')\n async def f(self, msg): ...",
+                "(self, msg), but a command with a pattern must take (self, msg, match).",
+            ),
+            (
+                "@botmatch('x', matchall=True)\n def f(self, msg): ...",
+                "(self, msg), but a command with a pattern must take (self, msg, matches).",
+            ),
+            (
+                "@arg_botcmd('--count', default=1)\n @arg_botcmd('name')\n def f(self, msg, name=None): ...",
+                "(self, msg, name=None), but a command with these declared arguments must take (self, msg, name, count).",
+            ),
+            (
+                "@arg_botcmd('first-name')\n def f(self, msg, name): ...",
+                "(self, msg, name), but a command with these declared arguments must take (self, msg, **arguments).",
+            ),
+            (
+                "@arg_botcmd('name', unpack_args=False)\n def f(self, msg): ...",
+                "(self, msg), but a command with unpack_args=False must take (self, msg, args).",
+            ),
+            (
+                "@webhook('/x/<project>/<int:n>/')\n def f(self, payload, n): ...",
+                "(self, payload, n), but a webhook with the rule '/x/<project>/<int:n>' must take (self, payload, project, n).",
+            ),
+            (
+                "@webhook\n async def f(self): ...",
+                "(self), but a webhook with the rule '/f' must take (self, payload).",
+            ),
+            (
+                "@cmdfilter\n def f(self, msg, cmd, args): ...",
+                "(self, msg, cmd, args), but a filter must take (self, msg, cmd, args, dry_run).",
+            ),
+            (
+                "@cmdfilter(catch_unprocessed=True)\n def f(self, msg, cmd, args, dry_run): ...",
+                (
+                    "(self, msg, cmd, args, dry_run), but a filter with catch_unprocessed=True must take "
+                    "(self, msg, cmd, args, dry_run, emptycmd=False)."
+                ),
+            ),
+        ):
+            found = self.findings(" " + method)
+            self.assertEqual([(one.text, one.is_error) for one in found], [(f"P.f takes {expected}", True)])
+
+    def test_wrong_callbacks(self) -> None:
+        """Methods that override BotPlugin's are compared with those."""
+        self.assertEqual(
+            self.texts(
+                " def callback_mention(self, message): ...\n"
+                " def callback_room_joined(self, room, who, by=None): ...\n"
+                " def callback_room_left(self, room, who): ...\n"
+                " def check_configuration(self): ...\n"
+            ),
+            [
+                "P.callback_mention takes (self, message), but it must take (self, message, mentioned_people).",
+                "P.callback_room_left takes (self, room, who), but it must take (self, room, identifier, kicked_by).",
+                "P.check_configuration takes (self), but it must take (self, configuration).",
+            ],
+        )
+
+    def test_good_signatures(self) -> None:
+        """Other names, defaults and arbitrary arguments are all right, and so is what can't be decided."""
+        methods = """
+ @botcmd
+ def a(self, mess, args=None, *more): ...
+ @botcmd(split_args_with=None)
+ async def b(*everything): ...
+ @arg_botcmd('--dry-run', action='store_true')
+ @arg_botcmd('name', nargs='?', default='x')
+ def c(self, message, dry_run=False, **rest): ...
+ @arg_botcmd('name', unpack_args=False)
+ def d(self, msg, given): ...
+ @webhook('/<path:p>')
+ def e(self, request, **captures): ...
+ @webhook('/<nothing:x>')
+ def f(self, request, x): ...
+ @cmdfilter(catch_unprocessed=True)
+ def g(self, msg, cmd, args, dry_run, emptycmd=False): ...
+ @botcmd
+ @classmethod
+ def h(cls, msg): ...
+ @any_arguments
+ @botcmd
+ def i(self): ...
+ @any_arguments
+ @arg_botcmd('name')
+ def j(self, msg, name): ...
+ @botcmd
+ @inlineCallbacks
+ def k(self, msg, args):
+  yield
+ @botcmd
+ def reconfigure(self, msg, args): ...
+ def callback_message(self, *args): ...
+ get_configuration_template = staticmethod(lambda: {})
+"""
+        before = (
+            "from functools import wraps\nfrom twisted.internet.defer import inlineCallbacks\n"
+            "def any_arguments(function):\n @wraps(function)\n def call(*args, **kwargs): ...\n return call\n"
+        )
+        self.assertEqual(self.texts(methods, before), [])
+
+    def test_decorated_methods(self) -> None:
+        """The parameters of a method with inlineCallbacks, and those of another decorator's function, count."""
+        before = (
+            "from functools import wraps\nfrom twisted.internet.defer import inlineCallbacks\n"
+            "def no_arguments(function):\n @wraps(function)\n def call(self): ...\n return call\n"
+        )
+        methods = """
+ @botcmd
+ @inlineCallbacks
+ def a(self):
+  yield
+ @botcmd
+ @no_arguments
+ def b(self, msg, args): ...
+"""
+        self.assertEqual(
+            self.texts(methods, before),
+            [
+                "P.a takes (self), but a command must take (self, msg, args).",
+                "P.b takes (self), but a command must take (self, msg, args).",
+            ],
+        )
+
+    def test_place(self) -> None:
+        """The file and the line of the `def`, below the decorators, are named."""
+        finding = self.findings("    @botcmd(\n        hidden=True,\n    )\n    def f(self, msg): ...")[0]
+        self.assertEqual(finding.line, 7)
+        self.assertTrue(str(finding).endswith("checked/main.py:7: " + finding.text))
+
+
+class ConstructorTests(ChecksTestCase):
+    """Constructors that errklein can't call, or that leave the plugin unusable."""
+
+    def test_without_name(self) -> None:
+        """A constructor has to take the plugin's name."""
+        cls = self.load("class P(BotPlugin):\n def __init__(self, bot): ...")
+        finding = check_constructor(cls)
+        assert finding is not None
+        self.assertEqual((finding.line, finding.is_error), (3, True))
+        self.assertEqual(finding.text, "P.__init__ takes (self, bot), but it must take (self, bot, name=None).")
+
+    def test_good_constructors(self) -> None:
+        """Constructors that take both are all right."""
+        for parameters in ("bot, name", "bot, name=None", "*args, **kwargs", "b, *, name, more=1"):
+            cls = self.load(f"class P(BotPlugin):\n def __init__(self, {parameters}): ...")
+            self.assertIsNone(check_constructor(cls), parameters)
+        self.assertIsNone(check_constructor(BotPlugin))
+
+    def test_without_super(self) -> None:
+        """A constructor that doesn't call the inherited one is named."""
+        finding = check_initialized(self.create("class P(BotPlugin):\n def __init__(self, bot, name): ..."))
+        assert finding is not None
+        self.assertEqual(finding.line, 3)
+        self.assertEqual(finding.text, "P.__init__ doesn't call super().__init__(bot, name). Add that call.")
+        good = "class P(BotPlugin):\n def __init__(self, bot, name):\n  BotPlugin.__init__(self, bot, name)"
+        self.assertIsNone(check_initialized(self.create(good)))
+
+
+class SuperTests(ChecksTestCase):
+    """Methods that have to call the inherited ones."""
+
+    def test_missing_calls(self) -> None:
+        """Without `activate` the plugin can't work; without `deactivate` it works until it is to stop."""
+        found = self.findings(
+            " def activate(self):\n  self.thing.activate()\n async def deactivate(self):\n  super().close_storage()\n"
+        )
+        self.assertEqual(
+            [(one.text, one.is_error) for one in found],
+            [
+                (
+                    (
+                        "P.activate doesn't call super().activate(), so P stays inactive and its commands are missing. "
+                        "Add that call."
+                    ),
+                    True,
+                ),
+                (
+                    (
+                        "P.deactivate doesn't call super().deactivate(), so its commands and pollers go on after a "
+                        "deactivation or reload. Add that call."
+                    ),
+                    False,
+                ),
+            ],
+        )
+
+    def test_calls(self) -> None:
+        """A call is found in every form, also in a helper, under a condition, or handed over."""
+        for body in (
+            "super().activate()",
+            "super(P, self).activate()",
+            "BotPlugin.activate(self)",
+            "if self.config:\n   super().activate()",
+            "deferToThread(super().activate)",
+            "self._begin()\n def _begin(self):\n  super().activate()",
+            "getattr(super(), 'activate')()",
+            "parent = super()\n  parent.activate()",
+        ):
+            self.assertEqual(self.texts(f" def activate(self):\n  {body}"), [], body)
+
+    def test_classes_between(self) -> None:
+        """The class whose method stops the chain is named, and no class behind BotPlugin is looked at."""
+        before = (
+            "class Base(BotPlugin):\n def activate(self): ...\n"
+            "class Mixin:\n def activate(self): ...\n def deactivate(self): ...\n"
+        )
+        source = "class P(Base, Mixin):\n def activate(self):\n  super().activate()\n"
+        found = check_methods(self.create(before + source))
+        self.assertEqual(
+            [(one.text.partition(",")[0], one.line) for one in found],
+            [("Base.activate doesn't call super().activate()", 3)],
+        )
+
+    def test_decorated(self) -> None:
+        """The call is looked for in the method, not in its decorator."""
+        before = "from functools import wraps\ndef log(f):\n @wraps(f)\n def g(*args): return f(*args)\n return g\n"
+        self.assertEqual(self.texts(" @log\n def activate(self):\n  super().activate()", before), [])
+
+    def test_configure(self) -> None:
+        """A `configure` that keeps the configuration nowhere is reported if the plugin reads `self.config`."""
+        use = " @botcmd\n def f(self, msg, args):\n  return self.config['x']\n"
+        found = self.findings(" def configure(self, configuration):\n  self.settings = configuration\n" + use)
+        self.assertEqual(
+            [(one.text, one.is_error) for one in found],
+            [
+                (
+                    (
+                        "P.configure neither calls super().configure(configuration) nor assigns self.config, which line 8 "
+                        "uses. Add one of the two."
+                    ),
+                    False,
+                )
+            ],
+        )
+        for body in ("self.config = configuration", "super().configure(configuration)", "setattr(self, 'config', 1)"):
+            self.assertEqual(self.texts(f" def configure(self, configuration):\n  {body}\n" + use), [])
+        self.assertEqual(self.texts(" config = None\n def configure(self, configuration): ...\n" + use), [])
+        self.assertEqual(self.texts(" def configure(self, configuration): ...\n"), [])
+
+
+class CoroutineTests(ChecksTestCase):
+    """Coroutines that are created and thrown away."""
+
+    def test_not_awaited(self) -> None:
+        """A call as a statement is reported with what to write instead."""
+        before = "import asyncio\nasync def notify(): ...\n"
+        methods = """
+ async def refresh(self): ...
+ async def a(self):
+  self.refresh()
+ def b(self):
+  for _ in range(3):
+   asyncio.sleep(1)
+ def c(self):
+  def inner():
+   notify()
+  return inner
+ @staticmethod
+ async def d():
+  notify()
+"""
+        found = self.findings(methods, before)
+        self.assertEqual(
+            [(one.text, one.line, one.is_error) for one in found],
+            [
+                (
+                    'P.a calls self.refresh(…) without await, so it never runs; write "await self.refresh(…)".',
+                    9,
+                    True,
+                ),
+                (
+                    (
+                        "P.b calls asyncio.sleep(…) without await, so it never runs; make b async def and write "
+                        '"await asyncio.sleep(…)".'
+                    ),
+                    12,
+                    True,
+                ),
+                (
+                    (
+                        "P.c calls notify(…) without await, so it never runs; make inner async def and write "
+                        '"await notify(…)".'
+                    ),
+                    15,
+                    True,
+                ),
+                ('P.d calls notify(…) without await, so it never runs; write "await notify(…)".', 19, True),
+            ],
+        )
+
+    def test_used_otherwise(self) -> None:
+        """Coroutines that are awaited, returned or handed over are all right, and so are other functions of the name."""
+        before = (
+            "import asyncio\nfrom functools import wraps\nfrom twisted.internet.defer import inlineCallbacks\n"
+            "async def notify(): ...\n"
+            "def at_once(f):\n @wraps(f)\n def g(*args): ...\n return g\n"
+        )
+        methods = """
+ async def refresh(self): ...
+ @at_once
+ async def decorated(self): ...
+ @inlineCallbacks
+ def generator(self):
+  yield
+ async def items(self):
+  yield 1
+ def a(self):
+  asyncio.ensure_future(self.refresh())
+  self.start_poller(60, self.refresh)
+  self.decorated()
+  self.generator()
+  self.items()
+  self.other.refresh()
+  return self.refresh()
+ async def b(self):
+  await self.refresh()
+  later = self.refresh()
+  await later
+ def c(self, notify):
+  notify()
+  def d(self):
+   self.refresh()
+  class E:
+   def f(self):
+    self.refresh()
+"""
+        self.assertEqual(self.texts(methods, before), [])
+
+
+class UnreadableSourceTests(ChecksTestCase):
+    """Plugins whose source can't be read."""
+
+    def test_source_is_gone(self) -> None:
+        """Signatures are checked nevertheless, with the line of the first decorator."""
+        plugin = self.create("class P(BotPlugin):\n @botcmd\n def f(self): ...\n def activate(self): ...\n")
+        (self.directory / "checked" / "main.py").unlink()
+        self.assertEqual(
+            [(one.line, one.text) for one in check_methods(plugin)],
+            [(3, "P.f takes (self), but a command must take (self, msg, args).")],
+        )
+
+
+class CorePluginTests(PluginTestCase):
+    """The plugins that come with errklein."""
+
+    def test_nothing_is_found(self) -> None:
+        """None of them has a mistake."""
+        instances = [plugin.instance for plugin in self.bot.bot.plugin_manager.found]
+        self.assertGreater(len(instances), 10)
+        self.assertEqual([finding for one in instances if one is not None for finding in check_methods(one)], [])
+
+
+class ReportTests(PluginFilesTestCase):
+    """Where the findings are shown."""
+
+    def test_check_command(self) -> None:
+        """`errklein check` prints errors as problems, which its status reports, and others as warnings."""
+        for name, source in (("Hello", WRONG_COMMAND), ("Quiet", WITHOUT_SUPER)):
+            write_plugin(self.directory, name, source)
+        write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
+        result = run(ERRKLEIN, "check", cwd=self.directory)
+        self.assertEqual(result.returncode, 1)
+        lines = result.stdout.splitlines()
+        path = self.directory / "hello" / "hello.py"
+        self.assertIn(
+            f"problem: {path}:5: Hello.hello takes (self, msg), but a command must take (self, msg, args).", lines
+        )
+        warnings = [line for line in lines if line.startswith("warning: ")]
+        self.assertEqual(len(warnings), 1, result.stdout)
+        self.assertIn("Quiet.deactivate doesn't call super().deactivate()", warnings[0])
+
+    def test_log(self) -> None:
+        """The log has them when the plugin is loaded."""
+        write_plugin(self.directory, "Hello", WRONG_COMMAND)
+        bot = TestBot(plugin_dirs=[self.directory])
+        bot.start()
+        self.addCleanup(bot.stop)
+        self.assertIn(
+            f"{self.directory / 'hello' / 'hello.py'}:5: Hello.hello takes (self, msg), but a command must take (self, msg, args).",
+            "\n".join(bot.log),
+        )
+
+    def test_constructors(self) -> None:
+        """A plugin whose constructor can't be used is not loaded, and the reason names the line."""
+        start = "from errbot import BotPlugin\nclass P(BotPlugin):\n"
+        write_plugin(self.directory, "Nameless", start + " def __init__(self, bot):\n  super().__init__(bot)\n")
+        write_plugin(self.directory, "Forgetful", start + " def __init__(self, bot, name): ...\n")
+        bot = TestBot(plugin_dirs=[self.directory])
+        self.addCleanup(bot.stop)
+        error = self.assertRaises(AssertionError, bot.start)
+        nameless, forgetful = (self.directory / name / f"{name}.py" for name in ("nameless", "forgetful"))
+        self.assertEqual(
+            str(error).splitlines(),
+            [
+                (
+                    f"Forgetful could not be loaded: {forgetful}:3: P.__init__ doesn't call super().__init__(bot, name). "
+                    "Add that call."
+                ),
+                (
+                    f"Nameless could not be loaded: {nameless}:3: P.__init__ takes (self, bot), "
+                    "but it must take (self, bot, name=None)."
+                ),
+            ],
+        )
