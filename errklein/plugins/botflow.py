@@ -1,4 +1,4 @@
-"""What collections of flows inherit from."""
+"""BotFlow, the base class of collections of flows."""
 
 from __future__ import annotations
 
@@ -11,24 +11,43 @@ from errklein.plugins.names import plugin_name
 
 
 class FlowHost(Protocol):
-    """What flows use of the bot, which they know as `self._bot`."""
+    """The part of the bot that flows use as `self._bot`."""
 
     registry: CommandRegistry
 
     def inject_flows_from(self, flows: BotFlow) -> None:
-        """Register the flows; raises ValueError if one can't be built, or its name is taken."""
+        """Register the flows. Raises ValueError if a flow can't be built or its name is taken."""
 
     def remove_flows_from(self, flows: BotFlow) -> None:
         """Unregister the flows, and end them for everybody."""
 
     def __getattr__(self, name: str) -> Any:
-        """Flows may use everything else that the bot has, too."""
+        """Everything else that the bot has."""
 
 
 class BotFlow:
-    """Flows: subclass it, mark methods with `@botflow`, and ship it with a `.flow` file, which is built as a .plug file.
+    """The base class of collections of flows.
 
-    Each method is called with a FlowRoot when the flows are activated.
+    A flow guides a person or a room through a sequence of commands. Mark methods of a subclass with `@botflow`; each
+    builds one flow::
+
+        from errklein import BotFlow, FlowRoot, botflow
+
+
+        class Polls(BotFlow):
+            @botflow
+            def poll(self, flow: FlowRoot):
+                "Create a poll, and vote."
+                new = flow.connect("poll new", auto_trigger=True)
+                option = new.connect("poll option")
+                option.connect(option)
+                option.connect("poll start")
+
+    Put the module beside a `.flow` file, which has the format of a `.plug` file. The methods are called when the flows
+    are activated. A flow has its method's name, and the docstring is its description.
+
+    :param bot: The bot, available as `self._bot`.
+    :param name: The name from the `.flow` file; by default the name of the class.
     """
 
     def __init__(self, bot: FlowHost, name: str | None = None) -> None:
@@ -38,27 +57,36 @@ class BotFlow:
 
     @property
     def name(self) -> str:
-        """The name from the .flow file."""
+        """The name, as in the `.flow` file."""
         return self._name
 
     def activate(self) -> Any:
-        """Let the flows be begun. Overriding methods call this one."""
+        """Build and register the flows. An override must call the inherited method.
+
+        :raises ValueError: If a flow can't be built, or if its name is taken.
+        """
         self._bot.inject_flows_from(self)
         self.is_activated = True
 
     def deactivate(self) -> Any:
-        """Let the flows not be begun any more, and end them for everybody. Overriding methods call this one."""
+        """Unregister the flows, and end them for everybody. An override must call the inherited method."""
         self._bot.remove_flows_from(self)
         self.is_activated = False
 
     def get_command(self, command_name: str) -> Callable[..., Any] | None:
-        """The method that answers the command of that name; None if there is none."""
+        """Return the method that handles a command; None if there is no such command.
+
+        :param command_name: The name, with spaces or underscores.
+        """
         command = self._bot.registry.get(command_name.replace(" ", "_"))
         return None if command is None else command.handler
 
 
 def build_flows(flows: BotFlow) -> list[FlowRoot]:
-    """The flows of the methods marked with `@botflow`, by name; raises ValueError that names the method that fails."""
+    """Build the flows of all methods marked with `@botflow`, in alphabetical order.
+
+    Raises ValueError, with the name of the method, if a method raises an exception.
+    """
     roots = []
     for name in sorted(dir(type(flows))):
         if getattr(inspect.getattr_static(flows, name), "_err_flow", False):

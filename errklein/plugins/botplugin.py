@@ -1,4 +1,4 @@
-"""What plugins inherit from."""
+"""BotPlugin, the base class of all plugins, and functions that list a plugin's methods."""
 
 from __future__ import annotations
 
@@ -19,14 +19,46 @@ from errklein.running import on_reactor_soon
 
 
 class BotPlugin(StoreMixin):
-    """A plugin: subclass it, and mark methods with `@botcmd` and `@webhook`.
+    """The base class of plugins.
 
-    A plugin is also a mapping whose values survive restarts: `self["key"] = value`. Storage can be used from `activate`
-    until `deactivate`. Every method that errklein calls may be plain, `async def`, or return a Deferred.
+    A plugin is a subclass in a Python module, with a `.plug` file beside it::
+
+        from errklein import BotPlugin, botcmd, webhook
+
+
+        class Builds(BotPlugin):
+            def get_configuration_template(self):
+                return {"ROOM": "#builds"}
+
+            @botcmd
+            def last(self, msg, args):
+                "Show the last build."
+                return self.get("last", "There was no build yet.")
+
+            @webhook("/builds/<project>")
+            def finished(self, payload, project):
+                self["last"] = f"{project}: {payload['status']}"
+                if self.config:
+                    self.send(self.build_identifier(self.config["ROOM"]), self["last"])
+
+    errklein creates one instance when it loads the plugin, and calls `configure`, `activate` and `callback_connect` in
+    this order. `deactivate` is called when the plugin is deactivated or reloaded, and when the bot stops.
+
+    A plugin is also a mapping: `self["key"] = value` stores a value durably, see `StoreMixin`. The store is open from
+    `activate` to `deactivate`.
+
+    Every method that errklein calls may be a plain function, `async def`, or return a Deferred. Blocking code runs in a
+    thread, asynchronous code on the reactor; `errklein check` prints where each handler runs. The methods of this class
+    may be called from both.
+
+    A constructor of a subclass must accept the parameters of this one, and call `super().__init__(bot, name)`.
+
+    :param bot: The bot, available as `self._bot`.
+    :param name: The plugin's name, from its `.plug` file; by default the name of the class.
     """
 
     config: Any
-    """The configuration from `configure`; as on errbot, the attribute is missing before its first call."""
+    """The configuration that `configure` stored. As on errbot, the attribute is missing before `configure` is called."""
 
     def __init__(self, bot: PluginHost[BotPlugin], name: str | None = None) -> None:
         super().__init__()
@@ -55,60 +87,117 @@ class BotPlugin(StoreMixin):
 
     @property
     def name(self) -> str:
-        """The plugin's name, from its .plug file."""
+        """The plugin's name, as in its `.plug` file."""
         return self._name
 
     @property
     def mode(self) -> str:
-        """The kind of network that the message being handled came from, such as "irc"."""
+        """The kind of the current network, such as "irc" or "text".
+
+        The current network is the one whose message or event is being handled. Outside of such a handler, for instance
+        in a webhook, it is the first one in the configuration.
+        """
         return self._bot.mode
 
     @property
     def bot_config(self) -> Any:
-        """The settings, by attribute."""
+        """The settings of `config.py` as attributes, such as `self.bot_config.BOT_ADMINS`."""
         return self._bot.bot_config
 
     @property
     def bot_identifier(self) -> Identifier | None:
-        """The bot itself, on the network of the message being handled."""
+        """The bot's identifier on the current network (see `mode`); None before the network is connected."""
         return self._bot.bot_identifier
 
     @property
     def plugin_dir(self) -> str:
-        """The directory where installed repositories of plugins are."""
+        """The directory that contains installed repositories of plugins."""
         return str(self._bot.plugins_directory)
 
     @property
     def current_pollers(self) -> list[tuple[Callable[..., Any], Iterable[Any], Mapping[str, Any]]]:
-        """The methods that are being polled, each with its arguments."""
+        """The running pollers of this plugin, each as a tuple of method, arguments and keyword arguments."""
         return self.__pollers.running
 
     @property
     def current_timers(self) -> list[Any]:
-        """Something for each method that is being polled; how many there are is all that can be told from it."""
+        """A list with one item for each running poller, for code written for errbot. Only its length is meaningful."""
         return [method for method, _, _ in self.__pollers.running]
 
-    # What a plugin may override
+    # Methods to override
 
     def get_configuration_template(self) -> Any:
-        """An example of the plugin's configuration; None if there is nothing to configure."""
+        """Return an example of the plugin's configuration. Override this method to make the plugin configurable.
+
+        ::
+
+            def get_configuration_template(self):
+                return {"URL": "https://ci.example.org", "TIMEOUT": 10}
+
+        `!plugin config NAME` shows the template. By default, `check_configuration` compares configurations with it.
+
+        :returns: A value of literals, usually a dictionary; None if the plugin has no configuration.
+        """
         return None
 
     def check_configuration(self, configuration: Any) -> Any:
-        """Raise ValidationException if the configuration can't be used; by default it must be built as the template."""
+        """Check a new configuration. The default requires the same structure as the template.
+
+        It is called before a configuration is used, unless the configuration or the template is None. Override it to
+        check more::
+
+            def check_configuration(self, configuration):
+                super().check_configuration(configuration)
+                if configuration["TIMEOUT"] <= 0:
+                    raise ValidationException("TIMEOUT must be positive")
+
+        :param configuration: The new configuration.
+        :raises ValidationException: If the configuration is invalid. The text is shown to the administrator, and the
+            previous configuration stays in use.
+        """
         recurse_check_structure(self.get_configuration_template(), configuration)
 
     def configure(self, configuration: Any) -> Any:
-        """Take the configuration, None if there is none. Called before each activation."""
+        """Store the configuration in `self.config`. Called before each activation.
+
+        Override it to add default values, and call the inherited method with the result::
+
+            def configure(self, configuration):
+                super().configure({"TIMEOUT": 10} | (configuration or {}))
+
+        :param configuration: The stored configuration; None if the plugin isn't configured.
+        """
         self.config = configuration
 
     def reconfigure(self, configuration: Any) -> Any:
-        """Take another configuration while active, without a gap; NotImplemented asks for a new activation instead."""
+        """Apply a new configuration to the active plugin, without an interruption.
+
+        By default, the plugin is deactivated and activated again. An override applies the new values and assigns
+        `self.config`::
+
+            def reconfigure(self, configuration):
+                self.config = configuration
+
+        :param configuration: The new configuration, already checked.
+        :returns: NotImplemented to have the plugin deactivated and activated instead; any other value if the
+            configuration is in use.
+        """
         return NotImplemented
 
     def activate(self) -> Any:
-        """Begin to work: storage opens, commands can be given. Overriding methods call this one."""
-        # It is open still if a handler from before the last deactivation hasn't come to its end.
+        """Start the plugin: open its store and register its commands and filters.
+
+        Override it to start pollers or to open connections. The override must call the inherited method; without that
+        call the plugin stays inactive. After the call the store is open::
+
+            def activate(self):
+                super().activate()
+                self.start_poller(300, self.check_builds)
+
+        If it raises an exception, the plugin is deactivated and administrators get the error with file and line. An
+        activation that takes longer than 60 seconds continues in the background.
+        """
+        # The store is still open if a handler from before the last deactivation is running.
         if not StoreMixin.is_open_storage(self):
             self.init_storage()
         self._bot.inject_commands_from(self)
@@ -116,13 +205,19 @@ class BotPlugin(StoreMixin):
         self.is_activated = True
 
     def init_storage(self) -> None:
-        """Open the storage of what the plugin keeps, under its name; `activate` does."""
+        """Open the plugin's store, in a namespace with the plugin's name. `activate` calls this method."""
         self.open_storage(self._bot.storage, plugin_name(self))
 
     def deactivate(self) -> Any:
-        """Stop working: pollers end, commands are gone. Overriding methods call this one.
+        """Stop the plugin: its pollers end, and its commands and filters are removed.
 
-        Storage closes after the last handler of this plugin that is still running.
+        Override it to release resources, and call the inherited method::
+
+            def deactivate(self):
+                self.client.close()
+                super().deactivate()
+
+        Handlers that are running may finish. The store is closed after the last one.
         """
         self.__pollers.stop()
         for dynamic in self.__dynamic_plugins.values():
@@ -131,41 +226,91 @@ class BotPlugin(StoreMixin):
         self._bot.remove_command_filters_from(self)
         self._bot.remove_commands_from(self)
         self.is_activated = False
-        # Whoever asked goes on, and might ask again.
+        # Last, since a handler whose question is withdrawn continues and might ask another one.
         on_reactor_soon(self._bot.reactor, self._bot.conversations.withdraw, self)
 
     def callback_connect(self) -> Any:
-        """The plugin was activated, or a network was connected."""
+        """Called after each activation of the plugin, and whenever a network has connected."""
 
     def callback_message(self, message: Message) -> Any:
-        """Somebody said something, to the bot or in a room; commands included."""
+        """Called for each message that the bot receives in a room or in private, including commands.
+
+        The bot's own messages are left out; see `callback_botmessage`. The return value is ignored, as for all
+        callbacks::
+
+            def callback_message(self, message):
+                if "deploy" in message.body and message.is_group:
+                    self.send(message.to, "Deployments are frozen today.")
+
+        :param message: The message; `message.delayed` is True if the network replays it from before the bot connected.
+        """
 
     def callback_mention(self, message: Message, mentioned_people: Sequence[Identifier]) -> Any:
-        """Somebody was spoken of."""
+        """Called for each message that mentions people.
+
+        :param message: The message.
+        :param mentioned_people: The identifiers of the people mentioned; the bot's own is `self.bot_identifier`.
+        """
 
     def callback_presence(self, presence: Presence) -> Any:
-        """Somebody came, went or changed status."""
+        """Called when a person comes online, goes offline or changes the status.
+
+        :param presence: The person's identifier, status and status message.
+        """
 
     def callback_reaction(self, reaction: Reaction) -> Any:
-        """Somebody has put a reaction on something, or taken it away."""
+        """Called when a reaction is added to a message or removed from it.
+
+        :param reaction: The reaction, the person, and the message if the network reports it.
+        """
 
     def callback_stream(self, stream: Stream) -> Any:
-        """Somebody offers a file: accept the stream and read it, or reject it. Without this method it is rejected."""
+        """Called when a person sends a file. The default rejects it.
+
+        Each plugin that overrides this method gets a copy of the file in a thread of its own, and accepts or rejects
+        it::
+
+            def callback_stream(self, stream):
+                if stream.size is None or stream.size > 1_000_000:
+                    stream.reject()
+                else:
+                    stream.accept()
+                    self["upload"] = stream.read()
+                    stream.success()
+
+        :param stream: The file, with the status "pending". A file that is neither accepted nor rejected is rejected.
+        """
         stream.reject()
 
     def callback_botmessage(self, message: Message) -> Any:
-        """The bot said something."""
+        """Called for each message that the bot sends, including cards and replies to commands.
+
+        :param message: The message; `message.to` is the recipient.
+        """
 
     def callback_room_joined(self, room: Room, identifier: Identifier | None = None, invited_by: Any = None) -> Any:
-        """Somebody, perhaps the bot, entered a room."""
+        """Called when a person or the bot joins a room.
+
+        :param room: The room.
+        :param identifier: The person; the bot's own identifier if the bot joined.
+        :param invited_by: The person who invited them; None if unknown.
+        """
 
     def callback_room_left(self, room: Room, identifier: Identifier | None = None, kicked_by: Any = None) -> Any:
-        """Somebody, perhaps the bot, left a room."""
+        """Called when a person or the bot leaves a room.
+
+        :param room: The room.
+        :param identifier: The person; the bot's own identifier if the bot left.
+        :param kicked_by: The person who removed them; None if they left by themselves, or if it is unknown.
+        """
 
     def callback_room_topic(self, room: Room) -> Any:
-        """A room has another topic."""
+        """Called when the topic of a room changes.
 
-    # What a plugin may call
+        :param room: The room; `room.topic` is the new topic.
+        """
+
+    # Methods to call
 
     def send(
         self,
@@ -174,10 +319,23 @@ class BotPlugin(StoreMixin):
         in_reply_to: Message | None = None,
         groupchat_nick_reply: bool = False,
     ) -> Awaitable[None] | None:
-        """Send Markdown text to a person or a room; it never waits for the network.
+        """Send Markdown text to a person or a room. The call doesn't wait for the network.
 
-        On the reactor it returns an awaitable that may be ignored; in a thread it returns None once the network's
-        outbox has the message. Raises ValueError if `identifier` isn't one (see `build_identifier`), and OutboxFull.
+        ::
+
+            room = self.build_identifier("#builds")
+            self.send(room, "Build **42** has failed.")
+
+        The network's outbox sends the message as soon as it can, and splits text that is too long for one message.
+
+        :param identifier: The recipient: `msg.frm`, `msg.to`, or a result of `build_identifier`.
+        :param text: The text, in Markdown. Put text from outside in backticks to show it unchanged.
+        :param in_reply_to: A message; on networks with threads the text is sent in its thread.
+        :param groupchat_nick_reply: True to start the text with the name of the sender of `in_reply_to`, in rooms.
+        :returns: On the reactor, an awaitable that may be ignored; it fires when the outbox has accepted the message.
+            In a thread, None.
+        :raises ValueError: If `identifier` isn't an identifier, for instance a string.
+        :raises OutboxFull: If messages are sent faster than the network accepts them.
         """
         return self._bot.send(identifier, text, in_reply_to, groupchat_nick_reply)
 
@@ -189,10 +347,21 @@ class BotPlugin(StoreMixin):
         in_reply_to: Message | None = None,
         groupchat_nick_reply: bool = False,
     ) -> Awaitable[None] | None:
-        """Send a template, `templates/<template_name>.md` beside the .plug file, filled in with the parameters.
+        """Send the text that a Jinja2 template produces.
 
-        A shared template of that name is used if the plugin has none that works. Otherwise as `send`; raises
-        jinja2.TemplateError, whose text is one line, if there is no template that can be rendered.
+        ::
+
+            self.send_templated(msg.frm, "build", {"project": "api", "status": "passed"})
+
+        :param identifier: The recipient, as for `send`.
+        :param template_name: The name of a file in the directory `templates` beside the `.plug` file, without `.md`. If
+            the plugin doesn't have it, errklein's template of that name is used.
+        :param template_parameters: The variables of the template.
+        :param in_reply_to: As for `send`.
+        :param groupchat_nick_reply: As for `send`.
+        :returns: As `send` does.
+        :raises jinja2.TemplateError: If the template doesn't exist or can't be rendered.
+        :raises ValueError: As `send` does.
         """
         return self._bot.send_templated(
             identifier, template_name, template_parameters, in_reply_to, groupchat_nick_reply, plugin_name(self)
@@ -211,18 +380,40 @@ class BotPlugin(StoreMixin):
         color: str = "green",
         fields: Sequence[tuple[str, str]] | None = (),
     ) -> Awaitable[None] | None:
-        """Send a card, which a network that has none shows as text; see `errklein.chat.Card`.
+        """Send a card: a message with a title, pictures and fields. Networks without cards show it as text.
 
-        It goes to `to`, or to whom `in_reply_to` is from. Raises ValueError if both are missing. Otherwise as `send`.
+        ::
+
+            self.send_card(
+                to=msg.frm,
+                title="Build 42",
+                link="https://ci.example.org/42",
+                body="All tests have passed.",
+                color="green",
+                fields=(("Branch", "main"), ("Duration", "3 min")),
+            )
+
+        :param body: The text below the title, in Markdown.
+        :param to: The recipient; by default the sender of `in_reply_to`.
+        :param in_reply_to: The message that the card replies to.
+        :param summary: A short text for notifications.
+        :param title: The heading.
+        :param link: The URL that the title links to.
+        :param image: The URL of a picture.
+        :param thumbnail: The URL of a small picture.
+        :param color: A name such as "red", or "#rrggbb".
+        :param fields: Pairs of a name and a value, shown as a table.
+        :returns: As `send` does.
+        :raises ValueError: If `to` and `in_reply_to` are both missing, or if `to` isn't an identifier.
         """
         frm = self._bot.bot_identifier
         if in_reply_to is not None:
             frm = in_reply_to.to
             to = to or in_reply_to.frm
         if to is None:
-            raise ValueError("send_card() needs to know where to: `to` or `in_reply_to`")
+            raise ValueError("send_card() requires `to` or `in_reply_to`")
         if not isinstance(to, Identifier):
-            raise ValueError(f"send_card() needs what build_identifier() makes of text, not {type(to).__name__}")
+            raise ValueError(f"send_card(): `to` must be an identifier, as build_identifier() returns, not {to!r}")
         card = Card(body, frm, to, in_reply_to, summary, title, link, image, thumbnail, color, fields)
         return self._bot.send_card(card)
 
@@ -234,38 +425,86 @@ class BotPlugin(StoreMixin):
         size: int | None = None,
         stream_type: str | None = None,
     ) -> Stream | None:
-        """Offer somebody what a file, opened to read bytes, holds; the stream that is returned tells how that goes.
+        """Offer a file to a person. The network reads it in the background.
 
-        Raises NotImplementedError if the network can't carry files.
+        ::
+
+            stream = self.send_stream_request(msg.frm, open("report.pdf", "rb"), name="report.pdf")
+
+        :param user: The recipient.
+        :param fsource: The file, opened in binary mode.
+        :param name: The file's name for the recipient.
+        :param size: The number of bytes, if known.
+        :param stream_type: The content's type, such as "application/pdf".
+        :returns: The stream, whose `status` shows the progress.
+        :raises NotImplementedError: If the network can't transfer files.
         """
         return self._bot.send_stream_request(user, fsource, name, size, stream_type)
 
     def add_reaction(self, msg: Message, reaction: str) -> None:
-        """Put a reaction, such as "thumbsup", on a message. Raises NotImplementedError if the network has none."""
+        """Add a reaction to a message.
+
+        :param msg: The message.
+        :param reaction: The reaction's name, such as "thumbsup".
+        :raises NotImplementedError: If the network has no reactions.
+        """
         self._bot.reacting(msg).add_reaction(msg, reaction)
 
     def remove_reaction(self, msg: Message, reaction: str) -> None:
-        """Take a reaction away that `add_reaction` has put on a message."""
+        """Remove a reaction that the bot has added to a message.
+
+        :param msg: The message.
+        :param reaction: The reaction's name, as for `add_reaction`.
+        :raises NotImplementedError: If the network has no reactions.
+        """
         self._bot.reacting(msg).remove_reaction(msg, reaction)
 
     def build_identifier(self, txt: str | tuple[str, str]) -> Identifier:
-        """Who or what `txt` names: "network:name", or a name on the network of the message being handled, else the first."""
+        """Return the identifier of a person, an occupant of a room, or a room.
+
+        ::
+
+            self.build_identifier("#builds")  # on the current network
+            self.build_identifier("libera:#builds")  # on the network "libera" of BACKENDS
+
+        :param txt: The name as the network writes it, with or without the network's name and a colon before it. A tuple
+            of a room's name and its password stands for the room.
+        :returns: The identifier, on the current network (see `mode`) if the text doesn't name one.
+        :raises ValueError: If the network can't read the name.
+        """
         return self._bot.build_identifier(txt)
 
     def warn_admins(self, warning: str) -> None:
-        """Tell every admin, and the log."""
+        """Send a warning to everyone in BOT_ADMINS_NOTIFICATIONS, on every network, and log it.
+
+        :param warning: The text, in Markdown.
+        """
         self._bot.warn_admins(warning)
 
     def change_presence(self, status: str = ONLINE, message: str = "") -> None:
-        """Show on every network that the bot is `status`."""
+        """Set the bot's presence on all networks.
+
+        :param status: ONLINE, AWAY, DND or OFFLINE, which `errklein` exports.
+        :param message: A status message.
+        """
         self._bot.change_presence(status, message)
 
     def rooms(self) -> list[Room]:
-        """The rooms that the bot is in, on all networks."""
+        """Return the rooms that the bot is in, on all networks."""
         return self._bot.rooms()
 
     def query_room(self, room: str) -> Room:
-        """The room of that name; see `build_identifier` for the network. Raises RoomDoesNotExistError."""
+        """Return a room, whether or not the bot is in it.
+
+        ::
+
+            room = self.query_room("#builds")
+            if not room.joined:
+                room.join()
+
+        :param room: The room's name, with or without a network, as for `build_identifier`.
+        :raises RoomDoesNotExistError: If the network knows that there is no such room.
+        """
         return self._bot.query_room(room)
 
     def start_poller(
@@ -276,9 +515,26 @@ class BotPlugin(StoreMixin):
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Call `method` each `interval` seconds, the first time after one interval; calls never overlap.
+        """Call a method periodically, until `stop_poller` is called or the plugin is deactivated.
 
-        Invalid arguments, such as `args=(90)`, which is not a tuple, are logged as an error at each tick.
+        ::
+
+            def activate(self):
+                super().activate()
+                self.start_poller(60, self.check_builds)
+
+        The first call is made after one interval. Calls don't overlap: a call that takes longer than the interval skips
+        the calls that it missed. An exception is logged, and the poller continues. A second poller with the same method
+        and arguments replaces the first.
+
+        Other invalid arguments, such as `args=(90)` instead of `args=(90,)`, are logged as an error at each call.
+
+        :param interval: The time between two calls, in seconds.
+        :param method: The method. It may be plain, `async def`, or return a Deferred.
+        :param times: The number of calls; by default unlimited.
+        :param args: The method's positional arguments.
+        :param kwargs: The method's keyword arguments.
+        :raises TypeError: If `method` isn't callable.
         """
         self.__pollers.start(interval, method, times, args, kwargs)
 
@@ -288,28 +544,60 @@ class BotPlugin(StoreMixin):
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Stop what `start_poller` started with the same method and arguments; without a method, all pollers."""
+        """Stop a poller, or all pollers of this plugin.
+
+        :param method: The method that was passed to `start_poller`; None to stop all pollers.
+        :param args: The positional arguments that were passed to `start_poller`.
+        :param kwargs: The keyword arguments that were passed to `start_poller`.
+        :raises ValueError: If no poller has this method and these arguments.
+        """
         self.__pollers.stop(method, args, kwargs)
 
     def ask(self, msg: Message, question: str, timeout: float | None = 60.0) -> Any:
-        """Ask whoever sent `msg`, where the command's answers go, and get the next thing that the same person says there.
+        """Ask the sender of a message a question, and wait for the reply.
 
-        `reply = await self.ask(msg, "Which branch?")` in what runs on the reactor; a plain handler, in its thread, needs
-        no `await`. The reply is a string without white space around it; `reply.message` is the message. Commands, which
-        begin with a prefix, aren't taken for the reply, and run meanwhile; the reply itself isn't run. Of two questions
-        to the same person in the same place the second is sent after the reply to the first. Raises TimeoutError if there
-        is no reply in `timeout` seconds, None being for ever, and CommandError if the plugin is deactivated or the bot
-        stops; a command that catches neither answers with a sentence about it.
+        ::
+
+            @botcmd
+            async def deploy(self, msg, args):
+                branch = await self.ask(msg, "Which branch?", timeout=30)
+                return f"Deploying `{branch}`."
+
+        A plain method, which runs in a thread, calls it without `await`. The question is sent to where the replies of
+        the command go. The reply is the next message of the same person in the same place and thread; it isn't run as a
+        command. Messages with a command prefix are run as usual, and the question stays open.
+
+        A second question to the same person in the same place is sent after the reply to the first. A person can have
+        five open questions.
+
+        :param msg: The message whose sender is asked.
+        :param question: The question, in Markdown.
+        :param timeout: The time to wait for the reply, in seconds; None to wait without a limit.
+        :returns: The text of the reply without surrounding white space, a `str` whose attribute `message` is the
+            message.
+        :raises TimeoutError: If there is no reply in time. A command that doesn't catch it replies with a sentence
+            about it.
+        :raises CommandError: If the plugin is deactivated, the bot stops, or the person has too many open questions.
         """
         return self._bot.waits.result_of(self._bot.conversations.ask, self, msg, question, timeout)
 
     def create_dynamic_plugin(self, name: str, commands: Iterable[Command], doc: str | None = None) -> None:
-        """Have a plugin of that name with these commands, which can be given at once, until this one is deactivated.
+        """Create a plugin with commands at run time.
 
-        Raises ValueError if there is such a dynamic plugin already.
+        The commands are available at once, until this plugin is deactivated or `destroy_dynamic_plugin` is called.
+
+        ::
+
+            hello = Command(lambda plugin, msg, args: "Hello!", name="hello")
+            self.create_dynamic_plugin("greetings", [hello])
+
+        :param name: The new plugin's name.
+        :param commands: Its commands.
+        :param doc: Its description for `!help`.
+        :raises ValueError: If this plugin has a dynamic plugin of that name.
         """
         if name in self.__dynamic_plugins:
-            raise ValueError(f"{plugin_name(self)} has a dynamic plugin {name} already")
+            raise ValueError(f"{plugin_name(self)} already has a dynamic plugin named {name}")
         methods = {command.name: command.definition for command in commands}
         described = {"__doc__": doc, "__errdoc__": doc or ""}
         plugin: BotPlugin = type(re.sub(r"\W", "_", name), (BotPlugin,), {**methods, **described})(self._bot, name)
@@ -317,23 +605,33 @@ class BotPlugin(StoreMixin):
         self._bot.inject_commands_from(plugin)
 
     def destroy_dynamic_plugin(self, name: str) -> None:
-        """Let the plugin that was made with `create_dynamic_plugin` be no more; raises ValueError if there is none."""
+        """Remove a plugin that `create_dynamic_plugin` created, and its commands.
+
+        :param name: The name of the dynamic plugin.
+        :raises ValueError: If this plugin has no dynamic plugin of that name.
+        """
         plugin = self.__dynamic_plugins.pop(name, None)
         if plugin is None:
-            raise ValueError(f"{plugin_name(self)} has no dynamic plugin {name}")
+            raise ValueError(f"{plugin_name(self)} has no dynamic plugin named {name}")
         self._bot.remove_commands_from(plugin)
 
     def get_plugin(self, name: str) -> BotPlugin:
-        """Another plugin, which has to be named in DependsOn; raises RuntimeError if it isn't, or not activated yet."""
+        """Return another plugin, to call its methods.
+
+        This plugin's `.plug` file must list the other one in `DependsOn`, which also activates it first.
+
+        :param name: The name of the other plugin.
+        :raises RuntimeError: If this plugin isn't active, or if `DependsOn` doesn't list the other one.
+        """
         if not self.is_activated:
-            raise RuntimeError(f"{plugin_name(self)} can ask for {name} only while it is activated")
+            raise RuntimeError(f"{plugin_name(self)} must be active to get the plugin {name}")
         if name not in self.dependencies:
-            raise RuntimeError(f"{plugin_name(self)} has to name {name} in DependsOn of its .plug file to use it")
+            raise RuntimeError(f"{plugin_name(self)} can't get {name}: add it to DependsOn in the .plug file")
         return self._bot.plugin_manager.instance(name)
 
 
 def handlers(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The methods that the plugin, or its instance, adds to BotPlugin, with their names, in alphabetical order."""
+    """Yield the names and bound methods that the plugin's class or instance adds to BotPlugin, sorted by name."""
     static: dict[str, Any] = {}
     for cls in reversed(type(plugin).__mro__):
         if cls not in BotPlugin.__mro__:
@@ -345,10 +643,13 @@ def handlers(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def handlers_once_active(plugin: BotPlugin) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """As `handlers`, for a plugin that isn't active yet: without methods that attributes set by `configure` and `activate` hide."""
+    """Yield the same as `handlers`, without methods that an activation hides.
+
+    `configure` and `activate` assign the attributes `config` and `namespace`, so methods of these names are left out.
+    """
     return ((name, handler) for name, handler in handlers(plugin) if name not in ("config", "namespace"))
 
 
 def overrides(plugin: BotPlugin, callback: str) -> bool:
-    """Whether the plugin has a `callback` of its own, so that calling it does something."""
+    """Return whether the plugin's class overrides the method of BotPlugin."""
     return getattr(type(plugin), callback) is not getattr(BotPlugin, callback)

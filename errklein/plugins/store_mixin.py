@@ -1,4 +1,4 @@
-"""A mapping whose items outlive the process: how plugins keep values, as `self["key"]`."""
+"""StoreMixin, the mapping in which plugins store values durably."""
 
 from __future__ import annotations
 
@@ -10,50 +10,86 @@ from errklein.ports import Storage, Store
 
 
 class StoreException(Exception):
-    """A plugin's store is not in the state that the call needs."""
+    """The base class of errors about the state of a store."""
 
 
 class StoreAlreadyOpenError(StoreException):
-    """The store was opened before and not closed."""
+    """The store is already open."""
 
 
 class StoreNotOpenError(StoreException, AttributeError):
-    """A plugin's store is open only from `activate` to `deactivate`. Plugins for errbot catch an AttributeError."""
+    """The store isn't open. A plugin's store is open from `activate` to `deactivate`.
+
+    It is also an AttributeError, which plugins written for errbot catch.
+    """
 
 
 class StoreMixin(MutableMapping[str, Any]):
-    """A mapping of strings to any values that pickle, each kept when it is assigned.
+    """A mapping of strings to values that are stored durably.
 
-    To change a value in place does not store it: assign it again, or use `mutable`. Reading, assigning and deleting
-    raise StoreNotOpenError while no storage is open, and what the storage raises, such as StorageError.
+    Every plugin is one::
+
+        @botcmd
+        def count(self, msg, args):
+            "Count the uses of this command."
+            self["uses"] = self.get("uses", 0) + 1
+            return f"Used {self['uses']} times."
+
+    Each assignment is stored before it returns, so a value survives a restart or crash. Values can be of any type that
+    the `pickle` module supports. A plugin sees only its own values.
+
+    A value changed in place isn't stored. Assign it again, or use `mutable`::
+
+        with self.mutable("jobs", []) as jobs:
+            jobs.append("deploy")
+
+    Reading, assigning and deleting raise StoreNotOpenError if the store isn't open, and StorageError if the storage
+    fails. As in a dictionary, a missing key raises KeyError.
     """
 
-    # On the class, so that a plugin that forgets to call super().__init__ still gets a clear error.
+    # Class attributes, so that a missing call of super().__init__ leads to a clear error.
     namespace: str | None = None
     _store: Store | None = None
 
     def open_storage(self, storage: Storage, namespace: str) -> None:
-        """Have the values of `namespace`; raises StoreAlreadyOpenError."""
+        """Open the store of a namespace. BotPlugin does this in `activate`.
+
+        :param storage: The storage, such as the bot's.
+        :param namespace: The name that separates these values from others.
+        :raises StoreAlreadyOpenError: If a store is open.
+        """
         if self._store is not None:
-            raise StoreAlreadyOpenError(f"the storage of {self.namespace} is already open")
+            raise StoreAlreadyOpenError(f"The store of {self.namespace} is already open.")
         self._store = storage.open(namespace)
         self.namespace = namespace
 
     def close_storage(self) -> None:
-        """Give the values back; raises StoreNotOpenError."""
+        """Close the store. The values stay in the storage.
+
+        :raises StoreNotOpenError: If no store is open.
+        """
         store = self.__opened_store()
         self._store = None
         store.close()
 
     def is_open_storage(self) -> bool:
-        """Whether there is a storage between `open_storage` and `close_storage`."""
+        """Return whether the store is open."""
         return self._store is not None
 
     @contextmanager
     def mutable(self, key: str, default: Any = None) -> Iterator[Any]:
-        """The value, or `default` if there is none, to change in place: it is stored if the block ends without error.
+        """Provide a value that is changed in place and stored at the end of the `with` block.
 
-        Nothing is locked: of two such blocks that overlap, in two threads or across an await, the last to end wins.
+        ::
+
+            with self.mutable("votes", {}) as votes:
+                votes[str(msg.frm.person)] = args
+
+        If the block raises an exception, nothing is stored. There is no lock: if two blocks overlap, in two threads or
+        across an `await`, the one that ends last overwrites the other's changes.
+
+        :param key: The key of the value.
+        :param default: The value to start with if the key is missing.
         """
         # Not `self.get`, which a plugin's command may hide.
         value = Mapping.get(self, key, default)
@@ -61,7 +97,7 @@ class StoreMixin(MutableMapping[str, Any]):
         self[key] = value
 
     def clear(self) -> None:
-        """Forget all values, those that can't be read any more included."""
+        """Remove all values, including those that can't be read any more."""
         store = self.__opened_store()
         for key in list(store.keys()):
             # Another thread may have removed it meanwhile.
@@ -78,14 +114,14 @@ class StoreMixin(MutableMapping[str, Any]):
         self.__opened_store().remove(key)
 
     def __iter__(self) -> Iterator[str]:
-        # The keys as they are now: a storage that was written for errbot may answer with a view that changes.
+        # A copy: storages written for errbot may return a view, which changes.
         return iter(list(self.__opened_store().keys()))
 
     def __len__(self) -> int:
         return self.__opened_store().len()
 
     def __eq__(self, other: object) -> bool:
-        # Two plugins that happen to hold the same values are still two plugins, and live in sets by identity.
+        # Plugins are members of sets, so two plugins with the same values must differ.
         if isinstance(other, StoreMixin):
             return self is other
         # Not `self.items`, which a plugin's command may hide.
@@ -104,6 +140,6 @@ class StoreMixin(MutableMapping[str, Any]):
             name = getattr(self, "name", None)
             owner = self.namespace or (name if isinstance(name, str) else type(self).__name__)
             raise StoreNotOpenError(
-                f"the storage of {owner} is not open: a plugin's values can be used from activate() to deactivate()"
+                f"The store of {owner} isn't open. A plugin can use its store from activate() to deactivate()."
             )
         return self._store

@@ -1,20 +1,22 @@
-"""Where a handler may run, decided from the function before it is called.
+"""Decides where a handler runs: on the reactor or in a thread.
 
-Blocking code must not stop the reactor; code that uses Twisted must not run anywhere else. The rules, first match wins:
+Blocking code must not run on the reactor, and code that uses Twisted must not run anywhere else. The function is
+examined before it is called. The first rule that matches decides:
 
-1. marked with `@on_reactor`, or `threaded=` in its decorator: as marked;
-2. `async def`, async generators, and functions decorated with `@inlineCallbacks`: the reactor;
-3. annotated to return a Deferred or another awaitable: the reactor;
-4. names something of twisted, treq or klein, itself or through functions and methods of its own plugin that it names:
-   the reactor, since a Deferred in the wrong thread now and then loses its result. A function that names what was made
-   for threads, such as `callFromThread`, knows that it is in one, and loggers are safe everywhere: these don't count;
-5. everything else: a thread.
+1. The handler is marked with `@on_reactor` or `threaded=`: as marked.
+2. It is `async def`, an async generator, or decorated with `@inlineCallbacks`: reactor.
+3. Its return annotation is a Deferred or another awaitable: reactor.
+4. Its code, or a function or method of the same plugin that it uses, contains a name from twisted, treq or klein:
+   reactor, since a Deferred used in the wrong thread may lose its result. Functions that contain a name made for
+   threads, such as `callFromThread`, don't count, and neither do loggers, which are safe in any thread.
+5. Anything else: thread.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -33,13 +35,13 @@ _REACTOR_LIBRARIES = frozenset({"twisted", "treq", "klein"})
 _SAFE_IN_THREADS = ("twisted.logger", "twisted.python")
 _MADE_FOR_THREADS = frozenset({"callFromThread", "blockingCallFromThread", "isInIOThread"})
 _HAND_OVER = frozenset({"deferToThread", "deferToThreadPool", "callInThread", "run_in_executor", "to_thread"})
-"""Names of functions that run others in threads. A function that names one of these is not warned about."""
+"""Functions that run others in threads. There is no warning about a function that uses one of these."""
 
 _AWAITABLE = re.compile(r"\b(Deferred|Awaitable|Coroutine|Future|Task)\b")
 
 
 class Placement(Enum):
-    """Where a handler runs."""
+    """The place where a handler runs."""
 
     REACTOR = "reactor"
     THREAD = "thread"
@@ -47,10 +49,11 @@ class Placement(Enum):
 
 @dataclass(frozen=True)
 class ExplainedPlacement:
-    """Where a handler runs, and why.
+    """The place where a handler runs, and the reason.
 
     `reason` is a phrase such as "async def" or "names treq at line 12 in _notify". `blocks` is a phrase such as
-    "time.sleep at line 10" if the handler is on the reactor only because of a name and also uses something that blocks, else "".
+    "time.sleep at line 10" if the handler is placed on the reactor because of a name and also uses something that
+    blocks; otherwise "".
     """
 
     placement: Placement
@@ -59,24 +62,42 @@ class ExplainedPlacement:
 
 
 def on_reactor(function: F) -> F:
-    """Mark a handler that runs on the reactor: it never blocks, and may return a Deferred."""
+    """Mark a plain function as a handler that runs on the reactor instead of in a thread.
+
+    ::
+
+        from errklein import BotPlugin, botcmd, on_reactor
+
+
+        class Counter(BotPlugin):
+            @on_reactor
+            def callback_message(self, message):
+                self.counted = getattr(self, "counted", 0) + 1
+
+    The function must not block: it must not wait for the network, a disk or a lock. It may return a Deferred. It works
+    for every method that errklein calls, including `activate` and the methods of pollers. In `@botcmd` and `@webhook`,
+    `threaded=False` has the same effect. `async def` functions don't need the mark.
+
+    :param function: The function.
+    :returns: The same function, marked.
+    """
     function._errklein_threaded = False  # type: ignore[attr-defined]
     return function
 
 
-# Weak, so that the functions of a plugin that was reloaded can go; a class would keep its functions.
+# Weak references, so that functions and classes of reloaded plugins are freed.
 _decided: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[type, ExplainedPlacement]] = (
     weakref.WeakKeyDictionary()
 )
 
 
 def place(handler: Callable[..., Any]) -> Placement:
-    """Where `handler`, any callable, runs."""
+    """Return where a handler, which may be any callable, runs."""
     return explain_placement(handler).placement
 
 
 def explain_placement(handler: Callable[..., Any]) -> ExplainedPlacement:
-    """Where `handler`, any callable, runs, and why. Decisions about functions are cached."""
+    """Return where a handler, which may be any callable, runs and why. Decisions about functions are cached."""
     while isinstance(handler, partial):
         handler = handler.func
     function: Any = handler
@@ -85,12 +106,12 @@ def explain_placement(handler: Callable[..., Any]) -> ExplainedPlacement:
         function = handler.__func__
         owner = handler.__self__ if isinstance(handler.__self__, type) else type(handler.__self__)
     elif not isinstance(handler, types.FunctionType):
-        function = getattr(type(handler), "__call__", handler)  # noqa: B004 - it is wanted itself
+        function = getattr(type(handler), "__call__", handler)  # noqa: B004 - the method itself is examined
         owner = type(handler)
     try:
         by_owner = _decided.get(function) or _decided.setdefault(function, weakref.WeakKeyDictionary())
     except TypeError:
-        # A builtin can't be referred to weakly, and has nothing to look into.
+        # Builtins have no weak references, and no code to examine.
         return ExplainedPlacement(Placement.THREAD, "builtin")
     decided = by_owner.get(owner)
     if decided is None:
@@ -111,7 +132,7 @@ def _decide(function: Any, owner: type) -> ExplainedPlacement:
             return ExplainedPlacement(Placement.REACTOR, "async def")
         if getattr(layer, "__module__", "") != layer.__globals__["__name__"] == "twisted.internet.defer":
             return ExplainedPlacement(Placement.REACTOR, "inlineCallbacks")
-        returned = _AWAITABLE.search(str(layer.__annotations__.get("return", "")))
+        returned = _AWAITABLE.search(_return_annotation(layer))
         if returned:
             return ExplainedPlacement(Placement.REACTOR, f"returns {returned[0]}")
     for reached, names in _reached(layers, owner, _MADE_FOR_THREADS):
@@ -122,8 +143,20 @@ def _decide(function: Any, owner: type) -> ExplainedPlacement:
     return ExplainedPlacement(Placement.THREAD, "plain function" if layers else "callable")
 
 
+def _return_annotation(function: types.FunctionType) -> str:
+    """Return the annotation of the return value as text; "" if there is none."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        # Evaluating annotations raises NameError if one names something that only type checkers import.
+        annotations = annotationlib.get_annotations(function, format=annotationlib.Format.STRING)
+    else:
+        annotations = function.__annotations__
+    return str(annotations.get("return", ""))
+
+
 def _blocks(layers: list[types.FunctionType], owner: type) -> str:
-    """The nearest name that blocks, in the function or one that it calls, with its place; "" if there is none."""
+    """Return the nearest name that blocks, with its line, in the function or those that it uses; "" if none does."""
     for reached, names in _reached(layers, owner, _MADE_FOR_THREADS | _HAND_OVER):
         found = first_blocking(names)
         if found is not None:
@@ -133,7 +166,7 @@ def _blocks(layers: list[types.FunctionType], owner: type) -> str:
 
 
 def _where(line: int, function: types.FunctionType, handler: types.FunctionType) -> str:
-    """The line number, followed by the function and the file if they aren't the handler's own."""
+    """Return the line number, with the function and the file if they differ from the handler's."""
     where = f"at line {line}"
     if function is not handler:
         where += f" in {function.__name__}"
@@ -142,7 +175,7 @@ def _where(line: int, function: types.FunctionType, handler: types.FunctionType)
 
 
 def _layers(function: Any) -> Iterator[types.FunctionType]:
-    """The function and what its decorators wrap, from the outside in."""
+    """Yield the function and the functions that its decorators wrap, from the outside in."""
     seen = set()
     while isinstance(function, types.FunctionType) and id(function) not in seen:
         seen.add(id(function))
@@ -153,9 +186,10 @@ def _layers(function: Any) -> Iterator[types.FunctionType]:
 def _reached(
     layers: list[types.FunctionType], owner: type, without: frozenset[str]
 ) -> Iterator[tuple[types.FunctionType, list[Name]]]:
-    """These functions and the plugin's functions that they call, directly or indirectly, each with the names in it.
+    """Yield the functions, and the functions of the same plugin that they use directly or indirectly, with the names in
+    each.
 
-    Functions that name one of `without` are left out, and so are those that only they call.
+    A function that contains one of the names in `without` is left out, together with functions that only it uses.
     """
     home = layers[-1].__module__ if layers else ""
     waiting = list(layers)
@@ -189,6 +223,6 @@ def _is_of_reactor(name: Name) -> bool:
 
 
 def _same_plugin(module: str, home: str) -> bool:
-    """Whether two modules belong to one plugin: the same module, or the same package of a loaded plugin."""
+    """Return whether two modules belong to one plugin: the same module, or the same package of a loaded plugin."""
     in_one_package = module.split(".")[:2] == home.split(".")[:2]
     return module == home or (in_one_package and home.startswith("errklein_plugins."))

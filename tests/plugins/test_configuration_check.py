@@ -24,12 +24,12 @@ class StructureTests(SynchronousTestCase):
 
     def test_types_must_be_equal(self) -> None:
         """A bool is no int, and a nested value is named."""
-        self.assertIn("['a']['b'] should be int", self.refused({"a": {"b": 1}}, {"a": {"b": True}}))
+        self.assertIn("['a']['b'] must be int", self.refused({"a": {"b": 1}}, {"a": {"b": True}}))
 
     def test_keys_must_be_the_same(self) -> None:
         """A missing key and an unknown one are named."""
-        self.assertIn("doesn't contain the key HOST", self.refused({"HOST": ""}, {}))
-        self.assertIn("contains the unknown key PROT", self.refused({}, {"PROT": 1}))
+        self.assertIn("lacks the key 'HOST'", self.refused({"HOST": ""}, {}))
+        self.assertIn("contains the unknown key 'PROT'", self.refused({}, {"PROT": 1}))
 
     @given(VALUES)
     def test_everything_is_built_as_itself(self, value: Any) -> None:
