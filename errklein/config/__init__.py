@@ -1,4 +1,4 @@
-"""The configuration: an errbot config.py with defaults filled in, the table of settings, and warnings."""
+"""The configuration: loading of an errbot config.py, the settings with their defaults, and warnings."""
 
 from errklein.config._loading import Config, load_config, network_prefix
 from errklein.config._settings import BACKENDS, SETTINGS, STORAGES, ConfigError

@@ -1,7 +1,6 @@
-"""The configuration: an errbot config.py as it is, with defaults filled in and mistakes found.
+"""Loading of a config.py: defaults, validation, and a view of the configuration for each network.
 
-One file may describe several networks. Each then has a view of the configuration, in which its own settings hide those
-that are meant for all.
+A file may configure several networks in BACKENDS. In a network's view, the network's own settings replace the common ones.
 """
 
 from __future__ import annotations
@@ -20,23 +19,28 @@ from errklein.config._source import ConfigSource
 from errklein.text.masking import masker, secrets_in
 
 LOCAL_ADMIN = "@admin"
-"""Who administers a bot that only its own terminal talks to, unless BOT_ADMINS says otherwise."""
+"""The administrator of a bot on the backends Text, Test and Null if BOT_ADMINS isn't set."""
 
 _NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 _DIRECTORIES = ("BOT_EXTRA_PLUGIN_DIR", "BOT_EXTRA_BACKEND_DIR")
 
 _BY_NETWORK = ("BOT_ADMINS", "BOT_ADMINS_NOTIFICATIONS", "CHATROOM_PRESENCE")
-"""Settings that name people and rooms; given for all networks, an entry "libera:alice" is meant for one of them."""
+"""Settings that name people and rooms. In the common settings, an entry "libera:alice" applies to the network libera only."""
 
 
 class Config:
-    """Every setting as an attribute, as plugins see it in `self.bot_config`.
+    """The settings as attributes, which plugins read as `self.bot_config`.
 
-    Reading what isn't set raises AttributeError; attributes may be assigned, and networks that don't say otherwise
-    follow. Lists, sets and dicts are those of the file, as on errbot: changes in place take effect. A string for a
-    setting of people or rooms is read as a tuple of one. Settings that `BACKENDS` has for several networks are read as a new
-    tuple of all entries.
+    An unknown name raises AttributeError. Attributes may be assigned; networks without a value of their own use the new one.
+    Lists, sets and dicts are the objects of the file, as on errbot: changes in place take effect. For settings of people
+    and rooms, a string is read as a tuple of one. If BACKENDS sets such a setting for several networks, the whole
+    configuration has a new tuple of all entries.
+
+    :param settings: the values by name.
+    :param network: for a view, the name of the network.
+    :param path: the config.py, if there is one.
+    :param above: for a view, the whole configuration, which has the common settings.
     """
 
     BOT_ADMINS: Sequence[str]
@@ -59,23 +63,24 @@ class Config:
 
     @property
     def networks(self) -> Mapping[str, Config]:
-        """The views of the networks by name, in the order of the file; empty in a view."""
+        """The networks' views by name, in the order of the file; empty in a view."""
         return self._networks
 
     @property
     def network(self) -> str:
-        """The name of the network that this is the view of; "" for the whole configuration."""
+        """The name of the view's network; "" for the whole configuration."""
         return self._network
 
     @property
     def path(self) -> Path | None:
-        """The file that was read."""
+        """The absolute path of the config.py; None without one."""
         return self._path
 
     def directories(self, setting: str) -> list[str]:
-        """The directories that BOT_EXTRA_PLUGIN_DIR, with the command line's, or BOT_EXTRA_BACKEND_DIR names, absolute.
+        """Return the directories of BOT_EXTRA_PLUGIN_DIR or BOT_EXTRA_BACKEND_DIR as absolute paths.
 
-        The settings themselves are as they were written, a text or a list, since plugins may have written them.
+        Those of the option --plugin-dir are included. The settings themselves keep the type given, a string or a list, since
+        plugins read them.
         """
         if setting in self._directories or self._above is None:
             return self._directories.get(setting, [])
@@ -83,9 +88,9 @@ class Config:
 
     @property
     def now(self) -> SimpleNamespace:
-        """A namespace of all settings, for fast access. It is the same object until a setting is assigned.
+        """All settings in a namespace, for fast access; the same object until a setting is assigned.
 
-        Settings of people and rooms are not included: for a network they are computed from a list that may change.
+        Settings of people and rooms are not included: a view computes them from a list that may change.
         """
         whole = self._above or self
         if self._now is None or self._now[0] != whole._changes:
@@ -130,11 +135,15 @@ def load_config(
     *,
     plugin_dirs: Sequence[str] = (),
 ) -> Config:
-    """The configuration in the file, or without one the built-in defaults; `overrides` win over both.
+    """Return the configuration of a config.py, or the built-in defaults without one.
 
-    A BACKEND among the overrides makes that the only network. `plugin_dirs` are added to BOT_EXTRA_PLUGIN_DIR. The file
-    is run as errbot does it: its directory on sys.path, as a module with the name of the file. Log lines and replies mask its
-    secrets from then on. Raises ConfigError.
+    The file runs as it does on errbot: as a module of the same name, with its directory on sys.path. Afterwards log lines and
+    replies mask the secrets that it contains.
+
+    :param path: the config.py, or None.
+    :param overrides: settings that take precedence over the file. A BACKEND among them becomes the only network.
+    :param plugin_dirs: directories to add to BOT_EXTRA_PLUGIN_DIR.
+    :raises ConfigError: if the file can't be read, raises an exception, or has an invalid setting.
     """
     settings: dict[str, object] = {}
     if path is not None:
@@ -174,17 +183,17 @@ def _completed(settings: Mapping[str, Any], path: Path | None, plugin_dirs: Sequ
 
 
 def network_prefix(view: Config) -> str:
-    """The beginning of a message about a setting of a network; "" unless the network is one of BACKENDS."""
+    """Return the prefix of a message about a network's setting: "BACKENDS['libera']: ", or "" without BACKENDS."""
     return f"BACKENDS[{view.network!r}]: " if view.BACKENDS else ""
 
 
 def secrets_of(config: Config) -> frozenset[str]:
-    """The passwords, tokens and the like in the configuration: of networks, rooms, storages, and plugins' settings."""
+    """Return the passwords, tokens and keys in the configuration: those of networks, rooms, storages and plugins' settings."""
     found: set[str] = set()
     for view in (config, *config.networks.values()):
         for name, value in vars(view).items():
             if not name.startswith("_"):
-                # errklein's own settings have no secret values, but DIVERT_TO_PRIVATE has the name of one.
+                # Known settings have no secret values, although the name DIVERT_TO_PRIVATE looks like a secret's.
                 found |= secrets_in(value if name in SETTINGS else {name: value})
         rooms = [room for room in view.CHATROOM_PRESENCE if isinstance(room, (tuple, list))]
         found |= secrets_in([room[1:] for room in rooms], secret=True)
@@ -199,7 +208,7 @@ def _views(config: Config, has_backend: bool) -> dict[str, Config]:
     for network, settings in config.BACKENDS.items():
         where = f"BACKENDS[{network!r}]"
         if not isinstance(network, str) or not _NETWORK_NAME.fullmatch(network):
-            raise ConfigError(f"{where}: expected a network's name of letters, digits, '-', '_' and '.'", "BACKENDS")
+            raise ConfigError(f"{where}: the name must consist of letters, digits, '-', '_' and '.'", "BACKENDS")
         if not isinstance(settings, Mapping):
             raise ConfigError(f"{where}: expected a dict of settings, not a {type(settings).__name__}", "BACKENDS")
         if "BACKEND" not in settings and not has_backend:
@@ -218,12 +227,12 @@ def _directories(own: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _fill_in(config: Config, given: Mapping[str, Any]) -> None:
-    """Check and complete what depends on the backend, and give the whole what only its networks say."""
+    """Check and complete the settings that depend on the backend, and set the whole configuration's from the networks."""
     for view in config.networks.values():
-        # A single network without a name of its own has no settings of its own either.
+        # Without BACKENDS, the network has no settings of its own.
         home = view if config.BACKENDS else config
         _check_identity(view)
-        # Of other backends it is known later whether there are any.
+        # Other backends are looked up later.
         if not view.BOT_ADMINS and view.BACKEND in BACKENDS:
             if view.BACKEND == "IRC":
                 raise ConfigError(
@@ -257,7 +266,7 @@ def _identity_error(view: Config, problem: str) -> ConfigError:
 
 
 def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:
-    """The entries of all networks, each prefixed with its network's name; without a prefix if there is only one network."""
+    """Return the entries of all networks, with the network's name as prefix if there are several networks."""
     own: dict[str, Collection[Any]] = {network: vars(view).get(name, ()) for network, view in networks.items()}
     if len(own) == 1:
         return next(iter(own.values()))
@@ -265,6 +274,7 @@ def _union(name: str, networks: Mapping[str, Config]) -> Collection[Any]:
 
 
 def _meant_for(network: str, entries: Iterable[Any], networks: Mapping[str, Config]) -> Iterator[Any]:
+    """Yield the common entries that apply to the network, without its prefix."""
     for entry in entries:
         head, colon, rest = str(_name_of(entry)).partition(":")
         if not colon or head not in networks:
@@ -274,7 +284,7 @@ def _meant_for(network: str, entries: Iterable[Any], networks: Mapping[str, Conf
 
 
 def _name_of(entry: Any) -> Any:
-    """The name in an entry, which is one, or a room's name with its password."""
+    """Return the name in an entry: the entry itself, or the first item of a pair of a room and its password."""
     return entry[0] if isinstance(entry, (tuple, list)) and entry else entry
 
 
@@ -283,7 +293,7 @@ def _renamed(entry: Any, name: str) -> Any:
 
 
 def _run(path: Path) -> ModuleType:
-    """Run the file as a module; raises ConfigError with the line where it went wrong."""
+    """Run the file as a module; raise ConfigError with the line that failed."""
     try:
         source = path.read_bytes()
     except FileNotFoundError:
@@ -297,7 +307,7 @@ def _run(path: Path) -> ModuleType:
     module.__file__ = str(path)
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
-    # Plugins may say `import config`; a module that was there for another reason is not taken away from anybody.
+    # Plugins may import the file by its name. Another module of that name is not replaced.
     if getattr(sys.modules.get(name, module), "__file__", None) == str(path):
         sys.modules[name] = module
     try:

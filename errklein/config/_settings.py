@@ -1,4 +1,4 @@
-"""The settings of a config.py: what each is if it isn't given, and what it has to be if it is."""
+"""The settings of a config.py, each with its default and the check of a value."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 from errklein.commands import InvalidValue, check_rule, check_rules
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {"IRC": ("nickname", "server"), "Null": (), "Test": (), "Text": ()}
-"""The backends that errklein includes, with the keys that each requires in BOT_IDENTITY."""
+"""The backends that errklein includes, each with the required keys of BOT_IDENTITY."""
 
 STORAGES = ("Shelf", "Memory")
-"""The storages that errklein includes: values are kept in BOT_DATA_DIR, or not at all. Others are plugins."""
+"""The storages that errklein includes: Shelf keeps values in BOT_DATA_DIR, Memory until the bot stops."""
 
 
 class ConfigError(Exception):
@@ -33,7 +33,7 @@ class ConfigError(Exception):
 
 
 Check = Callable[[Any], Any]
-"""Checks a value of the configuration and returns it as it is used; raises InvalidValue.
+"""Returns the value as it is used; raises InvalidValue if it is invalid.
 
 Lists, sets and dicts are returned themselves, not copied, since plugins change them in place.
 """
@@ -41,14 +41,14 @@ Lists, sets and dicts are returned themselves, not copied, since plugins change 
 
 @dataclass(frozen=True)
 class Setting:
-    """The default of a setting, and the check of a given value."""
+    """The default of a setting, and the check of a value."""
 
     default: Any
     check: Check
 
 
 def _optional(check: Check, absent: Any = None) -> Check:
-    """None is allowed too, and means `absent`."""
+    """Return a check that also accepts None, which stands for `absent`."""
     return lambda value: copy.copy(absent) if value is None else check(value)
 
 
@@ -62,7 +62,7 @@ def _where(is_valid: Callable[[Any], bool], expected: str) -> Check:
 
 
 def _each(is_valid: Callable[[Any], bool], expected: str, kinds: Any = (tuple, list, set, frozenset)) -> Check:
-    """A collection of valid items; a single string is a tuple of one."""
+    """Return a check for a collection of valid items. A single string is read as a tuple of one."""
 
     def check(value: Any) -> Any:
         if isinstance(value, str):
@@ -95,7 +95,7 @@ _mapping = _where(lambda value: isinstance(value, Mapping), "a dict")
 _strings = _each(_is_text, "a tuple of strings")
 _order = _each(
     lambda item: item is None or _is_text(item),
-    "a tuple of plugins' names, in which None stands for all others",
+    "a tuple of plugins' names, with None for all others",
     (tuple, list),
 )
 _rooms = _each(
@@ -110,7 +110,7 @@ _storage_config = _where(
     "a dict whose 'basedir', if it has one, is a directory",
 )
 _sentry_options = _where(
-    lambda value: isinstance(value, Mapping) and all(map(_is_text, value)), "a dict of what sentry_sdk.init takes"
+    lambda value: isinstance(value, Mapping) and all(map(_is_text, value)), "a dict of arguments of sentry_sdk.init"
 )
 _formatter = _where(
     lambda value: callable(getattr(value, "format", None)) and not isinstance(value, (str, type)),
@@ -129,7 +129,7 @@ def _whole(least: int) -> Check:
 
 
 _MOST_SECONDS = 1_000_000_000
-"""Some thirty years."""
+"""About thirty years."""
 
 
 def _seconds(value: Any) -> Any:
@@ -145,7 +145,7 @@ def _some_seconds(value: Any) -> Any:
 
 
 def _relays(value: Any) -> Any:
-    """A dict of names of senders to the name or names of recipients. errbot's default is an empty tuple."""
+    """Check a dict from names of senders to one or more names of recipients. errbot's default is an empty tuple."""
     if value in ((), None):
         return {}
     expected = "a dict of names to tuples of names"
@@ -166,7 +166,7 @@ def _path(value: Any) -> Any:
         path = str(Path(value).expanduser())
         os.lstat(path)
     except RuntimeError:
-        raise InvalidValue("a path whose ~ is somebody's home directory") from None
+        raise InvalidValue("a path whose ~ is the home directory of a known user") from None
     except ValueError:
         raise InvalidValue("a path without NUL") from None
     except OSError as error:
@@ -176,7 +176,7 @@ def _path(value: Any) -> Any:
 
 
 def _directories(value: Any) -> Any:
-    """Directories that exist, as a list of paths."""
+    """Return the existing directories as a list of paths."""
     if value is None or value == "":
         return []
     given = [value] if isinstance(value, (str, os.PathLike)) else value
@@ -185,7 +185,7 @@ def _directories(value: Any) -> Any:
     paths = [_path(item) for item in given]
     for path in paths:
         if not Path(path).is_dir():
-            raise InvalidValue("a directory that is there", path)
+            raise InvalidValue("an existing directory", repr(path))
     return paths
 
 
@@ -220,7 +220,7 @@ def _pattern(value: Any) -> Any:
             return value
     except (AttributeError, LookupError, ValueError):
         pass
-    raise InvalidValue("a string in which {nick}, {user} and {host} may stand")
+    raise InvalidValue("a format string with no other fields than {nick}, {user} and {host}")
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -276,11 +276,11 @@ SETTINGS: Mapping[str, Setting] = {
     "XMPP_USE_IPV6": Setting(None, _anything),
     "XMPP_XHTML_IM": Setting(False, _flag),
     "XMPP_SSL_VERSION": Setting(None, _anything),
-    # None: the backend's own pace, near what servers take without slowing the bot down.
+    # None: the backend's default, close to the fastest rate that servers accept without throttling the bot.
     "IRC_CHANNEL_RATE": Setting(None, _optional(_seconds)),
     "IRC_PRIVATE_RATE": Setting(None, _optional(_seconds)),
     "IRC_RECONNECT_ON_KICK": Setting(5, _optional(_seconds)),
-    # None: the backend's own pace, too.
+    # None: the backend's default.
     "IRC_RECONNECT_ON_DISCONNECT": Setting(None, _optional(_seconds)),
     "IRC_ACL_PATTERN": Setting("{nick}!{user}@{host}", _pattern),
     # errklein's own
@@ -293,20 +293,20 @@ SETTINGS: Mapping[str, Setting] = {
     "GRACE_PERIOD": Setting(10.0, _seconds),
     "OUTBOX_LIMIT": Setting(10_000, _whole(1)),
 }
-"""The settings that have a value even if none is given."""
+"""The settings with a default."""
 
 DEPENDENT: Mapping[str, Check] = {"BOT_ADMINS_NOTIFICATIONS": _strings, "COMPACT_OUTPUT": _flag}
-"""The settings whose value depends on others if they aren't given."""
+"""The settings whose default depends on other settings."""
 
 OF_XMPP = frozenset(name for name in SETTINGS if name.startswith("XMPP_"))
-"""Settings of a network that errklein doesn't have; a network that was written for errbot may read them."""
+"""Settings of XMPP, which errklein doesn't include; a backend written for errbot may read them."""
 
 CONFIDENTIAL = frozenset({"BOT_IDENTITY", "STORAGE_CONFIG", "SENTRY_DSN"})
-"""Settings that may hold passwords under any name."""
+"""Settings whose values may contain passwords, and are never shown."""
 
 
 def checked(name: str, value: Any) -> Any:
-    """The value of a setting as it is used; raises ConfigError. What isn't a setting is taken as it is."""
+    """Return the value of a setting as it is used; raise ConfigError if it is invalid. Values of other names are returned as given."""
     check = SETTINGS[name].check if name in SETTINGS else DEPENDENT.get(name, _anything)
     try:
         return check(value)
@@ -317,7 +317,7 @@ def checked(name: str, value: Any) -> Any:
 
 
 def _shown(name: str, value: Any) -> str:
-    """The value for an error message; of what may hold passwords, only its type."""
+    """Return the value for an error message; of one that may contain passwords, only its type."""
     if isinstance(value, (str, int, float, bytes, type(None))) and name not in CONFIDENTIAL:
         try:
             return repr(value)

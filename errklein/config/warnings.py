@@ -1,4 +1,4 @@
-"""Warnings about settings that are valid, but may not have the expected effect."""
+"""Warnings about settings that are valid, but have no effect, or not the expected one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from errklein.config._misspellings import misspelt_settings
 from errklein.config._settings import BACKENDS, OF_XMPP, SETTINGS
 
 IRC_SIZE_LIMIT = 510
-"""Bytes of a line on IRC, without its end: RFC 1459, section 2.3."""
+"""The length of a line on IRC in bytes, without the line end (RFC 1459, section 2.3)."""
 
 
 def configuration_warnings(config: Config) -> list[str]:
-    """A sentence for each warning, with the name of the setting, and of the network if it belongs to one."""
+    """Return one sentence for each warning, with the name of the setting, and of the network in BACKENDS."""
     of_networks = (warning for view in config.networks.values() for warning in _of_network(config, view))
     return [*misspelt_settings(config), *_of_all(config), *of_networks]
 
@@ -30,19 +30,19 @@ def _of_all(config: Config) -> Iterator[str]:
         name for name, value in defaults.items() if any(vars(view).get(name, value) != value for view in views)
     ]
     if meaningless and not written_for_errbot:
-        yield f"{', '.join(meaningless)}: without effect, since errklein has no XMPP network of its own"
+        yield f"{', '.join(meaningless)}: no effect, since errklein includes no XMPP backend"
     if config.SENTRY_TRANSPORT is not None:
-        yield "SENTRY_TRANSPORT is deprecated; expected SENTRY_OPTIONS = {'transport': …}"
+        yield "SENTRY_TRANSPORT is deprecated; set SENTRY_OPTIONS = {'transport': …}"
     if config.SENTRY_DSN and not config.BOT_LOG_SENTRY:
-        yield "SENTRY_DSN: without effect, since BOT_LOG_SENTRY isn't True"
+        yield "SENTRY_DSN: no effect, since BOT_LOG_SENTRY isn't True"
 
 
 def _of_network(config: Config, view: Config) -> Iterator[str]:
     where = network_prefix(view)
     on_irc, limit = view.BACKEND == "IRC", view.MESSAGE_SIZE_LIMIT
-    # What networks that were written for errbot take, they say themselves.
+    # The limits of backends written for errbot are unknown.
     if on_irc and limit is not None and limit > IRC_SIZE_LIMIT:
-        yield f"{where}MESSAGE_SIZE_LIMIT is {limit}, but a line on IRC has no more than {IRC_SIZE_LIMIT} bytes"
+        yield f"{where}MESSAGE_SIZE_LIMIT is {limit}; a line on IRC has at most {IRC_SIZE_LIMIT} bytes"
     if on_irc:
         for setting, pattern in _bracket_patterns(view):
             yield (
@@ -50,17 +50,20 @@ def _of_network(config: Config, view: Config) -> Iterator[str]:
                 "errbot reads [[] as a bracket and [ab] as one of a and b"
             )
     recipients = list(view.BOT_ADMINS_NOTIFICATIONS)
-    # On IRC a message goes to the nick, whatever user and host the pattern names.
+    # On IRC a notice goes to the nick; user and host of a pattern don't matter.
     patterns = [name for name in recipients if _is_pattern(str(name).partition("!")[0] if on_irc else name)]
     if recipients != list(view.BOT_ADMINS):
         for name in patterns:
-            yield f"{where}BOT_ADMINS_NOTIFICATIONS: nobody is told as {name!r}; expected a name, not a pattern"
+            yield f"{where}BOT_ADMINS_NOTIFICATIONS: no notices are sent to the pattern {name!r}; expected a name"
     elif patterns and patterns == recipients:
-        yield f"{where}BOT_ADMINS has patterns only, so nobody is told of problems; name somebody in BOT_ADMINS_NOTIFICATIONS"
+        yield (
+            f"{where}BOT_ADMINS has only patterns, so no administrator is notified of problems; "
+            "set BOT_ADMINS_NOTIFICATIONS to a tuple of names"
+        )
 
 
 def _bracket_patterns(view: Config) -> Iterator[tuple[str, str]]:
-    """Pairs of a setting and a pattern in it for people or rooms in which errbot reads brackets as a set of characters."""
+    """Yield pairs of a setting and a pattern for people or rooms whose brackets are a set of characters on errbot."""
     rules = {"ACCESS_CONTROLS_DEFAULT": view.ACCESS_CONTROLS_DEFAULT}
     rules |= {f"ACCESS_CONTROLS[{pattern!r}]": rule for pattern, rule in view.ACCESS_CONTROLS.items()}
     named = {"BOT_ADMINS": view.BOT_ADMINS}
@@ -74,5 +77,5 @@ def _bracket_patterns(view: Config) -> Iterator[tuple[str, str]]:
 
 
 def _is_pattern(name: Any) -> bool:
-    # Brackets are letters in nicks.
+    # Brackets are no wildcards: nicks may contain them.
     return isinstance(name, str) and ("*" in name or "?" in name)

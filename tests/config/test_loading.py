@@ -1,4 +1,4 @@
-"""config.py files: read as errbot reads them, completed, and refused with one line that helps."""
+"""Loading of config.py files, their defaults, and errors of one line."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ TWO_NETWORKS = """
 
 
 class ConfigCase(SynchronousTestCase):
-    """Has a directory with a config.py."""
+    """A test case with a directory for a config.py."""
 
     def setUp(self) -> None:
-        """Leave sys.path and sys.modules as they were."""
+        """Make the directory; sys.path and sys.modules are restored after the test."""
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
         self.file = self.directory / "config.py"
         self.patch(sys, "path", list(sys.path))
         self.addCleanup(sys.modules.pop, "config", None)
-        # Another test may have left one; a module from elsewhere isn't replaced.
+        # Another test may have imported one, which wouldn't be replaced.
         sys.modules.pop("config", None)
 
     def load(self, text: str, overrides: dict[str, object] | None = None, **more: Any) -> Config:
-        """The configuration in a config.py with that text."""
+        """Return the configuration of a config.py with that text."""
         self.file.write_text(dedent(text), encoding="utf-8")
         return load_config(self.file, overrides or {}, **more)
 
     def refusal(self, text: str, overrides: dict[str, object] | None = None) -> str:
-        """The line that says why the text is no configuration."""
+        """Return the error about a config.py with that text."""
         with self.assertRaises(ConfigError) as raised:
             self.load(text, overrides)
         line = str(raised.exception)
@@ -64,10 +64,10 @@ class ConfigCase(SynchronousTestCase):
 
 
 class OneNetwork(ConfigCase):
-    """BACKEND = …, as in errbot."""
+    """A configuration with BACKEND."""
 
     def test_settings_and_defaults(self) -> None:
-        """What the file says is there, what it doesn't say has errbot's default, and so has its own names."""
+        """The configuration has the values of the file, errbot's defaults, and other names of the file."""
         config = self.load(IRC + "\n    TOKEN_OF_MY_PLUGIN = 'x'\n")
         self.assertEqual(config.BOT_ADMINS, ("alice",))
         self.assertEqual(config.BOT_PREFIX, "!")
@@ -78,7 +78,7 @@ class OneNetwork(ConfigCase):
         self.assertIs(config.COMPACT_OUTPUT, True)
 
     def test_network_is_named_after_its_backend(self) -> None:
-        """A single network's view says what the whole says, and goes on saying it when that changes."""
+        """The view of the only network follows the whole configuration, also after a change."""
         config = self.load(IRC)
         self.assertEqual(list(config.networks), ["irc"])
         view = config.networks["irc"]
@@ -88,7 +88,7 @@ class OneNetwork(ConfigCase):
         self.assertEqual((view.BOT_PREFIX, view.BOT_ADMINS), ("?", ("carol",)))
 
     def test_built_in(self) -> None:
-        """Without any file there is a Text backend whose user is the administrator."""
+        """Without a file, the backend is Text and its user is the administrator."""
         config = load_config(None)
         self.assertEqual((config.BACKEND, list(config.networks)), ("Text", ["text"]))
         self.assertEqual(config.BOT_DATA_DIR, str(Path("errklein-data").absolute()))
@@ -96,7 +96,7 @@ class OneNetwork(ConfigCase):
         self.assertEqual(config.networks["text"].BOT_ADMINS, config.BOT_ADMINS)
 
     def test_unknown_setting(self) -> None:
-        """What isn't set can be asked for with a default, and otherwise is named in the error."""
+        """An unknown name raises AttributeError with the name, and can be assigned."""
         config = load_config(None)
         self.assertEqual(getattr(config, "TOKEN", "none"), "none")
         error = self.assertRaises(AttributeError, lambda: config.TOKEN)
@@ -105,12 +105,12 @@ class OneNetwork(ConfigCase):
         self.assertEqual(config.networks["text"].TOKEN, "t")
 
     def test_no_secret_in_repr(self) -> None:
-        """A configuration that ends in a log shows no passwords."""
+        """The repr of a configuration, which may be logged, contains no password."""
         config = self.load(IRC)
         self.assertNotIn("s3cret", repr(config) + repr(config.networks["irc"]))
 
     def test_file_is_run_as_errbot_runs_it(self) -> None:
-        """The file may import its neighbours, knows where it is, and can be imported by plugins by its name."""
+        """The file may import modules beside it and use `__file__`; plugins may import it by its name."""
         (self.directory / "neighbour_of_config.py").write_text("ADMIN = 'alice'\n")
         self.addCleanup(sys.modules.pop, "neighbour_of_config", None)
         config = self.load("""
@@ -124,14 +124,14 @@ class OneNetwork(ConfigCase):
         self.assertEqual(list(self.directory.glob("__pycache__/config*")), [])
 
     def test_name_of_a_known_module(self) -> None:
-        """A configuration called as a module of Python's doesn't take its place."""
+        """A file named like a module of Python doesn't replace that module."""
         file = self.directory / "logging.py"
         file.write_text("BACKEND = 'Text'\n")
         self.assertEqual(load_config(file).BACKEND, "Text")
         self.assertIs(sys.modules["logging"], logging)
 
     def test_overrides(self) -> None:
-        """The command line wins over the file, --backend over all networks of the file; plugin folders add up."""
+        """The command line takes precedence, --backend over all networks of the file; plugin directories are added."""
         one, two = self.directory / "one", self.directory / "two"
         one.mkdir()
         two.mkdir()
@@ -140,12 +140,12 @@ class OneNetwork(ConfigCase):
         self.assertEqual((config.BACKEND, list(config.networks)), ("Text", ["text"]))
         self.assertEqual(config.BOT_DATA_DIR, "/tmp/data")
         self.assertEqual(config.directories("BOT_EXTRA_PLUGIN_DIR"), [str(one.absolute()), str(two.absolute())])
-        # As plugins may expect it, who wrote it.
+        # Plugins may expect the value of the file.
         self.assertEqual(config.BOT_EXTRA_PLUGIN_DIR, str(one))
 
 
 class OwnObjects(ConfigCase):
-    """Lists and dicts of the file, which plugins change."""
+    """Lists and dicts of the file, which plugins change in place."""
 
     SETTINGS = """
         BOT_ADMINS = ["alice"]
@@ -165,7 +165,7 @@ class OwnObjects(ConfigCase):
     """
 
     def test_identity(self) -> None:
-        """The configuration, its only network's view and the file's module have the same objects."""
+        """The configuration, the view of its only network and the file's module have the same objects."""
         settings = dedent(self.SETTINGS)
         for text in (settings, settings + '\nBACKENDS = {"here": {"BACKEND": "Test"}}\n'):
             config = self.load(text)
@@ -176,7 +176,7 @@ class OwnObjects(ConfigCase):
                 self.assertIs(getattr(view, name), own)
 
     def test_changes_count_on_several_networks(self) -> None:
-        """An entry that is added to the list for all networks is one on those that it is meant for."""
+        """An entry added to the common list applies to the networks that it names."""
         config = self.load("""
             BOT_ADMINS = ["alice"]
             BACKENDS = {"a": {"BACKEND": "Test"}, "b": {"BACKEND": "Null"}, "c": {"BACKEND": "Test", "BOT_ADMINS": ["c"]}}
@@ -189,7 +189,7 @@ class OwnObjects(ConfigCase):
         self.assertEqual(c.BOT_ADMINS, ["c", "carol"])
 
     def test_only_network(self) -> None:
-        """The list that the only network gives is that of the whole."""
+        """The list of the only network is also that of the whole configuration."""
         config = self.load("""
             ADMINS, ROOMS = ["a"], ["#ops"]
             BACKENDS = {"here": {"BACKEND": "Test", "BOT_ADMINS": ADMINS, "CHATROOM_PRESENCE": ROOMS}}
@@ -201,7 +201,7 @@ class OwnObjects(ConfigCase):
         self.assertIs(config.BOT_ADMINS, config.ADMINS)
 
     def test_strings(self) -> None:
-        """A string is a tuple of one, in the file as later."""
+        """A string is read as a tuple of one, in the file and after an assignment."""
         config = self.load("BOT_ADMINS, DIVERT_TO_PRIVATE, CHATROOM_PRESENCE = 'alice', 'help', '#ops'\n")
         self.assertEqual((config.BOT_ADMINS, config.DIVERT_TO_PRIVATE), (("alice",), ("help",)))
         self.assertEqual(config.CHATROOM_PRESENCE, ("#ops",))
@@ -210,7 +210,7 @@ class OwnObjects(ConfigCase):
 
     @given(st.lists(st.tuples(st.sampled_from(["append", "remove", "clear"]), st.sampled_from("abc"))))
     def test_any_changes(self, changes: list[tuple[str, str]]) -> None:
-        """After any changes the networks have what the list has."""
+        """After any changes of the list, the networks have its entries."""
         admins = ["a"]
         networks = {name: {"BACKEND": "Test"} for name in ("one", "two")}
         one = load_config(None, {"BACKEND": "Test", "BOT_ADMINS": admins})
@@ -229,10 +229,10 @@ class OwnObjects(ConfigCase):
 
 
 class SeveralNetworks(ConfigCase):
-    """BACKENDS = {…}."""
+    """A configuration with BACKENDS."""
 
     def test_views(self) -> None:
-        """Each network has its own settings, and the common ones where it has none."""
+        """Each network has its own settings, and the common value of the others."""
         config = self.load(TWO_NETWORKS)
         self.assertEqual(list(config.networks), ["libera", "console"])
         libera, console = config.networks.values()
@@ -243,21 +243,21 @@ class SeveralNetworks(ConfigCase):
         self.assertEqual(config.BOT_PREFIX, "!")
 
     def test_union(self) -> None:
-        """The whole has the rooms and admins of all networks, each with its network in front."""
+        """The whole configuration has the rooms and administrators of all networks, with the network's name as prefix."""
         config = self.load(TWO_NETWORKS)
         self.assertEqual(config.CHATROOM_PRESENCE, ("libera:#ops",))
         self.assertEqual(config.BOT_ADMINS, ("libera:alice", "libera:bob", "console:@gbin"))
         self.assertEqual(config.BACKEND, "IRC")
 
     def test_union_of_one(self) -> None:
-        """With one named network its rooms need no name in front."""
+        """With a single network in BACKENDS, its rooms have no prefix."""
         config = self.load("""
             BACKENDS = {"here": {"BACKEND": "Test", "BOT_ADMINS": ("a",), "CHATROOM_PRESENCE": ("#ops",)}}
         """)
         self.assertEqual((config.CHATROOM_PRESENCE, config.BOT_ADMINS), (("#ops",), ("a",)))
 
     def test_rooms_with_passwords(self) -> None:
-        """A room with its password belongs to its network as one without does."""
+        """A pair of a room and its password may have the network's name as prefix, too."""
         config = self.load(
             """
             BACKENDS = {
@@ -277,7 +277,7 @@ class SeveralNetworks(ConfigCase):
         self.assertEqual(rooms, [(), (("#ops", "sesame"),)])
 
     def test_common_lists_say_for_whom(self) -> None:
-        """In a list for all networks "libera:alice" is an administrator on libera, and nobody elsewhere."""
+        """In the common list, "a:alice" is an administrator on the network a only."""
         config = self.load("""
             BOT_ADMINS = ("a:alice", "carol")
             BACKENDS = {"a": {"BACKEND": "Test"}, "b": {"BACKEND": "Null"}}
@@ -286,12 +286,12 @@ class SeveralNetworks(ConfigCase):
         self.assertEqual(config.networks["b"].BOT_ADMINS, ("carol",))
 
     def test_backend_for_all(self) -> None:
-        """BACKEND beside BACKENDS is what networks use that don't say."""
+        """BACKEND is the default of the networks in BACKENDS."""
         config = self.load("BACKEND = 'Null'\nBACKENDS = {'a': {}, 'b': {'BACKEND': 'Test'}}")
         self.assertEqual([view.BACKEND for view in config.networks.values()], ["Null", "Test"])
 
     def test_mistakes(self) -> None:
-        """A mistake in one network names the network, the setting and what is expected."""
+        """An error in a network names the network, the setting and the expected value."""
         for text, *fragments in (
             ("BACKENDS = {'a': {}}", "BACKENDS['a']", "BACKEND", "IRC"),
             ("BACKENDS = {'a:b': {'BACKEND': 'Null'}}", "BACKENDS['a:b']", "letters"),
@@ -304,10 +304,10 @@ class SeveralNetworks(ConfigCase):
 
 
 class Mistakes(ConfigCase):
-    """Each is one line that names the setting and what is expected."""
+    """Errors of one line with the setting and the expected value."""
 
     def test_values(self) -> None:
-        """Values of the wrong type or size."""
+        """A value of the wrong type or size is an error."""
         for text, *fragments in (
             ("BACKEND = None", "BACKEND", "one of"),
             ("BACKENDS = ['irc']", "BACKENDS", "a dict"),
@@ -333,7 +333,7 @@ class Mistakes(ConfigCase):
             ("BOT_IDENTITY = 'x'", "BOT_IDENTITY", "a dict"),
             ("BOT_LOG_FORMATTER = '%(message)s'", "BOT_LOG_FORMATTER", "a logging.Formatter", "'%(message)s'"),
             ("SENTRY_EVENTLEVEL = 'LOUD'", "SENTRY_EVENTLEVEL", "logging.INFO"),
-            ("SENTRY_OPTIONS = {1: 2}", "SENTRY_OPTIONS", "a dict of what sentry_sdk.init takes"),
+            ("SENTRY_OPTIONS = {1: 2}", "SENTRY_OPTIONS", "a dict of arguments of sentry_sdk.init"),
             ("SENTRY_TRANSPORT = ('A',)", "SENTRY_TRANSPORT", "the pair of its name and its module"),
             ("SENTRY_TRANSPORT = 'A'", "SENTRY_TRANSPORT", "a class of sentry_sdk.transport"),
             ("COMPACT_OUTPUT = 'yes'", "COMPACT_OUTPUT", "True or False", "'yes'"),
@@ -356,7 +356,7 @@ class Mistakes(ConfigCase):
                 self.assertIn(fragment, line)
 
     def test_no_secret_in_a_refusal(self) -> None:
-        """A refused value that may hold a password isn't repeated."""
+        """An invalid value that may contain a password isn't shown."""
         for name in ("BOT_IDENTITY", "STORAGE_CONFIG"):
             self.assertNotIn("hunter2", self.refusal(f"{name} = 'hunter2'"))
         self.assertNotIn("hunter2", self.refusal("SENTRY_DSN = b'hunter2'"))
@@ -405,19 +405,19 @@ class Mistakes(ConfigCase):
             self.assertIn(f"config.py raised {name} at line 2: ", line)
 
     def test_multiline_exception(self) -> None:
-        """A message of several lines becomes one."""
+        """An exception's text of several lines is shown in one line."""
         self.assertIn("first second", self.refusal("raise ValueError('first\\nsecond')"))
 
 
 class Properties(SynchronousTestCase):
-    """Of every setting."""
+    """Properties of all settings."""
 
     @given(
         st.sampled_from(sorted(SETTINGS)),
         st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text()), st.binary()),
     )
     def test_accepted_or_refused_in_one_line(self, name: str, value: object) -> None:
-        """Any value is either taken, and then taken again as it came out, or refused in one line with the name."""
+        """Any value is either valid, and then the checked value is valid too, or an error of one line with the name."""
         try:
             taken = checked(name, value)
         except ConfigError as error:
@@ -427,16 +427,16 @@ class Properties(SynchronousTestCase):
             self.assertEqual(repr(checked(name, taken)), repr(taken))
 
     def test_defaults_are_fine(self) -> None:
-        """Every default would be accepted if it were given."""
+        """Every default is a valid value."""
         for name, setting in SETTINGS.items():
             checked(name, setting.default)
 
 
 class NowTests(ConfigCase):
-    """All settings at once."""
+    """The namespace of all settings."""
 
     def test_settings_as_they_are(self) -> None:
-        """A network's settings can be had together; the same object, until a setting changes anywhere."""
+        """`now` is the same object until a setting changes, and then has the new value."""
         config = self.load(TWO_NETWORKS)
         libera, console = config.networks.values()
         now = libera.now
@@ -452,10 +452,10 @@ class NowTests(ConfigCase):
 
 
 class SecretsTests(SynchronousTestCase):
-    """What in a configuration is a secret."""
+    """The secrets in a configuration."""
 
     def test_secrets_of_a_configuration(self) -> None:
-        """Passwords, tokens and keys, of all networks and rooms, by their names; nothing that is short."""
+        """Passwords, tokens and keys of all networks and rooms are found by their names; short ones are ignored."""
         settings: dict[str, Any] = {
             "BACKENDS": {
                 "a": {"BACKEND": "Null", "BOT_IDENTITY": {"token": "xoxb-1", "server": "example.org"}},

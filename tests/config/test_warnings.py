@@ -1,4 +1,4 @@
-"""Settings that can be used, and won't do what one may expect."""
+"""Warnings about valid settings that don't have the expected effect."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from errklein.testing import PluginTestCase
 IRC = {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "err", "server": "irc.example.org"}, "BOT_ADMINS": ("alice",)}
 
 
-class DoubtsTests(SynchronousTestCase):
-    """A sentence for each."""
+class WarningsTests(SynchronousTestCase):
+    """The warnings of `errklein check`."""
 
     def warnings(self, **settings: Any) -> list[str]:
-        """What is said of these settings."""
+        """Return the warnings about these settings."""
         return configuration_warnings(load_config(None, {"BACKEND": "Null", **settings}))
 
     def test_none(self) -> None:
-        """Nothing is said of settings that are as errbot's template has them."""
+        """The values in errbot's template cause no warning."""
         as_in_the_template = {
             "XMPP_CA_CERT_FILE": None,
             "XMPP_FEATURE_MECHANISMS": {},
@@ -35,8 +35,8 @@ class DoubtsTests(SynchronousTestCase):
         self.assertEqual(self.warnings(**IRC, MESSAGE_SIZE_LIMIT=510), [])
 
     def test_xmpp(self) -> None:
-        """What means nothing is named in one line, wherever it was given."""
-        said = "XMPP_USE_IPV6, XMPP_XHTML_IM: without effect, since errklein has no XMPP network of its own"
+        """All settings of XMPP that differ from the default are named in one warning, also those of a single network."""
+        said = "XMPP_USE_IPV6, XMPP_XHTML_IM: no effect, since errklein includes no XMPP backend"
         self.assertEqual(self.warnings(XMPP_XHTML_IM=True, XMPP_USE_IPV6=True), [said])
         of_one = {"here": {"XMPP_XHTML_IM": True, "XMPP_USE_IPV6": False}}
         self.assertEqual(
@@ -45,35 +45,35 @@ class DoubtsTests(SynchronousTestCase):
         )
 
     def test_xmpp_written_for_errbot(self) -> None:
-        """A network that was written for errbot may read them."""
+        """A backend written for errbot may use these settings, so there is no warning."""
         self.assertEqual(self.warnings(BACKEND="Jabber", XMPP_XHTML_IM=True, BOT_ADMINS=("a",)), [])
 
     def test_size_limit(self) -> None:
-        """A limit above what the network takes is said to be none, with the network's name if there are several."""
+        """A limit above that of the network is reported, with the network's name if it is one of several."""
         [warning] = self.warnings(**IRC, MESSAGE_SIZE_LIMIT=511)
-        self.assertEqual(warning, "MESSAGE_SIZE_LIMIT is 511, but a line on IRC has no more than 510 bytes")
+        self.assertEqual(warning, "MESSAGE_SIZE_LIMIT is 511; a line on IRC has at most 510 bytes")
         networks = {"a": {**IRC, "MESSAGE_SIZE_LIMIT": 9999}, "b": {"BACKEND": "Null"}}
         [warning] = configuration_warnings(load_config(None, {"BACKENDS": networks}))
         self.assertTrue(warning.startswith("BACKENDS['a']: MESSAGE_SIZE_LIMIT is 9999"))
 
     def test_patterns_that_nobody_has_as_a_name(self) -> None:
-        """Nobody can be told of problems by a pattern; where others are told, patterns of administrators are fine."""
+        """A pattern that should receive notices is reported; patterns in BOT_ADMINS are fine if somebody else is notified."""
         [warning] = self.warnings(BOT_ADMINS=("alice",), BOT_ADMINS_NOTIFICATIONS=("bob", "*@admins"))
         self.assertEqual(
-            warning, "BOT_ADMINS_NOTIFICATIONS: nobody is told as '*@admins'; expected a name, not a pattern"
+            warning, "BOT_ADMINS_NOTIFICATIONS: no notices are sent to the pattern '*@admins'; expected a name"
         )
         [warning] = self.warnings(BOT_ADMINS=("*@admins",))
-        self.assertIn("BOT_ADMINS has patterns only", warning)
+        self.assertIn("BOT_ADMINS has only patterns", warning)
         self.assertEqual(self.warnings(BOT_ADMINS=("*@admins",), BOT_ADMINS_NOTIFICATIONS=("[bob]",)), [])
 
     def test_patterns_for_hosts(self) -> None:
-        """On IRC a nick of any host can be told of problems; a pattern for nicks can't."""
+        """On IRC a nick of any host receives notices; a pattern for nicks doesn't."""
         self.assertEqual(self.warnings(**{**IRC, "BOT_ADMINS": ("alice!*@*",)}), [])
         [warning] = self.warnings(**{**IRC, "BOT_ADMINS": ("*!alice@example.org",)})
-        self.assertIn("BOT_ADMINS has patterns only", warning)
+        self.assertIn("BOT_ADMINS has only patterns", warning)
 
     def test_brackets_on_irc(self) -> None:
-        """A pattern that errbot reads as a set of characters is named with its setting, on IRC alone."""
+        """A pattern that errbot reads as a set of characters is reported with its setting, on IRC only."""
         patterns = {
             "BOT_ADMINS": ("bob[[]away]!*@*", "boss!*@*"),
             "ACCESS_CONTROLS_DEFAULT": {"denyusers": "al[ab]!*"},
@@ -94,23 +94,23 @@ class DoubtsTests(SynchronousTestCase):
         self.assertEqual(self.warnings(**{**IRC, "BOT_ADMINS": ("bob[!*@*", "al]!*@*")}), [])
 
     def test_brackets_on_one_of_several_networks(self) -> None:
-        """The network is named, too."""
+        """The warning names the network."""
         networks = {"libera": {**IRC, "BOT_ADMINS": ("al[x]!*@*",)}, "b": {"BACKEND": "Null", "BOT_ADMINS": ("al[x]",)}}
         [warning] = configuration_warnings(load_config(None, {"BACKENDS": networks}))
         self.assertTrue(warning.startswith("BACKENDS['libera']: BOT_ADMINS: brackets in 'al[x]!*@*'"), warning)
 
     def test_sentry(self) -> None:
-        """What was meant for Sentry and doesn't get there, and what should be said in another way."""
+        """A SENTRY_DSN without effect is reported, and so is the deprecated SENTRY_TRANSPORT."""
         said = self.warnings(SENTRY_DSN="https://k@sentry.example.org/1", SENTRY_TRANSPORT=("Transport", "sentry"))
         self.assertEqual([warning.split()[0].rstrip(":") for warning in said], ["SENTRY_TRANSPORT", "SENTRY_DSN"])
         self.assertNotIn("sentry.example.org", "".join(said))
 
 
 class StartTests(PluginTestCase):
-    """When the bot starts."""
+    """The start of a bot."""
 
     config = {"XMPP_XHTML_IM": True}
 
     def test_logged(self) -> None:
-        """The operator is told in the log."""
-        self.assertIn("XMPP_XHTML_IM: without effect, since errklein has no XMPP network of its own", self.bot.log)
+        """Warnings are logged."""
+        self.assertIn("XMPP_XHTML_IM: no effect, since errklein includes no XMPP backend", self.bot.log)
