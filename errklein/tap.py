@@ -1,4 +1,4 @@
-"""`twistd errklein`: the command line, and the service that runs the bot.
+"""The twistd plugin: the options of `twistd errklein`, and the service that runs the bot.
 
 Modules that import the reactor are imported late, since the user chooses the reactor.
 """
@@ -6,6 +6,7 @@ Modules that import the reactor are imported late, since the user chooses the re
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from twisted.python import usage
 
 from errklein import logs
+from errklein._version import __version__
 from errklein.config import Config
 from errklein.plugins.environment import environment_problems
 from errklein.running.reactors import install_asyncio_reactor
@@ -28,23 +30,23 @@ if TYPE_CHECKING:
     from errklein.service.bot_service import ManagedBot
 
 DEFAULT_ENDPOINT = "tcp:3141:interface=127.0.0.1"
-"""Where a bot without any configuration listens."""
+"""The endpoint of a bot without a configuration."""
 
 
 class Options(usage.Options):
-    """The command line of `twistd errklein`."""
+    """The options of `twistd errklein`, which are also those of `errklein run`."""
 
     synopsis = "[options]"
-    longdesc = "A chat bot with commands and webhooks that runs errbot's plugins."
+    longdesc = "Runs a chat bot with commands, webhooks and errbot's plugins."
 
     optParameters: ClassVar = [
-        ["config", "c", None, "The config.py, as errbot's; ./config.py if it is there."],
-        ["backend", "b", None, "The chat network, instead of the configuration's: IRC, Text, Test or Null."],
-        ["data-dir", "d", None, "Where data is kept, instead of the configuration's BOT_DATA_DIR."],
+        ["config", "c", None, "The configuration (default: ./config.py, or the built-in defaults)."],
+        ["backend", "b", None, "The backend: IRC, Text, Test, Null or another one. Replaces BACKEND and BACKENDS."],
+        ["data-dir", "d", None, "The data directory (default: BOT_DATA_DIR)."],
     ]
     optFlags: ClassVar = [
-        ["reload", None, "Reload a plugin when one of its files changes."],
-        ["no-import", None, "Start although errbot's values in the data directory were not imported."],
+        ["reload", None, "Reload plugins when their files change, and load plugins that are added."],
+        ["no-import", None, "Start without the values that errbot has stored in the data directory."],
     ]
 
     def __init__(self) -> None:
@@ -53,19 +55,24 @@ class Options(usage.Options):
         self["plugin-dir"] = []
 
     def opt_web(self, endpoint: str) -> None:
-        """Answer webhooks on this endpoint, such as tcp:3141:interface=127.0.0.1; may be given several times."""
+        """Receive webhooks on this Twisted endpoint, such as tcp:3141:interface=127.0.0.1; may be given several times."""
         self["web"].append(endpoint)
 
     opt_w = opt_web
 
     def opt_plugin_dir(self, directory: str) -> None:
-        """Look for plugins here as well; may be given several times."""
+        """Load plugins from this directory, too; may be given several times."""
         self["plugin-dir"].append(directory)
 
     opt_p = opt_plugin_dir
 
+    def opt_version(self) -> None:
+        """Print the version of errklein and exit."""
+        sys.stdout.write(f"errklein {__version__}\n")
+        sys.exit(0)
+
     def postOptions(self) -> None:
-        """Choose the reactor and the log, unless the user has."""
+        """Select errklein's reactor and log, unless options of twistd select others. Called by Twisted."""
         install_asyncio_reactor()
         parent = self.launcher
         if "logger" in parent and parent["logger"] is None and not parent.get("syslog"):
@@ -73,32 +80,32 @@ class Options(usage.Options):
 
     @property
     def launcher(self) -> MutableMapping[str, Any]:
-        """The options of twistd or twist; without either, none."""
+        """The options of twistd or twist, by name; empty without either."""
         parent: Any = self.parent
         return {} if parent is None else parent
 
     def load(self) -> Config:
-        """The configuration, with the overrides of the command line; raises ConfigError."""
+        """Return the configuration with the options applied; raise ConfigError."""
         return load_with_options(self["config"], self["backend"], self["data-dir"], self["plugin-dir"])
 
 
 def makeService(options: Options) -> IService:
-    """The service for twistd that runs the bot which the options describe.
+    """Return the service that runs the bot. Called by twistd.
 
-    Raises SystemExit with one line for any error that can be found before something starts.
+    :raises SystemExit: with a message of one line for any error that can be found before the service starts.
     """
     try:
         with errors_end_program():
             return _make_service(options)
     except Exception as error:
-        # In a damaged environment, the problems are reported and not the line that failed because of it.
+        # In a damaged environment, the missing requirements explain more than the exception.
         if problems := environment_problems():
             raise SystemExit(f"errklein: {'; '.join(problems)}") from error
         raise
 
 
 def _make_service(options: Options) -> IService:
-    # Collected once the service has started; see configure_garbage_collector.
+    # Enabled again when the service has started; see configure_garbage_collector.
     gc.disable()
     from twisted.internet import reactor
 

@@ -1,4 +1,4 @@
-"""The command `errklein`: begin a bot, check one, run one, and work on its data while it doesn't run."""
+"""The command `errklein`: creates, checks and runs a bot, and works on the data of a stopped one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
-from errklein._version import __version__
 from errklein.cli._new_files import read_template, write_new_files
+from errklein.cli._parser import RUN_EXAMPLES, make_parser
 from errklein.cli.plugin_wizard import new_plugin_wizard, write_plugin
 
 __all__ = ["main"]
@@ -22,7 +22,7 @@ _BEGINNING = {
     "plugins/example/example.py": "example.py",
     "plugins/example/test_example.py": "test_example.py",
 }
-"""What `errklein init` writes, with the template of each file."""
+"""The files that `errklein init` creates, each with its template."""
 
 _NEXT = """\
 Created {directory}/config.py, and an example of a plugin in {directory}/plugins/example.
@@ -42,10 +42,12 @@ Run the plugin's tests:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks; returns the exit status, or raises SystemExit with a message.
+    """Run the command line, by default the process's, and return the exit status.
 
-    A command line that begins with an option of errbot's is understood as errbot does, and so is an empty one where there is a
-    config.py.
+    A command line that begins with one of errbot's options is read as errbot's; so is an empty one, if the current directory
+    has a config.py.
+
+    :raises SystemExit: with a message of one line for an error, or status 2 for an invalid command line.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0] if arguments else ""
@@ -54,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from errklein.cli import errbot_options
 
         return errbot_options.main(arguments)
-    parser = _parser()
+    parser = make_parser()
     known, rest = parser.parse_known_args(arguments)
     if known.command == "run":
-        return run(known.reactor, rest)
+        return print_run_help() if "--help" in rest or "-h" in rest else run(known.reactor, rest)
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if known.command == "init":
@@ -79,7 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(known: argparse.Namespace) -> NoReturn:
-    """Print the problems of errklein's environment first, since nothing else may work in a damaged one; then check the bot."""
+    """Check errklein's environment, then the configuration and the plugins.
+
+    The environment comes first, since the other checks may fail in a damaged one. Raises SystemExit.
+    """
     from errklein.plugins.environment import environment_problems
 
     problems = environment_problems()
@@ -90,7 +95,7 @@ def check(known: argparse.Namespace) -> NoReturn:
 
 
 def backends(config_file: str | None) -> int:
-    """Print the backends that there are, with those that are installed or where the configuration says."""
+    """Print the names of the backends: errklein's own, installed ones, and those in BOT_EXTRA_BACKEND_DIR."""
     from errklein.compat.backends.finding import network_plugs
     from errklein.config import BACKENDS
     from errklein.service import errors_end_program, load_with_options
@@ -103,7 +108,7 @@ def backends(config_file: str | None) -> int:
 
 
 def work_on_data(known: argparse.Namespace) -> int:
-    """Import, back up, restore, or show and change what is stored."""
+    """Run a command for the stored data: import-errbot, backup, restore or storage. Return the exit status."""
     from errklein.cli import _data as data
     from errklein.plugins.packages import PackageDirectory
     from errklein.service import errors_end_program, load_with_options
@@ -135,7 +140,11 @@ def init(directory: Path) -> int:
 
 
 def run(reactor: str | None, arguments: Sequence[str], pid_file: str | None = None) -> int:
-    """Run the bot in the foreground, as `twistd -n errklein` does, without a pid file; with one, as a daemon."""
+    """Run the bot as `twistd -n errklein` does, or as a daemon with the pid file given.
+
+    :param reactor: the short name of a Twisted reactor; None selects errklein's default.
+    :param arguments: the options of `twistd errklein`.
+    """
     from twisted.scripts import twistd
 
     mode = ["-n", "--pidfile="] if pid_file is None else [f"--pidfile={pid_file}"]
@@ -144,68 +153,11 @@ def run(reactor: str | None, arguments: Sequence[str], pid_file: str | None = No
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    config, data, trust = (argparse.ArgumentParser(add_help=False) for _ in range(3))
-    config.add_argument("--config", "-c", metavar="FILE", help="the config.py; ./config.py if it is there")
-    data.add_argument("--data-dir", "-d", metavar="DIR", help="instead of the configuration's BOT_DATA_DIR")
-    trust.add_argument(
-        "--trust",
-        metavar="NAME",
-        action="append",
-        default=[],
-        type=_trusted_name,
-        help="also let values use the class or function MODULE.NAME; may be given several times",
-    )
-    parser = argparse.ArgumentParser(
-        prog="errklein",
-        description=__doc__,
-        epilog="errbot's options are understood too: errklein -c config.py -T, errklein --storage-get NAMESPACE, …",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"errklein {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def print_run_help() -> int:
+    """Print the options of `errklein run`, which are those of `twistd errklein`."""
+    from twisted.application.service import IServiceMaker
+    from twisted.plugin import getPlugins
 
-    def add(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, parents=parents)
-
-    beginning = add("init", "write a commented config.py and an example of a plugin with tests")
-    beginning.add_argument("directory", metavar="DIR", help="where to; made if it isn't there")
-    add("config-template", "print a config.py with every setting, its default and its meaning")
-    plugin = add("new-plugin", "write a plugin of your own with tests; asks for its name")
-    plugin.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where to; made if it isn't there")
-    plugin.add_argument("--name", help="what it is called; then nothing is asked")
-    plugin.add_argument("--description", default="", help="what it does, in one line")
-    checking = add("check", "load configuration and plugins, say what is there, and exit", config, data)
-    checking.add_argument("--plugin-dir", "-p", metavar="DIR", action="append", default=[], help="more plugins")
-    running = commands.add_parser(
-        "run",
-        add_help=False,
-        allow_abbrev=False,
-        help="run in the foreground; takes the options of `twistd errklein`, and --reactor",
-    )
-    running.add_argument("--reactor", help=argparse.SUPPRESS)
-    add("backends", "list the chat networks that there are", config)
-    importing = add("import-errbot", "take over what errbot has stored in the data directory", config, data, trust)
-    importing.add_argument("--force", action="store_true", help="also in place of what is stored already")
-    add("backup", "write all that is stored into backup.jsonl in the data directory", config, data)
-    restoring = add("restore", "put a backup, errklein's or errbot's, into an empty bot", config, data, trust)
-    restoring.add_argument("file", metavar="FILE", nargs="?", help="backup.jsonl or backup.py in the data directory")
-    restoring.add_argument("--force", action="store_true", help="also over what is stored already")
-    storage = add("storage", "show or change what a plugin has stored")
-    whats = storage.add_subparsers(dest="what", required=True, metavar="get | set | merge")
-    for name, text in (
-        ("get", "print it as a Python dict"),
-        ("set", "replace it by the Python dict on standard input"),
-        ("merge", "add the Python dict on standard input to it"),
-    ):
-        what = whats.add_parser(name, help=text, parents=[config, data])
-        what.add_argument("namespace", metavar="NAMESPACE", help="the plugin's name, or `core`")
-        if name == "get":
-            what.add_argument("--missing-ok", action="store_true", help="print {} for an unknown namespace")
-    return parser
-
-
-def _trusted_name(text: str) -> str:
-    if "" in text.split(".") or "." not in text:
-        raise argparse.ArgumentTypeError(f"invalid name: {text!r}; expected module.name, such as pytz._UTC")
-    return text
+    [options] = [maker.options() for maker in getPlugins(IServiceMaker) if maker.tapname == "errklein"]
+    sys.stdout.write(f"Usage: errklein run [--reactor=NAME] [options]\n{options.getUsage()}{RUN_EXAMPLES}")
+    return 0

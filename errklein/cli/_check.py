@@ -1,4 +1,4 @@
-"""`errklein check`: loads configuration and plugins, activates nothing, and prints plugins, problems and warnings."""
+"""`errklein check`: loads the configuration and the plugins, and prints plugins, problems and warnings."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _STATES = {
     State.ACTIVE: "active",
     State.INACTIVE: "can be activated",
     State.BLACKLISTED: "blacklisted",
-    State.UNCONFIGURED: "isn't configured yet",
+    State.UNCONFIGURED: "not configured",
     State.BROKEN: "broken",
 }
 
 
 def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | None, failed: bool = False) -> NoReturn:
-    """Print each plugin with its state, commands and routes, and where each runs and why.
+    """Print each plugin with its state, commands and routes, then problems and warnings. No plugin is activated.
 
-    Raises SystemExit, with status 1 if there is a problem or `failed` is True.
+    Raises SystemExit, with status 1 if there is a problem, or if `failed` is True.
     """
     # The reactor must be chosen before anything imports it.
     install_asyncio_reactor()
@@ -57,7 +57,7 @@ def check(config_file: str | None, plugin_dirs: Sequence[str], data_dir: str | N
 async def _check(reactor: Any, config: Config, data_dir: str | None, failed: bool) -> None:
     storage = config.STORAGE
     if not database_of(config).exists():
-        # A check creates no database.
+        # Opening the database would create it.
         config.STORAGE = "Memory"
     # Missing requirements are reported, not installed.
     config.AUTOINSTALL_DEPS = False
@@ -67,7 +67,7 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, failed: boo
     except Exception as error:
         if not failed:
             raise
-        raise SystemExit(f"errklein: nothing else can be checked: {type(error).__name__}: {error}") from error
+        raise SystemExit(f"errklein: no further checks were possible: {type(error).__name__}: {error}") from error
     problems = await bot.plugin_manager.load(bot.plugin_roots)
     problems += PackageDirectory(Path(config.BOT_DATA_DIR)).problems()
     lines = [f"{config.path or 'no configuration'}: {', '.join(config.networks)}", ""]
@@ -95,7 +95,7 @@ async def _check(reactor: Any, config: Config, data_dir: str | None, failed: boo
 
 
 def clashes(manager: BotPluginManager) -> Iterator[str]:
-    """Warnings about commands that are renamed because another plugin has a command of that name."""
+    """Yield a warning for each command that gets another name, since two plugins have one of the same name."""
     registry = CommandRegistry()
     for name in manager.get_plugins_activation_order():
         instance = manager.get_plugin_obj_by_name(name)
@@ -104,7 +104,7 @@ def clashes(manager: BotPluginManager) -> Iterator[str]:
 
 
 def describe(plugin: BotPlugin, prefix: str) -> Iterator[str]:
-    """The plugin's commands, filters and routes, each with the method, where it runs, and why."""
+    """Yield a line for each command, filter and route of the plugin: the method, where it runs, and why."""
     for name, handler in handlers_once_active(plugin):
         decided = explain_placement(handler)
         where = f"{_PLACES[decided.placement]} ({decided.reason})"

@@ -1,7 +1,7 @@
-"""Commands for a bot's data while the bot doesn't run: import, back up, restore, show and change it.
+"""The commands for the data of a stopped bot: import-errbot, backup, restore and storage.
 
-Each function returns the exit status: 0, or 1 if some values were left out. ConfigError, DataDirectoryError or StorageError
-means that nothing was changed.
+The functions return the exit status: 0, or 1 if values were left out. If they raise ConfigError, DataDirectoryError or
+StorageError, nothing was changed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from errklein.storage import (
 ERRBOT_BACKUP_NAME = "backup.py"
 
 _CORE_NAMESPACES = ("core", "repomgr")
-"""The namespaces of a bot without plugins."""
+"""The namespaces of the bot's own values."""
 
 _REQUIRED_TYPES: Mapping[tuple[str, str], type | tuple[type, ...]] = {
     ("core", "configs"): dict,
@@ -53,23 +53,25 @@ _REQUIRED_TYPES: Mapping[tuple[str, str], type | tuple[type, ...]] = {
     ("repomgr", "installed_repos"): dict,
     ("repomgr", "repo_index"): dict,
 }
-"""The types of the bot's own values, by namespace and key. The bot can't start with values of other types."""
+"""The types of the bot's own values by namespace and key. With a value of another type, the bot can't start."""
 
 _SET_BY_THE_BOT = {("core", "requirements"), ("repomgr", "repo_index"), MARK, SETTLED}
-"""Values that the bot stores by itself at its first start, by namespace and key. A bot with no others is empty."""
+"""The namespaces and keys of values that the first start stores. A bot without other values counts as empty."""
 
 
 def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = ()) -> int:
-    """Import the values of errbot's shelves in the data directory; the shelves are not changed. Returns the exit status.
+    """Import the values of errbot's shelves in the data directory; the shelves are not changed.
 
-    `trusted` are further names, as "module.qualname", that the values may use.
+    :param config: the bot's configuration.
+    :param force: replace stored values that differ; a backup of them is written first.
+    :param trusted: additional names that the values may use, as "module.qualname".
     """
     if config.STORAGE != "Shelf":
-        raise StorageError(f"errbot's shelves can be imported into the storage Shelf only; STORAGE is {config.STORAGE}")
+        raise StorageError(f"STORAGE is {config.STORAGE!r}; errbot's shelves can be imported only into 'Shelf'")
     directory = database_of(config).parent
     shelves = find_shelves(directory)
     if not shelves:
-        raise StorageError(f"{directory}: there are no shelves of errbot's here")
+        raise StorageError(f"{directory} has no shelves of errbot's; name errbot's data directory with --data-dir")
     with _locked_storage(config) as storage:
         assert isinstance(storage, SQLiteStorage)
         imported = set(imported_shelves(storage))
@@ -85,7 +87,7 @@ def import_errbot(config: Config, force: bool = False, trusted: Sequence[str] = 
 
 
 def backup(config: Config) -> int:
-    """Write a backup into the data directory, as !backup does."""
+    """Write a backup to the data directory, as the command !backup does."""
     path = Path(config.BOT_DATA_DIR) / BACKUP_NAME
     with _locked_storage(config) as storage:
         count = write_backup(path, rows_of(storage, _namespaces(config)))
@@ -94,10 +96,13 @@ def backup(config: Config) -> int:
 
 
 def restore(config: Config, file: Path | None = None, force: bool = False, trusted: Sequence[str] = ()) -> int:
-    """Store the values of a backup, errklein's or errbot's, in an empty bot. Returns the exit status.
+    """Store the values of a backup of errklein or errbot in an empty bot.
 
-    With `force`, values that the bot has are replaced. Without a file, the one in the data directory is read. `trusted` are
-    further names, as "module.qualname", that the values may use; nothing is restored if one uses a forbidden name.
+    :param config: the bot's configuration.
+    :param file: the backup; by default backup.jsonl or backup.py in the data directory.
+    :param force: also restore into a bot with values, and replace those of the same name; a backup of them is written first.
+    :param trusted: additional names that the values may use, as "module.qualname". If a value uses another name that isn't
+        allowed, nothing is restored.
     """
     file = _default_backup(config) if file is None else file
     read = read_any_backup(file)
@@ -108,8 +113,8 @@ def restore(config: Config, file: Path | None = None, force: bool = False, trust
         present = sum(1 for row in rows_of(storage, _namespaces(config)) if row[:2] not in _SET_BY_THE_BOT)
         if present and not force:
             raise StorageError(
-                f"{config.BOT_DATA_DIR}: the bot has {_values(present)} already, nothing was changed: restore into an "
-                "empty BOT_DATA_DIR, or say --force to have the backup's values in place of those of the same name"
+                f"{config.BOT_DATA_DIR}: the bot has {_values(present)} already, so nothing was restored; use an empty "
+                "BOT_DATA_DIR, or replace values of the same name with --force"
             )
         if present:
             _back_up_first(config, storage, "before-restore.jsonl")
@@ -134,20 +139,20 @@ def storage_get(config: Config, namespace: str, missing_ok: bool = False) -> int
             try:
                 value = store.get(key)
             except UnreadableValue:
-                problems.append(f"{namespace}: the value of {key!r} can't be read without its plugin and is left out")
+                problems.append(f"{namespace}: the value of {key!r} can't be read without its plugin and was left out")
                 continue
             if _is_literal(value):
                 literals[key] = value
             else:
-                problems.append(f"{namespace}: the value of {key!r} is no Python literal and is left out")
+                problems.append(f"{namespace}: the value of {key!r} isn't a Python literal and was left out")
     sys.stdout.write(f"{literals!r}\n")
     return _print_errors(problems)
 
 
 def storage_set(config: Config, namespace: str, text: str, merge: bool = False) -> int:
-    """Let the namespace have the values of the Python dict in the text, and no others.
+    """Replace the values of the namespace by those of the Python dict in the text. Returns the exit status.
 
-    With `merge` the values are added, and a dict is merged with the dict that is there.
+    With `merge` the values are added, and dicts are merged with stored dicts of the same key.
     """
     values = _parsed(text)
     with _locked_storage(config) as storage:
@@ -163,10 +168,10 @@ def storage_set(config: Config, namespace: str, text: str, merge: bool = False) 
 
 @contextmanager
 def _locked_storage(config: Config) -> Iterator[Storage]:
-    """The bot's storage, while no bot can use it; raises DataDirectoryError while one does."""
+    """Open the bot's storage and lock the data directory; raise DataDirectoryError if a bot runs."""
     check_storage(config)
     if config.STORAGE == "Memory":
-        raise StorageError("STORAGE is Memory: the bot keeps nothing, so there is nothing to work on")
+        raise StorageError("STORAGE is 'Memory', so the bot has no stored values")
     data = DataDirectory(Path(config.BOT_DATA_DIR))
     data.check()
     data.prepare()
@@ -183,21 +188,24 @@ def _default_backup(config: Config) -> Path:
         path = Path(config.BOT_DATA_DIR) / name
         if path.is_file():
             return path
-    raise StorageError(f"{config.BOT_DATA_DIR}: there is no {BACKUP_NAME} or {ERRBOT_BACKUP_NAME} here; name the file")
+    raise StorageError(
+        f"{config.BOT_DATA_DIR} has no {BACKUP_NAME} or {ERRBOT_BACKUP_NAME}; name the file of the backup"
+    )
 
 
 def _back_up_first(config: Config, storage: Storage, name: str) -> None:
     path = Path(config.BOT_DATA_DIR) / name
     write_backup(path, rows_of(storage, _namespaces(config)))
-    _print_lines([f"{path}: what the bot had before"])
+    _print_lines([f"{path}: the values before this command"])
 
 
 def _put(
     storage: Storage, rows: Sequence[Row], instead_of: Iterable[str] = (), trusted: Collection[str] | None = None
 ) -> None:
-    """Store the rows in place of the namespaces' values; raises StorageError if the bot couldn't use one of them.
+    """Store the rows, and remove all other values of the namespaces in `instead_of`.
 
-    With None for `trusted` the values are the bot's own and not restricted; see `put_rows`.
+    With None for `trusted`, the values may use any names, since they are the bot's own; see `put_rows`. Raises StorageError
+    if the bot couldn't start with one of the values.
     """
     for namespace, key, data in rows:
         if (namespace, key) not in _REQUIRED_TYPES:
@@ -205,18 +213,16 @@ def _put(
         try:
             value = plain_value(data)
         except ValueError:
-            # There are instances of plugins' classes in it.
+            # The value contains instances of plugins' classes.
             continue
         if not isinstance(value, _REQUIRED_TYPES[namespace, key]):
             kind = type(value).__name__
-            raise StorageError(
-                f"{namespace}: the bot can't use a value of type {kind} as its {key!r}; nothing was changed"
-            )
+            raise StorageError(f"{namespace}: the value of {key!r} can't be of type {kind}; nothing was changed")
     put_rows(storage, rows, instead_of, trusted=trusted, values=STORED_VALUES)
 
 
 def _namespaces(config: Config) -> list[str]:
-    """What a storage that can't tell may have: the namespaces of the bot itself, its networks and its plugins."""
+    """Return the namespaces of the bot itself, its networks and its plugins. A storage may be unable to list its own."""
     backends = (f"{view.BACKEND.lower()}_backend" for view in config.networks.values())
     return sorted({*_CORE_NAMESPACES, *backends, *(plug.name for plug in plugs_of(config))})
 
@@ -239,11 +245,13 @@ def _parsed(text: str) -> dict[str, Any]:
     try:
         value = ast.literal_eval(text.strip())
     except SyntaxError as error:
-        raise StorageError(f"standard input, line {error.lineno}: {error.msg}; expected a Python dict") from None
+        raise StorageError(
+            f"standard input isn't a Python dict: {error.msg} at line {error.lineno}; nothing was changed"
+        ) from None
     except (ValueError, TypeError, MemoryError, RecursionError):
-        raise StorageError("standard input: expected a Python dict of literals; nothing was changed") from None
+        raise StorageError("standard input isn't a Python dict of literals; nothing was changed") from None
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise StorageError("standard input: expected a Python dict whose keys are strings; nothing was changed")
+        raise StorageError("standard input isn't a Python dict with strings as keys; nothing was changed")
     return dict(value)
 
 
@@ -251,7 +259,7 @@ def _is_literal(value: Any) -> bool:
     try:
         return bool(ast.literal_eval(repr(value)) == value)
     except Exception:
-        # It is no literal, or of a class that can't be shown or compared.
+        # Plugins' classes may raise anything in __repr__ and __eq__.
         return False
 
 

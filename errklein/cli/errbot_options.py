@@ -1,4 +1,4 @@
-"""errbot's command line, for scripts and habits: each of its options is one of errklein's commands, or a run of the bot."""
+"""errbot's command line: each of its options calls one of errklein's commands, or runs the bot."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from errklein.service import DataDirectory, errors_end_program, load_with_option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what errbot's command line asks, the program's own by default; without any option, run the bot.
+    """Run errbot's command line, by default the process's, and return the exit status. Without an option, run the bot.
 
-    Returns the exit status, or raises SystemExit with a message of one line.
+    :raises SystemExit: with a message of one line for an error, or status 2 for an invalid command line.
     """
     options = _parser().parse_args(arguments)
     # Imported late, since errklein.cli passes errbot's options on to this module.
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _pid_file(config: str | None, given: str | None) -> str:
-    """The file for the daemon's process id: by default in the data directory, as with errbot."""
+    """Return the daemon's pid file; by default err.pid in the data directory, as on errbot."""
     if given is not None:
         return given
     with errors_end_program():
@@ -50,18 +50,32 @@ def _pid_file(config: str | None, given: str | None) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("errklein", description="Runs a bot with errbot's options.", allow_abbrev=False)
-    parser.add_argument("-c", "--config", metavar="FILE", help="the config.py; ./config.py if it is there")
+    parser = argparse.ArgumentParser(
+        "errklein",
+        description="Run a bot with errbot's options. `errklein --help` shows errklein's own commands.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("-c", "--config", metavar="FILE", help="the configuration (default: ./config.py)")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("-v", "--version", action="version", version=f"errklein {__version__}")
-    modes.add_argument("-r", "--restore", metavar="FILE", nargs="?", const="", help="put a backup into an empty bot")
-    modes.add_argument("-l", "--list", action="store_true", help="list the backends that there are")
-    modes.add_argument("--new-plugin", metavar="DIR", nargs="?", const=".", help="write a new plugin")
-    modes.add_argument("-i", "--init", metavar="DIR", nargs="?", const=".", help="write a config.py and an example")
-    modes.add_argument("--storage-set", metavar="NAMESPACE", help="replace what is stored by a dict on standard input")
-    modes.add_argument("--storage-merge", metavar="NAMESPACE", help="add a dict on standard input to what is stored")
-    modes.add_argument("--storage-get", metavar="NAMESPACE", help="print what is stored as a dict")
-    modes.add_argument("-T", "--text", action="store_true", help="talk on this terminal")
-    parser.add_argument("-d", "--daemon", action="store_true", help="run in the background, as twistd does")
-    parser.add_argument("-p", "--pidfile", metavar="FILE", help="the daemon's pid file; err.pid in the data directory")
+    modes.add_argument(
+        "-r", "--restore", metavar="FILE", nargs="?", const="", help="restore a backup into an empty bot"
+    )
+    modes.add_argument("-l", "--list", action="store_true", help="list the available backends")
+    modes.add_argument("--new-plugin", metavar="DIR", nargs="?", const=".", help="create a plugin with tests")
+    modes.add_argument(
+        "-i", "--init", metavar="DIR", nargs="?", const=".", help="create a config.py and an example of a plugin"
+    )
+    modes.add_argument(
+        "--storage-set", metavar="NAMESPACE", help="replace a plugin's values by a dict on standard input"
+    )
+    modes.add_argument("--storage-merge", metavar="NAMESPACE", help="add a dict on standard input to a plugin's values")
+    modes.add_argument("--storage-get", metavar="NAMESPACE", help="print a plugin's values as a dict")
+    modes.add_argument(
+        "-T", "--text", action="store_true", help="use the backend Text, a conversation on this terminal"
+    )
+    parser.add_argument("-d", "--daemon", action="store_true", help="run in the background, as a daemon")
+    parser.add_argument(
+        "-p", "--pidfile", metavar="FILE", help="the daemon's pid file (default: err.pid in the data directory)"
+    )
     return parser

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
+import re
+import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -13,7 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from errklein import cli
 from errklein._version import __version__
+from errklein.cli._parser import RUN_EXAMPLES, make_parser
 from errklein.config import load_config
+from errklein.tap import Options
 from tests.processes import ERRKLEIN, Program, free_port, run, write_config, write_plugin
 from tests.service.test_daemon import CONNECTED, get
 
@@ -55,10 +61,10 @@ class Mixed(BotPlugin):
 
 
 class Commands(SynchronousTestCase):
-    """Without a process of its own."""
+    """Calls in this process."""
 
     def setUp(self) -> None:
-        """Listen to what is printed."""
+        """Keep the output."""
         self.out = io.StringIO()
         self.err = io.StringIO()
         self.patch(sys, "stdout", self.out)
@@ -66,14 +72,14 @@ class Commands(SynchronousTestCase):
         self.directory = Path(self.mktemp())
 
     def test_init(self) -> None:
-        """A new folder has a config.py and a plugin, and the user is told what to do next."""
+        """`init` creates a config.py and a plugin, and prints the next command."""
         self.assertEqual(cli.main(["init", str(self.directory)]), 0)
         self.assertTrue((self.directory / "config.py").is_file())
         self.assertTrue((self.directory / "plugins" / "example" / "example.plug").is_file())
         self.assertIn("errklein run", self.out.getvalue())
 
     def test_config_template(self) -> None:
-        """The configuration with every setting is printed, and is one that errklein takes."""
+        """The printed configuration is valid."""
         self.assertEqual(cli.main(["config-template"]), 0)
         self.directory.mkdir()
         (self.directory / "printed.py").write_text(self.out.getvalue())
@@ -82,7 +88,7 @@ class Commands(SynchronousTestCase):
         self.assertEqual(load_config(self.directory / "printed.py").BOT_DATA_DIR, "/var/lib/errklein")
 
     def test_init_overwrites_nothing(self) -> None:
-        """A folder that has one of the files already is left as it is."""
+        """`init` changes nothing in a folder that has one of the files."""
         self.directory.mkdir()
         (self.directory / "config.py").write_text("mine")
         exit_ = self.assertRaises(SystemExit, cli.main, ["init", str(self.directory)])
@@ -91,13 +97,13 @@ class Commands(SynchronousTestCase):
         self.assertEqual((self.directory / "config.py").read_text(), "mine")
 
     def test_init_where_nothing_can_be_written(self) -> None:
-        """What can't be written is named."""
+        """A file that can't be written is an error that names it."""
         self.directory.write_text("a file")
         exit_ = self.assertRaises(SystemExit, cli.main, ["init", str(self.directory)])
         self.assertIn("can't be written", str(exit_.code))
 
     def test_version_and_mistakes(self) -> None:
-        """--version says it; a command that there isn't, or an argument too many, is refused."""
+        """--version prints the version; an unknown command or too many arguments are errors."""
         self.assertEqual(self.assertRaises(SystemExit, cli.main, ["--version"]).code, 0)
         self.assertEqual(self.out.getvalue(), f"errklein {__version__}\n")
         for arguments in ([], ["dance"], ["init"], ["init", "a", "b"], ["check", "--dance"]):
@@ -116,8 +122,8 @@ class Commands(SynchronousTestCase):
         common = ["twistd", "-n", "--pidfile="]
         self.assertEqual(ran, [[*common, "--reactor=epoll", "errklein", *arguments], [*common, "errklein"]])
 
-    def test_without_a_word(self) -> None:
-        """Where there is a config.py the bot is run, as errbot is."""
+    def test_without_command(self) -> None:
+        """Without a command, errklein runs the bot of the config.py in the current directory."""
         from twisted.scripts import twistd
 
         self.patch(sys, "argv", ["errklein"])
@@ -131,8 +137,54 @@ class Commands(SynchronousTestCase):
         self.assertEqual(ran, [["twistd", "-n", "--pidfile=", "errklein"]])
 
 
+class HelpTests(SynchronousTestCase):
+    """The help of the commands."""
+
+    def setUp(self) -> None:
+        """Keep the output."""
+        self.out = io.StringIO()
+        self.patch(sys, "stdout", self.out)
+
+    def parsers(self, parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+        """Yield the parser and those of its commands."""
+        yield parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    yield from self.parsers(command)
+
+    def test_examples(self) -> None:
+        """Each command has a description, and the examples in the help are valid command lines."""
+        parsers = list(self.parsers(make_parser()))
+        texts = [f"{parser.epilog}" for parser in parsers] + [RUN_EXAMPLES]
+        lines = [line for text in texts for line in text.splitlines() if line.startswith("  errklein ")]
+        self.assertGreater(len(lines), 20)
+        for line in lines:
+            _, *arguments = shlex.split(re.split(r"   +| [<>|]", line.strip())[0])
+            if "--help" not in arguments:
+                known, rest = make_parser().parse_known_args(arguments)
+                if known.command == "run":
+                    Options().parseOptions(rest)
+                else:
+                    self.assertEqual(rest, [], line)
+        undescribed = {parser.prog for parser in parsers if not parser.description}
+        self.assertEqual(undescribed, {"errklein run"})
+
+    def test_run(self) -> None:
+        """`run --help` shows the options of twistd errklein, without naming twistd."""
+        self.assertEqual(cli.main(["run", "--help"]), 0)
+        self.assertTrue(self.out.getvalue().startswith("Usage: errklein run "))
+        self.assertIn("--web=", self.out.getvalue())
+        self.assertNotIn("twistd", self.out.getvalue())
+
+    def test_version_of_run(self) -> None:
+        """`run --version` prints the version of errklein."""
+        self.assertEqual(self.assertRaises(SystemExit, Options().parseOptions, ["--version"]).code, 0)
+        self.assertEqual(self.out.getvalue(), f"errklein {__version__}\n")
+
+
 class Processes(SynchronousTestCase):
-    """As users call it."""
+    """Calls in processes of their own."""
 
     timeout = 60
 
@@ -142,7 +194,7 @@ class Processes(SynchronousTestCase):
         self.directory.mkdir()
 
     def test_new_project_is_sound(self) -> None:
-        """What `init` writes passes `check`, which shows the plugin and leaves nothing behind."""
+        """A new project passes `check`, which shows the plugin and creates no files."""
         self.assertEqual(run(ERRKLEIN, "init", "project", cwd=self.directory).returncode, 0)
         project = self.directory / "project"
         result = run(ERRKLEIN, "check", cwd=project)
@@ -168,7 +220,7 @@ class Processes(SynchronousTestCase):
         self.assertIn("PASSED (successes=2)", result.stdout)
 
     def test_check_finds_what_is_wrong(self) -> None:
-        """Each plugin that can't be loaded is told, the good ones are shown nevertheless, and the status tells."""
+        """Plugins that can't be loaded are problems, with exit status 1; the others are shown."""
         write_plugin(self.directory, "Good", dedent(VERSION))
         write_plugin(self.directory, "Bad", "import a_module_that_is_not_there\n")
         write_plugin(self.directory, "Worse", "def (\n")
@@ -184,7 +236,7 @@ class Processes(SynchronousTestCase):
         self.assertIn("a_module_that_is_not_there", "".join(problems))
 
     def test_check_tells_what_blocks_the_reactor(self) -> None:
-        """A plain handler that a helper puts on the reactor is shown with the reason, and warned of if it blocks."""
+        """A plain handler that runs on the reactor is shown with the reason, and is a warning if it blocks."""
         write_plugin(self.directory, "Mixed", MIXED)
         write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
         result = run(ERRKLEIN, "check", cwd=self.directory)
@@ -197,7 +249,7 @@ class Processes(SynchronousTestCase):
         )
 
     def damage(self) -> None:
-        """Have an errklein that requires what isn't there; the current directory is searched first."""
+        """Pretend that errklein requires missing packages; the current directory is searched first."""
         info = self.directory / "errklein-9.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(
@@ -205,7 +257,7 @@ class Processes(SynchronousTestCase):
         )
 
     def test_check_of_a_damaged_environment(self) -> None:
-        """What another program did to errklein's own requirements is told, a line each with the repair, and the status tells."""
+        """Each unmet requirement of errklein is a problem, with the command that repairs it."""
         self.damage()
         write_plugin(self.directory, "Good", dedent(VERSION))
         write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
@@ -220,7 +272,7 @@ class Processes(SynchronousTestCase):
         self.assertIn("Good: can be activated", result.stdout)
 
     def test_check_of_a_ruined_environment(self) -> None:
-        """So it is where errklein can't even be imported, and at the start of a bot, in one line."""
+        """The unmet requirements are reported also if errklein can't be imported, and in one line when a bot starts."""
         self.damage()
         (self.directory / "klein.py").write_text("raise ImportError('klein is too old')\n")
         write_config(self.directory, {})
@@ -228,7 +280,7 @@ class Processes(SynchronousTestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("no-such-thing is missing", result.stdout)
         self.assertEqual(
-            result.stderr, "errklein: nothing else can be checked: ImportError: klein is too old\n", result.stderr
+            result.stderr, "errklein: no further checks were possible: ImportError: klein is too old\n", result.stderr
         )
         result = run(ERRKLEIN, "run", cwd=self.directory)
         self.assertEqual(result.returncode, 1)
@@ -236,7 +288,7 @@ class Processes(SynchronousTestCase):
         self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
 
     def test_check_tells_of_clashes(self) -> None:
-        """Commands of one name are told, with the name that the second gets; that isn't wrong."""
+        """Two commands of the same name are a warning with the new name of the second one."""
         for name in ("One", "Two"):
             write_plugin(self.directory, name, TALKER.format(name))
         write_config(self.directory, {"BOT_EXTRA_PLUGIN_DIR": str(self.directory)})
@@ -245,7 +297,7 @@ class Processes(SynchronousTestCase):
         self.assertIn("warning: Two.talk clashes with One.talk so it has been renamed two-talk\n", result.stdout)
 
     def test_check_of_commands_with_names_of_attributes(self) -> None:
-        """A command called `name` is shown as any other; one that an attribute hides once the bot runs is not."""
+        """A command named `name` is shown; one that an attribute of the running plugin hides isn't."""
         methods = [
             f"    @botcmd\n    def {name}(self, msg, args): return '{name}'\n"
             for name in ("name", "items", "config", "log", "namespace")
@@ -264,7 +316,7 @@ class Processes(SynchronousTestCase):
         self.assertEqual([line for line in shown if line.startswith("warning: ACCESS")], [warning])
 
     def test_check_of_a_wrong_configuration(self) -> None:
-        """A wrong setting is one line."""
+        """An invalid setting is an error of one line."""
         irc = {"BACKEND": "IRC", "BOT_IDENTITY": {"nickname": "a bot", "server": "localhost"}, "BOT_ADMINS": ("me",)}
         for settings, named in (({"WEBHOOK_POOLSIZE": 0}, "WEBHOOK_POOLSIZE"), (irc, "'a bot'")):
             write_config(self.directory, settings)

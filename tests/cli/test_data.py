@@ -1,4 +1,4 @@
-"""The commands that work on a bot's data while it doesn't run."""
+"""The commands for the data of a stopped bot."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.storage.hostile_pickles import hostile_pickles
 
 class DataCase(SynchronousTestCase):
     def setUp(self) -> None:
-        """A configuration with a data directory; what is printed is kept."""
+        """Write a configuration with a data directory, and keep the output."""
         self.directory = Path(self.mktemp()).absolute()
         self.data = self.directory / "data"
         self.data.mkdir(parents=True)
@@ -38,19 +38,19 @@ class DataCase(SynchronousTestCase):
         self.patch(sys, "stderr", self.err)
 
     def run_command(self, *arguments: str, stdin: str = "", config: str = "config.py") -> int:
-        """Call the command with this configuration; the exit status."""
+        """Run the command with this configuration, and return the exit status."""
         self.patch(sys, "stdin", io.StringIO(stdin))
         return cli.main([*arguments, "--config", str(self.directory / config)])
 
     def refused(self, *arguments: str, stdin: str = "") -> str:
-        """The one line with which the command ends."""
+        """Run the command, and return the error, which is one line."""
         text = str(self.assertRaises(SystemExit, self.run_command, *arguments, stdin=stdin).code)
         self.assertTrue(text.startswith("errklein: "), text)
         self.assertNotIn("\n", text)
         return text
 
     def stored(self) -> dict[tuple[str, str], Any]:
-        """All that the bot has stored."""
+        """Return the values that the bot has stored, by namespace and key."""
         with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
             return {
                 (namespace, key): storage.open(namespace).get(key)
@@ -59,21 +59,21 @@ class DataCase(SynchronousTestCase):
             }
 
     def store(self, namespace: str, **values: Any) -> None:
-        """Let the bot have stored this."""
+        """Store values as the bot does."""
         with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
             store = storage.open(namespace)
             for key, value in values.items():
                 store.set(key, value)
 
     def write_shelf(self, namespace: str, **values: Any) -> None:
-        """Let errbot have stored this."""
+        """Store values in a shelf, as errbot does."""
         with shelve.open(str(self.data / f"{namespace}.db"), protocol=2) as shelf:
             shelf.update(values)
 
 
 class ImportTests(DataCase):
     def test_import(self) -> None:
-        """What errbot has stored is stored here, and errbot's files are as they were."""
+        """errbot's values are imported, and its files aren't changed."""
         self.write_shelf("Greeter", seen=datetime(2020, 1, 1), names=["a"])
         self.write_shelf("core", configs={"Greeter": {"token": "x"}})
         before = {path.name: path.read_bytes() for path in self.data.iterdir()}
@@ -90,7 +90,7 @@ class ImportTests(DataCase):
         self.assertEqual(self.out.getvalue(), "Greeter: 2 values imported\ncore: 1 value imported\n")
 
     def test_again(self) -> None:
-        """A second import changes nothing; a forced one does, and keeps what was there in a backup."""
+        """A second import changes nothing; with --force it replaces values, and writes a backup of them."""
         self.write_shelf("Greeter", names=["errbot"], old=1)
         self.run_command("import-errbot")
         self.store("Greeter", names=["errklein"], more=2)
@@ -107,14 +107,14 @@ class ImportTests(DataCase):
         self.assertEqual(self.stored()["Greeter", "names"], ["errklein"])
 
     def test_after_a_first_start(self) -> None:
-        """What the bot has stored by itself when it was started before doesn't keep errbot's values away."""
+        """Values stored by an earlier start of the bot don't prevent the import."""
         self.write_shelf("core", configs={"Greeter": 1})
         self.store("core", requirements={})
         self.run_command("import-errbot")
         self.assertEqual(self.stored()["core", "configs"], {"Greeter": 1})
 
     def test_missing_classes(self) -> None:
-        """A value whose class no plugin has is told; one whose class is there isn't."""
+        """A value whose class no plugin defines is reported; one whose class exists isn't."""
         for name in ("There", "Gone"):
             # As pickle's protocol 2 writes an instance without attributes.
             with shelve.open(str(self.data / f"{name}.db")) as shelf:
@@ -128,7 +128,7 @@ class ImportTests(DataCase):
         self.assertNotIn("There: 'thing' is kept", told)
 
     def test_damaged(self) -> None:
-        """A shelf that can't be read is a line and a status; the others are imported."""
+        """An unreadable shelf is reported, with exit status 1; the others are imported."""
         self.write_shelf("Greeter", names=["a"])
         (self.data / "Broken.db").write_text("nonsense")
         self.assertEqual(self.run_command("import-errbot"), 1)
@@ -137,12 +137,12 @@ class ImportTests(DataCase):
         self.assertTrue(line.startswith("errklein: Broken: "))
 
     def test_nothing_there(self) -> None:
-        """Where there are no shelves, that is said, and nothing is made."""
+        """A directory without shelves is an error, and nothing is created in it."""
         self.assertIn("no shelves", self.refused("import-errbot"))
         self.assertEqual(list(self.data.iterdir()), [])
 
     def test_odd_files(self) -> None:
-        """A file that only looks like a shelf doesn't keep the bot from starting, and its name is no terminal's command."""
+        """A file that only looks like a shelf doesn't prevent the start, and control characters in its name are escaped."""
         with closing(sqlite3.connect(self.data / "x.db")) as connection:
             connection.execute("CREATE TABLE Dict (key, value)")
             connection.execute("INSERT INTO Dict VALUES (NULL, NULL)")
@@ -158,7 +158,7 @@ class ImportTests(DataCase):
         self.assertEqual(self.stored(), {})
 
     def test_shelves_to_import(self) -> None:
-        """There is a line with the exact command, until it was run; values that are removed then don't matter."""
+        """The hint names the exact command until it has been run, also if values are removed later."""
         config = load_config(self.directory / "config.py")
         with closing(MemoryStorage()) as storage:
             self.assertIsNone(shelves_to_import(config, storage))
@@ -178,7 +178,7 @@ class ImportTests(DataCase):
             self.assertIsNone(shelves_to_import(config, file))
 
     def test_left_behind(self) -> None:
-        """A value that isn't taken, since the bot has another one, is a line and a status, again and again."""
+        """A value that isn't imported, since the bot has another one, is reported with exit status 1 at each import."""
         self.write_shelf("Greeter", names=["errbot"], old=1)
         self.store("Greeter", names=[])
         for imported in (1, 0):
@@ -192,7 +192,7 @@ class ImportTests(DataCase):
         self.assertEqual(self.stored(), {("Greeter", "names"): ["errbot"], ("Greeter", "old"): 1})
 
     def test_settled(self) -> None:
-        """A bot can't start before the import, unless that is meant; once it has started, nothing holds it up any more."""
+        """The bot doesn't start before the import without --no-import; later starts need no option."""
         config = load_config(self.directory / "config.py")
         self.write_shelf("Greeter", names=["a"])
         with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
@@ -207,7 +207,7 @@ class ImportTests(DataCase):
             self.assertIsNone(shelves_to_import(config, storage))
 
     def test_hostile(self) -> None:
-        """What could run code is left in its shelf and listed by name, until that is trusted; nothing is run."""
+        """Values that could run code are not imported and listed by name, unless --trust names them; no code is run."""
         write_plugin(self.directory, "Greeter", "import os\nraise SystemExit\n")
         ran = self.directory / "ran"
         attacks = {f"{number:02}": hostile for number, hostile in enumerate(hostile_pickles(ran))}
@@ -231,12 +231,12 @@ class ImportTests(DataCase):
 
 
 class MovingTests(DataCase):
-    """The whole way, as operators go it."""
+    """The move from errbot, with real processes."""
 
     timeout = 60
 
     def test_from_errbot(self) -> None:
-        """The bot says that there is something to import; after that its plugins find what errbot had stored."""
+        """The bot names the import command; after the import its plugins have errbot's values."""
         write_plugin(
             self.directory,
             "Greeter",
@@ -262,7 +262,7 @@ class MovingTests(DataCase):
         self.assertEqual(run(ERRKLEIN, "check", cwd=self.directory).returncode, 0)
 
     def test_without_import(self) -> None:
-        """With --no-import the bot starts without errbot's values, and needs the option no more."""
+        """With --no-import the bot starts without errbot's values; later starts need no option."""
         self.write_shelf("Greeter", names=["a"])
         for options in (["--no-import"], []):
             started = run(ERRKLEIN, "run", "-b", "Text", *options, cwd=self.directory, stdin="!uptime\n")
@@ -270,7 +270,7 @@ class MovingTests(DataCase):
             self.assertIn("I've been up for", started.stdout)
 
     def test_daemon(self) -> None:
-        """A daemon doesn't start before the import either, and the parent process says why."""
+        """A daemon doesn't start before the import either, and the reason is shown on the terminal."""
         self.write_shelf("Greeter", names=["a"])
         started = run(TWISTD, "errklein", cwd=self.directory)
         self.assertEqual(started.returncode, 1)
@@ -290,7 +290,7 @@ class BackupTests(DataCase):
         self.assertIn("2 values restored", self.out.getvalue())
 
     def test_after_a_first_start(self) -> None:
-        """What the bot has stored by itself when it was started doesn't count as values."""
+        """Values stored by an earlier start of the bot don't prevent a restore."""
         self.store("Greeter", names=["a"])
         self.run_command("backup")
         (self.data / "errklein.sqlite").unlink()
@@ -299,7 +299,7 @@ class BackupTests(DataCase):
         self.assertEqual(self.stored()["Greeter", "names"], ["a"])
 
     def test_not_over_what_is_there(self) -> None:
-        """A bot that has values keeps them, unless that is asked for; then they are kept in a backup."""
+        """A bot with values is not restored; with --force it is, and a backup of its values is written."""
         self.store("Greeter", names=["old"])
         self.run_command("backup")
         self.store("Greeter", names=["new"], more=1)
@@ -311,7 +311,7 @@ class BackupTests(DataCase):
         self.assertEqual(self.stored()["Greeter", "names"], ["new"])
 
     def test_errbots(self) -> None:
-        """errbot's backup.py is restored as far as it is data; the rest is named and the status tells."""
+        """The data in errbot's backup.py is restored; the rest is reported with exit status 1."""
         (self.data / "backup.py").write_text(
             'bot.plugin_manager["configs"] = {"A": 1}\npobj = bot.plugin_manager.plugins["A"]\npobj["x"] = <A object>\n'
         )
@@ -320,7 +320,7 @@ class BackupTests(DataCase):
         self.assertIn("backup.py, line 3: A: the value of 'x'", self.err.getvalue())
 
     def test_hostile(self) -> None:
-        """A backup with something that the bot itself can't use, with a key twice, or cut off changes nothing."""
+        """A backup with invalid values of the bot itself, with a duplicate key, or cut off, changes nothing."""
         self.store("Greeter", names=["a"])
         before = self.stored()
         path = self.directory / "hostile.jsonl"
@@ -328,7 +328,7 @@ class BackupTests(DataCase):
         for namespace, key in (("core", "configs"), ("core", "bl_plugins"), ("repomgr", "installed_repos")):
             write_backup(path, [good, (namespace, key, pickle.dumps(5))])
             self.assertIn(
-                f"{namespace}: the bot can't use a value of type int as its {key!r}",
+                f"{namespace}: the value of {key!r} can't be of type int",
                 self.refused("restore", str(path), "--force"),
             )
         write_backup(path, [good, good])
@@ -341,7 +341,7 @@ class BackupTests(DataCase):
         self.assertEqual(self.stored(), before)
 
     def test_untrusted_names(self) -> None:
-        """A backup with a value that could run code is listed and not restored, unless that name is trusted."""
+        """A backup with values that could run code is not restored, and their names are listed, unless --trust names them."""
         path = self.directory / "hostile.jsonl"
         ran = self.directory / "ran"
         self.store("Greeter", names=["a"])
@@ -366,7 +366,7 @@ class BackupTests(DataCase):
             self.assertEqual(self.assertRaises(SystemExit, self.run_command, "restore", "--trust", text).code, 2)
 
     def test_unreadable(self) -> None:
-        """A value whose class is gone, or that is damaged, is restored as it is, with a line."""
+        """A damaged value, or one without its class, is restored unchanged and reported."""
         path = self.directory / "old.jsonl"
         rows = [("Gone", "a", b"cerrbot.plugins.gone\nThing\n)\x81."), ("Gone", "b", b"nonsense")]
         write_backup(path, rows)
@@ -377,7 +377,7 @@ class BackupTests(DataCase):
             self.assertEqual(list(storage.rows()), rows)
 
     def test_no_file(self) -> None:
-        """Without a backup, or with something else, one line says so, and nothing is made."""
+        """A missing or invalid backup is an error of one line, and nothing is created."""
         self.assertIn("name the file", self.refused("restore"))
         self.assertIn(
             "is neither an errklein backup nor an errbot backup",
@@ -389,7 +389,7 @@ class BackupTests(DataCase):
 
 class StorageTests(DataCase):
     def test_get_and_set(self) -> None:
-        """What `get` prints, `set` takes, in place of what was there."""
+        """`set` accepts the output of `get`, and replaces all values."""
         self.store("Greeter", names=["a"], count=1)
         self.assertEqual(self.run_command("storage", "get", "Greeter"), 0)
         printed = self.out.getvalue()
@@ -415,7 +415,7 @@ class StorageTests(DataCase):
         self.assertEqual(self.out.getvalue(), "{}\n{}\n")
 
     def test_merge(self) -> None:
-        """`merge` adds, and merges dicts with those that are there."""
+        """`merge` adds values, and merges dicts with stored dicts."""
         self.store("core", configs={"A": 1, "B": 2}, bl_plugins=["C"])
         self.run_command("storage", "merge", "core", stdin="{'configs': {'B': 3, 'D': 4}, 'new': 5}")
         self.assertEqual(
@@ -424,32 +424,30 @@ class StorageTests(DataCase):
         )
 
     def test_merge_with_any_value(self) -> None:
-        """What was in a dict before can be read afterwards, whatever it is: it was the bot's own."""
+        """`merge` keeps all values of a stored dict, whatever their types: they are the bot's own."""
         self.store("Greeter", all={"run": os.getcwd})
         self.assertEqual(self.run_command("storage", "merge", "Greeter", stdin="{'all': {'a': 1}}"), 0)
         self.assertEqual(self.stored(), {("Greeter", "all"): {"run": os.getcwd, "a": 1}})
 
     def test_what_is_no_literal(self) -> None:
-        """A value that can't be printed as a literal is named, and the status tells."""
+        """A value that isn't a literal is reported, with exit status 1."""
         self.store("Greeter", seen=datetime(2020, 1, 1), count=1)
         with closing(SQLiteStorage(self.data / "errklein.sqlite")) as storage:
             storage.put([("Greeter", "thing", b"cgone\nThing\n)\x81.")])
         self.assertEqual(self.run_command("storage", "get", "Greeter"), 1)
         self.assertEqual(self.out.getvalue(), "{'count': 1}\n")
-        self.assertIn("'seen' is no Python literal", self.err.getvalue())
+        self.assertIn("'seen' isn't a Python literal", self.err.getvalue())
         self.assertIn("'thing' can't be read without its plugin", self.err.getvalue())
 
     def test_what_the_bot_cannot_use(self) -> None:
-        """Values of the bot itself keep their kind, or it could not start."""
+        """A value of the bot itself can't be replaced by one of another type, with which it couldn't start."""
         self.store("core", configs={"A": 1})
         for command in ("set", "merge"):
-            self.assertIn(
-                "can't use a value of type list", self.refused("storage", command, "core", stdin="{'configs': ['A']}")
-            )
+            self.assertIn("can't be of type list", self.refused("storage", command, "core", stdin="{'configs': ['A']}"))
         self.assertEqual(self.stored(), {("core", "configs"): {"A": 1}})
 
     def test_nonsense(self) -> None:
-        """What is no dict of literals is refused in one line, and nothing is changed or run."""
+        """Input other than a dict of literals is an error of one line; nothing is changed or run."""
         self.store("Greeter", count=1)
         for text in ("", "{", "[1]", "{1: 2}", "{'a': open('x')}", "__import__('os').abort()", "(" * 1000):
             self.assertIn("Python dict", self.refused("storage", "set", "Greeter", stdin=text))
@@ -461,7 +459,7 @@ class RefusalTests(DataCase):
     COMMANDS = (("backup",), ("restore", "FILE"), ("import-errbot",), ("storage", "set", "A"), ("storage", "get", "A"))
 
     def check_all(self, words: str) -> None:
-        """Check that each command is refused with these words."""
+        """Check that each command fails with these words."""
         file = self.directory / "backup.py"
         file.write_text("bot.plugin_manager['a'] = 1\n")
         for command in self.COMMANDS:
@@ -469,7 +467,7 @@ class RefusalTests(DataCase):
             self.assertIn(words, self.refused(*arguments, stdin="{}"), command)
 
     def test_while_the_bot_runs(self) -> None:
-        """Nothing is changed under a bot that runs."""
+        """No command works while the bot runs."""
         self.write_shelf("A", a=1)
         running = DataDirectory(self.data)
         running.lock()
@@ -477,23 +475,23 @@ class RefusalTests(DataCase):
         self.check_all(f"process {os.getpid()}, uses it")
 
     def test_damaged_file(self) -> None:
-        """A storage file that is damaged is one line, and stays as it is."""
+        """A damaged storage file is an error of one line, and isn't changed."""
         self.write_shelf("A", a=1)
         (self.data / "errklein.sqlite").write_text("nonsense " * 1000)
         self.check_all("damaged or was not made by errklein")
         self.assertEqual((self.data / "errklein.sqlite").read_text(), "nonsense " * 1000)
 
     def test_memory(self) -> None:
-        """Of a bot that keeps nothing there is nothing to work on."""
+        """The commands require a storage that keeps values."""
         write_config(self.directory, {"STORAGE": "Memory"})
         self.check_all("Memory")
 
     def test_unknown_storage(self) -> None:
-        """A storage that there isn't is named."""
+        """An unknown storage is an error that names it."""
         write_config(self.directory, {"STORAGE": "Redis"})
         self.check_all("Redis")
 
     def test_no_configuration(self) -> None:
-        """A configuration that isn't there is named."""
+        """A missing configuration is an error that names the file."""
         (self.directory / "config.py").unlink()
         self.check_all("config.py")

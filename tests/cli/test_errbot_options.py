@@ -1,4 +1,4 @@
-"""errbot's command line does here what it does there."""
+"""errbot's command line works as it does on errbot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.processes import write_config
 
 class ErrbotCliTests(SynchronousTestCase):
     def setUp(self) -> None:
-        """A configuration; what is printed is kept, and twistd isn't really run."""
+        """Write a configuration, keep the output, and replace twistd's run."""
         from twisted.scripts import twistd
 
         self.directory = Path(self.mktemp()).absolute()
@@ -30,7 +30,7 @@ class ErrbotCliTests(SynchronousTestCase):
         self.patch(twistd, "run", lambda: self.ran.append(sys.argv[1:]))
 
     def test_run(self) -> None:
-        """The bot runs in the foreground, on the terminal if that is asked for; also without any option."""
+        """The bot runs in the foreground, with -T on the terminal; also without any option."""
         self.assertEqual(cli.main(["-c", self.config]), 0)
         self.assertEqual(errbot_options.main(["-T", "-c", self.config]), 0)
         self.assertEqual(errbot_options.main([]), 0)
@@ -41,7 +41,7 @@ class ErrbotCliTests(SynchronousTestCase):
         )
 
     def test_daemon(self) -> None:
-        """In the background there is a pid file, by default in the data directory, which is made."""
+        """A daemon has a pid file, by default in the data directory, which is created."""
         errbot_options.main(["-d", "-c", self.config])
         errbot_options.main(["-d", "-p", "/run/bot.pid", "-c", self.config])
         data = self.directory / "data"
@@ -56,7 +56,7 @@ class ErrbotCliTests(SynchronousTestCase):
         self.assertEqual(self.out.getvalue(), "{'a': 1, 'b': 2}\n")
 
     def test_unknown_namespace(self) -> None:
-        """As on errbot, a name for which nothing is stored has an empty dict."""
+        """As on errbot, an unknown namespace prints an empty dict."""
         self.assertEqual(cli.main(["--storage-get", "Typo", "-c", self.config]), 0)
         self.assertEqual(self.out.getvalue(), "{}\n")
 
@@ -84,7 +84,7 @@ class ErrbotCliTests(SynchronousTestCase):
         self.assertTrue((self.directory / "plugins" / "mine" / "mine.plug").is_file())
 
     def test_mistakes(self) -> None:
-        """What can't be meant together is refused."""
+        """Contradictory options are an error."""
         self.patch(sys, "stderr", io.StringIO())
         for arguments in (["-T", "-l"], ["--dance"], ["-c"], ["-c", "x", "run"]):
             self.assertEqual(self.assertRaises(SystemExit, cli.main, arguments).code, 2)

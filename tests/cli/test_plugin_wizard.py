@@ -22,13 +22,13 @@ from tests.processes import run
 
 class WizardTests(SynchronousTestCase):
     def setUp(self) -> None:
-        """A directory that isn't there yet; what is printed is kept."""
+        """Choose a directory that doesn't exist, and keep the output."""
         self.directory = Path(self.mktemp()).absolute()
         self.out = io.StringIO()
         self.patch(sys, "stdout", self.out)
 
     def ask(self, *answers: str) -> None:
-        """Let somebody answer the questions."""
+        """Run the wizard with these replies."""
         waiting = list(answers)
 
         def answer(question: str) -> str:
@@ -39,7 +39,7 @@ class WizardTests(SynchronousTestCase):
         new_plugin_wizard(self.directory, answer)
 
     def test_written_plugin_works(self) -> None:
-        """A plugin of any name that is allowed passes the tests that are written with it."""
+        """A new plugin passes its tests, whatever its name."""
         for number, name in enumerate(("Deploy", "my new-plugin_2", "class", "None", "Bot Plugin")):
             directory = self.directory / str(number)
             plugin = NewPlugin(name, 'Says "hi" \\ and more')
@@ -67,7 +67,7 @@ class WizardTests(SynchronousTestCase):
         self.assertIn("invalid name 'my plugin!': expected a letter", self.out.getvalue())
         self.assertIn("class MyPlugin(BotPlugin)", (folder / "my_plugin.py").read_text())
 
-    def test_nobody_answers(self) -> None:
+    def test_end_of_input(self) -> None:
         """If the input ends, nothing is written."""
         self.assertIn("the input ended", str(self.assertRaises(SystemExit, self.ask).code))
         self.assertFalse(self.directory.exists())

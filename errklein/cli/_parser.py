@@ -1,0 +1,276 @@
+"""The command line of `errklein` as an argparse parser, with the help of each command."""
+
+from __future__ import annotations
+
+import argparse
+from textwrap import dedent
+
+from errklein._version import __version__
+
+_EXAMPLES = """\
+examples:
+  errklein init bot          create a bot in the folder bot
+  errklein check             check ./config.py and the plugins
+  errklein run --reload      run the bot, and reload plugins when they change
+  errklein run --help        show the options of a command, here of run
+
+Without a command, errklein runs the bot of ./config.py. It also accepts errbot's options:
+`errklein -T` runs the bot on this terminal, and `errklein -T --help` lists the others.
+"""
+
+RUN_EXAMPLES = """
+examples:
+  errklein run
+  errklein run --web tcp:3141:interface=127.0.0.1 --reload
+  errklein run --config /etc/errklein/config.py --web tls:/etc/errklein/certificates:443
+  errklein run --backend Text --data-dir /tmp/trial
+"""
+"""Printed after the options of `errklein run`, which are those of `twistd errklein`."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands. `run` and its options are left to the caller, as the remaining arguments."""
+    parser = argparse.ArgumentParser(
+        prog="errklein",
+        description="Run a chat bot with commands, webhooks and errbot's plugins.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"errklein {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    _add_new_files(commands)
+    _add_running(commands)
+    _add_data(commands)
+    return parser
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    details: str,
+    *parents: argparse.ArgumentParser,
+) -> argparse.ArgumentParser:
+    """Add a command. The details are the description, and the examples after a line "examples:"."""
+    description, heading, examples = dedent(details).partition("examples:\n")
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=heading + examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=parents,
+    )
+
+
+def _add_new_files(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    init = _add(
+        commands,
+        "init",
+        "create a config.py, and an example of a plugin with tests",
+        """\
+        Create a config.py, and an example of a plugin with tests, and print the next steps.
+        Existing files are never overwritten.
+
+        examples:
+          errklein init bot
+        """,
+    )
+    init.add_argument("directory", metavar="DIR", help="the directory; created if it is missing")
+    _add(
+        commands,
+        "config-template",
+        "print a config.py with all settings",
+        """\
+        Print a config.py with all settings, their defaults and their meaning.
+
+        examples:
+          errklein config-template > config.py
+        """,
+    )
+    plugin = _add(
+        commands,
+        "new-plugin",
+        "create a plugin with tests",
+        """\
+        Create a plugin with tests, in a folder of its own. Without --name, the name and the
+        description are asked for.
+
+        examples:
+          errklein new-plugin plugins
+          errklein new-plugin plugins --name Deploy --description "Deploys the web site."
+        """,
+    )
+    plugin.add_argument(
+        "directory",
+        metavar="DIR",
+        nargs="?",
+        default=".",
+        help="the directory of your plugins; created if it is missing (default: the current directory)",
+    )
+    plugin.add_argument("--name", help="the name of the plugin: letters, digits, spaces, '-' and '_'")
+    plugin.add_argument("--description", default="", metavar="TEXT", help="the purpose of the plugin, in one line")
+
+
+def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    config, data = _config_option(), _data_option()
+    check = _add(
+        commands,
+        "check",
+        "check the configuration and the plugins, without starting the bot",
+        """\
+        Load the configuration and the plugins, and print each plugin with its commands and
+        webhooks, problems and warnings. No plugin is activated, nothing is installed and no
+        network is contacted. The exit status is 1 if there is a problem.
+
+        examples:
+          errklein check
+          errklein check --config /etc/errklein/config.py
+        """,
+        config,
+        data,
+    )
+    check.add_argument(
+        "--plugin-dir",
+        "-p",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="a directory with more plugins; may be given several times",
+    )
+    run = commands.add_parser("run", add_help=False, allow_abbrev=False, help="run the bot in the foreground")
+    run.add_argument("--reactor", help=argparse.SUPPRESS)
+    _add(
+        commands,
+        "backends",
+        "list the available backends",
+        """\
+        List the backends that BACKEND may name: those of errklein, of installed packages, and in
+        BOT_EXTRA_BACKEND_DIR.
+
+        examples:
+          errklein backends
+        """,
+        config,
+    )
+
+
+def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    config, data, trust = _config_option(), _data_option(), _trust_option()
+    importing = _add(
+        commands,
+        "import-errbot",
+        "import the values that errbot has stored",
+        """\
+        Import the values from errbot's shelves (*.db) in the data directory. The shelves aren't
+        changed, and the bot must be stopped. The exit status is 1 if a value was left out.
+
+        examples:
+          errklein import-errbot
+          errklein import-errbot --data-dir /var/lib/errbot --trust pytz._UTC
+        """,
+        config,
+        data,
+        trust,
+    )
+    importing.add_argument("--force", action="store_true", help="replace values that are stored already")
+    _add(
+        commands,
+        "backup",
+        "write all stored values to a backup",
+        """\
+        Write all stored values to backup.jsonl in the data directory, as the command !backup does.
+        The bot must be stopped.
+
+        examples:
+          errklein backup
+        """,
+        config,
+        data,
+    )
+    restoring = _add(
+        commands,
+        "restore",
+        "restore a backup of errklein or errbot",
+        """\
+        Restore the values of a backup of errklein (backup.jsonl) or errbot (backup.py). Nothing in
+        the file is run. The bot must be stopped, and have no values, unless --force is given.
+
+        examples:
+          errklein restore
+          errklein restore /var/backups/bot.jsonl --force
+        """,
+        config,
+        data,
+        trust,
+    )
+    restoring.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="the backup (default: backup.jsonl, or backup.py, in the data directory)",
+    )
+    restoring.add_argument(
+        "--force", action="store_true", help="replace values of the same name; a backup of them is written first"
+    )
+    storage = _add(
+        commands,
+        "storage",
+        "print or change the values of a plugin",
+        """\
+        Print or change the values that a plugin has stored, as a Python dict. The bot must be stopped.
+
+        examples:
+          errklein storage get Greeter > greeter.txt
+          errklein storage set Greeter < greeter.txt
+          echo "{'count': 5}" | errklein storage merge Greeter
+          errklein storage get core
+        """,
+    )
+    actions = storage.add_subparsers(dest="what", required=True, metavar="ACTION", title="actions")
+    for name, text in (
+        ("get", "print the values as a Python dict"),
+        ("set", "replace all values by those of the Python dict on standard input"),
+        ("merge", "add the values of the Python dict on standard input, and merge dicts with stored dicts"),
+    ):
+        description = f"{text[0].upper()}{text[1:]}."
+        action = actions.add_parser(name, help=text, description=description, parents=[config, data])
+        action.add_argument(
+            "namespace", metavar="NAMESPACE", help="the name of the plugin; core for the bot's own values"
+        )
+        if name == "get":
+            action.add_argument("--missing-ok", action="store_true", help="print {} for an unknown namespace")
+
+
+def _config_option() -> argparse.ArgumentParser:
+    option = argparse.ArgumentParser(add_help=False)
+    option.add_argument(
+        "--config", "-c", metavar="FILE", help="the configuration (default: ./config.py, or the built-in defaults)"
+    )
+    return option
+
+
+def _data_option() -> argparse.ArgumentParser:
+    option = argparse.ArgumentParser(add_help=False)
+    option.add_argument("--data-dir", "-d", metavar="DIR", help="the data directory (default: BOT_DATA_DIR)")
+    return option
+
+
+def _trust_option() -> argparse.ArgumentParser:
+    option = argparse.ArgumentParser(add_help=False)
+    option.add_argument(
+        "--trust",
+        metavar="NAME",
+        action="append",
+        default=[],
+        type=_trusted_name,
+        help="allow values to use this class or function, as module.name; may be given several times",
+    )
+    return option
+
+
+def _trusted_name(text: str) -> str:
+    if "" in text.split(".") or "." not in text:
+        raise argparse.ArgumentTypeError(f"invalid name: {text!r}; expected module.name, such as pytz._UTC")
+    return text
