@@ -85,22 +85,22 @@ class CommandLineTests(SynchronousTestCase):
             (["--config", "."], "can't be read: Is a directory"),
             (["--backend", "ICQ"], "BACKEND", "'ICQ'", "IRC, Null, Test, Text"),
             (["--plugin-dir", "nowhere"], "BOT_EXTRA_PLUGIN_DIR", "nowhere"),
-            (["--data-dir", "file"], "BOT_DATA_DIR", "a directory"),
-            (["--data-dir", "file/below"], "BOT_DATA_DIR", "can't be made"),
+            (["--data-dir", "file"], "BOT_DATA_DIR", "it isn't a directory"),
+            (["--data-dir", "file/below"], "BOT_DATA_DIR", "can't be created"),
             (["--web", "nonsense"], "--web nonsense", "tcp:3141"),
             (["--web", ""], "--web '':", "tcp:3141"),
-            (["--web", "tcp:port"], "--web tcp:port: 'port' is no number; expected", "tcp:3141"),
+            (["--web", "tcp:port"], "--web tcp:port: 'port' isn't a number; expected", "tcp:3141"),
             (["--web", "tcp:99999"], "--web tcp:99999: a port is a number from 0 to 65535"),
-            (["--web", "tcp:80:speed=9"], "--web tcp:80:speed=9: there is no argument 'speed'"),
-            (["--web", "tcp:80:a:9:b:c"], "--web tcp:80:a:9:b:c: there are too many arguments"),
+            (["--web", "tcp:80:speed=9"], "--web tcp:80:speed=9: unknown argument 'speed'"),
+            (["--web", "tcp:80:a:9:b:c"], "--web tcp:80:a:9:b:c: too many arguments"),
             (["--web", "tls:port=80"], "--web tls:port=80: 'path' is missing"),
             (["--web", "http://localhost:80"], "--web http:", "Unknown endpoint type: 'http'", "tcp:3141"),
-            (["--web", "systemd:domain=INET:index=9"], "index=9: systemd has handed over no such socket"),
-            (["--web", "systemd:domain=INET:name=web"], "name=web: systemd has handed over no such socket"),
+            (["--web", "systemd:domain=INET:index=9"], "index=9: systemd hasn't passed such a socket"),
+            (["--web", "systemd:domain=INET:name=web"], "name=web: systemd hasn't passed such a socket"),
             (["--web", "ssl:0:privateKey=/no/key.pem"], "--web ssl:", "/no/key.pem"),
             (["--web", "tls:/no/certificates:0"], "--web tls:", "/no/certificates can't be read: No such file"),
             (["--web", f"tls:{self.directory}:0:speed=9"], "tls: has no argument speed"),
-            (["--web", f"tls:{self.directory}:port"], "'port' is no number"),
+            (["--web", f"tls:{self.directory}:port"], "'port' isn't a number"),
             (["--web", f"tls:{self.directory}:0"], "has no .pem file with a private key and its certificate"),
             (["--web", "unix:/no/where/socket"], "--web unix:", "/no/where"),
         ):
@@ -164,7 +164,7 @@ class CommandLineTests(SynchronousTestCase):
         self.config("BACKEND = 'Null'\nBOT_LOG_FILE = 'bot.log'\n")
         self.make("-n", "errklein")
         self.patch(DataDirectory, "owner", lambda _: (os.getuid(), os.getgid()))
-        self.assertIn("bot.log: expected a file, not a link", self.refusal("-n", "errklein"))
+        self.assertIn("bot.log is a symbolic link", self.refusal("-n", "errklein"))
 
     def test_text_backend_in_a_daemon(self) -> None:
         """A conversation is refused to a daemon, however it is asked for, and allowed in the foreground."""

@@ -1,4 +1,4 @@
-"""The process: start, stop, signals, the data directory, restart, reloading of changed plugins, endpoint checks."""
+"""The process of a bot: checks before the start, start and stop, signals, restart, and reloading of plugins."""
 
 from errklein.service._data_directory import DataDirectory, DataDirectoryError
 from errklein.service.bot_service import BotService, CannotStart, ServiceOptions, configure_garbage_collector

@@ -1,4 +1,4 @@
-"""The directory where the bot keeps its data: who may use it, and that only one process does."""
+"""The bot's data directory: its creation, its permissions, and the lock that admits one process."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOCK_NAME = "errklein.lock"
+"""The name of the lock file, which contains the id of the process that holds the lock."""
 
 
 class DataDirectoryError(Exception):
-    """The data directory can't be used; the text is one line that says why."""
+    """The data directory can't be used. The text is one line with the directory and the reason."""
 
 
 @dataclass
 class DataDirectory:
-    """The directory at `path`, for use by `uid` and `gid`; None means whoever the process is."""
+    """The data directory of a bot that runs as a given user and group.
+
+    :param path: the directory.
+    :param uid: the user that the process becomes; None if it keeps its own.
+    :param gid: the group, likewise.
+    """
 
     path: Path
     uid: int | None = None
@@ -27,7 +33,7 @@ class DataDirectory:
     _lock: int | None = None
 
     def check(self) -> None:
-        """Raise DataDirectoryError if the directory can't be used; change nothing."""
+        """Raise DataDirectoryError if the directory can't be used, or if another process uses it. Nothing is changed."""
         try:
             is_directory = self.path.is_dir()
         except PermissionError:
@@ -37,12 +43,12 @@ class DataDirectory:
             return
         with acting_as(self.uid, self.gid):
             if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-                raise self._error(f"expected a directory that user {_user_name(self.uid)} can write to")
+                raise self._error(f"the user {_user_name(self.uid)} can't write to it; check owner and mode")
             if (self.path / LOCK_NAME).exists():
                 os.close(self._open_lock(os.O_RDWR))
 
     def prepare(self) -> None:
-        """Make the directory, and those above it that are missing, for its user alone; nothing if it is there."""
+        """Create the directory and missing parents with mode 0700, owned by its user. An existing directory isn't changed."""
         missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
         owner = self.owner()
         try:
@@ -51,23 +57,23 @@ class DataDirectory:
                 if owner is not None:
                     os.chown(path, *owner)
         except OSError as error:
-            raise self._error(f"it can't be made: {error.strerror}") from None
+            raise self._error(f"it can't be created: {error.strerror}") from None
 
     def owner(self) -> tuple[int, int] | None:
-        """The user and group that what the process makes must be given to; None if it is theirs anyway."""
+        """Return the user and group that must own new files; None if they do without a change."""
         if self.uid is None or os.geteuid() != 0:
             return None
         return self.uid, self.gid if self.gid is not None else pwd.getpwuid(self.uid).pw_gid
 
     def lock(self) -> None:
-        """Keep every other process out, until `unlock` or the end of this one."""
+        """Lock the directory until `unlock`, or until the process ends. Raises DataDirectoryError if it is locked."""
         lock = self._open_lock(os.O_RDWR | os.O_CREAT)
         os.ftruncate(lock, 0)
         os.write(lock, b"%d\n" % os.getpid())
         self._lock = lock
 
     def unlock(self) -> None:
-        """Let others in. The lock's file stays, since removing it would race with whoever is about to lock it."""
+        """Release the lock. The lock file stays, since its removal would race with a process that is locking it."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -82,23 +88,25 @@ class DataDirectory:
         except BlockingIOError:
             holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
             os.close(lock)
-            raise self._error(f"another errklein{f', process {holder},' if holder else ''} uses it") from None
+            raise self._error(
+                f"another errklein{f', process {holder},' if holder else ''} uses it; stop it first"
+            ) from None
         return lock
 
     def _check_parent(self) -> None:
         if self.path.exists():
-            raise self._error("expected a directory")
+            raise self._error("it isn't a directory")
         parent = next(parent for parent in self.path.parents if parent.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
-            raise self._error(f"it can't be made in {parent}; expected a directory that can be written to")
+            raise self._error(f"it can't be created, since {parent} isn't a writable directory")
 
     def _error(self, problem: str) -> DataDirectoryError:
-        return DataDirectoryError(f"BOT_DATA_DIR: {self.path}: {problem}")
+        return DataDirectoryError(f"BOT_DATA_DIR {self.path}: {problem}")
 
 
 @contextmanager
 def acting_as(uid: int | None, gid: int | None) -> Iterator[None]:
-    """Have the rights of that user and group meanwhile, if the process may choose."""
+    """Take the effective user and group for the duration of the context, if the process runs as root."""
     if uid is None or os.geteuid() != 0 or uid == 0:
         yield
         return

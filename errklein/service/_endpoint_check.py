@@ -1,6 +1,6 @@
-"""Checks before a daemon forks whether endpoints can be opened, so that errors appear on the terminal.
+"""Check of the endpoints of --web before a daemon forks, so that errors appear on the terminal.
 
-Nothing may stay open then: each address is bound and released again.
+Each address is bound and released again, since nothing may stay open during the fork.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from errklein.web import identify, server_endpoint
 from errklein.web.pem import CertificateError
 
 EXPECTED = "a Twisted endpoint such as tcp:3141:interface=127.0.0.1"
+"""The end of errors about an invalid description."""
 
 _READABLE = (
     (r"bind\(\): port must be .*", "a port is a number from 0 to 65535"),
-    (r"invalid literal for int\(\) with base \d+: (.*)", r"\1 is no number"),
-    (r".*unexpected keyword argument ('\w+')", r"there is no argument \1"),
+    (r"invalid literal for int\(\) with base \d+: (.*)", r"\1 isn't a number"),
+    (r".*unexpected keyword argument ('\w+')", r"unknown argument \1"),
     (r".*missing \d+ required positional arguments?: (.*)", r"\1 is missing"),
-    (r".*takes .*positional arguments? but .*", "there are too many arguments"),
-    (r"module 'socket' has no attribute 'AF_(\w+)'", r"there is no domain '\1'"),
+    (r".*takes .*positional arguments? but .*", "too many arguments"),
+    (r"module 'socket' has no attribute 'AF_(\w+)'", r"unknown domain '\1'"),
 )
-"""What Python says of a mistake in a description, and what it means to a user."""
+"""Patterns of Python's error messages about a description, each with the message for the operator."""
 
 
 def check_endpoint(description: str) -> None:
-    """Raise ConfigError if the description of --web is invalid, or if its address can't be bound now.
+    """Raise ConfigError if the endpoint is invalid, or if its address can't be bound now.
 
-    Sockets inherited from systemd are not opened: that would use them up.
+    Sockets that systemd has opened are not used, since each can be used only once.
     """
     try:
         _check(description)
@@ -60,7 +61,7 @@ def _check(description: str) -> None:
         endpoint, _ = server_endpoint(_BindCheckReactor(), description)
     except LookupError:
         if inherited:
-            raise OSError("systemd has handed over no such socket") from None
+            raise OSError("systemd hasn't passed such a socket") from None
         raise
     if not inherited:
         failures: list[Failure] = []
@@ -79,9 +80,9 @@ def _reason(error: Exception) -> str:
 
 
 class _BindCheckReactor:
-    """The part of a reactor that an endpoint needs to listen. Each address is released at once.
+    """The part of a reactor that endpoints need to listen. Each address is bound and released at once.
 
-    OSError says why the address, file or directory can't be used.
+    Raises OSError with the reason if the address, file or directory can't be used.
     """
 
     def listenTCP(self, port: int, factory: Factory, backlog: int = 50, interface: str = "") -> None:
@@ -95,13 +96,13 @@ class _BindCheckReactor:
     ) -> None:
         path = Path(os.fsdecode(address))
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-            raise OSError(f"{path.parent} is no directory that can be written to")
+            raise OSError(f"{path.parent} isn't a writable directory")
         try:
             kind = path.stat().st_mode
         except FileNotFoundError:
             return
         if not stat.S_ISSOCK(kind):
-            raise OSError(f"{path} is there and no socket")
+            raise OSError(f"{path} exists and isn't a socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             if probe.connect_ex(str(path)) == 0:
                 raise OSError("another process listens there")

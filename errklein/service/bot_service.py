@@ -1,4 +1,4 @@
-"""The bot as a service of twistd: started after the fork, stopped in time."""
+"""The Twisted service that runs the bot: started by twistd after the fork, stopped within the grace period."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 
 class ManagedBot(Protocol):
-    """The part of the bot that the service uses."""
+    """The part of the bot that the service uses: start and stop."""
 
     async def start(self) -> None:
-        """Return when the bot works; raise if it can't start."""
+        """Start the bot; return when its plugins are active. Raises if it can't start."""
 
     async def stop(self, grace: float) -> None:
-        """Accept no new work, give running handlers `grace` seconds, and release all resources."""
+        """Stop accepting work, wait up to `grace` seconds for running handlers, and release all resources."""
 
 
 class CannotStart(Exception):
-    """The service can't start; the text is one line that says why."""
+    """The service can't start. The text is one line with the reason."""
 
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """The endpoints to open, the grace period in seconds, and whether the process runs in the background."""
+    """The endpoints to open, the grace period in seconds, and whether the process is a daemon."""
 
     endpoints: Sequence[str]
     grace: float
@@ -54,10 +54,17 @@ class ServiceOptions:
 
 
 class BotService(Service):
-    """Runs the bot that `make_bot` returns, with its data locked and the endpoints open.
+    """Runs the bot, with its data directory locked and its endpoints open.
 
-    Nothing is opened, started or locked before twistd starts the service, since that is after the fork. Endpoints are
-    opened while the process may still bind low ports.
+    Nothing is opened, started or locked before twistd starts the service, which is after the fork. Endpoints are opened
+    while the process may still bind ports below 1024.
+
+    :param reactor: the running reactor.
+    :param options: endpoints, grace period and kind of process.
+    :param process_exit: ends or restarts the process.
+    :param data_directory: created and locked at the start.
+    :param listeners: opens the endpoints.
+    :param make_bot: creates the bot; called once the data directory is locked.
     """
 
     log = Logger()
@@ -82,30 +89,30 @@ class BotService(Service):
         self._on_terminal = False
 
     def privilegedStartService(self) -> None:
-        """Make the data directory and listen, before the process gives up its rights. Called by twistd."""
+        """Create the data directory and listen, while the process is still root if it was started so. Called by twistd."""
         Service.privilegedStartService(self)
         self._or_exit(self._listen)
 
     def startService(self) -> None:
-        """Start the bot. Called by twistd, in the process that stays."""
+        """Start the bot. Called by twistd, in the daemon's process."""
         Service.startService(self)
         if not self._listened:
-            # twist calls startService only.
+            # twist doesn't call privilegedStartService.
             self.privilegedStartService()
         self._or_exit(self._start)
 
     def stopService(self) -> Deferred[None]:
-        """Fires when the bot has stopped; the process ends at the latest 1 s after the grace period."""
+        """Stop the bot; fires when it has stopped. The process ends at most 1 s after the grace period. Called by twistd."""
         Service.stopService(self)
         # The signal that stopped the reactor, if one did.
         self._process_exit.within(self._options.grace + 1, getattr(self._reactor, "_exitSignal", None))
         self.log.info(
-            "Stopping: what runs has {grace:g} s to end; a second signal means now", grace=self._options.grace
+            "Stopping within {grace:g} s; a second signal ends the process at once", grace=self._options.grace
         )
         return Deferred.fromCoroutine(self._stop())
 
     def hang_up(self) -> None:
-        """Reopen the log and read certificates again; or stop, if the terminal is what hung up."""
+        """Reopen the log files and read certificates again. If the terminal of the process has closed, stop instead."""
         if self._on_terminal and not is_terminal():
             self._stop_reactor()
             return
@@ -113,13 +120,13 @@ class BotService(Service):
         try:
             self._listeners.reload_certificates()
         except Exception:
-            self.log.failure("Certificates could not be read again; the old ones stay in use")
-        self.log.info("SIGHUP: the log goes on here, certificates are read again")
+            self.log.failure("Certificates could not be read again; the previous ones stay in use")
+        self.log.info("SIGHUP received: log files reopened, certificates read again")
 
     def _listen(self) -> None:
         self._listened = True
         self._data_directory.prepare()
-        # Requests that arrive before the plugins are active wait, since they would get 404 otherwise.
+        # Requests wait until the plugins are active; until then their routes would give 404.
         self._listeners.pause()
         for endpoint in self._options.endpoints:
             opening = self._listeners.open(endpoint)
@@ -133,15 +140,15 @@ class BotService(Service):
         self._data_directory.lock()
         self._on_terminal = is_terminal()
         self._reactor.callWhenRunning(self._watch_signals)
-        # Until the reactor runs and handles SIGTERM itself, it would leave the pid file behind.
-        # Not callWhenRunning: that runs just before the reactor takes SIGTERM over, so this handler would call itself for ever.
+        # Before the reactor handles SIGTERM, the signal would end the process without removing the pid file. Not set in
+        # callWhenRunning, which precedes the reactor's own handlers: this one would then call itself endlessly.
         signal.signal(signal.SIGTERM, lambda number, _: self._reactor.callFromThread(os.kill, os.getpid(), number))
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.hang_up))
         self._bot = self._make_bot()
         Deferred.fromCoroutine(self._bot.start()).addCallbacks(self._started, self._fail)
 
     def _watch_signals(self) -> None:
-        """Make the process end in time even if a plugin blocks the reactor, which can't stop then."""
+        """Make the process end in time even if a plugin blocks the reactor, which then can't stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             handler = signal.getsignal(number)
             if callable(handler):
@@ -160,11 +167,11 @@ class BotService(Service):
             try:
                 await self._bot.stop(self._options.grace)
             except Exception:
-                self.log.failure("Stopping went wrong")
+                self.log.failure("The bot could not be stopped cleanly")
         self._data_directory.unlock()
 
     def _or_exit(self, step: Callable[[], None]) -> None:
-        """Do the step; an error ends the process with one line, before a daemon reports that it has started."""
+        """Call the step. An error ends the process with one line, before a daemon has reported a successful start."""
         try:
             step()
         except Exception as error:
@@ -181,7 +188,7 @@ class BotService(Service):
 
     def _fail(self, failure: Failure) -> None:
         """Stop the reactor, and exit with status 1."""
-        self.log.critical("errklein can't work: {reason}", reason=failure.getErrorMessage(), log_failure=failure)
+        self.log.critical("errklein can't start: {reason}", reason=failure.getErrorMessage(), log_failure=failure)
         if not self._options.daemon:
             _write_to_terminal(masker(failure.getErrorMessage()))
         self._reactor.addSystemEventTrigger("after", "shutdown", self._process_exit.now, 1)
@@ -193,14 +200,14 @@ class BotService(Service):
 
 
 def is_terminal() -> bool:
-    """Whether standard input is a terminal that is still there."""
+    """Return whether standard input is an open terminal."""
     return os.isatty(0)
 
 
 def adopt_event_loop(reactor: Any) -> None:
-    """Make the reactor's asyncio loop, if it has one, the result of asyncio.get_event_loop() in this process.
+    """Set the reactor's asyncio loop, if it has one, as the event loop of this process, and let its tasks await Deferreds.
 
-    Its tasks may await Deferreds. From Python 3.12 on, a child process doesn't know the loop that its parent had set.
+    Since Python 3.12, a child process doesn't inherit the loop that its parent has set.
     """
     loop = loop_of(reactor)
     if loop is not None:
@@ -209,10 +216,10 @@ def adopt_event_loop(reactor: Any) -> None:
 
 
 def configure_garbage_collector() -> None:
-    """Start garbage collection, without the objects that exist now and stay.
+    """Enable garbage collection, and exempt the objects that exist now.
 
-    A collection of all of them would hold the reactor for 50 ms now and then, and a collection after each 700 new
-    objects, Python's default, halves the number of commands per second.
+    A collection of all objects would block the reactor for about 50 ms. Python's default, a collection after each 700 new
+    objects, halves the number of commands per second.
     """
     gc.collect()
     gc.freeze()
@@ -221,6 +228,6 @@ def configure_garbage_collector() -> None:
 
 
 def _write_to_terminal(text: str) -> None:
-    # twistd has replaced sys.stderr by a log already.
+    # twistd has already replaced sys.stderr by the log.
     if sys.__stderr__ is not None:
         print(f"errklein: {text}", file=sys.__stderr__, flush=True)

@@ -1,4 +1,4 @@
-"""The log of the process as the configuration and twistd's options describe it."""
+"""Setup of the process's log from the configuration and twistd's options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from errklein.service.twistd_options import TwistdOptions
 
 
 def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> None:
-    """Choose the destinations of the log, and send what plugins log there; raises ConfigError for an unusable file."""
+    """Set the log's destinations, level and format, and forward the logging module's records to it.
+
+    Raises ConfigError if a log file can't be used.
+    """
     log = logs.destinations
     log.level = config.BOT_LOG_LEVEL
     log.theme = config.TEXT_COLOR_THEME
@@ -24,24 +27,22 @@ def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> N
     for place in log.places:
         path = Path(place).absolute()
         if log.owner is not None and path.is_symlink():
-            # The user who owns the file afterwards could make root write to any other file.
-            raise ConfigError(
-                f"the log file {path}: expected a file, not a link, while root starts errklein for another user"
-            )
+            # The link's owner could make root write to any file.
+            raise ConfigError(f"the log file {path} is a symbolic link, which isn't allowed if root starts errklein")
         if path.parent == data.path:
             log.prepare = data.prepare
         elif place not in {"-", "+"} and not os.access(path if path.exists() else path.parent, os.W_OK):
             setting = "BOT_LOG_FILE" if place == config.BOT_LOG_FILE else "--logfile"
-            raise ConfigError(f"{setting}: {path}: expected a file that can be written to")
-    # A file in BOT_LOG_FILE is rotated by the operator, as with errbot.
+            raise ConfigError(f"{setting}: {path} isn't writable; check its owner and mode, and those of its directory")
+    # As on errbot, BOT_LOG_FILE is rotated by the operator, for example with logrotate.
     log.rotated = config.BOT_LOG_FILE not in log.places
     logs.bridge_stdlib(config.BOT_LOG_LEVEL)
 
 
 def places(config: Config, options: TwistdOptions, *, terminal: bool) -> list[str]:
-    """Where to log to: --logfile or BOT_LOG_FILE, but never into a conversation of the Text backend on standard output.
+    """Return the log's destinations: --logfile, BOT_LOG_FILE or a default, but never the Text backend's standard output.
 
-    `terminal` says that standard input is a terminal.
+    :param terminal: whether standard input is a terminal.
     """
     text = uses_text(config)
     if options.log_file:

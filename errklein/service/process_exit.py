@@ -1,4 +1,4 @@
-"""The end of the process: in time even if threads of plugins hang, and with a restart if one was requested."""
+"""The end of the process: exit within a time limit, even if plugins' threads hang, or restart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from errklein.service._inherited_sockets import InheritedSockets
 class ProcessExit:
     """Ends this process, or replaces it by one with the same command line.
 
-    `pid_file` is the file with the number of this process. `why_no_restart` is one line; empty if a restart is possible.
+    :param reactor: the running reactor.
+    :param pid_file: the file with the id of this process, if there is one.
+    :param why_no_restart: the reason why a restart is impossible, in one line; "" if it is possible.
     """
 
     def __init__(self, reactor: Any, pid_file: Path | None = None, why_no_restart: str = "") -> None:
@@ -33,15 +35,15 @@ class ProcessExit:
         self._has_deadline = False
 
     def request_restart(self) -> None:
-        """Stop the reactor, and restart after that; from any thread. Raises CannotRestart."""
+        """Stop the reactor, then restart the process. May be called from any thread. Raises CannotRestart."""
         if self._why_no_restart:
             raise CannotRestart(self._why_no_restart)
         self._reactor.callFromThread(self._stop_for_restart)
 
     def within(self, seconds: float, signal_number: int | None) -> None:
-        """Exit after so many seconds at the latest, as after that signal; the next signal ends the process at once.
+        """Exit after at most that many seconds, as that signal would end the process. The next signal ends it at once.
 
-        The thread that waits needs neither the reactor nor a lock of the log.
+        The waiting thread uses neither the reactor nor a lock of the log, which may be blocked.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -52,18 +54,18 @@ class ProcessExit:
             timer.start()
 
     def now(self, status: int, signal_number: int | None = None) -> None:
-        """End the process with the status, or as the signal ends a process that doesn't handle it."""
+        """End the process at once, with the status, or as the signal ends a process without a handler for it."""
         self.remove_pid_file()
         _flush()
         if signal_number is not None:
             os.kill(os.getpid(), signal_number)
-            # The first process of a container doesn't die of a signal that it doesn't handle.
+            # The kernel ignores the signal for the first process of a container.
             threading.Event().wait(0.1)
             status = 128 + signal_number
         os._exit(status)
 
     def remove_pid_file(self) -> None:
-        """Remove the pid file if it is this process's."""
+        """Remove the pid file if it contains the id of this process."""
         with suppress(OSError, ValueError):
             if self._pid_file is not None and int(self._pid_file.read_text()) == os.getpid():
                 self._pid_file.unlink()
@@ -72,7 +74,7 @@ class ProcessExit:
         try:
             self._reactor.stop()
         except ReactorNotRunning:
-            # Somebody has stopped it already, without a restart or with one.
+            # The reactor is stopping already, with or without a restart.
             return
         self.restart_requested = True
         self._reactor.addSystemEventTrigger("after", "shutdown", self._restart)
@@ -83,12 +85,12 @@ class ProcessExit:
         self.now(0, signal_number)
 
     def _restart(self) -> None:
-        # The new process would take its own number in the file for that of another process.
+        # The new process has the same id, and twistd would take the file for that of another running bot.
         self.remove_pid_file()
         _flush()
         os.chdir(self._directory)
         self._sockets.pass_on()
-        os.execv(self._arguments[0], self._arguments)  # noqa: S606  it is our own command line
+        os.execv(self._arguments[0], self._arguments)  # noqa: S606  the process's own command line
 
 
 def _flush() -> None:

@@ -1,4 +1,4 @@
-"""Log events for Sentry, a service that collects errors.
+"""Reports of log events to Sentry, a service that collects errors.
 
 sentry_sdk sends events in threads of its own, so nothing here waits for the network.
 """
@@ -35,22 +35,24 @@ def check_sentry(config: Config) -> None:
     if not config.BOT_LOG_SENTRY:
         return
     if find_spec("sentry_sdk") is None:
-        raise ConfigError("BOT_LOG_SENTRY: sentry_sdk isn't installed; expected it: pip install 'errklein[sentry]'")
+        raise ConfigError(
+            "BOT_LOG_SENTRY requires sentry_sdk, which isn't installed; run `pip install 'errklein[sentry]'`"
+        )
     from sentry_sdk.utils import BadDsn, Dsn
 
     dsn = _init_options(config).get("dsn")
     if not dsn:
-        raise ConfigError("SENTRY_DSN is missing; expected the address that Sentry shows for the project")
+        raise ConfigError("SENTRY_DSN is missing; BOT_LOG_SENTRY requires the DSN that Sentry shows for the project")
     try:
         Dsn(dsn)
     except (BadDsn, ValueError):
-        raise ConfigError("SENTRY_DSN: expected an address such as https://key@sentry.example.org/1") from None
+        raise ConfigError("SENTRY_DSN is invalid; expected a URL such as https://key@sentry.example.org/1") from None
 
 
 def start_sentry(config: Config) -> Callable[[], None]:
-    """Send log events to Sentry from now on if BOT_LOG_SENTRY is True; returns a function that ends that.
+    """Start to send log events to Sentry if BOT_LOG_SENTRY is True, and return a function that stops it.
 
-    Must not be called before a daemon has forked. Raises ConfigError.
+    A daemon must have forked, since threads don't survive the fork. Raises ConfigError.
     """
     if not config.BOT_LOG_SENTRY:
         return lambda: None
@@ -66,14 +68,14 @@ def start_sentry(config: Config) -> Callable[[], None]:
     try:
         sentry_sdk.init(**options)
     except Exception as error:
-        raise ConfigError(f"SENTRY_OPTIONS: {type(error).__name__}: {error}; expected sentry_sdk's options") from None
+        raise ConfigError(f"SENTRY_OPTIONS is invalid; sentry_sdk.init raised {type(error).__name__}: {error}") from None
     observer = SentryObserver(config.SENTRY_LOGLEVEL, config.SENTRY_EVENTLEVEL)
     globalLogPublisher.addObserver(observer)
     return partial(globalLogPublisher.removeObserver, observer)
 
 
 def _init_options(config: Config) -> dict[str, Any]:
-    """The arguments of `sentry_sdk.init`; raises ConfigError."""
+    """Return the arguments of `sentry_sdk.init`; raise ConfigError."""
     options = {**_DEFAULTS, **config.SENTRY_OPTIONS}
     if config.SENTRY_DSN:
         options["dsn"] = config.SENTRY_DSN
@@ -84,7 +86,7 @@ def _init_options(config: Config) -> dict[str, Any]:
 
 @implementer(ILogObserver)
 class SentryObserver:
-    """Sends events at `event_level` or above to Sentry, each with the events before it at `level` or above."""
+    """Sends events at `event_level` or above to Sentry, each with preceding events at `level` or above as breadcrumbs."""
 
     def __init__(self, level: int, event_level: int) -> None:
         from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler
@@ -109,7 +111,7 @@ class SentryObserver:
 
 
 def _mask(before_send: Callable[[Any, Any], Any] | None, event: Any, hint: Any) -> Any:
-    """The event with secrets masked, as the operator's own hook, if there is one, returns it; None isn't sent."""
+    """Return the event with masked secrets, after the operator's own `before_send`; None if it isn't to be sent."""
     event = masker.values(event)
     return event if before_send is None else before_send(event, hint)
 
@@ -133,4 +135,4 @@ def _transport(given: Any) -> Any:
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"SENTRY_TRANSPORT: {error}; expected the name of a class, and its module") from None
+        raise ConfigError(f"SENTRY_TRANSPORT: {error}; expected a pair of a class's name and its module") from None

@@ -1,6 +1,6 @@
-"""Checks before a bot starts: configuration, networks, storage, Sentry and the environment.
+"""Checks before a bot starts: configuration, backends, storage, endpoints, Sentry and the environment.
 
-They run before a daemon forks, so that errors appear on the terminal. Nothing is opened or changed.
+They run before a daemon forks, so that errors appear on the terminal. Nothing stays open, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from errklein.bot import Bot
 
 START_ERRORS = (ConfigError, DataDirectoryError, StorageError)
-"""Expected errors, with a text of one line for the operator."""
+"""Errors of the operator's configuration or data, with a text of one line."""
 
 
 @contextmanager
 def errors_end_program() -> Iterator[None]:
-    """Within, an expected error raises SystemExit with one line."""
+    """Convert START_ERRORS raised in the context to SystemExit with the message."""
     try:
         yield
     except START_ERRORS as error:
@@ -36,9 +36,9 @@ def errors_end_program() -> Iterator[None]:
 def load_with_options(
     config: str | None, backend: str | None = None, data_dir: str | None = None, plugin_dirs: Sequence[str] = ()
 ) -> Config:
-    """The configuration, with the command line's options --backend, --data-dir and --plugin-dir. Raises ConfigError.
+    """Return the configuration with the options --config, --backend, --data-dir and --plugin-dir. Raises ConfigError.
 
-    The file is by default ./config.py, if there is one.
+    Without --config, ./config.py is used if it exists, else the built-in defaults.
     """
     path = Path("config.py" if config is None else config)
     overrides = {"BACKEND": backend, "BOT_DATA_DIR": data_dir}
@@ -47,7 +47,7 @@ def load_with_options(
 
 
 def check_config(config: Config) -> None:
-    """Raise ConfigError or StorageError if networks, storage or Sentry can't be used as configured."""
+    """Raise ConfigError or StorageError if the backends, the storage or Sentry can't be used as configured."""
     for view in config.networks.values():
         try:
             _check_network(view)
@@ -80,15 +80,21 @@ def check_start(
     data_dir: str | None,
     no_import: bool,
 ) -> None:
-    """Raise one of START_ERRORS if twistd can't run the bot on these endpoints.
+    """Raise one of START_ERRORS if the bot can't start with this configuration and these options.
 
-    `data_dir` and `no_import` are the options --data-dir and --no-import. With --chroot, paths and sockets are those of
-    another root directory, so nothing else is checked.
+    With --chroot, paths and sockets are those of another root directory, so they are not checked.
+
+    :param config: the configuration.
+    :param twistd: the options of twistd.
+    :param data_directory: the data directory.
+    :param endpoints: the endpoints of --web.
+    :param data_dir: the option --data-dir.
+    :param no_import: the option --no-import.
     """
     if twistd.daemon and uses_text(config):
         raise ConfigError(
-            "BACKEND: Text talks on the terminal, which a daemon doesn't have; "
-            "expected another backend, or the foreground: twistd -n errklein"
+            "BACKEND is 'Text', which needs a terminal, and a daemon has none; "
+            "set another backend, or run `errklein run` (`twistd -n errklein`)"
         )
     if twistd.chroot:
         return
@@ -98,7 +104,7 @@ def check_start(
     check_config(config)
     data_directory.check()
     if not no_import:
-        # The service checks this again, but the parent of a daemon shows only 100 bytes of its error.
+        # The service checks this again, but a daemon shows only 100 bytes of its errors.
         with acting_as(twistd.uid, twistd.gid):
             check_shelves(config, data_dir)
     for endpoint in endpoints:
@@ -106,12 +112,12 @@ def check_start(
 
 
 def uses_text(config: Config) -> bool:
-    """Whether one of the networks is a conversation on the terminal."""
+    """Return whether one of the networks uses the Text backend, a conversation on the terminal."""
     return any(view.BACKEND == "Text" for view in config.networks.values())
 
 
 def warn_of_environment_problems(bot: Bot) -> None:
-    """Warn administrators of each requirement of errklein that isn't fulfilled; the check runs in a thread."""
+    """Notify administrators of each unmet requirement of errklein. The check runs in a thread."""
     checking = bot.plugin_pool.run(lambda: environment_problems)
     checking.addCallback(lambda problems: [bot.tell_admins(line) for line in problems])
-    checking.addErrback(lambda failure: bot.log.failure("errklein's environment can't be checked", failure))
+    checking.addErrback(lambda failure: bot.log.failure("The check of errklein's requirements failed", failure))

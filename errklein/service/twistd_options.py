@@ -1,4 +1,4 @@
-"""The options of twistd or twist that the service depends on."""
+"""The options of twistd and twist that affect the service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TwistdOptions:
-    """How the process is run: in the background or not, its pid file, its user, and --logfile."""
+    """The options of twistd: daemon or foreground, pid file, user and group, root directory, log file."""
 
     daemon: bool = False
     pid_file: Path | None = None
@@ -21,7 +21,7 @@ class TwistdOptions:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> TwistdOptions:
-        """Those of the command line that twistd or twist has parsed; twist has fewer."""
+        """Return the options that twistd or twist has parsed; twist has fewer of them."""
         pid_file = options.get("pidfile")
         return cls(
             daemon="nodaemon" in options and not options["nodaemon"] and not options["debug"],
@@ -33,7 +33,7 @@ class TwistdOptions:
         )
 
     def why_no_restart(self) -> str:
-        """The reason why this command line can't be run again from within the process; "" if it can."""
+        """Return the reason why the process can't run its command line again; "" if it can."""
         if any((self.uid, self.gid, self.chroot)):
-            return "root started errklein for another user, and has to do it again"
+            return "root started errklein for another user, and must restart it"
         return ""

@@ -66,7 +66,8 @@ class WithoutSentryTests(SentryCase):
         """The line says what to install."""
         self.patch(sentry, "find_spec", lambda name: None)
         self.assertEqual(
-            self.refusal(), "BOT_LOG_SENTRY: sentry_sdk isn't installed; expected it: pip install 'errklein[sentry]'"
+            self.refusal(),
+            "BOT_LOG_SENTRY requires sentry_sdk, which isn't installed; run `pip install 'errklein[sentry]'`",
         )
 
 
@@ -84,7 +85,7 @@ class MistakesTests(SentryCase):
     def test_no_such_address(self) -> None:
         """The address isn't repeated, since it has a key in it."""
         line = self.refusal(SENTRY_DSN="hunter2 here")
-        self.assertIn("SENTRY_DSN: expected an address such as", line)
+        self.assertIn("SENTRY_DSN is invalid; expected a URL such as", line)
         self.assertNotIn("hunter2", line)
 
     def test_no_such_transport(self) -> None:
@@ -96,7 +97,7 @@ class MistakesTests(SentryCase):
         """Options that there aren't are told."""
         with self.assertRaises(ConfigError) as raised:
             start_sentry(self.config(SENTRY_OPTIONS={"no_such_option": 1}))
-        self.assertIn("SENTRY_OPTIONS: TypeError", str(raised.exception))
+        self.assertIn("SENTRY_OPTIONS is invalid; sentry_sdk.init raised TypeError", str(raised.exception))
         self.assertIn("no_such_option", str(raised.exception))
 
 
