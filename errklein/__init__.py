@@ -1,4 +1,4 @@
-"""errklein: chat commands and webhooks on one Twisted reactor. Plugin authors import from here."""
+"""A chatbot on Twisted with commands and webhooks. The names for plugin authors are imported from here."""
 
 from errklein._version import __version__
 from errklein.chat import (

@@ -1,4 +1,4 @@
-"""`python -m errklein` is the command `errklein`."""
+"""Entry point of `python -m errklein`, which is the command `errklein`."""
 
 import sys
 

@@ -1,3 +1,3 @@
-"""The version of errklein, stated here alone."""
+"""The version of errklein; setup.py reads it from this file."""
 
 __version__ = "0.1.0"

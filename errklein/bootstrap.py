@@ -1,4 +1,4 @@
-"""What `errbot.bootstrap` offers: a bot without twistd, for programs that start one themselves."""
+"""The interface of `errbot.bootstrap`: programs start a bot themselves, without twistd."""
 
 from __future__ import annotations
 
@@ -41,19 +41,22 @@ _TO_BE_GIVEN = ("BACKEND", "BACKENDS", "BOT_ADMINS", "BOT_DATA_DIR", "BOT_IDENTI
 
 
 def bot_config_defaults(config: Any) -> None:
-    """Give the configuration, a module or any object, the settings that it leaves out. Raises ValueError without
-    BOT_ADMINS."""
+    """Set the defaults of missing settings in a module or another object. Raises ValueError if BOT_ADMINS is missing."""
     for name, setting in SETTINGS.items():
         if name not in _TO_BE_GIVEN and not hasattr(config, name):
             setattr(config, name, copy.copy(setting.default))
     if not getattr(config, "BOT_ADMINS", None):
-        raise ValueError("BOT_ADMINS is missing; expected a tuple of the administrators' names")
+        raise ValueError("BOT_ADMINS is missing; set it to a tuple of the administrators' names")
     if not hasattr(config, "BOT_ADMINS_NOTIFICATIONS"):
         config.BOT_ADMINS_NOTIFICATIONS = config.BOT_ADMINS
 
 
 class EmbeddedBot(MutableMapping[str, Any]):
-    """A bot that runs while somebody waits in `serve_forever`. What it hasn't itself it has from errklein's bot, its items too."""
+    """A bot in a program of the user's, which runs during `serve_forever`.
+
+    Other attributes and the items are those of errklein's bot. The constructor locks the data directory and starts a thread
+    for the reactor; it raises ConfigError, DataDirectoryError or StorageError.
+    """
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -75,18 +78,18 @@ class EmbeddedBot(MutableMapping[str, Any]):
             self._undone = undone.pop_all()
 
     def serve_forever(self) -> None:
-        """Run until `shutdown` is called, in any thread, or Ctrl-C is pressed, or the networks have come to their end."""
+        """Run until `shutdown` is called, Ctrl-C is pressed, or all networks have ended."""
         try:
             self._do(self._bot.start)
             self._ended.wait()
         except KeyboardInterrupt:
-            self._bot.log.info("Ctrl-C: the bot stops")
+            self._bot.log.info("Ctrl-C pressed: the bot stops")
         finally:
             self._do(self._bot.stop, self._grace)
             self._undone.close()
 
     def shutdown(self) -> None:
-        """Stop; may be called in any thread."""
+        """Make `serve_forever` stop the bot and return. May be called from any thread."""
         self._ended.set()
 
     def __getattr__(self, name: str) -> Any:
@@ -112,7 +115,7 @@ class EmbeddedBot(MutableMapping[str, Any]):
     def _make(self, config: Any) -> Bot:
         _, make_bot = wire(self._running.reactor, config, ended=self.shutdown)
         bot = make_bot()
-        # A program that embeds the bot has no --no-import, and may not expect an error here.
+        # There is no option --no-import here, so this isn't an error.
         hint = shelves_to_import(config, bot.storage)
         if hint is not None:
             bot.log.warn("{hint}", hint=hint)
@@ -123,12 +126,12 @@ class EmbeddedBot(MutableMapping[str, Any]):
         return self._running.wait(work, *args, timeout=None, what="it")
 
 
-# Programs may ask whether it is one of errbot's bots.
+# Programs may check that the bot is an instance of ErrBot.
 ErrBot.register(EmbeddedBot)
 
 
 def _log_to_file(config: Config) -> Callable[[], None]:
-    """Have what the bot logs, and what plugins log, in BOT_LOG_FILE, if there is one; returns what ends that."""
+    """Log to BOT_LOG_FILE, if it is set, and return a function that stops it."""
     if not config.BOT_LOG_FILE:
         return lambda: None
     log = Destinations()
@@ -137,16 +140,20 @@ def _log_to_file(config: Config) -> Callable[[], None]:
     try:
         observer = log.observer()
     except OSError as error:
-        raise ConfigError(f"BOT_LOG_FILE: {config.BOT_LOG_FILE} can't be written to: {error.strerror}") from error
+        raise ConfigError(f"BOT_LOG_FILE: {config.BOT_LOG_FILE} can't be written: {error.strerror}") from error
     bridge_stdlib(config.BOT_LOG_LEVEL)
     globalLogPublisher.addObserver(observer)
     return partial(globalLogPublisher.removeObserver, observer)
 
 
 def setup_bot(backend_name: str, logger: logging.Logger, config: Any, restore: str | None = None) -> EmbeddedBot:
-    """A bot on that network with the settings that `config`, a module or any object, has as attributes.
+    """Return a bot that is ready to run.
 
-    `restore` is the path of a backup to begin with. Raises ConfigError, DataDirectoryError or StorageError.
+    :param backend_name: the backend, which replaces BACKEND.
+    :param logger: logs values of the backup that can't be restored.
+    :param config: a module or another object with the settings as attributes.
+    :param restore: the path of a backup to restore first.
+    :raises ConfigError, DataDirectoryError, StorageError: if the bot can't be set up.
     """
     bot_config_defaults(config)
     settings = {name: value for name, value in vars(config).items() if name.isupper() and value is not None}
@@ -157,28 +164,28 @@ def setup_bot(backend_name: str, logger: logging.Logger, config: Any, restore: s
 
 
 def get_storage_plugin(config: Any) -> StoragePluginBase:
-    """The storage that the configuration names, as errbot has them; raises ConfigError or StorageError of one line."""
+    """Return errbot's storage plugin for STORAGE; raise ConfigError or StorageError."""
     bundled = {"Memory": MemoryStoragePlugin, "Shelf": ShelfStoragePlugin}
     cls: type[StoragePluginBase] = bundled.get(getattr(config, "STORAGE", "Shelf")) or load_storage_class(config)
     return cls(config)
 
 
 def restore_bot_from_backup(backup_filename: str | Path, *, bot: Any, log: logging.Logger | None = None) -> None:
-    """Store the values of a backup, errklein's or errbot's, in the bot's storage; nothing in the file is run.
+    """Store the values of a backup of errklein or errbot in the bot's storage; nothing in the file is run.
 
-    Values that are left out are logged. Raises StorageError, and restores nothing, if a value uses a name that restored values
-    may not use; use `errklein restore --trust` for such a backup.
+    Values that are left out are logged. If a value uses a class or function that isn't allowed, nothing is restored and
+    StorageError is raised; `errklein restore --trust` can restore such a backup.
     """
     path = Path(backup_filename)
     read = read_any_backup(path)
     refusals, warnings = check_rows(read.rows, NameJudge(plugs_of(bot.bot_config)), ())
     if refusals:
-        raise StorageError(f"{path}: nothing was restored: {'; '.join(refusals)}")
+        raise StorageError(f"nothing was restored from {path}; {'; '.join(refusals)}")
     put_rows(bot.storage, read.rows, values=STORED_VALUES)
     for problem in [*warnings, *read.problems]:
         (log or logging.getLogger("errbot")).error("%s", problem)
 
 
 def bootstrap(bot_class: Any, logger: logging.Logger, config: Any, restore: str | None = None) -> None:
-    """Set up the bot on the network that BACKEND names, and run it."""
+    """Set up the bot with the backend that BACKEND names, and run it until it ends; see `setup_bot`."""
     setup_bot(getattr(config, "BACKEND", "Text"), logger, config, restore).serve_forever()

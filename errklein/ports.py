@@ -1,7 +1,7 @@
-"""The seams of errklein: what the floors ask of each other, as Protocols.
+"""The interfaces between the bot and its adapters, as Protocols: backends, storage, web server.
 
-Adapters (`backends/`, `storage/`, `web/`) implement or call these, and never each other. Unless a docstring says
-otherwise, everything is called on the reactor's thread.
+The adapters (`backends/`, `storage/`, `web/`) implement or call these, and never each other. Methods are called in the
+reactor's thread unless a docstring states otherwise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from errklein.webhooks import Hook
 
 
 class OutboxFull(Exception):
-    """A backend's outbox is full: messages come faster than the network accepts them."""
+    """The outbox of a backend is full: messages arrive faster than the network accepts them."""
 
 
 class OutboxClosed(Exception):
@@ -25,105 +25,104 @@ class OutboxClosed(Exception):
 
 
 class Backend(Protocol):
-    """A connection to one chat network."""
+    """The connection to one chat network."""
 
     network: str
-    """The name that the configuration gives it."""
+    """The name of the network in the configuration."""
 
     joins_configured_rooms: bool
-    """Whether the backend joins the rooms of CHATROOM_PRESENCE itself. Otherwise the core plugin ChatRoom does."""
+    """True if the backend joins the rooms of CHATROOM_PRESENCE itself. Otherwise the core plugin ChatRoom does."""
 
     @property
     def mode(self) -> str:
-        """The kind of network, in lower case: "irc", "text", "test", "null"."""
+        """The kind of network in lower case, such as "irc", "text", "test" or "null"."""
 
     @property
     def message_size_limit(self) -> int:
-        """How much of a message fits into one part, in the network's own unit."""
+        """The maximum length of one part of a message, in the network's unit (bytes or characters)."""
 
     @property
     def bot_identifier(self) -> Identifier | None:
-        """The bot itself; None until the network has told."""
+        """The identifier of the bot; None until the network has assigned it."""
 
     def connect(self, events: BackendEvents) -> None:
-        """Begin to connect, and go on reconnecting until `disconnect`; what happens is told to `events`."""
+        """Start to connect, and reconnect until `disconnect`. Events of the network are passed to `events`."""
 
     def disconnect(self, grace: float = 0.0) -> Deferred[None]:
-        """Send the queue for up to `grace` seconds, then disconnect.
+        """Send queued messages for up to `grace` seconds, then disconnect.
 
-        Fires when the connection is closed and nothing of the backend runs any more. The log names each message that was not
-        sent.
+        Fires when the connection is closed and no code of the backend runs. Each message that was not sent is logged.
         """
 
     def send_message(self, message: Message) -> Awaitable[None] | None:
         """Accept `message` into the outbox, from any thread.
 
-        On the reactor this never waits: it returns an awaitable, which may be ignored, that finishes when the network
-        has the message, and raises OutboxFull at once if there is no room. In another thread it waits for room, at most
-        5 s, then raises OutboxFull; it returns None. Raises OutboxClosed after `disconnect`.
+        In the reactor's thread, the call never blocks. It returns an awaitable, which may be ignored, that completes when
+        the network has the message; a full outbox raises OutboxFull. In another thread, the call waits up to 5 s for space
+        in the outbox, then raises OutboxFull; it returns None. Raises OutboxClosed after `disconnect`.
         """
 
     def build_identifier(self, text: str) -> Identifier:
-        """The person, occupant or room that `text` names on this network; raises ValueError for nonsense."""
+        """Return the person, occupant or room that `text` names; raise ValueError if the text is invalid."""
 
     def build_reply(self, message: Message, text: str, private: bool = False, threaded: bool = False) -> Message:
-        """An answer to `message`, addressed to where it came from or, if `private`, to its sender."""
+        """Return a reply to `message`, addressed to its room, or to its sender if `private` is True."""
 
     def prefix_groupchat_reply(self, message: Message, identifier: Identifier) -> None:
-        """Address the body of `message`, which goes to a room, to `identifier`."""
+        """Prefix the body of `message`, which is sent to a room, with the name of `identifier`."""
 
     def is_from_self(self, message: Message) -> bool:
-        """Whether the bot itself said it."""
+        """Return whether the bot itself has sent the message."""
 
     def rooms(self) -> Sequence[Room]:
-        """The rooms that the bot is in."""
+        """Return the rooms that the bot is in."""
 
     def query_room(self, name: str) -> Room:
-        """The room of that name; raises RoomDoesNotExistError where the network knows better."""
+        """Return the room of that name; raise RoomDoesNotExistError if the network knows that it doesn't exist."""
 
     def change_presence(self, status: str, message: str) -> None:
-        """Show others that the bot is `status`, with a word about it."""
+        """Set the bot's status, such as `ONLINE`, and the text shown with it."""
 
 
 @runtime_checkable
 class SendsCards(Protocol):
-    """What a backend has besides if its network knows cards; on the others a card is sent as text."""
+    """Implemented by backends of networks with cards. On other networks a card is sent as text."""
 
     def send_card(self, card: Card) -> Awaitable[None] | None:
-        """Accept `card` into the outbox, as `send_message` does with messages."""
+        """Accept `card` into the outbox, like `send_message`."""
 
 
 @runtime_checkable
 class HasNameRules(Protocol):
-    """Implemented by backends whose network has rules of its own for comparing names. Other networks compare exactly."""
+    """Implemented by backends of networks with rules of their own for the comparison of names. Others compare exactly."""
 
     @property
     def name_rules(self) -> NameRules:
-        """The rules that the server has announced last."""
+        """The latest rules that the server has announced."""
 
 
 @runtime_checkable
 class KnowsHolders(Protocol):
-    """Implemented by backends of networks where names change hands, such as nicks on IRC."""
+    """Implemented by backends of networks whose names may pass to other people, such as nicks on IRC."""
 
     def current_holder(self, person: Identifier) -> Identifier | None:
-        """The current holder of the person's name, with all attributes that access rules use; None if it isn't known."""
+        """Return the current holder of the person's name, with all attributes that access rules use; None if unknown."""
 
 
 @runtime_checkable
 class Reacts(Protocol):
-    """What a backend has besides if its network knows reactions."""
+    """Implemented by backends of networks with reactions."""
 
     def add_reaction(self, message: Message, reaction: str) -> None:
-        """Put the reaction of that name on a message, from any thread."""
+        """Add the reaction of that name to a message. May be called from any thread."""
 
     def remove_reaction(self, message: Message, reaction: str) -> None:
-        """Take it away again, from any thread."""
+        """Remove the reaction of that name from a message. May be called from any thread."""
 
 
 @runtime_checkable
 class SendsStreams(Protocol):
-    """What a backend has besides if its network can carry files."""
+    """Implemented by backends of networks that transfer files."""
 
     def send_stream_request(
         self,
@@ -133,12 +132,15 @@ class SendsStreams(Protocol):
         size: int | None = None,
         stream_type: str | None = None,
     ) -> Stream | None:
-        """Offer somebody what the file holds, from any thread; how that goes is seen at the stream."""
+        """Offer the content of `fsource` to `user`, and return the stream, whose status shows the progress.
+
+        Returns None if the network can't offer it. May be called from any thread.
+        """
 
 
 @runtime_checkable
 class CallsInOrder(Protocol):
-    """Implemented by backends whose methods may block, so that the bot calls them in the thread that sends."""
+    """Implemented by backends whose methods may block. The bot calls them in the backend's sending thread."""
 
     def call_in_order(
         self, function: Callable[..., Any], *args: Any, recipient: str = "", text: str = ""
@@ -205,89 +207,89 @@ class OperatorConsole(Protocol):
 
 
 class BackendEvents(Protocol):
-    """What a backend tells. The bot implements it; every method is called on the reactor's thread."""
+    """Receives the events of a backend; implemented by the bot. All methods are called in the reactor's thread."""
 
     def backend_connected(self, backend: Backend) -> None:
-        """The network can be used now; called again after each reconnection."""
+        """The connection is established. Called again after each reconnection."""
 
     def backend_disconnected(self, backend: Backend, reason: str) -> None:
-        """The connection is gone; the backend is already trying again."""
+        """The connection was lost; the backend reconnects."""
 
     def backend_ended(self, backend: Backend) -> None:
-        """There will be no more messages, as when standard input has come to its end."""
+        """The backend has ended and receives no more messages, for example since standard input has ended."""
 
     def message_received(self, backend: Backend, message: Message) -> None:
-        """Somebody said something."""
+        """A message was received."""
 
     def mention_received(self, backend: Backend, message: Message, people: Sequence[Identifier]) -> None:
-        """`people` are spoken of in `message`."""
+        """`message` mentions `people`."""
 
     def presence_changed(self, backend: Backend, presence: Presence) -> None:
-        """Somebody came, went or changed status."""
+        """A person has come online, gone offline or changed the status."""
 
     def reaction_changed(self, backend: Backend, reaction: Reaction) -> None:
-        """Somebody has put a reaction on something, or taken it away."""
+        """A reaction was added to a message or removed."""
 
     def stream_offered(self, backend: Backend, stream: Stream) -> None:
-        """Somebody wants to send the bot a file. It is read in a thread, and its status tells what became of it."""
+        """A file is offered to the bot. It is read in a thread; the status of the stream shows the result."""
 
     def room_joined(
         self, backend: Backend, room: Room, identifier: Identifier | None = None, invited_by: Identifier | None = None
     ) -> None:
-        """`identifier`, the bot itself if there is none, is in `room` now; `invited_by` somebody, if that is known."""
+        """`identifier`, by default the bot itself, has joined `room`, invited by `invited_by` if that is known."""
 
     def room_left(
         self, backend: Backend, room: Room, identifier: Identifier | None = None, kicked_by: Identifier | None = None
     ) -> None:
-        """`identifier`, the bot itself if there is none, is no longer in `room`; thrown out, if somebody has."""
+        """`identifier`, by default the bot itself, has left `room`, or was kicked out by `kicked_by`."""
 
     def room_topic_changed(self, backend: Backend, room: Room) -> None:
-        """`room` has another topic."""
+        """The topic of `room` has changed."""
 
 
 class Store(Protocol):
-    """The values of one namespace. May be used from any thread; each call is one transaction."""
+    """The values of one namespace, by key. May be used from any thread; each call is one transaction."""
 
     def get(self, key: str) -> Any:
-        """The value; raises KeyError."""
+        """Return the value; raise KeyError if there is none."""
 
     def set(self, key: str, value: Any) -> None:
-        """Keep the value; when this returns it survives a crash of the process and of the machine."""
+        """Store the value. When the call returns, the value survives a crash of the process and of the machine."""
 
     def remove(self, key: str) -> None:
-        """Forget the value; raises KeyError."""
+        """Remove the value; raise KeyError if there is none."""
 
     def keys(self) -> Iterable[str]:
-        """The keys, as they are now."""
+        """Return the current keys."""
 
     def len(self) -> int:
-        """How many values there are."""
+        """Return the number of values."""
 
     def close(self) -> None:
-        """Give the namespace back; it can be opened again."""
+        """Close the namespace, which can be opened again."""
 
 
 class Storage(Protocol):
-    """Where plugins' values are kept."""
+    """The storage of plugins' values, in namespaces."""
 
     def open(self, namespace: str) -> Store:
-        """The values of `namespace`, such as a plugin's name."""
+        """Open the namespace, for example the name of a plugin."""
 
     def namespaces(self) -> Iterable[str]:
-        """The namespaces that have values, as far as the storage can tell."""
+        """Return the namespaces that have values. A storage may be unable to list all of them."""
 
     def close(self) -> None:
-        """Release files and locks; every store is closed with it."""
+        """Close all stores, and release files and locks."""
 
 
 class WebEvents(Protocol):
-    """What the web server tells about plugins' handlers. The bot implements it."""
+    """Receives the web server's events about plugins' handlers; implemented by the bot."""
 
     def handler_failed(self, hook: Hook, request_id: str, failure: Failure) -> None:
-        """The handler raised, or returned what can't be an answer. The web server has answered 500."""
+        """The handler raised an exception, or returned an invalid value. The response was 500."""
 
     def handler_overdue(self, hook: Hook, request_id: str, seconds: float) -> None:
-        """The sender got 504 after `seconds`; the handler still runs."""
+        """The response was 504 after `seconds`; the handler is still running."""
 
     def hook_shadowed(self, hook: Hook, by: Hook) -> None:
-        """`hook` has a URL and verb that `by`, which was there first, keeps."""
+        """`hook` isn't reachable, since `by` was registered first for the same URL and method."""

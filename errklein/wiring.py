@@ -1,6 +1,6 @@
-"""Connects the parts of a bot: the web server, the storage, the networks, the pools of threads.
+"""The wiring of a bot: creates web server, storage, backends and thread pools, and connects them.
 
-Modules that import the reactor are imported late: the caller chooses the reactor.
+Modules that import the reactor are imported late, since the caller chooses the reactor.
 """
 
 from __future__ import annotations
@@ -43,11 +43,16 @@ def wire(
     plugin_classes: Iterable[type[BotPlugin]] = (),
     make_pool: Callable[..., WorkerPool] | None = None,
 ) -> tuple[WebServer, Callable[[], ErrbotBot]]:
-    """Connect the parts: the web server, and a function that creates the bot once its data may be opened.
+    """Return the web server, and a function that creates the bot, to be called when its data may be opened.
 
-    The bot is an ErrbotBot, or an instance of the subclass given. `ended` is called when the bot has nothing more to do; by
-    default the reactor stops. `restart` starts the process again; by default that isn't possible. `check_stored` is called
-    with the storage before anything uses it; its exceptions are propagated. `plugin_classes` are plugins besides those in directories. `make_pool` is called instead of WorkerPool.
+    :param reactor: the reactor.
+    :param config: the configuration.
+    :param bot_class: the class of the bot, ErrbotBot by default.
+    :param ended: called when all networks have ended and no webhooks can arrive; by default the reactor stops.
+    :param check_stored: called with the storage before it is used; its exceptions are propagated.
+    :param restart: restarts the process; by default it raises CannotRestart.
+    :param plugin_classes: plugins in addition to those in directories.
+    :param make_pool: called instead of WorkerPool.
     """
     from errklein.running import KeyedQueues, PooledRunner, Runner, ThreadWaits, WorkerPool
     from errklein.running.workers import Workers
@@ -61,7 +66,7 @@ def wire(
         runner,
         pool(reactor, "webhooks", config.WEBHOOK_POOLSIZE, **waiting),
         settings=WebSettings(timeout=config.WEBHOOK_TIMEOUT, max_body=config.WEBHOOK_MAX_BODY),
-        # More threads that only calculate would finish nothing earlier, and slow the reactor's thread down.
+        # Decoding is limited by the processor: more threads would only slow down the reactor's thread.
         decoding_pool=pool(reactor, "decoding", 2, **waiting),
     )
 
@@ -73,7 +78,7 @@ def wire(
         from errklein.plugins.packages import PackageDirectory
         from errklein.ports import OperatorConsole
 
-        # By now the process has given up root's rights: what is in the data directory may be imported.
+        # The process is no longer root, so code in the data directory may be imported.
         packages = PackageDirectory(Path(config.BOT_DATA_DIR), installed=compat.step_aside)
         packages.activate()
         compat.install()
@@ -85,9 +90,9 @@ def wire(
             raise
         backends = {name: make_backend(reactor, view) for name, view in config.networks.items()}
         workers = Workers(
-            # Most commands are short: they needn't wait for a turn of the reactor each.
+            # Commands are mostly short, so threads take the next ones without waiting for the reactor.
             PooledRunner(runner, pool(reactor, "commands", config.BOT_ASYNC_POOLSIZE, ahead=90)),
-            # A callback, poller or activation that hangs occupies a thread for 5 s only; then another one is started.
+            # After 5 s, a hanging callback, poller or activation is replaced by another thread.
             PooledRunner(runner, pool(reactor, "plugins", config.BOT_ASYNC_POOLSIZE, overdue=5.0, spare=100)),
             KeyedQueues(reactor),
             ThreadWaits(reactor),
@@ -122,14 +127,14 @@ def _make_plugin_manager(packages: PackageDirectory, bot: Bot) -> BotPluginManag
     loader = Loader(execution, config, lambda cls, name: cls(bot, name=name), requirements)
 
     def tell_admins(text: str, summary: str) -> None:
-        # The bot has it later only: the part that sends uses the manager.
+        # The bot has this method later: sending requires the manager.
         bot.tell_admins(text, summary)
 
     return BotPluginManager(bot.storage, config, execution, loader, bot.web.routes, tell_admins)
 
 
 def make_backend(reactor: Any, config: Config) -> Backend:
-    """The backend of the network whose configuration this is."""
+    """Return the backend that the view of a network configures; raise ConfigError."""
     if name := _BACKENDS.get(config.BACKEND):
         backend: Backend = namedAny(name)(reactor, config)
         return backend

@@ -1,4 +1,4 @@
-"""SQLite files: connections, transactions, migrations and errors, without knowledge of what is stored."""
+"""SQLite files: connections, transactions, migrations and errors, independent of the tables."""
 
 from errklein.database._connection import Database
 from errklein.database._errors import DatabaseError

@@ -1,4 +1,4 @@
-"""A SQLite file that threads share."""
+"""Access to a SQLite file from several threads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from errklein.database._errors import DatabaseError, explained
 from errklein.database._migrations import Migration, upgrade
 
 BUSY_TIMEOUT = 2.0
-"""How many seconds a write waits for another program, such as a backup, to let go of the file."""
+"""The seconds that a write waits for another program, such as a backup, to release the file."""
 
 
 class Database:
-    """The file at `path`, brought to the version of `migrations`; it is made if it is missing, readable by its owner alone.
+    """A SQLite file that may be used from any thread. A missing file is created, with mode 0600.
 
-    It may be used from any thread. Writes take turns; each transaction survives a crash once it has returned. Reads have a
-    connection of their own, so they don't wait for a write that is on its way to the disk. All calls raise DatabaseError.
+    Writes are serialized, and survive a crash of the process and of the machine once the call has returned. Reads use another
+    connection, so they don't wait for a write. All methods raise DatabaseError.
+
+    :param path: the file.
+    :param migrations: the schema; the constructor upgrades an older file.
     """
 
     def __init__(self, path: Path, migrations: Sequence[Migration]) -> None:
@@ -41,35 +44,35 @@ class Database:
                 raise
 
     def read(self, query: str, parameters: Sequence[object] = ()) -> list[Any]:
-        """All rows of the query, as the last transaction that has ended left them."""
+        """Return all rows of the query, as of the last completed transaction."""
         with self._read_lock, self._errors_explained():
-            # All rows at once: a query that stays open would keep the write-ahead log from being folded in.
+            # All rows at once, since an open query prevents a checkpoint of the write-ahead log.
             return self._reader.execute(query, parameters).fetchall()
 
     def read_lazily(self, query: str) -> Iterator[Any]:
-        """The rows of the query one by one, as they are at one moment. Nothing waits for them, however many there are."""
+        """Yield the rows of the query, all as of one moment. Other reads and writes don't wait for them."""
         with self._errors_explained(), closing(_connect(self.path)) as connection:
             yield from connection.execute(query)
 
     def write(self, statement: str, parameters: Sequence[object] = ()) -> int:
-        """Run one statement as a transaction; returns the number of changed rows."""
+        """Run one statement as a transaction, and return the number of changed rows."""
         with self._write_lock, self._errors_explained():
             return self._writer.execute(statement, parameters).rowcount
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A connection for several statements that are run in one transaction, all or none."""
+        """Return a context with a connection whose statements are one transaction: all of them take effect, or none."""
         with self._write_lock, self._errors_explained():
             self._writer.execute("BEGIN IMMEDIATE")
             with self._writer:
                 yield self._writer
 
     def close(self) -> None:
-        """Release the file, after the calls that run at this moment."""
+        """Close the file when running calls have ended. Later calls raise DatabaseError."""
         with self._write_lock, self._read_lock:
             self.closed = True
             self._reader.close()
-            # The last connection to close folds the write-ahead log into the file.
+            # The last connection that closes writes the write-ahead log into the file.
             self._writer.close()
 
     @contextmanager
@@ -83,15 +86,15 @@ class Database:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # No isolation level: then the sqlite3 module begins no transactions, and each statement is one.
+    # Without an isolation level, the sqlite3 module begins no transactions, and each statement is one.
     return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
 
 
 def _make_private(path: Path) -> None:
-    """Make the file with mode 0600 before SQLite does it with the umask's; its side files get the same mode."""
+    """Create the file with mode 0600, before SQLite creates it with the umask's mode; its side files get the same mode."""
     try:
         path.touch(mode=0o600)
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
     except OSError as error:
-        raise DatabaseError(f"{path}: the file can't be made or made private: {error.strerror}") from error
+        raise DatabaseError(f"{path} can't be created, or its mode set to 0600: {error.strerror}") from error

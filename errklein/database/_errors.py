@@ -1,4 +1,4 @@
-"""Errors of a database, each in one line that says what to do."""
+"""Errors of a database, each with the file, the reason and the remedy."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from errklein.text.errors import one_line
 
 
 class DatabaseError(Exception):
-    """A database can't be opened, read or written; `str()` is one line. A failed transaction has changed nothing."""
+    """A database can't be opened, read or written. The text is one line. A failed transaction has changed nothing."""
 
 
 _DAMAGED = (
-    "the file is damaged or was not made by errklein ({}): stop the bot, keep a copy of the file, "
-    "then put a backup in its place or move it away to begin empty"
+    "the file is damaged or was not made by errklein ({}); stop the bot, keep a copy of the file, "
+    "and replace it by a backup, or move it away to start without values"
 )
-_HELD = "another program holds the file, nothing was changed: find it with `fuser`, or try again"
-_FORBIDDEN = "the file can't be opened for writing ({}): check the owner and mode of the file and of its directory"
+_HELD = "another program has locked the file, and nothing was changed; find it with `fuser`, or try again"
+_FORBIDDEN = "the file can't be opened for writing ({}); check owner and mode of the file and of its directory"
 
 _ADVICE = {
-    sqlite3.SQLITE_FULL: "the disk is full, nothing was changed: free some space and try again",
+    sqlite3.SQLITE_FULL: "the disk is full, and nothing was changed; free some space and try again",
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
     sqlite3.SQLITE_BUSY: _HELD,
@@ -29,13 +29,13 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: _FORBIDDEN,
     sqlite3.SQLITE_PERM: _FORBIDDEN,
     sqlite3.SQLITE_IOERR: (
-        "the disk can't be read or written ({}), nothing was changed: check its free space, quota and health"
+        "the disk can't be read or written ({}), and nothing was changed; check its space, quota and health"
     ),
 }
 
 
 def explained(path: Path, error: sqlite3.Error) -> DatabaseError:
-    """The error to raise instead of SQLite's: it names the file and what to do about it."""
-    # The low byte is the kind of error, the others tell details. Errors of the module itself have no code.
+    """Return the error to raise instead of SQLite's, with the file and the remedy."""
+    # The low byte of the code is the kind of error. Errors of the sqlite3 module itself have no code.
     kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     return DatabaseError(f"{path}: " + _ADVICE.get(kind, "{}").format(one_line(error)))

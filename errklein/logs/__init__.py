@@ -1,4 +1,4 @@
-"""Logging: destinations, the format of a line, and records of the standard library."""
+"""Logging: destinations, the format of lines, and the bridge to the standard library's logging."""
 
 from errklein.logs._output import (
     FROM_STDLIB,

@@ -1,7 +1,7 @@
-"""Destinations of the log, and the format of its lines.
+"""Destinations of the log, the format of its lines, and the bridge from the standard library's logging.
 
-One event is one line: text from outside is escaped, so that nobody can forge a line or control a terminal. Only
-tracebacks have more lines, each indented. Records of the standard library's logging arrive through a bridge, one way.
+An event is one line, followed by the indented lines of a traceback. Control characters are escaped, so that text from
+outside can neither forge a line nor control a terminal.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ LEVELS = {
     LogLevel.error: logging.ERROR,
     LogLevel.critical: logging.CRITICAL,
 }
-"""The numbers that the standard library's logging has for Twisted's levels."""
+"""The logging module's numbers of Twisted's levels."""
 
 
 def level_number(event: LogEvent) -> int:
-    """The event's level as a number of the logging module; INFO if it has none."""
+    """Return the event's level as a number of the logging module; INFO if the event has none."""
     return LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO)
 
 
 def escape(text: str) -> str:
-    """The text with characters escaped that end a line, move a terminal's cursor or turn the direction of writing."""
+    """Return the text with escaped line ends, control characters and characters that change the writing direction."""
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
@@ -63,13 +63,15 @@ _COLORS: Mapping[str, Mapping[int, str]] = {
     "light": dict(zip(sorted(LEVELS.values()), ("96", "92", "93", "91", "1;91"), strict=True)),
     "dark": dict(zip(sorted(LEVELS.values()), ("36", "32", "33", "31", "1;31"), strict=True)),
 }
-"""The colour (ECMA-48 SGR) of each level's name: light ones are for dark terminals, dark ones for light terminals."""
+"""The colours (ECMA-48 SGR) by level number. The light ones suit dark terminals, the dark ones light terminals."""
 
 
 def format_line(event: LogEvent, theme: str = "") -> str | None:
-    """The event as it is written to the log: a line, and for a failure the indented lines of its traceback.
+    """Return the event as it is logged: a line, followed by the indented traceback of a failure. None if it has no text.
 
-    Secrets are masked, before anything is escaped. `theme` is "light" or "dark" where the line goes to a terminal that is to have colours.
+    Secrets are masked before escaping, which would change them.
+
+    :param theme: the colours for a terminal, "light" or "dark"; none for any other value.
     """
     text = eventAsText(event, includeTimestamp=False, includeSystem=False, includeTraceback=False)
     failure = event.get("log_failure")
@@ -86,7 +88,7 @@ def format_line(event: LogEvent, theme: str = "") -> str | None:
 
 
 def indented_traceback(failure: Failure) -> str:
-    """The failure's traceback, each line indented and escaped, with secrets masked."""
+    """Return the failure's traceback with masked secrets; each line is escaped and indented by a tab."""
     try:
         text = masker(failure.getTraceback())
     except Exception as error:
@@ -96,14 +98,14 @@ def indented_traceback(failure: Failure) -> str:
 
 @implementer(ILogObserver)
 class LevelFilter:
-    """Passes on the events that are at least as grave as `level`, a number of the logging module."""
+    """Forwards events at `level` or above, a number of the logging module, to the observers."""
 
     def __init__(self, observers: Iterable[ILogObserver], level: int) -> None:
         self._passed_on = LogPublisher(*observers)
         self._level = level
 
     def __call__(self, event: LogEvent) -> None:
-        """Pass the event on, or not."""
+        """Forward the event if its level is high enough."""
         if level_number(event) >= self._level:
             self._passed_on(event)
 
@@ -112,7 +114,7 @@ class PrivateLogFile(LogFile):
     """A log file that is created with mode 0600 less the umask. The mode of an existing file is not changed."""
 
     def _openFile(self) -> None:  # noqa: N802 - LogFile calls it whenever it needs the file
-        # LogFile gives a new file the mode of the one before it, and sets that of an existing file again.
+        # Otherwise LogFile would set the mode of the previous file.
         self.defaultMode = None
         if not Path(self.path).exists():
             _open_to_append(self.path)
@@ -120,34 +122,37 @@ class PrivateLogFile(LogFile):
 
 
 class Destinations:
-    """Where this process logs to: any of "-" (standard output), "+" (standard error) and files' paths."""
+    """The destinations of the process's log, and their settings.
+
+    `places` are paths of files, "-" for standard output and "+" for standard error.
+    """
 
     def __init__(self) -> None:
         self.level = logging.INFO
         self.format: Callable[[LogEvent], str | None] | None = None
-        """What makes an event's text, ended by a newline, in place of `format_line`."""
+        """Returns the text of an event, with a final newline; replaces `format_line`."""
         self.theme = ""
-        """The colours on terminals: "light" or "dark" letters, or none."""
+        """The colours of levels on terminals: "light", "dark", or no colours for any other value."""
         self.places: list[str] = ["-"]
         self.rotated = True
-        """Whether a file is put away and a new one begun when it grows large, and on SIGUSR1, as twistd does it."""
+        """Whether a file is rotated, as twistd does it, at 1 MB and on SIGUSR1."""
         self.prepare: Callable[[], None] = lambda: None
         """Called before the log is opened."""
         self.owner: tuple[int, int] | None = None
-        """Whose the files are to be: the user and group that the process will become."""
+        """The user and group that own new files, if the process will change to them."""
         self._files: list[PrivateLogFile] = []
 
     def observer(self) -> LevelFilter:
-        """Open the log, now."""
+        """Open the destinations, and return the observer that writes to them."""
         return LevelFilter([self.writer(stream) for stream in self.streams()], self.level)
 
     def writer(self, stream: IO[Any]) -> FileLogObserver:
-        """What writes events to the stream, one of `streams`."""
+        """Return the observer that writes events to one of the `streams`."""
         theme = self.theme if _shows_colors(stream) else ""
         return FileLogObserver(stream, self.format or partial(format_line, theme=theme))
 
     def streams(self) -> list[IO[Any]]:
-        """Open what is to be written to, now."""
+        """Open the destinations and return their streams; raise OSError."""
         self.prepare()
         streams: list[IO[Any]] = []
         for place in self.places:
@@ -166,17 +171,17 @@ class Destinations:
 
     @property
     def files(self) -> list[Path]:
-        """The files that are written to."""
+        """The paths of the open log files."""
         return [Path(file.path) for file in self._files]
 
     def reopen(self) -> None:
-        """Go on in new files, as after a log rotation; a file that can't be opened is gone on with as it is."""
+        """Reopen the files by their paths, after a log rotation. A file that can't be opened stays in use."""
         for file in self._files:
             try:
                 _open_to_append(file.path)
             except OSError as error:
                 Logger("errklein.logs").error(
-                    "{path} can't be opened again, the old file goes on: {error}", path=file.path, error=error
+                    "{path} can't be reopened, and the previous file stays in use: {error}", path=file.path, error=error
                 )
             else:
                 file.reopen()  # type: ignore[no-untyped-call]
@@ -194,7 +199,7 @@ def _open_to_append(path: str) -> None:
 
 
 def _shows_colors(stream: IO[Any]) -> bool:
-    # LogFile, for one, has no isatty; NO_COLOR is explained on no-color.org.
+    # LogFile has no isatty. For NO_COLOR see no-color.org.
     isatty = getattr(stream, "isatty", None)
     return isatty is not None and isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
@@ -204,15 +209,15 @@ destinations = Destinations()
 
 
 def observer() -> LevelFilter:
-    """The observer that twistd finds by its dotted name."""
+    """Return the observer of this process's log. twistd finds the function by its dotted name."""
     return destinations.observer()
 
 
 def use_with_twist(launcher: MutableMapping[str, Any]) -> None:
-    """Have `twist`, whose options these are, write lines as twistd does, and not into a conversation.
+    """Change twist's options so that it logs as twistd does, and not to the standard output of a conversation.
 
-    twist opens the log itself and knows no observers by name, so this can't do more. The JSON that it writes when
-    nobody watches stays JSON, since tools read it, with secrets masked.
+    twist opens the log itself and can't find an observer by name. The JSON that it writes without a terminal stays JSON,
+    for the tools that read it, with masked secrets.
     """
     if launcher["fileLogObserverFactory"] is jsonFileLogObserver:
         launcher["fileLogObserverFactory"] = _masked_json
@@ -228,20 +233,20 @@ def _masked_json(stream: IO[Any]) -> FileLogObserver:
 
 
 FROM_STDLIB = "errklein_from_stdlib"
-"""Field of events that were records of the standard library's logging: the record."""
+"""Field of events that the bridge has created: the record of the standard library."""
 FROM_TWISTED = "errklein_from_twisted"
-"""Attribute of records that were Twisted's events, likewise."""
+"""Attribute of records that were created from Twisted's events."""
 
 
 class Bridge(logging.Handler):
-    """Forwards records of the standard library's logging to Twisted's, or to one observer of Twisted's events."""
+    """A handler that forwards the standard library's records to Twisted's log, or to a single observer."""
 
     def __init__(self, observer: ILogObserver | Callable[[LogEvent], None] = globalLogPublisher) -> None:
         super().__init__()
         self._observer: Any = observer
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log what the record says, under the same name."""
+        """Forward the record as an event, with the logger's name as namespace."""
         if hasattr(record, FROM_TWISTED):
             return
         try:
@@ -259,7 +264,7 @@ class Bridge(logging.Handler):
 
 
 def bridge_stdlib(level: int) -> None:
-    """From now on, the standard library's loggers say what is at least as grave as `level` in Twisted's log."""
+    """Forward the standard library's records at `level` or above to Twisted's log. Further calls only set the level."""
     root = logging.getLogger()
     root.setLevel(level)
     if not any(isinstance(handler, Bridge) for handler in root.handlers):

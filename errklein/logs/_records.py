@@ -1,4 +1,4 @@
-"""What is logged as records of the standard library's logging, for what was written for those: formatters, handlers."""
+"""Log events as records of the standard library's logging, for formatters and handlers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from errklein.text.masking import masker
 
 
 def record_of(event: LogEvent) -> logging.LogRecord:
-    """The event as a record, the original one's copy if it was one. Nothing in its texts can end a line.
+    """Return the event as a record; for an event that the bridge has created, a copy of the original record.
 
-    `request_id` is the id of the request that is being handled, or "-". The lines of a traceback are indented.
+    Texts are masked and escaped, so that they are a single line; the lines of a traceback are indented. The attribute
+    `request_id` is the id of the request that is being handled, or "-".
     """
     original = event.get(FROM_STDLIB)
     if isinstance(original, logging.LogRecord):
@@ -37,32 +38,32 @@ def record_of(event: LogEvent) -> logging.LogRecord:
     failure = event.get("log_failure")
     if isinstance(failure, Failure) and isinstance(failure.value, BaseException):
         record.exc_info = type(failure.value), failure.value, failure.getTracebackObject()
-        # Formatters take this, if it is there, in place of a traceback of their own.
+        # Formatters use this text instead of formatting the traceback.
         record.exc_text = indented_traceback(failure)
     vars(record).update({"request_id": request_id.get(), FROM_TWISTED: True})
     return record
 
 
 class FormattedByLogging:
-    """Writes an event as a formatter of the standard library's logging says, as BOT_LOG_FORMATTER does."""
+    """Formats events with a formatter of the standard library's logging, such as BOT_LOG_FORMATTER."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
         self._formatter: Any = formatter
         self._here = threading.local()
 
     def __call__(self, event: LogEvent) -> str | None:
-        """The event's line, or lines; as errklein itself writes them if the formatter fails."""
+        """Return the formatted event with a final newline; in errklein's own format if the formatter raises an exception."""
         if format_line(event) is None:
             return None
         if getattr(self._here, "formatting", False):
-            # It logs something itself, of which each line would be one more.
+            # The formatter logs something itself, which would never end.
             return format_line(event)
         self._here.formatting = True
         try:
-            # A formatter may format the exception itself, and fields of the record that aren't in its message.
+            # The formatter may include unmasked text: of the exception, or of other fields of the record.
             return masker(f"{self._formatter.format(record_of(event))}\n")
         except BaseException as error:
             line = format_line({**event, "log_failure": None}) or ""
-            return f"{line.rstrip()} (BOT_LOG_FORMATTER fails: {escape(masker(repr(error)))})\n"
+            return f"{line.rstrip()} (BOT_LOG_FORMATTER raised {escape(masker(repr(error)))})\n"
         finally:
             self._here.formatting = False

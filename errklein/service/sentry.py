@@ -68,7 +68,9 @@ def start_sentry(config: Config) -> Callable[[], None]:
     try:
         sentry_sdk.init(**options)
     except Exception as error:
-        raise ConfigError(f"SENTRY_OPTIONS is invalid; sentry_sdk.init raised {type(error).__name__}: {error}") from None
+        raise ConfigError(
+            f"SENTRY_OPTIONS is invalid; sentry_sdk.init raised {type(error).__name__}: {error}"
+        ) from None
     observer = SentryObserver(config.SENTRY_LOGLEVEL, config.SENTRY_EVENTLEVEL)
     globalLogPublisher.addObserver(observer)
     return partial(globalLogPublisher.removeObserver, observer)

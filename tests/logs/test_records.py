@@ -60,7 +60,7 @@ class FormattedTests(SynchronousTestCase):
             def format(self, record: logging.LogRecord) -> str:
                 raise SystemExit(3)
 
-        self.assertIn("BOT_LOG_FORMATTER fails: SystemExit(3)", str(FormattedByLogging(Ends())(event)))
+        self.assertIn("BOT_LOG_FORMATTER raised SystemExit(3)", str(FormattedByLogging(Ends())(event)))
 
     def test_request(self) -> None:
         """A format may have the id of the request."""
@@ -125,7 +125,7 @@ class FormattedTests(SynchronousTestCase):
     def test_formatter_that_fails(self) -> None:
         """What can't be formatted is logged as errklein does it, with the reason."""
         written = self.written("%(no_such_field)s", lambda log: log.info("hello"))
-        self.assertIn("[errklein.web#info] hello (BOT_LOG_FORMATTER fails:", written)
+        self.assertIn("[errklein.web#info] hello (BOT_LOG_FORMATTER raised", written)
         self.assertEqual(len(written.splitlines()), 1)
 
     def test_nothing_to_say(self) -> None:

@@ -113,7 +113,7 @@ class FileTests(SQLiteCase):
         other = sqlite3.connect(self.path, isolation_level=None)
         self.addCleanup(other.close)
         other.execute("BEGIN IMMEDIATE")
-        self.assertIn("another program holds", str(self.assertRaises(StorageError, store.set, "key", "new")))
+        self.assertIn("another program has locked", str(self.assertRaises(StorageError, store.set, "key", "new")))
         self.assertEqual(store.get("key"), "old")
         other.execute("ROLLBACK")
         store.set("key", "new")
@@ -201,11 +201,11 @@ class TroubleTests(SQLiteCase):
         store.set("key", "old")
         for value in ("x" * 1_000_000, "x" * 2_000_000):
             message = str(self.assertRaises(StorageError, store.set, "key", value))
-            self.assertIn("the disk is full, nothing was changed", message)
+            self.assertIn("the disk is full, and nothing was changed", message)
             self.assertIn(str(self.path), message)
         rows = [("Greeter", "key", b"new"), ("Greeter", "large", b"x" * 1_000_000)]
         message = str(self.assertRaises(StorageError, storage.put, rows, ["Greeter"]))
-        self.assertIn("the disk is full, nothing was changed", message)
+        self.assertIn("the disk is full, and nothing was changed", message)
         self.assertEqual((store.get("key"), store.len()), ("old", 1))
         store.set("key", "small")
         connected[0].execute("PRAGMA max_page_count = 1000000")
