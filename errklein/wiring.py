@@ -144,7 +144,7 @@ def make_backend(reactor: Any, config: Config) -> Backend:
 
 
 def _set_limits(config: Config, backends: Iterable[Backend]) -> None:
-    """Set MESSAGE_SIZE_LIMIT, which plugins read, to what the networks accept where it isn't set."""
+    """Set an unset MESSAGE_SIZE_LIMIT, which plugins read, to the limit of the network."""
     for backend in backends:
         view = config.networks[backend.network]
         if view.MESSAGE_SIZE_LIMIT is None:

@@ -9,13 +9,13 @@ import logging
 ##########################################################################
 # Networks
 
-# The chat network: "Text" (this terminal), "IRC", "Null" (webhooks only), "Test", or the Name of a backend in
-# BOT_EXTRA_BACKEND_DIR or of an installed one.
+# The chat network: "Text" (the terminal), "IRC", "Null" (only webhooks), "Test" (only tests), or the name of an
+# installed backend or of one in BOT_EXTRA_BACKEND_DIR. `errklein backends` lists them.
 # BACKEND = "Text"
 
-# How the bot logs in. The keys depend on the network. "Text" and "Test" take a username; IRC needs nickname and server.
+# The bot's account. The keys depend on the network: IRC requires nickname and server, "Text" and "Test" may have a
+# username. The operators' guide for networks lists the other keys of IRC.
 BOT_IDENTITY = {"username": "@errbot"}
-# The operators' guide lists the other keys for IRC.
 #     BOT_IDENTITY = {"nickname": "errklein", "server": "irc.libera.chat", "port": 6697, "ssl": True}
 
 # Several networks at once. A setting in an entry takes precedence over the one in this file.
@@ -25,57 +25,61 @@ BOT_IDENTITY = {"username": "@errbot"}
 #     }
 # BACKENDS = {}
 
-# Directories with backends that were written for errbot; one string or a list.
+# Directories with backends written for errbot, as a string or a list.
 # BOT_EXTRA_BACKEND_DIR = []
 
 ##########################################################################
 # People and rooms
 
-# Administrators, as `!whoami` shows them in aclattr. `*` and `?` are wildcards.
+# The administrators, as `!whoami` shows them in aclattr; `*` and `?` are wildcards.
 BOT_ADMINS = ("@admin",)
 
-# Recipients of the bot's warnings: names, not patterns. Default: the administrators.
+# The people who are notified of problems, as names without wildcards; by default the administrators.
 # BOT_ADMINS_NOTIFICATIONS = ("@admin",)
 
-# The rooms that the bot enters: names, or pairs of name and password.
+# The rooms that the bot joins, as names or pairs of name and password.
 # CHATROOM_PRESENCE = ()
 
-# The bot's nick in rooms, on networks where a room has nicks of its own.
+# The bot's name in rooms, on networks where each room has names of its own.
 # CHATROOM_FN = "Errbot"
 
-# Messages that a person sends to the bot are repeated in rooms.
+# Rooms to which the bot forwards a person's private messages, by the person's name.
 #     CHATROOM_RELAY = {"alice": ("#builds",)}
 CHATROOM_RELAY = {}
 
-# Messages in a room are repeated to people.
+# People to whom the bot forwards the messages in a room, by the room's name.
 #     REVERSE_CHATROOM_RELAY = {"#builds": ("alice",)}
 REVERSE_CHATROOM_RELAY = {}
 
 ##########################################################################
 # Data and storage
 
-# The directory for values, certificates, repositories and the lock. It is created if it is missing.
+# The directory for stored values, certificates, repositories and the lock. It is created if it is missing.
 BOT_DATA_DIR = "/var/lib/errklein"
 
-# "Shelf" keeps values in a SQLite file in BOT_DATA_DIR, "Memory" keeps them until the process ends. Other storages are
-# plugins in BOT_EXTRA_STORAGE_PLUGINS_DIR or installed.
+# The storage of values: "Shelf" (a SQLite file in BOT_DATA_DIR), "Memory" (until the process ends), or the name of a
+# storage plugin.
 # STORAGE = "Shelf"
+
+# The options of the storage; their keys depend on it.
 # STORAGE_CONFIG = {}
+
+# The directory with storage plugins.
 # BOT_EXTRA_STORAGE_PLUGINS_DIR = None
 
 ##########################################################################
 # Plugins
 
-# Directories with plugins, one string or a list; directories below them are searched too.
+# Directories with plugins, as a string or a list; the folders in them are searched, too.
 BOT_EXTRA_PLUGIN_DIR = None
 
 # URLs or paths of the indexes in which `!repos search` and `!repos install` look.
 # BOT_PLUGIN_INDEXES = ("https://errbot.io/repos.json",)
 
-# The core plugins to load; None loads all of them.
+# The core plugins to load, as a tuple of names; None loads all.
 # CORE_PLUGINS = None
 
-# The order in which plugins get callbacks; None stands for all that aren't named.
+# The order in which plugins receive callbacks, as a tuple of names; None stands for all others.
 PLUGINS_CALLBACK_ORDER = (None,)
 
 # Whether pip installs the requirements of plugins.
@@ -84,75 +88,96 @@ PLUGINS_CALLBACK_ORDER = (None,)
 ##########################################################################
 # Logs
 
+# The log file; without one, log lines go to standard output, or to errklein.log in BOT_DATA_DIR with "Text".
 BOT_LOG_FILE = None
+
+# The lowest level that is logged.
 BOT_LOG_LEVEL = logging.INFO
 
-# A logging.Formatter for the lines of the log.
+# A logging.Formatter for log lines.
 # BOT_LOG_FORMATTER = None
 
-# Report errors to Sentry.
+# Whether errors are reported to Sentry; this requires `pip install 'errklein[sentry]'`.
 BOT_LOG_SENTRY = False
+
+# Whether Sentry's integration for Flask is used, if Flask is installed.
 BOT_LOG_SENTRY_FLASK = False
+
+# The DSN that Sentry shows for the project.
 SENTRY_DSN = ""
+
+# The lowest level of log lines that are sent together with an error.
 SENTRY_LOGLEVEL = logging.INFO
+
+# The lowest level of log lines that are reported as errors.
 SENTRY_EVENTLEVEL = logging.ERROR
 
-# More arguments of sentry_sdk.init().
+# Other arguments of sentry_sdk.init.
 SENTRY_OPTIONS = {}
 
-# A class of sentry_sdk.transport, or the pair of its name and module.
+# A class of sentry_sdk.transport, or the pair of its name and module. Deprecated: use SENTRY_OPTIONS.
 # SENTRY_TRANSPORT = None
 
 ##########################################################################
 # Commands
 
+# The prefix of commands.
 # BOT_PREFIX = "!"
 
-# Whether a direct message to the bot is a command without the prefix too.
+# Whether the prefix is optional in private messages to the bot.
 # BOT_PREFIX_OPTIONAL_ON_CHAT = False
 
-# Additional prefixes, such as the bot's name; the separators that may follow them; and whether they ignore case.
+# Additional prefixes, such as the bot's name.
 # BOT_ALT_PREFIXES = ()
+
+# Characters that may follow an additional prefix, such as ":".
 # BOT_ALT_PREFIX_SEPARATORS = ()
+
+# Whether the case of additional prefixes is ignored.
 # BOT_ALT_PREFIX_CASEINSENSITIVE = False
 
 # Whether an unknown command gets no reply.
 # SUPPRESS_CMD_NOT_FOUND = False
 
-# With False, only one blocking command runs at a time.
+# Whether several blocking commands may run at the same time.
 # BOT_ASYNC = True
 
-# Number of threads for commands, and also of those for the other methods of plugins.
+# The number of threads for blocking commands, and likewise for plugins' other blocking methods.
 # BOT_ASYNC_POOLSIZE = 10
 
-# Seconds for running handlers to end, and for queued messages to be sent, when the bot stops.
+# The seconds that running handlers and queued messages have to finish when the bot stops.
 # GRACE_PERIOD = 10.0
 
 ##########################################################################
 # Access
 
-# The default rule for commands, and rules by command pattern. The keys of the first rule whose pattern matches take
-# precedence over those of the default rule. Keys: allowusers, denyusers, allowrooms, denyrooms, allowargs, denyargs,
-# allowmuc, allowprivate.
-#     ACCESS_CONTROLS = {"status": {"allowrooms": ("#ops",)}, "Deploy:*": {"allowusers": ("alice!*@*",)}}
+# The default access rule of commands. Its keys are allowusers, denyusers, allowrooms, denyrooms, allowargs, denyargs,
+# allowmuc and allowprivate.
 # ACCESS_CONTROLS_DEFAULT = {}
+
+# Access rules by command pattern. The keys of the first matching rule take precedence over those of the default rule.
+#     ACCESS_CONTROLS = {"status": {"allowrooms": ("#ops",)}, "Deploy:*": {"allowusers": ("alice!*@*",)}}
 # ACCESS_CONTROLS = {}
 
-# Whether help leaves out commands that the user may not run, and whether a refused command gets no reply.
+# Whether `!help` omits commands that the sender may not use.
 # HIDE_RESTRICTED_COMMANDS = False
+
+# Whether a command that the sender may not use gets no reply.
 # HIDE_RESTRICTED_ACCESS = False
 
 ##########################################################################
 # Replies
 
-# Commands whose replies go to the sender in private, or to a thread; "ALL_COMMANDS" stands for all.
+# Commands whose replies are sent to the sender in private; "ALL_COMMANDS" stands for all.
 DIVERT_TO_PRIVATE = ()
+
+# Commands whose replies are sent to a thread; "ALL_COMMANDS" stands for all.
 DIVERT_TO_THREAD = ()
 
 # Whether a reply in a room begins with the sender's name.
 # GROUPCHAT_NICK_PREFIXED = False
 
-# The length at which messages are split (characters); None uses the network's own.
+# The length in characters at which messages are split; None uses the network's limit.
 # MESSAGE_SIZE_LIMIT = None
 
 # Whether tables have no borders. Default: True on IRC, False on other networks.
@@ -167,9 +192,13 @@ DIVERT_TO_THREAD = ()
 # Seconds until a request whose handler has not finished gets the response 504.
 # WEBHOOK_TIMEOUT = 60.0
 
-# The number of threads for webhook handlers, the number of requests that may wait for one, and for how long (seconds).
+# The number of threads for blocking handlers.
 # WEBHOOK_POOLSIZE = 20
+
+# The number of requests that may wait for a thread.
 # WEBHOOK_QUEUE = 200
+
+# The seconds that a request waits for a thread before it gets the response 503.
 # WEBHOOK_QUEUE_WAIT = 10.0
 
 # The maximum size of a request body (bytes).
@@ -178,20 +207,25 @@ DIVERT_TO_THREAD = ()
 ##########################################################################
 # Settings of single networks
 
-# IRC: seconds between lines to a room and to a person; None uses errklein's own pace.
+# IRC: the seconds between two lines to a room; None uses errklein's default.
 # IRC_CHANNEL_RATE = None
+
+# IRC: the seconds between two lines to a person; None uses errklein's default.
 # IRC_PRIVATE_RATE = None
 
-# IRC: seconds until the bot returns to a room that it was kicked out of (None: it doesn't), and until the first attempt
-# to connect again (None: about one second).
+# IRC: the seconds until the bot rejoins a room that it was kicked out of; None: it doesn't.
 # IRC_RECONNECT_ON_KICK = 5
+
+# IRC: the seconds until the bot reconnects for the first time; None: about one second.
 # IRC_RECONNECT_ON_DISCONNECT = None
 
-# IRC: the form of names that patterns for people are compared with.
+# IRC: the format of people's names that patterns are compared with.
 # IRC_ACL_PATTERN = "{nick}!{user}@{host}"
 
-# Text: False shows each message as Markdown, XHTML, text and IM text. The theme is that of the log: "light", "dark" or "".
+# Text: True shows messages once, False shows each as Markdown, XHTML, text and IM text.
 # TEXT_DEMO_MODE = True
+
+# The colours of log lines on a terminal: "light" for dark terminals, "dark" for light terminals, "" for none.
 # TEXT_COLOR_THEME = "light"
 
 # XMPP: for third-party backends. errklein itself has no XMPP network.
