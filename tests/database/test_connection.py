@@ -1,4 +1,4 @@
-"""A SQLite file that threads share."""
+"""Reads, writes and transactions of a SQLite file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MIGRATIONS = (["CREATE TABLE t (a UNIQUE)"],)
 
 class DatabaseTests(SynchronousTestCase):
     def setUp(self) -> None:
-        """A database with an empty table."""
+        """Create a database with an empty table."""
         self.path = Path(self.mktemp())
         self.database = Database(self.path, MIGRATIONS)
         self.addCleanup(self.database.close)
 
     def test_transaction_is_all_or_nothing(self) -> None:
-        """If a statement of a transaction fails, those before it are undone, and the file can be used."""
+        """If a statement of a transaction fails, the preceding ones are undone, and the file is usable."""
         with self.assertRaises(DatabaseError), self.database.transaction() as connection:
             connection.execute("INSERT INTO t VALUES (1)")
             connection.execute("INSERT INTO t VALUES (1)")
@@ -33,12 +33,12 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual(self.database.read("SELECT a FROM t"), [(1,)])
 
     def test_write_tells_the_number_of_rows(self) -> None:
-        """A write returns how many rows it changed."""
+        """A write returns the number of changed rows."""
         self.assertEqual(self.database.write("INSERT INTO t VALUES (1), (2)"), 2)
         self.assertEqual(self.database.write("DELETE FROM t WHERE a = ?", (3,)), 0)
 
     def test_lazy_reading_sees_one_moment(self) -> None:
-        """Rows that are written while others are read are not among them."""
+        """A lazy read doesn't return rows that are written meanwhile."""
         self.database.write("INSERT INTO t VALUES (1), (2)")
         rows = self.database.read_lazily("SELECT a FROM t")
         self.assertEqual(next(rows), (1,))

@@ -14,16 +14,16 @@ from errklein.database._migrations import upgrade
 
 class UpgradeTests(SynchronousTestCase):
     def setUp(self) -> None:
-        """A path without a file."""
+        """Choose a path without a file."""
         self.path = Path(self.mktemp())
 
     def execute(self, query: str) -> list[tuple[object, ...]]:
-        """The rows of the query."""
+        """Return the rows of the query."""
         with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(query).fetchall()
 
     def upgrade(self, *migrations: Migration) -> None:
-        """Bring the file to the version that `migrations` lead to."""
+        """Upgrade the file by the migrations."""
         connection = sqlite3.connect(self.path, isolation_level=None)
         try:
             upgrade(connection, self.path, migrations)
@@ -39,7 +39,7 @@ class UpgradeTests(SynchronousTestCase):
         self.assertEqual(self.execute("PRAGMA user_version"), [(3,)])
 
     def test_failed_upgrade_changes_nothing(self) -> None:
-        """A migration that fails undoes the ones before it."""
+        """If a migration fails, the preceding ones are undone."""
         first = ["CREATE TABLE t (a)"]
         self.upgrade(first)
         with self.assertRaises(sqlite3.Error):

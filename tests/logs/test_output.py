@@ -1,4 +1,4 @@
-"""The log: one event, one line, nothing in it that could fool a reader or a terminal."""
+"""The log: one line for each event, without control characters and secrets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from errklein.text.masking import masker
 
 
 class LogCase(SynchronousTestCase):
-    """Reads what is logged."""
+    """A test case that reads the log."""
 
     def setUp(self) -> None:
         """Log to memory."""
@@ -42,21 +42,21 @@ class LogCase(SynchronousTestCase):
 
     @property
     def lines(self) -> list[str]:
-        """What stands in the log."""
+        """Return the text of the log."""
         return self.out.getvalue().splitlines()
 
 
 class Lines(LogCase):
-    """What a line looks like."""
+    """The format of a line."""
 
     def test_line(self) -> None:
-        """A line has its time, who said it, how grave it is, and the text."""
+        """A line has the time, the logger, the level and the text."""
         self.logger.warn("{count} requests", count=3)
         [line] = self.lines
         self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[errklein\.web#warn\] 3 requests$")
 
     def test_log_lines_cannot_be_forged(self) -> None:
-        """Line ends, escape sequences and turned writing that a stranger sends stay on the line, readable."""
+        """Line ends, escape sequences and direction marks in a text are escaped."""
         self.logger.info("user agent: {agent}", agent="x\r\n2026-01-01 [bot] admin\x1b[2J\u2028\u202egnp.\x9b")
         self.assertEqual(len(self.out.getvalue().split("\n")), 2)
         [line] = self.out.getvalue().splitlines()
@@ -68,7 +68,7 @@ class Lines(LogCase):
         self.assertEqual(len(self.lines), 1)
 
     def test_traceback_is_indented(self) -> None:
-        """A failure has its traceback below the line, indented, so that no line of it passes for another event."""
+        """The lines of a traceback are indented, so that none looks like another event."""
         try:
             raise ValueError("bad\n2026-01-01T00:00:00+0000 [x] forged \x1b")
         except ValueError:
@@ -80,7 +80,7 @@ class Lines(LogCase):
         self.assertNotIn("\x1b", self.out.getvalue())
 
     def test_secrets_are_masked(self) -> None:
-        """Secrets of the configuration and passwords in URLs aren't in the log, nor in tracebacks, also escaped ones."""
+        """Secrets of the configuration and passwords in URLs are masked, in lines and tracebacks, also if they are escaped."""
         secret = "hunter2\nhunter3"
         masker.learn(self, "test", {secret})
         self.addCleanup(masker.learn, self, "test", ())
@@ -98,7 +98,7 @@ class Lines(LogCase):
         self.assertNotIn("hunter3'", written)
 
     def test_request_id(self) -> None:
-        """What is logged while a request is handled carries its id, and nothing else does."""
+        """Lines logged during a request have its id; others have none."""
         context = copy_context()
         context.run(request_id.set, "r-17")
         context.run(self.logger.info, "inside")
@@ -108,13 +108,13 @@ class Lines(LogCase):
         self.assertTrue(outside.endswith("] outside"))
 
     def test_unformattable(self) -> None:
-        """A message that can't be formatted is still a line."""
+        """An event that can't be formatted is logged as a line."""
         self.logger.info("{missing.attribute}")
         self.assertEqual(len(self.lines), 1)
 
     @given(st.text())
     def test_escape(self, text: str) -> None:
-        """Escaped text is one line of printable characters, and harmless text is left alone."""
+        """Escaped text is one line of printable characters; printable text isn't changed."""
         escaped = escape(text)
         self.assertEqual(escaped.splitlines(), [escaped] if escaped else [])
         self.assertEqual(escape(escaped), escaped)
@@ -123,41 +123,41 @@ class Lines(LogCase):
 
 
 class Terminal(io.StringIO):
-    """A terminal."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 class Colors(SynchronousTestCase):
-    """TEXT_COLOR_THEME."""
+    """Colours by TEXT_COLOR_THEME."""
 
     def setUp(self) -> None:
-        """A terminal that shows colours."""
+        """Simulate a terminal with colours."""
         self.patch(os, "environ", {"TERM": "xterm"})
 
     def written(self, theme: str, stream: io.StringIO) -> str:
-        """What a warning looks like there."""
+        """Return a warning as it is logged on that stream."""
         destinations = Destinations()
         destinations.theme = theme
         Logger(namespace="x", observer=destinations.writer(stream)).warn("careful\x1b")
         return stream.getvalue()
 
     def test_themes(self) -> None:
-        """Light letters or dark ones by how grave it is, or none with any other word; the text is as ever."""
+        """The theme selects light, dark or no colours of the level; the text isn't coloured."""
         self.assertRegex(self.written("light", Terminal()), r" \x1b\[93m\[x#warn\]\x1b\[m careful\\x1b\n$")
         self.assertIn(" \x1b[33m[x#warn]\x1b[m ", self.written("dark", Terminal()))
         self.assertIn(" [x#warn] careful", self.written("nocolor", Terminal()))
 
     def test_only_on_terminals(self) -> None:
-        """Files have none, nor terminals that know none, nor if somebody doesn't want any."""
+        """There are no colours in files, on terminals without colours, and with NO_COLOR."""
         self.assertIn(" [x#warn] ", self.written("light", io.StringIO()))
         for variable in ({"TERM": "dumb"}, {"NO_COLOR": "1"}):
             self.patch(os, "environ", variable)
             self.assertIn(" [x#warn] ", self.written("light", Terminal()))
 
     def test_formatter(self) -> None:
-        """A format of one's own goes first."""
+        """A formatter of the operator replaces the colours."""
         destinations = Destinations()
         destinations.theme, destinations.format = "light", lambda event: "mine\n"
         stream = Terminal()
@@ -166,10 +166,10 @@ class Colors(SynchronousTestCase):
 
 
 class Levels(LogCase):
-    """BOT_LOG_LEVEL."""
+    """Filtering by BOT_LOG_LEVEL."""
 
     def test_filter(self) -> None:
-        """Events below the level are left out."""
+        """Events below the level aren't logged."""
         log = Logger(namespace="x", observer=LevelFilter([self.observer], logging.WARNING))
         log.info("quiet")
         log.warn("loud")
@@ -178,10 +178,10 @@ class Levels(LogCase):
 
 
 class StdlibLogging(LogCase):
-    """What plugins say to the standard library's loggers."""
+    """Records of the standard library's loggers, which plugins use."""
 
     def setUp(self) -> None:
-        """Install the bridge for the time of the test."""
+        """Install the bridge for the duration of the test."""
         super().setUp()
         root = logging.getLogger()
         before, level = list(root.handlers), root.level
@@ -194,14 +194,14 @@ class StdlibLogging(LogCase):
         self.log = logging.getLogger("errbot.plugins.Github")
 
     def test_bridge(self) -> None:
-        """A plugin's line comes once, with its level and the plugin's name."""
+        """A plugin's record is logged once, with its level and the plugin's name."""
         self.log.warning("%d pushes {braces}", 2)
         self.log.debug("not asked for")
         [line] = self.lines
         self.assertTrue(line.endswith("[errbot.plugins.Github#warn] 2 pushes {braces}"))
 
     def test_exception(self) -> None:
-        """log.exception brings its traceback."""
+        """log.exception logs the traceback."""
         try:
             raise KeyError("x")
         except KeyError:
@@ -211,7 +211,7 @@ class StdlibLogging(LogCase):
         self.assertIn("KeyError", self.out.getvalue())
 
     def test_wrong_arguments(self) -> None:
-        """A message whose arguments don't fit is logged as it is, and raises nothing."""
+        """A record whose arguments don't fit its format is logged without an exception."""
         self.log.info("%d", "x")
         self.assertIn("%d", self.lines[0])
 
@@ -220,7 +220,7 @@ class Files(SynchronousTestCase):
     """Log files."""
 
     def setUp(self) -> None:
-        """Log to a file of the test's own."""
+        """Log to a file in the test's directory."""
         self.path = Path(self.mktemp())
         self.destinations = Destinations()
         self.destinations.places = [str(self.path)]
@@ -228,7 +228,7 @@ class Files(SynchronousTestCase):
         self.log = Logger(namespace="x", observer=self.destinations.observer())
 
     def test_reopen(self) -> None:
-        """After a rotation the log goes on in a new file of the old name."""
+        """After a rotation and SIGHUP, the log continues in a new file of the same name."""
         self.log.info("one")
         rotated = self.path.rename(self.path.with_suffix(".1"))
         self.log.info("two")
@@ -238,7 +238,7 @@ class Files(SynchronousTestCase):
         self.assertEqual([line.rpartition(" ")[2] for line in self.path.read_text().splitlines()], ["three"])
 
     def test_mode(self) -> None:
-        """A new log file is for its owner alone whatever the umask, also after logrotate has moved the one before."""
+        """A new log file has mode 0600 whatever the umask, also after a rotation."""
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
         self.addCleanup(os.umask, os.umask(0o027))
         for umask in (0o027, 0o000, 0o177):
@@ -249,7 +249,7 @@ class Files(SynchronousTestCase):
             self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
 
     def test_mode_after_rotation(self) -> None:
-        """The file that begins when the one before has grown large is for its owner alone, whatever the other's mode."""
+        """The file that replaces a large one has mode 0600, whatever the mode of the previous one."""
         self.path.chmod(0o644)
         file = output.PrivateLogFile(self.path.name, str(self.path.parent.absolute()), rotateLength=10)
         self.addCleanup(file.close)
@@ -260,7 +260,7 @@ class Files(SynchronousTestCase):
         self.assertEqual((rotated.stat().st_mode & 0o777, self.path.stat().st_mode & 0o777), (0o644, 0o600))
 
     def test_mode_of_an_existing_file(self) -> None:
-        """A file that an operator or logrotate has made keeps its mode."""
+        """An existing file keeps its mode."""
         for mode in (0o640, 0o644):
             self.path.chmod(mode)
             self.destinations.reopen()
@@ -269,7 +269,7 @@ class Files(SynchronousTestCase):
             self.assertEqual(self.path.stat().st_mode & 0o777, mode)
 
     def test_file_that_cannot_be_reopened(self) -> None:
-        """If there can be no new file, the old one goes on."""
+        """If a file can't be reopened, the log continues in the previous one."""
         moved = self.path.rename(Path(self.mktemp()))
         self.path.mkdir()
         self.destinations.reopen()
@@ -277,21 +277,21 @@ class Files(SynchronousTestCase):
         self.assertIn("still here", moved.read_text())
 
     def test_level_of_the_file(self) -> None:
-        """BOT_LOG_LEVEL holds for files."""
+        """BOT_LOG_LEVEL applies to files."""
         self.log.debug("quiet")
         self.assertEqual(self.path.read_text(), "")
 
 
 class Twist(SynchronousTestCase):
-    """`twist` opens its log itself, out of its options."""
+    """`twist`, which opens its log itself from its options."""
 
     def setUp(self) -> None:
-        """Choose anew where the log goes."""
+        """Restore the destinations after the test."""
         self.chosen = Destinations()
         self.patch(output, "destinations", self.chosen)
 
     def test_conversation_is_left_alone(self) -> None:
-        """With a conversation on standard output, twist's log goes elsewhere."""
+        """With a conversation on standard output, twist logs to standard error."""
         self.chosen.places = ["+"]
         launcher: dict[str, Any] = {"logFile": sys.stdout, "fileLogObserverFactory": textFileLogObserver}
         logs.use_with_twist(launcher)
@@ -301,7 +301,7 @@ class Twist(SynchronousTestCase):
         self.assertTrue(out.getvalue().endswith("a\\nb\n"))
 
     def test_user_is_obeyed(self) -> None:
-        """A file that the user has chosen stays."""
+        """A log file given to twist is used."""
         self.chosen.places = ["+"]
         file = io.StringIO()
         launcher: dict[str, Any] = {"logFile": file, "fileLogObserverFactory": None}
@@ -309,7 +309,7 @@ class Twist(SynchronousTestCase):
         self.assertEqual(launcher, {"logFile": file, "fileLogObserverFactory": None})
 
     def test_json(self) -> None:
-        """The JSON that twist writes when nobody watches has no secrets, and stays JSON."""
+        """The JSON that twist writes without a terminal stays JSON, with masked secrets."""
         masker.learn(self, "test", {'hunt"er2'})
         self.addCleanup(masker.learn, self, "test", ())
         launcher: dict[str, Any] = {"logFile": io.StringIO(), "fileLogObserverFactory": jsonFileLogObserver}

@@ -1,4 +1,4 @@
-"""BOT_LOG_FORMATTER: the log as a formatter of the standard library writes it."""
+"""BOT_LOG_FORMATTER: log lines in the format of a standard library formatter."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from errklein.text.masking import masker
 
 
 class FormattedTests(SynchronousTestCase):
-    """What is written."""
+    """The lines of the log."""
 
     def written(self, format_: str, say: Any, formatter: logging.Formatter | None = None) -> str:
-        """What is in the log after `say` was called with a logger."""
+        """Return the log after a call of `say` with a logger."""
         out = io.StringIO()
         say(
             Logger(
@@ -31,18 +31,18 @@ class FormattedTests(SynchronousTestCase):
         return out.getvalue()
 
     def test_fields(self) -> None:
-        """logging's own fields have what the event says."""
+        """The fields of the logging module have the event's values."""
         written = self.written("%(levelname)s:%(name)s:%(message)s", lambda log: log.warn("{n} of 100%", n=3))
         self.assertEqual(written, "WARNING:errklein.web:3 of 100%\n")
 
     def test_time(self) -> None:
-        """The time is the event's."""
+        """The time is that of the event."""
         log = logging.Formatter("%(asctime)s", "%Y")
         event = {"log_time": 0.0, "log_format": "then"}
         self.assertIn(FormattedByLogging(log)(event), ("1970\n", "1969\n"))
 
     def test_formatters_that_misbehave(self) -> None:
-        """One that logs something itself has that written too, once; one that would end the program doesn't."""
+        """A formatter may log a line itself; one that raises SystemExit doesn't end the program."""
         lines: list[str | None] = []
 
         class Chatty(logging.Formatter):
@@ -63,7 +63,7 @@ class FormattedTests(SynchronousTestCase):
         self.assertIn("BOT_LOG_FORMATTER raised SystemExit(3)", str(FormattedByLogging(Ends())(event)))
 
     def test_request(self) -> None:
-        """A format may have the id of the request."""
+        """A format may contain the id of the request."""
         context = copy_context()
         context.run(request_id.set, "r-17")
         log = "%(request_id)s %(message)s"
@@ -71,7 +71,7 @@ class FormattedTests(SynchronousTestCase):
         self.assertEqual(self.written(log, lambda log: log.info("x")), "- x\n")
 
     def test_forged_lines(self) -> None:
-        """What strangers send stays on its line, in tracebacks too."""
+        """Line ends in a text are escaped, in tracebacks, too."""
 
         def say(log: Logger) -> None:
             log.info("agent: {agent}", agent="x\nCRITICAL forged\x1b[2J")
@@ -88,7 +88,7 @@ class FormattedTests(SynchronousTestCase):
         self.assertNotIn("\x1b", "".join(lines))
 
     def test_secrets_are_masked(self) -> None:
-        """Secrets are in no field of a record, and not in what a formatter makes of the exception."""
+        """Secrets are masked in all fields of a record, and in the formatted exception."""
         masker.learn(self, "test", {"hunter2"})
         self.addCleanup(masker.learn, self, "test", ())
 
@@ -108,7 +108,7 @@ class FormattedTests(SynchronousTestCase):
         self.assertNotIn("hunter2", written)
 
     def test_what_plugins_log(self) -> None:
-        """A record of a plugin's keeps where it was said, and what it has besides."""
+        """A plugin's record keeps its location and its additional fields."""
         out = io.StringIO()
         format_ = "%(funcName)s %(filename)s %(room)s %(message)s"
         observer = FileLogObserver(out, FormattedByLogging(logging.Formatter(format_)))
@@ -123,11 +123,11 @@ class FormattedTests(SynchronousTestCase):
         self.assertEqual(out.getvalue(), r"test_what_plugins_log test_records.py #a\nb 2 pushes" + "\n")
 
     def test_formatter_that_fails(self) -> None:
-        """What can't be formatted is logged as errklein does it, with the reason."""
+        """If the formatter fails, the event is logged in errklein's format, with the reason."""
         written = self.written("%(no_such_field)s", lambda log: log.info("hello"))
         self.assertIn("[errklein.web#info] hello (BOT_LOG_FORMATTER raised", written)
         self.assertEqual(len(written.splitlines()), 1)
 
     def test_nothing_to_say(self) -> None:
-        """An event without any text is no line."""
+        """An event without a text isn't logged."""
         self.assertIsNone(FormattedByLogging(logging.Formatter())({"log_time": 0.0}))

@@ -19,7 +19,7 @@ from errklein.web import ListenError, Listeners
 
 
 class FakeBot:
-    """Tells what was asked of it."""
+    """A bot that records its calls."""
 
     def __init__(self, started: Deferred[None]) -> None:
         self.started = started
@@ -35,7 +35,7 @@ class FakeBot:
 
 
 class FakeListeners:
-    """Listens nowhere."""
+    """Listeners that open no ports."""
 
     def __init__(self, opening: Deferred[None]) -> None:
         self.opening = opening
@@ -58,7 +58,7 @@ class FakeListeners:
 
 
 class FakeProcessExit:
-    """Keeps the arguments of its methods; the process stays."""
+    """A process exit that records its calls and doesn't end the process."""
 
     def __init__(self) -> None:
         self.seconds: float | None = None
@@ -75,10 +75,10 @@ class FakeProcessExit:
 
 
 class BotServiceTests(SynchronousTestCase):
-    """The service, with a bot and listeners that only tell what they were asked."""
+    """The service with a bot and listeners that record their calls."""
 
     def setUp(self) -> None:
-        """Take nothing of the process in earnest: no signals, no end, no terminal."""
+        """Replace signal handlers, the end of the process and the terminal."""
         self.told: list[str] = []
         self.patch(service, "_write_to_terminal", self.told.append)
         self.patch(service, "is_terminal", lambda: False)
@@ -92,7 +92,7 @@ class BotServiceTests(SynchronousTestCase):
         started: Deferred[None] | None = None,
         daemon: bool = False,
     ) -> BotService:
-        """A service whose endpoint opens, and whose bot starts, as the Deferreds say."""
+        """Return a service whose endpoint opens, and whose bot starts, when the Deferreds fire."""
         self.listeners = FakeListeners(opening or succeed(None))
         self.bot = FakeBot(started or succeed(None))
         self.reopened = 0
@@ -112,7 +112,7 @@ class BotServiceTests(SynchronousTestCase):
         )
 
     def test_life(self) -> None:
-        """It locks, listens and starts; at its end the bot gets the grace period, and the lock is open again."""
+        """The service locks the data, listens and starts the bot; at the stop the bot gets the grace period and the lock is released."""
         running = self.service()
         running.privilegedStartService()
         running.startService()
@@ -126,7 +126,7 @@ class BotServiceTests(SynchronousTestCase):
         DataDirectory(self.directory).check()
 
     def test_connections_wait_for_plugins(self) -> None:
-        """Between listening and the end of the bot's start, connections wait."""
+        """Requests wait until the bot has started."""
         started: Deferred[None] = Deferred()
         running = self.service(started=started)
         running.privilegedStartService()
@@ -136,13 +136,13 @@ class BotServiceTests(SynchronousTestCase):
         self.assertFalse(self.listeners.paused)
 
     def test_started_in_one_step(self) -> None:
-        """twist knows no privileged step; it listens nevertheless, once."""
+        """With twist, which has no privileged start, the service listens once, too."""
         running = self.service()
         running.startService()
         self.assertEqual(self.listeners.opened, ["tcp:1", "tcp:2"])
 
     def test_endpoint_fails(self) -> None:
-        """An endpoint that can't be opened ends the process: with a line in the foreground, an exception in a daemon."""
+        """An endpoint that can't be opened ends the process: with a line in the foreground, with an exception in a daemon."""
         running = self.service(opening=fail(ListenError("tcp:1", "in use")))
         exit_ = self.assertRaises(SystemExit, running.privilegedStartService)
         self.assertEqual((exit_.code, self.told), (1, ["can't listen on tcp:1: in use"]))
@@ -151,7 +151,7 @@ class BotServiceTests(SynchronousTestCase):
         self.assertEqual(str(error), "can't listen on tcp:1: in use")
 
     def test_endpoint_fails_later(self) -> None:
-        """An endpoint that turns out not to open stops the reactor, and the process has a status that tells."""
+        """An endpoint that fails later stops the reactor, with exit status 1."""
         opening: Deferred[None] = Deferred()
         running = self.service(opening=opening)
         running.startService()
@@ -164,7 +164,7 @@ class BotServiceTests(SynchronousTestCase):
         self.assertIn("no", self.told)
 
     def test_bot_fails(self) -> None:
-        """A bot that can't start ends the process in the same way."""
+        """A bot that can't start stops the reactor, with exit status 1."""
         running = self.service(started=fail(RuntimeError("no storage")))
         running.startService()
         self.flushLoggedErrors(RuntimeError)
@@ -172,14 +172,14 @@ class BotServiceTests(SynchronousTestCase):
         self.assertTrue(self.reactor.triggers["after"]["shutdown"])
 
     def test_hang_up(self) -> None:
-        """SIGHUP reopens the log and reads certificates again."""
+        """SIGHUP reopens the log files and reads certificates again."""
         running = self.service()
         running.startService()
         running.hang_up()
         self.assertEqual((self.reopened, self.listeners.reloaded), (1, 1))
 
     def test_terminal_hangs_up(self) -> None:
-        """When the terminal is gone, so is the bot that ran on it."""
+        """SIGHUP stops a bot whose terminal has closed."""
         self.patch(service, "is_terminal", lambda: True)
         running = self.service()
         running.startService()
@@ -189,7 +189,7 @@ class BotServiceTests(SynchronousTestCase):
         self.assertEqual(self.reopened, 0)
 
     def test_event_loop(self) -> None:
-        """A reactor's loop is what asyncio.get_event_loop() returns, even if the process had forgotten it."""
+        """asyncio.get_event_loop() returns the reactor's loop, also in a child process."""
         loop = asyncio.new_event_loop()
         self.addCleanup(loop.close)
         self.reactor._asyncioEventloop = loop

@@ -1,4 +1,4 @@
-"""errklein as a process: in the foreground and as a daemon, its signals, its log, its end."""
+"""errklein as a process: foreground and daemon, signals, log and exit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.processes import (
 )
 
 CONNECTED = "Connected to null"
-"""What the log says when the bot works."""
+"""The log line that shows that the bot has started."""
 
 SLOW = """
     import threading
@@ -101,7 +101,7 @@ BOTH_KINDS_OF_ASYNC = """
 
 
 class ProcessCase(SynchronousTestCase):
-    """Has a directory with a config.py for a bot that talks to nobody."""
+    """A test case with a directory and a config.py with the backend Null."""
 
     timeout = 60
 
@@ -120,7 +120,7 @@ class ProcessCase(SynchronousTestCase):
         write_plugin(self.directory / "plugins", name, dedent(source))
 
     def start(self, *arguments: str, command: list[str] = TWISTD) -> Program:
-        """Start errklein in the foreground and wait until it works."""
+        """Start errklein in the foreground, and wait until the bot has started."""
         options = ["-n"] if command is TWISTD else ["--log-format=text"]
         program = Program(command, *options, "errklein", *arguments, cwd=self.directory)
         self.addCleanup(program.kill)
@@ -128,7 +128,7 @@ class ProcessCase(SynchronousTestCase):
         return program
 
     def daemon(self, *arguments: str) -> int:
-        """Start errklein in the background; returns the number of its process when it works."""
+        """Start errklein as a daemon, and return its process id when the bot has started."""
         result = run(TWISTD, *arguments, cwd=self.directory)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         pid = int((self.directory / "twistd.pid").read_text())
@@ -137,12 +137,12 @@ class ProcessCase(SynchronousTestCase):
 
     @property
     def log(self) -> str:
-        """What stands in twistd.log."""
+        """Return the text of twistd.log."""
         return (self.directory / "twistd.log").read_text()
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
-    """Ask for a page; the status and the body."""
+    """Send a GET request, and return the status and the body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         connection.request("GET", path)
@@ -168,7 +168,7 @@ class Foreground(ProcessCase):
     """twistd -n errklein."""
 
     def test_signals_end_idle_process_at_once(self) -> None:
-        """Each ends the process at once if nothing runs, with the status of its signal and without a pid file."""
+        """SIGTERM and SIGINT end an idle process at once, with the signal's status, and remove the pid file."""
         for number in (signal.SIGTERM, signal.SIGINT):
             program = self.start()
             program.signal(number)
@@ -177,7 +177,7 @@ class Foreground(ProcessCase):
             self.assertNotIn("Traceback", program.text)
 
     def test_running_handlers_get_grace_period(self) -> None:
-        """Of 15 handlers 14 end and answer; for the one that never does the process waits no longer than it said."""
+        """Handlers that end within the grace period respond; the process doesn't wait longer for one that never ends."""
         self.plugin("Slow", SLOW)
         self.configure(GRACE_PERIOD=1.0)
         port = free_port()
@@ -197,7 +197,7 @@ class Foreground(ProcessCase):
             self.assertIsInstance(endless.exception(), (OSError, http.client.HTTPException))
 
     def test_plugin_threads_do_not_delay_exit(self) -> None:
-        """Threads that never end, the reactor's among them, don't keep the process alive, nor change its status."""
+        """Threads that never end, including the reactor's, neither keep the process alive nor change its status."""
         self.plugin("Endless", ENDLESS_THREADS)
         self.configure(GRACE_PERIOD=0.5)
         program = self.start()
@@ -206,7 +206,7 @@ class Foreground(ProcessCase):
         self.assertFalse((self.directory / "twistd.pid").exists())
 
     def test_blocked_reactor_ends_after_grace_period(self) -> None:
-        """A plugin that blocks the reactor for ever can't keep the process beyond the grace period."""
+        """The process ends after the grace period even if a plugin blocks the reactor."""
         self.plugin("Blocking", BLOCKING)
         self.configure(GRACE_PERIOD=0.5)
         port = free_port()
@@ -219,7 +219,7 @@ class Foreground(ProcessCase):
         self.assertFalse((self.directory / "twistd.pid").exists())
 
     def test_second_signal_ends_at_once(self) -> None:
-        """A second signal means now, whatever the grace period is."""
+        """A second signal ends the process at once."""
         self.plugin("Slow", SLOW)
         self.configure(GRACE_PERIOD=3600.0)
         port = free_port()
@@ -233,7 +233,7 @@ class Foreground(ProcessCase):
             self.assertEqual(program.wait(), -signal.SIGTERM, program.text)
 
     def test_sighup(self) -> None:
-        """SIGHUP begins a new log file of the old name, as log rotation wants it."""
+        """After SIGHUP, the log continues in a new file of the same name, as logrotate requires."""
         log_file = self.directory / "bot.log"
         self.configure(BOT_LOG_FILE=str(log_file))
         program = self.start()
@@ -247,7 +247,7 @@ class Foreground(ProcessCase):
         self.assertIn("SIGHUP", log_file.read_text())
 
     def test_root_in_the_chain(self) -> None:
-        """A certificate whose chain ends with its root is served."""
+        """A certificate chain that includes the root is served."""
         authority = Authority()
         directory = self.directory / "certificates"
         directory.mkdir()
@@ -255,7 +255,7 @@ class Foreground(ProcessCase):
         self.start("--web", f"tls:{directory}:{free_port()}:interface=127.0.0.1")
 
     def test_renewed_certificates(self) -> None:
-        """A renewed certificate of a directory is served within 5 s, or on SIGHUP; a broken one never."""
+        """A renewed certificate is served within 5 s, or on SIGHUP; an invalid one isn't."""
         authority = Authority()
         directory = self.directory / "certificates"
         directory.mkdir()
@@ -294,7 +294,7 @@ class Foreground(ProcessCase):
         self.assertEqual(served(), third)
 
     def test_signal_while_the_reactor_starts(self) -> None:
-        """A SIGTERM that comes just before the reactor takes signals over isn't lost: the process ends."""
+        """A SIGTERM just before the reactor installs its signal handlers ends the process."""
         with (self.directory / "config.py").open("a") as config:
             config.write(dedent(SIGNAL_BEFORE_THE_HANDLER))
         for name in ("asyncio", "epoll"):
@@ -306,7 +306,7 @@ class Foreground(ProcessCase):
             self.assertFalse((self.directory / "twistd.pid").exists())
 
     def test_other_reactor(self) -> None:
-        """The asyncio reactor is used, unless the user asks for another."""
+        """The asyncio reactor is used by default."""
         program = self.start()
         self.assertIn("AsyncioSelectorReactor", program.text)
         other = Program(TWISTD, "-n", "--pidfile=", "--reactor=epoll", "errklein", "-d", "other", cwd=self.directory)
@@ -315,7 +315,7 @@ class Foreground(ProcessCase):
         self.assertIn("EPollReactor", other.text)
 
     def test_twist(self) -> None:
-        """`twist errklein` runs it too, ends as usual, and listens."""
+        """`twist errklein` runs and stops the bot, too, and listens."""
         port = free_port()
         program = self.start("--web", f"tcp:{port}:interface=127.0.0.1", command=TWIST)
         self.assertEqual(get(port, "/nothing-here")[0], 404)
@@ -327,7 +327,7 @@ class Daemon(ProcessCase):
     """twistd errklein."""
 
     def test_life(self) -> None:
-        """It writes pid file and log, answers, and ends with the status of its signal, its pid file removed."""
+        """A daemon writes pid file and log, serves webhooks, and ends on a signal without its pid file."""
         self.plugin("Both", BOTH_KINDS_OF_ASYNC)
         self.configure()
         port = free_port()
@@ -343,7 +343,7 @@ class Daemon(ProcessCase):
         self.assertIn(CONNECTED, self.log)
 
     def test_plugin_threads_do_not_delay_daemon_exit(self) -> None:
-        """A daemon, too, is gone soon after its grace period, its pid file removed."""
+        """A daemon ends soon after its grace period, without its pid file."""
         self.plugin("Endless", ENDLESS_THREADS)
         self.configure(GRACE_PERIOD=0.5)
         with adopting_daemons():
@@ -353,7 +353,7 @@ class Daemon(ProcessCase):
         self.assertFalse((self.directory / "twistd.pid").exists())
 
     def test_what_is_found_out_too_late(self) -> None:
-        """What goes wrong after the fork is in the log; the command that started the daemon fails."""
+        """An error after the fork is logged, and the command that started the daemon fails."""
         (self.directory / "data").mkdir()
         (self.directory / "data" / "errklein.sqlite").write_text("no database, but several pages long\n" * 1000)
         with adopting_daemons():
@@ -373,7 +373,7 @@ class Daemon(ProcessCase):
         self.assertFalse((self.directory / "twistd.pid").exists())
 
     def test_second_of_one_data_directory(self) -> None:
-        """Another errklein on the same data is refused in one line that names the first; later it may have it."""
+        """A second errklein can't use the same data; the error names the first process, and it works after the first has ended."""
         program = self.start()
         result = run(TWISTD, "--pidfile=other.pid", "errklein", cwd=self.directory)
         self.assertEqual((result.returncode, result.stdout), (1, ""))
@@ -386,10 +386,10 @@ class Daemon(ProcessCase):
 
 
 class WrongSettings(ProcessCase):
-    """What can't work is told at once, in one line, on the terminal."""
+    """Errors before the fork are one line on the terminal."""
 
     def refusal(self, *arguments: str) -> str:
-        """The line with which twistd refuses."""
+        """Return the error of twistd."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         result = run(TWISTD, *arguments, cwd=self.directory)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -402,7 +402,7 @@ class WrongSettings(ProcessCase):
         return line
 
     def test_port_in_use_stops_start(self) -> None:
-        """A port in use is found before the daemon forks."""
+        """A port in use is an error before the fork."""
         needs_network()
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
@@ -418,11 +418,11 @@ class WrongSettings(ProcessCase):
         self.assertIn("config.py isn't valid Python at line 2: ", self.refusal("errklein"))
 
     def test_missing_key_is_named(self) -> None:
-        """A private key that isn't there is named."""
+        """A missing private key is an error that names the file."""
         self.assertIn("/nowhere/key.pem", self.refusal("errklein", "--web", "ssl:0:privateKey=/nowhere/key.pem"))
 
     def test_daemon_without_config_is_refused(self) -> None:
-        """Without any configuration there would be a conversation, which a daemon can't have."""
+        """A daemon requires a configuration, since the default is a conversation on the terminal."""
         (self.directory / "config.py").unlink()
         line = self.refusal("errklein")
         self.assertIn("BACKEND", line)

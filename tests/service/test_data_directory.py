@@ -14,12 +14,12 @@ class DataDirectoryTests(SynchronousTestCase):
     """The data directory."""
 
     def setUp(self) -> None:
-        """Choose a directory that isn't there."""
+        """Choose a directory that doesn't exist."""
         self.path = Path(self.mktemp()).absolute() / "data"
         self.data = DataDirectory(self.path)
 
     def test_made(self) -> None:
-        """It is made for its user alone, and a check makes nothing."""
+        """The directory is created with mode 0700; a check creates nothing."""
         self.data.check()
         self.assertFalse(self.path.exists())
         self.data.prepare()
@@ -27,7 +27,7 @@ class DataDirectoryTests(SynchronousTestCase):
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o700)
 
     def test_lock(self) -> None:
-        """Whoever comes second is refused with the process that was first, until that one lets go."""
+        """The second lock fails with the id of the first process, until that releases the lock."""
         self.data.prepare()
         self.data.lock()
         other = DataDirectory(self.path)
@@ -40,7 +40,7 @@ class DataDirectoryTests(SynchronousTestCase):
         other.unlock()
 
     def test_check_keeps_the_lock(self) -> None:
-        """A second process that only checks doesn't take the first one's lock away."""
+        """A check by a second process doesn't release the first one's lock."""
         self.data.prepare()
         self.data.lock()
         self.assertRaises(DataDirectoryError, DataDirectory(self.path).check)
@@ -49,7 +49,7 @@ class DataDirectoryTests(SynchronousTestCase):
         self.data.unlock()
 
     def test_not_writable(self) -> None:
-        """A directory that the user whom the process becomes can't write to is refused, with the user's name."""
+        """A directory that the process's later user can't write to is an error that names the user."""
         if os.geteuid() != 0:
             raise self.skipTest("only root may become another user")  # type: ignore[func-returns-value]
         nobody = 65534
@@ -73,7 +73,7 @@ class DataDirectoryTests(SynchronousTestCase):
         self.assertIn("can't enter a directory above it", str(error))
 
     def test_made_for_another_user(self) -> None:
-        """Made by root for another user, it is that user's."""
+        """A directory that root creates for another user belongs to that user."""
         if os.geteuid() != 0:
             raise self.skipTest("only root may become another user")  # type: ignore[func-returns-value]
         below = self.path / "deep" / "down"

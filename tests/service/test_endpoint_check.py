@@ -16,10 +16,10 @@ from tests.processes import free_port
 
 
 class EndpointCheckTests(SynchronousTestCase):
-    """Probing an endpoint."""
+    """The check of an endpoint."""
 
     def test_free(self) -> None:
-        """An endpoint that is free is accepted, and left free."""
+        """A free endpoint is valid, and stays free."""
         directory = Path(self.mktemp())
         directory.mkdir()
         port = free_port()
@@ -29,7 +29,7 @@ class EndpointCheckTests(SynchronousTestCase):
         self.assertEqual(list(directory.iterdir()), [])
 
     def test_wrapped(self) -> None:
-        """An address in use is found inside of a wrapping endpoint, too."""
+        """An address in use is an error, also within a wrapping endpoint."""
         needs_network()
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
@@ -37,7 +37,7 @@ class EndpointCheckTests(SynchronousTestCase):
             self.assertRaises(ConfigError, check_endpoint, f"haproxy:tcp:{other.getsockname()[1]}")
 
     def test_certificates(self) -> None:
-        """A directory is accepted if a certificate in it can be served, whatever its chain; else one line says why not."""
+        """A directory with a usable certificate is valid; the error about another one is one line."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         authority = Authority()
@@ -64,7 +64,7 @@ class EndpointCheckTests(SynchronousTestCase):
                     check_endpoint(description)
 
     def test_unix_sockets(self) -> None:
-        """A socket that somebody listens on is refused, a file that is no socket too, a stale socket is not."""
+        """A UNIX socket in use and a file that isn't a socket are errors; a stale socket is valid."""
         directory = Path(self.mktemp())
         directory.mkdir()
         path = directory / "s"

@@ -1,4 +1,4 @@
-"""Where the log goes."""
+"""The destinations of the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from errklein.service.twistd_options import TwistdOptions
 
 
 class PlacesTests(SynchronousTestCase):
-    """Where the log goes."""
+    """The destinations by options and configuration."""
 
     def places(
         self,
@@ -22,13 +22,13 @@ class PlacesTests(SynchronousTestCase):
         text: bool = False,
         terminal: bool = True,
     ) -> list[str]:
-        """The places for a foreground process on a terminal, unless given otherwise."""
+        """Return the destinations, by default of a foreground process on a terminal."""
         settings = {"BACKEND": "Text" if text else "Null", "BOT_LOG_FILE": log_file, "BOT_DATA_DIR": "/data"}
         options = TwistdOptions(daemon=daemon, log_file=chosen)
         return places(load_config(None, settings), options, terminal=terminal)
 
     def test_table(self) -> None:
-        """As twistd does it; only a conversation on standard output is never disturbed."""
+        """The destinations are those of twistd, but never the standard output of a conversation."""
         table: tuple[tuple[dict[str, Any], list[str]], ...] = (
             ({}, ["-"]),
             ({"daemon": True}, ["twistd.log"]),

@@ -1,4 +1,4 @@
-"""A process that begins again: with the same command line and number, after everything has ended in order."""
+"""!restart: the process runs the same command line again, after an orderly stop."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ FIRST = 500
 
 
 class ForegroundTests(SynchronousTestCase):
-    """A bot that somebody talks with through a pipe."""
+    """A bot in the foreground, with a conversation through a pipe."""
 
     def test_restart(self) -> None:
-        """The plugins are deactivated, the pid file is written anew, and the same process goes on with the pipe."""
+        """The plugins are deactivated, the pid file is written again, and the same process continues the conversation."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         write_config(directory, {"BACKEND": "Text", "BOT_EXTRA_PLUGIN_DIR": str(directory)})
@@ -147,7 +147,7 @@ class DaemonTests(SynchronousTestCase):
     """A daemon."""
 
     def test_restart(self) -> None:
-        """Another daemon takes its place, with a pid file and a log of the same name."""
+        """A new daemon replaces it, with the same pid file and log file."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         write_config(directory, {"BOT_EXTRA_PLUGIN_DIR": str(directory)})
@@ -167,15 +167,15 @@ class DaemonTests(SynchronousTestCase):
 
 
 class RefusalTests(SynchronousTestCase):
-    """Where a process can't replace itself."""
+    """Processes that can't restart."""
 
     def test_reasons(self) -> None:
-        """A process that root has started for another user can't become root again."""
+        """A process that root has started for another user refuses a restart."""
         self.assertEqual(TwistdOptions().why_no_restart(), "")
         self.assertIn("another user", TwistdOptions(uid=1000).why_no_restart())
 
     def test_nothing_happens(self) -> None:
-        """The reactor goes on."""
+        """After a refused restart, the reactor runs on."""
         reactor = TestReactor()
         process_exit = ProcessExit(reactor, why_no_restart="no")
         self.assertRaises(CannotRestart, process_exit.request_restart)

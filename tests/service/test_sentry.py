@@ -1,4 +1,4 @@
-"""BOT_LOG_SENTRY: what is logged goes to Sentry, without secrets. Nothing of it goes to a network."""
+"""BOT_LOG_SENTRY: log events are sent to Sentry without secrets. The tests use no network."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ if INSTALLED:
     from sentry_sdk.transport import Transport
 
     class Kept(Transport):
-        """Keeps what would be sent."""
+        """A transport that keeps the events."""
 
         events: ClassVar[list[Any]] = []
 
         def capture_envelope(self, envelope: Any) -> None:
-            """Keep it."""
+            """Keep the event."""
             event = envelope.get_event()
             if event is not None:
                 self.events.append(event)
 
 
 class SentryCase(SynchronousTestCase):
-    """Has configurations, and what was sent."""
+    """A test case with a configuration for Sentry."""
 
     def config(self, **settings: Any) -> Config:
-        """A configuration that tells Sentry."""
+        """Return a configuration that reports to Sentry."""
         usual = {"BACKEND": "Null", "BOT_LOG_SENTRY": True, "SENTRY_DSN": DSN}
         return load_config(None, {**usual, **settings})
 
     def refusal(self, **settings: Any) -> str:
-        """Why these settings can't be used, in one line."""
+        """Return the error about these settings."""
         with self.assertRaises(ConfigError) as raised:
             check_sentry(self.config(**settings))
         self.assertNotIn("\n", str(raised.exception))
@@ -55,15 +55,15 @@ class SentryCase(SynchronousTestCase):
 
 
 class WithoutSentryTests(SentryCase):
-    """Nobody has to have sentry_sdk."""
+    """An environment without sentry_sdk."""
 
     def test_not_asked_for(self) -> None:
-        """Without BOT_LOG_SENTRY nothing is sent, nor imported."""
+        """Without BOT_LOG_SENTRY, sentry_sdk isn't imported."""
         self.patch(sentry, "find_spec", lambda name: None)
         start_sentry(self.config(BOT_LOG_SENTRY=False))()
 
     def test_not_installed(self) -> None:
-        """The line says what to install."""
+        """The error names the command that installs sentry_sdk."""
         self.patch(sentry, "find_spec", lambda name: None)
         self.assertEqual(
             self.refusal(),
@@ -72,29 +72,29 @@ class WithoutSentryTests(SentryCase):
 
 
 class MistakesTests(SentryCase):
-    """Found before the bot starts."""
+    """Errors before the bot starts."""
 
     if not INSTALLED:
         skip = "sentry_sdk isn't installed"
 
     def test_no_address(self) -> None:
-        """Without an address there is nobody to tell; it may be among the options."""
+        """A DSN is required, in SENTRY_DSN or SENTRY_OPTIONS."""
         self.assertIn("SENTRY_DSN is missing", self.refusal(SENTRY_DSN=""))
         check_sentry(self.config(SENTRY_DSN="", SENTRY_OPTIONS={"dsn": DSN}))
 
     def test_no_such_address(self) -> None:
-        """The address isn't repeated, since it has a key in it."""
+        """The error about an invalid DSN doesn't show it, since it contains a key."""
         line = self.refusal(SENTRY_DSN="hunter2 here")
         self.assertIn("SENTRY_DSN is invalid; expected a URL such as", line)
         self.assertNotIn("hunter2", line)
 
     def test_no_such_transport(self) -> None:
-        """A transport that can't be imported is named."""
+        """A transport that can't be imported is an error that names it."""
         self.assertIn("SENTRY_TRANSPORT", self.refusal(SENTRY_TRANSPORT=("Nowhere", "sentry_sdk.transport")))
         self.assertIn("no_such_module", self.refusal(SENTRY_TRANSPORT=("Nowhere", "no_such_module")))
 
     def test_options(self) -> None:
-        """Options that there aren't are told."""
+        """An unknown option of sentry_sdk is an error."""
         with self.assertRaises(ConfigError) as raised:
             start_sentry(self.config(SENTRY_OPTIONS={"no_such_option": 1}))
         self.assertIn("SENTRY_OPTIONS is invalid; sentry_sdk.init raised TypeError", str(raised.exception))
@@ -102,13 +102,13 @@ class MistakesTests(SentryCase):
 
 
 class SentTests(SentryCase):
-    """What Sentry gets."""
+    """The events that Sentry receives."""
 
     if not INSTALLED:
         skip = "sentry_sdk isn't installed"
 
     def setUp(self) -> None:
-        """Send to nobody, and leave no client behind."""
+        """Keep the events, and remove the client after the test."""
         self.log = Logger("errklein.web")
         self.sent = Kept.events
         self.sent.clear()
@@ -116,11 +116,11 @@ class SentTests(SentryCase):
         self.addCleanup(lambda: sentry_sdk.get_isolation_scope().clear())
 
     def begin(self, **settings: Any) -> None:
-        """Tell Sentry from now on, until the test ends."""
+        """Start Sentry for the duration of the test."""
         self.addCleanup(start_sentry(self.config(SENTRY_OPTIONS={"transport": Kept}, **settings)))
 
     def test_failure(self) -> None:
-        """A failure is sent with its traceback, who logged it, and what was logged before it."""
+        """A failure is sent with its traceback, its logger and the preceding log lines."""
         self.begin()
         self.log.debug("too quiet")
         self.log.warn("{n} pushes", n=2)
@@ -137,7 +137,7 @@ class SentTests(SentryCase):
         self.assertNotIn("vars", frame)
 
     def test_levels(self) -> None:
-        """SENTRY_EVENTLEVEL says from where on, whatever BOT_LOG_LEVEL is."""
+        """SENTRY_EVENTLEVEL is the lowest level that is sent, independent of BOT_LOG_LEVEL."""
         self.begin(SENTRY_EVENTLEVEL=logging.WARNING, SENTRY_LOGLEVEL="ERROR", BOT_LOG_LEVEL=logging.CRITICAL)
         self.log.info("info")
         self.log.warn("warning")
@@ -146,7 +146,7 @@ class SentTests(SentryCase):
         self.assertEqual(self.sent[0]["breadcrumbs"]["values"], [])
 
     def test_request(self) -> None:
-        """What goes wrong with a request is sent with its id, as the log has it."""
+        """An error in a request is sent with the request's id."""
         self.begin()
         context = copy_context()
         context.run(request_id.set, "r-17")
@@ -157,13 +157,13 @@ class SentTests(SentryCase):
         self.assertNotIn("request_id", outside.get("tags", {}))
 
     def test_stopped(self) -> None:
-        """After the end nothing is sent."""
+        """After the stop nothing is sent."""
         start_sentry(self.config(SENTRY_OPTIONS={"transport": Kept}))()
         self.log.error("after")
         self.assertEqual(self.sent, [])
 
     def test_secrets(self) -> None:
-        """A password of the configuration isn't sent, wherever it stands; what somebody's before_send does is done after."""
+        """Passwords of the configuration are masked in all parts of an event, before the operator's before_send is called."""
         seen = []
 
         def before_send(event: Any, hint: Any) -> Any:
@@ -181,7 +181,7 @@ class SentTests(SentryCase):
         self.assertEqual(event["breadcrumbs"]["values"][0]["message"], f"err says {MASK}")
 
     def test_secrets_of_plugins(self) -> None:
-        """A secret that became known after the start, as those of plugins' configurations do, isn't sent either."""
+        """Secrets that become known after the start, such as those of plugins' configurations, are masked, too."""
         self.begin()
         masker.learn(self, "a plugin", {"hunter22"})
         self.addCleanup(masker.learn, self, "a plugin", ())
@@ -207,7 +207,7 @@ class SentTests(SentryCase):
             self.assertEqual(len(self.sent), 1)
 
     def test_flask(self) -> None:
-        """With BOT_LOG_SENTRY_FLASK Sentry's support for Flask is there, if Flask is."""
+        """BOT_LOG_SENTRY_FLASK enables Sentry's integration for Flask, if Flask is installed."""
         self.begin(BOT_LOG_SENTRY_FLASK=True)
         there = sentry_sdk.get_client().get_integration("flask")
         self.assertEqual(there is not None, bool(list(metadata.distributions(name="flask"))))
