@@ -71,6 +71,11 @@ class Options(usage.Options):
         sys.stdout.write(f"errklein {__version__}\n")
         sys.exit(0)
 
+    def parseArgs(self, *arguments: str) -> None:
+        """Reject arguments that aren't options. Called by Twisted."""
+        if arguments:
+            raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
+
     def postOptions(self) -> None:
         """Select errklein's reactor and log, unless options of twistd select others. Called by Twisted."""
         install_asyncio_reactor()

@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     known, rest = parser.parse_known_args(arguments)
     if known.command == "run":
-        return print_run_help() if "--help" in rest or "-h" in rest else run(known.reactor, rest)
+        check_run_options(rest)
+        return run(known.reactor, rest)
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if known.command == "init":
@@ -153,11 +154,22 @@ def run(reactor: str | None, arguments: Sequence[str], pid_file: str | None = No
     return 0
 
 
-def print_run_help() -> int:
-    """Print the options of `errklein run`, which are those of `twistd errklein`."""
+def check_run_options(arguments: Sequence[str]) -> None:
+    """Check the options of `errklein run`, which are those of `twistd errklein`, without twistd's messages.
+
+    Raises SystemExit for an invalid option, and after --help and --version.
+    """
     from twisted.application.service import IServiceMaker
     from twisted.plugin import getPlugins
+    from twisted.python.usage import UsageError
 
     [options] = [maker.options() for maker in getPlugins(IServiceMaker) if maker.tapname == "errklein"]
-    sys.stdout.write(f"Usage: errklein run [--reactor=NAME] [options]\n{options.getUsage()}{RUN_EXAMPLES}")
-    return 0
+    if "--help" in arguments or "-h" in arguments:
+        sys.stdout.write(f"Usage: errklein run [--reactor=NAME] [options]\n{options.getUsage()}{RUN_EXAMPLES}")
+        raise SystemExit(0)
+    # twistd parses the options again, and selects the reactor then.
+    options.postOptions = lambda: None
+    try:
+        options.parseOptions(list(arguments))
+    except UsageError as error:
+        raise SystemExit(f"errklein run: {error}; `errklein run --help` shows the options") from None

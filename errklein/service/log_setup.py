@@ -33,6 +33,8 @@ def set_up_log(config: Config, options: TwistdOptions, data: DataDirectory) -> N
             log.prepare = data.prepare
         elif place not in {"-", "+"} and not os.access(path if path.exists() else path.parent, os.W_OK):
             setting = "BOT_LOG_FILE" if place == config.BOT_LOG_FILE else "--logfile"
+            if not path.parent.is_dir():
+                raise ConfigError(f"{setting}: {path} can't be created, since {path.parent} isn't a directory")
             raise ConfigError(f"{setting}: {path} isn't writable; check its owner and mode, and those of its directory")
     # As on errbot, BOT_LOG_FILE is rotated by the operator, for example with logrotate.
     log.rotated = config.BOT_LOG_FILE not in log.places

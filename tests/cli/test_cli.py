@@ -172,15 +172,22 @@ class HelpTests(SynchronousTestCase):
 
     def test_run(self) -> None:
         """`run --help` shows the options of twistd errklein, without naming twistd."""
-        self.assertEqual(cli.main(["run", "--help"]), 0)
+        self.assertEqual(self.assertRaises(SystemExit, cli.main, ["run", "--help"]).code, 0)
         self.assertTrue(self.out.getvalue().startswith("Usage: errklein run "))
         self.assertIn("--web=", self.out.getvalue())
         self.assertNotIn("twistd", self.out.getvalue())
 
     def test_version_of_run(self) -> None:
         """`run --version` prints the version of errklein."""
-        self.assertEqual(self.assertRaises(SystemExit, Options().parseOptions, ["--version"]).code, 0)
+        self.assertEqual(self.assertRaises(SystemExit, cli.main, ["run", "--version"]).code, 0)
         self.assertEqual(self.out.getvalue(), f"errklein {__version__}\n")
+
+    def test_unknown_option_of_run(self) -> None:
+        """An unknown option of `run` is an error of one line that names the help."""
+        for arguments in (["--wbe", "tcp:80"], ["--web"], ["now"]):
+            error = str(self.assertRaises(SystemExit, cli.main, ["run", *arguments]).code)
+            self.assertTrue(error.startswith("errklein run: "), error)
+            self.assertTrue(error.endswith("; `errklein run --help` shows the options"), error)
 
 
 class Processes(SynchronousTestCase):
