@@ -120,10 +120,8 @@ class ReloadingBot:
         return found
 
     async def _reload(self, name: str, files: list[str]) -> None:
-        problem = f"{name} can't be reloaded"
-        await self._change(
-            self._bot.plugin_manager.reload(name), f"{name} reloaded, since {', '.join(files)} changed", problem
-        )
+        done = f"{name} reloaded, since {', '.join(files)} changed"
+        await self._change(name, self._bot.plugin_manager.reload(name), done, f"{name} can't be reloaded")
 
     async def _add(self, paths: list[Path]) -> None:
         """Load and activate the plugins of these .plug files."""
@@ -134,20 +132,23 @@ class ReloadingBot:
         for plugin in [plugin for plugin in manager.found if plugin.plug.path in paths]:
             if self._can_be_activated(plugin):
                 done = f"{plugin.name} loaded from {plugin.plug.path} and activated"
-                await self._change(manager.activate(plugin.name), done, f"{plugin.name} can't be activated")
+                problem = f"{plugin.name} can't be activated"
+                await self._change(plugin.name, manager.activate(plugin.name), done, problem)
 
     def _can_be_activated(self, plugin: Plugin) -> bool:
         # Another one of these plugins may have required it.
         return not (plugin.problem or plugin.active or self._bot.plugin_manager.is_blacklisted(plugin.name))
 
-    async def _change(self, change: Deferred[None], done: str, problem: str) -> None:
-        """Wait for a change of a plugin, and report its outcome."""
+    async def _change(self, name: str, change: Deferred[None], done: str, problem: str) -> None:
+        """Wait for a change of the plugin, and report its outcome."""
         try:
             await change
         except PluginTimeout as error:
             self._bot.tell_admins(str(error))
         except Exception as error:
-            self._bot.tell_admins(f"{problem}: {error}", problem)
+            # Most errors of plugins begin with the name and the problem.
+            text = str(error) if str(error).startswith(f"{name} ") else f"{problem}: {error}"
+            self._bot.tell_admins(text, problem)
         else:
             self.log.info("{text}", text=done)
             self._show(done)

@@ -344,7 +344,7 @@ class Processes(SynchronousTestCase):
         self.assertEqual(get(port, "/version"), (200, b"one"))
         source = self.directory / "version" / "version.py"
         source.write_text("def (\n")
-        program.wait_for("Version can't be reloaded: ")
+        program.wait_for("Version could not be loaded: ")
         self.assertEqual(get(port, "/version"), (200, b"one"))
         source.write_text(dedent(VERSION).format("two"))
         program.wait_for("Version reloaded, since version.py changed")

@@ -131,7 +131,7 @@ class ReloadingTests(PluginFilesTestCase):
         self.pass_time()
         self.pass_time()
         [notice] = self.bot.sent_to("@admin")
-        self.assertTrue(notice.startswith("Old can't be reloaded: "), notice)
+        self.assertTrue(notice.startswith("Old could not be loaded: "), notice)
         self.assertEqual(self.bot.command("!old"), "first")
 
     def test_added_plugin(self) -> None:
@@ -215,6 +215,6 @@ class ReloadingTests(PluginFilesTestCase):
         )
         self.pass_time()
         [notice] = self.bot.sent_to("@admin")
-        self.assertTrue(notice.startswith("New can't be activated: "), notice)
+        self.assertTrue(notice.startswith("New could not be activated: "), notice)
         self.assertIn("no token", notice)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
