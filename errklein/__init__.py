@@ -1,4 +1,14 @@
-"""A chatbot on Twisted with commands and webhooks. The names for plugin authors are imported from here."""
+"""A chatbot on Twisted with commands and webhooks, which runs errbot's plugins.
+
+Plugins import all names from this package::
+
+    from errklein import BotPlugin, botcmd
+
+    class Greeter(BotPlugin):
+        @botcmd
+        def hello(self, message, args):
+            return f"Hello, {args or message.frm.person}!"
+"""
 
 from errklein._version import __version__
 from errklein.chat import (
