@@ -1,4 +1,4 @@
-"""Chapter 3: in which thread and in which order commands and callbacks run."""
+"""Chapter 3: threads and order of commands and callbacks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.contract.test_03_prefixes import PLUGIN
 
 
 class CallbackTests(ContractTest):
-    """What plugins hear."""
+    """Messages that plugins get in `callback_message`."""
 
     plugin = PLUGIN
 
     def test_commands_too(self) -> None:
-        """`callback_message` gets all that is said, commands included."""
+        """`callback_message` gets all messages, including commands."""
         self.ask("!show x")
         self.assert_silent("just talking")
         heard = self.instance().heard
@@ -25,7 +25,7 @@ class CallbackTests(ContractTest):
         self.assertIn("just talking", heard)
 
     def test_not_what_was_delayed(self) -> None:
-        """What was said before the bot came is no command, and plugins don't hear it."""
+        """A delayed message runs no command, and plugins don't get it."""
         from errbot.backends.base import Message
 
         self.bot.callback_message(Message("!show old", frm=self.bot.sender, to=self.bot.bot_identifier, delayed=True))
@@ -33,7 +33,7 @@ class CallbackTests(ContractTest):
         self.assertNotIn("!show old", self.instance().heard)
 
     def test_not_what_the_bot_said(self) -> None:
-        """Nor what comes from the bot itself."""
+        """A message from the bot itself runs no command, and plugins don't get it."""
         from errbot.backends.base import Message
 
         me = self.bot.bot_identifier
@@ -97,7 +97,7 @@ THREADS = """
 
 
 class ThreadsTests(ContractTest):
-    """What runs at the same time, and in which order."""
+    """Concurrency and order of commands, callbacks, filters and pollers."""
 
     plugin = THREADS
     config = {"BOT_ASYNC_POOLSIZE": 4}
@@ -115,7 +115,7 @@ class ThreadsTests(ContractTest):
     }
 
     def setUp(self) -> None:
-        """Forget what happened at the start."""
+        """Discard the events of the start."""
         super().setUp()
         self.tried: Any = self.instance()
         self.addCleanup(self.tried.go_on.set)
@@ -123,14 +123,14 @@ class ThreadsTests(ContractTest):
         self.until("message the start is over")
 
     def until(self, event: str) -> list[str]:
-        """What happens up to that."""
+        """Return the events up to and including the given one."""
         happened: list[str] = []
         while event not in happened:
             happened.append(self.tried.events.get(timeout=5))
         return happened
 
     def test_commands_side_by_side(self) -> None:
-        """While a command runs, others run, and messages are heard."""
+        """While a command runs, other commands run, and plugins get messages."""
         self.say("!wait x")
         self.until("begins")
         self.assertEqual(self.ask("!quick"), "quick")
@@ -140,7 +140,7 @@ class ThreadsTests(ContractTest):
         self.assertEqual(self.hear(), "waited x")
 
     def test_one_command_twice(self) -> None:
-        """A command may run several times at once, on the one instance."""
+        """A command may run several times at once, on the same instance."""
         self.say("!wait 1")
         self.until("begins")
         self.say("!wait 2")
@@ -149,7 +149,7 @@ class ThreadsTests(ContractTest):
         self.assertEqual({self.hear(), self.hear()}, {"waited 1", "waited 2"})
 
     def test_callback_of_a_command(self) -> None:
-        """Plugins hear a message that is a command while it still runs; filters have seen it before it began."""
+        """`callback_message` is called while the command still runs; filters are called before it starts."""
         self.say("!wait x")
         happened = self.until("message !wait x")
         if "begins" not in happened:
@@ -159,19 +159,19 @@ class ThreadsTests(ContractTest):
         self.assertEqual(self.hear(), "waited x")
 
     def test_in_order(self) -> None:
-        """Callbacks come in the order of what was said."""
+        """Callbacks are called in the order of the messages."""
         said = [f"talk {number}" for number in range(5)]
         for text in said:
             self.say(text)
         self.assertEqual(self.until("message talk 4"), [f"message {text}" for text in said])
 
     def test_mention_after_message(self) -> None:
-        """A mention is told after the message that it is in."""
+        """`callback_mention` is called after `callback_message` for the same message."""
         self.say("about @somebody")
         self.assertEqual(self.until("mention"), ["message about @somebody", "mention"])
 
     def test_errors_of_callbacks(self) -> None:
-        """An error in one plugin's callback is logged, and keeps neither others nor later messages from being heard."""
+        """An exception in a callback is logged; other plugins and later messages aren't affected."""
         with self.assertLogs(level="ERROR") as logs:
             self.say("raise")
             self.assertEqual(self.ask("!quick"), "quick")
@@ -182,7 +182,7 @@ class ThreadsTests(ContractTest):
         self.assertIn("raise", self.instance("Zsecond").heard)
 
     def test_threads_of_commands(self) -> None:
-        """Commands run neither in the main thread nor in those of callbacks."""
+        """Commands run neither in the main thread nor in the thread of callbacks."""
         self.ask("!quick")
         self.until("message !quick")
         threads = self.tried.threads
@@ -190,13 +190,13 @@ class ThreadsTests(ContractTest):
         self.assertNotIn(threads["quick"], (threading.main_thread(), threading.current_thread()))
 
     def test_threads_of_pollers(self) -> None:
-        """Pollers don't run in the main thread. They may share threads with callbacks."""
+        """Pollers don't run in the main thread; they may share threads with callbacks."""
         self.tried.start_poller(0.01, self.tried.poll)
         self.until("poll")
         self.assertNotIn(self.tried.threads["poll"], (threading.main_thread(), threading.current_thread()))
 
     def test_activation(self) -> None:
-        """`callback_connect` follows `activate`."""
+        """`callback_connect` is called after `activate`."""
         self.ask("!plugin deactivate Tried")
         self.ask("!plugin activate Tried")
         happened = self.until("connect")
@@ -206,7 +206,7 @@ class ThreadsTests(ContractTest):
 
 
 class OneAtATimeTests(ContractTest):
-    """Callbacks and filters, which run one at a time."""
+    """Callbacks and filters run one at a time."""
 
     plugin = """
         import threading
@@ -275,7 +275,7 @@ class OneAtATimeTests(ContractTest):
     config = {"BOT_ASYNC_POOLSIZE": 4, "PLUGINS_CALLBACK_ORDER": ("Tried", None)}
 
     def test_messages(self) -> None:
-        """A plugin hears one thing after the other, however long one takes, and before those that come after it."""
+        """A plugin gets one event after the other, however long each takes, and before the plugins after it."""
         for text in ("slow one", "about @somebody", "slow two", "quick", "the end"):
             self.say(text)
         second = self.instance("Zsecond")
@@ -286,14 +286,14 @@ class OneAtATimeTests(ContractTest):
         self.assertEqual([pair for pair in second.heard if not pair[0].startswith("!")], expected)
 
     def test_filters(self) -> None:
-        """A filter sees one command after the other."""
+        """A filter gets one command after the other."""
         for text in ("slow", "quick", "slow", "end"):
             self.say(f"!show {text}")
         self.assertEqual({self.hear() for _ in range(4)}, {"slow", "quick", "end"})
         self.assertEqual(self.instance().filtered, ["slow", "quick", "slow", "end"])
 
     def test_what_the_bot_says(self) -> None:
-        """Plugins are told of it in the order in which it is said."""
+        """`callback_botmessage` is called in the order in which messages are sent."""
         self.say("!several")
         tried = self.instance()
         self.assertTrue(tried.over.wait(5))
@@ -307,13 +307,13 @@ class SynchronousTests(ContractTest):
     config = {"BOT_ASYNC": False}
 
     def setUp(self) -> None:
-        """errbot can't be stopped without a pool."""
+        """Give errbot a thread pool, which it needs to stop."""
         super().setUp()
         if not IS_ERRKLEIN:
             self.bot.thread_pool = mock.Mock()
 
     def test_one_after_the_other(self) -> None:
-        """Commands run one after the other, in the order of what was said."""
+        """Commands run one after the other, in the order of the messages."""
         self.instance().go_on.set()
         for text in ("!wait 1", "!quick", "!wait 2"):
             self.say(text)
@@ -321,7 +321,7 @@ class SynchronousTests(ContractTest):
 
 
 class AdminCommandTests(ContractTest):
-    """Commands of admins while others run."""
+    """Commands for administrators while other commands run."""
 
     plugin = """
         import threading
@@ -351,7 +351,7 @@ class AdminCommandTests(ContractTest):
 
     @decided("an admin command waits for all others, and nothing is received meanwhile")
     def test_nothing_waits(self) -> None:
-        """An admin's command needn't wait for a long one, and other messages are still answered."""
+        """A command for administrators doesn't wait for a long command, and other messages are handled meanwhile."""
         tried = self.instance()
         self.say("!wait")
         try:

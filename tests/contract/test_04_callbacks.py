@@ -1,4 +1,4 @@
-"""Chapter 4: callbacks, also as coroutines."""
+"""Chapter 4: callbacks, including coroutines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.contract.kit import ContractTest, decided
 
 
 class CallbackTests(ContractTest):
-    """What plugins are told."""
+    """Callbacks for events of the network."""
 
     plugin = """
         import threading
@@ -67,7 +67,7 @@ class CallbackTests(ContractTest):
     }
 
     def setUp(self) -> None:
-        """Forget the rooms that the bot has joined at the start."""
+        """Discard the events of the rooms that the bot joins at the start."""
         super().setUp()
         self.until_quiet()
         self.tried: Any = self.instance()
@@ -75,32 +75,32 @@ class CallbackTests(ContractTest):
         self.tried.happened = threading.Semaphore(0)
 
     def told(self) -> tuple[Any, ...]:
-        """What the plugin is told next."""
+        """Return the plugin's next event."""
         self.assertTrue(self.tried.happened.acquire(timeout=5))
         first: tuple[Any, ...] = self.tried.told.pop(0)
         return first
 
     def test_mention(self) -> None:
-        """Who is spoken of in a message."""
+        """`callback_mention` gets the message and the mentioned people."""
         self.say("what does @somebody say")
         self.assertEqual(self.told(), ("mention", "what does @somebody say", ["somebody"]))
 
     def test_reaction(self) -> None:
-        """Reactions."""
+        """`callback_reaction` gets the reaction."""
         from errbot.backends.base import Reaction
 
         self.bot.callback_reaction(Reaction(reactor=self.bot.sender, reaction_name="thumbsup"))
         self.assertEqual(self.told(), ("reaction", "thumbsup"))
 
     def test_presence(self) -> None:
-        """Who came or went."""
+        """`callback_presence` gets the identifier and its status."""
         from errbot.backends.base import AWAY, Presence
 
         self.bot.callback_presence(Presence(self.bot.build_identifier("a@b"), AWAY))
         self.assertEqual(self.told(), ("presence", "a@b", "away"))
 
     def test_rooms(self) -> None:
-        """Rooms that are joined, given a topic, left."""
+        """Rooms that the bot joins, leaves or gives a topic lead to the callbacks for rooms."""
         room = self.bot.query_room("#here")
         room.join()
         event, where, who = self.told()
@@ -114,7 +114,7 @@ class CallbackTests(ContractTest):
         self.assertIn("err", who)
 
     def test_who_and_by_whom(self) -> None:
-        """Somebody may have been invited or kicked; if nobody is named it is the bot itself that came or went."""
+        """The callbacks get who joined or left, by default the bot, and who invited or kicked them."""
         invited, room = self.instance("Invited"), self.bot.query_room("#there")
         who, by = (self.bot.build_identifier(name) for name in ("a@b", "c@d"))
         invited.told.clear()
@@ -140,14 +140,14 @@ class OrderTests(ContractTest):
     config = {"PLUGINS_CALLBACK_ORDER": ("Tried", None, "Kit")}
 
     def test_order(self) -> None:
-        """Named plugins come where they are named, the rest in the place of None."""
+        """Named plugins have their place in the order; all others take the place of None."""
         names = [plugin.name for plugin in self.bot.plugin_manager.get_all_active_plugins()]
         self.assertEqual((names[0], names[-1]), ("Tried", "Kit"))
         self.assertGreater(len(names), 5)
 
 
 class StreamTests(ContractTest):
-    """`callback_stream`."""
+    """Incoming files in `callback_stream`."""
 
     plugin = """
         import threading
@@ -185,14 +185,14 @@ class StreamTests(ContractTest):
     }
 
     def offered(self) -> Any:
-        """A stream that somebody offers to the bot."""
+        """Return a stream that a person offers to the bot."""
         from errbot.backends.base import Stream
 
         sender = self.bot.build_identifier("somebody@host")
         return Stream(sender, io.BytesIO(b"x" * 5000), name="name", size=5000, stream_type="text/plain")
 
     def test_accepted(self) -> None:
-        """Each plugin may accept it, and reads all of it, in a thread of its own."""
+        """Each plugin may accept the stream and reads the whole content in its own thread."""
         self.bot.callback_stream(self.offered())
         second = self.instance("Zsecond")
         for plugin in (self.instance(), second):
@@ -203,10 +203,10 @@ class StreamTests(ContractTest):
 
 
 class RejectedStreamTests(ContractTest):
-    """`callback_stream`, as it is inherited."""
+    """The inherited `callback_stream`."""
 
     def test_rejected(self) -> None:
-        """It rejects."""
+        """It rejects the stream."""
         from errbot.backends.base import STREAM_REJECTED
 
         stream = StreamTests.offered(self)  # type: ignore[arg-type]
@@ -215,7 +215,7 @@ class RejectedStreamTests(ContractTest):
 
 
 class AsyncTests(ContractTest):
-    """Methods that are `async def`."""
+    """Methods declared with `async def`."""
 
     plugin = """
         import queue
@@ -248,30 +248,30 @@ class AsyncTests(ContractTest):
         """
 
     def until(self, event: str) -> None:
-        """Wait until that happens."""
+        """Wait for the event."""
         while self.instance().events.get(timeout=2) != event:
             pass
 
     @decided("nobody awaits it")
     def test_activated(self) -> None:
-        """The plugin is active, and told of connections."""
+        """`activate` and `callback_connect` may be coroutines."""
         self.assertTrue(self.instance().is_activated)
         self.assertTrue(self.instance().connected)
 
     @decided("nobody awaits it")
     def test_callbacks(self) -> None:
-        """Callbacks are awaited."""
+        """Callbacks may be coroutines."""
         self.say("just talking")
         self.until("just talking")
 
     @decided("nobody awaits it")
     def test_pollers(self) -> None:
-        """So are pollers, again and again."""
+        """Pollers may be coroutines, and are called repeatedly."""
         self.instance().start_poller(0.005, self.instance().poll, args=("polled",))
         self.until("polled")
         self.until("polled")
 
     @decided("what isn't awaited isn't what a filter should return")
     def test_filters(self) -> None:
-        """So are filters."""
+        """Filters may be coroutines."""
         self.assertEqual(self.ask("!show x"), "x filtered")

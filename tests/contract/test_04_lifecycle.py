@@ -1,4 +1,4 @@
-"""Chapter 4: start, activation, configuration and deactivation of a plugin."""
+"""Chapter 4: creation, configuration, activation and deactivation of a plugin."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.contract.kit import ContractTest
 
 
 class LifecycleTests(ContractTest):
-    """From `__init__` to `deactivate`."""
+    """The order of calls from `__init__` to `deactivate`."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -39,13 +39,13 @@ class LifecycleTests(ContractTest):
         """
 
     def test_start(self) -> None:
-        """An instance is made, configured with None, activated; then there is a connection."""
+        """A plugin is created, configured with None, and activated; then `callback_connect` is called."""
         calls = self.instance().calls
         self.assertEqual(calls[:3], ["__init__", "configure None", "activate"])
         self.assertEqual(set(calls[3:]), {"connect"})
 
     def test_configured(self) -> None:
-        """With a new configuration the plugin is deactivated, configured and activated."""
+        """For a new configuration the plugin is deactivated, configured and activated."""
         instance = self.instance()
         instance.calls.clear()
         self.ask("!plugin config Tried {'a': 2}")
@@ -54,7 +54,7 @@ class LifecycleTests(ContractTest):
         self.assertLess(instance.calls.index("check"), instance.calls.index("configure {'a': 2}"))
 
     def test_activated(self) -> None:
-        """`is_activated` tells, and a deactivated plugin's commands are gone."""
+        """`is_activated` has the state, and `deactivate` is the last call."""
         instance = self.instance()
         self.assertTrue(instance.is_activated)
         self.ask("!plugin deactivate Tried")
@@ -63,7 +63,7 @@ class LifecycleTests(ContractTest):
 
 
 class LifecycleOrderTests(ContractTest):
-    """`activate`, `deactivate`, `configure`."""
+    """Commands, filters and storage in `activate` and `deactivate`."""
 
     plugin = """
         from errbot import BotPlugin, botcmd, cmdfilter
@@ -105,7 +105,7 @@ class LifecycleOrderTests(ContractTest):
         """
 
     def test_begin(self) -> None:
-        """Commands and storage are there after the inherited `activate`."""
+        """Commands and storage are available after the inherited `activate`."""
         self.assertEqual(
             self.instance().states,
             [
@@ -117,11 +117,11 @@ class LifecycleOrderTests(ContractTest):
         )
 
     def test_connected_twice(self) -> None:
-        """`callback_connect` comes after the activation, and once more when the network is connected."""
+        """`callback_connect` is called after the activation, and again when the network is connected."""
         self.assertEqual(self.instance().connects, 2)
 
     def test_end(self) -> None:
-        """Commands, filters and storage are there until the inherited `deactivate`."""
+        """Commands, filters and storage are available until the inherited `deactivate`."""
         tried = self.instance()
         tried.states.clear()
         self.ask("!plugin deactivate Tried")
@@ -130,7 +130,7 @@ class LifecycleOrderTests(ContractTest):
         self.assertIn("not found", self.ask("!begun"))
 
     def test_again(self) -> None:
-        """It is the same instance that is activated again, configured before; it is told that there is a connection."""
+        """Activated again, the same instance is configured and activated, and `callback_connect` is called."""
         tried = self.instance()
         self.ask("!plugin deactivate Tried")
         tried.states.clear()
@@ -141,7 +141,7 @@ class LifecycleOrderTests(ContractTest):
         self.assertEqual(tried["kept"], 1)
 
     def test_opened_twice(self) -> None:
-        """`init_storage` opens what is open already, which is an error."""
+        """`init_storage` raises StoreAlreadyOpenError if the storage is open."""
         from errbot.storage import StoreAlreadyOpenError
 
         with self.assertRaises(StoreAlreadyOpenError):
@@ -149,7 +149,7 @@ class LifecycleOrderTests(ContractTest):
 
 
 class InactiveTests(ContractTest):
-    """A plugin that doesn't call what it overrides."""
+    """A plugin whose `activate` doesn't call the inherited one."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -164,7 +164,7 @@ class InactiveTests(ContractTest):
         """
 
     def test_inactive(self) -> None:
-        """It stays inactive, although `!plugin activate` says that it is active."""
+        """It stays inactive and has no commands, although `!plugin activate` reports success."""
         self.assertFalse(self.instance().is_activated)
         self.assertEqual(self.ask("!plugin activate Tried"), "Plugin Tried activated.")
         self.assertFalse(self.instance().is_activated)
@@ -195,18 +195,18 @@ class CheckedTests(ContractTest):
         """
 
     def test_not_without_configuration(self) -> None:
-        """It isn't called while there is nothing to check."""
+        """Without a configuration it isn't called."""
         self.assertEqual(self.instance().checked, ())
 
     def test_structure(self) -> None:
-        """The inherited one compares with the template."""
+        """The inherited method compares the configuration with the template."""
         self.assertIn("Plugin configuration done.", self.ask("!plugin config Tried {'a': 5}"))
         self.assertEqual(set(map(str, self.instance().checked)), {"{'a': 5}"})
         self.assertEqual(self.instance().config, {"a": 5})
         self.assertIn("Incorrect plugin configuration", self.ask("!plugin config Tried {'a': 'x'}"))
 
     def test_activated_again(self) -> None:
-        """What is stored is checked before it is given to the plugin; without a template there is nothing to check."""
+        """The stored configuration is checked before it is passed to the plugin, unless the plugin has no template."""
         self.ask("!plugin config Tried {'a': 5}")
         tried = self.instance()
         for template, checked in (({"a": 1}, {"{'a': 5}"}), (None, set())):
@@ -235,6 +235,6 @@ class ConfigurationAttributeTests(ContractTest):
         """
 
     def test_missing_until_configured(self) -> None:
-        """The plugin has no `config` before the first `configure`, so `hasattr` tells the first one."""
+        """The attribute doesn't exist before the first `configure`, so `hasattr` can detect the first call."""
         self.assertEqual(self.instance().was_there, [False, False, True])
         self.assertIsNone(self.instance().config)

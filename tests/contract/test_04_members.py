@@ -1,4 +1,4 @@
-"""Chapter 4: attributes and methods that plugins inherit."""
+"""Chapter 4: inherited attributes and methods of plugins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.contract.kit import ContractTest, decided
 
 
 class MembersTests(ContractTest):
-    """What a plugin knows."""
+    """Attributes of a plugin."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -25,7 +25,8 @@ class MembersTests(ContractTest):
     plug = "DependsOn = Kit\n[Documentation]\nDescription = Tries things.\n"
 
     def test_names(self) -> None:
-        """Its name, the mode of the network, the bot, the settings."""
+        """A plugin has its name, the network's mode, the settings, the bot's identifier, a logger and its dependencies.
+        """
         tried = self.instance()
         self.assertEqual((tried.name, tried.mode), ("Tried", "test"))
         self.assertEqual(tried.bot_config.BOT_ADMINS, ("gbin@localhost",))
@@ -37,7 +38,7 @@ class MembersTests(ContractTest):
         self.assertEqual(tried.dependencies, ["Kit"])
 
     def test_bot(self) -> None:
-        """`_bot` has the manager of plugins and more."""
+        """`_bot` has the plugin manager, the repository manager, the history and the tables of commands."""
         bot = self.instance()._bot
         self.assertIn("Tried", bot.plugin_manager.get_all_active_plugin_names())
         self.assertIs(bot.plugin_manager.get_plugin_obj_by_name("Tried"), self.instance())
@@ -45,18 +46,18 @@ class MembersTests(ContractTest):
             self.assertTrue(hasattr(bot, name), name)
 
     def test_get_plugin(self) -> None:
-        """Only those that it depends on can be had."""
+        """`get_plugin` returns a plugin in DependsOn, and raises an exception for any other name."""
         self.assertEqual(self.instance().get_plugin("Kit").name, "Kit")
         with self.assertRaisesRegex(Exception, "Help"):
             self.instance().get_plugin("Help")
 
     def test_identifiers(self) -> None:
-        """Made of text, and back."""
+        """`build_identifier` returns the identifier for a text."""
         somebody = self.instance().build_identifier("somebody@host")
         self.assertEqual(str(somebody), "somebody@host")
 
     def test_rooms(self) -> None:
-        """By name, and all that the bot is in."""
+        """`query_room` returns a room by name, and `rooms` the rooms that the bot is in."""
         room = self.instance().query_room("#new")
         self.assertFalse(room.joined)
         room.join()
@@ -64,7 +65,7 @@ class MembersTests(ContractTest):
 
 
 class MembersOfTheBotTests(ContractTest):
-    """What a plugin knows and can be told."""
+    """Further attributes of a plugin and of `_bot`."""
 
     plugin = """
         from errbot import BotPlugin
@@ -75,7 +76,7 @@ class MembersOfTheBotTests(ContractTest):
     plug = "DependsOn = Kit\n"
 
     def test_state(self) -> None:
-        """Lists of pollers are empty, and so on."""
+        """An active plugin has empty lists of pollers and timers, the directory of repositories, and no template."""
         tried = self.instance()
         self.assertTrue(tried.is_activated)
         self.assertEqual((tried.current_pollers, tried.current_timers), ([], []))
@@ -83,18 +84,18 @@ class MembersOfTheBotTests(ContractTest):
         self.assertIsNone(tried.get_configuration_template())
 
     def test_own_configuration_module(self) -> None:
-        """A lone administrator may be named by a text."""
+        """A string as BOT_ADMINS counts as a tuple of one name."""
         self.testbot.bot_config.BOT_ADMINS = "somebody@host"
         self.assertEqual(self.instance().bot_config.BOT_ADMINS, ("somebody@host",))
 
     def test_made_by_hand(self) -> None:
-        """Who makes an instance gives it the bot, and a name; it isn't active."""
+        """An instance can be created with the bot and a name; it isn't active or registered."""
         made = type(self.instance())(self.bot, name="Made")
         self.assertEqual((made.name, made._bot, made.is_activated), ("Made", self.bot, False))
         self.assertIs(self.bot.plugin_manager.get_plugin_obj_by_name("Made"), None)
 
     def test_commands_of_plugins(self) -> None:
-        """A plugin may have the bot run a command, as if somebody had given it."""
+        """A plugin can run a command with `_bot.process_message`; a delayed message is ignored."""
         from errbot.backends.base import Message
 
         message = self.bot.build_message("!echo by hand")
@@ -107,7 +108,9 @@ class MembersOfTheBotTests(ContractTest):
         self.assertEqual(tuple(self.bot.bot_alt_prefixes), ())
 
     def test_get_plugin(self) -> None:
-        """It is the instance; nobody can be had before the activation, nor who isn't there."""
+        """`get_plugin` returns the instance. It raises an exception for an unknown name, and while the plugin is
+        inactive.
+        """
         tried = self.instance()
         self.assertIs(tried.get_plugin("Kit"), self.instance("Kit"))
         with self.assertRaises(Exception):  # noqa: B017 - errbot raises nothing more special
@@ -117,7 +120,7 @@ class MembersOfTheBotTests(ContractTest):
             tried.get_plugin("Kit")
 
     def test_bot_s_own(self) -> None:
-        """What plugins use of the bot."""
+        """`_bot` has all attributes that plugins use."""
         bot = self.instance()._bot
         names = (
             "plugin_manager repo_manager send_simple_reply all_commands commands re_commands prefix cmd_history "
@@ -127,29 +130,29 @@ class MembersOfTheBotTests(ContractTest):
         self.assertEqual([name for name in names.split() if not hasattr(bot, name)], [])
 
     def test_thread_pool(self) -> None:
-        """`_bot.thread_pool` does work in threads."""
+        """`_bot.thread_pool` runs functions in threads."""
         done = self.instance()._bot.thread_pool.apply_async(lambda number: (number, threading.current_thread()), (5,))
         number, thread = done.get(5)
         self.assertEqual(number, 5)
         self.assertIsNot(thread, threading.current_thread())
 
     def test_presence(self) -> None:
-        """`change_presence` takes a status and a text, or nothing."""
+        """`change_presence` takes a status and a text; both are optional."""
         self.assertIsNone(self.instance().change_presence("away", "gone"))
         self.assertIsNone(self.instance().change_presence())
 
     def test_log(self) -> None:
-        """`log` takes what loggers take."""
+        """`log` is a standard logger named after the plugin."""
         with self.assertLogs("errbot.plugins.Tried", "INFO") as logs:
             self.instance().log.info("a %s", "line")
         self.assertEqual(logs.records[0].getMessage(), "a line")
 
 
 class ConstructedTests(unittest.TestCase):
-    """Where BotPlugin stands."""
+    """The base classes of BotPlugin."""
 
     def test_classes(self) -> None:
-        """A BotPlugin is a mapping that is kept."""
+        """A BotPlugin is a StoreMixin, which is a MutableMapping."""
         from collections.abc import MutableMapping
 
         from errbot import BotPlugin
@@ -162,7 +165,7 @@ class ConstructedTests(unittest.TestCase):
 
 
 class NameCommandTests(ContractTest):
-    """A command that is called as the property with the plugin's name."""
+    """A command with the name of the property `name`."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -174,7 +177,7 @@ class NameCommandTests(ContractTest):
         """
 
     def test_answered(self) -> None:
-        """The bot starts, and the command is answered."""
+        """The bot starts, and the command works."""
         self.assertEqual(self.ask("!name"), "answered")
 
     @decided("the activation fails, although the command is answered")
@@ -205,7 +208,7 @@ HIDDEN = ["log", "dependencies", "is_activated", "config", "namespace"]
 
 
 class HidingCommandsTests(ContractTest):
-    """Commands that are called as an attribute of BotPlugin."""
+    """Commands with names of attributes of BotPlugin."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -221,24 +224,24 @@ class HidingCommandsTests(ContractTest):
     )
 
     def test_answered(self) -> None:
-        """A command that hides a property or a method is answered."""
+        """A command that overrides a property or method works."""
         for name in HIDING:
             self.assertEqual(self.ask(f"!{name}"), f"{name} answered")
 
     def test_hidden(self) -> None:
-        """An attribute of the instance hides the command."""
+        """A command with the name of an instance attribute isn't found."""
         for name in HIDDEN:
             self.assertIn("not found", self.ask(f"!{name}"))
 
     def test_managed(self) -> None:
-        """The plugin is deactivated, activated and reloaded as others."""
+        """Such a plugin can be deactivated, activated and reloaded."""
         for change in ("deactivate", "activate", "reload"):
             self.assertIn(f"{change}", self.ask(f"!plugin {change} Tried"))
         self.assertEqual(self.ask("!keys"), "keys answered")
 
 
 class HidingDynamicCommandsTests(ContractTest):
-    """Such commands of a dynamic plugin."""
+    """Commands with such names in a dynamic plugin."""
 
     plugin = """
         from errbot import BotPlugin, Command, botcmd
@@ -252,7 +255,7 @@ class HidingDynamicCommandsTests(ContractTest):
         """
 
     def test_answered(self) -> None:
-        """They are answered; nothing configures a dynamic plugin, so `config` is not hidden."""
+        """They work. A dynamic plugin isn't configured, so the command `config` works, too."""
         self.assertEqual(self.ask("!make"), "made")
         for name in ("name", "config", "keys"):
             self.assertEqual(self.ask(f"!{name}"), "dynamic")

@@ -29,12 +29,12 @@ TRIED = """
 
 
 class PollerTests(ContractTest):
-    """Pollers."""
+    """`start_poller` and `stop_poller`."""
 
     plugin = TRIED
 
     def test_polled(self) -> None:
-        """The method is called after each interval, with its arguments, so often."""
+        """The method is called after each interval, with its arguments, `times` times."""
         tried = self.instance()
         tried.start_poller(0.01, tried.poll, times=2, args=(1,), kwargs={"a": 2})
         self.assertEqual(tried.polled, [])
@@ -43,7 +43,7 @@ class PollerTests(ContractTest):
         self.assertEqual(tried.polled, [((1,), {"a": 2})] * 2)
 
     def test_stopped(self) -> None:
-        """With the same method and arguments it is stopped."""
+        """A poller is stopped with the same method and arguments."""
         tried = self.instance()
         tried.start_poller(60, tried.poll, args=(1,))
         self.assertEqual(len(tried.current_pollers), 1)
@@ -53,12 +53,12 @@ class PollerTests(ContractTest):
         self.assertEqual(len(tried.current_pollers), 0)
 
     def test_unknown(self) -> None:
-        """What isn't polled can't be stopped."""
+        """`stop_poller` for a method that isn't polled raises ValueError."""
         with self.assertRaises(ValueError):
             self.instance().stop_poller(self.instance().poll)
 
     def test_deactivated(self) -> None:
-        """A deactivated plugin polls nothing."""
+        """If the plugin is deactivated, its pollers are stopped."""
         tried = self.instance()
         tried.start_poller(60, tried.poll)
         self.ask("!plugin deactivate Tried")
@@ -66,7 +66,7 @@ class PollerTests(ContractTest):
 
     @decided("stop_poller() without a method isn't implemented")
     def test_all_stopped(self) -> None:
-        """Without a method all are."""
+        """`stop_poller` without a method stops all pollers."""
         tried = self.instance()
         tried.start_poller(60, tried.poll, args=(1,))
         tried.start_poller(60, tried.poll, args=(2,))
@@ -75,17 +75,17 @@ class PollerTests(ContractTest):
 
 
 class PollerArgumentsTests(ContractTest):
-    """Pollers."""
+    """Arguments and errors of pollers."""
 
     plugin = TRIED
 
     def happen(self, times: int) -> None:
-        """Wait until a poller has been called so many times more."""
+        """Wait for this number of calls."""
         for _ in range(times):
             self.assertTrue(self.instance().happened.acquire(timeout=5))
 
     def test_errors(self) -> None:
-        """A poller that raises is called again, and what it has raised is logged."""
+        """An exception in a poller is logged, and the poller is called again."""
         tried = self.instance()
         with self.assertLogs(level="ERROR") as logs:
             tried.start_poller(0.005, tried.fails)
@@ -94,7 +94,7 @@ class PollerArgumentsTests(ContractTest):
         self.assertIn("in a poller", [str(record.exc_info[1]) for record in logs.records if record.exc_info])
 
     def test_wrong_arguments(self) -> None:
-        """Arguments that aren't a tuple are no error of `start_poller`; the method is never called with them."""
+        """`start_poller` accepts arguments that can't be unpacked; each tick fails."""
         tried = self.instance()
         for wrong in ({"args": 90}, {"kwargs": 5}):
             tried.start_poller(0.001, tried.poll, **wrong)
@@ -106,7 +106,7 @@ class PollerArgumentsTests(ContractTest):
         self.assertEqual(tried.polled, [(("right",), {})] * 6)
 
     def test_unusual_arguments(self) -> None:
-        """Whatever can be unpacked are the arguments; a generator is used up by the first call."""
+        """Any iterable may be `args`; a generator is exhausted after the first call."""
         tried = self.instance()
         words = iter(["e", "f"])
         for args, last in (("ab", ("a", "b")), (["c", "d"], ("c", "d")), (words, ())):
@@ -117,7 +117,7 @@ class PollerArgumentsTests(ContractTest):
         self.assertEqual(tried.polled.count((("e", "f"), {})), 1)
 
     def test_times(self) -> None:
-        """`times` is how often it is called; 0 is never."""
+        """`times` is the number of calls; 0 means none."""
         tried = self.instance()
         tried.start_poller(0.001, tried.poll, times=3, args=("counted",))
         tried.start_poller(0.001, tried.poll, times=0, args=("never",))
@@ -127,14 +127,14 @@ class PollerArgumentsTests(ContractTest):
         self.assertEqual(tried.polled, [(("counted",), {})] * 3 + [((), {"last": True})])
 
     def test_stopped_from_within(self) -> None:
-        """A method may stop itself being polled."""
+        """A poller may stop itself."""
         tried = self.instance()
         tried.start_poller(0.001, tried.once)
         self.happen(1)
         self.assertEqual(tried.current_pollers, [])
 
     def test_listed(self) -> None:
-        """What is polled can be seen."""
+        """`current_pollers` has the method and arguments of each poller."""
         tried = self.instance()
         tried.start_poller(60, tried.poll, args=(1,), kwargs={"a": 2})
         ((method, args, kwargs),) = tried.current_pollers
@@ -142,7 +142,7 @@ class PollerArgumentsTests(ContractTest):
         self.assertEqual(len(tried.current_timers), 1)
 
     def test_arguments_must_match(self) -> None:
-        """Which poller is stopped is told by method and arguments together."""
+        """`stop_poller` stops only the poller with the same method and arguments."""
         tried = self.instance()
         tried.start_poller(60, tried.poll, args=(1,))
         tried.start_poller(60, tried.poll, args=(2,))
@@ -154,7 +154,7 @@ class PollerArgumentsTests(ContractTest):
 
     @decided("the old timer goes on")
     def test_stopped_and_started(self) -> None:
-        """Stopped and started again at once, there is one of it."""
+        """A poller that is stopped and started again runs once."""
         tried = self.instance()
         tried.start_poller(60, tried.poll)
         tried.stop_poller(tried.poll)

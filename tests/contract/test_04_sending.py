@@ -1,4 +1,4 @@
-"""Chapter 4: what plugins send."""
+"""Chapter 4: messages, cards and files that plugins send."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.contract.kit import ADMIN, ContractTest
 
 
 class SendTests(ContractTest):
-    """What a plugin says."""
+    """Methods that send messages."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -33,50 +33,50 @@ class SendTests(ContractTest):
     files = {"templates/hello.md": "hello *{{name}}*"}
 
     def setUp(self) -> None:
-        """Have somebody to talk to."""
+        """Create an identifier to send to."""
         super().setUp()
         self.tried: Any = self.instance()
         self.somebody = self.tried.build_identifier("somebody@host")
 
     def test_send(self) -> None:
-        """Markdown to somebody."""
+        """`send` sends Markdown to an identifier."""
         self.tried.send(self.somebody, "some **text**")
         self.assertEqual(self.hear(), "some text")
 
     def test_send_to_text(self) -> None:
-        """A text is no identifier."""
+        """`send` raises ValueError if the recipient is a string."""
         with self.assertRaises(ValueError):
             self.tried.send("somebody@host", "text")
 
     def test_templates(self) -> None:
-        """The plugin's own come first."""
+        """`send_templated` uses the plugin's own template."""
         self.assertEqual(self.ask("!templated you"), "hello you")
 
     def test_cards(self) -> None:
-        """Where the network has no cards they are text."""
+        """On a network without cards, a card is sent as text with all its parts."""
         card = self.ask("!card")
         for part in ("Title", "http://example.com/", "Body", "a", "1", "b", "2"):
             self.assertIn(part, card)
 
     def test_card_to_nobody(self) -> None:
-        """It needs somebody, or a message that it answers."""
+        """`send_card` without `to` and `in_reply_to` raises ValueError."""
         with self.assertRaises(ValueError):
             self.tried.send_card(body="x")
 
     def test_admins(self) -> None:
-        """`warn_admins` tells them."""
+        """`warn_admins` sends the text to the administrators."""
         self.tried.warn_admins("beware")
         self.assertIn("beware", self.hear())
 
     def test_what_the_bot_says_is_told(self) -> None:
-        """`callback_botmessage` gets it."""
+        """`callback_botmessage` gets the messages that the bot sends."""
         self.ask("!echo something")
         self.until_quiet()
         self.assertIn("something", self.tried.said)
 
 
 class SentMessageTests(ContractTest):
-    """What a plugin says."""
+    """The messages as `callback_botmessage` gets them."""
 
     plugin = """
         from errbot import BotPlugin
@@ -94,20 +94,20 @@ class SentMessageTests(ContractTest):
     files = {"templates/hello.md": "hello *{{name}}*"}
 
     def setUp(self) -> None:
-        """Have somebody to talk to."""
+        """Create an identifier to send to."""
         super().setUp()
         self.tried: Any = self.instance()
         self.somebody = self.tried.build_identifier("somebody@host")
 
     def sent(self, text: str) -> Any:
-        """The message with that text, as plugins are told of it."""
+        """Return the message with that text from `callback_botmessage`."""
         while True:
             message = self.tried.said.get(timeout=5)
             if text in message.body:
                 return message
 
     def test_told(self) -> None:
-        """`callback_botmessage` gets the message: its Markdown, who it is from and to, and what it answers."""
+        """The message has its Markdown, sender, recipient and the message that it replies to."""
         from errbot.backends.base import Message
 
         question = Message("question", frm=self.somebody, to=self.tried.bot_identifier)
@@ -118,7 +118,7 @@ class SentMessageTests(ContractTest):
         self.assertIs(message.parent, question)
 
     def test_texts_are_no_identifiers(self) -> None:
-        """Nobody can be named by a text, wherever an identifier is wanted."""
+        """A string or None as the recipient raises ValueError."""
         for send in (
             lambda: self.tried.send(None, "text"),
             lambda: self.tried.send_card(to="somebody", body="text"),
@@ -128,7 +128,7 @@ class SentMessageTests(ContractTest):
                 send()
 
     def test_templated(self) -> None:
-        """A template that isn't there is Jinja's error."""
+        """`send_templated` raises Jinja's TemplateNotFound for a missing template."""
         from errbot.backends.base import Message
         from jinja2 import TemplateNotFound
 
@@ -140,7 +140,7 @@ class SentMessageTests(ContractTest):
             self.tried.send_templated(self.somebody, "missing", {})
 
     def test_card(self) -> None:
-        """A card goes to whom is named, else to who has asked."""
+        """A card is sent to `to`, or else to the sender of `in_reply_to`."""
         from errbot.backends.base import Message
 
         self.tried.send_card(to=self.somebody, body="the body", summary="in short", title="Title")
@@ -149,7 +149,7 @@ class SentMessageTests(ContractTest):
         self.assertEqual(str(self.sent("reply").to), "somebody@host")
 
     def test_card_as_the_network_gets_it(self) -> None:
-        """It has all that was given, or what `send_card` takes otherwise."""
+        """The card has the values that were given, and defaults for the others."""
         from errbot.backends.base import Message
 
         question = Message("x", frm=self.somebody, to=self.tried.bot_identifier)
@@ -173,7 +173,7 @@ class SentMessageTests(ContractTest):
             self.assertEqual((card.frm, card.to), (self.tried.bot_identifier, self.somebody))
 
     def test_stream(self) -> None:
-        """A file is offered."""
+        """`send_stream_request` offers a file."""
         self.tried.send_stream_request(self.somebody, io.BytesIO(b"content"), name="n", size=7, stream_type="x/y")
         self.assertEqual(self.testbot.pop_message(timeout=5), b"content")
 
@@ -185,7 +185,7 @@ class NotifiedTests(ContractTest):
     config = {"BOT_ADMINS_NOTIFICATIONS": ("one@host", "two@host")}
 
     def test_all(self) -> None:
-        """Everybody in BOT_ADMINS_NOTIFICATIONS gets it, and it is logged."""
+        """It sends the text to each name in BOT_ADMINS_NOTIFICATIONS, and logs it as a warning."""
         tried = self.instance()
         with self.assertLogs(level="WARNING") as logs:
             tried.warn_admins("beware")

@@ -9,10 +9,10 @@ from tests.contract.webhooks import WebhookTest
 
 
 class DeclarationTests(unittest.TestCase):
-    """`webhook`."""
+    """Declarations with `webhook`."""
 
     def test_bare(self) -> None:
-        """Without arguments the rule is the function's name, for POST and GET."""
+        """Without arguments the rule is `/` and the function's name, for POST and GET."""
         from errbot import webhook
 
         @webhook
@@ -23,7 +23,7 @@ class DeclarationTests(unittest.TestCase):
         self.assertEqual(sorted(name._err_webhook_methods), ["GET", "POST"])
 
     def test_root(self) -> None:
-        """`/` stays."""
+        """The rule `/` is kept."""
         from errbot import webhook
 
         @webhook("/")
@@ -34,7 +34,7 @@ class DeclarationTests(unittest.TestCase):
 
     @decided("form_param with raw is noticed when a request comes")
     def test_contradiction(self) -> None:
-        """`form_param` with `raw` is an error at once."""
+        """`form_param` together with `raw` raises an error when the class is defined."""
         from errbot import webhook
 
         with self.assertRaisesRegex((TypeError, ValueError), "both"):
@@ -45,7 +45,7 @@ class DeclarationTests(unittest.TestCase):
 
 
 class CompletedRulesTests(WebhookTest):
-    """Declarations that errbot refuses when the plugin is activated."""
+    """Incomplete declarations, which errbot refuses when the plugin is activated."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -58,6 +58,6 @@ class CompletedRulesTests(WebhookTest):
 
     @decided("the plugin can't be activated")
     def test_mended(self) -> None:
-        """A rule gets its slash, and one verb may be given as a text."""
+        """A rule without a leading slash gets one, and `methods` may be a string."""
         self.assertEqual(self.post("/missing"), "mended")
         self.assertEqual(self.send("GET", "/missing").status_code, 405)

@@ -1,4 +1,4 @@
-"""Chapter 5: how the body of a request is read."""
+"""Chapter 5: the payload of a webhook."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.contract.webhooks import WebhookTest
 
 
 class PayloadTests(WebhookTest):
-    """What the handler gets."""
+    """The payload that the handler gets."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -36,7 +36,7 @@ class PayloadTests(WebhookTest):
         """
 
     def test_json(self) -> None:
-        """A body that is JSON is decoded, whatever its type says."""
+        """A JSON body is decoded, whatever its media type."""
         for content_type in ("application/json", "text/plain", "application/octet-stream", None):
             self.assertEqual(self.post("/seen", b'{"a": 1}', content_type), "{'a': 1}")
         self.assertEqual(self.post("/seen", b" [1] "), "[1]")
@@ -46,19 +46,19 @@ class PayloadTests(WebhookTest):
             self.assertEqual(self.post("/seen", text), value)
 
     def test_text(self) -> None:
-        """Anything else is text."""
+        """Any other body is a string."""
         self.assertEqual(self.post("/seen", b"a=1&b=2", "text/plain"), "'a=1&b=2'")
         self.assertEqual(self.post("/seen", b"{bad", "text/plain"), "'{bad'")
         self.assertEqual(self.post("/seen", " ä\n".encode()), r"' ä\n'")
 
     def test_nothing(self) -> None:
-        """Without a body it is an empty text; the query doesn't count."""
+        """Without a body the payload is an empty string; the query is ignored."""
         self.assertEqual(self.post("/seen"), "''")
         self.assertEqual(self.send("GET", "/seen?a=1").text, "''")
 
     @decided("JSON whose value is false arrives as text")
     def test_false_json(self) -> None:
-        """Values that are false are values."""
+        """False JSON values, such as `{}` and `null`, are decoded as well."""
         for text, value in (("{}", "{}"), ("[]", "[]"), ("0", "0"), ("false", "False"), ("null", "None")):
             self.assertEqual(self.post("/seen", text.encode(), "application/json"), value)
 
@@ -69,20 +69,20 @@ class PayloadTests(WebhookTest):
 
     @decided("malformed JSON arrives as text")
     def test_malformed_json(self) -> None:
-        """What says that it is JSON, and isn't, is refused."""
+        """Malformed JSON with a JSON media type gets the response 400."""
         self.assertEqual(
             self.send("POST", "/seen", data=b"{bad", headers={"Content-Type": "application/json"}).status_code, 400
         )
 
     @decided("text that isn't UTF-8 is answered with 500")
     def test_wrong_charset(self) -> None:
-        """Text that isn't in its charset is the sender's mistake."""
+        """A text that isn't valid in its charset gets the response 400."""
         self.assertEqual(
             self.send("POST", "/seen", data=b"\xff\xfe", headers={"Content-Type": "text/plain"}).status_code, 400
         )
 
     def test_form_param(self) -> None:
-        """One field of a form, decoded if it is JSON."""
+        """With `form_param` the payload is the value of that field, decoded if it is JSON."""
         self.assertEqual(self.post("/param", {"payload": '{"a": 1}'}), "{'a': 1}")
         self.assertEqual(self.post("/param", {"payload": "text"}), "'text'")
         self.assertEqual(self.post("/param", {"payload": ""}), "''")
@@ -93,21 +93,21 @@ class PayloadTests(WebhookTest):
 
     @decided("a missing form_param is answered with 500")
     def test_missing_form_param(self) -> None:
-        """It is the sender's mistake."""
+        """A request without the field gets the response 400."""
         self.assertEqual(self.send("POST", "/param", data={"other": "x"}).status_code, 400)
         self.assertEqual(self.send("GET", "/param?payload=x").status_code, 400)
 
     def test_raw(self) -> None:
-        """The request as Flask has it, behind a proxy."""
+        """With `raw=True` the handler gets Flask's request as a LocalProxy."""
         seen = self.send("POST", "/whole?q=1", data=b"body", headers={"X-Test": "yes"}).text
         self.assertEqual(seen, repr(("LocalProxy", "POST", "/whole", b"body", "yes", "1", False)))
 
     def test_raw_form(self) -> None:
-        """Forms are parsed."""
+        """`request.form` and `request.values` have the form's fields."""
         self.assertEqual(self.post("/form", {"a": "1"}), repr([("a", "1"), ("a", "1")]))
 
     def test_raw_json(self) -> None:
-        """So is JSON, and cookies."""
+        """`request.json` and `request.cookies` are parsed; invalid JSON gets 400, another media type 415."""
         answer = self.send("POST", "/parsed", json={"a": 1}, cookies={"c": "d"})
         self.assertEqual(answer.text, repr(({"a": 1}, {"a": 1}, "d", "127.0.0.1")))
         for body, kind, status in ((b"{bad", "application/json", 400), (b"[1]", "text/plain", 415)):
@@ -116,7 +116,7 @@ class PayloadTests(WebhookTest):
 
 
 class BodiesTests(WebhookTest):
-    """Bodies, by their media types."""
+    """Bodies by media type."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -132,12 +132,12 @@ class BodiesTests(WebhookTest):
         """
 
     def test_empty(self) -> None:
-        """An empty body is an empty text, whatever it says that it is."""
+        """An empty body is an empty string, whatever its media type."""
         self.assertEqual(self.post("/seen", b"", "application/json"), "''")
         self.assertEqual(self.post("/seen", b"", "text/plain"), "''")
 
     def test_form_param(self) -> None:
-        """The query doesn't count, other fields don't either; what isn't JSON is text."""
+        """With `form_param`, the query and other fields are ignored, and a value that isn't JSON is a string."""
         answer = self.send("POST", "/param?k=query", data={"k": "field", "other": "x"})
         self.assertEqual(answer.text, "'field'")
         self.assertEqual(self.post("/param", {"k": "[1, {bad"}), "'[1, {bad'")
@@ -145,24 +145,24 @@ class BodiesTests(WebhookTest):
 
     @decided("it arrives as ''")
     def test_multipart(self) -> None:
-        """Multipart forms are dicts of their fields."""
+        """A multipart form is a dict of its fields."""
         answer = self.send("POST", "/seen", files={"a": (None, "1"), "b": (None, "2")})
         self.assertEqual(answer.text, "{'a': '1', 'b': '2'}")
 
     @decided("the charset is passed over")
     def test_charset(self) -> None:
-        """A body is read in the charset that is declared."""
+        """A body is decoded by its declared charset."""
         self.assertEqual(self.post("/seen", "ä".encode("latin-1"), "text/plain; charset=latin-1"), "'ä'")
 
     @decided("the charset is passed over")
     def test_unknown_charset(self) -> None:
-        """A charset that isn't known is refused."""
+        """An unknown charset gets the response 415."""
         answer = self.send("POST", "/seen", data=b"x", headers={"Content-Type": "text/plain; charset=nothing"})
         self.assertEqual(answer.status_code, 415)
 
     @decided("it arrives as text")
     def test_other_json(self) -> None:
-        """All that says it is JSON has to be; the answer says where it isn't, as a problem (RFC 9457)."""
+        """For a JSON media type, malformed JSON gets 400 as a problem (RFC 9457) with the position of the error."""
         for kind in ("application/json", "application/vnd.x+json"):
             answer = self.send("POST", "/seen", data=b'{"a":\n oh}', headers={"Content-Type": kind})
             self.assertEqual((answer.status_code, answer.headers["Content-Type"]), (400, "application/problem+json"))
@@ -170,14 +170,14 @@ class BodiesTests(WebhookTest):
 
     @decided("it is answered with 500")
     def test_missing_field_is_named(self) -> None:
-        """Who leaves a field out is told which."""
+        """The response to a missing field names the field."""
         answer = self.send("POST", "/param", data={"other": "x"})
         self.assertEqual(answer.status_code, 400)
         self.assertIn("k", answer.text)
 
 
 class LimitsTests(WebhookTest):
-    """Size and time."""
+    """Limits for the size of a request and the time of a handler."""
 
     plugin = """
         import threading
@@ -203,14 +203,14 @@ class LimitsTests(WebhookTest):
 
     @decided("there is no limit")
     def test_size(self) -> None:
-        """What is larger than the limit is refused."""
+        """A body larger than WEBHOOK_MAX_BODY gets the response 413."""
         self.assertEqual(self.post("/seen", b"x" * 1000, "text/plain"), "1000")
         answer = self.send("POST", "/seen", data=b"x" * 1001, headers={"Content-Type": "text/plain"})
         self.assertEqual(answer.status_code, 413)
 
     @decided("there is no limit")
     def test_time(self) -> None:
-        """Who waits too long is told so, and the handler runs to its end."""
+        """After WEBHOOK_TIMEOUT the sender gets 504, and the handler still runs to its end."""
         tried = self.instance()
         try:
             self.assertEqual(self.send("POST", "/waits", timeout=0.5).status_code, 504)

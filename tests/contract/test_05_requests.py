@@ -7,7 +7,7 @@ from tests.contract.webhooks import WebhookTest
 
 
 class RequestTests(WebhookTest):
-    """The raw request."""
+    """The request of a handler with `raw=True`."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -38,22 +38,22 @@ class RequestTests(WebhookTest):
         """
 
     def test_attributes(self) -> None:
-        """What handlers read."""
+        """The request has Flask's attributes for body, media type, query, path and sender."""
         answer = self.send("POST", "/seen?q=1", data=b"{}", headers={"Content-Type": "application/json"})
         self.assertEqual(answer.text, repr((b"{}", "application/json", {"q": "1"}, "/seen", "POST", "127.0.0.1", True)))
 
     def test_same_as_flask_s(self) -> None:
-        """It is `flask.request`; names of headers may be in any case."""
+        """It is equal to `flask.request`, and header names are case-insensitive."""
         answer = self.send("POST", "/same", headers={"X-LOWER": "a"})
         self.assertEqual(answer.text, repr((True, "a", "a")))
 
     def test_files(self) -> None:
-        """Uploaded files, and fields and the query besides."""
+        """`request.files`, `request.form` and `request.values` have uploaded files, fields and the query."""
         answer = self.send("POST", "/files?q=1", data={"a": "b"}, files={"f": ("n.txt", b"content")})
         self.assertEqual(answer.text, repr(("n.txt", b"content", "b", "1")))
 
     def test_nothing(self) -> None:
-        """What is returned is treated as that of any handler; JSON that isn't there is None if it is asked for so."""
+        """A result of None is an empty response; `get_json(silent=True)` returns None for invalid JSON."""
         self.assertEqual(self.send("POST", "/nothing").text, "")
         self.assertEqual(self.post("/wrong_json", b"{bad", "application/json"), "None")
 
@@ -85,13 +85,13 @@ class FlaskAppTests(WebhookTest):
         """
 
     def test_added(self) -> None:
-        """Whoever adds rules has them answered by the web server."""
+        """The web server serves routes that are added with `add_url_rule` or `route`."""
         self.assertEqual(self.post("/added/x"), "added x POST")
         self.assertEqual(self.send("GET", "/decorated?q=1").json(), {"decorated": "1"})
         self.assertEqual(self.send("GET", "/added/x").status_code, 405)
 
     def test_reset(self) -> None:
-        """`reset_app` forgets what was added."""
+        """`reset_app` removes the added routes."""
         from errbot import core_plugins
         from errbot.core_plugins.wsview import reset_app
 
@@ -101,11 +101,11 @@ class FlaskAppTests(WebhookTest):
         self.assertEqual(core_plugins.flask_app.test_client().get("/more").status_code, 404)
 
     def test_object(self) -> None:
-        """`webroute` has the hooks of any object answered."""
+        """`webroute` serves the webhooks of any object."""
         self.assertEqual(self.post("/thing/x", b"[1]"), "thing x [1]")
 
     def test_flask(self) -> None:
-        """It is a Flask where there is one, and its client gets what the server answers."""
+        """If Flask is installed, `flask_app` is a Flask, and its test client gets the server's responses."""
         import flask
         from errbot.core_plugins import flask_app
 
@@ -114,17 +114,17 @@ class FlaskAppTests(WebhookTest):
 
 
 class ForgottenTests(ContractTest):
-    """The application, from one bot to the next."""
+    """`flask_app` and several bots, one after the other."""
 
     plugin = FlaskAppTests.plugin
 
     def test_another_bot(self) -> None:
-        """What was added is forgotten when a test's bot stops, so that the next one may add it."""
+        """The added routes are removed when a test's bot stops, so that the next one can add them again."""
         from errbot import core_plugins
 
         core_plugins.flask_app.add_url_rule("/more", "more", lambda: "more")
         self.testbot.stop()
-        # It can't be stopped twice.
+        # The bot can't be stopped twice.
         del self._cleanups[-1]
         self.start()
         self.assertTrue(self.instance().is_activated)

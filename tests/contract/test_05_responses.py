@@ -1,4 +1,4 @@
-"""Chapter 5: what is answered to a request."""
+"""Chapter 5: responses of webhooks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.contract.webhooks import WebhookTest
 
 
 class ResponseTests(WebhookTest):
-    """What the handler returns."""
+    """Return values of handlers."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -78,14 +78,14 @@ class ResponseTests(WebhookTest):
         """
 
     def test_nothing(self) -> None:
-        """What is false is an empty page."""
+        """A false value is an empty response with the status 200."""
         for name in ("none", "empty", "zero", "list", "dict"):
             answer = self.send("POST", f"/value/{name}")
             self.assertEqual((answer.status_code, answer.text), (200, ""), name)
             self.assertEqual(answer.headers["Content-Type"].replace(" ", "").lower(), "text/html;charset=utf-8")
 
     def test_values(self) -> None:
-        """Texts and bytes are pages, dicts and lists JSON, tuples have a status and headers."""
+        """Strings and bytes are HTML, dicts and lists JSON, and tuples add a status and headers."""
         text = self.send("POST", "/given/text")
         self.assertEqual((text.text, text.headers["Content-Type"].split(";")[0]), ("<b>text</b>", "text/html"))
         given = self.send("POST", "/given/bytes")
@@ -100,7 +100,9 @@ class ResponseTests(WebhookTest):
         self.assertEqual((everything.status_code, everything.text, everything.headers["X-A"]), (202, "y", "c"))
 
     def test_more_values(self) -> None:
-        """No content, a status with its text, a type, an iterator, an error, a WSGI application."""
+        """A handler may return a status with text, headers, an iterator, a Response, an HTTPException or a WSGI
+        application.
+        """
         for name, status, content in (
             ("nothing", 204, b""),
             ("text_status", 202, b"x"),
@@ -119,7 +121,7 @@ class ResponseTests(WebhookTest):
         self.assertEqual(self.send("POST", "/given/cookies").cookies.get_dict(), {"a": "1", "b": "2"})
 
     def test_made_with_flask(self) -> None:
-        """What Flask's functions make."""
+        """`Response`, `jsonify`, `redirect` and `make_response` work as in Flask."""
         response = self.send("POST", "/made/response")
         self.assertEqual((response.status_code, response.text), (418, "teapot"))
         self.assertEqual(self.send("POST", "/made/json").json(), {"a": 1})
@@ -129,11 +131,11 @@ class ResponseTests(WebhookTest):
         self.assertEqual((made.status_code, made.headers["X-Made"]), (203, "yes"))
 
     def test_streamed(self) -> None:
-        """A generator's items are the body."""
+        """The items of a generator are the body."""
         self.assertEqual(self.post("/streamed"), "ab")
 
     def test_aborted(self) -> None:
-        """`abort` ends the handler with that status, or with that answer."""
+        """`abort` ends the handler with a status or with a response."""
         answer = self.send("POST", "/forbidden")
         self.assertEqual(answer.status_code, 403)
         self.assertIn("not for you", answer.text)
@@ -141,11 +143,11 @@ class ResponseTests(WebhookTest):
         self.assertEqual((answer.status_code, answer.json()), (422, {"a": 1}))
 
     def test_afterwards(self) -> None:
-        """`after_this_request` changes the answer; `request` is the one that is being handled."""
+        """`after_this_request` changes the response, and `request` is the current request."""
         self.assertEqual(self.send("POST", "/afterwards").headers["X-After"], "/afterwards")
 
     def test_errors(self) -> None:
-        """500, without any detail; so for what can't be an answer."""
+        """An exception or an invalid return value leads to 500 without details."""
         for name in ("raised", "number", "true", "float", "set", "none", "one", "four", "object"):
             answer = self.send("POST", f"/wrong/{name}")
             self.assertEqual(answer.status_code, 500, name)
@@ -153,12 +155,12 @@ class ResponseTests(WebhookTest):
 
     @decided("NaN is sent")
     def test_no_json(self) -> None:
-        """What JSON has no word for isn't sent."""
+        """A value that JSON can't represent leads to 500."""
         self.assertEqual(self.send("POST", "/wrong/nan").status_code, 500)
 
 
 class AsyncTests(WebhookTest):
-    """Handlers that are `async def`."""
+    """Handlers declared with `async def`."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -171,12 +173,12 @@ class AsyncTests(WebhookTest):
 
     @decided("a coroutine is answered with 500")
     def test_awaited(self) -> None:
-        """They are awaited."""
+        """The handler is awaited."""
         self.assertEqual(self.post("/later"), "later")
 
 
 class ErrorPagesTests(WebhookTest):
-    """What an error looks like."""
+    """Error responses."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -208,49 +210,49 @@ class ErrorPagesTests(WebhookTest):
         """
 
     def test_aborted(self) -> None:
-        """What a handler aborts with looks as in Flask, whoever asks."""
+        """The response to `abort` is HTML as in Flask, whatever the sender accepts."""
         for headers in ({}, {"Accept": "application/json"}):
             answer = self.send("POST", "/refuse", headers=headers)
             self.assertEqual((answer.status_code, answer.headers["Content-Type"].split(";")[0]), (403, "text/html"))
             self.assertIn("not for you", answer.text)
 
     def test_raised(self) -> None:
-        """Errors of HTTP may be raised too."""
+        """A handler may raise an HTTPException."""
         answer = self.send("POST", "/teapot")
         self.assertEqual(answer.status_code, 418)
         self.assertIn("short and stout", answer.text)
 
     def test_context(self) -> None:
-        """`g` and `current_app` are there."""
+        """`g` and `current_app` are available."""
         self.assertEqual(self.post("/context"), "kept True")
 
     def test_send_file(self) -> None:
-        """Files can be sent."""
+        """`send_file` sends a file."""
         answer = self.send("POST", "/sent")
         self.assertEqual((answer.text, answer.headers["Content-Type"].split(";")[0]), ("content", "text/x-mine"))
 
     def test_html(self) -> None:
-        """For people they are HTML."""
+        """Error pages are HTML for senders who accept it."""
         for verb, path in (("GET", "/nowhere"), ("PUT", "/fails"), ("GET", "/fails")):
             answer = self.send(verb, path, headers={"Accept": "text/html"})
             self.assertTrue(answer.headers["Content-Type"].startswith("text/html"), answer.headers)
 
     @decided("a page has no request's id")
     def test_html_names_the_request(self) -> None:
-        """There is the request's id on it."""
+        """An error page contains the request id."""
         for verb, path in (("GET", "/nowhere"), ("PUT", "/fails"), ("GET", "/fails")):
             answer = self.send(verb, path, headers={"Accept": "text/html"})
             self.assertIn(answer.headers["X-Request-Id"], answer.text)
 
     def test_log(self) -> None:
-        """What a handler raises is in the log, with its traceback."""
+        """An exception in a handler is logged with its traceback."""
         with self.assertLogs(level="ERROR") as logs:
             self.assertEqual(self.send("POST", "/fails").status_code, 500)
         self.assertIn("secret details", [str(record.exc_info[1]) for record in logs.records if record.exc_info])
 
     @decided("they are HTML for everybody")
     def test_problems(self) -> None:
-        """For programs they are problems (RFC 9457), with the request's id."""
+        """For senders who accept JSON, errors are problems (RFC 9457) with the request id."""
         for verb, path, status in (("GET", "/nowhere", 404), ("PUT", "/fails", 405), ("GET", "/fails", 500)):
             answer = self.send(verb, path, headers={"Accept": "application/json"})
             self.assertEqual(answer.headers["Content-Type"], "application/problem+json")
@@ -260,7 +262,7 @@ class ErrorPagesTests(WebhookTest):
 
     @decided("nobody is told")
     def test_admins_are_told(self) -> None:
-        """Administrators get one line about a hook that fails, not one for each request."""
+        """Administrators get one message about a failing webhook, not one for each request."""
         self.post("/fails")
         self.post("/fails")
         told = [text for text in self.until_quiet() if "fails" in text]
@@ -269,7 +271,7 @@ class ErrorPagesTests(WebhookTest):
 
 
 class ParallelTests(WebhookTest):
-    """Requests at the same time."""
+    """Concurrent requests."""
 
     plugin = """
         import threading
@@ -287,7 +289,7 @@ class ParallelTests(WebhookTest):
         """
 
     def test_side_by_side(self) -> None:
-        """Plain hooks are answered side by side, in threads of their own."""
+        """Plain handlers run concurrently, each in its own thread."""
         names: list[Any] = []
         other = threading.Thread(target=lambda: names.append(self.send("POST", "/meet").text))
         other.start()

@@ -1,4 +1,4 @@
-"""Chapter 5: which webhook a request reaches."""
+"""Chapter 5: routing of requests to webhooks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.contract.webhooks import WebhookTest
 
 
 class MatchingTests(WebhookTest):
-    """Rules and verbs."""
+    """Rules and methods."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -62,7 +62,7 @@ class MatchingTests(WebhookTest):
         """
 
     def test_rules(self) -> None:
-        """The default is the method's name; a rule may have variables, which are arguments after the payload."""
+        """The default rule is the method's name; variables in a rule are keyword arguments after the payload."""
         self.assertEqual(self.post("/plain"), "plain")
         self.assertEqual(self.post("/unnamed"), "unnamed")
         self.assertEqual(self.post("/inherited"), "inherited")
@@ -71,21 +71,23 @@ class MatchingTests(WebhookTest):
         self.assertEqual(self.post("/kinds/b"), "b")
 
     def test_precise_rules_first(self) -> None:
-        """A rule without variables comes before one that has some."""
+        """A rule without variables takes precedence over one with variables."""
         self.assertEqual((self.post("/fixed/any"), self.post("/other/any")), ("fixed", "any other"))
 
     def test_no_match(self) -> None:
-        """404."""
+        """A path that matches no rule gets the response 404."""
         for path in ("/nothing", "/users/me/x", "/kinds/c", "/Plain"):
             self.assertEqual(self.send("POST", path).status_code, 404, path)
 
     def test_slash_at_the_end(self) -> None:
-        """With and without one it is the same; nobody is redirected."""
+        """A trailing slash is ignored, without a redirect."""
         for path in ("/plain", "/plain/", "/slash", "/slash/", "/users/me/1/"):
             self.assertEqual(self.send("POST", path).status_code, 200, path)
 
     def test_verbs(self) -> None:
-        """POST and GET unless others are named; HEAD with GET; OPTIONS always; else 405 with what is allowed."""
+        """POST and GET are the default methods, HEAD comes with GET, OPTIONS is always allowed; others get 405 with
+        Allow.
+        """
         self.assertEqual(self.send("GET", "/plain").text, "plain")
         self.assertEqual(self.send("HEAD", "/plain").status_code, 200)
         refused = self.send("PUT", "/plain")
@@ -152,7 +154,7 @@ class ConvertersTests(WebhookTest):
         """
 
     def test_converted(self) -> None:
-        """Values are converted as the rule says, and what can't be is nowhere."""
+        """Values are converted; a path whose value can't be converted gets 404."""
         self.assertEqual(
             self.post("/uuid/12345678-1234-5678-1234-567812345678"), "UUID('12345678-1234-5678-1234-567812345678')"
         )
@@ -163,48 +165,48 @@ class ConvertersTests(WebhookTest):
             self.assertEqual(self.send("POST", path).status_code, 404, path)
 
     def test_escapes(self) -> None:
-        """Escaped characters are themselves in a value."""
+        """Percent-encoded characters are decoded in values."""
         self.assertEqual(self.post("/a/x%20y/b"), "'x y'")
         self.assertEqual(self.post("/a/%C3%A4/b"), "'ä'")
 
     def test_slash_at_the_end_of_a_path(self) -> None:
-        """A path keeps it."""
+        """A `path` value keeps its trailing slash."""
         self.assertEqual(self.post("/path/a/b/"), "'a/b/'")
 
     def test_beside_the_payload(self) -> None:
-        """Whatever the payload is, values come after it."""
+        """Values come after the payload, also with `raw` and `form_param`."""
         self.assertEqual(self.post("/raw/5"), "('POST', 5)")
         self.assertEqual(self.post("/form/5", {"k": "v"}), "('v', 5)")
 
     def test_methods(self) -> None:
-        """Lambdas count; of two methods of one name there is the last."""
+        """Lambdas can be webhooks; of two methods with the same name, the last one counts."""
         self.assertEqual(self.post("/short"), "from a lambda")
         self.assertEqual(self.post("/twice/two"), "two")
         self.assertEqual(self.send("POST", "/twice/one").status_code, 404)
 
     def test_root(self) -> None:
-        """`/` is a rule like any other."""
+        """`/` is a valid rule."""
         self.assertEqual(self.send("GET", "/").text, "root")
 
     def test_static(self) -> None:
-        """There are no static files."""
+        """There is no route for static files."""
         for path in ("/static/x", "/static/"):
             self.assertEqual(self.send("GET", path).status_code, 404)
 
     @decided("redirects to a merged path, on the host that the client names")
     def test_doubled_slashes(self) -> None:
-        """They lead nowhere."""
+        """A path with doubled slashes gets the response 404."""
         for path in ("/short//", "/a//b", "/path/a//b"):
             self.assertEqual(self.send("POST", path).status_code, 404, path)
 
     @decided("takes it for a separator")
     def test_escaped_slash(self) -> None:
-        """An escaped slash is refused."""
+        """A path with an escaped slash gets the response 400."""
         self.assertEqual(self.send("POST", "/a/x%2Fy/b").status_code, 400)
 
 
 class ClashTests(WebhookTest):
-    """Several plugins with webhooks."""
+    """Webhooks of several plugins."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -236,12 +238,13 @@ class ClashTests(WebhookTest):
 
     @decided("the second plugin whose method has the same name can't be activated")
     def test_methods_of_one_name(self) -> None:
-        """They are different routes."""
+        """Methods of the same name in two plugins are separate routes."""
         self.assertEqual((self.post("/tried"), self.post("/zother")), ("tried", "other"))
 
     @decided("the last one gets it, with the verbs of the first one")
     def test_one_url(self) -> None:
-        """The first one keeps it, and when it goes the other has it."""
+        """If two plugins have the same URL, the first one keeps it; when it is deactivated, the second one takes over.
+        """
         keeper = self.post("/shared")
         self.assertIn(keeper, ("tried", "other"))
         self.ask("!plugin deactivate " + {"tried": "Tried", "other": "Zother"}[keeper])
@@ -249,7 +252,7 @@ class ClashTests(WebhookTest):
 
 
 class SharedRuleTests(WebhookTest):
-    """Two plugins with one URL."""
+    """Two plugins with the same URL."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -281,9 +284,9 @@ class SharedRuleTests(WebhookTest):
 
     @decided("the last one gets the URL without a word")
     def test_told(self) -> None:
-        """Administrators are told once, with both plugins and the URL; other hooks of the second one work."""
+        """Administrators get one message with both plugins and the URL; the second plugin's other webhooks work."""
         self.assertEqual(self.post("/own"), "own")
-        # The message comes with the activation, so there has to be another one.
+        # The message is sent at the activation, so the plugin is activated again.
         loser = {"tried": "Zother", "other": "Tried"}[self.post("/shared")]
         self.ask(f"!plugin deactivate {loser}")
         told = [text for text in self.replies(f"!plugin activate {loser}") if "/shared" in text]
@@ -293,7 +296,7 @@ class SharedRuleTests(WebhookTest):
 
     @decided("the verbs of the first one count")
     def test_other_verbs(self) -> None:
-        """With other verbs it is no clash: each has its own."""
+        """The same URL with different methods is no conflict."""
         self.assertEqual(self.send("PUT", "/shared").text, "put")
         self.assertIn(self.post("/shared"), ("tried", "other"))
         allowed = self.send("OPTIONS", "/shared").headers["Allow"].replace(" ", "").split(",")
@@ -301,9 +304,9 @@ class SharedRuleTests(WebhookTest):
 
 
 class EchoTests(WebhookTest):
-    """The web server's own hook."""
+    """The webhook `/echo` of the core plugin Webserver."""
 
     def test_echo(self) -> None:
-        """`/echo` returns what it decoded, as Python writes it."""
+        """It returns the decoded payload as Python writes it."""
         body = json.dumps(["foo", {"bar": ["baz", None, 1.0, 2]}]).encode()
         self.assertEqual(self.post("/echo", body, "application/json"), "['foo', {'bar': ['baz', None, 1.0, 2]}]")

@@ -7,7 +7,7 @@ from tests.contract.webhooks import WebhookTest
 
 
 class LifecycleTests(WebhookTest):
-    """Routes and their plugin's life."""
+    """Routes and the state of their plugin."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -24,7 +24,7 @@ class LifecycleTests(WebhookTest):
 
     @decided("a deactivated plugin keeps answering")
     def test_deactivated(self) -> None:
-        """A plugin that isn't active has no routes; when it is again they are back."""
+        """A deactivated plugin has no routes; after its activation they work again."""
         self.assertEqual(self.post("/first"), "one")
         self.ask("!plugin deactivate Tried")
         self.assertEqual(self.send("POST", "/first").status_code, 404)
@@ -33,7 +33,7 @@ class LifecycleTests(WebhookTest):
 
     @decided("a reload refreshes one hook only")
     def test_reloaded(self) -> None:
-        """After a reload every hook runs the new code."""
+        """After a reload all webhooks run the new code."""
         self.assertEqual((self.post("/first"), self.post("/second")), ("one", "one"))
         path = self.directory / "tried.py"
         path.write_text(path.read_text().replace('"one"', '"two"'))
@@ -42,7 +42,7 @@ class LifecycleTests(WebhookTest):
 
 
 class RoutedTests(WebhookTest):
-    """When routes come and go."""
+    """Routes that a reload adds or removes."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -58,7 +58,7 @@ class RoutedTests(WebhookTest):
 
     @decided("it is never routed")
     def test_new_hook(self) -> None:
-        """A hook that a reload adds is answered, one that it removes isn't."""
+        """A webhook that a reload adds works, and one that it removes gets 404."""
         self.assertEqual(self.post("/later"), "one")
         path = self.directory / "tried.py"
         path.write_text(path.read_text().replace("def later", "def added"))
@@ -68,7 +68,7 @@ class RoutedTests(WebhookTest):
 
     @decided("a deactivated plugin's hooks answer with the dead instance")
     def test_instance(self) -> None:
-        """After a reload the new instance answers."""
+        """After a reload the new instance handles requests."""
         self.ask("!plugin deactivate Tried")
         self.assertEqual(self.send("POST", "/later").status_code, 404)
         self.ask("!plugin reload Tried")
@@ -77,7 +77,7 @@ class RoutedTests(WebhookTest):
 
 
 class BrokenActivationTests(ContractTest):
-    """A plugin that can't be activated."""
+    """A plugin whose `activate` fails."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -92,7 +92,7 @@ class BrokenActivationTests(ContractTest):
         """
 
     def test_not_routed(self) -> None:
-        """Hooks are routed when `activate` has succeeded, else there are none."""
+        """Its webhooks have no routes."""
         self.drain()
         from errbot.core_plugins import flask_app
 
@@ -101,7 +101,7 @@ class BrokenActivationTests(ContractTest):
 
 
 class ForgetfulTests(ContractTest):
-    """A plugin that doesn't call the `activate` that it overrides."""
+    """A plugin whose `activate` doesn't call the inherited one."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -121,33 +121,33 @@ class ForgetfulTests(ContractTest):
         """
 
     def answer(self) -> tuple[int, str]:
-        """What its webhook answers."""
+        """Return the status and text of its webhook's response."""
         from errbot.core_plugins import flask_app
 
         answer = flask_app.test_client().post("/hook")
         return answer.status_code, answer.get_data(as_text=True)
 
     def test_routed(self) -> None:
-        """It counts as inactive, but its hooks are answered, and it has been told that there is a connection."""
+        """It counts as inactive, but its webhooks work, and `callback_connect` was called."""
         self.assertEqual(self.answer(), (200, "True False 1"))
 
     def test_reloaded(self) -> None:
-        """So it is after a reload."""
+        """After a reload its webhooks work as well."""
         self.ask("!plugin reload Tried")
         self.drain()
         status, text = self.answer()
-        # An instance that is kept has been told before.
+        # errbot keeps the instance, so the number of calls differs.
         self.assertEqual((status, text.rpartition(" ")[0]), (200, "True False"))
 
     @decided("a deactivated plugin keeps answering")
     def test_deactivated(self) -> None:
-        """Deactivated, it answers nothing any more."""
+        """After it is deactivated, its webhooks get 404."""
         self.assertIn("already deactivated", self.ask("!plugin deactivate Tried"))
         self.assertEqual(self.answer()[0], 404)
 
 
 class WithoutServerTests(ContractTest):
-    """While the web server isn't configured."""
+    """Webhooks while no web server is configured."""
 
     plugin = """
         from errbot import BotPlugin, botcmd, webhook
@@ -172,7 +172,7 @@ class WithoutServerTests(ContractTest):
         """
 
     def test_listed(self) -> None:
-        """A plugin that lists the rules of `flask_app.url_map` finds the hooks of plugins."""
+        """`flask_app.url_map` lists the webhooks of plugins with their methods and endpoints."""
         self.assertEqual(
             self.ask("!routes"),
             "/hook hook_POST_GET ['GET', 'HEAD', 'OPTIONS', 'POST']; "
@@ -181,7 +181,7 @@ class WithoutServerTests(ContractTest):
 
     @decided("they stay")
     def test_listed_while_active(self) -> None:
-        """Rules go with their plugin."""
+        """The rules of a deactivated plugin aren't listed."""
         from errbot.core_plugins import flask_app
 
         self.assertIn("/hook", [rule.rule for rule in flask_app.url_map.iter_rules()])
@@ -189,11 +189,11 @@ class WithoutServerTests(ContractTest):
         self.assertNotIn("/hook", [rule.rule for rule in flask_app.url_map.iter_rules()])
 
     def test_before_the_connection(self) -> None:
-        """They are when `callback_connect` is called."""
+        """Webhooks have routes when `callback_connect` is called."""
         self.assertEqual(self.instance().answer, b"[2]")
 
     def test_routed(self) -> None:
-        """Hooks are routed all the same, whether anything listens or not."""
+        """Webhooks have routes even if nothing listens."""
         from errbot.core_plugins import flask_app
 
         answer = flask_app.test_client().post("/hook", data=b"[1]")

@@ -16,24 +16,24 @@ from tests.contract.webhooks import WebhookTest, free_port
 
 
 class CertificateTests(WebhookTest):
-    """HTTPS."""
+    """Certificates and HTTPS."""
 
     def made(self) -> dict[str, Any]:
-        """The configuration that is suggested with a new certificate."""
+        """Return the configuration that is suggested with a new certificate."""
         self.say("!generate certificate")
         said = [self.hear(60) for _ in range(4)]
         suggested: dict[str, Any] = ast.literal_eval(said[-1].strip())
         return suggested
 
     def over_tls(self, port: int) -> requests.Response:
-        """What `/echo` answers there."""
+        """Send a request to `/echo` on that port by HTTPS."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.session.mount("https://", self.session.get_adapter("http://"))
             return self.session.post(f"https://127.0.0.1:{port}/echo", b"x", verify=False, timeout=10)
 
     def test_suggested(self) -> None:
-        """HTTPS on the next port, with the new files."""
+        """The suggested configuration has HTTPS on the next port, with the paths of the new files."""
         suggested = self.made()
         self.assertEqual((suggested["HOST"], suggested["PORT"]), ("127.0.0.1", self.port))
         tls = suggested["SSL"]
@@ -42,13 +42,13 @@ class CertificateTests(WebhookTest):
         self.assertEqual(tls["certificate"], str(self.data / "webserver_certificate.pem"))
 
     def test_only_admins(self) -> None:
-        """Others don't get any."""
+        """Only administrators can generate a certificate."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertIn("admin", self.ask("!generate certificate"))
         self.assertFalse((self.data / "webserver_key.pem").exists())
 
     def test_used(self) -> None:
-        """With it, there is HTTPS instead of HTTP."""
+        """With the suggested configuration, HTTPS replaces HTTP."""
         configuration = self.made()
         configuration["SSL"]["port"] = port = free_port()
         self.assertIn("configuration done", self.ask(f"!plugin config Webserver {configuration!r}"))
@@ -58,14 +58,14 @@ class CertificateTests(WebhookTest):
 
     @decided("the live configuration is changed as well")
     def test_only_suggested(self) -> None:
-        """The configuration stays what it is."""
+        """The command doesn't change the configuration."""
         before = repr(self.instance("Webserver").config)
         self.made()
         self.assertEqual(repr(self.instance("Webserver").config), before)
 
     @decided("X.509 v1, for * and no other name")
     def test_names(self) -> None:
-        """The certificate is for this host, by its address too."""
+        """The certificate is valid for localhost and the configured address."""
         self.made()
         details = ssl._ssl._test_decode_cert(  # type: ignore[attr-defined]
             str(self.data / "webserver_certificate.pem")
@@ -77,7 +77,7 @@ class CertificateTests(WebhookTest):
 
     @decided("no names can be given")
     def test_names_that_are_given(self) -> None:
-        """And for the names and addresses that are given with the command."""
+        """The certificate is valid for the names and addresses in the command."""
         self.say("!generate certificate bot.example.org 10.1.2.3")
         for _ in range(4):
             self.hear(60)
@@ -89,7 +89,7 @@ class CertificateTests(WebhookTest):
 
     @decided("RSA, of 4096 bits")
     def test_key(self) -> None:
-        """The key is one of P-256, which takes no time to make."""
+        """The private key is of the curve P-256."""
         from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -100,14 +100,14 @@ class CertificateTests(WebhookTest):
 
     @decided("SSL.host is passed over")
     def test_host(self) -> None:
-        """`SSL.host` says where HTTPS listens."""
+        """HTTPS listens on the address in `SSL.host`."""
         configuration = self.made()
         configuration["HOST"] = "127.0.0.1"
         configuration["SSL"].update(host="127.0.0.2", port=free_port())
         self.assertIn("configuration done", self.ask(f"!plugin config Webserver {configuration!r}"))
         port = configuration["SSL"]["port"]
         if not IS_ERRKLEIN:
-            # It can't be stopped before it has begun to serve.
+            # errbot's server can't be stopped before it serves.
             self.over_tls(port)
         with socket.socket() as probe:
             self.assertEqual(probe.connect_ex(("127.0.0.2", port)), 0)
@@ -116,7 +116,7 @@ class CertificateTests(WebhookTest):
 
     @decided("a silent client holds up all others")
     def test_silent_client(self) -> None:
-        """Who connects and says nothing holds nobody up."""
+        """A client that connects and sends nothing doesn't block other clients."""
         configuration = self.made()
         configuration["SSL"]["port"] = port = free_port()
         self.ask(f"!plugin config Webserver {configuration!r}")
@@ -130,7 +130,7 @@ class CertificateTests(WebhookTest):
 
     @decided("says that it is done, and nothing listens")
     def test_bad_certificate(self) -> None:
-        """A certificate that isn't there is told of, and the old server goes on."""
+        """A missing certificate is an error, and the old server keeps running."""
         missing = {"enabled": True, "host": "127.0.0.1", "port": free_port(), "certificate": "/x.pem", "key": "/y.pem"}
         configuration = {"HOST": "127.0.0.1", "PORT": self.port, "SSL": missing}
         self.assertNotIn("configuration done", self.ask(f"!plugin config Webserver {configuration!r}"))

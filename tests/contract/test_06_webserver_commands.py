@@ -10,7 +10,7 @@ from tests.contract.webhooks import WebhookTest, free_port
 
 
 class ConfiguredTests(WebhookTest):
-    """While it serves."""
+    """Commands while the server runs."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -22,20 +22,20 @@ class ConfiguredTests(WebhookTest):
         """
 
     def test_configuration_is_completed(self) -> None:
-        """What is left out of SSL is filled in, and kept so."""
+        """The stored configuration is completed with the defaults of SSL."""
         stored = self.bot.plugin_manager.get_plugin_configuration("Webserver")
         self.assertEqual(stored["SSL"], self.instance("Webserver").get_configuration_template()["SSL"])
         self.assertEqual((stored["SSL"]["enabled"], stored["SSL"]["port"]), (False, 3142))
 
     def test_webstatus(self) -> None:
-        """A line above, then a bullet for each rule, with what answers there."""
+        """`!webstatus` lists each rule and its handler as a bullet."""
         status = self.ask("!webstatus")
         self.assertNotIn("•", status.splitlines()[0])
         for rule in ("/echo", "/hooks/<name>"):
             self.assertRegex(status, rf"(?m)^• {rule} -> \S")
 
     def test_webhook_test(self) -> None:
-        """A test request, and what was made of it."""
+        """The report of `!webhook test` has the URL, the detected media type and the status code."""
         for content, kind in (
             ('{"a": 1}', "application/json"),
             ("payload=%7B%22a%22%3A1%7D", "application/x-www-form-urlencoded"),
@@ -46,16 +46,16 @@ class ConfiguredTests(WebhookTest):
                 self.assertIn(part, report)
 
     def test_webhook_test_of_nothing(self) -> None:
-        """A URL that nobody has is 404."""
+        """The report for an unknown URL has the status code 404."""
         self.assertIn("404", self.ask("!webhook test /nothing x"))
 
     @decided("Werkzeug may refuse such a path, and the reply is an error")
     def test_webhook_test_without_slash(self) -> None:
-        """The slash at the beginning of the URL may be left out."""
+        """The leading slash of the URL may be left out."""
         self.assertIn("Status code: 200", self.ask("!webhook test echo {}"))
 
     def test_certificate(self) -> None:
-        """A key, a certificate, and how to configure them."""
+        """`!generate certificate` writes a key and a certificate and suggests a configuration."""
         self.say("!generate certificate")
         said = [self.hear(60) for _ in range(4)]
         parts = ("Generating", "successfully generated", "is recommended", "'enabled': True")
@@ -66,20 +66,20 @@ class ConfiguredTests(WebhookTest):
 
     @decided("the key can be read by all")
     def test_key_is_secret(self) -> None:
-        """Only its owner reads the key."""
+        """Only the owner can read the private key."""
         self.ask("!generate certificate")
         self.until_quiet()
         self.assertEqual((self.data / "webserver_key.pem").stat().st_mode & 0o077, 0)
 
     @decided("the server is gone, and the configuration lost")
     def test_bad_configuration(self) -> None:
-        """The server goes on."""
+        """After an invalid configuration the server keeps running."""
         self.assertIn("Incorrect plugin configuration", self.ask("!plugin config Webserver {'HOST': 5}"))
         self.assertEqual(self.post("/echo", b"1"), "1")
 
     @decided("says that it is done")
     def test_port_in_use(self) -> None:
-        """The reply says that the port is taken, and the old server goes on."""
+        """A port in use is an error, and the old server keeps running."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
@@ -89,7 +89,7 @@ class ConfiguredTests(WebhookTest):
 
 
 class ServingTests(WebhookTest):
-    """While it serves."""
+    """The server while it runs."""
 
     plugin = """
         from errbot import BotPlugin, webhook
@@ -112,17 +112,17 @@ class ServingTests(WebhookTest):
         """
 
     def refuses(self, port: int) -> bool:
-        """Whether nobody listens on that port."""
+        """Return whether nothing listens on that port."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) != 0
 
     def test_echo(self) -> None:
-        """`/echo` says what it has understood, of GET too."""
+        """`/echo` returns the payload, also for GET."""
         self.assertEqual(self.post("/echo", b"text", "text/plain"), "text")
         self.assertEqual(self.send("GET", "/echo").text, "")
 
     def test_another_port(self) -> None:
-        """With another configuration it listens there, and no more where it did."""
+        """With a new configuration the server listens on the new port only."""
         self.assertEqual(self.post("/hook"), "answered")
         old, self.port = self.port, free_port()
         configuration = {"HOST": "127.0.0.1", "PORT": self.port, "SSL": None}
@@ -131,7 +131,7 @@ class ServingTests(WebhookTest):
         self.assertTrue(self.refuses(old))
 
     def test_deactivated(self) -> None:
-        """Deactivated it doesn't listen, activated it does again."""
+        """Deactivated, the server doesn't listen and the plugin's commands are gone; activated, it listens again."""
         self.assertEqual(self.post("/hook"), "answered")
         self.ask("!plugin deactivate Webserver")
         self.assertTrue(self.refuses(self.port))
@@ -140,14 +140,14 @@ class ServingTests(WebhookTest):
         self.assertEqual(self.post("/hook"), "answered")
 
     def test_webstatus(self) -> None:
-        """Rules are shown as they are, also to people who are nobody in particular."""
+        """Everybody can use `!webstatus`, and rules are displayed as declared."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         status = self.ask("!webstatus")
         for rule in ("/echo", "/hook", "/verb/<path:x>"):
             self.assertIn(rule, status)
 
     def test_test(self) -> None:
-        """`!webhook test` posts the content as it is, of the kind that it looks like."""
+        """`!webhook test` posts the content unchanged, with the media type that it detects."""
         for content, kind in (
             ('{"a":  1}', "application/json"),
             ("k=%5B1%5D", "application/x-www-form-urlencoded"),
@@ -163,33 +163,33 @@ class ServingTests(WebhookTest):
             self.assertIn(line, report)
 
     def test_test_of_nothing(self) -> None:
-        """Without arguments `/` gets a POST request."""
+        """Without arguments `!webhook test` posts an empty body to `/`."""
         self.assertIn("Status code: 200", self.ask("!webhook test"))
         self.assertEqual(self.instance().heard, (("root", "POST", b""),))
 
     def test_test_without_a_network(self) -> None:
-        """A test connects to nothing."""
+        """`!webhook test` opens no connection."""
         refused = mock.Mock(side_effect=AssertionError)
         with mock.patch.multiple(socket.socket, connect=refused, connect_ex=refused):
             self.assertIn("Status code: 200", self.ask("!webhook test /hook"))
         refused.assert_not_called()
 
     def test_test_without_content(self) -> None:
-        """The content may be left out."""
+        """Without content `!webhook test` posts an empty body."""
         report = self.ask("!webhook test /hook")
         self.assertIn("Detected your post as: text/plain", report)
         self.assertIn("Status code: 200", report)
 
     @decided("anybody may")
     def test_test_by_others(self) -> None:
-        """Only administrators may."""
+        """Only administrators can use `!webhook test`."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertNotIn("Test Report", self.ask("!webhook test /hook"))
         self.assertEqual(self.instance().heard, ())
 
     @decided("the first request settles all rules")
     def test_test_and_then_more(self) -> None:
-        """A test keeps no plugin from being reloaded with another hook."""
+        """After `!webhook test` a plugin can still be reloaded with a new webhook."""
         self.ask("!webhook test /hook")
         path = self.directory / "tried.py"
         path.write_text(path.read_text().replace("def hook", "def a_new_one"))
@@ -198,11 +198,11 @@ class ServingTests(WebhookTest):
 
 
 class EndpointsTests(WebhookTest):
-    """ENDPOINTS."""
+    """The key ENDPOINTS of the configuration."""
 
     @decided("there is no such setting")
     def test_more(self) -> None:
-        """Any others may be opened besides."""
+        """It opens further endpoints in addition to HOST and PORT."""
         other = free_port()
         configuration = {
             "HOST": "127.0.0.1",
