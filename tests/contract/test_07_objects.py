@@ -11,14 +11,14 @@ from tests.contract.kit import ADMIN, ContractTest, decided
 
 
 def person(name: str = ADMIN) -> Any:
-    """Somebody on the network of tests."""
+    """Return a person on the network for tests."""
     from errbot.backends.test import TestPerson
 
     return TestPerson(name)
 
 
 def room(name: str = "#room") -> Any:
-    """A room on the network of tests."""
+    """Return a room on the network for tests."""
     from errbot.backends.test import TestRoom
 
     config = SimpleNamespace(BOT_IDENTITY={"username": "err"}, CHATROOM_FN="err")
@@ -31,7 +31,7 @@ class MessageTests(unittest.TestCase):
     """`Message`."""
 
     def test_defaults(self) -> None:
-        """Without arguments it is empty."""
+        """All fields have defaults: an empty body, no sender and recipient, and empty `extras` and `ctx`."""
         from errbot.backends.base import Message
 
         message = Message()
@@ -39,7 +39,7 @@ class MessageTests(unittest.TestCase):
         self.assertEqual((message.delayed, message.partial, message.extras, message.ctx), (False, False, {}, {}))
 
     def test_addresses(self) -> None:
-        """To whom it goes tells what kind of message it is."""
+        """`is_direct` and `is_group` depend on the recipient."""
         from errbot.backends.base import Message
 
         direct = Message("x", frm=person("a"), to=person("b"))
@@ -50,7 +50,7 @@ class MessageTests(unittest.TestCase):
         self.assertTrue(group.is_group)
 
     def test_threads(self) -> None:
-        """A message with a parent is in a thread."""
+        """A message with a parent is threaded."""
         from errbot.backends.base import Message
 
         parent = Message("first")
@@ -60,7 +60,7 @@ class MessageTests(unittest.TestCase):
         self.assertIs(answer.parent, parent)
 
     def test_fields_can_be_written(self) -> None:
-        """Body, addresses, parent, delayed and partial."""
+        """Body, sender, recipient, parent, `delayed` and `partial` can be assigned."""
         from errbot.backends.base import Message
 
         message = Message()
@@ -71,7 +71,7 @@ class MessageTests(unittest.TestCase):
         self.assertEqual((str(message.parent), message.delayed, message.partial), ("p", True, True))
 
     def test_clone(self) -> None:
-        """A copy that has the same fields and can be changed by itself."""
+        """`clone` returns an independent copy with the same fields, but an empty `ctx`."""
         from errbot.backends.base import Message
 
         message = Message("x", person("a"), room(), Message("p"), True, True, {"k": 1})
@@ -86,7 +86,7 @@ class MessageTests(unittest.TestCase):
         self.assertEqual(message.body, "x")
 
     def test_attributes_of_backends(self) -> None:
-        """Backends attach what they like."""
+        """Backends may add attributes."""
         from errbot.backends.base import Message
 
         message = Message()
@@ -95,14 +95,14 @@ class MessageTests(unittest.TestCase):
 
     @decided("Message.flow returns the sender")
     def test_flow(self) -> None:
-        """`flow` is the flow that the message belongs to."""
+        """`flow` is the flow of the message; by default None."""
         from errbot.backends.base import Message
 
         self.assertIsNone(Message("x", frm=person()).flow)
 
     @decided("Message.flow returns the sender")
     def test_flow_given(self) -> None:
-        """It is the eighth argument."""
+        """`flow` is the eighth argument."""
         from errbot.backends.base import Message
         from errbot.flow import Flow, FlowRoot
 
@@ -110,7 +110,7 @@ class MessageTests(unittest.TestCase):
         self.assertIs(Message("x", person(), person("b"), None, False, False, None, flow).flow, flow)
 
     def test_to_occupants(self) -> None:
-        """Somebody in a room is a person, and what goes to them alone is direct; to nobody is neither."""
+        """A message to an occupant is direct; one without a recipient is neither direct nor for a group."""
         from errbot.backends.base import Message
         from errbot.backends.test import TestOccupant
 
@@ -119,7 +119,7 @@ class MessageTests(unittest.TestCase):
         self.assertEqual((Message("x").is_direct, Message("x").is_group), (False, False))
 
     def test_only_read(self) -> None:
-        """Whether it is direct, for a group or in a thread follows from its fields."""
+        """`is_direct`, `is_group` and `is_threaded` can't be assigned."""
         from errbot.backends.base import Message
 
         message = Message()
@@ -128,7 +128,7 @@ class MessageTests(unittest.TestCase):
                 setattr(message, name, True)
 
     def test_flow_context(self) -> None:
-        """In a flow, the context is the flow's, also that of a copy."""
+        """The `ctx` of a message in a flow, and of its copies, is that of the flow."""
         from errbot.backends.base import Message
         from errbot.flow import Flow, FlowRoot
 
@@ -139,7 +139,7 @@ class MessageTests(unittest.TestCase):
         self.assertIs(message.clone().ctx, flow.ctx)
 
     def test_context_is_assigned(self) -> None:
-        """A message's context may be replaced as a whole."""
+        """`ctx` can be replaced."""
         from errbot.backends.base import Message
 
         message = Message("x")
@@ -149,10 +149,10 @@ class MessageTests(unittest.TestCase):
 
 
 class IdentifierTests(unittest.TestCase):
-    """Persons, rooms, occupants."""
+    """Identifiers: persons, rooms and occupants."""
 
     def test_abstract(self) -> None:
-        """A Person has to say who it is; `email` has a default."""
+        """Person is an abstract Identifier; its `email` is empty by default."""
         from errbot.backends.base import Identifier, Person
 
         with self.assertRaises(TypeError):
@@ -165,7 +165,7 @@ class IdentifierTests(unittest.TestCase):
         self.assertEqual(Somebody().email, "")
 
     def test_what_a_person_has_to_say(self) -> None:
-        """Each of these has to be there."""
+        """A subclass of Person must define `person`, `client`, `nick`, `aclattr` and `fullname`."""
         from errbot.backends.base import Person
 
         needed = ("person", "client", "nick", "aclattr", "fullname")
@@ -175,7 +175,7 @@ class IdentifierTests(unittest.TestCase):
                 incomplete()
 
     def test_a_mark(self) -> None:
-        """An Identifier needs nothing; persons, rooms and occupants are such."""
+        """Identifier is not abstract, and Room and RoomOccupant are subclasses of it."""
         from errbot.backends.base import Identifier, Room, RoomOccupant
 
         Identifier()
@@ -183,12 +183,12 @@ class IdentifierTests(unittest.TestCase):
         self.assertTrue(issubclass(RoomOccupant, Identifier))
 
     def test_equal(self) -> None:
-        """The same person is equal, another isn't."""
+        """Two identifiers of the same person are equal."""
         self.assertEqual(person("a@b"), person("a@b"))
         self.assertNotEqual(person("a@b"), person("b@b"))
 
     def test_rooms_in_rules(self) -> None:
-        """Rules know a room by what it is as text."""
+        """The `aclattr` of a room is by default its text."""
         from errbot.backends.base import Room
 
         class Place(Room):
@@ -198,13 +198,13 @@ class IdentifierTests(unittest.TestCase):
         self.assertEqual(Place().aclattr, "#place")
 
     def test_properties(self) -> None:
-        """What rules and plugins look at."""
+        """A person has `person`, `aclattr` and `client`."""
         somebody = person("a@b")
         self.assertEqual((somebody.person, somebody.aclattr, str(somebody)), ("a@b", "a@b", "a@b"))
         self.assertIsNone(somebody.client)
 
     def test_occupants(self) -> None:
-        """They are persons in rooms."""
+        """An occupant is a person with a room."""
         from errbot.backends.base import Person, RoomOccupant
         from errbot.backends.test import TestOccupant
 
@@ -214,7 +214,7 @@ class IdentifierTests(unittest.TestCase):
         self.assertEqual(str(occupant.room), "#room")
 
     def test_what_an_occupant_has_to_say(self) -> None:
-        """In which room it is."""
+        """A subclass of RoomOccupant must define `room`."""
         from errbot.backends.base import RoomOccupant
 
         class Nowhere(RoomOccupant):
@@ -224,7 +224,7 @@ class IdentifierTests(unittest.TestCase):
             Nowhere()
 
     def test_rooms_do_nothing_by_themselves(self) -> None:
-        """What a network doesn't implement raises NotImplementedError."""
+        """Methods of Room that a network doesn't implement raise NotImplementedError."""
         from errbot.backends.base import Room
 
         class Bare(Room):
@@ -249,7 +249,7 @@ class IdentifierTests(unittest.TestCase):
             bare.topic = "x"
 
     def test_errors(self) -> None:
-        """What may go wrong with a room is a RoomError."""
+        """RoomNotJoinedError and RoomDoesNotExistError are subclasses of RoomError."""
         from errbot.backends.base import RoomDoesNotExistError, RoomError, RoomNotJoinedError
 
         self.assertTrue(issubclass(RoomNotJoinedError, RoomError))
@@ -257,10 +257,10 @@ class IdentifierTests(unittest.TestCase):
 
 
 class NamedTests(ContractTest):
-    """What identifiers are as text."""
+    """Identifiers as text."""
 
     def test_and_back(self) -> None:
-        """`build_identifier` makes the same of it again."""
+        """`build_identifier` of an identifier's text returns an equal identifier."""
         for somebody in (self.bot.sender, self.bot.bot_identifier, person("x@y")):
             self.assertEqual(self.bot.build_identifier(str(somebody)), somebody)
 
@@ -269,14 +269,14 @@ class PresenceTests(unittest.TestCase):
     """`Presence`."""
 
     def test_fields(self) -> None:
-        """Who, and the status or a message or both."""
+        """A presence has an identifier, a status and a message."""
         from errbot.backends.base import ONLINE, Presence
 
         presence = Presence(person("a"), ONLINE, "here")
         self.assertEqual((presence.identifier, presence.status, presence.message), (person("a"), "online", "here"))
 
     def test_nothing(self) -> None:
-        """Nobody, or nothing new, is a ValueError."""
+        """A presence without an identifier, or without status and message, raises ValueError."""
         from errbot.backends.base import ONLINE, Presence
 
         for arguments in ((None, ONLINE), (person(), None, None), (person(),)):
@@ -284,7 +284,7 @@ class PresenceTests(unittest.TestCase):
                 Presence(*arguments)
 
     def test_one_of_both(self) -> None:
-        """A status or a message is enough."""
+        """Status or message may be left out."""
         from errbot.backends.base import AWAY, Presence
 
         self.assertEqual((Presence(person(), AWAY).status, Presence(person(), AWAY).message), ("away", None))
@@ -292,7 +292,7 @@ class PresenceTests(unittest.TestCase):
         self.assertEqual((only_said.status, only_said.message), (None, "gone"))
 
     def test_only_read(self) -> None:
-        """It doesn't change, and has no methods."""
+        """The fields can't be assigned."""
         from errbot.backends.base import ONLINE, Presence
 
         presence = Presence(person(), ONLINE)
@@ -306,7 +306,7 @@ class ReactionTests(unittest.TestCase):
     """`Reaction`."""
 
     def test_fields(self) -> None:
-        """Who reacts, with what, to whose message, and whether the reaction came or went."""
+        """A reaction has its reactor, the owner of the message, action, timestamp, name and message."""
         from errbot.backends.base import REACTION_ADDED, Reaction
 
         reaction = Reaction(person("a"), person("b"), REACTION_ADDED, "1.5", "thumbsup", {"ts": 1})
@@ -315,7 +315,7 @@ class ReactionTests(unittest.TestCase):
         self.assertEqual((reaction.reaction_name, reaction.reacted_to), ("thumbsup", {"ts": 1}))
 
     def test_nobody(self) -> None:
-        """The reactor and the name have to be there."""
+        """A reaction without a reactor or name raises ValueError."""
         from errbot.backends.base import Reaction
 
         for arguments in ({"reaction_name": "x"}, {"reactor": person()}):
@@ -323,7 +323,7 @@ class ReactionTests(unittest.TestCase):
                 Reaction(**arguments)
 
     def test_enough(self) -> None:
-        """The rest is None if it isn't said."""
+        """All other fields are None by default."""
         from errbot.backends.base import Reaction
 
         reaction = Reaction(person("a"), reaction_name="heart")
@@ -333,7 +333,7 @@ class ReactionTests(unittest.TestCase):
         )
 
     def test_one_of_its_kind(self) -> None:
-        """Reactions can be kept in sets, whatever was reacted to, and so can presences."""
+        """Reactions and presences are hashable."""
         from errbot.backends.base import Presence, Reaction
 
         reaction = Reaction(person("a"), reaction_name="heart", reacted_to={"ts": 1})
@@ -345,7 +345,7 @@ class CardTests(unittest.TestCase):
     """`Card`."""
 
     def test_fields(self) -> None:
-        """A message with a title, a link, pictures, a colour and fields."""
+        """A card is a message with summary, title, link, pictures, colour and fields."""
         from errbot.backends.base import Card, Message
 
         card = Card(
@@ -358,14 +358,14 @@ class CardTests(unittest.TestCase):
         )
 
     def test_text_color(self) -> None:
-        """White upon dark colours."""
+        """`text_color` is white on dark colours, else black."""
         from errbot.backends.base import Card
 
         colors = [Card(color=color).text_color for color in ("black", "blue", "red")]
         self.assertEqual(colors, ["white", "white", "black"])
 
     def test_defaults(self) -> None:
-        """All but the body may be left out."""
+        """All fields except the body are optional."""
         from errbot.backends.base import Card
 
         card = Card("body")
@@ -373,7 +373,7 @@ class CardTests(unittest.TestCase):
         self.assertEqual((card.summary, card.link, card.image, card.thumbnail, card.color), (None,) * 5)
 
     def test_only_read(self) -> None:
-        """What makes a card of a message doesn't change."""
+        """The fields of a card can't be assigned."""
         from errbot.backends.base import Card
 
         card = Card("body")
@@ -383,10 +383,10 @@ class CardTests(unittest.TestCase):
 
 
 class CardAsTextTests(ContractTest):
-    """Cards where the network has none."""
+    """Cards on networks without cards."""
 
     def test_template(self) -> None:
-        """The template "card": the title is a heading with the link, then the picture, the body, a table of the fields."""
+        """The template "card" renders the title with the link, the picture, the body, and a table of the fields."""
         from errbot.backends.base import Card
 
         card = Card(
@@ -400,7 +400,7 @@ class CardAsTextTests(ContractTest):
         self.assertRegex(text, r"(?m)^## ?\[title\]")
 
     def test_sent(self) -> None:
-        """That is what is said."""
+        """`send_card` sends the rendered text."""
         self.instance("Kit").send_card("the body", to=self.bot.sender, title="title", link="http://x/")
         said = self.hear()
         self.assertIn("title (http://x/)", said)
@@ -411,13 +411,13 @@ class StreamTests(unittest.TestCase):
     """`Stream`."""
 
     def stream(self) -> Any:
-        """A stream of a few bytes."""
+        """Return a stream of a few bytes."""
         from errbot.backends.base import Stream
 
         return Stream(person("a"), io.BytesIO(b"content"), "name", 7, "text/plain")
 
     def test_fields(self) -> None:
-        """What it is, from whom, and how far it has come."""
+        """A stream has its sender, name, size, type, the number of transferred bytes and a status; it can be read."""
         stream = self.stream()
         self.assertEqual((stream.identifier, stream.name, stream.size), (person("a"), "name", 7))
         self.assertEqual((stream.stream_type, stream.transfered, stream.status), ("text/plain", 0, "pending"))
@@ -425,14 +425,14 @@ class StreamTests(unittest.TestCase):
         self.assertEqual(stream.read(), b"content")
 
     def test_only_read(self) -> None:
-        """What it is doesn't change, and its state only by its methods."""
+        """The fields of a stream can't be assigned."""
         stream = self.stream()
         for name in ("identifier", "name", "size", "transfered", "stream_type", "status"):
             with self.assertRaises(AttributeError):
                 setattr(stream, name, None)
 
     def test_states(self) -> None:
-        """Pending, accepted and in progress, done."""
+        """The status is pending, in progress after `accept`, and success after `success`."""
         stream = self.stream()
         stream.accept()
         self.assertEqual(stream.status, "in progress")
@@ -440,7 +440,7 @@ class StreamTests(unittest.TestCase):
         self.assertEqual(stream.status, "success")
 
     def test_rejected(self) -> None:
-        """Pending, rejected."""
+        """After `reject` the status is rejected, and further steps raise ValueError."""
         stream = self.stream()
         stream.reject()
         self.assertEqual(stream.status, "rejected")
@@ -450,7 +450,7 @@ class StreamTests(unittest.TestCase):
         self.assertEqual(stream.status, "rejected")
 
     def test_wrong_order(self) -> None:
-        """Each step only from the state before it."""
+        """A step in the wrong order raises ValueError."""
         stream = self.stream()
         with self.assertRaises(ValueError):
             stream.success()
@@ -460,7 +460,7 @@ class StreamTests(unittest.TestCase):
                 step()
 
     def test_error(self) -> None:
-        """An error ends it, whatever its state was; the reason may be left out."""
+        """`error` is allowed in any state; its reason is optional."""
         stream = self.stream()
         stream.error("because")
         self.assertEqual(stream.status, "error")
@@ -470,27 +470,27 @@ class StreamTests(unittest.TestCase):
         self.assertEqual(stream.status, "error")
 
     def test_progress(self) -> None:
-        """`ack_data` says how many bytes have come in all."""
+        """`ack_data` sets the total number of transferred bytes."""
         stream = self.stream()
         for length in (3, 5):
             stream.ack_data(length)
             self.assertEqual(stream.transfered, length)
 
     def test_clone(self) -> None:
-        """The same stream, read from elsewhere."""
+        """`clone` returns a stream with the same fields and another content."""
         clone = self.stream().clone(io.BytesIO(b"other"))
         self.assertEqual((clone.name, clone.size, clone.stream_type), ("name", 7, "text/plain"))
         self.assertEqual(clone.read(), b"other")
 
     def test_may_say_little(self) -> None:
-        """Only from whom it is and where it is read from are needed."""
+        """Name, size and type are optional."""
         from errbot.backends.base import Stream
 
         stream = Stream(person("a"), io.BytesIO(b"content"))
         self.assertEqual((stream.name, stream.size, stream.stream_type), (None, None, None))
 
     def test_clone_begins_anew(self) -> None:
-        """A copy is pending and at its beginning."""
+        """A clone is pending, with no transferred bytes."""
         stream = self.stream()
         stream.accept()
         stream.ack_data(5)
@@ -498,7 +498,7 @@ class StreamTests(unittest.TestCase):
         self.assertEqual((clone.identifier, clone.status, clone.transfered), (person("a"), "pending", 0))
 
     def test_no_success_after_an_error(self) -> None:
-        """What has failed hasn't come."""
+        """`success` after `error` raises ValueError."""
         stream = self.stream()
         stream.accept()
         stream.error("because")
@@ -524,7 +524,7 @@ READER = """
 
 
 class IncomingStreamTests(ContractTest):
-    """Files that people send."""
+    """Incoming files for several plugins."""
 
     plugin = READER.format(name="Tried")
     files = {
@@ -553,7 +553,7 @@ class IncomingStreamTests(ContractTest):
     }
 
     def test_copied(self) -> None:
-        """Each plugin that accepts gets all of it, whatever others do."""
+        """Each plugin that accepts the stream gets the whole content, whatever other plugins do."""
         from errbot.backends.base import Stream
 
         content = bytes(range(256)) * 40
@@ -565,7 +565,7 @@ class IncomingStreamTests(ContractTest):
             self.assertEqual((str(stream.identifier), stream.status), ("a", "success"))
 
     def test_rejected_if_nobody_says(self) -> None:
-        """A plugin without a callback_stream of its own rejects."""
+        """The inherited `callback_stream` rejects the stream."""
         from errbot.backends.base import Stream
 
         self.bot.callback_stream(Stream(person("a"), io.BytesIO(b"content"), "name", 7))
@@ -573,7 +573,7 @@ class IncomingStreamTests(ContractTest):
 
 
 class UndecidedStreamTests(ContractTest):
-    """Files that a plugin neither accepts nor rejects."""
+    """A plugin that neither accepts nor rejects a stream."""
 
     plugin = """
         import queue
@@ -593,7 +593,7 @@ class UndecidedStreamTests(ContractTest):
         """
 
     def test_rejected(self) -> None:
-        """They are rejected in its name, with a warning in the log."""
+        """The stream is rejected for it, and a warning is logged."""
         from errbot.backends.base import Stream
 
         with self.assertLogs(level="WARNING") as logs:
@@ -603,10 +603,10 @@ class UndecidedStreamTests(ContractTest):
 
 
 class MadeUpRoomTests(ContractTest):
-    """Rooms that tests make up."""
+    """Rooms that tests create themselves."""
 
     def test_not_joined(self) -> None:
-        """Who is there and what it is about is told, whether the bot has entered or not."""
+        """A TestRoom has its occupants and topic, even if the bot hasn't joined it."""
         from errbot.backends.test import TestOccupant, TestRoom
 
         somebody = TestOccupant("a@b", "#made-up")

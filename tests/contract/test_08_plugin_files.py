@@ -1,4 +1,4 @@
-"""Chapter 8: plugins' files, how they are found, loaded, activated and reloaded."""
+"""Chapter 8: discovery, loading, activation and reload of plugins."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ MODULE = """
 
 
 class PlugTests(ContractTest):
-    """The fields of .plug files."""
+    """The fields of `.plug` files."""
 
     plugin = MODULE
 
     def refused(self, plug: str) -> str:
-        """How a plugin with that in its .plug file is, after the bot has tried it."""
+        """Load and activate a plugin with this text in its `.plug` file; return the error, or an empty string if it is
+        active.
+        """
         self.write("odd/odd.plug", f"[Core]\nName = Odd\nModule = odd\n{plug}")
         self.write("odd/odd.py", MODULE.replace("hello", "odd"))
         problems: Any = self.bot.plugin_manager.update_plugin_places([str(self.directory)])
@@ -42,48 +44,48 @@ class PlugTests(ContractTest):
         return text or "silence"
 
     def test_description(self) -> None:
-        """It is what `!help` says if the class says nothing."""
+        """If the class has no docstring, `!help` displays the Description."""
         self.assertEqual(self.refused("[Documentation]\nDescription = Odd things.\n"), "")
         self.assertIn("Odd things.", self.ask("!help Odd"))
 
     def test_python_versions(self) -> None:
-        """2 isn't, 2+ and 3 are; of others, those below the running one."""
+        """A plugin for Python 2 is not activated."""
         self.assertTrue(self.refused("[Python]\nVersion = 2\n"))
 
     def test_python_versions_that_work(self) -> None:
-        """2+ means 3 too."""
+        """A plugin for Python 2+ is activated."""
         self.assertEqual(self.refused("[Python]\nVersion = 2+\n"), "")
 
     def test_python_version_that_is_too_new(self) -> None:
-        """It isn't activated."""
+        """A plugin for a newer Python is not activated."""
         self.assertTrue(self.refused("[Python]\nVersion = 9.0.0\n"))
 
     @decided("no word in the chat")
     def test_python_version_is_told(self) -> None:
-        """The reason is told."""
+        """The error message has the reason."""
         self.assertIn("Python", self.refused("[Python]\nVersion = 9.0.0\n"))
 
     def test_errbot_versions(self) -> None:
-        """Min and Max are versions of errbot, both inclusive."""
+        """Min and Max are inclusive."""
         from errbot.version import VERSION
 
         self.assertEqual(self.refused(f"[Errbot]\nMin = {VERSION}\nMax = {VERSION}\n"), "")
 
     def test_errbot_too_old(self) -> None:
-        """It isn't activated, and the reason is told."""
+        """A plugin that needs a newer errbot is not activated; the error has the version."""
         self.assertIn("99", self.refused("[Errbot]\nMin = 99.0.0\n"))
 
     def test_errbot_too_new(self) -> None:
-        """It isn't activated, and the reason is told."""
+        """A plugin that needs an older errbot is not activated; the error has the version."""
         self.assertRegex(self.refused("[Errbot]\nMax = 1.0.0\n"), r"1\.0\.0|1, 0, 0")
 
     def test_dependencies_that_there_are_not(self) -> None:
-        """It isn't activated, and the reason is told."""
+        """A plugin with a missing dependency is not activated; the error names the dependency."""
         self.assertIn("Missing", self.refused("DependsOn = Missing\n"))
 
 
 class FoundTests(ContractTest):
-    """Where plugins are found."""
+    """Discovery of plugins."""
 
     files = {
         "deep/er/one.plug": "[Core]\nName = One\nModule = one\n",
@@ -95,7 +97,7 @@ class FoundTests(ContractTest):
     }
 
     def test_below(self) -> None:
-        """In directories below, but not in hidden ones."""
+        """Plugins are found in subdirectories, except in hidden ones and `__pycache__`."""
         names = self.bot.plugin_manager.get_all_plugin_names()
         self.assertIn("One", names)
         self.assertNotIn("Two", names)
@@ -139,19 +141,19 @@ class DependencyTests(ContractTest):
     }
 
     def test_activated_before(self) -> None:
-        """What a plugin depends on is activated before it."""
+        """A plugin is activated after its dependencies."""
         self.drain()
         self.assertEqual(self.ask("!ask b"), "b and c")
 
     def test_circles(self) -> None:
-        """Plugins that depend on each other aren't activated; all others are."""
+        """Plugins with circular dependencies aren't activated; all others are."""
         active = self.bot.plugin_manager.get_all_active_plugin_names()
         self.assertNotIn("X", active)
         self.assertNotIn("Y", active)
         self.assertIn("A", active)
 
     def test_circles_are_told(self) -> None:
-        """To activate one of them is an error that names both."""
+        """Activating one of them raises an error that names both."""
         from errbot.plugin_manager import PluginActivationException
 
         with self.assertRaises(PluginActivationException) as caught:
@@ -174,7 +176,7 @@ TIMED = """
 
 
 def timed(**needs: str) -> dict[str, str]:
-    """Files of plugins that know when they were activated, and what each depends on."""
+    """Return the files of plugins that record the time of their activation, with their dependencies."""
     files = {}
     for name, others in needs.items():
         files[f"{name}.plug"] = f"[Core]\nName = {name}\nModule = order_{name}\nDependsOn = {others}\n"
@@ -183,18 +185,18 @@ def timed(**needs: str) -> dict[str, str]:
 
 
 class OrderTests(ContractTest):
-    """When the bot starts, which plugin is activated when."""
+    """The order of activation when the bot starts."""
 
     files = timed(A="B, C", B="C", C="D", D="", E="A")
 
     def test_dependencies_first(self) -> None:
-        """Each after all that it depends on, whatever their names and files are called."""
+        """Each plugin is activated after its dependencies, whatever the names of plugins and files are."""
         order = sorted("ABCDE", key=lambda name: self.instance(name).activated_at)
         self.assertEqual("".join(order), "DCBAE")
 
 
 class ModuleTests(ContractTest):
-    """How a plugin's code is loaded."""
+    """Loading of a plugin's module."""
 
     plugin = """
         from dataclasses import dataclass
@@ -214,11 +216,11 @@ class ModuleTests(ContractTest):
     }
 
     def test_siblings(self) -> None:
-        """Modules and packages beside the plugin can be imported."""
+        """A plugin can import modules and packages beside it."""
         self.assertEqual(self.ask("!helped"), "helped by a part")
 
     def test_name(self) -> None:
-        """The module is known as errbot.plugins.<Module>, and what is replaced there is replaced for the plugin."""
+        """The module is `errbot.plugins.<Module>` in `sys.modules`, and patching it has an effect on the plugin."""
         module = sys.modules["errbot.plugins.tried"]
         self.assertIs(module.Tried, type(self.instance()))
         with mock.patch.object(module, "help_out", return_value="not helped "):
@@ -226,7 +228,7 @@ class ModuleTests(ContractTest):
 
 
 class SameModuleTests(ContractTest):
-    """Plugins whose modules have one name."""
+    """Plugins whose modules have the same name."""
 
     files = {
         "one/one.plug": "[Core]\nName = One\nModule = of_one_name\n",
@@ -236,7 +238,7 @@ class SameModuleTests(ContractTest):
     }
 
     def test_both(self) -> None:
-        """Each plugin has the file beside its own .plug file."""
+        """Each plugin has the module beside its own `.plug` file."""
         self.assertEqual((self.ask("!one"), self.ask("!two")), ("one", "two"))
 
 
@@ -244,7 +246,7 @@ class DataclassTests(ContractTest):
     """Modules with postponed annotations."""
 
     files = {
-        # errbot finds a module of the same name that another test has left.
+        # The name of the module is unique, since errbot finds modules that other tests have left in sys.modules.
         "dataclasses_only.plug": "[Core]\nName = Dataclasses\nModule = dataclasses_only\n",
         "dataclasses_only.py": """
             from __future__ import annotations
@@ -264,12 +266,12 @@ class DataclassTests(ContractTest):
 
     @decided("@dataclass in such a module fails the load")
     def test_dataclass(self) -> None:
-        """@dataclass works."""
+        """`@dataclass` works in them."""
         self.assertEqual(self.ask("!value"), "Value(number=5)")
 
 
 class BrokenTests(ContractTest):
-    """Plugins that can't be loaded."""
+    """Plugins that can't be loaded or activated."""
 
     plugin = MODULE
     files = {
@@ -298,7 +300,7 @@ class BrokenTests(ContractTest):
     }
 
     def test_others_work(self) -> None:
-        """All others are active."""
+        """All other plugins are active."""
         self.drain()
         self.assertEqual(self.ask("!hello"), "hello")
         active = self.bot.plugin_manager.get_all_active_plugin_names()
@@ -306,13 +308,13 @@ class BrokenTests(ContractTest):
             self.assertNotIn(name, active)
 
     def test_activation_tells(self) -> None:
-        """To activate it says what is wrong."""
+        """The reply to `!plugin activate` has the exception's text."""
         self.drain()
         self.assertIn("not today", self.ask("!plugin activate Activate"))
 
 
 class UndoneTests(ContractTest):
-    """Activations that fail half-way."""
+    """Activations that fail halfway."""
 
     half_way = """
         from errbot import BotPlugin, botcmd
@@ -340,7 +342,8 @@ class UndoneTests(ContractTest):
     }
 
     def test_deactivated(self) -> None:
-        """What `activate` or `callback_connect` raises fails the activation, and the plugin is deactivated."""
+        """If `activate` or `callback_connect` raises an exception, the activation fails, and the plugin is deactivated.
+        """
         from errbot.plugin_manager import PluginActivationException
 
         for name in ("Begins", "Connects"):
@@ -356,28 +359,28 @@ class UndoneTests(ContractTest):
 
 
 class ReloadTests(ContractTest):
-    """`!plugin reload` and its kin."""
+    """`!plugin reload` and related commands."""
 
     plugin = MODULE
 
     def change(self) -> None:
-        """Let the plugin say something else."""
+        """Change a reply in the plugin's file."""
         path = self.directory / "tried.py"
         path.write_text(path.read_text().replace('"hello"', '"hello again"'))
 
     def test_reload(self) -> None:
-        """New code is used."""
+        """After a reload the new code is used."""
         self.change()
         self.assertIn("Plugin Tried reloaded.", self.ask("!plugin reload Tried"))
         self.assertEqual(self.ask("!hello"), "hello again")
 
     def test_unknown(self) -> None:
-        """A plugin that there isn't."""
+        """An unknown plugin is an error for each command."""
         for command in ("reload", "activate", "deactivate", "blacklist", "unblacklist"):
             self.assertIn("isn't a valid plugin name", self.ask(f"!plugin {command} Nothing"), command)
 
     def test_deactivate_and_activate(self) -> None:
-        """Commands go and come back; twice is told."""
+        """A deactivated plugin has no commands; a repeated command reports the state."""
         self.assertIn("deactivated", self.ask("!plugin deactivate Tried"))
         self.assertIn("already deactivated", self.ask("!plugin deactivate Tried"))
         self.assertIn("not found", self.ask("!hello"))
@@ -386,7 +389,7 @@ class ReloadTests(ContractTest):
         self.assertEqual(self.ask("!hello"), "hello")
 
     def test_blacklisted_at_once(self) -> None:
-        """A plugin that is blacklisted is deactivated, and activated again when it isn't any more."""
+        """`!plugin blacklist` deactivates the plugin, and `!plugin unblacklist` activates it."""
         self.ask("!plugin blacklist Tried")
         self.assertFalse(self.instance().is_activated)
         self.assertRegex(self.ask("!status plugins"), r"│ *B,D *│ *Tried")
@@ -395,7 +398,7 @@ class ReloadTests(ContractTest):
         self.assertRegex(self.ask("!status plugins"), r"│ *A *│ *Tried")
 
     def test_blacklist(self) -> None:
-        """A blacklisted plugin is remembered, until it isn't."""
+        """The plugin manager remembers blacklisted plugins."""
         self.assertIn("is now blacklisted", self.ask("!plugin blacklist Tried"))
         self.assertTrue(self.bot.plugin_manager.is_plugin_blacklisted("Tried"))
         self.assertIn("Tried", self.bot.plugin_manager.get_blacklisted_plugin())
@@ -405,20 +408,20 @@ class ReloadTests(ContractTest):
         self.assertIn("not blacklisted", self.ask("!plugin unblacklist Tried"))
 
     def test_info(self) -> None:
-        """What is known of a plugin."""
+        """`!plugin info` displays the plugin's name, module and file."""
         info = self.ask("!plugin info Tried")
         for part in ("tried.plug", "Tried", "tried"):
             self.assertIn(part, info)
 
     @decided("an inactive plugin is active after a reload")
     def test_inactive_stays_inactive(self) -> None:
-        """A reload doesn't activate."""
+        """A reload doesn't activate an inactive plugin."""
         self.ask("!plugin deactivate Tried")
         self.replies("!plugin reload Tried")
         self.assertNotIn("Tried", self.bot.plugin_manager.get_all_active_plugin_names())
 
     def test_reload_of_an_inactive_plugin(self) -> None:
-        """The reply to a reload says that the plugin was inactive, and what activates it."""
+        """The reply to a reload of an inactive plugin has the command that activates it."""
         self.ask("!plugin deactivate Tried")
         replies = "\n".join(self.replies("!plugin reload Tried"))
         self.assertIn("Plugin Tried reloaded.", replies)
@@ -426,7 +429,7 @@ class ReloadTests(ContractTest):
 
     @decided("the class of the old instance is swapped")
     def test_new_instance(self) -> None:
-        """The new code gets a new instance."""
+        """After a reload there is a new instance."""
         before = self.instance()
         before.attribute = 1
         self.ask("!plugin reload Tried")
@@ -444,13 +447,13 @@ class SelectedTests(ContractTest):
     }
 
     def test_only_those(self) -> None:
-        """Others of the core aren't there."""
+        """Core plugins that aren't listed aren't loaded."""
         self.assertEqual(self.ask("!hello"), "hello")
         self.assertNotIn("Health", self.bot.plugin_manager.get_all_plugin_names())
         self.assertIn("Utils", self.bot.plugin_manager.get_all_plugin_names())
 
     def test_core_by_their_own_account(self) -> None:
-        """Plugins of whomever that say `Core = True` are of the core."""
+        """A plugin with `Core = True` counts as a core plugin."""
         self.assertNotIn("Own", self.bot.plugin_manager.get_all_plugin_names())
 
 
@@ -473,7 +476,7 @@ class PluginInfoTests(unittest.TestCase):
     )
 
     def test_parsed(self) -> None:
-        """The fields of a .plug file."""
+        """`parse` returns the fields of a `.plug` file."""
         from errbot.plugin_info import PluginInfo
 
         parser = ConfigParser()
@@ -483,7 +486,7 @@ class PluginInfoTests(unittest.TestCase):
         self.assertEqual(sorted(info.dependencies), ["A", "B"])
 
     def parsed(self, more: str) -> Any:
-        """What is read of a file with these lines after its [Core]."""
+        """Return the information in a file with these lines after its Name and Module."""
         from errbot.plugin_info import PluginInfo
 
         parser = ConfigParser()
@@ -491,14 +494,16 @@ class PluginInfoTests(unittest.TestCase):
         return PluginInfo.parse(parser)
 
     def test_defaults(self) -> None:
-        """All but Name and Module may be left out."""
+        """All fields except Name and Module are optional."""
         info = self.parsed("")
         self.assertEqual((info.core, list(info.dependencies), info.doc), (False, [], None))
         self.assertEqual((info.python_version, info.errbot_minversion, info.errbot_maxversion), (None, None, None))
         self.assertTrue(self.parsed("Core = True\n").core)
 
     def test_versions(self) -> None:
-        """Of Python 2 is 2.0.0, 2+ and 3 are 3.0.0; of errbot a version with a suffix comes before the one without."""
+        """Versions are tuples: Python 2 is 2.0.0, 2+ and 3 are 3.0.0, and errbot's pre-releases come before the
+        release.
+        """
         for text, version in (("2", (2, 0, 0)), ("2+", (3, 0, 0)), ("3", (3, 0, 0)), ("3.4.5-beta", (3, 4, 5))):
             self.assertEqual(self.parsed(f"[Python]\nVersion = {text}\n").python_version[:3], version)
         ascending = ("1.2.2", "1.2.3-alpha", "1.2.3-beta", "1.2.3-rc1", "1.2.3-rc2", "1.2.3", "1.10.0")
@@ -508,14 +513,14 @@ class PluginInfoTests(unittest.TestCase):
         self.assertEqual(self.parsed("[Errbot]\nMax = 1.2.3\n").errbot_maxversion, versions[5])
 
     def test_load_file(self) -> None:
-        """From an open file, and where it is."""
+        """`load_file` reads an open file and stores its location."""
         from errbot.plugin_info import PluginInfo
 
         info = PluginInfo.load_file(io.StringIO(self.text), Path("/somewhere/tried.plug"))
         self.assertEqual((info.name, info.location), ("Tried", Path("/somewhere/tried.plug")))
 
     def test_load_classes(self) -> None:
-        """From a path; its classes can be loaded."""
+        """`load` reads a path, and `load_plugin_classes` returns the subclasses of a class."""
         from errbot.plugin_info import PluginInfo
 
         with tempfile.TemporaryDirectory() as directory:

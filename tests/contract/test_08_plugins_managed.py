@@ -1,4 +1,4 @@
-"""Chapter 8, continued: which plugins are found, what administrators are told, and the plugin manager."""
+"""Chapter 8, continued: discovery of plugins, messages to administrators, and the plugin manager."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MODULE = """
 
 
 class VersionTests(ContractTest):
-    """What .plug files may ask for."""
+    """Versions and other values in `.plug` files."""
 
     plugin = MODULE
 
     def told(self, plug: str) -> str | None:
-        """What is told of a plugin with that in its .plug file; None if it is active."""
+        """Load and activate a plugin with this text in its `.plug` file; return the error, or None if it is active."""
         self.write("odd/odd.plug", f"[Core]\nName = Odd\nModule = odd\n{plug}")
         self.write("odd/odd.py", MODULE.replace("hello", "odd"))
         problems: Any = self.bot.plugin_manager.update_plugin_places([str(self.directory)])
@@ -37,40 +37,40 @@ class VersionTests(ContractTest):
         return None if "Odd" in self.bot.plugin_manager.get_all_active_plugin_names() else text
 
     def test_older_python(self) -> None:
-        """A version has three parts; an older one than the running one does."""
+        """A plugin for an older minor version of Python 3 is activated."""
         self.assertIsNone(self.told(f"[Python]\nVersion = 3.{sys.version_info[1] - 1}.0\n"))
 
     def test_running_python(self) -> None:
-        """The version has to be older than the running one, which isn't enough itself."""
+        """The version must be older than the running Python; an equal one is refused."""
         major, minor, micro = sys.version_info[:3]
         self.assertIsNotNone(self.told(f"[Python]\nVersion = {major}.{minor}.{micro}\n"))
 
     def test_python_with_a_suffix(self) -> None:
-        """A suffix is allowed."""
+        """A version may have a suffix."""
         self.assertIsNone(self.told("[Python]\nVersion = 3.0.0-alpha\n"))
 
     def test_any_python(self) -> None:
-        """3 means any 3."""
+        """Version 3 means any Python 3."""
         self.assertIsNone(self.told("[Python]\nVersion = 3\n"))
 
     def test_senseless_python(self) -> None:
-        """What is no version is told."""
+        """An invalid version is an error."""
         self.assertIn("ersion", self.told("[Python]\nVersion = new\n") or "")
 
     def test_candidates_of_errbot(self) -> None:
-        """Alphas come before betas, before candidates, before the version itself."""
+        """Release candidates come before the version, and alpha versions before both."""
         from errbot.version import VERSION
 
         self.assertIsNone(self.told(f"[Errbot]\nMin = {VERSION}-rc9\nMax = 99.0.0-alpha\n"))
 
     def test_only_candidates_of_errbot(self) -> None:
-        """The version itself is newer than its candidates."""
+        """A release is newer than its release candidates."""
         from errbot.version import VERSION
 
         self.assertIsNotNone(self.told(f"[Errbot]\nMax = {VERSION}-rc9\n"))
 
     def test_other_errbots(self) -> None:
-        """To activate a plugin for another errbot is an error of its own kind."""
+        """Activating a plugin for another errbot raises IncompatiblePluginException."""
         from errbot.plugin_manager import IncompatiblePluginException, PluginActivationException
 
         self.assertTrue(issubclass(IncompatiblePluginException, PluginActivationException))
@@ -79,35 +79,35 @@ class VersionTests(ContractTest):
             self.bot.plugin_manager.activate_plugin("Odd")
 
     def test_two_numbers(self) -> None:
-        """A version of errbot has three numbers, and it is told."""
+        """A version of errbot with two numbers is an error that names it."""
         self.assertIn("6.2", self.told("[Errbot]\nMin = 6.2\n") or "")
 
     def test_senseless_errbot(self) -> None:
-        """Words are no versions either."""
+        """A version of errbot without numbers is an error that names it."""
         self.assertIn("new", self.told("[Errbot]\nMax = new\n") or "")
 
     def test_core(self) -> None:
-        """`Core` may be given."""
+        """`Core = False` is allowed."""
         self.assertIsNone(self.told("Core = False\n"))
 
     def test_several_dependencies(self) -> None:
-        """They are separated by commas, with any spaces."""
+        """Dependencies are separated by commas and optional spaces."""
         self.assertIsNone(self.told("DependsOn = Tried ,Utils\n"))
         self.assertEqual(list(self.bot.plugin_manager.plugin_infos["Odd"].dependencies), ["Tried", "Utils"])
 
     def test_encoding(self) -> None:
-        """The file is UTF-8."""
+        """A `.plug` file is UTF-8."""
         self.assertIsNone(self.told("[Documentation]\nDescription = Grüße an 漢字.\n"))
         self.assertIn("Grüße an 漢字.", self.ask("!help Odd"))
 
 
 class IncompleteTests(ContractTest):
-    """.plug files that can't be used."""
+    """Invalid `.plug` files."""
 
     plugin = MODULE
 
     def test_told(self) -> None:
-        """Name and Module are needed, and what is wrong is told by path; others go on."""
+        """A missing Name or Module is an error with the file's path; other plugins work."""
         self.write("odd/odd.py", MODULE.replace("hello", "odd"))
         for plug in ("", "[Core]\nModule = odd\n", "[Core]\nName = Odd\n"):
             self.write("odd/odd.plug", plug)
@@ -116,7 +116,7 @@ class IncompleteTests(ContractTest):
         self.assertEqual(self.ask("!hello"), "hello")
 
     def test_module_in_a_package(self) -> None:
-        """Module is the name of a file beside it; dots don't lead into directories."""
+        """Module can't refer to a module in a package."""
         self.write("odd/sub/__init__.py", "")
         self.write("odd/sub/inner.py", MODULE.replace("hello", "inner"))
         self.write("odd/odd.plug", "[Core]\nName = Odd\nModule = sub.inner\n")
@@ -126,7 +126,7 @@ class IncompleteTests(ContractTest):
 
 
 class SameNameTests(ContractTest):
-    """Plugins that are called like others."""
+    """Plugins with the same Name."""
 
     plugin = MODULE
     files = {
@@ -137,12 +137,12 @@ class SameNameTests(ContractTest):
     }
 
     def test_first_one(self) -> None:
-        """Of two plugins with one name the second, which lies deeper, is left out."""
+        """The plugin in the upper directory is loaded, the other one isn't."""
         self.assertEqual(self.ask("!hello"), "hello")
         self.assertIn("not found", self.ask("!the other"))
 
     def test_core_ones(self) -> None:
-        """Those of the core come first and can't be replaced."""
+        """A core plugin can't be replaced."""
         self.assertIn("not found", self.ask("!utils too"))
         self.assertEqual(self.ask("!echo there"), "there")
 
@@ -151,7 +151,7 @@ class LinkedTests(ContractTest):
     """Symbolic links."""
 
     def start(self, **config: Any) -> None:
-        """Have a plugin elsewhere, and a link to its directory."""
+        """Create a plugin elsewhere and a link to its directory."""
         elsewhere = Path(f"{self.directory}-elsewhere")
         elsewhere.mkdir()
         self.addCleanup(shutil.rmtree, elsewhere)
@@ -161,7 +161,7 @@ class LinkedTests(ContractTest):
         super().start(**config)
 
     def test_followed(self) -> None:
-        """They are followed."""
+        """Symbolic links to directories are followed."""
         self.assertEqual(self.ask("!linked"), "linked")
 
 
@@ -179,17 +179,17 @@ class ListOfDirectoriesTests(ContractTest):
 
     @property
     def places(self) -> list[str]:
-        """Two of three."""
+        """Three of the four directories."""
         return [str(self.directory / name) for name in ("one", "two", "kit")]
 
     def test_all_of_them(self) -> None:
-        """Plugins in each of them are there, others aren't."""
+        """Plugins in all listed directories are loaded, others aren't."""
         self.assertEqual((self.ask("!one"), self.ask("!two")), ("one", "two"))
         self.assertIn("not found", self.ask("!three"))
 
 
 class DistributionTests(ContractTest):
-    """Plugins of installed distributions."""
+    """Plugins in installed distributions."""
 
     files = {
         "site/contract_plugins/__init__.py": "",
@@ -211,7 +211,7 @@ class DistributionTests(ContractTest):
     }
 
     def start(self, **config: Any) -> None:
-        """Have what is installed outside of BOT_EXTRA_PLUGIN_DIR."""
+        """Put the distributions on the module search path, outside of BOT_EXTRA_PLUGIN_DIR."""
         installed = Path(f"{self.directory}-installed")
         shutil.move(self.directory / "site", installed)
         self.addCleanup(shutil.rmtree, installed)
@@ -219,21 +219,21 @@ class DistributionTests(ContractTest):
         super().start(**config)
 
     def test_entry_points(self) -> None:
-        """Those in the group errbot.plugins name modules whose directories have plugins."""
+        """An entry point in the group `errbot.plugins` names a package whose directory contains plugins."""
         self.assertEqual(self.ask("!shipped"), "shipped")
 
     def test_files(self) -> None:
-        """If there is no such module, the distribution's list of files tells."""
+        """If the package doesn't exist, the distribution's list of files is searched."""
         self.assertEqual(self.ask("!lost"), "lost")
 
     def test_last(self) -> None:
-        """Of two plugins with one name, that in BOT_EXTRA_PLUGIN_DIR is found first."""
+        """A plugin in BOT_EXTRA_PLUGIN_DIR takes precedence over one of the same Name in a distribution."""
         self.assertIn("not found", self.ask("!of the other kit"))
         self.assertEqual(self.ask("!kit done"), "done")
 
 
 class InstalledTests(ContractTest):
-    """Plugins of repositories."""
+    """Plugins that were installed from repositories."""
 
     files = {
         "owner/name/inner/installed.plug": "[Core]\nName = Installed\nModule = installed_here\n",
@@ -242,7 +242,7 @@ class InstalledTests(ContractTest):
 
     @property
     def places(self) -> str:
-        """Not where the repository is."""
+        """A directory without the repository."""
         return str(self.directory / "kit")
 
     def start(self, **config: Any) -> None:
@@ -251,7 +251,7 @@ class InstalledTests(ContractTest):
 
     @unittest.skipUnless(shutil.which("git"), "needs git")
     def test_installed(self) -> None:
-        """They are in BOT_DATA_DIR/plugins/<owner>/<name>, and active at once, until that is taken away."""
+        """They are in BOT_DATA_DIR/plugins/<owner>/<name>, active at once, and removed by `!repos uninstall`."""
         repository = self.directory / "owner" / "name"
         author = ("-c", "user.name=me", "-c", "user.email=me@localhost")
         for command in (("init", "-q", "-b", "master"), ("add", "."), (*author, "commit", "-q", "-m", "First.")):
@@ -266,7 +266,7 @@ class InstalledTests(ContractTest):
 
 
 class RequirementsTests(ContractTest):
-    """requirements.txt, if nothing may be installed."""
+    """`requirements.txt` with AUTOINSTALL_DEPS = False."""
 
     config = {"AUTOINSTALL_DEPS": False}
     files = {
@@ -276,7 +276,7 @@ class RequirementsTests(ContractTest):
     }
 
     def test_missing(self) -> None:
-        """What is missing is told; the plugin may work all the same."""
+        """Missing requirements are reported, and the plugin is activated nevertheless."""
         self.assertEqual(self.ask("!needy"), "needy")
         self.write("more/requirements.txt", "jinja2\nthere-is-nothing-like-it\n")
         self.write("more/more.plug", "[Core]\nName = More\nModule = more_needy\n")
@@ -287,7 +287,7 @@ class RequirementsTests(ContractTest):
 
 
 class ToldTests(ContractTest):
-    """What administrators are told when the bot has started."""
+    """Messages to administrators when the bot has started."""
 
     config = {"AUTOINSTALL_DEPS": False}
     plugin = """
@@ -340,7 +340,7 @@ class ToldTests(ContractTest):
     }
 
     def test_errors(self) -> None:
-        """All that went wrong."""
+        """Administrators get the errors of all plugins."""
         told = "\n".join(body for to, body in self.instance().said if to == ADMIN)
         for part in (
             "not today",
@@ -352,12 +352,12 @@ class ToldTests(ContractTest):
             self.assertIn(part.lower(), told.lower())
 
     def test_made_at_load(self) -> None:
-        """Instances get the bot and their name, before they are active."""
+        """Instances are created with the bot and their name, before they are active."""
         bot, name, activated = self.instance().made
         self.assertEqual((bot is self.instance()._bot, name, activated), (True, "Tried", False))
 
     def test_failed_ones_are_known(self) -> None:
-        """What can't be loaded has information, but no instance."""
+        """A plugin that can't be loaded has an entry in `plugin_infos`, but no instance."""
         manager = self.bot.plugin_manager
         self.assertIn("Broken", manager.plugin_infos)
         self.assertNotIn("Broken", manager.plugins)
@@ -365,19 +365,19 @@ class ToldTests(ContractTest):
         self.assertIsNone(manager.get_plugin_obj_by_name("Broken"))
 
     def test_failed_ones_are_inactive(self) -> None:
-        """What an activation that fails has begun is undone."""
+        """If an activation fails, its commands are removed and its storage is closed."""
         self.assertIn("not found", self.ask("!of what fails"))
         self.assertFalse(self.instance("Fails").is_activated)
         self.assertFalse(self.instance("Fails").is_open_storage())
 
     def test_first_class(self) -> None:
-        """Of several plugins in a module the first by name is used."""
+        """If a module has several plugin classes, the first one by name is used."""
         self.assertEqual(self.ask("!abc"), "abc")
         self.assertIn("not found", self.ask("!zed"))
 
 
 class ImportedClassTests(ContractTest):
-    """Classes that a module only imports."""
+    """Plugin classes that a module only imports."""
 
     files = {
         "bare.plug": "[Core]\nName = Bare\nModule = bare\n",
@@ -393,7 +393,7 @@ class ImportedClassTests(ContractTest):
     }
 
     def test_only_imported(self) -> None:
-        """They count too."""
+        """They are used as well."""
         self.assertEqual(self.ask("!only imported"), "imported")
 
 
@@ -435,7 +435,7 @@ class StepsTests(ContractTest):
     }
 
     def test_order(self) -> None:
-        """Checked, configured, activated, connected."""
+        """The order is `check_configuration`, `configure`, `activate`, `callback_connect`."""
         manager = self.bot.plugin_manager
         manager.set_plugin_configuration("Tried", {"a": 2})
         manager.deactivate_plugin("Tried")
@@ -447,11 +447,11 @@ class StepsTests(ContractTest):
         self.assertEqual(tried.steps, steps)
 
     def test_unconfigured(self) -> None:
-        """Without a configuration nothing is checked, but None is what it is configured with."""
+        """Without a configuration, `configure` gets None, and `check_configuration` isn't called."""
         self.assertEqual(self.instance().steps[:2], [("configure", None), ("activate", False)])
 
     def test_refused_configuration(self) -> None:
-        """It is told by an exception of its own, and the plugin has none."""
+        """An invalid stored configuration raises PluginConfigurationException, and the plugin has no configuration."""
         from errbot.plugin_manager import PluginActivationException, PluginConfigurationException
 
         manager = self.bot.plugin_manager
@@ -464,7 +464,7 @@ class StepsTests(ContractTest):
         self.assertIsNone(self.instance().config)
 
     def test_dependencies_first(self) -> None:
-        """What it depends on is activated with it."""
+        """Activating a plugin activates its dependencies."""
         manager = self.bot.plugin_manager
         manager.deactivate_plugin("Tried")
         manager.deactivate_plugin("Kit")
@@ -472,13 +472,13 @@ class StepsTests(ContractTest):
         self.assertIn("Kit", manager.get_all_active_plugin_names())
 
     def test_documentation(self) -> None:
-        """The class's documentation is its docstring, or else what the .plug file says."""
+        """`__errdoc__` is the class's docstring, or else the Description in the `.plug` file."""
         self.assertEqual(type(self.instance()).__errdoc__, "What the class says.")
         self.assertEqual(type(self.instance("Plain")).__errdoc__, "What the file says.")
 
 
 class PreparedTests(ContractTest):
-    """What there is already at each step."""
+    """The state of a plugin at each step of its activation."""
 
     plugin = """
         from errbot import BotPlugin, botcmd, webhook
@@ -518,17 +518,17 @@ class PreparedTests(ContractTest):
     files = {"templates/own.md": "own {{ text }}"}
 
     def test_for_activate(self) -> None:
-        """Before `activate` its templates and documentation; its storage only from BotPlugin's own on."""
+        """Templates and documentation are available before `activate`, the storage after the inherited `activate`."""
         tried = self.instance()
         self.assertEqual((tried.text, tried.documented), ("own there", "What the class says."))
         self.assertEqual(tried.opened, [False, True])
 
     def test_for_callback_connect(self) -> None:
-        """Before `callback_connect` its webhooks and commands."""
+        """Webhooks and commands are available in `callback_connect`."""
         self.assertEqual((self.instance().answered, self.instance().known), (b"answered", True))
 
     def test_without_a_template(self) -> None:
-        """Without a template a configuration isn't checked, but given."""
+        """Without a template, a configuration is passed to `configure` unchecked."""
         manager = self.bot.plugin_manager
         self.addCleanup(manager.set_plugin_configuration, "Tried", None)
         manager.set_plugin_configuration("Tried", {"a": 1})
@@ -561,12 +561,12 @@ class ManagedTests(ContractTest):
     }
 
     def setUp(self) -> None:
-        """Have the manager."""
+        """Get the plugin manager."""
         super().setUp()
         self.manager: Any = self.bot.plugin_manager
 
     def test_what_there_is(self) -> None:
-        """Instances, what .plug files say, and flows, by name."""
+        """It has instances, the information of `.plug` files, and flows, by name."""
         self.assertIs(self.manager.plugins["Tried"], self.manager.get_plugin_obj_by_name("Tried"))
         self.assertIsNone(self.manager.get_plugin_obj_by_name("Nothing"))
         self.assertEqual(self.manager.plugin_infos["More"].doc, "More.")
@@ -574,13 +574,13 @@ class ManagedTests(ContractTest):
         self.assertIn("Kit", self.manager.get_all_plugin_names())
 
     def test_active_ones(self) -> None:
-        """In the order of PLUGINS_CALLBACK_ORDER."""
+        """`get_all_active_plugins` has the order of PLUGINS_CALLBACK_ORDER."""
         active = self.manager.get_all_active_plugins()
         self.assertEqual(active[0].name, "Tried")
         self.assertEqual(sorted(one.name for one in active), sorted(self.manager.get_all_active_plugin_names()))
 
     def test_activated_and_deactivated(self) -> None:
-        """By name; only to activate twice is an error."""
+        """Plugins are activated and deactivated by name; activating an active or unknown one raises an error."""
         from errbot.plugin_manager import PluginActivationException
 
         self.manager.deactivate_plugin("Tried")
@@ -595,7 +595,7 @@ class ManagedTests(ContractTest):
             self.manager.deactivate_plugin("Nothing")
 
     def test_reloaded(self) -> None:
-        """By name; a plugin that there isn't is a KeyError."""
+        """Plugins are reloaded by name; an unknown name raises KeyError."""
         self.write("tried.py", MODULE.replace('"hello"', '"hello again"'))
         self.manager.reload_plugin_by_name("Tried")
         self.assertEqual(self.ask("!hello"), "hello again")
@@ -603,7 +603,7 @@ class ManagedTests(ContractTest):
             self.manager.reload_plugin_by_name("Nothing")
 
     def test_all_of_them(self) -> None:
-        """All are deactivated, and activated again."""
+        """All plugins can be deactivated and activated again."""
         self.manager.deactivate_all_plugins()
         self.assertEqual(self.manager.get_all_active_plugins(), [])
         self.manager.activate_non_started_plugins()
@@ -611,7 +611,7 @@ class ManagedTests(ContractTest):
         self.assertEqual(self.ask("!hello"), "hello")
 
     def test_blacklisted(self) -> None:
-        """A blacklisted one isn't activated with the others, and it is told how to change that."""
+        """A blacklisted plugin isn't activated with the others; the result has the command that changes that."""
         self.manager.blacklist_plugin("Tried")
         self.manager.deactivate_plugin("Tried")
         told = self.manager.activate_non_started_plugins()
@@ -622,14 +622,14 @@ class ManagedTests(ContractTest):
         self.assertEqual(self.manager.get_blacklisted_plugin(), ["Tried"])
 
     def test_errors_are_told(self) -> None:
-        """Of plugins that couldn't be activated it is told why."""
+        """`activate_non_started_plugins` returns the reasons of failures."""
         self.write("new/new.plug", "[Core]\nName = New\nModule = new_managed\nDependsOn = Missing\n")
         self.write("new/new_managed.py", MODULE.replace("hello", "new"))
         self.manager.update_plugin_places([str(self.directory)])
         self.assertIn("Missing", self.manager.activate_non_started_plugins())
 
     def test_configurations(self) -> None:
-        """They are stored by name, as part of what the bot stores."""
+        """Configurations and the blacklist are stored in the namespace "core"."""
         self.assertIsNone(self.manager.get_plugin_configuration("Tried"))
         self.manager.set_plugin_configuration("Tried", {"a": 1})
         self.addCleanup(self.manager.set_plugin_configuration, "Tried", None)
@@ -641,13 +641,13 @@ class ManagedTests(ContractTest):
         self.assertEqual(self.manager.namespace, "core")
 
     def problems(self, place: Path) -> dict[Path, str]:
-        """What went wrong in a further directory, by paths."""
+        """Load plugins from a further directory and return its errors by path."""
         problems = self.manager.update_plugin_places([str(place)])
         self.assertTrue(all(isinstance(path, Path) for path in problems))
         return {path: problem for path, problem in problems.items() if path.is_relative_to(place)}
 
     def test_places(self) -> None:
-        """Plugins of further directories are loaded, and activated when that is asked for."""
+        """Plugins in further directories can be loaded and then activated."""
         self.write("new/new.plug", "[Core]\nName = New\nModule = new_place\n")
         self.write("new/new_place.py", MODULE.replace("hello", "new"))
         self.assertEqual(self.problems(self.directory / "new"), {})
@@ -657,38 +657,38 @@ class ManagedTests(ContractTest):
         self.assertEqual(self.ask("!new"), "new")
 
     def test_problems_of_places(self) -> None:
-        """What is wrong is told by path."""
+        """An invalid `.plug` file is an error with its path."""
         self.write("odd/odd.plug", "[Core]\n")
         self.assertEqual(len(self.problems(self.directory / "odd")), 1)
 
     def test_problems_of_flows(self) -> None:
-        """Of .flow files too."""
+        """An invalid `.flow` file is an error with its path."""
         self.write("odd/odd.plug", "[Core]\nName = Odd\nModule = odd_with_flows\n")
         self.write("odd/odd_with_flows.py", MODULE.replace("hello", "odd"))
         self.write("odd/odd.flow", "[Core]\n")
         self.assertEqual(len(self.problems(self.directory / "odd")), 1)
 
     def test_by_path(self) -> None:
-        """The instances of plugins in a directory."""
+        """`get_plugins_by_path` returns the instances of plugins in a directory."""
         found = list(self.manager.get_plugins_by_path(str(self.directory / "more")))
         self.assertEqual(found, [self.manager.plugins["More"]])
 
     def test_removed(self) -> None:
-        """A plugin that is removed is known no more."""
+        """A removed plugin is unknown to the plugin manager."""
         self.manager.remove_plugin(self.manager.plugins["More"])
         for names in (self.manager.plugins, self.manager.plugin_infos, self.manager.get_all_plugin_names()):
             self.assertNotIn("More", names)
         self.assertIn("not found", self.ask("!more"))
 
     def test_removed_by_path(self) -> None:
-        """So are all in a directory."""
+        """All plugins in a directory can be removed."""
         self.manager.remove_plugins_from_path(str(self.directory / "more"))
         self.assertNotIn("More", self.manager.plugin_infos)
         self.assertIn("not found", self.ask("!more"))
         self.assertIn("Tried", self.manager.plugin_infos)
 
     def test_flows(self) -> None:
-        """Flows are activated by the name in their .flow file."""
+        """Flows are activated and deactivated by the Name in their `.flow` file."""
         self.assertIn("managed", self.bot.flow_executor.flow_roots)
         with self.assertRaises(KeyError):
             self.manager.deactivate_flow("Nothing")
@@ -698,13 +698,13 @@ class ManagedTests(ContractTest):
 
     @decided("nothing takes flows away")
     def test_deactivated_flows(self) -> None:
-        """Flows that are deactivated can't be begun."""
+        """Deactivated flows aren't in the list of flows."""
         self.manager.deactivate_flow("ManagedFlows")
         self.assertNotIn("managed", self.bot.flow_executor.flow_roots)
 
 
 class ReloadedTests(ContractTest):
-    """What a reload leaves alone, and what it takes along."""
+    """The effect of a reload on other modules."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -729,7 +729,7 @@ class ReloadedTests(ContractTest):
     }
 
     def test_dependents(self) -> None:
-        """What depends on it goes on as it is, and finds the new code."""
+        """Plugins that depend on the reloaded one keep their instances and use the new code."""
         before = self.instance()
         self.write("below.py", self.files["below.py"].replace("old", "new"))
         self.assertIn("reloaded", self.ask("!plugin reload Below"))
@@ -738,7 +738,7 @@ class ReloadedTests(ContractTest):
 
     @decided("helper modules stay as they were")
     def test_helpers(self) -> None:
-        """Modules beside the plugin are read again too."""
+        """Helper modules beside the plugin are reloaded as well."""
         self.assertEqual(self.ask("!ask"), "old, first")
         self.write("beside.py", "ANSWER = 'the second'\n")
         self.replies("!plugin reload Below")

@@ -41,7 +41,8 @@ class ConfigTests(ContractTest):
         """
 
     def test_shown(self) -> None:
-        """Without a value the template is shown as a command that can be copied, and what is configured now."""
+        """Without a value, the reply has the template as a command that can be copied, and the current configuration.
+        """
         shown = self.ask("!plugin config Tried")
         self.assertIn("Default configuration", shown)
         self.assertIn("!plugin config Tried", shown)
@@ -53,7 +54,7 @@ class ConfigTests(ContractTest):
         self.assertIn("'name': 'me'", shown)
 
     def test_set(self) -> None:
-        """A literal is taken, kept, and the plugin activated anew with it."""
+        """A literal is stored, and the plugin is activated with it."""
         self.assertEqual(self.ask("!configuration"), "None")
         self.assertIn("Plugin configuration done.", self.ask("!plugin config Tried {'name': 'me', 'count': 2}"))
         self.assertEqual(self.ask("!configuration"), "{'name': 'me', 'count': 2}")
@@ -61,45 +62,45 @@ class ConfigTests(ContractTest):
         self.assertEqual(stored, {"name": "me", "count": 2})
 
     def test_configure_comes_first(self) -> None:
-        """`configure` is called before each activation, with None if nothing is configured."""
+        """`configure` is called before the activation, with None if there is no configuration."""
         self.assertEqual(self.instance().configured, (None,))
 
     def test_no_literal(self) -> None:
-        """What isn't a Python literal is refused."""
+        """A value that isn't a Python literal is refused."""
         for literal in ("{'name'", "print(1)", "[x for x in y]"):
             self.assertIn("Syntax error in the given configuration", self.ask(f"!plugin config Tried {literal}"))
 
     def test_other_type(self) -> None:
-        """It has to be of the template's type."""
+        """A value of another type than the template is refused."""
         self.assertIn("looks fishy", self.ask("!plugin config Tried ['name', 1]"))
 
     def test_refused(self) -> None:
-        """What check_configuration refuses is told."""
+        """The reply has the reason if `check_configuration` refuses a value."""
         for literal in ("{'name': 'me'}", "{'name': 'me', 'count': -1}", "{'name': 'me', 'count': '1'}"):
             self.assertIn("Incorrect plugin configuration", self.ask(f"!plugin config Tried {literal}"))
         self.assertIn("count can't be negative", self.ask("!plugin config Tried {'name': 'me', 'count': -1}"))
 
     @decided("a configuration that is refused erases the one from before")
     def test_refused_changes_nothing(self) -> None:
-        """The configuration from before stays."""
+        """After a refused value, the old configuration is unchanged."""
         self.ask("!plugin config Tried {'name': 'me', 'count': 2}")
         self.ask("!plugin config Tried {'name': 'me', 'count': -1}")
         self.assertEqual(self.ask("!configuration"), "{'name': 'me', 'count': 2}")
 
     def test_nothing_to_configure(self) -> None:
-        """Plugins without a template, and plugins that there aren't, are told apart."""
+        """There are separate replies for plugins without a template and unknown plugins."""
         self.assertIn("not configurable", self.ask("!plugin config Kit"))
         self.assertIn("Nothing", self.ask("!plugin config Nothing"))
 
     def test_blacklisted(self) -> None:
-        """A blacklisted plugin isn't configured."""
+        """A blacklisted plugin can't be configured."""
         self.ask("!plugin blacklist Tried")
         self.assertNotIn("configuration done", self.ask("!plugin config Tried {'name': 'me', 'count': 2}"))
         self.assertIsNone(self.bot.plugin_manager.get_plugin_configuration("Tried"))
 
 
 class OtherTemplatesTests(ContractTest):
-    """Templates that are no dictionaries, or large."""
+    """Templates that aren't dicts, or are large."""
 
     files = {
         "listed.plug": "[Core]\nName = Listed\nModule = listed\n",
@@ -131,13 +132,13 @@ class OtherTemplatesTests(ContractTest):
     }
 
     def test_anything(self) -> None:
-        """They may be of any type; the literal may have spaces and lines."""
+        """A template may have any type, and a literal may contain spaces and line breaks."""
         self.assertIn("configuration done", self.ask("!plugin config Listed   [1,\n   2]"))
         self.assertEqual(self.bot.plugin_manager.get_plugin_configuration("Listed"), [1, 2])
         self.assertEqual(self.instance("Listed").config, [1, 2])
 
     def test_shown(self) -> None:
-        """Large ones are shown in lines, in order, and can be given back like that."""
+        """A large template is displayed in lines, sorted, and can be copied into a command."""
         shown = self.ask("!plugin config Large")
         places = [shown.index(f"'{name * 20}': '{name}'") for name in "abc"]
         self.assertEqual(places, sorted(places))
@@ -146,31 +147,31 @@ class OtherTemplatesTests(ContractTest):
         self.assertIn("configuration done", self.ask(command))
 
     def test_refused_by_the_plugin(self) -> None:
-        """What `configure` raises is told, and what the activation raises."""
+        """The reply has the text of an exception in `configure` or `activate`."""
         template = {name * 20: name for name in "cab"}
         self.assertIn("not like this", self.ask(f"!plugin config Large {template | {'a' * 20: 'no'}}"))
         self.assertIn("not today", self.ask(f"!plugin config Large {template | {'a' * 20: 'never'}}"))
 
     def test_activates(self) -> None:
-        """A plugin that was deactivated is active when it is configured."""
+        """Configuring an inactive plugin activates it."""
         self.ask("!plugin deactivate Listed")
         self.assertIn("configuration done", self.ask("!plugin config Listed [3]"))
         self.assertTrue(self.instance("Listed").is_activated)
 
     def test_blacklisted_isn_t_shown(self) -> None:
-        """Of a blacklisted plugin nothing is shown."""
+        """The template of a blacklisted plugin isn't displayed."""
         self.ask("!plugin blacklist Listed")
         self.addCleanup(self.bot.plugin_manager.unblacklist_plugin, "Listed")
         self.assertNotIn("Default configuration", self.ask("!plugin config Listed"))
 
     def test_administrators_only(self) -> None:
-        """Configurations are theirs."""
+        """Only administrators can use `!plugin config`."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertIn("requires bot-admin privileges", self.ask("!plugin config Listed"))
 
 
 class ReconfiguredTests(ContractTest):
-    """What a configuration does to a plugin."""
+    """The effect of a new configuration on a plugin."""
 
     plugin = """
         from errbot import BotPlugin
@@ -197,7 +198,7 @@ class ReconfiguredTests(ContractTest):
         """
 
     def test_steps(self) -> None:
-        """The same instance is deactivated, configured, and activated."""
+        """The same instance is deactivated, configured and activated."""
         tried = self.instance()
         tried.steps = ()
         self.ask("!plugin config Tried {'a': 2}")
@@ -205,13 +206,13 @@ class ReconfiguredTests(ContractTest):
         self.assertIs(self.instance(), tried)
 
     def test_inactive_and_refused(self) -> None:
-        """A plugin that wasn't active stays so if its configuration is refused."""
+        """An inactive plugin stays inactive if its configuration is refused."""
         self.ask("!plugin deactivate Tried")
         self.assertIn("Incorrect plugin configuration", self.ask("!plugin config Tried {'a': 'x'}"))
         self.assertFalse(self.instance().is_activated)
 
     def test_refused_at_activation(self) -> None:
-        """A plugin that refuses what is stored for it has no configuration."""
+        """A plugin that refuses its stored configuration has none."""
         self.ask("!plugin config Tried {'a': 2}")
         self.ask("!plugin deactivate Tried")
         self.bot.plugin_manager.set_plugin_configuration("Tried", {"a": 5})
@@ -219,13 +220,13 @@ class ReconfiguredTests(ContractTest):
         self.assertIsNone(self.instance().config)
 
     def test_stored(self) -> None:
-        """Configurations are stored in the namespace core, under configs, by the plugins' names."""
+        """Configurations are stored in the namespace "core", in the dict "configs", by plugin name."""
         self.ask("!plugin config Tried {'a': 2}")
         self.assertEqual(self.bot.plugin_manager["configs"]["Tried"], {"a": 2})
 
 
 class DependentTests(ContractTest):
-    """A plugin whose DependsOn isn't there."""
+    """A plugin with a missing dependency."""
 
     plug = "DependsOn = Missing\n"
     plugin = """
@@ -241,7 +242,7 @@ class DependentTests(ContractTest):
         """
 
     def test_not_activated(self) -> None:
-        """A configuration is stored and doesn't activate it; the reply names what is missing."""
+        """Its configuration is stored without an activation, and the reply names the dependency."""
         self.replies("!kit done")
         self.assertIn("Missing", self.ask("!plugin config Tried {'a': 2}"))
         self.assertIn("not found", self.ask("!works"))
@@ -250,10 +251,10 @@ class DependentTests(ContractTest):
 
 
 class CommandLineTests(unittest.TestCase):
-    """What is stored, while no bot runs."""
+    """Options of the command line for stored values."""
 
     def setUp(self) -> None:
-        """Have a configuration."""
+        """Write a configuration file."""
         self.directory = Path(tempfile.mkdtemp(prefix="contract-"))
         self.addCleanup(shutil.rmtree, self.directory)
         (self.directory / "config.py").write_text(
@@ -269,7 +270,7 @@ BOT_IDENTITY = {{"username": "err"}}
         )
 
     def told(self, option: str, namespace: str, given: object = "") -> str:
-        """What the command says with that option, and that on its standard input."""
+        """Run the command with the option and standard input, and return its output."""
         command = [sys.executable, "-m", "errklein"] if IS_ERRKLEIN else [Path(sys.executable).with_name("errbot")]
         command += ["-c", self.directory / "config.py", option, namespace]
         done = subprocess.run(
@@ -278,7 +279,7 @@ BOT_IDENTITY = {{"username": "err"}}
         return done.stdout
 
     def test_configurations(self) -> None:
-        """--storage-set takes a dictionary, --storage-merge adds to it, --storage-get shows it."""
+        """`--storage-set` replaces values, `--storage-merge` adds to them, and `--storage-get` prints them."""
         self.assertEqual(self.told("--storage-set", "core", {"configs": {"Tried": {"a": 1}}}), "")
         self.assertEqual(self.told("--storage-merge", "core", {"configs": {"Other": [2]}}), "")
         stored = {"configs": {"Tried": {"a": 1}, "Other": [2]}}
@@ -287,7 +288,7 @@ BOT_IDENTITY = {{"username": "err"}}
 
 
 class MergedTests(ContractTest):
-    """The usual way of plugins with defaults."""
+    """A plugin that merges its configuration with defaults."""
 
     plugin = """
         from itertools import chain
@@ -315,7 +316,7 @@ class MergedTests(ContractTest):
         """
 
     def test_merged(self) -> None:
-        """What isn't given is as in the template."""
+        """Keys that aren't given have the value of the template."""
         self.assertEqual(self.ask("!configuration"), "{'name': 'somebody', 'count': 1}")
         self.ask("!plugin config Tried {'count': 5}")
         self.assertEqual(self.ask("!configuration"), "{'name': 'somebody', 'count': 5}")
@@ -325,7 +326,7 @@ class StructureTests(unittest.TestCase):
     """`recurse_check_structure`."""
 
     def fits(self, sample: object, given: object) -> bool:
-        """Whether that can be taken where the sample is the template."""
+        """Return whether the value is valid for the sample."""
         from errbot.botplugin import ValidationException, recurse_check_structure
 
         try:
@@ -335,7 +336,7 @@ class StructureTests(unittest.TestCase):
         return True
 
     def test_types(self) -> None:
-        """Types are equal, not just related."""
+        """Types must be equal; a subclass is invalid."""
         self.assertTrue(self.fits(1, 2))
         self.assertFalse(self.fits(1, 1.0))
         self.assertFalse(self.fits(1, True))
@@ -345,7 +346,7 @@ class StructureTests(unittest.TestCase):
         self.assertFalse(self.fits({}, type("Related", (dict,), {})()))
 
     def test_none(self) -> None:
-        """Where the sample is None anything goes."""
+        """Any value is valid where the sample is None."""
         for given in (None, 1, "x", {}):
             self.assertTrue(self.fits({"a": None}, {"a": given}))
             self.assertTrue(self.fits([None], [given, given]))
@@ -353,7 +354,7 @@ class StructureTests(unittest.TestCase):
         self.assertFalse(self.fits({"a": None}, {}))
 
     def test_dicts(self) -> None:
-        """The keys are the same, no more and no fewer, all the way down."""
+        """Dicts must have exactly the keys of the sample, at all levels."""
         sample = {"a": {"b": 1}}
         self.assertTrue(self.fits(sample, {"a": {"b": 5}}))
         self.assertFalse(self.fits(sample, {"a": {}}))
@@ -361,7 +362,7 @@ class StructureTests(unittest.TestCase):
         self.assertFalse(self.fits(sample, {"a": {"b": 1}, "d": 2}))
 
     def test_lists(self) -> None:
-        """Each element is as the sample's first."""
+        """Each element must be valid for the first element of the sample."""
         self.assertTrue(self.fits(["x"], ["a", "b", "c"]))
         self.assertTrue(self.fits(["x"], []))
         self.assertFalse(self.fits(["x"], ["a", 1]))
@@ -373,11 +374,11 @@ class StructureTests(unittest.TestCase):
 
     @decided("IndexError")
     def test_empty_lists(self) -> None:
-        """Where the sample has no element, any will do."""
+        """Any elements are valid if the sample is empty."""
         self.assertTrue(self.fits([], [1, "x"]))
         self.assertTrue(self.fits({"a": ()}, {"a": (1,)}))
 
     def test_lists_of_dicts(self) -> None:
-        """Elements are looked into."""
+        """Dicts in lists are checked, too."""
         self.assertTrue(self.fits([{"a": 1}], [{"a": 2}, {"a": 3}]))
         self.assertFalse(self.fits([{"a": 1}], [{"a": 2}, {"b": 3}]))

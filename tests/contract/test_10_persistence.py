@@ -1,4 +1,4 @@
-"""Chapter 10: values that plugins keep."""
+"""Chapter 10: stored values of plugins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.contract.kit import ContractTest
 
 
 class PersistenceTests(ContractTest):
-    """A plugin is a mapping whose values are kept."""
+    """A plugin is a mapping of stored values."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -26,12 +26,12 @@ class PersistenceTests(ContractTest):
         """
 
     def setUp(self) -> None:
-        """Have the plugin's instance."""
+        """Get the plugin's instance."""
         super().setUp()
         self.kept: Any = self.instance()
 
     def test_items(self) -> None:
-        """A value is there after it was assigned, until it is deleted."""
+        """A value can be read from its assignment until it is deleted; a missing key raises KeyError."""
         with self.assertRaises(KeyError):
             self.kept["a"]
         self.kept["a"] = [1]
@@ -43,7 +43,7 @@ class PersistenceTests(ContractTest):
             del self.kept["a"]
 
     def test_mapping(self) -> None:
-        """Everything that mappings have is there."""
+        """All methods of a mapping work."""
         self.kept["a"] = 1
         self.kept.update({"b": 2})
         self.assertEqual(self.kept.setdefault("c", 3), 3)
@@ -60,14 +60,14 @@ class PersistenceTests(ContractTest):
         self.assertEqual(len(self.kept), 0)
 
     def test_mutable(self) -> None:
-        """A value that is changed in the block is kept when the block ends well."""
+        """`mutable` stores the changed value at the end of the block."""
         self.kept["a"] = []
         with self.kept.mutable("a") as value:
             value.append(1)
         self.assertEqual(self.kept["a"], [1])
 
     def test_mutable_default(self) -> None:
-        """Without a value the default is taken, and kept."""
+        """If the key is missing, `mutable` returns and stores the default."""
         with self.kept.mutable("new", {}) as value:
             value["x"] = 1
         self.assertEqual(self.kept["new"], {"x": 1})
@@ -75,7 +75,7 @@ class PersistenceTests(ContractTest):
             self.assertIsNone(value)
 
     def test_in_place(self) -> None:
-        """A plugin is a MutableMapping; nothing is taken that isn't there."""
+        """A plugin is a MutableMapping and a StoreMixin."""
         from collections.abc import MutableMapping
 
         from errbot.storage import StoreMixin
@@ -89,14 +89,14 @@ class PersistenceTests(ContractTest):
         self.assertEqual(self.kept.setdefault("a", [2]), [1])
 
     def test_mutable_in_a_block_that_replaces(self) -> None:
-        """What a block adds to a value is there after it, and not before the assignment of another."""
+        """A dict that is changed in a `mutable` block is stored with its changes."""
         self.kept["a"] = {"n": 1}
         with self.kept.mutable("a") as value:
             value["n"] += 1
         self.assertEqual(self.kept["a"], {"n": 2})
 
     def test_namespaces(self) -> None:
-        """The bot's own values are in namespaces of their own."""
+        """The plugin manager, the repository manager and the bot have their own namespaces."""
         from errbot.storage import StoreMixin
 
         for owner, namespace in ((self.bot.plugin_manager, "core"), (self.bot.repo_manager, "repomgr")):
@@ -106,13 +106,13 @@ class PersistenceTests(ContractTest):
         self.assertEqual(self.kept._bot.namespace, "test_backend")
 
     def test_plugins_share_nothing(self) -> None:
-        """Each plugin has a namespace of its own."""
+        """The namespace of a plugin is its name, and plugins don't share values."""
         self.kept["a"] = 1
         self.assertNotIn("a", self.instance("Kit"))
         self.assertEqual(self.kept.namespace, "Tried")
 
     def test_open_between_activate_and_deactivate(self) -> None:
-        """The values can be used while the plugin is active; they are there again when it is active again."""
+        """Values can be used while the plugin is active, and are there again after its next activation."""
         self.kept["a"] = 1
         self.assertTrue(self.kept.is_open_storage())
         self.assertIn("deactivated", self.ask("!plugin deactivate Tried"))
@@ -123,13 +123,13 @@ class PersistenceTests(ContractTest):
         self.assertEqual(self.instance()["a"], 1)
 
     def test_values_outlive_a_reload(self) -> None:
-        """What was kept is there for the new code."""
+        """Values are kept when the plugin is reloaded."""
         self.kept["a"] = 1
         self.assertIn("reloaded", self.ask("!plugin reload Tried"))
         self.assertEqual(self.instance()["a"], 1)
 
     def test_closed_or_opened_twice(self) -> None:
-        """Opening what is open and closing what is closed are errors."""
+        """Opening an open storage, or closing a closed one, raises an error."""
         from errbot.storage import StoreAlreadyOpenError, StoreNotOpenError
 
         with self.assertRaises(StoreAlreadyOpenError):
@@ -141,7 +141,7 @@ class PersistenceTests(ContractTest):
 
 
 class MutationTests(ContractTest):
-    """Values that are changed in place."""
+    """`mutable` blocks that fail."""
 
     plugin = """
         from errbot import BotPlugin
@@ -151,7 +151,7 @@ class MutationTests(ContractTest):
         """
 
     def test_mutable_with_an_error(self) -> None:
-        """What a block that fails did to the value isn't assigned."""
+        """If the block raises an exception, nothing is stored."""
         kept = self.instance()
         kept["a"] = 1
         with self.assertRaises(RuntimeError), kept.mutable("b", 0):
@@ -163,7 +163,7 @@ class NeverOpenedTests(unittest.TestCase):
     """A StoreMixin without a storage."""
 
     def test_closed(self) -> None:
-        """Nothing can be read or closed."""
+        """Reading and closing raise errors."""
         from errbot.storage import StoreException, StoreMixin, StoreNotOpenError
 
         mixin = StoreMixin()
@@ -176,7 +176,7 @@ class NeverOpenedTests(unittest.TestCase):
 
 
 class KeptTests(ContractTest):
-    """Values in the storage that bots have if nothing else is said."""
+    """Values in the default storage, Shelf."""
 
     plugin = """
         from errbot import BotPlugin
@@ -187,20 +187,20 @@ class KeptTests(ContractTest):
     config = {"STORAGE": "Shelf"}
 
     def setUp(self) -> None:
-        """Have a value."""
+        """Store a value."""
         if sys.version_info >= (3, 13) and not IS_ERRKLEIN:
-            self.skipTest("errbot opens a shelf in another thread than it uses it in, which Python 3.13's don't bear")
+            self.skipTest("errbot opens a shelf in another thread than it uses it in, which Python 3.13 doesn't allow")
         super().setUp()
         self.kept: Any = self.instance()
         self.kept["a"] = [1]
 
     def test_changed_in_place(self) -> None:
-        """To change a value doesn't change what is kept."""
+        """A value that is changed in place isn't stored."""
         self.kept["a"].append(2)
         self.assertEqual(self.kept["a"], [1])
 
     def test_mutable(self) -> None:
-        """In a block it does, when the block ends well."""
+        """A value that is changed in a `mutable` block is stored, unless the block fails."""
         with self.kept.mutable("a") as value:
             value.append(2)
         self.assertEqual(self.kept["a"], [1, 2])
@@ -210,7 +210,7 @@ class KeptTests(ContractTest):
         self.assertEqual(self.kept["a"], [1, 2])
 
     def test_reopened(self) -> None:
-        """What is kept is there when the plugin is active again."""
+        """Values are there when the plugin is activated again."""
         self.kept["when"] = datetime(2020, 2, 29, 12, 0, tzinfo=UTC)
         self.ask("!plugin deactivate Tried")
         self.ask("!plugin activate Tried")
@@ -219,7 +219,7 @@ class KeptTests(ContractTest):
 
 
 class OpenTests(ContractTest):
-    """When values can be used."""
+    """The time in which values can be used."""
 
     plugin = """
         from errbot import BotPlugin
@@ -247,7 +247,9 @@ class OpenTests(ContractTest):
         """
 
     def test_from_activate_to_deactivate(self) -> None:
-        """Not before BotPlugin's `activate`, and not when the plugin isn't active."""
+        """They can be used after the inherited `activate` and before the inherited `deactivate`; else they raise
+        AttributeError.
+        """
         tried = self.instance()
         self.assertEqual(tried.refused, [False, False])
         self.bot.plugin_manager.deactivate_plugin("Tried")
@@ -260,7 +262,7 @@ class OpenTests(ContractTest):
 
 
 class ThirdPartyStorageTests(ContractTest):
-    """A storage that somebody else wrote."""
+    """A third-party storage."""
 
     storage = """
         from errbot.storage.base import StorageBase, StoragePluginBase
@@ -312,7 +314,7 @@ class ThirdPartyStorageTests(ContractTest):
         super().start(BOT_EXTRA_STORAGE_PLUGINS_DIR=str(storages), **settings, **config)
 
     def test_used(self) -> None:
-        """It is found by the name in its .plug file, gets STORAGE_CONFIG, and keeps what plugins assign."""
+        """It is found by the Name in its `.plug` file, gets STORAGE_CONFIG, and stores the values of plugins."""
         tried = self.instance()
         tried["a"] = [1]
         self.assertEqual(tried["a"], [1])
@@ -324,10 +326,10 @@ class ThirdPartyStorageTests(ContractTest):
 
 
 class OwnStoreTests(ContractTest):
-    """What opens a store of its own."""
+    """Further stores of a plugin."""
 
     def test_storage_plugin(self) -> None:
-        """The bot has its storage as storage_plugin, and is a store itself."""
+        """A StoreMixin can open a namespace of `bot.storage_plugin`."""
         from errbot.storage import StoreMixin
 
         store = StoreMixin()
@@ -338,7 +340,7 @@ class OwnStoreTests(ContractTest):
         self.assertIsInstance(self.bot, StoreMixin)
 
     def test_incomplete(self) -> None:
-        """A storage needn't have what nobody asks for."""
+        """A subclass of StorageBase need not implement all methods."""
         from errbot.storage.base import StorageBase
 
         class Store(StorageBase):
@@ -349,7 +351,7 @@ class OwnStoreTests(ContractTest):
 
 
 class ShippedStorageTests(ContractTest):
-    """Storages of installed distributions."""
+    """Storages in installed distributions."""
 
     plugin = """
         from errbot import BotPlugin
@@ -381,7 +383,7 @@ class ShippedStorageTests(ContractTest):
         super().start(STORAGE="ShippedStorage", STORAGE_CONFIG={"host": "x"}, **config)
 
     def test_used(self) -> None:
-        """They are found by the entry points errbot.backend_plugins, and the name in their .plug files."""
+        """They are found by the entry points in `errbot.backend_plugins` and the Name in their `.plug` files."""
         self.instance()["a"] = [1]
         self.assertEqual(dict(self.instance()), {"a": [1]})
         modules = [module for name, module in sys.modules.items() if name.endswith("shipped_store")]
@@ -389,10 +391,10 @@ class ShippedStorageTests(ContractTest):
 
 
 class ShelfTests(ContractTest):
-    """The bundled storage on disk."""
+    """ShelfStoragePlugin, the storage on disk."""
 
     def test_store(self) -> None:
-        """What is kept is in BOT_DATA_DIR, and there again when it is opened again."""
+        """Values are stored in BOT_DATA_DIR, and are there when the namespace is opened again."""
         from errbot.storage.shelf import ShelfStoragePlugin
 
         store = ShelfStoragePlugin(self.testbot.bot_config).open("contract-shelf")
@@ -410,16 +412,16 @@ class ShelfTests(ContractTest):
 
 
 class StoragePluginTests(unittest.TestCase):
-    """The bundled storage in memory, as storage plugins are used."""
+    """MemoryStoragePlugin, the storage in memory."""
 
     def setUp(self) -> None:
-        """A storage of a configuration without settings of its own."""
+        """Create a storage without settings."""
         from errbot.storage.memory import MemoryStoragePlugin
 
         self.storage = MemoryStoragePlugin(SimpleNamespace(STORAGE_CONFIG={}))
 
     def test_store(self) -> None:
-        """`open` returns a store of a namespace, with set, get, remove, len and keys."""
+        """`open` returns a store with `set`, `get`, `remove`, `len` and `keys`."""
         store = self.storage.open("contract-tests")
         self.addCleanup(store.close)
         store.set("a", 1)
@@ -434,7 +436,7 @@ class StoragePluginTests(unittest.TestCase):
         store.remove("b")
 
     def test_one_for_all(self) -> None:
-        """Values are there for whoever opens the namespace later, and are the same objects."""
+        """All instances share their values, which are the same objects."""
         from errbot.storage.memory import MemoryStoragePlugin
 
         value = [1]
@@ -447,7 +449,7 @@ class StoragePluginTests(unittest.TestCase):
         again.remove("a")
 
     def test_opened_twice(self) -> None:
-        """A StoreMixin has one namespace at a time."""
+        """A StoreMixin has one open namespace at a time."""
         from errbot.storage import StoreAlreadyOpenError, StoreMixin
 
         mixin = StoreMixin()
@@ -461,7 +463,7 @@ class StoragePluginTests(unittest.TestCase):
         mixin.close_storage()
 
     def test_mixin(self) -> None:
-        """A StoreMixin opens its values in such a storage, and is a context manager."""
+        """A StoreMixin opens a namespace and is a context manager that closes it."""
         from errbot.storage import StoreMixin
 
         mixin = StoreMixin()
@@ -473,7 +475,7 @@ class StoragePluginTests(unittest.TestCase):
         self.assertFalse(mixin.is_open_storage())
 
     def test_third_party_storage(self) -> None:
-        """`StoragePluginBase` keeps STORAGE_CONFIG for its subclasses."""
+        """StoragePluginBase stores STORAGE_CONFIG as `_storage_config`."""
         from errbot.storage.base import StoragePluginBase
 
         class Storage(StoragePluginBase):
@@ -485,7 +487,7 @@ class StoragePluginTests(unittest.TestCase):
 
 
 class BotTests(ContractTest):
-    """The bot is a mapping too."""
+    """The bot as a mapping."""
 
     plugin = """
         from errbot import BotPlugin
@@ -495,7 +497,7 @@ class BotTests(ContractTest):
         """
 
     def test_mapping(self) -> None:
-        """Plugins may keep values with the network that they are on."""
+        """Plugins can store values of the network in `_bot`."""
         bot: Any = self.instance()._bot
         bot["of the network"] = [1]
         self.assertEqual(bot["of the network"], [1])

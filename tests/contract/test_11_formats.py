@@ -1,4 +1,4 @@
-"""Chapter 11: Markdown as each network shows it."""
+"""Chapter 11: rendering of Markdown for networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TABLE = "a | b\n--- | ---\nA | X\nBB | Y\n"
 
 
 class RepliesTests(ContractTest):
-    """What tests of plugins see."""
+    """Replies in tests with TestBot."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -23,7 +23,7 @@ class RepliesTests(ContractTest):
         """
 
     def test_text(self) -> None:
-        """It is as `text()` makes it."""
+        """A reply is the Markdown rendered by `text()`."""
         from errbot.rendering import text
 
         said = self.ask("!formatted")
@@ -32,16 +32,16 @@ class RepliesTests(ContractTest):
 
 
 class TextTests(unittest.TestCase):
-    """`text()`."""
+    """`text()`, for plain text."""
 
     def assert_converted(self, markdown: str, expected: str) -> None:
-        """It is shown like that."""
+        """Check the result of the conversion."""
         from errbot.rendering import text
 
         self.assertEqual(text().convert(markdown), expected, markdown)
 
     def test_everything(self) -> None:
-        """Marks, colours and fences are gone, entities are characters."""
+        """Marks, colours and fences are removed, links have their address, and entities are characters."""
         for markdown, expected in (
             ("**b** __c__ _d_", "b c d"),
             ("*x*{: color='red' bgcolor='cyan' }", "x"),
@@ -57,7 +57,7 @@ class TextTests(unittest.TestCase):
             self.assert_converted(markdown, expected)
 
     def test_blocks(self) -> None:
-        """Headings, lists, quotes and code have lines of their own."""
+        """Headings, lists, quotes, code and rulers are separate lines."""
         for markdown, expected in (
             ("# H\n\ntext", "H\n\n text"),
             ("## Two\ntext", "Two\n\n text"),
@@ -73,7 +73,7 @@ class TextTests(unittest.TestCase):
             self.assert_converted(markdown, expected)
 
     def test_what_is_no_mark(self) -> None:
-        """Attributes in the wrong place, marks that aren't Markdown's, and what is escaped are text."""
+        """Attributes in an invalid place, unknown marks and escaped characters stay as text."""
         for markdown, expected in (
             ("x *a* {: color='red'} z", "x a {: color='red'} z"),
             ("a {: color='red' }", "a {: color='red' }"),
@@ -84,7 +84,7 @@ class TextTests(unittest.TestCase):
 
     @decided("run together")
     def test_lines_within_paragraphs(self) -> None:
-        """Breaks are kept."""
+        """Line breaks within a paragraph are kept."""
         for markdown, expected in (("a<br/>b", "a\nb"), ("a  \nb", "a\nb"), ("a\n:   b", "a\n  b")):
             self.assert_converted(markdown, expected)
 
@@ -94,7 +94,7 @@ class TextTests(unittest.TestCase):
         self.assert_converted(TABLE, "\n".join(lines))
 
     def test_cells_of_several_lines(self) -> None:
-        """<br/> is a line break inside of a cell."""
+        """`<br/>` is a line break in a cell."""
         from errbot.rendering import text
 
         drawn = text().convert("a | b\n--- | ---\nA<br/>B | X\n")
@@ -106,34 +106,34 @@ class AnsiTests(unittest.TestCase):
     """`ansi()`, for terminals."""
 
     def converted(self, markdown: str) -> str:
-        """How it is shown."""
+        """Return the result of the conversion."""
         from errbot.rendering import ansi
 
         converted: str = ansi().convert(markdown)
         return converted
 
     def test_marks(self) -> None:
-        """Bold, underlined, and off again."""
+        """Bold and underlined text begins and ends with escape sequences."""
         self.assertIn("\x1b[1mbold\x1b[22m", self.converted("**bold**"))
         self.assertIn("\x1b[4mitalic\x1b[24m", self.converted("*italic*"))
         self.assertIn("\x1b[1mTitle".upper(), self.converted("# Title").upper())
 
     def test_colours(self) -> None:
-        """Of letters, and behind them."""
+        """Colours of text and background are escape sequences."""
         self.assertRegex(self.converted("*x*{: color='red' }"), r"\x1b\[([0-9;]*;)?31[m;]")
         self.assertRegex(self.converted("*x*{: bgcolor='cyan' }"), r"\x1b\[([0-9;]*;)?46[m;]")
         self.assertRegex(self.converted("of a paragraph\n{: color='blue' }"), r"\x1b\[([0-9;]*;)?34[m;]")
 
     def test_tables(self) -> None:
-        """The same lines as in plain text."""
+        """A table has the same lines as in plain text."""
         self.assertIn("│ BB │ Y │", self.converted(TABLE))
 
     def test_entities(self) -> None:
-        """They are characters again."""
+        """Entities are characters."""
         self.assertIn('<x> & "q"', self.converted('&lt;x&gt; &amp; "q"'))
 
     def test_reset(self) -> None:
-        """A text ends with a reset of all attributes; an empty one stays empty."""
+        """A text ends with the sequence that resets all attributes; an empty text stays empty."""
         self.assertEqual(self.converted("plain"), "plain\x1b[0m")
         self.assertEqual(self.converted("**bold**"), "\x1b[1mbold\x1b[22m\x1b[0m")
         self.assertEqual(self.converted(""), "")
@@ -143,7 +143,7 @@ class ImTextTests(unittest.TestCase):
     """`imtext()`, for messengers."""
 
     def test_tables(self) -> None:
-        """They are set as code, so that their columns stand in line."""
+        """A table is in a code block, so that its columns are aligned."""
         from errbot.rendering import imtext
 
         converted = imtext().convert(TABLE)
@@ -151,13 +151,13 @@ class ImTextTests(unittest.TestCase):
         self.assertIn("│ BB │ Y │", converted)
 
     def test_marks(self) -> None:
-        """Marks as messengers have them."""
+        """Bold text, italic text and code have the marks of messengers."""
         from errbot.rendering import imtext
 
         self.assertEqual(imtext().convert("**bold** and *italic* and `code`"), "*bold* and _italic_ and `code`")
 
     def test_lists_and_links(self) -> None:
-        """As in plain text."""
+        """Lists and links are the same as in plain text."""
         from errbot.rendering import imtext
 
         self.assertEqual(imtext().convert("- a\n- b"), "• a\n• b")
@@ -165,7 +165,7 @@ class ImTextTests(unittest.TestCase):
 
     @decided("the fences are dropped")
     def test_fences(self) -> None:
-        """Code stays between fences."""
+        """A code block keeps its fences."""
         from errbot.rendering import imtext
 
         self.assertEqual(imtext().convert("```\nx\n```"), "```\nx\n```")
@@ -175,7 +175,7 @@ class XhtmlTests(unittest.TestCase):
     """`xhtml()`."""
 
     def test_elements(self) -> None:
-        """Headings, tables and code are elements."""
+        """Headings, bold text, links, tables and code are elements."""
         from errbot.rendering import xhtml
 
         self.assertIn("<h1", xhtml().convert("# Title"))
@@ -186,17 +186,17 @@ class XhtmlTests(unittest.TestCase):
 
     @decided("tags and addresses of anybody are as they are")
     def test_tags(self) -> None:
-        """Tags are text."""
+        """Tags in the Markdown are text."""
         from errbot.rendering import xhtml
 
         self.assertEqual(xhtml().convert("<b>x</b>"), "<p>&lt;b&gt;x&lt;/b&gt;</p>")
 
 
 class MarkdownTests(unittest.TestCase):
-    """`md()`."""
+    """`md()`, `md_escape` and `unescape`."""
 
     def test_only_attributes_go(self) -> None:
-        """All else stays as it is, entities too."""
+        """`md()` removes attributes such as colours and changes nothing else."""
         from errbot.rendering import md
 
         self.assertEqual(md().convert("&lt;x&gt; **b** [l](http://x/)"), "&lt;x&gt; **b** [l](http://x/)")
@@ -205,14 +205,14 @@ class MarkdownTests(unittest.TestCase):
         self.assertEqual(md().convert("x *a* {: color='red'} z\n{: bgcolor='cyan' }"), "x *a*  z\n")
 
     def test_escaped(self) -> None:
-        """What was escaped is shown as it was."""
+        """A text that was escaped with `md_escape` is displayed unchanged."""
         from errbot.rendering import md_escape, text
 
         for given in ("*not bold*", "# no title", "1. no list", "[no](link)", "a_b_c", "`no code`", "x > y", "{x} !"):
             self.assertEqual(text().convert(md_escape(given)), given)
 
     def test_md_escape(self) -> None:
-        """What Markdown would take for more than text."""
+        """`md_escape` puts a backslash before each character with a meaning in Markdown."""
         from errbot.rendering import md_escape
 
         for character in "\\`*_{}[]()>#+-.!":
@@ -220,13 +220,13 @@ class MarkdownTests(unittest.TestCase):
         self.assertEqual(md_escape("a*b"), "a\\*b")
 
     def test_unescape(self) -> None:
-        """Entities are characters again, but for those that XML itself needs."""
+        """`unescape` decodes entities, except those that XML needs."""
         from errbot.rendering.xhtmlim import unescape
 
         self.assertEqual(unescape("&lt;&amp;&#65;"), "&lt;&amp;A")
 
     def test_not_escaped(self) -> None:
-        """All other characters stay."""
+        """`md_escape` leaves all other characters unchanged."""
         from errbot.rendering import md_escape
 
         others = "aZ09 äß漢 |<~&\"'=:;@$%^?/,\n\t"
@@ -234,10 +234,10 @@ class MarkdownTests(unittest.TestCase):
 
 
 class OwnCharactersTests(unittest.TestCase):
-    """Formats that backends make for themselves."""
+    """Output formats that backends define."""
 
     def test_format(self) -> None:
-        """`enable_format` makes one, with or without borders of tables."""
+        """`enable_format` registers a format, with or without borders of tables."""
         from errbot.rendering.ansiext import IMTEXT_CHRS, AnsiExtension, enable_format
         from markdown import Markdown
 

@@ -55,29 +55,29 @@ class TemplateTests(ContractTest):
     }
 
     def test_own_first(self) -> None:
-        """A plugin's own template comes first, whatever others have."""
+        """A plugin's own template takes precedence over those of others."""
         self.assertEqual(self.ask("!own x"), "own x")
         self.assertEqual(self.ask("!by bot x"), "own x")
 
     def test_those_of_others(self) -> None:
-        """Then those of all active plugins, then errbot's."""
+        """A template is looked up in the plugin, then in all active plugins, then in errbot's own."""
         self.assertEqual(self.ask("!shared x"), "shared x")
         self.assertIn("1", self.ask("!core"))
 
     def test_environment(self) -> None:
-        """`tenv()` has them as <plugin>/<template>.md."""
+        """`tenv()` has a plugin's templates as `<plugin>/<template>.md`."""
         self.assertEqual(self.ask("!by environment x"), "own x")
 
     def test_escaped(self) -> None:
-        """Values are escaped, and shown as they are."""
+        """Values are escaped, so that they are displayed unchanged."""
         self.assertEqual(self.ask("!own a<b>&c"), "own a<b>&c")
 
     def test_blocks_are_trimmed(self) -> None:
-        """A block's own line leaves none behind."""
+        """The line of a block leaves no empty line."""
         self.assertEqual(self.ask("!lines"), "• a\n• b")
 
     def test_core_templates(self) -> None:
-        """These are there."""
+        """The templates of the core plugins exist."""
         from errbot.templating import tenv
 
         for name in [
@@ -96,16 +96,16 @@ class TemplateTests(ContractTest):
             tenv().get_template(f"{name}.md")
 
     def test_gone_with_their_plugin(self) -> None:
-        """A deactivated plugin's templates are gone."""
+        """The templates of a deactivated plugin can't be used."""
         self.ask("!plugin deactivate Other")
         self.assertIn("Computer says nooo", self.ask("!shared x"))
 
 
 class EnvironmentTests(unittest.TestCase):
-    """The environment of templates."""
+    """The settings of `tenv()`."""
 
     def test_settings(self) -> None:
-        """Blocks are trimmed, values escaped, the last newline goes."""
+        """Blocks are trimmed, values are escaped, and the trailing newline is removed."""
         from errbot.templating import tenv
 
         environment = tenv()
@@ -116,7 +116,7 @@ class EnvironmentTests(unittest.TestCase):
 
 
 class FallbackTests(ContractTest):
-    """Where templates come from if a plugin's own one is no good."""
+    """Fallbacks for templates that can't be used."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -163,30 +163,30 @@ class FallbackTests(ContractTest):
     }
 
     def test_fails(self) -> None:
-        """If it can't be rendered, the one that is there for all is."""
+        """If the plugin's template can't be rendered, the global one of that name is used."""
         self.assertRegex(self.ask("!fails"), "1.*2.*3")
 
     def test_makes_no_sense(self) -> None:
-        """If it can't be read either."""
+        """If the plugin's template has a syntax error, the global one is used."""
         self.assertIn("Load", self.ask("!makes no sense"))
 
     def test_nowhere(self) -> None:
-        """If there is none at all it is an error of the command."""
+        """A template that exists nowhere is an error of the command, which names it."""
         said = self.ask("!nowhere")
         self.assertIn("Computer says nooo", said)
         self.assertIn("nowhere", said)
 
     def test_sent(self) -> None:
-        """`send_templated` looks in the same places, the plugin's own first."""
+        """`send_templated` looks up templates in the same order."""
         self.assertEqual(self.ask("!sent"), "mine <x>")
         self.assertEqual(self.ask("!of others"), "theirs x")
 
     def test_directories(self) -> None:
-        """Templates may lie in directories."""
+        """Templates may be in subdirectories."""
         self.assertEqual(self.ask("!deeper x"), "deeper x")
 
     def test_where(self) -> None:
-        """The places are `template_path`, and for each plugin `plugin_templates`."""
+        """`template_path` and `plugin_templates` have the directories."""
         from errbot import templating
 
         own = self.directory / "templates"
@@ -195,7 +195,7 @@ class FallbackTests(ContractTest):
         self.assertEqual(Path(templating.make_templates_path(self.directory)), own)
 
     def test_by_hand(self) -> None:
-        """Templates of a plugin can be taken away and put back."""
+        """The templates of a plugin can be removed and added again."""
         from errbot import templating
 
         info = self.bot.plugin_manager.plugin_infos["Tried"]

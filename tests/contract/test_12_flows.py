@@ -64,25 +64,25 @@ FLOWS = """
 
 
 class FlowTests(ContractTest):
-    """Flows of plugins."""
+    """Flows, started by users."""
 
     plugin = COMMANDS
     files = {"flows.flow": "[Core]\nName = TriedFlows\nModule = tried_flows\n", "tried_flows.py": FLOWS}
 
     def test_list(self) -> None:
-        """All flows, with what they are for."""
+        """`!flows list` displays all flows with their descriptions."""
         listed = self.ask("!flows list")
         for part in ("by_hand", "A flow that is started by hand.", "triggered"):
             self.assertIn(part, listed)
 
     def test_show(self) -> None:
-        """The steps of a flow."""
+        """`!flows show` displays the steps of a flow."""
         shown = self.ask("!flows show by_hand")
         for part in ("first", "second", "third"):
             self.assertIn(part, shown)
 
     def test_by_hand(self) -> None:
-        """A flow that is started waits for its first command; each command is told what may follow."""
+        """A started flow waits for its first command; after each command, a hint lists the next ones."""
         started = "\n".join(self.replies("!flows start by_hand"))
         self.assertIn("by_hand", started)
         said = self.replies("!first here")
@@ -94,7 +94,7 @@ class FlowTests(ContractTest):
         self.assertIn("second after here", self.replies("!second"))
 
     def test_ends_at_a_leaf(self) -> None:
-        """After the last command there is no flow."""
+        """The flow ends after a command without successors."""
         self.replies("!flows start by_hand")
         self.replies("!first here")
         self.assertEqual(len(self.bot.flow_executor.in_flight), 1)
@@ -102,7 +102,7 @@ class FlowTests(ContractTest):
         self.assertEqual(len(self.bot.flow_executor.in_flight), 0)
 
     def test_end(self) -> None:
-        """Where a flow may end it does as soon as the predicate holds, and only then."""
+        """The flow ends at FLOW_END as soon as its predicate is true."""
         self.replies("!flows start ends")
         self.replies("!first go on")
         self.assertEqual([flow.name for flow in self.bot.flow_executor.in_flight], ["ends"])
@@ -116,7 +116,7 @@ class FlowTests(ContractTest):
 
     @decided("nobody is told how to go on where the flow may end as well")
     def test_hint_beside_an_end(self) -> None:
-        """What else may follow is told, the end isn't."""
+        """A hint lists the other commands at a step with FLOW_END, but not the end."""
         self.replies("!flows start ends")
         self.say("!first go on")
         self.assertEqual(self.hear(), "first done")
@@ -126,7 +126,9 @@ class FlowTests(ContractTest):
         self.assertNotIn("END", hint)
 
     def test_triggered(self) -> None:
-        """A command may begin a flow; a step whose predicate holds is done at once, with no arguments."""
+        """A command may start a flow, and a step with a true predicate is executed automatically, with None as
+        arguments.
+        """
         said = self.replies("!third")
         while not any("only in flows" in text for text in said):
             said.append(self.hear())
@@ -135,7 +137,7 @@ class FlowTests(ContractTest):
         self.assertNotIn("thrown away", said)
 
     def test_flow_only(self) -> None:
-        """Such a command works in its flow, and nowhere else."""
+        """A command with `flow_only=True` works only in its flow."""
         self.assert_silent("!only in flows")
         said = self.replies("!third")
         while not any("only in flows" in text for text in said):
@@ -143,31 +145,31 @@ class FlowTests(ContractTest):
         self.assertIn("only in flows", self.replies("!only in flows"))
 
     def test_stop(self) -> None:
-        """A flow may be left."""
+        """`!flows stop` ends a flow."""
         self.replies("!flows start by_hand")
         self.assertEqual(len(self.bot.flow_executor.in_flight), 1)
         self.assertIn("by_hand", "\n".join(self.replies("!flows stop by_hand")))
         self.assertEqual(len(self.bot.flow_executor.in_flight), 0)
 
     def test_status(self) -> None:
-        """Flows that go on."""
+        """`!flows status` displays the flows in progress."""
         self.replies("!flows start by_hand")
         self.assertIn("by_hand", self.ask("!flows status"))
 
     def test_kill(self) -> None:
-        """Somebody's flow is ended."""
+        """`!flows kill` ends the flow of another person."""
         self.replies("!flows start by_hand")
         self.replies(f"!flows kill {ADMIN} by_hand")
         self.assertEqual(len(self.bot.flow_executor.in_flight), 0)
 
     def test_context(self) -> None:
-        """A flow may be started with values."""
+        """`!flows start` takes the initial context as JSON."""
         self.replies('!flows start by_hand {"given": 1}')
         (flow,) = self.bot.flow_executor.in_flight
         self.assertEqual(flow.ctx, {"given": 1})
 
     def test_executor(self) -> None:
-        """Plugins start and stop flows."""
+        """Plugins can start and stop flows with `flow_executor`."""
         executor = self.bot.flow_executor
         self.assertIn("by_hand", executor.flow_roots)
         flow = executor.start_flow("by_hand", self.bot.sender, {"a": 1})
@@ -176,22 +178,22 @@ class FlowTests(ContractTest):
         self.assertEqual(len(executor.in_flight), 0)
 
     def test_start_of_nothing(self) -> None:
-        """An unknown flow is an error."""
+        """Starting an unknown flow raises ValueError."""
         with self.assertRaises(ValueError):
             self.bot.flow_executor.start_flow("nothing", self.bot.sender, {})
 
 
 class GraphTests(unittest.TestCase):
-    """The graph that a flow is."""
+    """The graph of a flow: FlowRoot and FlowNode."""
 
     def root(self) -> Any:
-        """A root."""
+        """Return a root."""
         from errbot.flow import FlowRoot
 
         return FlowRoot("name", "what it is for")
 
     def test_connected(self) -> None:
-        """`connect` returns the child, which has its command."""
+        """`connect` adds a child with a command and returns it."""
         root = self.root()
         child = root.connect("first")
         grandchild = child.connect("second")
@@ -201,21 +203,21 @@ class GraphTests(unittest.TestCase):
         self.assertEqual([node for _, node in child.children], [grandchild])
 
     def test_loops(self) -> None:
-        """A node may lead back to an earlier one."""
+        """A node may be connected to an earlier one."""
         root = self.root()
         child = root.connect("first")
         grandchild = child.connect("second")
         self.assertIs(grandchild.connect(child), child)
 
     def test_auto_trigger(self) -> None:
-        """Commands that begin the flow."""
+        """`auto_triggers` has the commands that start the flow."""
         root = self.root()
         root.connect("first", auto_trigger=True)
         root.connect("second")
         self.assertEqual(list(root.auto_triggers), ["first"])
 
     def test_end(self) -> None:
-        """FLOW_END ends a flow."""
+        """FLOW_END can be connected as a child."""
         from errbot import FLOW_END
 
         child = self.root().connect("first")
@@ -223,20 +225,22 @@ class GraphTests(unittest.TestCase):
         self.assertEqual([node for _, node in child.children], [FLOW_END])
 
     def test_hints(self) -> None:
-        """Steps have hints, unless they are made without."""
+        """`hints` is true unless it is given."""
         child = self.root().connect("first")
         self.assertTrue(child.hints)
         self.assertFalse(child.connect("second", hints=False).hints)
 
     def test_predicates(self) -> None:
-        """By default nothing goes on by itself."""
+        """By default the predicate is false."""
         root = self.root()
         first = root.connect("first")
         self.assertFalse(root.predicate_for_node(first)({}))
         self.assertIsNone(first.predicate_for_node(first))
 
     def test_order_of_arguments(self) -> None:
-        """By their places: predicate, auto_trigger and room_flow; of later steps predicate and hints."""
+        """The positional arguments are `predicate`, `auto_trigger` and `room_flow` for a root, `predicate` and `hints`
+        for a node.
+        """
         root = self.root()
         first = root.connect("first", lambda ctx: True, True, True)
         second = first.connect("second", lambda ctx: True, False)
@@ -244,7 +248,7 @@ class GraphTests(unittest.TestCase):
         self.assertEqual((list(root.auto_triggers), root.room_flow, second.hints), (["first"], True, False))
 
     def test_room_flow(self) -> None:
-        """A flow is one of a room if a first step says so."""
+        """A flow belongs to a room if one of its first steps has `room_flow=True`."""
         root = self.root()
         root.connect("first")
         self.assertFalse(root.room_flow)
@@ -253,10 +257,10 @@ class GraphTests(unittest.TestCase):
 
 
 class InFlightTests(unittest.TestCase):
-    """`Flow`: how far somebody has got."""
+    """`Flow`: a flow in progress."""
 
     def setUp(self) -> None:
-        """A flow of two steps, the first of which may go on by itself."""
+        """Create a flow of two steps, the first of which has a predicate."""
         from errbot.backends.test import TestPerson
         from errbot.flow import Flow, FlowRoot
 
@@ -266,20 +270,20 @@ class InFlightTests(unittest.TestCase):
         self.flow: Any = Flow(root, TestPerson("a@b"), {"k": 1})
 
     def test_fields(self) -> None:
-        """Where it began, for whom, with what."""
+        """A flow has its name, root, context, requestor and current step."""
         self.assertEqual((self.flow.name, self.flow.root.name, self.flow.ctx), ("name", "name", {"k": 1}))
         self.assertEqual(str(self.flow.requestor), "a@b")
         self.assertIs(self.flow.current_step, self.flow.root)
 
     def test_steps(self) -> None:
-        """What may follow, and what follows by itself."""
+        """`next_steps` has all next steps, `next_autosteps` those with a true predicate."""
         self.assertEqual(self.flow.next_steps(), [self.first])
         self.assertEqual(self.flow.next_autosteps(), [])
         self.flow.ctx["ok"] = True
         self.assertEqual(self.flow.next_autosteps(), [self.first])
 
     def test_invalid_states(self) -> None:
-        """A step whose predicate doesn't hold can't be taken, unless that is asked for."""
+        """`advance` to a step with a false predicate raises InvalidState, unless `enforce_predicate=False`."""
         from errbot.flow import InvalidState
 
         with self.assertRaises(InvalidState):
@@ -288,12 +292,12 @@ class InFlightTests(unittest.TestCase):
         self.assertIs(self.flow.current_step, self.first)
 
     def test_wrong_steps(self) -> None:
-        """What doesn't follow can't be taken at all."""
+        """`advance` to a step that isn't next raises ValueError."""
         with self.assertRaises(ValueError):
             self.flow.advance(self.second)
 
     def test_whose(self) -> None:
-        """It is the requestor's."""
+        """`check_identifier` is true only for the requestor."""
         from errbot.backends.test import TestPerson
 
         self.assertTrue(self.flow.check_identifier(TestPerson("a@b")))
@@ -338,12 +342,12 @@ class ExecutorTests(ContractTest):
     }
 
     def setUp(self) -> None:
-        """Have the executor."""
+        """Get the executor."""
         super().setUp()
         self.executor: Any = self.bot.flow_executor
 
     def test_collection(self) -> None:
-        """A .flow file has a name, as a .plug file has; its class is made with it."""
+        """A BotFlow has the Name of its `.flow` file."""
         from errbot import BotFlow
 
         flows = self.bot.plugin_manager.flows["MoreFlows"]
@@ -352,20 +356,20 @@ class ExecutorTests(ContractTest):
         self.assertEqual(self.executor.flow_roots["of_one"].description, "Of one person.")
 
     def test_one_at_a_time(self) -> None:
-        """Nobody is in two flows."""
+        """A person can be in one flow at a time."""
         self.executor.start_flow("of_one", self.bot.sender, {})
         with self.assertRaises(ValueError):
             self.executor.start_flow("silent", self.bot.sender, {})
         self.assertIn("already running a flow", "\n".join(self.replies("!flows start silent")))
 
     def test_others(self) -> None:
-        """But others may be in the same."""
+        """Several persons can be in the same flow."""
         self.executor.start_flow("of_one", self.bot.sender, {})
         self.executor.start_flow("of_one", self.bot.build_identifier("somebody@host"), {})
         self.assertEqual(len(self.executor.in_flight), 2)
 
     def test_triggered(self) -> None:
-        """`trigger` tells of a command; what doesn't follow changes nothing."""
+        """`trigger` advances the flow and updates its context; a command that isn't next has no effect."""
         flow = self.executor.start_flow("of_one", self.bot.sender, {})
         self.assertIsNone(self.executor.trigger("third", self.bot.sender, {}))
         self.assertIs(self.executor.trigger("first", self.bot.sender, {"given": 1}), flow)
@@ -374,27 +378,27 @@ class ExecutorTests(ContractTest):
             pass
 
     def test_triggered_without_a_flow(self) -> None:
-        """A command that begins none has to do with none; one that does begins it."""
+        """Without a flow in progress, `trigger` starts the flow that the command triggers, if there is one."""
         self.assertIsNone(self.executor.trigger("first", self.bot.sender, {}))
         flow = self.executor.trigger("third", self.bot.sender, {})
         self.assertEqual(flow.name, "triggered_only")
         self.assertEqual(list(self.executor.in_flight), [flow])
 
     def test_other_commands(self) -> None:
-        """A command that isn't a step doesn't advance a flow."""
+        """Other commands don't advance a flow."""
         flow = self.executor.start_flow("of_one", self.bot.sender, {})
         self.replies("!third")
         self.assertIs(flow.current_step, flow.root)
 
     def test_stopped(self) -> None:
-        """`stop_flow` returns what it has ended, None if there was nothing."""
+        """`stop_flow` returns the ended flow; None if there is none."""
         flow = self.executor.start_flow("of_one", self.bot.sender, {})
         self.assertIsNone(self.executor.stop_flow("silent", self.bot.sender))
         self.assertIs(self.executor.stop_flow("of_one", self.bot.sender), flow)
         self.assertIsNone(self.executor.stop_flow("of_one", self.bot.sender))
 
     def test_rooms(self) -> None:
-        """A flow of a room is the room's, and everybody in it takes its steps."""
+        """The requestor of a room flow is the room, and all its occupants can advance it."""
         from errbot.backends.test import TestOccupant
 
         room = self.bot.query_room("#flows")
@@ -406,7 +410,7 @@ class ExecutorTests(ContractTest):
 
     @unittest.skipUnless(IS_ERRKLEIN, "errbot doesn't come to an end there")
     def test_without_hints(self) -> None:
-        """Where a step has no hints nothing is told after it."""
+        """After a step with `hints=False` there is no hint."""
         self.executor.start_flow("silent", self.bot.sender, {})
         self.assertIn("!first", self.hear())
         self.executor.trigger("first", self.bot.sender, {})
@@ -415,7 +419,7 @@ class ExecutorTests(ContractTest):
         self.assertEqual(self.until_quiet(), [])
 
     def test_commands(self) -> None:
-        """What is missing or makes no sense is told."""
+        """The replies to missing or invalid arguments name the problem."""
         for command, told in (
             ("!flows show", "flow name"),
             ("!flows show nothing", "nothing doesn't exist"),
@@ -429,7 +433,7 @@ class ExecutorTests(ContractTest):
             self.assertIn(told, "\n".join(self.replies(command)), command)
 
     def test_status_of_one(self) -> None:
-        """Who is where in a flow, and what may follow."""
+        """`!flows status` displays the persons in a flow, their steps and the next ones."""
         self.replies("!flows start of_one")
         said = "\n".join(self.replies("!flows status of_one"))
         for part in ("of_one", "Start", ADMIN, "first", "second"):
@@ -439,20 +443,20 @@ class ExecutorTests(ContractTest):
             self.assertIn(part, said)
 
     def test_stop_without_a_name(self) -> None:
-        """The flow that one is in is ended."""
+        """`!flows stop` without a name ends the sender's flow."""
         self.replies("!flows start of_one")
         self.assertIn("of_one stopped", "\n".join(self.replies("!flows stop")))
         self.assertEqual(len(self.executor.in_flight), 0)
 
     @decided("anybody may")
     def test_kill_is_for_administrators(self) -> None:
-        """Others can't end somebody's flow."""
+        """Only administrators can use `!flows kill`."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertIn("requires bot-admin privileges", self.ask(f"!flows kill {ADMIN} of_one"))
 
 
 class WhatCountsTests(ContractTest):
-    """What a flow goes on with, and what it asks when it goes on by itself."""
+    """Failed commands and automatic steps."""
 
     plugin = """
         from errbot import BotPlugin, botcmd, cmdfilter
@@ -523,7 +527,7 @@ class WhatCountsTests(ContractTest):
     config = {"ACCESS_CONTROLS": {"automatic": {"denyusers": ("*",)}}}
 
     def test_success(self) -> None:
-        """A command that fails neither begins a flow nor goes on with one."""
+        """A command that fails neither starts nor advances a flow."""
         self.replies("!fails")
         self.assertEqual(len(self.bot.flow_executor.in_flight), 0)
         self.replies("!flows start failing")
@@ -532,7 +536,7 @@ class WhatCountsTests(ContractTest):
         self.assertIs(flow.current_step, flow.root)
 
     def test_automatic_steps(self) -> None:
-        """Steps that are done by themselves pass no filter, no access rule and no template."""
+        """Automatic steps bypass filters, access rules and templates."""
         self.assertIn("not allowed", self.ask("!automatic"))
         self.instance().filtered.clear()
         said = self.replies("!works")
@@ -543,7 +547,7 @@ class WhatCountsTests(ContractTest):
         self.assertNotIn("automatic", self.instance().filtered)
 
     def test_several_automatic_steps(self) -> None:
-        """A flow goes on by itself for as long as predicates hold, from its beginning on, with its context."""
+        """Automatic steps are executed as long as predicates are true, also at the start of the flow."""
         self.say('!flows start chain {"go": 1}')
         said = [self.hear() for _ in range(4)]
         said.remove("Flow chain started ...")
@@ -551,14 +555,14 @@ class WhatCountsTests(ContractTest):
         self.assertEqual(self.until_quiet(), [])
 
     def test_no_automatic_step(self) -> None:
-        """It waits where none holds."""
+        """If no predicate is true, the flow waits."""
         self.replies("!flows start chain")
         (flow,) = self.bot.flow_executor.in_flight
         self.assertIs(flow.current_step, flow.root)
         self.assertEqual(flow.ctx, {})
 
     def test_failing_automatic_step(self) -> None:
-        """Whoever is in the flow is told that a step has failed that was done by itself."""
+        """The reply to a failed automatic step has the exception's text."""
         self.replies("!flows start breaking")
         said = self.replies("!works")
         while not any("can't be done" in text for text in said):
@@ -566,7 +570,7 @@ class WhatCountsTests(ContractTest):
 
     @decided("flows stay when they are deactivated")
     def test_removed(self) -> None:
-        """When flows are deactivated they are gone, and activated again they are there again."""
+        """Deactivated flows are removed and ended; activated flows are available again."""
         self.replies("!flows start failing")
         flows = self.bot.plugin_manager.flows["SomeFlows"]
         flows.deactivate()
