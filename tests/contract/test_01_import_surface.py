@@ -151,9 +151,7 @@ class AttributesTests(unittest.TestCase):
         self.assertEqual({name: read.get(name) for name in expected}, expected)
 
     def test_defaults(self) -> None:
-        """Without options, the command has the function's name, takes one string, and is neither hidden nor for
-        administrators only.
-        """
+        """Without options, a command has the function's name, one string as arguments, and no restrictions."""
         from errbot import botcmd
 
         @botcmd

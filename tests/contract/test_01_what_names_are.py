@@ -20,9 +20,7 @@ class ClassesTests(unittest.TestCase):
     """The class hierarchy."""
 
     def test_exceptions(self) -> None:
-        """Special exceptions are subclasses of the general ones, so catching RoomError or StoreException catches them
-        all.
-        """
+        """Special exceptions are subclasses of general ones, such as RoomError and StoreException."""
         from errbot import ValidationException
         from errbot.backends import base
         from errbot.plugin_manager import (
@@ -128,7 +126,7 @@ class FunctionsTests(unittest.TestCase):
         path = templating.make_templates_path(Path("/somewhere"))
         self.assertEqual(Path(path), Path("/somewhere/templates"))
 
-    @decided("errbot of the registry has no md_table, a later one has")
+    @decided("the released errbot has no md_table; a later version has")
     def test_table(self) -> None:
         """`md_table` returns rows as a Markdown table, and is available in templates."""
         from errbot import templating

@@ -161,9 +161,7 @@ class DecoratedMethodTests(unittest.TestCase):
         self.assertTrue(greet._err_command_historize)
 
     def test_help(self) -> None:
-        """The docstring is the parser's help, with the function's own docstring as description; the usage is the
-        syntax.
-        """
+        """The docstring is the parser's help with the function's own docstring, and the syntax is the usage."""
         from errbot import arg_botcmd
 
         @arg_botcmd("flow_name", type=str)

@@ -201,7 +201,7 @@ class ReturnValueRepliesTests(ContractTest):
         self.assertIn("'key'", said)
         self.assertIn("Computer says nooo", self.ask("!fail silently"))
 
-    @decided("the text of the exception goes to whoever gave the command")
+    @decided("everybody gets the exception's text")
     def test_error_for_others(self) -> None:
         """For senders other than administrators, the reply doesn't contain the exception's text."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
@@ -244,14 +244,14 @@ class AsyncTests(ContractTest):
                 return match.group()
         """
 
-    @decided("says <coroutine …>")
+    @decided("the reply is <coroutine …>")
     def test_coroutines(self) -> None:
         """Coroutines are awaited, with every decorator."""
         self.assertEqual(self.ask("!later on"), "later on")
         self.assertEqual(self.ask("!argued 1"), "2")
         self.assertEqual(self.ask("!match me"), "match me")
 
-    @decided("says <async_generator …>")
+    @decided("the reply is <async_generator …>")
     def test_generators(self) -> None:
         """Each item of an asynchronous generator is one message."""
         self.say("!items ab")

@@ -71,7 +71,7 @@ class HistoryByPersonTests(ContractTest):
         self.assertEqual(self.ask("!!"), "[mine]")
         self.assertEqual(self.bot.cmd_history[ADMIN].maxlen, 10)
 
-    @decided("what was given in private can be repeated in a room")
+    @decided("a private command can be repeated in a room")
     def test_history_by_place(self) -> None:
         """`!!` in a room doesn't repeat a command from a private chat."""
         from errbot.backends.base import Message
@@ -171,14 +171,14 @@ class HistorizedTests(ContractTest):
         self.assertEqual(self.ask("!show change me"), "[changed]")
         self.assertEqual(self.kept(), [("show", "changed")])
 
-    @decided("the bot hears nothing any more after it")
+    @decided("the bot handles no messages after it")
     def test_matched(self) -> None:
         """Pattern commands are stored with their text and can be repeated."""
         self.ask("!match this")
         self.assertEqual(self.kept(), [("matched", "match this")])
         self.assertEqual(self.ask("!!"), "matched this")
 
-    @decided("the bot hears nothing any more after it")
+    @decided("the bot handles no messages after it")
     def test_overheard(self) -> None:
         """Pattern commands without prefix can be repeated, too."""
         self.ask("I hear you")

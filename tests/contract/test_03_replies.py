@@ -193,9 +193,7 @@ class DivertedTests(RepliesTest):
         self.assertEqual((self.ask("!many", "#room"), self.hear()), (("#room", "one"), ("#room", "two")))
 
     def test_private(self) -> None:
-        """Replies to the commands in DIVERT_TO_PRIVATE, which has names with underscores, are sent to the sender in
-        private.
-        """
+        """Replies to the commands in DIVERT_TO_PRIVATE, named with underscores, are sent to the sender in private."""
         self.assertEqual(self.ask("!quiet one x", "#room"), ("admin", "quiet x"))
 
     def test_network_is_asked(self) -> None:
@@ -232,12 +230,12 @@ class DivertedFromNowOnTests(RepliesTest):
 
 
 class AllDivertedTests(RepliesTest):
-    """The value "ALL_COMMANDS"."""
+    """`ALL_COMMANDS` in DIVERT_TO_PRIVATE and DIVERT_TO_THREAD."""
 
     config = {"DIVERT_TO_PRIVATE": ("ALL_COMMANDS",), "DIVERT_TO_THREAD": ("ALL_COMMANDS",)}
 
     def test_all(self) -> None:
-        """ "ALL_COMMANDS" diverts the replies of every command."""
+        """`ALL_COMMANDS` diverts the replies of every command."""
         self.assertEqual(self.ask("!loud x", "#room"), ("admin", "loud x"))
         self.assertEqual(self.built.get(timeout=10), ("loud x", True, True))
 
@@ -264,9 +262,7 @@ class PartsTests(RepliesTest):
     config = {"MESSAGE_SIZE_LIMIT": 100}
 
     def test_parts(self) -> None:
-        """A long message is sent in parts of at most MESSAGE_SIZE_LIMIT characters of its Markdown, each marked as
-        `partial`.
-        """
+        """A long message is sent in parts of at most MESSAGE_SIZE_LIMIT characters, each marked as `partial`."""
         self.ask("!loud x")
         self.heard.put(("!long", "", False))
         parts = [self.said.get(timeout=10) for _ in range(3)]

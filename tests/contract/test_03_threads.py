@@ -301,7 +301,7 @@ class OneAtATimeTests(ContractTest):
 
 
 class SynchronousTests(ContractTest):
-    """BOT_ASYNC = False."""
+    """BOT_ASYNC = False: commands without concurrency."""
 
     plugin = THREADS
     config = {"BOT_ASYNC": False}
@@ -349,7 +349,7 @@ class AdminCommandTests(ContractTest):
         """
     config = {"BOT_ASYNC_POOLSIZE": 4}
 
-    @decided("an admin command waits for all others, and nothing is received meanwhile")
+    @decided("a command for administrators waits for all other commands, and no message is received meanwhile")
     def test_nothing_waits(self) -> None:
         """A command for administrators doesn't wait for a long command, and other messages are handled meanwhile."""
         tried = self.instance()

@@ -206,7 +206,7 @@ class RejectedStreamTests(ContractTest):
     """The inherited `callback_stream`."""
 
     def test_rejected(self) -> None:
-        """It rejects the stream."""
+        """The inherited `callback_stream` rejects the stream."""
         from errbot.backends.base import STREAM_REJECTED
 
         stream = StreamTests.offered(self)  # type: ignore[arg-type]
@@ -252,26 +252,26 @@ class AsyncTests(ContractTest):
         while self.instance().events.get(timeout=2) != event:
             pass
 
-    @decided("nobody awaits it")
+    @decided("the coroutine isn't awaited")
     def test_activated(self) -> None:
         """`activate` and `callback_connect` may be coroutines."""
         self.assertTrue(self.instance().is_activated)
         self.assertTrue(self.instance().connected)
 
-    @decided("nobody awaits it")
+    @decided("the coroutine isn't awaited")
     def test_callbacks(self) -> None:
         """Callbacks may be coroutines."""
         self.say("just talking")
         self.until("just talking")
 
-    @decided("nobody awaits it")
+    @decided("the coroutine isn't awaited")
     def test_pollers(self) -> None:
         """Pollers may be coroutines, and are called repeatedly."""
         self.instance().start_poller(0.005, self.instance().poll, args=("polled",))
         self.until("polled")
         self.until("polled")
 
-    @decided("what isn't awaited isn't what a filter should return")
+    @decided("the coroutine isn't awaited, so the filter blocks the command")
     def test_filters(self) -> None:
         """Filters may be coroutines."""
         self.assertEqual(self.ask("!show x"), "x filtered")

@@ -40,7 +40,7 @@ class DynamicPluginTests(ContractTest):
         self.assertEqual(type(plugin).__errdoc__, "Its doc.")
 
     def test_help(self) -> None:
-        """`!help` lists its commands under its documentation."""
+        """`!help` lists the commands of a dynamic plugin under its documentation."""
         tried = self.instance()
         tried.make("mine", tried.command("made", "x"), doc="Its doc.")
         text = self.ask("!help")
@@ -48,7 +48,7 @@ class DynamicPluginTests(ContractTest):
         self.assertIn("Its doc.", text)
 
     def test_not_activated(self) -> None:
-        """It has no storage, isn't activated, and isn't in the list of active plugins."""
+        """A dynamic plugin has no storage, isn't activated, and isn't in the list of active plugins."""
         from errbot.storage import StoreNotOpenError
 
         tried = self.instance()
@@ -60,9 +60,7 @@ class DynamicPluginTests(ContractTest):
             plugin["a"] = 1
 
     def test_several(self) -> None:
-        """Several can exist; each is destroyed by its name and can be created again. Duplicate and unknown names raise
-        ValueError.
-        """
+        """Several dynamic plugins can exist; a duplicate or unknown name raises ValueError."""
         tried = self.instance()
         tried.make("one", tried.command("first", "1"))
         tried.make("two", tried.command("second", "2"))
@@ -86,7 +84,7 @@ class DynamicPluginTests(ContractTest):
         self.assertEqual(self.ask("!mine-fixed"), "made mine mine")
 
     def test_gone_with_its_maker(self) -> None:
-        """If the plugin that created it is deactivated, it is destroyed."""
+        """A dynamic plugin is destroyed if the plugin that created it is deactivated."""
         tried = self.instance()
         tried.make("mine", tried.command("made", "x"))
         self.ask("!plugin deactivate Tried")

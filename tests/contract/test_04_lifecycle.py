@@ -164,7 +164,7 @@ class InactiveTests(ContractTest):
         """
 
     def test_inactive(self) -> None:
-        """It stays inactive and has no commands, although `!plugin activate` reports success."""
+        """The plugin stays inactive and has no commands, although `!plugin activate` reports success."""
         self.assertFalse(self.instance().is_activated)
         self.assertEqual(self.ask("!plugin activate Tried"), "Plugin Tried activated.")
         self.assertFalse(self.instance().is_activated)
@@ -195,7 +195,7 @@ class CheckedTests(ContractTest):
         """
 
     def test_not_without_configuration(self) -> None:
-        """Without a configuration it isn't called."""
+        """`check_configuration` isn't called without a configuration."""
         self.assertEqual(self.instance().checked, ())
 
     def test_structure(self) -> None:

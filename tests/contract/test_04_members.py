@@ -25,7 +25,8 @@ class MembersTests(ContractTest):
     plug = "DependsOn = Kit\n[Documentation]\nDescription = Tries things.\n"
 
     def test_names(self) -> None:
-        """A plugin has its name, the network's mode, the settings, the bot's identifier, a logger and its dependencies.
+        """A plugin has its name, the network's mode, the settings, the bot's identifier, a logger and its
+        dependencies.
         """
         tried = self.instance()
         self.assertEqual((tried.name, tried.mode), ("Tried", "test"))
@@ -108,9 +109,7 @@ class MembersOfTheBotTests(ContractTest):
         self.assertEqual(tuple(self.bot.bot_alt_prefixes), ())
 
     def test_get_plugin(self) -> None:
-        """`get_plugin` returns the instance. It raises an exception for an unknown name, and while the plugin is
-        inactive.
-        """
+        """`get_plugin` returns the instance; an unknown name, or a call while the plugin is inactive, is an error."""
         tried = self.instance()
         self.assertIs(tried.get_plugin("Kit"), self.instance("Kit"))
         with self.assertRaises(Exception):  # noqa: B017 - errbot raises nothing more special
@@ -180,7 +179,7 @@ class NameCommandTests(ContractTest):
         """The bot starts, and the command works."""
         self.assertEqual(self.ask("!name"), "answered")
 
-    @decided("the activation fails, although the command is answered")
+    @decided("the activation fails, although the command works")
     def test_active(self) -> None:
         """The plugin is active."""
         self.assertIn("Tried", self.instance()._bot.plugin_manager.get_all_active_plugin_names())
@@ -255,7 +254,7 @@ class HidingDynamicCommandsTests(ContractTest):
         """
 
     def test_answered(self) -> None:
-        """They work. A dynamic plugin isn't configured, so the command `config` works, too."""
+        """The commands work, even `config`, since a dynamic plugin isn't configured."""
         self.assertEqual(self.ask("!make"), "made")
         for name in ("name", "config", "keys"):
             self.assertEqual(self.ask(f"!{name}"), "dynamic")

@@ -152,7 +152,7 @@ class PollerArgumentsTests(ContractTest):
         tried.stop_poller(tried.poll, args=(2,))
         self.assertEqual([tuple(args) for _, args, _ in tried.current_pollers], [(1,)])
 
-    @decided("the old timer goes on")
+    @decided("the old timer continues")
     def test_stopped_and_started(self) -> None:
         """A poller that is stopped and started again runs once."""
         tried = self.instance()

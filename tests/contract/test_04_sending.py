@@ -185,7 +185,7 @@ class NotifiedTests(ContractTest):
     config = {"BOT_ADMINS_NOTIFICATIONS": ("one@host", "two@host")}
 
     def test_all(self) -> None:
-        """It sends the text to each name in BOT_ADMINS_NOTIFICATIONS, and logs it as a warning."""
+        """`warn_admins` sends the text to each name in BOT_ADMINS_NOTIFICATIONS, and logs it as a warning."""
         tried = self.instance()
         with self.assertLogs(level="WARNING") as logs:
             tried.warn_admins("beware")

@@ -32,7 +32,7 @@ class DeclarationTests(unittest.TestCase):
 
         self.assertEqual(root._err_webhook_uri_rule, "/")
 
-    @decided("form_param with raw is noticed when a request comes")
+    @decided("form_param with raw is an error of each request")
     def test_contradiction(self) -> None:
         """`form_param` together with `raw` raises an error when the class is defined."""
         from errbot import webhook

@@ -43,7 +43,7 @@ class RequestTests(WebhookTest):
         self.assertEqual(answer.text, repr((b"{}", "application/json", {"q": "1"}, "/seen", "POST", "127.0.0.1", True)))
 
     def test_same_as_flask_s(self) -> None:
-        """It is equal to `flask.request`, and header names are case-insensitive."""
+        """The request is equal to `flask.request`, and header names are case-insensitive."""
         answer = self.send("POST", "/same", headers={"X-LOWER": "a"})
         self.assertEqual(answer.text, repr((True, "a", "a")))
 

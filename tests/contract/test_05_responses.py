@@ -100,9 +100,7 @@ class ResponseTests(WebhookTest):
         self.assertEqual((everything.status_code, everything.text, everything.headers["X-A"]), (202, "y", "c"))
 
     def test_more_values(self) -> None:
-        """A handler may return a status with text, headers, an iterator, a Response, an HTTPException or a WSGI
-        application.
-        """
+        """A handler may also return headers, an iterator, a Response, an HTTPException or a WSGI application."""
         for name, status, content in (
             ("nothing", 204, b""),
             ("text_status", 202, b"x"),
@@ -171,7 +169,7 @@ class AsyncTests(WebhookTest):
                 return "later"
         """
 
-    @decided("a coroutine is answered with 500")
+    @decided("a coroutine gets 500")
     def test_awaited(self) -> None:
         """The handler is awaited."""
         self.assertEqual(self.post("/later"), "later")
@@ -237,7 +235,7 @@ class ErrorPagesTests(WebhookTest):
             answer = self.send(verb, path, headers={"Accept": "text/html"})
             self.assertTrue(answer.headers["Content-Type"].startswith("text/html"), answer.headers)
 
-    @decided("a page has no request's id")
+    @decided("error pages have no request id")
     def test_html_names_the_request(self) -> None:
         """An error page contains the request id."""
         for verb, path in (("GET", "/nowhere"), ("PUT", "/fails"), ("GET", "/fails")):
@@ -250,7 +248,7 @@ class ErrorPagesTests(WebhookTest):
             self.assertEqual(self.send("POST", "/fails").status_code, 500)
         self.assertIn("secret details", [str(record.exc_info[1]) for record in logs.records if record.exc_info])
 
-    @decided("they are HTML for everybody")
+    @decided("errors are always HTML")
     def test_problems(self) -> None:
         """For senders who accept JSON, errors are problems (RFC 9457) with the request id."""
         for verb, path, status in (("GET", "/nowhere", 404), ("PUT", "/fails", 405), ("GET", "/fails", 500)):
@@ -260,7 +258,7 @@ class ErrorPagesTests(WebhookTest):
             self.assertTrue(answer.json()["request_id"])
             self.assertNotIn("secret", answer.text)
 
-    @decided("nobody is told")
+    @decided("administrators get no message")
     def test_admins_are_told(self) -> None:
         """Administrators get one message about a failing webhook, not one for each request."""
         self.post("/fails")

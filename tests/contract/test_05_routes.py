@@ -85,9 +85,7 @@ class MatchingTests(WebhookTest):
             self.assertEqual(self.send("POST", path).status_code, 200, path)
 
     def test_verbs(self) -> None:
-        """POST and GET are the default methods, HEAD comes with GET, OPTIONS is always allowed; others get 405 with
-        Allow.
-        """
+        """POST and GET are the default methods, HEAD and OPTIONS are implied, and others get 405 with Allow."""
         self.assertEqual(self.send("GET", "/plain").text, "plain")
         self.assertEqual(self.send("HEAD", "/plain").status_code, 200)
         refused = self.send("PUT", "/plain")
@@ -193,13 +191,13 @@ class ConvertersTests(WebhookTest):
         for path in ("/static/x", "/static/"):
             self.assertEqual(self.send("GET", path).status_code, 404)
 
-    @decided("redirects to a merged path, on the host that the client names")
+    @decided("the response redirects to the merged path on the host in the request")
     def test_doubled_slashes(self) -> None:
         """A path with doubled slashes gets the response 404."""
         for path in ("/short//", "/a//b", "/path/a//b"):
             self.assertEqual(self.send("POST", path).status_code, 404, path)
 
-    @decided("takes it for a separator")
+    @decided("the escaped slash counts as a separator")
     def test_escaped_slash(self) -> None:
         """A path with an escaped slash gets the response 400."""
         self.assertEqual(self.send("POST", "/a/x%2Fy/b").status_code, 400)
@@ -236,14 +234,15 @@ class ClashTests(WebhookTest):
             """,
     }
 
-    @decided("the second plugin whose method has the same name can't be activated")
+    @decided("the second plugin with a method of the same name can't be activated")
     def test_methods_of_one_name(self) -> None:
         """Methods of the same name in two plugins are separate routes."""
         self.assertEqual((self.post("/tried"), self.post("/zother")), ("tried", "other"))
 
-    @decided("the last one gets it, with the verbs of the first one")
+    @decided("the last plugin gets the URL, with the methods of the first one")
     def test_one_url(self) -> None:
-        """If two plugins have the same URL, the first one keeps it; when it is deactivated, the second one takes over.
+        """If two plugins have the same URL, the first one keeps it; when it is deactivated, the second one takes
+        over.
         """
         keeper = self.post("/shared")
         self.assertIn(keeper, ("tried", "other"))
@@ -282,7 +281,7 @@ class SharedRuleTests(WebhookTest):
             """,
     }
 
-    @decided("the last one gets the URL without a word")
+    @decided("the last plugin gets the URL without a message")
     def test_told(self) -> None:
         """Administrators get one message with both plugins and the URL; the second plugin's other webhooks work."""
         self.assertEqual(self.post("/own"), "own")
@@ -294,9 +293,9 @@ class SharedRuleTests(WebhookTest):
         self.assertIn("Tried", told[0])
         self.assertIn("Zother", told[0])
 
-    @decided("the verbs of the first one count")
+    @decided("the methods of the first plugin count")
     def test_other_verbs(self) -> None:
-        """The same URL with different methods is no conflict."""
+        """The same URL with different methods isn't a conflict."""
         self.assertEqual(self.send("PUT", "/shared").text, "put")
         self.assertIn(self.post("/shared"), ("tried", "other"))
         allowed = self.send("OPTIONS", "/shared").headers["Allow"].replace(" ", "").split(",")
@@ -307,6 +306,6 @@ class EchoTests(WebhookTest):
     """The webhook `/echo` of the core plugin Webserver."""
 
     def test_echo(self) -> None:
-        """It returns the decoded payload as Python writes it."""
+        """`/echo` returns the decoded payload as Python writes it."""
         body = json.dumps(["foo", {"bar": ["baz", None, 1.0, 2]}]).encode()
         self.assertEqual(self.post("/echo", body, "application/json"), "['foo', {'bar': ['baz', None, 1.0, 2]}]")

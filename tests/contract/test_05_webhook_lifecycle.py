@@ -22,7 +22,7 @@ class LifecycleTests(WebhookTest):
                 return "one"
         """
 
-    @decided("a deactivated plugin keeps answering")
+    @decided("a deactivated plugin still handles requests")
     def test_deactivated(self) -> None:
         """A deactivated plugin has no routes; after its activation they work again."""
         self.assertEqual(self.post("/first"), "one")
@@ -31,7 +31,7 @@ class LifecycleTests(WebhookTest):
         self.ask("!plugin activate Tried")
         self.assertEqual(self.post("/first"), "one")
 
-    @decided("a reload refreshes one hook only")
+    @decided("a reload refreshes only one webhook")
     def test_reloaded(self) -> None:
         """After a reload all webhooks run the new code."""
         self.assertEqual((self.post("/first"), self.post("/second")), ("one", "one"))
@@ -56,7 +56,7 @@ class RoutedTests(WebhookTest):
                 self.connected = True
         """
 
-    @decided("it is never routed")
+    @decided("the new webhook gets no route")
     def test_new_hook(self) -> None:
         """A webhook that a reload adds works, and one that it removes gets 404."""
         self.assertEqual(self.post("/later"), "one")
@@ -66,7 +66,7 @@ class RoutedTests(WebhookTest):
         self.assertEqual(self.post("/added"), "one")
         self.assertEqual(self.send("POST", "/later").status_code, 404)
 
-    @decided("a deactivated plugin's hooks answer with the dead instance")
+    @decided("webhooks of a deactivated plugin call the old instance")
     def test_instance(self) -> None:
         """After a reload the new instance handles requests."""
         self.ask("!plugin deactivate Tried")
@@ -92,7 +92,7 @@ class BrokenActivationTests(ContractTest):
         """
 
     def test_not_routed(self) -> None:
-        """Its webhooks have no routes."""
+        """The webhooks of a plugin whose activation fails have no routes."""
         self.drain()
         from errbot.core_plugins import flask_app
 
@@ -128,20 +128,20 @@ class ForgetfulTests(ContractTest):
         return answer.status_code, answer.get_data(as_text=True)
 
     def test_routed(self) -> None:
-        """It counts as inactive, but its webhooks work, and `callback_connect` was called."""
+        """The plugin counts as inactive, but its webhooks work, and `callback_connect` was called."""
         self.assertEqual(self.answer(), (200, "True False 1"))
 
     def test_reloaded(self) -> None:
-        """After a reload its webhooks work as well."""
+        """After a reload the webhooks work as well."""
         self.ask("!plugin reload Tried")
         self.drain()
         status, text = self.answer()
         # errbot keeps the instance, so the number of calls differs.
         self.assertEqual((status, text.rpartition(" ")[0]), (200, "True False"))
 
-    @decided("a deactivated plugin keeps answering")
+    @decided("a deactivated plugin still handles requests")
     def test_deactivated(self) -> None:
-        """After it is deactivated, its webhooks get 404."""
+        """After the plugin is deactivated, its webhooks get 404."""
         self.assertIn("already deactivated", self.ask("!plugin deactivate Tried"))
         self.assertEqual(self.answer()[0], 404)
 
@@ -179,7 +179,7 @@ class WithoutServerTests(ContractTest):
             "/of/<name> variable_GET_PUT ['GET', 'HEAD', 'OPTIONS', 'PUT']",
         )
 
-    @decided("they stay")
+    @decided("the rules stay")
     def test_listed_while_active(self) -> None:
         """The rules of a deactivated plugin aren't listed."""
         from errbot.core_plugins import flask_app

@@ -56,14 +56,14 @@ class CertificateTests(WebhookTest):
         with socket.socket() as probe:
             self.assertNotEqual(probe.connect_ex(("127.0.0.1", self.port)), 0)
 
-    @decided("the live configuration is changed as well")
+    @decided("the active configuration is changed as well")
     def test_only_suggested(self) -> None:
         """The command doesn't change the configuration."""
         before = repr(self.instance("Webserver").config)
         self.made()
         self.assertEqual(repr(self.instance("Webserver").config), before)
 
-    @decided("X.509 v1, for * and no other name")
+    @decided("the certificate is X.509 v1 and valid for the name * only")
     def test_names(self) -> None:
         """The certificate is valid for localhost and the configured address."""
         self.made()
@@ -75,7 +75,7 @@ class CertificateTests(WebhookTest):
         self.assertIn(("DNS", "localhost"), names)
         self.assertIn(("IP Address", "127.0.0.1"), names)
 
-    @decided("no names can be given")
+    @decided("the command takes no names")
     def test_names_that_are_given(self) -> None:
         """The certificate is valid for the names and addresses in the command."""
         self.say("!generate certificate bot.example.org 10.1.2.3")
@@ -87,7 +87,7 @@ class CertificateTests(WebhookTest):
         self.assertIn(("DNS", "bot.example.org"), details["subjectAltName"])
         self.assertIn(("IP Address", "10.1.2.3"), details["subjectAltName"])
 
-    @decided("RSA, of 4096 bits")
+    @decided("the key is RSA with 4096 bits")
     def test_key(self) -> None:
         """The private key is of the curve P-256."""
         from cryptography.hazmat.primitives.asymmetric import ec
@@ -98,7 +98,7 @@ class CertificateTests(WebhookTest):
         self.assertIsInstance(key, ec.EllipticCurvePrivateKey)
         self.assertEqual(key.curve.name, "secp256r1")
 
-    @decided("SSL.host is passed over")
+    @decided("SSL.host is ignored")
     def test_host(self) -> None:
         """HTTPS listens on the address in `SSL.host`."""
         configuration = self.made()
@@ -114,7 +114,7 @@ class CertificateTests(WebhookTest):
         with socket.socket() as probe:
             self.assertNotEqual(probe.connect_ex(("127.0.0.1", port)), 0)
 
-    @decided("a silent client holds up all others")
+    @decided("a silent client blocks all others")
     def test_silent_client(self) -> None:
         """A client that connects and sends nothing doesn't block other clients."""
         configuration = self.made()
@@ -128,7 +128,7 @@ class CertificateTests(WebhookTest):
                 answer = requests.post(f"https://127.0.0.1:{port}/echo", b"x", verify=False, timeout=1)
         self.assertEqual(answer.text, "x")
 
-    @decided("says that it is done, and nothing listens")
+    @decided("the reply reports success, and nothing listens")
     def test_bad_certificate(self) -> None:
         """A missing certificate is an error, and the old server keeps running."""
         missing = {"enabled": True, "host": "127.0.0.1", "port": free_port(), "certificate": "/x.pem", "key": "/y.pem"}

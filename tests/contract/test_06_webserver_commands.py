@@ -49,7 +49,7 @@ class ConfiguredTests(WebhookTest):
         """The report for an unknown URL has the status code 404."""
         self.assertIn("404", self.ask("!webhook test /nothing x"))
 
-    @decided("Werkzeug may refuse such a path, and the reply is an error")
+    @decided("Werkzeug may refuse such a path")
     def test_webhook_test_without_slash(self) -> None:
         """The leading slash of the URL may be left out."""
         self.assertIn("Status code: 200", self.ask("!webhook test echo {}"))
@@ -64,20 +64,20 @@ class ConfiguredTests(WebhookTest):
         for name in ("webserver_key.pem", "webserver_certificate.pem"):
             self.assertIn("BEGIN", (self.data / name).read_text())
 
-    @decided("the key can be read by all")
+    @decided("everybody can read the key")
     def test_key_is_secret(self) -> None:
         """Only the owner can read the private key."""
         self.ask("!generate certificate")
         self.until_quiet()
         self.assertEqual((self.data / "webserver_key.pem").stat().st_mode & 0o077, 0)
 
-    @decided("the server is gone, and the configuration lost")
+    @decided("the server stops, and the configuration is lost")
     def test_bad_configuration(self) -> None:
         """After an invalid configuration the server keeps running."""
         self.assertIn("Incorrect plugin configuration", self.ask("!plugin config Webserver {'HOST': 5}"))
         self.assertEqual(self.post("/echo", b"1"), "1")
 
-    @decided("says that it is done")
+    @decided("the reply reports success")
     def test_port_in_use(self) -> None:
         """A port in use is an error, and the old server keeps running."""
         with socket.socket() as taken:
@@ -180,14 +180,14 @@ class ServingTests(WebhookTest):
         self.assertIn("Detected your post as: text/plain", report)
         self.assertIn("Status code: 200", report)
 
-    @decided("anybody may")
+    @decided("everybody may use it")
     def test_test_by_others(self) -> None:
         """Only administrators can use `!webhook test`."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertNotIn("Test Report", self.ask("!webhook test /hook"))
         self.assertEqual(self.instance().heard, ())
 
-    @decided("the first request settles all rules")
+    @decided("no rule can be added after the first request")
     def test_test_and_then_more(self) -> None:
         """After `!webhook test` a plugin can still be reloaded with a new webhook."""
         self.ask("!webhook test /hook")
@@ -200,9 +200,9 @@ class ServingTests(WebhookTest):
 class EndpointsTests(WebhookTest):
     """The key ENDPOINTS of the configuration."""
 
-    @decided("there is no such setting")
+    @decided("there is no such key")
     def test_more(self) -> None:
-        """It opens further endpoints in addition to HOST and PORT."""
+        """ENDPOINTS opens further endpoints in addition to HOST and PORT."""
         other = free_port()
         configuration = {
             "HOST": "127.0.0.1",

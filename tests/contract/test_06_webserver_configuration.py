@@ -77,7 +77,7 @@ class StoredTests(WebhookTest):
         super().setUp()
         self.assertEqual(self.post("/echo", b"x"), "x")
 
-    @decided("parts of SSL can't be left out, though its code means to fill them in")
+    @decided("a missing part of SSL is an error")
     def test_missing_parts(self) -> None:
         """Missing parts of SSL are completed and stored."""
         configuration = {"HOST": "127.0.0.1", "PORT": free_port(), "SSL": {"port": 4000}}

@@ -30,9 +30,7 @@ class PlugTests(ContractTest):
     plugin = MODULE
 
     def refused(self, plug: str) -> str:
-        """Load and activate a plugin with this text in its `.plug` file; return the error, or an empty string if it is
-        active.
-        """
+        """Activate a plugin with this text in its `.plug` file; return the error, or "" if it is active."""
         self.write("odd/odd.plug", f"[Core]\nName = Odd\nModule = odd\n{plug}")
         self.write("odd/odd.py", MODULE.replace("hello", "odd"))
         problems: Any = self.bot.plugin_manager.update_plugin_places([str(self.directory)])
@@ -60,7 +58,7 @@ class PlugTests(ContractTest):
         """A plugin for a newer Python is not activated."""
         self.assertTrue(self.refused("[Python]\nVersion = 9.0.0\n"))
 
-    @decided("no word in the chat")
+    @decided("the reason isn't sent to the chat")
     def test_python_version_is_told(self) -> None:
         """The error message has the reason."""
         self.assertIn("Python", self.refused("[Python]\nVersion = 9.0.0\n"))
@@ -264,9 +262,9 @@ class DataclassTests(ContractTest):
             """,
     }
 
-    @decided("@dataclass in such a module fails the load")
+    @decided("the module can't be loaded")
     def test_dataclass(self) -> None:
-        """`@dataclass` works in them."""
+        """`@dataclass` works in a module with postponed annotations."""
         self.assertEqual(self.ask("!value"), "Value(number=5)")
 
 
@@ -342,7 +340,8 @@ class UndoneTests(ContractTest):
     }
 
     def test_deactivated(self) -> None:
-        """If `activate` or `callback_connect` raises an exception, the activation fails, and the plugin is deactivated.
+        """If `activate` or `callback_connect` raises an exception, the activation fails, and the plugin is
+        deactivated.
         """
         from errbot.plugin_manager import PluginActivationException
 
@@ -501,9 +500,7 @@ class PluginInfoTests(unittest.TestCase):
         self.assertTrue(self.parsed("Core = True\n").core)
 
     def test_versions(self) -> None:
-        """Versions are tuples: Python 2 is 2.0.0, 2+ and 3 are 3.0.0, and errbot's pre-releases come before the
-        release.
-        """
+        """Versions are tuples, in which errbot's pre-releases come before the release."""
         for text, version in (("2", (2, 0, 0)), ("2+", (3, 0, 0)), ("3", (3, 0, 0)), ("3.4.5-beta", (3, 4, 5))):
             self.assertEqual(self.parsed(f"[Python]\nVersion = {text}\n").python_version[:3], version)
         ascending = ("1.2.2", "1.2.3-alpha", "1.2.3-beta", "1.2.3-rc1", "1.2.3-rc2", "1.2.3", "1.10.0")

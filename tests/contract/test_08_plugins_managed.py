@@ -251,7 +251,7 @@ class InstalledTests(ContractTest):
 
     @unittest.skipUnless(shutil.which("git"), "needs git")
     def test_installed(self) -> None:
-        """They are in BOT_DATA_DIR/plugins/<owner>/<name>, active at once, and removed by `!repos uninstall`."""
+        """Plugins are cloned to BOT_DATA_DIR/plugins/<owner>/<name>, active at once, and removed by `!repos uninstall`."""
         repository = self.directory / "owner" / "name"
         author = ("-c", "user.name=me", "-c", "user.email=me@localhost")
         for command in (("init", "-q", "-b", "master"), ("add", "."), (*author, "commit", "-q", "-m", "First.")):
@@ -393,7 +393,7 @@ class ImportedClassTests(ContractTest):
     }
 
     def test_only_imported(self) -> None:
-        """They are used as well."""
+        """A plugin class that the module only imports is used."""
         self.assertEqual(self.ask("!only imported"), "imported")
 
 
@@ -566,7 +566,7 @@ class ManagedTests(ContractTest):
         self.manager: Any = self.bot.plugin_manager
 
     def test_what_there_is(self) -> None:
-        """It has instances, the information of `.plug` files, and flows, by name."""
+        """The plugin manager has instances, the information of `.plug` files, and flows, by name."""
         self.assertIs(self.manager.plugins["Tried"], self.manager.get_plugin_obj_by_name("Tried"))
         self.assertIsNone(self.manager.get_plugin_obj_by_name("Nothing"))
         self.assertEqual(self.manager.plugin_infos["More"].doc, "More.")
@@ -696,7 +696,7 @@ class ManagedTests(ContractTest):
         self.manager.activate_flow("ManagedFlows")
         self.assertIn("managed", self.bot.flow_executor.flow_roots)
 
-    @decided("nothing takes flows away")
+    @decided("flows stay after deactivation")
     def test_deactivated_flows(self) -> None:
         """Deactivated flows aren't in the list of flows."""
         self.manager.deactivate_flow("ManagedFlows")
@@ -736,7 +736,7 @@ class ReloadedTests(ContractTest):
         self.assertIs(self.instance(), before)
         self.assertEqual(self.ask("!ask"), "new, first")
 
-    @decided("helper modules stay as they were")
+    @decided("helper modules aren't reloaded")
     def test_helpers(self) -> None:
         """Helper modules beside the plugin are reloaded as well."""
         self.assertEqual(self.ask("!ask"), "old, first")

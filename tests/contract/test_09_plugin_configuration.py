@@ -41,7 +41,8 @@ class ConfigTests(ContractTest):
         """
 
     def test_shown(self) -> None:
-        """Without a value, the reply has the template as a command that can be copied, and the current configuration.
+        """Without a value, the reply has the template as a command that can be copied, and the current
+        configuration.
         """
         shown = self.ask("!plugin config Tried")
         self.assertIn("Default configuration", shown)
@@ -80,7 +81,7 @@ class ConfigTests(ContractTest):
             self.assertIn("Incorrect plugin configuration", self.ask(f"!plugin config Tried {literal}"))
         self.assertIn("count can't be negative", self.ask("!plugin config Tried {'name': 'me', 'count': -1}"))
 
-    @decided("a configuration that is refused erases the one from before")
+    @decided("a refused configuration erases the old one")
     def test_refused_changes_nothing(self) -> None:
         """After a refused value, the old configuration is unchanged."""
         self.ask("!plugin config Tried {'name': 'me', 'count': 2}")
@@ -242,7 +243,7 @@ class DependentTests(ContractTest):
         """
 
     def test_not_activated(self) -> None:
-        """Its configuration is stored without an activation, and the reply names the dependency."""
+        """The configuration is stored without an activation, and the reply names the dependency."""
         self.replies("!kit done")
         self.assertIn("Missing", self.ask("!plugin config Tried {'a': 2}"))
         self.assertIn("not found", self.ask("!works"))
@@ -372,7 +373,7 @@ class StructureTests(unittest.TestCase):
         self.assertTrue(self.fits([["x"]], [["a"], ["b", "c"]]))
         self.assertFalse(self.fits([["x"]], [["a"], ["b", 1]]))
 
-    @decided("IndexError")
+    @decided("an IndexError is raised")
     def test_empty_lists(self) -> None:
         """Any elements are valid if the sample is empty."""
         self.assertTrue(self.fits([], [1, "x"]))

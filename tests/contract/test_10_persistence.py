@@ -163,7 +163,7 @@ class NeverOpenedTests(unittest.TestCase):
     """A StoreMixin without a storage."""
 
     def test_closed(self) -> None:
-        """Reading and closing raise errors."""
+        """Reading or closing a StoreMixin without a storage raises an error."""
         from errbot.storage import StoreException, StoreMixin, StoreNotOpenError
 
         mixin = StoreMixin()
@@ -247,9 +247,7 @@ class OpenTests(ContractTest):
         """
 
     def test_from_activate_to_deactivate(self) -> None:
-        """They can be used after the inherited `activate` and before the inherited `deactivate`; else they raise
-        AttributeError.
-        """
+        """Before the inherited `activate`, and after the inherited `deactivate`, values raise AttributeError."""
         tried = self.instance()
         self.assertEqual(tried.refused, [False, False])
         self.bot.plugin_manager.deactivate_plugin("Tried")
@@ -314,7 +312,7 @@ class ThirdPartyStorageTests(ContractTest):
         super().start(BOT_EXTRA_STORAGE_PLUGINS_DIR=str(storages), **settings, **config)
 
     def test_used(self) -> None:
-        """It is found by the Name in its `.plug` file, gets STORAGE_CONFIG, and stores the values of plugins."""
+        """The storage is found by the Name in its `.plug` file, gets STORAGE_CONFIG, and stores the values of plugins."""
         tried = self.instance()
         tried["a"] = [1]
         self.assertEqual(tried["a"], [1])
@@ -383,7 +381,7 @@ class ShippedStorageTests(ContractTest):
         super().start(STORAGE="ShippedStorage", STORAGE_CONFIG={"host": "x"}, **config)
 
     def test_used(self) -> None:
-        """They are found by the entry points in `errbot.backend_plugins` and the Name in their `.plug` files."""
+        """Storages are found by the entry points in `errbot.backend_plugins` and the Name in their `.plug` files."""
         self.instance()["a"] = [1]
         self.assertEqual(dict(self.instance()), {"a": [1]})
         modules = [module for name, module in sys.modules.items() if name.endswith("shipped_store")]

@@ -82,7 +82,7 @@ class TextTests(unittest.TestCase):
         ):
             self.assert_converted(markdown, expected)
 
-    @decided("run together")
+    @decided("lines are joined")
     def test_lines_within_paragraphs(self) -> None:
         """Line breaks within a paragraph are kept."""
         for markdown, expected in (("a<br/>b", "a\nb"), ("a  \nb", "a\nb"), ("a\n:   b", "a\n  b")):
@@ -184,7 +184,7 @@ class XhtmlTests(unittest.TestCase):
         self.assertIn("<td>BB</td>", xhtml().convert(TABLE))
         self.assertIn("<code>", xhtml().convert("`code`"))
 
-    @decided("tags and addresses of anybody are as they are")
+    @decided("tags and addresses are copied into the output")
     def test_tags(self) -> None:
         """Tags in the Markdown are text."""
         from errbot.rendering import xhtml

@@ -114,7 +114,7 @@ class FlowTests(ContractTest):
                 self.until_quiet()
         self.assertEqual(len(self.bot.flow_executor.in_flight), 0)
 
-    @decided("nobody is told how to go on where the flow may end as well")
+    @decided("there is no hint at a step where the flow may end")
     def test_hint_beside_an_end(self) -> None:
         """A hint lists the other commands at a step with FLOW_END, but not the end."""
         self.replies("!flows start ends")
@@ -126,9 +126,7 @@ class FlowTests(ContractTest):
         self.assertNotIn("END", hint)
 
     def test_triggered(self) -> None:
-        """A command may start a flow, and a step with a true predicate is executed automatically, with None as
-        arguments.
-        """
+        """A command may start a flow, and a step with a true predicate is executed automatically."""
         said = self.replies("!third")
         while not any("only in flows" in text for text in said):
             said.append(self.hear())
@@ -238,8 +236,8 @@ class GraphTests(unittest.TestCase):
         self.assertIsNone(first.predicate_for_node(first))
 
     def test_order_of_arguments(self) -> None:
-        """The positional arguments are `predicate`, `auto_trigger` and `room_flow` for a root, `predicate` and `hints`
-        for a node.
+        """`connect` takes `predicate`, `auto_trigger` and `room_flow` in this order; for a node, `predicate` and
+        `hints`.
         """
         root = self.root()
         first = root.connect("first", lambda ctx: True, True, True)
@@ -448,7 +446,7 @@ class ExecutorTests(ContractTest):
         self.assertIn("of_one stopped", "\n".join(self.replies("!flows stop")))
         self.assertEqual(len(self.executor.in_flight), 0)
 
-    @decided("anybody may")
+    @decided("everybody may use it")
     def test_kill_is_for_administrators(self) -> None:
         """Only administrators can use `!flows kill`."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
@@ -568,7 +566,7 @@ class WhatCountsTests(ContractTest):
         while not any("can't be done" in text for text in said):
             said.append(self.hear())
 
-    @decided("flows stay when they are deactivated")
+    @decided("flows stay after deactivation")
     def test_removed(self) -> None:
         """Deactivated flows are removed and ended; activated flows are available again."""
         self.replies("!flows start failing")

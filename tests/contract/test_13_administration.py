@@ -35,17 +35,17 @@ PLUGIN = """
 
 
 class PermissionsTests(ContractTest):
-    """Which commands are for administrators, when no rule says anything."""
+    """Permissions of commands without access rules."""
 
     plugin = PLUGIN
 
     def setUp(self) -> None:
-        """Be somebody."""
+        """Use a sender who isn't an administrator."""
         super().setUp()
         self.bot.sender = self.bot.build_identifier("somebody@host")
 
     def test_administrators(self) -> None:
-        """All that change something, or show what isn't for everybody."""
+        """Commands that change something, or display private data, are for administrators only."""
         for command in (
             "restart",
             "shutdown --confirm",
@@ -65,7 +65,7 @@ class PermissionsTests(ContractTest):
             self.assertIn("requires bot-admin privileges", self.ask(f"!{command}"), command)
 
     def test_everybody(self) -> None:
-        """Help, health, flows and the like."""
+        """Commands for help, status and flows are for everybody."""
         for command in (
             "about",
             "apropos sing",
@@ -86,21 +86,21 @@ class PermissionsTests(ContractTest):
         ):
             self.assertNotIn("privileges", self.ask(f"!{command}"), command)
 
-    @decided("everybody may")
+    @decided("everybody may use them")
     def test_rooms(self) -> None:
-        """Rooms are for administrators."""
+        """Commands for rooms are for administrators only."""
         for command in ("create x", "join x", "leave x", "destroy x", "invite x y", "occupants x", "topic x", "list"):
             self.assertIn("requires bot-admin privileges", self.ask(f"!room {command}"), command)
 
 
 class PermittedTests(ContractTest):
-    """Commands that administrators keep to themselves unless a rule says otherwise."""
+    """Access rules for commands that are for administrators by default."""
 
     plugin = PLUGIN
     config = {"ACCESS_CONTROLS": {"room_*": {"allowusers": ("somebody@*",)}, "Flows:flows_kill": {"allowusers": "*"}}}
 
     def test_allowed(self) -> None:
-        """Whom a rule names may use them."""
+        """A rule with `allowusers` permits these commands to other users."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertIn("Created the room", self.ask("!room create r1"))
         self.assertIn("not found", self.ask(f"!flows kill {ADMIN} nothing"))
@@ -110,18 +110,18 @@ class PermittedTests(ContractTest):
 
 
 class HealthTests(ContractTest):
-    """`!status …`, and stopping."""
+    """`!status`, `!uptime` and `!shutdown`."""
 
     plugin = PLUGIN
 
     def test_status(self) -> None:
-        """Alive, the plugins, the load, the garbage."""
+        """`!status` displays the plugins, the load and the garbage collector."""
         said = self.ask("!status")
         for part in ("Yes I am alive", "Plugins", "Tried", "Load", "GC"):
             self.assertIn(part, said)
 
     def test_plugins(self) -> None:
-        """Each with a letter: active, deactivated, blacklisted, wanting a configuration."""
+        """`!status plugins` displays A for active, D for deactivated, and C for a missing configuration."""
         self.ask("!plugin deactivate Backup")
         said = self.ask("!status plugins")
         self.assertRegex(said, r"│ *A *│ *Health")
@@ -129,23 +129,23 @@ class HealthTests(ContractTest):
         self.assertRegex(said, r"│ *C *│ *Webserver")
 
     def test_blacklisted(self) -> None:
-        """B stands for blacklisted."""
+        """`!status plugins` displays B for a blacklisted plugin."""
         self.ask("!plugin blacklist Tried")
         self.addCleanup(self.bot.plugin_manager.unblacklist_plugin, "Tried")
         self.ask("!plugin deactivate Tried")
         self.assertRegex(self.ask("!status plugins"), r"│ *B[^│]*│ *Tried")
 
     def test_parts(self) -> None:
-        """Load and garbage by themselves."""
+        """`!status load` and `!status gc` display one part."""
         self.assertRegex(self.ask("!status load"), r"^Load \d+\.\d+, \d+\.\d+, \d+\.\d+")
         self.assertRegex(self.ask("!status gc"), r"^GC 0->\d+ 1->\d+ 2->\d+")
 
     def test_uptime(self) -> None:
-        """Since when."""
+        """`!uptime` displays the time since the start."""
         self.assertRegex(self.ask("!uptime"), "up for|since")
 
     def test_shutdown_needs_confirmation(self) -> None:
-        """Nothing happens without `--confirm`, which is asked for."""
+        """`!shutdown` without `--confirm` only asks for the option."""
         self.assertIn("--confirm", self.ask("!shutdown"))
         self.assertEqual(self.ask("!sing"), "la la la")
 
@@ -156,12 +156,12 @@ class PluginsTests(ContractTest):
     plugin = PLUGIN
 
     def test_without_a_name(self) -> None:
-        """The plugins that there are are listed."""
+        """Without a name the reply lists the plugins."""
         for command in ("activate", "deactivate", "reload", "blacklist", "unblacklist", "info"):
             self.assertIn("Tried", self.ask(f"!plugin {command}"), command)
 
     def test_info(self) -> None:
-        """What it stores and how it is configured is shown to administrators, in a private chat with all secrets."""
+        """`!plugin info` in a private chat displays stored values and the configuration, including secrets."""
         self.instance()["a key"] = "a value"
         self.assertIn("done", self.ask("!plugin config Tried {'password': 'chosen'}"))
         said = self.ask("!plugin info Tried")
@@ -170,7 +170,7 @@ class PluginsTests(ContractTest):
 
 
 class WithoutConfigurationTests(ContractTest):
-    """A plugin that can't do without a configuration."""
+    """A plugin whose activation fails without a configuration."""
 
     plugin = """
         from errbot import BotPlugin
@@ -186,7 +186,7 @@ class WithoutConfigurationTests(ContractTest):
         """
 
     def test_letter(self) -> None:
-        """C says that it waits for its configuration; with one it is active."""
+        """`!status plugins` displays C for it; after it is configured, A."""
         self.drain()
         self.assertRegex(self.ask("!status plugins"), r"│ *C *│ *Tried")
         self.assertIn("configuration done", self.ask("!plugin config Tried {'TOKEN': 'y'}"))
@@ -199,28 +199,28 @@ class RepositoriesTests(ContractTest):
     plugin = PLUGIN
 
     def test_install_of_nothing(self) -> None:
-        """It says that a repository has to be named."""
+        """`!repos install` without a name asks for one."""
         self.assertIn("specify a repository", self.ask("!repos install").lower())
 
     def test_uninstall(self) -> None:
-        """What isn't installed can't be uninstalled."""
+        """`!repos uninstall` of a repository that isn't installed gets a reply."""
         self.assertTrue(self.ask("!repos uninstall nothing"))
 
     def test_administrators_only(self) -> None:
-        """Changes are for administrators."""
+        """Commands that change repositories or plugins are for administrators only."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         for command in ("repos install x", "repos uninstall x", "repos update all", "plugin reload Tried", "restart"):
             self.assertIn("requires bot-admin privileges", self.ask(f"!{command}"), command)
 
 
 class PublicRepositoriesTests(ContractTest):
-    """`!repos …`."""
+    """`!repos` with an index."""
 
     plugin = PLUGIN
     config = {"BOT_PLUGIN_INDEXES": "/there/is/no/such/index"}
 
     def start(self, **config: object) -> None:
-        """Have an index of one repository."""
+        """Write an index with one repository."""
         plugin = {
             "python": "3",
             "repo": "https://github.com/someone/songs",
@@ -233,7 +233,7 @@ class PublicRepositoriesTests(ContractTest):
         super().start(BOT_PLUGIN_INDEXES=str(index), **config)
 
     def test_search(self) -> None:
-        """Words are looked for in names and documentation."""
+        """`!repos search` finds words in names and documentation, in any case."""
         for word in ("loudly", "songs", "LOUDLY"):
             said = self.ask(f"!repos search {word}")
             self.assertIn("someone/songs", said, word)
@@ -242,17 +242,17 @@ class PublicRepositoriesTests(ContractTest):
         self.assertIn("keyword", self.ask("!repos search"))
 
     def test_update(self) -> None:
-        """With nothing installed nothing is done."""
+        """`!repos update all` without installed repositories does nothing."""
         self.say("!repos update all")
         while "Done." not in self.hear():
             pass
 
     def test_not_installed(self) -> None:
-        """What isn't installed can't be uninstalled."""
+        """`!repos uninstall` of a repository that isn't installed is an error."""
         self.assertIn("not installed", self.ask("!repos uninstall someone/songs"))
 
     def test_anybody(self) -> None:
-        """Everybody may look."""
+        """`!repos search` is for everybody."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertIn("someone/songs", self.ask("!repos search songs"))
 
@@ -263,7 +263,7 @@ class BackupTests(ContractTest):
     plugin = PLUGIN
 
     def test_written(self) -> None:
-        """The reply says where it is."""
+        """The backup is in the data directory, and the reply has its path."""
         said = "\n".join(self.replies("!backup"))
         places = re.findall(r"\S*backup\S*", said)
         self.assertTrue(places, said)
@@ -276,13 +276,13 @@ class LogTests(ContractTest):
     plugin = PLUGIN
 
     def log(self) -> Path:
-        """A log of some lines."""
+        """Write a log of 100 lines."""
         path = Path(self.testbot.bot_config.BOT_LOG_FILE)
         path.write_text("".join(f"line {number}\n" for number in range(100)))
         return path
 
     def test_lines(self) -> None:
-        """The last 40, or as many as are asked for."""
+        """`!log tail` displays the last 40 lines, or the given number."""
         self.log()
         said = self.ask("!log tail")
         self.assertEqual(re.findall(r"line (\d+)", said), [str(number) for number in range(60, 100)])
@@ -290,8 +290,8 @@ class LogTests(ContractTest):
 
 
 class VersionCheckerTests(ContractTest):
-    """What asks for newer versions."""
+    """The plugin VersionChecker."""
 
     def test_inactive(self) -> None:
-        """In tests it doesn't."""
+        """VersionChecker is inactive in tests."""
         self.assertFalse(self.instance("VersionChecker").is_activated)

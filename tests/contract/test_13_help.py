@@ -61,34 +61,34 @@ class HelpTests(ContractTest):
         self.assertLessEqual(len(line.partition(" - ")[2]), 80)
 
     def test_plugin(self) -> None:
-        """The commands of one plugin."""
+        """`!help` with a plugin displays the commands of that plugin."""
         said = self.ask("!help Tried")
         for part in ("Tries all sorts of things.", "!sing a song"):
             self.assertIn(part, said)
         self.assertNotIn("!uptime", said)
 
     def test_command(self) -> None:
-        """All that a command says of itself."""
+        """`!help` with a command displays its whole docstring."""
         for asked in ("sing a song", "sing_a_song"):
             said = self.ask(f"!help {asked}")
             self.assertIn("Sings a song.", said)
             self.assertIn("It is a long one.", said)
 
     def test_unknown(self) -> None:
-        """What there isn't."""
+        """`!help` with an unknown name is an error."""
         self.assertIn("That command is not defined.", self.ask("!help nothing"))
 
     def test_regular_expressions(self) -> None:
-        """They are shown with what their author calls them."""
+        """Pattern commands are displayed with their `re_cmd_name_help`."""
         self.assertIn("match this", self.ask("!help Tried"))
 
     @decided("mixed-case names aren't found")
     def test_mixed_case(self) -> None:
-        """Names with capitals are found."""
+        """Commands with capital letters are found."""
         self.assertIn("Has capitals.", self.ask("!help CamelCase"))
 
     def test_apropos(self) -> None:
-        """Commands whose name or description has the word."""
+        """`!apropos` displays commands with the word in their name or description, in any case."""
         for word in ("song", "sings", "SONG"):
             said = self.ask(f"!apropos {word}")
             self.assertIn("Available commands", said)
@@ -96,16 +96,16 @@ class HelpTests(ContractTest):
             self.assertNotIn("uptime", said)
 
     def test_apropos_of_nothing(self) -> None:
-        """It needs a word; what isn't found isn't shown."""
+        """`!apropos` without a word displays its usage."""
         self.assertIn("apropos", self.ask("!apropos"))
         self.assertNotIn("sing", self.ask("!apropos nothingatall"))
 
     def test_undocumented(self) -> None:
-        """Commands without a docstring are there too."""
+        """Commands without a docstring are listed."""
         self.assertIn("!undocumented", self.ask("!help Tried"))
 
     def test_about(self) -> None:
-        """Which bot it is, and in which version."""
+        """`!about` displays name and version of the bot."""
         self.assertRegex(self.ask("!about"), r"(?i)this is err\w+ (version )?\d+\.\d+")
 
 
@@ -116,11 +116,11 @@ class OtherPrefixTests(ContractTest):
     config = {"BOT_PREFIX": "?", "BOT_ALT_PREFIXES": ("!",)}
 
     def test_command(self) -> None:
-        """A command's help names it as it is given."""
+        """The help of a command has the configured prefix."""
         self.assertIn("?sing a song", self.ask("?help sing a song"))
 
     @decided("the name of the command is garbled")
     def test_documentation(self) -> None:
-        """So does what the bot knows of a command; the prefix in its docstring is the bot's."""
+        """`get_doc` replaces the `!` in a docstring by the configured prefix."""
         documented = self.bot.get_doc(self.bot.commands["refer"])
         self.assertIn("?sing a song", documented)

@@ -12,11 +12,11 @@ class ChatRoomTests(ContractTest):
     plugin = PLUGIN
 
     def test_joined_at_the_start(self) -> None:
-        """The bot is in the rooms of CHATROOM_PRESENCE."""
+        """The bot joins the rooms in CHATROOM_PRESENCE."""
         self.assertIn("testroom", self.ask("!room list"))
 
     def test_life_of_a_room(self) -> None:
-        """Created, joined, given a topic, left, destroyed."""
+        """A room can be created, joined, given a topic, left and destroyed."""
         for command in ("create", "join"):
             self.assertIn("contractroom", self.ask(f"!room {command} contractroom"))
         self.assertTrue(self.bot.query_room("contractroom").joined)
@@ -28,23 +28,23 @@ class ChatRoomTests(ContractTest):
         self.assertFalse(self.bot.query_room("contractroom").exists)
 
     def test_occupants(self) -> None:
-        """Who is there."""
+        """`!room occupants` names the room."""
         self.ask("!room join contractroom")
         self.assertIn("contractroom", self.ask("!room occupants contractroom"))
 
     def test_wrong(self) -> None:
-        """Without a room the reply says how it is used."""
+        """Commands without a room get a reply."""
         for command in ("create", "destroy", "invite"):
             self.assertTrue(self.ask(f"!room {command}"), command)
 
 
 class RoomTests(ContractTest):
-    """`!room …`."""
+    """Replies of `!room`."""
 
     plugin = PLUGIN
 
     def test_replies(self) -> None:
-        """Each command says what it has done."""
+        """The reply to each command names the room or the result."""
         for command, told in (
             ("create r1", "r1"),
             ("join r1 secret", "r1"),
@@ -59,20 +59,20 @@ class RoomTests(ContractTest):
             self.assertIn(told, self.ask(f"!room {command}"), command)
 
     def test_invite(self) -> None:
-        """People are invited."""
+        """`!room invite` invites several people."""
         self.ask("!room join r1")
         said = self.ask("!room invite r1 a@b c@d")
         for part in ("a@b", "c@d", "r1"):
             self.assertIn(part, said)
 
     def test_shell_like(self) -> None:
-        """Arguments are split as a shell does; quotes need their end."""
+        """Arguments are split as in a shell; an unbalanced quote is an error."""
         self.assertIn("with space", self.ask("!room create 'with space'"))
         self.assertTrue(self.bot.query_room("with space").exists)
         self.assertIn("couldn't parse your arguments", self.ask("!room create 'without end"))
 
     def test_without_a_room(self) -> None:
-        """It is told that a room is needed."""
+        """Without a room the reply asks for one."""
         for command in ("create", "join", "leave", "destroy", "invite", "occupants", "topic"):
             self.assertRegex(self.ask(f"!room {command}"), "(?i)room", command)
 
@@ -84,5 +84,5 @@ class RelayTests(ContractTest):
     config = {"CHATROOM_RELAY": {ADMIN: ("testroom",)}}
 
     def test_relay(self) -> None:
-        """What that person says to the bot is said in those rooms."""
+        """A direct message of that person is repeated in the rooms."""
         self.assertIn("good morning", self.ask("good morning"))

@@ -1,4 +1,4 @@
-"""Chapter 13: echo, whoami, history and the like."""
+"""Chapter 13: `!echo`, `!whoami`, `!history` and `!render test`."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from tests.contract.test_13_administration import PLUGIN
 
 
 class UtilsTests(ContractTest):
-    """`!echo` and its kin."""
+    """The commands of the core plugin Utils."""
 
     plugin = PLUGIN
 
     def test_echo(self) -> None:
-        """The same back."""
+        """`!echo` replies with its arguments, including their white space."""
         self.assertEqual(self.ask("!echo some  text"), "some  text")
 
     def test_whoami(self) -> None:
-        """A table of oneself."""
+        """`!whoami` displays a table of the sender's attributes."""
         said = self.ask("!whoami")
         for part in ("person", ADMIN, "nick", "fullname", "client", "email", "string representation is", "class is"):
             self.assertIn(part, said)
 
     def test_who_somebody_is(self) -> None:
-        """Or of somebody."""
+        """`!whoami` with an identifier displays that person."""
         self.assertIn("somebody@host", self.ask("!whoami somebody@host"))
 
     def test_history(self) -> None:
-        """What somebody has said, numbered for `!<n>`; itself left out."""
+        """`!history` lists the sender's commands with their numbers, without itself."""
         for number in range(10):
             self.ask(f"!echo {number}")
         said = self.ask("!history")
@@ -35,7 +35,7 @@ class UtilsTests(ContractTest):
         self.assertNotIn("history", said)
 
     def test_render_test(self) -> None:
-        """All that Markdown has."""
+        """`!render test` displays all elements of Markdown."""
         said = "\n".join(self.replies("!render test"))
         for part in ("H1" if "H1" in said else "HEADING 1", "•", "┃", "─" * 20, "©", "&", "<"):
             self.assertIn(part, said)
@@ -44,12 +44,12 @@ class UtilsTests(ContractTest):
 
 
 class PlacesTests(ContractTest):
-    """`!whoami`, `!history` and the like."""
+    """`!whoami`, `!history` and `!echo` in special cases."""
 
     plugin = PLUGIN
 
     def test_in_a_room(self) -> None:
-        """Of somebody in a room the room is told."""
+        """In a room, `!whoami` displays the room, too."""
         from errbot.backends.test import TestOccupant
 
         self.bot.sender = TestOccupant("a@b", self.bot.query_room("testroom"))
@@ -58,7 +58,7 @@ class PlacesTests(ContractTest):
         self.assertIn("testroom", said)
 
     def test_history(self) -> None:
-        """What was given more than once is last."""
+        """A repeated command occurs once, as the latest."""
         for text in ("one", "two", "one"):
             self.ask(f"!echo {text}")
         said = self.ask("!history")
@@ -67,7 +67,7 @@ class PlacesTests(ContractTest):
         self.assertEqual(said.count("echo one"), 1)
 
     def test_no_history(self) -> None:
-        """Somebody who has given no command yet gets no reply."""
+        """`!history` without any earlier command gets no reply."""
         from errbot.backends.base import Message
 
         newcomer = self.bot.build_identifier("newcomer@localhost")
@@ -75,17 +75,17 @@ class PlacesTests(ContractTest):
         self.assertEqual(self.until_quiet(), [])
 
     def test_empty_echo(self) -> None:
-        """Nothing is said back to nothing."""
+        """`!echo` without arguments gets no reply."""
         self.assertEqual(self.replies("!echo"), [])
 
 
 class TextCommandsTests(ContractTest):
-    """Those of the Text network."""
+    """The commands of the Text network."""
 
     plugin = PLUGIN
 
     def test_only_there(self) -> None:
-        """Elsewhere they aren't."""
+        """The commands of the Text network are unknown on other networks."""
         for command in ("inroom", "inperson", "asuser", "asadmin", "ml"):
             self.assertIn("not found", self.ask(f"!{command}"), command)
         self.assertRegex(self.ask("!status plugins"), r"│ *D *│ *TextCmds")

@@ -1,4 +1,4 @@
-"""Chapter 14: config.py, and who may do what."""
+"""Chapter 14: the configuration, and access control."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AccessTest(ContractTest):
     plugin = PLUGIN
 
     def said_by(self, person: str, text: str, room: str | None = None) -> str:
-        """What is answered to somebody, in a room or directly; nothing if there is no answer."""
+        """Send a message as a person, directly or in a room, and return the first reply or an empty string."""
         from errbot.backends.base import Message
         from errbot.backends.test import TestOccupant, TestPerson
 
@@ -51,7 +51,7 @@ class AccessTest(ContractTest):
 
 
 class UsersTests(AccessTest):
-    """Rules about users."""
+    """`allowusers` and `denyusers`."""
 
     config = {
         "ACCESS_CONTROLS": {
@@ -61,22 +61,22 @@ class UsersTests(AccessTest):
     }
 
     def test_allowed(self) -> None:
-        """Only those whom a pattern allows."""
+        """With `allowusers`, only users who match a pattern may run the command."""
         self.assertEqual(self.said_by("me@friends", "!open door"), "open")
         self.assertIn("You're not allowed to access this command from this user", self.said_by("me@foes", "!open door"))
 
     def test_denied(self) -> None:
-        """All but those whom a pattern denies; one pattern needs no tuple."""
+        """With `denyusers`, users who match a pattern may not; a single pattern may be a string."""
         self.assertEqual(self.said_by("good@foes", "!other"), "other")
         self.assertIn("not allowed", self.said_by("bad@friends", "!other"))
 
     def test_case(self) -> None:
-        """Case matters in users."""
+        """Patterns for users are case-sensitive."""
         self.assertIn("not allowed", self.said_by("me@FRIENDS", "!open door"))
 
 
 class OrderTests(AccessTest):
-    """Which rule decides."""
+    """The order of rules."""
 
     config = {
         "ACCESS_CONTROLS_DEFAULT": {"denyusers": ("nobody",)},
@@ -87,18 +87,18 @@ class OrderTests(AccessTest):
     }
 
     def test_first_match(self) -> None:
-        """The first pattern that matches; case doesn't matter in it."""
+        """The first pattern that matches the command counts, in any case."""
         self.assertEqual(self.said_by("first", "!open door"), "open")
         self.assertIn("not allowed", self.said_by("second", "!open door"))
 
     def test_default(self) -> None:
-        """It is laid over the default."""
+        """Keys that the rule lacks are taken from the default rule."""
         self.assertIn("not allowed", self.said_by("nobody", "!other"))
         self.assertEqual(self.said_by("somebody", "!other"), "other")
 
 
 class PlacesTests(AccessTest):
-    """Rules about places."""
+    """`allowmuc`, `allowprivate`, `allowrooms` and `denyrooms`."""
 
     config = {
         "ACCESS_CONTROLS": {
@@ -109,39 +109,39 @@ class PlacesTests(AccessTest):
     }
 
     def test_no_rooms(self) -> None:
-        """Not in rooms."""
+        """With `allowmuc` False the command is denied in rooms."""
         self.assertEqual(self.said_by("me", "!open door"), "open")
         self.assertIn("from a chatroom", self.said_by("me", "!open door", "#good"))
 
     def test_no_direct_messages(self) -> None:
-        """Not directly."""
+        """With `allowprivate` False the command is denied in direct messages."""
         self.assertIn("via private message to me", self.said_by("me", "!other"))
 
     def test_not_in_some_rooms(self) -> None:
-        """Not in the rooms that a pattern denies, and directly all the same."""
+        """With `denyrooms` the command is denied in rooms that match, and allowed elsewhere."""
         self.assertIn("from this room", self.said_by(ADMIN, "!kit done", "#bad1"))
         self.assertEqual(self.said_by(ADMIN, "!kit done", "#good"), "done")
 
     def test_rooms(self) -> None:
-        """Only in some rooms."""
+        """With `allowrooms` the command is allowed only in rooms that match."""
         self.assertEqual(self.said_by("me", "!other", "#good1"), "other")
         self.assertIn("from this room", self.said_by("me", "!other", "#bad"))
 
 
 class ArgumentsTests(AccessTest):
-    """Rules about arguments."""
+    """`allowargs` and `denyargs`."""
 
     config = {"ACCESS_CONTROLS": {"open_door": {"allowargs": ("front*",)}, "other": {"denyargs": ("*secret*",)}}}
 
     def test_arguments(self) -> None:
-        """The whole text of them."""
+        """Patterns are compared with the whole text of the arguments."""
         self.assertEqual(self.said_by("me", "!open door front now"), "open")
         self.assertIn("using the provided arguments", self.said_by("me", "!open door back"))
         self.assertIn("using the provided arguments", self.said_by("me", "!other the secret one"))
 
 
 class UnsplitArgumentsTests(AccessTest):
-    """Rules about arguments, of commands that get something else than the text."""
+    """`allowargs` and `denyargs` for commands with split or parsed arguments."""
 
     plugin = """
         from errbot import BotPlugin, arg_botcmd, botcmd, re_botcmd
@@ -168,24 +168,24 @@ class UnsplitArgumentsTests(AccessTest):
     }
 
     def test_split(self) -> None:
-        """They go by the text before it is split."""
+        """Patterns are compared with the text before it is split."""
         self.assertEqual(self.said_by("me", "!split a b"), "['a', 'b']")
         for text in ("!split a", "!split"):
             self.assertIn("using the provided arguments", self.said_by("me", text), text)
 
     def test_parsed(self) -> None:
-        """And before it is parsed; what is denied is denied even if another pattern allows it."""
+        """Patterns are compared with the text before it is parsed; `denyargs` takes precedence over `allowargs`."""
         self.assertEqual(self.said_by("me", "!parsed alice"), "alice")
         self.assertIn("using the provided arguments", self.said_by("me", "!parsed bob"))
 
     def test_matched(self) -> None:
-        """Of a regular expression's command it is what was matched."""
+        """For pattern commands, patterns are compared with the matched text."""
         self.assertEqual(self.said_by("me", "!look at me"), "me")
         self.assertIn("using the provided arguments", self.said_by("me", "!look at the secret"))
 
 
 class PatternsTests(AccessTest):
-    """Patterns for several commands."""
+    """Rules for several commands."""
 
     config = {
         "ACCESS_CONTROLS": {
@@ -196,7 +196,7 @@ class PatternsTests(AccessTest):
     }
 
     def test_only_one(self) -> None:
-        """One pattern decides, the first in the order of the dict; what the others say has no effect."""
+        """Only the first matching rule, in the order of the dict, has an effect."""
         commands = ("open door", "other", "echo x")
         denied = [
             [command for command in commands if "not allowed" in self.said_by(person, f"!{command}")]
@@ -206,19 +206,19 @@ class PatternsTests(AccessTest):
 
 
 class EmptyTests(AccessTest):
-    """Rules without a pattern in them."""
+    """Rules with empty values."""
 
     config = {"ACCESS_CONTROLS": {"open_door": {"allowusers": ()}, "other": {"denyusers": ()}, "ruled": {}}}
 
     def test_empty(self) -> None:
-        """A key that is there is asked: who allows nobody denies all, who denies nobody allows all."""
+        """An empty `allowusers` denies everybody, an empty `denyusers` nobody, and an empty rule has no effect."""
         self.assertIn("from this user", self.said_by("me", "!open door"))
         self.assertEqual(self.said_by("me", "!other"), "other")
         self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled"))
 
 
 class AttributeTests(AccessTest):
-    """By what persons and rooms are known to rules."""
+    """The attribute of persons and rooms that rules use."""
 
     config = {
         "BOT_ADMINS": ("acl-boss",),
@@ -226,7 +226,7 @@ class AttributeTests(AccessTest):
     }
 
     def test_attribute(self) -> None:
-        """It is their aclattr, and nothing else."""
+        """Rules and BOT_ADMINS use `aclattr` only."""
         from errbot.backends.base import Message
         from errbot.backends.test import TestOccupant, TestPerson, TestRoom
 
@@ -247,47 +247,47 @@ class AttributeTests(AccessTest):
 
 
 class AdministratorsTests(AccessTest):
-    """Commands for administrators."""
+    """BOT_ADMINS."""
 
     config = {"BOT_ADMINS": (ADMIN, "*@admins"), "ACCESS_CONTROLS": {"ruled": {"allowmuc": True}}}
 
     def test_administrators(self) -> None:
-        """BOT_ADMINS are patterns."""
+        """The names in BOT_ADMINS are patterns."""
         self.assertEqual(self.said_by("me@admins", "!ruled"), "ruled")
         self.assertIn("This command requires bot-admin privileges", self.said_by("me@users", "!ruled"))
 
     def test_case(self) -> None:
-        """Case matters in administrators' names."""
+        """Names of administrators are case-sensitive."""
         self.assertIn("requires bot-admin privileges", self.said_by(ADMIN.upper(), "!ruled"))
 
     def test_in_rooms(self) -> None:
-        """In rooms where the rules allow it."""
+        """A rule with `allowmuc` permits commands for administrators in rooms."""
         self.assertEqual(self.said_by("me@admins", "!ruled", "#room"), "ruled")
 
 
 class AdministratorsInRoomsTests(AccessTest):
-    """Commands for administrators, without rules."""
+    """Commands for administrators without a rule."""
 
     def test_not_in_rooms(self) -> None:
-        """Only directly."""
+        """Commands for administrators are denied in rooms."""
         said = self.said_by(ADMIN, "!ruled", "#room")
         self.assertIn("This command may only be issued through a direct message", said)
 
 
 class AdministratorsByDefaultTests(AccessTest):
-    """Commands for administrators, where the default says that rooms are fine, and a rule lets somebody in."""
+    """Commands for administrators with ACCESS_CONTROLS_DEFAULT."""
 
     config = {"ACCESS_CONTROLS_DEFAULT": {"allowmuc": True}, "ACCESS_CONTROLS": {"ruled": {"allowusers": "*"}}}
 
     def test_in_rooms(self) -> None:
-        """The default counts as a rule does; but no rule makes an administrator of anybody."""
+        """`allowmuc` in the default rule counts, but `allowusers` of a rule doesn't make anybody an administrator."""
         self.assertEqual(self.said_by(ADMIN, "!ruled", "#room"), "ruled")
         self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled", "#room"))
         self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled"))
 
 
 class ChecksInOrderTests(AccessTest):
-    """The checks come one after the other, and the first that denies says so."""
+    """The order of checks."""
 
     config = {
         "ACCESS_CONTROLS": {
@@ -297,7 +297,7 @@ class ChecksInOrderTests(AccessTest):
     }
 
     def test_arguments_first(self) -> None:
-        """Arguments, users, places, and administrators' rights in the end."""
+        """The order is arguments, users, places, administrators; the first check that denies determines the reply."""
         self.assertIn("using the provided arguments", self.said_by("bad", "!open door x", "#room"))
         self.assertIn("from this user", self.said_by("bad", "!open door y", "#room"))
         self.assertIn("from a chatroom", self.said_by("good", "!open door y", "#room"))
@@ -306,7 +306,7 @@ class ChecksInOrderTests(AccessTest):
 
 
 class DefaultKeysTests(AccessTest):
-    """A rule is laid over the default key by key."""
+    """The combination of a rule with the default rule."""
 
     config = {
         "ACCESS_CONTROLS_DEFAULT": {"allowmuc": False, "denyusers": ("bad",)},
@@ -314,14 +314,14 @@ class DefaultKeysTests(AccessTest):
     }
 
     def test_merged(self) -> None:
-        """What the rule says goes first, and what it doesn't say is the default's."""
+        """Keys of the rule take precedence; other keys are those of the default rule."""
         self.assertEqual(self.said_by("good", "!open door", "#room"), "open")
         self.assertIn("from this user", self.said_by("bad", "!open door", "#room"))
         self.assertIn("from a chatroom", self.said_by("good", "!other", "#room"))
 
 
 class OutsideTests(WebhookTest):
-    """What access rules have no part in."""
+    """Requests without access control."""
 
     plugin = """
         from errbot import BotPlugin, botcmd, webhook
@@ -338,25 +338,25 @@ class OutsideTests(WebhookTest):
     config = {"ACCESS_CONTROLS": {"Tried:*": {"denyusers": "*"}}}
 
     def test_webhooks(self) -> None:
-        """Webhooks are for whoever sends a request."""
+        """Access rules don't apply to webhooks."""
         self.assertIn("from this user", self.ask("!told too"))
         self.assertEqual(self.post("/told/"), "told")
 
 
 class OneAdministratorTests(AccessTest):
-    """BOT_ADMINS with one name that isn't in a tuple."""
+    """BOT_ADMINS as a string."""
 
     config = {"BOT_ADMINS": ADMIN}
 
-    @decided("each letter is taken for a name")
+    @decided("each character counts as a name")
     def test_string(self) -> None:
-        """One name does as well as a tuple of them."""
+        """A string counts as a tuple of one name."""
         self.assertEqual(self.said_by(ADMIN, "!ruled"), "ruled")
         self.assertIn("requires bot-admin privileges", self.said_by(ADMIN[0], "!ruled"))
 
 
 class ChangedTests(AccessTest):
-    """Lists and dicts of the configuration, changed in place."""
+    """Lists and dicts of the configuration that plugins change in place."""
 
     plugin = (
         PLUGIN
@@ -379,7 +379,7 @@ class ChangedTests(AccessTest):
     }
 
     def setUp(self) -> None:
-        """Give each test lists of its own."""
+        """Use new lists and dicts in each test."""
         self.config: Any = {  # type: ignore[misc]
             "BOT_ADMINS": [ADMIN],
             "BOT_ALT_PREFIXES": ("Err",),
@@ -392,12 +392,12 @@ class ChangedTests(AccessTest):
         self.settings = self.instance().bot_config
 
     def test_same_objects(self) -> None:
-        """Plugins see the configuration's own objects."""
+        """`bot_config` has the objects of the configuration, not copies."""
         for name, value in self.config.items():
             self.assertIs(getattr(self.settings, name), value, name)
 
     def test_administrators(self) -> None:
-        """An administrator is one from `append` to `remove`."""
+        """A name in BOT_ADMINS has an effect from `append` to `remove`."""
         self.assertIn("requires bot-admin privileges", self.said_by("boss", "!ruled"))
         self.settings.BOT_ADMINS.append("bo*")
         self.assertEqual(self.said_by("boss", "!ruled"), "ruled")
@@ -407,7 +407,7 @@ class ChangedTests(AccessTest):
         self.assertIn("requires bot-admin privileges", self.ask("!ruled"))
 
     def test_warnings(self) -> None:
-        """Whoever is an administrator at that moment is warned."""
+        """`warn_admins` sends to the current administrators."""
         self.settings.BOT_ADMINS.append("boss")
         self.bot.warn_admins("careful")
         self.assertEqual([self.hear(), self.hear(), self.drain()], ["careful", "careful", []])
@@ -416,20 +416,20 @@ class ChangedTests(AccessTest):
         self.assertEqual(self.drain(), [])
 
     def test_rules(self) -> None:
-        """A rule of ACCESS_CONTROLS is in force as soon as it is there."""
+        """A rule in ACCESS_CONTROLS has an effect at once."""
         self.settings.ACCESS_CONTROLS["other"] = {"denyusers": ["me"]}
         self.assertIn("not allowed", self.said_by("me", "!other"))
         self.settings.ACCESS_CONTROLS["other"]["denyusers"].remove("me")
         self.assertEqual(self.said_by("me", "!other"), "other")
 
     def test_separators(self) -> None:
-        """A separator counts from then on."""
+        """A separator in BOT_ALT_PREFIX_SEPARATORS has an effect at once."""
         self.assertIn("not found", self.ask("Err; other"))
         self.settings.BOT_ALT_PREFIX_SEPARATORS.append(";")
         self.assertEqual(self.ask("Err; other"), "other")
 
     def test_order_of_callbacks(self) -> None:
-        """Callbacks come in the order that is there."""
+        """A change of PLUGINS_CALLBACK_ORDER has an effect on the next message."""
         order = self.instance().order
         for names in (["Tried", None], ["Aaa", None], ["Tried", "Aaa", None]):
             self.settings.PLUGINS_CALLBACK_ORDER[:] = names
@@ -440,7 +440,7 @@ class ChangedTests(AccessTest):
             self.assertEqual(order[:2], ["Aaa", "Tried"] if names[0] == "Aaa" else ["Tried", "Aaa"])
 
     def test_relays(self) -> None:
-        """A relay counts from then on."""
+        """A relay in CHATROOM_RELAY has an effect at once."""
         self.bot.query_room("there").join()
         self.settings.CHATROOM_RELAY[ADMIN] = ["there"]
         self.assertEqual(self.ask("good morning"), "good morning")
@@ -456,26 +456,26 @@ class HiddenTests(AccessTest):
     }
 
     def test_no_reply(self) -> None:
-        """Whoever may not isn't told, whatever the reason."""
+        """A denied command gets no reply, whatever the reason."""
         self.assertEqual(self.said_by("me", "!open door"), "")
         self.assertEqual(self.said_by("me", "!ruled"), "")
         self.assertEqual(self.said_by(ADMIN, "!ruled", "#room"), "")
         self.assertEqual(self.said_by(ADMIN, "!ruled"), "ruled")
 
     def test_not_in_help(self) -> None:
-        """What one may not isn't in the help."""
+        """A denied command isn't in the help."""
         said = self.ask("!help Tried")
         self.assertNotIn("open door", said)
         self.assertIn("other", said)
 
 
 class HiddenCommandsTests(AccessTest):
-    """HIDE_RESTRICTED_COMMANDS by itself."""
+    """HIDE_RESTRICTED_COMMANDS alone."""
 
     config = {"HIDE_RESTRICTED_COMMANDS": True, "ACCESS_CONTROLS": {"open_door": {"denyusers": ("*",)}}}
 
     def test_asked_in_silence(self) -> None:
-        """To find out what may be shown nobody is told that he may not; whoever tries is."""
+        """`!help` sends no denials while it checks commands; a denied command that is used gets one."""
         (said,) = self.replies("!help Tried")
         self.assertNotIn("open door", said)
         for part in ("other", "ruled"):
@@ -483,7 +483,7 @@ class HiddenCommandsTests(AccessTest):
         self.assertIn("from this user", self.ask("!open door"))
 
     def test_of_administrators(self) -> None:
-        """What is for administrators isn't shown to others."""
+        """Commands for administrators aren't in the help of other users."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         said = self.ask("!help Tried")
         self.assertIn("other", said)
@@ -491,12 +491,12 @@ class HiddenCommandsTests(AccessTest):
 
 
 class ShownCommandsTests(AccessTest):
-    """Help without HIDE_RESTRICTED_COMMANDS."""
+    """`!help` without HIDE_RESTRICTED_COMMANDS."""
 
     config = {"ACCESS_CONTROLS": {"open_door": {"denyusers": ("*",)}}}
 
     def test_shown(self) -> None:
-        """All commands are shown to everybody."""
+        """The help has all commands."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         said = self.ask("!help Tried")
         for part in ("open door", "other", "ruled"):
@@ -504,7 +504,7 @@ class ShownCommandsTests(AccessTest):
 
 
 class MendedTests(AccessTest):
-    """Rules that errbot doesn't follow."""
+    """Rules that errbot ignores or misinterprets."""
 
     config = {
         "ACCESS_CONTROLS": {
@@ -515,12 +515,12 @@ class MendedTests(AccessTest):
 
     @decided("a pattern with a space never matches")
     def test_spaces(self) -> None:
-        """Spaces in patterns are underscores."""
+        """A space in a command pattern counts as an underscore."""
         self.assertIn("not allowed", self.said_by("spaced", "!open door"))
 
-    @decided("None blocks without a word")
+    @decided("the command is blocked without a reply")
     def test_none(self) -> None:
-        """None is as if it weren't there."""
+        """A key with the value None is ignored."""
         self.assertEqual(self.said_by("somebody", "!other"), "other")
 
 
@@ -529,18 +529,18 @@ class WithoutAccessPluginTests(AccessTest):
 
     config = {"CORE_PLUGINS": ("Utils", "Help")}
 
-    @decided("nothing is enforced any more")
+    @decided("no access rule applies")
     def test_enforced(self) -> None:
-        """Commands for administrators stay theirs."""
+        """Commands for administrators are denied to others nevertheless."""
         self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled"))
 
 
 class NoCorePluginsTests(ContractTest):
     """CORE_PLUGINS = ()."""
 
-    @decided("all are loaded")
+    @decided("all core plugins are loaded")
     def test_none(self) -> None:
-        """None are loaded."""
+        """No core plugin is loaded."""
         from errbot.backends.test import TestBot
 
         other = TestBot(extra_config={"CORE_PLUGINS": ()})
@@ -555,12 +555,12 @@ class NoCorePluginsTests(ContractTest):
 
 
 class SettingsTests(ContractTest):
-    """What plugins read."""
+    """`bot_config`, as plugins see it."""
 
     plugin = PLUGIN
 
     def test_defaults(self) -> None:
-        """Settings that weren't given have their defaults."""
+        """Missing settings have their defaults."""
         config = self.bot.bot_config
         expected = {
             "BOT_PREFIX": "!",
@@ -582,27 +582,27 @@ class SettingsTests(ContractTest):
         self.assertEqual({name: getattr(config, name) for name in expected}, expected)
 
     def test_own(self) -> None:
-        """Plugins find whatever else the file has."""
+        """`bot_config` has unknown settings of the file, too."""
         self.testbot.bot_config.OF_SOME_PLUGIN = 1
         self.assertEqual(self.instance().bot_config.OF_SOME_PLUGIN, 1)
 
     def test_notifications(self) -> None:
-        """BOT_ADMINS_NOTIFICATIONS are the administrators unless others are named."""
+        """BOT_ADMINS_NOTIFICATIONS are the administrators by default."""
         self.assertEqual(tuple(self.bot.bot_config.BOT_ADMINS_NOTIFICATIONS), (ADMIN,))
 
 
 class BootstrapTests(ContractTest):
-    """What a config.py has to say, and what it needn't."""
+    """`bot_config_defaults`."""
 
     def test_administrators_are_required(self) -> None:
-        """Without BOT_ADMINS it is no configuration."""
+        """A configuration without BOT_ADMINS raises ValueError."""
         from errbot.bootstrap import bot_config_defaults
 
         with self.assertRaises(ValueError):
             bot_config_defaults(SimpleNamespace())
 
     def test_defaults(self) -> None:
-        """Everything else that is read of any configuration is filled in."""
+        """`bot_config_defaults` adds the defaults of all other settings."""
         from errbot.bootstrap import bot_config_defaults
 
         config = SimpleNamespace(BOT_ADMINS=("me",))
@@ -636,7 +636,7 @@ class BootstrapTests(ContractTest):
             self.assertEqual(len(getattr(config, name)), 0, name)
 
     def test_what_is_given_stays(self) -> None:
-        """Nothing that was given is changed."""
+        """`bot_config_defaults` doesn't change existing settings."""
         from errbot.bootstrap import bot_config_defaults
 
         config = SimpleNamespace(BOT_ADMINS=("me",), BOT_PREFIX="bot ", BOT_ASYNC=False, MINE=1)
@@ -649,9 +649,9 @@ class NickPrefixedTests(AccessTest):
 
     config = {"GROUPCHAT_NICK_PREFIXED": True}
 
-    @decided("the network for tests never answers to a room, so no name is put in front")
+    @decided("the network for tests never replies to a room, so there is no name")
     def test_in_rooms(self) -> None:
-        """Answers in rooms begin with the name of who asked, and no others."""
+        """Replies in rooms begin with the sender's name, direct replies don't."""
         self.assertEqual(self.said_by("me", "!open door", "#room"), "@me open")
         self.assertEqual(self.said_by("me", "!other"), "other")
 
@@ -662,7 +662,7 @@ class WarningsTests(ContractTest):
     config: ClassVar = {"BOT_ADMINS_NOTIFICATIONS": ("first", "second")}
 
     def test_recipients(self) -> None:
-        """Everybody who is named there is told, and nobody else."""
+        """`warn_admins` sends to each name in the setting, and to nobody else."""
         self.bot.warn_admins("careful")
         self.assertEqual([self.hear(), self.hear(), self.drain()], ["careful", "careful", []])
 
@@ -684,7 +684,7 @@ class RelaysTests(ContractTest):
     config = {"CHATROOM_RELAY": {ADMIN: ("other", "another")}, "REVERSE_CHATROOM_RELAY": {"#room": ("listener",)}}
 
     def test_from_person_to_others(self) -> None:
-        """What a person says directly is passed on to rooms, and what others say isn't."""
+        """A direct message of a person in CHATROOM_RELAY is sent to the rooms; messages of others aren't."""
         rooms = [self.bot.query_room(name) for name in ("other", "another")]
         for room in rooms:
             room.join()
@@ -701,7 +701,7 @@ class RelaysTests(ContractTest):
 
     @decided("the person isn't found")
     def test_from_room_to_person(self) -> None:
-        """What is said in a room is passed on with who said it."""
+        """A message in a room in REVERSE_CHATROOM_RELAY is sent to the people with its sender's name."""
         from errbot.backends.base import Message
         from errbot.backends.test import TestOccupant
 
@@ -716,7 +716,7 @@ class SomeCorePluginsTests(ContractTest):
     config = {"CORE_PLUGINS": ("Help", "Utils", "ACLs", "CommandNotFoundFilter")}
 
     def test_only_those(self) -> None:
-        """The core plugins that are named are loaded, and all that aren't of the core."""
+        """The named core plugins and all other plugins are loaded."""
         names = set(self.bot.plugin_manager.get_all_active_plugin_names())
         self.assertTrue({"Help", "Utils", "Kit"} <= names)
         self.assertFalse({"Health", "Backup", "Plugins", "Webserver"} & names)
@@ -728,12 +728,12 @@ class NotFoundTests(ContractTest):
     config = {"CORE_PLUGINS": ("Help", "Utils", "ACLs")}
 
     def test_silence(self) -> None:
-        """Nobody is told that there is no such command."""
+        """An unknown command gets no reply."""
         self.assert_silent("!nothing of the kind")
 
 
 class UnboundedTests(ContractTest):
-    """MESSAGE_SIZE_LIMIT when it isn't given."""
+    """The default of MESSAGE_SIZE_LIMIT."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -745,13 +745,13 @@ class UnboundedTests(ContractTest):
         """
 
     def test_told(self) -> None:
-        """Plugins find the network's limit in the configuration, and the directories as they were written there."""
+        """`bot_config` has the network's limit, and directories as they are written in the configuration."""
         config = self.instance().bot_config
         self.assertEqual(config.MESSAGE_SIZE_LIMIT, 10_000)
         self.assertEqual(config.BOT_EXTRA_PLUGIN_DIR, str(self.directory))
 
     def test_of_the_network(self) -> None:
-        """Networks of the core take 10,000 characters."""
+        """The limit of the network for tests is 10,000 characters."""
         self.assertEqual([len(part) for part in self.replies("!long")], [10_000, 1])
 
 
@@ -769,21 +769,21 @@ class LongMessagesTests(ContractTest):
     config = {"MESSAGE_SIZE_LIMIT": 100}
 
     def test_parts(self) -> None:
-        """A message that is longer comes in parts."""
+        """A longer message is sent in parts."""
         said = self.replies("!long")
         self.assertEqual([len(part) for part in said], [100, 100, 50])
 
 
 class TemplateTests(TestCase):
-    """The configuration that tests of networks begin with."""
+    """The module `errbot.config-template`, with which tests of backends begin."""
 
     def setUp(self) -> None:
-        """Let each test import it anew."""
+        """Unload the module before and after each test."""
         sys.modules.pop("errbot.config-template", None)
         self.addCleanup(sys.modules.pop, "errbot.config-template", None)
 
     def test_imported(self) -> None:
-        """It is a module of errbot, which `bot_config_defaults` completes."""
+        """The module can be imported, and `bot_config_defaults` completes it."""
         from errbot.bootstrap import bot_config_defaults
 
         __import__("errbot.config-template")
@@ -795,7 +795,7 @@ class TemplateTests(TestCase):
         self.assertEqual(config.BOT_PREFIX, "!")
 
     def test_beside(self) -> None:
-        """It lies beside `errbot.__file__`."""
+        """The module is a file beside `errbot.__file__`."""
         import errbot
 
         path = Path(errbot.__file__).parent / "config-template.py"

@@ -1,4 +1,4 @@
-"""Chapter 15: networks that others wrote."""
+"""Chapter 15: third-party backends."""
 
 from __future__ import annotations
 
@@ -146,46 +146,46 @@ PLUGIN = """
 
 
 class BackendCase(NetworkCase):
-    """A test with that network and that plugin."""
+    """A test with that backend and plugin."""
 
     backend = BACKEND
     plugin = PLUGIN
 
     def ask(self, text: str) -> tuple[str, str]:
-        """What is said to that, and to whom."""
+        """Send a message to the bot, and return the recipient and text of its reply."""
         self.heard.put(text)
         reply: tuple[str, str] = self.said.get(timeout=10)
         return reply
 
 
 class ThirdPartyBackendTests(BackendCase):
-    """Networks that somebody else wrote."""
+    """A third-party backend with a bot."""
 
     def test_commands(self) -> None:
-        """Messages are heard and answered; what is sent is Markdown."""
+        """Commands are run, and the backend gets the reply as Markdown."""
         self.assertEqual(self.ask("!hello you"), ("admin", "hello *you*"))
 
     def test_facts(self) -> None:
-        """Plugins find the network's own things, on the bot those that only this one has."""
+        """Plugins get the network's mode, identifiers and rooms; `_bot` has the backend's own attributes."""
         self.assertEqual(self.ask("!facts"), ("admin", "contract me only here #one #two someone"))
 
     def test_presence(self) -> None:
-        """The network shows it."""
+        """`change_presence` of a plugin calls that of the backend."""
         self.assertEqual(self.ask("!presence"), ("presence", "away"))
 
     def test_send(self) -> None:
-        """Plugins speak to whom they like."""
+        """Plugins can send to any identifier that the backend builds."""
         self.assertEqual(self.ask("!later"), ("someone", "for you"))
 
     def test_connected(self) -> None:
-        """Plugins are told that there is a connection, and of what the bot says."""
+        """Plugins get `callback_connect`, and `callback_botmessage` for messages of the bot."""
         self.ask("!hello you")
         tried = self.bot.plugin_manager.get_plugin_obj_by_name("Tried")
         self.assertEqual(tried.connections.get(timeout=10), "contract")
         self.assertEqual(tried.told.get(timeout=10), "hello *you*")
 
     def test_long_messages(self) -> None:
-        """They are split at the limit of the network, and each part is marked as one."""
+        """Long messages are split at the backend's limit, and each part is marked as `partial`."""
         parts = [self.ask("!long")[1]]
         while sum(len(part.replace(" ", "")) for part in parts) < 4 * 5000:
             parts.append(self.said.get(timeout=10)[1])
@@ -195,12 +195,12 @@ class ThirdPartyBackendTests(BackendCase):
         self.assertEqual(self.bot.parts, [True] * len(parts))
 
     def test_short_messages(self) -> None:
-        """Replies are sent as a part even if they are the only one."""
+        """A short reply is one part."""
         self.ask("!hello you")
         self.assertEqual(len(self.bot.parts), 1)
 
     def test_public_names(self) -> None:
-        """What plugins and networks use of the bot."""
+        """The bot has all attributes that plugins and backends use."""
         for name in [
             "send",
             "send_templated",
@@ -246,7 +246,7 @@ class ThirdPartyBackendTests(BackendCase):
             self.assertTrue(hasattr(self.bot, name), name)
 
     def test_from_the_bot(self) -> None:
-        """By default what the bot's own identifier says is from it."""
+        """The inherited `is_from_self` compares the sender with the bot's identifier."""
         self.ask("!hello you")
         message = self.bot.build_message("x")
         message.frm = self.bot.bot_identifier
@@ -256,7 +256,7 @@ class ThirdPartyBackendTests(BackendCase):
         self.assertFalse(self.bot.is_from_self(message))
 
     def test_spoken(self) -> None:
-        """Replies, cards as text, and warnings."""
+        """`send_simple_reply`, `warn_admins` and `send_card` send messages."""
         from errbot.backends.base import Card
 
         message = self.bot.build_message("x")
@@ -272,15 +272,15 @@ class ThirdPartyBackendTests(BackendCase):
         self.assertIn("the body", body)
 
     def test_stored(self) -> None:
-        """The network keeps what it likes, in a namespace that has its name, and plugins find it in the bot."""
+        """The backend stores values in the namespace "<mode>_backend", and plugins read them with `_bot[...]`."""
         self.assertEqual(self.ask("!stored"), ("admin", "1 of contract_backend False"))
 
-    @decided("plugins are deactivated, and activated again")
+    @decided("plugins are deactivated and activated again")
     def test_connected_again(self) -> None:
-        """When the connection is gone plugins stay active; they are told of each that there is."""
+        """After a lost connection plugins stay active, and get `callback_connect` for the next one."""
         self.ask("!hello you")
         tried = self.bot.plugin_manager.get_plugin_obj_by_name("Tried")
-        # Once when they are activated, once when there is a connection.
+        # One call follows the activation, the other the connection.
         for _ in range(2):
             tried.connections.get(timeout=10)
         self.bot.disconnect_callback()
@@ -291,7 +291,7 @@ class ThirdPartyBackendTests(BackendCase):
         self.assertTrue(tried.connections.empty())
 
     def test_mapping(self) -> None:
-        """The bot is an ErrBot, and keeps values."""
+        """The bot is an ErrBot and a mapping of stored values."""
         from errbot.core import ErrBot
         from errbot.storage import StoreMixin
 
@@ -304,7 +304,7 @@ class ThirdPartyBackendTests(BackendCase):
         self.assertNotIn("contract", self.bot)
 
     def test_unknown(self) -> None:
-        """`unknown_command` makes the reply."""
+        """`unknown_command` returns the reply to an unknown command, with suggestions."""
         self.ask("!hello you")
         told = self.bot.unknown_command(None, "helo", "x")
         for part in ('"helo"', '"helo x"', "not found", "Did you mean", "hello"):
@@ -312,18 +312,18 @@ class ThirdPartyBackendTests(BackendCase):
 
 
 class RoomsAsPropertyTests(BackendCase):
-    """Networks whose `rooms` is a property."""
+    """A backend whose `rooms` is a property."""
 
     backend = BACKEND.replace("        def rooms(self):", "        @property\n        def rooms(self):")
 
-    @decided("plugins can't ask for them, although the base class says that it is a property")
+    @decided("the plugins' method fails")
     def test_rooms(self) -> None:
-        """Plugins call their method of that name all the same."""
+        """The plugins' method `rooms` works."""
         self.assertEqual(self.ask("!where"), ("admin", "#one"))
 
 
 class ConfiguredTests(BackendCase):
-    """What a network has from the configuration."""
+    """CHATROOM_PRESENCE and CHATROOM_FN."""
 
     config = {
         "CHATROOM_PRESENCE": ("#open", ("#locked", "secret")),
@@ -331,19 +331,21 @@ class ConfiguredTests(BackendCase):
     }
 
     def place(self, directory: str) -> str | list[str]:
-        """Networks may be in several directories."""
+        """Return a list of directories for BOT_EXTRA_BACKEND_DIR."""
         return [directory]
 
     def test_rooms(self) -> None:
-        """As soon as it is connected it enters the rooms of CHATROOM_PRESENCE, as CHATROOM_FN, with their passwords."""
+        """The bot joins the rooms of CHATROOM_PRESENCE when it is connected, as CHATROOM_FN, with the given
+        passwords.
+        """
         said = [self.said.get(timeout=10) for _ in range(2)]
         self.assertEqual(sorted(said), [("#locked", "Talker joins with secret"), ("#open", "Talker joins with None")])
-        # And by the command.
+        # `!room join` does the same.
         self.assertEqual(self.ask("!room join '#late' other"), ("#late", "Talker joins with other"))
 
 
 class OverridingTests(BackendCase):
-    """Networks that override what they may."""
+    """A backend that overrides optional methods."""
 
     backend = BACKEND.replace(
         "        def connect(self):",
@@ -375,21 +377,21 @@ class OverridingTests(BackendCase):
     )
 
     def test_from_self(self) -> None:
-        """What they say is from the bot isn't heard."""
+        """A message for which its `is_from_self` is true is ignored."""
         self.heard.put("!hello (mine)")
         self.assertEqual(self.ask("!facts")[0], "admin")
         self.assertEqual(self.said.qsize(), 0)
 
     def test_built(self) -> None:
-        """Replies are built by them."""
+        """Replies are created by its `build_message`."""
         self.assertEqual(self.ask("!hello you"), ("admin", "built: hello *you*"))
 
     def test_limit(self) -> None:
-        """Messages are as long as they say."""
+        """The message size limit is that of its `set_message_size_limit`."""
         self.assertEqual(self.bot.message_size_limit, 50)
 
     def test_more_than_texts(self) -> None:
-        """Cards, files and reactions are sent by them."""
+        """Cards, files and reactions are sent by its methods."""
         self.assertEqual(self.ask("!card"), ("admin", "a card: title"))
         self.assertEqual(self.ask("!file"), ("admin", "a file: name b'content' 7 text/plain"))
         self.assertEqual(self.ask("!react"), ("admin", "+up"))
@@ -397,21 +399,21 @@ class OverridingTests(BackendCase):
 
 
 class ConfiguredLimitTests(BackendCase):
-    """A MESSAGE_SIZE_LIMIT that is more than the network takes."""
+    """A MESSAGE_SIZE_LIMIT above the backend's limit."""
 
     backend = OverridingTests.backend
     config = {"MESSAGE_SIZE_LIMIT": 80}
 
     def test_limit(self) -> None:
-        """The setting wins."""
+        """The setting takes precedence."""
         self.assertEqual(self.bot.message_size_limit, 80)
 
 
 class BackendManagerTests(unittest.TestCase):
-    """Backends as plugins."""
+    """`errbot.backend_plugin_manager`."""
 
     def test_found(self) -> None:
-        """By name, in a directory or in others; an unknown name is an error."""
+        """BackendPluginManager finds a backend by name, and raises PluginNotFoundException for an unknown one."""
         from errbot import core
         from errbot.backend_plugin_manager import BackendPluginManager, PluginNotFoundException
 
@@ -426,7 +428,7 @@ class BackendManagerTests(unittest.TestCase):
                 BackendPluginManager(config, "errbot.backends", "Nothing", core.ErrBot, empty, [name])
 
     def test_of_errbot(self) -> None:
-        """The networks and storages that come with it have .plug files in two directories; storages can be loaded."""
+        """CORE_BACKENDS and CORE_STORAGE are directories with a `.plug` file for each bundled backend and storage."""
         from errbot.backend_plugin_manager import BackendPluginManager, enumerate_backend_plugins
         from errbot.bootstrap import CORE_BACKENDS, CORE_STORAGE
         from errbot.storage.base import StoragePluginBase
@@ -443,10 +445,10 @@ class BackendManagerTests(unittest.TestCase):
 
 
 class OfItsOwnTests(Case):
-    """A backend that its own tests make, without a bot."""
+    """A backend without a bot, as its own tests create it."""
 
     def setUp(self) -> None:
-        """Make one with the configuration's template."""
+        """Create the backend with the configuration template."""
         from errbot.bootstrap import bot_config_defaults
 
         sys.modules.pop("errbot.config-template", None)
@@ -467,7 +469,7 @@ class OfItsOwnTests(Case):
         self.manager.get_all_active_plugins.return_value = [self.plugin]
 
     def test_sends(self) -> None:
-        """With a plugin manager, a mock say, it sends at once, and plugins are shown what it sends."""
+        """With a plugin manager, such as a mock, the backend sends at once, and plugins get `callback_botmessage`."""
         self.backend.attach_plugin_manager(self.manager)
         self.backend.send_message(self.message)
         self.assertEqual(self.said.get(block=False), ("me", "hello"))
@@ -480,7 +482,7 @@ class OfItsOwnTests(Case):
         self.assertEqual(self.said.get(block=False), ("admin", "careful"))
 
     def test_templates(self) -> None:
-        """Templates and cards are filled in and sent as texts."""
+        """Templates and cards are rendered and sent as text."""
         from errbot.backends.base import Card
 
         self.backend.attach_plugin_manager(self.manager)
@@ -490,7 +492,7 @@ class OfItsOwnTests(Case):
         self.assertIn("A title", self.said.get(block=False)[1])
 
     def test_tells(self) -> None:
-        """What happens on the network is told to the manager's plugins."""
+        """Callbacks are passed to the plugins of the plugin manager."""
         from errbot.backends.base import ONLINE, Presence
 
         self.backend.attach_plugin_manager(self.manager)
@@ -503,24 +505,24 @@ class OfItsOwnTests(Case):
         self.plugin.callback_mention.assert_called_once_with(self.message, [self.somebody])
 
     def test_dispatched(self) -> None:
-        """Tests replace `_dispatch_to_plugins`."""
+        """Tests can replace `_dispatch_to_plugins`."""
         self.backend._dispatch_to_plugins = mock.MagicMock()
         self.backend.callback_room_topic("room")
         self.backend._dispatch_to_plugins.assert_called_once_with("callback_room_topic", "room")
 
     def test_has_nothing_yet(self) -> None:
-        """Commands and filters are empty, the history too."""
+        """The tables of commands and filters are empty."""
         self.assertEqual((self.backend.commands, self.backend.re_commands, self.backend.command_filters), ({}, {}, []))
         self.assertEqual(self.backend.all_commands, {})
 
-    @decided("an AttributeError: there is no plugin manager")
+    @decided("an AttributeError is raised, since there is no plugin manager")
     def test_without_a_manager(self) -> None:
-        """It sends without a plugin manager, too."""
+        """The backend can send without a plugin manager, too."""
         self.backend.send(self.somebody, "text")
         self.assertEqual(self.said.get(block=False), ("somebody", "text"))
 
-    @decided("takes the commands, and runs them")
+    @decided("the commands are registered and run")
     def test_injected(self) -> None:
-        """It says that it can't run commands."""
+        """`inject_commands_from` raises RuntimeError."""
         with self.assertRaises(RuntimeError):
             self.backend.inject_commands_from(self.plugin)

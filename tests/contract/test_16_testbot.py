@@ -1,4 +1,4 @@
-"""Chapter 16: the bot that plugins are tested with."""
+"""Chapter 16: TestBot, the bot for tests of plugins."""
 
 from __future__ import annotations
 
@@ -61,45 +61,45 @@ PLUGIN = """
 
 
 class TestBotTests(ContractTest):
-    """`TestBot`."""
+    """The methods of TestBot."""
 
     plugin = PLUGIN
     files = {"helper.py": "def help_out():\n    return 'helped'\n"}
 
     def test_push_and_pop(self) -> None:
-        """What is pushed is heard, what is said is popped, as plain text."""
+        """`push_message` sends a message to the bot, and `pop_message` returns its reply as plain text."""
         self.testbot.push_message("!hello you")
         self.assertEqual(self.testbot.pop_message(), "hello you")
 
     def test_nothing_to_pop(self) -> None:
-        """queue.Empty, after the time-out or at once."""
+        """Without a message, `pop_message` raises queue.Empty, after the timeout or at once."""
         with self.assertRaises(queue.Empty):
             self.testbot.pop_message(timeout=0.1)
         with self.assertRaises(queue.Empty):
             self.testbot.pop_message(block=False)
 
     def test_exec_command(self) -> None:
-        """Both in one."""
+        """`exec_command` sends a message and returns the reply."""
         self.assertEqual(self.testbot.exec_command("!hello you"), "hello you")
 
     def test_assert_in_command(self) -> None:
-        """A part of the answer."""
+        """`assertInCommand` checks for a part of the reply."""
         self.testbot.assertInCommand("!hello you", "lo yo")
         with self.assertRaises(AssertionError):
             self.testbot.assertInCommand("!hello you", "goodbye")
 
     def test_assert_command_found(self) -> None:
-        """Any answer but that there is no such command."""
+        """`assertCommandFound` fails only for an unknown command."""
         self.testbot.assertCommandFound("!hello you")
         with self.assertRaises(AssertionError):
             self.testbot.assertCommandFound("!goodbye")
 
     def test_dedent(self) -> None:
-        """The command may be an indented text that begins on the line below its quotes."""
+        """With `dedent=True` the command may be an indented text that begins with a line break."""
         self.testbot.assertInCommand("\n    !hello you", "hello you", dedent=True)
 
     def test_zap(self) -> None:
-        """What was said and not popped is forgotten."""
+        """`zap_queues` discards all messages."""
         for text in ("one", "two"):
             self.bot.outgoing_message_queue.put(text)
         self.testbot.zap_queues()
@@ -107,20 +107,20 @@ class TestBotTests(ContractTest):
         self.assertEqual(self.ask("!hello three"), "hello three")
 
     def test_mocks(self) -> None:
-        """A plugin's attributes can be replaced."""
+        """`inject_mocks` replaces attributes of a plugin."""
         self.testbot.inject_mocks("Tried", {"attribute": "mocked", "answer": mock.Mock(return_value="mocked answer")})
         self.assertEqual(self.ask("!shown"), "mocked")
         self.assertEqual(self.ask("!method"), "mocked answer")
 
     def test_mocks_of_nothing(self) -> None:
-        """The plugin and the attribute have to be there."""
+        """`inject_mocks` raises an error for an unknown plugin or attribute."""
         with self.assertRaisesRegex(Exception, "Nothing"):
             self.testbot.inject_mocks("Nothing", {"attribute": 1})
         with self.assertRaises(ValueError):
             self.testbot.inject_mocks("Tried", {"nothing": 1})
 
     def test_patches(self) -> None:
-        """mock.patch works on builtins, on modules that the plugin imported, and on the plugin itself."""
+        """`mock.patch` works for builtins, for imported modules, and for the plugin."""
         with mock.patch("builtins.open", mock.mock_open(read_data="patched")):
             self.assertEqual(self.ask("!opened"), "patched")
         with mock.patch("json.dumps", return_value="patched"):
@@ -131,7 +131,7 @@ class TestBotTests(ContractTest):
             self.assertEqual(self.ask("!helped"), "patched")
 
     def test_bot(self) -> None:
-        """The bot, its thread, its settings."""
+        """TestBot has the bot, its thread and its configuration, with STORAGE "Memory" and a data directory."""
         self.assertIs(self.testbot.bot, self.testbot._bot)
         self.assertTrue(self.testbot.bot_thread.is_alive())
         self.assertEqual(self.testbot.bot_config.BOT_ADMINS, (ADMIN,))
@@ -140,30 +140,30 @@ class TestBotTests(ContractTest):
         self.assertTrue(Path(self.testbot.bot_config.BOT_DATA_DIR).is_dir())
 
     def test_sender(self) -> None:
-        """Who speaks can be changed."""
+        """The sender of messages is `bot.sender`, which can be replaced."""
         self.bot.sender = self.bot.build_identifier("somebody@host")
         self.assertIn("somebody@host", self.ask("!whoami"))
 
     def test_streams(self) -> None:
-        """A stream's bytes are what is popped."""
+        """`pop_message` returns the bytes of a file that a plugin sends."""
         self.testbot.push_message("!file")
         self.assertEqual(self.testbot.bot.pop_message(timeout=5), b"content")
 
     def test_notices(self) -> None:
-        """What administrators are told is popped too."""
+        """`pop_message` returns messages to administrators, too."""
         self.instance().warn_admins("beware")
         self.assertIn("beware", self.hear())
 
-    @decided("the bot's thread ends")
+    @decided("the bot's thread raises an error and ends")
     def test_presence(self) -> None:
-        """A presence is told to plugins, and the bot goes on."""
+        """`push_presence` calls `callback_presence`, and the bot continues."""
         from errbot.backends.base import ONLINE, Presence
 
         self.testbot.push_presence(Presence(self.bot.build_identifier("a@b"), ONLINE))
         self.assertEqual(self.testbot.exec_command("!hello you", timeout=2), "hello you")
 
     def test_rooms(self) -> None:
-        """Rooms are made when they are asked for, and can be forgotten."""
+        """`query_room` creates rooms on demand, and `reset_rooms` removes them."""
         room = self.bot.query_room("#new")
         self.assertEqual(room, self.bot.query_room("#new"))
         self.assertFalse(room.exists)
@@ -200,28 +200,28 @@ HEARING = """
 
 
 class PushedMessagesTests(ContractTest):
-    """`TestBot`."""
+    """Messages in TestBot."""
 
     plugin = HEARING
 
     def test_extras(self) -> None:
-        """A message may be pushed with extras."""
+        """`push_message` takes the message's `extras`."""
         self.testbot.push_message("!extras", extras={"key": "value"})
         self.assertEqual(self.hear(), "{'key': 'value'}")
 
     def test_mentions(self) -> None:
-        """`@` before a word is a mention, told after the message."""
+        """Words with `@` are mentions, which plugins get after the message."""
         self.replies("hello @bob and @alice")
         self.assertEqual(len(self.instance().mentioned), 1)
         self.assertEqual([name.lstrip("@") for name in self.instance().mentioned[0]], ["bob", "alice"])
 
     def test_direct(self) -> None:
-        """What is pushed is said to the bot by the first administrator."""
+        """A pushed message is a direct message from the first administrator."""
         self.replies("hello")
         self.assertIn(("hello", ADMIN, True), self.instance().heard)
 
     def test_empty_name(self) -> None:
-        """`build_identifier` makes a person of any text that names no room, an empty one too."""
+        """`build_identifier` returns a person for any text that isn't a room, even an empty one."""
         from errbot.backends.test import TestPerson
 
         for name in ("", " ", "bob"):
@@ -231,28 +231,28 @@ class PushedMessagesTests(ContractTest):
         self.assertEqual(self.instance().build_identifier("").person, "")
 
     def test_old_name(self) -> None:
-        """`assertCommand` is the old name of assertInCommand."""
+        """`assertCommand` is an alias of `assertInCommand`."""
         self.testbot.assertCommand("!echo there", "ther")
 
     def test_one_message(self) -> None:
-        """`exec_command` returns the first message; what else is said waits."""
+        """`exec_command` returns the first reply; others are popped later."""
         self.assertEqual(self.testbot.exec_command("!twice"), "one")
         self.assertEqual(self.testbot.pop_message(), "two")
 
     def test_timeouts(self) -> None:
-        """Each of them may wait less long."""
+        """`exec_command` takes a timeout."""
         self.assertEqual(self.testbot.exec_command("!echo there", timeout=3), "there")
         with self.assertRaises(queue.Empty):
             self.testbot.exec_command("nothing to say to that", timeout=0.05)
 
     def test_queues(self) -> None:
-        """The bot has two queues, of what it hears and what it has said."""
+        """The bot has a queue of incoming and one of outgoing messages."""
         self.assertTrue(self.bot.incoming_stanza_queue.empty())
         self.say("!echo there")
         self.assertEqual(self.bot.outgoing_message_queue.get(timeout=5), "there")
 
     def test_identity(self) -> None:
-        """It is err, and its data is in a directory of its own."""
+        """The bot's name is err, its mode "test", and its data directory is its own."""
         self.assertEqual(self.testbot.bot_config.BOT_IDENTITY, {"username": "err"})
         self.assertEqual(self.bot.mode, "test")
         self.assertTrue(Path(self.testbot.bot_config.BOT_DATA_DIR).is_dir())
@@ -287,7 +287,7 @@ class ReplacedSendTests(ContractTest):
         """
 
     def test_called(self) -> None:
-        """It is called for replies and for all else that the bot sends; nothing is sent then."""
+        """The replacement is called for all messages of the bot, and nothing else is sent."""
         sent: queue.Queue[Any] = queue.Queue()
         with mock.patch.object(self.bot, "send_message", sent.put):
             self.say("!sends")
@@ -300,16 +300,16 @@ class ReplacedSendTests(ContractTest):
         self.assertEqual(self.ask("!echo sent again"), "sent again")
 
     def test_by_plugin(self) -> None:
-        """A plugin may call it, and plugins are shown what it sends."""
+        """Plugins can call `_bot.send_message`, and get `callback_botmessage` for it."""
         self.assertEqual(self.replies("!by itself"), ["raw"])
         self.assertIn("raw", self.instance().shown)
 
 
 class IdentifierTests(unittest.TestCase):
-    """Persons and rooms of tests."""
+    """TestPerson, TestOccupant and constants."""
 
     def test_equal(self) -> None:
-        """Persons are equal by address."""
+        """Persons are equal if their names are; occupants, if their rooms are equal, too."""
         from errbot.backends.test import TestOccupant, TestPerson
 
         self.assertEqual(TestPerson("a@b"), TestPerson("a@b"))
@@ -321,7 +321,7 @@ class IdentifierTests(unittest.TestCase):
         self.assertNotEqual(occupant, TestOccupant("a@b", "other"))
 
     def test_constants(self) -> None:
-        """What the bot may be told."""
+        """The constants for the queue of incoming messages exist and differ."""
         from errbot.backends.test import QUIT_MESSAGE, STZ_IQ, STZ_MSG, STZ_PRE
 
         self.assertEqual(len({STZ_MSG, STZ_PRE, STZ_IQ}), 3)

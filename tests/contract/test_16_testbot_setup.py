@@ -1,4 +1,4 @@
-"""Chapter 16: how the bot of tests starts, is configured and stops."""
+"""Chapter 16: start, configuration and stop of TestBot."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.contract.kit import ContractTest
 
 
 class ConfiguredTests(unittest.TestCase):
-    """How a test bot is made."""
+    """Arguments of TestBot."""
 
     def test_settings(self) -> None:
-        """`extra_config` are settings; `extra_plugin_dir` may be left out."""
+        """`extra_config` has settings, and `extra_plugin_dir` is optional."""
         from errbot.backends.test import TestBot
 
         bot = TestBot(loglevel=logging.ERROR, extra_config={"BOT_PREFIX": "!", "OF_MINE": 5})
@@ -26,7 +26,7 @@ class ConfiguredTests(unittest.TestCase):
         self.assertEqual(bot.exec_command("!echo there"), "there")
 
     def test_one_after_the_other(self) -> None:
-        """Nothing of a bot is left for the next."""
+        """Several bots can run one after the other."""
         from errbot.backends.test import TestBot
 
         for _ in range(2):
@@ -41,7 +41,7 @@ class FullStackTests(unittest.TestCase):
     """`FullStackTest`."""
 
     def test_run(self) -> None:
-        """A TestCase whose methods are the bot's."""
+        """FullStackTest is a TestCase with the methods of TestBot."""
         from errbot.backends.test import FullStackTest
 
         directory = tempfile.TemporaryDirectory()
@@ -53,7 +53,7 @@ class FullStackTests(unittest.TestCase):
                 super().setUp(extra_plugin_dir=directory.name, loglevel=logging.ERROR)
 
             def test_echo(self) -> None:
-                """It says what it is told."""
+                """The bot replies."""
                 self.push_message("!echo there")
                 outer.assertEqual(self.pop_message(), "there")
                 self.assertInCommand("!echo there", "ther")
@@ -68,7 +68,7 @@ class SetUpTests(unittest.TestCase):
     """`FullStackTest.setUp`."""
 
     def test_default_directory(self) -> None:
-        """Plugins are looked for two levels above the current directory; settings and level may be given."""
+        """By default plugins are searched two levels above the current directory."""
         from errbot.backends.test import FullStackTest
 
         outer = self
@@ -99,7 +99,7 @@ class SetUpTests(unittest.TestCase):
 
 
 class TalkativeTests(ContractTest):
-    """A plugin that speaks before anybody has asked."""
+    """A plugin that sends messages when the bot starts."""
 
     plugin = """
         from errbot import BotPlugin, botcmd
@@ -115,11 +115,11 @@ class TalkativeTests(ContractTest):
         """
 
     def test_forgotten(self) -> None:
-        """What the bot says until it has started isn't popped by tests."""
+        """Messages from the start are discarded."""
         self.assertEqual(self.drain(), [])
 
     def test_rendered(self) -> None:
-        """What is popped is text, without marks of Markdown."""
+        """Replies are plain text without marks of Markdown."""
         self.assertEqual(self.ask("!bold"), "bold and a link (http://localhost/)")
 
 
@@ -127,7 +127,7 @@ class LogFileTests(unittest.TestCase):
     """The bot's log."""
 
     def test_written(self) -> None:
-        """BOT_LOG_FILE, which is in the bot's data if a test doesn't say otherwise, has what is logged."""
+        """Log lines are written to BOT_LOG_FILE, by default in the data directory."""
         from errbot.backends.test import TestBot
 
         bot = TestBot(loglevel=logging.INFO)
@@ -140,10 +140,10 @@ class LogFileTests(unittest.TestCase):
 
 
 class StartAndStopTests(unittest.TestCase):
-    """The life of a test bot."""
+    """`start` and `stop`."""
 
     def test_by_hand(self) -> None:
-        """Started, perhaps with a time-out, asked, stopped."""
+        """`start` takes a timeout, and `stop` ends the bot."""
         from errbot.backends.test import TestBot
 
         bot = TestBot(loglevel=logging.ERROR, extra_config={"BOT_ADMINS": ("me@here",)})

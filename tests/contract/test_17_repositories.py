@@ -13,10 +13,10 @@ from tests.plugins.repos.repositories import FileServer, GitRepository, archive,
 
 
 class FunctionsTests(unittest.TestCase):
-    """Functions about repositories."""
+    """Functions of `errbot.repo_manager`."""
 
     def test_names(self) -> None:
-        """A repository is named by the last two parts of its URL."""
+        """The name of a repository is the last two parts of its URL."""
         from errbot.repo_manager import human_name_for_git_url
 
         for url in (
@@ -28,7 +28,7 @@ class FunctionsTests(unittest.TestCase):
             self.assertEqual(human_name_for_git_url(url), "owner/name", url)
 
     def test_dependencies(self) -> None:
-        """What a requirements.txt asks for and isn't installed."""
+        """`check_dependencies` returns the missing requirements of a file."""
         from errbot.repo_manager import check_dependencies
 
         with tempfile.TemporaryDirectory() as directory:
@@ -43,7 +43,7 @@ class FunctionsTests(unittest.TestCase):
 
     @decided("a name with a version counts as missing")
     def test_versions(self) -> None:
-        """Requirements may name versions, and comments are comments."""
+        """A requirements file may contain versions and comments."""
         from errbot.repo_manager import check_dependencies
 
         with tempfile.TemporaryDirectory() as directory:
@@ -60,13 +60,13 @@ class ManagerTests(ContractTest):
         super().start(BOT_PLUGIN_INDEXES=str(self.write("index.json", "{}")), **config)
 
     def test_nothing_installed(self) -> None:
-        """At first there are no repositories."""
+        """At first no repositories are installed."""
         manager = self.bot.repo_manager
         self.assertEqual(dict(manager.get_installed_plugin_repos()), {})
         self.assertEqual(list(manager.get_all_repos_paths()), [])
 
     def test_install_from_nowhere(self) -> None:
-        """What can't be had is a RepoException."""
+        """Installing a repository that doesn't exist raises RepoException."""
         from errbot.repo_manager import RepoException
 
         with self.assertRaises(RepoException):
@@ -74,10 +74,10 @@ class ManagerTests(ContractTest):
 
 
 class IndexTests(ContractTest):
-    """`_bot.repo_manager`."""
+    """Indexes of the repository manager."""
 
     def test_index(self) -> None:
-        """An index is read from a path; entries are found by words."""
+        """An index can be a file, and `search_repos` finds entries by words."""
         index = (
             '{"someone/songs": {"Songs": {"python": "3", "repo": "https://github.com/someone/songs", '
             '"path": "/songs.plug", "avatar_url": "", "documentation": "Sings.", "name": "Songs"}}}'
@@ -94,7 +94,7 @@ class IndexTests(ContractTest):
         self.assertEqual(list(manager.search_repos("dances")), [])
 
     def test_several_indexes(self) -> None:
-        """Of what several indexes name the first one's word counts."""
+        """If several indexes have the same repository, the first one counts."""
         plugin = {"python": "3", "repo": "https://github.com/someone/songs", "path": "/songs.plug", "name": "Songs"}
         with tempfile.TemporaryDirectory() as directory:
             places = [Path(directory) / f"{number}.json" for number in range(2)]
@@ -109,10 +109,10 @@ class IndexTests(ContractTest):
 
 
 class InstalledTests(ContractTest):
-    """`!repos install`, `update` and `uninstall`, of a repository on this machine."""
+    """`!repos install`, `update` and `uninstall`."""
 
     def start(self, **config: Any) -> None:
-        """Have a git repository and an index that names it."""
+        """Create a git repository and an index that contains it."""
         self.repository = GitRepository(self.directory / "somewhere" / "someone" / "songs", plugin_files("Songs"))
         self.place = str(self.repository.directory)
         entry = {"python": "3", "repo": self.place, "path": "/songs.plug", "avatar_url": "", "name": "Songs"}
@@ -121,19 +121,19 @@ class InstalledTests(ContractTest):
 
     @property
     def places(self) -> str:
-        """Where plugins are found, which isn't where the repository is."""
+        """A directory without the repository."""
         return str(self.directory / "kit")
 
     def told(self, command: str) -> str:
-        """What the bot says to a command that answers in several messages."""
+        """Return all replies to the command, joined."""
         return "\n".join(self.replies(command))
 
     def installed(self) -> list[str]:
-        """The repositories that are installed."""
+        """Return the installed repositories."""
         return list(self.bot.repo_manager.get_installed_plugin_repos())
 
     def test_by_name(self) -> None:
-        """What the index names is cloned into BOT_DATA_DIR, and its plugins are active at once."""
+        """A repository in the index is cloned into BOT_DATA_DIR, and its plugins are active at once."""
         self.told("!repos install someone/songs")
         self.assertEqual(self.ask("!songs"), "1")
         self.assertEqual(self.installed(), ["someone/songs"])
@@ -141,13 +141,13 @@ class InstalledTests(ContractTest):
         self.assertIn("someone/songs", self.ask("!repos"))
 
     def test_by_url(self) -> None:
-        """What is in no index is cloned from its URL, and named by the last two parts of that."""
+        """A repository is cloned from its URL and named after the last two parts."""
         self.told(f"!repos install file://{self.place}")
         self.assertEqual(self.ask("!songs"), "1")
         self.assertEqual(self.installed(), ["someone/songs"])
 
     def test_archive(self) -> None:
-        """A .tar.gz is fetched and unpacked."""
+        """A `.tar.gz` archive is downloaded and unpacked."""
         server = FileServer()
         self.addCleanup(server.close)
         server.bodies["/songs.tar.gz"] = archive(plugin_files("Songs", folder="songs/"))
@@ -156,14 +156,14 @@ class InstalledTests(ContractTest):
         self.assertEqual(len(self.installed()), 1)
 
     def test_broken(self) -> None:
-        """What doesn't load isn't kept."""
+        """A repository whose plugins can't be loaded is removed."""
         self.repository.commit({"songs.py": "raise RuntimeError('broken')\n"})
         self.assertIn("broken", self.told("!repos install someone/songs"))
         self.assertEqual(list(self.data.rglob("songs.py")), [])
         self.assertIn("not found", self.ask("!songs"))
 
     def test_update(self) -> None:
-        """The newest state is fetched, of repositories by name or of all, and their plugins are reloaded."""
+        """`!repos update` pulls all or some repositories and reloads their plugins."""
         self.told("!repos install someone/songs")
         for number, which in enumerate(("all", "someone/songs"), 2):
             self.repository.commit(plugin_files("Songs", says=str(number)))
@@ -171,7 +171,7 @@ class InstalledTests(ContractTest):
             self.assertEqual(self.ask("!songs"), str(number))
 
     def test_uninstall(self) -> None:
-        """Its plugins are gone, and its files too."""
+        """`!repos uninstall` removes the plugins and their files."""
         self.told("!repos install someone/songs")
         self.assertIn("someone/songs removed", self.told("!repos uninstall someone/songs"))
         self.assertIn("not found", self.ask("!songs"))

@@ -17,7 +17,7 @@ class UtilitiesTests(unittest.TestCase):
     """`errbot.utils`."""
 
     def test_time_spans(self) -> None:
-        """In words."""
+        """`format_timedelta` returns a duration in words."""
         from errbot.utils import format_timedelta
 
         for span, words in (
@@ -28,7 +28,7 @@ class UtilitiesTests(unittest.TestCase):
             self.assertEqual(format_timedelta(datetime.timedelta(**span)), words)
 
     def test_versions(self) -> None:
-        """As tuples that sort: three numbers and a stage."""
+        """`version2tuple` returns tuples that sort as versions; invalid versions raise ValueError."""
         from errbot.utils import version2tuple
 
         order = ["1.2.3-alpha", "1.2.3-beta", "1.2.3-rc1", "1.2.3-rc2", "1.2.3", "1.2.4", "1.10.0"]
@@ -38,7 +38,7 @@ class UtilitiesTests(unittest.TestCase):
                 version2tuple(text)
 
     def test_parts(self) -> None:
-        """A text in parts of a length, one after the other; one empty part of an empty text."""
+        """`split_string_after` yields parts of a length; for an empty text it yields one empty part."""
         from errbot.utils import split_string_after
 
         parts = split_string_after("abcd", 3)
@@ -47,7 +47,7 @@ class UtilitiesTests(unittest.TestCase):
         self.assertEqual(list(split_string_after("", 3)), [""])
 
     def test_roots(self) -> None:
-        """The directories below that have .plug files."""
+        """`find_roots` and `collect_roots` return the directories with `.plug` files, without hidden ones."""
         from errbot.utils import collect_roots, find_roots
 
         with tempfile.TemporaryDirectory() as name:
@@ -60,20 +60,20 @@ class UtilitiesTests(unittest.TestCase):
             self.assertEqual(sorted(Path(path) for path in collect_roots([name])), expected)
 
     def test_constants(self) -> None:
-        """Where repositories are, and what system this is."""
+        """PLUGINS_SUBDIR and ON_WINDOWS have errbot's values."""
         from errbot.utils import ON_WINDOWS, PLUGINS_SUBDIR
 
         self.assertEqual(PLUGINS_SUBDIR, "plugins")
         self.assertEqual(ON_WINDOWS, os.name == "nt")
 
     def test_entry_points(self) -> None:
-        """Of a group that nobody uses there is nothing."""
+        """`entry_point_plugins` of an unused group returns an empty list."""
         from errbot.utils import entry_point_plugins
 
         self.assertEqual(list(entry_point_plugins("of.nobody.at.all")), [])
 
     def test_rate_limited(self) -> None:
-        """`rate_limited` lets calls through, but not too many of them."""
+        """`rate_limited` delays calls that are too early."""
         from errbot.utils import rate_limited
 
         began = time.monotonic()
@@ -88,7 +88,7 @@ class UtilitiesTests(unittest.TestCase):
         self.assertGreaterEqual(calls[2] - began, 0.019)
 
     def test_deprecated(self) -> None:
-        """`deprecated` has the new function called."""
+        """`deprecated` calls the new function."""
         from errbot.utils import deprecated
 
         def new() -> str:
@@ -112,7 +112,7 @@ class LogTests(ContractTest):
         """
 
     def test_names(self) -> None:
-        """They are called errbot, whoever logs."""
+        """The logger of a plugin is `errbot.plugins.<Name>`."""
         self.assertEqual(self.instance().log, logging.getLogger("errbot.plugins.Tried"))
 
 
@@ -120,7 +120,7 @@ class WizardTests(unittest.TestCase):
     """`errbot.plugin_wizard`."""
 
     def test_callable(self) -> None:
-        """It is a function of a directory."""
+        """`new_plugin_wizard` can be imported."""
         from errbot.plugin_wizard import new_plugin_wizard
 
         self.assertTrue(callable(new_plugin_wizard))
