@@ -312,7 +312,9 @@ class ThirdPartyStorageTests(ContractTest):
         super().start(BOT_EXTRA_STORAGE_PLUGINS_DIR=str(storages), **settings, **config)
 
     def test_used(self) -> None:
-        """The storage is found by the Name in its `.plug` file, gets STORAGE_CONFIG, and stores the values of plugins."""
+        """The storage is found by the Name in its `.plug` file, gets STORAGE_CONFIG, and stores the values of
+        plugins.
+        """
         tried = self.instance()
         tried["a"] = [1]
         self.assertEqual(tried["a"], [1])

@@ -1,4 +1,4 @@
-"""A process that assigns values and is killed in the middle of it, and a look at what it left behind."""
+"""A process that stores values and is killed meanwhile, and the inspection of its file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import errklein
 from errklein.storage import SQLiteStorage
 
 KEYS = 2000
-"""Assignments go round these, so the first ones add values and the later ones replace them."""
+"""The number of keys. The first assignments add values, the later ones replace them."""
 
 CHILD = """
 import os, sys
@@ -29,20 +29,23 @@ for number in range(int(sys.argv[2])):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found after the kill."""
+    """The state of the file after the kill."""
 
     returned: int
-    """How many assignments had returned."""
+    """The number of assignments that had returned."""
 
     lost: int
-    """How many of these are not there."""
+    """The number of these whose value is missing."""
 
     integrity: str
-    """SQLite's verdict on the file; "ok" if it is sound."""
+    """The result of SQLite's integrity check; "ok" if the file is intact."""
 
 
 def kill_during_assignments(path: Path, assignments: int, kill_after: int) -> Outcome:
-    """Let a process make `assignments`, each acknowledged by a byte in a pipe, and SIGKILL it after `kill_after`."""
+    """Start a process that makes `assignments`, and send it SIGKILL after `kill_after` of them.
+
+    The process acknowledges each assignment by a byte in a pipe.
+    """
     environment = {**os.environ, "PYTHONPATH": str(Path(errklein.__file__).parents[1])}
     command = [sys.executable, "-c", CHILD, str(path), str(assignments), str(KEYS)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
@@ -51,7 +54,7 @@ def kill_during_assignments(path: Path, assignments: int, kill_after: int) -> Ou
     while returned < kill_after and (acknowledged := os.read(child.stdout.fileno(), 64)):
         returned += len(acknowledged)
     child.kill()
-    # What it acknowledged between our last look and its death counts as well.
+    # Assignments that were acknowledged between the last read and the kill count as well.
     returned += len(child.stdout.read())
     child.stdout.close()
     child.wait()
@@ -64,7 +67,7 @@ def _count_lost(path: Path, returned: int) -> int:
     found = {key: store.get(key)["number"] for key in store.keys()}  # noqa: SIM118 - a Store is no mapping
     storage.close()
     newest = {str(number % KEYS): number for number in range(returned)}
-    # One assignment may have been made whose acknowledgement was never sent.
+    # The last assignment may have been stored without being acknowledged.
     allowed = {str(returned % KEYS): returned}
     return sum(1 for key, number in newest.items() if found.get(key) not in (number, allowed.get(key, number)))
 

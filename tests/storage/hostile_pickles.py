@@ -1,4 +1,4 @@
-"""Pickles that would run code, each of which creates a file, and what they name."""
+"""Pickles that would execute code. Each creates a file, and lists the names that it uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Hostile:
 
 
 def hostile_pickles(ran: Path) -> Iterator[Hostile]:
-    """Pickles of which each would create the file `ran`, by the ways that attackers know."""
+    """Yield pickles that would create the file `ran`, by different known techniques."""
     command = f"touch {ran}"
     code = f"open({str(ran)!r}, 'w')"
     yield _hostile("os.system by GLOBAL", f"cos\nsystem\n(V{command}\ntR.", "os.system")

@@ -1,4 +1,4 @@
-"""Backups keep every value, are data, and are only used whole."""
+"""Backups contain every value as data, and a damaged backup isn't used."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ SOME_ROWS: list[Row] = [
 
 class BackupCase(SynchronousTestCase):
     def setUp(self) -> None:
-        """A directory for the backup."""
+        """Create a directory for the backup."""
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
         self.path = self.directory / "backup.jsonl"
 
     def lines(self) -> list[Any]:
-        """The lines of the backup."""
+        """Return the lines of the backup."""
         return [json.loads(line) for line in self.path.read_text().splitlines()]
 
 
 class WriteTests(BackupCase):
     def test_format(self) -> None:
-        """The file says what it is, values that JSON has can be read by anybody, and the last line sums it up."""
+        """The file has a header, values as readable JSON where possible, and a checksum."""
         self.assertEqual(write_backup(self.path, SOME_ROWS, lambda: datetime(2026, 1, 31, tzinfo=UTC)), 3)
         header, names, since, configs, end = self.lines()
         self.assertEqual(
@@ -78,14 +78,14 @@ class WriteTests(BackupCase):
         self.assertTrue(is_backup(self.path))
 
     def test_private(self) -> None:
-        """Nobody else may read the file, whatever the umask is."""
+        """Only the owner can read the file, whatever the umask is."""
         before = os.umask(0)
         self.addCleanup(os.umask, before)
         write_backup(self.path, SOME_ROWS)
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
 
     def test_failure_keeps_the_old_one(self) -> None:
-        """A backup that can't be finished leaves the one before, and no other file."""
+        """A backup that fails leaves the previous one unchanged, and no temporary file."""
 
         def rows() -> Iterator[Row]:
             yield SOME_ROWS[0]
@@ -100,7 +100,7 @@ class WriteTests(BackupCase):
         self.assertIn("No such file", str(self.assertRaises(BackupError, write_backup, missing, [])))
 
     def test_exact(self) -> None:
-        """What JSON would change is kept as it is: twice the same list, one in itself, other types, great numbers."""
+        """A value that JSON can't represent exactly is restored exactly."""
         shared: list[Any] = [1]
         inner: list[Any] = []
         inner.append(inner)
@@ -127,7 +127,7 @@ class WriteTests(BackupCase):
         self.assertIs(read[0], read)
 
     def test_what_cannot_be_read_is_kept(self) -> None:
-        """Bytes that are no value, or of a class that is gone, are in the backup as they are."""
+        """A value that can't be unpickled is in the backup with the same bytes."""
         rows: list[Row] = [("n", "a", b"nonsense"), ("n", "b", b"cgone\nThing\n)\x81.")]
         write_backup(self.path, rows)
         self.assertEqual(read_backup(self.path), rows)
@@ -135,20 +135,20 @@ class WriteTests(BackupCase):
     @settings(max_examples=40)
     @given(st.dictionaries(st.tuples(ANY_TEXT, ANY_TEXT), ANY_VALUE, max_size=5))
     def check_round_trip(self, values: dict[tuple[str, str], Any]) -> None:
-        """Write and read these values."""
+        """Write the values and read them."""
         rows = [(namespace, key, dumps(value)) for (namespace, key), value in values.items()]
         self.assertEqual(write_backup(self.path, rows), len(rows))
         read = {(namespace, key): pickle.loads(data) for namespace, key, data in read_backup(self.path)}
         self.assertEqual((read, repr(read)), (values, repr(values)))
 
     def test_round_trip(self) -> None:
-        """Any values, under any names, come back as they were."""
+        """Any values under any names are restored unchanged."""
         self.check_round_trip()
 
 
 class ReadTests(BackupCase):
     def check_refused(self, data: bytes, words: str) -> None:
-        """Check that a file of these bytes is refused in one line."""
+        """Check that a file with these bytes is refused with a message of one line."""
         self.path.write_bytes(data)
         text = str(self.assertRaises(BackupError, read_backup, self.path))
         self.assertIn(words, text)
@@ -156,7 +156,7 @@ class ReadTests(BackupCase):
         self.assertNotIn("\n", text)
 
     def test_cut_off(self) -> None:
-        """A backup that was cut off anywhere is refused."""
+        """A truncated backup is refused."""
         write_backup(self.path, SOME_ROWS)
         data = self.path.read_bytes()
         ends = [number for number, byte in enumerate(data) if byte == 10]
@@ -165,13 +165,13 @@ class ReadTests(BackupCase):
             self.assertRaises(BackupError, read_backup, self.path)
 
     def test_changed(self) -> None:
-        """A backup in which something was changed is refused."""
+        """A changed backup is refused."""
         write_backup(self.path, SOME_ROWS)
         data = self.path.read_bytes()
         self.check_refused(data.replace(b"alice", b"carol"), "was changed or is damaged")
 
     def test_nested(self) -> None:
-        """A value that is nested deeper than this Python can follow is refused in one line."""
+        """A value that is too deeply nested is refused with a message of one line."""
         write_backup(self.path, [("a", "b", dumps(1))])
         lines = self.path.read_bytes().splitlines(keepends=True)
         refused = []
@@ -188,19 +188,19 @@ class ReadTests(BackupCase):
         self.assertIn(refused, ([900, 100_000], [100_000]))
 
     def test_from_the_future(self) -> None:
-        """A backup of a newer version names the version."""
+        """The error about a backup of a newer version has the version."""
         self.check_refused(b'{"format": "errklein backup", "version": 2}\n', "version 2")
         self.check_refused(b'{"format": "errklein backup", "version": "%b"}\n' % (b"9" * 1000), "version '999")
         self.assertLess(len(str(self.assertRaises(BackupError, read_backup, self.path))), 600)
 
     def write(self, *lines: bytes) -> bytes:
-        """A backup whose sum is right, with these lines for values."""
+        """Return a backup with these lines and a correct checksum."""
         begin = b"".join((b'{"format": "errklein backup", "version": 1}\n', *lines))
         end = {"end": True, "values": len(lines), "sha256": sha256(begin).hexdigest()}
         return begin + json.dumps(end).encode() + b"\n"
 
     def test_odd_values(self) -> None:
-        """Whatever stands in place of a value is refused with its line, and so is a second value of a key."""
+        """The error about an invalid value or a duplicate key has the line."""
         good = b'{"namespace": "A", "key": "k", "json": 1}\n'
         for namespace, key, value in (
             (b"5", b'"k"', b'"json": 1'),
@@ -225,21 +225,21 @@ class ReadTests(BackupCase):
         self.check_refused(self.write(good, good), "line 3: duplicate key 'k' in the namespace 'A'")
 
     def test_odd_names(self) -> None:
-        """A namespace or key is any text: with NUL, like a path, or with half a character."""
+        """Any text is a valid namespace or key, even with NUL or a lone surrogate."""
         names = ("\0", "../../etc/passwd", "C:\\x", "\ud800", "")
         lines = [json.dumps({"namespace": name, "key": name, "json": name}).encode() + b"\n" for name in names]
         self.path.write_bytes(self.write(*lines))
         self.assertEqual([row[:2] for row in read_backup(self.path)], [(name, name) for name in names])
 
     def test_no_regular_file(self) -> None:
-        """A pipe isn't waited for, and a device isn't read to its end."""
+        """A pipe or a device is refused without reading it."""
         os.mkfifo(self.path)
         for path in (self.path, Path("/dev/zero"), self.directory):
             for read in (is_backup, read_backup, read_errbot_backup):
                 self.assertIn("not a regular file", str(self.assertRaises(BackupError, read, path)))
 
     def test_nothing_but_ends_of_lines(self) -> None:
-        """A file of a backup's first line and many ends of lines takes no more memory than it has bytes."""
+        """A hostile file of line ends takes no more memory than its size."""
         self.path.write_bytes(b'{"format": "errklein backup", "version": 1}\n' + b"\n" * 1_000_000)
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
@@ -247,7 +247,7 @@ class ReadTests(BackupCase):
         self.assertLess(tracemalloc.get_traced_memory()[1], 5_000_000)
 
     def test_no_backup(self) -> None:
-        """Other files are told apart."""
+        """Files of other kinds are refused."""
         for data in (b"", b"{}", b"[]\n", b"nonsense", b"\xff\xfe"):
             self.check_refused(data, "is not an errklein backup")
         self.assertRaises(BackupError, read_backup, self.directory / "nowhere")
@@ -257,14 +257,14 @@ class ReadTests(BackupCase):
 
 class TransferTests(BackupCase):
     def storages(self) -> list[Any]:
-        """One of each kind, closed after the test."""
+        """Return one storage of each kind; they are closed after the test."""
         made = [MemoryStorage(), SQLiteStorage(self.directory / "file"), ThirdPartyStorage("Shaky", ShakyPlugin())]
         for storage in made:
             self.addCleanup(storage.close)
         return made
 
     def test_out_and_in(self) -> None:
-        """What is taken out of a storage of any kind goes into one of any kind."""
+        """Values of each kind of storage can be copied into each other kind."""
         rows = sorted([("A", "x", dumps({"a": 1})), ("A", "y", dumps(None)), ("B", "x", dumps("z"))])
         for storage in self.storages():
             put_rows(storage, rows)
@@ -273,7 +273,7 @@ class TransferTests(BackupCase):
             self.assertEqual([row[:2] for row in rows_of(storage)], [("A", "z"), ("B", "x")])
 
     def test_all_or_nothing(self) -> None:
-        """What goes wrong in the middle leaves a file as it was."""
+        """An error while rows are stored leaves the database unchanged."""
 
         def rows() -> Iterator[Row]:
             yield "A", "x", dumps(2)
@@ -289,7 +289,7 @@ class TransferTests(BackupCase):
         self.assertRaises(StorageError, storage.put, [])
 
     def test_while_the_bot_works(self) -> None:
-        """What is taken out is as it was when that began, and nobody waits for it."""
+        """`rows` returns the state at one moment, and doesn't block writers."""
         storage = SQLiteStorage(self.directory / "file")
         self.addCleanup(storage.close)
         rows = [("A", str(number), dumps("x" * 10_000)) for number in range(100, 200)]
@@ -302,7 +302,7 @@ class TransferTests(BackupCase):
         self.assertEqual(len(list(storage.rows())), 99)
 
     def test_damaged_file(self) -> None:
-        """A file that is damaged is told in one line."""
+        """A damaged database is reported in one line, and no backup is written."""
         storage = SQLiteStorage(self.directory / "file")
         storage.put([("A", "x", b"x" * 100_000)])
         storage.close()
@@ -315,7 +315,7 @@ class TransferTests(BackupCase):
         self.assertFalse(self.path.exists())
 
     def test_values_that_are_none(self) -> None:
-        """A value that can't be pickled, or made an object, is named with its namespace and key."""
+        """The error about a value that can't be pickled or unpickled has its key."""
         memory, _, third = self.storages()
         memory.open("A").set("x", lambda: 1)
         self.assertIn("'x'", str(self.assertRaises(UnstorableValue, list, rows_of(memory))))
@@ -324,7 +324,7 @@ class TransferTests(BackupCase):
         self.assertEqual(third.open("A").len(), 0)
 
     def test_hostile(self) -> None:
-        """No storage makes anything of a pickle that names what it may not, unless that is trusted; nothing is changed."""
+        """A pickle with forbidden names is never unpickled in any storage, unless the names are trusted."""
         ran = self.directory / "ran"
         for storage in self.storages():
             kept = isinstance(storage, SQLiteStorage)
@@ -372,13 +372,13 @@ pobj["é"] = None
 
 class ErrbotTests(BackupCase):
     def read(self, text: str) -> Any:
-        """What is read of a backup.py with this text."""
+        """Return the content of a backup.py with this text."""
         path = self.directory / "backup.py"
         path.write_text(text, "utf-8")
         return read_errbot_backup(path)
 
     def test_literals(self) -> None:
-        """All values that are literals are read, in the namespaces that errbot keeps them in."""
+        """All literal values are read, in the namespaces in which errbot stores them."""
         read = {(namespace, key): pickle.loads(data) for namespace, key, data in self.read(ERRBOT).rows}
         self.assertEqual(
             read,
@@ -393,7 +393,7 @@ class ErrbotTests(BackupCase):
         )
 
     def test_others_are_named(self) -> None:
-        """Everything else is named with its line."""
+        """Every other value is reported with its line."""
         problems = self.read(ERRBOT).problems
         self.assertEqual([problem.partition("backup.py, ")[2].partition(" is not a Python literal")[0] for problem in problems], [
             "line 16: Greeter: the value of 'thing'",
@@ -402,13 +402,13 @@ class ErrbotTests(BackupCase):
         ])  # fmt: skip
 
     def test_nested(self) -> None:
-        """A statement that is nested deeper than Python can follow is told as any that isn't known."""
+        """A statement that is too deeply nested is reported as an unexpected statement."""
         for statement in (f"pobj{'.a' * 900} = x['y']", f"pobj = {'-' * 90_000}1", f"pobj = x{'.a' * 900}"):
             (problem,) = self.read(f"# bot.plugin_manager\n{statement}\n").problems
             self.assertIn("line 2: unexpected statement 'pobj", problem)
 
     def test_nothing_is_run(self) -> None:
-        """Code in the file, wherever it stands, isn't run."""
+        """Code in the file is never executed."""
         ran = self.directory / "ran"
         code = f"open({str(ran)!r}, 'w')"
         read = self.read(
@@ -420,7 +420,7 @@ class ErrbotTests(BackupCase):
         self.assertEqual(lines, ["line 1", "line 2", "line 4", "line 5", "line 6"])
 
     def test_whose_values(self) -> None:
-        """Values that follow what may name another plugin aren't taken for those of the plugin before."""
+        """Values after a statement that may name another plugin aren't assigned to the previous plugin."""
         for statement in (
             'pobj = x["it"s"]',
             f"pobj = x['{'y' * 20_000}']",
@@ -434,7 +434,7 @@ class ErrbotTests(BackupCase):
         self.assertEqual(([row[:2] for row in read.rows], len(read.problems)), ([("A", "z")], 2))
 
     def test_nearly_values(self) -> None:
-        """What only looks like an assignment of a value has none."""
+        """A statement that only resembles an assignment of a value is reported."""
         lines = (
             "pobj['x'] += 1",
             "pobj['x'] == 1",
@@ -447,25 +447,25 @@ class ErrbotTests(BackupCase):
         self.assertEqual((read.rows, len(read.problems)), ([], len(lines)))
 
     def test_twice(self) -> None:
-        """Of two values of a key there is the later one, as when the program is run."""
+        """If a key is assigned twice, the later value counts."""
         rows = self.read("bot.plugin_manager['configs'] = {}\nbot.plugin_manager['configs'] = {'A': 1}\n").rows
         self.assertEqual(rows, [("core", "configs", dumps({"A": 1}))])
 
     def test_backslashes(self) -> None:
-        """A key with a backslash, as errbot writes it, makes Python say nothing."""
+        """A key with a backslash, as errbot writes it, causes no Python warning."""
         read = self.read("bot.plugin_manager['a\\d'] = 1\n")
         self.assertEqual([row[1] for row in read.rows], ["a\\d"])
         self.assertEqual(self.flushWarnings(), [])
 
     def test_too_large(self) -> None:
-        """A value of more parts than memory may have room for is left out and named; the others are read."""
+        """A value with too many elements is reported and left out; others are read."""
         with mock.patch.object(errbot_backup, "_MOST_PARTS", 10):
             read = self.read(f"bot.plugin_manager['a'] = {list(range(20))}\nbot.plugin_manager['b'] = {'x' * 20!r}\n")
         self.assertEqual([row[1] for row in read.rows], ["b"])
         self.assertIn("line 1: core: the value of 'a' has too many elements", read.problems[0])
 
     def test_nonsense(self) -> None:
-        """A file of which hardly anything is a backup is refused as a whole, and it doesn't take long to see it."""
+        """A file with too many unexpected statements is refused, in a short time."""
         for nonsense in ("pobj\n" * 5000, "import os\n" * 5000):
             text = str(self.assertRaises(BackupError, self.read, f"# bot.plugin_manager\n{nonsense}"))
             self.assertIn("line 1002: more than 1000 unexpected statements", text)
@@ -473,7 +473,7 @@ class ErrbotTests(BackupCase):
             self.assertEqual(len(self.read(f"# bot.plugin_manager\n{begin}{'] = ' * 50_000}").problems), 1)
 
     def test_lines(self) -> None:
-        """Problems have the number of their line, whatever ends the lines and however many are empty."""
+        """Problems have correct line numbers for all kinds of line ends."""
         for end in ("\n", "\r\n", "\n\n\n"):
             read = self.read(
                 end.join(
@@ -484,7 +484,7 @@ class ErrbotTests(BackupCase):
             self.assertEqual(numbers, [1 + end.count("\n"), 1 + 2 * end.count("\n")])
 
     def test_no_backup(self) -> None:
-        """Another file is refused in one line."""
+        """A file of another kind is refused."""
         for text in ("", "BACKEND = 'Text'\n"):
             self.assertIn(
                 "is neither an errklein backup nor an errbot backup",
@@ -498,12 +498,12 @@ class ErrbotTests(BackupCase):
     @settings(max_examples=40)
     @given(st.dictionaries(st.text(min_size=1), st.recursive(st.text() | st.integers(), st.lists), max_size=4))
     def check_any(self, values: dict[str, Any]) -> None:
-        """Write these values as errbot does, and read them."""
+        """Write the values as errbot does, and read them."""
         lines = [f"pobj[{json.dumps(key, ensure_ascii=False)}] = {value!r}\n" for key, value in values.items()]
         read = self.read('pobj = bot.plugin_manager.plugins["X"]\n' + "".join(lines))
         self.assertEqual({key: pickle.loads(data) for _, key, data in read.rows}, values)
         self.assertEqual(read.problems, [])
 
     def test_any(self) -> None:
-        """Any literals are read, whatever is in their strings."""
+        """Any literals are read, whatever their strings contain."""
         self.check_any()

@@ -1,4 +1,4 @@
-"""Both storages keep the contract."""
+"""Both storages of errklein fulfil the storage contract."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ STEPS = st.lists(st.tuples(st.sampled_from(["set", "remove"]), FEW_KEYS, st.inte
 
 
 def contents(store: Store) -> dict[str, object]:
-    """All of the store's values."""
+    """Return all values of the store."""
     return {key: store.get(key) for key in store.keys()}  # noqa: SIM118 - a Store is no mapping
 
 
 class MemoryStorageTests(StoreContract, SynchronousTestCase):
     def make_storage(self) -> Storage:
-        """A storage that only this test has."""
+        """Return a new storage."""
         return MemoryStorage()
 
     def test_values_by_reference(self) -> None:
-        """What get returns is the very object that was set."""
+        """`get` returns the object that was set."""
         store = self.open_store()
         value = [object()]
         store.set("key", value)
@@ -42,11 +42,11 @@ class MemoryStorageTests(StoreContract, SynchronousTestCase):
 
 class SQLiteStorageTests(StoreContract, SynchronousTestCase):
     def make_storage(self) -> Storage:
-        """A storage on a file that only this test has."""
+        """Return a storage with a new file."""
         return SQLiteStorage(Path(self.mktemp()))
 
     def test_values_by_copy(self) -> None:
-        """Changing what get returned, or what was set, changes nothing that is stored."""
+        """A change of an object after `set` or `get` doesn't change the stored value."""
         store = self.open_store()
         value = [1]
         store.set("key", value)
@@ -59,7 +59,7 @@ class PropertyTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=50)
     @given(st.dictionaries(ANY_TEXT, JSON_LIKE, max_size=5))
     def check_round_trip(self, values: dict[str, object]) -> None:
-        """Store `values` in a namespace of their own and read them."""
+        """Store the values in a new namespace and read them."""
         self.examples += 1
         namespace = str(self.examples)
         store = self.storage.open(namespace)
@@ -71,7 +71,7 @@ class PropertyTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=50)
     @given(STEPS)
     def check_model(self, steps: list[tuple[str, str, int]]) -> None:
-        """Do `steps` to a store and to a dict."""
+        """Apply the steps to a store and to a dict."""
         self.examples += 1
         store = self.storage.open(str(self.examples))
         model: dict[str, int] = {}
@@ -88,15 +88,15 @@ class PropertyTests(SynchronousTestCase):
             self.assertEqual(store.len(), len(model))
 
     def setUp(self) -> None:
-        """One storage; each example has a namespace of its own."""
+        """Create a storage in which each example uses its own namespace."""
         self.examples = 0
         self.storage = SQLiteStorage(Path(self.mktemp()))
         self.addCleanup(self.storage.close)
 
     def test_round_trip(self) -> None:
-        """Any dict of JSON-like values, lone surrogates included, comes back as it was."""
+        """Any dict of JSON values, including lone surrogates, is read unchanged."""
         self.check_round_trip()
 
     def test_model(self) -> None:
-        """After any sequence of set and remove the store holds what a dict would."""
+        """After any sequence of `set` and `remove`, the store has the same content as a dict."""
         self.check_model()

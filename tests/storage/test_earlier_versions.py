@@ -1,4 +1,4 @@
-"""A database and a backup of an earlier version can be read, whatever modules have moved since."""
+"""A database and a backup of an earlier version can be read, although modules were renamed."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ class EarlierVersionCase(SynchronousTestCase):
         self.addCleanup(unload, plug)
 
     def open(self) -> None:
-        """Open the database, in which the values of the earlier version are."""
+        """Open a database with the values of the earlier version."""
         self.storage = SQLiteStorage(self.directory / "errklein.sqlite", STORED_VALUES)
         self.addCleanup(self.storage.close)
         self.values: Any = self.storage.open("Keeper")
 
 
 class ReadingTests:
-    """What a user reads."""
+    """The values that a bot reads."""
 
     def test_complete(self: Any) -> None:
-        """All values are there: the plugin's, its configuration, the blacklist and the repositories."""
+        """All values are there: those of the plugin, its configuration, the blacklist and the repositories."""
         self.assertEqual(sorted(self.values.keys()), sorted(KEYS))
         core = self.storage.open("core")
         self.assertEqual(core.get("configs"), {"Keeper": {"greeting": "moin", "times": 2}})
@@ -60,7 +60,7 @@ class ReadingTests:
         self.assertEqual(self.storage.open("repomgr").get("installed_repos"), {"someone/songs": "https://host/songs"})
 
     def test_plain_values(self: Any) -> None:
-        """Values of Python's own types."""
+        """Values of Python's own types are unchanged."""
         expected = {
             "none": None,
             "numbers": [1, -2.5, 10**30, Decimal("1.10"), True],
@@ -72,7 +72,7 @@ class ReadingTests:
         self.assertEqual({key: self.values.get(key) for key in expected}, expected)
 
     def test_persons_and_rooms(self: Any) -> None:
-        """Persons, rooms and occupants of each network are of the same kind, with the same text."""
+        """Persons, rooms and occupants of each network have the same kind and text."""
         expected = {
             "irc": ["Ann!ann@host", "#Builds", "#Builds/Ann!ann@host"],
             "text": ["@ann", "#builds", "#builds/ann"],
@@ -91,7 +91,7 @@ class ReadingTests:
         self.assertEqual(self.values.get("test")[3].aclattr, "#a")
 
     def test_former_networks(self: Any) -> None:
-        """Persons and rooms of networks that errklein doesn't have keep their text."""
+        """Persons and rooms of networks that errklein no longer has keep their text."""
         expected = {
             "telegram": ["5", "-7", "5"],
             "xmpp": ["ann@host/desk", "builds@rooms.host", "builds@rooms.host/ann"],
@@ -100,7 +100,7 @@ class ReadingTests:
         self.assertEqual([str(self.values.get(f"errbot {key}")) for key in expected], ["6", "bob@host"])
 
     def test_objects(self: Any) -> None:
-        """Messages, cards, reactions, presences and entries of the index."""
+        """Messages, cards, reactions, presences and index entries can be read."""
         message, card = self.values.get("message"), self.values.get("card")
         self.assertEqual((str(message), str(message.frm), message.extras), ("hello", "Ann!ann@host", {"notice": True}))
         self.assertEqual(
@@ -113,14 +113,14 @@ class ReadingTests:
         self.assertEqual(self.values.get("errbot message").body, "old")
 
     def test_objects_of_the_plugin(self: Any) -> None:
-        """Instances are of the plugin's classes as they are now, whether errklein or errbot has stored them."""
+        """Instances of the plugin's classes have the current classes, whether errklein or errbot stored them."""
         note, point, author = self.values.get("notes")
         self.assertEqual((note, point), (self.module.Note("first", self.module.Colour.RED), self.module.Point(1, 2)))
         self.assertIsInstance(author, self.module.Note.Author)
         self.assertEqual(self.values.get("errbot note"), self.module.Note("old", None))
 
     def test_written_again(self: Any) -> None:
-        """Each value can be stored again, and reads the same."""
+        """Each value can be stored again and read unchanged."""
         for key in KEYS:
             self.values.set(key, self.values.get(key))
         self.test_plain_values()
@@ -131,7 +131,7 @@ class ReadingTests:
 
 
 class DatabaseTests(ReadingTests, EarlierVersionCase):
-    """The database is used as it is."""
+    """The database, opened directly."""
 
     def setUp(self) -> None:
         """Open a copy of the database."""
@@ -141,10 +141,10 @@ class DatabaseTests(ReadingTests, EarlierVersionCase):
 
 
 class BackupTests(ReadingTests, EarlierVersionCase):
-    """The backup is restored."""
+    """The backup, restored."""
 
     def setUp(self) -> None:
-        """Restore the backup into a new database, with the restrictions on values from outside."""
+        """Restore the backup into a new database, with the restrictions for outside values."""
         super().setUp()
         self.open()
         rows = read_backup(WRITTEN / "backup.jsonl")

@@ -1,4 +1,4 @@
-"""Instances of plugins' classes survive restarts, reloads and the move from errbot."""
+"""Instances of plugins' classes can be read after restarts, after reloads, and after the move from errbot."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ ERRBOT_PICKLE = (
 
 class PluginCase(SynchronousTestCase):
     def setUp(self) -> None:
-        """A store, and nothing of the plugin left afterwards."""
+        """Create a store; remove the plugin's modules after the test."""
         self.path = Path(self.mktemp())
         self.storage = SQLiteStorage(self.path)
         self.addCleanup(lambda: self.storage.close())
@@ -71,7 +71,7 @@ class PluginCase(SynchronousTestCase):
             self.addCleanup(sys.modules.pop, name, None)
 
     def load(self, version: int, code: str = CODE) -> Any:
-        """Run the plugin's module as it is when it is loaded, or loaded again."""
+        """Execute the plugin's module, as when it is loaded or reloaded."""
         for name in ("errklein_plugins", "errklein_plugins.greeter"):
             sys.modules[name] = ModuleType(name)
         module = ModuleType(MODULE)
@@ -80,12 +80,12 @@ class PluginCase(SynchronousTestCase):
         return module
 
     def unload(self) -> None:
-        """Take the plugin's modules away."""
+        """Remove the plugin's modules."""
         for name in (MODULE, "errklein_plugins.greeter", "errklein_plugins"):
             del sys.modules[name]
 
     def restart(self) -> None:
-        """Open the file anew."""
+        """Open the file again."""
         self.storage.close()
         self.storage = SQLiteStorage(self.path)
         self.store = self.storage.open("Greeter")
@@ -93,7 +93,7 @@ class PluginCase(SynchronousTestCase):
 
 class ReloadTests(PluginCase):
     def test_restart(self) -> None:
-        """After a restart an instance is one of the class as the plugin has it now."""
+        """After a restart an instance has the plugin's current class."""
         self.store.set("note", self.load(1).Note("hello"))
         self.restart()
         self.load(2)
@@ -101,7 +101,7 @@ class ReloadTests(PluginCase):
         self.assertEqual((note.text, note.version()), ("hello", 2))
 
     def test_made_before_a_reload(self) -> None:
-        """An instance of the old class can be stored after the reload, and is one of the new class when read."""
+        """An instance of the old class can be stored after a reload, and is read with the new class."""
         old = self.load(1)
         note, mood, point = old.Note("hello"), old.Mood.BAD, old.Point(1, 2)
         slotted = old.Slotted()
@@ -117,7 +117,7 @@ class ReloadTests(PluginCase):
         self.assertEqual((read[6], read[7]()), (new.Note, 2))
 
     def test_stored_while_the_plugin_is_away(self) -> None:
-        """A handler that outlives its plugin, or runs while it is reloaded, can store instances."""
+        """A handler that still runs while its plugin is unloaded or reloaded can store instances."""
         note = self.load(1).Note("hello")
         self.unload()
         self.store.set("note", note)
@@ -125,13 +125,13 @@ class ReloadTests(PluginCase):
         self.assertEqual(self.store.get("note").version(), 2)
 
     def test_stored_by_name_alone(self) -> None:
-        """The bytes need nothing but importable modules: pickle itself can read them."""
+        """The standard unpickler can read the bytes."""
         self.store.set("note", self.load(1).Note("hello"))
         self.load(2)
         self.assertEqual(pickle.loads(stored_bytes(self.path)).version(), 2)
 
     def test_nameless_classes_are_refused(self) -> None:
-        """What couldn't be found again by its name is refused when it is stored, not when it is read."""
+        """A value whose class can't be found by its name is refused when it is stored."""
         module = self.load(1)
         for value in (module.local(), module.Mislabelled(1), lambda: 1):
             self.assertRaises(UnstorableValue, self.store.set, "key", value)
@@ -142,7 +142,7 @@ class ReloadTests(PluginCase):
 
 class GoneTests(PluginCase):
     def check_unreadable(self, key: str, named: str) -> None:
-        """Check that get names what is wrong, and that nothing happened to the bytes."""
+        """Check that the error names the problem, and that the stored bytes are unchanged."""
         before = stored_bytes(self.path)
         error = self.assertRaises(UnreadableValue, self.store.get, key)
         self.assertNotIsInstance(error, KeyError)
@@ -152,7 +152,7 @@ class GoneTests(PluginCase):
         self.assertEqual((stored_bytes(self.path), list(self.store.keys())), (before, [key]))
 
     def test_class_is_gone(self) -> None:
-        """A value whose class the plugin no longer has is named with it, stays, and is back with the class."""
+        """If a class is missing, the error names it, and the value can be read when the class exists again."""
         self.store.set("note", self.load(1).Note("hello"))
         self.load(2, "")
         self.check_unreadable("note", f"{MODULE}.Note")
@@ -160,13 +160,13 @@ class GoneTests(PluginCase):
         self.assertEqual(self.store.get("note").text, "hello")
 
     def test_plugin_is_gone(self) -> None:
-        """The same if the whole plugin is gone."""
+        """If the plugin is missing, the error names the class."""
         self.store.set("note", self.load(1).Note("hello"))
         self.unload()
         self.check_unreadable("note", f"{MODULE}.Note")
 
     def test_class_refuses(self) -> None:
-        """A KeyError out of a class's own code is not mistaken for a missing key."""
+        """A KeyError in the class's own code doesn't count as a missing key."""
         self.load(1, "class Note:\n    def __setstate__(self, state):\n        raise KeyError('colour')\n")
         note = sys.modules[MODULE].Note()
         note.text = "hello"
@@ -174,7 +174,7 @@ class GoneTests(PluginCase):
         self.check_unreadable("note", "colour")
 
     def test_may_be_removed_and_replaced(self) -> None:
-        """What can't be read can still be removed or replaced."""
+        """A value that can't be read can be removed or replaced."""
         self.store.set("note", self.load(1).Note("hello"))
         self.unload()
         self.store.set("note", "new")
@@ -187,7 +187,7 @@ class GoneTests(PluginCase):
 
 class FindClassTests(PluginCase):
     def test_names_of_errbot(self) -> None:
-        """Bytes of errbot's shelves, which name `errbot.plugins.<module>`, are read through the hook."""
+        """Values with errbot's module names are read with the lookup function."""
         module = self.load(1)
         asked: list[tuple[str, str]] = []
 
@@ -199,7 +199,7 @@ class FindClassTests(PluginCase):
         self.assertIn(("errbot.plugins.greeter", "Note"), asked)
 
     def test_storage_asks(self) -> None:
-        """A storage asks its hook for each class of a namespace, also for those that are stored by name alone."""
+        """A storage calls its lookup function for each class in a namespace."""
         module = self.load(1)
         self.store.set("note", module.Note("hello"))
         self.storage.close()
@@ -210,7 +210,7 @@ class FindClassTests(PluginCase):
 
 
 def stored_bytes(path: Path) -> bytes:
-    """The bytes of the one value in the file."""
+    """Return the bytes of the only value in the file."""
     connection = sqlite3.connect(path)
     try:
         ((data,),) = connection.execute("SELECT value FROM stored").fetchall()

@@ -1,4 +1,4 @@
-"""A pickle from outside makes values, and runs nothing."""
+"""An outside pickle creates values, and never executes other code."""
 
 from __future__ import annotations
 
@@ -81,18 +81,18 @@ class AllowedTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=150)
     @given(VALUES, st.sampled_from(range(pickle.HIGHEST_PROTOCOL + 1)))
     def check_round_trip(self, value: Any, protocol: int) -> None:
-        """Read what pickle, and what errklein, writes of the value."""
+        """Read the value as pickle and errklein write it."""
         for data in (pickle.dumps(value, protocol), dumps(value)):
             self.assertTrue(all(is_standard(*name) for name in names_in(data)), names_in(data))
             read = restricted_loads(data)
             self.assertEqual((read, type(read)), (value, type(value)))
 
     def test_round_trip(self) -> None:
-        """Values made of the allowed classes come back as they were, whatever protocol they were written with."""
+        """Values of the allowed classes are read unchanged, in every pickle protocol."""
         self.check_round_trip()
 
     def test_more_classes(self) -> None:
-        """Classes that are rarer, among them paths, networks and time zones."""
+        """Rarer allowed classes, such as paths, networks and time zones, are read unchanged."""
         for value in (
             Path("a/b"),
             PureWindowsPath("C:/a"),
@@ -116,13 +116,13 @@ class AllowedTests(SynchronousTestCase):
                 self.assertEqual(restricted_loads(data), value)
 
     def test_table(self) -> None:
-        """Every name in the table is one that the library has."""
+        """Every name in the table exists."""
         for module, names in STANDARD_NAMES.items():
             for name in names:
                 self.assertIsNotNone(standard_object(module, name), f"{module}.{name}")
 
     def test_trusted(self) -> None:
-        """A name that is trusted is used; others beside it are not."""
+        """A trusted name is used; other names aren't."""
         data = pickle.dumps([os.getcwd])
         self.assertRaises(ForbiddenName, restricted_loads, data)
         trusted = {f"{module}.{name}" for module, name in names_in(data)}
@@ -132,11 +132,11 @@ class AllowedTests(SynchronousTestCase):
 
 class HostileTests(SynchronousTestCase):
     def setUp(self) -> None:
-        """A file that hostile pickles create."""
+        """Set the path of the file that hostile pickles would create."""
         self.ran = Path(self.mktemp()).absolute()
 
     def test_refused(self) -> None:
-        """Each is refused when it is read, by a name that it isn't allowed; nothing is run."""
+        """Every hostile pickle is refused by a forbidden name, and no code is executed."""
         count = 0
         for hostile in hostile_pickles(self.ran):
             error = self.assertRaises(ForbiddenName, restricted_loads, hostile.data)
@@ -148,20 +148,20 @@ class HostileTests(SynchronousTestCase):
         self.assertFalse(self.ran.exists())
 
     def test_listed(self) -> None:
-        """What each of them names is found without running it, so that an operator can be told."""
+        """`names_in` lists the names of each hostile pickle without executing code."""
         for hostile in hostile_pickles(self.ran):
             forbidden = {f"{module}.{name}" for module, name in names_in(hostile.data) if not is_standard(module, name)}
             self.assertEqual(forbidden, hostile.names, hostile.what)
         self.assertFalse(self.ran.exists())
 
     def test_they_work(self) -> None:
-        """They are real: what pickle itself does with one creates the file."""
+        """The hostile pickles are effective: the standard unpickler creates the file."""
         hostile = next(hostile_pickles(self.ran))
         pickle.loads(hostile.data)
         self.assertTrue(self.ran.exists())
 
     def test_extension_registry(self) -> None:
-        """A class that is named by a registered number is refused, also once it was used."""
+        """A class that is named by a registered number is refused, even after it was used."""
         copyreg.add_extension("posix", "getcwd", 0x7F)
         self.addCleanup(copyreg.remove_extension, "posix", "getcwd", 0x7F)
         for data in (b"\x82\x7f.", b"\x83\x7f\x00.", b"\x84\x7f\x00\x00\x00."):
@@ -171,13 +171,13 @@ class HostileTests(SynchronousTestCase):
             self.assertIn("extension", str(self.assertRaises(DamagedPickle, names_in, data)))
 
     def test_persistent_ids(self) -> None:
-        """A reference to something outside of the pickle is refused."""
+        """A persistent id is refused."""
         for data in (b"P1\n.", b"V1\nQ."):
             self.assertRaises(pickle.UnpicklingError, restricted_loads, data)
             self.assertRaises(DamagedPickle, names_in, data)
 
     def test_attributes_of_classes(self) -> None:
-        """A pickle can't change a class or function that it names, for the whole process."""
+        """A pickle can't set attributes of a class or function."""
         for data in (
             b"cfractions\nFraction\n(N}Vevil\nI1\nstb.",
             b"cre\n_compile\n}Vevil\nI1\nsb.",
@@ -187,7 +187,7 @@ class HostileTests(SynchronousTestCase):
         self.assertFalse(any(hasattr(thing, "evil") for thing in (Fraction, re._compile, uuid.SafeUUID.safe)))
 
     def test_announced_sizes(self) -> None:
-        """A few bytes that announce a large bytearray take no memory; a whole bytearray beside a class is read."""
+        """A small pickle that announces a large bytearray takes little memory; a complete bytearray is read."""
         value = [bytearray(b"abc"), date(2026, 1, 31)]
         self.assertEqual(restricted_loads(dumps(value)), value)
         for size in (1 << 33, 1 << 63):
@@ -201,7 +201,7 @@ class HostileTests(SynchronousTestCase):
                 tracemalloc.stop()
 
     def test_names_that_are_no_strings(self) -> None:
-        """A name that is the result of a call, or no string, is refused."""
+        """A name that isn't a plain string is refused."""
         for data in (b"\x80\x04I1\nI2\n\x93.", b"\x80\x04cbuiltins\nstr\n(Vos\ntRcbuiltins\nstr\n(Vsystem\ntR\x93."):
             self.assertRaises((pickle.UnpicklingError, ForbiddenName, RefusedPickle), restricted_loads, data)
             self.assertRaises(DamagedPickle, names_in, data)
@@ -212,7 +212,7 @@ class HostileTests(SynchronousTestCase):
     @settings(max_examples=300)
     @given(st.binary(max_size=60))
     def check_anything(self, data: bytes) -> None:
-        """Read any bytes."""
+        """Read the bytes."""
         try:
             restricted_loads(b"\x80\x04" + data)
         except Exception as error:
@@ -220,5 +220,5 @@ class HostileTests(SynchronousTestCase):
         self.assertFalse(self.ran.exists())
 
     def test_anything(self) -> None:
-        """Bytes that are no pickle raise an error, and never end the process."""
+        """Invalid bytes raise an error and never end the process."""
         self.check_anything()

@@ -1,4 +1,4 @@
-"""errbot's shelves are found and read, whatever kind they are, and stay as they are."""
+"""errbot's shelves of every kind are found and read, and never changed."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ VALUES: dict[str, Any] = {"d": {"a": [1, 2]}, "when": datetime(2020, 1, 1), "é"
 
 class ShelfCase(SynchronousTestCase):
     def setUp(self) -> None:
-        """A data directory of errbot's."""
+        """Create a data directory of errbot."""
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
 
     def shelve(self, namespace: str, values: dict[str, Any], kind: str = "dbm.dumb") -> Shelf:
-        """Write a shelf as errbot does, which uses protocol 2."""
+        """Write a shelf as errbot does, with protocol 2."""
         path = self.directory / f"{namespace}.db"
         with shelve.Shelf(import_module(kind).open(str(path), "c"), protocol=2) as shelf:
             shelf.update(values)
         return Shelf(namespace, path)
 
     def files(self) -> dict[str, bytes]:
-        """All that is in the directory."""
+        """Return the names and contents of all files in the directory."""
         return {path.name: path.read_bytes() for path in self.directory.iterdir() if path.is_file()}
 
     def check_read(self, kind: str) -> None:
-        """Check that a shelf of that kind is found and read, and not touched."""
+        """Check that a shelf of that kind is found and read, and not changed."""
         self.shelve("Greeter", VALUES, kind)
         self.shelve("Empty", {}, kind)
         before = self.files()
@@ -71,11 +71,11 @@ class ShelfCase(SynchronousTestCase):
 
 class KindsTests(ShelfCase):
     def test_dumb(self) -> None:
-        """The kind that every Python has."""
+        """Shelves of dbm.dumb, which every Python has, are read."""
         self.check_read("dbm.dumb")
 
     def test_installed_kinds(self) -> None:
-        """Those that need a library, where this Python has it."""
+        """Shelves of the kinds that this Python has are read."""
         for kind in ("dbm.gnu", "dbm.ndbm", "dbm.sqlite3"):
             try:
                 import_module(kind)
@@ -85,7 +85,7 @@ class KindsTests(ShelfCase):
             self.check_read(kind)
 
     def test_sqlite(self) -> None:
-        """SQLite's kind is read by every Python, also while what was written last isn't folded into the file yet."""
+        """Shelves of dbm.sqlite3 are read by every Python, including values in the write-ahead log."""
         path = self.directory / "Greeter.db"
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -97,14 +97,14 @@ class KindsTests(ShelfCase):
             self.assertEqual(self.files(), before)
 
     def test_missing_library(self) -> None:
-        """A kind that this Python can't read is told by the module's name."""
+        """The error about a kind that this Python lacks has the module's name."""
         self.patch(dbm, "whichdb", lambda path: "dbm.gone")
         (self.directory / "Greeter.db").write_bytes(b"x")
         error = self.assertRaises(ShelfError, read_shelf, Shelf("Greeter", self.directory / "Greeter.db"))
         self.assertIn("no module dbm.gone", str(error))
 
     def test_while_errbot_runs(self) -> None:
-        """A shelf that errbot holds, as GNU's kind lets it, says what to do."""
+        """The error about a locked shelf says to stop errbot."""
 
         def locked(path: str, flag: str) -> Any:
             raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
@@ -114,7 +114,7 @@ class KindsTests(ShelfCase):
         self.assertIn("stop errbot first", str(self.assertRaises(ShelfError, read_shelf, shelf)))
 
     def test_no_directory(self) -> None:
-        """Where nothing is, no shelf is found; nor among other files."""
+        """No shelf is found in a missing directory, or among other files."""
         self.assertEqual(find_shelves(self.directory / "nowhere"), [])
         for name in ("errklein.sqlite", "backup.py", ".db", "notes.txt"):
             (self.directory / name).write_text("")
@@ -124,7 +124,7 @@ class KindsTests(ShelfCase):
 
 class DamageTests(ShelfCase):
     def check_damaged(self, name: str, data: bytes) -> None:
-        """Check that a shelf whose file has these bytes is one line, and is not touched."""
+        """Check that a shelf with this file is refused in one line, and not changed."""
         (self.directory / name).write_bytes(data)
         before = self.files()
         error = self.assertRaises(ShelfError, read_shelf, Shelf("Greeter", self.directory / "Greeter.db"))
@@ -133,7 +133,7 @@ class DamageTests(ShelfCase):
         self.assertEqual(self.files(), before)
 
     def test_damaged(self) -> None:
-        """Whatever is wrong with a shelf's files."""
+        """A damaged file of a shelf is refused in one line."""
         self.check_damaged("Greeter.db", b"nonsense")
         self.check_damaged("Greeter.db", b"SQLite format 3\0 and nothing more")
         (self.directory / "Greeter.db").unlink()
@@ -143,7 +143,7 @@ class DamageTests(ShelfCase):
         self.check_damaged("Greeter.db.dir", b"'\xff', (0, 5)\n")
 
     def check_sqlite(self, *statements: str) -> str:
-        """Check that a file of SQLite's that these statements make is refused in one line; the line."""
+        """Check that a database created by the statements is refused, and return the error."""
         path = self.directory / "Greeter.db"
         path.unlink(missing_ok=True)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -154,7 +154,7 @@ class DamageTests(ShelfCase):
         return text
 
     def test_odd_sqlite(self) -> None:
-        """A database that is no shelf: NULL in it, no table, a table that isn't in the file, or a view without an end."""
+        """A database that isn't a shelf is refused: NULL values, no table Dict, or an endless view."""
         for null in ("NULL, x'00'", "'a', NULL"):
             text = self.check_sqlite("CREATE TABLE Dict (key, value)", f"INSERT INTO Dict VALUES ({null})")
             self.assertIn("NULL", text)
@@ -165,7 +165,7 @@ class DamageTests(ShelfCase):
             self.assertEqual(unimported(self.directory, ()), [])
 
     def test_pipes(self) -> None:
-        """A pipe among the files of a shelf isn't waited for."""
+        """A pipe in place of a file doesn't block."""
         self.shelve("Greeter", VALUES)
         for name in ("Greeter.db.dir", "Greeter.db.pag", "Greeter.db"):
             pipe = self.directory / name
@@ -177,7 +177,7 @@ class DamageTests(ShelfCase):
             pipe.unlink()
 
     def test_names(self) -> None:
-        """Whatever the files are called, what is said of them is one line that nobody's terminal obeys."""
+        """Control characters in names of files are escaped in errors."""
         (self.directory / "e\nv\x1b[31m.db").write_text("nonsense")
         [shelf] = find_shelves(self.directory)
         text = str(self.assertRaises(ShelfError, read_shelf, shelf))
@@ -186,14 +186,14 @@ class DamageTests(ShelfCase):
         self.assertEqual(unimported(self.directory, ()), ["e\\nv\\x1b[31m"])
 
     def test_missing_part(self) -> None:
-        """One of two files is missing."""
+        """The error about a missing index says that errbot was killed."""
         self.shelve("Greeter", VALUES)
         (self.directory / "Greeter.db.dir").unlink()
         shelf = Shelf("Greeter", self.directory / "Greeter.db")
         self.assertIn("errbot was killed before it wrote it", str(self.assertRaises(ShelfError, read_shelf, shelf)))
 
     def test_never_written(self) -> None:
-        """A shelf that errbot has opened, and nothing was stored in until it was killed, is an empty one."""
+        """A shelf without values is empty."""
         (self.directory / "Greeter.db.dat").touch()
         self.assertEqual(read_shelf(Shelf("Greeter", self.directory / "Greeter.db")), {})
 
@@ -207,14 +207,14 @@ class PlanTests(ShelfCase):
         verdict: NameStatus = NameStatus.ALLOWED,
         trusted: Collection[str] = (),
     ) -> ImportPlan:
-        """What an import would do."""
+        """Return the plan of an import."""
         plan = ImportPlan(imported, present, force, lambda *name: verdict, trusted)
         for shelf in find_shelves(self.directory):
             plan.add(shelf)
         return plan
 
     def test_values_are_taken_as_they_are(self) -> None:
-        """The bytes of each value are taken, of all namespaces that have some."""
+        """The bytes of all values are imported unchanged."""
         shelf = self.shelve("Greeter", VALUES)
         self.shelve("Empty", {})
         self.shelve("core", {"configs": {}})
@@ -223,7 +223,7 @@ class PlanTests(ShelfCase):
         self.assertEqual((plan.notes, plan.problems), (["Greeter: 4 values imported", "core: 1 value imported"], []))
 
     def test_what_is_there_stays(self) -> None:
-        """A different value that is there already stays, which is a problem, unless it is to be replaced."""
+        """A key with a different present value is a problem, and is replaced only with `force`."""
         self.shelve("Greeter", VALUES)
         present = {("Greeter", "none"): pickle.dumps(1), ("Other", "d"): b""}
         plan = self.plan(present=present)
@@ -237,7 +237,7 @@ class PlanTests(ShelfCase):
         self.assertEqual((forced.problems, forced.done), ([], ["Greeter"]))
 
     def test_what_is_there_and_the_same(self) -> None:
-        """A value that is there already with the very same contents isn't left behind."""
+        """A key with an equal present value is no problem."""
         shelf = self.shelve("Greeter", VALUES)
         taken = {("Greeter", key): data for key, data in read_shelf(shelf).items()}
         for present in (taken, taken | {("Greeter", "d"): pickle.dumps(VALUES["d"], 5)}):
@@ -245,7 +245,7 @@ class PlanTests(ShelfCase):
             self.assertEqual((plan.rows, plan.problems, plan.done), ([], [], ["Greeter"]))
 
     def test_refused(self) -> None:
-        """A value that names what it may not is left in the shelf, and the line says how to take it."""
+        """A value with a refused name stays in its shelf; the line has the option that allows it."""
         self.shelve("Greeter", {"d": {}, "amount": Decimal(1)})
         plan = self.plan(verdict=NameStatus.REFUSED)
         self.assertEqual(([key for _, key, _ in plan.rows], plan.done), (["d"], []))
@@ -256,7 +256,7 @@ class PlanTests(ShelfCase):
         self.assertEqual((len(trusting.rows), trusting.problems, trusting.done), (2, [], ["Greeter"]))
 
     def test_databases_of_plugins(self) -> None:
-        """A plugin's own database among the shelves is ignored, and isn't left behind."""
+        """A plugin's own database is ignored."""
         self.shelve("Greeter", VALUES)
         with closing(sqlite3.connect(self.directory / "cache.db")) as connection:
             connection.execute("CREATE TABLE pages (url, text)")
@@ -266,7 +266,7 @@ class PlanTests(ShelfCase):
         self.assertEqual(unimported(self.directory, ["Greeter"]), [])
 
     def test_once(self) -> None:
-        """A shelf that was imported isn't imported again, unless that is asked for: removed values don't come back."""
+        """An imported shelf isn't imported again without `force`, so removed values don't come back."""
         self.shelve("Greeter", VALUES)
         self.assertEqual(self.plan().done, ["Greeter"])
         plan = self.plan(imported=["Greeter"])
@@ -275,7 +275,7 @@ class PlanTests(ShelfCase):
         self.assertEqual(len(self.plan(imported=["Greeter"], force=True).rows), 4)
 
     def test_missing_classes(self) -> None:
-        """A value whose class isn't there is taken, and named with the class."""
+        """A value with a missing class is imported, and a line names the class."""
         self.shelve("Greeter", {"d": {}, "amount": Decimal(1)})
         plan = self.plan(verdict=NameStatus.MISSING)
         self.assertEqual((len(plan.rows), plan.problems), (2, []))
@@ -284,7 +284,7 @@ class PlanTests(ShelfCase):
         )
 
     def test_a_damaged_value(self) -> None:
-        """A value that was cut off is left in the shelf and named, the others are taken."""
+        """A damaged value stays in the shelf and is reported; others are imported."""
         self.shelve("Greeter", {"a": "x" * 10, "b": "y" * 1000})
         data = self.directory / "Greeter.db.dat"
         data.write_bytes(data.read_bytes()[:-600])
@@ -294,7 +294,7 @@ class PlanTests(ShelfCase):
         self.assertIn("Greeter: 'b' is damaged", plan.problems[0])
 
     def test_a_damaged_shelf(self) -> None:
-        """A shelf that can't be read is one line, and the others are taken."""
+        """A shelf that can't be read is reported in one line; others are imported."""
         self.shelve("A", VALUES)
         self.shelve("B", VALUES)
         (self.directory / "A.db.dir").write_text("nonsense(")
@@ -304,7 +304,7 @@ class PlanTests(ShelfCase):
         self.assertTrue(plan.problems[0].startswith("A: "))
 
     def test_unimported(self) -> None:
-        """The namespaces that wait for an import are those with values, or with a shelf that can't be read."""
+        """Shelves with values, and shelves that can't be read, wait for an import."""
         self.shelve("Greeter", VALUES)
         self.shelve("Empty", {})
         (self.directory / "Odd.db").write_text("nonsense")
@@ -312,7 +312,7 @@ class PlanTests(ShelfCase):
         self.assertEqual(unimported(self.directory, {"Greeter"}), ["Odd"])
 
     def test_imported(self) -> None:
-        """Whatever stands where the names of imported shelves are kept, those that can be read count."""
+        """Invalid entries in the list of imported shelves are ignored."""
         with closing(SQLiteStorage(self.directory / "file")) as storage:
             namespace, key = MARK
             self.assertEqual(imported_shelves(storage), [])
@@ -325,7 +325,7 @@ class PlanTests(ShelfCase):
             self.assertEqual(imported_shelves(storage), [])
 
     def test_settled(self) -> None:
-        """It is kept that a bot has started; what else stands there doesn't count."""
+        """The flag that a bot has started is stored; other values under its key are ignored."""
         with closing(SQLiteStorage(self.directory / "file")) as storage:
             namespace, key = SETTLED
             for value in (False, "yes", {}):
@@ -338,10 +338,10 @@ class PlanTests(ShelfCase):
 
 
 class NamesTests(SynchronousTestCase):
-    """What a pickle names is found without running it."""
+    """`names_in`: the names in a pickle, found without executing it."""
 
     def test_all_protocols(self) -> None:
-        """Each class is found, as Python 3 calls it, also when it is named twice."""
+        """Each class is found in every protocol, by its Python 3 name."""
         value = [datetime(2020, 1, 1), Decimal(1), Decimal(2), OrderedDict(a=1), {1}]
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             names = names_in(pickle.dumps(value, protocol))
@@ -350,7 +350,7 @@ class NamesTests(SynchronousTestCase):
             self.assertLessEqual(names, wanted | {("builtins", "set"), ("_codecs", "encode")})
 
     def test_nothing_is_run(self) -> None:
-        """A pickle that would call something is only read."""
+        """No call in the pickle is executed."""
         ran = Path(self.mktemp())
         code = f"cbuiltins\nexec\n(Vopen({str(ran)!r}, 'w')\ntR.".encode()
         self.assertEqual(names_in(code), {("builtins", "exec")})
@@ -358,18 +358,18 @@ class NamesTests(SynchronousTestCase):
         self.assertFalse(ran.exists())
 
     def test_damaged(self) -> None:
-        """What is no pickle, or not a whole one, or more than one, is found out."""
+        """Bytes that aren't exactly one pickle raise DamagedPickle."""
         for data in (b"", b"nonsense", pickle.dumps([1, 2])[:-1], pickle.dumps(1) + b"x"):
             self.assertRaises(DamagedPickle, names_in, data)
 
     @given(st.binary(max_size=50))
     def check_anything(self, data: bytes) -> None:
-        """Look at any bytes."""
+        """Read the names in the bytes."""
         try:
             names_in(data)
         except DamagedPickle as error:
             self.assertNotIn("\n", str(error))
 
     def test_anything(self) -> None:
-        """No bytes do anything but be understood or refused."""
+        """Any bytes are either understood or refused."""
         self.check_anything()

@@ -1,4 +1,4 @@
-"""The storage file: what it survives, and what it says when something is wrong with it."""
+"""The storage file: durability, versions, and errors."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from tests.storage.crash import kill_during_assignments
 
 class SQLiteCase(SynchronousTestCase):
     def setUp(self) -> None:
-        """An empty directory."""
+        """Create an empty directory."""
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
         self.path = self.directory / "storage.db"
 
     def open(self) -> SQLiteStorage:
-        """The storage on the file."""
+        """Return a storage on the file."""
         storage = SQLiteStorage(self.path)
         self.addCleanup(storage.close)
         return storage
 
     def error_of_opening(self) -> str:
-        """The message with which the file is refused; one line that names the file."""
+        """Return the error of opening the file; check that it is one line with the path."""
         message = str(self.assertRaises(StorageError, SQLiteStorage, self.path))
         self.assertNotIn("\n", message)
         self.assertIn(str(self.path), message)
         return message
 
     def execute(self, *statements: str) -> list[tuple[object, ...]]:
-        """Another program runs `statements` on the file; the rows of the last one."""
+        """Execute statements as another program, and return the rows of the last one."""
         connection = sqlite3.connect(self.path)
         try:
             with connection:
@@ -57,28 +57,28 @@ class SQLiteCase(SynchronousTestCase):
 
 class FileTests(SQLiteCase):
     def test_kept_over_a_restart(self) -> None:
-        """Another storage on the same file has the values."""
+        """Values can be read by another storage on the same file."""
         storage = self.open()
         storage.open("Greeter").set("seen", {"alice"})
         storage.close()
         self.assertEqual(self.open().open("Greeter").get("seen"), {"alice"})
 
     def test_private(self) -> None:
-        """Nobody but the owner can read the file and what SQLite puts beside it, whatever the umask is."""
+        """Only the owner can read the file and SQLite's additional files, whatever the umask is."""
         self.addCleanup(os.umask, os.umask(0))
         self.open().open("Greeter").set("token", "secret")
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in self.directory.iterdir()}
         self.assertEqual(modes, {"storage.db": 0o600, "storage.db-wal": 0o600, "storage.db-shm": 0o600})
 
     def test_made_private(self) -> None:
-        """A file that others could read, as after a restore from a backup, is made private."""
+        """An existing file that others can read is made private."""
         self.open().close()
         self.path.chmod(0o644)
         self.open()
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
 
     def test_crash_safe_settings(self) -> None:
-        """The file is in WAL mode, and each transaction is on the disk when it ends."""
+        """The file is in WAL mode, and each transaction is flushed to disk."""
         connected: list[sqlite3.Connection] = []
         connect = sqlite3.connect
         self.patch(
@@ -90,7 +90,7 @@ class FileTests(SQLiteCase):
         self.assertEqual(connected[0].execute("PRAGMA synchronous").fetchone(), (full,))
 
     def test_readers_do_not_wait(self) -> None:
-        """While a write waits for its turn at the file, values can be read."""
+        """Values can be read while a write waits for a lock."""
         storage = self.open()
         store = storage.open("Greeter")
         store.set("key", "old")
@@ -106,7 +106,7 @@ class FileTests(SQLiteCase):
         self.assertEqual(store.get("key"), "new")
 
     def test_held_by_another_program(self) -> None:
-        """A write that can't get at the file in time says so and changes nothing; the next one works."""
+        """A write that doesn't get the lock in time raises an error and changes nothing; the next one works."""
         self.patch(connection, "BUSY_TIMEOUT", 0)
         store = self.open().open("Greeter")
         store.set("key", "old")
@@ -122,12 +122,12 @@ class FileTests(SQLiteCase):
 
 class VersionTests(SQLiteCase):
     def test_version_is_written(self) -> None:
-        """The file tells the version of its tables."""
+        """The file contains the version of its schema."""
         self.open()
         self.assertEqual(self.execute("PRAGMA user_version"), [(len(MIGRATIONS),)])
 
     def test_newer_file(self) -> None:
-        """A file of a newer errklein is refused, untouched, in a line that says what to do."""
+        """A file with a newer schema is refused and unchanged; the error has the version."""
         self.execute("CREATE TABLE future (x)", "PRAGMA user_version = 99")
         message = self.error_of_opening()
         self.assertIn("newer errklein", message)
@@ -135,7 +135,7 @@ class VersionTests(SQLiteCase):
         self.assertEqual(self.execute("SELECT name FROM sqlite_master"), [("future",)])
 
     def test_other_programs_file(self) -> None:
-        """A database that isn't errklein's is refused, untouched."""
+        """A database of another program is refused and unchanged."""
         self.execute("CREATE TABLE bookmarks (x)")
         self.assertIn("another program", self.error_of_opening())
         self.assertEqual(self.execute("SELECT name FROM sqlite_master"), [("bookmarks",)])
@@ -143,7 +143,7 @@ class VersionTests(SQLiteCase):
 
 class TroubleTests(SQLiteCase):
     def test_no_database(self) -> None:
-        """A file full of something else is refused, untouched, and the line says what to do."""
+        """A file that isn't a database is refused and unchanged; the error names the remedy."""
         content = b"my shopping list\n" * 1000
         self.path.write_bytes(content)
         message = self.error_of_opening()
@@ -152,7 +152,7 @@ class TroubleTests(SQLiteCase):
         self.assertEqual(self.path.read_bytes(), content)
 
     def test_damaged_in_the_middle(self) -> None:
-        """Reading from a file whose inside was overwritten raises the same line, not SQLite's error."""
+        """Reading a damaged file raises StorageError with the path."""
         storage = self.open()
         store = storage.open("Greeter")
         for number in range(200):
@@ -168,23 +168,23 @@ class TroubleTests(SQLiteCase):
         self.assertIn(str(self.path), message)
 
     def test_no_directory(self) -> None:
-        """A directory that isn't there is said in one line."""
+        """A missing directory is reported in one line."""
         self.path = self.directory / "nowhere" / "storage.db"
         self.assertIn("No such file", self.error_of_opening())
 
     def test_a_directory(self) -> None:
-        """A directory in place of the file is said in one line."""
+        """A directory in place of the file is reported in one line."""
         self.path.mkdir(mode=0o700)
         self.assertIn("can't be opened", self.error_of_opening())
 
     def test_kill_9_loses_no_stored_value(self) -> None:
-        """A process is killed in the middle of its assignments: each that had returned is there, the file is sound."""
+        """After SIGKILL, all assignments that had returned are in the file, which is intact."""
         outcome = kill_during_assignments(self.path, 3000, 1700)
         self.assertGreaterEqual(outcome.returned, 1700)
         self.assertEqual((outcome.lost, outcome.integrity), (0, "ok"))
 
     def test_full_disk_keeps_old_values(self) -> None:
-        """When nothing more fits: a clear error, old values intact, and all goes on once there is room."""
+        """On a full disk, `set` raises an error, old values are intact, and writing works when there is space."""
         self.open().close()
         connected: list[sqlite3.Connection] = []
         connect = sqlite3.connect
@@ -213,13 +213,13 @@ class TroubleTests(SQLiteCase):
         self.assertEqual(len(store.get("key")), 1_000_000)
 
     def test_full_file_system_keeps_old_values(self) -> None:
-        """On a file system of 256 kB: a clear error, what was stored before is there, also after a restart."""
+        """On a full file system, stored values are intact, even after a restart."""
         mount = 'mount -t tmpfs -o size=256k tmpfs "$0" && exec "$@"'
         command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(self.directory)]
         try:
             subprocess.run([*command, "true"], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise SkipTest("this machine lets nobody mount a small file system") from error
+            raise SkipTest("this machine doesn't allow users to mount a small file system") from error
         environment = {**os.environ, "PYTHONPATH": str(Path(errklein.__file__).parents[1])}
         program = [sys.executable, "-c", FILL_THE_DISK, str(self.path)]
         done = subprocess.run([*command, *program], capture_output=True, text=True, env=environment, check=False)
@@ -254,7 +254,7 @@ look(SQLiteStorage(path).open("Greeter"))
 
 class ValueTests(SQLiteCase):
     def test_unprintable_errors(self) -> None:
-        """An error of a class whose own __str__ fails is told by its type."""
+        """An exception without a usable text is named by its type."""
 
         class Silent(ValueError):
             def __str__(self) -> str:
@@ -276,7 +276,7 @@ class ValueTests(SQLiteCase):
         self.assertTrue(str(error).endswith("(Silent); it is left as it is"), str(error))
 
     def test_unpicklable(self) -> None:
-        """A value that can't be pickled is refused by key and type, and the old one stays."""
+        """A value that can't be pickled is refused with its key and type, and the old value stays."""
         store = self.open().open("Greeter")
         store.set("lock", "old")
         error = self.assertRaises(UnstorableValue, store.set, "lock", threading.Lock())
@@ -286,7 +286,7 @@ class ValueTests(SQLiteCase):
         self.assertEqual(store.get("lock"), "old")
 
     def test_endless_value(self) -> None:
-        """A value nested too deeply is refused like any other that can't be pickled."""
+        """A value that is too deeply nested is refused."""
         value: list[object] = []
         for _ in range(100_000):
             value = [value]
@@ -296,13 +296,13 @@ class ValueTests(SQLiteCase):
 
 
 class OriginTests(SQLiteCase):
-    """Values that came from outside are marked, until the bot stores others there."""
+    """Restored values are marked until the bot assigns their key."""
 
     DATA = pickle.dumps(os.getcwd)
     NAME = f"{os.getcwd.__module__}.getcwd"
 
     def test_restored(self) -> None:
-        """A restored value is restricted, also after the file was opened anew; an assignment ends that."""
+        """A restored value is restricted, even after the file is opened again, until it is assigned."""
         storage = self.open()
         storage.put([("Greeter", "a", self.DATA), ("Greeter", "b", self.DATA)])
         storage.open("Greeter").set("own", os.getcwd)
@@ -317,7 +317,7 @@ class OriginTests(SQLiteCase):
         self.assertRaises(UnreadableValue, store.get, "b")
 
     def test_trusted(self) -> None:
-        """What was trusted with a value is for that value alone."""
+        """A trusted name applies only to the values that were restored with it."""
         storage = self.open()
         storage.put([("Greeter", "a", self.DATA)], trusted=[self.NAME])
         storage.put([("Greeter", "b", self.DATA)])
@@ -325,21 +325,21 @@ class OriginTests(SQLiteCase):
         self.assertRaises(UnreadableValue, storage.open("Greeter").get, "b")
 
     def test_own(self) -> None:
-        """Values of the bot's own may be put too, and aren't restricted."""
+        """`put` with `trusted=None` stores values without restrictions."""
         storage = self.open()
         storage.put([("Greeter", "a", self.DATA)])
         storage.put([("Greeter", "a", self.DATA)], trusted=None)
         self.assertIs(storage.open("Greeter").get("a"), os.getcwd)
 
     def test_damaged_mark(self) -> None:
-        """A value whose mark can't be read isn't read either."""
+        """A value with an invalid mark can't be read."""
         storage = self.open()
         storage.put([("Greeter", "a", self.DATA)], trusted=[self.NAME])
         storage._database.write("UPDATE stored SET trusted = ?", ("nonsense",))
         self.assertRaises(UnreadableValue, storage.open("Greeter").get, "a")
 
     def test_older_file(self) -> None:
-        """Values in a file of the schema without marks are the bot's own."""
+        """Values in a file with the older schema count as the bot's own."""
         path = Path(self.mktemp())
         with closing(sqlite3.connect(path, isolation_level=None)) as older:
             migrations.upgrade(older, path, MIGRATIONS[:1])

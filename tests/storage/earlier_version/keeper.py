@@ -1,4 +1,4 @@
-"""A plugin whose values an earlier version has stored."""
+"""A plugin whose values were stored by an earlier version of errklein."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ Point = namedtuple("Point", "x y")
 
 
 class Colour(enum.Enum):
-    """A choice."""
+    """An enumeration."""
 
     RED = 1
 
 
 @dataclass
 class Note:
-    """An object of the plugin's own."""
+    """A class of the plugin."""
 
     text: str
     colour: Colour
 
     class Author:
-        """A class within a class."""
+        """A nested class."""
 
         name = "ann"
 
 
 class Keeper(BotPlugin):
-    """Keeps values."""
+    """Stores values."""
 
     def get_configuration_template(self) -> dict[str, object]:
-        """The example of a configuration."""
+        """Return the template of the configuration."""
         return {"greeting": "hello", "times": 1}

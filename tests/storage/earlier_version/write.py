@@ -1,10 +1,10 @@
-"""Writes errklein.sqlite and backup.jsonl; run it with the version of errklein whose values they are to hold.
+"""Writes errklein.sqlite and backup.jsonl. It must be run with the version of errklein whose values they contain.
 
 It was run once, with the commit before the packages were rearranged (66ee857), as
 
     PYTHONPATH=<clone of that commit> python tests/storage/earlier_version/write.py
 
-Newer versions don't have all the classes that it stores.
+Newer versions lack some of the classes that it stores.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 
 def plain_values() -> dict[str, Any]:
-    """Values of Python's own types."""
+    """Return values of Python's own types."""
     return {
         "none": None,
         "numbers": [1, -2.5, 10**30, Decimal("1.10"), True],
@@ -36,7 +36,7 @@ def plain_values() -> dict[str, Any]:
 
 
 def persons_and_rooms() -> dict[str, Any]:
-    """Identifiers of all networks."""
+    """Return identifiers of all networks."""
     from errklein.backends.irc.identifiers import IRCPerson, IRCRoom, IRCRoomOccupant
     from errklein.backends.test import TestOccupant, TestPerson, TestRoom, TestRoomAcl
     from errklein.backends.text.identifiers import TextOccupant, TextPerson, TextRoom
@@ -63,7 +63,7 @@ def persons_and_rooms() -> dict[str, Any]:
 
 
 def other_values(keeper: Any) -> dict[str, Any]:
-    """Objects of errklein's and the plugin's classes."""
+    """Return objects of errklein's and the plugin's classes."""
     from errklein.chat import Card, Message, Presence, Reaction
     from errklein.plugins.repos.index import RepoEntry
 
@@ -81,7 +81,7 @@ def other_values(keeper: Any) -> dict[str, Any]:
 
 
 def restored_values() -> dict[str, bytes]:
-    """Pickles as errbot has written them, by errbot's names."""
+    """Return pickles with errbot's names, as errbot writes them."""
     instance = "\x80\x02c{}\n{}\n)\x81}}({}ub."
     return {
         "errbot note": instance.format("errbot.plugins.keeper", "Note", "Vtext\nVold\nVcolour\nN"),
@@ -94,7 +94,7 @@ def restored_values() -> dict[str, bytes]:
 
 
 def main() -> None:
-    """Store the values by a bot, and write the two files."""
+    """Store the values with a bot, and write the two files."""
     from errklein import compat
     from errklein.storage import SQLiteStorage
     from errklein.storage._backup import write_backup
