@@ -47,19 +47,19 @@ class Result(unittest.TextTestResult):
             self.addExpectedFailure(test, err)
             return
         super().addError(test, err)
-        self.errors[-1] = (test, told(err))
+        self.errors[-1] = (test, format_error(err))
 
     def addFailure(self, test: unittest.TestCase, err: Raised) -> None:
         """Something isn't as it should be."""
         super().addFailure(test, err)
-        self.failures[-1] = (test, told(err))
+        self.failures[-1] = (test, format_error(err))
 
     def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Raised | None) -> None:
         """A part of a test has ended."""
         super().addSubTest(test, subtest, err)
         if err is not None and err[0] is not None:
             kind = self.failures if issubclass(err[0], test.failureException) else self.errors
-            kind[-1] = (subtest, told(err))
+            kind[-1] = (subtest, format_error(err))
 
     def addSkip(self, test: unittest.TestCase, reason: str) -> None:
         """A test didn't run; told as trial tells it."""
@@ -72,7 +72,7 @@ class Result(unittest.TextTestResult):
         self.stream.write(f"\nno longer different on errbot: {test.id()}\n")
 
 
-def told(err: Raised) -> str:
+def format_error(err: Raised) -> str:
     """Where in the test that was, and what it was."""
     kind, value, trace = err
     frames = [frame for frame in traceback.extract_tb(trace) if Path(frame.filename).is_relative_to(Path.cwd())]

@@ -50,7 +50,7 @@ class Delivery:
                 return str(self.payload[part][name])
         return ""
 
-    def is_told_by(self, line: str) -> bool:
+    def is_named_in(self, line: str) -> bool:
         """Whether the line names the event and where it happened."""
         words = line.split()
         return self.event in words and (not self.subject or self.subject in words)
@@ -85,10 +85,10 @@ def compare(expected: Sequence[Delivery], lines: Sequence[str]) -> tuple[int, in
     lost, twice, strange = 0, 0, []
     place = 0
     for line in lines:
-        coming = next((at for at in range(place, len(expected)) if expected[at].is_told_by(line)), None)
+        coming = next((at for at in range(place, len(expected)) if expected[at].is_named_in(line)), None)
         if coming == place:
             place += 1
-        elif place and expected[place - 1].is_told_by(line):
+        elif place and expected[place - 1].is_named_in(line):
             twice += 1
         elif coming is not None:
             lost += coming - place

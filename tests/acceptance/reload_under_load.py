@@ -136,11 +136,11 @@ began on old code after the reply: {len(self.late)}; on a mixture: {sum(begun.mi
         return found
 
 
-class Probe(threading.Thread):
+class OtherPluginClient(threading.Thread):
     """Asks another plugin all the time, a hundred times a second at most."""
 
     def __init__(self, port: int) -> None:
-        super().__init__(name="probe")
+        super().__init__(name="other_plugin")
         self.answers: list[Answer] = []
         self.ended = threading.Event()
         self._port = port
@@ -169,8 +169,8 @@ def reload_under_load(directory: Path, *, reloads: int = 50, each: int = 110, be
     write_plugin(plugins, "Reloaded", "")
     write_version(plugins / "reloaded", 0)
     with talking(directory, {"Other": OTHER}) as bot, loading(bot.port, each) as load:
-        probe = Probe(bot.port)
-        probe.start()
+        other_plugin = OtherPluginClient(bot.port)
+        other_plugin.start()
         began = time.monotonic()
         replied, took = [], []
         try:
@@ -182,12 +182,12 @@ def reload_under_load(directory: Path, *, reloads: int = 50, each: int = 110, be
                 time.sleep(between)
         finally:
             seconds = time.monotonic() - began
-            probe.ended.set()
-            probe.join()
+            other_plugin.ended.set()
+            other_plugin.join()
         assert load.wait() == 0, load.text
         loaded = json.loads(load.text.splitlines()[-1])
     answers = [(path, Answer(*answer)) for path, *answer in loaded["answers"]]
-    return Figures(replied, took, loaded["fewest"], answers, probe.answers, seconds)
+    return Figures(replied, took, loaded["fewest"], answers, other_plugin.answers, seconds)
 
 
 @contextmanager

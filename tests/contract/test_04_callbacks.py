@@ -74,7 +74,7 @@ class CallbackTests(ContractTest):
         self.tried.told.clear()
         self.tried.happened = threading.Semaphore(0)
 
-    def told(self) -> tuple[Any, ...]:
+    def next_event(self) -> tuple[Any, ...]:
         """Return the plugin's next event."""
         self.assertTrue(self.tried.happened.acquire(timeout=5))
         first: tuple[Any, ...] = self.tried.told.pop(0)
@@ -83,33 +83,33 @@ class CallbackTests(ContractTest):
     def test_mention(self) -> None:
         """`callback_mention` gets the message and the mentioned people."""
         self.say("what does @somebody say")
-        self.assertEqual(self.told(), ("mention", "what does @somebody say", ["somebody"]))
+        self.assertEqual(self.next_event(), ("mention", "what does @somebody say", ["somebody"]))
 
     def test_reaction(self) -> None:
         """`callback_reaction` gets the reaction."""
         from errbot.backends.base import Reaction
 
         self.bot.callback_reaction(Reaction(reactor=self.bot.sender, reaction_name="thumbsup"))
-        self.assertEqual(self.told(), ("reaction", "thumbsup"))
+        self.assertEqual(self.next_event(), ("reaction", "thumbsup"))
 
     def test_presence(self) -> None:
         """`callback_presence` gets the identifier and its status."""
         from errbot.backends.base import AWAY, Presence
 
         self.bot.callback_presence(Presence(self.bot.build_identifier("a@b"), AWAY))
-        self.assertEqual(self.told(), ("presence", "a@b", "away"))
+        self.assertEqual(self.next_event(), ("presence", "a@b", "away"))
 
     def test_rooms(self) -> None:
         """Rooms that the bot joins, leaves or gives a topic lead to the callbacks for rooms."""
         room = self.bot.query_room("#here")
         room.join()
-        event, where, who = self.told()
+        event, where, who = self.next_event()
         self.assertEqual((event, where), ("joined", "#here"))
         self.assertIn("err", who)
         room.topic = "tests"
-        self.assertEqual(self.told(), ("topic", "#here", "tests"))
+        self.assertEqual(self.next_event(), ("topic", "#here", "tests"))
         room.leave()
-        event, where, who = self.told()
+        event, where, who = self.next_event()
         self.assertEqual((event, where), ("left", "#here"))
         self.assertIn("err", who)
 

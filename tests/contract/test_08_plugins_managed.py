@@ -27,7 +27,7 @@ class VersionTests(ContractTest):
 
     plugin = MODULE
 
-    def told(self, plug: str) -> str | None:
+    def error_of(self, plug: str) -> str | None:
         """Load and activate a plugin with this text in its `.plug` file; return the error, or None if it is active."""
         self.write("odd/odd.plug", f"[Core]\nName = Odd\nModule = odd\n{plug}")
         self.write("odd/odd.py", MODULE.replace("hello", "odd"))
@@ -38,66 +38,66 @@ class VersionTests(ContractTest):
 
     def test_older_python(self) -> None:
         """A plugin for an older minor version of Python 3 is activated."""
-        self.assertIsNone(self.told(f"[Python]\nVersion = 3.{sys.version_info[1] - 1}.0\n"))
+        self.assertIsNone(self.error_of(f"[Python]\nVersion = 3.{sys.version_info[1] - 1}.0\n"))
 
     def test_running_python(self) -> None:
         """The version must be older than the running Python; an equal one is refused."""
         major, minor, micro = sys.version_info[:3]
-        self.assertIsNotNone(self.told(f"[Python]\nVersion = {major}.{minor}.{micro}\n"))
+        self.assertIsNotNone(self.error_of(f"[Python]\nVersion = {major}.{minor}.{micro}\n"))
 
     def test_python_with_a_suffix(self) -> None:
         """A version may have a suffix."""
-        self.assertIsNone(self.told("[Python]\nVersion = 3.0.0-alpha\n"))
+        self.assertIsNone(self.error_of("[Python]\nVersion = 3.0.0-alpha\n"))
 
     def test_any_python(self) -> None:
         """Version 3 means any Python 3."""
-        self.assertIsNone(self.told("[Python]\nVersion = 3\n"))
+        self.assertIsNone(self.error_of("[Python]\nVersion = 3\n"))
 
     def test_senseless_python(self) -> None:
         """An invalid version is an error."""
-        self.assertIn("ersion", self.told("[Python]\nVersion = new\n") or "")
+        self.assertIn("ersion", self.error_of("[Python]\nVersion = new\n") or "")
 
     def test_candidates_of_errbot(self) -> None:
         """Release candidates come before the version, and alpha versions before both."""
         from errbot.version import VERSION
 
-        self.assertIsNone(self.told(f"[Errbot]\nMin = {VERSION}-rc9\nMax = 99.0.0-alpha\n"))
+        self.assertIsNone(self.error_of(f"[Errbot]\nMin = {VERSION}-rc9\nMax = 99.0.0-alpha\n"))
 
     def test_only_candidates_of_errbot(self) -> None:
         """A release is newer than its release candidates."""
         from errbot.version import VERSION
 
-        self.assertIsNotNone(self.told(f"[Errbot]\nMax = {VERSION}-rc9\n"))
+        self.assertIsNotNone(self.error_of(f"[Errbot]\nMax = {VERSION}-rc9\n"))
 
     def test_other_errbots(self) -> None:
         """Activating a plugin for another errbot raises IncompatiblePluginException."""
         from errbot.plugin_manager import IncompatiblePluginException, PluginActivationException
 
         self.assertTrue(issubclass(IncompatiblePluginException, PluginActivationException))
-        self.assertIsNotNone(self.told("[Errbot]\nMin = 99.0.0\n"))
+        self.assertIsNotNone(self.error_of("[Errbot]\nMin = 99.0.0\n"))
         with self.assertRaises(IncompatiblePluginException):
             self.bot.plugin_manager.activate_plugin("Odd")
 
     def test_two_numbers(self) -> None:
         """A version of errbot with two numbers is an error that names it."""
-        self.assertIn("6.2", self.told("[Errbot]\nMin = 6.2\n") or "")
+        self.assertIn("6.2", self.error_of("[Errbot]\nMin = 6.2\n") or "")
 
     def test_senseless_errbot(self) -> None:
         """A version of errbot without numbers is an error that names it."""
-        self.assertIn("new", self.told("[Errbot]\nMax = new\n") or "")
+        self.assertIn("new", self.error_of("[Errbot]\nMax = new\n") or "")
 
     def test_core(self) -> None:
         """`Core = False` is allowed."""
-        self.assertIsNone(self.told("Core = False\n"))
+        self.assertIsNone(self.error_of("Core = False\n"))
 
     def test_several_dependencies(self) -> None:
         """Dependencies are separated by commas and optional spaces."""
-        self.assertIsNone(self.told("DependsOn = Tried ,Utils\n"))
+        self.assertIsNone(self.error_of("DependsOn = Tried ,Utils\n"))
         self.assertEqual(list(self.bot.plugin_manager.plugin_infos["Odd"].dependencies), ["Tried", "Utils"])
 
     def test_encoding(self) -> None:
         """A `.plug` file is UTF-8."""
-        self.assertIsNone(self.told("[Documentation]\nDescription = Grüße an 漢字.\n"))
+        self.assertIsNone(self.error_of("[Documentation]\nDescription = Grüße an 漢字.\n"))
         self.assertIn("Grüße an 漢字.", self.ask("!help Odd"))
 
 
@@ -286,7 +286,7 @@ class RequirementsTests(ContractTest):
         self.assertNotIn("jinja2", told)
 
 
-class ToldTests(ContractTest):
+class StartErrorsTests(ContractTest):
     """Messages to administrators when the bot has started."""
 
     config = {"AUTOINSTALL_DEPS": False}

@@ -270,7 +270,7 @@ BOT_IDENTITY = {{"username": "err"}}
             encoding="utf-8",
         )
 
-    def told(self, option: str, namespace: str, given: object = "") -> str:
+    def output_of(self, option: str, namespace: str, given: object = "") -> str:
         """Run the command with the option and standard input, and return its output."""
         command = [sys.executable, "-m", "errklein"] if IS_ERRKLEIN else [Path(sys.executable).with_name("errbot")]
         command += ["-c", self.directory / "config.py", option, namespace]
@@ -281,11 +281,11 @@ BOT_IDENTITY = {{"username": "err"}}
 
     def test_configurations(self) -> None:
         """`--storage-set` replaces values, `--storage-merge` adds to them, and `--storage-get` prints them."""
-        self.assertEqual(self.told("--storage-set", "core", {"configs": {"Tried": {"a": 1}}}), "")
-        self.assertEqual(self.told("--storage-merge", "core", {"configs": {"Other": [2]}}), "")
+        self.assertEqual(self.output_of("--storage-set", "core", {"configs": {"Tried": {"a": 1}}}), "")
+        self.assertEqual(self.output_of("--storage-merge", "core", {"configs": {"Other": [2]}}), "")
         stored = {"configs": {"Tried": {"a": 1}, "Other": [2]}}
-        self.assertEqual(ast.literal_eval(self.told("--storage-get", "core")), stored)
-        self.assertEqual(ast.literal_eval(self.told("--storage-get", "Tried")), {})
+        self.assertEqual(ast.literal_eval(self.output_of("--storage-get", "core")), stored)
+        self.assertEqual(ast.literal_eval(self.output_of("--storage-get", "Tried")), {})
 
 
 class MergedTests(ContractTest):

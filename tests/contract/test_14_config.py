@@ -35,7 +35,7 @@ class AccessTest(ContractTest):
 
     plugin = PLUGIN
 
-    def said_by(self, person: str, text: str, room: str | None = None) -> str:
+    def reply_to(self, person: str, text: str, room: str | None = None) -> str:
         """Send a message as a person, directly or in a room, and return the first reply or an empty string."""
         from errbot.backends.base import Message
         from errbot.backends.test import TestOccupant, TestPerson
@@ -62,17 +62,19 @@ class UsersTests(AccessTest):
 
     def test_allowed(self) -> None:
         """With `allowusers`, only users who match a pattern may run the command."""
-        self.assertEqual(self.said_by("me@friends", "!open door"), "open")
-        self.assertIn("You're not allowed to access this command from this user", self.said_by("me@foes", "!open door"))
+        self.assertEqual(self.reply_to("me@friends", "!open door"), "open")
+        self.assertIn(
+            "You're not allowed to access this command from this user", self.reply_to("me@foes", "!open door")
+        )
 
     def test_denied(self) -> None:
         """With `denyusers`, users who match a pattern may not; a single pattern may be a string."""
-        self.assertEqual(self.said_by("good@foes", "!other"), "other")
-        self.assertIn("not allowed", self.said_by("bad@friends", "!other"))
+        self.assertEqual(self.reply_to("good@foes", "!other"), "other")
+        self.assertIn("not allowed", self.reply_to("bad@friends", "!other"))
 
     def test_case(self) -> None:
         """Patterns for users are case-sensitive."""
-        self.assertIn("not allowed", self.said_by("me@FRIENDS", "!open door"))
+        self.assertIn("not allowed", self.reply_to("me@FRIENDS", "!open door"))
 
 
 class OrderTests(AccessTest):
@@ -88,13 +90,13 @@ class OrderTests(AccessTest):
 
     def test_first_match(self) -> None:
         """The first pattern that matches the command counts, in any case."""
-        self.assertEqual(self.said_by("first", "!open door"), "open")
-        self.assertIn("not allowed", self.said_by("second", "!open door"))
+        self.assertEqual(self.reply_to("first", "!open door"), "open")
+        self.assertIn("not allowed", self.reply_to("second", "!open door"))
 
     def test_default(self) -> None:
         """Keys that the rule lacks are taken from the default rule."""
-        self.assertIn("not allowed", self.said_by("nobody", "!other"))
-        self.assertEqual(self.said_by("somebody", "!other"), "other")
+        self.assertIn("not allowed", self.reply_to("nobody", "!other"))
+        self.assertEqual(self.reply_to("somebody", "!other"), "other")
 
 
 class PlacesTests(AccessTest):
@@ -110,22 +112,22 @@ class PlacesTests(AccessTest):
 
     def test_no_rooms(self) -> None:
         """With `allowmuc` False the command is denied in rooms."""
-        self.assertEqual(self.said_by("me", "!open door"), "open")
-        self.assertIn("from a chatroom", self.said_by("me", "!open door", "#good"))
+        self.assertEqual(self.reply_to("me", "!open door"), "open")
+        self.assertIn("from a chatroom", self.reply_to("me", "!open door", "#good"))
 
     def test_no_direct_messages(self) -> None:
         """With `allowprivate` False the command is denied in direct messages."""
-        self.assertIn("via private message to me", self.said_by("me", "!other"))
+        self.assertIn("via private message to me", self.reply_to("me", "!other"))
 
     def test_not_in_some_rooms(self) -> None:
         """With `denyrooms` the command is denied in rooms that match, and allowed elsewhere."""
-        self.assertIn("from this room", self.said_by(ADMIN, "!kit done", "#bad1"))
-        self.assertEqual(self.said_by(ADMIN, "!kit done", "#good"), "done")
+        self.assertIn("from this room", self.reply_to(ADMIN, "!kit done", "#bad1"))
+        self.assertEqual(self.reply_to(ADMIN, "!kit done", "#good"), "done")
 
     def test_rooms(self) -> None:
         """With `allowrooms` the command is allowed only in rooms that match."""
-        self.assertEqual(self.said_by("me", "!other", "#good1"), "other")
-        self.assertIn("from this room", self.said_by("me", "!other", "#bad"))
+        self.assertEqual(self.reply_to("me", "!other", "#good1"), "other")
+        self.assertIn("from this room", self.reply_to("me", "!other", "#bad"))
 
 
 class ArgumentsTests(AccessTest):
@@ -135,9 +137,9 @@ class ArgumentsTests(AccessTest):
 
     def test_arguments(self) -> None:
         """Patterns are compared with the whole text of the arguments."""
-        self.assertEqual(self.said_by("me", "!open door front now"), "open")
-        self.assertIn("using the provided arguments", self.said_by("me", "!open door back"))
-        self.assertIn("using the provided arguments", self.said_by("me", "!other the secret one"))
+        self.assertEqual(self.reply_to("me", "!open door front now"), "open")
+        self.assertIn("using the provided arguments", self.reply_to("me", "!open door back"))
+        self.assertIn("using the provided arguments", self.reply_to("me", "!other the secret one"))
 
 
 class UnsplitArgumentsTests(AccessTest):
@@ -169,19 +171,19 @@ class UnsplitArgumentsTests(AccessTest):
 
     def test_split(self) -> None:
         """Patterns are compared with the text before it is split."""
-        self.assertEqual(self.said_by("me", "!split a b"), "['a', 'b']")
+        self.assertEqual(self.reply_to("me", "!split a b"), "['a', 'b']")
         for text in ("!split a", "!split"):
-            self.assertIn("using the provided arguments", self.said_by("me", text), text)
+            self.assertIn("using the provided arguments", self.reply_to("me", text), text)
 
     def test_parsed(self) -> None:
         """Patterns are compared with the text before it is parsed; `denyargs` takes precedence over `allowargs`."""
-        self.assertEqual(self.said_by("me", "!parsed alice"), "alice")
-        self.assertIn("using the provided arguments", self.said_by("me", "!parsed bob"))
+        self.assertEqual(self.reply_to("me", "!parsed alice"), "alice")
+        self.assertIn("using the provided arguments", self.reply_to("me", "!parsed bob"))
 
     def test_matched(self) -> None:
         """For pattern commands, patterns are compared with the matched text."""
-        self.assertEqual(self.said_by("me", "!look at me"), "me")
-        self.assertIn("using the provided arguments", self.said_by("me", "!look at the secret"))
+        self.assertEqual(self.reply_to("me", "!look at me"), "me")
+        self.assertIn("using the provided arguments", self.reply_to("me", "!look at the secret"))
 
 
 class PatternsTests(AccessTest):
@@ -199,7 +201,7 @@ class PatternsTests(AccessTest):
         """Only the first matching rule, in the order of the dict, has an effect."""
         commands = ("open door", "other", "echo x")
         denied = [
-            [command for command in commands if "not allowed" in self.said_by(person, f"!{command}")]
+            [command for command in commands if "not allowed" in self.reply_to(person, f"!{command}")]
             for person in ("first", "second", "third", "fourth")
         ]
         self.assertEqual(denied, [["open door"], ["other"], ["echo x"], []])
@@ -212,9 +214,9 @@ class EmptyTests(AccessTest):
 
     def test_empty(self) -> None:
         """An empty `allowusers` denies everybody, an empty `denyusers` nobody, and an empty rule has no effect."""
-        self.assertIn("from this user", self.said_by("me", "!open door"))
-        self.assertEqual(self.said_by("me", "!other"), "other")
-        self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled"))
+        self.assertIn("from this user", self.reply_to("me", "!open door"))
+        self.assertEqual(self.reply_to("me", "!other"), "other")
+        self.assertIn("requires bot-admin privileges", self.reply_to("me", "!ruled"))
 
 
 class AttributeTests(AccessTest):
@@ -253,16 +255,16 @@ class AdministratorsTests(AccessTest):
 
     def test_administrators(self) -> None:
         """The names in BOT_ADMINS are patterns."""
-        self.assertEqual(self.said_by("me@admins", "!ruled"), "ruled")
-        self.assertIn("This command requires bot-admin privileges", self.said_by("me@users", "!ruled"))
+        self.assertEqual(self.reply_to("me@admins", "!ruled"), "ruled")
+        self.assertIn("This command requires bot-admin privileges", self.reply_to("me@users", "!ruled"))
 
     def test_case(self) -> None:
         """Names of administrators are case-sensitive."""
-        self.assertIn("requires bot-admin privileges", self.said_by(ADMIN.upper(), "!ruled"))
+        self.assertIn("requires bot-admin privileges", self.reply_to(ADMIN.upper(), "!ruled"))
 
     def test_in_rooms(self) -> None:
         """A rule with `allowmuc` permits commands for administrators in rooms."""
-        self.assertEqual(self.said_by("me@admins", "!ruled", "#room"), "ruled")
+        self.assertEqual(self.reply_to("me@admins", "!ruled", "#room"), "ruled")
 
 
 class AdministratorsInRoomsTests(AccessTest):
@@ -270,7 +272,7 @@ class AdministratorsInRoomsTests(AccessTest):
 
     def test_not_in_rooms(self) -> None:
         """Commands for administrators are denied in rooms."""
-        said = self.said_by(ADMIN, "!ruled", "#room")
+        said = self.reply_to(ADMIN, "!ruled", "#room")
         self.assertIn("This command may only be issued through a direct message", said)
 
 
@@ -281,9 +283,9 @@ class AdministratorsByDefaultTests(AccessTest):
 
     def test_in_rooms(self) -> None:
         """`allowmuc` in the default rule counts, but `allowusers` of a rule doesn't make anybody an administrator."""
-        self.assertEqual(self.said_by(ADMIN, "!ruled", "#room"), "ruled")
-        self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled", "#room"))
-        self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled"))
+        self.assertEqual(self.reply_to(ADMIN, "!ruled", "#room"), "ruled")
+        self.assertIn("requires bot-admin privileges", self.reply_to("me", "!ruled", "#room"))
+        self.assertIn("requires bot-admin privileges", self.reply_to("me", "!ruled"))
 
 
 class ChecksInOrderTests(AccessTest):
@@ -298,11 +300,11 @@ class ChecksInOrderTests(AccessTest):
 
     def test_arguments_first(self) -> None:
         """The order is arguments, users, places, administrators; the first check that denies determines the reply."""
-        self.assertIn("using the provided arguments", self.said_by("bad", "!open door x", "#room"))
-        self.assertIn("from this user", self.said_by("bad", "!open door y", "#room"))
-        self.assertIn("from a chatroom", self.said_by("good", "!open door y", "#room"))
-        self.assertIn("from this user", self.said_by("bad", "!ruled"))
-        self.assertIn("requires bot-admin privileges", self.said_by("good", "!ruled"))
+        self.assertIn("using the provided arguments", self.reply_to("bad", "!open door x", "#room"))
+        self.assertIn("from this user", self.reply_to("bad", "!open door y", "#room"))
+        self.assertIn("from a chatroom", self.reply_to("good", "!open door y", "#room"))
+        self.assertIn("from this user", self.reply_to("bad", "!ruled"))
+        self.assertIn("requires bot-admin privileges", self.reply_to("good", "!ruled"))
 
 
 class DefaultKeysTests(AccessTest):
@@ -315,9 +317,9 @@ class DefaultKeysTests(AccessTest):
 
     def test_merged(self) -> None:
         """Keys of the rule take precedence; other keys are those of the default rule."""
-        self.assertEqual(self.said_by("good", "!open door", "#room"), "open")
-        self.assertIn("from this user", self.said_by("bad", "!open door", "#room"))
-        self.assertIn("from a chatroom", self.said_by("good", "!other", "#room"))
+        self.assertEqual(self.reply_to("good", "!open door", "#room"), "open")
+        self.assertIn("from this user", self.reply_to("bad", "!open door", "#room"))
+        self.assertIn("from a chatroom", self.reply_to("good", "!other", "#room"))
 
 
 class OutsideTests(WebhookTest):
@@ -351,8 +353,8 @@ class OneAdministratorTests(AccessTest):
     @decided("each character counts as a name")
     def test_string(self) -> None:
         """A string counts as a tuple of one name."""
-        self.assertEqual(self.said_by(ADMIN, "!ruled"), "ruled")
-        self.assertIn("requires bot-admin privileges", self.said_by(ADMIN[0], "!ruled"))
+        self.assertEqual(self.reply_to(ADMIN, "!ruled"), "ruled")
+        self.assertIn("requires bot-admin privileges", self.reply_to(ADMIN[0], "!ruled"))
 
 
 class ChangedTests(AccessTest):
@@ -398,11 +400,11 @@ class ChangedTests(AccessTest):
 
     def test_administrators(self) -> None:
         """A name in BOT_ADMINS has an effect from `append` to `remove`."""
-        self.assertIn("requires bot-admin privileges", self.said_by("boss", "!ruled"))
+        self.assertIn("requires bot-admin privileges", self.reply_to("boss", "!ruled"))
         self.settings.BOT_ADMINS.append("bo*")
-        self.assertEqual(self.said_by("boss", "!ruled"), "ruled")
+        self.assertEqual(self.reply_to("boss", "!ruled"), "ruled")
         self.settings.BOT_ADMINS.remove("bo*")
-        self.assertIn("requires bot-admin privileges", self.said_by("boss", "!ruled"))
+        self.assertIn("requires bot-admin privileges", self.reply_to("boss", "!ruled"))
         self.settings.BOT_ADMINS.clear()
         self.assertIn("requires bot-admin privileges", self.ask("!ruled"))
 
@@ -418,9 +420,9 @@ class ChangedTests(AccessTest):
     def test_rules(self) -> None:
         """A rule in ACCESS_CONTROLS has an effect at once."""
         self.settings.ACCESS_CONTROLS["other"] = {"denyusers": ["me"]}
-        self.assertIn("not allowed", self.said_by("me", "!other"))
+        self.assertIn("not allowed", self.reply_to("me", "!other"))
         self.settings.ACCESS_CONTROLS["other"]["denyusers"].remove("me")
-        self.assertEqual(self.said_by("me", "!other"), "other")
+        self.assertEqual(self.reply_to("me", "!other"), "other")
 
     def test_separators(self) -> None:
         """A separator in BOT_ALT_PREFIX_SEPARATORS has an effect at once."""
@@ -457,10 +459,10 @@ class HiddenTests(AccessTest):
 
     def test_no_reply(self) -> None:
         """A denied command gets no reply, whatever the reason."""
-        self.assertEqual(self.said_by("me", "!open door"), "")
-        self.assertEqual(self.said_by("me", "!ruled"), "")
-        self.assertEqual(self.said_by(ADMIN, "!ruled", "#room"), "")
-        self.assertEqual(self.said_by(ADMIN, "!ruled"), "ruled")
+        self.assertEqual(self.reply_to("me", "!open door"), "")
+        self.assertEqual(self.reply_to("me", "!ruled"), "")
+        self.assertEqual(self.reply_to(ADMIN, "!ruled", "#room"), "")
+        self.assertEqual(self.reply_to(ADMIN, "!ruled"), "ruled")
 
     def test_not_in_help(self) -> None:
         """A denied command isn't in the help."""
@@ -516,12 +518,12 @@ class MendedTests(AccessTest):
     @decided("a pattern with a space never matches")
     def test_spaces(self) -> None:
         """A space in a command pattern counts as an underscore."""
-        self.assertIn("not allowed", self.said_by("spaced", "!open door"))
+        self.assertIn("not allowed", self.reply_to("spaced", "!open door"))
 
     @decided("the command is blocked without a reply")
     def test_none(self) -> None:
         """A key with the value None is ignored."""
-        self.assertEqual(self.said_by("somebody", "!other"), "other")
+        self.assertEqual(self.reply_to("somebody", "!other"), "other")
 
 
 class WithoutAccessPluginTests(AccessTest):
@@ -532,7 +534,7 @@ class WithoutAccessPluginTests(AccessTest):
     @decided("no access rule applies")
     def test_enforced(self) -> None:
         """Commands for administrators are denied to others nevertheless."""
-        self.assertIn("requires bot-admin privileges", self.said_by("me", "!ruled"))
+        self.assertIn("requires bot-admin privileges", self.reply_to("me", "!ruled"))
 
 
 class NoCorePluginsTests(ContractTest):
@@ -652,8 +654,8 @@ class NickPrefixedTests(AccessTest):
     @decided("the network for tests never replies to a room, so there is no name")
     def test_in_rooms(self) -> None:
         """Replies in rooms begin with the sender's name, direct replies don't."""
-        self.assertEqual(self.said_by("me", "!open door", "#room"), "@me open")
-        self.assertEqual(self.said_by("me", "!other"), "other")
+        self.assertEqual(self.reply_to("me", "!open door", "#room"), "@me open")
+        self.assertEqual(self.reply_to("me", "!other"), "other")
 
 
 class WarningsTests(ContractTest):

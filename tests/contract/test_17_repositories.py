@@ -124,7 +124,7 @@ class InstalledTests(ContractTest):
         """A directory without the repository."""
         return str(self.directory / "kit")
 
-    def told(self, command: str) -> str:
+    def joined_replies(self, command: str) -> str:
         """Return all replies to the command, joined."""
         return "\n".join(self.replies(command))
 
@@ -134,7 +134,7 @@ class InstalledTests(ContractTest):
 
     def test_by_name(self) -> None:
         """A repository in the index is cloned into BOT_DATA_DIR, and its plugins are active at once."""
-        self.told("!repos install someone/songs")
+        self.joined_replies("!repos install someone/songs")
         self.assertEqual(self.ask("!songs"), "1")
         self.assertEqual(self.installed(), ["someone/songs"])
         self.assertTrue((self.data / "plugins" / "someone" / "songs" / "songs.plug").exists())
@@ -142,7 +142,7 @@ class InstalledTests(ContractTest):
 
     def test_by_url(self) -> None:
         """A repository is cloned from its URL and named after the last two parts."""
-        self.told(f"!repos install file://{self.place}")
+        self.joined_replies(f"!repos install file://{self.place}")
         self.assertEqual(self.ask("!songs"), "1")
         self.assertEqual(self.installed(), ["someone/songs"])
 
@@ -151,29 +151,29 @@ class InstalledTests(ContractTest):
         server = FileServer()
         self.addCleanup(server.close)
         server.bodies["/songs.tar.gz"] = archive(plugin_files("Songs", folder="songs/"))
-        self.told(f"!repos install {server.url}/songs.tar.gz")
+        self.joined_replies(f"!repos install {server.url}/songs.tar.gz")
         self.assertEqual(self.ask("!songs"), "1")
         self.assertEqual(len(self.installed()), 1)
 
     def test_broken(self) -> None:
         """A repository whose plugins can't be loaded is removed."""
         self.repository.commit({"songs.py": "raise RuntimeError('broken')\n"})
-        self.assertIn("broken", self.told("!repos install someone/songs"))
+        self.assertIn("broken", self.joined_replies("!repos install someone/songs"))
         self.assertEqual(list(self.data.rglob("songs.py")), [])
         self.assertIn("not found", self.ask("!songs"))
 
     def test_update(self) -> None:
         """`!repos update` pulls all or some repositories and reloads their plugins."""
-        self.told("!repos install someone/songs")
+        self.joined_replies("!repos install someone/songs")
         for number, which in enumerate(("all", "someone/songs"), 2):
             self.repository.commit(plugin_files("Songs", says=str(number)))
-            self.assertIn("Done.", self.told(f"!repos update {which}"))
+            self.assertIn("Done.", self.joined_replies(f"!repos update {which}"))
             self.assertEqual(self.ask("!songs"), str(number))
 
     def test_uninstall(self) -> None:
         """`!repos uninstall` removes the plugins and their files."""
-        self.told("!repos install someone/songs")
-        self.assertIn("someone/songs removed", self.told("!repos uninstall someone/songs"))
+        self.joined_replies("!repos install someone/songs")
+        self.assertIn("someone/songs removed", self.joined_replies("!repos uninstall someone/songs"))
         self.assertIn("not found", self.ask("!songs"))
         self.assertEqual(self.installed(), [])
         self.assertEqual(list(self.data.rglob("songs.py")), [])

@@ -46,21 +46,21 @@ class Alone:
         """Activate the plugins and call their `callback_connect`."""
         if self._backend.plugin_manager is not None:
             self._backend.plugin_manager.activate_non_started_plugins()
-        self.tell("callback_connect")
+        self.report_event("callback_connect")
 
     def disconnected(self) -> None:
         """Deactivate the plugins."""
         if self._backend.plugin_manager is not None:
             self._backend.plugin_manager.deactivate_all_plugins()
 
-    def heard(self, message: Message) -> None:
+    def run_command(self, message: Message) -> None:
         """Do nothing, since there is no bot to run a command."""
 
-    def tell(self, callback: str, *details: Any) -> None:
+    def report_event(self, callback: str, *details: Any) -> None:
         """Call the callback through the backend, which may override the dispatch."""
         self._backend._dispatch_to_plugins(callback, *details)
 
-    def tell_plugins(self, callback: str, *details: Any) -> None:
+    def call_plugins(self, callback: str, *details: Any) -> None:
         """Call the callback of all active plugins. An exception in one is logged."""
         manager = self._backend.plugin_manager
         for plugin in () if manager is None else manager.get_all_active_plugins():
@@ -69,9 +69,9 @@ class Alone:
             except Exception:
                 log.exception("%s failed", callback)
 
-    def said(self, message: Message) -> None:
+    def message_sent(self, message: Message) -> None:
         """Call `callback_botmessage` of the plugins."""
-        self.tell_plugins("callback_botmessage", message)
+        self.call_plugins("callback_botmessage", message)
 
     # Requests of the backend
 

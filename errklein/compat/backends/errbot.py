@@ -142,7 +142,7 @@ class ErrBot(BackendBase, StoreMixin):
 
         A backend overrides this to send the message, and calls it with `super()`.
         """
-        self._here.said(msg)
+        self._here.message_sent(msg)
 
     def send_card(self, card: Any) -> None:
         """Send the card as text. A backend overrides this if its network displays cards."""
@@ -195,36 +195,36 @@ class ErrBot(BackendBase, StoreMixin):
         """
         if msg.delayed or self.is_from_self(msg):
             return False
-        self._here.heard(msg)
+        self._here.run_command(msg)
         return True
 
     def callback_mention(self, msg: Message, people: Sequence[Identifier]) -> None:
         """Report that `people` are mentioned in the message."""
-        self._here.tell("callback_mention", msg, people)
+        self._here.report_event("callback_mention", msg, people)
 
     def callback_presence(self, pres: Presence) -> None:
         """Report a change of somebody's presence."""
-        self._here.tell("callback_presence", pres)
+        self._here.report_event("callback_presence", pres)
 
     def callback_reaction(self, reaction: Any) -> None:
         """Report a reaction to a message."""
-        self._here.tell("callback_reaction", reaction)
+        self._here.report_event("callback_reaction", reaction)
 
     def callback_stream(self, stream: Any) -> None:
         """Report a file that somebody offers."""
-        self._here.tell("callback_stream", stream)
+        self._here.report_event("callback_stream", stream)
 
     def callback_room_joined(self, room: Room, identifier: Any = None, invited_by: Any = None) -> None:
         """Report that `identifier`, by default the bot, has joined the room."""
-        self._here.tell("callback_room_joined", room, identifier or self.bot_identifier, invited_by)
+        self._here.report_event("callback_room_joined", room, identifier or self.bot_identifier, invited_by)
 
     def callback_room_left(self, room: Room, identifier: Any = None, kicked_by: Any = None) -> None:
         """Report that `identifier`, by default the bot, has left the room."""
-        self._here.tell("callback_room_left", room, identifier or self.bot_identifier, kicked_by)
+        self._here.report_event("callback_room_left", room, identifier or self.bot_identifier, kicked_by)
 
     def callback_room_topic(self, room: Room) -> None:
         """Report a new topic of the room."""
-        self._here.tell("callback_room_topic", room)
+        self._here.report_event("callback_room_topic", room)
 
     # Methods of the bot that a backend may call
 
@@ -275,7 +275,7 @@ class ErrBot(BackendBase, StoreMixin):
         return self._network
 
     def _dispatch_to_plugins(self, method: str | Callable[..., Any], *args: Any) -> None:
-        self._here.tell_plugins(method if isinstance(method, str) else method.__name__, *args)
+        self._here.call_plugins(method if isinstance(method, str) else method.__name__, *args)
 
     def _serve_and_survive(self) -> bool:
         try:

@@ -259,32 +259,32 @@ class ThreadedNetwork:
         """Pause sending, and report the loss of the connection to the bot."""
         on_reactor_soon(self._reactor, self._disconnected, reason)
 
-    def tell(self, callback: str, *details: Any) -> None:
+    def report_event(self, callback: str, *details: Any) -> None:
         """Report the event that belongs to the callback."""
         self._stamp.details(details)
         if self._events is not None and not self.leaving:
             on_reactor_soon(self._reactor, getattr(self._events, EVENTS[callback]), self, *details)
 
-    def heard(self, message: Message) -> None:
+    def run_command(self, message: Message) -> None:
         """Run the command in the message, if there is one."""
         self._stamp.message(message)
         ask_beforehand(message)
         if self.bot is not None and not self.leaving:
             on_reactor_soon(self._reactor, self.bot.events.command_received, self, message)
 
-    def tell_plugins(self, callback: str, *details: Any) -> None:
+    def call_plugins(self, callback: str, *details: Any) -> None:
         """Call the callback of all active plugins."""
         self._stamp.details(details)
         if self.bot is not None and not self.leaving:
             on_reactor_soon(self._reactor, self.bot.events.callback_requested, self, callback, *details)
 
-    def said(self, message: Message) -> None:
+    def message_sent(self, message: Message) -> None:
         """Call `callback_botmessage` for a message that the backend sends by itself.
 
         For other messages the bot calls it.
         """
         if not sent_by_bot.get():
-            self.tell_plugins("callback_botmessage", message)
+            self.call_plugins("callback_botmessage", message)
 
     def failed(self) -> None:
         """Log the exception that is being handled."""
