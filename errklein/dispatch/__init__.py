@@ -1,4 +1,4 @@
-"""The way from a message to its reply: find the command, ask for permission, run it, reply."""
+"""Dispatch of messages: find the command, check permissions, run it and send its replies."""
 
 from errklein.dispatch._dispatcher import Dispatcher
 from errklein.dispatch._networks import Networks

@@ -1,4 +1,4 @@
-"""The way from a message to its reply: find the command, ask for permission, run it."""
+"""The dispatcher, which takes each incoming message through the steps to its reply."""
 
 from __future__ import annotations
 
@@ -29,14 +29,17 @@ from errklein.running import InFlightCounter, result_within
 from errklein.running.workers import Workers
 
 LONGEST_RELOAD = 10.0
-"""Seconds that a message waits for a plugin that is being reloaded, before its command counts as unknown."""
+"""Seconds that a message with an unknown command waits for a plugin that is being reloaded."""
 
 
 class Dispatcher:
-    """Creates the steps from a message to its reply, and takes messages through them. `histories` are by network.
+    """Creates the collaborators for each step from a message to its reply, and dispatches messages.
 
-    `deliver` sends a message on a network, `send` sends Markdown text to somebody; both in any thread. `when_settled` returns
-    what fires when the commands of a plugin that is being reloaded are there again; None if no plugin is being reloaded.
+    `histories` maps the names of networks to command histories.
+
+    `deliver` sends a message on a network, and `send` sends Markdown text to an identifier; both may be called in any thread.
+    `when_settled` returns a Deferred that fires when a plugin that is being reloaded has its commands again, or None if no
+    plugin is being reloaded.
     """
 
     log = Logger()
@@ -73,21 +76,24 @@ class Dispatcher:
         self.execution = Execution(reactor, self.histories, workers.commands, replies, self.flow_executor)
 
     def when_idle(self) -> Deferred[None]:
-        """Fires as soon as every message that was received has its reply."""
+        """Return a Deferred that fires when all received messages are handled."""
         return self._in_flight.when_none()
 
     def dispatch(self, backend: Backend, message: Message) -> bool:
-        """Reply to one message; never raises, and never waits. False if plugins needn't be shown the message."""
+        """Handle one message without blocking; errors are logged.
+
+        Returns False if plugins don't get the message in `callback_message`.
+        """
         try:
-            answered = self._dispatch(backend, message)
+            handled = self._dispatch(backend, message)
         except NothingToRepeat:
             return False
         except Exception:
             self._lost(Failure())
             return True
-        if answered is not None:
+        if handled is not None:
             self._in_flight.enter()
-            answered.addErrback(self._lost).addBoth(lambda _: self._in_flight.leave())
+            handled.addErrback(self._lost).addBoth(lambda _: self._in_flight.leave())
         return True
 
     def _dispatch(self, backend: Backend, message: Message) -> Deferred[Any] | None:
@@ -112,7 +118,7 @@ class Dispatcher:
         return DeferredList([one.addErrback(self._lost) for one in running if one is not None]) if running else None
 
     def _consider(self, invocation: Invocation) -> Deferred[Any] | None:
-        """Run the command, unless an access rule or a filter is against it."""
+        """Run the command unless an access rule denies it or a filter blocks it."""
         if self.permissions.denied(invocation):
             return None
         if self.filters.all:
@@ -129,31 +135,31 @@ class Dispatcher:
         settled = self._when_settled()
         if settled is None:
             return self._not_found(backend, message)
-        # It may be a command of the plugin that is being reloaded, which may take long.
+        # The command may belong to the plugin that is being reloaded, which may take long.
         again, give_up = (_in_this_context(do, backend, message) for do in (self._dispatch, self._not_found))
         return result_within(self._reactor, LONGEST_RELOAD, settled).addCallbacks(again, give_up)
 
     def _not_found(self, backend: Backend, message: Message) -> Deferred[Any] | None:
-        return Deferred.fromCoroutine(self._answer_unknown(backend, message)) if self.filters.unprocessed else None
+        return Deferred.fromCoroutine(self._reply_to_unknown(backend, message)) if self.filters.unprocessed else None
 
-    async def _answer_unknown(self, backend: Backend, message: Message) -> None:
-        for text in await self._filtering.answers_to_unknown(message):
+    async def _reply_to_unknown(self, backend: Backend, message: Message) -> None:
+        for text in await self._filtering.replies_to_unknown(message):
             self._replies.reply(backend, message, text)
 
     def _lost(self, failure: Failure) -> None:
         if failure.check(OutboxFull):
-            # A flood of messages shouldn't fill the disk as well, with a traceback for each.
-            self.log.warn("An answer is left out: {error}", error=str(failure.value))
+            # During a flood of messages, a traceback for each would fill the disk.
+            self.log.warn("A reply was dropped: {error}", error=str(failure.value))
             return
-        self.log.failure("A message could not be answered", failure)
+        self.log.failure("A message could not be handled", failure)
 
 
 def _in_this_context(function: Callable[..., Any], *args: Any) -> Callable[..., Any]:
-    """A callback that calls the function as if it were called now."""
+    """Return a callback that calls the function in the current context."""
     context = copy_context()
     return lambda _: context.run(function, *args)
 
 
 def _folded(backend: Backend, name: str) -> str:
-    """The folded form of a name on the network."""
+    """Return the name folded by the rules of the network."""
     return (backend.name_rules if isinstance(backend, HasNameRules) else EXACT).fold(name)

@@ -1,4 +1,4 @@
-"""Runs commands: splits their arguments, calls their handlers where they may run, and sends the results."""
+"""Execution of commands: splits arguments, calls handlers on the reactor or in a thread, and sends the results."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from errklein.text import code
 from errklein.text.masking import masker
 
 _ABOUT_ARGUMENTS = (ValueError, SystemExit, CommandError, ArgumentError, ArgumentTypeError)
-"""Errors by which splitters such as shlex and argparse reject arguments. Any other is a bug in the splitter."""
+"""Exceptions with which splitters such as shlex and argparse reject arguments. Any other is a bug in the splitter."""
 
 Run = Callable[[Invocation], Deferred[Any]]
 
 
 class Execution:
-    """Runs commands that are permitted: administrators' one at a time, others concurrently."""
+    """Runs permitted commands: admin-only commands one at a time, all others concurrently.
+
+    With `BOT_ASYNC = False`, commands that run in threads run one at a time, too.
+    """
 
     log = Logger()
 
@@ -49,19 +52,19 @@ class Execution:
         self._running_alone = ""
 
     def stop(self) -> None:
-        """Forget the commands that wait for another one to end."""
+        """Drop the commands that wait for another command."""
         self._admin_commands.stop()
         self._blocking_commands.stop()
 
     def begin(self, invocation: Invocation) -> Deferred[Any] | None:
-        """Run the command. Returns what fires when it has ended; None if it has already."""
+        """Run the command. Returns a Deferred that fires when it has ended, or None if it already has."""
         command = invocation.command
         if not self._flows.enter(invocation.message, command):
             return None
-        # An event that nobody reads isn't created: it costs as much as the rest of a short command.
+        # Creating the event costs as much as the rest of a short command.
         if invocation.settings.BOT_LOG_LEVEL <= INFO:
             # The arguments may be secret.
-            self.log.info("{sender} gives {command}", sender=invocation.message.frm, command=command.name)
+            self.log.info("{sender} runs {command}", sender=invocation.message.frm, command=command.name)
         declaration = command.declaration
         if declaration.historize and (sender := Sender.of(invocation.message)).person:
             self._histories[invocation.backend.network].remember(sender, command.name, invocation.args)
@@ -78,7 +81,7 @@ class Execution:
         return self._line_up(invocation.with_args(args), self._run)
 
     def _line_up(self, invocation: Invocation, run: Run) -> Deferred[Any] | None:
-        """Call `run`, which is `_run` or `_split_and_run`, now or when those before it have ended."""
+        """Call `run`, which is `_run` or `_split_and_run`, now or when the commands queued before it have ended."""
         command = invocation.command
         where = place(command.handler)
         waits = command.declaration.admin_only and not is_concurrent(command.handler)
@@ -106,11 +109,11 @@ class Execution:
         prefix = invocation.settings.BOT_PREFIX
         given, other = (f"{prefix}{name.replace('_', ' ')}" for name in (invocation.command.name, self._running_alone))
         self._replies.answer(
-            invocation, f"{code(given)} waits for {code(other)} to end: administrators' commands run one by one."
+            invocation, f"{code(given)} waits for {code(other)} to end; admin-only commands run one at a time."
         )
 
     def _split_and_run(self, invocation: Invocation) -> Deferred[Any]:
-        """As `_run`, after splitting the arguments with a plugin's own splitter, which may block."""
+        """Split the arguments with a plugin's own splitter, which may block, then run the command."""
 
         def run(args: Any) -> Deferred[Any]:
             return self._run(invocation.with_args(args))
@@ -135,13 +138,13 @@ class Execution:
         return running.addCallback(give)
 
     def _rendered(self, item: Any, template: str, owner: str) -> Any:
-        """The text for the result of a blocking command, rendered in a thread: a template may loop long."""
+        """Return the result as text, with its template rendered in a thread, since a template may take long."""
         if not item or not isinstance(item, Mapping):
             return item
         return self._runner.pool.run(lambda: partial(process_template, template, item, owner))
 
     def _run_here(self, invocation: Invocation) -> Deferred[Any] | None:
-        """As `_run`, on the reactor. A command that has its result at once, as most have, needs no Deferreds."""
+        """Run the command on the reactor. Most commands return their result at once and need no Deferred."""
         try:
             with assigned(running_command, invocation.command):
                 result = self._runner.runner.start(invocation.command.handler, invocation.message, invocation.args)
@@ -158,7 +161,7 @@ class Execution:
         return result
 
     def _not_split(self, failure: Failure, invocation: Invocation) -> str:
-        """The reply to arguments that can't be split. An error that isn't one of `_ABOUT_ARGUMENTS` is logged."""
+        """Return the reply to invalid arguments. An exception that isn't in `_ABOUT_ARGUMENTS` is logged."""
         summary = "Sorry, I couldn't parse your arguments"
         text = f"{summary}. {failure_text(failure)}"
         if failure.check(*_ABOUT_ARGUMENTS):

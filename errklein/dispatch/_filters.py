@@ -1,4 +1,4 @@
-"""Plugins' filters of commands, called one after the other."""
+"""Execution of plugins' command filters."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from errklein.commands import FilterRegistry, RegisteredFilter
 from errklein.running import KeyedQueues, Placement, PooledRunner, QueuedWork, place
 
 Passed = tuple[Message, str, Any]
-"""A message, a command's name and its arguments, as filters have left them."""
+"""The message, the command's name and its arguments, as filters returned them."""
 
 
 class Filtering:
-    """Calls the filters in the order in which their plugins were activated, each where it may run.
+    """Calls the filters one after the other, in the order in which their plugins were activated.
 
-    They share the threads of callbacks, so that long commands don't delay them. A plain filter gets one command at a
-    time, in the order in which they were given, unless it takes long.
+    Filters use the thread pool of callbacks, so that long commands don't delay them. A filter that runs in a thread gets one
+    command at a time, in the order in which they were received, unless it takes long.
     """
 
     log = Logger()
@@ -31,33 +31,31 @@ class Filtering:
         self._latest: dict[RegisteredFilter, QueuedWork] = {}
 
     async def let_through(self, message: Message, command: str, args: Any, *, dry_run: bool = False) -> Passed | None:
-        """The command as the filters have changed it; None if one of them blocks it, or fails."""
+        """Return the command as the filters changed it, or None if one of them blocks it or raises an exception."""
         for one in self._filters.all:
             try:
                 changed, name, args = await self._ask(one, message, command, args, dry_run)
             except Exception:
-                self.log.failure(
-                    "{plugin}: a filter failed, so {command} is blocked", plugin=one.owner, command=command
-                )
+                self.log.failure("A filter of {plugin} failed; {command} is blocked", plugin=one.owner, command=command)
                 return None
             if not isinstance(changed, Message) or not isinstance(name, str):
-                self.log.info("{plugin}: a filter has blocked {command}", plugin=one.owner, command=command)
+                self.log.info("A filter of {plugin} blocked {command}", plugin=one.owner, command=command)
                 return None
             message, command = changed, name
         return message, command, args
 
-    async def answers_to_unknown(self, message: Message) -> list[str]:
-        """The filters' replies to a message that has a prefix and is no command."""
-        answers = []
+    async def replies_to_unknown(self, message: Message) -> list[str]:
+        """Return the filters' replies to a message with a prefix that matches no command."""
+        replies = []
         for one in self._filters.unprocessed:
             try:
-                answer = await self._ask(one, message, None, "", False, emptycmd=True)
+                reply = await self._ask(one, message, None, "", False, emptycmd=True)
             except Exception:
-                self.log.failure("{plugin}: a filter of unknown commands failed", plugin=one.owner)
+                self.log.failure("A filter of {plugin} failed for an unknown command", plugin=one.owner)
                 continue
-            if answer:
-                answers.append(str(answer))
-        return answers
+            if reply:
+                replies.append(str(reply))
+        return replies
 
     async def _ask(self, one: RegisteredFilter, *args: Any, **kwargs: Any) -> Any:
         ask = partial(self._runner.run, one.handler, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Finds the commands that a message gives."""
+"""Lookup of the commands that a message runs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from errklein.ports import Backend
 
 
 class NothingToRepeat(Exception):
-    """The message repeats a command that is not in the history."""
+    """The message repeats a command, and the sender's history has no such entry."""
 
 
 class UnknownCommand(Exception):
-    """`message` begins with a prefix, and no command matches."""
+    """`message` begins with a prefix and matches no command."""
 
     def __init__(self, message: Message) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class UnknownCommand(Exception):
 
 
 class CommandFinder:
-    """Finds commands by their names, by their patterns, or in the sender's history."""
+    """Finds the commands that a message runs: by name, by pattern, or in the sender's history."""
 
     def __init__(self, networks: Networks, registry: CommandRegistry, histories: dict[str, History]) -> None:
         self._networks = networks
@@ -44,9 +44,10 @@ class CommandFinder:
         self._prefixes = lru_cache(maxsize=16)(Prefixes)
 
     def find(self, backend: Backend, message: Message) -> list[Invocation]:
-        """The commands that the message gives, without their arguments being split.
+        """Return the commands that the message runs, with unsplit arguments.
 
-        A message without a prefix gives the commands whose patterns need none. Raises UnknownCommand and NothingToRepeat.
+        A message without a prefix runs the commands with a matching pattern that require none. Raises UnknownCommand if the
+        message has a prefix and matches no command, and NothingToRepeat if it repeats a command that isn't in the history.
         """
         registry, settings = self._registry, self._networks.settings(backend)
         prefixes = self._prefixes_of(settings)
@@ -70,14 +71,14 @@ class CommandFinder:
         return invocations
 
     def begins_with_prefix(self, backend: Backend, message: Message) -> bool:
-        """Whether the message begins with a prefix. If the prefix is empty, only a command's name counts."""
+        """Return whether the message begins with a prefix or, if the prefix is empty, with a command's name."""
         prefixes = self._prefixes_of(self._networks.settings(backend))
         if prefixes.prefix:
             return strip_prefix(message.body, prefixes, False) is not None
         return find_command(message.body, self._registry, self._registry.most_words) is not None
 
     def without_prefix(self, message: Message) -> str:
-        """The text of a message on the current network without the prefix, if it begins with one."""
+        """Return the text of a message on the current network, without its prefix if it has one."""
         prefixes = self._prefixes_of(self._networks.settings(self._networks.current))
         text = strip_prefix(message.body, prefixes, message.is_direct)
         return message.body if text is None else text

@@ -1,4 +1,4 @@
-"""A command in flight."""
+"""The invocation of a command by a message."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from errklein.ports import Backend
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A command that a message gives on a network.
+    """A command that a message runs, on its way to the reply.
 
-    `args` is the text after the command's name, or for a command with a pattern the whole text; what its handler gets once
-    the text is split or matched. `settings` are the network's, when the message came.
+    `args` is at first the text after the command's name, or the whole text for a command with a pattern, and later the split
+    arguments or the match. `settings` are the network's settings at the time when the message was received.
     """
 
     backend: Backend
@@ -25,5 +25,5 @@ class Invocation:
     settings: Any
 
     def with_args(self, args: Any) -> Invocation:
-        """The same command with these arguments."""
+        """Return the same invocation with other arguments."""
         return self if args is self.args else Invocation(self.backend, self.message, self.command, args, self.settings)

@@ -1,4 +1,4 @@
-"""Permission to give a command: access rules and plugins' filters."""
+"""Permission to run a command: access rules, then plugins' filters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from errklein.ports import Backend
 
 
 class Permissions:
-    """Decides whether a command may run."""
+    """Decides whether a command may run, by the access rules and the filters."""
 
     log = Logger()
 
@@ -28,7 +28,7 @@ class Permissions:
         self._replies = replies
 
     def denied(self, invocation: Invocation) -> bool:
-        """Whether an access rule denies the command; replies with the reason unless HIDE_RESTRICTED_ACCESS is set."""
+        """Return whether an access rule denies the command; reply with the reason unless HIDE_RESTRICTED_ACCESS is set."""
         settings = invocation.settings
         command = invocation.command
         if not (settings.ACCESS_CONTROLS or settings.ACCESS_CONTROLS_DEFAULT or needs_admin(command)):
@@ -47,7 +47,7 @@ class Permissions:
         return True
 
     async def filtered(self, invocation: Invocation) -> Invocation | None:
-        """The command as filters leave it; None if one blocks it, or if an access rule denies what they have made of it."""
+        """Return the command as filters changed it, or None if a filter blocks it or an access rule denies the changed one."""
         given = (invocation.message, invocation.command.name, invocation.args)
         passed = await self._filtering.let_through(*given)
         if passed is None or passed == given:
@@ -55,22 +55,22 @@ class Permissions:
         message, name, args = passed
         command = invocation.command if name == given[1] else self._registry.find(name)
         if command is None:
-            self.log.warn("A filter has made {command} of {given}; there is none", command=name, given=given[1])
+            self.log.warn("A filter replaced {given} by {command}, which is unknown", command=name, given=given[1])
             return None
         changed = replace(invocation, message=message, command=command, args="" if args is None else args)
-        # What a filter has put there needs as much permission as what was typed.
+        # The sender must be permitted to run the changed command, too.
         return None if self.denied(changed) else changed
 
     async def permits(self, message: Message, command: RegisteredCommand) -> bool:
-        """Whether the sender of the message may use the command there, with some arguments."""
+        """Return whether the sender of the message may use the command with at least some arguments."""
         if self.denial(self._networks.current, message, command) is not None:
             return False
         return await self._filtering.let_through(message, command.name, None, dry_run=True) is not None
 
     def denial(self, backend: Backend, message: Message, command: RegisteredCommand, args: Any = None) -> str | None:
-        """Why an access rule denies the command to the sender of the message; None if none does.
+        """Return the reply if an access rule denies the command to the sender of the message, else None.
 
-        Rules about arguments are left out if `args` is None.
+        Rules for arguments are skipped if `args` is None.
         """
         config = self._networks.config(backend)
         text = None if args is None else str(args)

@@ -1,4 +1,4 @@
-"""Replies to commands that don't exist."""
+"""Replies to unknown commands, with suggestions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from errklein.ports import Backend, HasOwnReplies
 
 
 class UnknownCommands:
-    """Writes the replies to commands that don't exist."""
+    """Creates the replies to unknown commands. They never suggest a command that is hidden from the sender."""
 
     def __init__(self, networks: Networks, registry: CommandRegistry, permissions: Permissions) -> None:
         self._networks = networks
@@ -18,14 +18,14 @@ class UnknownCommands:
         self._permissions = permissions
 
     def text(self, message: Message | None, name: str | None, args: str | None) -> str:
-        """The reply on the current network. It may have a text of its own, which may take time to find."""
+        """Return the reply on the current network. The network may have its own, which may block."""
         backend = self._networks.current
         if isinstance(backend, HasOwnReplies):
             return backend.unknown_command_reply(message, name or "", args or "")
         return self.suggestions(backend, message, f"{name or ''} {args or ''}")
 
     def suggestions(self, backend: Backend, message: Message | None, text: str) -> str:
-        """The reply with commands of similar names, but none that is hidden from the sender of the message."""
+        """Return the reply with the names of similar commands that the sender of the message may use."""
         names = [command.name for command in self.visible(backend, message)]
         return unknown_command(text, names, self._networks.config(backend).BOT_PREFIX)
 

@@ -1,4 +1,4 @@
-"""Questions of plugins to somebody who has given a command, and their answers."""
+"""Questions that a command asks its sender with `BotPlugin.ask`, and the replies to them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from errklein.ports import Backend
 from errklein.running.context import running_command
 
 Place = tuple[str, ...]
-"""Who is asked, and where: network, person, how access rules call the person, room, thread."""
+"""The person and place of a question: network, person, the person's name in access rules, room, thread."""
 
 
 MOST_QUESTIONS = 5
-"""How many questions one person may have open: plain handlers hold a thread each while they wait for the answer."""
+"""Maximum number of open questions for one person. A handler in a thread keeps its thread while it waits for the reply."""
 
 
 class Reply(str):  # noqa: SLOT000 - it has an attribute
-    """What somebody has answered: a string, without white space around it, that knows the `message` it was."""
+    """The reply to a question: a stripped string, with the received message in the attribute `message`."""
 
     message: Message
 
@@ -37,15 +37,18 @@ Answer = Reply
 
 
 class NoAnswer(CommandError, TimeoutError):
-    """Nobody has answered in time. A command that doesn't catch it replies with its text."""
+    """No reply to a question was received in time. If the command doesn't catch the exception, its text is the reply."""
 
 
 class QuestionWithdrawn(CommandError):
-    """No answer will come: the plugin was deactivated, or the bot stops. A command replies with its text."""
+    """A question has ended without a reply: the plugin was deactivated, the bot is stopping, or the call was cancelled.
+
+    If the command doesn't catch the exception, its text is the reply.
+    """
 
 
 class Conversations:
-    """The questions that wait for an answer. Used on the reactor only."""
+    """The open questions of all plugins. It is used on the reactor only."""
 
     def __init__(self, reactor: Any, networks: Networks, replies: Replies) -> None:
         self._reactor = reactor
@@ -56,28 +59,30 @@ class Conversations:
 
     @property
     def waiting(self) -> bool:
-        """Whether anybody has a question to answer."""
+        """True if a question is open."""
         return bool(self._open)
 
     def ask(self, plugin: object, message: Message, text: str, timeout: float | None) -> Deferred[Reply]:
-        """Send the question to where answers to the message go, and wait for what its sender says there next.
+        """Send a question to the sender of the message; return a Deferred of the reply, the sender's next message there.
 
-        That is where the message came from, unless the settings divert the command that asks to private or to a thread.
-        A second question to the same person in the same place is sent after the answer to the first. Fails with NoAnswer
-        so many seconds after the question was sent, without end if `timeout` is None, with QuestionWithdrawn, also if
-        the person has MOST_QUESTIONS to answer already, and with what sending raises. May be cancelled.
+        The question is sent to the place of the message, unless the settings divert the replies of the running command to
+        private or to a thread. A second question to the same person in the same place is sent after the first reply.
+
+        The Deferred fails with NoAnswer if there is no reply within `timeout` seconds after sending (None: no limit), with
+        QuestionWithdrawn, also if the person already has MOST_QUESTIONS open questions, or with the error of sending.
+        Cancelling it withdraws the question.
         """
         if self._stopped:
             return fail(QuestionWithdrawn("The bot is stopping."))
         if not getattr(plugin, "is_activated", True):
             return fail(QuestionWithdrawn("The plugin is deactivated."))
         if timeout is not None and not (isinstance(timeout, (int, float)) and timeout == timeout):
-            return fail(ValueError(f"timeout: expected a number of seconds or None, not {timeout!r}"))
+            return fail(ValueError(f"timeout must be a number of seconds or None, not {timeout!r}"))
         backend = self._networks.of(message)
         asked = self._replies.addressed(backend, message, text, running_command.get(), threaded=True)
         place = _place_of(asked, backend, message)
         if sum(len(questions) for other, questions in self._open.items() if other[:3] == place[:3]) >= MOST_QUESTIONS:
-            return fail(QuestionWithdrawn(f"You have {MOST_QUESTIONS} questions to answer already."))
+            return fail(QuestionWithdrawn(f"You already have {MOST_QUESTIONS} open questions; reply to one first."))
         withdrawn = Failure(QuestionWithdrawn("The question was withdrawn."))
         answered: Deferred[Reply] = Deferred(lambda _: self._end(question, withdrawn))
         question = _Question(plugin, backend, asked, timeout, place, answered)
@@ -88,11 +93,11 @@ class Conversations:
         return answered
 
     def take(self, backend: Backend, message: Message) -> bool:
-        """Take the message for the answer to a question, if its sender was asked one there."""
+        """Return whether the message is the reply to an open question; if so, end the question with it."""
         place = _place(backend, message)
         waiting = self._open.get(place)
         if not waiting and message.is_threaded:
-            # Where messages have no ids, a thread that a question has begun is known by how it begins.
+            # Without message ids, a thread that a question started is identified by the text of the question.
             waiting = self._open.get((*place[:-1], ""))
             if waiting and _thread(waiting[0].asked) != place[-1]:
                 return False
@@ -104,16 +109,16 @@ class Conversations:
         return True
 
     def withdraw(self, plugin: object) -> None:
-        """The plugin waits for no answer any more."""
+        """End the open questions of the plugin."""
         self._end_all(lambda question: question.plugin is plugin, "The plugin is deactivated.")
 
     def stop(self) -> None:
-        """Nobody waits for an answer any more."""
+        """End all open questions, and reject later ones."""
         self._stopped = True
         self._end_all(lambda _: True, "The bot is stopping.")
 
     def _end(self, question: _Question, result: Reply | Failure) -> None:
-        """The question is done with; the next one to the same person is sent."""
+        """End the question with the result, and send the next one to the same person."""
         waiting = self._open[question.place]
         first = waiting[0] is question
         waiting.remove(question)
@@ -127,9 +132,9 @@ class Conversations:
 
     def _send(self, question: _Question) -> None:
         try:
-            # The answer may be there before sending has come to its end.
+            # The reply may arrive before `deliver` returns.
             if question.timeout is not None:
-                late = Failure(NoAnswer(f"There was no answer in {question.timeout:g} s."))
+                late = Failure(NoAnswer(f"There was no reply within {question.timeout:g} s."))
                 question.clock = self._reactor.callLater(max(0, question.timeout), self._end, question, late)
             self._replies.deliver(question.backend, question.asked)
         except Exception:
@@ -137,7 +142,7 @@ class Conversations:
 
     def _end_all(self, ends: Any, reason: str) -> None:
         ending = [question for waiting in self._open.values() for question in waiting if ends(question)]
-        # From the last one on, so that none is sent only to be withdrawn.
+        # In reverse order: ending the first one would send the next.
         for question in reversed(ending):
             self._end(question, Failure(QuestionWithdrawn(reason)))
 
@@ -159,28 +164,28 @@ def _place(backend: Backend, message: Message) -> Place:
     if message.is_group:
         room = str(sender.room if isinstance(sender, RoomOccupant) else message.to)
     names = (str(getattr(sender, "person", sender)), str(getattr(sender, "aclattr", "")), room)
-    # The spelling of nick and room may change before the answer.
+    # The reply may spell the nick and the room differently.
     fold = rules_of(sender).fold
     return backend.network, *map(fold, names), _thread(message)
 
 
 def _place_of(question: Message, backend: Backend, message: Message) -> Place:
-    """Who is asked by the question, which answers the message, and where."""
+    """Return the person and place of the question `question`, which is a reply to `message`."""
     *who, room, thread = _place(backend, message)
     if message.is_group and not question.is_group:
         room = thread = ""
     elif question.parent is not None and not message.is_threaded:
-        # Where messages have no ids there may be no threads either, and the answer may be in none.
+        # A network without message ids may have no threads either; then the reply is in none.
         thread = _thread(question) if _id_of(question.parent) else ""
     return (*who, room, thread)
 
 
 def _thread(message: Message) -> str:
-    """The thread that the message is in, by the message that it hangs on; "" if it is in none."""
+    """Return an identification of the message's thread, its parent's id or text; "" without a thread."""
     return "" if message.parent is None else f"of {_id_of(message.parent) or message.parent.body}"
 
 
 def _id_of(message: Message) -> str:
-    """What its network calls the message; "" if it doesn't tell."""
+    """Return the id of the message on its network, or "" if it has none."""
     extras = message.extras if isinstance(message.extras, Mapping) else {}
     return str(extras.get("id") or extras.get("thread_id") or "")

@@ -1,4 +1,4 @@
-"""Replies about exceptions: administrators in a private chat get the text, everyone else gets an error id."""
+"""Disclosure of exceptions: administrators get their text in a private chat, everyone else gets an error id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from errklein.text.masking import masker
 
 
 class DetailedError(CommandError):
-    """A CommandError whose text contains an exception's text, which only administrators may read, in private chats.
+    """A CommandError whose text contains that of another exception, which only administrators get, in a private chat.
 
     Everyone else gets `summary`, a sentence without a full stop, and an error id. The text is logged with that id.
     """
@@ -26,7 +26,7 @@ class DetailedError(CommandError):
 
 
 class Disclosure:
-    """Decides whether a reply may contain the text of an exception. Secrets are masked for everyone."""
+    """Decides whether a reply may contain the text of an exception. Secrets are masked in every reply."""
 
     log = Logger()
 
@@ -34,14 +34,14 @@ class Disclosure:
         self._networks = networks
 
     def allowed(self, backend: Backend, message: Message) -> bool:
-        """Whether only an administrator can read the reply to the message: it is direct, and from an administrator."""
+        """Return whether only an administrator reads the reply to the message: it is direct and from an administrator."""
         return message.is_direct and message.frm is not None and self.is_admin(backend, message.frm)
 
     def is_admin(self, backend: Backend, person: Identifier) -> bool:
-        """Whether a message that is sent to the person now reaches an administrator, and nobody else.
+        """Return whether a message that is sent to the person now reaches only an administrator.
 
-        False for rooms and their occupants. On networks where names change hands, such as IRC with its nicks, the name's
-        current holder is checked; False if the holder isn't known.
+        It is False for rooms and their occupants. On networks where a name may pass to another person, such as a nick on IRC,
+        the current holder must be an administrator; it is False if the holder is unknown.
         """
         if not isinstance(person, Person) or isinstance(person, RoomOccupant):
             return False
@@ -52,11 +52,11 @@ class Disclosure:
         return Caller.from_message(Message(frm=holder, to=backend.bot_identifier), config).is_admin
 
     def reply(self, backend: Backend, message: Message, text: str, summary: str) -> str:
-        """The text if the sender of the message may read it, else the summary; see `text`."""
+        """Return the text if the sender of the message may read it, else the summary; see `text`."""
         return self.text(text, summary, self.allowed(backend, message))
 
     def text(self, text: str, summary: str, may_read: bool) -> str:
-        """The text, or the summary with an error id. Then the text is logged with that id."""
+        """Return the text if `may_read`; else log it with an error id, and return the summary with that id."""
         if may_read:
             return masker(text)
         error_id = new_error_id()
@@ -64,7 +64,7 @@ class Disclosure:
         return with_id(summary, error_id)
 
     def failed(self, failure: Failure, event: str, text: str, summary: str, may_read: bool, **details: str) -> str:
-        """As `text`, but the failure is logged, as `event` with the details and an error id, whoever may read the text."""
+        """Log the failure as `event` with an error id; return the text if `may_read`, else the summary with that id."""
         error_id = new_error_id()
         self.log.emit(
             LogLevel.critical, event + " (error {error_id})", log_failure=failure, error_id=error_id, **details
@@ -73,10 +73,10 @@ class Disclosure:
 
 
 def new_error_id() -> str:
-    """A random error id of eight hexadecimal digits."""
+    """Return a random error id of eight hexadecimal digits."""
     return token_hex(4)
 
 
 def with_id(summary: str, error_id: str) -> str:
-    """The summary as a sentence that ends with the error id."""
+    """Return the summary as a sentence that ends with the error id."""
     return f"{summary.rstrip('.')} (error {error_id})."

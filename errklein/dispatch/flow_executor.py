@@ -1,4 +1,4 @@
-"""Takes people through flows: a command goes on with one or begins one, and what can go on by itself does."""
+"""Execution of flows: a command starts or advances a flow, and the flow runs the next commands whose predicates are true."""
 
 from __future__ import annotations
 
@@ -36,19 +36,20 @@ from errklein.text.errors import error_text, one_line
 from errklein.text.masking import masker
 
 MOST_AUTOSTEPS = 100
-"""How many steps a flow takes by itself before it is ended, since it may never stop otherwise."""
+"""Maximum number of steps that a flow takes by itself in a row; beyond it, the flow is ended, since it may be endless."""
 
 MOST_IN_FLIGHT = 1_000
-"""How many flows go on at a time; then the one that began first is ended. Most of so many were left by who began them."""
+"""Maximum number of flows in progress; beyond it, the oldest one is ended. People abandon most of so many flows."""
 
 _Outcome = Enum("_Outcome", "DONE FAILED REFUSED")
-"""What has come of a step that a flow takes by itself."""
+"""The outcome of a step that a flow takes by itself."""
 
 
 class FlowExecutor:
-    """Keeps `flow_roots`, the flows that there are by their names, and `in_flight`, those that somebody is in.
+    """Registers flows and runs them.
 
-    May be used from any thread.
+    `flow_roots` maps names to the graphs of flows; `in_flight` lists the flows in progress. Methods may be called in any
+    thread.
     """
 
     log = Logger()
@@ -72,39 +73,39 @@ class FlowExecutor:
         self._disclosure = disclosure
         self._lock = threading.RLock()
         self._in_flight_steps = InFlightCounter()
-        # Those that take steps by themselves now, and whether somebody has taken one meanwhile.
+        # The flows that are taking steps by themselves, and whether a person has taken a step meanwhile.
         self._going: dict[Flow, bool] = {}
 
     def when_idle(self) -> Deferred[None]:
-        """Fires as soon as every flow waits for somebody's command."""
+        """Return a Deferred that fires when every flow waits for a command."""
         return self._in_flight_steps.when_none()
 
-    # What flows there are
+    # Registration
 
     def add_flow(self, flow: FlowRoot) -> None:
-        """Let the flow be begun; raises ValueError if there is one of that name."""
+        """Register the flow. Raises ValueError if there is a flow with that name."""
         with self._lock:
             if flow.name in self.flow_roots:
                 raise ValueError(f"there is already a flow named {flow.name}")
             self.flow_roots[flow.name] = flow
 
     def remove_flow(self, flow: FlowRoot) -> None:
-        """Let the flow not be begun any more, and end it for everybody who is in it."""
+        """Unregister the flow, and end it for everyone who is in it."""
         with self._lock:
             if self.flow_roots.get(flow.name) is flow:
                 del self.flow_roots[flow.name]
             self.in_flight = [other for other in self.in_flight if other.root is not flow]
 
-    # Who is in them
+    # Flows in progress
 
     def flow_of(self, requestor: Identifier) -> Flow | None:
-        """The flow that somebody, or the room that somebody speaks in, is in; None if there is none."""
+        """Return the flow in progress of a person, or of the room that an occupant is in, or None."""
         return next((flow for flow in list(self.in_flight) if flow.check_identifier(requestor)), None)
 
     def start_flow(self, name: str, requestor: Identifier, initial_context: Mapping[str, Any]) -> Flow:
-        """Take `requestor` into the flow of that name, in the room that he speaks in if it is a room flow.
+        """Start the flow with that name for `requestor`, or for the requestor's room if it is a room flow.
 
-        Raises ValueError if there is no such flow, or if the requestor is already in one.
+        Raises ValueError if the flow is unknown, or if the requestor is already in a flow.
         """
         with self._lock:
             root = self.flow_roots.get(name)
@@ -118,13 +119,13 @@ class FlowExecutor:
         return flow
 
     def refusal(self, root: FlowRoot, requestor: Identifier) -> str:
-        """Why `requestor` can't begin the flow now; "" if he can."""
+        """Return the reason why `requestor` can't start the flow now, or ""."""
         whose = _owner(root, requestor)
         flow = self.flow_of(whose)
-        return "" if flow is None else f"User {whose} is already running a flow, {flow.name}."
+        return "" if flow is None else f"{whose} is already running a flow, {flow.name}."
 
     def stop_flow(self, name: str, requestor: Identifier) -> Flow | None:
-        """End the flow of that name for `requestor`, and return it; None if he isn't in it."""
+        """End the flow with that name for `requestor`, and return it, or None if the requestor isn't in it."""
         with self._lock:
             for flow in self.in_flight:
                 if flow.name == name and flow.check_identifier(requestor):
@@ -133,9 +134,9 @@ class FlowExecutor:
         return None
 
     def trigger(self, cmd: str, requestor: Identifier, extra_context: Mapping[str, Any] | None = None) -> Flow | None:
-        """Tell that `requestor` has given a command with success: his flow advances, or one begins that it triggers.
+        """Advance the flow of `requestor`, or start one that the command triggers, after the command has succeeded.
 
-        Its context gets `extra_context`. Returns the flow; None if the command has to do with none.
+        `extra_context` is added to the flow's context. Returns the flow, or None if the command is a step of none.
         """
         with self._lock:
             flow = self.flow_of(requestor)
@@ -150,10 +151,13 @@ class FlowExecutor:
         on_reactor_soon(self._reactor, self._go_on, flow)
         return flow
 
-    # What the dispatcher asks
+    # Calls of the dispatcher
 
     def enter(self, message: Message, command: RegisteredCommand) -> bool:
-        """Give the message the flow that its command goes on with. False if the command may be given in a flow only."""
+        """Set the flow of the message if its command is the next step of one.
+
+        Returns False if the command is flow-only and isn't the next step of a flow.
+        """
         flow = None if message.frm is None else self.flow_of(message.frm)
         if flow is not None and flow.next_step(command.name) is not None:
             message.flow = flow
@@ -161,12 +165,12 @@ class FlowExecutor:
         return not command.declaration.flow_only
 
     def done(self, message: Message, command: RegisteredCommand) -> None:
-        """The command in the message has succeeded."""
-        # Most commands have to do with no flow; they shouldn't take the lock.
+        """Start or advance a flow after the command of the message has succeeded."""
+        # Most commands belong to no flow, and shouldn't take the lock.
         if message.frm is not None and (self.in_flight or self.flow_roots):
             self.trigger(command.name, message.frm, message.ctx)
 
-    # How it is done
+    # Steps
 
     def _begin(self, root: FlowRoot, requestor: Identifier, context: Mapping[str, Any]) -> Flow:
         flow = Flow(root, _owner(root, requestor), context)
@@ -186,17 +190,17 @@ class FlowExecutor:
             self._going[flow] = True
             return
         self._in_flight_steps.enter()
-        # A step answers no message, so that there is nothing to divert.
+        # A step replies to no message, so no replies are diverted.
         backend = self._backend_of(flow, flow.moved_by)
         with assigned(handled_network, backend.network), assigned(running_command, None):
             going = Deferred.fromCoroutine(self._take_steps(flow))
         going.addErrback(self._stopped, flow).addBoth(lambda _: self._in_flight_steps.leave())
 
     async def _take_steps(self, flow: Flow) -> None:
-        """Take steps for as long as their predicates hold, then tell what can be given."""
+        """Take steps while their predicates are true, then send the possible next steps to the requestor."""
         self._going[flow] = True
         try:
-            # Somebody may take a step of his own in the meantime.
+            # A person may take a step meanwhile.
             while self._going[flow]:
                 self._going[flow] = False
                 await self._take_autosteps(flow)
@@ -211,7 +215,7 @@ class FlowExecutor:
             if flow not in self.in_flight:
                 return
             with self._lock:
-                # Somebody else may move a room's flow on meanwhile; what follows is still this one's doing.
+                # Another person may advance a room's flow meanwhile; these steps still run for this mover.
                 here, mover = flow.current_step, flow.moved_by
             steps = await self._steps_that_hold(flow, here)
             if FLOW_END in steps:
@@ -225,11 +229,11 @@ class FlowExecutor:
             if not steps or any(outcome is not _Outcome.DONE for _, outcome in outcomes):
                 return
             await deferLater(self._reactor, 0)
-        self._tell(flow, f"The flow {flow.name} has taken {MOST_AUTOSTEPS} steps by itself, and is ended.")
+        self._tell(flow, f"The flow {flow.name} was ended after {MOST_AUTOSTEPS} automatic steps.")
         self._end(flow)
 
     async def _steps_that_hold(self, flow: Flow, here: FlowNode) -> list[FlowNode]:
-        """The steps after `here` whose predicates hold; one that raises doesn't, and the requestor is told."""
+        """Return the steps after `here` with true predicates. A predicate that raises counts as false and is reported."""
         steps = []
         for predicate, step in here.children:
             try:
@@ -238,29 +242,28 @@ class FlowExecutor:
             except PoolStopped:
                 raise
             except Exception as error:
-                summary = f"The flow {flow.name} could not check the condition of {step}"
-                text = f"{summary}: {type(error).__name__}: {one_line(error)}"
-                self._tell_failure(
-                    flow, "The flow {flow}: the predicate of {step} failed", text, summary, step=str(step)
-                )
+                summary = f"The predicate of the step {step} in the flow {flow.name} failed"
+                text = f"{summary} with {type(error).__name__}: {one_line(error)}"
+                event = "The predicate of the step {step} in the flow {flow} failed"
+                self._tell_failure(flow, event, text, summary, step=str(step))
         return steps
 
     async def _take(self, flow: Flow, mover: Identifier, step: FlowNode) -> _Outcome:
-        """Run the command of a step for who has moved the flow. If that doesn't go well, the requestor is told."""
+        """Run the command of a step on behalf of `mover`, and report a failure or denial to the requestor."""
         command = None if step.command is None else self._registry.get(step.command)
         if command is None:
-            self._tell(flow, f"The flow {flow.name} can't go on: there is no command {step}.")
+            self._tell(flow, f"The flow {flow.name} can't continue: unknown command {step}.")
             return _Outcome.FAILED
         refusal = self._refusal_of_step(flow, mover, command)
         if refusal:
             self._tell(flow, f'{flow} errored at {step} with "{refusal}"')
             return _Outcome.REFUSED
-        # A room's flow speaks to the room, as on errbot.
+        # The steps of a room's flow have the room as the sender, as on errbot.
         sender = flow.requestor if isinstance(flow.requestor, Room) else mover
         message = Message("", frm=sender, to=self._listener(flow, mover), flow=flow)
         try:
             if command.yields:
-                # What a step answers isn't shown.
+                # Replies of automatic steps are discarded, as on errbot.
                 await self._runner.run_generator(lambda _: None, command.handler, message, None)
             else:
                 await self._runner.run(command.handler, message, None)
@@ -279,14 +282,14 @@ class FlowExecutor:
         elif isinstance(error, CommandError):
             self._tell(flow, masker.known(text))
         else:
-            event = "{plugin}: {command} failed as a step of the flow {flow}"
+            event = "The command {command} of {plugin} failed as a step of the flow {flow}"
             self._tell_failure(flow, event, text, summary, plugin=command.owner, command=command.name)
 
     def _refusal_of_step(self, flow: Flow, mover: Identifier, command: RegisteredCommand) -> str:
-        """Why a command that is for administrators isn't run for who has moved the flow; "" if it is.
+        """Return the reason why a step with an admin-only command is denied to `mover`, or "".
 
-        Other access rules don't apply to what a flow does by itself. But whoever begins one may give it any context, and
-        so decides what it does.
+        Other access rules don't apply to automatic steps. An admin-only command is checked, since the person who starts a flow
+        chooses its context, and so the steps it takes.
         """
         if not needs_admin(command):
             return ""
@@ -298,21 +301,21 @@ class FlowExecutor:
 
     def _stopped(self, failure: Failure, flow: Flow) -> None:
         if not failure.check(PoolStopped):
-            self.log.failure("The flow {flow} can't go on", failure, flow=str(flow))
+            self.log.failure("The flow {flow} can't continue", failure, flow=str(flow))
 
     def _end(self, flow: Flow) -> None:
         with self._lock:
             self.in_flight = [other for other in self.in_flight if other is not flow]
 
     def _hint(self, flow: Flow) -> None:
-        """Tell the requestor what he can go on with."""
+        """Send the possible next steps to the requestor."""
         if flow not in self.in_flight or not flow.current_step.hints:
             return
         lines = [f"- {self._how_to_take(step)}" for step in flow.next_steps()]
         self._tell(flow, "\n".join([f"You are in the flow **{flow.name}**, you can continue with:", "", *lines]))
 
     def _how_to_take(self, step: FlowNode) -> str:
-        """What is to be said, in Markdown: the command and its syntax, or the pattern that is waited for."""
+        """Return the command of the step with its syntax, or its pattern, in Markdown."""
         command = self._registry.find(step.command or "")
         prefix = self._networks.prefix
         if command is None:
@@ -326,7 +329,7 @@ class FlowExecutor:
         self._send(flow.requestor, text)
 
     def _tell_failure(self, flow: Flow, event: str, text: str, summary: str, **details: str) -> None:
-        """Log the exception being handled, and report it to the requestor; see `Disclosure.failed`."""
+        """Log the current exception and report it to the requestor; see `Disclosure.failed`."""
         reply = self._disclosure.failed(
             Failure(), event, text, summary, self._may_read(flow), flow=flow.name, **details
         )
@@ -336,14 +339,14 @@ class FlowExecutor:
         return self._disclosure.is_admin(self._backend_of(flow, flow.requestor), flow.requestor)
 
     def _listener(self, flow: Flow, mover: Identifier) -> Identifier | None:
-        """To whom the commands of the flow are said: the room that it belongs to, or the bot."""
+        """Return the recipient of the flow's messages: the room that it belongs to, or the bot."""
         return flow.requestor if isinstance(flow.requestor, Room) else self._backend_of(flow, mover).bot_identifier
 
     def _backend_of(self, flow: Flow, mover: Identifier) -> Backend:
-        """The network that the flow was moved on. Plugins begin flows for people who don't know their network."""
+        """Return the mover's network, or the requestor's if a plugin created the mover without a network."""
         return self._networks.of(mover if mover.network else flow.requestor)
 
 
 def _owner(root: FlowRoot, requestor: Identifier) -> Identifier:
-    """Whose flow it is: the room's, if it is a room flow."""
+    """Return the owner of the flow: the requestor, or the requestor's room for a room flow."""
     return requestor.room if root.room_flow and isinstance(requestor, RoomOccupant) else requestor

@@ -1,4 +1,4 @@
-"""Replies to commands: results, refusals and errors, sent where the settings want them."""
+"""Replies to commands: results, denials and errors, sent to the place that the settings select."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Deliver = Callable[[Backend, Message], Awaitable[None] | None]
 
 
 class Replies:
-    """Sends replies, from any thread.
+    """Sends the replies to commands, in any thread.
 
     `deliver` sends a message on a network. `wait_for` waits in a thread for the result of an awaitable.
     """
@@ -44,11 +44,11 @@ class Replies:
         self._wait_for = wait_for
 
     def reply(self, backend: Backend, message: Message, text: str, command: RegisteredCommand | None = None) -> None:
-        """Reply to the message, in private or in a thread where the settings divert the command."""
+        """Reply to the message, in private or in a thread if the settings divert the command's replies there."""
         self.deliver(backend, self.addressed(backend, message, text, command))
 
     def answer(self, invocation: Invocation, text: str) -> None:
-        """As `reply`, to a command."""
+        """Reply to the message of the invocation."""
         self.reply(invocation.backend, invocation.message, text, invocation.command)
 
     def addressed(
@@ -60,9 +60,9 @@ class Replies:
         *,
         threaded: bool = False,
     ) -> Message:
-        """The reply to the message as `reply` sends it.
+        """Return the reply to the message as `reply` sends it.
 
-        With `threaded`, the reply to a message in a thread goes there unless the settings divert the command to private.
+        With `threaded`, the reply to a message in a thread stays in the thread, unless the settings divert it to private.
         """
         settings = self._networks.settings(backend)
         private = _diverted(command, settings.DIVERT_TO_PRIVATE)
@@ -75,9 +75,9 @@ class Replies:
         return reply
 
     def give(self, invocation: Invocation, item: Any) -> None:
-        """Reply with what a command has returned or yielded, unless it is empty.
+        """Reply with a value that a command returned or yielded, unless it is empty.
 
-        In a thread this waits for an item that can be awaited.
+        An awaitable value is waited for; the call must be in a thread then.
         """
         if type(item) is not str and isinstance(item, Awaitable):
             item = self._wait_for(item)
@@ -90,10 +90,10 @@ class Replies:
         self.answer(invocation, str(item))
 
     def failed(self, failure: Failure, invocation: Invocation) -> None:
-        """Reply to an exception that a command raised, and log it unless it is a CommandError or the like.
+        """Reply with an exception that a command raised, and log it unless it is a CommandError.
 
-        Administrators get the exception's text in private chats, others an error id. Raises OutboxFull if the command
-        raised it, since there is no room for a reply.
+        Administrators get the exception's text in a private chat, others an error id. If the exception is OutboxFull it is
+        raised again, since there is no room for a reply.
         """
         error = failure.value
         if isinstance(error, OutboxFull):
@@ -106,15 +106,15 @@ class Replies:
             else:
                 self.answer(invocation, masker.known(text))
         elif failure.check(PoolStopped):
-            self.answer(invocation, "The bot is stopping; your command was not run.")
+            self.answer(invocation, "The bot is stopping; the command was not run.")
         else:
             self._unexpected(failure, invocation)
 
     def faulty(self, failure: Failure, invocation: Invocation, text: str, summary: str) -> str:
-        """Log a failure of the command. Returns `text` if the sender may read it, else `summary` and an error id."""
+        """Log a failure of the command; return `text` if the sender may read it, else `summary` with an error id."""
         return self._disclosure.failed(
             failure,
-            "{plugin}: the command {command} failed for {sender}",
+            "The command {command} of {plugin} failed for {sender}",
             text,
             summary,
             self._disclosure.allowed(invocation.backend, invocation.message),
@@ -138,15 +138,15 @@ class Replies:
 
 
 def process_template(template_name: str, template_parameters: Mapping[str, Any], plugin_name: str | None = None) -> str:
-    """The Markdown of a template, the plugin's own one first; see `errklein.text.templating.render`."""
-    # Imported late: importing Jinja2 is slow, and not every bot renders templates.
+    """Return the Markdown of a template, preferably the plugin's own; see `errklein.text.templating.render`."""
+    # Imported late: importing Jinja2 is slow, and some bots render no templates.
     from errklein.text import templating
 
     return templating.render(template_name, template_parameters, plugin_name)
 
 
 def failure_text(failure: Failure) -> str:
-    """The text of the exception; its type, if the text can't be read."""
+    """Return the text of the exception, or the name of its type if `str()` fails."""
     try:
         return str(failure.value)
     except BaseException:

@@ -92,7 +92,7 @@ class AskTests(AskCase):
         """What is no time is refused and asks nothing; time that is over already is over at once."""
         for odd, shown in (("text", "'soon'"), ("nan", "nan")):
             (answer,) = self.say(f"!until {odd}")
-            self.assertEqual(answer, f"ValueError: timeout: expected a number of seconds or None, not {shown}")
+            self.assertEqual(answer, f"ValueError: timeout must be a number of seconds or None, not {shown}")
         self.assertEqual(self.say("!until past"), ["Well?"])
         self.reactor.advance(0)
         self.assertIn("NoAnswer", self.texts()[-1])
@@ -146,7 +146,9 @@ class AskTests(AskCase):
         """Somebody who leaves questions open, wherever, is asked no more of them; others are."""
         for number in range(MOST_QUESTIONS):
             self.say("!branch", to=f"#room{number}")
-        self.assertEqual(self.say("!branch"), [f"You have {MOST_QUESTIONS} questions to answer already."])
+        self.assertEqual(
+            self.say("!branch"), [f"You already have {MOST_QUESTIONS} open questions; reply to one first."]
+        )
         self.assertEqual(self.say("!branch", frm="carol"), ["Which branch?"])
 
     def test_threads(self) -> None:
@@ -277,7 +279,7 @@ class EndTests(AskCase):
         self.reactor.advance(59)
         self.assertEqual(len(self.texts()), 1)
         self.reactor.advance(1)
-        self.assertEqual(self.texts()[1:], ["There was no answer in 60 s."])
+        self.assertEqual(self.texts()[1:], ["There was no reply within 60 s."])
         self.assertEqual(self.say("main"), ["overheard"])
 
     def test_timeout_is_caught(self) -> None:

@@ -101,7 +101,7 @@ class DisclosureTests(NetworksCase):
             found = WITHHELD.fullmatch(reply)
             assert found is not None
             [line] = [line for line in self.test_bot.log if found[1] in line]
-            self.assertEqual(line, f"Leaky: the command fails failed for bob (error {found[1]})")
+            self.assertEqual(line, f"The command fails of Leaky failed for bob (error {found[1]})")
             ids[found[1]] = line
         self.assertEqual(len(ids), 3)
 

@@ -140,8 +140,8 @@ class AnswerTests(TalkerCase):
         """Who gives which command is in the log, and not what it was given."""
         self.say("!hello world a secret")
         self.say("!hello", frm="carol")
-        lines = [line for line in self.test_bot.log if "gives" in line]
-        self.assertEqual(lines, ["bob gives hello_world"])
+        lines = [line for line in self.test_bot.log if " runs " in line]
+        self.assertEqual(lines, ["bob runs hello_world"])
 
     def test_splitters_of_plugins(self) -> None:
         """Whatever a plugin's own splitter raises is told, as what argparse raises at arguments it doesn't know."""
@@ -165,8 +165,8 @@ class AnswerTests(TalkerCase):
         with mock.patch.object(self.backends["libera"], "send_message", side_effect=OutboxFull("9 messages wait")):
             for text in ("!hello world", "!items", "!nothing", "!found"):
                 self.assertEqual(self.say(text), [])
-        lines = [line for line in self.test_bot.log if "left out" in line]
-        self.assertEqual(lines, ["An answer is left out: 9 messages wait"] * 4)
+        lines = [line for line in self.test_bot.log if "dropped" in line]
+        self.assertEqual(lines, ["A reply was dropped: 9 messages wait"] * 4)
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
@@ -280,7 +280,7 @@ class OrderTests(TalkerCase):
         self.assertEqual(self.say("!admin finds carol", frm="alice"), [])
         self.reactor.advance(11)
         self.assertEqual(
-            self.texts(), ["!admin finds waits for !admin waits to end: administrators' commands run one by one."]
+            self.texts(), ["!admin finds waits for !admin waits to end; admin-only commands run one at a time."]
         )
         self.reactor.advance(60)
         self.assertEqual(len(self.texts()), 1)

@@ -193,7 +193,7 @@ class ByItselfTests(FlowsCase):
         _, told, _ = self.say("!one")
         self.assertRegex(told, r"^f \(alice\) errored at fails \(error [0-9a-f]{8}\)\.$")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
-        self.assertIn("Steps: fails failed as a step of the flow f", "\n".join(self.bot.log))
+        self.assertIn("The command fails of Steps failed as a step of the flow f", "\n".join(self.bot.log))
         self.assertIn(f"the flow f {told[-17:-1]}", self.bot.log[-1])
 
     def test_refusing_step(self) -> None:
@@ -248,17 +248,17 @@ class ByItselfTests(FlowsCase):
         """It doesn't hold, and the requestor is told in one line, with the exception's text only for administrators."""
         self.flow().connect("one", auto_trigger=True).connect("three", predicate=lambda ctx: ctx["nosuch"])
         said = self.say("!one", who=ADMIN)
-        self.assertEqual(said[1], "The flow f could not check the condition of three: KeyError: 'nosuch'")
+        self.assertEqual(said[1], "The predicate of the step three in the flow f failed with KeyError: 'nosuch'")
         self.assertEqual(said[2], hint("f", "!three"))
         self.assertRegex(
-            self.say("!one")[1], r"^The flow f could not check the condition of three \(error [0-9a-f]{8}\)\.$"
+            self.say("!one")[1], r"^The predicate of the step three in the flow f failed \(error [0-9a-f]{8}\)\.$"
         )
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
 
     def test_unknown_command(self) -> None:
         """A step whose command isn't there, as of a plugin that isn't active, is told."""
         self.flow().connect("one", auto_trigger=True).connect("nosuch", predicate=always).connect("three")
-        self.assertIn("The flow f can't go on: there is no command nosuch.", self.say("!one"))
+        self.assertIn("The flow f can't continue: unknown command nosuch.", self.say("!one"))
 
     def test_never_ending(self) -> None:
         """Steps that always hold give the reactor a turn each, and are ended after many with a word."""
@@ -269,7 +269,7 @@ class ByItselfTests(FlowsCase):
         for _ in range(2 * MOST_AUTOSTEPS):
             self.bot.advance(0)
         self.assertEqual(len(self.names()), 1 + MOST_AUTOSTEPS)
-        self.assertIn(f"has taken {MOST_AUTOSTEPS} steps by itself", self.bot.messages[-1].text)
+        self.assertIn(f"was ended after {MOST_AUTOSTEPS} automatic steps", self.bot.messages[-1].text)
         self.assertEqual(self.executor.in_flight, [])
 
     def test_stopped_meanwhile(self) -> None:
@@ -473,7 +473,7 @@ class BotFlowTests(FlowsCase):
             def bad(self, flow: FlowRoot) -> None:
                 flow.connect(None)  # type: ignore[arg-type]
 
-        with self.assertRaisesRegex(ValueError, "Broken.bad can't be built: ValueError: a flow's step is"):
+        with self.assertRaisesRegex(ValueError, "Broken.bad can't be built: ValueError: a step must be"):
             Broken(self.bot.bot).activate()
 
     def test_commands_by_name(self) -> None:

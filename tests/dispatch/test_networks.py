@@ -48,4 +48,4 @@ class NetworksTests(SynchronousTestCase):
         self.assertIs(self.networks.of(Message("hello")), self.libera)
         message.frm.network = "gone"  # type: ignore[union-attr]
         error = self.assertRaises(ValueError, self.networks.of, message)
-        self.assertEqual(str(error), "there is no network gone, only libera, local")
+        self.assertEqual(str(error), "unknown network 'gone'; known networks: libera, local")
