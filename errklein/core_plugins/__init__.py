@@ -1,4 +1,7 @@
-"""The chat commands that come with the bot, each a plugin like any other."""
+"""The core plugins, which provide the bot's own chat commands.
+
+Each is a plugin with a `.plug` file, like those of operators. CORE_PLUGINS selects which of them are loaded.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +24,18 @@ T = TypeVar("T")
 
 
 class CorePlugin(BotPlugin):
-    """A plugin that comes with the bot. Its `_bot` has the type of the bot, so that type checkers check what it uses."""
+    """Base class of core plugins. Its `_bot` is typed as the bot, so that type checkers verify its use."""
 
-    # Other plugins may use everything that the bot has for errbot's plugins, too.
+    # In BotPlugin the type is wider, since errbot's plugins use attributes of errbot's bot.
     _bot: Bot  # type: ignore[assignment]
 
 
 def callable_anywhere(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], T | Deferred[T]]:
-    """Let code of plugins call an `async def` method without `await`.
+    """Wrap an async method so that plugins can call it without `await`.
 
-    In a thread the call blocks until the method has returned. On the reactor the call returns a Deferred of its result.
+    In a thread, the call blocks until the method has returned. On the reactor, the call returns a Deferred of the result.
     """
 
     @wraps(method)

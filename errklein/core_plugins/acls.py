@@ -1,4 +1,4 @@
-"""`!acl explain`, and what plugins import to ask about access themselves."""
+"""The command `!acl explain`, and the functions for access rules that plugins import from `errbot.core_plugins.acls`."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ from errklein.text import code, plain
 __all__ = ["ACLS", "BLOCK_COMMAND", "ciglob", "get_acl_room", "get_acl_usr", "glob"]
 
 BLOCK_COMMAND = (None, None, None)
-"""What a command filter returns to stop the command."""
+"""The return value of a command filter that blocks the command."""
 
 _ROOM_FIRST = re.compile(r"in\s+(?P<room>\S+)\s+(?P<rest>.*)", re.DOTALL)
 _ROOM_LAST = re.compile(r"(?P<rest>.*\S)\s+in\s+(?P<room>\S+)", re.DOTALL)
 
 
 class ACLS(CorePlugin):
-    """Explains who may use which command.
+    """Explain access rules.
 
-    The rules themselves are in force whether this plugin is active or not.
+    The rules apply whether this plugin is active or not.
     """
 
     @botcmd(admin_only=True, syntax="USER [in ROOM] COMMAND [ARGUMENTS]")
     async def acl_explain(self, msg: Message, args: str) -> str:
-        """Say whether somebody may use a command, and which rule decides that.
+        """Explain whether a person may use a command.
 
-        !acl explain USER COMMAND, with arguments if they matter. For a room: USER in ROOM COMMAND, or "in ROOM" at the
-        end.
+        Usage: !acl explain USER [in ROOM] COMMAND [ARGUMENTS]
+
+        The reply names the rules that decide. "in ROOM" may also be at the end.
         """
         user, _, rest = args.strip().partition(" ")
         rest = rest.strip()
@@ -49,7 +50,7 @@ class ACLS(CorePlugin):
             raise CommandError(f"Usage: {self._bot.prefix}acl explain USER [in ROOM] COMMAND [ARGUMENTS]")
         who = self._named(user)
         if not isinstance(who, Person):
-            raise CommandError(f"{code(user)} is nobody who gives commands; expected a person.")
+            raise CommandError(f"{code(user)} is not a person; only people use commands.")
         room: Identifier | None = who.room if isinstance(who, RoomOccupant) else None
         first, last = _ROOM_FIRST.fullmatch(rest), _ROOM_LAST.fullmatch(rest)
         if first is not None:
@@ -64,16 +65,19 @@ class ACLS(CorePlugin):
         text = text.removeprefix(config.BOT_PREFIX).strip()
         caller = Caller.from_identifier(who, who.aclattr, room, config)
         disclosed = not config.HIDE_RESTRICTED_ACCESS
-        answers = [
+        explanations = [
             explain_access(caller, given, check_access(command, args, caller, config), disclosed=disclosed, show=code)
-            for command, given, args in self._meant(text, config.BOT_PREFIX)
+            for command, given, args in self._matching(text, config.BOT_PREFIX)
         ]
-        if not answers:
-            raise CommandError(f"There is no command {code(text)}.")
-        return "\n\n".join(answers)
+        if not explanations:
+            raise CommandError(f"Command {code(text)} not found.")
+        return "\n\n".join(explanations)
 
-    def _meant(self, text: str, prefix: str) -> Iterator[tuple[RegisteredCommand, str, str | None]]:
-        """The commands that the text gives, by name or by pattern, each as written and with its arguments, None if unknown."""
+    def _matching(self, text: str, prefix: str) -> Iterator[tuple[RegisteredCommand, str, str | None]]:
+        """Yield the commands that match the text, by name or by pattern, each as written and with its arguments.
+
+        The arguments are None if the text is the method name of a command with a pattern.
+        """
         registry = self._bot.registry
         found = find_command(text, registry, registry.most_words)
         command = registry.get(found[0]) if found is not None else registry.find("_".join(text.split()))
@@ -90,11 +94,11 @@ class ACLS(CorePlugin):
         try:
             return self.build_identifier(text)
         except ValueError as error:
-            raise CommandError(f"{code(text)} is nobody: {plain(str(error))}") from error
+            raise CommandError(f"{code(text)} is not a valid person: {plain(str(error))}") from error
 
     def _room(self, text: str) -> Room:
         room = self._or_none(text)
-        # A test's network, or another without a mark for rooms, takes any name for a person's.
+        # Networks without a marker for rooms, such as the Test network, read any name as a person's.
         return room if isinstance(room, Room) else self.query_room(text)
 
     def _or_none(self, text: str) -> Identifier | None:

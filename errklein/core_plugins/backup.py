@@ -1,4 +1,4 @@
-"""`!backup`."""
+"""The command `!backup`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from errklein.text import code
 
 
 class Backup(CorePlugin):
-    """Writes backups, which `errklein restore` reads."""
+    """Write backups, which `errklein restore` reads."""
 
     @botcmd(admin_only=True)
     def backup(self, msg: Message, args: str) -> str:
-        """Write all that plugins have stored, configurations and passwords included, into a file in BOT_DATA_DIR."""
+        """Back up all stored data, secrets included, to a file.
+
+        The file is backup.jsonl in BOT_DATA_DIR. `errklein restore` reads it.
+        """
         bot = self._bot
         path = Path(bot.bot_config.BOT_DATA_DIR) / BACKUP_NAME
-        # A storage that isn't errklein's can't tell what namespaces it has.
+        # Third-party storages can't list their namespaces.
         backends = (f"{backend.mode}_backend" for backend in bot.backends.values())
         names = {"core", "repomgr", *backends, *(plugin.name for plugin in bot.plugin_manager.found)}
         try:
             count = write_backup(path, rows_of(bot.storage, names))
         except StorageError as error:
-            summary = "There is no new backup"
+            summary = "The backup failed"
             raise DetailedError(f"{summary}: {code(str(error))}", summary) from error
-        return f"The backup is in {code(str(path))}: {count} values, and with them whatever is secret in them."
+        return f"Backup of {count} values written to {code(str(path))}. It contains their secrets."

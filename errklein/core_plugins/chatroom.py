@@ -1,4 +1,4 @@
-"""`!room …`; the rooms to be in from the start; and messages that are passed on between people and rooms."""
+"""The commands `!room …`, CHATROOM_PRESENCE and the relaying of messages between rooms and people."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ from errklein.running.context import handled_network
 from errklein.text import code, plain, plain_lines
 
 _REFUSALS = (NotImplementedError, RoomError, UserDoesNotExistError, UserNotUniqueError, ValueError)
-"""What a network raises that can't, or won't, do something with a room."""
+"""Exceptions that a network raises if it doesn't support or refuses an operation on a room."""
 
 Handler = Callable[[Any, Message, list[str]], str]
 
 
 def room_command(syntax: str, least: int, most: int | None, *, historize: bool = True) -> Callable[[Handler], Handler]:
-    """Make a method a command for administrators, which gets its arguments as a shell would split them.
+    """Turn a method into an admin-only command whose arguments are split as in a shell.
 
-    What doesn't have `least` to `most` of them is answered with `syntax`, what the network refuses with its reason.
+    With fewer than `least` or more than `most` arguments, the reply is the usage with `syntax`. If the network refuses, the
+    reply is its reason.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -47,8 +48,8 @@ def room_command(syntax: str, least: int, most: int | None, *, historize: bool =
             try:
                 return handler(self, msg, args)
             except _REFUSALS as error:
-                reason = str(error) or "the network doesn't offer it"
-                raise CommandError(f"This can't be done: {plain(reason)}") from error
+                reason = str(error) or "the network doesn't support this"
+                raise CommandError(f"The command failed: {plain(reason)}") from error
 
         return run
 
@@ -56,10 +57,10 @@ def room_command(syntax: str, least: int, most: int | None, *, historize: bool =
 
 
 class ChatRoom(CorePlugin):
-    """Enters and leaves rooms, invites people, and passes messages on between rooms and people."""
+    """Join and manage rooms, and relay messages between rooms and people."""
 
     def callback_connect(self) -> None:
-        """Enter the rooms of CHATROOM_PRESENCE in the network that was connected, unless it does that itself."""
+        """Join the rooms of CHATROOM_PRESENCE on the connected network, unless its backend does that itself."""
         network = handled_network.get()
         backend = self._bot.backends.get(network)
         if backend is None or backend.joins_configured_rooms:
@@ -70,33 +71,41 @@ class ChatRoom(CorePlugin):
             try:
                 self.query_room(name).join(username=config.CHATROOM_FN, password=password)
             except Exception as error:
-                self.log.warning("%s: can't join %s: %s", network, name, error)
+                self.log.warning("The room %s on the network %s could not be joined: %s", name, network, error)
 
     @on_reactor
     def callback_message(self, message: Message) -> None:
-        """Relay the message as CHATROOM_RELAY and REVERSE_CHATROOM_RELAY say, unless it is delayed."""
+        """Relay the message by CHATROOM_RELAY and REVERSE_CHATROOM_RELAY, unless it is delayed."""
         if message.delayed:
             return
         config = self._bot.bot_config.networks[self._bot.backend.network]
         if config.CHATROOM_RELAY and message.is_direct and isinstance(message.frm, Person):
             listeners = _listeners(config.CHATROOM_RELAY, message.frm, message.frm.person)
-            self._pass_on(message.body, listeners, self._room_named)
+            self._relay(message.body, listeners, self._room_named)
         elif config.REVERSE_CHATROOM_RELAY and message.is_group:
             room = message.frm.room if isinstance(message.frm, RoomOccupant) else message.to
             assert room is not None
             speaker = _name_of(message.frm)
             listeners = _listeners(config.REVERSE_CHATROOM_RELAY, room, str(room))
-            self._pass_on(f"[{speaker}] {message.body}", listeners, self.build_identifier)
+            self._relay(f"[{speaker}] {message.body}", listeners, self.build_identifier)
 
     @room_command("ROOM", 1, 1)
     def room_create(self, msg: Message, args: list[str]) -> str:
-        """Create a room."""
+        """Create a room.
+
+        Usage: !room create ROOM
+        """
         self.query_room(args[0]).create()
         return f"Created the room {code(args[0])}."
 
     @room_command("ROOM [PASSWORD]", 1, 2, historize=False)
     def room_join(self, msg: Message, args: list[str]) -> str:
-        """Enter a room; most networks create it if need be."""
+        """Join a room.
+
+        Usage: !room join ROOM [PASSWORD]
+
+        Most networks create a room that doesn't exist.
+        """
         name, password = (*args, None)[:2]
         assert name is not None
         room = self.query_room(name)
@@ -104,40 +113,55 @@ class ChatRoom(CorePlugin):
         room.join(username=config.CHATROOM_FN, password=password)
         with suppress(NotImplementedError):
             if room.joined is False:
-                return f"Asked to be let into the room {code(name)}."
+                return f"Joining the room {code(name)}."
         return f"Joined the room {code(name)}."
 
     @room_command("ROOM [REASON]", 1, None)
     def room_leave(self, msg: Message, args: list[str]) -> str:
-        """Leave a room."""
+        """Leave a room.
+
+        Usage: !room leave ROOM [REASON]
+        """
         self.query_room(args[0]).leave(reason=" ".join(args[1:]) or None)
         return f"Left the room {code(args[0])}."
 
     @room_command("ROOM", 1, 1)
     def room_destroy(self, msg: Message, args: list[str]) -> str:
-        """Close a room for everybody."""
+        """Destroy a room for all its occupants.
+
+        Usage: !room destroy ROOM
+        """
         self.query_room(args[0]).destroy()
         return f"Destroyed the room {code(args[0])}."
 
     @room_command("ROOM PERSON …", 2, None)
     def room_invite(self, msg: Message, args: list[str]) -> str:
-        """Invite people into a room."""
+        """Invite people to a room.
+
+        Usage: !room invite ROOM PERSON …
+        """
         self.query_room(args[0]).invite(*args[1:])
-        return f"Invited {', '.join(map(code, args[1:]))} into the room {code(args[0])}."
+        return f"Invited {', '.join(map(code, args[1:]))} to the room {code(args[0])}."
 
     @room_command("ROOM …", 1, None)
     def room_occupants(self, msg: Message, args: list[str]) -> str:
-        """List who is in a room."""
+        """List the occupants of rooms.
+
+        Usage: !room occupants ROOM …
+        """
         shown = []
         for name in args:
             names = [code(_name_of(occupant)) for occupant in self.query_room(name).occupants]
-            head = f"Occupants in {code(name)}:" if names else f"Nobody else is in {code(name)}."
+            head = f"Occupants in {code(name)}:" if names else f"{code(name)} has no other occupants."
             shown.append("\n".join([head, "", *(f"- {occupant}" for occupant in sorted(names))]).rstrip())
         return "\n\n".join(shown)
 
     @room_command("ROOM [TOPIC]", 1, None)
     def room_topic(self, msg: Message, args: list[str]) -> str:
-        """Show the topic of a room, or set it."""
+        """Show or set the topic of a room.
+
+        Usage: !room topic ROOM [TOPIC]
+        """
         room = self.query_room(args[0])
         if len(args) > 1:
             room.topic = " ".join(args[1:])
@@ -151,27 +175,30 @@ class ChatRoom(CorePlugin):
         several = len(self._bot.backends) > 1
         names = [f"{room.network}:{room}" if several else str(room) for room in self.rooms()]
         if not names:
-            return "I'm in no room."
-        return "I'm in these rooms:\n\n" + "\n".join(f"- {code(name)}" for name in names)
+            return "The bot is not in any rooms."
+        return "The bot is in these rooms:\n\n" + "\n".join(f"- {code(name)}" for name in names)
 
     def _room_named(self, name: str) -> Identifier:
         try:
             return self.query_room(name)
         except NotImplementedError:
-            # There may be names of rooms nevertheless.
+            # The network may still have identifiers of rooms.
             return self.build_identifier(name)
 
-    def _pass_on(self, text: str, listeners: Iterable[str], named: Callable[[str], Identifier]) -> None:
-        """Say it as it was said: of people's text Markdown would drop characters, and show links that mislead."""
+    def _relay(self, text: str, listeners: Iterable[str], named: Callable[[str], Identifier]) -> None:
+        """Send the text unchanged. As Markdown, it could lose characters and contain misleading links."""
         for name in listeners:
             try:
                 self.send(named(name), plain_lines(text))
             except Exception as error:
-                self.log.warning("a message can't be passed on to %s: %s", name, error)
+                self.log.warning("A message could not be relayed to %s: %s", name, error)
 
 
 def _listeners(relays: Mapping[str, Iterable[str] | str], speaker: Identifier, name: str) -> Iterator[str]:
-    """The recipients for `speaker`, called `name`; keys of `relays` may begin with a network, as in "libera:#ops"."""
+    """Yield the recipients for messages of `speaker`, whose name is `name`.
+
+    Keys of `relays` may begin with a network, as in "libera:#ops".
+    """
     fold = rules_of(speaker).fold
     for named, listeners in relays.items():
         if fold(named.removeprefix(f"{speaker.network}:")) == fold(name):

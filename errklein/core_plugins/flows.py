@@ -1,4 +1,4 @@
-"""`!flows …`: which flows there are, who is in them, and how to begin and end one."""
+"""The commands `!flows …`, which list, start and stop flows."""
 
 from __future__ import annotations
 
@@ -9,29 +9,37 @@ from typing import Any
 from errklein.chat import Identifier, Message
 from errklein.commands import CommandError, FlowNode, FlowRoot, admin_by_default, botcmd, documentation
 from errklein.core_plugins import CorePlugin
-from errklein.text import plain
+from errklein.text import code, plain
 
 _KILL_USAGE = "usage: flows_kill user flow_name"
 
 
 class Flows(CorePlugin):
-    """Lists, shows, begins and ends flows."""
+    """List, start and stop flows, which guide people through several commands."""
 
     @botcmd
     def flows_list(self, msg: Message, args: str) -> str:
-        """Tell which flows there are."""
+        """List the flows."""
         roots = self._bot.flow_executor.flow_roots
         return "\n".join(f"- **{name}** {_summary(roots[name])}" for name in sorted(roots)) or "There are no flows."
 
     @botcmd(syntax="<name>")
     def flows_show(self, msg: Message, args: str) -> str:
-        """Show the steps of a flow."""
+        """Show the steps of a flow.
+
+        Usage: !flows show FLOW
+        """
         root = self._root(args)
         return _drawing(f"Flow [{root.name}]", tree(root, str))
 
     @botcmd(historize=False, syntax="<name> [context as JSON]")
     def flows_start(self, msg: Message, args: str) -> Iterator[str]:
-        """Begin a flow, perhaps with a context."""
+        """Start a flow.
+
+        Usage: !flows start FLOW [CONTEXT]
+
+        CONTEXT is a JSON object with the initial values that the steps share.
+        """
         name, _, given = args.strip().partition(" ")
         root = self._root(name)
         context = _context(given.strip())
@@ -47,13 +55,16 @@ class Flows(CorePlugin):
 
     @botcmd(syntax="[name]")
     def flows_status(self, msg: Message, args: str) -> str:
-        """Tell who is in which flow, or who is where in one."""
+        """List the flows in progress, or show the people in one.
+
+        Usage: !flows status [FLOW]
+        """
         name = args.strip()
         in_flight = self._bot.flow_executor.in_flight
         if not name:
             return (
                 "\n".join(
-                    # Else "#room/…" would be a heading.
+                    # Unescaped, "#room/…" would be a heading.
                     f"- {plain(str(flow.requestor))} is using flow **{flow.name}** on step **{flow.current_step}**, "
                     f"next step(s): {', '.join(f'**{step}**' for step in flow.next_steps()) or 'none'}"
                     for flow in in_flight
@@ -72,7 +83,10 @@ class Flows(CorePlugin):
 
     @botcmd(syntax="[name]")
     def flows_stop(self, msg: Message, args: str) -> str:
-        """End the flow that you are in."""
+        """Stop your flow.
+
+        Usage: !flows stop [FLOW]
+        """
         executor = self._bot.flow_executor
         name = args.strip()
         requestor = _sender(msg)
@@ -86,7 +100,10 @@ class Flows(CorePlugin):
     @admin_by_default
     @botcmd(syntax="user flow_name")
     def flows_kill(self, msg: Message, args: str) -> str:
-        """End the flow that somebody, or a room, is in."""
+        """Stop the flow of a person or room.
+
+        Usage: !flows kill USER FLOW
+        """
         user, _, name = args.strip().rpartition(" ")
         if not user.strip() or not name:
             missing = "flow_name" if name else "user, flow_name"
@@ -95,21 +112,21 @@ class Flows(CorePlugin):
         try:
             requestor = self.build_identifier(user.strip())
         except ValueError as error:
-            raise CommandError(f"{plain(user)} is nobody: {plain(str(error))}") from error
+            raise CommandError(f"{plain(user)} is not a valid person or room: {plain(str(error))}") from error
         killed = self._bot.flow_executor.stop_flow(name, requestor)
         return "Flow not found." if killed is None else f"{name} killed."
 
     def _root(self, name: str) -> FlowRoot:
         name = name.strip()
         if not name:
-            raise CommandError("You need to specify a flow name.")
+            raise CommandError(f"You need to specify a flow name; `{self._bot.prefix}flows list` lists the flows.")
         root = self._bot.flow_executor.flow_roots.get(name)
         if root is None:
-            raise CommandError(f"Flow {name} doesn't exist.")
+            raise CommandError(f"Flow {name} doesn't exist; `{self._bot.prefix}flows list` lists the flows.")
         return root
 
     def _first_line(self, node: FlowNode) -> str:
-        """What the command of a step says that it does."""
+        """Return the first line of the description of the step's command, or ""."""
         command = self._bot.registry.get(node.command or "")
         if command is None:
             return ""
@@ -120,7 +137,10 @@ class Flows(CorePlugin):
 
 
 def tree(root: FlowNode, described: Callable[[FlowNode], str], depth: int = 0) -> list[str]:
-    """A line for each step, indented below the one before it; `↺` leads back, and what was shown above isn't repeated."""
+    """Return a line for each step, indented below the previous step.
+
+    `↺` marks a step that leads back. Steps after one that was shown above are replaced by "…".
+    """
     lines: list[str] = []
     drawn = {id(root)}
     todo: list[tuple[FlowNode, int, tuple[FlowNode, ...]]] = [
@@ -138,12 +158,12 @@ def tree(root: FlowNode, described: Callable[[FlowNode], str], depth: int = 0) -
 
 
 def _drawing(title: str, lines: list[str]) -> str:
-    """As it stands, since what is further in is shown by spaces."""
+    """Return the lines as a code block, which keeps their indentation."""
     return "\n".join(["```", title, *lines, "```"])
 
 
 def _summary(root: FlowRoot) -> str:
-    """The first paragraph of the flow's description, in one line."""
+    """Return the first paragraph of the flow's description in one line."""
     return " ".join((root.description or "No description").partition("\n\n")[0].split())
 
 
@@ -153,15 +173,16 @@ def _context(given: str) -> dict[str, Any]:
     try:
         context = json.loads(given)
     except ValueError as error:
-        raise CommandError(f"Cannot parse json {plain(given)}: {plain(str(error))}.") from error
+        raise CommandError(f"Cannot parse the context {code(given)} as JSON: {plain(str(error))}.") from error
     except RecursionError:
-        raise CommandError("Cannot use this as a context: its lists and objects are nested too deep.") from None
+        raise CommandError("The context is nested too deeply.") from None
     if not isinstance(context, dict):
-        raise CommandError(f'Cannot use {given} as a context: expected a JSON object, such as {{"key": 1}}.')
+        example = code('{"key": 1}')
+        raise CommandError(f"The context must be a JSON object such as {example}, not {code(given)}.")
     return context
 
 
 def _sender(msg: Message) -> Identifier:
     if msg.frm is None:
-        raise CommandError("Nobody has sent this.")
+        raise CommandError("The message has no sender.")
     return msg.frm

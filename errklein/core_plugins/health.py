@@ -1,4 +1,4 @@
-"""`!status`, `!uptime`, `!restart` and `!shutdown`."""
+"""The commands `!status`, `!uptime`, `!restart` and `!shutdown`."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from errklein.core_plugins import CorePlugin
 from errklein.plugins.imports import changed_files
 from errklein.plugins.plugin import Plugin
 from errklein.running.restart import CannotRestart
-from errklein.text import plain, plain_but_html
+from errklein.text import code, plain, plain_but_html
 
 
 class Health(CorePlugin):
-    """Tells how the bot is, and stops it."""
+    """Show the bot's status, and restart or stop it."""
 
     @botcmd
     async def status(self, msg: Message, args: str) -> str:
-        """Say whether all is well."""
+        """Show the status of plugins, threads and memory."""
         return self._rendered("status", {**self._plugins(msg), **self._load(), "gc": gc.get_count()})
 
     @botcmd
     async def status_plugins(self, msg: Message, args: str) -> str:
-        """List the plugins, and what is wrong with those that don't work."""
+        """Show the status of each plugin, with its problems."""
         return self._rendered("status_plugins", self._plugins(msg))
 
     @botcmd
     async def status_load(self, msg: Message, args: str) -> str:
-        """Show the load of the machine, and what the bot is doing."""
+        """Show the machine's load and the busy threads."""
         return self._rendered("status_load", self._load())
 
     @botcmd
     async def status_gc(self, msg: Message, args: str) -> str:
-        """Show the state of Python's garbage collector."""
+        """Show the counters of Python's garbage collector."""
         return self._rendered("status_gc", {"gc": gc.get_count()})
 
     @botcmd
     async def uptime(self, msg: Message, args: str) -> str:
-        """Say since when the bot has been running."""
+        """Show how long the bot has been running."""
         since = self._bot.startup_time
         running = datetime.now() - since
         return f"I've been up for {_spoken(int(running.total_seconds()))} (since {since:%A, %b %d at %H:%M})."
@@ -54,7 +54,7 @@ class Health(CorePlugin):
     @concurrent
     @botcmd(admin_only=True)
     async def restart(self, msg: Message, args: str) -> str:
-        """Stop the bot as `shutdown` does, and start it again with the same command line."""
+        """Restart the bot with the same command line."""
         try:
             self._bot.restart()
         except CannotRestart as error:
@@ -64,24 +64,27 @@ class Health(CorePlugin):
     @concurrent
     @botcmd(admin_only=True, syntax="[--confirm] [--kill]")
     async def shutdown(self, msg: Message, args: str) -> str:
-        """Stop the bot; it needs `--confirm`.
+        """Stop the bot.
 
-        With --kill as well the process ends at once, and nothing that runs comes to its end.
+        Usage: !shutdown --confirm [--kill]
+
+        With --kill the process ends at once: running commands and webhooks don't finish.
         """
         given = args.split()
         unknown = [word for word in given if word not in ("--confirm", "--kill")]
         if unknown:
-            raise CommandError(f"Expected --confirm and perhaps --kill, not {plain(' '.join(unknown))}.")
+            options = f"Unknown option {plain(' '.join(unknown))}; valid options are --confirm and --kill."
+            raise CommandError(options)
         if "--confirm" not in given:
-            return f"Say {self._bot.prefix}shutdown --confirm if you mean it."
+            return f"To stop the bot, use {code(f'{self._bot.prefix}shutdown --confirm')}."
         if "--kill" in given:
             self._bot.reactor.callLater(0, os.kill, os.getpid(), signal.SIGKILL)
-            return "Killing myself."
+            return "Killing the process."
         self._bot.reactor.callLater(0, self._stop)
         return "Shutting down."
 
     def _stop(self) -> None:
-        # Somebody else may have said so in the same moment.
+        # Another command or a signal may have stopped the reactor meanwhile.
         with suppress(ReactorNotRunning):
             self._bot.reactor.stop()
 
@@ -95,9 +98,9 @@ class Health(CorePlugin):
         headers = ["Status", "Name", "Remark"]
         if not any(remark for _, _, remark in rows):
             headers.pop()
-        # The details contain exception texts and file names of plugins.
+        # Details contain texts of exceptions and paths.
         unusable = [plain(line) for line in manager.unusable] if details else []
-        # With Jinja2, which takes its time to import.
+        # Imported late: importing Jinja2 is slow.
         from errklein.text.templating import md_table
 
         return {"table": md_table([row[: len(headers)] for row in rows], headers), "unusable": unusable}
@@ -119,12 +122,12 @@ class Health(CorePlugin):
 
 
 def _cell(text: str) -> str:
-    """The text for a cell of a table, which escapes its bars and angle brackets itself."""
+    """Return the text escaped for a cell of `md_table`, which itself escapes bars and angle brackets."""
     return plain_but_html(text).replace("\\|", "|").replace("\\>", ">")
 
 
 def _spoken(seconds: int) -> str:
-    """A time span in its two largest units."""
+    """Return a duration in its two largest units."""
     parts = []
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
         count, seconds = divmod(seconds, length)

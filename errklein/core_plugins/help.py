@@ -65,7 +65,10 @@ class Help(CorePlugin):
         listed = _listed(permitted)
         if not topic:
             return self._overview(listed)
-        owners = sorted({command.owner for command in self._bot.registry if command.owner.lower() == topic.lower()})
+        names = {command.owner for command in self._bot.registry} | set(
+            map(plugin_name, self._bot.plugin_manager.active())
+        )
+        owners = sorted(name for name in names if name.lower() == topic.lower())
         if owners:
             return "\n\n".join(self._of_plugin(owner, permitted) for owner in owners)
         if named := [self._described(command) for command in self._named(topic, permitted)]:
@@ -140,11 +143,16 @@ class Help(CorePlugin):
 
     def _not_defined(self, topic: str, commands: Sequence[RegisteredCommand]) -> str:
         """Return the reply to an unknown topic, with the plugins and commands that have similar names."""
+        reply = "That command is not defined."
+        inactive = [
+            one.name for one in self._bot.plugin_manager.found if not one.active and one.name.lower() == topic.lower()
+        ]
+        if inactive:
+            return f"{reply} The plugin {inactive[0]} is inactive; see {code(f'{self._bot.prefix}status plugins')}."
         topics = [command.name.replace("_", " ") for command in commands if command.declaration.pattern is None]
         topics += sorted({command.owner for command in commands})
         known = {name.lower(): name for name in reversed(topics)}
         near = get_close_matches(topic.removeprefix(self._bot.prefix).lower(), known)
-        reply = "That command is not defined."
         if near:
             reply += f" Did you mean {' or '.join(code(f'{self._bot.prefix}help {known[name]}') for name in near)}?"
         return reply

@@ -1,4 +1,4 @@
-"""`!repos …`: the repositories of plugins."""
+"""The commands `!repos …`, which install, update and remove repositories of plugins."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from errklein.text import code, plain
 T = TypeVar("T")
 
 _MOST_FOUND = 100
-"""How many repositories a search shows. Anybody may search, and who gets more has to look for another word."""
+"""Maximum number of repositories in the reply to a search, since everyone may search."""
 
 
 class ReposCommands(CorePlugin):
-    """The commands; the plugin that has them is the bot's own `Plugins`."""
+    """The commands `!repos …`, as a base class of the core plugin `Plugins`."""
 
     @property
     def _repos(self) -> BotRepoManager:
@@ -33,25 +33,30 @@ class ReposCommands(CorePlugin):
 
     @botcmd
     async def repos(self, msg: Message, args: str) -> str:
-        """List the repositories of plugins that are installed."""
+        """List the installed repositories of plugins."""
         await self._read_index()
         rows = [
             ("I" if found else "IP", name, _described(found))
             for name in sorted(self._repos.get_installed_plugin_repos())
             for found in [self._repos.get_repo_from_index(name)]
         ]
-        nothing = f"No repository is installed. `{self._bot.prefix}repos search <word>` looks for some."
+        nothing = f"No repositories are installed. Use `{self._bot.prefix}repos search KEYWORD` to find some."
         return self._bot.process_template("repos", {"repos": rows, "nothing": nothing})
 
     @botcmd
     async def repos_search(self, msg: Message, args: str) -> str:
-        """Look for repositories in the index, by words in their names and descriptions."""
+        """Search the index of repositories.
+
+        Usage: !repos search KEYWORD …
+
+        The names and descriptions of repositories and plugins are searched.
+        """
         if not args.strip():
-            raise CommandError("Please specify a keyword.")
+            raise CommandError(f"Please specify a keyword: {code(f'{self._bot.prefix}repos search KEYWORD')}")
         await self._read_index()
         if self._repos.without_index:
-            # Why not may tell more than everybody should know.
-            raise CommandError("The index of plugins can't be read; the log says why.")
+            # The reason may contain internals that not everyone should read.
+            raise CommandError("The index of plugins can't be read; see the log for the reason.")
         found = await self._in_thread(lambda: list(self._repos.search_repos(args)))
         installed = self._repos.get_installed_plugin_repos()
         by_name: dict[str, list[RepoEntry]] = {}
@@ -61,20 +66,26 @@ class ReposCommands(CorePlugin):
         rows = [("I" if name in installed else "", name, _described(by_name[name])) for name in names]
         parameters = {
             "repos": rows,
-            "nothing": f"Nothing is found for {code(args.strip())}.",
+            "nothing": f"No repository matches {code(args.strip())}.",
             "more": len(by_name) - len(rows),
-            "command": f"`{self._bot.prefix}repos install <name>`",
+            "command": f"`{self._bot.prefix}repos install NAME`",
         }
         return self._bot.process_template("repos2", parameters)
 
     @botcmd(admin_only=True, historize=False)
     async def repos_install(self, msg: Message, args: str) -> AsyncIterator[str]:
-        """Install a repository: its name in the index, or the URL of a git repository or of a .tar.gz archive."""
+        """Install a repository and activate its plugins.
+
+        Usage: !repos install NAME | URL
+
+        NAME is a repository in the index (!repos search), URL that of a git repository or a .tar.gz archive.
+        """
         repo = args.strip()
         if not repo:
-            search = f"`{self._bot.prefix}repos search`"
-            raise CommandError(f"Please specify a repository that {search} finds, or the URL of one.")
-        yield "Installing it…"
+            search = f"`{self._bot.prefix}repos search KEYWORD`"
+            raise CommandError(f"Please specify a repository: a name from {search}, or a URL.")
+        # The URL may contain a password.
+        yield "Installing the repository …"
         path = Path(await self._asked(partial(self._repos.install_repo, repo)))
         name = self._repos.name_of(path)
         problems = await self._bot.plugin_manager.add([path])
@@ -82,37 +93,45 @@ class ReposCommands(CorePlugin):
         if broken or not self._below(path):
             await self._forget(name, path)
             if not problems:
-                raise CommandError(f"{name} was not installed:\n\n" + _list(["it contains no plugin"]))
+                raise CommandError(f"{name} was not installed:\n\n" + _list(["it contains no plugins"]))
             summary = f"{name} was not installed"
             raise DetailedError(f"{summary}:\n\n" + _list(list(problems.values())), summary)
-        yield f"{name} is installed. Its plugins are activated now…"
+        yield f"{name} is installed. Activating its plugins …"
         problems_of_some = [*problems.values(), *await self._activate(self._below(path))]
-        yield self._problems(msg, problems_of_some) or "All of them work."
+        yield self._problems(msg, problems_of_some) or "All its plugins are active."
 
     @botcmd(admin_only=True)
     async def repos_uninstall(self, msg: Message, args: str) -> str:
-        """Remove a repository and its plugins; what they have stored stays."""
+        """Remove a repository and its plugins.
+
+        Usage: !repos uninstall NAME
+
+        The stored data of its plugins is kept.
+        """
         name = args.strip()
         if not name:
-            raise CommandError("Please name one of the repositories that are installed.")
+            raise CommandError(f"Please name the repository to remove; {self._see_repos}.")
         if name not in self._repos.get_installed_plugin_repos():
-            raise CommandError(f"{code(name)} is not installed; `{self._bot.prefix}repos` lists those that are.")
+            raise CommandError(f"{code(name)} is not installed; {self._see_repos}.")
         path = self._repos.path_of(name)
         names = [plugin.name for plugin in self._below(path)]
         overdue = await self._forget(name, path)
-        kept = f" What {', '.join(names)} stored is kept." if names else ""
-        return f"Repo {name} removed.{kept}" + (f"\n\n{_list(overdue)}" if overdue else "")
+        kept = f" The stored data of {', '.join(names)} is kept." if names else ""
+        return f"Repository {name} removed.{kept}" + (f"\n\n{_list(overdue)}" if overdue else "")
 
     @botcmd(admin_only=True)
     async def repos_update(self, msg: Message, args: str) -> AsyncIterator[str]:
-        """Have the newest state of repositories, named or `all`, and reload their plugins."""
+        """Update repositories and reload their plugins.
+
+        Usage: !repos update all | NAME …
+        """
         names = args.split()
         installed = self._repos.get_installed_plugin_repos()
         if not names:
-            raise CommandError("Please name the repositories to update, or `all`.")
+            raise CommandError(f"Please name the repositories to update, or use `all`; {self._see_repos}.")
         for name in installed if "all" in names else dict.fromkeys(names):
             if name not in installed:
-                yield f"{code(name)} is not installed; `{self._bot.prefix}repos` lists those that are."
+                yield f"{code(name)} is not installed; {self._see_repos}."
                 continue
             try:
                 updated = await self._in_thread(partial(self._repos.renew, name))
@@ -122,8 +141,15 @@ class ReposCommands(CorePlugin):
                 yield await self._reload(name, updated, msg)
         yield "Done."
 
+    @property
+    def _see_repos(self) -> str:
+        return f"`{self._bot.prefix}repos` lists the installed repositories"
+
     async def _reload(self, name: str, updated: Updated, msg: Message) -> str:
-        """Have the plugins of a repository as they are now, or, if one of them can't be loaded, all as they were."""
+        """Reload, add and remove the plugins of an updated repository; return the reply.
+
+        If a plugin can't be loaded, the update is undone, and all plugins are as before.
+        """
         manager, path = self._bot.plugin_manager, self._repos.path_of(name)
         before = self._below(path)
         gone = [plugin.name for plugin in before if not plugin.plug.path.exists()]
@@ -147,22 +173,22 @@ class ReposCommands(CorePlugin):
                 await _tolerated(manager.reload(plugin))
             await manager.remove_flows(path)
             await manager.add([path])
-            summary = f"{name} was not updated, and works as before"
+            summary = f"{name} was not updated; its plugins are as before"
             text = f"{summary}: {plain(str(error))}"
             return self._disclosed(msg, text, summary) if error.repeats_exception else text
         await self._asked(updated.keep)
         overdue += await _tolerated(manager.remove(gone))
         lines = [*problems.values(), *overdue, *await self._activate(added)]
         inactive = {plugin.name for plugin in before if not plugin.active}
-        named = [f"{plugin} (not activated)" if plugin in inactive else plugin for plugin in reloaded]
+        named = [f"{plugin} (inactive)" if plugin in inactive else plugin for plugin in reloaded]
         named += [*(plugin.name for plugin in added), *(f"{plugin} (removed)" for plugin in gone)]
         return f"{name} is up to date: {', '.join(named)}.\n\n{self._problems(msg, lines)}".rstrip()
 
     def _problems(self, msg: Message, lines: list[str]) -> str:
-        return self._disclosed(msg, _list(lines), "Not all of them work") if lines else ""
+        return self._disclosed(msg, _list(lines), "Some plugins have problems") if lines else ""
 
     async def _activate(self, plugins: list[Plugin]) -> list[str]:
-        """Activate those that aren't; returns a line for each that stays inactive."""
+        """Activate the inactive plugins; return a line for each that stays inactive."""
         lines = []
         for plugin in plugins:
             if self._bot.plugin_manager.is_blacklisted(plugin.name):
@@ -175,15 +201,15 @@ class ReposCommands(CorePlugin):
         return lines
 
     def _sees_details(self, msg: Message) -> bool:
-        """Whether the reply may contain exceptions of plugins; see `Disclosure.allowed`."""
+        """Return whether the reply may contain texts of exceptions; see `Disclosure.allowed`."""
         return self._bot.disclosure.allowed(self._bot.backend, msg)
 
     def _disclosed(self, msg: Message, text: str, summary: str) -> str:
-        """The text, which contains exceptions of plugins, if the sender may read it; else the summary and an error id."""
+        """Return the text, which contains texts of exceptions, if the sender may read it, else the summary and an error id."""
         return self._bot.disclosure.reply(self._bot.backend, msg, text, summary)
 
     async def _forget(self, name: str, path: Path) -> list[str]:
-        """Remove a repository and its plugins; returns a line for each plugin whose `deactivate` hangs."""
+        """Remove a repository and its plugins; return a line for each plugin whose `deactivate` hangs."""
         overdue = await _tolerated(self._bot.plugin_manager.remove_below(path))
         await self._asked(partial(self._repos.uninstall_repo, name))
         return overdue
@@ -196,11 +222,11 @@ class ReposCommands(CorePlugin):
         return SerialQueue(self._bot.reactor)
 
     def _read_index(self) -> Deferred[None]:
-        """Read the index if it is old. Callers wait here, since threads would be used up if a server hangs."""
+        """Read the index if it is old. Only one caller uses a thread, so a server that hangs doesn't exhaust the pool."""
         return self._readings.run(lambda: self._in_thread(self._repos.check_for_index_update))
 
     async def _asked(self, work: Callable[[], T]) -> T:
-        """What the work, done in a thread, comes to; what can't be done is told to whoever asked."""
+        """Return the result of the work, done in a thread. A RepoException becomes a CommandError."""
         try:
             return await self._in_thread(work)
         except RepoException as error:
@@ -211,7 +237,7 @@ class ReposCommands(CorePlugin):
 
 
 async def _tolerated(change: Deferred[None]) -> list[str]:
-    """Wait for the change, which succeeds even if plugins hang; returns a line for each plugin that does."""
+    """Wait for the change; return a line for each plugin that hangs. The change succeeds nevertheless."""
     try:
         await change
     except PluginTimeout as error:
@@ -220,7 +246,7 @@ async def _tolerated(change: Deferred[None]) -> list[str]:
 
 
 def _described(entries: list[RepoEntry]) -> str:
-    """The plugins of a repository and what they are for, a line each."""
+    """Return a line for each plugin of a repository, with its description."""
     if len(entries) == 1:
         return entries[0].documentation or ""
     return "\n".join(f"{entry.name}: {entry.documentation or ''}" for entry in entries)

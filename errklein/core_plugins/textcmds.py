@@ -1,4 +1,4 @@
-"""`!inroom`, `!inperson`, `!asuser`, `!asadmin` and `!ml`: who speaks on the Text network, where, and in how many lines."""
+"""The commands `!inroom`, `!inperson`, `!asuser`, `!asadmin` and `!ml` of the Text network."""
 
 from __future__ import annotations
 
@@ -13,63 +13,76 @@ _USER = "@user"
 
 
 class TextCmds(CorePlugin):
-    """Changes who speaks, and where, on the Text network. It is inactive where there is none."""
+    """Act as other people and in rooms on the terminal.
+
+    The plugin is active only if the bot has a Text network.
+    """
 
     def activate(self) -> None:
-        """Begin, if one of the networks is a conversation on this terminal."""
+        """Activate the plugin if one of the networks is a Text network."""
         if any(isinstance(backend, TextBackend) for backend in self._bot.backends.values()):
             super().activate()
 
     @botcmd(threaded=False, syntax="[ROOM]")
     def inroom(self, msg: Message, args: str) -> str:
-        """Say what you type in a room: the one given, or else the first of CHATROOM_PRESENCE."""
+        """Send what you type to a room.
+
+        Usage: !inroom [ROOM]
+
+        By default it is the first room of CHATROOM_PRESENCE.
+        """
         text = self._text()
         rooms = [entry if isinstance(entry, str) else entry[0] for entry in text.config.CHATROOM_PRESENCE]
         name = args.strip() or next(iter(rooms), _ROOM)
         room = _identifier(text, name)
         if not isinstance(room, TextRoom):
-            raise CommandError(f"{code(name)} is no room; expected one such as {_ROOM}.")
+            raise CommandError(f"{code(name)} is not a room; names of rooms begin with #, as in {_ROOM}.")
         if not room.joined:
             room.join()
         text.set_room(room)
-        return f"You speak in the room {code(str(room))} now."
+        return f"Messages now go to the room {code(str(room))}."
 
     @botcmd(threaded=False)
     def inperson(self, msg: Message, args: str) -> str:
-        """Say what you type to the bot alone."""
+        """Send what you type to the bot in private."""
         self._text().set_room(None)
-        return "You speak with the bot alone now."
+        return "Messages now go to the bot in private."
 
     @botcmd(threaded=False, syntax="[NAME]")
     def asuser(self, msg: Message, args: str) -> str:
-        """Speak as somebody else, who has no rights of an administrator."""
+        """Act as another person, who isn't an administrator.
+
+        Usage: !asuser [NAME]
+        """
         text = self._text()
         name = args.strip().removeprefix("@")
         person = _identifier(text, f"@{name}" if name else _USER)
         if not isinstance(person, TextPerson):
-            raise CommandError(f"{code(name)} is nobody; expected a name such as {_USER}.")
+            raise CommandError(f"{code(name)} is not a person; expected a name such as {_USER}.")
         text.set_user(person)
-        return f"You are {code(str(person))} now."
+        return f"You are now {code(str(person))}."
 
     @botcmd(threaded=False)
     def asadmin(self, msg: Message, args: str) -> str:
-        """Speak as the administrator again."""
+        """Act as the administrator again."""
         text = self._text()
         text.set_user(text.administrator)
-        return f"You are {code(str(text.administrator))} now, an administrator."
+        return f"You are now {code(str(text.administrator))}, an administrator."
 
     @botcmd(threaded=False)
     def ml(self, msg: Message, args: str) -> str:
-        """Begin or end to type messages of several lines, each of which an empty line ends."""
+        """Turn messages of several lines on or off."""
         if self._text().toggle_multiline():
-            return f"An empty line ends a message now. Say {self._bot.prefix}ml, and an empty line, to end this."
-        return "Each line is a message again."
+            return (
+                f"Messages now end with an empty line. To turn this off, type {self._bot.prefix}ml and an empty line."
+            )
+        return "Messages now end with the line."
 
     def _text(self) -> TextBackend:
-        """The network that the command came from."""
+        """Return the backend of the current network. Raises CommandError if it isn't a Text network."""
         backend = self._bot.backend
         if not isinstance(backend, TextBackend):
-            raise CommandError("This is for the terminal that the bot was started on.")
+            raise CommandError("This command is available only on the bot's terminal.")
         return backend
 
 
@@ -77,4 +90,4 @@ def _identifier(text: TextBackend, name: str) -> Identifier:
     try:
         return text.build_identifier(name)
     except ValueError as error:
-        raise CommandError(f"{code(name)} is nothing here: {plain(str(error))}") from error
+        raise CommandError(f"{code(name)} is not a valid name: {plain(str(error))}") from error

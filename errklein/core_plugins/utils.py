@@ -1,4 +1,4 @@
-"""`!echo`, `!whoami`, `!history`, `!log tail` and `!render test`."""
+"""The commands `!echo`, `!whoami`, `!history`, `!log tail` and `!render test`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from errklein.chat import Message, RoomOccupant
 from errklein.commands import CommandError, Sender, botcmd
 from errklein.core_plugins import CorePlugin
 from errklein.logs import destinations
-from errklein.text import fenced, plain
+from errklein.text import code, fenced, plain
 from errklein.text.masking import masker
 
 _LINES = 40
@@ -18,20 +18,26 @@ _MOST_BYTES = 256 * 1024
 
 
 class Utils(CorePlugin):
-    """Small commands for finding out how messages arrive."""
+    """Inspect messages, identities, the history and the log."""
 
     @botcmd
     async def echo(self, msg: Message, args: str) -> str:
-        """Say the same back."""
+        """Repeat a text.
+
+        Usage: !echo TEXT
+        """
         return args
 
     @botcmd
     async def whoami(self, msg: Message, args: str) -> str:
-        """Show who you are to the bot; with a name, who that is."""
+        """Show how the bot identifies you or another person.
+
+        Usage: !whoami [NAME]
+        """
         try:
             who = self.build_identifier(args.strip()) if args.strip() else msg.frm
         except ValueError as error:
-            raise CommandError(f"That is nobody: {plain(str(error))}") from error
+            raise CommandError(f"{code(args.strip())} is not a valid name: {plain(str(error))}") from error
         rows = [(name, getattr(who, name, None)) for name in ("person", "nick", "fullname", "client", "email")]
         if isinstance(who, RoomOccupant):
             rows.append(("room", who.room))
@@ -39,14 +45,17 @@ class Utils(CorePlugin):
         facts = [
             f"- string representation is '{plain(str(who))}'",
             f"- class is '{type(who).__name__}'",
-            f"- aclattr, which access rules go by, is '{plain(str(getattr(who, 'aclattr', '')))}'",
+            f"- name in access rules (aclattr) is '{plain(str(getattr(who, 'aclattr', '')))}'",
             f"- network is '{plain(getattr(who, 'network', ''))}'",
         ]
         return "\n".join(["| key | value |", "| --- | --- |", *table, "", *facts])
 
     @botcmd(historize=False)
     async def history(self, msg: Message, args: str) -> str:
-        """Show your last commands in this room or in private; the prefix and a number repeat one of them."""
+        """Show your latest commands in this room or in private.
+
+        A prefix and a number repeat one of them, as in !3, and a second prefix the latest one.
+        """
         entries = self._bot.dispatcher.histories[self._bot.backend.network].entries(Sender.of(msg))
         numbered = zip(range(len(entries), 0, -1), entries, strict=True)
         lines = (f"{n}:{self._bot.prefix}{command.replace('_', ' ')} {given or ''}" for n, (command, given) in numbered)
@@ -54,32 +63,37 @@ class Utils(CorePlugin):
 
     @botcmd(admin_only=True)
     def log_tail(self, msg: Message, args: str) -> str:
-        """Show the last lines of the log, 40 or as many as you say; in a private chat only."""
+        """Show the last lines of the log, in private only.
+
+        Usage: !log tail [LINES]
+
+        By default it shows 40 lines.
+        """
         if not self._bot.disclosure.allowed(self._bot.backend, msg):
             # The log contains the texts of exceptions.
-            raise CommandError("The log is shown to administrators in a private chat only.")
+            raise CommandError("The log is shown only to administrators in a private chat.")
         wanted = args.strip() or str(_LINES)
         if not wanted.isdecimal() or len(wanted) > 4 or not 0 < int(wanted) <= _MOST_LINES:
-            raise CommandError(f"How many lines? Expected a number from 1 to {_MOST_LINES}.")
+            raise CommandError(f"The number of lines must be from 1 to {_MOST_LINES}, not {code(wanted)}.")
         configured = self.bot_config.BOT_LOG_FILE
         path = next(iter(destinations.files), Path(configured) if configured else None)
         if path is None:
-            raise CommandError("There is no log file; BOT_LOG_FILE names one.")
+            raise CommandError("There is no log file; set BOT_LOG_FILE to its path.")
         try:
             lines = _last_lines(path, int(wanted))
         except OSError as error:
             raise CommandError(f"The log file can't be read: {error.strerror}.") from error
-        # The file may have lines of other programs, and lines that were written before a secret was known.
+        # The file may contain lines of other programs, and lines written before a secret was known.
         return fenced(masker("\n".join(lines))) if lines else "The log is empty."
 
     @botcmd
     async def render_test(self, msg: Message, args: str) -> str:
-        """Show what each piece of Markdown looks like on this network."""
+        """Show how this network renders Markdown."""
         return self._bot.process_template("render_test", {})
 
 
 def _last_lines(path: Path, count: int) -> list[str]:
-    """The file's last lines, as far as they aren't enormous."""
+    """Return the file's last lines, at most those in its last _MOST_BYTES bytes."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _MOST_BYTES))

@@ -1,4 +1,4 @@
-"""Tells administrators when there is a newer errklein."""
+"""The VersionChecker plugin, which notifies administrators of new versions of errklein."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from errklein._version import __version__
 from errklein.core_plugins import CorePlugin
 
 URL = "https://pypi.org/pypi/errklein/json"
-"""Where the newest version is told, as JSON with info.version; see https://docs.pypi.org/api/json/."""
+"""URL of a JSON object with the newest version in `info.version`; see https://docs.pypi.org/api/json/."""
 
 _SOON = 60.0
 _DAY = 86_400.0
@@ -19,43 +19,44 @@ _RELEASE = re.compile(r"\d{1,6}(\.\d{1,6}){0,5}")
 
 
 class VersionChecker(CorePlugin):
-    """Asks once a day whether there is a newer errklein, and tells administrators once of each.
+    """Notify administrators of new versions of errklein.
 
-    It is inactive while the bot is in no network but Text, Test, Null or Dummy.
+    The plugin requests the newest version from PyPI once a day, and reports each version once. It is inactive if the bot has
+    only Text, Test, Null and Dummy networks.
     """
 
     def activate(self) -> None:
-        """Begin to ask, if there are administrators elsewhere than on this terminal."""
+        """Start the requests, unless all networks are local."""
         if all(backend.mode.lower() in _LOCAL for backend in self._bot.backends.values()):
             return
         super().activate()
         self.start_poller(_SOON, self.begin, times=1)
 
     async def begin(self) -> None:
-        """Ask now, and then once a day."""
+        """Check the version now, and then once a day."""
         self.start_poller(_DAY, self.check)
         await self.check()
 
     async def check(self) -> None:
-        """Ask, and tell administrators; what goes wrong is a matter for the debug log."""
+        """Check the version and notify administrators of a new one. Errors are logged at the level DEBUG."""
         try:
             newest = await self.newest()
             if _is_newer(newest, __version__) and self.get("told") != newest:
                 self["told"] = newest
-                self.warn_admins(f"errklein {newest} is out; this is {__version__}.")
+                self.warn_admins(f"errklein {newest} is available; the running version is {__version__}.")
         except Exception as error:
-            self.log.debug("the newest version can't be found out: %s: %s", type(error).__name__, error)
+            self.log.debug("The newest version could not be determined: %s: %s", type(error).__name__, error)
 
     async def newest(self) -> str:
-        """The newest version's number, as PyPI tells it."""
+        """Request the newest version from PyPI, and return it. Raises ValueError if the status isn't 200."""
         response = await self.client().get(URL, headers={"Accept": ["application/json"]}, timeout=_WITHIN)
         if response.code != 200:
-            raise ValueError(f"{URL} answers {response.code}")
+            raise ValueError(f"{URL} responded with status {response.code}")
         return str((await response.json())["info"]["version"])
 
     def client(self) -> Any:
-        """What asks: a treq client."""
-        # Both import the reactor.
+        """Return a treq client on the bot's reactor."""
+        # Imported late: both modules import the reactor.
         from treq.client import HTTPClient
         from twisted.web.client import Agent
 
@@ -63,7 +64,7 @@ class VersionChecker(CorePlugin):
 
 
 def _is_newer(version: str, than: str) -> bool:
-    """Whether `version` is a later release; what isn't a plain number, as an alpha or beta, is none."""
+    """Return whether `version` is a release newer than `than`. Alphas, betas and the like aren't releases."""
     from packaging.version import Version
 
     own = _RELEASE.match(than)

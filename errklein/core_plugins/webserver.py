@@ -1,4 +1,4 @@
-"""The Webserver plugin: what listens, `!webstatus`, `!webhook test` and `!generate certificate`."""
+"""The Webserver plugin: its endpoints, and the commands `!webstatus`, `!webhook test` and `!generate certificate`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ from errklein.webhooks import webhook
 
 
 class Webserver(CorePlugin):
-    """Serves the webhooks of plugins."""
+    """Serve the webhooks of plugins over HTTP or HTTPS."""
 
     def __init__(self, bot: Any, name: str | None = None) -> None:
         super().__init__(bot, name)
         self._opened: list[str] = []
 
     def get_configuration_template(self) -> dict[str, Any]:
-        """HOST and PORT for HTTP, or SSL for HTTPS instead; ENDPOINTS opens more, as Twisted's endpoint strings."""
+        """Return the default configuration.
+
+        HOST and PORT are for HTTP. If SSL is enabled, HTTPS replaces HTTP. ENDPOINTS are further addresses to listen on, as
+        Twisted endpoint strings.
+        """
         return {
             "HOST": "0.0.0.0",
             "PORT": 3141,
@@ -38,10 +42,10 @@ class Webserver(CorePlugin):
         }
 
     def check_configuration(self, configuration: Any) -> None:
-        """Fill in what may be left out, and refuse what is of the wrong kind."""
+        """Add the defaults of missing optional keys. Raises ValidationException if a value is invalid."""
         template = self.get_configuration_template()
         if not isinstance(configuration, dict):
-            raise ValidationException(f"it should be a dictionary, as in {template!r}")
+            raise ValidationException(f"the configuration must be a dict such as {template!r}")
         for name in ("SSL", "ENDPOINTS"):
             if configuration.get(name) is None:
                 configuration[name] = template[name]
@@ -50,30 +54,35 @@ class Webserver(CorePlugin):
         recurse_check_structure(template, configuration)
         for port in (configuration["PORT"], configuration["SSL"]["port"]):
             if not 0 < port < 65536:
-                raise ValidationException(f"a port is a number from 1 to 65535, not {port}")
+                raise ValidationException(f"a port must be a number from 1 to 65535, not {port}")
         for description in configuration["ENDPOINTS"]:
             if not isinstance(description, str):
-                raise ValidationException(f"ENDPOINTS holds strings such as 'tcp:8080', not {description!r}")
+                raise ValidationException(
+                    f"ENDPOINTS must be a list of strings such as 'tcp:8080', not {description!r}"
+                )
 
     @callable_anywhere
     async def activate(self) -> None:
-        """Listen, and be active if that works; without a configuration nothing new listens."""
+        """Open the configured endpoints, then activate the plugin. Without a configuration or open endpoint, do neither."""
         if self.config is None and not self._bot.web.listeners.open_now:
-            self.log.info("The Webserver plugin is not configured; nothing listens")
+            self.log.info("The Webserver plugin is not configured; it opens no port")
             return
         await self._listen(self.config)
         super().activate()
 
     @callable_anywhere
     async def reconfigure(self, configuration: Any) -> None:
-        """Open what is new, then close what isn't wanted any more; if something can't be opened all stays as it was."""
+        """Open the new endpoints, then close those that the configuration no longer contains.
+
+        If an endpoint can't be opened, all of them stay as they were, and ValidationException is raised.
+        """
         await self._listen(configuration)
         self._bot.web.listeners.reload_certificates()
         self.config = configuration
 
     @callable_anywhere
     async def deactivate(self) -> None:
-        """Stop listening where this plugin's configuration said so."""
+        """Close the endpoints that this plugin opened."""
         super().deactivate()
         await self._close(list(self._opened))
 
@@ -96,7 +105,7 @@ class Webserver(CorePlugin):
         await self._close(old)
 
     async def _open(self, description: str, old: list[str], new: list[str]) -> None:
-        """Listen there, unless somebody does already; an old description with the same port is closed before."""
+        """Open the endpoint unless it is open. An old endpoint with the same port is closed first if necessary."""
         listeners = self._bot.web.listeners
         if listeners.is_open(description):
             return
@@ -119,13 +128,13 @@ class Webserver(CorePlugin):
 
     @webhook
     async def echo(self, incoming_request: Any) -> tuple[str, dict[str, str]]:
-        """Answer with what was understood of the request."""
-        # As HTML, a form on somebody else's page could have a browser run what it makes the browser send here.
+        """Respond with the decoded body of the request."""
+        # As HTML, the response could execute a script that a form on another site makes the browser send.
         return str(incoming_request), {"Content-Type": "text/plain; charset=utf-8"}
 
     @botcmd
     async def webstatus(self, msg: Message, args: str) -> str:
-        """List the URLs that are served, and where."""
+        """List the webhooks' URLs and the listening addresses."""
         routes = [
             {
                 "rule": route.rule,
@@ -141,30 +150,41 @@ class Webserver(CorePlugin):
     @admin_by_default
     @botcmd(historize=False)
     async def webhook_test(self, msg: Message, args: str) -> str:
-        """Send a POST request to a URL of this bot: the URL, then the content, if any."""
+        """Send a test POST request to a webhook.
+
+        Usage: !webhook test URL [CONTENT]
+
+        Content that is JSON is sent as application/json, FIELD=JSON as a form, and anything else as text/plain.
+        """
         url, _, content = args.lstrip().partition(" ")
         url = "/" + url.lstrip("/")
         content_type = _guess_content_type(content)
         body = content.encode("utf-8", "surrogateescape")
         try:
-            answer = await self._bot.web.client().request("POST", url, {"Content-Type": content_type}, body)
+            response = await self._bot.web.client().request("POST", url, {"Content-Type": content_type}, body)
         except ConnectionBroken as error:
-            raise CommandError(f"There was no answer: {plain(str(error))}.") from error
+            raise CommandError(f"The request got no response: {plain(str(error))}.") from error
         shown = f"\n{fenced(content)}" if "\n" in content else code(content) if content else ""
-        headers = "\n".join(f"{name}: {value}" for name, value in answer.headers)
+        headers = "\n".join(f"{name}: {value}" for name, value in response.headers)
         return (
             "*** Test Report\n\n"
             f"URL: {code(url)}\n\n"
             f"Content: {shown}\n\n"
             f"Detected your post as: {content_type}\n\n"
-            f"Status code: {answer.status} {answer.reason}\n\n"
+            f"Status code: {response.status} {response.reason}\n\n"
             f"Headers:\n{fenced(headers)}\n\n"
-            f"Body:\n{fenced(answer.text)}"
+            f"Body:\n{fenced(response.text)}"
         )
 
     @botcmd(admin_only=True, split_args_with=None)
     async def generate_certificate(self, msg: Message, args: list[str]) -> AsyncIterator[str]:
-        """Make a self-signed certificate for this machine, and for the host names and addresses given."""
+        """Generate a self-signed certificate.
+
+        Usage: !generate certificate [HOST …]
+
+        It is valid for localhost, the configured hosts, and the given host names and addresses. The configuration isn't
+        changed.
+        """
         yield "Generating a new private key and certificate."
         configuration = self.config or self.get_configuration_template()
         data = Path(self.bot_config.BOT_DATA_DIR)
@@ -174,7 +194,7 @@ class Webserver(CorePlugin):
         try:
             generate_certificate(names, key, certificate)
         except ValueError as error:
-            reason = f"No certificate can be made for {plain(', '.join(names))}: {plain(str(error))}"
+            reason = f"The certificate for {plain(', '.join(names))} could not be generated: {plain(str(error))}"
             raise CommandError(reason) from error
         yield f"Certificate successfully generated and saved in {data}."
         yield "To enable SSL with this certificate, the following config is recommended:"
@@ -184,7 +204,7 @@ class Webserver(CorePlugin):
 
 
 def endpoints(configuration: Mapping[str, Any] | None) -> list[str]:
-    """Twisted's endpoint strings for a configuration: HTTPS instead of HTTP if SSL is enabled, then ENDPOINTS."""
+    """Return the Twisted endpoint strings of a configuration: HTTP, or HTTPS if SSL is enabled, then ENDPOINTS."""
     if configuration is None:
         return []
     quoted: Callable[[str], str] = quoteStringArgument
@@ -209,7 +229,7 @@ def _guess_content_type(content: str) -> str:
 
 
 def _port(description: str) -> str:
-    """The port in an endpoint string, or whatever else tells where it is."""
+    """Return the port in an endpoint string, or its other address, such as a path."""
     kind, arguments = identify(description)
     named = dict(arguments)
     return named.get("port") or named.get("address") or f"{kind}:{sorted(arguments)}"

@@ -97,8 +97,8 @@ class ExplainTests(PluginTestCase):
         """Each gets one line."""
         self.assertIn("Usage: !acl explain USER", self.command("!acl explain"))
         self.assertIn("Usage: !acl explain USER", self.explained("bob"))
-        self.assertEqual(self.explained("bob dance"), "There is no command dance.")
-        self.assertIn("expected a person", self.explained("#ops whoami"))
+        self.assertEqual(self.explained("bob dance"), "Command dance not found.")
+        self.assertIn("#ops is not a person", self.explained("#ops whoami"))
 
     def test_markdown_in_rules(self) -> None:
         """Patterns are shown as they are."""

@@ -33,7 +33,7 @@ class BackupTests(PluginTestCase):
     def test_backup(self) -> None:
         """An administrator gets a file with all that is stored, and is told where it is."""
         self.bot.storage.open("core").set("configs", {"Webserver": None})
-        self.assertIn(f"The backup is in {self.path}", self.command("!backup"))
+        self.assertIn(f"values written to {self.path}. It contains their secrets.", self.command("!backup"))
         kept = {(namespace, key) for namespace, key, _ in read_backup(self.path)}
         self.assertLessEqual({("Keeper", "names"), ("core", "configs")}, kept)
 
@@ -44,7 +44,7 @@ class BackupTests(PluginTestCase):
         value: Any = lambda: 1  # noqa: E731 - it has no name by which it could be stored
         self.bot.plugin("Keeper")["odd"] = value
         reply = self.command("!backup")
-        self.assertIn("no new backup", reply)
+        self.assertIn("The backup failed", reply)
         self.assertIn("'odd'", reply)
         self.assertEqual(self.path.read_bytes(), before)
         self.assertEqual(json.loads(before.splitlines()[0])["version"], 1)

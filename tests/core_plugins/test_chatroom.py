@@ -33,12 +33,12 @@ class RoomTests(PluginTestCase):
     def test_no_rooms(self) -> None:
         """A bot that is nowhere says so."""
         self.command("!room leave #testroom")
-        self.assertEqual(self.command("!room list"), "I'm in no room.")
+        self.assertEqual(self.command("!room list"), "The bot is not in any rooms.")
 
     def test_refusals(self) -> None:
         """What the network can't do is one line."""
         for error, line in (
-            (NotImplementedError(), "the network doesn't offer it"),
+            (NotImplementedError(), "the network doesn't support this"),
             (RoomDoesNotExistError("no\nsuch room"), "no such room"),
             (RoomNotJoinedError("the bot is not in #a_b_"), "the bot is not in #a_b_"),
         ):
@@ -47,7 +47,7 @@ class RoomTests(PluginTestCase):
                 raise error
 
             self.patch(TestRoom, "destroy", refuse)
-            self.assertEqual(self.command("!room destroy #ops"), f"This can't be done: {line}")
+            self.assertEqual(self.command("!room destroy #ops"), f"The command failed: {line}")
 
 
 class ArrivalTests(PluginTestCase):

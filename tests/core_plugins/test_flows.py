@@ -89,10 +89,10 @@ class CommandTests(FlowsCase):
 
     def test_contexts_that_are_none(self) -> None:
         """What is no JSON object is refused in one line, and nothing begins."""
-        self.assertIn("Cannot parse json {bad: Expecting", self.bot.command("!flows start deploy {bad"))
-        self.assertIn("expected a JSON object", self.bot.command("!flows start deploy [1]"))
+        self.assertIn("Cannot parse the context {bad as JSON: Expecting", self.bot.command("!flows start deploy {bad"))
+        self.assertIn("The context must be a JSON object", self.bot.command("!flows start deploy [1]"))
         deep = self.bot.command("!flows start deploy " + "[" * 100_000)
-        self.assertEqual(deep, "Cannot use this as a context: its lists and objects are nested too deep.")
+        self.assertEqual(deep, "The context is nested too deeply.")
         self.assertEqual(self.bot.command("!flows status"), "No Flow started.")
 
     def test_status_of_somebody_whose_name_is_no_markdown(self) -> None:

@@ -126,7 +126,7 @@ class ShutdownTests(PluginTestCase):
 
     def test_unknown_argument(self) -> None:
         """What isn't understood stops nothing."""
-        self.assertIn("not --force", self.command("!shutdown --confirm --force"))
+        self.assertIn("Unknown option --force", self.command("!shutdown --confirm --force"))
         self.bot.advance(1)
         self.assertFalse(self.bot.reactor.hasStopped)
 

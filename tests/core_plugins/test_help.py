@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from errklein import BotPlugin, botcmd
-from errklein.commands import arg_botcmd, re_botcmd
+from errklein.commands import arg_botcmd, documentation, re_botcmd
 from errklein.testing import PluginTestCase
 
 
@@ -106,6 +106,14 @@ class OverviewTests(PluginTestCase):
         self.assertIn("• Health: !restart, !shutdown, !status [gc|load|plugins], !uptime", lines)
         self.assertIn("• ACLs: !acl explain", lines)
 
+    def test_core_descriptions_are_short(self) -> None:
+        """The description of each core command is one sentence of at most 60 characters."""
+        plugins = self.bot.bot.plugin_manager
+        for command in self.bot.bot.registry:
+            if plugins.plugin(command.owner).plug.path.suffix == ".plug":
+                summary = documentation(command.handler).partition("\n\n")[0]
+                self.assertRegex(summary, r"^[A-Z][^\n]{8,58}\.$", command.name)
+
     def test_descriptions_end_with_a_word(self) -> None:
         """A long description is cut after a word; without spaces, after 79 characters."""
         lines = self.lines()
@@ -151,6 +159,10 @@ class HelpTests(PluginTestCase):
         self.assertIn("Cooks.", self.command("!help cook"))
         self.assertEqual("• !cook - Cook something.", self.command("!help !cook"))
 
+    def test_plugin_without_commands(self) -> None:
+        """A plugin that has no commands, such as one with webhooks only, is described."""
+        self.assertIn("Reply to unknown commands", self.command("!help CommandNotFoundFilter"))
+
     def test_patterns(self) -> None:
         """A command that is given by a pattern is found by its name, and by what stands for it in lists."""
         for name in ("bake", r"^bake (\w+)$", r"!^bake (\w+)$"):
@@ -178,6 +190,7 @@ class HelpTests(PluginTestCase):
         self.command("!plugin deactivate Cook")
         self.assertNotIn("Egg", self.command("!help"))
         self.assertEqual(self.command("!help Fry Egg"), "That command is not defined.")
+        self.assertIn("The plugin Cook is inactive; see !status plugins.", self.command("!help cook"))
 
 
 class PrefixTests(PluginTestCase):
@@ -196,7 +209,7 @@ class PrefixTests(PluginTestCase):
             self.assertIn("Sunny side up.", shown)
             self.assertTrue(all(character.isprintable() or character == "\n" for character in shown))
         self.assertIn("bot, apropos", self.command("bot, apropos"))
-        self.assertIn("bot, acl explain USER COMMAND", self.command("bot, help acl explain"))
+        self.assertIn("bot, acl explain USER [in ROOM] COMMAND", self.command("bot, help acl explain"))
         self.assertIn("bot, acl explain USER", self.bot.bot.get_doc(self.bot.bot.commands["acl_explain"]))
         self.assertIn("bot, shutdown --confirm", self.command("bot, shutdown"))
         self.assertIn("bot, plugin config Webserver {", self.command("bot, plugin config Webserver"))

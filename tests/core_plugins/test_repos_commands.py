@@ -35,22 +35,23 @@ class ReposTests(SynchronousTestCase):
 
     def test_install(self) -> None:
         """A repository is found, installed, listed, and its plugins answer; then it is removed with them."""
-        self.assertIn("No repository is installed. !repos search <word>", self.say("!repos"))
+        self.assertIn("No repositories are installed. Use !repos search KEYWORD", self.say("!repos"))
         found = self.say("!repos search thing")
         self.assertIn("does the thing", found)
-        self.assertIn("!repos install <name>", found)
-        self.assertIn("Nothing is found", self.say("!repos search nowhere"))
-        self.assertIn("All of them work.", self.say("!repos install me/thing"))
+        self.assertIn("!repos install NAME", found)
+        self.assertIn("No repository matches nowhere", self.say("!repos search nowhere"))
+        self.assertIn("All its plugins are active.", self.say("!repos install me/thing"))
         self.assertEqual((self.say("!thing"), self.say("!deep")), ("1", "1"))
         listed = self.say("!repos")
         self.assertIn("me/thing", listed)
         self.assertIn("does the thing", listed)
         self.bot.plugin("Thing")["kept"] = "kept"
         self.assertEqual(
-            self.say("!repos uninstall me/thing"), "Repo me/thing removed. What Deep, Thing stored is kept."
+            self.say("!repos uninstall me/thing"),
+            "Repository me/thing removed. The stored data of Deep, Thing is kept.",
         )
         self.assertIn("not found", self.say("!thing"))
-        self.assertIn("No repository is installed", self.say("!repos"))
+        self.assertIn("No repositories are installed", self.say("!repos"))
         self.say("!repos install me/thing")
         self.assertEqual(self.bot.plugin("Thing")["kept"], "kept")
 
@@ -77,12 +78,14 @@ class ReposTests(SynchronousTestCase):
         (self.top / "index.json").write_text(json.dumps({f"me/n{number}": {"Thing": plugin} for number in range(203)}))
         found = self.say("!repos search thing")
         self.assertEqual(found.count("does the thing"), 100)
-        self.assertIn("103 more are found", found)
+        self.assertIn("103 more repositories match", found)
 
     def test_no_index(self) -> None:
         """Who searches, or installs by name, when no index can be read is told that; nothing is said to be missing in it."""
         (self.top / "index.json").unlink()
-        self.assertEqual(self.say("!repos search thing"), "The index of plugins can't be read; the log says why.")
+        self.assertEqual(
+            self.say("!repos search thing"), "The index of plugins can't be read; see the log for the reason."
+        )
         self.assertIn("there is no index to find 'me/thing' in: ", self.say("!repos install me/thing"))
 
     def test_what_cannot_be_done(self) -> None:
@@ -103,7 +106,7 @@ class ReposTests(SynchronousTestCase):
         self.assertIn("was not installed", answer)
         self.assertIn("thing.py, line 1", answer)
         self.assertIn("not found", self.say("!deep"))
-        self.assertIn("No repository is installed", self.say("!repos"))
+        self.assertIn("No repositories are installed", self.say("!repos"))
         self.origin.commit({}, removed=("thing.py", "thing.plug", "sub/deep.plug"))
         self.assertIn("it contains no plugin", self.say("!repos install me/thing"))
         manager = self.bot.bot.plugin_manager
@@ -135,7 +138,7 @@ class ReposTests(SynchronousTestCase):
         self.say("!repos install me/thing")
         self.say("!plugin deactivate Deep")
         self.origin.commit(plugin_files("Deep", "2", "sub/"))
-        self.assertIn("Deep (not activated), Thing.", self.say("!repos update all"))
+        self.assertIn("Deep (inactive), Thing.", self.say("!repos update all"))
         self.assertIn("not found", self.say("!deep"))
 
     def test_an_update_that_breaks_a_plugin(self) -> None:
@@ -143,7 +146,7 @@ class ReposTests(SynchronousTestCase):
         self.say("!repos install me/thing")
         self.origin.commit({**plugin_files("Deep", "2", "sub/"), "thing.py": "broken(\n"})
         answer = self.say("!repos update me/thing")
-        self.assertIn("works as before", answer)
+        self.assertIn("its plugins are as before", answer)
         self.assertIn("thing.py, line 1", answer)
         self.assertEqual((self.say("!thing"), self.say("!deep")), ("1", "1"))
         self.assertIn("return '1'", (self.bot.bot.plugins_directory / "me/thing/thing.py").read_text())
@@ -178,9 +181,9 @@ class ReposTests(SynchronousTestCase):
         self.say("!repos install me/thing")
         gate = self.hang("Thing")
         answer = self.after("!repos uninstall me/thing", 60)
-        self.assertIn("Repo me/thing removed", answer)
+        self.assertIn("Repository me/thing removed", answer)
         self.assertIn("Thing.deactivate has not returned after 60 s", answer)
-        self.assertIn("No repository is installed", self.say("!repos"))
+        self.assertIn("No repositories are installed", self.say("!repos"))
         self.assertIn("not found", self.say("!thing"))
         gate.callback(None)
 

@@ -17,7 +17,7 @@ class UtilsTests(PluginTestCase):
             self.assertIn(part, shown)
         self.assertIn("string representation is 'bob'", shown)
         self.assertIn("class is 'TestPerson'", shown)
-        self.assertIn("aclattr, which access rules go by, is 'bob'", shown)
+        self.assertIn("name in access rules (aclattr) is 'bob'", shown)
         self.assertIn("network is 'test'", shown)
 
     def test_a_name_breaks_nothing(self) -> None:
@@ -70,7 +70,7 @@ class LogTailTests(PluginTestCase):
         self.assertIn("from 1 to 1000", self.command("!log tail many"))
         self.bot.config.ACCESS_CONTROLS = {"log_tail": {"allowmuc": True}}
         self.assertEqual(
-            self.bot.say("!log tail", room="#ops"), ["The log is shown to administrators in a private chat only."]
+            self.bot.say("!log tail", room="#ops"), ["The log is shown only to administrators in a private chat."]
         )
         self.file.write_text("from before the update: xoxb-0123456789 https://me:pw@host\n")
         self.assertIn("from before the update: ••• https://•••@host", self.command("!log tail"))

@@ -38,7 +38,7 @@ class VersionTests(PluginTestCase):
         self.bot.advance(60)
         self.assertEqual(self.asked, [URL])
         (told,) = self.bot.sent_to("@admin")
-        self.assertIn("errklein 1000.0 is out", told)
+        self.assertIn("errklein 1000.0 is available", told)
         self.bot.advance(86_400)
         self.assertEqual(len(self.asked), 2)
         self.assertEqual(len(self.bot.messages), 1)
